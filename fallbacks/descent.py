@@ -5,7 +5,7 @@ words where this machine can hear them itself, and of keys; what the caller chos
 goodbye. Every turn that finds the stage down goes on from where the last one stopped, and so does
 every silence that grows too long. Nothing is said without end: so many turns are met with clips,
 the menu is read twice, then comes the goodbye. When the stage answers again the conversation goes
-on where it was.
+on where it was; when one fails again before the caller has spoken, so does the way down.
 
 A choice ends the call, and a word may be misheard; so a choice that was said is asked back and
 counts when the caller says yes. A key is not asked back.
@@ -221,6 +221,7 @@ class Descent:
         self.quiet_since: float | None = None
         self.over = False
         self._outage: OutageSteps | None = None
+        self._behind: OutageSteps | None = None  # the one that was over last
         self._asked: Choice | None = None  # whether the caller said this
         self._questions = 0  # in this outage
 
@@ -258,6 +259,18 @@ class Descent:
             self._questions = 0
         return self._go(now)
 
+    def down_again(self, stage: str, now: float) -> None:
+        """A turn that was told of an outage finds nobody again after that was over.
+
+        Nothing is said at once: a stage that comes and goes would say one clip behind the other.
+        The next step, from where that outage ended, is taken when a silence grows too long.
+        """
+        if self.over or self._outage is not None or self._behind is None:
+            return
+        self._outage, self._behind = self._behind, None
+        self._outage.stage, self._outage.since = stage, now
+        self.quiet_since = now if self.quiet_since is None else self.quiet_since
+
     def key(self, digit: str, now: float) -> tuple[Descending, ...]:
         """The caller pressed a key; it counts once the menu was offered."""
         if not self.takes_keys:
@@ -291,7 +304,8 @@ class Descent:
         """The stage answers again."""
         if self._outage is None or self.over or self.step is Step.CHOSEN:
             return ()
-        outage, self._outage, self.quiet_since, self._asked = self._outage, None, None, None
+        self._behind = outage = self._outage
+        self._outage = self._asked = None
         return (GoOn(stage=outage.stage, down_s=now - outage.since),)
 
     def tick(self, now: float) -> tuple[Descending, ...]:

@@ -13,6 +13,9 @@ filler is due at once if there may be one, unless the answer was prepared in the
 the time that it has in any other turn. A prepared answer that begins with a tool is no such answer:
 the tool, the model and the voice are still to come, and take longer than the budget has left by
 then. So a filler is said at once before it, or a clip within the budget.
+
+What is said while a stage has nobody left stands for the answer. When the stage is back, the answer
+is owed again, behind what was said.
 """
 
 from dataclasses import dataclass
@@ -155,6 +158,15 @@ class Holding:
         """The answer is being heard, or there is none to come: nothing is owed."""
         self._stopped_at = self._paused_at = None
         self._met = True
+
+    def resumed(self, quiet_since: float) -> None:
+        """An answer is to come after all, behind what was said in its place.
+
+        Args:
+            quiet_since: When that ends, and silence begins.
+        """
+        self.answered()
+        self._stopped_at = self._dry_at = quiet_since
 
     def said(self, dry_at: float) -> None:
         """Something that holds the line is queued, and ends at `dry_at`."""

@@ -99,14 +99,12 @@ class LineKeeper:
             case PauseJudged() | WordsCame():
                 self._note_pending(event, now)
                 return ()
-            case AttemptWon() if event.stage == "llm":
-                self._holding.expected(now + SENTENCE_S + VOICE_S)
+            case AttemptWon():
+                return self._note_won(event, now)
             case EarlyAnswerTaken():
                 self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
-            case Spoken() if event.action.then is Then.HOLD:
-                if event.dry_at is not None:
-                    self._holding.said(event.dry_at)
-                return ()
+            case Spoken():
+                self._note_spoken(event)
             case _:
                 self._note(event, now)
         return self.way_down.handle(event, now)
@@ -139,6 +137,28 @@ class LineKeeper:
             at = now + USUALLY_S[event.stage]
             followed = event.stage == "tts" and not event.extra
             self._holding.expected(at, else_at=at + PATIENCE_S if followed else None)
+
+    def _note_won(self, event: AttemptWon, now: float) -> Actions:
+        """Hold the line again when a stage is back, until the answer is heard.
+
+        Nobody else watches it then: the rung may be slow, or die before its first sentence.
+        """
+        if event.stage == "llm":
+            self._holding.expected(now + SENTENCE_S + VOICE_S)
+        was_down = self.way_down.in_charge
+        actions = self.way_down.handle(event, now)
+        if was_down and not self.way_down.in_charge:
+            quiet_since = self._descent.quiet_since
+            self._holding.resumed(now if quiet_since is None else quiet_since)
+            if event.stage == "stt" and not self._pending.worded:
+                self._holding.paused()  # the caller was asked to say it again, and may not
+        return actions
+
+    def _note_spoken(self, event: Spoken) -> None:
+        """Count the silence behind what holds the line, and behind what came in between."""
+        holds = event.action.then is Then.HOLD or self._holding.held
+        if holds and event.dry_at is not None:
+            self._holding.said(event.dry_at)
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:

@@ -144,11 +144,12 @@ class WayDown:
             steps = self._descent.recovered(now) if event.stage == self._stage else ()
             return self._actions(steps, now)
         self._down.add(event.stage)
-        if self._stepped:
-            return ()
-        self._stepped = True
         if self._descent.step is None and not self._descent.over:
             self._stage = event.stage
+        if self._stepped:
+            self._descent.down_again(event.stage, now)
+            return ()
+        self._stepped = True
         return self._actions(self._descent.down(event.stage, now), now)
 
     def _chosen(self, event: MenuKeyPressed | MenuWordSaid, now: float) -> Actions:
@@ -171,7 +172,7 @@ class WayDown:
                 self._descent.quiet_since = None if speaking else now
                 if self.message:
                     self.message.voice(now, speaking=speaking)
-            case Spoken() if event.action.then is Then.WAIT:
+            case Spoken() if event.action.then is Then.WAIT or self._held(event):
                 self._descent.quiet_since = event.dry_at or now
             case AnswerSounded():
                 self._descent.quiet_since = event.dry_at
@@ -181,6 +182,10 @@ class WayDown:
                 self.message = event.message
             case _:
                 pass
+
+    def _held(self, event: Spoken) -> bool:
+        """Whether the line was held in a turn that was told of an outage, which was over then."""
+        return self._stepped and event.action.then is Then.HOLD
 
     def _actions(self, steps: tuple[Descending, ...], now: float) -> Actions:
         while any(isinstance(each, UseLocal) for each in steps):

@@ -118,6 +118,44 @@ def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
     assert call.down("llm", 20.0) == (PlayClip(stage="llm", number=0),)
 
 
+def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_silence() -> None:
+    call = Descent()
+    call.down("llm", 1.0)
+    call.quiet_since = 4.0
+    call.recovered(5.0)
+
+    call.down_again("llm", 6.0)
+
+    assert (call.step, call.wake_at) == (Step.CLIP, 7.5)
+    assert call.tick(7.5) == (PlayClip(stage="llm", number=1),)
+    assert call.recovered(10.0) == (GoOn(stage="llm", down_s=4.0),)  # since it was down again
+
+
+def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -> None:
+    call = Descent()
+    call.down("stt", 1.0)
+    call.recovered(5.0)
+
+    call.down_again("llm", 6.0)
+
+    assert call.tick(6.0) == (PlayClip(stage="llm", number=1),)  # it was silent since 1.0
+    assert call.recovered(8.0) == (GoOn(stage="llm", down_s=2.0),)
+
+
+def test_a_stage_is_down_once_and_never_behind_the_goodbye() -> None:
+    call = Descent()
+    call.down("llm", 1.0)
+    call.down_again("tts", 2.0)
+    going_on = call.recovered(3.0)
+    ended = Descent(DescentSettings(steps=()))
+    ended.down("llm", 1.0)
+
+    ended.down_again("llm", 2.0)
+
+    assert going_on == (GoOn(stage="llm", down_s=2.0),)
+    assert ended.wake_at is None
+
+
 def test_the_steps_are_the_owners_to_choose() -> None:
     call = Descent(DescentSettings(steps=(Step.KEYPAD, Step.GOODBYE), menus=1))
 
@@ -390,6 +428,10 @@ class Machine(RuleBasedStateMachine):
     @rule()
     def turn(self) -> None:
         self._do(self.call.down("llm", self.now))
+
+    @rule()
+    def turn_again(self) -> None:
+        self.call.down_again("llm", self.now)
 
     @rule(digit=st.sampled_from("01279#"))
     def press(self, digit: str) -> None:

@@ -288,3 +288,16 @@ def test_where_no_filler_may_be_a_tool_that_comes_first_gets_a_clip_within_the_b
 
     assert line.wake_at == pytest.approx(111.4)
     assert line.tick(111.4) == (Say.CLIP,)
+
+
+def test_an_answer_that_is_to_come_after_all_is_waited_for_behind_what_was_said() -> None:
+    line = turn(Holding())
+    line.answered()
+
+    line.resumed(104.0)
+
+    assert line.held
+    assert line.wake_at == 104.0 + line.settings.silence_s
+    assert line.tick(line.wake_at) == (Say.CLIP,)
+    line.answered()
+    assert line.wake_at is None

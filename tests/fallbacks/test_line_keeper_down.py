@@ -1,8 +1,12 @@
 """How a call's line is kept while a stage has nobody left: what is told, when, and who has it."""
 
-import pytest
+from collections.abc import Sequence
 
-from fallbacks.descent import Descent, DescentSettings, Step
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.descent import SILENCE_S, Descent, DescentSettings, Step
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from fallbacks.holding import Holding
 from fallbacks.line_events import (
@@ -17,10 +21,13 @@ from fallbacks.line_events import (
     MenuWordOwed,
     RestTaken,
     SpeakFor,
+    Spoken,
     Then,
+    WordsCame,
 )
 from fallbacks.line_keeper import LineKeeper
 from fallbacks.utterances import Situation
+from tests.thoroughness import promised
 
 STOP = 100.0
 FIRST_S = 1.05
@@ -116,3 +123,127 @@ def test_nothing_is_said_into_a_message_that_the_caller_leaves() -> None:
 
     assert keeper.wake_at is None
     assert keeper.tick(STOP + 13.5) == ()
+
+
+CLIP_S = 2.0
+
+
+def won(stage: str) -> AttemptWon:
+    return AttemptWon(stage=stage, provider="b", attempt=9, after_s=0.3)
+
+
+def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> LineKeeper:
+    """Return one that has told of an outage, with a clip that ends at `dry_at`."""
+    keeper = owing_keeper()
+    keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
+    at = keeper.wake_at
+    assert at is not None
+    *_, clip = keeper.tick(at)
+    assert isinstance(clip, SpeakFor)
+    keeper.handle(Spoken(action=clip, dry_at=dry_at), at)
+    return keeper
+
+
+def test_an_answer_that_is_slow_behind_an_outage_is_spoken_for() -> None:
+    keeper = outage_keeper(dry_at=STOP + 3.0)
+    keeper.handle(MODEL_WON, STOP + 2.0)
+
+    assert keeper.wake_at == STOP + 3.0 + SILENCE_S
+    assert keeper.tick(STOP + 3.0 + SILENCE_S) == (
+        SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.HOLD),
+    )
+    keeper.handle(SOUNDED, STOP + 7.0)
+    assert keeper.wake_at is None
+
+
+def test_a_clip_that_is_on_its_way_when_its_outage_ends_is_heard_to_its_end_first() -> None:
+    keeper = owing_keeper()
+    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
+    *_, clip = keeper.tick(STOP + 0.5)
+    assert isinstance(clip, SpeakFor)
+    keeper.handle(MODEL_WON, STOP + 0.6)
+
+    keeper.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 0.7)
+
+    assert keeper.wake_at == STOP + 3.0 + SILENCE_S
+
+
+def test_a_second_outage_in_a_turn_goes_on_down_and_says_nothing_twice_at_once() -> None:
+    keeper = outage_keeper(dry_at=STOP + 3.0)
+    keeper.handle(MODEL_WON, STOP + 2.0)
+    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
+
+    assert keeper.tick(STOP + 2.4) == (HearWords(),)
+    assert keeper.wake_at == STOP + 3.0 + SILENCE_S
+    assert keeper.tick(STOP + 3.0 + SILENCE_S) == (
+        StepTaken(stage="llm", step="clip"),
+        SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
+    )
+
+
+def test_a_model_that_is_out_behind_a_recogniser_that_was_is_spoken_of_too() -> None:
+    keeper = outage_keeper("stt", dry_at=STOP + 3.0)
+    keeper.handle(won("stt"), STOP + 4.0)
+    keeper.handle(WordsCame(), STOP + 4.1)
+    keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 5.0)
+    keeper.tick(STOP + 5.0)
+
+    assert keeper.tick(STOP + 3.0 + SILENCE_S) == (
+        StepTaken(stage="llm", step="clip"),
+        SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
+    )
+
+
+def test_a_recogniser_that_is_back_owes_an_answer_once_there_are_words() -> None:
+    settings = DescentSettings()
+    keeper = LineKeeper(Holding(), Descent(settings))
+    keeper.handle(BEGAN, STOP - 1.0)
+    keeper.handle(CallerFellSilent(stopped_at=STOP), STOP + 0.2)
+    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)
+    *_, clip = keeper.tick(STOP + FIRST_S)
+    assert isinstance(clip, SpeakFor)
+    keeper.handle(Spoken(action=clip, dry_at=STOP + 3.0), STOP + 1.1)
+
+    keeper.handle(won("stt"), STOP + 4.0)
+    before = keeper.wake_at
+    keeper.handle(WordsCame(), STOP + 4.1)
+
+    assert (before, keeper.wake_at) == (None, STOP + 3.0 + SILENCE_S)
+
+
+def test_a_caller_who_has_spoken_since_is_owed_an_answer_from_his_stop_on() -> None:
+    keeper = outage_keeper(dry_at=STOP + 3.0)
+    keeper.handle(BEGAN, STOP + 5.0)
+    keeper.handle(MODEL_WON, STOP + 5.5)  # a pause of his was used
+    speaks = keeper.wake_at
+    keeper.handle(CallerFellSilent(stopped_at=STOP + 6.0, worded=True), STOP + 6.2)
+
+    assert (speaks, keeper.wake_at) == (None, STOP + 6.0 + FIRST_S)
+
+
+COMES_AND_GOES = st.tuples(
+    st.sampled_from(["llm", "tts"]), st.booleans(), st.sampled_from([0.0, 0.3, 1.0, 4.0])
+)
+
+
+@promised
+@given(st.lists(COMES_AND_GOES, max_size=8))
+def test_while_stages_come_and_go_no_silence_is_long_and_nothing_is_said_twice_at_once(
+    course: Sequence[tuple[str, bool, float]],
+) -> None:
+    keeper = outage_keeper(dry_at=STOP + 3.0)
+    now, dry_at, over = STOP + 0.5, STOP + 3.0, False
+    for stage, back, after_s in [*course, ("llm", True, 60.0)]:
+        until = now + after_s
+        while not over and (at := keeper.wake_at) is not None and at <= until:
+            now = max(now, at)
+            for action in keeper.tick(now):
+                if isinstance(action, SpeakFor):
+                    assert now == pytest.approx(dry_at + SILENCE_S)
+                    dry_at = now + CLIP_S
+                    keeper.handle(Spoken(action=action, dry_at=dry_at), now)
+                    over = action.then is Then.HANG_UP
+        now = until
+        event = won(stage) if back else StageExhausted(stage=stage, attempts=2)
+        keeper.handle(event, now)
+        assert over or (keeper.wake_at is not None and keeper.wake_at <= dry_at + SILENCE_S)

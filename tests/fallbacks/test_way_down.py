@@ -119,6 +119,43 @@ def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
 
 
 @pytest.mark.parametrize(
+    ("again", "situations"),
+    [
+        ("llm", (Situation.LLM, Situation.DOWN)),
+        ("tts", (Situation.TTS, Situation.DOWN)),
+    ],
+)
+def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
+    again: str, situations: tuple[Situation, ...]
+) -> None:
+    way = WayDown(Descent(CLIPS))
+    _, clip = way.handle(exhausted("llm"), 1.0)
+    assert isinstance(clip, SpeakFor)
+    way.handle(Spoken(action=clip, dry_at=4.0), 1.1)
+    way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+
+    assert way.handle(exhausted(again), 2.5) == ()  # the clip is still heard
+    assert way.in_charge
+    assert way.wake_at == 4.0 + SILENCE_S
+    assert way.tick(4.0 + SILENCE_S) == (
+        StepTaken(stage=again, step=Step.CLIP.value),
+        speak(*situations),
+    )
+
+
+def test_silence_counts_behind_what_held_the_line_between_two_outages() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted(), 1.0)
+    way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
+    held = speak(Situation.LLM, Situation.DOWN, then=Then.HOLD)
+    way.handle(Spoken(action=held, dry_at=9.0), 6.0)
+
+    way.handle(exhausted(), 6.5)
+
+    assert way.wake_at == 9.0 + SILENCE_S
+
+
+@pytest.mark.parametrize(
     ("ear", "steps", "step", "menu"),
     [
         (False, ALL, Step.KEYPAD, Situation.MENU),

@@ -308,6 +308,37 @@ async def test_the_conversation_goes_on_when_the_stage_is_there_again() -> None:
     assert [type(each) for each in call.told][-1] is StageRecovered
 
 
+async def test_a_stage_that_is_back_and_fails_again_in_the_same_turn_leaves_no_silence() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+        call.hold.notice(WON)
+        call.exhausted()
+        await call.until(lambda: len(call.held) == 3)
+        await asyncio.sleep(0.1)
+        gaps = [after - before for before, after in itertools.pairwise(call.clips())]
+
+    assert call.steps == ["clip", "clip", "keypad"]
+    assert len([gap for gap in gaps if gap > 0.1]) == 2  # each was heard by itself
+    assert max(gaps) < 0.3 + 0.15
+
+
+async def test_a_model_that_is_back_and_slow_has_the_line_held_until_it_is_heard() -> None:
+    async with held() as call:
+        await call.stops()
+        call.exhausted()
+        await call.until(call.clips)
+        call.hold.notice(WON)
+        await call.until(lambda: len(call.held) == 2)
+        await call.answers()
+        await call.until(lambda: call.line.level(ANSWER))
+        await asyncio.sleep(0.5)
+
+    assert call.steps == ["clip"]
+    assert len(call.held) == 2  # and nothing behind the answer
+
+
 async def test_key_one_notes_a_callback_and_ends_the_call_with_words() -> None:
     async with held() as call:
         await outage(call, turns=3)
