@@ -1,10 +1,13 @@
 """One answer of the language models: whose words go on, from where, and how long it is waited for.
 
-When nobody is left the question is kept for a while: a probe may find a rung well again.
+When nobody is left the question is kept for a while: a probe may find a rung well again. A request
+that begins late, behind a slow tool or as a kept question, has some patience of its own: only what
+holds the line was heard meanwhile, and that moves no deadline.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import inf
 from typing import Final, TypeAlias
 
 from fallbacks.attempts import (
@@ -26,6 +29,7 @@ from fallbacks.attempts import (
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
+from fallbacks.speech import PATIENCE_S
 from fallbacks.work import Work
 
 RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
@@ -143,7 +147,8 @@ class Answering:
         """
         self.work = begin_work()
         self._begin_work = begin_work
-        self._until = until
+        self._late_until = until
+        self._no_sooner = -inf  # is any of the rungs that are asked now given up for being late
         self._recovers_s = recovers_s
         self._answer = Answer()
         self._passing = False  # a failure was one that may pass
@@ -162,6 +167,7 @@ class Answering:
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
+        self._no_sooner = now + PATIENCE_S
         return self._carry_out(self.work.start(self._until(now), now), now)
 
     def handle(self, event: ModelEvent, now: float) -> tuple[AnswerAction, ...]:
@@ -197,6 +203,10 @@ class Answering:
         """Call everything off: the caller spoke, or hung up."""
         self._recheck_at = None
         return self._carry_out(self.work.cancel("caller", now), now)
+
+    def _until(self, now: float) -> Deadline:
+        """Return when even a late answer is given up: the turn's, unless it was asked for late."""
+        return self._late_until(now).no_sooner_than(self._no_sooner)
 
     def _finish(self, attempt: int, now: float) -> tuple[AnswerAction, ...]:
         """End the answer; one who goes on from its last sentence may have nothing to add."""

@@ -46,7 +46,7 @@ class Failover:
 
     Attributes:
         choice: Who was asked, and who may be.
-        until: The deadline; it moves when sound is queued, or the line is held.
+        until: The deadline; it moves when sound of the answer is queued, not when the line is held.
         winner: The attempt that is heard.
         over: Whether nothing more will happen.
         lag: How long we stalled ourselves, which makes nobody late; shared by all calls.

@@ -144,7 +144,10 @@ class Work:
         return self._enter(self._failover.start(until, now=now), (), now)
 
     def move(self, until: Deadline) -> None:
-        """Change the deadline: sound was queued, or something was said to hold the line."""
+        """Change the deadline: sound of the answer was queued, or thrown away.
+
+        What is said to hold the line moves nothing: who asks late has to see to their own patience.
+        """
         self._failover.until = until
 
     def handle(self, event: WorkEvent, now: float) -> tuple[Step, ...]:

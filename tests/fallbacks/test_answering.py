@@ -27,6 +27,7 @@ from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind, failed
 from fallbacks.limits import Gate
 from fallbacks.roster import Place, Roster
+from fallbacks.speech import PATIENCE_S
 from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
@@ -175,7 +176,7 @@ def test_a_question_is_kept_for_ten_seconds_while_nobody_is_trusted() -> None:
         told.append((at, doing(answering.tick(at))))
 
     (left_at, left), (given_up_at, given_up) = [each for each in told if each[1]][-2:]
-    assert left == [CallOff(2), UseModel(provider="", taken_back=0)]
+    assert left == [CallOff(1), CallOff(2), UseModel(provider="", taken_back=0)]
     assert given_up == [GiveUp(2)]
     assert given_up_at == pytest.approx(left_at + 10.0, abs=RECHECK_S)
     assert told[-1][0] - told[-2][0] == pytest.approx(RECHECK_S)
@@ -234,6 +235,79 @@ def test_a_model_that_is_late_is_raced_and_the_first_to_write_is_heard() -> None
         CallOff(1),
         WriteText(attempt=2, text="We "),
     ]
+
+
+def passed(_: float) -> Deadline:
+    return Deadline(at=NOW - 2.0)  # a tool took longer than the turn's patience
+
+
+def test_models_that_are_asked_behind_a_slow_tool_are_given_time_to_answer() -> None:
+    answering, _ = ladder("a", "b", until=passed)
+    answering.start(NOW)
+    raced = doing(answering.tick(NOW + 0.6))
+    nothing = doing(answering.tick(NOW + 1.4))
+
+    wrote = doing(answering.handle(ModelWrote(attempt=1, text="We "), NOW + 1.4))
+
+    # The standby is asked as soon as in any other turn; only giving up is later.
+    assert [each.provider for each in raced if isinstance(each, AskModel)] == ["b"]
+    assert nothing == []
+    assert UseModel(provider="a", taken_back=0) in wrote
+
+
+def test_models_that_are_asked_late_and_hang_are_given_up_all_the_same() -> None:
+    answering, _ = ladder("a", "b", until=passed)
+    answering.start(NOW)
+    gone: list[AnswerAction] = []
+    while not answering.work.over:
+        at = answering.wake_at
+        assert at is not None
+        gone = doing(answering.tick(at))
+
+    assert UseModel(provider="", taken_back=0) in gone
+    assert at == pytest.approx(NOW + PATIENCE_S)
+
+
+def test_the_only_model_is_asked_again_behind_a_slow_tool_too() -> None:
+    answering, _ = ladder("a", until=passed)
+    answering.start(NOW)
+
+    again = doing(answering.handle(failure(1, "a"), NOW + 0.1))
+
+    assert [each.attempt for each in again if isinstance(each, AskModel)] == [2]
+
+
+def test_a_question_that_was_kept_is_asked_with_patience_again() -> None:
+    answering, roster = ladder("a", until=passed)
+    answering.start(NOW)
+    while not answering.work.over:
+        answering.tick(answering.wake_at or NOW)
+    now, place = NOW + 5.0, ("llm", "a")
+    permit = roster.health(*place).permit(now, probe=True)
+    assert permit
+    roster.succeeded(place, permit, now=now)  # a probe has found it well
+    answering.tick(now)
+    answering.tick(now + 0.6)
+
+    assert not answering.work.over
+    assert doing(answering.tick(now + 1.4)) == []
+    assert answering.wake_at == now + PATIENCE_S
+
+
+@pytest.mark.parametrize("left_s", [PATIENCE_S, 2.5, 3.7])
+def test_a_turn_that_leaves_as_much_goes_by_its_own_deadline(left_s: float) -> None:
+    answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
+
+    started, *_ = answering.start(NOW)
+    while not answering.work.over:
+        at = answering.wake_at
+        assert at is not None
+        answering.tick(at)
+
+    assert isinstance(started, TellFact)
+    assert isinstance(started.fact, AttemptStarted)
+    assert started.fact.left_s == pytest.approx(left_s)
+    assert at == pytest.approx(NOW + left_s)
 
 
 def test_a_model_that_waits_for_a_place_is_not_late_and_without_one_the_next_is_asked() -> None:

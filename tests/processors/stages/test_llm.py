@@ -53,18 +53,22 @@ class Bench:
     told: list[Event] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)  # of a rung
     urls: dict[str, str] = field(default_factory=dict)  # of rungs that are not the lab's
+    stopped_at: float | None = None  # the caller; None: nobody waits
 
     def fault(self, name: str, **fault: Any) -> None:
         self.lab.instance(name).set_faults(parse_windows([fault]))
 
     def stage(self) -> LlmStage:
         """Return a new call's stage; what calls share stays."""
+        turn = Turn(budget_s=1.5)
+        if self.stopped_at is not None:
+            turn.caller_stopped(self.stopped_at)
         return LlmStage(
             {name: build(self._rung(name)) for name in self.rungs},
             policy=self.policy,
             tell=self.told.append,
             clock=time.monotonic,
-            turn=Turn(budget_s=1.5),
+            turn=turn,
             window_tokens=4000,
         )
 
@@ -190,6 +194,17 @@ async def test_a_healthy_model_is_asked_once_and_nobody_else_is() -> None:
     assert answer == ANSWER
     assert requests == [1, 0]
     assert it.told_of(AttemptFailed) == []
+
+
+async def test_slow_models_are_not_given_up_because_a_tool_took_long() -> None:
+    async with bench() as it:
+        for name in ("openai", "openai-b"):
+            it.fault(name, fault="slow_start", delay_s=0.6)
+        it.stopped_at = time.monotonic() - 5.0
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert it.told_of(StageExhausted) == []
 
 
 async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
