@@ -137,8 +137,8 @@ def _may_go_on(old: list[str], spoken: list[str]) -> bool:
 
 
 def _in_common(old: list[str], spoken: list[str]) -> int:
-    pairs = zip(old, spoken, strict=False)
-    return next((n for n, (left, right) in enumerate(pairs) if left != right), len(spoken))
+    pairs = list(zip(old, spoken, strict=False))
+    return next((n for n, (left, right) in enumerate(pairs) if left != right), len(pairs))
 
 
 def _with_silent(new: list[str], repeated: int) -> int:

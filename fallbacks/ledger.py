@@ -150,8 +150,11 @@ class SpeechLedger:
 
 def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     """Say whether the sound of a word has surely come."""
-    if not ledger.words.words[at].letters:
-        return at > 0  # a dash comes with the word before it
+    words = ledger.words.words
+    if not words[at].letters:
+        after = next((n for n, word in enumerate(words) if word.letters), None)
+        # A dash comes with the word before it; the first of all, with the first that is spoken.
+        return at > 0 or (after is not None and _is_whole(ledger, after))
     end_s = ledger.words.end_s(at)
     if end_s is None or end_s > ledger.received_s + ROUNDING_S:
         return False

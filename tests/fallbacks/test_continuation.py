@@ -123,6 +123,16 @@ def test_two_common_words_are_no_restart() -> None:
     assert goes_on(answer, "We are also open late.").strip() == "We are also open late."
 
 
+@pytest.mark.parametrize("opening", ["— ", "👋 ", "… ", "« "])
+@pytest.mark.parametrize("size", [3, 100], ids=["piece by piece", "at once"])
+def test_nothing_is_dropped_behind_a_beginning_without_letters(opening: str, size: int) -> None:
+    answer = begun(opening)
+
+    goes_on(answer, "We are open from nine to five.", size=size)
+
+    assert answer.said.endswith("We are open from nine to five.")
+
+
 def test_words_of_an_abandoned_model_are_ignored() -> None:
     answer = begun()
     answer.begin(2)

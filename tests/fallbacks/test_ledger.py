@@ -198,6 +198,52 @@ def test_a_dash_is_nobodys_word_and_holds_nothing_up() -> None:
     assert ledger.keep_s == pytest.approx(0.6)
 
 
+OPENINGS = ["—", "👋", "…", "«", "-", "— …"]
+
+
+def opened_with(opening: str) -> SpeechLedger:
+    """An utterance that begins without a letter; its voice has given all times and no sound."""
+    ledger = SpeechLedger()
+    ledger.hand_over(f"{opening} Yes of course. ")
+    ledger.begin(1)
+    for n, word in enumerate(["Yes", "of", "course."]):
+        ledger.word(1, word, start_s=n * 0.3, end_s=(n + 1) * 0.3)
+    return ledger
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_what_has_no_letters_at_the_top_has_arrived_with_the_first_word(opening: str) -> None:
+    ledger = opened_with(opening)
+    ledger.audio(1, 0.2)
+    assert ledger.rest == f"{opening} Yes of course."
+    assert ledger.keep_s == 0.0
+
+    ledger.audio(1, 0.5)
+
+    assert ledger.rest == "course."
+    assert ledger.keep_s == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("opening", OPENINGS)
+def test_nothing_is_owed_of_such_an_utterance_once_all_of_it_is_on_the_line(opening: str) -> None:
+    ledger = opened_with(opening)
+    ledger.audio(1, 0.9)
+
+    ledger.released_s = ledger.let_go_s(queued_s=0.0)
+
+    assert ledger.rest == ""
+
+
+def test_what_has_no_letters_at_all_is_owed_until_its_voice_is_done() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("— … ")
+
+    assert ledger.begin(1) == "— …"
+
+    ledger.done(1)
+    assert ledger.rest == ""
+
+
 def test_a_voice_without_word_times_is_estimated_and_never_held_back() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)

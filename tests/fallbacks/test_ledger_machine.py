@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fallbacks.ledger import UNTIMED_S, SpeechLedger
+from fallbacks.ledger import MARGIN_S, ROUNDING_S, UNTIMED_S, SpeechLedger
 from tests.fallbacks.test_ledger import heard
 from tests.thoroughness import promised_machine
 
@@ -34,15 +34,18 @@ class Voice:
 
 
 class Machine(RuleBasedStateMachine):
-    @initialize()
-    def begin(self) -> None:
+    @initialize(opening=st.sampled_from([[], ["—", "We", "are", "open,"]]))
+    def begin(self, opening: list[str]) -> None:
         self.ledger = SpeechLedger()
         self.words: list[str] = []
         self.audible: list[int] = []  # the words the caller will have heard, by number
         self.released_s = 0.0
+        self.drained_s = -1.0  # up to here before silence, more than is surely whole
         self.lengths = iter(range(10_000))
         self.voice = Voice(number=1, base_s=0.0, ends=True)
         self.ledger.begin(1)
+        if opening:
+            self.hand_over(opening)
 
     def _plan(self, first: int) -> None:
         """Let the voice plan to say the words from this one on."""
@@ -83,9 +86,11 @@ class Machine(RuleBasedStateMachine):
             )
             self.voice.told += 1
 
-    @rule()
-    def let_go(self) -> None:
-        self.released_s = max(self.released_s, self.ledger.let_go_s(queued_s=1.0))
+    @rule(queued_s=st.sampled_from([1.0, 0.0]))
+    def let_go(self, queued_s: float) -> None:
+        let_go_s, keep_s = self.ledger.let_go_s(queued_s=queued_s), self.ledger.keep_s
+        self.drained_s = let_go_s if let_go_s > keep_s else self.drained_s
+        self.released_s = max(self.released_s, let_go_s)
         self.ledger.released_s = self.released_s
 
     @precondition(lambda self: self.voice.plan and self.voice.told == len(self.voice.plan))
@@ -100,7 +105,7 @@ class Machine(RuleBasedStateMachine):
     @rule(ends=st.booleans())
     def die(self, ends: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
         old, keep_s, rest = self.voice, self.ledger.keep_s, self.ledger.rest
-        self._hear(keep_s)
+        self._hear(keep_s, rest)
         self.voice = Voice(number=old.number + 1, base_s=keep_s, ends=ends)
 
         assert self.ledger.begin(self.voice.number) == rest
@@ -108,15 +113,31 @@ class Machine(RuleBasedStateMachine):
         assert words == self.words[len(self.words) - len(words) :]
         self._plan(len(self.words) - len(words))
 
-    def _hear(self, keep_s: float) -> None:
-        """Note what is audible of the present voice if its sound is kept up to here."""
+    def _hear(self, keep_s: float, rest: str) -> None:
+        """Note what is audible of the present voice if its sound is kept up to here.
+
+        What is let go before silence may end inside a word, or behind one that is not known to
+        have ended: such a word is said again.
+        """
         assert self.released_s <= keep_s + TINY
-        upto_s = min(keep_s - self.voice.base_s, self.voice.sent_s)
-        for number, start_s, end_s in self.voice.plan:
-            cut_inside = start_s + TINY < upto_s < end_s - TINY
-            assert not cut_inside, "half a word is heard"
-            if end_s <= upto_s + TINY:
+        drained = keep_s <= self.drained_s + TINY
+        upto_s = min(keep_s - self.voice.base_s, self.voice.sent_s) + ROUNDING_S + TINY
+        first = len(self.words) - len(rest.split())  # that is said again
+        for at, (number, start_s, end_s) in enumerate(self.voice.plan):
+            cut_inside = start_s + ROUNDING_S + TINY * 2 < upto_s < end_s
+            assert not cut_inside or drained, "half a word is heard"
+            if number < first and end_s <= upto_s:
                 self.audible.append(number)
+            elif end_s <= upto_s:
+                assert drained, "a word is heard twice"
+                assert not self._surely_came(at), "a word that has surely come is heard twice"
+
+    def _surely_came(self, at: int) -> bool:
+        """Say whether the voice has told when it ends a word, and sent it with the margin."""
+        voice = self.voice
+        if voice.ends:
+            return at < voice.told and voice.plan[at][2] + MARGIN_S + TINY <= voice.sent_s
+        return at + 1 < voice.told and voice.plan[at + 1][1] + MARGIN_S + TINY <= voice.sent_s
 
     @rule()
     def hear_late_words(self) -> None:
@@ -146,7 +167,7 @@ class Machine(RuleBasedStateMachine):
         self.send_times(len(self.voice.plan))
         if self.voice.plan:
             self.finish()
-        self._hear(self.ledger.keep_s)
+        self._hear(self.ledger.keep_s, self.ledger.rest)
 
         assert self.audible == [n for n, word in enumerate(self.words) if word != "—"]
         assert heard(self.ledger, 9e9) == " ".join(self.words) or "—" in self.words[-1:]

@@ -180,6 +180,18 @@ def test_the_next_voice_is_asked_for_exactly_the_rest() -> None:
     assert MuteVoice(provider="first") in bench.done
 
 
+def test_a_reply_that_begins_without_a_letter_is_not_said_from_the_top_again() -> None:
+    bench = Bench()
+    ask = bench.start("— zero one two three")
+
+    bench.speak(ask, 2 * WORD + 100, text="zero one two three")
+    bench.fail(ask)
+
+    assert ask.rest == "— zero one two three"
+    assert bench.asks[1].rest == "two three"
+    assert bench.said == "— zero one"
+
+
 def test_what_a_dead_voice_sends_late_is_dropped() -> None:
     bench = Bench()
     first = bench.start()
