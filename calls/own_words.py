@@ -1,7 +1,7 @@
 """What we said ourselves in place of a voice, until it is known how much of it was heard."""
 
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from calls.line import CallerLine
 
@@ -11,6 +11,7 @@ class _OwnSentence:
     text: str
     begin_s: float  # positions on the line
     end_s: float
+    must: bool  # the caller may not cut it short
 
 
 class OwnWords:
@@ -25,10 +26,10 @@ class OwnWords:
         """When the next of it will have been heard, or None."""
         return self._line.heard_at(self._waiting[0].end_s) if self._waiting else None
 
-    def add(self, text: str, length_s: float) -> None:
-        """Note what was just added to the line, and how long it sounds."""
+    def add(self, text: str, length_s: float, *, must: bool = False) -> None:
+        """Note what was just added to the line, how long it sounds, and whether it stays there."""
         end_s = self._line.end_s
-        self._waiting.append(_OwnSentence(text, end_s - length_s, end_s))
+        self._waiting.append(_OwnSentence(text, end_s - length_s, end_s, must))
 
     def heard(self, now: float) -> list[str]:
         """Return what has been heard to its end since."""
@@ -38,10 +39,14 @@ class OwnWords:
         return found
 
     def cut(self, now: float) -> list[str]:
-        """Return what was heard of what the caller cut short, to the whole word."""
-        heard_s = self._line.heard_s(now)
-        found = [_beginning(each, heard_s) for each in self._waiting]
-        self._waiting.clear()
+        """Return what was heard of what the caller cut short, to the whole word.
+
+        What they may not cut short waits on: the line plays it, and sooner if it dropped the rest.
+        """
+        heard_s, end_s = self._line.heard_s(now), self._line.end_s
+        found = [_beginning(each, heard_s) for each in self._waiting if not each.must]
+        kept = [replace(each, end_s=min(each.end_s, end_s)) for each in self._waiting if each.must]
+        self._waiting = deque(kept)
         return [each for each in found if each]
 
 

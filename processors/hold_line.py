@@ -105,9 +105,9 @@ class LineDoer:
         self._actions.extend(self.keeper.handle(event, self._now()))
         self._alarm.ring()
 
-    def speak_soon(self, rest: str) -> None:
+    def speak_soon(self, rest: str, *, must: bool) -> None:
         """Have the local voice say soon what no voice could say."""
-        self.voice.keep_rest(rest)
+        self.voice.keep_rest(rest, must=must)
         self._alarm.ring()
 
     async def do(self, action: LineAction) -> None:
@@ -206,9 +206,14 @@ class HoldLine(FrameProcessor):
         else:
             doer.words.sound(frame.audio, frame.sample_rate)
 
-    async def speak_locally(self, rest: str) -> None:
-        """Have the local voice say soon what no voice could say."""
-        self._doer.speak_soon(rest)
+    async def speak_locally(self, rest: str, *, must: bool = False) -> None:
+        """Have the local voice say soon what no voice could say.
+
+        Args:
+            rest: The words.
+            must: The caller may not cut it short.
+        """
+        self._doer.speak_soon(rest, must=must)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Learn the rate of the line."""

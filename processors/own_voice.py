@@ -9,6 +9,7 @@ could say is the answer, in the local voice, and is remembered as far as it was 
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from math import inf
 
 from pipecat.frames.frames import Frame
@@ -21,6 +22,14 @@ from fallbacks.utterances import FallbackText, Situation
 from processors.clip import Speaker, tone
 from processors.fallback import Fallback
 from processors.wiring import CallWiring
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Rest:
+    """What no voice could say."""
+
+    text: str
+    must: bool  # the caller may not cut it short
 
 
 class OwnVoice:
@@ -43,7 +52,7 @@ class OwnVoice:
         self._now = wiring.clock
         self._turn = wiring.turn
         self._unheard = OwnWords(wiring.line)
-        self._rest: deque[str] = deque(maxlen=64)  # what no voice could say
+        self._rest: deque[_Rest] = deque(maxlen=64)
         self._speaking_rest = asyncio.Lock()
 
     @property
@@ -60,9 +69,14 @@ class OwnVoice:
     def rate_hz(self, rate_hz: int) -> None:
         self._speaker.rate_hz = rate_hz
 
-    def keep_rest(self, rest: str) -> None:
-        """Keep what no voice could say until `speak_rest`."""
-        self._rest.append(rest)
+    def keep_rest(self, rest: str, *, must: bool) -> None:
+        """Keep what no voice could say until `speak_rest`.
+
+        Args:
+            rest: The words.
+            must: The caller may not cut it short.
+        """
+        self._rest.append(_Rest(text=rest, must=must))
 
     async def speak(self, action: SpeakFor, *, over_caller: bool) -> float | None:
         """Speak for the first situation that has a text left.
@@ -93,10 +107,11 @@ class OwnVoice:
                 rest = self._rest.popleft()
                 report(RestTaken(spoken=False))
                 self._tell(StepTaken(stage="tts", step="local"))
-                sound = self._fallback.voice.say_locally(rest, self._fallback.phrases.language)
-                length_s = await self._speaker.speak(sound, answer=True)
+                language = self._fallback.phrases.language
+                sound = self._fallback.voice.say_locally(rest.text, language)
+                length_s = await self._speaker.speak(sound, must=rest.must, answer=True)
                 if length_s is not None:
-                    self._unheard.add(rest, length_s)
+                    self._unheard.add(rest.text, length_s, must=rest.must)
                     report(RestTaken(spoken=True))
 
     async def sound_tone(self) -> float:
@@ -109,9 +124,9 @@ class OwnVoice:
         return self._line.dry_at
 
     def stop(self) -> None:
-        """Say nothing more of what was to be said, and have remembered what was heard of it."""
+        """Say nothing more of what may be cut short, and have remembered what was heard of it."""
         self._speaker.cut()
-        self._rest.clear()
+        self._rest = deque((each for each in self._rest if each.must), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)
 

@@ -118,8 +118,9 @@ class PersonVoice(FrameProcessor):
         await super().setup(setup)
         self._other.rate_hz = setup.audio_out_sample_rate
 
-    async def keep_unsaid(self, rest: str) -> None:
+    async def keep_unsaid(self, rest: str, *, must: bool) -> None:
         """Keep what no voice could say until its turn has come."""
+        del must  # nothing that a person is told must be heard to its end
         self._unsaid.append(rest)
 
     async def heard(self) -> None:

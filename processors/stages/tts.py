@@ -9,9 +9,9 @@ assistant's context holds what the caller has heard.
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from pipecat.frames.frames import (
     CancelFrame,
@@ -50,14 +50,24 @@ from processors.stages.agenda import Agenda, SpokenPiece
 from processors.stages.stage import Stage
 from processors.stages.voice_rung import VoiceRung
 
-Unsaid: TypeAlias = Callable[[str], Awaitable[None]]
-"""Gets what nobody could say. It must not wait for anything: the stage waits for it."""
-
 Doing: TypeAlias = (
     AskVoice | AddSentence | EndText | MuteVoice | UseVoice | PlaySound | PlayWord | EndSpeech
 )
 ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
 """A frame that is to be passed on, or what a piece of speech wants done."""
+
+
+class Unsaid(Protocol):
+    """Gets what nobody could say. It must not wait for anything: the stage waits for it."""
+
+    async def __call__(self, rest: str, *, must: bool) -> None:
+        """Take it over.
+
+        Args:
+            rest: The words.
+            must: The caller may not cut it short.
+        """
+        ...
 
 
 class TtsStage(Stage[VoiceEvent]):
@@ -238,7 +248,7 @@ class TtsStage(Stage[VoiceEvent]):
                 for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
                     await self.push_frame(frame)
                 if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
-                    await self.say_unsaid(action.unsaid)
+                    await self.say_unsaid(action.unsaid, must=not piece.interruptible)
 
 
 def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:

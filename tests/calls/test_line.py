@@ -102,6 +102,19 @@ def test_of_our_own_words_that_were_cut_the_beginning_is_remembered() -> None:
     assert words.cut(11.6) == []
 
 
+def test_our_own_words_that_cannot_be_cut_are_remembered_when_they_have_been_heard() -> None:
+    line = line_with(1.0)
+    words = OwnWords(line)
+    line.add(2.0, 10.0, must=True)
+    words.add("This call is recorded.", 2.0, must=True)
+    line.flush(10.4)
+
+    assert words.cut(10.4) == []
+    assert words.wake_at == pytest.approx(12.4)  # it begins at once
+    assert words.heard(12.3) == []
+    assert words.heard(12.5) == ["This call is recorded."]
+
+
 def test_what_was_left_when_the_line_stood_still_is_left_afterwards() -> None:
     line = CallerLine()
     line.add(2.0, 100.0)

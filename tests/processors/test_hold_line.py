@@ -4,7 +4,7 @@ import asyncio
 import itertools
 
 import pytest
-from pipecat.frames.frames import TTSAudioRawFrame, UserStoppedSpeakingFrame
+from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame, UserStoppedSpeakingFrame
 
 from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
 from fallbacks.descent import DescentSettings
@@ -466,6 +466,35 @@ async def test_the_rest_that_no_voice_could_say_is_said_by_the_local_one_as_the_
     assert call.line.level(LOCAL)
     assert call.steps == ["local"]
     assert call.remembered == ["We open at nine."]
+
+
+async def test_nobody_barges_in_on_what_must_be_heard_though_the_local_voice_says_it() -> None:
+    notice = "one two three four five six seven eight nine ten"
+    async with held() as call:
+        await call.hold.speak_locally(notice, must=True)
+        await call.hold.speak_locally("eleven twelve")
+        await call.until(lambda: call.line.level(LOCAL))
+        await call.starts()
+        await call.until(lambda: call.remembered)
+        await asyncio.sleep(0.2)
+
+    assert call.remembered == [notice]
+    assert len(call.line.level(LOCAL)) == 8  # 0.3 s in pieces of 40 ms
+
+
+async def test_what_must_be_heard_is_said_though_the_caller_speaks_before_it_begins() -> None:
+    async with held() as call:
+        await call.stops(decided=False)
+        voice = call.hold._doer.voice
+        voice.keep_rest("This call is recorded.", must=True)
+        voice.keep_rest("How can I help?", must=False)
+        await call.put(InterruptionFrame())
+        await call.starts()
+        await call.until(lambda: call.remembered)
+        await asyncio.sleep(0.2)
+
+    assert call.voice.said == ["This call is recorded."]
+    assert call.remembered == ["This call is recorded."]
 
 
 async def test_a_goodbye_that_no_voice_could_say_is_heard_before_the_call_ends() -> None:

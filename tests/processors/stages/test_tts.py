@@ -273,9 +273,23 @@ async def test_with_nobody_left_the_call_goes_on_and_the_rest_is_told(lab: Lab) 
         await talk.until(lambda: talk.unsaid)
 
         assert talk.unsaid == [TEXT]
+        assert talk.must == [False]
         assert talk.facts(StageExhausted)
         assert talk.kept_of(LLMFullResponseEndFrame)
         assert not talk.kept_of(TTSTextFrame)
+
+
+async def test_that_nobody_may_barge_in_on_it_is_told_with_what_nobody_could_say(lab: Lab) -> None:
+    for name in ("cartesia", "elevenlabs"):
+        break_(lab, name, faults.Refuse())
+    notice = TTSSpeakFrame("This call is recorded.")
+    notice.interruptible = False
+    async with talking(lab) as talk:
+        await talk.put(notice)
+        await talk.until(lambda: talk.unsaid)
+
+    assert talk.unsaid == ["This call is recorded."]
+    assert talk.must == [True]
 
 
 async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -> None:

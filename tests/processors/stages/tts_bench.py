@@ -106,6 +106,7 @@ class Talk:
     turn: Turn
     told: list[Any] = field(default_factory=list)
     unsaid: list[str] = field(default_factory=list)
+    must: list[bool] = field(default_factory=list)  # of each that was unsaid
     started: asyncio.Event = field(default_factory=asyncio.Event)
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -230,8 +231,9 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         told=told,
     )
 
-    async def unsaid(text: str) -> None:
-        talk.unsaid.append(text)
+    async def unsaid(rest: str, *, must: bool) -> None:
+        talk.unsaid.append(rest)
+        talk.must.append(must)
 
     stage.say_unsaid = unsaid
     return talk
