@@ -167,10 +167,10 @@ class CallerUtterance:
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)
         if feed.open and feed.from_s <= from_s:
             feed.replayed = False
-            return feed.mark(sound, speaking=True)
+            return feed.mark(sound, now, speaking=True)
         onset_s = sound.onset_s(from_s, self.began_s)
         replayed = feed.begin(sound, onset_s, now, replayed=True)
-        stopped = () if self.speaking else feed.mark(sound, speaking=False)
+        stopped = () if self.speaking else feed.mark(sound, now, speaking=False)
         return (*replayed, *stopped)
 
 

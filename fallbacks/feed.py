@@ -15,6 +15,7 @@ from fallbacks.replay import HeardWord, SoundRing
 BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
 STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
 OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
+JITTER_S: Final = 0.1  # so late a piece of sound makes no gap (chosen)
 STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
 
 
@@ -45,6 +46,61 @@ class Opening:
             return False
         self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
         return self._overdue
+
+
+class Liveness:
+    """Whether a recogniser that wrote at every beat has fallen mute.
+
+    It counts the provider's time, and of that only what there was sound for: in a gap on the
+    caller's line there is nothing to write of, and what comes at once behind it takes its time.
+    """
+
+    def __init__(self, lag: Lag) -> None:
+        self._lag = lag
+        self._lived_at = -math.inf
+        self._steady = 0  # results without words in a row that came in time
+        self._fed_until_s = 0.0  # so far what it was given reaches, at the pace of speech
+        self._starved_s = 0.0  # since it last wrote
+
+    @property
+    def mute_at(self) -> float | None:
+        """When it is mute, if there is sound and it says nothing; None: it is not counted on.
+
+        A moment of our own clock. A gap moves it, as soon as it is seen.
+        """
+        mute_s = self._lived_at + self._starved_s + BEAT_S
+        return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
+
+    def begin(self, now: float) -> None:
+        """Count from now on."""
+        self._count_from(self._lag.provider_s(now))
+
+    def wrote(self, now: float, *, words: bool) -> None:
+        """Note that it wrote something, be it that nobody speaks."""
+        now_s = self._lag.provider_s(now)
+        in_time = not words and now_s - self._lived_at <= BEAT_S
+        self._steady = self._steady + 1 if in_time else 0
+        self._count_from(now_s)
+
+    def fed(self, length_s: float, now: float) -> None:
+        """Note that it was given so much sound."""
+        self.see(now)
+        self._fed_until_s += length_s
+
+    def see(self, now: float) -> None:
+        """Note that time has passed, perhaps without sound."""
+        gap_s = self._lag.provider_s(now) - self._fed_until_s
+        if gap_s > JITTER_S:
+            self._starved_s += gap_s
+            self._fed_until_s += gap_s
+
+    def lose(self) -> None:
+        """Count on it no more: the connection is gone."""
+        self._steady = 0
+
+    def _count_from(self, now_s: float) -> None:
+        self._lived_at = self._fed_until_s = now_s
+        self._starved_s = 0.0
 
 
 class Feed:
@@ -79,32 +135,32 @@ class Feed:
         self.replayed = False
         self.held_s: float | None = None
         self._reconnected_by_us = reconnected_by_us
-        self._lag = lag or Lag()
-        self.opening = Opening(self._lag)
-        self._lived_at = -math.inf
-        self._steady = 0  # results without words in a row that came in time
+        self.opening = Opening(lag or Lag())
+        self._liveness = Liveness(lag or Lag())
         self._sent_s = 0.0  # on this connection
         self._began_s = 0.0  # the recogniser's second at which the feed began
 
     @property
     def mute_at(self) -> float | None:
-        """When it is mute, unless it says something; None: that cannot be told by the clock.
+        """When it may be found mute, unless it says something; None: never by the clock.
 
         A moment of our own clock.
         """
-        steady = self.open and self._steady >= STEADY
-        return self._lag.moment_of(self._lived_at + BEAT_S) if steady else None
+        return self._liveness.mute_at if self.open else None
+
+    def found_mute(self, now: float) -> bool:
+        """Say whether it has written nothing though it was given enough sound to write of."""
+        self._liveness.see(now)
+        return self.mute_at is not None and now >= self.mute_at
 
     def note_result(self, now: float, *, words: bool) -> None:
         """Note that it wrote something, be it that nobody speaks."""
-        now_s = self._lag.provider_s(now)
-        in_time = not words and now_s - self._lived_at <= BEAT_S
-        self._steady = self._steady + 1 if in_time else 0
-        self._lived_at = now_s
+        self._liveness.wrote(now, words=words)
 
     def lose(self) -> None:
         """Count what was sent no more: the connection is gone, if it is one that we make again."""
-        self.open, self._sent_s, self._steady = False, 0.0, 0
+        self.open, self._sent_s = False, 0.0
+        self._liveness.lose()
         self.connected = self.connected and not self._reconnected_by_us
 
     def renew(self) -> None:
@@ -117,18 +173,23 @@ class Feed:
     ) -> tuple[HearingAction, ...]:
         """Begin to feed it the caller's sound from a moment on, or an utterance once more."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
-        self._began_s, self._lived_at = self._sent_s, self._lag.provider_s(now)
+        self._began_s = self._sent_s
+        self._liveness.begin(now)
         mark = MarkSpeech(provider=self.provider, speaking=True)
-        return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s)))
+        return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s), now))
 
-    def send(self, ring: SoundRing, sound: tuple[bytes, ...]) -> tuple[HearingAction, ...]:
+    def send(
+        self, ring: SoundRing, sound: tuple[bytes, ...], now: float
+    ) -> tuple[HearingAction, ...]:
         """Feed it sound, unless it is fed nothing."""
         if not self.open or self.held_s is not None or not sound:
             return ()
-        self._sent_s += ring.seconds(sum(map(len, sound)))
+        length_s = ring.seconds(sum(map(len, sound)))
+        self._sent_s += length_s
+        self._liveness.fed(length_s, now)
         return (FeedSound(provider=self.provider, sound=sound),)
 
-    def mark(self, ring: SoundRing, *, speaking: bool) -> tuple[HearingAction, ...]:
+    def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[HearingAction, ...]:
         """Let it know that the caller speaks, or has stopped.
 
         While the caller is silent, who is behind is given nothing more to catch up with; who goes
@@ -141,7 +202,7 @@ class Feed:
             self.held_s = ring.end_s if self.replayed else self.held_s
         elif self.held_s is not None:
             held_s, self.held_s = self.held_s, None
-            caught_up = self.send(ring, ring.since(held_s))
+            caught_up = self.send(ring, ring.since(held_s), now)
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
     def end(self) -> tuple[HearingAction, ...]:

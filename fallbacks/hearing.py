@@ -124,8 +124,8 @@ class CallerHearing:
         self._policy.lag.see(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
-            mute = feed.mute_at is not None and now >= feed.mute_at
-            if mute and feed.attempt is not None and _in_progress(self.utterance):
+            mute = feed.attempt is not None and feed.found_mute(now)
+            if mute and _in_progress(self.utterance):
                 actions += self._fail(feed, _failure(Symptom.NO_RESULTS, feed), now)
         utterance = _in_progress(self.utterance)
         if utterance is None:
@@ -141,7 +141,9 @@ class CallerHearing:
         utterance = self.utterance
         if utterance is None or (utterance.work.over and not utterance.unwritten(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
-        fed = [each for feed in self.feeds.values() for each in feed.send(self.sound, (sound,))]
+        fed = [
+            each for feed in self.feeds.values() for each in feed.send(self.sound, (sound,), now)
+        ]
         if self.sound.end_s >= self._recheck_s:  # nobody tells us that a rung is trusted again
             self._recheck_s = self.sound.end_s + RECHECK_S
             fed += self._aim(now)
@@ -151,7 +153,7 @@ class CallerHearing:
         going_on, before = _in_progress(self.utterance), self.utterance
         if going_on:
             going_on.speaking = True
-            marks = (feed.mark(self.sound, speaking=True) for feed in self.feeds.values())
+            marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(each for actions in marks for each in actions)
         began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
         if before and before.unwritten(now):  # what was said before is still wanted
@@ -164,14 +166,14 @@ class CallerHearing:
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.work.over:
                 # Nobody may be asked: the rung that hears may still write.
-                actions += feed.mark(self.sound, speaking=True)
+                actions += feed.mark(self.sound, now, speaking=True)
             elif feed.attempt is None:
                 actions += feed.end()
         return tuple(actions)
 
     def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
         self._said_at, self._stopped_s = now, self.sound.end_s
-        marks = (feed.mark(self.sound, speaking=False) for feed in self.feeds.values())
+        marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
         actions = tuple(each for marked in marks for each in marked)
         if self.utterance is None:
             return actions

@@ -182,7 +182,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
         """Hand a piece on, and let the recognisers hear it."""
         await self.hand_on(frame)
-        async with self.lock:  # 50 a second, and none of them moves `wake_at`
+        async with self.lock:  # 50 a second, and none of them brings `wake_at` on
             await self._do(self._hearing.handle(SoundHeard(frame.audio), self.now()))
 
     async def handle(self, report: RecogniserNews, now: float) -> None:

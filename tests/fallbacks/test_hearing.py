@@ -77,6 +77,24 @@ class Bench:
         self.done += wanted
         return wanted
 
+    def stall(self, seconds: float) -> list[HearingAction]:
+        """Let the line deliver nothing, ringing the alarm whenever it is due."""
+        wanted: list[HearingAction] = []
+        until = self.now + seconds
+        while (at := self.hearing.wake_at) is not None and at <= until:
+            self.now = max(self.now, at)
+            wanted += self.hearing.tick(self.now)
+            assert self.hearing.wake_at is None or self.hearing.wake_at > self.now
+        self.now = until
+        return wanted
+
+    def burst(self, seconds: float) -> list[HearingAction]:
+        """Let the line deliver so much at once."""
+        wanted = self.put(*[SoundHeard(FRAME)] * round(seconds / 0.02))
+        if self.hearing.wake_at is not None and self.hearing.wake_at <= self.now:
+            wanted += self.hearing.tick(self.now)
+        return wanted
+
     def write(self, name: str, text: str, *, end_s: float | None = None) -> list[HearingAction]:
         """Have a recogniser write a final result."""
         reading = Reading(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=())
@@ -251,19 +269,80 @@ def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
     ]
 
 
-def test_who_wrote_at_every_beat_and_writes_no_more_has_failed_and_the_next_hears_it() -> None:
-    bench = up()
-    nothing = Reading(text="", final=False, interim=True, flushed=False, end_s=None, words=())
-    for _ in range(STEADY + 1):
-        bench.put(ResultCame(provider="a", reading=nothing))
-        bench.pass_s(0.5 * BEAT_S)
-    bench.put(SpeechBegan(0.2))
-    bench.put(ResultCame(provider="a", reading=nothing))
+NOTHING = ResultCame(
+    provider="a",
+    reading=Reading(text="", final=False, interim=True, flushed=False, end_s=None, words=()),
+)
 
-    wanted = bench.pass_s(BEAT_S + 0.1)
+
+def steady() -> Bench:
+    """Return a ladder whose first recogniser has written at every beat, and just now."""
+    bench = up()
+    for _ in range(STEADY + 1):
+        bench.put(NOTHING)
+        bench.pass_s(0.5 * BEAT_S)
+    bench.put(NOTHING)
+    return bench
+
+
+def test_who_wrote_at_every_beat_and_writes_no_more_has_failed_and_the_next_hears_it() -> None:
+    bench = steady()
+    bench.put(SpeechBegan(0.2))
+
+    before = bench.pass_s(BEAT_S - 0.04)
+    wanted = bench.pass_s(0.06)
+
+    assert failures(before) == []
+    assert failures(wanted) == [("stt", "a", Kind.SILENT)]
+    assert fed([*before, *wanted], "b") > BEAT_S
+
+
+def test_who_fell_mute_before_the_caller_spoke_is_not_waited_for() -> None:
+    bench = steady()
+    bench.pass_s(BEAT_S + 0.1)
+
+    bench.put(SpeechBegan(0.2))
+    wanted = bench.pass_s(0.02)
 
     assert failures(wanted) == [("stt", "a", Kind.SILENT)]
-    assert fed(wanted, "b") > BEAT_S
+
+
+@pytest.mark.parametrize("gap_s", [1.4, 30.0])
+def test_a_gap_on_the_line_before_the_caller_speaks_makes_no_recogniser_mute(gap_s: float) -> None:
+    bench = steady()
+    bench.stall(gap_s)
+    bench.pass_s(0.2)
+
+    bench.put(SpeechBegan(0.2))
+    wanted = bench.pass_s(0.9)
+    bench.put(NOTHING)
+    wanted += bench.pass_s(0.9)
+
+    assert failures(wanted) == []
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 1.3])
+def test_what_comes_at_once_behind_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
+    bench = steady()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.8)
+
+    wanted = [*bench.stall(gap_s), *bench.burst(gap_s), *bench.pass_s(0.4)]
+
+    assert ("stt", "a", Kind.SILENT) not in failures(wanted)
+    assert ("stt", "a", Kind.SILENT) in failures(bench.pass_s(0.12))
+
+
+def test_who_writes_nothing_of_the_sound_behind_a_gap_is_mute_a_beat_later() -> None:
+    bench = steady()
+    bench.stall(5.0)
+    bench.put(SpeechBegan(0.2))
+
+    before = bench.pass_s(BEAT_S - 0.04)
+    wanted = bench.pass_s(0.08)
+
+    assert failures(before) == []
+    assert failures(wanted) == [("stt", "a", Kind.SILENT)]
 
 
 def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:

@@ -22,7 +22,7 @@ from processors.pauses import PauseBegan
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
-from tests.processors.stages.stt_call import RATE_HZ, calling, words
+from tests.processors.stages.stt_call import RATE_HZ, SURE_S, calling, words
 from tests.processors.weather import REST_S, roster_of
 from tests.providers.near_sphinx import hear_near
 
@@ -112,6 +112,26 @@ async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_
         assert call.failures == [("a", "silent")]
         failed = call.facts(AttemptFailed)[0]
         assert failed.after_s < 0.1
+
+
+async def test_a_line_that_delivers_nothing_for_a_while_costs_no_recogniser_its_connection() -> (
+    None
+):
+    async with calling(pace=1.0) as call:
+        spoken = caller.say(SECOND)
+        sure = int(RATE_HZ * SURE_S) * 2
+        await call.silence(5.5)  # no result comes in the next 0.2 s of sound
+        await asyncio.sleep(2.0)  # the line stalls
+        await call.sound(spoken[:sure])
+        await call.starts()
+        await call.sound(spoken[sure:])
+        await call.stops()
+        await call.written(SECOND)
+
+        assert words(call.text) == words(SECOND)
+        assert call.asked == ["a"]
+        assert call.failures == []
+        assert not call.facts(Suspected)
 
 
 async def test_a_recogniser_that_fails_between_utterances_is_known_before_the_next() -> None:
