@@ -116,7 +116,8 @@ class CampaignStore:
     async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
         """Adopt the dials whose holder is silent; nobody else gets them meanwhile.
 
-        Those of our own process are among them if it did not renew in time.
+        Those of our own process are among them if it did not renew in time. A dial whose contact
+        was erased is erased, too.
         """
         silent = (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
         async with self._work.read() as connection:
@@ -128,7 +129,8 @@ class CampaignStore:
         async with self._work.write() as connection:
             taken = update(DIALS).where(silent).values(**ours).returning(DIALS)
             dials = (await connection.execute(taken)).all()
-            return [await _claim_of(connection, row) for row in dials]
+            claims = [await _claim_of(connection, row) for row in dials]
+            return [each for each in claims if each is not None]
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -220,9 +222,14 @@ async def _barred(connection: AsyncConnection, number: str) -> bool:
     return bool((await connection.execute(select(barred))).scalar_one())
 
 
-async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim:
+async def _claim_of(connection: AsyncConnection, row: Row[Any]) -> Claim | None:
     dial = read_dial(row)
     found = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
-    contact = (await connection.execute(found)).one()
+    contact = (await connection.execute(found)).first()
+    if contact is None:
+        # Kept, it would hold a number that is to be forgotten, and in SQLite an id and an attempt
+        # that another contact may come to have: every claim of the campaign would then fail.
+        await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id))
+        return None
     consent = await consent_of(connection, contact.campaign, contact.number)
     return Claim(contact=read_contact(contact, consent), dial=dial)

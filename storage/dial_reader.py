@@ -18,15 +18,15 @@ class DialReader:
         self._work = Transactions(url)
 
     async def find(self, dial_id: str) -> Claim | None:
-        """Return a dial and its contact; None: there is no such dial."""
+        """Return a dial and its contact; None: there is no such dial, or no contact."""
         async with self._work.read() as connection:
             row = (await connection.execute(select(DIALS).where(DIALS.c.id == dial_id))).first()
             if row is None:
                 return None
             dial = read_dial(row)
             own = select(CONTACTS).where(CONTACTS.c.id == dial.contact_id)
-            contact = (await connection.execute(own)).one()
-            return Claim(contact=read_contact(contact), dial=dial)
+            contact = (await connection.execute(own)).first()
+            return Claim(contact=read_contact(contact), dial=dial) if contact else None
 
     async def of_campaign(self, campaign: str) -> Sequence[Dial]:
         """Return every dial of a campaign, in the order in which they were intended."""

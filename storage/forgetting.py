@@ -5,17 +5,18 @@ Files that belong to rows go first: after a crash in between the rows are still 
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
 from sqlalchemy.engine import make_url
 
 from storage.database import Database
 from storage.edge import storage_errors
+from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows
 from storage.record_tables import (
     BREAKER_MOVES,
     CALLS,
@@ -26,7 +27,7 @@ from storage.record_tables import (
     VOICEMAILS,
 )
 from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
-from storage.tables import ALERT_SENDINGS, ALERTS, CALLBACKS, METADATA
+from storage.tables import ALERT_SENDINGS, ALERTS, CALLBACKS
 
 AT_ONCE: Final = 500  # rows of a transaction: other writers wait for a few milliseconds
 REST_S: Final = 0.05  # between two
@@ -47,19 +48,6 @@ OF_CALLS: Final = (
     HAPPENINGS,
     CALL_RESULTS,
 )  # what a call leaves that is about its caller
-# Tables whose rows are about a number.
-NUMBERED: Final = (
-    "callbacks",
-    "callback_contacts",
-    "call_results",
-    "contacts",
-    "consents",
-    "crm_reports",
-)
-SETTLED: Final = "dials"  # the same, of rows that are settled: an open one says who rings now
-
-SameNumber: TypeAlias = Callable[[str], bool]
-"""Whether a number, however it was written, is the one that is meant."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +57,7 @@ class TracedCall:
     id: str
     live: bool
     recording: str
+    dial_id: str  # empty: nobody dialled it
 
 
 class Erasure:
@@ -111,7 +100,12 @@ class Erasure:
             async with engine.connect() as connection:
                 rows = (await connection.execute(wanted)).all()
         return [
-            TracedCall(id=row.id, live=row.state == "live", recording=row.recording)
+            TracedCall(
+                id=row.id,
+                live=row.state == "live",
+                recording=row.recording,
+                dial_id=row.dial_id,
+            )
             for row in rows
             if same(row.called if row.direction == "outbound" else row.caller)
         ]
@@ -161,25 +155,24 @@ class Erasure:
         return count
 
     async def erase_numbered(self, ending: str, same: SameNumber) -> Mapping[str, int]:
-        """Erase the rows that are about a number and belong to no call."""
+        """Erase the rows that are about a number and belong to no call.
+
+        Whom a campaign is calling stays: `count_called` says of how many.
+        """
         erased: Counter[str] = Counter()
-        for name in (*NUMBERED, SETTLED):
-            table = METADATA.tables.get(name)
-            if table is None:
-                continue
-            about = table.c.number.contains(ending, autoescape=True)
-            if name == SETTLED:
-                about &= table.c.state == "settled"
+        for tables in AT_A_TIME:
             with storage_errors(self._address):
                 engine = await self._database.engine()
                 async with engine.begin() as connection:
-                    found = select(table.c.number).where(about).distinct()
-                    numbers = [
-                        each for each in (await connection.execute(found)).scalars() if same(each)
-                    ]
-                    own = delete(table).where(about, table.c.number.in_(numbers))
-                    erased[name] += (await connection.execute(own)).rowcount
+                    erased.update(await erase_rows(connection, tables, ending, same))
         return erased
+
+    async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:
+        """Return how many contacts were left; but for dials whose calls are counted already."""
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                return await count_called(connection, ending, same, besides=besides)
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -10,7 +10,8 @@ from typing import Final
 
 from bot.config.settings import Settings
 from bot.record.phone_numbers import ending_of, same_as
-from storage.forgetting import Erasure, SameNumber, unlink_all
+from storage.forgetting import Erasure, unlink_all
+from storage.numbered_rows import SameNumber
 
 FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
 
@@ -20,7 +21,7 @@ class Forgotten:
     """What was erased."""
 
     counts: Mapping[str, int]
-    live: int  # calls that go on: they are still being written
+    live: int  # calls that go on, or are being placed: they are still being written
 
 
 async def forget_number(settings: Settings, number: str) -> Forgotten:
@@ -39,9 +40,9 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     try:
         traced = await erasure.calls_of(ending, same)
         over = [each for each in traced if not each.live]
-        logs, live = settings.logs.dir, {each.id for each in traced if each.live}
+        logs, live = settings.logs.dir, {each.id: each.dial_id for each in traced if each.live}
         written = await asyncio.to_thread(_calls_written, logs / "calls", same)
-        ids = sorted(({each.id for each in over} | written) - live)
+        ids = sorted(({each.id for each in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, ending, same)
         paths = [path for call_id, path in mails if call_id not in live]
         paths += [str(logs / "messages" / f"{each}.wav") for each in ids]
@@ -52,12 +53,13 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         counts["voicemail files"] = await asyncio.to_thread(unlink_all, set(paths))
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
         counts.update(await erasure.erase_calls(ids))
-        alone = sorted({call_id for call_id, _ in mails} - live - set(ids))
+        alone = sorted({call_id for call_id, _ in mails} - live.keys() - set(ids))
         counts["voicemails"] += await erasure.erase_voicemails(alone)
         counts.update(await erasure.erase_numbered(ending, same))
+        called = await erasure.count_called(ending, same, besides=live.values())
     finally:
         await erasure.close()
-    return Forgotten(counts=counts, live=len(live))
+    return Forgotten(counts=counts, live=len(live) + called)
 
 
 def _calls_written(folder: Path, same: SameNumber) -> set[str]:

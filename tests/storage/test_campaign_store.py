@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.claiming import rules_of
 from campaigns.model import CallingWindow
 from storage.campaign_store import CampaignStore
+from storage.campaign_tables import CONTACTS
 from storage.database import StorageError
+from storage.dial_reader import DialReader
 from tests.share_servers import PASSWORD, Server
 from tests.storage.campaign_queue import (
     CONSENT,
@@ -148,6 +150,22 @@ class QueueContract:
         assert not await queue.store.settle(claim.dial, DONE, then=FINISHED, now=NOON)
         assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
         assert await other.store.settle(taken.dial, DONE, then=FINISHED, now=NOON)
+
+    async def test_a_dial_whose_contact_was_erased_keeps_no_other_from_being_taken_over(
+        self, queue: Queue, other: Queue, url: str
+    ) -> None:
+        await queue.fill(new_contacts(2))
+        erased, kept = await queue.take(), await queue.take()
+        async with other.store._work.write() as connection:
+            await connection.execute(delete(CONTACTS).where(CONTACTS.c.id == erased.contact.id))
+        reader = DialReader(url)
+        assert await reader.find(erased.dial.id) is None
+
+        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+
+        assert taken.dial.id == kept.dial.id
+        assert [each.id for each in await reader.of_campaign("spring")] == [kept.dial.id]
+        await reader.close()
 
     async def test_a_call_that_renews_keeps_its_dial(self, queue: Queue, other: Queue) -> None:
         await queue.fill(new_contacts(1))

@@ -20,16 +20,21 @@ from calls.events import (
     CallStarted,
     Event,
     MessageLeft,
+    OutboundCallBegan,
     TranscriptFinal,
     TurnDecided,
 )
+from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from calls.record_fold import RecordFold
 from storage.callbacks import Callback, Callbacks
+from storage.contact_book import NewContact
 from storage.database import Database
+from storage.dial_reader import DialReader
 from storage.record_reader import RecordReader
 from storage.record_writer import RecordWriter
 from telemetry.journal import Journal
 from tests.share_servers import Server, postgres
+from tests.storage.campaign_queue import CONSENT, FAST, NOON, Queue, queues
 from tests.storage.kept_voicemails import kept_voicemails
 
 __all__ = ["postgres"]
@@ -87,6 +92,15 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
         Callback(call_id=call_id, number=number, reason="r", asked_at=clock.utc_now())
     )
     await database.close()
+
+
+async def called(queue: Queue) -> Claim:
+    """Have a campaign call MARY, and know BOB."""
+    mary, bob = (
+        NewContact(number=each, zones=("Europe/Berlin",), consent=CONSENT) for each in (MARY, BOB)
+    )
+    await queue.fill([mary, bob])
+    return await queue.take()
 
 
 def files(folder: Path) -> set[str]:
@@ -168,6 +182,58 @@ class ForgettingContract:
 
         assert forgotten.counts["call records"] == 1
         assert files(tmp_path) == set()
+
+    async def test_whom_a_campaign_is_calling_is_named_and_left_until_the_dial_has_its_outcome(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        async with queues(url, 2) as (queue, other):
+            claim = await called(queue)
+
+            during = await forget_number(settings, MARY)
+
+            (taken,) = await other.store.expired(now=NOON + 60.0, lease_s=60.0)
+            assert (during.live, taken.dial.id) == (1, claim.dial.id)
+            assert taken.contact == claim.contact  # with its consent
+            await other.store.settle(
+                taken.dial,
+                DialResult(outcome=DialOutcome.COMPLETED),
+                then=NextStep(state="done"),
+                now=NOON + 60.0,
+            )
+
+            after = await forget_number(settings, MARY)
+
+            assert after.live == 0
+            assert {name for name, count in after.counts.items() if count} == {
+                "contacts",
+                "consents",
+                "dials",
+            }
+            assert (await queue.take(now=NOON + 61.0)).contact.number == BOB
+
+    async def test_who_is_called_at_last_is_not_named_twice(self, url: str, tmp_path: Path) -> None:
+        settings = settings_of(url, tmp_path)
+        async with queues(url, 1) as (queue,):
+            dial_id = (await called(queue)).dial.id
+        placed = CallStarted(transport="twilio", agent="desk", called=MARY, direction="outbound")
+        await keep(settings, "on", [placed, OutboundCallBegan(dial_id=dial_id)])
+
+        assert (await forget_number(settings, MARY)).live == 1
+
+    async def test_who_waits_to_be_called_goes_at_once(self, url: str, tmp_path: Path) -> None:
+        settings = settings_of(url, tmp_path)
+        async with queues(url, 1) as (queue,):
+            claim = await called(queue)
+            await queue.store.release(claim.dial)
+
+            forgotten = await forget_number(settings, MARY)
+
+            assert forgotten.live == 0
+            assert (await queue.take(FAST)).contact.number == BOB
+        reader = DialReader(url)
+        assert [each.number for each in await reader.of_campaign("spring")] == [BOB]
+        await reader.close()
 
 
 class TestSqlite(ForgettingContract):
