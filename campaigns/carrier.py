@@ -1,6 +1,6 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
@@ -18,6 +18,10 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
 """What a dial came to, by how its leg ended."""
 
 
+async def _confirm_all() -> None:
+    """Have nothing asked once more: a call of no campaign."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialRequest:
     """What a carrier is asked to dial.
@@ -26,12 +30,15 @@ class DialRequest:
         dial_id: Ours. It goes where the carrier gives it back: into the status callback's URL, the
             room's name, a header.
         patience_s: How long it may ring.
+        confirm: Awaited right before each time that the carrier is asked, behind all waiting;
+            raises `DialWithdrawnError` if it may not be asked any more.
     """
 
     dial_id: str
     to: str
     campaign: str
     patience_s: float = 30.0
+    confirm: Callable[[], Awaitable[None]] = _confirm_all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +63,8 @@ class CampaignCarrier(Protocol):
         """Have somebody called; return the carrier's own id of the call.
 
         An error does not mean that nobody is called: the answer may be what was lost. Only
-        `DialRefusedError` says so.
+        `DialRefusedError` says so, and `DialWithdrawnError`, which is raised as the request's
+        `confirm` raises it.
         """
         ...
 
@@ -98,3 +106,7 @@ def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None
     if ended == "completed" and machine:
         return DialOutcome.VOICEMAIL
     return LEG_OUTCOMES[ended] if ended else None
+
+
+class DialWithdrawnError(Exception):
+    """The carrier was not asked: the dial is not to be made any more; why, as a code."""

@@ -30,14 +30,22 @@ class DialPace:
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
 
-    async def place(self, ask: Callable[[], Awaitable[Placed]]) -> Placed:
+    async def place(
+        self, ask: Callable[[], Awaitable[Placed]], *, confirm: Callable[[], Awaitable[None]]
+    ) -> Placed:
         """Return what `ask` does, in its turn; what is refused for its pace alone was not placed.
+
+        Args:
+            ask: Asks the carrier once.
+            confirm: The request's, awaited before each `ask`: the queue may be long.
 
         Raises:
             CarrierError: It failed; a `DialRefusedError` if it is the number's fault.
+            DialWithdrawnError: `confirm` raised it.
         """
         for _ in range(LIMITED_TRIES):
             await self._wait()
+            await confirm()
             try:
                 return await ask()
             except ServiceError as error:

@@ -6,8 +6,8 @@ followed, what it never had is given back. Whoever runs this keeps the lease mea
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
 from itertools import chain, repeat
 from typing import Final
 
@@ -16,7 +16,14 @@ from loguru import logger
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_result import judge_call
-from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialRequest,
+    DialWithdrawnError,
+    FoundCall,
+)
+from campaigns.confirming import confirm_claim
 from campaigns.dialer_parts import DialerParts
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign
@@ -84,12 +91,12 @@ class DialRun:
             else:
                 await store.release(self.dial)  # the guard holds from here on
             return None  # nobody was called, so it says nothing of our calls
-        why = await store.confirm(self.dial, now=parts.now_s(), lease_s=parts.settings.lease_s)
-        if why:
-            return None  # the store has settled or released it
-        async with self._lease.kept(self.dial, parts):
-            await parts.calls.prepare(self.campaign, self.claim)
-            return await self._place()
+        with suppress(DialWithdrawnError):  # the dial is settled or released
+            await self._confirm()
+            async with self._lease.kept(self.dial, parts):
+                await parts.calls.prepare(self.campaign, self.claim)
+                return await self._place()
+        return None
 
     async def take_over(self) -> DialResult | None:
         """Find out what became of a dial whose process is silent, and see it to its end."""
@@ -104,6 +111,14 @@ class DialRun:
         async with self._lease.kept(self.dial, self.parts):
             return await self.parts.rehearse()
 
+    async def _confirm(self) -> None:
+        """Ask whether the carrier may be asked now.
+
+        Raises:
+            DialWithdrawnError: It may not, and the dial is not ours any more.
+        """
+        self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
+
     async def skip(self, reason: str) -> DialResult | None:
         """Put the contact back, undialled."""
         self.parts.tell(
@@ -117,17 +132,20 @@ class DialRun:
             to=self.dial.number,
             campaign=self.campaign.name,
             patience_s=self.parts.settings.ring_s,
+            confirm=self._confirm,  # once more: it may have the dial wait for its turn
         )
-        asked_s = self.parts.now_s()
         try:
             call_ref = await self.carrier.dial(request)
         except DialRefusedError as refused:
             logger.info("dial {} was refused: {}", self.dial.id, refused)
             refusal = DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
             return await self._settle(refusal)
+        except DialWithdrawnError as withdrawn:
+            logger.info("dial {} is not made: {}", self.dial.id, withdrawn)
+            self.parts.calls.forget(self.dial.id)
+            return None
         except CarrierError as error:
             logger.warning("dial {}: no answer of the carrier: {}", self.dial.id, error)
-            self.claim = replace(self.claim, dial=replace(self.dial, confirmed_s=asked_s))
             return await self._find_out("answer_lost")
         await self._note_placed(call_ref)
         return await self._to_the_end(FoundCall(provider_call_id=call_ref))
@@ -144,7 +162,7 @@ class DialRun:
             except CarrierError:
                 continue
             if found is not None:
-                self._tell_asked(why, known=True)
+                self.parts.tell(_asked(self.dial, why, known=True))
                 await self._note_placed(found.provider_call_id)
                 return await self._to_the_end(found)
             now, grace_s = self.parts.now_s(), self.parts.settings.grace_s
@@ -156,14 +174,9 @@ class DialRun:
         return None
 
     async def _give_back(self, why: str) -> None:
-        self._tell_asked(why, known=False)
+        self.parts.tell(_asked(self.dial, why, known=False))
         await self.parts.store.release(self.dial, due_s=self.parts.now_s())
         self.parts.calls.forget(self.dial.id)
-
-    def _tell_asked(self, why: str, *, known: bool) -> None:
-        self.parts.tell(
-            DialAsked(campaign=self.campaign.name, dial_id=self.dial.id, known=known, why=why)
-        )
 
     async def _note_placed(self, call_ref: str) -> None:
         await self.parts.store.placed(self.dial, call_ref)
@@ -214,3 +227,7 @@ class DialRun:
             )
         )
         return result
+
+
+def _asked(dial: Dial, why: str, *, known: bool) -> DialAsked:
+    return DialAsked(campaign=dial.campaign, dial_id=dial.id, known=known, why=why)

@@ -57,7 +57,7 @@ class ExotelCarrier:
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; how long it rings is Exotel's affair."""
         order = ExotelOrder(to=request.to, caller=self.number, ref=request.dial_id)
-        call_sid = await self._pace.place(lambda: self._order(order))
+        call_sid = await self._pace.place(lambda: self._order(order), confirm=request.confirm)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
 

@@ -56,6 +56,7 @@ class LivekitCarrier:
                 trunk_id = await outbound_trunk_id(lk, self.trunk)
                 if not trunk_id:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
+                await request.confirm()
                 await lk.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=KEPT_S))
         except (api.ServerError, aiohttp.ClientError, TimeoutError, ExchangeError) as error:
             raise CarrierError(type(error).__name__) from error

@@ -57,7 +57,9 @@ class PlivoCarrier:
             ring_s=request.patience_s,
             machine=self.machine,
         )
-        request_uuid = await self._pace.place(lambda: self.calls.dial(order))
+        request_uuid = await self._pace.place(
+            lambda: self.calls.dial(order), confirm=request.confirm
+        )
         self._see(request.dial_id, request_uuid)
         return request_uuid
 

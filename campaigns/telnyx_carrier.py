@@ -53,7 +53,7 @@ class TelnyxCarrier:
             ring_s=request.patience_s,
             machine=self.machine,
         )
-        placed = await self._pace.place(lambda: self.calls.dial(order))
+        placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
         self.news.refs[request.dial_id] = placed.call_id
         return placed.call_id
 

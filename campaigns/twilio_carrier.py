@@ -42,7 +42,7 @@ class TwilioCarrier:
             ring_s=request.patience_s,
             machine=self.machine,
         )
-        placed = await self._pace.place(lambda: self.calls.dial(order))
+        placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
         self.refs[request.dial_id] = placed.call_sid
         return placed.call_sid
 

@@ -33,6 +33,7 @@ class WatchedCarrier:
         Raises:
             DialRefusedError: It answers that it does not call this number.
             CarrierError: It does not answer, and somebody may be called all the same.
+            DialWithdrawnError: It was not asked, which says nothing of it.
         """
         try:
             call_ref = await self._carrier.dial(request)

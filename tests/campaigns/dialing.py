@@ -102,7 +102,7 @@ class Floor:
         await asyncio.sleep(within_s)
 
     def forget(self, dial_id: str) -> None:
-        pass
+        self.numbers.pop(dial_id, None)
 
 
 @dataclass

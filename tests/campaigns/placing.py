@@ -1,13 +1,23 @@
 """What is asked of any carrier that places calls."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
-from campaigns.carrier import CampaignCarrier, DialRequest, FoundCall
+from pydantic import SecretStr
+
+from campaigns.carrier import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
+from campaigns.twilio_carrier import TwilioCarrier
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.rest import CarrierRest
+from transports.twilio_calls import TwilioCalls
+from transports.twilio_rest import TwilioRest
 
 OURS: Final = "+15005550006"
 A: Final = "+15005550111"
 B: Final = "+15005550112"
+ACCOUNT, TOKEN = "AC" + "0" * 32, "a-token"
 
 
 def request(dial_id: str, to: str = A) -> DialRequest:
@@ -20,3 +30,24 @@ async def ended(it: CampaignCarrier, dial_id: str, to: str = A) -> FoundCall:
     ) is None or found.outcome is None:
         await asyncio.sleep(1.0)
     return found
+
+
+async def _withdraw() -> None:
+    raise DialWithdrawnError("not_running")
+
+
+def withdrawn(dial_id: str) -> DialRequest:
+    """Return a request that is not to be made any more when its turn has come."""
+    return DialRequest(dial_id=dial_id, to=A, campaign="c", confirm=_withdraw)
+
+
+@asynccontextmanager
+async def twilio_office(
+    calls_per_s: float = 1.0,
+) -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
+    """Have an account at the lab's Twilio, and ours of it."""
+    async with CarrierRest(ACCOUNT, TOKEN) as office:
+        office.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
+        yield office, TwilioCarrier(calls=calls, number=OURS, calls_per_s=calls_per_s)

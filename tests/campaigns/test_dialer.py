@@ -1,7 +1,7 @@
 """The dialer: whom it dials, what it does about the unknown, and when it waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -18,11 +18,15 @@ from calls.campaign_events import (
     DialPlaced,
 )
 from calls.outbound import Claim, DialOutcome
+from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
+from campaigns.model import CallingWindow
+from faultlab.carrier.callee import Callee
 from storage.campaign_store import CampaignStore
 from storage.contact_book import NewContact
 from tests.campaigns.dialing import Dialing, ScriptedCarrier, dialing, now_s
+from tests.campaigns.placing import twilio_office
 
 pytestmark = pytest.mark.virtual_time
 
@@ -134,6 +138,84 @@ async def test_a_carrier_that_does_not_know_a_call_yet_is_asked_once_more(tmp_pa
         await it.done()
 
         assert it.dialled() == [A]
+
+
+@dataclass
+class QueueingScript(ScriptedCarrier):
+    """Has each dial wait for its turn."""
+
+    queue_s: float = 60.0
+
+    async def dial(self, request: DialRequest) -> str:
+        await asyncio.sleep(self.queue_s)
+        await request.confirm()
+        return await super().dial(request)
+
+
+async def test_how_long_a_carrier_may_not_know_a_call_counts_from_when_it_was_asked(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier = carrier = QueueingScript(deaf=1)
+        async with running(it):
+            await until(lambda: carrier.asked > 1)
+            (dial_id,) = it.floor.numbers
+            carrier.record.append(dial_id)
+            carrier.calls[dial_id] = (now_s(), A)
+            await it.done()
+
+        assert it.dialled() == [A]
+
+
+async def close_the_hours(it: Dialing) -> None:
+    await asyncio.sleep(30.0)
+
+
+async def pause(it: Dialing) -> None:
+    await it.office.move("c", "paused", now=now_s())
+
+
+async def bar(it: Dialing) -> None:
+    await it.book.add_do_not_call(B, source="test", now=now_s())
+
+
+@pytest.mark.parametrize("change", [close_the_hours, pause, bar])
+async def test_a_dial_in_the_account_s_queue_is_asked_for_only_if_all_still_allows_it(
+    tmp_path: Path, change: Callable[[Dialing], Awaitable[None]]
+) -> None:
+    closes_s = now_s() % 86_400.0 + 30.0 if change is close_the_hours else 86_400.0
+    window = CallingWindow(opens_s=0.0, closes_s=closes_s)
+    async with (
+        twilio_office(calls_per_s=1 / 60.0) as (office, carrier),
+        dialing(tmp_path, A, B, attempts=1, concurrent=2, window=window) as it,
+    ):
+        office.exchange.callees = {A: Callee(fate="busy")}
+        it.carrier = carrier
+        async with running(it):
+            await until(lambda: len(office.book) == 1 and len(it.floor.numbers) == 2)
+            await change(it)
+            await asyncio.sleep(120.0)
+
+        assert [number for _, number, _ in office.book] == [A]
+        assert B not in it.floor.numbers.values()  # nothing is prepared for it any more
+
+
+async def test_a_dial_is_not_made_when_the_hours_have_closed_during_its_rehearsal(
+    tmp_path: Path,
+) -> None:
+    window = CallingWindow(opens_s=0.0, closes_s=now_s() % 86_400.0 + 30.0)
+    async with dialing(tmp_path, A, window=window) as it:
+
+        async def rehearse() -> str:
+            await asyncio.sleep(35.0)
+            return ""
+
+        it.rehearse = rehearse
+        async with running(it):
+            await asyncio.sleep(60.0)
+
+        assert it.carrier.record == []
+        assert await it.ledger() == []
 
 
 async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(

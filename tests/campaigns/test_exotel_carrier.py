@@ -9,12 +9,18 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, FoundCall, RecallingCarrier
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialWithdrawnError,
+    FoundCall,
+    RecallingCarrier,
+)
 from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
 from campaigns.heard_leg import HeardLeg
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.exotel_account import ExotelAccount
-from tests.campaigns.placing import OURS, A, B, ended, request
+from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from tests.campaigns.told_news import ToldNews
 from transports.exotel_calls import ExotelCalls
 from transports.exotel_rest import ExotelRest
@@ -244,3 +250,11 @@ async def test_an_account_that_does_not_answer_says_no_price() -> None:
         it.account.answer_with = 500
         with pytest.raises(CarrierError):
             await it.carrier.cost_of("c1")
+
+
+async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+    async with office() as it:
+        with pytest.raises(DialWithdrawnError):
+            await it.carrier.dial(withdrawn("d-1"))
+
+        assert len(it.account.book) == 0

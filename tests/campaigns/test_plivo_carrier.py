@@ -9,14 +9,14 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, FoundCall
+from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from campaigns.plivo_carrier import PlivoCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.plivo import PlivoAccount
 from faultlab.carrier.plivo_desk import PlivoDesk
 from faultlab.carrier.plivo_exchange import PlivoDial
-from tests.campaigns.placing import OURS, A, B, request
+from tests.campaigns.placing import OURS, A, B, request, withdrawn
 from tests.campaigns.told_news import ToldNews
 from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
@@ -222,3 +222,11 @@ async def test_a_price_is_known_with_the_record_and_not_before() -> None:
 
         assert before is None
         assert await it.carrier.cost_of(uuid) == pytest.approx(0.01)
+
+
+async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+    async with office() as it:
+        with pytest.raises(DialWithdrawnError):
+            await it.carrier.dial(withdrawn("d-1"))
+
+        assert len(it.desk.book) == 0

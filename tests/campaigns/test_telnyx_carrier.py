@@ -3,19 +3,19 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 from pydantic import SecretStr
 
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, FoundCall
+from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from campaigns.telnyx_carrier import TelnyxCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from tests.campaigns.placing import OURS, A, B, ended, request
+from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from tests.campaigns.told_news import ToldNews
 from transports.telnyx_calls import TelnyxCalls
 from transports.telnyx_rest import TelnyxRest
@@ -60,6 +60,20 @@ async def test_a_dial_that_was_too_quick_is_asked_for_again() -> None:
         await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(2)))
 
         assert (len(it.exchange.book), it.exchange.too_soon) == (2, 1)
+
+
+async def test_before_each_time_that_it_is_asked_for_a_dial_is_confirmed() -> None:
+    confirmed: list[int] = []
+
+    async def confirm() -> None:
+        confirmed.append(it.exchange.too_soon)
+
+    async with bench() as it:
+        it.exchange.calls_per_s = 0.8
+        asked = (replace(request(f"d-{at}"), confirm=confirm) for at in range(2))
+        await asyncio.gather(*map(it.carrier.dial, asked))
+
+        assert confirmed == [0, 0, 1]
 
 
 HEARD: dict[str, tuple[LegOutcome, DialOutcome]] = {
@@ -185,3 +199,11 @@ async def test_what_a_call_cost_is_what_was_told_of_it() -> None:
 
         assert await it.carrier.cost_of("v3:x") == pytest.approx(0.007)
         assert await it.carrier.cost_of("v3:y") is None
+
+
+async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+    async with bench() as it:
+        with pytest.raises(DialWithdrawnError):
+            await it.carrier.dial(withdrawn("d-1"))
+
+        assert len(it.exchange.book) == 0

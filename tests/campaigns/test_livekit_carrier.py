@@ -1,0 +1,48 @@
+"""LiveKit as a campaign's carrier, before anything rings; the rest is tested on a real one."""
+
+import asyncio
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any, Self
+
+import pytest
+
+from campaigns.carrier import DialWithdrawnError
+from campaigns.livekit_carrier import LivekitCarrier
+from tests.campaigns.placing import withdrawn
+
+
+@dataclass
+class Exchange:
+    """Has a trunk, and writes down the rooms that it is asked to make."""
+
+    made: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.sip = self.room = self
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        pass
+
+    async def list_outbound_trunk(self, _: object) -> Any:
+        return SimpleNamespace(items=[SimpleNamespace(name="t outbound", sip_trunk_id="ST_1")])
+
+    update_outbound_trunk = list_outbound_trunk  # is not asked
+
+    async def create_room(self, request: Any) -> None:
+        self.made.append(request.name)
+
+
+async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
+    exchange: Any = Exchange()
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        with pytest.raises(DialWithdrawnError):
+            await carrier.dial(withdrawn("d-1"))
+
+    assert exchange.made == []
