@@ -117,6 +117,8 @@ class DialRun:
         Raises:
             DialWithdrawnError: It may not, and the dial is not ours any more.
         """
+        if self._lease.lost:
+            raise DialWithdrawnError("lease_lost")
         self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
 
     async def skip(self, reason: str) -> DialResult | None:

@@ -92,6 +92,8 @@ class Dialer:
             campaign = self._campaigns.get(claim.dial.campaign)
             if campaign is None:
                 continue  # of another house, or not configured any more
+            if self._dials.has(claim.dial.id):
+                continue  # our own was late to renew its lease, and now has a new one: it goes on
             run = self._run(campaign, claim)
             self._dials.begin(run, run.take_over)
 
@@ -202,6 +204,10 @@ class DialsInProgress:
     def coming(self) -> int:
         """How many may need a seat that the house does not count yet."""
         return sum(not each.in_call for each in self._runs)
+
+    def has(self, dial_id: str) -> bool:
+        """Return whether a dial is in progress here."""
+        return any(each.dial.id == dial_id for each in self._runs)
 
     def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
         """Have a dial go its own way."""

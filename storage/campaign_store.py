@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Update, case, delete, exists, select, update
+from sqlalchemy import ColumnElement, Update, case, delete, exists, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -152,8 +152,7 @@ class HeldDials:
 
     def own(self, dial: Dial) -> Update:
         """Return the change of a dial, if it is ours and has no outcome."""
-        ours = (DIALS.c.holder == self.holder) & (DIALS.c.state != "settled")
-        return update(DIALS).where(DIALS.c.id == dial.id, ours)
+        return update(DIALS).where(self._ours(dial), DIALS.c.state != "settled")
 
     async def settle(
         self,
@@ -195,8 +194,8 @@ class HeldDials:
 
     async def release(self, connection: AsyncConnection, dial: Dial, *, due_s: float) -> bool:
         """Forget a dial that was not asked for, as if its contact had not been claimed."""
-        ours = (DIALS.c.holder == self.holder) & (DIALS.c.state == "intended")
-        gone = await connection.execute(delete(DIALS).where(DIALS.c.id == dial.id, ours))
+        intended = delete(DIALS).where(self._ours(dial), DIALS.c.state == "intended")
+        gone = await connection.execute(intended)
         if not gone.rowcount:
             return False
         before = dial.attempt - 1
@@ -207,6 +206,11 @@ class HeldDials:
         today = _campaign_of(dial).where(CAMPAIGNS.c.day_s <= dial.intended_s)
         await connection.execute(today.values(day_calls=CAMPAIGNS.c.day_calls - 1))
         return True
+
+    def _ours(self, dial: Dial) -> ColumnElement[bool]:
+        # One that was given back, and claimed anew by ourselves, has the same id and holder.
+        claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
+        return claimed & (DIALS.c.holder == self.holder)
 
 
 def _state_before(dials: int) -> str:

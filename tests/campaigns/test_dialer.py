@@ -17,7 +17,7 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
 )
-from calls.outbound import Claim, DialOutcome
+from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
@@ -25,6 +25,7 @@ from campaigns.model import CallingWindow
 from faultlab.carrier.callee import Callee
 from storage.campaign_store import CampaignStore
 from storage.contact_book import NewContact
+from storage.database import StorageError
 from tests.campaigns.dialing import Dialing, ScriptedCarrier, dialing, now_s
 from tests.campaigns.placing import twilio_office
 
@@ -264,6 +265,60 @@ async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_d
 
         assert it.carrier.record == [left.dial.id]
         assert [each.known for each in it.of(DialAsked)] == [False]
+
+
+class UnrenewingStore(CampaignStore):
+    """Cannot be told that a dial goes on."""
+
+    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
+        raise StorageError("the network is away")
+
+
+@dataclass
+class SlowAnswers(ScriptedCarrier):
+    """Rings at once, and says so late."""
+
+    async def dial(self, request: DialRequest) -> str:
+        call_ref = await super().dial(request)
+        await asyncio.sleep(20.0)
+        return call_ref
+
+
+async def rehearse_long() -> str:
+    await asyncio.sleep(35.0)  # longer than a lease
+    return ""
+
+
+async def test_a_dial_of_our_own_whose_lease_ran_out_goes_on_and_is_not_begun_beside_itself(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        await it.store.close()
+        it.store = UnrenewingStore(it.url, holder="me")
+        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A]
+        assert it.of(DialAsked) == []
+        assert it.outcomes() == {A: "completed"}
+
+
+async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_it_then(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
+        other = CampaignStore(it.url, holder="another")
+        async with running(it):
+            await asyncio.sleep(10.0)
+            (taken,) = await other.expired(now=now_s() + 60.0, lease_s=60.0)
+            await asyncio.sleep(6.0)  # our own renewal finds out
+            assert await other.release(taken.dial)
+            await it.done()
+        await other.close()
+
+        assert it.dialled() == [A]
 
 
 async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_path: Path) -> None:

@@ -206,6 +206,22 @@ class QueueContract:
         assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
         assert not await queue.store.placed(lost.dial, "CA1")
 
+    async def test_whose_claim_was_given_back_by_another_has_no_say_in_its_own_next_one(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        lost = await queue.take()
+        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert await other.store.release(taken.dial)
+
+        again = await queue.take(now=NOON + LEASE_S)
+
+        assert again.dial.id == lost.dial.id
+        assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
+        assert not await queue.store.renew(lost.dial, now=NOON + 7, lease_s=LEASE_S)
+        assert not await queue.store.release(lost.dial)
+        assert await queue.store.confirm(again.dial, now=NOON + 7, lease_s=LEASE_S) == ""
+
     async def test_a_dial_that_a_carrier_has_taken_is_not_given_back(self, queue: Queue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
