@@ -1,20 +1,28 @@
 """What the call of a dial came to on our side: talked, or failed for reasons of our own.
 
 The carrier says that somebody picked up and for how long. Whether they could talk with anybody is
-known from the call's own facts: pure, fact by fact.
+known from the call's own facts: pure, fact by fact. If its process has left, the record has them.
 """
 
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+from storage.dial_calls import RecordedEnd
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """Reasons of `CallEnded` that are our own fault; a caller who hangs up is not."""
 MACHINE: Final = frozenset({"voicemail", "menu"})
 NO_AGENT: Final = "no_agent"
+INTERRUPTED: Final = "interrupted"  # its process died with it
+KINDS: Final[Mapping[str, type[Event]]] = {
+    each.__name__: each
+    for each in (StageExhausted, StageRecovered, AttemptWon, CallFailed, AnswererHeard)
+}
+"""What is asked of the record, by the names of the events; the call's own row has its end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,3 +88,19 @@ class CallJudge:
         if self._ended is not None and self._ended.reason in OURS:
             return self._ended.reason
         return f"{min(self._out)}_out" if self._out else ""
+
+
+def judge_recorded(end: RecordedEnd) -> CallVerdict:
+    """Return how our side of a call ended, from what the record has of it."""
+    if end.interrupted:
+        return CallVerdict(over=True, failed=INTERRUPTED, length_s=end.length_s)
+    judge = CallJudge()
+    for kind, said in end.facts:
+        judge.add(_event(KINDS[kind], said))
+    judge.add(CallEnded(reason=end.reason, length_s=end.length_s))
+    return judge.verdict
+
+
+def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:
+    """Return a fact as it was told, perhaps by a newer version, which may say more of it."""
+    return kind(**{each.name: said[each.name] for each in fields(kind) if each.name in said})

@@ -5,15 +5,15 @@ takes the place of what stood there: doing it again changes nothing, and a call 
 behind its end costs the difference.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from sqlalchemy import and_, exists, or_, select, update
 
 from storage.campaign_tables import CAMPAIGNS, DIALS
 from storage.dial_costs import picked_up
-from storage.record_tables import CALLS
+from storage.record_tables import CALLS, HAPPENINGS
 from storage.transactions import Transactions
 
 PAGE: Final = 500
@@ -36,6 +36,21 @@ class DialUse:
     dial_id: str
     cost: float | None  # of the providers; None: a part has no known price
     abandoned: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEnd:
+    """How the call of a dial ended, as its process or another one wrote it down.
+
+    Attributes:
+        interrupted: Its process was gone before the call was over.
+        facts: Of the kinds that were asked for, in their order: the kind, and what it says.
+    """
+
+    interrupted: bool
+    reason: str
+    length_s: float
+    facts: Sequence[tuple[str, Mapping[str, Any]]]
 
 
 class DialCalls:
@@ -80,6 +95,23 @@ class DialCalls:
         )
         async with self._work.read() as connection:
             return bool((await connection.execute(select(answered))).scalar_one())
+
+    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+        """Return how a dial's last call ended, and its facts of these kinds; None: it has not."""
+        last = select(CALLS).where(CALLS.c.dial_id == dial_id).order_by(CALLS.c.started_at.desc())
+        async with self._work.read() as connection:
+            call = (await connection.execute(last.limit(1))).first()
+            if call is None or call.state == "live":
+                return None
+            own = and_(HAPPENINGS.c.call_id == call.id, HAPPENINGS.c.kind.in_(kinds))
+            said = select(HAPPENINGS.c.kind, HAPPENINGS.c.data).where(own).order_by(HAPPENINGS.c.id)
+            rows = (await connection.execute(said)).all()
+        return RecordedEnd(
+            interrupted=call.state == "interrupted",
+            reason=call.reason,
+            length_s=call.length_s or 0.0,
+            facts=[(row.kind, row.data) for row in rows],
+        )
 
     async def note(self, use: DialUse) -> bool:
         """Keep what is known of a dial's call; False: nothing is new.

@@ -1,7 +1,11 @@
 """The house that a dialer dials for, and the calls in it, as the dialer wants to see them."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
+
+from loguru import logger
 
 from bot.call.briefs import Briefs, briefed
 from bot.config.agent import AgentSettings
@@ -10,8 +14,12 @@ from bot.house.house import House
 from bot.outbound.call_ledger import CallLedger
 from bot.process.process import Process
 from calls.outbound import Claim
-from campaigns.call_verdict import CallVerdict
+from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.model import Campaign
+from storage.database import StorageError
+from storage.dial_calls import DialCalls
+
+RECORD_S: Final = 1.0  # for one look at the record (chosen): it is looked at again and again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +50,7 @@ class CallsOfTheHouse:
     """Our own side of the calls: whom they are briefed by, and how they went."""
 
     ledger: CallLedger
+    record: DialCalls
     briefs: Briefs
     agent_of: Callable[[Campaign], AgentSettings]
 
@@ -51,8 +60,11 @@ class CallsOfTheHouse:
         self.briefs.keep(claim.dial.id, agent)
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
-        """Return how our side of a call stands; None: there was none."""
-        return await self.ledger.verdict(dial_id)
+        """Return how our side of a call stands; None: there was none.
+
+        A process that has left took what it knew of its calls along; the record has it, too.
+        """
+        return await self.ledger.verdict(dial_id) or await self._recorded(dial_id)
 
     async def wait(self, dial_id: str, within_s: float) -> None:
         """Return when there is news of a dial, or after this time."""
@@ -62,6 +74,15 @@ class CallsOfTheHouse:
         """Keep nothing of a dial any more."""
         self.ledger.forget(dial_id)
         self.briefs.forget(dial_id)
+
+    async def _recorded(self, dial_id: str) -> CallVerdict | None:
+        try:
+            async with asyncio.timeout(RECORD_S):
+                end = await self.record.end(dial_id, list(KINDS))
+        except (StorageError, TimeoutError) as error:
+            logger.debug("the record does not say how the call of {} ended: {!r}", dial_id, error)
+            return None
+        return judge_recorded(end) if end else None
 
 
 def agent_of(settings: Settings, campaign: Campaign) -> AgentSettings:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 from loguru import logger
@@ -32,6 +32,7 @@ from storage.campaign_course import CourseReader
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook
+from storage.dial_calls import DialCalls
 from storage.dial_reader import DialReader
 
 
@@ -82,8 +83,13 @@ async def open_outbound(
     """
     settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
     ledger.join(house)
-    calls = CallsOfTheHouse(ledger=ledger, briefs=briefs, agent_of=partial(agent_of, settings))
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
+        calls = CallsOfTheHouse(
+            ledger=ledger,
+            record=books.record,
+            briefs=briefs,
+            agent_of=partial(agent_of, settings),
+        )
         briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
@@ -115,6 +121,7 @@ class _Books:
     contacts: ContactBook
     course: CourseReader
     reader: DialReader
+    record: DialCalls
 
 
 @asynccontextmanager
@@ -126,12 +133,13 @@ async def _open_books(url: str) -> AsyncIterator[_Books]:
         contacts=ContactBook(url),
         course=CourseReader(url),
         reader=DialReader(url),
+        record=DialCalls(url),
     )
     try:
         yield books
     finally:
-        for each in (books.store, books.office, books.contacts, books.course, books.reader):
-            await each.close()
+        for each in fields(books):
+            await getattr(books, each.name).close()
 
 
 @asynccontextmanager

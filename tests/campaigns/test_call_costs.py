@@ -41,10 +41,10 @@ def used(cost: float | None) -> UsageMeasured:
 class Call:
     """One call of the record, told as the process tells it that has the call."""
 
-    def __init__(self, url: str, dial_id: str, name: str = "c1") -> None:
+    def __init__(self, url: str, dial_id: str, name: str = "c1", *, at: datetime = AT) -> None:
         self._writer = RecordWriter(url, holder=name)
         self._fold = RecordFold(holder=name, messages="m")
-        self._name, self._number = name, 0
+        self._name, self._number, self._at = name, 0, at
         self._first: tuple[Event, ...] = (
             CallStarted(transport="twilio", agent="desk", direction="outbound"),
             OutboundCallBegan(dial_id=dial_id),
@@ -53,10 +53,10 @@ class Call:
     async def tell(self, *events: Event) -> None:
         told, self._first = (*self._first, *events), ()
         for each in told:
-            entry = Entry(call_id=self._name, number=1, at=AT.isoformat(), event=each)
+            entry = Entry(call_id=self._name, number=1, at=self._at.isoformat(), event=each)
             self._fold.add(entry)
         self._number += 1
-        await self._writer.write(self._fold.take(), number=self._number, now=AT)
+        await self._writer.write(self._fold.take(), number=self._number, now=self._at)
 
     async def end(self, *events: Event, reason: str = "agent_hung_up") -> None:
         await self.tell(*events, CallEnded(reason=reason, length_s=30.0))

@@ -1,0 +1,157 @@
+"""What a dial's call came to when the process that had it has left: the record knows."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.call.briefs import Briefs
+from bot.config.agent import AgentSettings
+from bot.house.house import Alone
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.dialing_house import RECORD_S, CallsOfTheHouse
+from calls.campaign_events import DialEnded
+from calls.events import CallFailed, Event
+from calls.leg_events import AnswererHeard
+from fallbacks.facts import AttemptWon, StageExhausted
+from storage.database import StorageError
+from storage.dial_calls import DialCalls, RecordedEnd
+from storage.record_writer import CUT_S, RecordWriter
+from tests.campaigns.dialing import Dialing, dialing, now_s
+from tests.campaigns.test_call_costs import AT, Call
+
+pytestmark = pytest.mark.virtual_time
+
+A = "+15005550101"
+TTS_OUT = StageExhausted(stage="tts", attempts=2)
+TTS_WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
+MAILBOX = AnswererHeard(answerer="voicemail", why="words", after_s=2.0)
+BROKEN = CallFailed(where="call", error="ValueError: no")
+
+
+def house_with(record: DialCalls) -> CallsOfTheHouse:
+    """Return the calls of a house of which no process has heard of any."""
+    ledger = CallLedger()
+    ledger.join(Alone(why_closed=str, clock=now_s))
+    return CallsOfTheHouse(
+        ledger=ledger, record=record, briefs=Briefs(), agent_of=lambda _: AgentSettings()
+    )
+
+
+@asynccontextmanager
+async def house(url: str) -> AsyncIterator[CallsOfTheHouse]:
+    record = DialCalls(url)
+    try:
+        yield house_with(record)
+    finally:
+        await record.close()
+
+
+async def dialled(it: Dialing) -> str:
+    """Have the dialer call the contact; return the dial's id."""
+    async with asyncio.timeout(100.0):
+        while not it.carrier.record:  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.1)
+    return it.carrier.record[0]
+
+
+async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
+    """Return what a dial came to whose call is told by a process that has left."""
+    async with house(it.url) as calls, asyncio.TaskGroup() as tasks:
+        it.calls = calls
+        dialing = tasks.create_task(it.dialer().run())
+        call = Call(it.url, await dialled(it))
+        await call.end(*events, reason=reason)
+        await call.close()
+        async with asyncio.timeout(1000.0):
+            while not it.of(DialEnded):  # noqa: ASYNC110 - a list tells nobody
+                await asyncio.sleep(0.5)
+        dialing.cancel()
+    return it.of(DialEnded)[0]
+
+
+@pytest.mark.parametrize(
+    ("events", "reason", "outcome", "why"),
+    [
+        ((), "caller_hung_up", "completed", ""),
+        ((TTS_OUT, TTS_WON), "agent_hung_up", "completed", ""),
+        ((MAILBOX,), "caller_hung_up", "voicemail", ""),
+        ((), "voicemail", "voicemail", ""),
+        ((), "shutdown", "agent_failed", "shutdown"),
+        ((TTS_OUT,), "caller_hung_up", "agent_failed", "tts_out"),
+        ((BROKEN,), "failed", "agent_failed", "call_failed"),
+    ],
+    ids=lambda each: each if isinstance(each, str) else "",
+)
+async def test_a_call_whose_process_has_left_is_judged_as_the_record_has_it(
+    tmp_path: Path, events: tuple[Event, ...], reason: str, outcome: str, why: str
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        ended = await outcome_of(it, *events, reason=reason)
+
+    assert (ended.outcome, ended.reason) == (outcome, why)
+
+
+async def test_a_dial_without_a_row_had_no_call_of_ours(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+        assert await calls.verdict("d1") is None
+
+
+async def test_a_call_that_goes_on_in_the_record_is_not_judged_by_it(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+        call = Call(it.url, "d1")
+        await call.tell(MAILBOX)
+        await call.close()
+
+        assert await calls.verdict("d1") is None
+
+
+async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+        call, keeper = Call(it.url, "d1"), RecordWriter(it.url, holder="another")
+        await call.tell()
+        await keeper.interrupt_cut(AT + timedelta(seconds=CUT_S + 1.0))
+        await call.close()
+        await keeper.close()
+        verdict = await calls.verdict("d1")
+
+    assert verdict
+    assert (verdict.over, verdict.failed) == (True, "interrupted")
+
+
+async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+        for name, at, reason in (("c1", AT, "failed"), ("c0", AT + timedelta(60), "transfer")):
+            call = Call(it.url, "d1", name, at=at)
+            await call.end(reason=reason)
+            await call.close()
+        verdict = await calls.verdict("d1")
+
+    assert verdict
+    assert (verdict.over, verdict.failed, verdict.length_s) == (True, "", 30.0)
+
+
+class HangingRecord(DialCalls):
+    """Of a database that does not answer."""
+
+    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+        await asyncio.sleep(3600.0)
+        raise AssertionError(dial_id, kinds)
+
+
+class AwayRecord(DialCalls):
+    """Of a database that is not there."""
+
+    async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
+        raise StorageError(f"nothing of {dial_id} and {kinds}")
+
+
+@pytest.mark.parametrize("kind", [HangingRecord, AwayRecord])
+async def test_a_record_that_does_not_answer_holds_no_verdict_up(kind: type[DialCalls]) -> None:
+    calls, began_s = house_with(kind("sqlite+aiosqlite://")), now_s()
+
+    assert await calls.verdict("d1") is None
+    assert now_s() - began_s <= RECORD_S
