@@ -59,8 +59,9 @@ class Contact:
     priority: int = 0  # the higher, the sooner
     state: ContactState = "waiting"
     due_s: float = 0.0  # not to be dialled before
-    attempts: int = 0  # that counted
-    dials: int = 0  # all, also those that failed for our own reasons
+    attempts: int = 0  # that counted, since it was last made to wait
+    dials: int = 0  # all there ever were, also those that failed for our own reasons
+    uncounted: int = 0  # that did not count, since it was last made to wait
     outcome: DialOutcome | None = None  # of the last one
 
 

@@ -23,7 +23,8 @@ class RetryRule:
         again: Whether the contact is dialled again at all.
         rest_s: How long it rests before; None: as long as the campaign says.
         counts: Whether the dial counts against the contact's attempts.
-        most: After so many dials that did not count, the contact is left alone all the same.
+        most: After so many dials that did not count, the contact is left alone all the same, until
+            it asks to be called.
     """
 
     again: bool

@@ -31,7 +31,8 @@ def next_step(campaign: Campaign, contact: Contact, outcome: DialOutcome, now: f
 
     Args:
         campaign: Its rules; what it says nothing of follows `RULES`.
-        contact: As it was claimed: its `dials` have this one among them, its `attempts` have not.
+        contact: As it was claimed: its `dials` have this one among them, its `attempts` and its
+            `uncounted` ones have not.
         outcome: Of the dial.
         now: When the rest begins.
     """
@@ -47,4 +48,4 @@ def next_step(campaign: Campaign, contact: Contact, outcome: DialOutcome, now: f
 def _spent(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
     if rule.counts:
         return contact.attempts + 1 >= campaign.attempts
-    return contact.dials - contact.attempts >= rule.most
+    return contact.uncounted + 1 >= rule.most

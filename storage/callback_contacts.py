@@ -131,7 +131,7 @@ class CallbackContacts:
             contact_id = int((await connection.execute(added)).scalar_one())
         else:
             contact_id = int(known.id)
-            again = {"state": "waiting", "due_s": contact.due_s, "attempts": 0}
+            again = {"state": "waiting", "due_s": contact.due_s, "attempts": 0, "uncounted": 0}
             own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
             await connection.execute(own.values(**again))
         await self._consent(connection, campaign, contact, now)

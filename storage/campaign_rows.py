@@ -24,6 +24,7 @@ def read_contact(row: Row[Any], consent: CallConsent | None = None) -> Contact:
         due_s=row.due_s,
         attempts=row.attempts,
         dials=row.dials,
+        uncounted=row.uncounted,
         outcome=DialOutcome(row.outcome) if row.outcome else None,
     )
 

@@ -181,6 +181,7 @@ class HeldDials:
             "state": state,
             "due_s": then.due_s,
             "attempts": CONTACTS.c.attempts + int(then.counted),
+            "uncounted": CONTACTS.c.uncounted + int(not then.counted),
             "outcome": result.outcome.value,
         }
         own = CONTACTS.c.id == dial.contact_id

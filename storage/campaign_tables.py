@@ -56,6 +56,8 @@ CONTACTS: Final = Table(
     Column("dials", Integer, nullable=False),
     Column("outcome", String(16), nullable=False),  # of the last dial; empty: none
     Column("imported_s", Float, nullable=False),
+    # Dials that did not count since it was last made to wait: a callback begins anew.
+    Column("uncounted", Integer, nullable=False, server_default="0"),
     UniqueConstraint("campaign", "number", name="contacts_once"),
     Index("contacts_in_turn", "campaign", "state", text("priority DESC"), "due_s", "id"),
     Index("contacts_by_number", "number"),

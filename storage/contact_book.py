@@ -143,6 +143,7 @@ def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any
         "due_s": contact.due_s,
         "attempts": 0,
         "dials": 0,
+        "uncounted": 0,
         "outcome": "",
         "imported_s": now,
     }

@@ -51,11 +51,17 @@ def test_the_last_attempt_is_the_last() -> None:
 
 
 def test_our_own_faults_do_not_use_up_the_attempts_but_end_one_day() -> None:
-    fifth = replace(FRESH, attempts=2, dials=6)
-    sixth = replace(FRESH, attempts=2, dials=7)
+    fourth = replace(FRESH, attempts=2, dials=6, uncounted=3)
+    fifth = replace(FRESH, attempts=2, dials=7, uncounted=4)
 
-    assert next_step(SPRING, fifth, DialOutcome.AGENT_FAILED, NOW).state == "resting"
-    assert next_step(SPRING, sixth, DialOutcome.AGENT_FAILED, NOW).state == "done"
+    assert next_step(SPRING, fourth, DialOutcome.AGENT_FAILED, NOW).state == "resting"
+    assert next_step(SPRING, fifth, DialOutcome.AGENT_FAILED, NOW).state == "done"
+
+
+def test_what_there_was_before_they_asked_to_be_called_does_not_end_it() -> None:
+    asked = replace(FRESH, attempts=0, dials=9, uncounted=0)
+
+    assert next_step(SPRING, asked, DialOutcome.AGENT_FAILED, NOW).state == "resting"
 
 
 def test_an_owner_may_rule_otherwise() -> None:
@@ -74,7 +80,11 @@ def test_a_contact_is_never_dialled_more_often_than_the_rules_allow(
     for outcome in outcomes:
         contact = replace(contact, dials=contact.dials + 1)
         step = next_step(campaign, contact, outcome, NOW)
-        contact = replace(contact, attempts=contact.attempts + step.counted)
+        contact = replace(
+            contact,
+            attempts=contact.attempts + step.counted,
+            uncounted=contact.uncounted + (not step.counted),
+        )
         if step.state != "resting":
             break
 

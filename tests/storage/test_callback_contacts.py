@@ -16,6 +16,9 @@ from calls.outbound import (
     DialResult,
     NextStep,
 )
+from campaigns.model import Campaign
+from campaigns.retrying import RULES as RULES_OF_OUTCOMES
+from campaigns.retrying import next_step
 from storage.call_results import CallResults
 from storage.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
 from storage.callbacks import Callback, Callbacks
@@ -59,6 +62,17 @@ async def settle(url: str, *, now: float, outcome: DialOutcome = DialOutcome.COM
     done = DialResult(outcome=outcome)
     await store.settle(found.dial, done, then=NextStep(state="done"), now=now)
     await store.close()
+
+
+async def fail(url: str, campaign: Campaign, *, now: float) -> str:
+    """Dial the next contact, and have it fail for our reasons; return what becomes of it."""
+    store, outcome = CampaignStore(url, holder="b"), DialOutcome.AGENT_FAILED
+    found = await store.claim("back", RULES, now=now, lease_s=30.0)
+    assert isinstance(found, Claim)
+    step = replace(next_step(campaign, found.contact, outcome, now), due_s=now)
+    await store.settle(found.dial, DialResult(outcome=outcome), then=step, now=now)
+    await store.close()
+    return step.state
 
 
 class CallbackContactsContract:
@@ -147,6 +161,23 @@ class CallbackContactsContract:
 
         assert queued == "moved"
         assert await claim(url, LATER) is not None
+
+    async def test_who_had_many_calls_that_failed_for_our_reasons_is_called_back_all_the_same(
+        self, url: str
+    ) -> None:
+        campaign = Campaign(name="back", attempts=3)
+        rule = RULES_OF_OUTCOMES[DialOutcome.AGENT_FAILED]
+        contacts = CallbackContacts(url)
+        await contacts.queue("c1", "back", WANTED, now=NOW)
+        steps = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
+
+        queued = await contacts.queue("c2", "back", WANTED, now=LATER)
+        anew = [await fail(url, campaign, now=LATER) for _ in range(rule.most)]
+        await contacts.close()
+
+        assert queued == "moved"
+        assert steps == ["resting"] * (rule.most - 1) + ["done"]
+        assert anew == steps
 
     async def test_nobody_on_the_list_becomes_a_contact(self, url: str) -> None:
         book, contacts = ContactBook(url), CallbackContacts(url)

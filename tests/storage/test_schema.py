@@ -79,6 +79,23 @@ def old_call(name: str, failovers: int) -> str:
     )
 
 
+def old_contact(number: int, dials: int) -> str:
+    return (
+        "INSERT INTO contacts (id, campaign, number, name, zones, fields, priority, state, due_s,"  # noqa: S608 - ours
+        " attempts, dials, outcome, imported_s)"
+        f" VALUES ({number}, 'c', '+{number}', '', '', '{{}}', 0, 'resting', 0, 1, {dials}, '', 0)"
+    )
+
+
+def old_dial(contact: int, attempt: int, *, counted: bool) -> str:
+    return (
+        "INSERT INTO dials (id, campaign, contact_id, number, attempt, state, holder,"  # noqa: S608 - ours
+        " lease_until_s, intended_s, provider_call_id, outcome, counted, reason)"
+        f" VALUES ('d{contact}-{attempt}', 'c', {contact}, '+{contact}', {attempt}, 'settled', 'h',"
+        f" 0, 0, '', 'agent_failed', {str(counted).lower()}, '')"
+    )
+
+
 class SchemaContract:
     """What holds in any database; a kind of database is a class with the fixture `url`."""
 
@@ -151,6 +168,32 @@ class SchemaContract:
         async with engine.connect() as connection:
             found = await connection.execute(text("SELECT id FROM calls WHERE touched"))
             assert list(found.scalars()) == ["moved"]
+
+    async def test_dials_that_did_not_count_are_counted_from_the_ledger_except_of_who_asked_back(
+        self, url: str
+    ) -> None:
+        await use(url)
+        await in_database(
+            url,
+            "ALTER TABLE contacts DROP COLUMN uncounted",
+            "UPDATE alembic_version SET version_num = '0008_touched_calls'",
+            *(old_contact(each, dials=3) for each in (1, 2, 3)),
+            *(
+                old_dial(each, attempt, counted=attempt == 1)
+                for each in (1, 2)
+                for attempt in (1, 2, 3)
+            ),
+            "INSERT INTO callback_contacts"
+            " (call_id, number, campaign, contact_id, outcome, due_s, made_s)"
+            " VALUES ('c2', '+2', 'c', 2, 'moved', 0, 0),"
+            " ('c9', '+9', 'c', NULL, 'no_number', 0, 0)",
+        )
+        await upgrade(url)
+
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            found = await connection.execute(text("SELECT uncounted FROM contacts ORDER BY id"))
+            assert list(found.scalars()) == [2, 0, 0]
 
     async def test_a_database_of_a_newer_version_is_named(self, url: str) -> None:
         await use(url)
