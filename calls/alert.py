@@ -6,10 +6,13 @@ from typing import Final, TypeAlias
 
 from calls.alert_events import AlertClosed
 from calls.incident import WEIGHT, IncidentFact
+from calls.troubles import DISK, STORAGE
 from fallbacks.failure import Severity
 
 STAGES: Final = frozenset({"stt", "llm", "tts"})
-"""Whose processes say now and then that an incident lasts."""
+"""What stands on a ladder."""
+LASTING: Final = STAGES | {DISK, STORAGE}
+"""Of these the process that has told an incident says now and then that it lasts, until its end."""
 WHOLE_CALL: Final = "call"
 """Stands for the stage where a call could not be served at all."""
 CHANNELS: Final = "alert"
@@ -43,7 +46,7 @@ class AlertRules:
     per_hour: int = 20  # messages that ring, CRITICAL ones not counted; more wait
     wakes: Severity = Severity.HIGH  # from here on it is told in quiet hours, too
     silent_s: float = 300.0  # nobody has reported it for so long: its reporter is gone
-    named_again_s: float = 1800.0  # the same for what tells no success, such as a carrier
+    named_again_s: float = 1800.0  # the same off the ladders, where a carrier tells no success
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

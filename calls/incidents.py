@@ -227,12 +227,26 @@ def _disk(incidents: OpenIncidents, event: WritesRefused | WritesResumed, now: f
 def _campaign(
     incidents: OpenIncidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
 ) -> Facts:
-    """Return what a campaign's standstill means: it is one incident until it goes on."""
+    """Return what a campaign's standstill means: it is one incident until it goes on.
+
+    That it does may be told by another process than told the standstill: who dials has changed.
+    """
     if isinstance(event, CampaignResumed):
-        return incidents.end((CAMPAIGN, event.campaign), now)
+        own = incidents.end((CAMPAIGN, event.campaign), now)
+        return own or (_ended_elsewhere(event),)
     goes_on = isinstance(event, CampaignHeld)
     then = "nobody is dialled until it is over" if goes_on else "it waits to be resumed"
     return incidents.meet(trouble_of_campaign(event), now, then=then)
+
+
+def _ended_elsewhere(event: CampaignResumed) -> IncidentEnded:
+    return IncidentEnded(
+        stage=CAMPAIGN,
+        rung=event.campaign,
+        kind=event.reason,
+        lasted_s=round(event.held_s, 1),
+        failures=0,
+    )
 
 
 def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) -> Facts:

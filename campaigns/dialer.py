@@ -75,10 +75,7 @@ class Dialer:
         ours = [each for each in standings if each.name in self._campaigns]
         running = {each.name: each for each in ours if each.state == "running"}
         for each in ours:
-            if each.state != "running":
-                _tell_all(self._parts.tell, self._holds.go(each.name, now))
-            else:
-                self._breakers.look(each, now)
+            _tell_all(self._parts.tell, _follow(each, self._holds, self._breakers, now))
         turns = in_turn(_turn_of(each, self._campaigns[each.name]) for each in running.values())
         return any([await self._turn(running[name]) for name in turns])
 
@@ -243,6 +240,26 @@ async def _surely(round_of_turns: Awaitable[bool]) -> bool:
     except StorageError as broken:
         logger.warning("nobody is dialled: {}", broken)
         return False
+
+
+def _follow(
+    standing: CampaignStanding, holds: Holds, breakers: CampaignBreakers, now: float
+) -> Sequence[CampaignFact]:
+    """Return what is to be told of a campaign as an operator, or its breaker, has put it.
+
+    What its breaker has paused stands still until an operator's word, also behind an outage that
+    held it before, and in a process that has only found it so.
+    """
+    name = standing.name
+    if standing.state == "paused" and standing.reason == IN_A_ROW:
+        holds.stop(name, IN_A_ROW, since_s=standing.changed_s)
+        return ()
+    if standing.state != "running":
+        return holds.go(name, now)
+    breakers.look(standing, now)
+    hold = holds.why(name)
+    paused = hold is not None and hold.reason == IN_A_ROW
+    return holds.go(name, now) if paused and not breakers.tripped(name) else ()
 
 
 def _turn_of(standing: CampaignStanding, campaign: Campaign) -> CampaignTurn:

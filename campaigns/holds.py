@@ -40,6 +40,13 @@ class Holds:
             return over
         return (*over, CampaignHeld(campaign=campaign, reason=reason, outage=True))
 
+    def stop(self, campaign: str, reason: str, *, since_s: float) -> None:
+        """Note that it waits for an operator's word, in the place of whatever else it waited for.
+
+        That it does was told when it was paused, perhaps by another process.
+        """
+        self._held[campaign] = Hold(reason=reason, since_s=since_s, outage=True)
+
     def go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
         """Note that it waits no more."""
         known = self._held.pop(campaign, None)

@@ -11,7 +11,7 @@ from typing import Final
 from loguru import logger
 
 from bot.alerts.message import masked
-from calls.alert import STAGES, AlertFact, IncidentLasted
+from calls.alert import LASTING, AlertFact, IncidentLasted
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
@@ -35,6 +35,7 @@ class AlertReporter:
     Attributes:
         lost_facts: That came when too many waited for the database.
         tell_refused: Takes what the database itself refused to keep of its own trouble.
+        lasting: Returns where else incidents last, as far as this process is the one to know.
     """
 
     def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
@@ -52,6 +53,7 @@ class AlertReporter:
         self._set_aside: list[ReportedFact] = []  # of the database, which refused them
         self.lost_facts = 0
         self.tell_refused: Callable[[ReportedFact], None] = _nobody
+        self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
         """Note what one entry means for operators; waits for nothing."""
@@ -117,9 +119,10 @@ class AlertReporter:
         own = [each for each in taken if _place_of(each.fact) == (STORAGE, RECORD)]
         if any(isinstance(each.fact, IncidentEnded) for each in own):
             return taken
-        self._set_aside.extend(own)
         for each in own:
-            self.tell_refused(each)
+            if not isinstance(each.fact, IncidentLasted):  # one a minute, of what is known
+                self._set_aside.append(each)
+                self.tell_refused(each)
         return tuple(each for each in taken if each not in own)
 
     def _look(self, now: float) -> None:
@@ -128,8 +131,8 @@ class AlertReporter:
         self._lasts_s = now
         for place in [each for each in self._touched if each not in self._open]:
             del self._touched[place]
-        lasting = [IncidentLasted(stage=stage, rung=rung) for stage, rung in self._open]
-        self._put(lasting, now)
+        places = (*self._open, *self.lasting())
+        self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
 
     def _put(self, facts: Iterable[AlertFact], at_s: float) -> None:
         for fact in facts:
@@ -139,7 +142,7 @@ class AlertReporter:
                 if place == (STORAGE, RECORD):
                     self._waiting.extend(self._set_aside)
                     self._set_aside.clear()
-            elif fact.stage in STAGES:  # of all others nobody says that they are well
+            elif fact.stage in LASTING:  # of all others this process may not hear of the end
                 self._open.add(place)
             turns = len(self._touched.get(place, ()))
             clean = _clean(fact)

@@ -1,13 +1,15 @@
 """The campaigns of the house, live: one process reads the database, and every watcher is told."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from bot import clock
 from bot.house.house import House
-from bot.outbound.campaign_list import list_campaigns, merge_holds, why_held
+from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
+from calls.incidents import Place
+from calls.troubles import CAMPAIGN
 from storage.database import StorageError
 
 LOOK_S: Final = 3.0  # chosen: dials take longer than that, and each look counts a whole ledger
@@ -37,6 +39,12 @@ class HouseCampaigns:
         """
         held = merge_holds(await self._house.peers.ask_all(HOLDS))
         return await list_campaigns(self._outbound, held)
+
+    def lasting(self) -> Sequence[Place]:
+        """Return where operators have been told of a standstill that lasts; the leader knows."""
+        if not self._house.leads:
+            return ()
+        return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
 
     async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
         """Yield them, and again whenever they have changed; of none it is said once."""

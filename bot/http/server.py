@@ -127,6 +127,7 @@ async def run_server(
         asyncio.TaskGroup() as tasks,
     ):
         campaigns = HouseCampaigns(outbound, house)
+        reporter.lasting = campaigns.lasting
         routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
         more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
         app = application(process, tasks, more, house)

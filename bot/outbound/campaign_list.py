@@ -54,6 +54,14 @@ def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
     return told
 
 
+def standing_still(outbound: Outbound) -> tuple[str, ...]:
+    """Return the campaigns that wait, as this process has it, until something is mended."""
+    if outbound.dialer is None:
+        return ()
+    holds = ((name, outbound.dialer.why(name)) for name in outbound.campaigns)
+    return tuple(name for name, hold in holds if hold and hold.outage)
+
+
 def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """Return what all processes say of holds; at most one of them dials."""
     held: dict[str, Any] = {}

@@ -140,8 +140,20 @@ def test_a_campaign_that_stands_still_is_one_incident_until_it_goes_on(
 def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -> None:
     incidents.handle(CampaignPaused(campaign="recall", reason="failures", in_a_row=5), 10.0)
     other = CampaignResumed(campaign="dunning", reason="failures", held_s=30.0)
+    own = CampaignResumed(campaign="recall", reason="failures", held_s=50.0)
 
-    assert incidents.handle(other, 40.0) == ()
+    assert [each.rung for each in incidents.handle(other, 40.0)] == ["dunning"]
+    assert [each.rung for each in incidents.handle(own, 60.0)] == ["recall"]
+
+
+def test_a_campaign_that_another_process_saw_standing_still_is_told_to_go_on(
+    incidents: Incidents,
+) -> None:
+    goes_on = CampaignResumed(campaign="recall", reason="failures", held_s=30.04)
+
+    assert incidents.handle(goes_on, 40.0) == (
+        IncidentEnded(stage="campaign", rung="recall", kind="failures", lasted_s=30.0, failures=0),
+    )
 
 
 LOST = WorkerLost(worker="w1", code=-9, calls=3)

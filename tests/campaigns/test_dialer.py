@@ -404,8 +404,60 @@ async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
         await it.done()
 
         (paused,) = it.of(CampaignPaused)
+        (resumed,) = it.of(CampaignResumed)
         assert paused.in_a_row == 5
+        assert (resumed.reason, resumed.held_s >= 300) == (paused.reason, True)
         assert set(it.outcomes().values()) == {"completed"}
+
+
+async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_is_resumed(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
+        it.floor.free, it.floor.failing = 6, dict.fromkeys(numbers, "tts_out")
+        await until(lambda: len(it.carrier.record) == it.campaign.concurrent == 5)
+        it.floor.well["tts"] = False
+        await it.in_state("paused")
+        await asyncio.sleep(60)
+        assert [each.reason for each in it.of(CampaignHeld)] == ["tts_down"]
+        assert it.of(CampaignResumed) == []
+        hold = dialer.why("c")
+        assert hold is not None
+        assert (hold.reason, hold.outage) == ("agent_failed_in_a_row", True)
+        it.floor.well["tts"], it.floor.failing = True, {}
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
+
+
+async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        reason = "agent_failed_in_a_row"
+        await it.office.move("c", "paused", reason=reason, now=now_s())
+        async with running(it) as dialer:
+            await asyncio.sleep(60)
+            assert dialer.why("c") is not None
+            await it.office.move("c", "running", now=now_s())
+            await it.done()
+
+        assert it.of(CampaignPaused) == []
+        assert [each.reason for each in it.of(CampaignResumed)] == [reason]
+
+
+async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        await it.office.move("c", "paused", reason="operator", now=now_s())
+        async with running(it) as dialer:
+            await asyncio.sleep(60)
+            assert dialer.why("c") is None
+            await it.office.move("c", "running", now=now_s())
+            await it.done()
+
+        assert it.of(CampaignResumed) == []
 
 
 async def test_who_is_on_the_do_not_call_list_by_then_is_not_dialled(tmp_path: Path) -> None:

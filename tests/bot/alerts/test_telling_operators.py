@@ -20,15 +20,19 @@ from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
 from bot.health.retrying import Retries
 from calls.alert import AlertRules
 from calls.alerting import never_quiet
+from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
-from calls.events import CallerStopped, CallFailed, Event
+from calls.events import CallerStopped, CallFailed, Event, RecordHalted
 from calls.house_events import AlertSent
-from calls.incidents import Incidents
+from calls.incident import IncidentBegan
+from calls.incidents import Incidents, Place
+from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from storage.alert_outbox import AlertOutbox
+from storage.alert_rows import ReportedFact
 from tests.bot.alerts.conftest import Inbox, Receiver
 from tests.telemetry.incident_feed import IncidentFeed
 
@@ -37,6 +41,9 @@ LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}
 REFUSED = AttemptFailed.of(
     failed(Kind.AUTH, "tts", provider="cartesia", reason="401 for sk-abcdefgh12345678"), after_s=0.1
 )
+REFUSED_WRITES = WritesRefused(where="logs", reason="No space left on device")
+PAUSED = CampaignPaused(campaign="spring", reason="agent_failed_in_a_row", in_a_row=5)
+RESUMED = CampaignResumed(campaign="spring", reason=PAUSED.reason, held_s=7200.0)
 STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
 
 
@@ -233,6 +240,71 @@ async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> 
 
     (mail,) = shift.inbox.mails
     assert mail["Subject"] == "[Holdline] CRITICAL: a call could not be served"
+
+
+async def two_hours_of_looks(shift: Shift) -> None:
+    """Have time pass, and the reporter look at what lasts once a minute."""
+    for _ in range(120):
+        shift.now += 60.0
+        shift.reporter._look(shift.now)
+        await shift.reporter.write()
+        await shift.desk.decide()
+
+
+@pytest.mark.parametrize(
+    ("event", "over", "place"),
+    [
+        (REFUSED_WRITES, WritesResumed(where="logs", lost=3), ("disk", "logs")),
+        (PAUSED, RESUMED, ("campaign", "spring")),
+    ],
+    ids=["disk", "campaign"],
+)
+async def test_what_lasts_is_open_until_it_is_over(
+    shift: Shift, event: Event, over: Event, place: Place
+) -> None:
+    shift.reporter.lasting = lambda: [("campaign", "spring")]
+    await shift.hear(event)
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert ((alert.stage, alert.rung), alert.ended_s) == (place, None)
+
+    await shift.hear(over)
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+    assert alert.how == "recovered"
+
+
+async def test_a_database_that_takes_no_record_is_open_until_it_does(shift: Shift) -> None:
+    await shift.hear(RecordHalted(reason="no table"))
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert ((alert.stage, alert.rung), alert.ended_s) == (("storage", "record"), None)
+
+
+async def test_that_it_lasts_is_not_kept_for_a_database_that_refuses_it(
+    shift: Shift, tmp_path: Path
+) -> None:
+    refused: list[ReportedFact] = []
+    shift.reporter.tell_refused = refused.append
+    (tmp_path / "holdline.db").mkdir()
+    await shift.hear(RecordHalted(reason="database or disk is full"))
+    for _ in range(3):
+        shift.now += 60.0
+        shift.reporter._look(shift.now)
+        assert not await shift.reporter.write()
+
+    assert [type(each.fact) for each in refused] == [IncidentBegan]
+    assert shift.reporter.waiting == 0
+
+
+async def test_a_campaign_that_nobody_says_lasts_ends_unheard(shift: Shift) -> None:
+    await shift.hear(PAUSED)
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert alert.how == "unheard"
 
 
 async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:

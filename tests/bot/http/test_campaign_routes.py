@@ -448,6 +448,27 @@ async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual_time
+async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
+    tmp_path: Path,
+) -> None:
+    async with lines(settings_with()) as house:
+        await house.open()
+        one, other = house.joined
+        async with (
+            asking(tmp_path, house=one) as leader,
+            asking(tmp_path, house=other) as follower,
+        ):
+            for each in (leader, follower):
+                each.dialer.holds = {
+                    "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
+                    "summer": Hold(reason="no_seat", since_s=NOON, outage=False),
+                }
+            lasting = [each.view.lasting() for each in (leader, follower)]
+
+    assert lasting == [[("campaign", "spring")], ()]
+
+
+@pytest.mark.virtual_time
 async def test_the_live_feed_has_campaigns_beside_the_calls(tmp_path: Path) -> None:
     class NoCalls:
         async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
