@@ -7,7 +7,6 @@ holds the line was heard meanwhile, and that moves no deadline.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from math import inf
 from typing import Final, TypeAlias
 
 from fallbacks.attempts import (
@@ -147,8 +146,7 @@ class Answering:
         """
         self.work = begin_work()
         self._begin_work = begin_work
-        self._late_until = until
-        self._no_sooner = -inf  # is any of the rungs that are asked now given up for being late
+        self._turn_until = self._until = until
         self._recovers_s = recovers_s
         self._answer = Answer()
         self._passing = False  # a failure was one that may pass
@@ -167,7 +165,7 @@ class Answering:
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
         """Ask the first rung."""
-        self._no_sooner = now + PATIENCE_S
+        self._until = _no_sooner_than(now + PATIENCE_S, self._turn_until)
         return self._carry_out(self.work.start(self._until(now), now), now)
 
     def handle(self, event: ModelEvent, now: float) -> tuple[AnswerAction, ...]:
@@ -203,10 +201,6 @@ class Answering:
         """Call everything off: the caller spoke, or hung up."""
         self._recheck_at = None
         return self._carry_out(self.work.cancel("caller", now), now)
-
-    def _until(self, now: float) -> Deadline:
-        """Return when even a late answer is given up: the turn's, unless it was asked for late."""
-        return self._late_until(now).no_sooner_than(self._no_sooner)
 
     def _finish(self, attempt: int, now: float) -> tuple[AnswerAction, ...]:
         """End the answer; one who goes on from its last sentence may have nothing to add."""
@@ -275,6 +269,13 @@ class Answering:
             return (GiveUp(self.work.attempts),)
         self._recheck_at = now + RECHECK_S
         return ()
+
+
+def _no_sooner_than(
+    at: float, turn_until: Callable[[float], Deadline]
+) -> Callable[[float], Deadline]:
+    """Return when even a late answer is given up: the turn's moment, unless it was asked late."""
+    return lambda now: turn_until(now).no_sooner_than(at)
 
 
 def _write(attempt: int, text: str) -> tuple[WriteText, ...]:

@@ -249,27 +249,29 @@ class Descent:
             return None
         return self.quiet_since + self._settings.silence_s
 
-    def down(self, stage: str, now: float) -> tuple[Descending, ...]:
-        """A turn found nobody in this stage; return what to do in its place."""
+    def down(self, stage: str, now: float, *, told: bool = False) -> tuple[Descending, ...]:
+        """A turn found nobody in this stage; return what to do in its place.
+
+        Args:
+            stage: In which nobody is left.
+            now: Monotonic, in seconds.
+            told: The turn was told of an outage before. Nothing is said at once then: a stage that
+                comes and goes would say one clip behind the other. If that one was over, the next
+                step, from where it ended, is taken when a silence grows too long.
+        """
         if self.over or self.step is Step.CHOSEN:
+            return ()
+        if told:
+            if self._outage is None and self._behind is not None:
+                self._outage, self._behind = self._behind, None
+                self._outage.stage, self._outage.since = stage, now
+                self.quiet_since = now if self.quiet_since is None else self.quiet_since
             return ()
         if self._outage is None:
             local = stage in self._local
             self._outage = OutageSteps(stage, self._settings, local=local, now=now)
             self._questions = 0
         return self._go(now)
-
-    def down_again(self, stage: str, now: float) -> None:
-        """A turn that was told of an outage finds nobody again after that was over.
-
-        Nothing is said at once: a stage that comes and goes would say one clip behind the other.
-        The next step, from where that outage ended, is taken when a silence grows too long.
-        """
-        if self.over or self._outage is not None or self._behind is None:
-            return
-        self._outage, self._behind = self._behind, None
-        self._outage.stage, self._outage.since = stage, now
-        self.quiet_since = now if self.quiet_since is None else self.quiet_since
 
     def key(self, digit: str, now: float) -> tuple[Descending, ...]:
         """The caller pressed a key; it counts once the menu was offered."""

@@ -154,19 +154,16 @@ class Holding:
         if not calls_tool:
             self.expected(at)
 
-    def answered(self) -> None:
-        """The answer is being heard, or there is none to come: nothing is owed."""
-        self._stopped_at = self._paused_at = None
-        self._met = True
-
-    def resumed(self, quiet_since: float) -> None:
-        """An answer is to come after all, behind what was said in its place.
+    def answered(self, *, owed_from: float | None = None) -> None:
+        """The answer is being heard, or something was said in its place: nothing is owed.
 
         Args:
-            quiet_since: When that ends, and silence begins.
+            owed_from: It is to come after all; when what was said in its place ends. None: no.
         """
-        self.answered()
-        self._stopped_at = self._dry_at = quiet_since
+        self._stopped_at, self._paused_at = owed_from, None
+        if owed_from is not None:
+            self._dry_at = owed_from
+        self._met = True
 
     def said(self, dry_at: float) -> None:
         """Something that holds the line is queued, and ends at `dry_at`."""

@@ -84,7 +84,8 @@ class LineKeeper:
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
-        moments = (self._holding_at, self.way_down.wake_at, self._news.wake_at)
+        held_at = None if self.way_down.in_charge else self._holding.wake_at
+        moments = (held_at, self.way_down.wake_at, self._news.wake_at)
         return min((each for each in moments if each is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
@@ -103,8 +104,8 @@ class LineKeeper:
                 return self._note_won(event, now)
             case EarlyAnswerTaken():
                 self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
-            case Spoken():
-                self._note_spoken(event)
+            case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
+                self._holding.said(at)  # silence counts from there on
             case _:
                 self._note(event, now)
         return self.way_down.handle(event, now)
@@ -118,14 +119,9 @@ class LineKeeper:
             found = StageExhausted(stage=stage, attempts=0)
             actions += [HearWords(), *self.way_down.handle(found, now)]
         actions += self.way_down.tick(now)
-        if self._holding_at is not None:
-            for say in self._holding.tick(now):
-                actions.append(SpeakFor(situations=HELD_WITH[say], then=Then.HOLD))
+        says = () if self.way_down.in_charge else self._holding.tick(now)
+        actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]
         return tuple(actions)
-
-    @property
-    def _holding_at(self) -> float | None:
-        return None if self.way_down.in_charge else self._holding.wake_at
 
     def _expect(self, event: AttemptFailed | AttemptStarted, now: float) -> None:
         """Note what is known of when the answer will be there, from who is asked for it."""
@@ -149,16 +145,10 @@ class LineKeeper:
         actions = self.way_down.handle(event, now)
         if was_down and not self.way_down.in_charge:
             quiet_since = self._descent.quiet_since
-            self._holding.resumed(now if quiet_since is None else quiet_since)
+            self._holding.answered(owed_from=now if quiet_since is None else quiet_since)
             if event.stage == "stt" and not self._pending.worded:
                 self._holding.paused()  # the caller was asked to say it again, and may not
         return actions
-
-    def _note_spoken(self, event: Spoken) -> None:
-        """Count the silence behind what holds the line, and behind what came in between."""
-        holds = event.action.then is Then.HOLD or self._holding.held
-        if holds and event.dry_at is not None:
-            self._holding.said(event.dry_at)
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:

@@ -146,11 +146,8 @@ class WayDown:
         self._down.add(event.stage)
         if self._descent.step is None and not self._descent.over:
             self._stage = event.stage
-        if self._stepped:
-            self._descent.down_again(event.stage, now)
-            return ()
-        self._stepped = True
-        return self._actions(self._descent.down(event.stage, now), now)
+        told, self._stepped = self._stepped, True
+        return self._actions(self._descent.down(event.stage, now, told=told), now)
 
     def _chosen(self, event: MenuKeyPressed | MenuWordSaid, now: float) -> Actions:
         if isinstance(event, MenuWordSaid):
@@ -172,7 +169,10 @@ class WayDown:
                 self._descent.quiet_since = None if speaking else now
                 if self.message:
                     self.message.voice(now, speaking=speaking)
-            case Spoken() if event.action.then is Then.WAIT or self._held(event):
+            case Spoken() if event.action.then is Then.WAIT or (
+                # The line is held, in a turn that was told of an outage which is over.
+                event.action.then is Then.HOLD and self._stepped
+            ):
                 self._descent.quiet_since = event.dry_at or now
             case AnswerSounded():
                 self._descent.quiet_since = event.dry_at
@@ -182,10 +182,6 @@ class WayDown:
                 self.message = event.message
             case _:
                 pass
-
-    def _held(self, event: Spoken) -> bool:
-        """Whether the line was held in a turn that was told of an outage, which was over then."""
-        return self._stepped and event.action.then is Then.HOLD
 
     def _actions(self, steps: tuple[Descending, ...], now: float) -> Actions:
         while any(isinstance(each, UseLocal) for each in steps):

@@ -84,12 +84,8 @@ async def open_outbound(
     settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
     ledger.join(house)
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
-        calls = CallsOfTheHouse(
-            ledger=ledger,
-            record=books.record,
-            briefs=briefs,
-            agent_of=partial(agent_of, settings),
-        )
+        agent = partial(agent_of, settings)
+        calls = CallsOfTheHouse(ledger=ledger, record=books.record, briefs=briefs, agent_of=agent)
         briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)

@@ -124,7 +124,7 @@ def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_
     call.quiet_since = 4.0
     call.recovered(5.0)
 
-    call.down_again("llm", 6.0)
+    call.down("llm", 6.0, told=True)
 
     assert (call.step, call.wake_at) == (Step.CLIP, 7.5)
     assert call.tick(7.5) == (PlayClip(stage="llm", number=1),)
@@ -136,7 +136,7 @@ def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -
     call.down("stt", 1.0)
     call.recovered(5.0)
 
-    call.down_again("llm", 6.0)
+    call.down("llm", 6.0, told=True)
 
     assert call.tick(6.0) == (PlayClip(stage="llm", number=1),)  # it was silent since 1.0
     assert call.recovered(8.0) == (GoOn(stage="llm", down_s=2.0),)
@@ -145,12 +145,12 @@ def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -
 def test_a_stage_is_down_once_and_never_behind_the_goodbye() -> None:
     call = Descent()
     call.down("llm", 1.0)
-    call.down_again("tts", 2.0)
+    call.down("tts", 2.0, told=True)
     going_on = call.recovered(3.0)
     ended = Descent(DescentSettings(steps=()))
     ended.down("llm", 1.0)
 
-    ended.down_again("llm", 2.0)
+    ended.down("llm", 2.0, told=True)
 
     assert going_on == (GoOn(stage="llm", down_s=2.0),)
     assert ended.wake_at is None
@@ -431,7 +431,7 @@ class Machine(RuleBasedStateMachine):
 
     @rule()
     def turn_again(self) -> None:
-        self.call.down_again("llm", self.now)
+        self.call.down("llm", self.now, told=True)
 
     @rule(digit=st.sampled_from("01279#"))
     def press(self, digit: str) -> None:

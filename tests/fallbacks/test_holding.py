@@ -294,7 +294,7 @@ def test_an_answer_that_is_to_come_after_all_is_waited_for_behind_what_was_said(
     line = turn(Holding())
     line.answered()
 
-    line.resumed(104.0)
+    line.answered(owed_from=104.0)
 
     assert line.held
     assert line.wake_at == 104.0 + line.settings.silence_s
