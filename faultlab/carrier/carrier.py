@@ -108,6 +108,7 @@ class Carrier:
         self._stack = AsyncExitStack()
         self._mouth = CarrierMouth(self.manner.code, tick_s=self.manner.tick_s)
         self._sequence = 1  # the number 1 is the start's
+        self._chunk = 0
         self._tasks: list[asyncio.Task[None]] = []
 
     async def __aenter__(self) -> Self:
@@ -247,6 +248,7 @@ class Carrier:
         )
         self.started_at = self.started_at or asyncio.get_running_loop().time()
         self._sequence = 1  # the number 1 is the start's
+        self._chunk = 0  # each stream counts its pieces from 1
         for message in self.manner.opening(self.phone, self.twiml):
             await self._socket.send_json(message)
 
@@ -283,14 +285,15 @@ class Carrier:
             return  # the reader learns how it ended
 
     async def _talk(self) -> None:
-        chunk = 0
+        ticks = 0
         while not self.ended.is_set():
-            chunk += 1
-            await self._send(self.manner.media(chunk, self._mouth.next_payload()))
+            ticks += 1
+            self._chunk += 1
+            await self._send(self.manner.media(self._chunk, self._mouth.next_payload()))
             for name in self.ear.due(self.now_s):
                 await self._echo(name)
             # From the start, not from now: a late tick is made up for, so the pace cannot drift.
-            await asyncio.sleep(max(0.0, chunk * self.manner.tick_s - self.now_s))
+            await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
 
     async def _echo(self, name: str) -> None:
         self.echoed.append(name)

@@ -47,6 +47,24 @@ async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
         assert len(call.ears.audio) - before >= 0.2 * 8000 * 2
 
 
+@pytest.mark.parametrize("after_s", [1.0, 7.0], ids=["1 s", "7 s"])
+async def test_the_pieces_of_a_new_stream_are_heard_although_their_count_begins_anew(
+    after_s: float,
+) -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        await asyncio.sleep(after_s)
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await asyncio.sleep(0.3)
+        before = len(call.ears.audio)
+        await caller.say(tone(0.2))
+        await asyncio.sleep(6.0)  # a line that brings nothing is given up behind 5 s
+
+        assert len(call.ears.audio) - before >= 6.0 * 8000 * 2
+        assert len(caller.lost_at) == 1
+
+
 @RETURNING
 async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:

@@ -99,6 +99,7 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 socket.over.set()
             if not await self._line.comes_back(socket, reason):
                 break
+            self._queue = InOrder()  # each stream counts its pieces from 1
             self._media_at = self._line.clock()
         if self._client.is_closing:
             return
