@@ -16,6 +16,8 @@ from transports.media_stream.messages import text
 
 MOST_REF_CHARS: Final = 64  # of our own id of a dial
 MARK: Final = "dial "  # before it, in the state of a leg that we placed
+HANDED_ON: Final = "handed on "  # before a call's state, once somebody is rung for its caller
+CALLER: Final = "caller"  # the state of a call that came in, behind that
 SIP_DIGITS: Final = 3
 DETECTION: Final = frozenset(
     f"call.machine.{means}{what}.ended"
@@ -98,12 +100,22 @@ def state_of(ref: str) -> str:
 
     An id in the webhook's address, as Twilio has it, would not do: Telnyx signs the body alone.
     """
-    return base64.b64encode(f"{MARK}{ref}".encode()).decode()
+    return base64.b64encode(state_of_call(ref).encode()).decode()
+
+
+def state_of_call(ref: str) -> str:
+    """Return the text of a call's state that tells nothing else: our own id of its dial, if any."""
+    return f"{MARK}{ref}" if ref else CALLER
+
+
+def is_handed_on(client_state: object) -> bool:
+    """Say whether somebody was rung for a call's caller, who may talk with them now."""
+    return state_text(client_state).startswith(HANDED_ON)
 
 
 def ref_of(client_state: object) -> str:
     """Return our own id of the dial from a leg's state; empty: we did not place it."""
-    state = state_text(client_state)
+    state = state_text(client_state).removeprefix(HANDED_ON)
     return state.removeprefix(MARK)[:MOST_REF_CHARS] if state.startswith(MARK) else ""
 
 

@@ -81,7 +81,9 @@ class TelnyxRest:
         """Send keys to the far end."""
         return await self._command(call_ref, "send_dtmf", {"digits": keys}) == HTTPStatus.OK
 
-    async def hand_on(self, call_id: str, number: str, *, ring_s: float, state: str) -> int:
+    async def hand_on(
+        self, call_id: str, number: str, *, ring_s: float, state: str, own_state: str
+    ) -> int:
         """Have somebody rung and connected with the caller. Return the status.
 
         Args:
@@ -89,13 +91,20 @@ class TelnyxRest:
             number: Who is rung.
             ring_s: How long; Telnyx takes five seconds to ten minutes.
             state: Comes back with all that is told of the leg that is rung.
+            own_state: From now on, with all that is told of the caller's.
         """
         fields = {
             "to": number,
             "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(ring_s))),
+            "client_state": base64.b64encode(own_state.encode()).decode(),
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
         }
         return await self._command(call_id, "transfer", fields)
+
+    async def note(self, call_id: str, state: str) -> int:
+        """Have this come back with all that is told of a call from now on. Return the status."""
+        fields = {"client_state": base64.b64encode(state.encode()).decode()}
+        return await self._command(call_id, "client_state_update", fields, method="PUT")
 
     async def ask(
         self,
@@ -118,11 +127,13 @@ class TelnyxRest:
             raise _refusal(status, body)
         return body
 
-    async def _command(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
+    async def _command(
+        self, call_id: str, action: str, fields: dict[str, Any], *, method: str = "POST"
+    ) -> int:
         try:
             async with asyncio.timeout(ASK_S):
                 resource = f"calls/{quote(call_id, safe='')}/actions/{action}"
-                status, _ = await self._send("POST", resource, fields, (), reads=False)
+                status, _ = await self._send(method, resource, fields, (), reads=False)
         except (TimeoutError, aiohttp.ClientError):
             return NO_ANSWER
         return status

@@ -65,12 +65,8 @@ class TelnyxDials:
         """Tell what news of a dial says; return what lets a stream in that is to be opened now."""
         if said := read_news(call_id, event, payload, ref):
             await self.progress.take(said)
-        call = _call(call_id, payload, ref)
         if event == "call.answered":
-            return await self._connect(call)
-        if event in STREAM_OVER:
-            given = await self.desk.follow(call)
-            return given if isinstance(given, StreamPass) else None
+            return await self._connect(placed_call(call_id, payload, ref))
         if event == "call.hangup":
             await self.desk.end(call_id)
         return None
@@ -82,7 +78,8 @@ class TelnyxDials:
         return given
 
 
-def _call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
+def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
+    """Return what news of a dial says of the call."""
     return CarriedCall(
         call_ref=call_id,
         caller=text(payload, "from"),

@@ -1,7 +1,7 @@
 """Where Telnyx comes in: the Call Control webhook and the media socket."""
 
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,23 +13,22 @@ from bot.call.briefs import Briefs
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor, unbriefed
-from bot.http.telnyx_dials import TelnyxDials
+from bot.http.telnyx_dials import STREAM_OVER, TelnyxDials, placed_call
+from bot.http.telnyx_streams import MEDIA_PATH, OK, TelnyxStreams
 from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
 from bot.http.webhook import read_body, refuse
-from calls.events import ProviderFailed
 from transports.media_stream.codec import Codec
-from transports.media_stream.leg import CarriedCall
+from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id, part, text
+from transports.media_stream.stream import Stream
 from transports.media_stream.telnyx import CODECS, MAX_REF_CHARS, TELNYX
 from transports.telnyx_calls import VOICE_PATH
 from transports.telnyx_dial import ref_of, state_text
-from transports.telnyx_rest import NO_ANSWER, TelnyxRest
+from transports.telnyx_rest import TelnyxRest
 
-MEDIA_PATH: Final = "/telnyx/media"
 TOKEN_HEADER: Final = "x-telnyx-streaming-auth-token"  # noqa: S105 - a header's name
-OK: Final = Response(status_code=HTTPStatus.OK)
 
 
 def telnyx_router(
@@ -52,13 +51,15 @@ def telnyx_router(
         briefs: What agents are told who talk with those whom campaigns call.
     """
     desk = TokenDesk(frame, "telnyx", patience or LinePatience())
+    waiting = TelnyxTransfers(frame.house)
     door = _TelnyxDoor(
         frame=frame,
         key=key,
         rest=rest,
         utc_s=utc_s,
         desk=desk,
-        waiting=TelnyxTransfers(frame.house),
+        waiting=waiting,
+        streams=TelnyxStreams(frame=frame, rest=rest, desk=desk, waiting=waiting),
         dials=TelnyxDials(progress=frame.status_callbacks("telnyx"), desk=desk, rest=rest),
     )
     return _routes(door, briefs)
@@ -69,10 +70,8 @@ def _routes(door: "_TelnyxDoor", briefs: Briefs | None) -> APIRouter:
         frame=door.frame,
         dialect=TELNYX,
         admit=door.admit,
-        ours=_codec(door.rest),
-        control=TelnyxControl(rest=door.rest, waiting=door.waiting),
         returns=door.desk.returns,
-        patience=door.desk.patience,
+        new_leg=door.new_leg,
         why_not=unbriefed(briefs, hang_up=door.rest.complete),
     )
     router = APIRouter()
@@ -95,6 +94,7 @@ class _TelnyxDoor:
     utc_s: Callable[[], float]
     desk: TokenDesk
     waiting: TelnyxTransfers
+    streams: TelnyxStreams
     dials: TelnyxDials
 
     async def voice(self, request: Request) -> Response:
@@ -139,49 +139,34 @@ class _TelnyxDoor:
     ) -> Response:
         """Handle news of a call that we placed."""
         given = await self.dials.heed(ref, call_id, event, payload)
+        if event in STREAM_OVER:
+            return await self.streams.follow(placed_call(call_id, payload, ref), payload)
         if given is None:
             return OK
         # News of an answer that is delivered twice opens one stream: both have the dial's name.
-        once = ref if event == "call.answered" else ""
-        return await self._stream(call_id, given, once=once)
+        return await self.streams.open(call_id, given, once=ref)
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         if payload.get("direction") != "incoming":
             return OK
         given = await self.desk.begin(_call(call_id, payload))
         if given is None:
-            return await self._ask("reject", self.rest.reject(call_id))
-        return await self._ask("answer", self.rest.pick_up(call_id, token=given.token))
+            return self.streams.answer("reject", await self.rest.reject(call_id))
+        status = await self.rest.pick_up(call_id, token=given.token)
+        return self.streams.answer("answer", status)
 
     async def _answered(self, call_id: str, payload: dict[str, Any]) -> Response:
         token = state_text(payload.get("client_state"))
         if not token:
             return OK  # a call that somebody else answered
-        return await self._stream(call_id, StreamPass(token=token))
+        return await self.streams.open(call_id, StreamPass(token=token))
 
     async def _lost(self, call_id: str, payload: dict[str, Any]) -> Response:
-        """Have another stream opened for a call whose stream is over and which is not."""
-        given = await self.desk.follow(_call(call_id, payload))
-        return await self._stream(call_id, given) if isinstance(given, StreamPass) else OK
+        return await self.streams.follow(_call(call_id, payload), payload)
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
         await self.desk.end(call_id)
         return OK
-
-    async def _stream(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
-        url = self.frame.socket_url(MEDIA_PATH, given.worker)
-        asked = self.rest.start_stream(call_id, url=url, token=given.token, once=once)
-        return await self._ask("streaming_start", asked)
-
-    async def _ask(self, command: str, asked: Awaitable[int]) -> Response:
-        """Return what Telnyx is told: to ask us again when it was its own side that failed."""
-        status = await asked
-        if status == HTTPStatus.OK:
-            return OK
-        error = f"{command} answered {status}" if status else f"{command} not answered"
-        self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
-        passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
-        return Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE) if passes else OK
 
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         return refuse(self.frame.tell, "telnyx", reason, status)
@@ -190,6 +175,19 @@ class _TelnyxDoor:
         """Say whose stream begins so: its token was given to Telnyx for one call."""
         token = started.parameters.get("token") or websocket.headers.get(TOKEN_HEADER, "")
         return await self.desk.admit(started, token)
+
+    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> StreamLeg:
+        """Return the leg of a call that begins."""
+        ours, theirs = _codec(self.rest), started.codec
+        return StreamLeg(
+            websocket,
+            call,
+            Stream(dialect=TELNYX, stream_id=started.stream_sid, ours=ours, theirs=theirs),
+            tell=self.frame.tell,
+            clock=self.frame.clock,
+            control=TelnyxControl(rest=self.rest, waiting=self.waiting, dial_id=call.dial_id),
+            patience=self.desk.patience,
+        )
 
 
 def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:

@@ -6,14 +6,18 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
+from loguru import logger
+
 from bot.house.house import House
 from calls.handover import Destination, Handover
+from transports.telnyx_dial import HANDED_ON, state_of_call
 from transports.telnyx_rest import TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
 MARK: Final = "person "  # before the caller's call, in the state of the leg that is rung
 NEWS: Final = ("call.bridged", "call.hangup")
+MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
 
 # As developers.telnyx.com names the causes of `call.hangup`.
 OUTCOMES: Final[Mapping[str, Handover]] = {
@@ -39,6 +43,7 @@ class TelnyxTransfers:
         """Answer what the house's other processes tell."""
         self._house = house
         self._waiting: dict[str, asyncio.Future[Handover]] = {}
+        self._connected: dict[str, None] = {}  # in the order in which they were
         house.peers.answer(QUESTION, self._settle)
 
     async def outcome(self, call_ref: str, *, within_s: float) -> Handover:
@@ -57,11 +62,19 @@ class TelnyxTransfers:
         """Wait no more."""
         self._waiting.pop(call_ref, None)
 
+    def is_connected(self, call_ref: str) -> bool:
+        """Say whether a caller was connected with somebody, as far as this process remembers."""
+        return call_ref in self._connected
+
     async def tell(self, call_ref: str, outcome: Handover) -> None:
         """Pass on what came of it to the task that waits."""
         await self._house.peers.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
+        if asked["outcome"] == "connected":
+            self._connected[asked["call_ref"]] = None
+            if len(self._connected) > MOST_CONNECTED:
+                del self._connected[next(iter(self._connected))]
         waiting = self._waiting.get(asked["call_ref"])
         if waiting is not None and not waiting.done():
             waiting.set_result(asked["outcome"])
@@ -73,6 +86,7 @@ class TelnyxControl:
 
     rest: TelnyxRest
     waiting: TelnyxTransfers
+    dial_id: str = ""  # our own, if we placed the call
     transfers: bool = True
 
     async def complete(self, call_ref: str) -> str | None:
@@ -84,13 +98,25 @@ class TelnyxControl:
         return await self.rest.press(call_ref, keys)
 
     async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
-        """Have somebody rung and the caller connected; a leg that fails leaves the caller ours."""
+        """Have somebody rung and the caller connected; a leg that fails leaves the caller ours.
+
+        Until then the call's state says that it is not to be ended when its stream is over.
+        """
         self.waiting.expect(call_ref)
+        own = state_of_call(self.dial_id)
+        states = {"state": f"{MARK}{call_ref}", "own_state": f"{HANDED_ON}{own}"}
         try:
-            state = f"{MARK}{call_ref}"
-            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, state=state)
+            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **states)
             if status != HTTPStatus.OK:
                 return "failed"
-            return await self.waiting.outcome(call_ref, within_s=ring_s + MORE_S)
+            outcome = await self.waiting.outcome(call_ref, within_s=ring_s + MORE_S)
+            if outcome != "connected":
+                await self._note(call_ref, own)
+            return outcome
         finally:
             self.waiting.forget(call_ref)
+
+    async def _note(self, call_ref: str, state: str) -> None:
+        status = await self.rest.note(call_ref, state)
+        if status != HTTPStatus.OK:
+            logger.debug("a Telnyx call still passes for handed on: answered {}", status)

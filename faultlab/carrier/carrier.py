@@ -202,6 +202,8 @@ class Carrier:
         if self.ended.is_set():
             return
         self._over(by)
+        if not self._tasks:
+            return  # it has no stream yet
         if self.manner.says_stop:
             await self._send(self.manner.stop(self.phone))
         await self._socket.close()

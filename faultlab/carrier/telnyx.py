@@ -9,6 +9,7 @@ import base64
 import json
 import secrets
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol, Self
 
 import aiohttp
@@ -57,9 +58,11 @@ class TelnyxAccount:
         api_key: What commands must show.
         commands: The call, the action and the fields of every command that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
+        refuses: The same for one action alone.
         people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
         calls: Those that can be ended.
         over: Those that have ended.
+        states: By call, the `client_state` that a command gave it last: all news of it has that.
         app: The REST interface, which has no calls placed unless an exchange is made for it.
     """
 
@@ -68,15 +71,19 @@ class TelnyxAccount:
         self.api_key = "KEY" + secrets.token_hex(16)
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
+        self.refuses: dict[str, int] = {}
         self.people: dict[str, str] = {}
         self._webhook = ""
         self._ringing: set[asyncio.Task[None]] = set()
         self.calls: dict[str, HangsUp] = {}
         self._private = Ed25519PrivateKey.generate()
         self.over: set[str] = set()
+        self.states: dict[str, str] = {}
         self._news = asyncio.Condition()
         self.app = web.Application()
         self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
+        update = "/v2/calls/{call}/actions/{action:client_state_update}"
+        self.app.router.add_put(update, self._command)
         self._runner = web.AppRunner(self.app)
 
     @property
@@ -130,9 +137,11 @@ class TelnyxAccount:
             if not answer.ok:
                 raise NotConnectedError(status=answer.status, said=await answer.text())
 
-    async def asked(self, call: str, *actions: str, number: int = 0) -> tuple[str, dict[str, Any]]:
+    async def asked(
+        self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S
+    ) -> tuple[str, dict[str, Any]]:
         """Wait for a command of these to a call; return its action and its fields."""
-        async with asyncio.timeout(COMMAND_S), self._news:
+        async with asyncio.timeout(within_s), self._news:
             while True:
                 found = self.asked_so_far(call, *actions)
                 if len(found) > number:
@@ -161,11 +170,15 @@ class TelnyxAccount:
         call, action = request.match_info["call"], request.match_info["action"]
         if call in self.over:
             return telnyx_refusal(422, "90018", "Call has already ended")
+        if action in self.refuses:
+            return telnyx_refusal(self.refuses[action], "10015", "Bad Request")
+        fields = await request.json()
+        if "client_state" in fields:
+            self.states[call] = fields["client_state"]
         async with self._news:
-            self.commands.append((call, action, await request.json()))
+            self.commands.append((call, action, fields))
             self._news.notify_all()
         if action == "transfer":
-            fields = await request.json()
             task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
             self._ringing.add(task)
             task.add_done_callback(self._ringing.discard)
@@ -209,19 +222,19 @@ class TelnyxManner:
     ) -> Twiml:
         """Tell of the call, have it answered, tell of that, and have its stream asked for."""
         url = f"{server.base_url}/telnyx/voice"
-        payload = telnyx_payload(phone)
-        await self.account.tell(session, url, "call.initiated", payload)
+        await self.account.tell(session, url, "call.initiated", self.payload(phone))
         action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
         if action == "reject":
             raise NotConnectedError(status=200, said=fields["cause"])
-        state = {"client_state": fields.get("client_state")}
-        await self.account.tell(session, url, "call.answered", payload | state)
-        _, fields = await self.account.asked(phone.call_sid, "streaming_start")
+        await self.account.tell(session, url, "call.answered", self.payload(phone))
+        action, fields = await self.account.asked(phone.call_sid, "streaming_start", "hangup")
+        if action == "hangup":
+            raise NotConnectedError(status=200, said="hung up")
         return self.stream(fields)
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
-        """Return what is told of a call whose stream is over."""
-        return telnyx_payload(phone)
+        """Return what is told of a call."""
+        return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
 
     def stream(self, fields: dict[str, Any]) -> Twiml:
         """Return where the media goes, by a `streaming_start`."""
@@ -241,20 +254,16 @@ class TelnyxManner:
     async def after(
         self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
     ) -> Twiml:
-        """Tell that the stream failed, and have another asked for.
-
-        Raises:
-            NotConnectedError: None is asked for.
-        """
+        """Tell that the stream failed, and go on in silence until another is asked for."""
         number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
         url = f"{server.base_url}/telnyx/voice"
         reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
-        await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
-        # The agent answers news of a call when it has commanded what it wants.
-        asked = self.account.asked_so_far(phone.call_sid, "streaming_start")
-        if len(asked) <= number:
-            raise NotConnectedError(status=200, said="no stream was asked for")
-        return self.stream(asked[number][1])
+        with suppress(NotConnectedError):  # nobody took the news: the call goes on all the same
+            await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
+        _, fields = await self.account.asked(
+            phone.call_sid, "streaming_start", number=number, within_s=None
+        )
+        return self.stream(fields)
 
     def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
         """Return `connected` and `start`."""

@@ -120,7 +120,7 @@ class DialManner(TelnyxManner):
 
     def payload(self, phone: PhoneCall) -> dict[str, Any]:
         """Return what is told of it, with the state that the order gave it."""
-        return self._placed.payload()
+        return self._placed.payload(**_state(self.account, self._placed))
 
 
 class TelnyxExchange:
@@ -172,7 +172,7 @@ class TelnyxExchange:
         self, session: aiohttp.ClientSession, placed: TelnyxPlaced, event: str, **more: str
     ) -> None:
         """Note that something happened, and tell it where the order says."""
-        payload = placed.payload(**more)
+        payload = placed.payload(**_state(self.account, placed), **more)
         data = {"event_type": event, "payload": payload, "record_type": "event"}
         noted = {
             "record_type": "call_event",
@@ -333,6 +333,12 @@ async def _ring(placed: TelnyxPlaced, callee: Callee) -> tuple[str, str]:
 
 def _known(placed: TelnyxPlaced) -> bool:
     return placed.ended is None or (utc_now() - placed.ended).total_seconds() < KNOWN_S
+
+
+def _state(account: TelnyxAccount, placed: TelnyxPlaced) -> dict[str, str]:
+    """Return the state of a call, if a command has given it another than the order did."""
+    state = account.states.get(placed.phone.call_sid)
+    return {} if state is None else {"client_state": state}
 
 
 def _same(order: Mapping[str, Any], other: Mapping[str, Any]) -> bool:

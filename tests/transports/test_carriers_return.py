@@ -80,8 +80,9 @@ async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None
 async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
         call = await it.house.call()
-        it.telnyx.answer_with = it.plivo.answer_with = 500  # no hang-up gets through
+        it.telnyx.refuses["hangup"] = it.plivo.answer_with = 500  # ours does not get through
         await call.leg.hang_up()
+        it.telnyx.refuses.clear()
         await asyncio.wait_for(caller.ended.wait(), 5)
         await call.worker.cancel()
 

@@ -4,7 +4,16 @@ import base64
 
 import pytest
 
-from transports.telnyx_dial import TelnyxEnd, answerer_of, end_of, ref_of, state_of
+from transports.telnyx_dial import (
+    HANDED_ON,
+    TelnyxEnd,
+    answerer_of,
+    end_of,
+    is_handed_on,
+    ref_of,
+    state_of,
+    state_of_call,
+)
 
 ENDS: dict[str, tuple[str, str, str, int | None]] = {
     "talked": ("normal_clearing", "200", "completed", 200),
@@ -58,6 +67,14 @@ def test_who_picked_up(event: str, result: str, answerer: str) -> None:
 
 def test_our_own_id_comes_back_from_a_state() -> None:
     assert ref_of(state_of("d-1")) == "d-1"
+    assert not is_handed_on(state_of("d-1"))
+
+
+def test_it_comes_back_from_the_state_of_a_call_that_was_handed_on() -> None:
+    state = base64.b64encode(f"{HANDED_ON}{state_of_call('d-1')}".encode()).decode()
+
+    assert ref_of(state) == "d-1"
+    assert is_handed_on(state)
 
 
 @pytest.mark.parametrize(

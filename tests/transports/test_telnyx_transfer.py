@@ -7,9 +7,9 @@ import pytest
 
 from bot.http.telnyx_transfers import handed_on
 from calls.handover import Destination, Handover
-from faultlab.carrier.carrier import Carrier
 from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import Call, tone
+from tests.transports.twilio_house import tone, until
+from transports.telnyx_dial import is_handed_on
 
 pytestmark = pytest.mark.virtual_time
 
@@ -38,7 +38,11 @@ async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None
 
         assert call.leg.facts.transfers
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
-        await leave(call, caller)
+        await call.leg.hang_up("transfer")
+        await until(lambda: len(caller.lost_at) == 1)
+        await asyncio.sleep(5)
+        await call.worker.cancel()
+        assert not caller.ended.is_set()  # they talk
 
     asked = [action for _, action, _ in it.telnyx.commands]
     assert asked == ["answer", "streaming_start", "transfer"]
@@ -46,10 +50,17 @@ async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None
     assert it.house.told == []
 
 
-async def leave(call: Call, caller: Carrier) -> None:
-    await call.leg.hang_up("transfer")
-    await asyncio.wait_for(caller.ended.wait(), 5)
-    await call.worker.cancel()
+async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwards_not() -> None:
+    async with doors() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
+        call, ref = await it.house.call(), caller.phone.call_sid
+        transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
+        await asyncio.sleep(10)
+        ringing = it.telnyx.states[ref]
+        assert await transfer == "no_answer"
+
+        assert is_handed_on(ringing)
+        assert not is_handed_on(it.telnyx.states[ref])
+        assert it.house.told == []
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,78 @@
+"""The streams of Telnyx's calls: asked for, asked for anew, and the end of a call that gets none.
+
+Telnyx goes on with a call whose stream is over, or never came: its caller would hear nothing until
+they hang up.
+"""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import Response
+
+from bot.http.door_frame import DoorFrame
+from bot.http.telnyx_transfers import TelnyxTransfers
+from bot.http.token_desk import StreamPass, TokenDesk
+from calls.events import ProviderFailed
+from transports.media_stream.leg import CarriedCall
+from transports.telnyx_dial import is_handed_on, state_text
+from transports.telnyx_rest import NO_ANSWER, TelnyxRest
+
+MEDIA_PATH: Final = "/telnyx/media"
+OK: Final = Response(status_code=HTTPStatus.OK)
+LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxStreams:
+    """Asks Telnyx for them; returns what its news of a call is answered."""
+
+    frame: DoorFrame
+    rest: TelnyxRest
+    desk: TokenDesk
+    waiting: TelnyxTransfers
+
+    async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
+        """Have a call's stream opened; one that Telnyx refuses a stream for good is ended."""
+        url = self.frame.socket_url(MEDIA_PATH, given.worker)
+        status = await self.rest.start_stream(call_id, url=url, token=given.token, once=once)
+        answer = self.answer("streaming_start", status)
+        # A call that is somewhere in the house is its leg's, which waits for a stream and then ends
+        # it: perhaps the stream that was refused is only a second one, for news that came twice.
+        if status == HTTPStatus.OK or answer is LATER or await self.desk.returns.find(call_id):
+            return answer
+        return await self._end(call_id)
+
+    async def follow(self, call: CarriedCall, payload: dict[str, Any]) -> Response:
+        """Have another stream opened for a call whose stream is over and which is not.
+
+        One that gets none is ended, unless we had its caller handed on: they talk with somebody, or
+        will in a moment. That stands in the call's state, so that a process which knows nothing of
+        the call can tell. A call without a state of ours is somebody else's.
+        """
+        given = await self.desk.follow(call)
+        if isinstance(given, StreamPass):
+            return await self.open(call.call_ref, given)
+        state = payload.get("client_state")
+        handed_on = is_handed_on(state) or self.waiting.is_connected(call.call_ref)
+        if handed_on or not state_text(state):
+            return OK
+        return await self._end(call.call_ref)
+
+    def answer(self, command: str, status: int) -> Response:
+        """Return what Telnyx is told: to ask us again when it was its own side that failed."""
+        if status == HTTPStatus.OK:
+            return OK
+        self._tell(f"{command} answered {status}" if status else f"{command} not answered")
+        passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
+        return LATER if passes else OK
+
+    async def _end(self, call_id: str) -> Response:
+        error = await self.rest.complete(call_id)
+        if error is None:
+            return OK
+        self._tell(error)
+        return LATER
+
+    def _tell(self, error: str) -> None:
+        self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))

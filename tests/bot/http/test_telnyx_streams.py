@@ -1,0 +1,152 @@
+"""What becomes of a Telnyx call whose stream is over, and which Telnyx itself goes on with."""
+
+import asyncio
+import base64
+from typing import Any
+
+import aiohttp
+import pytest
+
+from calls.events import CallRefused, ProviderFailed
+from calls.handover import Destination
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
+from faultlab.carrier.webhook import NotConnectedError
+from tests.bot.http.test_telnyx_dials import ORDER, commands, dialling, told
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.twilio_house import until
+from transports.telnyx_dial import CALLER, HANDED_ON, state_of_call
+
+pytestmark = pytest.mark.virtual_time
+
+BILLING = Destination(name="billing", number="+15005550199")
+TOKEN = "0123456789abcdef" * 4
+OVER = pytest.mark.parametrize("event", ["streaming.failed", "streaming.stopped"])
+
+
+def encoded(state: str) -> str:
+    return base64.b64encode(state.encode()).decode()
+
+
+async def news_of(it: Doors, event: str, **payload: Any) -> int:
+    """Have Telnyx tell of a call that no process knows; return what it is answered."""
+    return await told(it, event, **{"direction": "incoming"} | payload)
+
+
+async def test_a_call_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
+    async with doors(returns_within_s=30) as it:
+        it.house.full = True
+        async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
+            it.house.why_closed = "busy"
+            await asyncio.wait_for(caller.ended.wait(), 5)
+
+            assert caller.ended_by == "agent"
+        assert commands(it) == ["answer", "streaming_start", "hangup"]
+        assert it.house.told == [CallRefused(transport="telnyx", reason="busy")]
+
+
+async def test_a_dial_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
+    async with dialling(Callee(), returns_within_s=30) as (it, calls):
+        it.house.full = True
+        record = await calls.dial(ORDER)
+        await until(lambda: it.exchange.placed[record.call_id].carrier is not None)
+        it.house.why_closed = "busy"
+        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+
+        assert commands(it) == ["streaming_start", "hangup"]
+
+
+@OVER
+@pytest.mark.parametrize("state", [TOKEN, CALLER, state_of_call("d-1")])
+async def test_a_call_of_ours_that_nobody_knows_any_more_is_hung_up_on(
+    event: str, state: str
+) -> None:
+    async with doors() as it:
+        assert await news_of(it, event, client_state=encoded(state)) == 200
+        assert commands(it) == ["hangup"]
+
+
+@OVER
+@pytest.mark.parametrize("own", [CALLER, state_of_call("d-1")])
+async def test_a_caller_whom_a_process_that_is_gone_handed_on_is_left_to_their_talk(
+    event: str, own: str
+) -> None:
+    async with doors() as it:
+        assert await news_of(it, event, client_state=encoded(HANDED_ON + own)) == 200
+        assert commands(it) == []
+
+
+@OVER
+async def test_a_call_that_somebody_else_answered_is_theirs(event: str) -> None:
+    async with doors() as it:
+        assert await news_of(it, event, client_state=None) == 200
+        assert commands(it) == []
+
+
+async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older_state() -> None:
+    async with doors() as it, it.caller("telnyx") as caller:
+        call, older = await it.house.call(), it.telnyx.states[caller.phone.call_sid]
+        it.telnyx.people[BILLING.number] = "answered"
+        assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
+        await call.leg.hang_up("transfer")
+        await until(lambda: len(caller.lost_at) == 1)
+        payload = telnyx_payload(caller.phone) | {"client_state": older}
+        async with aiohttp.ClientSession() as session:
+            url = f"{it.house.url}/telnyx/voice"
+            await it.telnyx.tell(session, url, "streaming.stopped", payload)
+        await call.worker.cancel()
+
+        assert not caller.ended.is_set()
+        assert "hangup" not in commands(it)
+
+
+async def test_a_hang_up_that_telnyx_does_not_take_has_the_news_come_again() -> None:
+    async with doors() as it:
+        it.telnyx.refuses["hangup"] = 500
+
+        assert await news_of(it, "streaming.failed", client_state=encoded(TOKEN)) == 503
+        failed = ProviderFailed(stage="transport", provider="telnyx", error="hang-up answered 500")
+        assert it.house.told == [failed]
+
+
+async def test_a_call_for_which_no_stream_is_opened_is_hung_up_on() -> None:
+    async with doors() as it:
+        it.telnyx.refuses["streaming_start"] = 422
+        with pytest.raises(NotConnectedError) as refused:
+            await it.caller("telnyx").__aenter__()
+
+        assert refused.value.said == "hung up"
+        assert commands(it) == ["answer", "hangup"]
+        error = "streaming_start answered 422"
+        assert it.house.told == [ProviderFailed(stage="transport", provider="telnyx", error=error)]
+
+
+async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_up_on() -> None:
+    async with dialling(Callee()) as (it, calls):
+        it.telnyx.refuses["streaming_start"] = 422
+        record = await calls.dial(ORDER)
+        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+
+        assert commands(it) == ["hangup"]
+
+
+async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        it.telnyx.refuses["streaming_start"] = 422
+        await it.news(caller, "streaming.failed")
+        await asyncio.sleep(1)
+
+        assert commands(it) == ["answer", "streaming_start"]
+        assert call.gone_for == []
+
+
+async def test_a_stream_that_fails_on_telnyxs_side_is_asked_for_again_and_nobody_hung_up_on() -> (
+    None
+):
+    async with doors() as it:
+        it.telnyx.refuses["streaming_start"] = 503
+        answered = {"call_control_id": telnyx_call().call_sid, "client_state": encoded(TOKEN)}
+
+        assert await news_of(it, "call.answered", **answered) == 503
+        assert commands(it) == []
