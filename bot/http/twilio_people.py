@@ -48,6 +48,7 @@ class _Called:
 
     called: str
     sid: str = ""
+    unseen: bool = False  # once a look at the call failed
     picked_up: asyncio.Future[Leg] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -74,7 +75,7 @@ class TwilioPeople:
             self.tell(LegRinging(call_ref=waiting.sid))
             outcome = await self._outcome(waiting, ring_s + MORE_S)
         except ServiceError as error:
-            self._tell_failure(error)
+            self._tell_failure(error, "nobody was called")
             outcome = "failed"
         except asyncio.CancelledError:
             await asyncio.shield(self._end(waiting))
@@ -112,9 +113,9 @@ class TwilioPeople:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
             if waiting.picked_up.done():
                 return None
-            if (outcome := await self._become_of(waiting.sid)) is not None:
+            if (outcome := await self._become_of(waiting)) is not None:
                 return None if waiting.picked_up.done() else outcome
-        return "no_answer"
+        return None if waiting.picked_up.done() else "no_answer"
 
     async def _end(self, waiting: _Called) -> None:
         """Have nothing ring on, and nobody wait on a stream of ours."""
@@ -143,9 +144,18 @@ class TwilioPeople:
         placed = await self.rest.ask("POST", "Calls", wanted)
         return str(placed.get("sid", ""))
 
-    async def _become_of(self, sid: str) -> Handover | None:
-        """Return what has become of a call that nobody has taken; None: it is under way."""
-        shown = await self.rest.ask("GET", f"Calls/{quote(sid, safe='')}")
+    async def _become_of(self, waiting: _Called) -> Handover | None:
+        """Return what has become of a call that nobody has taken; None: it is under way, it seems.
+
+        A look that fails says nothing of the call: it rings, or they are just picking up.
+        """
+        try:
+            shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
+        except ServiceError as error:
+            if not waiting.unseen:  # one a second would be told otherwise
+                self._tell_failure(error, "it is not known whether it still rings")
+            waiting.unseen = True
+            return None
         return OUTCOMES.get(str(shown.get("status")))
 
     def _twiml(self, token: str) -> str:
@@ -158,8 +168,8 @@ class TwilioPeople:
         answer.append(connect)
         return str(answer)
 
-    def _tell_failure(self, error: ServiceError) -> None:
-        logger.warning("nobody was called: {}", error)
+    def _tell_failure(self, error: ServiceError, what: str) -> None:
+        logger.warning("{}: {}", what, error)
         self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
 
 

@@ -33,6 +33,8 @@ class CarrierRest:
         calls: The calls that it knows, by their CallSid.
         requests: The CallSid and status asked for, of every request that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
+        looks_with: The same when a call is looked up.
+        looks_after_s: How long an answer to that takes.
         swallow: How many more calls are placed without a word of it.
         calls_per_s: How many may be placed; more are refused.
         exchange: Places them.
@@ -54,6 +56,8 @@ class CarrierRest:
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
+        self.looks_with: int | None = None
+        self.looks_after_s = 0.0
         self.swallow = 0
         self.calls_per_s = 1.0
         self.exchange = Exchange(server)
@@ -155,6 +159,9 @@ class CarrierRest:
     async def _fetch(self, request: web.Request) -> web.Response:
         if refused := self._turned_away(request):
             return refused
+        await asyncio.sleep(self.looks_after_s)
+        if self.looks_with is not None:
+            return _refusal(self.looks_with, 20500, "Internal Server Error")
         placed = self.exchange.placed.get(request.match_info["call"])
         return _not_found(request) if placed is None else web.json_response(_described(placed))
 

@@ -1,0 +1,136 @@
+"""People whom Twilio calls for a caller: what becomes of it while nobody can say."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from bot.http.door_frame import socket_url
+from bot.http.twilio_door import MEDIA_PATH, twilio_router
+from bot.http.twilio_people import MORE_S, PersonLeg, TwilioPeople
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from faultlab.carrier.callee import Callee
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.exchange import Placed
+from faultlab.carrier.rest import CarrierRest
+from faultlab.carrier.webhook import AgentServer
+from tests.transports.twilio_house import TOKEN, House, serving, until
+from transports.leg import Leg
+from transports.twilio_rest import TwilioRest
+
+pytestmark = pytest.mark.virtual_time
+
+ACCOUNT = "AC" + "0" * 32
+BILLING = Destination(name="billing", number="+15550123")
+RING_S = 20.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Desk:
+    """Who calls people, and Twilio."""
+
+    house: House
+    people: TwilioPeople
+    office: CarrierRest
+
+    async def call(self) -> Leg | Handover:
+        return await self.people.call_person(BILLING, ring_s=RING_S)
+
+    @property
+    def placed(self) -> Placed:
+        """The call of the person."""
+        (placed,) = self.office.exchange.placed.values()
+        return placed
+
+    async def connected(self, leg: Leg | Handover) -> Carrier:
+        """Return the telephone of a person who is still there, behind whom is hung up then."""
+        assert isinstance(leg, PersonLeg)
+        await asyncio.sleep(2)
+        telephone = self.placed.carrier
+        assert telephone is not None
+        assert not telephone.ended.is_set()
+        await leg.hang_up()
+        return telephone
+
+
+@asynccontextmanager
+async def desk(person: Callee) -> AsyncIterator[Desk]:
+    it, app = House(), FastAPI()
+    async with serving(app) as it.port, CarrierRest(ACCOUNT, TOKEN) as office:
+        office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
+        office.exchange.callees[BILLING.number] = person
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        frame = it.door_frame()
+        people = TwilioPeople(
+            rest=rest,
+            our_number="+15005550100",
+            socket_url=socket_url(it.url, MEDIA_PATH),
+            house=frame.house,
+            tell=frame.tell,
+            clock=frame.clock,
+        )
+        router = twilio_router(frame, auth_token=SecretStr(TOKEN), rest=rest, people=people)
+        app.include_router(router)
+        yield Desk(house=it, people=people, office=office)
+
+
+def failures(it: Desk) -> int:
+    return sum(isinstance(each, ProviderFailed) for each in it.house.told)
+
+
+@pytest.mark.parametrize("status", [429, 500, 503, 404])
+async def test_who_picks_up_although_nobody_could_say_that_it_rings_is_not_hung_up_on(
+    status: int,
+) -> None:
+    async with desk(Callee(ring_s=6)) as it:
+        it.office.looks_with = status
+        telephone = await it.connected(await it.call())
+
+        assert telephone.ended_by == "agent"
+        assert it.office.requests == [("", BILLING.number), (it.placed.phone.call_sid, "completed")]
+        assert failures(it) == 1
+
+
+async def test_looks_that_are_late_hang_up_on_nobody() -> None:
+    async with desk(Callee(ring_s=8)) as it:
+        it.office.looks_after_s = 30
+        await it.connected(await it.call())
+
+        assert failures(it) == 1
+
+
+async def test_what_became_of_a_call_is_learned_once_a_look_comes_through() -> None:
+    async with desk(Callee(fate="busy", ring_s=2)) as it, asyncio.TaskGroup() as tasks:
+        it.office.looks_with = 503
+        called = tasks.create_task(it.call())
+        await asyncio.sleep(5)
+        assert not called.done()
+        it.office.looks_with = None
+
+        assert await called == "busy"
+
+
+async def test_nobody_rings_on_when_it_is_never_learned_what_became_of_it() -> None:
+    async with desk(Callee(fate="no-answer", ring_s=RING_S)) as it:
+        it.office.looks_with = 503
+        began_s = it.house.clock()
+
+        assert await it.call() == "no_answer"
+        assert it.house.clock() - began_s == pytest.approx(RING_S + MORE_S, abs=1.5)
+        assert it.office.requests[1] == (it.placed.phone.call_sid, "canceled")
+        assert failures(it) == 1
+
+
+async def test_who_picks_up_during_the_last_look_is_not_hung_up_on() -> None:
+    async with desk(Callee(ring_s=3)) as it, asyncio.TaskGroup() as tasks:
+        it.office.looks_after_s = 30
+        called = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed) and it.placed.carrier is not None)
+        it.house.now_ahead_s = RING_S + MORE_S
+
+        await it.connected(await called)
