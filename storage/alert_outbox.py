@@ -28,7 +28,7 @@ from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS
 LENT_S: Final = (
     120.0  # to a sender, whose tries take half of that; one that was killed says nothing
 )
-KNOWN_S: Final = 3600.0  # an alert that ended so long ago is decided on no more
+KNOWN_S: Final = 86_400.0  # later than that nobody decides on an ended alert; no night is longer
 MOST_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table
 

@@ -71,6 +71,32 @@ class OutboxContract:
         assert [each.alert.reason for each in told] == [""]
         assert again == ()
 
+    async def test_an_end_that_quiet_hours_held_back_is_told_behind_them(
+        self, outbox: Open
+    ) -> None:
+        box, evening, morning = outbox(), NOW + 1800.0, NOW + 9 * 3600.0
+
+        async def round_at(now: float) -> list[Alert]:
+            def decide_at(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+                alerting = Alerting(
+                    AlertRules(), known, quiet=lambda moment: evening <= moment < morning
+                )
+                said = [alerting.handle(each.fact, each.at_s) for each in facts]
+                told = [action for each in (*said, alerting.tick(now)) for action in each]
+                return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
+
+            return [each.alert for each in await box.run_round(decide_at, channels=[MAIL], now=now)]
+
+        await box.report([reported(replace(BEGAN, severity=Severity.MEDIUM), NOW)])
+        (began,) = await round_at(NOW + 60)
+        await box.report([reported(ENDED, evening + 3600)])
+        at_night = await round_at(evening + 3600)
+        (ended,) = await round_at(morning)
+
+        assert at_night == []
+        assert (ended.key, ended.ended_s) == (began.key, evening + 3600)
+        assert await round_at(morning + 1) == []
+
     async def test_each_channel_is_owed_an_alert_until_it_was_sent(self, outbox: Open) -> None:
         box = outbox()
         await box.report([reported(BEGAN, NOW)])
