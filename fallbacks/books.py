@@ -67,6 +67,7 @@ class Books:
         expected: str | None,
         chance: Callable[[], float],
         lag: Lag | None = None,
+        last_resort: bool = False,
     ) -> None:
         """Open the books.
 
@@ -76,12 +77,14 @@ class Books:
             expected: The rung that the caller expects to hear; None: the first one asked.
             chance: 0 to 1; spreads rests that nobody named.
             lag: How long we stalled ourselves, which is no rung's time; None: never.
+            last_resort: Whether a rung may be started that is promising, and not trusted yet.
         """
         self._stage = stage
         self._roster = roster
         self._expected = expected
         self._chance = chance
         self._lag = lag or Lag()
+        self._last_resort = last_resort
         self._entries: dict[int, _Entry] = {}
 
     def enter_event(
@@ -132,7 +135,7 @@ class Books:
                 return self._enter_end(action, self._entries[action.attempt], now)
 
     def _enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
-        permit = self._health(start.provider).permit(now)
+        permit = self._health(start.provider).permit(now, last_resort=self._last_resort)
         if permit is None:
             return None
         ahead = next(iter(self._entries.values()), None)

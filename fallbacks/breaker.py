@@ -2,8 +2,9 @@
 
 CLOSED lets everything through. So many consecutive failures, or one that says it all, OPEN it:
 nothing is let through but probes. When it has rested, or a probe went well before that, it is
-HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off.
-Enough successes close it, one failure opens it again.
+HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off, or
+where something went well since and the caller has nobody else. Enough successes close it, one
+failure opens it again.
 
 A request needs a permit, and its result is reported by it. A permit is of the state in which it was
 given: what began before the breaker opened can neither close it nor open it anew. Cancelled work
@@ -108,6 +109,7 @@ class Breaker:
         self.state = State.CLOSED
         self.failures = 0  # consecutive, while closed
         self.successes = 0  # while half-open
+        self.promising = False  # half-open, and what it was asked last went well
         self.wake_at: float | None = None  # when an open breaker has rested
         self.since = now  # when it came to be in this state
         self._spent_s = dict.fromkeys(State, 0.0)
@@ -115,10 +117,19 @@ class Breaker:
         self._permits = 0
         self._trial: tuple[int, float] | None = None  # the permit out on trial, and its end
 
-    def permit(self, now: float, *, probe: bool = False) -> Permit | None:
-        """Return leave to ask the rung, or None: it is not to be touched now."""
+    def permit(
+        self, now: float, *, probe: bool = False, last_resort: bool = False
+    ) -> Permit | None:
+        """Return leave to ask the rung, or None: it is not to be touched now.
+
+        Args:
+            now: Monotonic, in seconds.
+            probe: No caller waits for the answer.
+            last_resort: A caller does, and has nobody else: one that is promising may be asked.
+        """
         if self.state is not State.CLOSED:
-            if not probe and (self.settings.probing or self.state is State.OPEN):
+            tried = not self.settings.probing or (last_resort and self.promising)
+            if not probe and (self.state is State.OPEN or not tried):
                 return None
             if self.on_trial(now):
                 return None
@@ -139,6 +150,7 @@ class Breaker:
         self.failures = 0
         if self.state is State.HALF_OPEN:
             self.successes += 1
+            self.promising = True
             if self.successes >= self.settings.successes:
                 return self._move(Input.PROVEN, now)
         return self._move(Input.SUCCEEDED, now)
@@ -229,6 +241,7 @@ class Breaker:
         self.state, self.since = after, now
         self._era += 1
         self.failures = self.successes = 0
+        self.promising = after is State.HALF_OPEN and happened is Input.PROBED
         self._trial = None
         self.wake_at = now + (rest_s or self.settings.open_s) if after is State.OPEN else None
         return (

@@ -29,6 +29,7 @@ class Standing:
     provider: str
     usable: bool  # a live attempt may be made
     suspect: bool
+    promising: bool = False  # not usable, but a probe went well, and nobody tries it just now
     p50_s: float  # to first useful output
     p95_s: float
 
@@ -150,20 +151,25 @@ class Health:
         # Without probes one caller must try it, in its own place: behind a healthy standby it would
         # never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
-        admits = self.breaker.state is State.CLOSED or (trial and not self.breaker.on_trial(now))
+        free = not self.breaker.on_trial(now)
+        admits = self.breaker.state is State.CLOSED or (trial and free)
+        offered = now >= self.rests_until and not self.rotation.out
         return Standing(
             provider=self.provider,
-            usable=admits and now >= self.rests_until and not self.rotation.out,
+            usable=admits and offered,
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
+            promising=not admits and self.breaker.promising and free and offered,
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
         )
 
-    def permit(self, now: float, *, probe: bool = False) -> Permit | None:
-        """Return leave to ask the rung, or None: it is not to be asked now."""
+    def permit(
+        self, now: float, *, probe: bool = False, last_resort: bool = False
+    ) -> Permit | None:
+        """Return leave to ask the rung, or None; see `Breaker.permit`."""
         if (now < self.rests_until or self.rotation.out) and not probe:
             return None
-        return self.breaker.permit(now, probe=probe)
+        return self.breaker.permit(now, probe=probe, last_resort=last_resort)
 
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None

@@ -50,12 +50,33 @@ class StagePolicy:
     # What voices may be given of an unfinished sentence; those that are not named here: nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
+    # Where nobody else is left, ask a rung that is not trusted yet, but did well in its last probe.
+    last_resort: bool = False
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 
     def trusted(self, now: float) -> bool:
-        """Say whether a rung may be asked that nobody doubts."""
-        standings = self.roster.standings(self.stage, now)
-        return any(each.usable and not each.suspect for each in standings)
+        """Say whether a rung may be asked that nobody doubts; if none may, a promising one."""
+        return any(each.usable and not each.suspect for each in self.standings(now))
+
+    def standings(
+        self, now: float, *, offered: Callable[[str], bool] = lambda _: True
+    ) -> Sequence[Standing]:
+        """Return how the stage's rungs stand for one piece of work.
+
+        Args:
+            now: Monotonic, in seconds.
+            offered: Whether this call can ask a rung; one that it cannot ask is not usable.
+        """
+        found = self.roster.standings(self.stage, now)
+        usable = [replace(each, usable=each.usable and offered(each.provider)) for each in found]
+        if not self.last_resort or any(each.usable for each in usable):
+            return usable
+        return [
+            replace(each, usable=True, suspect=False)
+            if each.promising and offered(each.provider)
+            else each
+            for each in usable
+        ]
 
 
 class Work:
@@ -108,9 +129,10 @@ class Work:
             expected=stay_with,
             chance=policy.chance,
             lag=policy.lag,
+            last_resort=policy.last_resort,
         )
         self._failover = Failover(
-            partial(_standings, policy, offered),
+            partial(policy.standings, offered=offered) if offered else policy.standings,
             pace=policy.pace,
             allowance=policy.allowance,
             numbers=numbers,
@@ -197,13 +219,3 @@ def _no_permit(stage: str, start: Start) -> Failed:
     """Return what happened to a start whose rung another call has asked meanwhile."""
     taken = failed(Kind.OVERLOADED, stage, provider=start.provider, reason="no permit left")
     return Failed(attempt=start.attempt, failure=taken)
-
-
-def _standings(
-    policy: StagePolicy, offered: Callable[[str], bool] | None, now: float
-) -> Sequence[Standing]:
-    """Return how the stage's rungs stand; one that this call cannot ask is not usable."""
-    found = policy.roster.standings(policy.stage, now)
-    if offered is None:
-        return found
-    return [replace(each, usable=each.usable and offered(each.provider)) for each in found]

@@ -174,6 +174,41 @@ def test_with_probing_a_half_open_one_lets_no_live_caller_through() -> None:
     assert half_opened().permit(31.0) is None
 
 
+def test_a_caller_without_anybody_else_tries_a_half_open_one_that_did_well() -> None:
+    asked = opened()
+    asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
+    others_left = asked.permit(2.0)
+    given = asked.permit(2.0, last_resort=True)
+    second = asked.permit(2.1, last_resort=True)
+    assert given is not None
+
+    asked.succeeded(given, 3.0)
+    (moved,) = asked.succeeded(permit(asked, 4.0, probe=True), 4.4)
+
+    assert (others_left, second) == (None, None)  # one trial at a time
+    assert moved.after == "closed"
+
+
+def test_a_caller_without_anybody_else_does_not_try_one_that_has_only_rested() -> None:
+    asked, still_open = half_opened(), opened()
+
+    assert asked.permit(31.0, last_resort=True) is None
+    assert still_open.permit(1.0, last_resort=True) is None
+    asked.succeeded(permit(asked, 31.0, probe=True), 31.4)
+    assert asked.permit(32.0, last_resort=True) is not None
+
+
+def test_one_that_did_well_and_then_failed_is_left_to_the_probes_again() -> None:
+    asked = opened()
+    asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
+    (moved,) = asked.failed(permit(asked, 2.0, probe=True), 2.4)
+    asked.tick(32.4)
+
+    assert moved.after == "open"
+    assert asked.state is State.HALF_OPEN
+    assert asked.permit(33.0, last_resort=True) is None
+
+
 def test_a_trial_that_never_reports_expires() -> None:
     asked = half_opened()
     permit(asked, 31.0, probe=True)

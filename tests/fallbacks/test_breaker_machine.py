@@ -24,11 +24,13 @@ class Machine(RuleBasedStateMachine):
         self.good_trials = 0
         self.rest_s = 30.0
         self.opened_at = 0.0
+        self.probed = False  # a probe went well, and nothing moved since
 
     def _note(self, moved: tuple[BreakerMoved, ...]) -> None:
         for each in moved:
             self.moves += 1
             self.in_a_row = self.good_trials = 0
+            self.probed = each.cause == "probe"
             if each.after == State.OPEN:
                 self.opened_at = self.now
 
@@ -46,13 +48,14 @@ class Machine(RuleBasedStateMachine):
             None,
         )
 
-    @rule(probe=st.booleans())
-    def ask(self, probe: bool) -> None:  # noqa: FBT001  hypothesis calls it by keyword
+    @rule(probe=st.booleans(), last_resort=st.booleans())
+    def ask(self, probe: bool, last_resort: bool = False) -> None:  # noqa: FBT001, FBT002  hypothesis calls it by keyword
         state, trial = self.breaker.state, self._latest_trial()
-        given = self.breaker.permit(self.now, probe=probe)
+        given = self.breaker.permit(self.now, probe=probe, last_resort=last_resort)
 
         busy = trial is not None and self.now < trial[3] + self.settings.trial_s
-        live = not self.settings.probing and state is State.HALF_OPEN
+        tried = not self.settings.probing or (last_resort and (self.probed or self.good_trials > 0))
+        live = tried and state is State.HALF_OPEN
         expected = state is State.CLOSED or ((probe or live) and not busy)
         assert (given is not None) == expected
         if given is not None:

@@ -200,6 +200,23 @@ def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> Non
     assert not second.usable
 
 
+def test_a_rung_that_did_well_in_a_probe_is_promising_until_somebody_tries_it() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.PROTOCOL), now=0.0)
+    while asked.breaker.state is State.CLOSED:
+        asked.failed(leave(asked), failure(Kind.OVERLOADED), now=0.0)
+    down = asked.standing(0.5)
+    asked.succeeded(leave(asked, 1.0, probe=True), 1.4)
+    well = asked.standing(1.5)
+    asked.permit(1.6, last_resort=True)
+    tried = asked.standing(1.7)
+    asked.rotation.take_out(20.0)
+    out = asked.standing(20.0)
+
+    assert not any(each.usable for each in (down, well, tried, out))
+    assert [each.promising for each in (down, well, tried, out)] == [False, True, False, False]
+
+
 @pytest.mark.parametrize(("probing", "suspect"), [(True, True), (False, False)])
 def test_without_probes_a_suspicion_fades(*, probing: bool, suspect: bool) -> None:
     asked = health(probing=probing)

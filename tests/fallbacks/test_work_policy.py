@@ -78,6 +78,58 @@ def test_a_stage_is_trusted_if_a_rung_may_be_asked_that_nobody_doubts(
     assert not stage().trusted(NOW)
 
 
+def half_open(policy: StagePolicy, name: str) -> None:
+    """Open a rung's breaker, and have one probe go well."""
+    health = policy.roster.health("llm", name)
+    health.breaker.trip(NOW)
+    permit = health.permit(NOW, probe=True)
+    assert permit is not None
+    health.succeeded(permit, NOW)
+
+
+@pytest.mark.parametrize("last_resort", [True, False])
+def test_where_nobody_else_is_left_a_rung_that_did_well_in_a_probe_is_asked(
+    *, last_resort: bool
+) -> None:
+    policy = stage("a", "b")
+    policy.last_resort = last_resort
+    policy.roster.health("llm", "a").breaker.trip(NOW)
+    half_open(policy, "b")
+    trusted, first, second = policy.trusted(NOW), work_on(policy), work_on(policy)
+
+    assert trusted is last_resort
+    assert asked(first.start(UNTIL, NOW)) == (["b"] if last_resort else [])
+    assert asked(second.start(UNTIL, NOW)) == []  # one trial at a time, of all calls
+
+
+def test_a_rung_that_did_well_in_a_probe_is_not_asked_while_another_can_be() -> None:
+    policy = stage("a", "b", "c")
+    policy.last_resort = True
+    half_open(policy, "a")
+    half_open(policy, "c")
+    policy.roster.health("llm", "b").suspicion.begin(Kind.TIMEOUT, NOW)
+    work = work_on(policy)
+    without_b = work_on(policy, offered=lambda name: name == "c")
+
+    assert not policy.trusted(NOW)
+    assert asked(work.start(UNTIL, NOW)) == ["b"]
+    assert asked(without_b.start(UNTIL, NOW)) == ["c"]
+
+
+def test_a_trial_that_fails_leaves_the_rung_to_the_probes() -> None:
+    policy = stage("a")
+    policy.last_resort = True
+    half_open(policy, "a")
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+
+    steps = work.handle(lost(1, "a", Kind.OVERLOADED), NOW + 0.1)
+
+    assert asked(steps) == []
+    assert work.over
+    assert not policy.trusted(NOW + 0.2)
+
+
 def test_what_is_called_off_is_told_with_the_reason_and_is_over() -> None:
     work = work_on(stage("a"))
     work.start(UNTIL, NOW)
