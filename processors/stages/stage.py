@@ -47,7 +47,6 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         self.lock = asyncio.Lock()
         self.alarm = Alarm(clock)
         self._inbox: asyncio.Queue[Report] = asyncio.Queue(INBOX)
-        self._watching: asyncio.Task[None] | None = None
 
     @property
     @abstractmethod
@@ -78,16 +77,11 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
 
     def watch(self) -> None:
         """Begin to follow reports and the clock."""
-        if self._watching is None:
-            self._watching = self.create_task(
-                self.alarm.run(self._next_at, self._act), f"{self.name}: watch"
-            )
+        self.alarm.start(self, self._next_at, self._act)
 
     async def stop_watching(self) -> None:
         """End it."""
-        task, self._watching = self._watching, None
-        if task is not None:
-            await self.cancel_task(task)
+        await self.alarm.stop()
 
     def _next_at(self) -> float | None:
         return self.wake_at if self._inbox.empty() else self.now()
