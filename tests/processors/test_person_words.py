@@ -28,13 +28,30 @@ def silence(length_s: float) -> Pcm:
     return np.zeros(round(length_s * RATE_HZ), np.int16)
 
 
+class HeldEar:
+    """The real ear, which understands nothing while it is held."""
+
+    usable = True
+
+    def __init__(self) -> None:
+        self._ear = MenuEar()
+        self.free = asyncio.Event()
+        self.free.set()
+        self.warm = self._ear.warm
+        self.close = self._ear.close
+
+    async def understand(self, pcm: bytes, rate_hz: int) -> str:
+        await self.free.wait()
+        return await self._ear.understand(pcm, rate_hz)
+
+
 class Leg:
     """A person's side: what they say, and what was understood of it."""
 
-    def __init__(self, words: PersonWords, ear: MenuEar) -> None:
+    def __init__(self, words: PersonWords, ear: HeldEar) -> None:
         self.words = words
+        self.ear = ear
         self.answers: list[Consent] = []
-        self._ear = ear
 
     async def says(self, text: str, *, then_s: float = LISTENED_S) -> None:
         """Say something, with silence behind it."""
@@ -48,14 +65,14 @@ class Leg:
     async def understood(self) -> list[Consent]:
         """Return the answers, once the ear has done with what was said."""
         for _ in range(3):  # one at a time, in order: it is warmed, then it hears what was said
-            await self._ear.understand(b"", RATE_HZ)
+            await self.ear.understand(b"", RATE_HZ)
             await asyncio.sleep(0.05)
         return self.answers
 
 
 @pytest.fixture
 async def leg() -> AsyncIterator[Leg]:
-    ear = MenuEar()
+    ear = HeldEar()
     speech = (await asyncio.to_thread(VoiceModels.load)).vad(TurnSettings())
     words = PersonWords(ear, speech, clock=time.monotonic)
     found = Leg(words, ear)
@@ -106,9 +123,11 @@ async def test_an_answer_that_begins_before_the_end_of_the_question_does_not_cou
 async def test_an_answer_that_is_understood_after_the_next_question_began_is_dropped(
     leg: Leg,
 ) -> None:
+    leg.ear.free.clear()
     leg.words.listen(on=True)
     await leg.says("Yes.")
     leg.words.listen(on=False)
+    leg.ear.free.set()
 
     assert await leg.understood() == []
 
