@@ -109,7 +109,7 @@ class _PlivoDoor:
         if dial_id:  # that it asks what to do is how Plivo says that somebody picked up
             await self.progress.take(plivo_callback(form, ref=dial_id))
         given = await self.desk.begin(_call(form, dial_id=dial_id))
-        return _xml(self._verbs(given) if given else BUSY)
+        return _xml(self._verbs(given) if isinstance(given, StreamPass) else BUSY)
 
     async def after(self, request: Request) -> Response:
         """Answer Plivo's question what to do with a call whose stream is over."""
@@ -176,7 +176,7 @@ class _PlivoDoor:
         given = await self.desk.follow(_call(form), handed_on=outcome)
         if isinstance(given, StreamPass):
             return self._verbs(given)
-        return BUSY if given is TurnedAway.NO_SEAT else OVER
+        return OVER if given is TurnedAway.OVER else BUSY
 
     def _verbs(self, given: StreamPass) -> str:
         """Return a stream that the call outlives, and whom to ask what follows it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
-from bot.http.token_desk import StreamPass, TokenDesk
+from bot.http.token_desk import StreamPass, TokenDesk, TurnedAway
 from calls.leg_progress import StatusCallback
 from transports.carrier_answers import number_of
 from transports.media_stream.leg import CarriedCall
@@ -73,9 +73,9 @@ class TelnyxDials:
 
     async def _connect(self, call: CarriedCall) -> StreamPass | None:
         given = await self.desk.begin(call)
-        if given is None:
+        if given is TurnedAway.NO_SEAT:
             await self.rest.complete(call.call_ref)  # nobody is kept waiting in silence
-        return given
+        return given if isinstance(given, StreamPass) else None
 
 
 def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:

@@ -16,7 +16,7 @@ from bot.http.media_door import MediaDoor, unbriefed
 from bot.http.telnyx_dials import STREAM_OVER, TelnyxDials, placed_call
 from bot.http.telnyx_streams import MEDIA_PATH, OK, TelnyxStreams
 from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
-from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk
+from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.webhook import read_body, refuse
 from transports.media_stream.codec import Codec
 from transports.media_stream.leg import CarriedCall, StreamLeg
@@ -150,8 +150,10 @@ class _TelnyxDoor:
         if payload.get("direction") != "incoming":
             return OK
         given = await self.desk.begin(_call(call_id, payload))
-        if given is None:
+        if given is TurnedAway.NO_SEAT:
             return self.streams.answer("reject", await self.rest.reject(call_id))
+        if not isinstance(given, StreamPass):
+            return OK
         status = await self.rest.pick_up(call_id, token=given.token)
         return self.streams.answer("answer", status)
 

@@ -12,7 +12,7 @@ from fastapi import Response
 
 from bot.http.door_frame import DoorFrame
 from bot.http.telnyx_transfers import TelnyxTransfers
-from bot.http.token_desk import StreamPass, TokenDesk
+from bot.http.token_desk import StreamPass, TokenDesk, TurnedAway
 from calls.events import ProviderFailed
 from transports.media_stream.leg import CarriedCall
 from transports.telnyx_dial import is_handed_on, state_text
@@ -53,6 +53,8 @@ class TelnyxStreams:
         given = await self.desk.follow(call)
         if isinstance(given, StreamPass):
             return await self.open(call.call_ref, given)
+        if given is TurnedAway.GOES_ON:
+            return OK
         state = payload.get("client_state")
         handed_on = is_handed_on(state) or self.waiting.is_connected(call.call_ref)
         if handed_on or not state_text(state):

@@ -43,10 +43,11 @@ class StreamPass:
 
 
 class TurnedAway(Enum):
-    """Why no other stream of a call is let in."""
+    """Why no stream, or no other one, of a call is let in."""
 
     OVER = "over"
     NO_SEAT = "no_seat"
+    GOES_ON = "goes_on"  # it is here already: the carrier has told of it again
 
 
 class TokenDesk:
@@ -60,8 +61,8 @@ class TokenDesk:
         self._carrier = carrier
         self._tokens = Tokens(frame.house.shelf)
 
-    async def begin(self, call: CarriedCall) -> StreamPass | None:
-        """Hold a seat for a call and return what lets its stream in; None: there is no seat."""
+    async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
+        """Hold a seat for a call and return what lets its stream in, or why it is not let in."""
         return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
@@ -88,7 +89,7 @@ class TokenDesk:
         if over or found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
             return TurnedAway.OVER
         kept = replace(kept, beginnings=kept.beginnings + 1)
-        return await self._begin(call, kept) or TurnedAway.NO_SEAT
+        return await self._begin(call, kept)
 
     async def end(self, call_ref: str) -> None:
         """Note that a call is over, by the carrier's word."""
@@ -117,11 +118,13 @@ class TokenDesk:
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
 
-    async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | None:
+    async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | TurnedAway:
         admitted = await self._frame.house.admit(call.call_ref)
         if not isinstance(admitted, HeldSeat):
+            if await self.returns.find(call.call_ref) is not None:
+                return TurnedAway.GOES_ON  # perhaps on the very seat that is missing
             self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
-            return None
+            return TurnedAway.NO_SEAT
         await self.returns.keep(kept)
         ticket = replace(_ticket(call), seat=admitted.seat, dial_id=kept.dial_id)
         token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)

@@ -101,7 +101,7 @@ class _TwilioDoor:
             return form
         dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
         given = await self.desk.begin(_call(form, dial_id=dial_id))
-        return _xml(self._connect(given) if given else busy_twiml())
+        return _xml(self._connect(given) if isinstance(given, StreamPass) else busy_twiml())
 
     async def after(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call whose stream is over."""
@@ -113,7 +113,7 @@ class _TwilioDoor:
         match given:
             case StreamPass():
                 return _xml(self._connect(given))
-            case TurnedAway.NO_SEAT:
+            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
                 return _xml(busy_twiml())
             case TurnedAway.OVER:
                 answer = VoiceResponse()

@@ -114,9 +114,11 @@ async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> No
         assert call.gone_for == ["caller_hung_up"]
 
 
-async def test_news_that_comes_twice_is_done_once() -> None:
+@pytest.mark.parametrize("why_closed", ["", "full", "draining"])
+async def test_news_that_comes_twice_is_done_once(why_closed: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         await it.house.call()
+        it.house.why_closed = why_closed
         await it.news(caller, "call.initiated")
         await it.news(caller, "call.answered")
         await it.news(caller, "call.speak.ended")

@@ -158,6 +158,20 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         assert len(it.house.calls) == 1
 
 
+async def test_an_answer_told_again_while_every_seat_is_taken_does_not_end_the_talk() -> None:
+    async with dialling(Callee()) as (it, calls):
+        record = await calls.dial(ORDER)
+        call = await it.house.call()
+        it.house.why_closed = "full"  # by this very call, perhaps
+        state = state_of(ORDER.ref)
+        news = {"call_control_id": record.call_id, "client_state": state}
+        assert await told(it, "call.answered", **news) == 200
+
+        assert commands(it) == ["streaming_start"]
+        assert call.gone_for == []
+        assert CallRefused(transport="telnyx", reason="full") not in it.house.told
+
+
 async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
         it.house.why_closed = "full"
