@@ -102,19 +102,27 @@ class _TelnyxDoor:
         body = await self._signed(request)
         if isinstance(body, Response):
             return body
-        event, payload = _read_event(body)
+        event, payload, news_id = _read_event(body)
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
             return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         if (caller := _caller_of(payload)) is not None:
             return await self._of_person(caller, event, payload)
-        if ref := ref_of(payload.get("client_state")):
+        return await self._of_call(call_id, event, payload, news_id)
+
+    async def _of_call(
+        self, call_id: str, event: str, payload: dict[str, Any], news_id: str
+    ) -> Response:
+        """Handle news of a call that came in, or that we placed."""
+        ref = ref_of(payload.get("client_state"))
+        if event in STREAM_OVER:
+            call = placed_call(call_id, payload, ref) if ref else _call(call_id, payload)
+            return await self.streams.follow(call, payload, news_id=news_id)
+        if ref:
             return await self._of_dial(ref, call_id, event, payload)
         answers = {
             "call.initiated": self._ringing,
             "call.answered": self._answered,
-            "streaming.failed": self._lost,
-            "streaming.stopped": self._lost,
             "call.hangup": self._over,
         }
         return await answers[event](call_id, payload) if event in answers else OK
@@ -139,8 +147,6 @@ class _TelnyxDoor:
     ) -> Response:
         """Handle news of a call that we placed."""
         given = await self.dials.heed(ref, call_id, event, payload)
-        if event in STREAM_OVER:
-            return await self.streams.follow(placed_call(call_id, payload, ref), payload)
         if given is None:
             return OK
         # News of an answer that is delivered twice opens one stream: both have the dial's name.
@@ -162,9 +168,6 @@ class _TelnyxDoor:
         if not token:
             return OK  # a call that somebody else answered
         return await self.streams.open(call_id, StreamPass(token=token))
-
-    async def _lost(self, call_id: str, payload: dict[str, Any]) -> Response:
-        return await self.streams.follow(_call(call_id, payload), payload)
 
     async def _over(self, call_id: str, _: dict[str, Any]) -> Response:
         await self.desk.end(call_id)
@@ -196,13 +199,15 @@ def _call(call_id: str, payload: dict[str, Any]) -> CarriedCall:
     return CarriedCall(call_ref=call_id, caller=text(payload, "from"), called=text(payload, "to"))
 
 
-def _read_event(body: bytes) -> tuple[str, dict[str, Any]]:
+def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
+    """Return what happened, to what, and the news' own name, which it keeps when it comes again."""
     try:
         told = json.loads(body)
     except (ValueError, RecursionError):
-        return "", {}
+        return "", {}, ""
     data = part(told, "data") if isinstance(told, dict) else {}
-    return text(data, "event_type"), part(data, "payload")
+    news_id = text(data, "id")
+    return text(data, "event_type"), part(data, "payload"), news_id if is_id(news_id) else ""
 
 
 def _caller_of(payload: dict[str, Any]) -> str | None:

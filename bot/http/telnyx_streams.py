@@ -43,16 +43,21 @@ class TelnyxStreams:
             return answer
         return await self._end(call_id)
 
-    async def follow(self, call: CarriedCall, payload: dict[str, Any]) -> Response:
+    async def follow(
+        self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
+    ) -> Response:
         """Have another stream opened for a call whose stream is over and which is not.
+
+        News that is delivered again, as Telnyx does after two seconds without an answer, opens no
+        other one: that would be the end of the first, of which there would be news again.
 
         One that gets none is ended, unless we had its caller handed on: they talk with somebody, or
         will in a moment. That stands in the call's state, so that a process which knows nothing of
         the call can tell. A call without a state of ours is somebody else's.
         """
-        given = await self.desk.follow(call)
+        given = await self.desk.follow(call, news_id=news_id)
         if isinstance(given, StreamPass):
-            return await self.open(call.call_ref, given)
+            return await self.open(call.call_ref, given, once=news_id)
         if given is TurnedAway.GOES_ON:
             return OK
         state = payload.get("client_state")

@@ -66,7 +66,12 @@ class TokenDesk:
         return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
-        self, call: CarriedCall, *, over: bool = False, handed_on: Handover | None = None
+        self,
+        call: CarriedCall,
+        *,
+        over: bool = False,
+        handed_on: Handover | None = None,
+        news_id: str = "",
     ) -> StreamPass | TurnedAway:
         """Return what lets another stream of a call in whose stream is over, or why none is.
 
@@ -77,6 +82,7 @@ class TokenDesk:
             call: Whose stream it was.
             over: The carrier says that the call has ended.
             handed_on: What it says to have come of handing the caller on.
+            news_id: Of the carrier's news, where it may come again: one loss counts once.
         """
         found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
@@ -86,9 +92,12 @@ class TokenDesk:
             token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
             return StreamPass(token=token, worker=found.worker)
         kept = await self.returns.forget(call.call_ref)
-        if over or found is not None or kept is None or kept.beginnings >= MOST_BEGINNINGS:
+        if over or found is not None or kept is None:
             return TurnedAway.OVER
-        kept = replace(kept, beginnings=kept.beginnings + 1)
+        if not news_id or news_id != kept.news_id:
+            kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
+        if kept.beginnings > MOST_BEGINNINGS:
+            return TurnedAway.OVER
         return await self._begin(call, kept)
 
     async def end(self, call_ref: str) -> None:

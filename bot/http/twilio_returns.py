@@ -23,6 +23,7 @@ class Kept:
     call_sid: str
     beginnings: int = 1  # how often a stream was asked for that was to begin a conversation
     dial_id: str = ""  # our own, of a call that we placed
+    news_id: str = ""  # of the carrier's news for which a stream was last asked for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

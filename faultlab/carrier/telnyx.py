@@ -59,6 +59,7 @@ class TelnyxAccount:
         commands: The call, the action and the fields of every command that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
         refuses: The same for one action alone.
+        repeats: How often each piece of news is told, as Telnyx may; it keeps its id.
         people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
         calls: Those that can be ended.
         over: Those that have ended.
@@ -72,6 +73,7 @@ class TelnyxAccount:
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
         self.refuses: dict[str, int] = {}
+        self.repeats = 1
         self.people: dict[str, str] = {}
         self._webhook = ""
         self._ringing: set[asyncio.Task[None]] = set()
@@ -130,12 +132,13 @@ class TelnyxAccount:
         self._webhook = url
         data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
         body = json.dumps({"data": data | {"payload": payload}}).encode()
-        async with (
-            asyncio.timeout(ANSWER_S),
-            session.post(url, data=body, headers=self.signed(body)) as answer,
-        ):
-            if not answer.ok:
-                raise NotConnectedError(status=answer.status, said=await answer.text())
+        for _ in range(self.repeats):
+            async with (
+                asyncio.timeout(ANSWER_S),
+                session.post(url, data=body, headers=self.signed(body)) as answer,
+            ):
+                if not answer.ok:
+                    raise NotConnectedError(status=answer.status, said=await answer.text())
 
     async def asked(
         self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S

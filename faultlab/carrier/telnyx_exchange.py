@@ -140,7 +140,6 @@ class TelnyxExchange:
         swallow: How many more calls are placed without a word of it.
         mute: No news is sent; it stands in the list of events alone.
         behind: The list of events has none yet.
-        repeats: How often each piece of news is told, as Telnyx may.
         tells_cost: Whether the application tells what calls cost.
         billed_after_s: How long behind the end of a call.
     """
@@ -156,7 +155,6 @@ class TelnyxExchange:
         self.swallow = 0
         self.mute = False
         self.behind = False
-        self.repeats = 1
         self.tells_cost = True
         self.billed_after_s = 2.0
         self.running: set[asyncio.Task[None]] = set()
@@ -184,7 +182,7 @@ class TelnyxExchange:
             "metadata": {"event": {"data": data}, "status": "delivered"},
         }
         placed.events.append(noted)
-        for _ in range(0 if self.mute else self.repeats):
+        if not self.mute:
             await self.account.tell(session, placed.order["webhook_url"], event, payload)
 
     async def _create(self, request: web.Request) -> web.StreamResponse:

@@ -145,7 +145,7 @@ async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> Non
 
 async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -> None:
     async with dialling(Callee()) as (it, calls):
-        it.exchange.repeats = 3
+        it.telnyx.repeats = 3
         record = await calls.dial(ORDER)
         await it.house.call()
         await calls.cancel(record.call_id)

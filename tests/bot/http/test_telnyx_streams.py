@@ -14,7 +14,7 @@ from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
 from faultlab.carrier.webhook import NotConnectedError
 from tests.bot.http.test_telnyx_dials import ORDER, commands, dialling, told
 from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import until
+from tests.transports.twilio_house import tone, until
 from transports.telnyx_dial import CALLER, HANDED_ON, state_of_call
 
 pytestmark = pytest.mark.virtual_time
@@ -128,6 +128,32 @@ async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_u
         await until(lambda: it.exchange.placed[record.call_id].ended is not None)
 
         assert commands(it) == ["hangup"]
+
+
+async def test_a_stream_that_was_lost_is_followed_by_one_however_often_that_is_told() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        it.telnyx.repeats = 3
+        await caller.break_off()
+        await until(lambda: len(caller.lost_at) == 1)
+        await asyncio.sleep(1)
+        await call.say(tone(0.3))
+        await until(lambda: bool(caller.ear.bursts))
+
+        assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
+        assert len(caller.lost_at) == 1
+
+
+async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_told() -> None:
+    async with doors(returns_within_s=30) as it:
+        it.house.full = True
+        async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
+            await until(lambda: len(caller.lost_at) == 1)
+            it.house.full, it.telnyx.repeats = False, 4
+            await it.house.call()
+
+            assert not caller.ended.is_set()
+            assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
 
 
 async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on() -> None:
