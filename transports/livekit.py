@@ -131,7 +131,10 @@ class LivekitLeg(PlainLeg):
         return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
 
     async def hang_up(self, reason: str = "") -> None:
-        """Close the room, which hangs up on the caller, and leave."""
+        """Close the room, which hangs up on the caller, and leave.
+
+        A server that does not close it, as while it starts anew, is asked again later.
+        """
         self._gone = None
         self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
@@ -140,6 +143,8 @@ class LivekitLeg(PlainLeg):
         except RoomsError as failed:
             logger.warning("{} was not closed: {}", self.line.place.room, failed)
             self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+            if self._rooms is not None:
+                self._rooms.delete_later(self.line.place.room)
         finally:
             await self.line.close()  # whatever fails: who watches the line waits for this
 

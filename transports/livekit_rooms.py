@@ -18,6 +18,8 @@ from transports.livekit_words import handover_of
 AGENT: Final = "holdline"  # our identity in every room: who comes second replaces who came first
 ASK_S: Final = 3.0
 MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
+DELETE_AGAIN_S: Final = 2.0  # a caller hears nothing meanwhile
+DELETE_FOR_S: Final = 600.0  # chosen: a gateway that has no server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
 
 _STATUS: Final = api.SIPTransferStatus
@@ -49,9 +51,13 @@ class LivekitRooms:
         self._api = api.LiveKitAPI(
             url, self._key, self._secret, timeout=aiohttp.ClientTimeout(total=ASK_S)
         )
+        self._deleting: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
-        """Let go of the connections."""
+        """Let go of the connections; rooms that are not closed by now stay open."""
+        for each in tuple(self._deleting):
+            each.cancel()
+        await asyncio.gather(*self._deleting, return_exceptions=True)
         await self._api.aclose()  # pyright: ignore[reportUnknownMemberType]
 
     def token(self, room: str) -> str:
@@ -91,6 +97,23 @@ class LivekitRooms:
         """
         with suppress(NoRoomError):
             await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
+
+    def delete_later(self, room: str) -> None:
+        """Close a room as soon as the server does so again: nobody talks with whoever is in it."""
+        task = asyncio.get_running_loop().create_task(
+            self._delete_at_last(room), name=f"close {room}"
+        )
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)
+
+    async def _delete_at_last(self, room: str) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(DELETE_FOR_S):
+                while True:
+                    await asyncio.sleep(DELETE_AGAIN_S)
+                    with suppress(RoomsError):
+                        await self.delete(room)
+                        return
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float

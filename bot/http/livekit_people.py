@@ -132,6 +132,7 @@ class LivekitPeople:
             await self.rooms.delete(line.place.room)
         except RoomsError as error:
             logger.debug("{} was not closed: {}", line.place.room, error)
+            self.rooms.delete_later(line.place.room)
         finally:
             await line.close()
 

@@ -20,11 +20,12 @@ from bot.http.livekit_people import LivekitPeople
 from bot.process.call_maker import MakeCall
 from bot.process.opening import open_process
 from bot.process.process import Process
-from calls.events import ProviderFailed
+from calls.events import Event, ProviderFailed
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
 from transports.leg import Clock, LegFacts
+from transports.livekit import LivekitLeg
 from transports.livekit_room import RoomPlace
 
 GUARD_S = 30.0
@@ -37,6 +38,7 @@ class LockedServer:
 
     url: str = ""
     joins: int = 0
+    kept: int = 0
     deleted: list[str] = field(default_factory=list)
     rooms: list[str] = field(default_factory=list)
     keeps_rooms: bool = False
@@ -50,6 +52,7 @@ class LockedServer:
             self.joins += 1
             return web.Response(status=401, text="no")
         if method == "DeleteRoom" and self.keeps_rooms:
+            self.kept += 1
             return web.Response(status=503, text="no")
         if method == "DeleteRoom":
             self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
@@ -116,6 +119,25 @@ class JoinedLine(StillLine):
 
     async def caller_came(self) -> bool:
         return True
+
+    async def watch(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+
+class EndedCall:
+    """A call in which everything is said."""
+
+    call_id = "ended"
+
+    def __init__(self, leg: LivekitLeg) -> None:
+        self._leg = leg
+
+    def tell(self, fact: Event) -> None:
+        """Nobody hears of it."""
+
+    async def run(self) -> None:
+        await self._leg.hang_up("agent_hung_up")
 
 
 @dataclass(kw_only=True)
@@ -286,6 +308,33 @@ async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -
 
     assert seat
     assert set(door.server.deleted) == {"call-1"}
+
+
+async def test_a_caller_with_whom_we_have_ended_is_hung_up_on_once_the_server_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=EndedCall) as door:
+        door.server.keeps_rooms = True
+        door.server.rooms = ["call-1"]
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.kept)
+        door.server.keeps_rooms = False
+        await door.server.until(lambda: door.server.deleted)
+
+    assert door.server.deleted == ["call-1"]
+
+
+async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as door:
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        door.server.keeps_rooms = True
+        people.rooms.delete_later("person-1")
+
+    assert not [each for each in asyncio.all_tasks() if each.get_name() == "close person-1"]
 
 
 async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
