@@ -130,10 +130,10 @@ class _LivekitDoor:
         """
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         try:
-            if not await self._join(line):
-                self.house.peers.give_back(_claim_on(room))  # whoever still rings is found again
-            elif await line.caller_came():
+            if await self._join(line) and await line.caller_came():
                 await self._converse(room, line)
+            else:  # whoever still rings, or comes into it later, is found
+                self.house.peers.give_back(_claim_on(room))
         except Exception:
             await self._close(room)
             raise

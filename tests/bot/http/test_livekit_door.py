@@ -125,6 +125,13 @@ class JoinedLine(StillLine):
         return ""
 
 
+class EmptyLine(JoinedLine):
+    """A line into a room into which nobody comes."""
+
+    async def caller_came(self) -> bool:
+        return False
+
+
 class EndedCall:
     """A call in which everything is said."""
 
@@ -335,6 +342,24 @@ async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
         people.rooms.delete_later("person-1")
 
     assert not [each for each in asyncio.all_tasks() if each.get_name() == "close person-1"]
+
+
+async def test_who_comes_into_a_room_that_we_had_left_as_empty_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [EmptyLine, JoinedLine]
+
+    def next_line(place: RoomPlace, *, clock: Clock) -> JoinedLine:
+        return lines.pop(0)(place, clock=clock)
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    async with opened(tmp_path, call=EndedCall) as door:
+        await door.post(started("call-1"))
+        await door.server.until(lambda: len(lines) == 1)
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.deleted)  # behind the call
+
+    assert not lines
 
 
 async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
