@@ -117,11 +117,7 @@ class StreamLeg(PlainLeg):
 
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone; it must not wait for the call's end."""
-
-        async def call(_: StreamTransport, reason: str) -> None:
-            await gone(reason)
-
-        self._transport.add_event_handler("on_gone", call)
+        self._transport.on_gone(gone)
 
     @property
     def may_come_back(self) -> bool:

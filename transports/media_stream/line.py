@@ -82,7 +82,8 @@ class StreamLine:
         quiet: Set while nothing that was marked is still to be played.
         tell: Is told of what was refused.
         on_played: Gets the seconds that the far end has played more, and is asked now and then.
-        tell_gone: Passes on, once, why the far end has gone; does not wait for what follows.
+        tell_gone: Passes on, once, why the far end has gone; does not wait for what follows. None:
+            nobody would hear it yet, as before a call begins on the line.
         gone_for: Why nothing that is sent reaches the caller any more; None: it does.
     """
 
@@ -112,6 +113,7 @@ class StreamLine:
         self.away_s = 0.0
         self.gone_for: str | None = None
         self._lost_at = 0.0
+        self._told_gone = False
         self._told: set[str] = set()
 
     async def echoed(self, name: str) -> None:
@@ -165,14 +167,14 @@ class StreamLine:
             await self.on_played(more_s)
 
     async def gone(self, reason: str) -> None:
-        """Tell the call, once, that the far end has gone."""
-        if self.gone_for is not None:
-            return
-        self.gone_for = reason
-        self.quiet.set()
-        self.up.set()
-        if self.tell_gone is not None:
-            await self.tell_gone(reason)
+        """Tell the call, once, that the far end has gone; again, if nobody could hear it yet."""
+        if self.gone_for is None:
+            self.gone_for = reason
+            self.quiet.set()
+            self.up.set()
+        if not self._told_gone and self.tell_gone is not None:
+            self._told_gone = True
+            await self.tell_gone(self.gone_for)
 
     @property
     def may_come_back(self) -> bool:
@@ -187,6 +189,7 @@ class StreamLine:
     def leave(self) -> None:
         """Say nothing of a far end that goes because we hang up."""
         self.gone_for = self.gone_for or "we_hung_up"
+        self._told_gone = True
         self.quiet.set()
         self.up.set()
 

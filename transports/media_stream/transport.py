@@ -6,6 +6,7 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
+from transports.leg import Gone
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import StreamLine
 from transports.media_stream.output import StreamOutput
@@ -31,7 +32,15 @@ class StreamTransport(FastAPIWebsocketTransport):
         self.stream_input = self._input = StreamInput(self, line)
         self.stream_output = self._output = StreamOutput(self, line)
         self._register_event_handler("on_gone")
-        line.tell_gone = self._tell_gone
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the far end has gone."""
+
+        async def call(_: "StreamTransport", reason: str) -> None:
+            await gone(reason)
+
+        self.add_event_handler("on_gone", call)
+        self._line.tell_gone = self._tell_gone
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Have both directions use another stream."""

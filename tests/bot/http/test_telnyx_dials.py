@@ -192,6 +192,35 @@ async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> No
         assert it.house.calls == []
 
 
+@pytest.mark.parametrize("with_stop", [True, False])
+async def test_nobody_talks_on_with_who_hung_up_while_their_brief_was_looked_up(
+    *, with_stop: bool
+) -> None:
+    found, briefs = asyncio.Event(), Briefs()
+
+    async def look_up(_: str) -> AgentSettings | None:
+        await found.wait()
+        return AgentSettings()
+
+    briefs.look_up = look_up
+    async with dialling(Callee(), briefs=briefs, returns_within_s=30) as (it, calls):
+        record = await calls.dial(ORDER)
+        await until(lambda: it.exchange.placed[record.call_id].carrier is not None)
+        await asyncio.sleep(0.2)
+        person = it.exchange.placed[record.call_id].carrier
+        assert person is not None
+        if with_stop:
+            await person.hang_up()
+        else:
+            person.vanish()
+        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        found.set()
+        call = await it.house.call()
+        await asyncio.wait_for(call.over.wait(), 5)
+
+        assert call.gone_for == ["caller_hung_up"]
+
+
 async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
     it, app, briefs = StreamHouse(), FastAPI(), no_briefs()
     async with serving(app) as it.port, telnyx_exchange() as exchange:
