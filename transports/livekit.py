@@ -1,6 +1,7 @@
 """A telephone call in a LiveKit room, as a leg."""
 
 import asyncio
+from contextlib import suppress
 from typing import Final
 
 from livekit import rtc
@@ -23,6 +24,7 @@ from transports.livekit_words import CLIENT_INITIATED, KEY_CODES, outcome_of
 
 ANSWER_S: Final = 60.0  # for the far end to pick up, once it is in the room
 SPARE_S: Final = 10.0  # in which the line's own end comes first
+BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line, if one does
 KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
 
 
@@ -65,6 +67,7 @@ class LivekitLeg(PlainLeg):
         self.line, self._tell, self._rooms = line, tell, rooms
         self._began_at = line.clock()
         self._gone: Gone | None = None
+        self._begun = asyncio.Event()  # somebody hears of the end, or it is ours
         self._ended = False
         params = _transport_params()
         self._input = LivekitInput(params, line, tell)
@@ -87,6 +90,7 @@ class LivekitLeg(PlainLeg):
     def on_gone(self, gone: Gone) -> None:
         """Have `gone` called when the far end has gone."""
         self._gone = gone
+        self._begun.set()
 
     async def answered(self) -> None:
         """Return once the far end has picked up and hears us.
@@ -103,9 +107,15 @@ class LivekitLeg(PlainLeg):
         self._tell(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
 
     async def watch(self) -> None:
-        """Return when the far end has gone; tell `gone` before."""
+        """Return when the far end has gone; tell `gone` before.
+
+        Who picks up and puts down at once is gone before anybody has said whom to tell.
+        """
         reason = await self.line.watch()
         self._tell_end(reason, left_for=self.line.left_for)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_S):
+                await self._begun.wait()
         gone, self._gone = self._gone, None
         if gone:
             await gone(reason)
@@ -136,6 +146,7 @@ class LivekitLeg(PlainLeg):
         A server that does not close it, as while it starts anew, is asked again later.
         """
         self._gone = None
+        self._begun.set()
         self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
         try:
             if self._rooms is not None and self.line.watched.over != "line_ended":

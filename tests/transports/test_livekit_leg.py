@@ -195,6 +195,31 @@ async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
     assert runs.done()
 
 
+async def test_who_went_before_their_call_began_is_told_of_when_it_does() -> None:
+    leg, heard = LivekitLeg(line_to_nowhere(), tell=list[Event]().append), asyncio.Event()
+    leg.line.watched.caller_came(0.0)
+    leg.line.watched.caller_left(0.1, for_good=True)  # picked up, and put down at once
+    watching = asyncio.create_task(leg.watch())
+    await asyncio.sleep(0)
+
+    async def gone(reason: str) -> None:
+        assert reason == "caller_hung_up"
+        heard.set()
+
+    leg.on_gone(gone)
+    await asyncio.wait({watching}, timeout=GUARD_S)
+
+    assert heard.is_set()
+
+
+@pytest.mark.virtual_time
+async def test_a_line_that_is_over_is_not_watched_for_ever_where_no_call_begins() -> None:
+    leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
+    leg.line.watched.line_ended()
+    async with asyncio.timeout(60):
+        await leg.watch()
+
+
 async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
     leg = LivekitLeg(line_to_nowhere(), tell=list[Event]().append)
     watching = asyncio.create_task(leg.watch())
