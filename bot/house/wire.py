@@ -86,7 +86,7 @@ class Wire:
         try:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):
-                    self._take(json.loads(line), answering)
+                    self._take(_message(line), answering)
                 for each in tuple(self._answering):  # nobody waits for it any more
                     each.cancel()
         finally:
@@ -112,7 +112,7 @@ class Wire:
         writer.write(json.dumps(message, default=str).encode() + b"\n")
         return True
 
-    def _take(self, message: Mapping[str, Any], answering: asyncio.TaskGroup) -> None:
+    def _take(self, message: Any, answering: asyncio.TaskGroup) -> None:
         match message:
             case {"tell": str(what)}:
                 self._hear(what, message)
@@ -150,10 +150,19 @@ class Wire:
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
+    """Return the next line; nothing: the other end is gone, whatever it was in the middle of."""
     try:
-        return await reader.readline()
+        line = await reader.readline()
     except (OSError, ValueError):  # the other end was killed, or wrote a line without end
         return b""
+    return line if line.endswith(b"\n") else b""
+
+
+def _message(line: bytes) -> Any:
+    try:
+        return json.loads(line)
+    except ValueError:  # one that nobody can read must not end the line, which carries all calls
+        return None
 
 
 def _settle(waiting: asyncio.Future[Any], message: Mapping[str, Any]) -> None:
