@@ -66,10 +66,16 @@ class Office:
         return self._seats.lose(worker.number)
 
     def retire(self, worker: Worker) -> None:
-        """Give a worker nothing new; it ends when its calls have ended."""
+        """Give a worker nothing new; it ends when its calls have ended, and at once while it loads.
+
+        One that loads does not listen yet: it would come to stay, with nobody's place.
+        """
         worker.leaving = True
         self._leave(worker)
-        worker.wire.tell("retire")
+        if worker.ready.is_set():
+            worker.wire.tell("retire")
+        else:
+            worker.kill()
 
     def stop(self) -> None:
         """Refuse calls everywhere, and have all workers drain."""
@@ -117,6 +123,8 @@ class Office:
             load.leaving = True
 
     def _open(self, worker: Worker) -> None:
+        if worker.leaving:  # it said so while it was being ended
+            return
         logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
         self._seats.open(worker.number, self._clock())
         self._quotas.receive(worker)

@@ -1,6 +1,7 @@
 """The places of the workers: who works at each, who replaces or relieves whom."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Final, Protocol
@@ -42,8 +43,12 @@ class Relieved:
 class Slots:
     """So many places, each with a worker.
 
+    A worker may be lost at any moment, also in the middle of a round. Who cares for a place looks
+    who stands there now: a task that cared for another worker goes no further.
+
     Attributes:
         all_gone: Set when we are closing and no worker is left.
+        failed: A worker that ended badly when it was told to stop.
     """
 
     def __init__(
@@ -59,11 +64,7 @@ class Slots:
         self._dying: dict[int, int] = {}  # by slot: workers in a row that died at once
         self._closing = False
         self.all_gone = asyncio.Event()
-
-    @property
-    def failed(self) -> Worker | None:
-        """A worker that ended badly and was not replaced."""
-        return next((each for each in self._slots if each.code), None)
+        self.failed: Worker | None = None
 
     async def begin(self) -> int:
         """Start all workers; return the exit code if none can work.
@@ -75,33 +76,31 @@ class Slots:
         if not self._closing and not first.ended.is_set():
             self.fill()
         workers = tuple(self._slots)
-        ready = await asyncio.gather(*(self._is_ready(each) for each in workers))
+        ready = await asyncio.gather(*(_is_ready(each) for each in workers))
         if not any(ready) or self._closing:
             await asyncio.gather(*(each.ended.wait() for each in workers))
             return first.code or FAILED
-        for slot, worker in enumerate(workers):
+        for worker in workers:
             if not worker.ready.is_set():
-                self._tasks.create_task(self._replace(slot, lived_s=0.0), name="replace a worker")
+                self._replace_later(worker, lived_s=0.0)
         return DONE
 
-    def fill(self) -> None:
-        """Start the workers that are missing."""
-        for slot in range(len(self._slots), self._orders.wanted):
-            self._start(slot)
+    def fill(self) -> Sequence[Worker]:
+        """Start the workers that are missing; return them."""
+        return [self._start(slot) for slot in range(len(self._slots), self._orders.wanted)]
 
     async def renew(self) -> Relieved:
         """Have each worker relieved by a new one, until a new one cannot start."""
-        workers = 0
-        for slot, old in enumerate(tuple(self._slots)):
-            if slot >= self._orders.wanted:
-                self._slots.remove(old)
-                self._office.retire(old)
-            elif await self._relieve(slot, old):
-                workers += 1
-            else:
-                return Relieved(workers=workers, whole=False)
-        self.fill()
-        return Relieved(workers=workers, whole=True)
+        kept = min(len(self._slots), self._orders.wanted)
+        for slot in range(kept):
+            if not await self._relieve(slot):
+                return Relieved(workers=slot, whole=False)
+        for surplus in self._slots[kept:]:
+            self._office.retire(surplus)
+        del self._slots[kept:]
+        for added in self.fill():
+            self._tasks.create_task(self._see_in(added), name="see a worker in")
+        return Relieved(workers=kept, whole=True)
 
     def close(self) -> None:
         """Replace nobody any more; who has not begun yet is ended."""
@@ -129,19 +128,23 @@ class Slots:
             worker.give_up()
             self._lose(worker)
             return
-        if self._closing:
+        if self._closing or worker.leaving:
             worker.kill()
         code = await worker.run()
         lost = self._lose(worker)
         told_to = worker.leaving or self._closing
-        level = "INFO" if code == 0 and told_to else "ERROR"
-        if worker.ready.is_set() and not told_to:
+        began_work = worker.ready.is_set()
+        level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
+        if began_work and not told_to:
             self._office.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
         if worker.configured.is_set():  # otherwise it has said itself what is wrong
             logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
-        if worker in self._slots and worker.ready.is_set() and not self._closing:
-            slot, lived_s = self._slots.index(worker), self._clock() - began
-            await self._replace(slot, lived_s=lived_s, lost=worker.name)
+        if worker not in self._slots or not began_work:
+            return
+        if self._closing:
+            self.failed = self.failed or (worker if code else None)
+            return
+        await self._replace(worker, lived_s=self._clock() - began)
 
     def _lose(self, worker: Worker) -> int:
         lost = self._office.lose(worker)
@@ -149,51 +152,63 @@ class Slots:
             self.all_gone.set()
         return lost
 
-    async def _replace(self, slot: int, *, lived_s: float, lost: str = "") -> None:
-        """Start another worker in place of one that was lost; again until one is ready.
+    def _replace_later(self, worker: Worker, *, lived_s: float) -> None:
+        self._tasks.create_task(self._replace(worker, lived_s=lived_s), name="replace a worker")
+
+    async def _replace(self, worker: Worker, *, lived_s: float) -> None:
+        """Start another worker in place of one that has ended; again until one is ready.
 
         Args:
-            slot: Its place.
+            worker: Who stood there; once it is another, the place is not ours to fill.
             lived_s: How long it worked.
-            lost: Its name, if it was told that it is lost.
         """
-        lost_at_s = self._clock()
-        tries = 0 if lived_s >= WELL_S else self._dying.get(slot, 0)
-        while not self._closing and slot < len(self._slots):
-            wait_s = WAITS_S[min(tries, len(WAITS_S) - 1)]
-            self._dying[slot] = tries = tries + 1
-            await wait_at_most(wait_s, self.all_gone)
-            if self._closing:
+        lost, lost_at_s = worker.name if worker.ready.is_set() else "", self._clock()
+        while not self._closing and worker in self._slots:
+            slot = self._slots.index(worker)
+            tries = 0 if lived_s >= WELL_S else self._dying.get(slot, 0)
+            lived_s, self._dying[slot] = 0.0, tries + 1
+            await wait_at_most(WAITS_S[min(tries, len(WAITS_S) - 1)], self.all_gone)
+            if self._closing or worker not in self._slots:
                 return
-            worker = self._start(slot, "lost")
+            worker = self._start(self._slots.index(worker), "lost")
             worker.replaces, worker.replaces_since_s = lost, lost_at_s
             logger.info("worker {} takes the place of one that was lost", worker.name)
-            if await self._is_ready(worker):
+            if await _is_ready(worker):
                 return
 
-    async def _relieve(self, slot: int, old: Worker) -> bool:
-        """Have a new worker take over from an old one, whose calls go on; False: it cannot."""
-        new = self._start(slot, "relief")
-        if not await self._is_ready(new):
-            logger.error("a new worker cannot start: the workers that run stay as they are")
-            self._slots[slot] = old
-            if old.ended.is_set() and not self._closing:
-                await self._replace(slot, lived_s=WELL_S, lost=old.name)
-            return False
-        logger.info("worker {} relieves {}", new.name, old.name)
-        self._office.retire(old)
-        return True
+    async def _see_in(self, worker: Worker) -> None:
+        """Have a worker at a new place replaced if it does not become ready."""
+        if not await _is_ready(worker) and not worker.ready.is_set():
+            await self._replace(worker, lived_s=0.0)
 
-    async def _is_ready(self, worker: Worker) -> bool:
-        """Wait until a worker answers; one that will not is ended."""
-        try:
-            async with asyncio.timeout(READY_S):
-                await _first_of(worker.ready, worker.ended)
-        except TimeoutError:
-            logger.error("worker {} was not ready within {:g} s", worker.name, READY_S)
-            worker.kill()
-            await worker.ended.wait()
-        return worker.ready.is_set() and not worker.ended.is_set()
+    async def _relieve(self, slot: int) -> bool:
+        """Have a new worker take over from an old one, whose calls go on; False: it cannot."""
+        old = self._slots[slot]
+        new = self._start(slot, "relief")
+        if await _is_ready(new):
+            logger.info("worker {} relieves {}", new.name, old.name)
+            self._office.retire(old)
+            return True
+        logger.error("a new worker cannot start: the workers that run stay as they are")
+        if self._slots[slot] is not new:  # it was ready for a moment, and another is to replace it
+            self._office.retire(self._slots[slot])
+        self._slots[slot] = old
+        if old.ended.is_set() and not self._closing:
+            # later, by what is in force then: with what no worker can start on it would be for ever
+            self._replace_later(old, lived_s=WELL_S)
+        return False
+
+
+async def _is_ready(worker: Worker) -> bool:
+    """Wait until a worker answers; one that will not is ended."""
+    try:
+        async with asyncio.timeout(READY_S):
+            await _first_of(worker.ready, worker.ended)
+    except TimeoutError:
+        logger.error("worker {} was not ready within {:g} s", worker.name, READY_S)
+        worker.kill()
+        await worker.ended.wait()
+    return worker.ready.is_set() and not worker.ended.is_set()
 
 
 async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
