@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from loguru import logger
 
@@ -16,6 +16,8 @@ from bot.house.seat_desk import SeatDesk
 from bot.house.views import ViewRelay
 from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
+
+AWAY_S: Final = 2.0  # chosen: ten looks of the supervisor; it was kept from looking itself
 
 
 class Office:
@@ -40,6 +42,7 @@ class Office:
         self.news = HouseNews(self.workers)
         self.desk = SeatDesk(seats, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
+        self._looked_at = clock()  # for workers that hang
 
     def receive(self, worker: Worker) -> None:
         """Admit a new worker, before its line is read."""
@@ -83,8 +86,17 @@ class Office:
         self.news.tell_all("stop")
 
     def hung(self, silent_s: float) -> list[Worker]:
-        """Return the workers that have reported nothing for so long."""
-        oldest = self._clock() - silent_s
+        """Return the workers that have reported nothing for so long; asked again and again.
+
+        While nobody asked we were kept still ourselves, and perhaps the whole machine with us: a
+        container that was paused has nobody in it who hangs. That time is nobody's silence.
+        """
+        now = self._clock()
+        away_s, self._looked_at = now - self._looked_at, now
+        if away_s > AWAY_S:
+            for each in self.workers.values():
+                each.heard_at = min(now, each.heard_at + away_s)
+        oldest = now - silent_s
         return [
             each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
         ]

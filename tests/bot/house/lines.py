@@ -22,6 +22,7 @@ class Desk:
     wire: Wire
     ready: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: bool = False
+    heard_at: float = 0.0
     pid: int = 0
     cause: str = "start"
     replaces: str = ""

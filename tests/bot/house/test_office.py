@@ -8,6 +8,7 @@ import pytest
 
 from bot.house.house import HeldSeat, NoSeat
 from bot.house.joined import Joined
+from bot.house.office import Office
 from bot.http.twilio_tokens import Ticket, Tokens
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
@@ -139,3 +140,34 @@ def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
     heard: list[Mapping[str, Any]] = []
     worker.wire.on(what, heard.append)
     return heard
+
+
+async def test_a_worker_that_is_silent_while_we_look_hangs() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        hung = looks(it.office, every_s=0.2, for_s=29.0)
+        it.desks[0].heard_at = it.office._clock()
+        hung += looks(it.office, every_s=0.2, for_s=2.0)
+
+    assert set(hung) == {"w2"}
+
+
+@pytest.mark.parametrize("before_s", [0.0, 20.0])
+async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        hung = looks(it.office, every_s=0.2, for_s=before_s)
+        hung += looks(it.office, every_s=3600.0, for_s=3600.0)  # the machine was paused
+        hung += looks(it.office, every_s=0.2, for_s=9.0)
+
+    assert hung == []
+
+
+def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
+    """Have time pass in so large steps, with a look behind each; return who was found to hang."""
+    found: list[str] = []
+    for _ in range(round(for_s / every_s)):
+        now = office._clock() + every_s
+        office._clock = lambda now=now: now
+        found += [each.name for each in office.hung(30.0)]
+    return found
