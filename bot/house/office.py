@@ -80,10 +80,10 @@ class Office:
         else:
             worker.kill()
 
-    def stop(self) -> None:
-        """Refuse calls everywhere, and have all workers drain."""
+    def stop(self, *, drain_s: float) -> None:
+        """Refuse calls everywhere, and have all workers drain, each with as much time for calls."""
         self.desk.stop()
-        self.news.tell_all("stop")
+        self.news.tell_all("stop", drain_s=drain_s)
 
     def hung(self, silent_s: float) -> list[Worker]:
         """Return the workers that have reported nothing for so long; asked again and again.

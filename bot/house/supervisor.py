@@ -100,7 +100,7 @@ class Supervisor:
             self._office.news.tell_all("hurry")
             return
         self._reloading.open = False
-        self._office.stop()
+        self._office.stop(drain_s=self._plan.settings.shutdown.drain_s)
         self._slots.close()
         self._tasks.create_task(self._end_late(), name="end what does not end")
 

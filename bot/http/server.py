@@ -70,6 +70,8 @@ class Server(uvicorn.Server):
         self.finished = asyncio.Event()
         self.leave: Callable[[], Awaitable[None]] = _take_leave
         """Called when no call is left, before the last requests are waited for."""
+        self.drain_s: float | None = None
+        """How long calls may go on, if whoever asks us to stop says so; None: as configured."""
         self._signals = 0
         self._loop = asyncio.get_running_loop()
 
@@ -219,7 +221,9 @@ async def _serve(server: Server, sockets: list[socket.socket]) -> None:
 
 async def _drain(server: Server, process: Process) -> None:
     await server.asked_to_stop.wait()
-    await process.switchboard.close(drain_s=process.settings.shutdown.drain_s)
+    configured_s = process.settings.shutdown.drain_s
+    drain_s = configured_s if server.drain_s is None else server.drain_s
+    await process.switchboard.close(drain_s=drain_s)
     await server.leave()
     server.should_exit = True
 

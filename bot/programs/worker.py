@@ -98,7 +98,7 @@ class _WorkPlace:
         self._taken_at = 0.0
         self.over = asyncio.Event()  # no connection is handed over any more
         self._wire = wire = house.wire
-        wire.on("stop", lambda _: server.asked_to_stop.set())
+        wire.on("stop", self._stop)
         wire.on("hurry", lambda _: server.hurry())
         wire.on("retire", self._retire)
         tasks.create_task(self._say_so(wire), name="say that we are closing")
@@ -117,6 +117,14 @@ class _WorkPlace:
         with suppress(TimeoutError):  # a supervisor that hangs keeps nobody here
             await asyncio.wait_for(self.over.wait(), LEAVE_S)
         await asyncio.sleep(BEGIN_S)
+
+    def _stop(self, said: Mapping[str, Any]) -> None:
+        """Drain for as long as the house does now: we may have begun with another configuration.
+
+        A supervisor of an older version, which SIGHUP leaves as it is, does not say for how long.
+        """
+        self._server.drain_s = said.get("drain_s")
+        self._server.asked_to_stop.set()
 
     def _retire(self, _: Mapping[str, Any]) -> None:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")

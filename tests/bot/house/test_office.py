@@ -46,9 +46,13 @@ async def test_seats_are_the_houses() -> None:
 async def test_a_house_that_stops_takes_nobody() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        it.office.stop()
+        told = [heard_by(each, "stop") for each in it.joined]
+        it.office.stop(drain_s=5.0)
 
         assert await it.joined[0].admit() == NoSeat(reason="draining")
+        await it.settle()
+
+    assert [said["drain_s"] for each in told for said in each] == [5.0, 5.0]
 
 
 async def test_one_worker_answers_for_another_and_for_all() -> None:

@@ -108,7 +108,7 @@ async def house(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
             yield it
         finally:
             it.slots.close()
-            office.stop()
+            office.stop(drain_s=5.0)
 
 
 async def becomes(fact: Callable[[], bool]) -> None:

@@ -1,0 +1,59 @@
+"""What a worker does as its supervisor says, over a real line, without a server behind it."""
+
+import asyncio
+import socket
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot.house.joined import Joined
+from bot.house.wire import Wire
+from bot.http.server import _drain
+from bot.programs.worker import _WorkPlace
+
+
+@dataclass
+class Server:
+    """What a worker has to be told to stop."""
+
+    asked_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
+    drain_s: float | None = None
+    should_exit: bool = False
+
+    async def leave(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("said", "drained_s"),
+    [({"drain_s": 7.0}, 7.0), ({"drain_s": 0.0}, 0.0), ({}, 30.0)],
+    ids=["a new configuration", "at once", "an older supervisor"],
+)
+async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
+    said: dict[str, Any], drained_s: float
+) -> None:
+    there, here = socket.socketpair()
+    supervisor, house = Wire(there), Joined(Wire(here), number=1, workers=1)
+    server: Any = Server()
+    drained: list[float] = []
+
+    async def close(*, drain_s: float) -> None:
+        drained.append(drain_s)
+
+    process: Any = SimpleNamespace(
+        settings=SimpleNamespace(shutdown=SimpleNamespace(drain_s=30.0)),
+        switchboard=SimpleNamespace(close=close),
+    )
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for each in (supervisor, house.wire):
+            tasks.create_task(each.run())
+            await each.open.wait()
+        _WorkPlace(house, server, tasks)
+        supervisor.tell("stop", **said)
+        await _drain(server, process)
+        supervisor.close()
+
+    assert drained == [drained_s]
+    assert server.should_exit
