@@ -53,10 +53,8 @@ class Worker:
         self.replaces = ""  # a worker that was lost
         self.replaces_since_s = 0.0  # when that was
         self.code: int | None = None  # how it ended
-        own, self._its_control = socket.socketpair()
-        self._hand, self._its_hand = socket.socketpair()
-        self._hand.settimeout(0)
-        self.wire = Wire(own)
+        self.wire = Wire()
+        self._hand: socket.socket | None = None
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -65,8 +63,30 @@ class Worker:
         return self._process.pid if self._process else 0
 
     async def start(self) -> None:
-        """Start the process; signals of the terminal are the supervisor's alone."""
-        line = WorkerLine(control=self._its_control.fileno(), hand=self._its_hand.fileno())
+        """Start the process; signals of the terminal are the supervisor's alone.
+
+        Raises:
+            OSError: There is no room for one: no process, no memory, no descriptor.
+        """
+        its_control, its_hand = self._open()
+        try:
+            await self._start(WorkerLine(control=its_control.fileno(), hand=its_hand.fileno()))
+        finally:
+            for each in (its_control, its_hand):
+                each.close()  # it has its own
+
+    def _open(self) -> tuple[socket.socket, socket.socket]:
+        """Open the line and the way for connections; return the process's ends."""
+        self.wire.own, its_control = socket.socketpair()
+        try:
+            self._hand, its_hand = socket.socketpair()
+        except OSError:
+            its_control.close()
+            raise
+        self._hand.settimeout(0)
+        return its_control, its_hand
+
+    async def _start(self, line: WorkerLine) -> None:
         words = json.dumps(asdict(self.order) | asdict(line))
         program = (
             f"import sys; sys.path[:] = {_paths()!r}; from bot.programs.worker import main; main()"
@@ -75,8 +95,6 @@ class Worker:
             sys.executable, "-P", "-c", program, words,
             pass_fds=(line.control, line.hand), start_new_session=True,
         )  # fmt: skip
-        for each in (self._its_control, self._its_hand):
-            each.close()  # it has its own
 
     async def run(self) -> int:
         """Keep up the line until the process has ended; return how it ended."""
@@ -87,12 +105,14 @@ class Worker:
             self.code = await self._process.wait()
             return self.code
         finally:
-            self._hand.close()
+            self.close_hand()
             self.wire.close()
             self.ended.set()
 
     def hand_over(self, connection: socket.socket) -> bool:
         """Give it a connection; False: it takes none."""
+        if self._hand is None:
+            return False
         try:
             return socket.send_fds(self._hand, [b"c"], [connection.fileno()]) == 1
         except OSError:  # gone, or its queue is full
@@ -100,13 +120,13 @@ class Worker:
 
     def close_hand(self) -> None:
         """Give it no connection any more; it learns of it behind the last one."""
-        self._hand.close()
+        if self._hand:
+            self._hand.close()
 
     def give_up(self) -> None:
         """Count it as ended: there is no process."""
         self.code = FAILED
-        for each in (self._hand, self._its_hand, self._its_control):
-            each.close()
+        self.close_hand()
         self.wire.close()
         self.ended.set()
 

@@ -1,6 +1,7 @@
 """Takes connections on the one port and hands each to a worker; only peeks at what they ask."""
 
 import asyncio
+import errno
 import re
 import socket
 from collections.abc import Callable
@@ -13,6 +14,7 @@ MOST_SILENT: Final = 512  # connections that have said nothing yet; the oldest m
 PAUSE_S: Final = 0.001  # for each connection: so many a second are taken at most
 AT_ONCE: Final = 64  # of a burst, before the pauses begin: thirty callers wait for none of them
 NO_ROOM_S: Final = 0.05  # when the system gives no more descriptors, before trying again
+NO_ROOM: Final = (errno.EMFILE, errno.ENFILE)
 CALLS: Final = (
     b"GET /twilio/media",
     b"GET /telnyx/media",
@@ -71,7 +73,8 @@ class Doorman:
             while True:
                 try:
                     connection, _ = await loop.sock_accept(self._listener)
-                except OSError:  # gone again already, or no more descriptors
+                except OSError as failed:  # gone again already, or no more descriptors
+                    self._make_room(failed)
                     await asyncio.sleep(NO_ROOM_S)
                     continue
                 self._receive(connection, loop)
@@ -79,6 +82,11 @@ class Doorman:
         finally:
             for each in tuple(self._silent):
                 self._close(each)
+
+    def _make_room(self, failed: OSError) -> None:
+        """Have the one that has said nothing for longest give its descriptor to who has come."""
+        if failed.errno in NO_ROOM and self._silent:
+            self._close(next(iter(self._silent)))
 
     def _receive(self, connection: socket.socket, loop: asyncio.AbstractEventLoop) -> None:
         connection.settimeout(0)

@@ -123,7 +123,7 @@ class Slots:
         began = self._clock()
         try:
             await worker.start()
-        except OSError as full:  # no more processes, or no memory for one
+        except OSError as full:  # no more processes or descriptors, or no memory for one
             logger.error("worker {} cannot be started: {}", worker.name, full)
             worker.give_up()
             self._lose(worker)

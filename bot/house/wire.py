@@ -24,9 +24,9 @@ class WireError(Exception):
 class Wire:
     """One end of the line. `run` reads until the other end is gone."""
 
-    def __init__(self, own: socket.socket) -> None:
-        """Talk through `own`, one end of a pair of connected sockets."""
-        self._own = own
+    def __init__(self, own: socket.socket | None = None) -> None:
+        """Talk through `own`, one end of a pair of connected sockets; None: it comes later."""
+        self.own = own
         self._writer: asyncio.StreamWriter | None = None
         self._numbers = count(1)
         self._asked: dict[int, asyncio.Future[Any]] = {}
@@ -81,7 +81,7 @@ class Wire:
 
     async def run(self) -> None:
         """Read what comes until the other end is gone."""
-        reader, self._writer = await asyncio.open_connection(sock=self._own, limit=LINE_BYTES)
+        reader, self._writer = await asyncio.open_connection(sock=self.own, limit=LINE_BYTES)
         self.open.set()
         try:
             async with asyncio.TaskGroup() as answering:
@@ -97,8 +97,8 @@ class Wire:
         self.gone.set()
         if self._writer:
             self._writer.close()
-        else:
-            self._own.close()
+        elif self.own:
+            self.own.close()
         for each in self._asked.values():
             if not each.done():
                 each.set_exception(WireError("the other end is gone"))

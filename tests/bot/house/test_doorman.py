@@ -3,13 +3,14 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 
 import pytest
 
 from bot.house import doorman
 from bot.house.doorman import Doorman
 from bot.house.listener import bind_socket
+from tests.bot.house.descriptors import descriptors_left
 
 CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
 PAGE = b"GET /readyz HTTP/1.1\r\n\r\n"
@@ -101,4 +102,23 @@ async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.Monke
             each.cancel()
 
     assert len(done) == 1
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_room() -> None:
+    hands = Hands()
+    with bind_socket("127.0.0.1", 0) as listener, ExitStack() as callers:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(Doorman(listener, hand=hands.take).run())
+            strangers = [callers.enter_context(socket.socket()) for _ in range(2)]
+            caller = callers.enter_context(socket.socket())
+            with descriptors_left(2):
+                for each in (*strangers, caller):
+                    each.settimeout(0)
+                    await asyncio.get_running_loop().sock_connect(each, listener.getsockname())
+                await asyncio.get_running_loop().sock_sendall(caller, PAGE)
+                while not hands.taken:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.01)
+            running.cancel()
+
     assert hands.taken == [(PAGE, False)]

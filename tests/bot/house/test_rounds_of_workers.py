@@ -18,6 +18,7 @@ from bot.house.office import Office
 from bot.house.quotas import Quotas
 from bot.house.slots import Relieved, Slots
 from fallbacks.admission import HouseSeats
+from tests.bot.house.descriptors import descriptors_left
 from tests.bot.house.test_shared_limits import settings_with
 
 SMALL = """
@@ -245,3 +246,15 @@ async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_oth
 
         await becomes(lambda: it.is_ready("w3"))
         assert it.names == {"w2", "w3"}
+
+
+async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_when_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
+    async with house(Orders(wanted=1), monkeypatch) as it:
+        it.kill("w1")
+        with descriptors_left(0):
+            await becomes(lambda: it.orders.given == 2 and not it.names)
+
+        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
