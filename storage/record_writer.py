@@ -88,6 +88,13 @@ class RecordWriter:
             async with engine.begin() as connection:
                 await connection.run_sync(work)
 
+    async def reach(self) -> None:
+        """Have the database answer something."""
+        with storage_errors(self._address):
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                await connection.execute(select(1))
+
     async def interrupt_cut(self, now: datetime) -> int:
         """Mark calls whose process has given no sign of life as interrupted; return how many.
 

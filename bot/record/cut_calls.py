@@ -12,7 +12,7 @@ from calls.house_events import CallsCut
 from storage.database import StorageError
 from storage.record_writer import RecordWriter
 
-LOOK_S: Final = 15.0  # between two looks
+LOOK_S: Final = 15.0  # between two looks; behind an outage each process writes again within 12 s
 
 
 class CutCalls:
@@ -32,16 +32,30 @@ class CutCalls:
         self._utc_now = utc_now
         self._clock = clock
         self._look_at = 0.0
+        self._away = False  # the database was, when it was asked last
+
+    def note_away(self) -> None:
+        """Note that the database takes nothing: no process can give a sign of life meanwhile."""
+        self._away = True
 
     async def look(self, *, within_s: float) -> None:
-        """Look, if it is time to; a database that does not answer is left to the next batch."""
+        """Look, if it is time to; a database that does not answer is left to the next batch.
+
+        The first time that it answers behind an outage only that is noted: to who comes first, the
+        calls of all others, and of this process, too, seem to be cut.
+        """
         if self._clock() < self._look_at:
             return
         self._look_at = self._clock() + LOOK_S
         try:
             async with asyncio.timeout(within_s):
+                if self._away:
+                    await self._writer.reach()
+                    self._away = False
+                    return
                 cut = await self._writer.interrupt_cut(self._utc_now())
         except (StorageError, TimeoutError):
+            self.note_away()
             return  # the next batch says so, if it goes on
         if cut:
             logger.warning("{} calls were cut with their process: marked as interrupted", cut)

@@ -131,6 +131,7 @@ class RecordKeeper:
             logger.error("the database refuses a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
             self._outage.note_away(str(error) or f"no answer within {ANSWER_S:g} s")
+            self._cut.note_away()
             return False
         self._batch = None
         self._outage.note_back(lost_entries=self.lost_entries)

@@ -1,0 +1,154 @@
+"""Calls that were cut with their process, told from calls that nobody could write down."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from bot.record.cut_calls import LOOK_S
+from bot.record.record_keeper import RecordKeeper
+from calls.entry import Entry
+from calls.events import AgentSaid, CallStarted, Event
+from calls.house_events import CallsCut
+from calls.record_fold import RecordBatch, RecordFold
+from storage.database import StorageError
+from storage.record_tables import CALLS
+from storage.record_writer import CUT_S, RecordWriter
+from storage.transactions import Transactions
+
+pytestmark = pytest.mark.virtual_time
+
+STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101")
+SAID = AgentSaid(turn=0, text="one moment")
+MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
+
+
+def utc_now() -> datetime:
+    return MORNING + timedelta(seconds=time.monotonic())
+
+
+class House:
+    """Processes that share a database, which can be away."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.away = False
+        self.told: list[Event] = []
+
+    def keeper(self, holder: str) -> RecordKeeper:
+        writer = RoadToDatabase(self, holder)
+        fold = RecordFold(holder=holder, messages="")
+        keeper = RecordKeeper(writer, fold, utc_now=utc_now, clock=time.monotonic)
+        keeper.tell = self.told.append
+        return keeper
+
+    @asynccontextmanager
+    async def process(self, holder: str, *calls: str) -> AsyncIterator[None]:
+        """Have a process keep the record of calls that go on; in the first of them they talk."""
+        keeper = self.keeper(holder)
+        for each in calls:
+            await hear(keeper, each, STARTED)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(keeper.run())
+            talking = tasks.create_task(talk(keeper, *calls[:1]))
+            await asyncio.sleep(0.7)  # no two of them keep step
+            yield
+            talking.cancel()
+            keeper.end()
+            await running
+        await keeper.close()
+
+    async def states(self) -> dict[str, str]:
+        work = Transactions(self.url)
+        async with work.read() as connection:
+            rows = (await connection.execute(select(CALLS.c.id, CALLS.c.state))).all()
+        await work.close()
+        return {row.id: row.state for row in rows}
+
+    @property
+    def cut(self) -> list[Event]:
+        return [each for each in self.told if isinstance(each, CallsCut)]
+
+
+class RoadToDatabase(RecordWriter):
+    """A real writer, on a road that can be shut."""
+
+    def __init__(self, house: House, holder: str) -> None:
+        super().__init__(house.url, holder=holder)
+        self._house = house
+
+    async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
+        self._pass()
+        await super().write(batch, number=number, now=now)
+
+    async def reach(self) -> None:
+        self._pass()
+        await super().reach()
+
+    async def interrupt_cut(self, now: datetime) -> int:
+        self._pass()
+        return await super().interrupt_cut(now)
+
+    def _pass(self) -> None:
+        if self._house.away:
+            raise StorageError("the road is shut")
+
+
+async def hear(keeper: RecordKeeper, call_id: str, event: Event) -> None:
+    at = utc_now().isoformat(timespec="milliseconds")
+    await keeper.hear(Entry(call_id=call_id, number=1, at=at, event=event))
+
+
+async def talk(keeper: RecordKeeper, *calls: str) -> None:
+    while True:
+        await asyncio.sleep(0.3)
+        for each in calls:
+            await hear(keeper, each, SAID)
+
+
+@pytest.fixture
+def house(tmp_path: Path) -> House:
+    return House(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+
+
+@pytest.mark.parametrize("outage_s", [CUT_S + 1.0, 600.0])
+async def test_calls_that_outlast_an_outage_of_the_database_are_not_taken_for_cut(
+    house: House, outage_s: float
+) -> None:
+    async with (
+        house.process("first", "c1", "c2"),
+        house.process("second", "c3"),
+        house.process("idle"),
+    ):
+        await asyncio.sleep(20.0)
+        house.away = True
+        await asyncio.sleep(outage_s)
+        house.away = False
+        seen: set[str] = set()
+        for _ in range(60):
+            await asyncio.sleep(1.0)
+            seen |= {*(await house.states()).values()}
+
+    assert seen == {"live"}
+    assert house.cut == []
+
+
+async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(house: House) -> None:
+    async with house.process("first", "c1"):
+        dead = house.keeper("second")
+        await hear(dead, "c2", STARTED)
+        await dead.write()
+        house.away = True
+        await asyncio.sleep(60.0)
+        house.away = False
+        await asyncio.sleep(2 * LOOK_S + 3.0)
+        states = await house.states()
+        await dead.close()
+
+    assert states == {"c1": "live", "c2": "interrupted"}
+    assert house.cut == [CallsCut(calls=1)]
