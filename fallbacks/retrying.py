@@ -4,6 +4,7 @@ Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: calle
 wait.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,9 +20,12 @@ class RetrySettings:
     initial_s: float = 5.0
     factor: float = 2.0
     attempts: int = 3  # after the first try
+    within_s: float = math.inf  # after the first try: whoever asks must have let go by then
 
 
-def wait_s(settings: RetrySettings, retry: int, *, failure: Failure, chance: float) -> float | None:
+def wait_s(
+    settings: RetrySettings, retry: int, *, failure: Failure, chance: float, spent_s: float = 0.0
+) -> float | None:
     """Return how long to wait before a retry, or None: do not ask again.
 
     After None for a transient failure the sequence is exhausted: that opens the breaker at once,
@@ -32,9 +36,11 @@ def wait_s(settings: RetrySettings, retry: int, *, failure: Failure, chance: flo
         retry: 1 for the first after the first try.
         failure: What the try before came to; what it asks for is honoured where it is longer.
         chance: 0 to 1; spreads the waits.
+        spent_s: Since the first try began.
     """
     if failure.permanent or not failure.same_rung or retry > settings.attempts:
         return None
     planned_s = settings.initial_s * settings.factor ** (retry - 1)
     spread_s = planned_s * (1 - JITTER + 2 * JITTER * chance)
-    return max(spread_s, failure.retry_after_s or 0.0)
+    waited_s = max(spread_s, failure.retry_after_s or 0.0)
+    return waited_s if spent_s + waited_s <= settings.within_s else None

@@ -25,9 +25,8 @@ from storage.provider_board import line_of
 from storage.sql_board import INSERTS, driver_errors
 from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS
 
-LENT_S: Final = (
-    120.0  # to a sender, whose tries take half of that; one that was killed says nothing
-)
+LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
+LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
 KNOWN_S: Final = 86_400.0  # later than that nobody decides on an ended alert; no night is longer
 MOST_FACTS: Final = 500  # of one round
 ROUND: Final = 1  # the only row of its table

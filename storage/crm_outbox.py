@@ -16,7 +16,8 @@ from calls.crm import CrmReport
 from storage.crm_tables import CRM_REPORTS
 from storage.transactions import Transactions
 
-LENT_S: Final = 120.0  # to a sender, whose tries take less; one that was killed says nothing
+LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
+LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
 KEPT_S: Final = 7 * 86_400.0  # what was taken, so that a report that comes again is not told again
 
 

@@ -1,6 +1,7 @@
 """Has each channel get what it is owed, again and again until it takes it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -13,7 +14,7 @@ from calls.alert import CHANNELS
 from calls.house_events import AlertSent
 from fallbacks.facts import AttemptWon
 from fallbacks.failure import ServiceError
-from storage.alert_outbox import AlertOutbox, ChannelPost
+from storage.alert_outbox import LAST_TRY_S, AlertOutbox, ChannelPost
 
 TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
 PERMANENT_S: Final = 900.0  # the same where a person has to act first
@@ -27,7 +28,7 @@ class AlertSending:
     ) -> None:
         """Begin with channels that are well."""
         self._outbox = outbox
-        self._retries = retries
+        self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
         self._failing: set[str] = set()  # channels whose trouble was told
 

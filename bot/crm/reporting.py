@@ -18,7 +18,7 @@ from calls.crm_report import ReportedCall
 from calls.entry import Entry
 from calls.open_calls import OpenCalls
 from fallbacks.failure import Scope, ServiceError
-from storage.crm_outbox import CrmOutbox, LentReport
+from storage.crm_outbox import LAST_TRY_S, CrmOutbox, LentReport
 from storage.database import StorageError
 
 LOOK_S: Final = 1.0  # between two looks into the outbox
@@ -125,7 +125,7 @@ class CrmPoster:
         self._look_s = look_s
         self._crm = crm
         self._outbox = outbox
-        self._retries = retries
+        self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
         self._utc_s = utc_s
         self._rest_s = look_s  # before the next look, when a look came to nothing
 
@@ -145,7 +145,7 @@ class CrmPoster:
                 lambda: self._crm.write(lent.report),
                 asked=(STAGE, self._crm.name),
                 classify=partial(classify, self._crm.name),
-                retries=replace(self._retries),
+                retries=self._retries,
             )
         except ServiceError as error:
             await self._put_off(lent, error)

@@ -87,6 +87,7 @@ class RetrySequence:
         self._classify = classify
         self._retries = retries
         self._tries = 0
+        self._first_s = retries.clock()  # when the first try began
         self._wait_s: float | None = None  # None: no further try
 
     @property
@@ -145,7 +146,10 @@ class RetrySequence:
     def _book_failure(self, permit: Permit | None, failure: Failure, *, after_s: float) -> None:
         self._tell_failure(failure, after_s)
         settings, chance = self._retries.settings, self._retries.chance()
-        self._wait_s = wait_s(settings, self._tries, failure=failure, chance=chance)
+        spent_s = self._retries.clock() - self._first_s
+        self._wait_s = wait_s(
+            settings, self._tries, failure=failure, chance=chance, spent_s=spent_s
+        )
         self._learn(permit, failure)
         if self._wait_s is not None:
             self._retries.tell(

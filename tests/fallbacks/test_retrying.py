@@ -40,6 +40,13 @@ def test_no_retries_is_a_choice() -> None:
     assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
 
 
+@pytest.mark.parametrize(("spent_s", "waited_s"), [(70.0, 10.0), (70.1, None)])
+def test_no_try_begins_later_than_who_asks_may_take(spent_s: float, waited_s: float | None) -> None:
+    lent = RetrySettings(within_s=80.0)
+
+    assert wait_s(lent, 2, failure=DOWN, chance=0.5, spent_s=spent_s) == waited_s
+
+
 @given(
     settings=st.builds(
         RetrySettings,

@@ -18,6 +18,7 @@ class Register:
         faults: What is done with the next requests, the first first: `lost` (it is taken, and the
             answer does not come), `slow`, `garbage`, or a status.
         down: Whether every request is answered 503.
+        retry_after_s: What it asks for with a 429.
     """
 
     def __init__(self) -> None:
@@ -27,6 +28,7 @@ class Register:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.bodies: list[Any] = []
         self.slow_s = 60.0
+        self.retry_after_s = 7
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read() or b"null")
@@ -35,7 +37,7 @@ class Register:
         self.bodies.append(body)
         fault = 503 if self.down else self.faults.pop(0) if self.faults else ""
         if isinstance(fault, int):
-            headers = {"retry-after": "7"} if fault == 429 else {}
+            headers = {"retry-after": f"{self.retry_after_s}"} if fault == 429 else {}
             return web.Response(status=fault, headers=headers)
         if fault == "slow":
             await asyncio.sleep(self.slow_s)

@@ -107,6 +107,31 @@ async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: P
     assert set(register.taken) == {"call-0", "call-1"}
 
 
+async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
+    tmp_path: Path,
+) -> None:
+    async with register_at() as (register, url), asyncio.timeout(3600.0):
+        outbox = CrmOutbox(url_of(tmp_path))
+        await outbox.put(report(1), now=time.monotonic())
+        register.faults, register.retry_after_s = [429], 300
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            posters = [poster_of(url, outbox) for _ in range(2)]
+            running = [tasks.create_task(poster.run()) for _, poster in posters]
+            while await outbox.owed():  # noqa: ASYNC110 - the outbox is a table, and rings nobody
+                await asyncio.sleep(10.0)
+            told_after_s = time.monotonic() - began_s
+            await asyncio.sleep(600.0)
+            for each in running:
+                each.cancel()
+        for crm, _ in posters:
+            await crm.close()
+        await outbox.close()
+
+    assert told_after_s >= 300.0
+    assert len(register.requests) == 2
+
+
 async def test_a_sender_that_was_killed_holds_nothing_back_for_long(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
