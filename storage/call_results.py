@@ -6,6 +6,7 @@ from sqlalchemy import select
 
 from calls.after_call import CallResult
 from storage.result_tables import CALL_RESULTS, CODE_LENGTH
+from storage.tables import NUMBER_LENGTH
 from storage.transactions import Transactions
 
 
@@ -21,7 +22,7 @@ class CallResults:
         row = asdict(result)
         for name in ("outcome", "campaign", "why", "provider"):
             row[name] = row[name][:CODE_LENGTH]
-        row["number"] = row["number"][:64]
+        row["number"] = row["number"][:NUMBER_LENGTH]
         added = self._work.insert(CALL_RESULTS).values(**row)
         kept = added.on_conflict_do_update(
             index_elements=["call_id"],

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, update
 
 from calls.crm import CrmReport
 from storage.crm_tables import CRM_REPORTS
+from storage.tables import NUMBER_LENGTH
 from storage.transactions import Transactions
 
 LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
@@ -47,7 +48,7 @@ class CrmOutbox:
         """
         row = {
             "key": report.key,
-            "number": report.number,
+            "number": report.number[:NUMBER_LENGTH],  # by which it is found; the report has it all
             "report": json.dumps(asdict(report)),
             "made_s": now,
             "due_s": now if due_s is None else due_s,

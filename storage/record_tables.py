@@ -20,9 +20,8 @@ from sqlalchemy import (
     false,
 )
 
-from storage.tables import METADATA
+from storage.tables import METADATA, NUMBER_LENGTH
 
-NUMBER_LENGTH: Final = 64  # of a caller: a SIP address may stand there
 NAME_LENGTH: Final = 64  # of a provider, a stage, a process
 REASON_LENGTH: Final = 500  # of what a provider said about its failure
 

@@ -5,6 +5,7 @@ from typing import Final
 from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, String, Table, Text
 
 METADATA: Final = MetaData()
+NUMBER_LENGTH: Final = 64  # of a caller: a SIP address may stand there
 REASON_LENGTH: Final = 300  # characters of why somebody wants to be called back
 
 CALLBACKS: Final = Table(
@@ -12,7 +13,7 @@ CALLBACKS: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("call_id", String(64), nullable=False, unique=True),  # one request a call
-    Column("number", String(32), nullable=False),
+    Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("reason", String(REASON_LENGTH), nullable=False),
     Column("asked_at", DateTime(timezone=True), nullable=False),  # UTC
     Column("done_at", DateTime(timezone=True)),  # UTC; none: still to be done

@@ -9,7 +9,8 @@ import pytest
 
 from storage.callbacks import Callback, Callbacks
 from storage.database import Database, StorageError
-from storage.tables import REASON_LENGTH
+from storage.tables import NUMBER_LENGTH, REASON_LENGTH
+from tests.share_servers import Server
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
 MARY = Callback(call_id="c1", number="+15550101", reason="llm is down", asked_at=AT)
@@ -68,6 +69,22 @@ async def test_what_a_caller_wants_later_in_the_call_is_kept_beside_what_was_not
 
     (waiting,) = await queue.waiting()
     assert waiting.reason == "x" * REASON_LENGTH
+    await database.close()
+
+
+async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_looks_at_lengths(
+    postgres: Server,
+) -> None:
+    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+    database = Database(url)
+    queue = Callbacks(database)
+    over_sip = replace(MARY, number="sip:+4930123456@reception.sip.example.com")
+    longer = replace(BOB, number="sip:+4930123457@" + "a" * 60)
+
+    assert [await queue.add(each) for each in (over_sip, longer)] == [True, True]
+
+    numbers = [each.number for each in await queue.waiting()]
+    assert numbers == [over_sip.number, longer.number[:NUMBER_LENGTH]]
     await database.close()
 
 

@@ -195,6 +195,30 @@ class SchemaContract:
             found = await connection.execute(text("SELECT uncounted FROM contacts ORDER BY id"))
             assert list(found.scalars()) == [2, 0, 0]
 
+    async def test_callbacks_from_before_there_was_room_for_an_address_are_kept(
+        self, url: str, other_url: str
+    ) -> None:
+        await upgrade(other_url)
+        await in_database(
+            url,
+            "CREATE TABLE callbacks (id SERIAL PRIMARY KEY, call_id VARCHAR(64) NOT NULL UNIQUE,"
+            " number VARCHAR(32) NOT NULL, reason VARCHAR(300) NOT NULL,"
+            " asked_at TIMESTAMP WITH TIME ZONE NOT NULL, done_at TIMESTAMP WITH TIME ZONE)"
+            if url.startswith("postgresql")
+            else "CREATE TABLE callbacks (id INTEGER NOT NULL, call_id VARCHAR(64) NOT NULL,"
+            " number VARCHAR(32) NOT NULL, reason VARCHAR(300) NOT NULL,"
+            " asked_at DATETIME NOT NULL, done_at DATETIME, PRIMARY KEY (id), UNIQUE (call_id))",
+            "INSERT INTO callbacks (call_id, number, reason, asked_at)"
+            " VALUES ('c1', '+15550101', 'r', '2026-03-01 12:30:00')",
+        )
+        await upgrade(url)
+
+        assert (await shape_of(url))["callbacks"] == (await shape_of(other_url))["callbacks"]
+        engine = create_async_engine(url, poolclass=NullPool)
+        async with engine.connect() as connection:
+            found = await connection.execute(text("SELECT number FROM callbacks"))
+            assert list(found.scalars()) == ["+15550101"]
+
     async def test_a_database_of_a_newer_version_is_named(self, url: str) -> None:
         await use(url)
         await in_database(url, "UPDATE alembic_version SET version_num = '9999_later'")

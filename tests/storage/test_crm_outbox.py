@@ -1,0 +1,19 @@
+"""The outbox of a register, in a database that looks at lengths."""
+
+from calls.crm import CrmReport
+from storage.crm_outbox import CrmOutbox
+from tests.share_servers import Server
+
+
+async def test_a_caller_with_a_very_long_address_keeps_no_report_back(postgres: Server) -> None:
+    url = (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+    outbox = CrmOutbox(url)
+    address = "sip:+4930123456@" + "a" * 60 + ".example.com"
+    report = CrmReport(key="call-1", call_id="1", direction="inbound", number=address)
+
+    assert await outbox.put(report, now=1.0)
+
+    lent = await outbox.lend(now=1.0)
+    assert lent
+    assert lent.report == report
+    await outbox.close()
