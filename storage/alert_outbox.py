@@ -23,7 +23,7 @@ from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert,
 from storage.database import Database, StorageError
 from storage.provider_board import line_of
 from storage.sql_board import INSERTS, driver_errors
-from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS
+from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS, HANDLE_LENGTH
 
 LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
 LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
@@ -149,7 +149,9 @@ class AlertOutbox:
 
     async def sent(self, post: ChannelPost, *, handle: str) -> None:
         """Note that a channel shows an alert as it was lent."""
-        values = {"sent": post.alert.revision, "handle": handle, "due_s": 0.0}
+        # What is longer finds no message again; it must not keep it from being noted as sent.
+        kept = handle[:HANDLE_LENGTH]
+        values = {"sent": post.alert.revision, "handle": kept, "due_s": 0.0}
         async with self._work() as connection:
             await connection.execute(_own(post).values(**values))
 

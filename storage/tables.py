@@ -6,6 +6,7 @@ from sqlalchemy import Boolean, Column, DateTime, Float, Integer, MetaData, Stri
 
 METADATA: Final = MetaData()
 NUMBER_LENGTH: Final = 64  # of a caller: a SIP address may stand there
+HANDLE_LENGTH: Final = 100  # of what a channel finds its message by
 REASON_LENGTH: Final = 300  # characters of why somebody wants to be called back
 
 CALLBACKS: Final = Table(
@@ -66,7 +67,7 @@ ALERT_SENDINGS: Final = Table(  # the outbox: what each channel is owed
     Column("channel", String(32), primary_key=True),
     Column("wanted", Integer, nullable=False),  # the alert's revision that it is to show
     Column("sent", Integer, nullable=False),  # the one that it shows; 0: none
-    Column("handle", String(100), nullable=False),  # by which the channel finds its message again
+    Column("handle", String(HANDLE_LENGTH), nullable=False),  # its message's, in the channel
     Column("due_s", Float, nullable=False),  # not before
 )
 

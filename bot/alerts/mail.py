@@ -5,6 +5,7 @@ Source: RFC 5321 (replies), RFC 3207 (STARTTLS), RFC 5322 3.6.4 (Message-ID, Ref
 """
 
 import asyncio
+import hashlib
 import smtplib
 import ssl
 from collections.abc import Callable, Mapping
@@ -21,6 +22,8 @@ from fallbacks.failure import Kind
 from storage.alert_outbox import ChannelPost
 
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
+LONGEST_WORD: Final = 40  # a line with more in one piece is encoded, and is no identity any more
+DIGEST: Final = 16  # hexadecimal digits; chosen
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host of that name can ever be
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
@@ -111,8 +114,12 @@ class MailChannel:
 
 
 def _word(key: str) -> str:
-    """Return a key as an identity may have it (RFC 5322 3.2.3, dot-atom)."""
-    return "".join(each if each.isascii() and each.isalnum() else "-" for each in key)
+    """Return a key as an identity may have it (RFC 5322 3.2.3, dot-atom), and fits a line."""
+    word = "".join(each if each.isascii() and each.isalnum() else "-" for each in key)
+    if len(word) <= LONGEST_WORD:
+        return word
+    digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST]
+    return f"{word[: LONGEST_WORD - DIGEST - 1]}-{digest}"
 
 
 def _channel_error(error: Exception) -> ChannelError:

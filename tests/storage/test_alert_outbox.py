@@ -71,6 +71,17 @@ class OutboxContract:
         assert [each.alert.reason for each in told] == [""]
         assert again == ()
 
+    async def test_what_was_sent_under_a_long_name_is_not_sent_again(self, outbox: Open) -> None:
+        box, began = outbox(), replace(BEGAN, stage="campaign", rung="x" * 64)
+        await box.report([reported(began, NOW)])
+        await box.run_round(decide, channels=[MAIL], now=NOW)
+        post = await box.lend("email", now=NOW)
+        assert post
+
+        await box.sent(post, handle=f"<{post.alert.key}.1@holdline.invalid>")
+
+        assert await box.lend("email", now=NOW + LENT_S) is None
+
     async def test_an_end_that_quiet_hours_held_back_is_told_behind_them(
         self, outbox: Open
     ) -> None:

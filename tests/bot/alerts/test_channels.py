@@ -95,6 +95,22 @@ async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the
     assert "after 60 s (recovered). It touched 3 turns." in last.get_content()
 
 
+async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(
+    inbox: Inbox,
+) -> None:
+    channel = mail_channel(inbox)
+    for name in ("appointment_reminders_2026_north", "appointment_reminders_2026_south"):
+        for revision in (1, 2):
+            alert = replace(ALERT, key=f"campaign-{name}-1800000000000", revision=revision)
+            await channel.post(post_of(alert), alert_text(alert))
+
+    raw = [mail.as_string() for mail in inbox.mails]
+    assert all("\nReferences: <campaign-appointment-re" in each for each in raw)
+    first, last, other, _ = (str(mail["References"]) for mail in inbox.mails)
+    assert first == last != other
+    assert len({mail["Message-ID"] for mail in inbox.mails}) == 4
+
+
 @pytest.mark.parametrize(
     ("refusal", "kind"),
     [("451 later", Kind.OVERLOADED), ("554 never", Kind.BAD_REQUEST)],
