@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from storage.alert_history import AlertHistory, SentAlert
@@ -53,7 +54,8 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         turns = await _all(reader.turns_between, earlier, until, "began_at", "call_id", "turn")
         failures = await _all(reader.failures, since, until, "at", "id")
         moves = await _all(reader.breaker_moves, earlier, until, "at", "id")
-        done = await _all(reader.happenings, since, until, "at", "id")
+        theirs = partial(reader.happenings, kinds=OPERATORS)
+        done = await _all(theirs, since, until, "at", "id")
         seen = await reader.last_seen()
         alerts = await history.between(since.timestamp(), until.timestamp())
     finally:
@@ -67,7 +69,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         failures=failures,
         breaker_moves=moves,
         alerts=alerts,
-        operators=[each for each in done if each.kind in OPERATORS],
+        operators=done,
         seen=seen,
         cut=[name for name, rows in found.items() if len(rows) >= MOST_ROWS],
     )

@@ -6,11 +6,12 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bot.evidence import gathering
 from bot.evidence.gathering import gather
 from bot.evidence.page import as_page
 from bot.evidence.story import tell_story
 from storage import record_reader
-from tests.bot.evidence.rows import KEY, NUMBER, WORDS, at, fill
+from tests.bot.evidence.rows import KEY, NUMBER, WORDS, add_happenings, at, fill
 from tests.share_servers import Server
 
 
@@ -110,6 +111,18 @@ class TestSqlite(ReportContract):
 
         assert len(found.turns) == 4
         assert len(found.breaker_moves) == 3
+
+    async def test_what_operators_did_is_found_among_any_number_of_other_facts(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await fill(url)
+        await add_happenings(url, *["AttemptWon"] * 20)
+        monkeypatch.setattr(record_reader, "MOST", 5)
+        monkeypatch.setattr(gathering, "MOST_ROWS", 10)
+
+        found = await gather(url, at(0), at(60))
+
+        assert [each.kind for each in found.operators] == ["ConfigurationReloaded"]
 
 
 class TestPostgres(ReportContract):
