@@ -37,7 +37,6 @@ from processors.stages.model_stream import (
     follow,
 )
 from processors.stages.reconnector import TaskOwner
-from processors.stages.tool_calls import broken_call
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
 MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
@@ -192,7 +191,7 @@ class ModelAnswer:
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
-        held = stream.held if isinstance(action, FinishAnswer) else []
+        held = stream.behind_words() if isinstance(action, FinishAnswer) else []
         if isinstance(action, CallOff) and stream.asked:
             billed = CalledOff(provider=stream.provider, characters=stream.characters)
             self.called_off.append(billed)
@@ -206,7 +205,8 @@ def _failure_of_end(stream: ModelStream) -> Failure | None:
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
-    if broken := broken_call(stream.held):  # Pipecat would drop it, and the turn would hang
+    cut = stream.finish == "length"
+    if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
     return None
 

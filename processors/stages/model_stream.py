@@ -13,6 +13,11 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
+from processors.stages.tool_calls import ToolCalls
+
+
+class UnreadableChunkError(ValueError):
+    """What came is JSON, and no piece of an answer."""
 
 
 class Model(Protocol):
@@ -55,25 +60,34 @@ class ModelStream:
     characters: int = 0
     finish: str | None = None
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
-    held: list[ChatCompletionChunk] = field(default_factory=list[ChatCompletionChunk])
+    calls: ToolCalls = field(default_factory=ToolCalls)
+    usage: ChatCompletionChunk | None = None  # the latest that tells it
     words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
         """Keep what is handed on later, and return the text that came; None: nothing came."""
+        self.usage = chunk if chunk.usage else self.usage
         choice = chunk.choices[0] if chunk.choices else None
-        if choice is None or not choice.delta:
-            self.held += [chunk] if chunk.usage else []
+        if choice is None:
             return None
         self.finish = choice.finish_reason or self.finish
-        text, tools = choice.delta.content or "", choice.delta.tool_calls
+        if not choice.delta:
+            return None
+        text, tools = choice.delta.content or "", choice.delta.tool_calls or ()
         self.characters += len(text)
         begun = text if self.spoke else text.strip()  # blanks before the first word say nothing
         if not begun and not tools:
             return None  # a role, a keep-alive, the finish: not what the caller waits for
         self.spoke = True
         self.words = chunk if text else self.words
-        self.held += [chunk] if tools else []
+        if tools:
+            self.calls.add(chunk, tools)
         return text
+
+    def behind_words(self) -> list[ChatCompletionChunk]:
+        """Return what is handed on behind the words: whole calls, then the usage, without words."""
+        usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
+        return [*self.calls.whole(), *usage]
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
         """Return text in the form of what came."""
@@ -160,8 +174,26 @@ async def _request_answer(
     try:
         async with aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
-                await report(ModelNews(number, chunk))
+                await report(ModelNews(number, _readable(chunk)))
     except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
         await report(ModelNews(number, error))
     else:
         await report(ModelNews(number, None))
+
+
+def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
+    """Return a chunk that has the types it should: the SDK takes whatever came.
+
+    Raises:
+        UnreadableChunkError: It has not.
+    """
+    if not isinstance(chunk, ChatCompletionChunk):
+        raise UnreadableChunkError(type(chunk).__name__)
+    delta = chunk.choices[0].delta if chunk.choices else None
+    if not delta:
+        return chunk
+    functions = [each.function for each in delta.tool_calls or () if each.function]
+    named = [text for each in functions for text in (each.name, each.arguments)]
+    if not all(isinstance(each, str | None) for each in (delta.content, *named)):
+        raise UnreadableChunkError("words that are no text")
+    return chunk

@@ -1,33 +1,106 @@
-"""Tool calls that come in pieces: whether what came is a call that can be run."""
+"""Tool calls that come in pieces: put together, and whether they can be run."""
 
 import json
+import uuid
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from openai.types.chat import ChatCompletionChunk
-from openai.types.chat.chat_completion_chunk import ChoiceDeltaToolCall
+from openai.types.chat.chat_completion_chunk import (
+    ChoiceDelta,
+    ChoiceDeltaToolCall,
+    ChoiceDeltaToolCallFunction,
+)
+
+NO_ARGUMENTS = "{}"
 
 
-def broken_call(chunks: Iterable[ChatCompletionChunk]) -> str:
-    """Return why a call in a finished answer cannot be run; empty: there is none, or all can be.
+@dataclass(slots=True, kw_only=True)
+class _Call:
+    """One call, as far as it has come."""
 
-    A model that ran out of tokens, or lost its thread, ends its arguments in the middle.
-    """
-    names: dict[int, str] = {}
-    arguments: dict[int, str] = {}
-    for piece in (each for chunk in chunks for each in _pieces(chunk)):
-        if piece.function is None:
-            continue
-        names[piece.index] = names.get(piece.index) or piece.function.name or ""
-        arguments[piece.index] = arguments.get(piece.index, "") + (piece.function.arguments or "")
-    for index, text in arguments.items():
+    call_id: str
+    name: str = ""
+    arguments: str = ""
+
+    def add(self, piece: ChoiceDeltaToolCall) -> None:
+        self.call_id = self.call_id or piece.id or ""
+        if piece.function is not None:
+            self.name = self.name or piece.function.name or ""  # some repeat it in every piece
+            self.arguments += piece.function.arguments or ""
+
+    def broken(self, *, cut: bool) -> str:
+        """Return why it cannot be run; empty: it can.
+
+        Args:
+            cut: The model had no tokens left: that nothing came may be because of that.
+        """
+        if not self.name:
+            return "a tool's call without the tool's name"
         try:
-            given = json.loads(text)
+            given = json.loads(self.arguments or ("" if cut else NO_ARGUMENTS))
         except ValueError:
             given = None
-        if not isinstance(given, dict):
-            return f"the arguments of the tool {names[index]!r} are no JSON object"
-    return ""
+        if isinstance(given, dict):
+            return ""
+        return f"the arguments of the tool {self.name!r} are no JSON object"
 
 
-def _pieces(chunk: ChatCompletionChunk) -> list[ChoiceDeltaToolCall]:
-    return [each for choice in chunk.choices for each in choice.delta.tool_calls or ()]
+class ToolCalls:
+    """The calls of one answer.
+
+    Pipecat reads one call of a chunk, counts on indices without gaps, and takes an id that is
+    missing into the conversation, which no model would be asked with again. OpenAI's own answers
+    agree with that. Others that speak the protocol send several calls in one chunk, number all of
+    them 0, leave the id out, or the arguments of a tool that has none.
+    """
+
+    def __init__(self) -> None:
+        """Begin without a call."""
+        self._calls: list[_Call] = []
+        self._latest: dict[int | None, _Call] = {}  # by the index that the model gave
+        self._form: ChatCompletionChunk | None = None
+
+    def add(self, chunk: ChatCompletionChunk, pieces: Iterable[ChoiceDeltaToolCall]) -> None:
+        """Add what came of calls in a chunk."""
+        self._form = self._form or chunk
+        for piece in pieces:
+            self._call_of(piece).add(piece)
+
+    def broken(self, *, cut: bool) -> str:
+        """Return why a finished answer's calls cannot be run; empty: there is none, or all can be.
+
+        A model that ran out of tokens, or lost its thread, ends its arguments in the middle.
+        """
+        return next((why for each in self._calls if (why := each.broken(cut=cut))), "")
+
+    def whole(self) -> list[ChatCompletionChunk]:
+        """Return each call whole, in a chunk of its own."""
+        return [
+            self._written(
+                ChoiceDeltaToolCall(
+                    index=index,
+                    id=each.call_id or f"call_{uuid.uuid4().hex}",
+                    type="function",
+                    function=ChoiceDeltaToolCallFunction(
+                        name=each.name, arguments=each.arguments or NO_ARGUMENTS
+                    ),
+                )
+            )
+            for index, each in enumerate(self._calls)
+        ]
+
+    def _call_of(self, piece: ChoiceDeltaToolCall) -> _Call:
+        """Return the call that a piece belongs to: a name with another id begins a new one."""
+        latest = self._latest.get(piece.index)
+        named = piece.function is not None and bool(piece.function.name)
+        if latest is None or (named and piece.id and latest.name and piece.id != latest.call_id):
+            latest = _Call(call_id=piece.id or "")
+            self._calls.append(latest)
+            self._latest[piece.index] = latest
+        return latest
+
+    def _written(self, call: ChoiceDeltaToolCall) -> ChatCompletionChunk:
+        assert self._form is not None  # noqa: S101 - a call has come in it
+        choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
+        return self._form.model_copy(update={"choices": [choice], "usage": None})

@@ -2,12 +2,21 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any
 
 from aiohttp import web
 
 HANGS_S = 60.0  # far longer than anybody waits for a word
+
+
+def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
+    """Return one event of a stream."""
+    return {
+        "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "it",
+        "choices": [{"index": 0, "delta": delta, "finish_reason": finish}], **more,
+    }  # fmt: skip
 
 
 @asynccontextmanager
@@ -17,24 +26,29 @@ async def writing(*texts: str, finish: str | None) -> AsyncIterator[str]:
     Yields:
         The base of its URLs.
     """
+    events = [chunk({"content": text}) for text in texts]
+    end = [] if finish is None else [chunk({}, finish)]
+    async with streaming(*events, *end, hangs=finish is None) as url:
+        yield url
+
+
+@asynccontextmanager
+async def streaming(*events: Any, hangs: bool = False) -> AsyncIterator[str]:
+    """Serve a model that sends these events, whatever is asked.
+
+    Yields:
+        The base of its URLs.
+    """
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        for text in texts:
-            await send(response, {"content": text}, None)
-        if finish is None:
+        for event in events:
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
+        if hangs:
             await asyncio.sleep(HANGS_S)
-        await send(response, {}, finish)
         await response.write(b"data: [DONE]\n\n")
         return response
-
-    async def send(response: web.StreamResponse, delta: dict[str, str], end: str | None) -> None:
-        chunk = {
-            "id": "chatcmpl-1", "object": "chat.completion.chunk", "created": 1, "model": "it",
-            "choices": [{"index": 0, "delta": delta, "finish_reason": end}],
-        }  # fmt: skip
-        await response.write(f"data: {json.dumps(chunk)}\n\n".encode())
 
     application = web.Application()
     application.add_routes([web.post("/v1/chat/completions", answer)])

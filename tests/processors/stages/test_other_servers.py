@@ -1,0 +1,165 @@
+"""The language model's stage and servers that speak OpenAI's protocol each in their own way."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import LLMContextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.llm_service import FunctionCallParams
+from pipecat.tests.utils import run_test
+
+from calls.events import UsageMeasured
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Kind
+from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
+from tests.providers.scripted_model import chunk, streaming
+
+pytestmark = pytest.mark.virtual_time
+
+END = chunk({}, "tool_calls")
+USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
+
+
+def call(
+    name: str | None, arguments: str | None, *, number: str | None = None, index: int | None = None
+) -> dict[str, Any]:
+    """Return a piece of a tool's call; None: the server leaves that out."""
+    function = {"name": name, "arguments": arguments}
+    piece = {"index": index, "id": number, "type": "function", "function": function}
+    return {key: each for key, each in piece.items() if each is not None}
+
+
+def calls(*pieces: dict[str, Any]) -> dict[str, Any]:
+    return chunk({"tool_calls": list(pieces)})
+
+
+TWO_CALLS: dict[str, list[Any]] = {
+    "as OpenAI sends them": [
+        calls(call("look_up", "", number="a", index=0)),
+        calls(call(None, '{"day":', index=0)),
+        calls(call(None, ' "Monday"}', index=0)),
+        calls(call("note", "{}", number="b", index=1)),
+        END,
+    ],
+    "in one chunk": [
+        calls(
+            call("look_up", '{"day": "Monday"}', number="a", index=0),
+            call("note", "{}", number="b", index=1),
+        ),
+        END,
+    ],
+    "in one chunk that is the last": [
+        chunk(
+            {
+                "tool_calls": [
+                    call("look_up", '{"day": "Monday"}', number="a", index=0),
+                    call("note", "{}", number="b", index=1),
+                ]
+            },
+            "tool_calls",
+        )
+    ],
+    "all numbered 0": [
+        calls(call("look_up", '{"day": "Monday"}', number="a", index=0)),
+        calls(call("note", "{}", number="b", index=0)),
+        END,
+    ],
+    "without numbers": [
+        calls(call("look_up", '{"day": "Monday"}', number="a"), call("note", "{}", number="b")),
+        END,
+    ],
+    "counted from 1": [
+        calls(call("look_up", '{"day": "Monday"}', number="a", index=1)),
+        calls(call("note", "{}", number="b", index=2)),
+        END,
+    ],
+    "with the name in every piece": [
+        calls(call("look_up", '{"day":', number="a", index=0)),
+        calls(call("look_up", ' "Monday"}', number="a", index=0)),
+        calls(call("note", "{}", number="b", index=1)),
+        END,
+    ],
+    "without ids": [
+        calls(call("look_up", '{"day": "Monday"}', index=0)),
+        calls(call("note", "{}", index=1)),
+        END,
+    ],
+    "without the arguments of a tool that has none": [
+        calls(call("look_up", '{"day": "Monday"}', number="a", index=0)),
+        calls(call("note", None, number="b", index=1)),
+        END,
+    ],
+}
+
+
+@pytest.mark.parametrize("sent", TWO_CALLS.values(), ids=TWO_CALLS)
+async def test_each_of_two_calls_is_run_once_however_they_are_sent(sent: list[Any]) -> None:
+    async with streaming(*sent) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+
+    assert [(name, given) for name, _, given in ran] == [
+        ("look_up", {"day": "Monday"}),
+        ("note", {}),
+    ]
+    ids = [each for _, each, _ in ran]
+    assert all(ids)  # a conversation without them is refused from then on
+    assert len(set(ids)) == 2
+    assert it.told_of(AttemptFailed) == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        pytest.param([calls(call(None, "{}", number="a", index=0)), END], id="no name"),
+        pytest.param(
+            [calls(call("note", None, number="a", index=0)), chunk({}, "length")], id="cut"
+        ),
+        pytest.param([chunk({"content": [{"type": "text", "text": "We"}]}), END], id="no text"),
+        pytest.param(["We open."], id="no object"),
+    ],
+)
+async def test_what_cannot_be_read_is_asked_of_the_next_model(sent: list[Any]) -> None:
+    async with streaming(*sent) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+        answer = await it.ask()
+
+    assert ran == []
+    assert answer == ANSWER
+    assert {(each.provider, each.kind) for each in it.told_of(AttemptFailed)} == {
+        ("openai", Kind.PROTOCOL)
+    }
+
+
+async def test_the_usage_is_told_once_of_a_server_that_sends_it_with_the_finish() -> None:
+    early = chunk({"content": "We open"}, usage={**USAGE, "completion_tokens": 1})
+    last = chunk({"content": " at nine."}, "stop", usage=USAGE)
+    async with streaming(early, last) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == "We open at nine."
+    (told,) = it.told_of(UsageMeasured)
+    assert (told.prompt_tokens, told.completion_tokens, told.estimated) == (10, 2, False)
+
+
+async def asked_with_tools(it: Bench) -> list[tuple[str, str, dict[str, Any]]]:
+    """Return each run of a tool: its name, the call's id, and what it was given."""
+    ran: list[tuple[str, str, dict[str, Any]]] = []
+
+    async def handle(params: FunctionCallParams) -> None:
+        ran.append((params.function_name, params.tool_call_id, dict(params.arguments)))
+        await params.result_callback({"result": "done"})
+
+    tools = [
+        FunctionSchema(name=name, description=name, properties={}, required=[], handler=handle)
+        for name in ("look_up", "note")
+    ]
+    context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=tools))  # type: ignore[arg-type]
+    async with asyncio.timeout(15):
+        await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
+    return ran
