@@ -25,7 +25,7 @@ from fallbacks.answering import (
 )
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.facts import Fact
-from fallbacks.failure import Failure, Kind, failed
+from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.stages.alarm import Alarm
 from processors.stages.model_stream import (
     AtGate,
@@ -39,6 +39,7 @@ from processors.stages.model_stream import (
 from processors.stages.reconnector import TaskOwner
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
+FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider held back
 MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
 CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
@@ -205,6 +206,9 @@ def _failure_of_end(stream: ModelStream) -> Failure | None:
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
+    if stream.finish == FILTERED:  # it says nothing of the model, and half an answer is none
+        found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+        return failed(found, "llm", provider=stream.provider, reason=FILTERED)
     cut = stream.finish == "length"
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)

@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
 from openai.types.chat import ChatCompletionChunk
+from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from fallbacks.deadline import Deadline
@@ -73,7 +74,7 @@ class ModelStream:
         self.finish = choice.finish_reason or self.finish
         if not choice.delta:
             return None
-        text, tools = choice.delta.content or "", choice.delta.tool_calls or ()
+        text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()
         self.characters += len(text)
         begun = text if self.spoke else text.strip()  # blanks before the first word say nothing
         if not begun and not tools:
@@ -194,6 +195,11 @@ def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
         return chunk
     functions = [each.function for each in delta.tool_calls or () if each.function]
     named = [text for each in functions for text in (each.name, each.arguments)]
-    if not all(isinstance(each, str | None) for each in (delta.content, *named)):
+    if not all(isinstance(each, str | None) for each in (delta.content, delta.refusal, *named)):
         raise UnreadableChunkError("words that are no text")
     return chunk
+
+
+def _text_of(delta: ChoiceDelta) -> str:
+    """Return what is to be said; a model that declines may say so in a field of its own."""
+    return delta.content or delta.refusal or ""

@@ -13,7 +13,7 @@ from pipecat.tests.utils import run_test
 
 from calls.events import UsageMeasured
 from fallbacks.facts import AttemptFailed
-from fallbacks.failure import Kind
+from fallbacks.failure import Kind, Scope
 from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
 from tests.providers.scripted_model import chunk, streaming
 
@@ -145,6 +145,32 @@ async def test_the_usage_is_told_once_of_a_server_that_sends_it_with_the_finish(
     assert answer == "We open at nine."
     (told,) = it.told_of(UsageMeasured)
     assert (told.prompt_tokens, told.completion_tokens, told.estimated) == (10, 2, False)
+
+
+async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
+    declined = chunk({"refusal": "I cannot do that."}), chunk({}, "stop")
+    async with streaming(*declined) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == "I cannot do that."
+    assert it.told_of(AttemptFailed) == []
+
+
+@pytest.mark.parametrize("said", ["", "We open at "], ids=["at once", "in the middle"])
+async def test_an_answer_that_a_filter_held_back_is_asked_for_again_and_nobody_blamed(
+    said: str,
+) -> None:
+    held_back = chunk({"content": said}), chunk({}, "content_filter")
+    async with streaming(*held_back) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert {(each.provider, each.scope) for each in it.told_of(AttemptFailed)} == {
+        ("openai", Scope.PAYLOAD)
+    }
+    assert it.policy.roster.health("llm", "openai").suspect_since is None
 
 
 async def asked_with_tools(it: Bench) -> list[tuple[str, str, dict[str, Any]]]:
