@@ -1,5 +1,6 @@
 """The live view over HTTP: server-sent events, one JSON object each."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final, Protocol
@@ -40,6 +41,7 @@ class CampaignsView(Protocol):
 
 
 GATHER_S: Final = 0.2  # chosen: one piece costs 0.4 ms of processor time however much is in it
+BEAT_S: Final = 3.0  # chosen: a page that has heard nothing for 8 s believes nobody any more
 MOST_WATCHERS: Final = 64  # each holds a connection of the 256 that there may be at once
 FREQUENT: Final = frozenset(
     {
@@ -60,7 +62,8 @@ def live_router(
     The stream opens with an event `settings`, {"budget_s"}, against which answers are drawn. With
     `?calls=1` it has events `calls` as well, each with all calls in progress, and `campaigns`, and
     leaves out the entries that are told many times a turn: forty calls are not too much for a page
-    then.
+    then. Events `beat` say that we are still there: a network that is cut, and a process that
+    stands still, tell nobody.
     """
     router = APIRouter()
     opening = f"event: settings\ndata: {json.dumps({'budget_s': budget_s})}\n\n"
@@ -72,7 +75,7 @@ def live_router(
 
     def merged() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
-        return gathered(_entries(live), _calls(calls), *more, within_s=GATHER_S)
+        return gathered(_beats(), _entries(live), _calls(calls), *more, within_s=GATHER_S)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -96,6 +99,12 @@ async def _console(opening: str, merged: AsyncIterator[Sequence[str]]) -> AsyncI
             yield "".join(messages)
     finally:
         await merged.aclose()  # type: ignore[attr-defined] - a generator
+
+
+async def _beats() -> AsyncIterator[str]:
+    while True:
+        await asyncio.sleep(BEAT_S)
+        yield "event: beat\ndata: {}\n\n"
 
 
 async def _entries(live: LiveView) -> AsyncIterator[str]:

@@ -20,6 +20,7 @@ from transports.ice_restart import names_in, transports_of
 
 TOKEN = "token-of-the-first-call"
 WAV = b"RIFF"
+BEAT_S = 1.0
 ACTIONS = {
     "reset": {"state": "half_open", "retired": False},
     "rest": {"withdrawn": True, "usable": False},
@@ -36,6 +37,8 @@ def kind_of(shown: Any) -> str:
 
 class StandIn:
     """The application and what the pages asked of it."""
+
+    beats = True  # the feed says now and then that it is there
 
     def __init__(self) -> None:
         self.refusal: tuple[int, dict[str, Any]] | None = None
@@ -189,7 +192,12 @@ class StandIn:
             first = json.dumps({"campaigns": self.campaigns, "problem": ""})
             yield f"event: campaigns\ndata: {first}\n\n"
             while True:
-                shown = await self._live.get()
+                try:
+                    async with asyncio.timeout(BEAT_S):
+                        shown = await self._live.get()
+                except TimeoutError:
+                    yield "event: beat\ndata: {}\n\n" if self.beats else ""
+                    continue
                 if shown is None:
                     return
                 kind = kind_of(shown)

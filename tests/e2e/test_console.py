@@ -22,6 +22,10 @@ KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the do
 MOST_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it would be 400 rows
 COUNT: Final = "document.querySelectorAll('*').length"
 PHONE: Final = {"width": 360, "height": 740}
+NO_ANSWER: Final = "The server does not answer."
+ALL_WELL: Final = "All is well. Nobody calls now."
+WITHIN_MS: Final = 12_000  # what is broken is to be seen in ten seconds, on a machine that is busy
+AGAIN_MS: Final = 3_000  # after so long the page asks for the feed again
 COUNT_CHANGES: Final = """
     window.changes = 0;
     window.began = performance.now();
@@ -267,6 +271,43 @@ async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served)
     await expect(page.get_by_text("Is the process running?")).to_be_visible()
 
 
+async def test_a_server_that_falls_silent_is_told_about_and_taken_up_again(
+    page: Page, served: Served
+) -> None:
+    """Neither a cut network nor a process that stands still ends a connection."""
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+
+    await page.route("**/api/**", lambda _: None)  # nobody answers, and nobody hangs up
+    served.stand_in.beats = False
+
+    await expect(page.locator(".headline")).to_have_text(NO_ANSWER, timeout=WITHIN_MS)
+    await expect(page.locator("#live")).to_have_text("Not connected to the server")
+
+    served.stand_in.beats = True
+    await page.unroute_all()
+    await expect(page.locator(".headline")).to_have_text(ALL_WELL, timeout=2 * WITHIN_MS)
+    await expect(page.locator("#live")).to_have_text("Live")
+
+
+async def test_who_is_signed_out_is_told_so_although_the_feed_goes_on(
+    page: Page, served: Served
+) -> None:
+    """A sign-in ends after a working day; a page may be left open for longer."""
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+
+    await page.route("**/api/**", lambda route: route.fulfill(status=401, json={"detail": "No."}))
+
+    await expect(page.locator(".headline")).to_have_text("You are signed out.")
+    await expect(page.locator(".troubles li")).to_contain_text("Load this page again to sign in.")
+    await page.wait_for_timeout(2 * AGAIN_MS)
+    await expect(page.locator(".headline")).to_have_text("You are signed out.")
+
+    await page.unroute_all()  # signed in again in another tab
+    await expect(page.locator(".headline")).to_have_text(ALL_WELL, timeout=WITHIN_MS)
+
+
 RESULT: Final[dict[str, Any]] = {
     "campaign": "",
     "outcome": "call_back_later",
@@ -391,6 +432,37 @@ async def test_a_call_that_nobody_knows_says_so(page: Page, served: Served) -> N
 
     await expect(page.get_by_text("There is no such call.")).to_be_visible()
     await expect(page.get_by_role("link", name="To the console")).to_be_visible()
+
+
+async def test_the_page_of_a_call_outlives_a_server_that_is_away(
+    page: Page, served: Served
+) -> None:
+    going_on = CALL_PAGE["call"] | {"ended_at": None, "state": "live", "length_s": None}
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {"call": going_on, "happenings": []}
+    await page.goto(served.url + "/calls/c1")
+    await expect(page.locator("#state")).to_have_text("In progress")
+
+    await page.route("**/api/**", lambda route: route.abort())
+    await expect(page.locator("#state")).to_have_text(NO_ANSWER, timeout=WITHIN_MS)
+    await expect(page.locator(".said[data-who=agent] .words")).to_be_visible()  # stays
+
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": []}
+    await page.unroute_all()
+    await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
+
+
+async def test_the_page_of_a_call_waits_for_a_database_that_does_not_answer(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": []}
+    said = {"detail": "The database does not answer."}
+    await page.route("**/api/calls/**", lambda route: route.fulfill(status=503, json=said))
+    await page.goto(served.url + "/calls/c1")
+    await expect(page.get_by_text("The database does not answer.")).to_be_visible()
+
+    await page.unroute_all()
+
+    await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
 
 
 async def test_what_a_page_may_not_do_it_does_not_do(

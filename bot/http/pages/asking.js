@@ -3,9 +3,18 @@
 const UNANSWERED =
   "No answer came. What was done stands under what operators did; otherwise do it again.";
 
+const ANSWER_MS = 10_000; // a server that stands still answers nothing, and its connections stay open
+
+const signedOut = new Set();
+
+/** Have `listener` called whenever the server says that nobody is signed in here. */
+export function onSignedOut(listener) {
+  signedOut.add(listener);
+}
+
 /** Return {status, body}; a server that cannot be reached has status 0. */
 export async function ask(path) {
-  const response = await fetch(path).catch(() => null);
+  const response = await fetch(path, { signal: AbortSignal.timeout(ANSWER_MS) }).catch(() => null);
   return read(response);
 }
 
@@ -37,5 +46,6 @@ export function problem({ status, body }) {
 async function read(response) {
   if (!response) return { status: 0, ok: false, body: null };
   const body = await response.json().catch(() => null);
+  if (response.status === 401) for (const listener of signedOut) listener();
   return { status: response.status, ok: response.ok, body };
 }

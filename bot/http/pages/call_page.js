@@ -20,19 +20,24 @@ const waterfall = new Waterfall(place("waterfall"), BUDGET_S, TURNS);
 const happenings = new Happenings(place("happenings"), ROWS);
 const colours = new Map(); // by provider
 
+let reached = false; // something of the call has been shown
 let told = 0; // the number of the last entry that was shown
 const turns = new Turns(TURNS);
 
 async function look() {
   const found = await ask(path);
   if (!found.ok) return fail(found);
+  reached = true;
   show(found.body);
   const live = found.body.call.state === "live" || !found.body.call.ended_at && found.body.call.state !== "interrupted";
   state(live ? "In progress" : "Over", live);
   if (live) setTimeout(look, AGAIN_MS);
 }
 
+/** What the server cannot say now it may say soon; what is shown meanwhile stays. */
 function fail(found) {
+  if (found.status !== 404 || reached) setTimeout(look, AGAIN_MS);
+  if (reached) return state(problem(found), false);
   state("Not shown", false);
   const why = found.status === 404 ? "There is no such call. It may be older than what is kept (storage in the configuration), or its record is not written yet." : problem(found);
   fill("call", el("p", { class: "empty" }, why), el("p", {}, el("a", { href: "/" }, "To the console")));

@@ -1,7 +1,7 @@
 /** The console, at /: how it is, the calls, the providers, the alerts, the campaigns; the telephone and the lab's switches. */
 
 import { Alerts } from "./alerts.js";
-import { ask } from "./asking.js";
+import { ask, onSignedOut } from "./asking.js";
 import { LiveCalls, RecentCalls } from "./calls.js";
 import { Campaigns } from "./campaigns.js";
 import { el } from "./dom.js";
@@ -18,6 +18,8 @@ import { Waterfall } from "./waterfall.js";
 const BUDGET_S = 1.5; // until the server says what its configuration holds
 const KEPT_CALLS = 200;
 const AGAIN_MS = 3000; // before a feed that was refused is asked for again
+const QUIET_MS = 8000; // the server says something every 3 s; what is cut, or stands still, does not say so
+const LOOK_MS = 1000;
 const SUGGESTED = 6;
 const SHORT_WORDS = 4; // "Yes, please." answers a question; it suggests nothing
 
@@ -108,34 +110,77 @@ function hear(message) {
   redraw();
 }
 
-function follow() {
+const feed = {
+  source: null,
+  heardAt: 0,
+  signedOut: false,
+};
+
+/** Say whether the page is up to date, in its corner and in its first line. */
+function show(on, text) {
   const live = place("live");
-  const show = (on, text) => {
-    if (live.dataset.on === String(on) && live.textContent === text) return;
-    if (on || live.dataset.on === "true") verdict.learn({ lost: on ? null : Date.now() });
-    live.dataset.on = String(on);
-    live.textContent = text;
+  if (live.dataset.on === String(on) && live.textContent === text) return;
+  if (on || live.dataset.on === "true") verdict.learn({ lost: on ? null : Date.now() });
+  verdict.learn({ signedOut: feed.signedOut });
+  live.dataset.on = String(on);
+  live.textContent = text;
+}
+
+/** Take the live feed up, and again whenever it ends or falls silent. */
+function follow() {
+  const source = new EventSource("/api/live?calls=1");
+  const hearing = (take) => ({ data }) => {
+    feed.heardAt = Date.now();
+    take(JSON.parse(data));
   };
-  const feed = new EventSource("/api/live?calls=1");
-  feed.onopen = () => {
-    show(true, "Live");
-    recent.refresh();
-    alerts.refresh();
-  };
-  feed.onerror = async () => {
-    show(false, "Not connected to the server");
-    if (feed.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
-    const { status } = await ask("/api/providers");
-    if (status === 401) show(false, "Signed out: load this page again to sign in");
-    else setTimeout(follow, AGAIN_MS);
-  };
-  feed.onmessage = ({ data }) => take(JSON.parse(data));
-  feed.addEventListener("calls", ({ data }) => showCalls(JSON.parse(data)));
-  feed.addEventListener("campaigns", ({ data }) => campaigns.show(JSON.parse(data)));
-  feed.addEventListener("settings", ({ data }) => {
-    setBudget(JSON.parse(data).budget_s ?? BUDGET_S);
+  feed.source = source;
+  feed.heardAt = Date.now();
+  source.onopen = opened;
+  source.onerror = () => broken(source);
+  source.onmessage = hearing(take);
+  source.addEventListener("beat", hearing(() => {}));
+  source.addEventListener("calls", hearing(showCalls));
+  source.addEventListener("campaigns", hearing((all) => campaigns.show(all)));
+  source.addEventListener("settings", hearing(({ budget_s }) => {
+    setBudget(budget_s ?? BUDGET_S);
     redraw();
-  });
+  }));
+}
+
+function opened() {
+  feed.signedOut = false;
+  feed.heardAt = Date.now();
+  show(true, "Live");
+  recent.refresh();
+  alerts.refresh();
+}
+
+async function broken(source) {
+  if (source !== feed.source) return;
+  if (!feed.signedOut) show(false, "Not connected to the server");
+  if (source.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
+  await ask("/api/providers"); // says whether we are signed in
+  again(source);
+}
+
+function again(source) {
+  source.close();
+  if (source !== feed.source) return;
+  feed.source = null;
+  setTimeout(follow, AGAIN_MS);
+}
+
+/** A feed that was open already goes on without its cookie; whatever else is asked for does not. */
+function signOut() {
+  feed.signedOut = true;
+  show(false, "Signed out: load this page again to sign in");
+  if (feed.source?.readyState === EventSource.OPEN) again(feed.source);
+}
+
+function listen() {
+  if (!feed.source || Date.now() - feed.heardAt < QUIET_MS) return;
+  if (!feed.signedOut) show(false, "Not connected to the server");
+  again(feed.source);
 }
 
 async function suggest() {
@@ -156,7 +201,9 @@ mountTelephone(place("phone"), place("transcript"), {
     if (state === "ended" || state === "failed") ownCall = null;
   },
 });
+onSignedOut(signOut);
 follow();
+setInterval(listen, LOOK_MS);
 suggest();
 mountLab(place("lab"));
 mountReload(place("reload"));

@@ -1,6 +1,7 @@
 /** Switches that break the simulated providers; only where the fault lab runs. */
 
 import { el } from "./dom.js";
+import { every } from "./pacing.js";
 
 const POLL_MS = 2000;
 
@@ -25,7 +26,7 @@ export async function mountLab(place) {
   const cards = new Map(instances.map((instance) => [instance.name, new Card(instance, menu)]));
   place.querySelector(".providers").append(...groups(instances, cards));
   place.hidden = false;
-  setInterval(() => document.hidden || refresh(cards), POLL_MS);
+  every(POLL_MS, () => refresh(cards));
 }
 
 function groups(instances, cards) {

@@ -11,7 +11,16 @@ export function paced(act, ms) {
   };
 }
 
-/** Call `act` again and again while the page is seen. */
+/** Call `act` again and again while the page is seen, but never before it has come to its end. */
 export function every(ms, act) {
-  setInterval(() => document.hidden || act(), ms);
+  let acting = false; // a server that stands still would be asked ever more
+  setInterval(async () => {
+    if (document.hidden || acting) return;
+    acting = true;
+    try {
+      await act();
+    } finally {
+      acting = false;
+    }
+  }, ms);
 }

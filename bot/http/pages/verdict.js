@@ -12,7 +12,7 @@ const STAGES = { stt: "hearing", llm: "thinking", tts: "speaking" };
 
 /** Fed with what the other cards learn: alerts, rungs, calls, numbers, whether the server is there. */
 export class Verdict {
-  #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, problem: "" };
+  #known = { alerts: [], rungs: [], calls: [], numbers: {}, lost: null, signedOut: false, problem: "" };
   #headline = el("p", { class: "headline", role: "status" }, "Looking…");
   #troubles = el("ol", { class: "troubles" });
   #figures = el("dl", { class: "figures" });
@@ -23,7 +23,7 @@ export class Verdict {
     setInterval(() => document.hidden || this.#soon(), 1000); // "for 2 min" goes on
   }
 
-  /** Take in what is new: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `problem`. */
+  /** Take in what is new: any of `alerts`, `rungs`, `calls`, `numbers`, `lost`, `signedOut`, `problem`. */
   learn(news) {
     Object.assign(this.#known, news);
     this.#soon();
@@ -55,9 +55,10 @@ export class Verdict {
   }
 
   #find() {
-    const { alerts, rungs, lost, problem } = this.#known;
+    const { alerts, rungs, lost, signedOut, problem } = this.#known;
     const found = [];
-    if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "What is shown below is old. Is the process running? Its log says why it ended." });
+    if (signedOut) found.push({ tone: "bad", name: "You", alone: "You are signed out.", since_ms: lost, says: "What is shown below is old. Load this page again to sign in." });
+    else if (lost) found.push({ tone: "bad", name: "The server", alone: "The server does not answer.", since_ms: lost, says: "What is shown below is old. Is the process running? Its log says why it ended." });
     const open = alerts.filter(({ status }) => status === "open").sort((one, other) => WEIGHTS.indexOf(other.severity) - WEIGHTS.indexOf(one.severity));
     found.push(...open.map((alert) => this.#ofAlert(alert)));
     const told = new Set(open.map(({ provider }) => provider));

@@ -1,0 +1,35 @@
+"""A page that watches is told now and then that the server is still there."""
+
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any
+
+import pytest
+from starlette.responses import StreamingResponse
+
+from bot.http.live_routes import BEAT_S, GATHER_S, live_router
+from telemetry.live import Live
+
+
+class NoCalls:
+    """A house without calls."""
+
+    async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+        for _ in ():
+            yield ()
+
+
+@pytest.mark.virtual_time
+async def test_a_feed_on_which_nothing_happens_beats() -> None:
+    router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls())
+    answer = await router.routes[0].endpoint(calls=True)  # type: ignore[attr-defined] - a route
+    assert isinstance(answer, StreamingResponse)
+    told, began_s = answer.body_iterator, time.monotonic()
+
+    said = [await anext(told) for _ in range(3)]  # type: ignore[call-overload] - a generator
+    took_s = time.monotonic() - began_s
+    await told.aclose()  # type: ignore[attr-defined] - a generator
+
+    beat = "event: beat\ndata: {}\n\n"
+    assert said == ['event: settings\ndata: {"budget_s": 1.5}\n\n', beat, beat]
+    assert took_s == pytest.approx(2 * BEAT_S + GATHER_S)
