@@ -4,7 +4,7 @@ import asyncio
 import json
 
 import pytest
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Page, Route, async_playwright, expect
 
 from calls.leg_events import EarMeasured
 from tests.e2e.browser import ALLOWED, Watch, chromium
@@ -177,6 +177,35 @@ async def test_a_lost_call_comes_back_by_itself_with_its_token(page: Page, serve
     assert asked[0] is None
     assert asked[-1] == {"resume_token": TOKEN}
     await expect(page.get_by_text("the agent begins anew")).to_be_hidden()
+
+
+async def test_a_request_that_hangs_does_not_end_the_call_that_is_back(
+    page: Page, served: Served
+) -> None:
+    """A dead network answers nothing: the first offer may fail when a later one has succeeded."""
+    await call(page, served)
+    served.stand_in.knows_calls = False
+    hung: list[Route] = []
+
+    async def hang_once(route: Route) -> None:
+        comes_back = "resume_token" in (route.request.post_data or "")
+        if comes_back and not hung:
+            hung.append(route)
+        else:
+            await route.continue_()
+
+    await page.route("**/api/offer", hang_once)
+    await page.evaluate(KEEP_THE_STATES)
+    await served.stand_in.vanish()
+    await page.wait_for_function("() => states.slice(-2).join() === 'reconnecting,in_call'")
+    offers = len(served.stand_in.offers)
+
+    await hung[0].abort()
+    await page.wait_for_timeout(1500)
+
+    await expect(page.get_by_text("In a call")).to_be_visible()
+    assert await page.evaluate("states.at(-1)") == "in_call"
+    assert len(served.stand_in.offers) == offers
 
 
 async def test_a_server_that_has_forgotten_the_call_is_told_about(

@@ -72,10 +72,11 @@ export class Line {
     this.#every(LOOK_MS, () => this.#look());
   }
 
-  async offer(requestData) {
+  async offer(requestData, withinMs) {
     await this.#pc.setLocalDescription(await this.#pc.createOffer());
     const { sdp, type } = this.#pc.localDescription;
-    await this.#take(await signal("POST", { sdp, type, ...(requestData && { request_data: requestData }) }));
+    const body = { sdp, type, ...(requestData && { request_data: requestData }) };
+    await this.#take(await signal("POST", body, Math.min(withinMs, ANSWER_MS)));
   }
 
   send(text) {

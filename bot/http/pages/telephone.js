@@ -44,6 +44,7 @@ export class Telephone extends EventTarget {
   #iceServers = [];
   #token = null;
   #lostAt = 0;
+  #back = 0; // a try to come back that failed begins another one, and may itself still wait for an answer
   #attempt = 0; // a call that was hung up while it was being set up must not come to life later
 
   constructor() {
@@ -150,7 +151,7 @@ export class Telephone extends EventTarget {
     this.#line?.retire();
     this.#retired.push(this.#line);
     this.#line = line;
-    await line.offer(this.#token && { resume_token: this.#token });
+    await line.offer(this.#token && { resume_token: this.#token }, connectMs);
   }
 
   #up() {
@@ -203,23 +204,25 @@ export class Telephone extends EventTarget {
       this.#end("failed", "No sound path to the server was found. A firewall or a VPN may stand in the way.");
     } else if (this.#token) {
       this.#doubt();
-      this.#comeBack(this.#attempt);
+      this.#comeBack();
     } else {
       this.#end("lost", "The connection was lost.");
     }
   }
 
   /** Call again with the call's token, until it is there again or the server has forgotten it. */
-  async #comeBack(attempt) {
+  async #comeBack() {
+    const [attempt, back] = [this.#attempt, ++this.#back];
+    const wanted = () => attempt === this.#attempt && back === this.#back && this.#state === "reconnecting";
     this.#line?.retire();
-    while (attempt === this.#attempt && Date.now() - this.#lostAt < GIVE_UP_MS) {
+    while (wanted() && Date.now() - this.#lostAt < GIVE_UP_MS) {
       try {
         return await this.#dial(BACK_CONNECT_MS); // if it is lost, this is begun again
       } catch {
         await new Promise((done) => setTimeout(done, BACK_AGAIN_MS));
       }
     }
-    if (attempt === this.#attempt) this.#end("lost", "The connection was lost.");
+    if (wanted()) this.#end("lost", "The connection was lost.");
   }
 
   #end(state, reason) {
