@@ -55,7 +55,7 @@ def command(
     ] = Path("out/drill"),
     scenario: Annotated[
         str | None,
-        typer.Option("--scenario", metavar="NAME", help="One demonstration instead, in seconds."),
+        typer.Option("--scenario", metavar="NAME", help="One demonstration instead."),
     ] = None,
 ) -> None:
     """Break everything on purpose, and judge what callers heard.
