@@ -147,7 +147,7 @@ def _words_of(entry: Entry, show: Callable[[Entry], Entry], fields: Fields) -> s
 def _level_of(event: Event) -> str:
     """Return at which level a fact is logged: a leg or handover that failed is worse.
 
-    An incident's end stands where its begin stood.
+    An incident's end has the level that its beginning had, WARNING.
     """
     match event:
         case LegEnded(outcome="failed") | HandedOver(outcome="failed") | IncidentEnded():

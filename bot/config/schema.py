@@ -41,7 +41,7 @@ PATTERNS: Final[dict[str, str]] = {  # the last part of a key, and what its text
     "name": "a name of letters, digits, _ and -",
     "number": "a telephone number such as +15550100",
     "numbers": "a telephone number such as +15550100, in quotes",
-    "prefixes": "the begin of a number with its country code, such as +49",
+    "prefixes": "the beginning of a number with its country code, such as +49",
     "public_url": "a URL such as https://phone.example.com",
     "region": "a country such as US or DE (ISO 3166-1), in capitals",
     "share": "local or a URL such as redis://127.0.0.1:6379",
