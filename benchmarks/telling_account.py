@@ -40,7 +40,9 @@ class Account:
         self._owner = owner
         self._known: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
         self._jobs_s = 0.0  # of threads, in jobs that are done
-        self._jobs: dict[int, float] = {}  # in progress: a thread, and its own clock at the beginning
+        self._jobs: dict[
+            int, float
+        ] = {}  # in progress: a thread, and its own clock at the beginning
         self._lock = threading.Lock()
         self._writers = [
             each.ident

@@ -71,7 +71,7 @@ class AnsweringCourse:
         self.state, self.round_at, self.heard = AnsweringState.LISTENING, now, GreetingHeard()
 
     def decide(self, answerer: Answerer, why: str, now: float) -> tuple[Decide, ...]:
-        """Take them for somebody; that is told once."""
+        """Say who they are taken for, if that is new."""
         if answerer is self.decided:
             return ()
         revised, self.decided = self.decided is not None, answerer
@@ -96,7 +96,7 @@ class AnsweringCourse:
         return self.decide(Answerer.UNDECIDED, why, now)
 
     def take_back(self, now: float) -> Actions:
-        """Do so with somebody whose further words are a person's, and be patient anew."""
+        """Take back that it is a machine: further words are a person's. Be patient anew."""
         self.round_at = now
         return self.await_pause("words", now)
 

@@ -111,7 +111,7 @@ class Handing:
                 dropped = (DropPerson(reason="caller_hung_up"),) if drops else ()
                 actions = self._move(At.OVER, None, *dropped)
             case Announced():
-                actions = self._announced_now(now)
+                actions = self._end_announcement(now)
             case SummaryReady():
                 actions = self._summary_ready(now)
             case HandedOn() | TwoJoined() | JoinFailed():
@@ -129,7 +129,7 @@ class Handing:
         self.wake_at = None
         match self.at:
             case At.ANNOUNCING:
-                actions = self._announced_now(now)
+                actions = self._end_announcement(now)
             case At.BRIEFING if not self._summed:
                 actions = self._summary_ready(now)
             case At.ASKING if self._asked < ASKED:
@@ -141,7 +141,7 @@ class Handing:
                 actions = self._fail("no_answer", why)
         return actions
 
-    def _announced_now(self, now: float) -> Actions:
+    def _end_announcement(self, now: float) -> Actions:
         if self._announced or self.at in (At.TOGETHER, At.OVER):
             return ()
         self._announced = True

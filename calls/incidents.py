@@ -210,7 +210,7 @@ def _rung_followed(incidents: OpenIncidents, event: RungFollowed, now: float) ->
     return ()
 
 
-def _met(
+def _meet(
     incidents: OpenIncidents,
     event: ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
     now: float,
@@ -298,7 +298,7 @@ READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]]
     RungChosen: _rung_chosen,
     BreakerMoved: _breaker_moved,
     RungFollowed: _rung_followed,
-    **dict.fromkeys((ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _met),
+    **dict.fromkeys((ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _meet),
     **dict.fromkeys((WritesRefused, WritesResumed), _disk),
     **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign),
     **dict.fromkeys((WorkerLost, WorkerStarted), _worker),

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-# What a spreadsheet takes for the beginning of a formula (OWASP, CSV Injection), also in full width.
+# With what a formula begins in a spreadsheet (OWASP, CSV Injection), also in full width.
 FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # noqa: RUF001
 
 

@@ -20,12 +20,12 @@ class DialNews:
     def heard_by(self, tell: Tell) -> Tell:
         """Return what tells the same, and wakes us when a dial has ended."""
 
-        def told(event: Event) -> None:
+        def tell_and_wake(event: Event) -> None:
             tell(event)
             if isinstance(event, DialEnded):
                 self._news.set()
 
-        return told
+        return tell_and_wake
 
     async def wait(self, within_s: float) -> None:
         """Return when a dial has ended since the last time, or after this time."""

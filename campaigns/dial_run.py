@@ -41,7 +41,7 @@ class DialLease:
     lost: bool = False
 
     @asynccontextmanager
-    async def kept(self, dial: Dial, parts: DialerParts) -> AsyncIterator[None]:
+    async def keep(self, dial: Dial, parts: DialerParts) -> AsyncIterator[None]:
         """Renew it while the block runs."""
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -93,7 +93,7 @@ class DialRun:
             return None  # nobody was called, so it says nothing of our calls
         with suppress(DialWithdrawnError):  # the dial is settled or released
             await self._confirm()
-            async with self._lease.kept(self.dial, parts):
+            async with self._lease.keep(self.dial, parts):
                 await parts.calls.prepare(self.campaign, self.claim)
                 return await self._place()
         return None
@@ -101,14 +101,14 @@ class DialRun:
     async def take_over(self) -> DialResult | None:
         """Find out what became of a dial whose process is silent, and see it to its end."""
         self.carrier.recall(self.dial)
-        async with self._lease.kept(self.dial, self.parts):
+        async with self._lease.keep(self.dial, self.parts):
             return await self._find_out("holder_silent")
 
     async def _rehearse(self) -> str:
         """Return what is down that only a rehearsal shows; empty: nobody need wait for anything."""
         if self.parts.rehearse is None or self.campaign.on_outage == "degraded":
             return ""
-        async with self._lease.kept(self.dial, self.parts):
+        async with self._lease.keep(self.dial, self.parts):
             return await self.parts.rehearse()
 
     async def _confirm(self) -> None:

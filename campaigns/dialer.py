@@ -85,7 +85,7 @@ class Dialer:
         if now - self._recovered_s < parts.settings.lease_s / 2:
             return
         self._recovered_s = now
-        for claim in await parts.store.expired(now=now, lease_s=parts.settings.lease_s):
+        for claim in await parts.store.adopt_expired(now=now, lease_s=parts.settings.lease_s):
             campaign = self._campaigns.get(claim.dial.campaign)
             if campaign is None:
                 continue  # of another house, or not configured any more

@@ -36,7 +36,7 @@ class ContextWindow(FrameProcessor):
             await self.push_frame(frame, direction)
             return
         grown = self._grown(frame.context)
-        frame.context = self._fitted(frame.context)
+        frame.context = self._fit(frame.context)
         await self.push_frame(frame, direction)
         if grown and direction is FrameDirection.DOWNSTREAM:
             await self.push_frame(LLMSummarizeContextFrame())  # travels behind the answer's speech
@@ -50,7 +50,7 @@ class ContextWindow(FrameProcessor):
         enough = len(said) >= SUMMARY_KEEPS + SUMMARY_WORTH
         return enough and sum(map(estimate, said)) >= room * SUMMARISE_AT
 
-    def _fitted(self, context: LLMContext) -> LLMContext:
+    def _fit(self, context: LLMContext) -> LLMContext:
         shorter, fitted = fit_context(context, self._limit_tokens)
         if fitted.shortened:
             self._tell(

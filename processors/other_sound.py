@@ -38,7 +38,7 @@ class OtherSound:
             self._line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, self._now())
 
     async def put_soon(self, pcm: bytes) -> None:
-        """Do the same, unless it would be heard too late."""
+        """Put it behind what is on the line, unless it would be heard too late."""
         if self._line.queued_s(self._now()) <= BEHIND_S:
             await self.put(pcm)
 

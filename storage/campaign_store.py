@@ -113,7 +113,7 @@ class CampaignStore:
         async with self._work.write() as connection:
             return await self._dials.release(connection, dial, due_s=due_s)
 
-    async def expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
+    async def adopt_expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
         """Adopt the dials whose holder is silent; nobody else gets them meanwhile.
 
         Those of our own process are among them if it did not renew in time. A dial whose contact

@@ -143,9 +143,11 @@ class WholeSender(BaseOutputTransport.MediaSender):
             self._audio_queue = OutgoingFrames()  # the task has not looked for it yet
 
     def _next_frame(self) -> AsyncGenerator[Frame, None]:
-        return self._wanted(super()._next_frame())
+        return self._drop_overtaken(super()._next_frame())
 
-    async def _wanted(self, frames: AsyncGenerator[Frame, None]) -> AsyncGenerator[Frame, None]:
+    async def _drop_overtaken(
+        self, frames: AsyncGenerator[Frame, None]
+    ) -> AsyncGenerator[Frame, None]:
         async for frame in frames:
             if not isinstance(self._audio_queue, OutgoingFrames) or self._audio_queue.wanted(frame):
                 yield frame

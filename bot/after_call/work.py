@@ -150,7 +150,7 @@ class AfterCalls:
         call, ended_s = self._ended[0]
         parts = self._parts
         try:
-            ended = await self._known(call, ended_s)
+            ended = await self._gather(call, ended_s)
             await parts.results.put(ended.result)
         except StorageError as error:
             logger.error("what a call came to is not kept yet: {}", error)
@@ -169,7 +169,7 @@ class AfterCalls:
             self._asking.put_nowait(ended)
         return True
 
-    async def _known(self, call: FollowedCall, ended_s: float) -> EndedCall:
+    async def _gather(self, call: FollowedCall, ended_s: float) -> EndedCall:
         report = call.report(ended_s=ended_s)
         purpose = await self._purpose(call.story.dial_id)
         result = CallResult(

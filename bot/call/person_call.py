@@ -148,10 +148,10 @@ def resampled(take: TakeSound, rate_hz: int, wanted_hz: int) -> TakeSound:
         return take
     resampler = create_stream_resampler()
 
-    async def taken(pcm: bytes) -> None:
+    async def pass_on(pcm: bytes) -> None:
         await take(await resampler.resample(pcm, rate_hz, wanted_hz))
 
-    return taken
+    return pass_on
 
 
 def _worker(listed: list[FrameProcessor], rate_hz: int) -> PipelineWorker:

@@ -57,7 +57,7 @@ class Summariser:
             for each in self.context.messages
             if isinstance(each, Mapping)
         ]
-        text = await self._written(messages)
+        text = await self._write(messages)
         by = "model" if text else "last_words"
         text = text or plain_summary(messages, reason=reason, language=self.language)
         self.posts.send(
@@ -72,7 +72,7 @@ class Summariser:
         )
         return Summary(text=text, by=by, took_s=self.clock() - began_at)
 
-    async def _written(self, messages: Sequence[Mapping[str, Any]]) -> str:
+    async def _write(self, messages: Sequence[Mapping[str, Any]]) -> str:
         """Return what the model wrote; nothing, if it did not in time."""
         said = transcript(messages)
         if not said:

@@ -131,7 +131,12 @@ class RestCrm:
         body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
         told = {**self._place.headers, **(headers or {}), "content-type": "application/json"}
         return await send(
-            self._opened(), request.method, url, body=body, headers=told, most_bytes=most_bytes
+            self._open_session(),
+            request.method,
+            url,
+            body=body,
+            headers=told,
+            most_bytes=most_bytes,
         )
 
     def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
@@ -140,7 +145,7 @@ class RestCrm:
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}
         return self._place.url.rstrip("/") + fill(request.path, escaped)
 
-    def _opened(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         if self._session is None:
             timeout = aiohttp.ClientTimeout(total=self._place.timeout_s)
             self._session = aiohttp.ClientSession(timeout=timeout)

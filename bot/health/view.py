@@ -53,7 +53,7 @@ class ProviderView:
         self.roster.withdraw(name, self.clock())
 
     def put_back(self, name: str) -> None:
-        """Put it back into rotation."""
+        """Put the rung of this name back into rotation."""
         self.roster.put_back(name, self.clock())
 
     def reset(self, name: str) -> None:

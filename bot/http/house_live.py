@@ -44,14 +44,14 @@ class HouseLive:
 
 async def merge(*sources: AsyncIterator[Item]) -> AsyncIterator[Item]:
     """Yield what any of them yields, as it comes, until the watcher goes."""
-    with _poured(sources) as queue:
+    with _pour_together(sources) as queue:
         while True:
             yield await queue.get()
 
 
-async def gathered(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
+async def gather(*sources: AsyncIterator[Item], within_s: float) -> AsyncIterator[Sequence[Item]]:
     """Yield what any of them yields, what comes within so many seconds together."""
-    with _poured(sources) as queue:
+    with _pour_together(sources) as queue:
         while True:
             first = await queue.get()
             await asyncio.sleep(within_s)
@@ -59,7 +59,7 @@ async def gathered(*sources: AsyncIterator[Item], within_s: float) -> AsyncItera
 
 
 @contextmanager
-def _poured(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
+def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Queue[Item]]:
     queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
 
     async def pour(items: AsyncIterator[Item]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from bot.http.house_live import gathered
+from bot.http.house_live import gather
 
 
 class LiveView(Protocol):
@@ -73,9 +73,9 @@ def live_router(
         async for shown in live.watch():
             yield _message(shown)
 
-    def merged() -> AsyncIterator[Sequence[str]]:
+    def watch_house() -> AsyncIterator[Sequence[str]]:
         more = (_campaigns(campaigns),) if campaigns else ()
-        return gathered(_beats(), _entries(live), _calls(calls), *more, within_s=GATHER_S)
+        return gather(_beats(), _entries(live), _calls(calls), *more, within_s=GATHER_S)
 
     @router.get("/api/live", response_model=None)
     async def watch(  # pyright: ignore[reportUnusedFunction]
@@ -84,7 +84,7 @@ def live_router(
         if live.watchers >= MOST_WATCHERS:
             return JSONResponse({"detail": "Too many pages watch already."}, 503)
         return StreamingResponse(
-            _console(opening, merged()) if calls else stream(),
+            _console(opening, watch_house()) if calls else stream(),
             media_type="text/event-stream",
             headers={"Cache-Control": "no-store"},
         )

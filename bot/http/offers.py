@@ -97,7 +97,7 @@ class Offers:
             await line.shut()
             raise TooManyError
         try:
-            answer = await _answered(line, line.initialize(sdp=request.sdp, type=request.type))
+            answer = await _await_answer(line, line.initialize(sdp=request.sdp, type=request.type))
         except BaseException:  # also when the request is cancelled
             self._room.remove(guest)
             await line.shut()
@@ -111,7 +111,7 @@ class Offers:
     ) -> Mapping[str, str]:
         restart = bool(request.restart_pc)
         again = line.negotiate_again(sdp=request.sdp, type=request.type, restart_pc=restart)
-        answer = await _answered(line, again)
+        answer = await _await_answer(line, again)
         self._lines[answer["pc_id"]] = line  # a restart has given it a new name
         return answer
 
@@ -155,7 +155,7 @@ class Offers:
             await line.shut()
 
 
-async def _answered(line: BrowserConnection, reading: Awaitable[None]) -> Mapping[str, str]:
+async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Mapping[str, str]:
     try:
         async with asyncio.timeout(ANSWER_S):
             await reading

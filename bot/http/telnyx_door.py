@@ -99,7 +99,7 @@ class _TelnyxDoor:
 
     async def voice(self, request: Request) -> Response:
         """Do what Telnyx's news of a call asks for."""
-        body = await self._signed(request)
+        body = await self._read_signed(request)
         if isinstance(body, Response):
             return body
         event, payload, news_id = _read_event(body)
@@ -127,7 +127,7 @@ class _TelnyxDoor:
         }
         return await answers[event](call_id, payload) if event in answers else OK
 
-    async def _signed(self, request: Request) -> bytes | Response:
+    async def _read_signed(self, request: Request) -> bytes | Response:
         """Return what Telnyx has signed, or the refusal of whatever else came."""
         body = await read_body(request)
         if body is None:

@@ -59,8 +59,8 @@ def webrtc_router(
     """Return the routes of the browser's door; calls run in `tasks`."""
     calls = BrowserCalls(process, tasks, parked, house)
     door = _WebrtcDoor(process, tasks, calls)
-    house.peers.answer("candidates", door.own_candidates)
-    house.peers.answer("offer", door.own_offer)
+    house.peers.answer("candidates", door.take_candidates)
+    house.peers.answer("offer", door.take_offer)
     house.peers.answer("take_up", calls.end)
     router = APIRouter()
     router.add_api_route("/api/offer", door.describe, methods=["GET"])
@@ -94,7 +94,7 @@ class _WebrtcDoor:
         if worker and worker != self._house.name:
             asked = {"offer": offer.model_dump(mode="json"), "address": address}
             try:
-                return _told(await self._house.peers.ask(worker, "offer", **asked))
+                return _answer_of(await self._house.peers.ask(worker, "offer", **asked))
             except LookupError:
                 pc_id = None  # that process is gone, and its call with it: this is a new one
         return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
@@ -129,18 +129,18 @@ class _WebrtcDoor:
             told = await self._house.peers.ask(worker, "candidates", patch=asked)
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
-        return _told(told)
+        return _answer_of(told)
 
-    async def own_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def take_candidates(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Add addresses that came in at another process."""
-        return await _caught(self.candidates(Candidates.model_validate(asked["patch"])))
+        return await _catch_refusal(self.candidates(Candidates.model_validate(asked["patch"])))
 
-    async def own_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
+    async def take_offer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         """Answer an offer that came in at another process."""
         offer = Offer.model_validate(asked["offer"])
         pc_id = _apart(offer.pc_id)[1]
         here = offer.model_copy(update={"pc_id": pc_id})
-        return await _caught(self._answer_here(here, str(asked["address"])))
+        return await _catch_refusal(self._answer_here(here, str(asked["address"])))
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
         candidates = [IceCandidate(**each.model_dump()) for each in patch.candidates]
@@ -185,7 +185,7 @@ def _joined(worker: str, pc_id: str) -> str:
     return f"{worker}.{pc_id}" if worker else pc_id
 
 
-async def _caught(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
+async def _catch_refusal(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
     """Return an answer, or its refusal, as another process can pass it on."""
     try:
         return {"answer": await answer}
@@ -193,7 +193,7 @@ async def _caught(answer: Awaitable[Mapping[str, str]]) -> Mapping[str, Any]:
         return {"status": refused.status_code, "detail": refused.detail}
 
 
-def _told(told: Mapping[str, Any]) -> Mapping[str, str]:
+def _answer_of(told: Mapping[str, Any]) -> Mapping[str, str]:
     if "answer" in told:
         return told["answer"]
     raise HTTPException(told["status"], told["detail"])

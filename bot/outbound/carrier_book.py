@@ -33,11 +33,11 @@ class CarrierBook:
         match event:
             case (LegRinging() | LegAnswered() | LegEnded() | AnswererJudged()) as leg if leg.ref:
                 known = self._heard.get(leg.ref) or HeardLeg(call_ref=leg.call_ref)
-                _bounded(self._heard, leg.ref, known.after(leg))
-                _bounded(self.refs, leg.ref, leg.call_ref)
+                _keep(self._heard, leg.ref, known.after(leg))
+                _keep(self.refs, leg.ref, leg.call_ref)
                 return leg.ref
             case LegCharged(call_ref=call_ref, cost=cost):
-                _bounded(self._charged, call_ref, cost)
+                _keep(self._charged, call_ref, cost)
             case _:
                 pass
         return ""
@@ -70,7 +70,7 @@ class CarrierBook:
         }
 
 
-def _bounded(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
+def _keep(kept: MutableMapping[str, Kept], key: str, value: Kept) -> None:
     kept[key] = value
     while len(kept) > MOST:  # a callback comes to any worker, and behind a dial's end
         del kept[next(iter(kept))]

@@ -60,11 +60,11 @@ async def _write(
     target: Path,
     say: Callable[[str], None],
 ) -> None:
-    def told(event: Event) -> None:
+    def say_retry(event: Event) -> None:
         if isinstance(event, RetryPlanned):
             say(f"{register.name} failed ({event.kind}); asked again in {event.wait_s:.0f} s")
 
-    retries = Retries(settings=settings.resilience.retry_settings(), tell=told)
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=say_retry)
 
     async def ask(request: RestRequest) -> Any:
         return await run_with_retries(

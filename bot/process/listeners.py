@@ -15,7 +15,7 @@ from bot.call.answerers import CarrierWords
 from bot.config.settings import Settings
 from bot.crm.opening import CrmListener
 from bot.process.configuration import ladders
-from bot.record.record_keeper import RecordKeeper, kept
+from bot.record.record_keeper import RecordKeeper, keep_record
 from bot.record.retention import forget_daily
 from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
@@ -112,9 +112,9 @@ async def open_listeners(
     tell = emitter.tell_for("")
     async with (
         forget_daily(settings, tell=tell),
-        written(own.record, tell),
-        sent(own.traces),
-        kept(own.keeper, settings, tell=tell),
+        write_record_files(own.record, tell),
+        close_traces(own.traces),
+        keep_record(own.keeper, settings, tell=tell),
         emitter,
     ):
         yield
@@ -137,7 +137,7 @@ def traces_of(settings: Settings) -> Sequence[Tracing]:
 
 
 @asynccontextmanager
-async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
     """Have what is left of the spans sent when the block ends."""
     try:
         yield
@@ -147,8 +147,8 @@ async def sent(traces: Sequence[Tracing]) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
-async def written(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
-    """Have the record written while the block runs, and its rest behind it."""
+async def write_record_files(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
+    """Have the record's files written while the block runs, and its rest behind it."""
     async with asyncio.TaskGroup() as tasks:
         run = keep_running("the record", partial(record.run, tell))
         writing = tasks.create_task(run, name="the record")

@@ -78,7 +78,7 @@ def _choose_card(local: LocalSettings) -> SoundCard:
 
 async def _end_when_asked(call: "Call", leg: "LocalLeg", console: "Console") -> None:
     """Have the agent say goodbye at the first Ctrl-C, and hang up at the second."""
-    async with _asked() as asked:
+    async with _stop_requests() as asked:
         await asked.wait()
         asked.clear()
         if leg.playing:  # otherwise nobody would hear a goodbye
@@ -93,7 +93,7 @@ async def _end_when_asked(call: "Call", leg: "LocalLeg", console: "Console") -> 
 
 
 @asynccontextmanager
-async def _asked() -> AsyncIterator[asyncio.Event]:
+async def _stop_requests() -> AsyncIterator[asyncio.Event]:
     """Yield what is set by each Ctrl-C, or SIGTERM, while the block runs."""
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)

@@ -159,14 +159,14 @@ class RecordKeeper:
         self._left_over = bool(self._waiting)
         if not taken and not (beats and self._fold.live):
             return None
-        batch = await asyncio.to_thread(self._folded, taken)
+        batch = await asyncio.to_thread(self._fold_all, taken)
         if beats:
             self._beat_at = self._clock() + HEARTBEAT_S
             batch.live = self._fold.live
         self._number += 1
         return batch
 
-    def _folded(self, entries: list[Entry]) -> RecordBatch:
+    def _fold_all(self, entries: list[Entry]) -> RecordBatch:
         for each in entries:
             self._fold.add(each)
         return self._fold.take()
@@ -184,7 +184,7 @@ def record_keeper(settings: Settings) -> RecordKeeper:
 
 
 @asynccontextmanager
-async def kept(
+async def keep_record(
     keeper: RecordKeeper | None, settings: Settings, *, tell: Tell
 ) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""

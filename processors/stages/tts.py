@@ -61,7 +61,7 @@ class Unsaid(Protocol):
     """Gets what nobody could say. It must not wait for anything: the stage waits for it."""
 
     async def __call__(self, rest: str, *, must: bool) -> None:
-        """Take it over.
+        """Take over what is left of an answer.
 
         Args:
             rest: The words.

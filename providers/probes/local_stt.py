@@ -23,16 +23,16 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
             process.send(Command.BEGIN)
             process.send(Command.AUDIO, samples)
             process.send(Command.FINISH)
-            said = await _said(process)
+            trouble = await _trouble_of(process)
     except (TimeoutError, OSError) as wrong:
         raise ProbeFailedError(f"{rung.name}: the recogniser does not answer") from wrong
     finally:
         await process.close()
-    if said:
-        raise ProbeFailedError(f"{rung.name}: {said}")
+    if trouble:
+        raise ProbeFailedError(f"{rung.name}: {trouble}")
 
 
-async def _said(process: SphinxProcess) -> str:
+async def _trouble_of(process: SphinxProcess) -> str:
     """Return what went wrong; nothing when it has answered."""
     async for heard in process.results():
         if heard.what == "final":

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.record.record_keeper import kept, record_keeper
+from bot.record.record_keeper import keep_record, record_keeper
 from bot.tools.recorded_message import RecordedMessage
 from calls.entry import Tell
 from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
@@ -84,7 +84,7 @@ async def main(url: str, folder: Path) -> None:
     keeper = record_keeper(settings)
     emitter = Emitter(listeners=[keeper], utc_now=clock.utc_now)
     async with (
-        kept(keeper, settings, tell=emitter.tell_for("")),
+        keep_record(keeper, settings, tell=emitter.tell_for("")),
         emitter,
         asyncio.TaskGroup() as tasks,
     ):

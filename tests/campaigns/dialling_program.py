@@ -55,7 +55,7 @@ class Dialler:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def run(self) -> None:
-        for claim in await self.store.expired(now=self.now, lease_s=LEASE_S):
+        for claim in await self.store.adopt_expired(now=self.now, lease_s=LEASE_S):
             await self.find_out(claim)
         while os.getppid() == self.parent:
             try:

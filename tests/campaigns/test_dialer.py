@@ -312,7 +312,7 @@ async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_
         other = CampaignStore(it.url, holder="another")
         async with running(it):
             await asyncio.sleep(10.0)
-            (taken,) = await other.expired(now=now_s() + 60.0, lease_s=60.0)
+            (taken,) = await other.adopt_expired(now=now_s() + 60.0, lease_s=60.0)
             await asyncio.sleep(6.0)  # our own renewal finds out
             assert await other.release(taken.dial)
             await it.done()

@@ -140,12 +140,12 @@ class QueueContract:
         claim = await queue.take()
         await queue.store.placed(claim.dial, "CA1")
 
-        assert not await other.store.expired(now=NOON + LEASE_S - 0.1, lease_s=LEASE_S)
-        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await other.store.adopt_expired(now=NOON + LEASE_S - 0.1, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.contact == claim.contact
         assert (taken.dial.id, taken.dial.provider_call_id) == (claim.dial.id, "CA1")
-        assert not await queue.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await queue.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
         assert not await queue.store.renew(claim.dial, now=NOON + LEASE_S, lease_s=LEASE_S)
         assert not await queue.store.settle(claim.dial, DONE, then=FINISHED, now=NOON)
         assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
@@ -161,7 +161,7 @@ class QueueContract:
         reader = DialReader(url)
         assert await reader.find(erased.dial.id) is None
 
-        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.dial.id == kept.dial.id
         assert [each.id for each in await reader.of_campaign("spring")] == [kept.dial.id]
@@ -173,7 +173,7 @@ class QueueContract:
 
         for step in range(1, 5):
             assert await queue.store.renew(dial, now=NOON + 5.0 * step, lease_s=LEASE_S)
-            assert not await other.store.expired(now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S)
+            assert not await other.store.adopt_expired(now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S)
 
     async def test_a_dead_process_holds_no_slot_for_longer_than_its_lease(
         self, queue: Queue, other: Queue
@@ -195,7 +195,7 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert not await queue.store.release(lost.dial)
         assert await other.store.release(taken.dial)
@@ -211,7 +211,7 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
         assert await other.store.release(taken.dial)
 
         again = await queue.take(now=NOON + LEASE_S)
@@ -236,7 +236,7 @@ class QueueContract:
         await queue.store.answered(dial, now=NOON + 1)
         await queue.store.placed(dial, "CA1")
 
-        (kept,) = await queue.store.expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (kept,) = await queue.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
         assert (kept.dial.state, kept.dial.answered_s) == ("answered", NOON + 1)
         assert kept.dial.provider_call_id == "CA1"
 
@@ -398,7 +398,7 @@ class QueueContract:
                 await several[0].take()
 
             found = await asyncio.gather(
-                *(each.store.expired(now=NOON + 60, lease_s=LEASE_S) for each in several)
+                *(each.store.adopt_expired(now=NOON + 60, lease_s=LEASE_S) for each in several)
             )
 
         taken = [claim.dial.id for row in found for claim in row]

@@ -58,7 +58,7 @@ class MarkedSound:
         taken = await self._play(frame) or self._line.may_come_back
         if taken:
             mark = self._line.marks.sent(len(frame.audio) / 2 / self._rate_hz)
-            await self._send_marks(self._noted(mark))
+            await self._send_marks(self._note(mark))
         return taken
 
     async def close(self, *, rest: bool) -> None:
@@ -69,7 +69,7 @@ class MarkedSound:
         """
         if rest and (gathered := await self._line.stream.rest()) is not None:
             await self._write(OutputTransportMessageUrgentFrame(message=gathered))
-        await self._send_marks(self._noted(self._line.marks.close()))
+        await self._send_marks(self._note(self._line.marks.close()))
 
     async def repeat(self) -> None:
         """Send what is owed to another stream, with the marks of which no echo came."""
@@ -78,7 +78,7 @@ class MarkedSound:
             if each.mark is not None and not each.played:
                 await self._send_marks(each.mark)
 
-    def _noted(self, mark: str | None) -> str | None:
+    def _note(self, mark: str | None) -> str | None:
         if mark is not None:
             self._line.quiet.clear()
             self._line.sent.mark(mark)

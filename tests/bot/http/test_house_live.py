@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.http.house_live import HouseLive, gathered
+from bot.http.house_live import HouseLive, gather
 from calls.entry import Entry
 from calls.events import CallRefused
 from telemetry.live import Live
@@ -50,7 +50,7 @@ async def words(*said: str) -> AsyncIterator[str]:
 @pytest.mark.virtual_time
 async def test_what_comes_within_a_moment_is_one_piece_and_waits_no_longer() -> None:
     before, began_s = len(asyncio.all_tasks()), time.monotonic()
-    merged = gathered(words("a", "b"), words("c"), within_s=0.2)
+    merged = gather(words("a", "b"), words("c"), within_s=0.2)
 
     piece = await anext(merged)
 

@@ -18,7 +18,14 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.record.record_keeper import ANSWER_S, AT_ONCE, WAITING, RecordKeeper, kept, record_keeper
+from bot.record.record_keeper import (
+    ANSWER_S,
+    AT_ONCE,
+    WAITING,
+    RecordKeeper,
+    keep_record,
+    record_keeper,
+)
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -81,7 +88,7 @@ async def hear(keeper: RecordKeeper, *events: Event, call_id: str = "c1", first:
 async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordKeeper]:
     settings = settings_of(url, folder)
     keeper = record_keeper(settings)
-    async with kept(keeper, settings, tell=told):
+    async with keep_record(keeper, settings, tell=told):
         yield keeper
 
 
@@ -298,7 +305,7 @@ async def test_an_end_in_the_middle_of_a_hang_comes_all_the_same(
     keeper = keeper_of(slow)
     slow.hangs = True
     settings = settings_of("sqlite+aiosqlite:///:memory:", tmp_path)
-    async with kept(keeper, settings, tell=Told()):
+    async with keep_record(keeper, settings, tell=Told()):
         await hear(keeper, STARTED)
         await asyncio.sleep(1.0)
         began_s = clock.monotonic()
