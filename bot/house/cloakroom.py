@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from bot.house.wire import Wire
 
-MOST: Final = 1000  # tickets of calls between webhook and stream, conversations of lost lines
+MOST: Final = 1000  # of a kind: tickets between webhook and stream, conversations of lost lines
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,25 +16,32 @@ class _Kept:
 
 
 class Cloakroom:
-    """Things by the token that fetches them; each token works once."""
+    """Things by the token that fetches them; each token works once.
+
+    What stands before a token's last space is its kind. Each kind has room for so many: how far
+    every call of the last hours has come is kept here, too, and a call that goes on must not give
+    way to that.
+    """
 
     def __init__(self, *, clock: Callable[[], float], most: int = MOST) -> None:
         self._clock = clock
         self._most = most
-        self._kept: dict[str, _Kept] = {}
+        self._kept: dict[str, dict[str, _Kept]] = {}  # by kind
 
     def keep(self, token: str, value: Any, *, for_s: float) -> None:
-        """Keep a value; the oldest gives way when there are too many."""
-        now = self._clock()
-        if len(self._kept) >= self._most:
-            self._kept = {key: each for key, each in self._kept.items() if each.until_s > now}
-        while len(self._kept) >= self._most:
-            del self._kept[next(iter(self._kept))]
-        self._kept[token] = _Kept(now + for_s, value)
+        """Keep a value; the oldest of its kind gives way when there are too many."""
+        now, kind = self._clock(), _kind(token)
+        kept = self._kept.get(kind, {})
+        if len(kept) >= self._most:
+            kept = {key: each for key, each in kept.items() if each.until_s > now}
+        while len(kept) >= self._most:
+            del kept[next(iter(kept))]
+        kept[token] = _Kept(now + for_s, value)
+        self._kept[kind] = kept
 
     def take(self, token: str) -> Any:
         """Return the value of a token, once; None when there is none, or it is too old."""
-        kept = self._kept.pop(token, None)
+        kept = self._kept.get(_kind(token), {}).pop(token, None)
         return kept.value if kept and kept.until_s > self._clock() else None
 
     def serve(self, wire: Wire) -> None:
@@ -48,3 +55,7 @@ class Cloakroom:
 
         wire.answer("keep", keep)
         wire.answer("take", take)
+
+
+def _kind(token: str) -> str:
+    return token.rpartition(" ")[0]

@@ -1,0 +1,43 @@
+"""What is left for another worker: whose place is whose when there is little room."""
+
+from bot.house.cloakroom import MOST, Cloakroom
+from bot.house.house import Alone
+from bot.http.status_callbacks import StatusCallbacks
+from bot.http.twilio_returns import Kept, Returns
+from calls.events import Event
+from calls.leg_progress import StatusCallback
+
+
+def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
+    room = Cloakroom(clock=lambda: 0.0, most=2)
+    room.keep("call one", 1, for_s=60)
+    for each in ("progress one", "progress two", "progress three"):
+        room.keep(each, each, for_s=60)
+
+    assert room.take("call one") == 1
+    assert room.take("progress one") is None
+    assert room.take("progress three") == "progress three"
+
+
+def test_what_is_too_old_gives_way_first() -> None:
+    moments = iter([0.0, 0.0, 10.0, 10.0, 10.0])
+    room = Cloakroom(clock=lambda: next(moments), most=2)
+    room.keep("call old but good", 1, for_s=60)
+    room.keep("call too old", 2, for_s=5)
+    room.keep("call new", 3, for_s=60)
+
+    assert room.take("call old but good") == 1
+    assert room.take("call new") == 3
+
+
+async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile() -> None:
+    house, told = Alone(why_closed=str, clock=lambda: 0.0), list[Event]()
+    returns = Returns(house)
+    callbacks = StatusCallbacks(carrier="twilio", house=house, tell=told.append, clock=lambda: 0.0)
+    kept = Kept(call_sid="CA1")
+    await returns.keep(kept)
+    for number in range(MOST):
+        said = StatusCallback(call_ref=f"CA-other-{number}", ref="", status="ringing")
+        await callbacks.take(said)
+
+    assert await returns.forget("CA1") == kept
