@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from bot.house.wire import Wire
 
-MOST: Final = 10_000  # rooms of a day; the oldest gives way
+MOST: Final = 10_000  # rooms of a day; what was not asked for longest gives way
 
 
 class Claims:
@@ -18,6 +18,8 @@ class Claims:
     def claim(self, what: str, *, holder: str) -> bool:
         """Return whether it is the holder's to do; nobody is told so twice."""
         if what in self._holders:
+            # Rooms of calls that go on are found every second: theirs is never the oldest.
+            self._holders[what] = self._holders.pop(what)
             return False
         while len(self._holders) >= self._most:
             del self._holders[next(iter(self._holders))]

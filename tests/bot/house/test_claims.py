@@ -45,6 +45,15 @@ def test_the_oldest_gives_way_when_there_are_too_many() -> None:
     assert not claims.claim("room 2", holder="w2")
 
 
+def test_what_is_still_asked_for_never_gives_way() -> None:
+    claims = Claims(most=2)
+    claims.claim("room of a long call", holder="w1")
+    for number in range(5):
+        assert claims.claim(f"room {number}", holder="w1")
+
+        assert not claims.claim("room of a long call", holder="w2")
+
+
 async def test_a_room_is_one_workers_until_that_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
