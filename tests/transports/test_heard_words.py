@@ -15,6 +15,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from calls.line import CallerLine
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.ear import CarrierEar
+from tests.transports.carrier_house import doors
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
 from transports.leg_output import LineEnd
 
@@ -38,6 +39,30 @@ async def speak(call: Call, *, interruptible: bool = True) -> None:
 def heard_s(caller: Carrier) -> float:
     """Return the seconds of speech that the caller's ear got."""
     return sum(each.end - each.start for each in caller.ear.bursts) / RATE_HZ
+
+
+@pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
+async def test_words_to_a_carrier_that_wants_long_pieces_are_known_while_they_are_said(
+    rate_hz: int,
+) -> None:
+    async with doors(rate_hz=rate_hz) as it, it.caller("exotel") as caller:
+        call = await it.house.call()
+        hz = call.leg.facts.sample_rate_hz
+        for word in WORDS:
+            sound = tone(WORD_S * hz / RATE_HZ, 440 * RATE_HZ / hz).tobytes()
+            await call.worker.queue_frame(TTSAudioRawFrame(sound, hz, 1))
+            await call.worker.queue_frame(TTSTextFrame(word, TextType.WORD))
+        await call.worker.queue_frame(TTSStoppedFrame())
+        await until(lambda: bool(caller.ear.bursts))
+        begun_s = caller.ear.bursts[0].start / rate_hz
+        known: list[int] = []
+        for words in range(1, len(WORDS) + 1):
+            await until(lambda words=words: caller.now_s - begun_s >= words * WORD_S)
+            known.append(len(call.below.got))
+        await until(lambda: "stopped" in call.below.got)
+
+        assert all(number - 2 <= got <= number for number, got in enumerate(known, start=1))
+        assert call.below.got == [*WORDS, "stopped"]
 
 
 async def test_a_barge_in_leaves_the_words_that_the_callers_ear_got_to_the_word() -> None:

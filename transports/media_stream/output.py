@@ -88,9 +88,9 @@ class MarkedSound:
         """Send what marks are due, unless something is gathered before them."""
         stream = self._line.stream
         if name is not None:
-            stream.owed_marks.append(name)
-        while stream.owed_marks and stream.gathered.empty:
-            mark = stream.dialect.mark(stream.stream_id, stream.owed_marks.popleft())
+            stream.owe_mark(name)
+        while (due := stream.due_mark()) is not None:
+            mark = stream.dialect.mark(stream.stream_id, due)
             await self._write(OutputTransportMessageUrgentFrame(message=mark))
 
 

@@ -17,21 +17,23 @@ MOST_HZ: Final = 16_000  # Silero knows 8 and 16 kHz (pipecat/audio/vad/silero.p
 
 
 class GatheredAudio:
-    """Audio that is too short for the carrier alone."""
+    """Audio that is too short for the carrier alone.
+
+    Attributes:
+        added_bytes: That came, since the beginning.
+        given_bytes: That were given out.
+    """
 
     def __init__(self, *, least_bytes: int, step_bytes: int) -> None:
         self._least = least_bytes
         self._step = step_bytes
         self._waiting = bytearray()
-
-    @property
-    def empty(self) -> bool:
-        """Whether all that came has been given out."""
-        return not self._waiting
+        self.added_bytes = self.given_bytes = 0
 
     def add(self, payload: bytes) -> bytes:
         """Return what may be sent now that `payload` has come; empty: more must come first."""
         self._waiting += payload
+        self.added_bytes += len(payload)
         if len(self._waiting) < self._least:
             return b""
         return self._take(len(self._waiting) // self._step * self._step)
@@ -43,15 +45,18 @@ class GatheredAudio:
         size = max(self._least, -(-len(self._waiting) // self._step) * self._step)
         missing = size - len(self._waiting)
         self._waiting += (silence * missing)[:missing]
+        self.added_bytes += missing
         return self._take(size)
 
     def clear(self) -> None:
         """Forget what waits."""
         self._waiting.clear()
+        self.given_bytes = self.added_bytes
 
     def _take(self, size: int) -> bytes:
         taken = bytes(self._waiting[:size])
         del self._waiting[:size]
+        self.given_bytes += size
         return taken
 
 
@@ -69,7 +74,8 @@ class Stream:
         ours: How we send.
         theirs: How the caller's audio comes.
         gathered: What waits to be long enough.
-        owed_marks: To be sent behind what is gathered.
+        owed_marks: To be sent behind what is gathered: each with how many bytes go before it, those
+            that the resampler holds too.
         resampler: From the pipeline's rate to ours; it holds the last of what it was given.
     """
 
@@ -78,8 +84,9 @@ class Stream:
     ours: Codec
     theirs: Codec
     gathered: GatheredAudio = field(init=False)
-    owed_marks: deque[str] = field(default_factory=deque)
+    owed_marks: deque[tuple[str, int]] = field(default_factory=deque[tuple[str, int]])
     resampler: BaseAudioResampler = field(default_factory=_whole_resampler)
+    _asked_bytes: int = 0  # all that was to be played, as it is encoded
 
     def __post_init__(self) -> None:
         """Begin with nothing gathered."""
@@ -97,6 +104,7 @@ class Stream:
         self.resampler = _whole_resampler()
         self.gathered.clear()
         self.owed_marks.clear()
+        self._asked_bytes = self.gathered.added_bytes
 
     @property
     def rate_hz(self) -> int:
@@ -108,6 +116,16 @@ class Stream:
         """How far we send ahead of the ear, with what is gathered on top."""
         return LEAD_S + self.dialect.least_bytes / self.ours.sample_bytes / self.ours.rate_hz
 
+    def owe_mark(self, name: str) -> None:
+        """Have a mark sent behind all that came so far."""
+        self.owed_marks.append((name, self._asked_bytes))
+
+    def due_mark(self) -> str | None:
+        """Return, once, the next mark before which nothing has to be sent any more, if any."""
+        if self.owed_marks and self.owed_marks[0][1] <= self.gathered.given_bytes:
+            return self.owed_marks.popleft()[0]
+        return None
+
     def media(self, payload: bytes) -> Fields | None:
         """Return the message that plays a payload; None: there is nothing in it."""
         if not payload:
@@ -116,6 +134,8 @@ class Stream:
 
     async def play(self, pcm: bytes, rate_hz: int) -> Fields | None:
         """Return the message that plays sound, with what was gathered before it, if it is due."""
+        seconds = len(pcm) / 2 / rate_hz
+        self._asked_bytes += round(seconds * self.ours.rate_hz) * self.ours.sample_bytes
         encoded = await self.ours.encode(pcm, rate_hz, self.resampler)
         return self.media(self.gathered.add(encoded))
 
@@ -123,6 +143,7 @@ class Stream:
         """Return the message that plays what was gathered, be it ever so short."""
         tail = await self.resampler.flush()
         encoded = await self.ours.encode(tail, self.ours.rate_hz, self.resampler)
-        if due := self.gathered.add(encoded):
-            return self.media(due + self.gathered.rest(self.ours.silence(1)))
-        return self.media(self.gathered.rest(self.ours.silence(1)))
+        due = self.gathered.add(encoded) + self.gathered.rest(self.ours.silence(1))
+        self._asked_bytes = whole = self.gathered.added_bytes
+        self.owed_marks = deque((name, min(at, whole)) for name, at in self.owed_marks)
+        return self.media(due)
