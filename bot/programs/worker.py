@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import socket
 import sys
@@ -9,6 +10,8 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+
+from loguru import logger
 
 from bot.config.environment import count_together
 from bot.config.loading import load
@@ -18,6 +21,7 @@ from bot.house.joined import Joined, take_connections
 from bot.house.wire import Wire
 from bot.programs.guard import guard
 from telemetry import logs
+from telemetry.meter_files import take_room
 
 if TYPE_CHECKING:
     from bot.http.server import Server  # imports Pipecat
@@ -44,8 +48,16 @@ def work(order: Mapping[str, Any]) -> None:
         folder=settings.logs.dir,
         json_lines=settings.logs.format == "json",
     )
-    count_together(Path(order["metrics"]))
+    _count_together(Path(order["metrics"]))
     asyncio.run(_answer_calls(settings, order))
+
+
+def _count_together(folder: Path) -> None:
+    """Count where the house does; a disk without room for it keeps nobody from answering."""
+    if take_room(folder, os.getpid()):
+        count_together(folder)
+    else:
+        logger.error("no room in {}: what this process counts is missing from /metrics", folder)
 
 
 def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:

@@ -1,0 +1,71 @@
+"""A process of a house counts in files whose room it has: a full disk ends no call."""
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.programs.worker import _count_together
+from telemetry.meter_files import ROOM, take_room
+
+PID = 4711
+COUNTS = """
+import os, sys
+os.getpid = lambda: int(sys.argv[2])
+os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
+from prometheus_client import CollectorRegistry
+from telemetry.meters import Meters
+for each in vars(Meters(CollectorRegistry())).values():
+    if names := getattr(each, "_labelnames", ()):
+        each.labels(*names)
+"""
+
+
+def sizes(folder: Path) -> dict[str, int]:
+    return {each.name: each.stat().st_size for each in folder.iterdir()}
+
+
+def test_what_a_process_counts_is_written_where_room_was_taken(tmp_path: Path) -> None:
+    assert take_room(tmp_path, PID)
+    taken = sizes(tmp_path)
+    files = [tmp_path / f"{kind}_{PID}.db" for kind in ROOM]
+    assert all(each.stat().st_blocks * 512 >= taken[each.name] for each in files)
+
+    command = [sys.executable, "-c", COUNTS, tmp_path, str(PID)]
+    subprocess.run(command, check=True, timeout=60)  # noqa: S603 - our own words
+
+    assert sizes(tmp_path) == taken  # no other file, and none that has grown
+    assert all(any(each.read_bytes()[:4]) for each in files)  # each is in use
+
+
+def test_where_there_is_no_room_nothing_is_left_behind(tmp_path: Path) -> None:
+    with files_of_at_most(100_000):  # the first one finds none, or one of the later ones
+        assert not take_room(tmp_path, PID)
+
+    assert sizes(tmp_path) == {}
+
+
+def test_a_worker_without_room_to_count_works_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
+    with files_of_at_most(0):
+        _count_together(tmp_path)
+
+    assert "PROMETHEUS_MULTIPROC_DIR" not in os.environ
+
+
+@contextmanager
+def files_of_at_most(size_bytes: int) -> Iterator[None]:
+    """Have the system refuse what makes a file larger, as a full disk does."""
+    usual, most = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size_bytes, most))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (usual, most))
