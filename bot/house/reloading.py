@@ -41,7 +41,15 @@ class Plan(Orders, Protocol):
 
 
 class Reloading:
-    """One round at a time, for a signal and for a request over HTTP."""
+    """One round at a time, for a signal and for a request over HTTP.
+
+    A request is told that it comes too early. A signal is not: it is heeded behind the round, with
+    what the file holds then, and several of them are one.
+
+    Attributes:
+        open: Set once the workers serve, until they stop.
+        owed: Whether a signal came too early.
+    """
 
     def __init__(
         self, plan: Plan, slots: Slots, *, apply: Callable[[Settings], None], tell: Tell
@@ -59,7 +67,7 @@ class Reloading:
         self._apply = apply
         self._tell = tell
         self._busy = False
-        self.open = False  # set once the workers serve, until they stop
+        self.open = self.owed = False
 
     async def run(self, by: str, *, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
         """Read the configuration and, when it is right, replace all workers, one after another.
@@ -69,12 +77,17 @@ class Reloading:
             read: Gets an answer for who asked as soon as it is known what was read.
         """
         if self._busy or not self.open:
-            logger.warning("{} is not heeded: {}", by, BUSY)
+            self.owed = self.owed or read is None
+            heeded = "not heeded" if read else "heeded behind that, unless we stop"
+            logger.warning("{} is {}: {}", by, heeded, BUSY)
             _answer(read, {"busy": BUSY})
             return
-        self._busy = True
+        self._busy, self.owed = True, False
         try:
             await self._reload(by, read)
+            while self.owed and self.open:
+                self.owed = False
+                await self._reload(BY_SIGNAL, None)
         finally:
             self._busy = False
 

@@ -71,6 +71,8 @@ class Supervisor:
             ]
             self._reloading.open = not self._signals
             ready()
+            if self._reloading.owed and self._reloading.open:
+                self._reload(BY_SIGNAL)
             await self._slots.all_gone.wait()
             for each in around:
                 each.cancel()

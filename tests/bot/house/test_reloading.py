@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.house.reloading import BUSY, Reloading, Reread
+from bot.house.reloading import BUSY, BY_SIGNAL, Reloading, Reread
 from bot.house.slots import Relieved
 
 
@@ -96,6 +96,40 @@ async def test_while_a_round_goes_on_a_further_one_is_refused() -> None:
         it.going.set()
 
     assert read.result() == {"busy": BUSY}
+    assert [each["by"] for each in it.told] == ["SIGHUP"]
+
+
+async def test_signals_that_come_during_a_round_are_one_more_round_behind_it() -> None:
+    it = Round(RIGHT, Relieved(workers=2, whole=True))
+    it.going.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(it.reloading.run("Ada", read=asyncio.get_running_loop().create_future()))
+        await asyncio.sleep(0.05)  # the file is read
+        await it.reloading.run(BY_SIGNAL)
+        await it.reloading.run(BY_SIGNAL)
+        it.going.set()
+
+    assert [each["by"] for each in it.told] == ["Ada", "SIGHUP"]
+    assert not it.reloading.owed
+
+
+async def test_a_signal_that_comes_while_we_start_is_owed_and_one_while_we_stop_is_nothing() -> (
+    None
+):
+    it = Round(RIGHT, Relieved(workers=2, whole=True))
+    it.reloading.open = False
+    await it.reloading.run(BY_SIGNAL)
+    assert it.reloading.owed
+
+    it.reloading.open = True
+    it.going.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(it.reloading.run(BY_SIGNAL))
+        await asyncio.sleep(0.05)
+        await it.reloading.run(BY_SIGNAL)
+        it.reloading.open = False
+        it.going.set()
+
     assert [each["by"] for each in it.told] == ["SIGHUP"]
 
 
