@@ -148,6 +148,7 @@ class HouseSeats:
 
     Attributes:
         seats: Calls at once, whatever is measured.
+        measured: Whether load counts; otherwise seats alone do.
         cost: Of a call, on average.
         workers: By number.
     """
@@ -164,7 +165,7 @@ class HouseSeats:
         self.cost = CallCost()
         self.workers: dict[int, WorkerLoad] = {}
         self._cores = cores
-        self._measured = measured
+        self.measured = measured
         self._numbers = count(1)
         self._coming: dict[int, _Coming] = {}  # seats of calls that have not begun
 
@@ -230,7 +231,7 @@ class HouseSeats:
             seat: each for seat, each in self._coming.items() if now - each.since < WAIT_S
         }
         free = max(0, self.seats - self.taken)
-        if not self._measured:
+        if not self.measured:
             return free
         staying = [each for each in self.workers.values() if not each.leaving]
         rooms = sum(each.room(self.cost.cores, now) for each in staying)
@@ -245,7 +246,7 @@ class HouseSeats:
 
         def rank(number: int) -> tuple[bool, float]:
             load = self.workers[number]
-            if self._measured:
+            if self.measured:
                 return load.spare(self.cost.cores, now)
             return (True, -len(load.calls) - load.coming(now))
 

@@ -22,6 +22,7 @@ from fallbacks.admission import HouseSeats
 
 STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
+MEASURED: Final = "measured"  # `server.admission`: load counts, not seats alone
 HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
 
 
@@ -36,7 +37,7 @@ class Supervisor:
         self._signals = 0
         self._tasks = asyncio.TaskGroup()
         self._seats = HouseSeats(
-            seats=server.max_calls, cores=own_cores(), measured=server.admission == "measured"
+            seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
         )
         self._quotas = Quotas(plan.settings)
         self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
@@ -122,8 +123,9 @@ class Supervisor:
         return await read
 
     def _go_by(self, settings: Settings) -> None:
-        """Hold as many seats, and lend as many places, as a configuration says."""
+        """Admit, and lend places, as a configuration says."""
         self._seats.seats = settings.server.max_calls
+        self._seats.measured = settings.server.admission == MEASURED
         self._quotas.renew(settings)
 
 
