@@ -65,10 +65,14 @@ class SharedLimits:
             gate.on_short = self.tell
 
     def _take(self, said: Mapping[str, Any]) -> None:
-        if gate := self._gates.get(said["rung"]):
-            self._numbers[said["rung"]] = said["number"]
-            gate.resize(said["places"])
-            self.tell()
+        gate = self._gates.get(said["rung"])
+        if gate is None:
+            # Another configuration limits it, ours does not: what is asked back is free at once.
+            self._house.wire.tell("places", rungs={said["rung"]: (said["number"], 0, 0)})
+            return
+        self._numbers[said["rung"]] = said["number"]
+        gate.resize(said["places"])
+        self.tell()
 
     def _use(self, name: str) -> tuple[int, int, int]:
         gate = self._gates[name]

@@ -60,6 +60,18 @@ async def test_a_burst_on_one_worker_gets_every_place_of_the_house_and_no_more()
     assert (most, answered) == (3, 10)
 
 
+async def test_a_worker_whose_configuration_knows_no_limit_keeps_no_place() -> None:
+    limited = settings_with(concurrent=4)
+    async with lines(limited) as it, asyncio.timeout(10):
+        SharedLimits(it.joined[0], build_policies(settings_with(), 0.0).values())
+        policies: Any = build_policies(limited, 0.0)
+        SharedLimits(it.joined[1], policies.values())
+        await it.open()  # the first one is there alone, and is lent what nobody needs
+
+        entered = [enter(policies["llm"].gates["mind"], number) for number in range(4)]
+        assert None not in await asyncio.gather(*entered)
+
+
 async def test_a_worker_that_is_lost_gives_its_places_back() -> None:
     settings = settings_with(concurrent=2)
     async with lines(settings) as it:
