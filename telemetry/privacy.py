@@ -1,6 +1,7 @@
 """What must not be told to everyone: numbers and words."""
 
 from dataclasses import replace
+from typing import Final
 
 from calls.entry import Entry
 from calls.events import (
@@ -12,12 +13,14 @@ from calls.events import (
     TranscriptFinal,
 )
 
+SHORT: Final = 8  # characters of a number as it is dialled at home; five shown would be most of it
+
 
 def masked(number: str) -> str:
     """Return a phone number with its middle hidden: `+15551234567` is `+1555****67`."""
     if len(number) <= 6:
         return "*" * len(number)
-    return f"{number[:5]}****{number[-2:]}"
+    return f"{number[: 2 if len(number) <= SHORT else 5]}****{number[-2:]}"
 
 
 def counted(text: str) -> str:
