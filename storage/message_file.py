@@ -3,7 +3,7 @@
 import os
 import struct
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 PART: Final = ".part"  # behind the name of what is not whole yet
 LEFT_S: Final = (
@@ -69,21 +69,39 @@ class MessageFile:
 
 
 def finish_left(folder: Path, *, utc_s: float) -> int:
-    """Give their names to messages whose process died over them; return how many; blocks."""
-    left = [each for each in folder.glob(f"*.wav{PART}") if each.stat().st_mtime < utc_s - LEFT_S]
-    for part in left:
-        length_bytes = max(0, part.stat().st_size - HEADER.size)
+    """Give their names to messages whose process died over them; return how many; blocks.
+
+    Another process of the house may do the same in the same folder.
+    """
+    return sum(_finish_left(each, utc_s - LEFT_S) for each in folder.glob(f"*.wav{PART}"))
+
+
+def _finish_left(part: Path, until_s: float) -> bool:
+    try:
+        stat = part.stat()
+        if stat.st_mtime >= until_s:
+            return False
         with part.open("r+b") as file:
-            head = file.read(HEADER.size)
-            if len(head) < HEADER.size or not length_bytes:
-                part.unlink()
-                continue
-            channels, rate_hz = HEADER.unpack(head)[6:8]
-            whole_bytes = length_bytes - length_bytes % (SAMPLE_BYTES * max(1, channels))
-            file.seek(0)
-            file.write(_header(rate_hz, whole_bytes, channels=channels))
+            whole = _write_head(file, max(0, stat.st_size - HEADER.size))
+        if not whole:
+            part.unlink()
+            return False
         part.replace(part.with_name(part.name.removesuffix(PART)))
-    return len(left)
+    except FileNotFoundError:  # another process was faster
+        return False
+    return True
+
+
+def _write_head(file: BinaryIO, length_bytes: int) -> bool:
+    """Write how long the sound in a file is; False: there is none in it."""
+    head = file.read(HEADER.size)
+    if len(head) < HEADER.size or not length_bytes:
+        return False
+    channels, rate_hz = HEADER.unpack(head)[6:8]
+    whole_bytes = length_bytes - length_bytes % (SAMPLE_BYTES * max(1, channels))
+    file.seek(0)
+    file.write(_header(rate_hz, whole_bytes, channels=channels))
+    return True
 
 
 def _header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:

@@ -20,6 +20,8 @@ ENDED_CALLS: Final = 64  # of which something is still told within a minute of t
 def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     """Delete the records of calls that ended more than `keep_days` ago; return how many files.
 
+    Another process of the house may do the same in the same folder.
+
     Args:
         folder: The calls' records, or the messages that callers left.
         keep_days: How long a call's words are kept.
@@ -27,10 +29,17 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     """
     oldest_s = utc_s - keep_days * DAY_S
     files = [each for pattern in RECORDS for each in folder.glob(pattern)]
-    old = [each for each in files if each.stat().st_mtime < oldest_s]
-    for each in old:
-        each.unlink(missing_ok=True)
-    return len(old)
+    return sum(_forget(each, oldest_s) for each in files)
+
+
+def _forget(file: Path, oldest_s: float) -> bool:
+    try:
+        if file.stat().st_mtime >= oldest_s:
+            return False
+        file.unlink()
+    except FileNotFoundError:  # another process was faster
+        return False
+    return True
 
 
 class Journal:

@@ -59,3 +59,18 @@ async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) 
         await asyncio.sleep(1)
 
     assert (tmp_path / "messages" / "c1.wav").exists()
+
+
+async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path: Path) -> None:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
+    old = record(tmp_path / "calls", days_old=40)
+    (tmp_path / "messages").mkdir()
+    for each in ("calls/1.jsonl", "messages/c1.wav.part"):  # listed, and gone when looked at
+        (tmp_path / each).symlink_to(tmp_path / "gone")
+    told: list[Event] = []
+
+    async with forget_daily(settings, tell=told.append):
+        await asyncio.sleep(1)
+
+    assert not old.exists()
+    assert told == [RecordsForgotten(files=1, keep_days=30)]
