@@ -23,14 +23,15 @@ from telemetry.journal import forget_old
 DAY_S: Final = 86_400.0
 AGAIN_S: Final = 600.0  # after a database that did not do it
 LOOK_S: Final = 60.0  # whether we lead the house now
-FOLDERS: Final = ("calls", "messages")
+CALLS: Final = "calls"
+MESSAGES: Final = "messages"
 RECORDINGS: Final = "recordings"
 
 
 def forget(settings: Settings, *, utc_s: float) -> int:
     """Delete what callers said longer ago than is kept; return how many files; blocks."""
-    logs, recordings = settings.logs, settings.storage.keep_days.recordings
-    kept = dict.fromkeys(FOLDERS, logs.keep_days) | {RECORDINGS: recordings}
+    logs, rows = settings.logs, settings.storage.keep_days
+    kept = {CALLS: logs.keep_days, MESSAGES: rows.voicemails, RECORDINGS: rows.recordings}
     return sum(
         forget_old(logs.dir / folder, keep_days=days, utc_s=utc_s) for folder, days in kept.items()
     )
@@ -43,7 +44,7 @@ async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]
     async def repeat() -> None:
         while True:
             utc_s = clock.utc_now().timestamp()
-            for folder in ("messages", RECORDINGS):
+            for folder in (MESSAGES, RECORDINGS):
                 await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
             if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
                 tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))

@@ -49,6 +49,23 @@ async def test_old_records_go_at_the_start_and_again_each_day(tmp_path: Path) ->
     assert told == [RecordsForgotten(files=1, keep_days=30)] * 2
 
 
+@pytest.mark.parametrize(("voicemails_days", "kept"), [(90, True), (10, False)])
+async def test_a_message_is_kept_as_long_as_its_row(
+    tmp_path: Path, voicemails_days: int, *, kept: bool
+) -> None:
+    tree = {
+        "stages": STAGES,
+        "logs": {"dir": tmp_path, "keep_days": 30},
+        "storage": {"keep_days": {"voicemails": voicemails_days}},
+    }
+    days_old = 40 if kept else 20
+    message = record(tmp_path / "messages", days_old=days_old)
+    async with forget_daily(Settings.model_validate(tree), tell=[].append):
+        await asyncio.sleep(1)
+
+    assert message.exists() is kept
+
+
 async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) -> None:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     MessageFile(tmp_path / "messages" / "c1.wav", rate_hz=8000).add(b"\1\0" * 100)
