@@ -195,13 +195,13 @@ class AfterCalls:
         while True:
             call = await self._asking.get()
             result = await self._ask(call)
-            try:
-                await self._parts.results.put(result)
-            except StorageError as error:
-                logger.error("what a model says of a call is not kept: {}", error)
+            kept = await _put(self._parts.results, result)
             if self._parts.reporter:
                 self._parts.reporter.complete(reported(call.report, result))
             await self._finish(call, result)
+            while not kept:  # nobody is asked meanwhile: no other call's facts are taken, either
+                await asyncio.sleep(UNWELL_S)
+                kept = await _put(self._parts.results, result)
 
     async def _ask(self, call: EndedCall) -> CallResult:
         parts, known, purpose = self._parts, call.result, call.purpose
@@ -231,3 +231,12 @@ class AfterCalls:
         )
         if parts.callbacks and call.story.callback is not None:
             await parts.callbacks.take_wish(result, when=call.story.callback.when)
+
+
+async def _put(results: CallResults, result: CallResult) -> bool:
+    try:
+        await results.put(result)
+    except StorageError as error:
+        logger.error("what a model says of a call is not kept yet: {}", error)
+        return False
+    return True

@@ -16,6 +16,7 @@ from bot.after_call.callbacks import CallbackQueue
 from bot.after_call.work import AfterCallParts, AfterCalls, CallPurpose
 from bot.crm.reporting import CrmReporter
 from bot.health.retrying import Retries
+from calls.after_call import CallResult
 from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
@@ -127,6 +128,7 @@ class Bench:
     within_s: float = 60.0
     at_once: int = 2
     forgotten: bool = False  # the ledger does not know the dial's contact any more
+    away: bool = False  # the table of results takes nothing
     told: list[Any] = field(default_factory=list[Any])
 
     def __post_init__(self) -> None:
@@ -146,7 +148,7 @@ class Bench:
 
         self.after_calls = AfterCalls(
             AfterCallParts(
-                results=CallResults(self.url),
+                results=RoadToResults(self),
                 pen=self.pen,
                 reporter=self.reporter,
                 callbacks=self.queue if self.campaign else None,
@@ -176,6 +178,19 @@ class Bench:
         await self.reporter.write()
         for each in (self.outbox, self.contacts, self.results):
             await each.close()
+
+
+class RoadToResults(CallResults):
+    """The table of results, on a road that can be shut."""
+
+    def __init__(self, bench: Bench) -> None:
+        super().__init__(bench.url)
+        self._bench = bench
+
+    async def put(self, result: CallResult) -> bool:
+        if self._bench.away:
+            raise StorageError("the road is shut")
+        return await super().put(result)
 
 
 def url_of(folder: Path) -> str:

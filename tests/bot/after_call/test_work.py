@@ -230,6 +230,28 @@ async def test_a_model_that_hangs_has_its_time_and_no_more(tmp_path: Path) -> No
     assert took == pytest.approx(20.0, abs=0.5)
 
 
+async def test_what_a_model_said_while_the_database_was_away_is_kept_behind_that(
+    tmp_path: Path,
+) -> None:
+    async with simulated_model() as model:
+        model.after_s = 5.0
+        bench = Bench(url_of(tmp_path), pen=pen_of(model))
+        async with working(bench):
+            await bench.call(words=WORDS)
+            await asyncio.sleep(2.0)
+            bench.away = True
+            (told,) = await told_of(bench)
+            await asyncio.sleep(600.0)
+            bench.away = False
+            await asyncio.sleep(30.0)
+            result = await bench.results.find("c1")
+
+    assert told.made_by == "model"
+    assert told.took_s < 10.0
+    assert result is not None
+    assert (result.made_by, result.summary) == ("model", "Ada wants another date.")
+
+
 async def test_calls_that_end_together_are_asked_about_in_turn(tmp_path: Path) -> None:
     async with simulated_model() as model:
         model.after_s = 2.0
