@@ -217,7 +217,11 @@ class Feed:
         self.open, self.held_s = self.open and self.held_s is None, None
 
     def in_caller_seconds(self, reading: Reading) -> Reading | None:
-        """Return a result in seconds of the caller's sound; None: it is of an earlier feed."""
+        """Return a result in seconds of the caller's sound; None: it is of an earlier feed.
+
+        One that reaches back into an earlier feed, whose rest was not written when that ended, is
+        left with the words of this one.
+        """
         if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
             return None
         ahead_s = self.from_s - self._began_s
@@ -226,5 +230,7 @@ class Feed:
             for each in reading.words
             if (each.start_s + each.end_s) / 2 >= self._began_s
         )
+        whole = len(words) == len(reading.words)
+        text = reading.text if whole else " ".join(each.text for each in words)
         end_s = None if reading.end_s is None else reading.end_s + ahead_s
-        return dataclasses.replace(reading, words=words, end_s=end_s)
+        return dataclasses.replace(reading, text=text, words=words, end_s=end_s)

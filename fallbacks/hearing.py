@@ -190,7 +190,11 @@ class CallerHearing:
         if utterance and attempt is not None:
             actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
         heard = utterance.work.winner == attempt if utterance else feed is self.writer
-        new_text = _new_text(reading, self._transcripts, self._writing) if heard else ""
+        new_text = ""
+        if heard:
+            new_text = _new_text(
+                reading, result.text, transcripts=self._transcripts, writing=self._writing
+            )
         if new_text == "":
             return actions
         self._said_at = now
@@ -307,10 +311,21 @@ def _book(failure: Failure, policy: StagePolicy, now: float) -> tuple[TellFact, 
     return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 
-def _new_text(reading: Reading, transcripts: Transcripts, writing: int) -> str | None:
-    """Return what of a result is to be passed on; None: all of it as it is; empty: nothing."""
-    if not reading.text or reading.interim:
-        return None if reading.text else ""
+def _new_text(
+    reading: Reading, written: str, *, transcripts: Transcripts, writing: int
+) -> str | None:
+    """Return what of a result is to be passed on; None: all that was written; empty: nothing.
+
+    Args:
+        reading: Without what is of an earlier feed.
+        written: With that.
+        transcripts: What was passed on.
+        writing: The attempt that is heard.
+    """
+    if not reading.text:
+        return ""
+    if reading.interim:
+        return None if reading.text == written else reading.text
     whole = " ".join(each.text for each in reading.words) if reading.words else reading.text
     new = transcripts.deliver(writing, reading.text, words=reading.words)
-    return None if new == whole else new
+    return None if new == whole and reading.text == written else new

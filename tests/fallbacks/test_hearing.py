@@ -33,6 +33,7 @@ from fallbacks.listening import (
     SpeechPaused,
     SpeechStopped,
 )
+from fallbacks.replay import HeardWord
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
 
@@ -95,9 +96,18 @@ class Bench:
             wanted += self.hearing.tick(self.now)
         return wanted
 
-    def write(self, name: str, text: str, *, end_s: float | None = None) -> list[HearingAction]:
+    def write(
+        self,
+        name: str,
+        text: str,
+        *,
+        end_s: float | None = None,
+        words: tuple[HeardWord, ...] = (),
+    ) -> list[HearingAction]:
         """Have a recogniser write a final result."""
-        reading = Reading(text=text, final=True, interim=False, flushed=True, end_s=end_s, words=())
+        reading = Reading(
+            text=text, final=True, interim=False, flushed=True, end_s=end_s, words=words
+        )
         return self.put(ResultCame(provider=name, reading=reading))
 
     def fail(self, name: str) -> list[HearingAction]:
@@ -196,6 +206,34 @@ def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
     bench.fail("a")
 
     assert bench.write("a", "late") == []
+
+
+@pytest.mark.parametrize(
+    ("said", "passed_on"), [(("one", "two"), [PassOn("two")]), (("one",), [])], ids=["both", "old"]
+)
+def test_words_of_an_earlier_feed_that_were_never_flushed_are_not_passed_on_again(
+    said: tuple[str, ...], passed_on: list[PassOn]
+) -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.9)  # late: the next one is asked as well
+    bench.write("a", "one")
+    before_s = fed(bench.done, "b")
+    bench.put(SpeechStopped(0.2))
+    bench.write("a", "", end_s=10.0)
+    bench.pass_s(1.0)
+    bench.put(SpeechBegan(0.2))
+    bench.fail("a")
+    bench.pass_s(0.5)
+    times = {"one": 0.2, "two": before_s + 0.4}
+    words = tuple(
+        HeardWord(text=each, start_s=times[each], end_s=times[each] + 0.2) for each in said
+    )
+
+    written = bench.write("b", " ".join(said), end_s=before_s + 1.0, words=words)
+
+    assert 0.5 < before_s < fed(bench.done, "b")
+    assert [each for each in written if isinstance(each, PassOn)] == passed_on
 
 
 def test_words_are_owed_from_the_stop_until_they_are_written() -> None:
