@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
@@ -67,6 +68,7 @@ class Toolbox:
     speaking: Callable[[], bool] = _never  # whether the agent is heard right now
     bridge_after_s: float = BRIDGE_AFTER_S
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
+    _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
 
     def schemas(self) -> list[FunctionSchema]:
         """Return what the model is told of each tool, with the handler that runs it."""
@@ -109,10 +111,17 @@ class Toolbox:
     async def _bridge(
         self, tool: Tool, task: asyncio.Task[dict[str, Any]], params: FunctionCallParams
     ) -> None:
-        """Tell the caller once that it takes a moment, unless the agent speaks anyway."""
+        """Tell the caller once that it takes a moment, unless the agent speaks anyway.
+
+        Of several tools that a model waits for at the same time the first one tells it for all.
+        """
+        began = self.clock()
         while tool.bridge and not task.done():
             await asyncio.wait({task}, timeout=self.bridge_after_s)
+            if self._bridged_at >= began:
+                return
             if not task.done() and not self.speaking():
+                self._bridged_at = self.clock()
                 await params.llm.push_frame(TTSSpeakFrame(tool.bridge, append_to_context=False))
                 return
 

@@ -156,6 +156,20 @@ async def test_a_late_tool_is_bridged_and_its_result_still_comes() -> None:
         assert not bridge.append_to_context
 
 
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("names", [("it", "him"), ("it", "it")], ids=["two", "the same twice"])
+async def test_of_tools_that_are_late_at_the_same_time_one_is_bridged(
+    names: tuple[str, str],
+) -> None:
+    async with desk(entry("slow", bridge="One moment.")) as at_desk:
+        await asyncio.gather(*(at_desk.use("slow", {"name": name}) for name in names))
+        at_once = len(at_desk.pushed)
+        await at_desk.use("slow", {"name": "another"})
+
+    assert at_once == 1
+    assert len(at_desk.pushed) == 2  # that one was waited for later
+
+
 async def test_a_tool_that_hangs_gives_the_model_an_error_in_time() -> None:
     async with desk(entry("hangs", timeout_s=0.1)) as at_desk:
         answer = await at_desk.use("hangs")
