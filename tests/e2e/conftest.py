@@ -62,7 +62,7 @@ async def served() -> AsyncIterator[Served]:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve([listener]))
         yield Served(stand_in=stand_in, url=f"http://127.0.0.1:{listener.getsockname()[1]}")
-        await stand_in.vanish()
+        await stand_in.leave()
         server.should_exit = True
     listener.close()
 

@@ -118,6 +118,11 @@ class StandIn:
             await peer.close()
         self._peers.clear()
 
+    async def leave(self) -> None:
+        """Close the connections for good: a page that comes back finds nobody."""
+        self.refusal = (503, {"detail": "Nobody is here any more."})
+        await self.vanish()
+
     def _application(self) -> FastAPI:
         app = FastAPI()
         app.include_router(client_routes())
