@@ -260,6 +260,34 @@ async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong
     await expect(page.get_by_text("For the next calls: agent.greeting.")).to_be_visible()
 
 
+async def test_what_happened_in_several_processes_is_told_whole_and_by_its_time(
+    page: Page, served: Served
+) -> None:
+    """Whoever watches gets all that one process remembers, and then what another does."""
+    it = served.stand_in
+    it.providers = rungs()
+    begin = now()
+
+    def moved(provider: str, number: int, after_s: float) -> None:
+        at = (begin + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
+        place = {"call_id": "", "number": number, "at": at, "event": "BreakerMoved"}
+        it.tell(**place, provider=provider, before="closed", after="open", cause="failures")
+
+    for number in range(1, 50):
+        moved("here", number, 10 * number)
+    moved("there", 3, 494.0)
+    moved("there", 4, 476.0)
+    moved("here", 49, 490.0)  # told again, as when a feed is taken up again
+    await opened(page, served)
+
+    lines = page.locator(".happenings li")
+    names = ["there", "here", "here", "there", "here"]
+    await expect(lines).to_have_count(40)
+    await expect(lines.nth(0)).to_contain_text("there is left alone")
+    for place, name in enumerate(names):
+        await expect(lines.nth(place)).to_contain_text(f"{name} is left alone")
+
+
 async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served) -> None:
     served.stand_in.providers = rungs()
     await opened(page, served)

@@ -17,6 +17,7 @@ import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5; // until the server says what its configuration holds
 const KEPT_CALLS = 200;
+const KEPT_OF_HOUSE = 5000; // of all processes together, more than they tell a page that begins to watch
 const AGAIN_MS = 3000; // before a feed that was refused is asked for again
 const QUIET_MS = 8000; // the server says something every 3 s; what is cut, or stands still, does not say so
 const LOOK_MS = 1000;
@@ -37,7 +38,7 @@ const latency = new Latency(place("latency"), BUDGET_S, count);
 const recent = new RecentCalls(place("recent"), remember);
 const lastTaken = new Map(); // by call: the live feed repeats itself when it is taken up again
 
-let lastOfHouse = ""; // of what belongs to no call; a server that was started anew counts from 1
+const takenOfHouse = new Set(); // of what belongs to no call; each process counts, and each anew from 1
 let shownCall = null;
 let ownCall = null;
 let drawing = false;
@@ -68,9 +69,10 @@ function take(entry) {
 }
 
 function takeOfHouse(entry) {
-  const moment = `${entry.at} ${String(entry.number).padStart(12, "0")}`;
-  if (moment <= lastOfHouse) return;
-  lastOfHouse = moment;
+  const name = `${entry.at} ${entry.number} ${entry.event}`;
+  if (takenOfHouse.has(name)) return;
+  takenOfHouse.add(name);
+  if (takenOfHouse.size > KEPT_OF_HOUSE) takenOfHouse.delete(takenOfHouse.values().next().value);
   spread(entry);
 }
 

@@ -64,14 +64,18 @@ export class Happenings {
 
   take(entry) {
     if (!WORDS[entry.event]) return;
-    this.#new.push(entry);
+    const place = this.#new.findLastIndex(({ at }) => at <= entry.at) + 1; // processes tell at their own time
+    this.#new.splice(place, 0, entry);
     if (this.#new.length > this.#kept) this.#new.shift();
     this.#soon();
   }
 
   #draw() {
     this.#list.querySelector(".empty")?.remove();
-    this.#list.prepend(...this.#new.splice(0).reverse().map(line));
+    for (const entry of this.#new.splice(0)) {
+      const older = [...this.#list.children].find((each) => each.dataset.at <= entry.at);
+      this.#list.insertBefore(line(entry), older ?? null);
+    }
     while (this.#list.children.length > this.#kept) this.#list.lastElementChild.remove();
   }
 }
@@ -79,7 +83,7 @@ export class Happenings {
 function line(entry) {
   const [tone, text] = WORDS[entry.event](entry);
   const at = el("time", { datetime: entry.at }, new Date(entry.at).toLocaleTimeString());
-  return el("li", { "data-tone": tone }, at, el("span", {}, text));
+  return el("li", { "data-tone": tone, "data-at": entry.at }, at, el("span", {}, text));
 }
 
 function words(name) {
