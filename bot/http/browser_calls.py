@@ -74,15 +74,16 @@ class BrowserCalls:
                 await self._parked.park(resumed, remembered)
             await connection.part({"type": "refused", "detail": BUSY})
             return
+        # The page may be lost once more before it has heard of a new token: it has this one.
+        token = resumed if remembered else self._parked.token()
         with seated(self.house, admitted.seat):
-            await self._converse(connection, remembered)
+            await self._converse(connection, remembered, token)
 
     async def _converse(
-        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage]
+        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage], token: str
     ) -> None:
         leg = WebrtcLeg(connection)
         call = self._process.call(leg, remembered)
-        token = self._parked.token()
         about = {"call_id": call.call_id, "resume_token": token, "remembers": bool(remembered)}
         leg.greet_with({"type": "call", **about})
         leg.part_with(lambda: {"type": "ended", "reason": call.reason})

@@ -12,7 +12,7 @@ PARKED_S: Final = 30.0  # a caller who comes back later has begun a new matter
 
 
 class Parked:
-    """Conversations by the token that their page holds; each token works once."""
+    """Conversations by the token that their page holds; each is taken once."""
 
     def __init__(self, house: House) -> None:
         self._house = house

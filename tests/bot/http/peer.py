@@ -56,10 +56,14 @@ class Peer:
 
     async def connect(self, answer: dict[str, Any]) -> None:
         """Apply an answer, and wait for the data channel."""
-        theirs = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
-        await self.line.setRemoteDescription(theirs)
+        await self.apply(answer)
         async with asyncio.timeout(10):
             await self.connected.wait()
+
+    async def apply(self, answer: dict[str, Any]) -> None:
+        """Begin to connect."""
+        theirs = RTCSessionDescription(sdp=answer["sdp"], type=answer["type"])
+        await self.line.setRemoteDescription(theirs)
 
     async def until_told(self, kind: str) -> dict[str, Any]:
         """Return the first message of a kind."""
@@ -80,6 +84,14 @@ class Peer:
         if self._pings:
             self._pings.cancel()
         self.fall_silent()
+
+    def vanish_when_connected(self) -> None:
+        """Send nothing any more from the moment on in which the line is up."""
+
+        @self.line.on("connectionstatechange")
+        def vanish() -> None:
+            if self.line.connectionState == "connected":
+                self.vanish()
 
     def fall_silent(self) -> None:
         """Lose whatever is sent, until `speak_again`."""

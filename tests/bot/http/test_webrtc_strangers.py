@@ -104,6 +104,27 @@ async def test_a_page_that_comes_back_at_once_takes_up_the_call_that_still_runs(
         assert RESUMED.startswith((await again.until_told("said"))["text"])
 
 
+async def test_a_page_that_is_lost_again_before_it_was_told_anything_is_still_known(
+    tmp_path: Path,
+) -> None:
+    """Its line is up for a moment: the conversation has a new place that no page knows."""
+    async with judged_call(tmp_path) as beside:
+        token = await lost_call(beside.url)
+        async with peer(beside.url) as briefly:
+            _, answer = await briefly.offer(request_data={"resume_token": token})
+            briefly.vanish_when_connected()
+            await briefly.apply(answer)
+            await asyncio.sleep(webrtc_connection.LOST_S + 4)
+            assert briefly.told == []
+        async with peer(beside.url) as browser:
+            await browser.call(request_data={"resume_token": token})
+            told = await browser.until_told("call")
+            said = await browser.until_told("said")
+
+    assert told["remembers"]
+    assert RESUMED.startswith(said["text"])
+
+
 async def test_candidates_without_end_are_refused(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
