@@ -19,17 +19,6 @@ class SwitchboardFullError(Exception):
     """Every seat is taken, or we are closing; the text is a sentence for the caller."""
 
 
-class CallSeat:
-    """A place for one call, kept before the call is there; its holder gives it back."""
-
-    def __init__(self, give_back: Callable[["CallSeat"], None]) -> None:
-        self._give_back = give_back
-
-    def give_back(self) -> None:
-        """Let somebody else have it; harmless when it was given back or a call sits in it."""
-        self._give_back(self)
-
-
 class RunningCall(Protocol):
     """A call in progress."""
 
@@ -60,7 +49,6 @@ class Switchboard:
         self._seats = seats
         self._make_call = make_call
         self._taken = 0
-        self._kept: set[CallSeat] = set()  # for calls that are on their way
         self._closing = self._hurried = False
         self._on_closing: list[Callable[[], None]] = []
         self._waiting: asyncio.Timeout | None = None  # bounds what `close` waits for now
@@ -78,7 +66,7 @@ class Switchboard:
     @property
     def free(self) -> int:
         """How many seats nobody has."""
-        return self._seats - self._taken - len(self._kept)
+        return self._seats - self._taken
 
     @property
     def why_closed(self) -> str:
@@ -87,29 +75,16 @@ class Switchboard:
             return "draining"
         return "" if self.open else "full"
 
-    def keep_seat(self) -> CallSeat | None:
-        """Keep a seat for a call that is on its way; None when no call could be taken."""
-        if not self.open:
-            return None
-        seat = CallSeat(self._kept.discard)
-        self._kept.add(seat)
-        return seat
-
-    async def answer(
-        self, leg: Leg, call: RunningCall | None = None, *, seat: CallSeat | None = None
-    ) -> None:
+    async def answer(self, leg: Leg, call: RunningCall | None = None) -> None:
         """Run a call on `leg` until it ends: `call`, or a new one.
 
         Args:
             leg: Where the caller is.
             call: On that leg; None: one is made.
-            seat: Was kept for it, if it was; it is given back.
 
         Raises:
             SwitchboardFullError: No seat is free, or we are closing; the leg was not touched.
         """
-        if seat is not None:
-            seat.give_back()
         if not self.open:
             self.tell(CallRefused(transport=leg.facts.transport, reason=self.why_closed))
             raise SwitchboardFullError(

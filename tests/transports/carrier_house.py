@@ -10,7 +10,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.call.briefs import Briefs
-from bot.call.switchboard import CallSeat, SwitchboardFullError
+from bot.call.switchboard import SwitchboardFullError
 from bot.http import telnyx_signature
 from bot.http.door_frame import DoorFrame
 from bot.http.exotel_door import ExotelProof, exotel_router
@@ -35,7 +35,7 @@ KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 class StreamHouse(House):
     """A switchboard for the legs of media streams."""
 
-    async def answer(self, leg: Leg, *, seat: CallSeat | None = None) -> None:
+    async def answer(self, leg: Leg) -> None:
         if self.full:
             raise SwitchboardFullError
         assert isinstance(leg, StreamLeg)

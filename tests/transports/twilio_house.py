@@ -26,7 +26,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
-from bot.call.switchboard import CallSeat, SwitchboardFullError
+from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import Alone
 from bot.http.bounded_socket import BoundedSocket
 from bot.http.door_frame import DoorFrame
@@ -165,12 +165,7 @@ class House:
     def reasons(self) -> list[str]:
         return [getattr(event, "reason", "") for event in self.told]
 
-    def keep_seat(self) -> CallSeat | None:
-        return CallSeat(lambda seat: None) if self.open else None
-
-    async def answer(self, leg: Leg, *, seat: CallSeat | None = None) -> None:
-        if seat is not None:
-            seat.give_back()
+    async def answer(self, leg: Leg) -> None:
         if self.full:
             raise SwitchboardFullError
         assert isinstance(leg, TwilioLeg)

@@ -176,26 +176,13 @@ async def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_goodbye() -> 
     await asyncio.gather(*running)
 
 
-async def test_a_seat_that_is_kept_is_somebody_s_until_it_is_given_back() -> None:
-    switchboard = board([], seats=1)
-
-    seat = switchboard.keep_seat()
-
-    assert seat is not None
-    assert switchboard.keep_seat() is None
-    assert switchboard.why_closed == "full"
-    seat.give_back()
-    seat.give_back()
-    assert switchboard.free == 1
-
-
-async def test_a_call_takes_the_seat_that_was_kept_for_it() -> None:
+async def test_a_call_has_its_seat_until_it_has_ended() -> None:
     switchboard, talk = board([], seats=1), Talk()
-    seat = switchboard.keep_seat()
-    running = asyncio.ensure_future(switchboard.answer(LINE, talk, seat=seat))
+    running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     await asyncio.sleep(0)
 
     assert switchboard.free == 0
+    assert switchboard.why_closed == "full"
     talk.over.set()
     await running
     assert switchboard.free == 1
@@ -208,4 +195,4 @@ async def test_whoever_waits_for_a_call_is_told_that_none_is_taken_any_more() ->
     await switchboard.close(drain_s=0.0)
 
     assert told.is_set()
-    assert switchboard.keep_seat() is None
+    assert not switchboard.open

@@ -213,6 +213,19 @@ class LastingCall:
         self.over.set()
 
 
+@asynccontextmanager
+async def only_seat_taken(door: Opened) -> AsyncIterator[None]:
+    """Have a call at another door while the block runs."""
+    call = LastingCall()
+    async with asyncio.TaskGroup() as beside:
+        beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        try:
+            yield
+        finally:
+            call.over.set()
+
+
 def started(name: str, event_id: str = "EV_1") -> bytes:
     room = {"name": name, "sid": f"RM_{name}"}
     return event(event="room_started", id=event_id, createdAt=_now(), room=room)
@@ -291,12 +304,10 @@ async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) 
 
 
 async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: Path) -> None:
-    async with opened(tmp_path, server={"max_calls": 1}) as door:
-        seat = door.process.switchboard.keep_seat()
+    async with opened(tmp_path, server={"max_calls": 1}) as door, only_seat_taken(door):
         await door.post(started("call-1"))
         await door.server.until(lambda: door.server.deleted)
 
-    assert seat
     assert door.server.deleted == ["call-1"]
     assert not door.server.joins
     refused = await door.notes.until("CallRefused")
@@ -304,8 +315,7 @@ async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: 
 
 
 async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -> None:
-    async with opened(tmp_path, server={"max_calls": 1}) as door:
-        seat = door.process.switchboard.keep_seat()
+    async with opened(tmp_path, server={"max_calls": 1}) as door, only_seat_taken(door):
         door.server.keeps_rooms = True
         await door.post(started("call-1"))
         await door.notes.until("ProviderFailed")
@@ -313,7 +323,6 @@ async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -
         door.server.rooms = ["call-1"]
         await door.server.until(lambda: door.server.deleted)
 
-    assert seat
     assert set(door.server.deleted) == {"call-1"}
 
 
