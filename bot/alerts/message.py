@@ -1,14 +1,11 @@
 """What an alert says to a person, and to a program."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 from calls.alert import CHANNELS, NOT_SERVED, WHOLE_CALL, Alert
 from telemetry.masking import printable
-
-Clean = Callable[[str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

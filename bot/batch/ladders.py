@@ -16,7 +16,6 @@ from providers.catalog import provider
 from providers.provider import Stage
 
 ANSWER_S: Final = 5.0
-ANSWER_BYTES: Final = 64 << 10
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:

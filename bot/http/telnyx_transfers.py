@@ -16,7 +16,6 @@ from transports.telnyx_rest import TelnyxRest
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
 MARK: Final = "person "  # before the caller's call, in the state of the leg that is rung
-NEWS: Final = ("call.bridged", "call.hangup")
 MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
 
 # As developers.telnyx.com names the causes of `call.hangup`.

@@ -14,7 +14,6 @@ from transports.media_stream.marks import Marks
 from transports.media_stream.stream import Stream
 from transports.sent_sound import SentSound
 
-RETURNS_S: Final = 30.0  # docs/decisions/0065
 STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
