@@ -15,9 +15,6 @@ from typing import Any, Final, TypeAlias
 Message: TypeAlias = Mapping[str, Any]
 """One message as OpenAI's chat completions take it: `role`, `content`, `tool_calls`, …"""
 
-Count: TypeAlias = Callable[[Message], int]
-"""Returns the tokens of one message."""
-
 CUT: Final = " […]"  # marks a text that was shortened
 SUMMARY: Final = "Summary of the call so far: "  # begins the message that stands for older turns
 
@@ -50,35 +47,35 @@ def estimate(message: Message) -> int:
     return _PER_MESSAGE + sum(_tokens(each) for each in _texts(message))
 
 
-def fit(messages: Sequence[Message], limit_tokens: int, count: Count = estimate) -> Fitted:
+def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
     """Return the messages cut to `limit_tokens`, unchanged when they fit."""
-    before = sum(map(count, messages))
+    before = sum(map(estimate, messages))
     if before <= limit_tokens:
         return Fitted(messages=tuple(messages), tokens_before=before, tokens_after=before)
-    kept = _cut(messages, limit_tokens, count)
-    after = sum(map(count, kept))
+    kept = _cut(messages, limit_tokens)
+    after = sum(map(estimate, kept))
     return Fitted(messages=tuple(kept), tokens_before=before, tokens_after=after)
 
 
-def _cut(messages: Sequence[Message], limit_tokens: int, count: Count) -> list[Message]:
+def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
     system = [each for each in messages if each["role"] == "system"]
     rest = [each for each in messages if each["role"] != "system"]
     summary = rest[:1] if rest and _is_summary(rest[0]) else []
     turns = _turns(rest[len(summary) :])
-    left = limit_tokens - sum(map(count, system))
+    left = limit_tokens - sum(map(estimate, system))
     if not turns:
-        return [*system, *_shortened(summary, left, count)]
-    newest = _squeezed(turns[-1], left, count)
-    left -= sum(map(count, newest))
-    head = summary if sum(map(count, summary)) <= left else []
-    left -= sum(map(count, head))
-    return [*system, *head, *_newest_that_fit(turns[:-1], left, count), *newest]
+        return [*system, *_shortened(summary, left)]
+    newest = _squeezed(turns[-1], left)
+    left -= sum(map(estimate, newest))
+    head = summary if sum(map(estimate, summary)) <= left else []
+    left -= sum(map(estimate, head))
+    return [*system, *head, *_newest_that_fit(turns[:-1], left), *newest]
 
 
-def _newest_that_fit(turns: Sequence[list[Message]], left: int, count: Count) -> list[Message]:
+def _newest_that_fit(turns: Sequence[list[Message]], left: int) -> list[Message]:
     kept: list[Message] = []
     for turn in reversed(turns):
-        left -= sum(map(count, turn))
+        left -= sum(map(estimate, turn))
         if left < 0:
             break
         kept = [*turn, *kept]
@@ -100,25 +97,25 @@ def _split(messages: Sequence[Message], begins: Callable[[Message], bool]) -> li
     return [list(messages[a:b]) for a, b in pairwise([*starts, len(messages)])]
 
 
-def _squeezed(turn: list[Message], left: int, count: Count) -> list[Message]:
+def _squeezed(turn: list[Message], left: int) -> list[Message]:
     """Shorten the newest turn until it fits: first its texts, then its older steps."""
     steps = _steps(turn)
     while True:
         flat = [each for step in steps for each in step]
-        short = _shortened(flat, left, count)
-        if sum(map(count, short)) <= left or len(steps) <= 1:
+        short = _shortened(flat, left)
+        if sum(map(estimate, short)) <= left or len(steps) <= 1:
             return short
         steps.pop(1)  # the oldest but the caller's own words, which open the turn
 
 
-def _shortened(messages: Sequence[Message], left: int, count: Count) -> list[Message]:
+def _shortened(messages: Sequence[Message], left: int) -> list[Message]:
     """Cut the longest texts, all to one length, the longest that fits."""
     low, high = 0, max((len(_content(each)) for each in messages), default=0)
-    if sum(map(count, messages)) <= left:
+    if sum(map(estimate, messages)) <= left:
         return list(messages)
     while low < high:  # the longest `low` at which everything fits
         middle = (low + high + 1) // 2
-        if sum(count(_clipped(each, middle)) for each in messages) <= left:
+        if sum(estimate(_clipped(each, middle)) for each in messages) <= left:
             low = middle
         else:
             high = middle - 1

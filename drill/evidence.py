@@ -55,21 +55,17 @@ class Judged:
     recording: Pcm  # from the caller's first word on
 
 
-async def judge_turn(
-    call: Conversation, control: LabControl, turn: AskedTurn, *, until_s: float | None = None
-) -> Judged:
+async def judge_turn(call: Conversation, control: LabControl, turn: AskedTurn) -> Judged:
     """Judge a turn of a call.
 
     Args:
         call: The call, in progress or over.
         control: Of the lab that has the record.
         turn: What is judged.
-        until_s: Judge only what was heard before this second of the call.
     """
-    end_s = turn.end_s if until_s is None else until_s
-    span = call.lab_s(turn.began_s), call.lab_s(end_s)
+    span = call.lab_s(turn.began_s), call.lab_s(turn.end_s)
     sent = await sent_between(control, *span)
-    recording = call.heard()[round(turn.began_s * RATE_HZ) : round(end_s * RATE_HZ)]
+    recording = call.heard()[round(turn.began_s * RATE_HZ) : round(turn.end_s * RATE_HZ)]
     pauses_s = await asyncio.to_thread(pauses, turn.answer, instance="cartesia")
     weigh = functools.partial(
         _weigh,

@@ -50,15 +50,15 @@ DEFAULT: Final = (
 )
 
 
-def schedule_for(text: str, instances: Sequence[Spec] = DEFAULT) -> dict[str, tuple[Window, ...]]:
-    """Return the fault schedule in a YAML text, for a lab of these instances.
+def schedule_for(text: str) -> dict[str, tuple[Window, ...]]:
+    """Return the fault schedule in a YAML text, for a lab of the default instances.
 
     Raises:
         ValueError: Not YAML, a wrong key or value, an instance that the lab does not have; one
             line.
     """
     schedule = load_schedules(text)
-    known = {spec.name: spec for spec in instances}
+    known = {spec.name: spec for spec in DEFAULT}
     for name in schedule:
         if name not in known:
             raise ValueError(f"unknown instance {suggestion(name, known)}")

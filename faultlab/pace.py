@@ -49,8 +49,8 @@ class Delays:
         await asyncio.sleep(delay_s)
         return delay_s
 
-    async def wait_gap(self, units: float = 1.0, *, factor: float = 1.0) -> float:
-        """Wait as long as `units` of output take, and return how long that was, in seconds."""
-        delay_s = self.gap_s(units, factor=factor)
+    async def wait_gap(self, *, factor: float = 1.0) -> float:
+        """Wait as long as one unit of output takes, and return how long that was, in seconds."""
+        delay_s = self.gap_s(factor=factor)
         await asyncio.sleep(delay_s)
         return delay_s

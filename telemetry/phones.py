@@ -9,7 +9,7 @@ from phonenumbers import NumberParseException, PhoneNumberMatcher
 
 from telemetry.privacy import masked
 
-REGIONS: Final = ("US", "RU")  # whose own way of writing numbers is known, unless said otherwise
+REGIONS: Final = ("US", "RU")  # whose own way of writing numbers is known
 MOST_ASKED: Final = 8  # candidates of a text; of more, each is masked: a stranger may write many
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
 # Cheap, and wide: the tables are asked about what this finds alone. A plus may stand anywhere.
@@ -23,12 +23,10 @@ FRACTION: Final = re.compile(r"\d+\.\d+")
 DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
 
 
-def without_phones(text: str, regions: Sequence[str] = REGIONS) -> str:
+def without_phones(text: str) -> str:
     """Return text with the middle of each telephone number hidden.
 
-    Args:
-        text: Any.
-        regions: Countries whose national numbers are known too: those with a plus always are.
+    Those with a plus are always known, those without of the countries in `REGIONS` alone.
     """
     found = [each for each in SHAPED.finditer(text) if _may_be_one(each)]
     if not found:
@@ -36,7 +34,7 @@ def without_phones(text: str, regions: Sequence[str] = REGIONS) -> str:
     parts, at = [], 0
     for number, each in enumerate(found):
         parts.append(text[at : each.start()])
-        parts.append(_shown(each, regions if number < MOST_ASKED else None))
+        parts.append(_shown(each, REGIONS if number < MOST_ASKED else None))
         at = each.end()
     return "".join((*parts, text[at:]))
 

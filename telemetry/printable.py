@@ -23,12 +23,12 @@ def one_line(text: str) -> str:
     )
 
 
-def bounded(text: str, most_bytes: int = LONGEST_BYTES) -> str:
+def bounded(text: str) -> str:
     """Return the beginning of a text that is longer than a line may be, and how much is missing."""
-    raw = text[: most_bytes + 1].encode("utf-8", "replace")
-    if len(raw) <= most_bytes and len(text) <= most_bytes:
+    raw = text[: LONGEST_BYTES + 1].encode("utf-8", "replace")
+    if len(raw) <= LONGEST_BYTES and len(text) <= LONGEST_BYTES:
         return text
-    kept = raw[:most_bytes].decode("utf-8", "ignore")
+    kept = raw[:LONGEST_BYTES].decode("utf-8", "ignore")
     return kept + CUT_SHORT.format(len(text.encode("utf-8", "replace")) - len(kept.encode()))
 
 

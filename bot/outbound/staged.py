@@ -192,13 +192,13 @@ async def staged_carrier(
         yield carrier
 
 
-async def fill_queue(url: str, contacts: Sequence[StagedContact], *, name: str = NAME) -> None:
+async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
     """Put the contacts into the queue, and have the campaign run."""
     book, office, now = ContactBook(url), CampaignOffice(url), clock.utc_s()
     try:
         new = [NewContact(number=each.number, name=each.name, zones=("UTC",)) for each in contacts]
-        await book.add(name, new, now=now)
-        await office.move(name, "running", now=now)
+        await book.add(NAME, new, now=now)
+        await office.move(NAME, "running", now=now)
     finally:
         await book.close()
         await office.close()
