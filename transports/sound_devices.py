@@ -11,7 +11,7 @@ NAMES: Final[Mapping[Side, str]] = {"input": "microphone", "output": "loudspeake
 NAMED: Final = 6  # devices in a line that says what there is
 
 NO_PACKAGE: Final = (
-    "the microphone needs the Python package sounddevice: pip install 'holdline[mic]'"
+    "the microphone needs the Python package sounddevice: .venv/bin/pip install 'holdline[mic]'"
 )
 NO_PORTAUDIO: Final[Mapping[str, str]] = {  # by sys.platform; wheels for macOS and Windows bring it
     "linux": "install libportaudio2 (Debian, Ubuntu), portaudio (Fedora, Arch)",

@@ -78,7 +78,7 @@ def trouble(share: str) -> str | None:
         cure = "use local, sqlite:///FILE, postgresql://… or redis://…"
         return f"health cannot be shared through {scheme}; {cure}"
     if importlib.util.find_spec(place.package) is None:
-        cure = f'install it with pip install "holdline[{place.extra}]"'
+        cure = f'install it with .venv/bin/pip install "holdline[{place.extra}]"'
         return f"it needs {place.package}, which is not installed; {cure}"
     return None if place is _SQLITE else _unreadable(share, place)
 

@@ -26,7 +26,7 @@ class SheetsSettings(Section):
         if importlib.util.find_spec("google") is None or not importlib.util.find_spec(
             "google.auth"
         ):
-            cure = 'install it with pip install "holdline[sheets]"'
+            cure = 'install it with .venv/bin/pip install "holdline[sheets]"'
             raise ValueError(f"it needs google-auth, which is not installed; {cure}")
         if not self.spreadsheet_id:
             raise ValueError("it needs spreadsheet_id, the long part of the spreadsheet's address")

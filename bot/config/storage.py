@@ -40,7 +40,7 @@ def _unknown(scheme: str) -> str:
 
 def _postgres_trouble(url: str) -> str | None:
     if importlib.util.find_spec("asyncpg") is None:
-        cure = 'install it with pip install "holdline[postgres]"'
+        cure = 'install it with .venv/bin/pip install "holdline[postgres]"'
         return f"it needs asyncpg, which is not installed; {cure}"
     try:
         parts = urlsplit(url)

@@ -30,7 +30,7 @@ class TracesSettings(Section):
     def _installed(self) -> "TracesSettings":
         missing = [each for each in NEEDS if self.enabled and not _is_there(each)]
         if missing:
-            cure = 'install it with pip install "holdline[traces]"'
+            cure = 'install it with .venv/bin/pip install "holdline[traces]"'
             raise ValueError(f"it needs {missing[0]}, which is not installed; {cure}")
         return self
 

@@ -54,7 +54,7 @@ async def _server_finding(url: str) -> DoctorFinding:
         async with asyncio.timeout(ANSWER_S):
             await rehearse(url)
     except ModuleNotFoundError as error:
-        cure = 'install it with pip install "holdline[postgres]"'
+        cure = 'install it with .venv/bin/pip install "holdline[postgres]"'
         text, ok = f"needs {error.name}, which is not installed; {cure}", False
     except StorageError as error:
         text, ok = f"cannot be used: {error}", False

@@ -76,7 +76,8 @@ def test_a_driver_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch)
     text = config_storage.trouble("postgresql+asyncpg://h/x")
 
     assert text == (
-        'it needs asyncpg, which is not installed; install it with pip install "holdline[postgres]"'
+        "it needs asyncpg, which is not installed;"
+        ' install it with .venv/bin/pip install "holdline[postgres]"'
     )
 
 
