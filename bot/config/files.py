@@ -1,6 +1,5 @@
 """Reads one YAML file, and where in it each value stands."""
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,27 +8,11 @@ from typing import Any, Final
 import yaml
 
 from bot.config.errors import ConfigError, Key, Problem
+from bot.config.yaml_text import built, loader_of
 
 LARGEST_BYTES: Final = 1_000_000  # a configuration is a few kilobytes; more is a wrong file
 DEEPEST: Final = 32
 MOST_VALUES: Final = 20_000  # aliases can write a billion values in ten lines
-
-
-class _Loader(yaml.SafeLoader):
-    """YAML as its version 1.2 reads words: `no` and `on` are text, dates are text."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))
-    ]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool",
-    re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"),
-    list("tTfF"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,10 +39,10 @@ def read(path: Path) -> FileTree:
     """
     text = _text(path)
     try:
-        loader = _Loader(text)
+        loader = loader_of(text)
         node = loader.get_single_node()
         lines = _lines(node, name=str(path))
-        tree = loader.construct_document(node) if node else {}
+        tree = built(loader, node) if node else {}
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{path}:{mark.line + 1}" if mark else str(path)

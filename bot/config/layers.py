@@ -10,6 +10,7 @@ import yaml
 
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, shown
+from bot.config.yaml_text import value_of
 
 PREFIX: Final = "HOLDLINE__"
 DEFAULT: Final = "default"
@@ -162,7 +163,7 @@ def _parse(value: str) -> Any:
     if not re.match(r"[\[{]", value):
         return value
     try:
-        return yaml.safe_load(value)
+        return value_of(value)
     except yaml.YAMLError:
         return value
 

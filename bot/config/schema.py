@@ -29,6 +29,7 @@ VALID: Final[dict[str, str]] = {
     "path_type": "a path",
     "string_too_short": "text that is not empty",
     "string_type": "text (in quotes)",
+    "string_unicode": "text that UTF-8 can hold",
     "too_short": "a list of {min_length} or more",
     "tuple_type": "a list",
 }

@@ -1,5 +1,6 @@
 """What a configuration says is what the program gets, and what is wrong is told at once."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -103,6 +104,33 @@ logs: {level: INFO, dir: logs}
 
 def test_json_is_read_as_yaml() -> None:
     assert read('{"latency": {"budget_s": 2}}').settings.latency.budget_s == 2.0
+
+
+def test_json_with_tabs_and_with_signs_in_two_escapes_is_what_it_says() -> None:
+    said = {"agent": {"greeting": "Hi \U0001f600", "farewell": "C:\\ud83d\\ude00"}}
+    text = json.dumps(said, indent="\t")
+
+    agent = read(text).settings.agent
+
+    assert "\t" in text
+    assert "\\ud83d\\ude00" in text
+    assert agent.model_dump(include={"greeting", "farewell"}) == said["agent"]
+
+
+def test_what_is_wrong_in_json_is_told_with_its_line() -> None:
+    assert refused('{\n\t"server": {\n\t\t"prot": 1\n\t}\n}') == [
+        "holdline.yaml:3: server.prot is unknown; did you mean port?"
+    ]
+    assert refused(r'{"agent": {"greeting": "\ud83d"}}') == [
+        'holdline.yaml:1: agent.greeting is "\ud83d"; it must be text that UTF-8 can hold'
+    ]
+
+
+def test_a_list_of_a_variable_is_read_as_in_the_file() -> None:
+    tools = json.dumps([{"name": "t", "description": "\U0001f600 no", "url": "https://x.example"}])
+
+    assert read(HOLDLINE__AGENT__TOOLS=tools).settings.agent.tools[0].description == "\U0001f600 no"
+    assert len(refused(HOLDLINE__AGENT__TOOLS="[!!timestamp x]")) == 1
 
 
 def test_flags_win_over_environment_over_file_over_default() -> None:
@@ -520,7 +548,9 @@ def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
     ]
 
 
-@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: \x00b", b"&a [*a]", b"!!python/x 1"])
+@pytest.mark.parametrize(
+    "content", [b"\xff\xfe\x00", b"a: \x00b", b"&a [*a]", b"!!python/x 1", b"a: !!timestamp x"]
+)
 def test_a_file_that_is_no_configuration_is_one_line(content: bytes, tmp_path: Path) -> None:
     (tmp_path / "holdline.yaml").write_bytes(content)
 
