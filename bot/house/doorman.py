@@ -22,10 +22,18 @@ CALLS: Final = (
     b"GET /exotel/media",
     b"POST /api/offer",
 )
+LIVES: Final = b"GET /healthz "
+LIVES_S: Final = 5.0  # of our own, before workers load: then we say ourselves that we live. Chosen:
+# half of the 10 s after which others take a server that has not said so for dead
+MOST_WAITING: Final = 512  # requests that wait for the first worker; others hear that nobody can
 FOR_ONE: Final = re.compile(rb"GET /\w+/media/(w\d+) ")  # a call goes on where it is
 NOBODY: Final = (
     b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\n"
     b"Content-Type: text/plain\r\nContent-Length: 27\r\n\r\nNobody can answer just now."
+)
+ALIVE: Final = (
+    b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
+    b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 )
 
 Hand = Callable[[socket.socket, bool, str], bool]
@@ -53,10 +61,19 @@ class ConnectionPace:
 
 
 class Doorman:
-    """Stands at the listening socket. What it has handed on is closed here."""
+    """Stands at the listening socket. What it has handed on is closed here.
+
+    Until it is told to open, requests wait, as the workers are still loading. Whether we live is
+    said meanwhile, if that takes long, and later whenever nobody is there.
+    """
 
     def __init__(
-        self, listener: socket.socket, *, hand: Hand, answer: Answer = lambda _: b""
+        self,
+        listener: socket.socket,
+        *,
+        hand: Hand,
+        answer: Answer = lambda _: b"",
+        is_open: bool = True,
     ) -> None:
         """Accept on `listener`, which listens already; `answer` spares a worker what it can."""
         listener.settimeout(0)
@@ -64,11 +81,24 @@ class Doorman:
         self._hand = hand
         self._answer = answer
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
+        self._is_open = is_open
+        self._waiting: dict[socket.socket, asyncio.TimerHandle | None] = {}
+        self._lives_at = 0.0
+
+    def open(self) -> None:
+        """Hand on what waits, and from now on whatever comes."""
+        self._is_open = True
+        waiting, self._waiting = self._waiting, {}
+        for connection, timer in waiting.items():
+            if timer:
+                timer.cancel()
+            self._begun(connection)
 
     async def run(self) -> None:
         """Accept connections until cancelled."""
         loop = asyncio.get_running_loop()
         pace = ConnectionPace(loop.time())
+        self._lives_at = loop.time() + LIVES_S
         try:
             while True:
                 try:
@@ -80,7 +110,7 @@ class Doorman:
                 self._receive(connection, loop)
                 await asyncio.sleep(pace.pause_s(loop.time()))
         finally:
-            for each in tuple(self._silent):
+            for each in (*self._silent, *self._waiting):
                 self._close(each)
 
     def _make_room(self, failed: OSError) -> None:
@@ -104,15 +134,32 @@ class Doorman:
         except OSError:
             first = b""
         self._forget(connection)
+        if not first:
+            connection.close()
+        elif self._is_open:
+            self._bring(connection, first)
+        elif len(self._waiting) < MOST_WAITING:
+            lives = first.startswith(LIVES)
+            self._waiting[connection] = self._say_later(connection) if lives else None
+        else:
+            _say(connection, NOBODY)
+
+    def _say_later(self, connection: socket.socket) -> asyncio.TimerHandle:
+        def say() -> None:
+            del self._waiting[connection]
+            _say(connection, ALIVE)
+
+        return asyncio.get_running_loop().call_at(self._lives_at, say)
+
+    def _bring(self, connection: socket.socket, first: bytes) -> None:
         one = FOR_ONE.match(first)
         name = one[1].decode() if one else ""
-        if first:
-            said = self._answer(first)
-            if not said and not self._hand(connection, first.startswith(CALLS) and not name, name):
-                said = NOBODY
-            if said:
-                _say(connection, said)
-        connection.close()
+        if said := self._answer(first):
+            _say(connection, said)
+        elif self._hand(connection, first.startswith(CALLS) and not name, name):
+            connection.close()
+        else:
+            _say(connection, ALIVE if first.startswith(LIVES) else NOBODY)
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -120,11 +167,13 @@ class Doorman:
 
     def _forget(self, connection: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connection)
-        if timer := self._silent.pop(connection, None):
-            timer.cancel()
+        for each in (self._silent, self._waiting):
+            if timer := each.pop(connection, None):
+                timer.cancel()
 
 
 def _say(connection: socket.socket, answer: bytes) -> None:
     with suppress(OSError):
         connection.recv(READ_BYTES)  # what is left unread would reset the connection
         connection.send(answer)
+    connection.close()

@@ -57,19 +57,14 @@ class Supervisor:
             CommandError: A worker ended badly while all were told to stop.
         """
         self._listen_to_signals()
+        doorman = self._doorman()
         async with self._tasks:
+            door = self._tasks.create_task(doorman.run(), name="the door")
             if code := await self._slots.begin():
+                door.cancel()
                 return DONE if self._signals else code
-            no_room = NoRoom(
-                lambda: self._plan.settings,
-                admit=self._office.desk.hold,
-                tell=self._office.news.tell_turned_away,
-            )
-            doorman = Doorman(self._listener, hand=self._office.hand, answer=no_room.answer)
-            around = [
-                self._tasks.create_task(each, name="around the workers")
-                for each in (doorman.run(), self._look_after())
-            ]
+            around = (door, self._tasks.create_task(self._look_after(), name="look after them"))
+            doorman.open()
             self._reloading.open = not self._signals
             ready()
             if self._reloading.owed and self._reloading.open:
@@ -80,6 +75,14 @@ class Supervisor:
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
+
+    def _doorman(self) -> Doorman:
+        no_room = NoRoom(
+            lambda: self._plan.settings,
+            admit=self._office.desk.hold,
+            tell=self._office.news.tell_turned_away,
+        )
+        return Doorman(self._listener, hand=self._office.hand, answer=no_room.answer, is_open=False)
 
     async def _look_after(self) -> None:
         """Tell the workers how the house is, and end one that hangs."""

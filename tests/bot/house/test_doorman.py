@@ -14,6 +14,7 @@ from tests.bot.house.descriptors import descriptors_left
 
 CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
 PAGE = b"GET /readyz HTTP/1.1\r\n\r\n"
+LIVES = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Hands:
@@ -32,12 +33,19 @@ class Hands:
 
 
 @asynccontextmanager
-async def door(hands: Hands) -> AsyncIterator[Callable[[bytes], "asyncio.Task[bytes]"]]:
-    """Open a door, and yield what sends bytes through it and returns what comes back."""
+async def door(
+    hands: Hands, *, opens: asyncio.Event | None = None
+) -> AsyncIterator[Callable[[bytes], "asyncio.Task[bytes]"]]:
+    """Have a door, and yield what sends bytes through it and returns what comes back.
+
+    It opens at once, or when told.
+    """
     with bind_socket("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(Doorman(listener, hand=hands.take).run())
+            doorman = Doorman(listener, hand=hands.take, is_open=opens is None)
+            running = tasks.create_task(doorman.run())
+            opening = tasks.create_task(open_when(doorman, opens)) if opens else None
 
             async def send(words: bytes) -> bytes:
                 reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -49,6 +57,13 @@ async def door(hands: Hands) -> AsyncIterator[Callable[[bytes], "asyncio.Task[by
 
             yield lambda words: tasks.create_task(send(words))
             running.cancel()
+            if opening:
+                opening.cancel()
+
+
+async def open_when(doorman: Doorman, opens: asyncio.Event) -> None:
+    await opens.wait()
+    doorman.open()
 
 
 async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> None:
@@ -122,3 +137,69 @@ async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_ro
             running.cancel()
 
     assert hands.taken == [(PAGE, False)]
+
+
+async def test_what_comes_while_workers_load_waits_for_them() -> None:
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        early = [send(CALL), send(PAGE), send(LIVES)]
+        await asyncio.sleep(0.05)
+        before = list(hands.taken)
+        opens.set()
+        answers = [await each for each in early]
+
+    assert before == []
+    assert answers == [b"", b"", b""]
+    assert sorted(hands.taken) == sorted([(CALL, True), (PAGE, False), (LIVES, False)])
+
+
+async def test_where_workers_load_for_long_it_says_that_we_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doorman, "LIVES_S", 0.05)
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        waiting = send(PAGE)
+        answers = [await send(LIVES), await send(LIVES)]
+        opens.set()
+        assert await waiting == b""
+
+    assert all(each.startswith(b"HTTP/1.1 200") for each in answers)
+    assert all(each.endswith(b'\r\n\r\n{"status":"ok"}') for each in answers)
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_where_nobody_is_there_it_lives_nevertheless() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
+
+
+async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doorman, "MOST_WAITING", 1)
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        both = [send(PAGE), send(PAGE)]
+        done, waiting = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        opens.set()
+        await asyncio.wait(waiting)
+
+    assert [each.result()[:12] for each in done] == [b"HTTP/1.1 503"]
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_a_door_that_closes_before_it_opened_keeps_nobody() -> None:
+    with bind_socket("127.0.0.1", 0) as listener:
+        there = Doorman(listener, hand=Hands().take, is_open=False)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(there.run())
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(LIVES)
+            await asyncio.sleep(0.05)
+            running.cancel()
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()
