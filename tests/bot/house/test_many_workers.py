@@ -124,6 +124,22 @@ async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
     assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
 
 
+async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: Path) -> None:
+    changes = TWO | {"server": {"workers": 1}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 1)
+        os.kill(workers_of(served)["w1"], signal.SIGKILL)
+        await becomes(lambda: "worker w2 takes the place" in log_of(served))
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{served.url}/healthz") as lives:
+                assert (lives.status, await lives.json()) == (200, {"status": "ok"})
+            async with session.get(f"{served.url}/readyz") as ready:
+                assert ready.status == 503
+        served.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(40):
+            assert await served.process.wait() == 0
+
+
 async def test_nobody_who_rings_while_a_worker_leaves_finds_the_line_reset(tmp_path: Path) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
     async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
