@@ -8,6 +8,7 @@ import typer
 
 from bot import clock
 from bot.cli.options import ConfigOption
+from bot.config.folders import check_database
 from bot.config.loading import load
 from bot.exits import CommandError, UsageError
 
@@ -38,6 +39,7 @@ def command(
         raise UsageError(f'--format is "{form}"; it takes {" or ".join(FORMATS)}')
     if at is None:
         raise UsageError(f'--since is "{since}"; it takes 90m, 24h, 7d, 2w, or a date: 2026-03-01')
+    check_database(settings.storage.url)
     file = out or Path(f"{what}.{form}")
     try:
         count = asyncio.run(export(settings.storage.url, what, since=at, form=form, out=file))

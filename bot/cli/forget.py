@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
+from bot.config.folders import check_database
 from bot.config.loading import load
 from bot.exits import CommandError, UsageError
 
@@ -30,6 +31,7 @@ def command(
     if wanted is None:
         cure = "write it with its country code, such as +49301234567, or set server.region"
         raise UsageError(f'NUMBER is "{number}", which is no telephone number; {cure}')
+    check_database(settings.storage.url)
     try:
         forgotten = asyncio.run(forget_number(settings, wanted))
     except StorageError as error:

@@ -9,6 +9,7 @@ from typing import Final
 from bot.config import storage as config_storage
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
+from bot.config.share_address import masked
 from bot.exits import UsageError
 
 OTHERS: Final = 0o077  # what nobody but the owner may do with files that we make
@@ -38,6 +39,21 @@ def check_out(out: Path) -> None:
     if why := why_unwritable(out):
         raise UsageError(
             f"--out is {shown(str(out))}; it cannot be written ({why}); choose a folder that can be"
+        )
+
+
+def check_database(url: str) -> None:
+    """See that a database which is to be read is there, before an empty one is made in its place.
+
+    Raises:
+        UsageError: Its file is not.
+    """
+    file = config_storage.file_of(url)
+    if file and not file.exists():
+        raise UsageError(
+            f"storage.url is {masked(url)}; there is no such database; "
+            "name the one that `holdline serve` writes, with --config or in the environment, "
+            "or make one with `holdline db upgrade`"
         )
 
 

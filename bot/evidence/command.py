@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot import clock
+from bot.config.folders import check_database
 from bot.config.settings import Settings
 from bot.config.share_address import masked
-from bot.config.storage import file_of
 from bot.evidence.gathering import gather
 from bot.evidence.page import as_page
 from bot.evidence.story import tell_story
@@ -43,12 +43,7 @@ async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapp
 
 
 async def _check_database(url: str) -> None:
-    file = file_of(url)
-    if file and not await asyncio.to_thread(file.exists):
-        raise UsageError(
-            f"storage.url is {masked(url)}; there is no such database; "
-            "name the one that `holdline serve` writes, with --config or in the environment"
-        )
+    await asyncio.to_thread(check_database, url)
     try:
         lag = await find_lag(url)
     except StorageError as error:

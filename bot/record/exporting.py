@@ -18,11 +18,11 @@ FORMATS: Final = ("csv", "jsonl")
 
 def since_of(text: str, *, now: datetime) -> datetime | None:
     """Return the moment that is meant by `90m`, `24h`, `7d`, `2w` or an ISO date; None: none is."""
-    if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
-        return now - timedelta(**{UNITS[found[2]]: int(found[1])})
     try:
+        if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+            return now - timedelta(**{UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # no date, or longer ago than there are dates
         return None
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 

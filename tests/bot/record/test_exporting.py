@@ -138,6 +138,7 @@ def test_everything_else_is_as_it_is(value: Any) -> None:
         ("yesterday", None),
         ("", None),
         ("-1d", None),
+        ("999999d", None),
     ],
 )
 def test_since_is_a_time_ago_or_a_date(text: str, since: datetime | None) -> None:
@@ -149,6 +150,7 @@ def test_the_command_writes_a_file_of_its_owner_alone(
 ) -> None:
     config, out = tmp_path / "holdline.yaml", tmp_path / "calls.csv"
     config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
+    assert run(["db", "upgrade", "--config", str(config)]) == 0
 
     assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 0
 
@@ -171,11 +173,25 @@ def test_what_it_does_not_take_is_one_line(
     assert wrong[-1] in line
 
 
+def test_a_database_that_is_not_there_is_one_line_and_none_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config, out = tmp_path / "holdline.yaml", tmp_path / "calls.csv"
+    config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
+
+    assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 2
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "there is no such database" in line
+    assert list(tmp_path.iterdir()) == [config]
+
+
 def test_a_file_that_cannot_be_written_is_one_line(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config, out = tmp_path / "holdline.yaml", tmp_path / "none" / "calls.csv"
     config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
+    assert run(["db", "upgrade", "--config", str(config)]) == 0
 
     assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 1
 

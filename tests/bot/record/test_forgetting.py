@@ -319,6 +319,19 @@ def test_a_number_that_is_none_is_one_line(
     assert "server.region" in line
 
 
+def test_a_database_that_is_not_there_is_one_line_and_not_a_number_forgotten(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with configured(tmp_path) as config:
+        assert run(["forget", MARY, "--config", config]) == 2
+
+    told = capsys.readouterr()
+    (line,) = told.err.splitlines()
+    assert "there is no such database" in line
+    assert told.out == ""
+    assert not (tmp_path / "h.db").exists()
+
+
 def test_a_number_whose_call_goes_on_is_asked_for_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
