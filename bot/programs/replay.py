@@ -5,6 +5,7 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import chain, count
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,6 +24,7 @@ from calls.outcome import Outcome, outcome
 from transports.loopback import LoopbackLeg
 
 LINGER_S: Final = 20.0  # the longest that a recorded caller waits for the end of the answer
+LOGS: Final = "logs"  # among the callers' folders
 CONTENT_S: Final = 2.5  # of silence after it: longer than any answer takes to begin
 
 
@@ -59,34 +61,47 @@ async def replay(audio: Sequence[Path], *, faults: Path | None, out: Path) -> in
         0; 1 when a call failed; 2 when a file could not be read, the others still replayed.
     """
     console = Console(soft_wrap=True, highlight=False)
-    callers: dict[Path, Recording] = {}
+    callers: list[tuple[Path, Recording]] = []
     code = DONE
     for path in audio:
         try:
-            callers[path] = await asyncio.to_thread(read, path)
+            callers.append((path, await asyncio.to_thread(read, path)))
         except UnreadableAudioError as unreadable:
             code = BAD_USAGE
             print(f"holdline: {unreadable}", file=sys.stderr)  # noqa: T201 - for the terminal
     if not callers:
         return code
     async with lab_process(faults=faults) as lab:
-        settings = with_lab(lab, {"logs": {"dir": out / "logs"}})
+        settings = with_lab(lab, {"logs": {"dir": out / LOGS}})
         failed = await _replay_all(settings, callers, out=out, console=console)
     return code or (FAILED if failed else DONE)
 
 
 async def _replay_all(
-    settings: Settings, callers: dict[Path, Recording], *, out: Path, console: Console
+    settings: Settings, callers: Sequence[tuple[Path, Recording]], *, out: Path, console: Console
 ) -> bool:
     notes = KeptEntries()
     failed = False
     async with open_process(settings, words=True, listeners=[notes]) as process:
-        for path, caller in callers.items():
-            folder = out / path.stem
+        names = folder_names([path for path, _ in callers])
+        for (path, caller), name in zip(callers, names, strict=True):
+            folder = out / name
             replayed = await replay_one(process, notes, caller, path=path, folder=folder)
             console.print(_line(replayed, folder))
             failed = failed or replayed.outcome.reason == "failed"
     return failed
+
+
+def folder_names(paths: Sequence[Path]) -> list[str]:
+    """Return a folder's name for each recording: its own, with a number where that is taken."""
+    taken = {LOGS}
+    names: list[str] = []
+    for path in paths:
+        numbered = (f"{path.stem}-{number}" for number in count(2))
+        name = next(each for each in chain([path.stem], numbered) if each not in taken)
+        taken.add(name)
+        names.append(name)
+    return names
 
 
 async def replay_one(
