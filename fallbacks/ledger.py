@@ -68,8 +68,9 @@ class SpeechLedger:
         They are not exact, so a word may be owed that was sent; its silence is no gap, though.
         """
         owed = self.words.words[self._arrived() :]
+        spoken = [word for word in owed if word.letters] or owed  # nobody times a dash at the end
         there_s = self.received_s + ROUNDING_S
-        return all(word.end_s is not None and word.end_s <= there_s for word in owed)
+        return all(word.end_s is not None and word.end_s <= there_s for word in spoken)
 
     @property
     def received_s(self) -> float:

@@ -153,13 +153,16 @@ class WordTimes:
         return None if after is None or word.start_s is None else after.start_s
 
     def untold(self, received_s: float) -> tuple[int, float]:
-        """Return how many words stand behind the last one that was timed, and how much sound."""
+        """Return how many words stand behind the last one that was timed, and how much sound.
+
+        What has no letters is no word here: a voice that ends with the last letter has said it.
+        """
         last, end_s = self.first - 1, self.base_s
         for at in range(self.first, len(self.words)):
             word = self.words[at]
             if word.start_s is not None:
                 last, end_s = at, word.start_s if word.end_s is None else word.end_s
-        return len(self.words) - 1 - last, received_s - end_s
+        return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 
     def fill(self, received_s: float) -> None:
         """Spread the words without times over the sound behind the last word that has some."""

@@ -303,6 +303,16 @@ def test_a_voice_that_rounds_its_times_up_past_its_last_sample_is_not_waited_for
     assert ledger.rest == ""
 
 
+@pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
+def test_what_has_no_letters_behind_the_last_word_is_not_waited_for(ending: str) -> None:
+    ledger = spoken(7)
+    ledger.hand_over(f" {ending}")
+
+    assert ledger.rest
+    assert ledger.sent
+    assert untold(ledger) == (0, pytest.approx(0.0))
+
+
 def test_a_voice_whose_last_word_has_not_come_to_its_end_is_waited_for() -> None:
     assert not spoken(7, received_s=2.0).sent
     assert not spoken(6).sent

@@ -320,6 +320,31 @@ def test_a_voice_that_says_it_is_done_too_early_was_cut() -> None:
     assert bench.asks[1].rest.endswith("three four five six seven")
 
 
+@pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
+def test_a_voice_that_ends_with_the_last_letter_of_its_text_was_not_cut(ending: str) -> None:
+    bench = Bench()
+    ask = bench.start(f"zero one {ending}")
+
+    bench.speak(ask, text="zero one")
+    bench.finish(ask)
+
+    assert bench.said == f"zero one {ending}"
+    assert bench.of(EndSpeech) == [EndSpeech(unsaid="")]
+    assert len(bench.asks) == 1
+
+
+@pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
+def test_a_voice_is_not_late_with_what_has_no_letters(ending: str) -> None:
+    bench = Bench()
+    ask = bench.start(f"zero one {ending}", closed=False)
+
+    bench.speak(ask, text="zero one")
+    bench.pass_s(IDLE_S + 0.05)
+
+    assert bench.of(EndText) == [EndText(provider="first")]
+    assert len(bench.asks) == 1
+
+
 def test_a_voice_that_never_says_it_is_done_is_done_all_the_same() -> None:
     bench = Bench()
     ask = bench.start()
