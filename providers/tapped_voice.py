@@ -20,6 +20,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.tts_service import WebsocketTTSService
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.protocol import State
 
 from calls.voice import ATTEMPT, VoiceEar
 from providers.one_address import keep_services_here
@@ -127,6 +128,19 @@ class TappedVoice(WebsocketTTSService):
         await super()._connect_websocket()
         if self._ear and self._websocket:
             await self._ear.connected()
+
+    async def _disconnect_websocket(self) -> None:
+        """Disconnect as Pipecat does; where that is cut short, the socket is closed all the same.
+
+        ElevenLabs is given two seconds to say the rest of what it was asked; the end of a call does
+        not wait for so long. Pipecat then forgets the socket: open, and read by nobody.
+        """
+        socket = self._websocket
+        try:
+            await super()._disconnect_websocket()
+        finally:
+            if socket and socket.state is not State.CLOSED:
+                socket.transport.abort()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
         """Have everything that is received told first; iterating over a socket receives, too."""

@@ -25,6 +25,8 @@ OVERRIDDEN = {
     (WebsocketService, "_websocket_connect"): ["self", "uri", "kwargs"],
     (CartesiaTTSService, "_connect_websocket"): ["self"],
     (ElevenLabsTTSService, "_connect_websocket"): ["self"],
+    (CartesiaTTSService, "_disconnect_websocket"): ["self"],
+    (ElevenLabsTTSService, "_disconnect_websocket"): ["self"],
     (WebsocketTTSService, "_disconnect"): ["self"],
     (WebsocketService, "_connect"): ["self"],
     (TTSService, "create_context_id"): ["self"],

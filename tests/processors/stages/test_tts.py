@@ -265,6 +265,20 @@ async def test_a_hung_handshake_delays_no_start(lab: Lab, hung: str) -> None:
     assert time.monotonic() - ending < 2.0
 
 
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open(
+    lab: Lab, ladder: tuple[str, str]
+) -> None:
+    async with talking(lab, ladder) as talk:
+        await talk.reply(*[TEXT] * 10)  # of which the provider would send the rest
+        await talk.until(lambda: talk.line.length_s > 0.5)
+        await talk.worker.cancel()
+    await asyncio.sleep(0.1)
+
+    outcomes = {each.outcome for name in ladder for each in lab.record.requests(name)}
+    assert "open" not in outcomes
+
+
 async def test_with_nobody_left_the_call_goes_on_and_the_rest_is_told(lab: Lab) -> None:
     for name in ("cartesia", "elevenlabs"):
         break_(lab, name, faults.Refuse())
