@@ -28,6 +28,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         None,
         0.0,
     )  # how much of a context has times already
+    _last: Mapping[str, Any] | None = None  # the message before
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
@@ -37,7 +38,7 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
             await self.tap.tell_error(ear, message, name=name, last=True, socket=self._websocket)
         elif context and (message.get("isFinal") or message.get("is_final")):
             await self.tap.tell_done(ear, context)
-        elif context:
+        elif context and not self._comes_again(message):
             await self._tell_words(ear, context, message)
             if message.get("audio"):
                 context.flowing = True
@@ -60,14 +61,21 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
             bool(name) and name != self._turn_context_id and not self.audio_context_available(name)
         )
 
+    def _comes_again(self, message: Mapping[str, Any]) -> bool:
+        """Say whether a message with letters came a second time: the times count on from the last.
+
+        Silence may well be like the silence before it, but no two pieces of speech are alike.
+        """
+        again, self._last = message == self._last, message
+        return again and any(word for word, _, _ in spelt(_alignment(message)))
+
     async def _tell_words(
         self, ear: VoiceEar, context: VoiceContext, message: Mapping[str, Any]
     ) -> None:
-        alignment = message.get("alignment") or message.get("normalizedAlignment") or {}
         known, base_s = self._timed
         base_s = base_s if known is context else 0.0
         upto_s = base_s
-        for word, start_s, end_s in spelt(alignment):
+        for word, start_s, end_s in spelt(_alignment(message)):
             upto_s = base_s + end_s
             if word:
                 await ear.word(
@@ -79,6 +87,11 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
 def _context_name(message: Mapping[str, Any]) -> Any:
     """Return a message's context, spelt either way: newer servers were seen to say `context_id`."""
     return message.get("contextId") or message.get("context_id")
+
+
+def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return when each of a message's characters is spoken."""
+    return message.get("alignment") or message.get("normalizedAlignment") or {}
 
 
 def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:

@@ -14,10 +14,13 @@ from fallbacks.failure import Failure, Kind
 from faultlab import faults
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
+from providers import elevenlabs
 from providers.catalog import provider
 from providers.elevenlabs import spelt
 from providers.provider import RungSpec
+from providers.voice_tap import VoiceContext
 from tests.providers.bench import running
+from tests.providers.test_elevenlabs import letters
 
 pytestmark = pytest.mark.virtual_time
 
@@ -111,6 +114,28 @@ async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind
     assert (failure.kind, failure.provider, failure.stage) == (expected, "it", "tts")
     assert failure.retry_after_s == 7.0
     assert peer.api_key not in failure.reason
+
+
+async def test_a_message_of_elevenlabs_that_comes_twice_moves_no_word() -> None:
+    rung = RungSpec(
+        name="it",
+        stage="tts",
+        kind="elevenlabs",
+        url="ws://127.0.0.1:9",
+        api_key="KEY",
+        sample_rate_hz=8000,
+    )
+    ear, service = Ear(), elevenlabs.build(rung)
+    service.tap.context = VoiceContext("one", 1)
+    for text in ("Hi ", "Hi ", "there", "there", " you"):
+        await service.read_message(ear, letters("one", text))
+
+    words = [told for told in ear.told if len(told) == 4]
+    assert words == [
+        (1, "Hi", 0.0, pytest.approx(0.02)),
+        (1, "there", pytest.approx(0.03), pytest.approx(0.08)),
+        (1, "you", pytest.approx(0.09), pytest.approx(0.12)),
+    ]
 
 
 def test_elevenlabs_letters_make_words_with_their_ends() -> None:
