@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a minute
+UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
 _AHEAD: Final = 3  # words looked ahead when a voice says something else than we wrote
 
 
@@ -155,12 +156,13 @@ class WordTimes:
     def untold(self, received_s: float) -> tuple[int, float]:
         """Return how many words stand behind the last one that was timed, and how much sound.
 
-        What has no letters is no word here: a voice that ends with the last letter has said it.
+        What has no letters is no word here: a voice that ends with the last letter has said it. And
+        a word is not told by a time whose sound never came.
         """
         last, end_s = self.first - 1, self.base_s
         for at in range(self.first, len(self.words)):
             word = self.words[at]
-            if word.start_s is not None:
+            if word.start_s is not None and word.start_s <= received_s + UNSURE_S:
                 last, end_s = at, word.start_s if word.end_s is None else word.end_s
         return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 

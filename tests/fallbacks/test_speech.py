@@ -320,6 +320,31 @@ def test_a_voice_that_says_it_is_done_too_early_was_cut() -> None:
     assert bench.asks[1].rest.endswith("three four five six seven")
 
 
+def test_a_voice_that_timed_words_whose_sound_never_came_was_cut() -> None:
+    bench = Bench()
+    ask = bench.start()
+
+    for n, word in enumerate(TEXT.split()):
+        bench.time(ask, word, n)
+    bench.sound(ask, tone(TEXT.split())[: 3 * WORD])
+    bench.finish(ask)
+
+    assert [each.rest for each in bench.asks[1:]] == ["three four five six seven"]
+
+
+def test_a_voice_whose_last_word_is_timed_a_little_behind_its_sound_was_not_cut() -> None:
+    bench = Bench()
+    ask = bench.start()
+
+    for n, word in enumerate(TEXT.split()):
+        bench.time(ask, word, n)
+    bench.sound(ask, tone(TEXT.split())[: 7 * WORD - 50])
+    bench.finish(ask)
+
+    assert bench.said == TEXT
+    assert len(bench.asks) == 1
+
+
 @pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
 def test_a_voice_that_ends_with_the_last_letter_of_its_text_was_not_cut(ending: str) -> None:
     bench = Bench()
