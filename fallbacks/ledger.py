@@ -172,8 +172,8 @@ class OutgoingLine(Protocol):
         """Return the seconds of sound that are still to be played."""
         ...
 
-    def add(self, length_s: float, now: float) -> None:
-        """Note that so much sound was let go to the line."""
+    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
+        """Note that so much sound was let go to the line; `must`: no barge-in takes it off."""
         ...
 
 
@@ -186,11 +186,12 @@ class SoundOutlet:
         hold_s: No sound goes beyond this: the rest is asked of another voice; None: as usual.
     """
 
-    def __init__(self, line: OutgoingLine, *, rate_hz: int) -> None:
+    def __init__(self, line: OutgoingLine, *, rate_hz: int, must: bool = False) -> None:
         self.ledger = SpeechLedger()
         self.said = 0
         self.hold_s: float | None = None
         self._line = line
+        self._must = must  # the caller may not cut it short
         self._rate_hz = rate_hz
         self._pcm = bytearray()  # arrived, not let go
         self._released = 0  # samples
@@ -264,5 +265,5 @@ class SoundOutlet:
         pcm = bytes(self._pcm[: SAMPLE_BYTES * samples])
         del self._pcm[: SAMPLE_BYTES * samples]
         self._released += samples
-        self._line.add(samples / self._rate_hz, now)
+        self._line.add(samples / self._rate_hz, now, must=self._must)
         return [PlaySound(pcm=pcm)]

@@ -84,7 +84,15 @@ class SpokenUtterance:
         idle: Whether the voice has sent the sound of all that it was given.
     """
 
-    def __init__(self, work: Work, *, line: OutgoingLine, rate_hz: int, until: Deadline) -> None:
+    def __init__(
+        self,
+        work: Work,
+        *,
+        line: OutgoingLine,
+        rate_hz: int,
+        until: Deadline,
+        must: bool = False,
+    ) -> None:
         """Prepare.
 
         Args:
@@ -92,13 +100,14 @@ class SpokenUtterance:
             line: The caller's.
             rate_hz: Of all sound.
             until: When even a late answer is given up.
+            must: The caller may not cut it short.
         """
         self.accepts = True
         self.over = False
         self.idle = False
         self._work = work
         self._line = line
-        self._outlet = SoundOutlet(line, rate_hz=rate_hz)
+        self._outlet = SoundOutlet(line, rate_hz=rate_hz, must=must)
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt that is heard

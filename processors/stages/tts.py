@@ -182,8 +182,8 @@ class TtsStage(Stage[VoiceEvent]):
         """Stop what may be stopped; what may not is spoken on."""
         now, before = self.now(), self._agenda.head
         stopped = await self._agenda.interrupt()
-        if before is None or before in stopped:  # else the line keeps what it has
-            self._line.flush(now)
+        self._line.flush(now)  # which keeps what must be heard
+        if before is None or before in stopped:
             self._turn.flushed(now)
         self._to_do = deque(each for each in self._to_do if _outlasts_interruption(each))
         await self.push_frame(frame, direction)
@@ -229,7 +229,13 @@ class TtsStage(Stage[VoiceEvent]):
         )
         now = self.now()
         until = self._turn.patient_until(now)
-        utterance = SpokenUtterance(work, line=self._line, rate_hz=self._rate_hz, until=until)
+        utterance = SpokenUtterance(
+            work,
+            line=self._line,
+            rate_hz=self._rate_hz,
+            until=until,
+            must=not piece.interruptible,
+        )
         self._spoken = piece
         self._plan(piece, piece.begin(utterance, now))
 

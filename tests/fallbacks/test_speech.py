@@ -57,7 +57,8 @@ class PlayingLine:
     def queued_s(self, now: float) -> float:
         return max(0.0, self.dry_at - now)
 
-    def add(self, length_s: float, now: float) -> None:
+    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
+        del must
         self.dry_at = max(self.dry_at, now) + length_s
 
 

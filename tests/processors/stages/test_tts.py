@@ -393,6 +393,39 @@ async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered
     assert talk.asked == ["cartesia", "elevenlabs", "elevenlabs"]
 
 
+async def test_a_barge_in_takes_nothing_off_the_line_of_what_must_be_heard(lab: Lab) -> None:
+    notice = TTSSpeakFrame("This call may be recorded, to train whoever answers it next.")
+    notice.interruptible = False
+    async with talking(lab) as talk:
+        await talk.put(notice)
+        await talk.until(lambda: talk.kept_of(TTSStoppedFrame))  # sent, and still to be played
+        assert talk.caller_line.queued_s(time.monotonic()) > 0.5
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(0.05)
+        dry_at = talk.caller_line.dry_at
+        await asyncio.sleep(5.0)
+
+    assert talk.words == notice.text
+    assert dry_at == pytest.approx(talk.line.free_at_s, abs=0.1)
+
+
+async def test_a_barge_in_takes_off_the_line_what_stood_before_what_must_be_heard(lab: Lab) -> None:
+    notice = TTSSpeakFrame("This call may be recorded.")
+    notice.interruptible = False
+    async with talking(lab) as talk:
+        await talk.reply(*TEXT.split())
+        await talk.put(notice)
+        await talk.until(lambda: len(talk.kept_of(TTSStartedFrame)) == 2)  # the reply is played
+        await talk.put(InterruptionFrame())
+        await talk.until(lambda: len(talk.kept_of(TTSStoppedFrame)) == 2)
+        await asyncio.sleep(0.05)
+        dry_at = talk.caller_line.dry_at
+        await asyncio.sleep(5.0)
+
+    assert talk.words.endswith(notice.text)
+    assert dry_at == pytest.approx(talk.line.free_at_s, abs=0.3)
+
+
 async def test_speech_inside_a_reply_keeps_its_place(lab: Lab) -> None:
     async with talking(lab) as talk:
         await talk.put(LLMFullResponseStartFrame())

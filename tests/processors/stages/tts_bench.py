@@ -28,6 +28,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
+from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExhausted
 from fallbacks.ladder import Pace
@@ -50,7 +51,7 @@ class Line(BaseOutputTransport):
     def __init__(self) -> None:
         super().__init__(TransportParams(audio_out_enabled=True, audio_out_end_silence_secs=0))
         self.played: list[tuple[float, bytes]] = []
-        self._free_at_s = 0.0
+        self.free_at_s = 0.0
 
     async def start(self, frame: StartFrame) -> None:
         await super().start(frame)
@@ -58,10 +59,10 @@ class Line(BaseOutputTransport):
 
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         now = time.monotonic()
-        begins_s = max(now, self._free_at_s)
+        begins_s = max(now, self.free_at_s)
         self.played.append((begins_s, frame.audio))
-        self._free_at_s = begins_s + len(frame.audio) / 2 / frame.sample_rate
-        await asyncio.sleep(max(0.0, self._free_at_s - 0.02 - now))
+        self.free_at_s = begins_s + len(frame.audio) / 2 / frame.sample_rate
+        await asyncio.sleep(max(0.0, self.free_at_s - 0.02 - now))
         return True
 
     @property
@@ -104,6 +105,7 @@ class Talk:
     kept: Kept
     context: LLMContext
     turn: Turn
+    caller_line: CallerLine
     told: list[Any] = field(default_factory=list)
     unsaid: list[str] = field(default_factory=list)
     must: list[bool] = field(default_factory=list)  # of each that was unsaid
@@ -199,13 +201,14 @@ def policy(names: Sequence[str], now: float) -> StagePolicy:
 
 def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
     told: list[Any] = []
-    turn = Turn(budget_s=1.5)
+    turn, caller_line = Turn(budget_s=1.5), CallerLine()
     stage = TtsStage(
         {name: provider("tts", KINDS[name]).build(rung(lab, name)) for name in names},
         policy=stage_policy,
         tell=told.append,
         clock=time.monotonic,
         turn=turn,
+        line=caller_line,
     )
     line, kept, context = Line(), Kept(), LLMContext()
     pair = LLMContextAggregatorPair(context)
@@ -228,6 +231,7 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         kept=kept,
         context=context,
         turn=turn,
+        caller_line=caller_line,
         told=told,
     )
 
