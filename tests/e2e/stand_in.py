@@ -21,6 +21,7 @@ from transports.ice_restart import names_in, transports_of
 TOKEN = "token-of-the-first-call"
 WAV = b"RIFF"
 BEAT_S = 1.0
+LOOK_S = 0.02
 ACTIONS = {
     "reset": {"state": "half_open", "retired": False},
     "rest": {"withdrawn": True, "usable": False},
@@ -39,6 +40,7 @@ class StandIn:
     """The application and what the pages asked of it."""
 
     beats = True  # the feed says now and then that it is there
+    half_made = 0  # connections whose offer is being answered
 
     def __init__(self) -> None:
         self.refusal: tuple[int, dict[str, Any]] | None = None
@@ -121,6 +123,8 @@ class StandIn:
     async def leave(self) -> None:
         """Close the connections for good: a page that comes back finds nobody."""
         self.refusal = (503, {"detail": "Nobody is here any more."})
+        while self.half_made:  # noqa: ASYNC110 - one that is closed meanwhile keeps its sockets
+            await asyncio.sleep(LOOK_S)
         await self.vanish()
 
     def _application(self) -> FastAPI:
@@ -154,8 +158,14 @@ class StandIn:
         if self.refusal:
             status, content = self.refusal
             return JSONResponse(content, status)
-        if (body.get("request_data") or {}).get("ice_restart"):
-            return await self._restart(body)
+        self.half_made += 1
+        try:
+            restarts = (body.get("request_data") or {}).get("ice_restart")
+            return await (self._restart(body) if restarts else self._connect(body))
+        finally:
+            self.half_made -= 1
+
+    async def _connect(self, body: dict[str, Any]) -> Response:
         peer = RTCPeerConnection()
         self._peers.append(peer)
         peer.on("datachannel", self._meet)
