@@ -30,7 +30,24 @@ from providers.voice_tap import VoiceContext, VoiceTap
 OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
 
 
-class TappedVoice(WebsocketTTSService):
+class ClosedVoice(WebsocketTTSService):
+    """A voice whose socket is closed at the end, however the end is cut short."""
+
+    async def _disconnect_websocket(self) -> None:
+        """Disconnect as Pipecat does; where that is cut short, the socket is closed all the same.
+
+        ElevenLabs is given two seconds to say the rest of what it was asked; the end of a call does
+        not wait for so long. Pipecat then forgets the socket: open, and read by nobody.
+        """
+        socket = self._websocket
+        try:
+            await super()._disconnect_websocket()
+        finally:
+            if socket and socket.state is not State.CLOSED:
+                socket.transport.abort()
+
+
+class TappedVoice(ClosedVoice):
     """A voice over a socket that carries contexts; a provider adds how to read its messages."""
 
     def __init__(self, *, rung_name: str, kind: str, **kwargs: Any) -> None:
@@ -128,19 +145,6 @@ class TappedVoice(WebsocketTTSService):
         await super()._connect_websocket()
         if self._ear and self._websocket:
             await self._ear.connected()
-
-    async def _disconnect_websocket(self) -> None:
-        """Disconnect as Pipecat does; where that is cut short, the socket is closed all the same.
-
-        ElevenLabs is given two seconds to say the rest of what it was asked; the end of a call does
-        not wait for so long. Pipecat then forgets the socket: open, and read by nobody.
-        """
-        socket = self._websocket
-        try:
-            await super()._disconnect_websocket()
-        finally:
-            if socket and socket.state is not State.CLOSED:
-                socket.transport.abort()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
         """Have everything that is received told first; iterating over a socket receives, too."""

@@ -157,6 +157,9 @@ class SlowWriter(RecordWriter):
             await asyncio.Event().wait()
         self.entries += len(batch.happenings)
 
+    async def reach(self) -> None:
+        pass
+
     async def interrupt_cut(self, now: datetime) -> int:
         found, self.cut = self.cut, 0
         return found
