@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 
 from storage.database import Database
 from storage.edge import storage_errors
-from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows
+from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows, may_be
 from storage.record_tables import (
     BREAKER_MOVES,
     CALLS,
@@ -87,12 +87,12 @@ class Erasure:
         """Return the calls with a number, of whichever side is not ours.
 
         Args:
-            ending: Its last digits, which every way of writing it has.
-            same: Looks at each number that ends so.
+            ending: Its last digits, which every way of writing it has, in this order.
+            same: Looks at each number that has them.
         """
         theirs = or_(
-            (CALLS.c.direction == "inbound") & CALLS.c.caller.contains(ending, autoescape=True),
-            (CALLS.c.direction == "outbound") & CALLS.c.called.contains(ending, autoescape=True),
+            (CALLS.c.direction == "inbound") & may_be(CALLS.c.caller, ending),
+            (CALLS.c.direction == "outbound") & may_be(CALLS.c.called, ending),
         )
         wanted = select(CALLS).where(theirs)
         with storage_errors(self._address):
@@ -111,7 +111,7 @@ class Erasure:
         ]
 
     async def voicemails_of(
-        self, call_ids: Iterable[str], ending: str, same: SameNumber
+        self, call_ids: Iterable[str], same: SameNumber
     ) -> Sequence[tuple[str, str]]:
         """Return call and path of the messages that a number has left."""
         own, found = (
@@ -125,7 +125,7 @@ class Erasure:
         return [
             (row.call_id, row.path)
             for row in rows
-            if row.call_id in own or (ending in row.number and same(row.number))
+            if row.call_id in own or same(row.number)
         ]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:

@@ -48,8 +48,8 @@ async def erase_rows(
     Args:
         connection: In a transaction.
         tables: One of `AT_A_TIME`.
-        ending: The number's last digits, which every way of writing it has.
-        same: Looks at each number that ends so.
+        ending: The number's last digits, which every way of writing it has, in this order.
+        same: Looks at each number that has them.
     """
     erased: dict[str, int] = {}
     for table in tables:
@@ -86,4 +86,9 @@ async def _rows(
 
 
 def _about(table: Table, ending: str) -> ColumnElement[bool]:
-    return table.c.number.contains(ending, autoescape=True)
+    return may_be(table.c.number, ending)
+
+
+def may_be(number: ColumnElement[str], ending: str) -> ColumnElement[bool]:
+    """Say of a column which of its numbers have these digits, whatever marks stand between them."""
+    return number.like(f"%{'%'.join(ending)}%")

@@ -43,7 +43,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         logs, live = settings.logs.dir, {each.id: each.dial_id for each in traced if each.live}
         written = await asyncio.to_thread(_calls_written, logs / "calls", same)
         ids = sorted(({each.id for each in over} | written) - live.keys())
-        mails = await erasure.voicemails_of(ids, ending, same)
+        mails = await erasure.voicemails_of(ids, same)
         paths = [path for call_id, path in mails if call_id not in live]
         paths += [str(logs / "messages" / f"{each}.wav") for each in ids]
         counts: Counter[str] = Counter()

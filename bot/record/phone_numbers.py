@@ -3,11 +3,13 @@
 import re
 from collections.abc import Callable
 from typing import Final
+from urllib.parse import unquote
 
 import phonenumbers
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
 LEAST_DIGITS: Final = 5  # a number with fewer is none that could be called
+ABROAD: Final = "00"  # before a country code (ITU-T E.164); elsewhere `server.region` knows it
 ENDING_DIGITS: Final = 6  # that every way of writing a number has at its end
 
 
@@ -18,14 +20,14 @@ def e164(text: str, *, region: str | None) -> str | None:
         text: A number, or a SIP address whose user is one.
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
-    bare = AROUND.sub("", text.strip())
+    bare = _bare(text)
     try:
         number = phonenumbers.parse(bare, region)
     except phonenumbers.NumberParseException:
         return None
     if phonenumbers.is_possible_number(number):
         return phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
-    digits = "".join(each for each in bare if each.isdigit())
+    digits = _digits(bare)
     return f"+{digits}" if bare.startswith("+") and len(digits) >= LEAST_DIGITS else None
 
 
@@ -38,8 +40,10 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
     """
 
     def same(text: str) -> bool:
-        bare = AROUND.sub("", text.strip())
-        return wanted in (e164(bare, region=region), f"+{bare}", bare)
+        bare = _bare(text)
+        # Many carriers leave the plus out, or write it as most countries dial it (ITU-T E.164).
+        whole = f"+{_digits(bare).removeprefix(ABROAD)}"
+        return wanted in (e164(bare, region=region), whole, bare)
 
     return same
 
@@ -47,3 +51,12 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
 def ending_of(number: str) -> str:
     """Return a number's last digits."""
     return number[-ENDING_DIGITS:].lstrip("+")
+
+
+def _bare(text: str) -> str:
+    """Return what stands in an address of a telephone for its number, marks and all."""
+    return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
+
+
+def _digits(text: str) -> str:
+    return "".join(each for each in text if each.isdigit())

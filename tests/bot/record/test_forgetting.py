@@ -146,6 +146,22 @@ class ForgettingContract:
         again = await forget_number(settings, MARY)
         assert not any(again.counts.values())
 
+    @pytest.mark.parametrize(
+        "spelling", ["030-123-456-78", "+49 (30) 123 45-678", "sip:%2B49-30-1234-5678@10.0.0.1"]
+    )
+    async def test_marks_in_a_number_hide_nothing_that_is_about_it(
+        self, url: str, tmp_path: Path, spelling: str
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        await keep(settings, "m1", events(spelling))
+        (tmp_path / "calls" / "m1.jsonl").unlink()  # its age came before that of the rows
+        await wish(settings, "m9", spelling)
+
+        counts = (await forget_number(settings, MARY)).counts
+
+        assert (counts["calls"], counts["callbacks"], counts["voicemails"]) == (1, 1, 1)
+        assert (counts["recordings"], files(tmp_path)) == (1, set())
+
     async def test_a_call_that_goes_on_is_named_and_left(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
         await keep(settings, "on", events(MARY)[:2])
@@ -273,6 +289,9 @@ def test_a_number_has_one_form(text: str, region: str | None, found: str | None)
         ("493012345678", True),  # as some carriers write it
         ("03012345678", True),
         ("sip:493012345678@10.0.0.1", True),
+        ("0049 30/1234-5678", True),
+        ("49 30 1234 5678", True),
+        ("sip:%2B493012345678@10.0.0.1", True),
         ("3012345678", True),  # as others do, of their own country
         ("3012345670", False),
         (BOB, False),
@@ -281,6 +300,11 @@ def test_a_number_has_one_form(text: str, region: str | None, found: str | None)
 )
 def test_what_a_carrier_gave_is_compared_whole(text: str, *, same: bool) -> None:
     assert same_as(MARY, region="DE")(text) is same
+
+
+@pytest.mark.parametrize("text", ["49 (30) 1234-5678", "0049-30-12345678", "+49 30 12345678"])
+def test_a_number_with_its_country_code_needs_no_region_to_be_the_same(text: str) -> None:
+    assert same_as(MARY, region=None)(text)
 
 
 CONFIG = """
