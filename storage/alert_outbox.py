@@ -126,7 +126,10 @@ class AlertOutbox:
         return bool(facts or outcome.told) or list(outcome.known) != known
 
     async def lend(self, channel: str, *, now: float) -> ChannelPost | None:
-        """Return the oldest alert that a channel is owed; nobody else sends it meanwhile."""
+        """Return the oldest alert that a channel is owed; nobody else sends it meanwhile.
+
+        What another version has written so that we cannot read it stays owed, and holds up nothing.
+        """
         own = (ALERT_SENDINGS.c.channel == channel) & (ALERT_SENDINGS.c.due_s <= now)
         owed = (
             select(ALERT_SENDINGS, ALERTS.c.alert)
@@ -137,15 +140,17 @@ class AlertOutbox:
         )
         if self._file and not await asyncio.to_thread(self._file.exists):
             return None
-        async with self._work() as connection:
-            row = (await connection.execute(owed)).first()
-            alert = None if row is None else read_alert(row.alert)
-            if row is None or alert is None:
-                return None
-            mine = own & (ALERT_SENDINGS.c.key == row.key) & (ALERT_SENDINGS.c.due_s == row.due_s)
-            lent = update(ALERT_SENDINGS).where(mine).values(due_s=now + LENT_S)
-            taken = (await connection.execute(lent)).rowcount
-        return ChannelPost(alert=alert, channel=channel, handle=row.handle) if taken else None
+        while True:
+            async with self._work() as connection:
+                row = (await connection.execute(owed)).first()
+                if row is None:
+                    return None
+                same = (ALERT_SENDINGS.c.key == row.key) & (ALERT_SENDINGS.c.due_s == row.due_s)
+                lent = update(ALERT_SENDINGS).where(own, same).values(due_s=now + LENT_S)
+                if not (await connection.execute(lent)).rowcount:
+                    return None
+            if alert := read_alert(row.alert):
+                return ChannelPost(alert=alert, channel=channel, handle=row.handle)
 
     async def sent(self, post: ChannelPost, *, handle: str) -> None:
         """Note that a channel shows an alert as it was lent."""

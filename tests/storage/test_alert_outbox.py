@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
 
 from calls.alert import Alert, AlertRules, IncidentLasted
 from calls.alerting import Alerting
@@ -17,7 +18,8 @@ from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
 from storage.alert_outbox import LENT_S, AlertChannel, AlertOutbox, RoundOutcome
 from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
-from storage.database import StorageError
+from storage.database import Database, StorageError
+from storage.tables import ALERTS
 from tests.share_servers import PASSWORD, Server
 
 BEGAN = IncidentBegan(
@@ -139,6 +141,31 @@ class OutboxContract:
 
         assert last
         assert (last.handle, last.alert.ended_s, last.alert.turns_touched) == ("7", NOW + 60, 2)
+
+    async def test_an_alert_that_cannot_be_read_holds_up_no_other(
+        self, outbox: Open, url: str
+    ) -> None:
+        box = outbox()
+        for at_s, rung in ((NOW, "newer"), (NOW + 1, "known")):
+            await box.report([reported(replace(BEGAN, rung=rung), at_s)])
+            await box.run_round(decide, channels=[MAIL], now=at_s)
+        newer, known = await box.lend("email", now=NOW + 1), await box.lend("email", now=NOW + 1)
+        assert newer
+        assert known
+        written, database = write_alert(newer.alert), Database(url)
+        engine = await database.engine()
+        of_newer = update(ALERTS).where(ALERTS.c.key == newer.alert.key)
+        async with engine.begin() as connection:
+            await connection.execute(of_newer.values(alert='{"severity": "grave"}'))
+
+        later = NOW + 1 + LENT_S
+        assert await box.lend("email", now=later) == known
+        assert await box.lend("email", now=later) is None
+        async with engine.begin() as connection:
+            await connection.execute(of_newer.values(alert=written))
+        await database.close()
+
+        assert await box.lend("email", now=later + LENT_S) == newer  # still owed
 
     async def test_what_a_channel_did_not_take_is_put_off(self, outbox: Open) -> None:
         box = outbox()
