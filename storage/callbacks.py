@@ -10,6 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database, StorageError
+from storage.storable import storable
 from storage.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
 
 AND: Final = " / "  # between the reasons of one call that asked more than once
@@ -90,8 +91,8 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
     own = CALLBACKS.c.call_id == wanted.call_id
     before = (await connection.execute(select(CALLBACKS.c.reason).where(own))).scalar_one_or_none()
     values = {
-        "number": wanted.number[:NUMBER_LENGTH],
-        "reason": _together(before, wanted.reason),
+        "number": storable(wanted.number)[:NUMBER_LENGTH],
+        "reason": _together(before, storable(wanted.reason)),
         "asked_at": wanted.asked_at,
         "done_at": None,
     }

@@ -14,6 +14,7 @@ from sqlalchemy import delete, select, update
 
 from calls.crm import CrmReport
 from storage.crm_tables import CRM_REPORTS
+from storage.storable import storable
 from storage.tables import NUMBER_LENGTH
 from storage.transactions import Transactions
 
@@ -48,7 +49,7 @@ class CrmOutbox:
         """
         row = {
             "key": report.key,
-            "number": report.number[:NUMBER_LENGTH],  # by which it is found; the report has it all
+            "number": storable(report.number)[:NUMBER_LENGTH],  # by which it is found; the report has it all
             "report": json.dumps(asdict(report)),
             "made_s": now,
             "due_s": now if due_s is None else due_s,

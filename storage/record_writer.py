@@ -40,6 +40,7 @@ from storage.record_tables import (
     VOICEMAILS,
 )
 from storage.sql_board import INSERTS
+from storage.storable import storable
 
 CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
 FORGOTTEN_S: Final = 86_400.0  # after which nobody sends a batch again
@@ -202,7 +203,7 @@ def _fit(column: Column[Any]) -> Callable[[Any], Any]:
         return _plain
     if isinstance(column.type, String):
         length = column.type.length
-        return lambda text: _storable(str(text))[:length]
+        return lambda text: storable(str(text))[:length]
     return lambda value: value if not isinstance(value, float) or math.isfinite(value) else None
 
 
@@ -210,20 +211,15 @@ def _moment(value: Any) -> Any:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 
-def _storable(text: str) -> str:
-    """Return a text without what PostgreSQL refuses: NUL, and halves of characters."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}").encode("utf-8", "replace").decode()
-
-
 def _plain(value: Any) -> Any:
     """Return a value as JSON of any database takes it; what is no number is none."""
     match value:
         case str():
-            return _storable(value)
+            return storable(value)
         case float():
             return value if math.isfinite(value) else None
         case Mapping():
-            return {_storable(str(name)): _plain(each) for name, each in value.items()}
+            return {storable(str(name)): _plain(each) for name, each in value.items()}
         case list() | tuple() | set() | frozenset():
             return [_plain(each) for each in value]
         case _:

@@ -16,6 +16,7 @@ from storage.database import Database
 from storage.edge import storage_errors
 from storage.record_tables import CALLS, VOICEMAILS
 from storage.sql_board import INSERTS
+from storage.storable import storable
 
 THEIRS: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
 """The number of the side that is not ours."""
@@ -74,7 +75,7 @@ class Voicemails:
         with storage_errors(self._address):
             engine = await self._database.engine()
             async with engine.begin() as connection:
-                await connection.execute(own.values(transcript=text))
+                await connection.execute(own.values(transcript=storable(text)))
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
         """Note that somebody has dealt with it; False: nobody waited under this call."""

@@ -96,7 +96,8 @@ def _keep(path: Path, fields: dict[str, Any]) -> None:
     """Have it on the disk whole, for its owner alone, or not at all."""
     partial = path.with_suffix(".text.part")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-    with os.fdopen(opened, "w", encoding="utf-8") as file:
+    # Half a character, as JSON may have one, is no reason to have a message written down again.
+    with os.fdopen(opened, "w", encoding="utf-8", errors="replace") as file:
         json.dump(fields, file, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())

@@ -30,9 +30,12 @@ def message(folder: Path, name: str = "c1") -> Path:
 class Recogniser:
     """Hears what the test says it hears, or fails so many times before."""
 
-    def __init__(self, *, failures: int = 0, unusable: bool = False) -> None:
+    def __init__(
+        self, *, failures: int = 0, unusable: bool = False, text: str = "Please call me."
+    ) -> None:
         self.failures = failures
         self.unusable = unusable
+        self.text = text
         self.heard: list[str] = []
 
     async def transcribe(self, path: Path) -> Transcript:
@@ -43,7 +46,7 @@ class Recogniser:
             self.failures -= 1
             raise error_of(failed(Kind.OVERLOADED, "stt", provider="deepgram"))
         return Transcript(
-            text="Please call me.",
+            text=self.text,
             provider="deepgram",
             language="en",
             language_confidence=0.9,
@@ -77,6 +80,15 @@ async def test_a_message_is_written_down_once(tmp_path: Path) -> None:
     assert text_of(path) == "Please call me."
     assert ear.heard == ["c1.wav"]
     assert told == [MessageTranscribed(provider="deepgram", words=3, length_s=1.0)]
+
+
+async def test_half_a_character_does_not_have_a_message_heard_again(tmp_path: Path) -> None:
+    path, ear = message(tmp_path), Recogniser(text="Thanks \ud83d bye")
+
+    await written(tmp_path, ear, for_s=4 * LOOK_S)
+
+    assert text_of(path) == "Thanks ? bye"
+    assert ear.heard == ["c1.wav"]
 
 
 async def test_a_message_without_a_text_is_found_again_at_the_next_start(tmp_path: Path) -> None:
