@@ -85,13 +85,13 @@ class Dialer:
         if now - self._recovered_s < parts.settings.lease_s / 2:
             return
         self._recovered_s = now
-        for claim in await parts.store.adopt_expired(now=now, lease_s=parts.settings.lease_s):
-            campaign = self._campaigns.get(claim.dial.campaign)
-            if campaign is None:
-                continue  # of another house, or not configured any more
+        silent = await parts.store.adopt_expired(
+            self._campaigns, now=now, lease_s=parts.settings.lease_s
+        )
+        for claim in silent:
             if self._dials.has(claim.dial.id):
                 continue  # our own was late to renew its lease, and now has a new one: it goes on
-            run = self._run(campaign, claim)
+            run = self._run(self._campaigns[claim.dial.campaign], claim)
             self._dials.begin(run, run.take_over)
 
     async def _turn(self, standing: CampaignStanding) -> bool:

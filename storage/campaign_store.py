@@ -4,15 +4,15 @@ The order is always the same. `claim` commits the intent. `confirm` asks once mo
 carrier is asked, and renews the lease. Then the carrier is asked, and `placed` keeps its id. While
 the call goes on, `renew`. `settle` gives the dial its one outcome and the contact its next state.
 
-A process that dies leaves its dial without an outcome. When the lease has run out, `expired` hands
-it to somebody else, who asks the carrier before anything else: a call that the carrier knows is
-settled as it says, one that it never had is given back with `release` and dialled under the same
+A process that dies leaves its dial without an outcome. When the lease has run out, `adopt_expired`
+hands it to somebody else, who asks the carrier before anything else: a call that the carrier knows
+is settled as it says, one that it never had is given back with `release` and dialled under the same
 id. The lease is also the call's slot: a dead process holds none for longer than that.
 
 Several machines must agree on `now` to within a fraction of a lease.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -113,21 +113,26 @@ class CampaignStore:
         async with self._work.write() as connection:
             return await self._dials.release(connection, dial, due_s=due_s)
 
-    async def adopt_expired(self, *, now: float, lease_s: float) -> Sequence[Claim]:
-        """Adopt the dials whose holder is silent; nobody else gets them meanwhile.
+    async def adopt_expired(
+        self, campaigns: Collection[str], *, now: float, lease_s: float
+    ) -> Sequence[Claim]:
+        """Adopt the dials of these campaigns whose holder is silent; nobody else gets them now.
 
-        Those of our own process are among them if it did not renew in time. A dial whose contact
-        was erased is erased, too.
+        Those of our own process are among them if it did not renew in time. Those of others are
+        left to whoever has their campaigns: taken and not followed, they would be kept from them.
+        A dial whose contact was erased is erased, too, whosever it is.
         """
-        silent = (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
+        ownerless = ~exists().where(CONTACTS.c.id == DIALS.c.contact_id)
+        ours = DIALS.c.campaign.in_(campaigns) | ownerless
+        silent = ours & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s <= now)
         async with self._work.read() as connection:
             if (
                 await connection.execute(select(DIALS.c.id).where(silent).limit(1))
             ).first() is None:
                 return ()
-        ours = {"holder": self._dials.holder, "lease_until_s": now + lease_s}
+        held = {"holder": self._dials.holder, "lease_until_s": now + lease_s}
         async with self._work.write() as connection:
-            taken = update(DIALS).where(silent).values(**ours).returning(DIALS)
+            taken = update(DIALS).where(silent).values(**held).returning(DIALS)
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]
             return [each for each in claims if each is not None]

@@ -137,7 +137,10 @@ class Dialing:
             await each.close()
 
     def dialer(self) -> Dialer:
-        parts = DialerParts(
+        return Dialer({"c": self.campaign, **self.more}, self.parts())
+
+    def parts(self) -> DialerParts:
+        return DialerParts(
             store=self.store,
             office=self.office,
             carrier=self.carrier,
@@ -148,7 +151,6 @@ class Dialing:
             rehearse=self.rehearse,
             settings=self.settings,
         )
-        return Dialer({"c": self.campaign, **self.more}, parts)
 
     def of(self, kind: type) -> list:
         return [each for each in self.told if isinstance(each, kind)]

@@ -55,7 +55,8 @@ class Dialler:
             os.kill(os.getpid(), signal.SIGKILL)
 
     async def run(self) -> None:
-        for claim in await self.store.adopt_expired(now=self.now, lease_s=LEASE_S):
+        ours = [CAMPAIGN.name]
+        for claim in await self.store.adopt_expired(ours, now=self.now, lease_s=LEASE_S):
             await self.find_out(claim)
         while os.getppid() == self.parent:
             try:

@@ -267,6 +267,26 @@ async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_d
         assert [each.known for each in it.of(DialAsked)] == [False]
 
 
+async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_its_own(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        left = await left_by_another(it, asked=True)
+        other = CampaignStore(it.url, holder="elsewhere")
+        elsewhere = Dialer(
+            {"another": replace(it.campaign, name="another")}, replace(it.parts(), store=other)
+        )
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(elsewhere.run())
+            await asyncio.sleep(1.0)  # it looks before we do, each time
+            async with running(it), asyncio.timeout(600.0):
+                await it.done()
+            task.cancel()
+        await other.close()
+
+        assert it.carrier.record == [left.dial.id]
+
+
 class UnrenewingStore(CampaignStore):
     """Cannot be told that a dial goes on."""
 
@@ -312,7 +332,7 @@ async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_
         other = CampaignStore(it.url, holder="another")
         async with running(it):
             await asyncio.sleep(10.0)
-            (taken,) = await other.adopt_expired(now=now_s() + 60.0, lease_s=60.0)
+            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
             await asyncio.sleep(6.0)  # our own renewal finds out
             assert await other.release(taken.dial)
             await it.done()

@@ -140,12 +140,14 @@ class QueueContract:
         claim = await queue.take()
         await queue.store.placed(claim.dial, "CA1")
 
-        assert not await other.store.adopt_expired(now=NOON + LEASE_S - 0.1, lease_s=LEASE_S)
-        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await other.store.adopt_expired(
+            ["spring"], now=NOON + LEASE_S - 0.1, lease_s=LEASE_S
+        )
+        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.contact == claim.contact
         assert (taken.dial.id, taken.dial.provider_call_id) == (claim.dial.id, "CA1")
-        assert not await queue.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        assert not await queue.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
         assert not await queue.store.renew(claim.dial, now=NOON + LEASE_S, lease_s=LEASE_S)
         assert not await queue.store.settle(claim.dial, DONE, then=FINISHED, now=NOON)
         assert await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S) == "lease_lost"
@@ -161,7 +163,7 @@ class QueueContract:
         reader = DialReader(url)
         assert await reader.find(erased.dial.id) is None
 
-        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.dial.id == kept.dial.id
         assert [each.id for each in await reader.of_campaign("spring")] == [kept.dial.id]
@@ -173,7 +175,9 @@ class QueueContract:
 
         for step in range(1, 5):
             assert await queue.store.renew(dial, now=NOON + 5.0 * step, lease_s=LEASE_S)
-            assert not await other.store.adopt_expired(now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S)
+            assert not await other.store.adopt_expired(
+                ["spring"], now=NOON + 5.0 * step + 5.0, lease_s=LEASE_S
+            )
 
     async def test_a_dead_process_holds_no_slot_for_longer_than_its_lease(
         self, queue: Queue, other: Queue
@@ -195,7 +199,7 @@ class QueueContract:
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert not await queue.store.release(lost.dial)
         assert await other.store.release(taken.dial)
@@ -206,12 +210,23 @@ class QueueContract:
         assert await queue.store.confirm(lost.dial, now=NOON + 7, lease_s=LEASE_S) == "lease_lost"
         assert not await queue.store.placed(lost.dial, "CA1")
 
+    async def test_a_dial_is_left_to_those_who_have_its_campaign(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        dial = (await queue.take()).dial
+        later = NOON + LEASE_S
+
+        assert not await other.store.adopt_expired(["autumn"], now=later, lease_s=LEASE_S)
+
+        assert await queue.store.renew(dial, now=later, lease_s=LEASE_S)
+
     async def test_whose_claim_was_given_back_by_another_has_no_say_in_its_own_next_one(
         self, queue: Queue, other: Queue
     ) -> None:
         await queue.fill(new_contacts(1))
         lost = await queue.take()
-        (taken,) = await other.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
         assert await other.store.release(taken.dial)
 
         again = await queue.take(now=NOON + LEASE_S)
@@ -236,7 +251,7 @@ class QueueContract:
         await queue.store.answered(dial, now=NOON + 1)
         await queue.store.placed(dial, "CA1")
 
-        (kept,) = await queue.store.adopt_expired(now=NOON + LEASE_S, lease_s=LEASE_S)
+        (kept,) = await queue.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
         assert (kept.dial.state, kept.dial.answered_s) == ("answered", NOON + 1)
         assert kept.dial.provider_call_id == "CA1"
 
@@ -398,7 +413,10 @@ class QueueContract:
                 await several[0].take()
 
             found = await asyncio.gather(
-                *(each.store.adopt_expired(now=NOON + 60, lease_s=LEASE_S) for each in several)
+                *(
+                    each.store.adopt_expired(["spring"], now=NOON + 60, lease_s=LEASE_S)
+                    for each in several
+                )
             )
 
         taken = [claim.dial.id for row in found for claim in row]

@@ -208,7 +208,7 @@ class ForgettingContract:
 
             during = await forget_number(settings, MARY)
 
-            (taken,) = await other.store.adopt_expired(now=NOON + 60.0, lease_s=60.0)
+            (taken,) = await other.store.adopt_expired(["spring"], now=NOON + 60.0, lease_s=60.0)
             assert (during.live, taken.dial.id) == (1, claim.dial.id)
             assert taken.contact == claim.contact  # with its consent
             await other.store.settle(
