@@ -5,7 +5,7 @@ after the other, and its limits are exact. Contacts that somebody else is changi
 (SKIP LOCKED in PostgreSQL); SQLite has one writer.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -21,6 +21,7 @@ from calls.outbound import (
     Contact,
     ContactState,
     Dial,
+    DialState,
     NothingToDial,
     TokenBucket,
 )
@@ -30,6 +31,9 @@ from storage.campaign_tables import CAMPAIGNS, CONSENTS, CONTACTS, DIALS, DO_NOT
 LOOKS: Final = (4, 96, 200, 200)
 """Contacts at a time, in one transaction: most often the first is taken, unless many sleep."""
 OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
+LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
+ENGAGED_S: Final = 10.0  # chosen: before a number that another campaign calls is looked at again
+LONGEST_S: Final = 2 * 3600.0  # of a dial; one without an outcome is of a campaign that is no more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +121,7 @@ async def _use(
         .select_from(DIALS)
         .where(
             DIALS.c.campaign == row.name,
-            DIALS.c.state.in_(("intended", "placed", "answered")),
+            DIALS.c.state.in_(LIVE_STATES),
             DIALS.c.lease_until_s > now,
         )
     )
@@ -134,19 +138,27 @@ async def _next_contact(
     connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
 ) -> tuple[Contact | None, bool]:
     """Return the first contact that may be dialled now, and whether any was outside its hours."""
-    closed = False
+    closed, engaged = False, await _engaged(connection, now)
     for many in LOOKS:
         rows = await _candidates(connection, campaign, now, many)
-        contact, passed = _look_through(rows, rules, now)
+        contact, passed = _look_through(rows, rules, now, engaged=engaged)
         await _pass_over(connection, passed)
-        closed = closed or any(opens_s is not None for opens_s in passed)
+        closed = closed or any(opens_s not in {None, now + ENGAGED_S} for opens_s in passed)
         if contact is not None or not rows:
             return contact, closed
     return None, closed
 
 
+async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
+    """Return the numbers that are being called, by whichever campaign."""
+    by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
+    live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
+    # Asked for by time, too, a database reads all dials of two hours by the index of times.
+    return frozenset(row.number for row in live if row.intended_s > now - LONGEST_S)
+
+
 def _look_through(
-    rows: Sequence[Row[Any]], rules: ClaimRules, now: float
+    rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
 ) -> tuple[Contact | None, Mapping[float | None, Sequence[int]]]:
     """Return the first who may be dialled now, and until when those before may not; None: ever."""
     passed: dict[float | None, list[int]] = {}
@@ -154,7 +166,9 @@ def _look_through(
         contact = read_contact(row, _consent_in(row))
         opens_s = None if row.barred else rules.opens_s(contact, now)
         if opens_s is not None and opens_s <= now:
-            return contact, passed
+            if row.number not in engaged:
+                return contact, passed
+            opens_s = now + ENGAGED_S
         passed.setdefault(opens_s, []).append(row.id)
     return None, passed
 

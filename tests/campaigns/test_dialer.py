@@ -26,7 +26,7 @@ from faultlab.carrier.callee import Callee
 from storage.campaign_store import CampaignStore
 from storage.contact_book import NewContact
 from storage.database import StorageError
-from tests.campaigns.dialing import Dialing, ScriptedCarrier, dialing, now_s
+from tests.campaigns.dialing import TALK_S, Dialing, ScriptedCarrier, dialing, now_s
 from tests.campaigns.placing import twilio_office
 
 pytestmark = pytest.mark.virtual_time
@@ -556,6 +556,18 @@ async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_pat
             await until(lambda: D in it.dialled(), within_s=120)
 
         assert it.dialled().index(D) <= 2
+
+
+async def test_who_is_in_two_campaigns_is_called_by_one_after_the_other(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.more = {"d": replace(it.campaign, name="d")}
+        await it.book.add("d", [NewContact(number=A, zones=("UTC",))], now=now_s())
+        await it.office.move("d", "running", now=now_s())
+        async with running(it):
+            await until(lambda: len(it.of(DialEnded)) == 2)
+
+        (first_s, _), (second_s, _) = it.carrier.calls.values()
+        assert TALK_S <= second_s - first_s < TALK_S + 15.0
 
 
 async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:

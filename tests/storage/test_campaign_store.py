@@ -330,6 +330,35 @@ class QueueContract:
         assert (await queue.take()).contact.number == inside.number
         assert (await queue.nothing()).reason == "nobody_due"
 
+    async def test_who_is_being_called_by_one_campaign_is_called_by_no_other_meanwhile(
+        self, queue: Queue, other: Queue
+    ) -> None:
+        autumn = replace(FAST, name="autumn")
+        both, alone = new_contacts(2)
+        await queue.fill([both])
+        await queue.fill([both, alone], campaign="autumn")
+        dial = (await queue.take()).dial
+
+        assert (await other.take(autumn)).contact.number == alone.number
+        waits = await other.nothing(autumn)
+
+        assert waits == NothingToDial(reason="nobody_due", again_s=NOON + 10)
+        # Also while nobody renews its lease: the telephone rings all the same.
+        assert await other.nothing(autumn, now=NOON + 10)
+        await queue.store.settle(dial, BUSY, then=FINISHED, now=NOON + 20)
+        assert (await other.take(autumn, now=NOON + 20)).contact.number == both.number
+
+    async def test_a_dial_that_nobody_will_ever_settle_bars_its_number_for_two_hours(
+        self, queue: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        await queue.fill(new_contacts(1), campaign="autumn")
+        await queue.take()
+
+        later = NOON + 2 * 3600
+        assert await queue.nothing(replace(FAST, name="autumn"), now=later - 1)
+        assert await queue.take(replace(FAST, name="autumn"), now=later + 9)
+
     async def test_a_claim_asks_as_little_however_many_there_are_and_however_many_sleep(
         self, queue: Queue
     ) -> None:
