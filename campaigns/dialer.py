@@ -6,17 +6,15 @@ the others. A campaign that is held is looked at again and again, and goes on by
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Final
 
 from loguru import logger
 
-from calls.campaign_events import CampaignFact, CampaignPaused
+from calls.campaign_events import CampaignFact
 from calls.entry import Tell
-from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
-from campaigns.call_result import REACHED
-from campaigns.campaign_breaker import CampaignBreaker
+from calls.outbound import Claim, DialResult, NothingToDial
+from campaigns.campaign_breakers import IN_A_ROW, CampaignBreakers
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
@@ -28,8 +26,6 @@ from campaigns.progress import OPEN_STATES
 from campaigns.watched_carrier import WatchedCarrier
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
-
-IN_A_ROW: Final = "agent_failed_in_a_row"
 
 
 class Dialer:
@@ -70,6 +66,7 @@ class Dialer:
     async def _round(self) -> bool:
         """Give each running campaign a turn; return whether any contact was taken."""
         await self._recover()
+        await self._breakers.pause_tripped()
         now = self._parts.now_s()
         standings = await self._parts.office.standings(now=now)
         ours = [each for each in standings if each.name in self._campaigns]
@@ -153,36 +150,6 @@ class Dialer:
             carrier=self._carrier,
             degraded=degraded,
         )
-
-
-class CampaignBreakers:
-    """Each campaign's own breaker: one that trips pauses its campaign, in all processes."""
-
-    def __init__(self, campaigns: Iterable[str], parts: DialerParts) -> None:
-        """Have one for each of these campaigns."""
-        self._parts = parts
-        self._breakers = {
-            name: CampaignBreaker(limit=parts.settings.failures) for name in campaigns
-        }
-        self._tripped_s: dict[str, float] = {}
-
-    def tripped(self, campaign: str) -> bool:
-        """Return whether a campaign is to pause."""
-        return self._breakers[campaign].tripped
-
-    def look(self, running: CampaignStanding, now: float) -> None:
-        """Begin anew if somebody has said, since it tripped, that the campaign goes on."""
-        if running.changed_s > self._tripped_s.get(running.name, now):
-            self._breakers[running.name].reset()
-
-    async def learn(self, campaign: str, result: DialResult) -> None:
-        """Count what became of a dial."""
-        breaker, ours = self._breakers[campaign], result.outcome is DialOutcome.AGENT_FAILED
-        if breaker.note(ours=ours, reached=result.outcome in REACHED):
-            now, in_a_row = self._parts.now_s(), breaker.in_a_row
-            self._tripped_s[campaign] = now
-            await self._parts.office.move(campaign, "paused", reason=IN_A_ROW, now=now)
-            self._parts.tell(CampaignPaused(campaign=campaign, reason=IN_A_ROW, in_a_row=in_a_row))
 
 
 class DialsInProgress:

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,12 +18,13 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
 )
-from calls.outbound import Claim, Dial, DialOutcome
+from calls.outbound import CampaignState, Claim, Dial, DialOutcome
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.model import CallingWindow
 from faultlab.carrier.callee import Callee
+from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
 from storage.contact_book import NewContact
 from storage.database import StorageError
@@ -428,6 +430,38 @@ async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
         assert paused.in_a_row == 5
         assert (resumed.reason, resumed.held_s >= 300) == (paused.reason, True)
         assert set(it.outcomes().values()) == {"completed"}
+
+
+class DeafOffice(CampaignOffice):
+    """Is away when a campaign is to be paused, so many times."""
+
+    away = 2
+
+    async def move(self, campaign: str, state: CampaignState, **more: Any) -> bool:
+        if state == "paused" and self.away:
+            self.away -= 1
+            raise StorageError("the network is away")
+        return await super().move(campaign, state, **more)
+
+
+async def test_a_campaign_that_is_to_pause_while_the_database_is_away_is_paused_behind_that(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it:
+        await it.office.close()
+        it.office = office = DeafOffice(it.url)
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        async with running(it):
+            await until(lambda: not office.away)
+            async with asyncio.timeout(600.0):
+                await it.in_state("paused")
+            it.floor.failing = {}
+            assert await it.office.move("c", "running", now=now_s(), begins={"paused"})
+            await it.done()
+
+        (paused,) = it.of(CampaignPaused)
+        assert paused.in_a_row >= 5
 
 
 async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_is_resumed(
