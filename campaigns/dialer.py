@@ -124,7 +124,7 @@ class Dialer:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
         if not any(standing.contacts.get(each) for each in OPEN_STATES):
             _tell_all(self._parts.tell, self._holds.go(standing.name, self._parts.now_s()))
-            await self._parts.office.move(standing.name, "done", now=self._parts.now_s())
+            await self._parts.office.finish(standing.name, now=self._parts.now_s())
         elif verdict.step == "dial":
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
 

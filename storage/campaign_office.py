@@ -5,11 +5,12 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import exists, func, select, update
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CampaignState
+from storage.campaign_course import LEFT
 from storage.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH
 from storage.transactions import Transactions
 
@@ -79,6 +80,20 @@ class CampaignOffice:
             change = change.where(CAMPAIGNS.c.state.in_(begins))
         async with self._work.write() as connection:
             return (await connection.execute(change)).rowcount > 0
+
+    async def finish(self, campaign: str, *, now: float) -> bool:
+        """Have a campaign that runs be done; False: it does not run, or has somebody left to call.
+
+        In one step: who comes into it right now, such as a callback, would wait in it for ever.
+        """
+        own = CONTACTS.c.campaign == CAMPAIGNS.c.name
+        left = exists().where(own, CONTACTS.c.state.in_(LEFT)).correlate(CAMPAIGNS)
+        change = update(CAMPAIGNS).where(
+            CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running", ~left
+        )
+        async with self._work.write() as connection:
+            done = change.values(state="done", reason="", changed_s=now)
+            return (await connection.execute(done)).rowcount > 0
 
     async def standing(self, campaign: str, *, now: float) -> CampaignStanding | None:
         """Return how a campaign stands; None: there is none of this name."""

@@ -1,7 +1,7 @@
 """The dialer: whom it dials, what it does about the unknown, and when it waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,9 +24,9 @@ from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.model import CallingWindow
 from faultlab.carrier.callee import Callee
-from storage.campaign_office import CampaignOffice
+from storage.campaign_office import CampaignOffice, CampaignStanding
 from storage.campaign_store import CampaignStore
-from storage.contact_book import NewContact
+from storage.contact_book import ContactBook, NewContact
 from storage.database import StorageError
 from tests.campaigns.dialing import TALK_S, Dialing, ScriptedCarrier, dialing, now_s
 from tests.campaigns.placing import twilio_office
@@ -602,6 +602,33 @@ async def test_who_is_in_two_campaigns_is_called_by_one_after_the_other(tmp_path
 
         (first_s, _), (second_s, _) = it.carrier.calls.values()
         assert TALK_S <= second_s - first_s < TALK_S + 15.0
+
+
+class LateOffice(CampaignOffice):
+    """Has somebody come into the campaign right behind the look that saw nobody left."""
+
+    book: ContactBook
+    due_s = 0.0  # of the callback
+
+    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
+        seen = await super().standings(now=now)
+        if not self.due_s and not seen[0].contacts.keys() - {"done"}:
+            self.due_s = now + 300.0
+            callback = NewContact(number=B, zones=("UTC",), due_s=self.due_s)
+            await self.book.add("c", [callback], now=now)
+        return seen
+
+
+async def test_a_campaign_into_which_somebody_comes_while_it_is_found_done_goes_on(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        await it.office.close()
+        it.office = office = LateOffice(it.url)
+        office.book = it.book
+        async with running(it):
+            await until(lambda: it.dialled() == [A, B])
+            await it.done()
 
 
 async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:

@@ -304,6 +304,22 @@ class QueueContract:
         assert (standing.contacts, standing.reason) == ({"waiting": 2}, "own_breaker")
         assert not await queue.office.move("unknown", "running", now=NOON)
 
+    async def test_a_campaign_is_done_when_it_runs_and_nobody_is_left_in_it(
+        self, queue: Queue
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        await queue.fill(new_contacts(1), campaign="autumn")
+        dial = (await queue.take()).dial
+
+        assert not await queue.office.finish("spring", now=NOON)  # somebody is being called
+        await queue.store.settle(dial, DONE, then=FINISHED, now=NOON)
+        await queue.office.move("spring", "paused", now=NOON)
+        assert not await queue.office.finish("spring", now=NOON)  # an operator's word stands
+
+        await queue.office.move("spring", "running", now=NOON)
+        assert await queue.office.finish("spring", now=NOON)
+        assert not await queue.office.finish("autumn", now=NOON)
+
     async def test_who_may_not_be_called_now_is_due_when_their_hours_open(
         self, queue: Queue
     ) -> None:
