@@ -22,7 +22,9 @@ CALLS: Final = (
     b"GET /exotel/media",
     b"POST /api/offer",
 )
-LIVES: Final = b"GET /healthz "
+LIVES: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
+END: Final = b"\r\n\r\n"  # of an answer's head
+HEAD: Final = b"HEAD "  # asks for an answer without its body
 LIVES_S: Final = 5.0  # of our own, before workers load: then we say ourselves that we live. Chosen:
 # half of the 10 s after which others take a server that has not said so for dead
 MOST_WAITING: Final = 512  # requests that wait for the first worker; others hear that nobody can
@@ -139,7 +141,7 @@ class Doorman:
         elif self._is_open:
             self._bring(connection, first)
         elif len(self._waiting) < MOST_WAITING:
-            lives = first.startswith(LIVES)
+            lives = LIVES.match(first)
             self._waiting[connection] = self._say_later(connection) if lives else None
         else:
             _say(connection, NOBODY)
@@ -159,7 +161,7 @@ class Doorman:
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            _say(connection, ALIVE if first.startswith(LIVES) else NOBODY)
+            _say(connection, ALIVE if LIVES.match(first) else NOBODY)
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -174,6 +176,8 @@ class Doorman:
 
 def _say(connection: socket.socket, answer: bytes) -> None:
     with suppress(OSError):
-        connection.recv(READ_BYTES)  # what is left unread would reset the connection
+        asked = connection.recv(READ_BYTES)  # what is left unread would reset the connection
+        if asked.startswith(HEAD):
+            answer = b"".join(answer.partition(END)[:2])
         connection.send(answer)
     connection.close()

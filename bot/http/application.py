@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Final
 
 from fastapi import APIRouter, FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -36,6 +37,8 @@ from campaigns.dialer_parts import DialerSettings
 from fallbacks.readiness import judge_readiness
 from storage.record_reader import RecordReader
 from telemetry.emitter import Listener
+
+ASKED: Final = ("GET", "HEAD")  # of health: who only watches the status asks without the body
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,11 +150,11 @@ def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
 def _health(process: Process, house: House) -> APIRouter:
     router = APIRouter()
 
-    @router.get("/healthz")
+    @router.api_route("/healthz", methods=ASKED)
     async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         return {"status": "ok"}
 
-    @router.get("/readyz")
+    @router.api_route("/readyz", methods=ASKED)
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         found = judge_readiness(
             why_closed=process.switchboard.why_closed or house.why_closed,

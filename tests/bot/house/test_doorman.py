@@ -176,6 +176,23 @@ async def test_where_nobody_is_there_it_lives_nevertheless() -> None:
         assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
 
 
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("HEAD /healthz", 200), ("GET /healthz?at=1", 200), ("HEAD /readyz", 503)],
+)
+async def test_a_watcher_who_asks_in_another_form_is_answered_in_it(
+    asked: str, status: int
+) -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        answer = await send(f"{asked} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert bool(body) is not asked.startswith("HEAD")
+
+
 async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -56,6 +56,14 @@ async def test_health_says_nothing_internal(tmp_path: Path) -> None:
     assert (ready.status_code, ready.json()["reasons"]) == (200, [])
 
 
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_a_watcher_may_ask_for_health_without_the_answers_body(
+    tmp_path: Path, path: str
+) -> None:
+    async with asking(tmp_path) as client:
+        assert (await client.head(path)).status_code == 200
+
+
 async def test_a_process_whose_database_takes_no_record_is_ready_and_says_so(
     tmp_path: Path,
 ) -> None:
