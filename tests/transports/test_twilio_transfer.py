@@ -15,6 +15,7 @@ from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import AgentServer
 from tests.bot.http.twiml import verbs
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone
+from transports.media_stream.redirected_leg import RedirectedLeg
 from transports.twilio_dial import dial_twiml
 from transports.twilio_rest import TwilioRest
 
@@ -126,6 +127,25 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
 
         assert await transfer == "failed"
         assert on.call.gone_for == ["caller_hung_up"]
+
+
+async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_rings() -> None:
+    async def ring(*_: object, **__: object) -> None:
+        """Have it ring, for long; the stream was lost before."""
+
+    async with line(Callee(), returns_within_s=30) as on, asyncio.TaskGroup() as tasks:
+        leg = on.call.leg
+        assert isinstance(leg, RedirectedLeg)
+        leg._ring = ring
+        on.caller.vanish()
+        await asyncio.sleep(20)
+        transfer = tasks.create_task(leg.transfer(DESK, ring_s=60))
+        await asyncio.sleep(50)
+        assert (transfer.done(), on.call.gone_for) == (False, [])
+
+        leg.handed_on("connected")
+        assert await transfer == "connected"
+        await asyncio.wait_for(on.call.over.wait(), 30)
 
 
 async def test_without_credentials_it_is_not_offered() -> None:

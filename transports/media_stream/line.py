@@ -66,6 +66,40 @@ class StreamSocket:
             self._receiving.reschedule(asyncio.get_running_loop().time())
 
 
+class Absence:
+    """How long a caller without a stream is waited for.
+
+    Attributes:
+        away_s: How long they may be with somebody else, to whom we handed them on; 0: with nobody.
+    """
+
+    def __init__(self) -> None:
+        self.away_s = 0.0
+        self._waiting: asyncio.Timeout | None = None
+
+    def hand_on(self, away_s: float) -> None:
+        """Let the caller be with somebody else for so long, also one whose stream is lost already.
+
+        They have no stream of ours while somebody is rung for them: it comes when they come back.
+        """
+        self.away_s = away_s
+        if self._waiting is None or self._waiting.expired():
+            return
+        back_by = asyncio.get_running_loop().time() + away_s
+        self._waiting.reschedule(max(back_by, self._waiting.when() or 0.0))
+
+    async def ends(self, back: asyncio.Event, *, within_s: float) -> bool:
+        """Wait until the caller is back; False: they are not, within the time that they have."""
+        try:
+            async with asyncio.timeout(within_s) as self._waiting:
+                await back.wait()
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting = None
+        return True
+
+
 class StreamLine:
     """A call's stream, its marks, and whether the far end is still there.
 
@@ -76,7 +110,7 @@ class StreamLine:
         socket: The present stream, or the one that was lost.
         stream: Its carrier's dialect, its name, its codecs.
         up: Set while there is a stream, or will be none any more.
-        away_s: How long the caller may be with somebody else, to whom we handed them on.
+        absence: Of a caller whose stream is over.
         sent: What another stream would have to play first.
         quiet: Set while nothing that was marked is still to be played.
         tell: Is told of what was refused.
@@ -109,7 +143,7 @@ class StreamLine:
         self.sent = SentSound(rate_hz=stream.rate_hz)
         self.up = asyncio.Event()
         self.up.set()
-        self.away_s = 0.0
+        self.absence = Absence()
         self.gone_for: str | None = None
         self._lost_at = 0.0
         self._told_gone = False
@@ -133,19 +167,14 @@ class StreamLine:
         if self.socket is not lost:
             return True
         lasts_s = self.returns_within_s if reason in {LOST, STALLED} else 0.0
-        lasts_s = max(lasts_s, self.away_s)
+        lasts_s = max(lasts_s, self.absence.away_s)
         if self.over or not lasts_s:
             return False
         self.up.clear()
         self._lost_at = self.clock()
         # A far end that only fell silent learns that this one is over.
         await close(lost.websocket, NORMAL)
-        try:
-            async with asyncio.timeout(lasts_s):
-                await self.up.wait()
-        except TimeoutError:
-            return False
-        return not self.over
+        return await self.absence.ends(self.up, within_s=lasts_s) and not self.over
 
     def renew(self, websocket: WebSocket, stream_id: str) -> None:
         """Go over to another stream; nothing is sent there before `restore`."""
@@ -178,7 +207,7 @@ class StreamLine:
     @property
     def may_come_back(self) -> bool:
         """Whether a stream that is lost may be followed by another."""
-        return max(self.returns_within_s, self.away_s) > 0 and not self.over
+        return max(self.returns_within_s, self.absence.away_s) > 0 and not self.over
 
     @property
     def over(self) -> bool:

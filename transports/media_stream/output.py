@@ -161,7 +161,7 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
     async def write_audio_frame(self, frame: OutputAudioRawFrame) -> bool:
         """Play a piece as soon as there is a line for it; to a caller who is away, none."""
         if not self._line.up.is_set():
-            if self._line.away_s:
+            if self._line.absence.away_s:
                 await self.sleep(len(frame.audio) / 2 / self.sample_rate)
                 return True
             await _until_up(self._line, self._played)

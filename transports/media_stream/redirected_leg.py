@@ -76,14 +76,14 @@ class RedirectedLeg(StreamLeg):
         if ring is None or not self.facts.transfers or self._came_of_it is not None:
             return "not_offered"
         self._came_of_it = came = asyncio.get_running_loop().create_future()
-        self._line.away_s = ring_s + BACK_S
+        self._line.absence.hand_on(ring_s + BACK_S)
         try:
             async with asyncio.timeout(ring_s + BACK_S):
                 outcome = await self._hand_on(ring, to, ring_s, came)
         except TimeoutError:
             outcome = "failed"
         finally:
-            self._came_of_it, self._line.away_s = None, 0.0
+            self._came_of_it, self._line.absence.away_s = None, 0.0
         return outcome
 
     async def _hand_on(
