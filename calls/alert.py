@@ -19,6 +19,8 @@ CHANNELS: Final = "alert"
 """Stands for the stage where a channel of alerts fails."""
 RECOVERED: Final = "recovered"
 """How an alert ends when a process says that it is over."""
+UNHEARD: Final = "unheard"
+"""How it ends when nobody speaks of it any more."""
 NOT_SERVED: Final = "not_served"
 NOT_HELD: Final = frozenset({"worker"})
 """Stages of which is told at once: that it is well again soon helps nobody whose call is gone."""

@@ -18,6 +18,7 @@ from calls.alert import (
     NOT_HELD,
     RECOVERED,
     STAGES,
+    UNHEARD,
     Alert,
     AlertFact,
     AlertRules,
@@ -117,7 +118,7 @@ class Alerting:
                 known = known or self._lately(fact, now)
                 alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
             case IncidentLasted():
-                alert = known
+                alert = known or _unheard(self.alerts.values(), fact)
         if alert:
             seen = max(turns, alert.turns.get(by, 0))
             counted = {**alert.turns, by: seen} if seen else alert.turns
@@ -196,7 +197,7 @@ class Alerting:
         rules = self._rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
         if now >= alert.heard_s + silent_s:
-            return _ended(alert, now, how="unheard")
+            return _ended(alert, now, how=UNHEARD)
         late = now >= alert.open_s + rules.escalate_s
         if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
             return replace(alert, severity=step_up(alert.severity), escalated=True)
@@ -248,6 +249,19 @@ def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> 
         open_s=now,
         heard_s=now,
     )
+
+
+def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
+    """Return as open the one that ended last, if for silence alone: its reporter is back.
+
+    It could not write, or the clock was put forward: it has told the incident once, and never tells
+    it again.
+    """
+    found = (each for each in alerts if (each.stage, each.rung) == (fact.stage, fact.rung))
+    last = max(found, key=lambda each: each.ended_s or 0.0, default=None)
+    if last is None or last.how != UNHEARD:
+        return None
+    return replace(last, ended_s=None, how="", lasted_s=0.0)
 
 
 def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:

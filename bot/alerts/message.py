@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from calls.alert import CHANNELS, NOT_SERVED, WHOLE_CALL, Alert
+from calls.alert import CHANNELS, NOT_SERVED, UNHEARD, WHOLE_CALL, Alert
 from telemetry.masking import printable
 
 
@@ -93,7 +93,7 @@ def _said(name: str, what: str) -> list[str]:
 def _ended(alert: Alert) -> list[str]:
     if alert.ended_s is None:
         return []
-    how = "nobody has spoken of it for a while" if alert.how == "unheard" else alert.how
+    how = "nobody has spoken of it for a while" if alert.how == UNHEARD else alert.how
     turns = alert.turns_touched
     touched = f"It touched {turns} turn{'' if turns == 1 else 's'}."
     return [f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how}). {touched}"]

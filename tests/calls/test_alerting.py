@@ -226,6 +226,34 @@ def test_one_of_which_nobody_speaks_any_more_ends(stage: str, silent_s: float) -
     assert told.alert.how == "unheard"
 
 
+def test_one_that_ended_for_silence_is_told_again_when_its_reporter_is_back() -> None:
+    alerting = Alerting(replace(RULES, escalate_s=1e9))
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+    (over,) = alerting.tick(86_500.0)  # the clock was put forward, or the reporter could not write
+
+    (again,) = alerting.handle(LASTED, 86_501.0, by="one", turns=3)
+
+    assert over.alert.how == "unheard"
+    assert (again.loud, again.alert.key, again.alert.ended_s) == (True, over.alert.key, None)
+    assert again.alert.began_s == 100.0
+    (ended,) = alerting.handle(ENDED, 86_600.0)
+    assert (ended.loud, ended.alert.how) == (True, "recovered")
+
+
+@pytest.mark.parametrize("how", ["recovered", "resolved"])
+def test_one_that_was_ended_by_a_word_is_not_opened_by_a_late_one(how: str) -> None:
+    alerting = Alerting(RULES)
+    alerting.handle(BEGAN, 100.0)
+    if how == "recovered":
+        alerting.handle(ENDED, 160.0, by="one")
+    else:
+        alerting.resolve(only(alerting).key, 160.0, by="mary")
+
+    assert alerting.handle(LASTED, 161.0, by="two") == ()
+    assert only(alerting).ended_s == 160.0
+
+
 def test_several_stages_down_are_said_together() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(stage_down("stt"), severity=Severity.HIGH), 100.0)
