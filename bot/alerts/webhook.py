@@ -18,6 +18,7 @@ import aiohttp
 from bot.alerts.channel import POST_S, refused, unanswered
 from bot.alerts.message import AlertText, as_json
 from bot.config.settings import WebhookSettings
+from fallbacks.retry_after import retry_after_s
 from storage.alert_outbox import ChannelPost
 
 PREFIX: Final = "whsec_"
@@ -58,19 +59,19 @@ class WebhookChannel:
         await self._send(body.encode(), known | {"content-type": "application/json"})
         return known["webhook-id"]
 
-    async def _send(self, body: bytes, headers: dict[str, str]) -> None:
+    async def _send(self, body: bytes, told: dict[str, str]) -> None:
         try:
             async with (
                 asyncio.timeout(POST_S),
                 aiohttp.ClientSession() as session,
-                session.post(self._url, data=body, headers=headers, allow_redirects=False) as said,
+                session.post(self._url, data=body, headers=told, allow_redirects=False) as said,
             ):
-                status, after = said.status, said.headers.get("retry-after", "")
+                status, headers = said.status, said.headers
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
             raise unanswered(error) from None  # its text may hold the address
         if not 200 <= status < 300:
-            wait_s = min(float(after), MOST_WAIT_S) if after.isdecimal() else None
-            raise refused(status, retry_after_s=wait_s)
+            wait_s = retry_after_s(headers, utc_s=self._utc_s())
+            raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
 
 
 def signature(secret: str, signed: str) -> str:

@@ -13,6 +13,7 @@ from bot.crm.next_page import root_of
 from bot.crm.port import CrmError, refused, unanswered
 from calls.crm import CrmContact, CrmReport, dig, fill
 from fallbacks.failure import Kind
+from fallbacks.retry_after import retry_after_s
 
 MOST_BYTES: Final = 256 << 10  # of an answer
 MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
@@ -174,9 +175,8 @@ async def send(
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
         raise unanswered(error) from None  # its text may hold the address
     if not 200 <= said.status < 300:
-        after = said.headers.get("retry-after", "")
-        wait_s = min(float(after), MOST_WAIT_S) if after.isdecimal() else None
-        raise refused(said.status, retry_after_s=wait_s)
+        wait_s = retry_after_s(said.headers)  # a date is read beside the answer's own
+        raise refused(said.status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
     try:
         return await asyncio.to_thread(json.loads, text) if text.strip() else None
     except ValueError:

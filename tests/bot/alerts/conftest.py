@@ -51,6 +51,7 @@ class Receiver:
     url: str = ""
     answers: list[tuple[int, Any]] = field(default_factory=list)  # before it says yes
     asked: list[tuple[str, dict[str, str], bytes, Any]] = field(default_factory=list)
+    headers: dict[str, str] = field(default_factory=dict[str, str])  # of those answers
     numbers: int = 100
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -60,7 +61,7 @@ class Receiver:
         self.asked.append((request.path, headers, body, said))
         if self.answers:
             status, told = self.answers.pop(0)
-            return web.json_response(told, status=status)
+            return web.json_response(told, status=status, headers=self.headers)
         if "message_id" not in said:
             self.numbers += 1
         number = said.get("message_id", self.numbers)

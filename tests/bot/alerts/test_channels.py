@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 from dataclasses import replace
+from email.utils import formatdate
 
 import pytest
 from pydantic import SecretStr
@@ -12,7 +13,7 @@ from bot.alerts.channel import ChannelError
 from bot.alerts.mail import MailChannel
 from bot.alerts.message import alert_text
 from bot.alerts.telegram import TelegramChannel
-from bot.alerts.webhook import WebhookChannel
+from bot.alerts.webhook import MOST_WAIT_S, WebhookChannel
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
 from calls.alert import Alert
 from fallbacks.failure import Kind, Severity
@@ -207,6 +208,26 @@ async def test_a_webhook_is_signed_over_identity_time_and_body(receiver: Receive
     assert headers["webhook-signature"] == f"v1,{expected}"
     assert headers["webhook-id"] == f"{ALERT.key}.1"
     assert (said["type"], said["data"]["severity"]) == ("alert.opened", "HIGH")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait_s"),
+    [
+        ("37", 37.0),
+        (formatdate(NOW + 90.0, usegmt=True), 90.0),
+        (formatdate(NOW + 86_400.0, usegmt=True), MOST_WAIT_S),
+        ("soon", None),
+    ],
+)
+async def test_a_webhook_is_not_asked_before_it_wants_to_be(
+    receiver: Receiver, asked: str, wait_s: float | None
+) -> None:
+    receiver.answers, receiver.headers = [(503, {})], {"Retry-After": asked}
+
+    with pytest.raises(ChannelError) as refused:
+        await webhook_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.retry_after_s == wait_s
 
 
 async def test_a_webhook_that_fails_does_not_give_its_address_away(receiver: Receiver) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from aiohttp import web
 
 KNOWN = {"+15550142": {"id": "7", "properties": {"firstname": "Ada", "lastname": "Byron"}}}
+DATE = "Tue, 03 Mar 2026 10:00:00 GMT"
 
 
 class Register:
@@ -18,7 +19,7 @@ class Register:
         faults: What is done with the next requests, the first first: `lost` (it is taken, and the
             answer does not come), `slow`, `garbage`, or a status.
         down: Whether every request is answered 503.
-        retry_after_s: What it asks for with a 429.
+        retry_after: What it asks for with a 429: seconds, or a date beside `DATE`.
     """
 
     def __init__(self) -> None:
@@ -28,7 +29,7 @@ class Register:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.bodies: list[Any] = []
         self.slow_s = 60.0
-        self.retry_after_s = 7
+        self.retry_after = "7"
 
     async def answer(self, request: web.Request) -> web.StreamResponse:
         body = json.loads(await request.read() or b"null")
@@ -37,7 +38,7 @@ class Register:
         self.bodies.append(body)
         fault = 503 if self.down else self.faults.pop(0) if self.faults else ""
         if isinstance(fault, int):
-            headers = {"retry-after": f"{self.retry_after_s}"} if fault == 429 else {}
+            headers = {"retry-after": self.retry_after, "date": DATE} if fault == 429 else {}
             return web.Response(status=fault, headers=headers)
         if fault == "slow":
             await asyncio.sleep(self.slow_s)

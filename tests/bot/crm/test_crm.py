@@ -144,6 +144,17 @@ async def test_trouble_has_its_kind_and_names_no_address(fault: str | int, kind:
     assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
 
 
+async def test_a_register_may_name_a_date_before_which_it_is_not_asked() -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
+        with pytest.raises(CrmError) as raised:
+            await crm.look_up("+15550142")
+        await crm.close()
+
+    assert raised.value.retry_after_s == 42.0
+
+
 async def test_a_register_that_is_down_is_not_asked_for_a_while() -> None:
     told: list[Event] = []
     async with register_at() as (register, url):

@@ -113,7 +113,7 @@ async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_p
     async with register_at() as (register, url), asyncio.timeout(3600.0):
         outbox = CrmOutbox(url_of(tmp_path))
         await outbox.put(report(1), now=time.monotonic())
-        register.faults, register.retry_after_s = [429], 300
+        register.faults, register.retry_after = [429], "300"
         began_s = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
             posters = [poster_of(url, outbox) for _ in range(2)]
