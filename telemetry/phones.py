@@ -18,6 +18,7 @@ SHAPED: Final = re.compile(
     r"(?:[ \-/().\u00a0\u2010-\u2015]{0,3}\d){6,18}"
     r"(?!\w)(?!\.\d)(?!:\d\d)"
 )
+ABROAD: Final = "00"
 ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of the network
 FRACTION: Final = re.compile(r"\d+\.\d+")
 DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
@@ -56,13 +57,22 @@ def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
         return masked(digits)
     if digits == found[0]:
         return masked(digits) if _is_number(digits, regions) else digits
-    holds = any(_holds_number(found[0], each) for each in regions)
+    holds = _is_abroad(digits) or any(_holds_number(found[0], each) for each in regions)
     return masked(digits) if holds else found[0]
 
 
 def _is_number(digits: str, regions: Sequence[str]) -> bool:
     """Return whether a bare row of digits is somebody's: with a country's code, or without."""
-    return _is_valid(f"+{digits}", None) or any(_is_valid(digits, each) for each in regions)
+    return (
+        _is_abroad(digits)
+        or _is_valid(f"+{digits}", None)
+        or any(_is_valid(digits, each) for each in regions)
+    )
+
+
+def _is_abroad(digits: str) -> bool:
+    """Return whether they are a number as most countries dial it from outside (ITU-T E.164)."""
+    return digits.startswith(ABROAD) and _is_valid(f"+{digits.removeprefix(ABROAD)}", None)
 
 
 def _is_valid(text: str, region: str | None) -> bool:

@@ -152,6 +152,8 @@ def test_addresses_of_people_are_masked(text: str, shown: str) -> None:
         ("caller 12125550123", "caller 12125****23"),
         ("caller 4915112345679", "caller 49151****79"),
         ("+44 20 7946 0958", "+4420****58"),
+        ("sip:004915112345679@10.0.0.1", "sip:00491****79@10.0.0.1"),
+        ("caller 0044 20 7946 0958", "caller 00442****58"),
     ],
 )
 def test_telephones_are_masked_as_the_log_masks_them(text: str, shown: str) -> None:
@@ -182,6 +184,18 @@ def test_a_number_of_any_country_is_masked(
 
     assert str(number.national_number) not in re.sub(r"[^\d*]", "", shown)
     assert "****" in shown
+
+
+@UNHURRIED
+@given(st.sampled_from(EXAMPLES), AROUND)
+def test_a_number_as_it_is_dialled_from_abroad_is_masked(
+    number: phonenumbers.PhoneNumber, before: str
+) -> None:
+    whole = phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164)
+
+    shown = redacted(f"{before} {whole.replace('+', '00')} rang")
+
+    assert str(number.national_number) not in re.sub(r"[^\d*]", "", shown)
 
 
 @UNHURRIED
