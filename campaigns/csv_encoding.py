@@ -7,6 +7,7 @@ encodings with a byte for each letter two are told apart: in cp1251 whole words 
 
 import codecs
 from collections.abc import Iterable
+from itertools import chain
 from typing import Final
 
 MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
@@ -25,20 +26,21 @@ UNUSED_IN_CP1252: Final = frozenset(b"\x81\x8d\x8f\x90\x9d")
 def guess_encoding(pieces: Iterable[bytes]) -> str:
     """Return Python's name of the encoding; the pieces are those of the whole file."""
     decoder = codecs.getincrementaldecoder("utf-8")()
-    sample, utf8 = b"", True
-    for piece in pieces:
+    sample = b""
+    # Behind the last piece comes an empty one: no letter may be unfinished by then.
+    for piece in chain(filter(None, pieces), (b"",)):
         if len(sample) < SAMPLE_BYTES:
             sample += piece[: SAMPLE_BYTES - len(sample)]
             if told := _told(sample):
                 return told
         try:
-            decoder.decode(piece)
+            decoder.decode(piece, final=not piece)
         except UnicodeDecodeError as error:
-            # The sample is to hold what is not UTF-8, and it may come late.
-            sample = sample[: SAMPLE_BYTES // 2] + piece[error.start : error.start + SAMPLE_BYTES]
-            utf8 = False
-            break
-    return "utf-8" if utf8 else _single_byte(sample)
+            # The sample is to hold what is not UTF-8, and it may come late, or have begun before.
+            # It may be in it twice then; no two of its letters are to become neighbours by that.
+            late = error.object[error.start : error.start + SAMPLE_BYTES]
+            return _single_byte(sample[: SAMPLE_BYTES // 2] + b"\n" + late)
+    return "utf-8"
 
 
 def _told(sample: bytes) -> str | None:

@@ -48,6 +48,16 @@ def test_a_letter_that_is_cut_between_two_pieces_is_still_utf_8() -> None:
     assert guess_encoding([data[:101], data[101:]]) == "utf-8"
 
 
+def test_a_letter_that_the_end_of_the_file_cuts_is_not_utf_8() -> None:
+    assert guess_encoding([b"number,name\n+4930901820,Jos\xe9"]) == "cp1252"
+
+
+def test_a_letter_that_only_the_next_piece_shows_to_be_none_counts() -> None:
+    head = b"number,name\n+4930901820,Zo\xe9"
+
+    assert guess_encoding([head, b",\x81\n"]) == "latin-1"
+
+
 def test_what_is_not_utf_8_may_come_late() -> None:
     pieces = [b"+4930901820,Ada\n" * 10_000, RUSSIAN.encode("cp1251")]
 
