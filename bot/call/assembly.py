@@ -24,6 +24,7 @@ from bot.call.person_reach import PersonReach
 from bot.call.services import Services, Shared
 from bot.config.agent import AgentSettings
 from bot.tools.built_in import Tools
+from bot.tools.desk import CallDesk
 from bot.tools.do_not_call import DoNotCallDesk
 from calls.answering import AnsweringPlan
 from calls.entry import Tell
@@ -60,6 +61,7 @@ class Assembled:
     context: LLMContext
     farewell: Farewell
     tools: Tools
+    desk: CallDesk
     observer: CallObserver
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
@@ -93,14 +95,14 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
     call = Around(shared=shared, leg=leg, agent=agent, wiring=wiring, call_id=call_id, end=end)
     core = core_of(call)
     more = additions_of(call, core, answering)
-    tools = give_all_tools(call, core, more)
     observer = _observe_line(call, core, recording)
     return Assembled(
+        tools=give_all_tools(call, core, more),  # the context, of which the list is made, has them
         worker=_worker(_list(call, core, more, recording), _observers(observer, leg), leg),
         services=core.services,
         context=core.context,
         farewell=core.farewell,
-        tools=tools,
+        desk=core.desk,
         observer=observer,
         person=more.person and more.person.reach,
         recording=recording,

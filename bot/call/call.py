@@ -113,6 +113,8 @@ class Call:
         length_s = self._shared.clock() - started_at_s
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
+        if parts:
+            await take_step("keeping a callback", parts.desk.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye, behind what it is saying, and hang up.

@@ -1,6 +1,7 @@
 """Does what a caller wants of Holdline itself, with no provider's help: by key or by word."""
 
 import asyncio
+from collections import deque
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 from enum import StrEnum
@@ -16,6 +17,8 @@ from storage.database import StorageError
 from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept
+AGAIN_S: Final = 1.0  # between two attempts to keep it behind the call's end
+MOST_OWED: Final = 8  # requests of one call; their reasons are one row, and fill it before that
 DIGITS: Final = 5  # a number with fewer is none that could be called
 
 
@@ -27,7 +30,7 @@ class Unkept(StrEnum):
 
 
 class CallDesk:
-    """The desk of one call."""
+    """The desk of one call. `close` it with the call, which keeps what was not kept by then."""
 
     def __init__(
         self,
@@ -55,6 +58,7 @@ class CallDesk:
         self._facts = facts
         self._end = end
         self._utc_now = utc_now
+        self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # that the database has not taken yet
         self._message: RecordedMessage | None = None  # that is being left
         self.reach: Callable[[], Awaitable[bool]] | None = None
         """Reaches a person, and returns once the caller is back or was not connected."""
@@ -71,13 +75,30 @@ class CallDesk:
         wanted = Callback(
             call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
         )
+        self._owed.append(wanted)  # also where the caller hangs up before it is committed
         try:
             async with asyncio.timeout(KEPT_S):
                 await self._callbacks.add(wanted)
         except (TimeoutError, StorageError) as error:
             logger.error("a callback could not be kept: {}", type(error).__name__)
             return Unkept.NOT_STORED
+        if wanted in self._owed:
+            self._owed.remove(wanted)
         return None
+
+    async def close(self) -> None:
+        """Keep what could not be kept in the call; the call bounds the wait.
+
+        Its caller was promised nothing, and may call again: better called back twice than never.
+        """
+        while self._owed:
+            try:
+                await self._callbacks.add(self._owed[0])
+            except StorageError:
+                await asyncio.sleep(AGAIN_S)
+            else:
+                self._owed.popleft()
+                logger.info("a callback that could not be kept in the call is kept")
 
     async def connect(self) -> bool:
         """Connect the caller with a person; False: nobody is there, or this line cannot."""

@@ -35,6 +35,7 @@ BROKEN = "+15005550666"  # the number of the caller whose leg is broken
 METHODS = ("input", "output", "on_gone", "answered", "show", "hang_up")
 STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
     "closing the tools": lambda it: (it.tools, "close"),
+    "keeping a callback": lambda it: (it.desk, "close"),
     "the observer": lambda it: (it.observer, "ended"),
     "the farewell": lambda it: (it.farewell, "part"),
     "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
@@ -158,6 +159,28 @@ async def test_a_step_of_the_end_that_fails_keeps_no_other_from_being_taken(
                 unexpected.append((steps, repr(thrown)))
 
         assert unexpected == []
+        forget_others(beside)
+
+
+async def test_the_end_of_a_call_has_its_desk_keep_what_is_owed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed: list[str] = []
+    assemble = call_module.assemble
+
+    def assemble_watched(shared: Any, leg: Leg, *args: Any, **kwargs: Any) -> Assembled:
+        async def close() -> None:
+            closed.append(leg.facts.transport)
+
+        assembled = assemble(shared, leg, *args, **kwargs)
+        monkeypatch.setattr(assembled.desk, "close", close)
+        return assembled
+
+    monkeypatch.setattr(call_module, "assemble", assemble_watched)
+    async with judged_call(tmp_path) as beside:
+        await answer(beside, recorded())
+
+        assert closed == ["loopback"]
         forget_others(beside)
 
 

@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import os
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from sqlalchemy import event
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
-from bot.tools.desk import CallDesk, Unkept
+from bot.tools.desk import AGAIN_S, CallDesk, Unkept
 from fallbacks.descent import STEPS, Step
 from fallbacks.utterances import FallbackText, Situation
 from processors.on_device_words import NoEar
@@ -118,6 +120,61 @@ async def test_nobody_is_promised_a_call_that_could_not_be_noted(tmp_path: Path)
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
 
     assert not await desk(database, tmp_path).call_back("llm is down")
+    await database.close()
+
+
+async def test_what_could_not_be_noted_in_the_call_is_noted_at_its_end(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+    ours = desk(database, tmp_path)
+    assert not await ours.call_back("billing")
+    assert not await ours.call_back("when: tomorrow")
+    (tmp_path / "file").unlink()  # the database is back
+
+    await ours.close()
+
+    (waiting,) = await Callbacks(database).waiting()
+    assert waiting.reason == "billing / when: tomorrow"
+    await ours.close()  # owes nothing any more
+    await database.close()
+
+
+async def test_a_caller_who_hangs_up_before_it_is_noted_is_called_back(
+    url: str, tmp_path: Path
+) -> None:
+    database = Database(url)
+    await database.engine()
+    ours = desk(database, tmp_path)
+    with closing(sqlite3.connect(tmp_path / "holdline.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")  # another process is at work in the file
+        asking = asyncio.create_task(ours.call_back("billing"))
+        await asyncio.sleep(0.1)
+        asking.cancel()
+        await asyncio.wait({asking})
+        other.execute("COMMIT")
+    assert asking.cancelled()
+
+    await ours.close()
+
+    assert [each.reason for each in await Callbacks(database).waiting()] == ["billing"]
+    await database.close()
+
+
+@pytest.mark.virtual_time
+async def test_the_end_of_a_call_waits_for_a_database_that_comes_back(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
+    ours = desk(database, tmp_path)
+    assert not await ours.call_back("billing")
+
+    async with asyncio.TaskGroup() as tasks:
+        closing = tasks.create_task(ours.close())
+        await asyncio.sleep(3.5 * AGAIN_S)
+        assert not closing.done()
+        (tmp_path / "file").unlink()
+
+    (waiting,) = await Callbacks(database).waiting()
+    assert waiting.number == "+15550101"
     await database.close()
 
 
