@@ -81,7 +81,7 @@ class CampaignCarrier(Protocol):
 
 @runtime_checkable
 class RecallingCarrier(Protocol):
-    """A carrier that finds no call by our own id, and so wants its own, of whichever process."""
+    """A carrier that cannot be asked by our own id, and so wants its own, of whichever process."""
 
     def recall(self, dial_id: str, provider_call_id: str) -> None:
         """Know the call of a dial that another process has made."""

@@ -63,6 +63,10 @@ class PlivoCarrier:
         self._see(request.dial_id, request_uuid)
         return request_uuid
 
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Know the call of a dial that another process has made, or its order."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
+
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return what became of a dial; without its id the oldest call to the number since then."""
         heard = await self.news.heard(dial_id)

@@ -1,13 +1,18 @@
-"""Campaigns over Twilio: calls under our own id, found again by it, or by number and time."""
+"""Campaigns over Twilio: calls under our own id, which comes back in their callbacks.
 
-from collections.abc import MutableMapping
+Twilio itself can be asked for a call by its own id, or by number and time. So the id is kept in the
+ledger and taken from callbacks, whichever process of the house they reached. By number and time,
+where two clocks must agree, a call is looked for only if nobody has ever told its id.
+"""
+
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from calls.leg_progress import MACHINES, OUTCOMES
 from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
-from fallbacks.failure import ServiceError
+from fallbacks.failure import Kind, ServiceError
 from transports.twilio_calls import CallRecord, DialOrder, Machine, TwilioCalls
 
 
@@ -17,15 +22,15 @@ class TwilioCarrier:
 
     Attributes:
         number: Ours, which the callee sees.
+        news: What callbacks have told.
         machine: Whether Twilio listens for answering machines.
-        refs: The carrier's id of a dial, as its callbacks say it; shared with who hears them.
         calls_per_s: How many calls the account may place.
     """
 
     calls: TwilioCalls
     number: str
+    news: CarrierNews
     machine: Machine = "Enable"
-    refs: MutableMapping[str, str] = field(default_factory=dict[str, str])
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
 
@@ -43,24 +48,27 @@ class TwilioCarrier:
             machine=self.machine,
         )
         placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
-        self.refs[request.dial_id] = placed.call_sid
+        self.news.refs[request.dial_id] = placed.call_sid
         return placed.call_sid
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        """Know the call of a dial that another process has made."""
+        self.news.refs.setdefault(dial_id, provider_call_id)
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return what became of a dial; without its id the oldest call to the number since then."""
         try:
-            call_sid = self.refs.get(dial_id)
-            if call_sid:
-                return _found(await self.calls.fetch(call_sid))
+            if call_sid := await self._told_id(dial_id):
+                return await self._fetch(call_sid)
             since = datetime.fromtimestamp(since_s, UTC)
             known = await self.calls.search(to=to, since=since)
         except ServiceError as error:
             raise CarrierError(error.failure.reason) from error
-        taken = {sid for ref, sid in self.refs.items() if ref != dial_id}
+        taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
         ours = [each for each in known if each.caller == self.number and each.call_sid not in taken]
         if not ours:
             return None
-        self.refs[dial_id] = ours[-1].call_sid
+        self.news.refs[dial_id] = ours[-1].call_sid
         return _found(ours[-1])
 
     async def cost_of(self, provider_call_id: str) -> float | None:
@@ -69,6 +77,21 @@ class TwilioCarrier:
             return (await self.calls.fetch(provider_call_id)).cost
         except ServiceError as error:
             raise CarrierError(error.failure.reason) from error
+
+    async def _fetch(self, call_sid: str) -> FoundCall | None:
+        try:
+            return _found(await self.calls.fetch(call_sid))
+        except ServiceError as error:
+            if error.failure.kind is Kind.NOT_FOUND:
+                return None  # erased, or a call of the account, or the carrier, before this one
+            raise
+
+    async def _told_id(self, dial_id: str) -> str:
+        """Return the call's id as it was answered or called back; empty: nobody has told it."""
+        if call_sid := self.news.refs.get(dial_id):
+            return call_sid
+        heard = await self.news.heard(dial_id)
+        return heard.call_ref if heard else ""
 
 
 def _found(record: CallRecord) -> FoundCall:

@@ -62,7 +62,7 @@ def _twilio(settings: Settings, news: CarrierNews) -> CampaignCarrier | None:
     return TwilioCarrier(
         calls=TwilioCalls(rest=rest, public_url=public_url),
         number=twilio.number,
-        refs=news.refs,
+        news=news,
         calls_per_s=twilio.calls_per_s,
     )
 

@@ -11,6 +11,7 @@ from campaigns.carrier import CampaignCarrier, DialRequest, DialWithdrawnError, 
 from campaigns.twilio_carrier import TwilioCarrier
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
+from tests.campaigns.told_news import ToldNews
 from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
@@ -50,4 +51,7 @@ async def twilio_office(
         office.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
-        yield office, TwilioCarrier(calls=calls, number=OURS, calls_per_s=calls_per_s)
+        yield (
+            office,
+            TwilioCarrier(calls=calls, number=OURS, news=ToldNews(), calls_per_s=calls_per_s),
+        )

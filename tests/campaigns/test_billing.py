@@ -16,6 +16,7 @@ from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
 from storage.campaign_figures import CampaignFigures
 from storage.dial_bills import DialBills
+from tests.campaigns.told_news import ToldNews
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
@@ -157,7 +158,7 @@ async def twilio() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
         office.exchange.callees = {A: Callee(ring_s=50.0)}
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         calls = TwilioCalls(rest=rest, public_url="https://agent.example.com")
-        yield office, TwilioCarrier(calls=calls, number=OURS)
+        yield office, TwilioCarrier(calls=calls, number=OURS, news=ToldNews())
 
 
 async def test_twilios_price_is_read_as_what_it_charges() -> None:

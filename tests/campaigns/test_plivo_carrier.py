@@ -21,6 +21,8 @@ from tests.campaigns.told_news import ToldNews
 from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 
+FAR_AHEAD_S = 4e9  # our clock does not agree with Plivo's
+
 pytestmark = pytest.mark.virtual_time
 
 
@@ -65,6 +67,20 @@ async def ended(it: PlivoCarrier, dial_id: str, to: str = A) -> FoundCall:
         assert found is not None, "a call that was placed was taken for none"
         await asyncio.sleep(1.0)
     return found
+
+
+async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
+    async with office() as it:
+        await it.carrier.dial(request("d-1"))
+        call_uuid = (await ended(it.carrier, "d-1")).provider_call_id
+        other = it.another()
+        assert await other.find("d-1", A, FAR_AHEAD_S) is None
+
+        other.recall("d-1", call_uuid)
+
+        found = await other.find("d-1", A, FAR_AHEAD_S)
+        assert found is not None
+        assert found.outcome is DialOutcome.BUSY
 
 
 async def test_an_account_s_pace_is_kept_to() -> None:

@@ -6,7 +6,11 @@ import pytest
 
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError
+from campaigns.heard_leg import HeardLeg
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
+from tests.campaigns.told_news import ToldNews
+
+FAR_AHEAD_S = 4e9  # our clock does not agree with Twilio's
 
 pytestmark = pytest.mark.virtual_time
 
@@ -39,6 +43,39 @@ async def test_a_dial_whose_answer_was_lost_is_found_by_number_and_time() -> Non
 
         assert found is not None
         assert found.provider_call_id == office.book[0][0]
+
+
+async def test_a_dial_whose_answer_was_lost_is_found_by_a_callback_of_any_process() -> None:
+    async with twilio_office() as (office, it):
+        office.swallow = 1
+        with pytest.raises(CarrierError):
+            await it.dial(request("d-1"))
+        call_sid = office.book[0][0]
+        it.news = ToldNews(told={"d-1": HeardLeg(call_ref=call_sid)})
+
+        found = await it.find("d-1", A, FAR_AHEAD_S)
+
+        assert found is not None
+        assert found.provider_call_id == call_sid
+
+
+async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
+    async with twilio_office() as (_, it):
+        call_sid = await it.dial(request("d-1"))
+        it.news.refs.clear()
+        it.recall("d-1", call_sid)
+
+        found = await it.find("d-1", A, FAR_AHEAD_S)
+
+        assert found is not None
+        assert found.provider_call_id == call_sid
+
+
+async def test_an_id_that_the_account_does_not_know_is_no_call_and_the_account_is_well() -> None:
+    async with twilio_office() as (_, it):
+        it.recall("d-1", "CA-of-an-account-before-this-one")
+
+        assert await it.find("d-1", A, 0.0) is None
 
 
 async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
