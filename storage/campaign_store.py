@@ -195,7 +195,7 @@ class HeldDials:
             await note_called(connection, dial.contact_id, now)
         if result.cost:
             spent = {"day_spent": CAMPAIGNS.c.day_spent + result.cost}
-            await connection.execute(_campaign_of(dial).values(**spent))
+            await connection.execute(_of_its_day(dial).values(**spent))
         return True
 
     async def release(self, connection: AsyncConnection, dial: Dial, *, due_s: float) -> bool:
@@ -209,8 +209,7 @@ class HeldDials:
         own = CONTACTS.c.id == dial.contact_id
         values = {"state": state, "dials": before, "due_s": due_s}
         await connection.execute(update(CONTACTS).where(own).values(**values))
-        today = _campaign_of(dial).where(CAMPAIGNS.c.day_s <= dial.intended_s)
-        await connection.execute(today.values(day_calls=CAMPAIGNS.c.day_calls - 1))
+        await connection.execute(_of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1))
         return True
 
     def _ours(self, dial: Dial) -> ColumnElement[bool]:
@@ -223,8 +222,10 @@ def _state_before(dials: int) -> str:
     return "resting" if dials else "waiting"
 
 
-def _campaign_of(dial: Dial) -> Update:
-    return update(CAMPAIGNS).where(CAMPAIGNS.c.name == dial.campaign)
+def _of_its_day(dial: Dial) -> Update:
+    """Return the change of a campaign, if no day has begun in it since the dial's."""
+    own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == dial.campaign)
+    return own.where(CAMPAIGNS.c.day_s <= dial.intended_s)
 
 
 async def _barred(connection: AsyncConnection, number: str) -> bool:

@@ -29,6 +29,7 @@ from tests.storage.campaign_queue import (
 )
 
 BUSY = DialResult(outcome=DialOutcome.BUSY)
+AT_ANY_HOUR = CallingWindow(opens_s=0.0, closes_s=86_400.0)
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
 FINISHED = NextStep(state="done")
 REST_S = 100.0
@@ -411,6 +412,19 @@ class QueueContract:
         assert (await queue.nothing(cheap)).reason == "daily_spend"
         tomorrow = midnight + 9 * 3600
         assert await queue.take(replace(few, daily_spend=0.5), now=tomorrow)
+
+    async def test_a_call_that_outlasts_midnight_is_paid_by_the_day_on_which_it_began(
+        self, queue: Queue
+    ) -> None:
+        await queue.fill(new_contacts(3))
+        cheap, midnight = replace(FAST, daily_spend=0.5, window=AT_ANY_HOUR), NOON + 12 * 3600
+        late = await queue.take(cheap, now=midnight - 60)
+        await queue.take(cheap, now=midnight + 60)
+
+        await queue.store.settle(late.dial, DONE, then=FINISHED, now=midnight + 120)
+
+        assert (await queue.standing()).day_spent == 0.0
+        assert await queue.take(cheap, now=midnight + 180)
 
     async def test_all_processes_draw_on_one_pace(self, queue: Queue, other: Queue) -> None:
         slow = replace(FAST, dials_per_minute=6)
