@@ -1,4 +1,9 @@
-"""The breakers of a dialer's campaigns: one that trips pauses its campaign, in all processes."""
+"""The breakers of a dialer's campaigns: one that trips pauses its campaign, in all processes.
+
+Each has two. One counts calls that failed for our own reasons, one what the carrier refused to dial
+at all: one number may be none, but several in a row say that something of ours is wrong, such as
+the number that we call from, and each would cost one more contact an attempt.
+"""
 
 from collections.abc import Iterable
 from typing import Final
@@ -7,40 +12,52 @@ from calls.campaign_events import CampaignPaused
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
+from campaigns.carrier import REFUSED
 from campaigns.dialer_parts import DialerParts
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
 
-IN_A_ROW: Final = "agent_failed_in_a_row"
+FAILED_IN_A_ROW: Final = "agent_failed_in_a_row"
+REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"
+PAUSES: Final = (FAILED_IN_A_ROW, REFUSED_IN_A_ROW)
+"""Why a campaign paused itself; only an operator's word has it go on."""
+NOT_PLACED: Final = frozenset({DialOutcome.REFUSED, DialOutcome.UNKNOWN})
 
 
 class CampaignBreakers:
-    """Each campaign's own."""
+    """Those of each campaign, by why it pauses."""
 
     def __init__(self, campaigns: Iterable[str], parts: DialerParts) -> None:
-        """Have one for each of these campaigns."""
+        """Have them for each of these campaigns."""
         self._parts = parts
+        limit = parts.settings.failures
         self._breakers = {
-            name: CampaignBreaker(limit=parts.settings.failures) for name in campaigns
+            name: {why: CampaignBreaker(limit=limit) for why in PAUSES} for name in campaigns
         }
         self._tripped_s: dict[str, float] = {}
-        self._owed: set[str] = set()  # those that no database has taken for paused yet
+        self._owed: dict[str, str] = {}  # why, of those that no database has taken for paused yet
 
-    def tripped(self, campaign: str) -> bool:
-        """Return whether a campaign is to pause."""
-        return self._breakers[campaign].tripped
+    def tripped(self, campaign: str) -> str:
+        """Return why a campaign is to pause; empty: it is not."""
+        return next((why for why, each in self._breakers[campaign].items() if each.tripped), "")
 
     def look(self, running: CampaignStanding, now: float) -> None:
         """Begin anew if somebody has said, since it tripped, that the campaign goes on."""
         if running.changed_s > self._tripped_s.get(running.name, now):
-            self._breakers[running.name].reset()
+            for each in self._breakers[running.name].values():
+                each.reset()
 
     async def learn(self, campaign: str, result: DialResult) -> None:
         """Count what became of a dial."""
-        breaker, ours = self._breakers[campaign], result.outcome is DialOutcome.AGENT_FAILED
-        if breaker.note(ours=ours, reached=result.outcome in REACHED):
+        failed, refused = self._breakers[campaign].values()
+        ours, unheard = result.outcome is DialOutcome.AGENT_FAILED, result.reason == REFUSED
+        placed = not unheard and result.outcome not in NOT_PLACED
+        if failed.note(ours=ours, reached=result.outcome in REACHED):
+            self._owed[campaign] = FAILED_IN_A_ROW
+        if refused.note(ours=unheard, reached=placed):
+            self._owed[campaign] = REFUSED_IN_A_ROW
+        if campaign in self._owed:
             self._tripped_s[campaign] = self._parts.now_s()
-            self._owed.add(campaign)
             await self.pause_tripped()
 
     async def pause_tripped(self) -> None:
@@ -51,11 +68,11 @@ class CampaignBreakers:
                 campaign that runs and calls nobody, and that cannot be resumed.
         """
         for campaign in sorted(self._owed):
-            self._owed.discard(campaign)  # first: somebody else may come by meanwhile
-            now, in_a_row = self._parts.now_s(), self._breakers[campaign].in_a_row
+            why = self._owed.pop(campaign)  # first: somebody else may come by meanwhile
+            now, in_a_row = self._parts.now_s(), self._breakers[campaign][why].in_a_row
             try:
-                await self._parts.office.move(campaign, "paused", reason=IN_A_ROW, now=now)
+                await self._parts.office.move(campaign, "paused", reason=why, now=now)
             except StorageError:
-                self._owed.add(campaign)
+                self._owed[campaign] = why
                 raise
-            self._parts.tell(CampaignPaused(campaign=campaign, reason=IN_A_ROW, in_a_row=in_a_row))
+            self._parts.tell(CampaignPaused(campaign=campaign, reason=why, in_a_row=in_a_row))

@@ -17,6 +17,8 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
 }
 """What a dial came to, by how its leg ended."""
 
+REFUSED: Final = "carrier_refused"  # why a dial failed that the carrier did not make
+
 
 async def _confirm_all() -> None:
     """Have nothing asked once more: a call of no campaign."""

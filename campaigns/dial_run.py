@@ -17,6 +17,7 @@ from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlac
 from calls.outbound import Claim, Dial, DialOutcome, DialResult
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
+    REFUSED,
     CarrierError,
     DialRefusedError,
     DialRequest,
@@ -140,7 +141,7 @@ class DialRun:
             call_ref = await self.carrier.dial(request)
         except DialRefusedError as refused:
             logger.info("dial {} was refused: {}", self.dial.id, refused)
-            refusal = DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
+            refusal = DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
             return await self._settle(refusal)
         except DialWithdrawnError as withdrawn:
             logger.info("dial {} is not made: {}", self.dial.id, withdrawn)

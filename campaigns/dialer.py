@@ -14,7 +14,7 @@ from loguru import logger
 from calls.campaign_events import CampaignFact
 from calls.entry import Tell
 from calls.outbound import Claim, DialResult, NothingToDial
-from campaigns.campaign_breakers import IN_A_ROW, CampaignBreakers
+from campaigns.campaign_breakers import PAUSES, CampaignBreakers
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
@@ -218,14 +218,14 @@ def _follow(
     held it before, and in a process that has only found it so.
     """
     name = standing.name
-    if standing.state == "paused" and standing.reason == IN_A_ROW:
-        holds.stop(name, IN_A_ROW, since_s=standing.changed_s)
+    if standing.state == "paused" and standing.reason in PAUSES:
+        holds.stop(name, standing.reason, since_s=standing.changed_s)
         return ()
     if standing.state != "running":
         return holds.go(name, now)
     breakers.look(standing, now)
     hold = holds.why(name)
-    paused = hold is not None and hold.reason == IN_A_ROW
+    paused = hold is not None and hold.reason in PAUSES
     return holds.go(name, now) if paused and not breakers.tripped(name) else ()
 
 

@@ -24,13 +24,13 @@ class Circumstances:
     """What is known in the moment before a dial.
 
     Attributes:
-        tripped: Whether the campaign's own breaker has paused it.
+        tripped: Why a breaker of the campaign's own has paused it, as a code; empty: none has.
         carrier_down: Why the carrier places no calls, as a code; empty: it does.
         seats: How many more calls we could take now.
         usable: For each stage, whether any of its rungs may be asked now.
     """
 
-    tripped: bool = False
+    tripped: str = ""
     carrier_down: str = ""
     seats: int = 1
     usable: Mapping[str, bool] = field(default_factory=dict[str, bool])
@@ -63,7 +63,7 @@ GO: Final = GuardVerdict(step="dial")
 def judge_dial_now(now: Circumstances, *, on_outage: OnOutage) -> GuardVerdict:
     """Return whether the next contact may be dialled."""
     if now.tripped:
-        return GuardVerdict(step="hold", reason="agent_failed_in_a_row", outage=True)
+        return GuardVerdict(step="hold", reason=now.tripped, outage=True)
     if now.carrier_down:
         return GuardVerdict(step="hold", reason=now.carrier_down, outage=True)
     if now.seats <= 0:

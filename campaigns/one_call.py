@@ -7,6 +7,7 @@ from typing import Final
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
+    REFUSED,
     CampaignCarrier,
     CarrierError,
     DialRefusedError,
@@ -37,7 +38,7 @@ class OneCall:
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
         except DialRefusedError:
-            return DialResult(outcome=DialOutcome.FAILED, reason="carrier_refused")
+            return DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
         except CarrierError:
             found = None  # it may have been placed all the same
         try:

@@ -533,6 +533,24 @@ async def test_a_number_that_the_carrier_refuses_has_failed(tmp_path: Path) -> N
         assert (ended.outcome, ended.reason) == ("failed", "carrier_refused")
 
 
+async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_path: Path) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
+        it.carrier.refused = {*numbers[:4], *numbers[5:]}  # one in between is dialled: not all
+        async with asyncio.timeout(600.0):
+            await it.in_state("paused")
+        await asyncio.sleep(300.0)
+
+        (paused,) = it.of(CampaignPaused)
+        assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
+        assert len(it.of(DialEnded)) == 10  # and two have all their attempts
+
+        it.carrier.refused = set()
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+        assert it.dialled() == [numbers[4], *numbers[10:]]
+
+
 async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.floor.leads = False

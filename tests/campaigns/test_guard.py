@@ -21,7 +21,7 @@ def test_a_contact_is_dialled_when_nothing_stands_in_the_way(on_outage: OnOutage
 @pytest.mark.parametrize(
     ("now", "reason"),
     [
-        (replace(WELL, tripped=True), "agent_failed_in_a_row"),
+        (replace(WELL, tripped="agent_failed_in_a_row"), "agent_failed_in_a_row"),
         (replace(WELL, carrier_down="carrier_unreachable"), "carrier_unreachable"),
         (replace(WELL, seats=0), "no_seat"),
     ],
@@ -51,7 +51,9 @@ def test_a_full_house_is_no_outage() -> None:
 
 
 def test_what_a_person_has_to_change_is_named_before_what_passes_by_itself() -> None:
-    both = replace(NO_VOICE, tripped=True, carrier_down="carrier_unreachable", seats=0)
+    both = replace(
+        NO_VOICE, tripped="agent_failed_in_a_row", carrier_down="carrier_unreachable", seats=0
+    )
 
     assert judge_dial_now(both, on_outage="skip").reason == "agent_failed_in_a_row"
 
@@ -63,7 +65,7 @@ def test_the_stage_that_a_call_needs_first_is_named_first() -> None:
 @given(
     now=st.builds(
         Circumstances,
-        tripped=st.booleans(),
+        tripped=st.sampled_from(["", "agent_failed_in_a_row"]),
         carrier_down=st.sampled_from(["", "carrier_unreachable"]),
         seats=st.integers(-1, 2),
         usable=st.dictionaries(st.sampled_from(["stt", "llm", "tts"]), st.booleans()),

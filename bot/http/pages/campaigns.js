@@ -33,7 +33,10 @@ const DOES = {
   skip: (why) => `Contacts are passed over and come again later, since ${why}.`,
   degraded: (why) => `People are called all the same, although ${why}.`,
 };
-const PAUSES = { agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended." };
+const PAUSES = {
+  agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended.",
+  carrier_refused_in_a_row: "It paused itself: the carrier refused several dials in a row. Look at the number that it calls from, and resume it.",
+};
 
 const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };
 
