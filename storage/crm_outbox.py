@@ -49,7 +49,8 @@ class CrmOutbox:
         """
         row = {
             "key": report.key,
-            "number": storable(report.number)[:NUMBER_LENGTH],  # by which it is found; the report has it all
+            # By this it is found; the report has it whole.
+            "number": storable(report.number)[:NUMBER_LENGTH],
             "report": json.dumps(asdict(report)),
             "made_s": now,
             "due_s": now if due_s is None else due_s,

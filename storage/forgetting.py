@@ -122,11 +122,7 @@ class Erasure:
             engine = await self._database.engine()
             async with engine.connect() as connection:
                 rows = (await connection.execute(found)).all()
-        return [
-            (row.call_id, row.path)
-            for row in rows
-            if row.call_id in own or same(row.number)
-        ]
+        return [(row.call_id, row.path) for row in rows if row.call_id in own or same(row.number)]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
         """Erase what calls have left that is about their callers; return how many rows of each."""
