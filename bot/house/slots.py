@@ -15,6 +15,7 @@ from bot.house.office import Office
 from calls.house_events import WorkerCause
 
 READY_S: Final = 90.0  # a worker that takes longer to load is given up
+TOGETHER_S: Final = 3.0  # chosen: behind the first one ready, for the others, which load beside it
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
 WELL_S: Final = 60.0  # a worker that lived so long did not die at once
 
@@ -67,7 +68,7 @@ class Slots:
         self.failed: Worker | None = None
 
     async def begin(self) -> int:
-        """Start all workers; return the exit code if none can work.
+        """Start all workers; return when calls can be taken, or the exit code if none can work.
 
         The first one reads the configuration alone: what is wrong with it is said once.
         """
@@ -76,13 +77,11 @@ class Slots:
         if not self._closing and not first.ended.is_set():
             self.fill()
         workers = tuple(self._slots)
-        ready = await asyncio.gather(*(_is_ready(each) for each in workers))
-        if not any(ready) or self._closing:
+        if not await _some_are_ready(workers) or self._closing:
             await asyncio.gather(*(each.ended.wait() for each in workers))
             return first.code or FAILED
         for worker in workers:
-            if not worker.ready.is_set():
-                self._replace_later(worker, lived_s=0.0)
+            self._tasks.create_task(self._see_in(worker), name="see a worker in")
         return DONE
 
     def fill(self) -> Sequence[Worker]:
@@ -177,7 +176,7 @@ class Slots:
                 return
 
     async def _see_in(self, worker: Worker) -> None:
-        """Have a worker at a new place replaced if it does not become ready."""
+        """Have a worker that takes nobody's place replaced if it does not become ready."""
         if not await _is_ready(worker) and not worker.ready.is_set():
             await self._replace(worker, lived_s=0.0)
 
@@ -209,6 +208,21 @@ async def _is_ready(worker: Worker) -> bool:
         worker.kill()
         await worker.ended.wait()
     return worker.ready.is_set() and not worker.ended.is_set()
+
+
+async def _some_are_ready(workers: Sequence[Worker]) -> bool:
+    """Wait until one worker answers, and not for long until the others do; False: none will."""
+    ready = False
+    async with asyncio.TaskGroup() as waiting:
+        left = {waiting.create_task(_is_ready(each), name="wait") for each in workers}
+        while left and not ready:
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            ready = any(each.result() for each in done)
+        if left:
+            await asyncio.wait(left, timeout=TOGETHER_S)
+        for each in left:
+            each.cancel()
+    return ready
 
 
 async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:

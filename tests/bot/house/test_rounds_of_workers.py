@@ -258,3 +258,45 @@ async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_whe
             await becomes(lambda: it.orders.given == 2 and not it.names)
 
         await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+
+
+async def test_calls_are_taken_with_the_workers_that_are_ready_though_one_still_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={1: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:  # it has begun
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (False, True)
+
+        late.touch()
+        assert await stays(lambda: it.is_ready("w1") and it.names == {"w1", "w2"})
+
+
+async def test_one_that_never_gets_ready_is_replaced_while_the_others_take_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    monkeypatch.setattr(slots, "READY_S", 5.0)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(tmp_path / "never")}})
+    async with house(orders, monkeypatch) as it:
+        assert it.is_ready("w1")
+        monkeypatch.setattr(slots, "READY_S", 0.1)
+
+        assert await stays(lambda: it.is_ready("w3") and it.names == {"w1", "w3"})
+
+
+async def test_workers_that_load_as_long_as_each_other_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, real = tmp_path / "late", slots._is_ready
+
+    async def is_ready(worker: Worker) -> bool:
+        found = await real(worker)
+        late.touch()  # the first is ready: now the other one is, too
+        return found
+
+    monkeypatch.setattr(slots, "_is_ready", is_ready)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
