@@ -99,6 +99,9 @@ class Reloading:
             return
         self._apply(self._plan.settings)
         relieved = await self._slots.renew()
+        if not self.open and not relieved.whole:
+            logger.info("the workers were not all replaced: we stop")  # whoever loaded was ended
+            return
         if not relieved.whole and not relieved.workers:
             self._plan.restore()
             self._apply(self._plan.settings)

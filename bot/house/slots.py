@@ -188,7 +188,8 @@ class Slots:
             logger.info("worker {} relieves {}", new.name, old.name)
             self._office.retire(old)
             return True
-        logger.error("a new worker cannot start: the workers that run stay as they are")
+        if not self._closing:
+            logger.error("a new worker cannot start: the workers that run stay as they are")
         if self._slots[slot] is not new:  # it was ready for a moment, and another is to replace it
             self._office.retire(self._slots[slot])
         self._slots[slot] = old

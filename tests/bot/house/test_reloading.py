@@ -55,6 +55,22 @@ class Round:
 RIGHT = Reread(changed=("agent.greeting",))
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+async def test_a_round_that_ends_because_we_stop_says_nothing_against_the_configuration(
+    workers: int,
+) -> None:
+    it = Round(RIGHT, Relieved(workers=workers, whole=False))
+    it.going.clear()
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(it.reloading.run(BY_SIGNAL))
+        while not it.applied:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        it.reloading.open = False
+        it.going.set()
+
+    assert it.told == []
+
+
 async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force() -> None:
     it = Round(RIGHT, Relieved(workers=0, whole=False))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from loguru import logger
 
 from bot.house import slots
 from bot.house.crew import Worker, WorkerOrder
@@ -300,3 +301,21 @@ async def test_workers_that_load_as_long_as_each_other_are_waited_for(
     orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
     async with house(orders, monkeypatch) as it:
         assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
+
+
+async def test_a_round_during_which_we_stop_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    sink = logger.add(said.append, level="ERROR")
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(tmp_path / "never")}})
+    try:
+        async with house(orders, monkeypatch) as it:
+            round_ = it.tasks.create_task(it.slots.renew())
+            await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
+            it.slots.close()
+            assert not (await round_).whole
+    finally:
+        logger.remove(sink)
+
+    assert said == []
