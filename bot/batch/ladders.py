@@ -1,5 +1,6 @@
 """Whose ladders a batch command uses: those that are configured, else those of a running demo."""
 
+import json
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from providers.catalog import provider
 from providers.provider import Stage
 
 ANSWER_S: Final = 5.0
+MOST_BYTES: Final = 1 << 20  # of an answer; a demo's has some kB, and who is there is not known yet
 
 
 def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError | None]:
@@ -50,12 +52,22 @@ async def demo_beside(settings: Settings) -> tuple[str, Settings] | None:
                 continue
             try:
                 async with session.get(f"{place}/api/lab/stages", allow_redirects=False) as answer:
-                    stages = await answer.json() if answer.status == 200 else None
-            except (aiohttp.ClientError, TimeoutError, ValueError):
+                    stages = await _read(answer) if answer.status == 200 else None
+            except (aiohttp.ClientError, TimeoutError, ValueError, RecursionError):
                 continue
             if found := _simulated(stages):
                 return place, found
     return None
+
+
+async def _read(answer: aiohttp.ClientResponse) -> Any:
+    """Return the JSON of an answer; None: it is too long for what is asked."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > MOST_BYTES:
+            return None
+    return json.loads(body)
 
 
 def _simulated(stages: Any) -> Settings | None:

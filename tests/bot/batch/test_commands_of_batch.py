@@ -231,6 +231,19 @@ async def test_a_demo_cannot_send_anything_to_another_machine(
     assert not (tmp_path / "a.wav").exists()
 
 
+async def test_whoever_answers_with_more_than_a_demo_has_is_none(
+    lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stages = ladders(lab)
+    stages["tts"][0]["name"] = "n" * (2 << 20)
+
+    async with demo_at(lambda: stages, monkeypatch):
+        code = await typed("say", "Hello.", "--out", tmp_path / "a.wav")
+
+    assert code == 2
+    assert not (tmp_path / "a.wav").exists()
+
+
 async def test_with_a_configuration_no_demo_is_asked(
     lab: Lab, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
