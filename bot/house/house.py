@@ -123,7 +123,7 @@ class House(Protocol):
 
 
 @contextmanager
-def seated(house: House, seat: int) -> Iterator[None]:
+def take_seat(house: House, seat: int) -> Iterator[None]:
     """Have the call on its seat while the block runs."""
     house.begin(seat)
     try:

@@ -10,7 +10,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.call import Call
 from bot.call.watching import watch_leg
-from bot.house.house import House, NoSeat, seated
+from bot.house.house import House, NoSeat, take_seat
 from bot.http.parked import Parked
 from bot.process.process import Process
 from calls.events import CallRefused
@@ -76,7 +76,7 @@ class BrowserCalls:
             return
         # The page may be lost once more before it has heard of a new token: it has this one.
         token = resumed if remembered else self._parked.token()
-        with seated(self.house, admitted.seat):
+        with take_seat(self.house, admitted.seat):
             await self._converse(connection, remembered, token)
 
     async def _converse(

@@ -13,7 +13,7 @@ from bot import clock
 from bot.call.switchboard import SwitchboardFullError
 from bot.call.watching import watch_leg
 from bot.config.settings import LivekitSettings
-from bot.house.house import HeldSeat, House, seated
+from bot.house.house import HeldSeat, House, take_seat
 from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
 from bot.process.process import Process
@@ -115,7 +115,7 @@ class _LivekitDoor:
             if not isinstance(admitted, HeldSeat):
                 await self._refuse(room, admitted.reason)
                 return
-            with seated(self.house, admitted.seat):
+            with take_seat(self.house, admitted.seat):
                 await self._answer(room)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
             self.process.switchboard.tell(

@@ -11,7 +11,7 @@ from loguru import logger
 
 from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
-from bot.house.house import seated
+from bot.house.house import take_seat
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
 from bot.http.token_desk import AdmittedStream
@@ -107,7 +107,7 @@ class MediaDoor:
             if self.why_not and (reason := await self.why_not(admitted.call)):
                 self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
                 return
-            with seated(self.frame.house, admitted.seat):
+            with take_seat(self.frame.house, admitted.seat):
                 await self.frame.switchboard.answer(leg)
             if self.returns:
                 await self.returns.forget(leg.facts.call_ref)
