@@ -69,11 +69,10 @@ class Layers:
 
     def where(self, key: Key) -> str:
         """Return who said the value, or a part of it, or what stands around it."""
-        if key not in self.origins:
+        while key and key not in self.origins:
             parts = (origin for each, origin in self.origins.items() if each[: len(key)] == key)
             if origin := next(parts, None):
-                return origin
-        while key and key not in self.origins:
+                return "built-in default" if origin == DEFAULT else origin
             key = key[:-1]
         origin = self.origins.get(key, DEFAULT)
         return "built-in default" if origin == DEFAULT else origin
