@@ -25,6 +25,7 @@ from bot.config.values import (
     IpNetwork,
     Number,
     Port,
+    PublicUrl,
     Region,
     Seconds,
     SecondsOrZero,
@@ -44,7 +45,7 @@ class ServerSettings(Section):
 
     host: Text = "127.0.0.1"
     port: Port = 8080
-    public_url: HttpUrl = "http://127.0.0.1:8080"
+    public_url: PublicUrl = "http://127.0.0.1:8080"
     public_ip: str | None = None
     max_calls: Count = 20  # at once, over all workers
     workers: Count | None = None  # processes behind the port; None: one for each core
@@ -62,6 +63,8 @@ class ServerSettings(Section):
         if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
             host = "127.0.0.1"
         host = f"[{host}]" if ":" in str(host) else host
+        if not (str(port).isdecimal() and int(port) <= 65535):
+            port = 8080  # what is wrong with it is told of it, and once
         return value | {"public_url": f"http://{host}:{port}"}
 
     @field_validator("public_url")

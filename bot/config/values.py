@@ -3,6 +3,7 @@
 import ipaddress
 import re
 from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import (
@@ -13,11 +14,13 @@ from pydantic import (
     Field,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `multi`: detect
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
     r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
 )
+_NO_URL: Final = PydanticCustomError("string_pattern_mismatch", "a URL")  # told by its key
 ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 
 
@@ -44,6 +47,31 @@ def _as_network(value: Any) -> Any:
 def _ice_url(value: str) -> str:
     if not ICE_SERVER.fullmatch(value):
         raise ValueError("stun:HOST:PORT, or turn:HOST:PORT?transport=udp, tcp or none")
+    return value
+
+
+def _not_blank(value: str) -> str:
+    if not value.strip():
+        raise ValueError("text that is not empty")
+    return value
+
+
+def _url(value: str) -> str:
+    """Refuse what begins as a URL does and is none."""
+    try:
+        parts = urlsplit(value)
+        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
+    except ValueError:  # a port that is none, or half an IPv6 address
+        reachable = False
+    if not reachable or re.search(r"\s", value):
+        raise _NO_URL
+    return value
+
+
+def _begins_urls(value: str) -> str:
+    """Refuse a URL behind which no path can be put."""
+    if "?" in value or "#" in value:
+        raise _NO_URL
     return value
 
 
@@ -82,7 +110,7 @@ def _zone(value: str) -> str:
 
 _NotBool = BeforeValidator(_not_bool, json_schema_input_type=float)
 
-Text = Annotated[str, StringConstraints(min_length=1)]
+Text = Annotated[str, StringConstraints(min_length=1), AfterValidator(_not_blank)]
 Port = Annotated[int, _NotBool, Field(ge=0, le=65535)]
 Count = Annotated[int, _NotBool, Field(ge=1)]
 Readings = Annotated[int, _NotBool, Field(ge=1, le=10)]
@@ -93,8 +121,9 @@ Share = Annotated[float, _NotBool, Field(ge=0, le=1, allow_inf_nan=False)]
 Factor = Annotated[float, _NotBool, Field(ge=1, allow_inf_nan=False)]
 Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
-HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+")]
-SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+")]
+HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+"), AfterValidator(_url)]
+PublicUrl = Annotated[HttpUrl, AfterValidator(_begins_urls)]
+SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+"), AfterValidator(_url)]
 IceUrl = Annotated[str, AfterValidator(_ice_url)]
 Number = Annotated[
     str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")

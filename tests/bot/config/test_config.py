@@ -429,6 +429,42 @@ def test_a_public_host_is_accepted_with_a_token() -> None:
     assert server.public_url == "http://127.0.0.1:7"
 
 
+@pytest.mark.parametrize(
+    "domain",
+    [
+        "bad domain",
+        "phone.example.com?x=1",
+        "phone.example.com#x",
+        "phone.example.com:99999",
+        "phone.example.com:abc",
+        "phone.example.com/a b",
+        "[::1",
+        ":8080",
+    ],
+)
+def test_an_address_that_nobody_could_call_back_is_refused(domain: str) -> None:
+    valid = "it must be a URL such as https://phone.example.com"
+
+    assert refused(DOMAIN=domain) == [
+        f'environment DOMAIN: server.public_url is "https://{domain}"; {valid}'
+    ]
+
+
+def test_words_of_white_space_alone_are_none() -> None:
+    assert refused("agent: {greeting: '  '}") == [
+        'holdline.yaml:1: agent.greeting is " "; it must be text that is not empty'
+    ]
+
+
+def test_a_rung_that_a_variable_began_and_did_not_finish_is_the_variables() -> None:
+    name = "HOLDLINE__STAGES__STT__1__URL"
+
+    problems = refused(**{name: "wss://ears.example.com"})
+
+    assert problems
+    assert {each.partition(":")[0] for each in problems} == {f"environment {name}"}
+
+
 def test_a_token_that_guards_a_public_host_is_long() -> None:
     (line,) = refused("server: {host: 0.0.0.0}", HOLDLINE_TOKEN="1")
 
