@@ -1,6 +1,6 @@
 """Puts the parts together: which channels are configured, and what works while a server runs."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from loguru import logger
@@ -14,6 +14,7 @@ from bot.alerts.quiet import quiet_hours
 from bot.alerts.reporter import AlertReporter
 from bot.alerts.telegram import TelegramChannel
 from bot.alerts.webhook import WebhookChannel
+from bot.config.alert_channels import missing_of
 from bot.config.settings import AlertsSettings, Settings
 from bot.health.retrying import Retries
 from bot.upkeep.keep_running import at_work, keep_running
@@ -37,20 +38,6 @@ def channels_of(settings: AlertsSettings) -> list[Channel]:
     if settings.webhook.url:
         found.append(WebhookChannel(settings.webhook, utc_s=utc_s))
     return found
-
-
-def missing_of(settings: AlertsSettings) -> Iterator[str]:
-    """Return a line for each channel of which only a part is configured."""
-    email, telegram = settings.email, settings.telegram
-    if email.password and not (email.sender or email.to):
-        yield "email is off: EMAIL_FROM and EMAIL_TO are not set"
-    elif bool(email.sender) is not bool(email.to):
-        yield f"email is off: {'EMAIL_TO' if email.sender else 'EMAIL_FROM'} is not set"
-    if bool(telegram.bot_token) is not bool(telegram.chat_id):
-        absent = "TELEGRAM_CHAT_ID" if telegram.bot_token else "TELEGRAM_BOT_TOKEN"
-        yield f"telegram is off: {absent} is not set"
-    if settings.webhook.secret and not settings.webhook.url:
-        yield "webhook is off: WEBHOOK_URL is not set"
 
 
 def policy_of(settings: AlertsSettings) -> AlertPolicy:

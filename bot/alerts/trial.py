@@ -6,7 +6,8 @@ from typing import Final
 
 from bot.alerts.channel import Channel, ChannelError
 from bot.alerts.message import alert_text, masked
-from bot.alerts.opening import channels_of, missing_of, utc_s
+from bot.alerts.opening import channels_of, utc_s
+from bot.config.alert_channels import missing_of
 from bot.config.settings import AlertsSettings
 from bot.exits import DONE, FAILED
 from calls.alert import Alert

@@ -13,6 +13,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from bot.config.agent import AgentSettings
+from bot.config.alert_channels import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.settings import Settings
@@ -45,7 +46,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         from bot.doctor.share import share_finding  # noqa: PLC0415
 
         yield await share_finding(settings.resilience.share)
-    for finding in _public_url(settings):
+    for finding in (*_public_url(settings), *_alerts(settings)):
         yield finding
     for agent in (settings.agent, *settings.agents.values()):
         for finding in _tools(agent):
@@ -106,6 +107,11 @@ def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
         text = f"{url} cannot be reached by {name.title()}, which needs https on a public name"
         at_home = is_near(urlsplit(carrier.api_url).hostname or "")  # a simulated carrier
         yield DoctorFinding(about=about, text=text, ok=at_home)
+
+
+def _alerts(settings: Settings) -> Iterator[DoctorFinding]:
+    for each in missing_of(settings.alerts):
+        yield DoctorFinding(about="alerts", text=each, ok=False)
 
 
 def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:

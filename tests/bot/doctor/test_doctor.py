@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from bot.config.settings import Settings
+from bot.config.settings import AlertsSettings, Settings
 from bot.doctor.doctor import examine
 from bot.doctor.finding import DoctorFinding
 from tests.share_servers import PASSWORD
@@ -117,6 +117,15 @@ async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor
     }
     assert "401" in found["stages.llm openai"]
     assert "wrong-key" not in str(found)
+
+
+async def test_a_channel_of_alerts_that_is_half_configured_is_a_problem(vendor: Vendor) -> None:
+    half = {"email": {"to": "night@example.com"}}
+    changed = settings(vendor.port).model_copy(
+        update={"alerts": AlertsSettings.model_validate(half)}
+    )
+
+    assert problems(await findings(changed)) == {"alerts": "email is off: EMAIL_FROM is not set"}
 
 
 async def test_a_server_that_does_not_answer_is_a_problem_of_its_rung() -> None:
