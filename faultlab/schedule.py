@@ -1,5 +1,6 @@
 """When a fault holds: windows in time, by chance, or for the next few requests."""
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -104,15 +105,23 @@ def parse_schedules(mapping: object) -> dict[str, tuple[Window, ...]]:
 
 
 def load_schedules(text: str) -> dict[str, tuple[Window, ...]]:
-    """Return the windows of each instance from a YAML text.
+    """Return the windows of each instance from a text in YAML or JSON.
 
     Raises:
-        ValueError: Not YAML, or a wrong key or value; one line.
+        ValueError: Neither, or a wrong key or value; one line.
     """
     try:
-        return parse_schedules(yaml.safe_load(text) or {})
+        return parse_schedules(_json(text) or yaml.safe_load(text) or {})
     except yaml.YAMLError as error:
         raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
+
+
+def _json(text: str) -> object:
+    """Return what JSON says, which PyYAML refuses when it has tabs; None: it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
 
 
 def window_as_mapping(window: Window) -> dict[str, Any]:

@@ -58,6 +58,12 @@ def test_a_yaml_schedule_names_its_instances() -> None:
     assert plans["deepgram"][0].pattern == Pattern(on_s=5, off_s=10)
 
 
+def test_a_schedule_in_json_may_be_indented_with_tabs() -> None:
+    text = '{\n\t"openai": [\n\t\t{"fault": "stall", "after_words": 2}\n\t]\n}'
+
+    assert schedule.load_schedules(text) == {"openai": (Window(fault=STALL),)}
+
+
 def test_a_window_goes_into_a_mapping_and_back() -> None:
     window = Window(fault=CUT, from_s=1.0, p=0.5, requests=2, pattern=Pattern(on_s=1, off_s=1))
 
