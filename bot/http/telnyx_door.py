@@ -117,7 +117,10 @@ class _TelnyxDoor:
         ref = ref_of(payload.get("client_state"))
         if event in STREAM_OVER:
             call = placed_call(call_id, payload, ref) if ref else _call(call_id, payload)
-            return await self.streams.follow(call, payload, news_id=news_id)
+            # That a stream failed and that it stopped is news of one loss.
+            stream_id = text(payload, "stream_id")
+            named = stream_id if is_id(stream_id) else news_id
+            return await self.streams.follow(call, payload, news_id=named)
         if ref:
             return await self._of_dial(ref, call_id, event, payload)
         answers = {

@@ -66,11 +66,11 @@ class Doors:
         call = {"telnyx": self._telnyx, "plivo": self._plivo, "exotel": self._exotel}[carrier]
         return call(phone)
 
-    async def news(self, call: Carrier, event: str) -> None:
+    async def news(self, call: Carrier, event: str, **payload: str) -> None:
         """Have Telnyx tell of a call."""
         url = f"{self.house.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
-            await self.telnyx.tell(session, url, event, telnyx_payload(call.phone))
+            await self.telnyx.tell(session, url, event, telnyx_payload(call.phone) | payload)
 
     def _telnyx(self, phone: PhoneCall | None) -> Carrier:
         manner = TelnyxManner(self.telnyx, codec=self.codec)

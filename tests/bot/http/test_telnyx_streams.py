@@ -144,6 +144,19 @@ async def test_a_stream_that_was_lost_is_followed_by_one_however_often_that_is_t
         assert len(caller.lost_at) == 1
 
 
+async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        call_sid, old = caller.phone.call_sid, {"stream_id": caller.phone.stream_sid}
+        await caller.break_off()
+        await it.telnyx.asked(call_sid, "streaming_start", number=1)
+        await it.news(caller, "streaming.stopped", **old)
+        await asyncio.sleep(1)
+
+        assert len(it.telnyx.asked_so_far(call_sid, "streaming_start")) == 2
+        assert call.gone_for == []
+
+
 async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_told() -> None:
     async with doors(returns_within_s=30) as it:
         it.house.full = True
