@@ -150,11 +150,11 @@ def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
 def _health(process: Process, house: House) -> APIRouter:
     router = APIRouter()
 
-    @router.api_route("/healthz", methods=ASKED)
+    @router.api_route("/healthz", methods=[*ASKED])
     async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
         return {"status": "ok"}
 
-    @router.api_route("/readyz", methods=ASKED)
+    @router.api_route("/readyz", methods=[*ASKED])
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         found = judge_readiness(
             why_closed=process.switchboard.why_closed or house.why_closed,
