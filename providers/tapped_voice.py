@@ -5,6 +5,7 @@ the words that nobody heard as spoken. So we listen at the socket itself, before
 what is told carries the attempt that it belongs to: a late message is known by its context.
 """
 
+import asyncio
 import json
 from abc import abstractmethod
 from collections.abc import Mapping
@@ -65,6 +66,7 @@ class TappedVoice(ClosedVoice):
         self._ear: VoiceEar | None = None
         self._attempt = 0
         self._later: TTSUpdateSettingsFrame | None = None  # what it speaks keeps its settings
+        self._one_at_a_time = asyncio.Lock()  # connects
 
     def listen(self, ear: VoiceEar) -> None:
         """Tell `ear` from now on."""
@@ -141,10 +143,16 @@ class TappedVoice(ClosedVoice):
         return socket
 
     async def _connect_websocket(self) -> None:
-        """Connect, and tell of it only when the service itself knows its new socket."""
-        await super()._connect_websocket()
-        if self._ear and self._websocket:
-            await self._ear.connected()
+        """Connect, and tell of it only when the service itself knows its new socket.
+
+        A text that comes while Pipecat reconnects is no reason for a second socket: the text would
+        go to one, and Pipecat would listen to the other. Who comes second finds the first one's.
+        """
+        async with self._one_at_a_time:
+            before = self._websocket
+            await super()._connect_websocket()
+            if self._ear and self._websocket and self._websocket is not before:
+                await self._ear.connected()
 
     def _tap(self, socket: ClientConnection, ear: VoiceEar | None) -> None:
         """Have everything that is received told first; iterating over a socket receives, too."""

@@ -1,5 +1,6 @@
 """What we override of Pipecat's voices is there to be overridden, and tells what it should."""
 
+import asyncio
 import inspect
 from typing import Any
 
@@ -9,6 +10,7 @@ from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.services.tts_service import TTSService, WebsocketTTSService
 from pipecat.services.websocket_service import WebsocketService
 from websockets.asyncio.client import ClientConnection
+from websockets.protocol import State
 
 from fallbacks.failure import Failure, Kind
 from faultlab import faults
@@ -18,6 +20,7 @@ from providers import elevenlabs
 from providers.catalog import provider
 from providers.elevenlabs import spelt
 from providers.provider import RungSpec
+from providers.tapped_voice import TappedVoice
 from providers.voice_tap import VoiceContext
 from tests.providers.bench import running
 from tests.providers.test_elevenlabs import letters
@@ -148,3 +151,55 @@ def test_elevenlabs_letters_make_words_with_their_ends() -> None:
     words = [word for word in spelt(alignment) if word[0]]
 
     assert words == [("Hi", 0.0, 0.2), ("there", 0.25, 0.5)]
+
+
+def sockets_opened(monkeypatch: pytest.MonkeyPatch) -> list[ClientConnection]:
+    """Return where every socket of a voice is noted from now on."""
+    sockets: list[ClientConnection] = []
+    connect = WebsocketService._websocket_connect
+
+    async def noted(self: WebsocketService, uri: str, **kwargs: Any) -> ClientConnection:
+        socket: ClientConnection = await connect(self, uri, **kwargs)
+        sockets.append(socket)
+        return socket
+
+    monkeypatch.setattr(WebsocketService, "_websocket_connect", noted)
+    return sockets
+
+
+@pytest.mark.parametrize("kind", ["cartesia", "elevenlabs"])
+@pytest.mark.parametrize("ticks", [2, 6, 10])
+async def test_a_text_that_comes_while_the_voice_reconnects_is_heard_over_its_one_socket(
+    kind: str, ticks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sockets = sockets_opened(monkeypatch)
+    async with Lab([Spec(name="it", kind=kind)]) as lab:
+        peer = lab.instance("it")
+        rung = RungSpec(
+            name="it",
+            stage="tts",
+            kind=kind,
+            url=peer.url,
+            api_key=peer.api_key,
+            sample_rate_hz=8000,
+        )
+        ear, service = Ear(), provider("tts", kind).build(rung)
+        assert isinstance(service, TappedVoice)
+        service.listen(ear)
+        async with running(service, rate_hz=8000) as bench:
+            await asyncio.sleep(0.2)
+            sockets[0].transport.abort()
+            for _ in range(ticks):  # the voice's own reconnecting is under way
+                await asyncio.sleep(0)
+            context = service.create_context_id()
+            async for _ in service.run_tts("Hello there. ", context):
+                pass
+            await service.flush_audio(context)
+            await asyncio.sleep(3)
+            opened = [socket for socket in sockets if socket.state is State.OPEN]
+            heard = [told for told in ear.told if isinstance(told, tuple) and len(told) == 2]
+            await bench.worker.cancel()
+
+    assert len(opened) == 1
+    assert [told for told in heard if isinstance(told[1], int)]
+    assert ear.told.count("connected") == 2
