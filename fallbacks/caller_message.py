@@ -5,6 +5,7 @@ from typing import Final
 SAMPLE_BYTES: Final = 2
 LIMIT_S: Final = 120.0  # chosen: what people say to a machine is far shorter
 QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
+OVER_TONE_S: Final = 0.5  # so long into a message, a voice is no end of what came before it
 
 
 class CallerMessage:
@@ -48,6 +49,9 @@ class CallerMessage:
         """Record a piece of the caller's sound; return as much of it as is in the message."""
         if now < self._begins_at or self.over(now):
             return b""
+        # Who spoke into the tone and speaks on leaves a message all the same: it began but once.
+        over_tone = self._quiet_since is None and now >= self._begins_at + OVER_TONE_S
+        self.spoken = self.spoken or over_tone
         taken = pcm[: self._room - len(self._pcm)]
         self._pcm += taken
         return taken

@@ -78,6 +78,7 @@ class WayDown:
         self._stage = ""  # what the present way down is about
         self._stepped = False  # one step is enough for one turn; silence takes the next
         self._hang_up_at: float | None = None
+        self._caller_speaks = False
 
     @property
     def has_the_line(self) -> bool:
@@ -164,6 +165,7 @@ class WayDown:
         match event:
             case CallerBegan() | CallerFellSilent():
                 speaking = isinstance(event, CallerBegan)
+                self._caller_speaks = speaking
                 self._stepped = self._stepped and not speaking
                 # A silence counts at once: perhaps it was a cough, and no turn comes of it.
                 self._descent.quiet_since = None if speaking else now
@@ -180,6 +182,8 @@ class WayDown:
                 self._descent.hears_words = event.usable
             case MessageBegan():
                 self.message = event.message
+                if self._caller_speaks:  # already: into the tone
+                    self.message.voice(now, speaking=True)
             case _:
                 pass
 

@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from fallbacks.caller_message import QUIET_S, CallerMessage
+from fallbacks.caller_message import OVER_TONE_S, QUIET_S, CallerMessage
 
 BEGIN_S: Final = 100.0
 RATE_HZ: Final = 8000
@@ -73,6 +73,17 @@ def test_who_falls_silent_has_spoken_all_the_same() -> None:
 
     assert new.spoken
     assert new.over_at == BEGIN_S + 2.0 + QUIET_S
+
+
+@pytest.mark.parametrize(("at_s", "spoken"), [(0.2, False), (OVER_TONE_S, True)])
+def test_who_speaks_on_over_the_tone_has_spoken(*, at_s: float, spoken: bool) -> None:
+    new = message()
+    new.voice(BEGIN_S - 0.1, speaking=True)
+
+    new.sound(SECOND, BEGIN_S + at_s)
+    new.voice(BEGIN_S + at_s, speaking=False)
+
+    assert new.spoken is spoken
 
 
 @pytest.mark.parametrize(("at_s", "over"), [(-0.1, False), (0.0, True), (1.0, True)])

@@ -429,6 +429,21 @@ def test_a_message_goes_on_while_the_caller_speaks() -> None:
     assert way.message.spoken
 
 
+def test_who_speaks_since_before_the_tone_leaves_a_message() -> None:
+    way, _ = carrying(Choice.MESSAGE, "2")
+    way.handle(CallerBegan(), 1.9)
+    message = CallerMessage(begins_at=2.3, rate_hz=8000)
+    way.handle(MessageBegan(message=message), 2.0)
+
+    ended_by_silence = way.tick(2.3 + QUIET_S)
+    message.sound(b"\0\1" * 160, 9.0)
+    way.handle(CallerFellSilent(stopped_at=9.0), 9.2)
+
+    assert ended_by_silence == ()
+    assert way.tick(9.2 + QUIET_S) == (KeepMessage(message=message),)
+    assert message.spoken
+
+
 def test_a_key_ends_a_message() -> None:
     way = leaving_a_message(2.0)
     message = way.message

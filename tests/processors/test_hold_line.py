@@ -389,6 +389,18 @@ async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None
     assert not [each for each in call.told if isinstance(each, MessageLeft)]
 
 
+async def test_a_message_is_kept_of_a_caller_who_does_not_wait_for_the_tone() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.says(6.0)
+        await call.presses("5")
+        await call.until(lambda: "hang up: outage" in call.desk.asked)
+
+    assert call.desk.asked == ["keep message", "hang up: outage"]
+    assert call.desk.message_s > 5.0
+
+
 async def test_a_message_is_kept_when_the_caller_simply_hangs_up() -> None:
     async with held() as call:
         await outage(call, turns=3)
