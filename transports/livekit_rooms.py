@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
+from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
@@ -107,13 +108,15 @@ class LivekitRooms:
         task.add_done_callback(self._deleting.discard)
 
     async def _delete_at_last(self, room: str) -> None:
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(DELETE_FOR_S):
                 while True:
                     await asyncio.sleep(DELETE_AGAIN_S)
-                    with suppress(RoomsError):
+                    with suppress(RoomsError):  # the first one was told of
                         await self.delete(room)
                         return
+        except TimeoutError:
+            logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
 
     async def transfer(
         self, identity: str, *, room: str, to: Destination, ring_s: float

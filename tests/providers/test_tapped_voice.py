@@ -14,6 +14,7 @@ from websockets.protocol import State
 
 from fallbacks.failure import Failure, Kind
 from faultlab import faults
+from faultlab.instance import Instance
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import Window
 from providers import elevenlabs
@@ -76,6 +77,18 @@ class Ear:
         self.told.append(failure)
 
 
+def rung_at(peer: Instance) -> RungSpec:
+    """Return a rung whose provider is a simulator."""
+    return RungSpec(
+        name="it",
+        stage="tts",
+        kind=peer.kind,
+        url=peer.url,
+        api_key=peer.api_key,
+        sample_rate_hz=8000,
+    )
+
+
 @pytest.mark.parametrize(("owner", "name"), OVERRIDDEN, ids=[name for _, name in OVERRIDDEN])
 def test_pipecat_still_has_what_we_override(owner: type, name: str) -> None:
     parameters = inspect.signature(getattr(owner, name)).parameters
@@ -99,15 +112,7 @@ async def test_a_refused_upgrade_says_why(kind: str, status: int, expected: Kind
     async with Lab([Spec(name="it", kind=kind)]) as lab:
         peer = lab.instance("it")
         peer.set_faults([Window(fault=faults.Http(status=status, retry_after_s=7.0))])
-        rung = RungSpec(
-            name="it",
-            stage="tts",
-            kind=kind,
-            url=peer.url,
-            api_key=peer.api_key,
-            sample_rate_hz=8000,
-        )
-        ear, service = Ear(), provider("tts", kind).build(rung)
+        ear, service = Ear(), provider("tts", kind).build(rung_at(peer))
         service.listen(ear)  # type: ignore[attr-defined]
         async with running(service, rate_hz=8000) as bench:
             await bench.worker.cancel()
@@ -175,15 +180,7 @@ async def test_a_text_that_comes_while_the_voice_reconnects_is_heard_over_its_on
     sockets = sockets_opened(monkeypatch)
     async with Lab([Spec(name="it", kind=kind)]) as lab:
         peer = lab.instance("it")
-        rung = RungSpec(
-            name="it",
-            stage="tts",
-            kind=kind,
-            url=peer.url,
-            api_key=peer.api_key,
-            sample_rate_hz=8000,
-        )
-        ear, service = Ear(), provider("tts", kind).build(rung)
+        ear, service = Ear(), provider("tts", kind).build(rung_at(peer))
         assert isinstance(service, TappedVoice)
         service.listen(ear)
         async with running(service, rate_hz=8000) as bench:
