@@ -76,6 +76,7 @@ class DialRun:
     carrier: WatchedCarrier
     degraded: str = ""
     in_call: bool = False  # somebody has picked up
+    ending: bool = False  # its outcome is known, and being kept
     _lease: DialLease = field(default_factory=DialLease)
 
     @property
@@ -215,6 +216,7 @@ class DialRun:
     async def _settle(self, result: DialResult) -> DialResult | None:
         parts, now = self.parts, self.parts.now_s()
         then = next_step(self.campaign, self.claim.contact, result.outcome, now)
+        self.ending = True
         kept = await parts.store.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)
         if not kept:

@@ -109,6 +109,11 @@ class Dialer:
         return True
 
     async def _take(self, campaign: Campaign, claim: Claim, verdict: GuardVerdict) -> None:
+        # The dial whose end made room for this one may be the one that trips the breaker.
+        await self._dials.all_learnt(campaign.name)
+        if self._breakers.tripped(campaign.name):
+            await self._parts.store.release(claim.dial)
+            return
         run = self._run(campaign, claim, degraded=verdict.reason)
         if verdict.step == "skip":
             await run.skip(verdict.reason)
@@ -184,6 +189,12 @@ class DialsInProgress:
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
+
+    async def all_learnt(self, campaign: str) -> None:
+        """Return when nothing is left to learn of what has ended in a campaign."""
+        while any(each.ending and each.campaign.name == campaign for each in self._runs):
+            self._freed.clear()
+            await self._freed.wait()
 
     async def _see_through(
         self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]

@@ -551,6 +551,28 @@ async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_p
         assert it.dialled() == [numbers[4], *numbers[10:]]
 
 
+async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it:
+        it.carrier.refused = set(numbers)
+        settle = it.store.settle
+
+        async def settle_late(*of_dial: Any, **how: Any) -> bool:
+            kept = await settle(*of_dial, **how)
+            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not said yet
+            return kept
+
+        monkeypatch.setattr(it.store, "settle", settle_late)
+        async with running(it):
+            await it.in_state("paused")
+            await asyncio.sleep(300.0)
+
+            assert len(it.of(DialEnded)) == 5
+            assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
+
+
 async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.floor.leads = False
