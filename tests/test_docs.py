@@ -1,5 +1,6 @@
 """What the documents name exists: links, files, make targets, commands, options, faults, keys."""
 
+import ast
 import json
 import re
 import subprocess
@@ -277,6 +278,39 @@ def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None
 
     assert report == render(FULL, results), "run scripts/drill_report.py"
     assert all(f"| {each.number} | {each.began} |" in report for each in results.passes)
+
+
+def test_the_call_as_a_list_is_the_codes() -> None:
+    """What `architecture.md` lists is what `assemble` does, in the same order."""
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    shown = page.split("## One call, as a list", 1)[1].split("```")[1].split("\n")
+    source = ast.parse((ROOT / "bot" / "call" / "assembly.py").read_text())
+    listed = next(
+        each.value
+        for each in ast.walk(source)
+        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "listed"
+    )
+    assert isinstance(listed, ast.List)
+
+    parts = [_shown_as(ast.unparse(each)) for each in listed.elts]
+    assert [line.split()[0] for line in shown if line] == parts
+
+
+LISTED_AS = {
+    "*more.ahead_of_words": "CallerLanguage",
+    "core.silence": "CallerSilence",
+    "window()": "ContextWindow",
+}
+
+
+def _shown_as(part: str) -> str:
+    """Return how the page names a part: by its class, or as the code does, without its holder."""
+    if part in LISTED_AS:
+        return LISTED_AS[part]
+    if part[0].isupper():
+        return part.split("(", maxsplit=1)[0]
+    name = part if part.startswith("leg.") else part.split(".", 1)[1]
+    return name.title().replace("_", "") if part in ("core.farewell", "core.hold_line") else name
 
 
 def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
