@@ -280,6 +280,20 @@ def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None
     assert all(f"| {each.number} | {each.began} |" in report for each in results.passes)
 
 
+LISTED_AS = {  # how the page names a part that the code has by its place
+    "*more.ahead_of_words": "CallerLanguage",
+    "core.farewell": "Farewell",
+    "core.hold_line": "HoldLine",
+    "core.pair.assistant()": "pair.assistant()",
+    "core.pair.user()": "pair.user()",
+    "core.silence": "CallerSilence",
+    "services.llm": "llm",
+    "services.stt": "stt",
+    "services.tts": "tts",
+    "window()": "ContextWindow",
+}
+
+
 def test_the_call_as_a_list_is_the_codes() -> None:
     """What `architecture.md` lists is what `assemble` does, in the same order."""
     page = (ROOT / "docs" / "architecture.md").read_text()
@@ -292,25 +306,9 @@ def test_the_call_as_a_list_is_the_codes() -> None:
     )
     assert isinstance(listed, ast.List)
 
-    parts = [_shown_as(ast.unparse(each)) for each in listed.elts]
-    assert [line.split()[0] for line in shown if line] == parts
-
-
-LISTED_AS = {
-    "*more.ahead_of_words": "CallerLanguage",
-    "core.silence": "CallerSilence",
-    "window()": "ContextWindow",
-}
-
-
-def _shown_as(part: str) -> str:
-    """Return how the page names a part: by its class, or as the code does, without its holder."""
-    if part in LISTED_AS:
-        return LISTED_AS[part]
-    if part[0].isupper():
-        return part.split("(", maxsplit=1)[0]
-    name = part if part.startswith("leg.") else part.split(".", 1)[1]
-    return name.title().replace("_", "") if part in ("core.farewell", "core.hold_line") else name
+    parts = [ast.unparse(each) for each in listed.elts]
+    names = [LISTED_AS.get(each, each if "leg." in each else each.split("(")[0]) for each in parts]
+    assert [line.split()[0] for line in shown if line] == names
 
 
 def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
