@@ -184,11 +184,11 @@ class DialsInProgress:
         self._tasks.create_task(self._see_through(run, make), name=f"dial {run.dial.id}")
 
     async def wait(self, within_s: float) -> None:
-        """Return when one of them ends, or after this time."""
-        self._freed.clear()
+        """Return when one of them has ended since the last time, or after `within_s`."""
         with suppress(TimeoutError):
             async with asyncio.timeout(within_s):
                 await self._freed.wait()
+        self._freed.clear()
 
     async def all_learnt(self, campaign: str) -> None:
         """Return when nothing is left to learn of what has ended in a campaign."""

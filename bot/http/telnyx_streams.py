@@ -4,6 +4,8 @@ Telnyx goes on with a call whose stream is over, or never came: its caller would
 they hang up.
 """
 
+import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -21,6 +23,8 @@ from transports.telnyx_rest import NO_ANSWER, TelnyxRest
 MEDIA_PATH: Final = "/telnyx/media"
 OK: Final = Response(status_code=HTTPStatus.OK)
 LATER: Final = Response(status_code=HTTPStatus.SERVICE_UNAVAILABLE)
+AGAIN_AFTER_S: Final = (0.25, 0.5, 1.0, 2.0, 4.0)  # the caller has picked up, and hears nothing yet
+OPENS_WITHIN_S: Final = 10.0  # all tries together; then the call is ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,15 +37,19 @@ class TelnyxStreams:
     waiting: TelnyxTransfers
 
     async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
-        """Have a call's stream opened; one that Telnyx refuses a stream for good is ended."""
-        url = self.frame.socket_url(MEDIA_PATH, given.worker)
-        status = await self.rest.start_stream(call_id, url=url, token=given.token, once=once)
-        answer = self.answer("streaming_start", status)
+        """Have a call's stream opened; a call that Telnyx opens no stream for is ended.
+
+        What fails on Telnyx's side is asked for again here: it delivers its news again too, but
+        only a few times, and then nobody would end a call whose caller hears nothing.
+        """
+        status = await self._start(call_id, given, once)
+        if status == HTTPStatus.OK:
+            return OK
         # A call that is somewhere in the house is its leg's, which waits for a stream and then ends
         # it: perhaps the stream that was refused is only a second one, for news that came twice.
-        if status == HTTPStatus.OK or answer is LATER or await self.desk.returns.find(call_id):
-            return answer
-        return await self._end(call_id)
+        if _passes(status):
+            return await self._give_up(call_id)
+        return OK if await self.desk.returns.find(call_id) else await self._end(call_id)
 
     async def follow(
         self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
@@ -71,8 +79,31 @@ class TelnyxStreams:
         if status == HTTPStatus.OK:
             return OK
         self._tell(f"{command} answered {status}" if status else f"{command} not answered")
-        passes = status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500
-        return LATER if passes else OK
+        return LATER if _passes(status) else OK
+
+    async def _start(self, call_id: str, given: StreamPass, once: str) -> int:
+        """Ask for a stream until it is opened, or refused for good; return the last status."""
+        url, status = self.frame.socket_url(MEDIA_PATH, given.worker), NO_ANSWER
+        with suppress(TimeoutError):
+            async with asyncio.timeout(OPENS_WITHIN_S):
+                for pause_s in (0.0, *AGAIN_AFTER_S):
+                    await asyncio.sleep(pause_s)
+                    status = await self.rest.start_stream(
+                        call_id, url=url, token=given.token, once=once
+                    )
+                    if self.answer("streaming_start", status) is OK:
+                        break
+        return status
+
+    async def _give_up(self, call_id: str) -> Response:
+        """End a call that never had a stream; whatever else becomes of it is not known here."""
+        kept = await self.desk.give_up(call_id)
+        if kept is None:
+            return LATER
+        ended = await self._end(call_id)
+        if ended is LATER:
+            await self.desk.returns.keep(kept)  # for the news that comes again
+        return ended
 
     async def _end(self, call_id: str) -> Response:
         error = await self.rest.complete(call_id)
@@ -83,3 +114,8 @@ class TelnyxStreams:
 
     def _tell(self, error: str) -> None:
         self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))
+
+
+def _passes(status: int) -> bool:
+    """Return whether a failure is Telnyx's own, and may pass."""
+    return status in (NO_ANSWER, HTTPStatus.TOO_MANY_REQUESTS) or status >= 500

@@ -105,6 +105,16 @@ class TokenDesk:
         await self.returns.find(call_ref, over=True)
         await self.returns.forget(call_ref)
 
+    async def give_up(self, call_ref: str) -> Kept | None:
+        """Forget a call that gets no stream, and return what was known of it.
+
+        None: it is here, or it is over; also when the agent has ended it and its caller now talks
+        with somebody else.
+        """
+        if await self.returns.find(call_ref) is not None:
+            return None
+        return await self.returns.forget(call_ref)
+
     async def admit(self, started: Started, token: str) -> AdmittedStream | Refusal:
         """Say whose stream begins so: its token was given to the carrier for one call."""
         ticket = await self._tokens.redeem(

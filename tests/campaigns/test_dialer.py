@@ -21,8 +21,10 @@ from calls.campaign_events import (
 from calls.outbound import CampaignState, Claim, Dial, DialOutcome
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
-from campaigns.dialer import Dialer
+from campaigns.dial_run import DialRun
+from campaigns.dialer import Dialer, DialsInProgress
 from campaigns.model import CallingWindow
+from campaigns.watched_carrier import WatchedCarrier
 from faultlab.carrier.callee import Callee
 from storage.campaign_office import CampaignOffice, CampaignStanding
 from storage.campaign_store import CampaignStore
@@ -571,6 +573,29 @@ async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_
 
             assert len(it.of(DialEnded)) == 5
             assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
+
+
+async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path: Path) -> None:
+    async def end() -> None:
+        """End at once, with nothing to learn."""
+
+    async def learn(campaign: str, result: Any) -> None:
+        raise AssertionError(f"{result} in {campaign}")
+
+    async with dialing(tmp_path, A) as it, asyncio.TaskGroup() as tasks:
+        claim = await it.store.claim(
+            "c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0
+        )
+        assert isinstance(claim, Claim)
+        carrier = WatchedCarrier(it.carrier)
+        run = DialRun(campaign=it.campaign, claim=claim, parts=it.parts(), carrier=carrier)
+        dials, began_s = DialsInProgress(tasks, learn=learn), now_s()
+        dials.begin(run, end)
+        await asyncio.sleep(0.1)  # somebody looks for whom to dial next
+        await dials.wait(100.0)
+        assert now_s() - began_s < 1.0
+        await dials.wait(100.0)
+        assert now_s() - began_s > 99.0  # it is news once
 
 
 async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Path) -> None:

@@ -1,14 +1,17 @@
 """What a media server answers to a transfer, and what that means for the caller."""
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
 import pytest_asyncio
 from livekit import api
+from loguru import logger
 from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
 from tests.transports.exchange import SECRET, Exchange, running_exchange
+from transports import livekit_rooms
 from transports.livekit_rooms import LivekitRooms
 
 DESK = Destination(name="desk", number="+15550123")
@@ -68,3 +71,21 @@ async def test_a_transfer_that_is_refused_says_why(exchange: Exchange, rooms: Li
     exchange.meta = {"sip_status_code": "486", "sip_status": "Busy here"}
 
     assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "busy"
+
+
+async def test_a_room_that_the_server_never_closes_is_left_and_the_log_names_it(
+    exchange: Exchange, rooms: LivekitRooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_rooms, "DELETE_AGAIN_S", 0.01)
+    monkeypatch.setattr(livekit_rooms, "DELETE_FOR_S", 0.5)
+    exchange.refuses["DeleteRoom"] = ("unavailable", "starting")
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    rooms.delete_later("call-1")
+    async with asyncio.timeout(60):
+        while not lines:  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.01)
+    logger.remove(sink)
+
+    assert lines == ["call-1 was not closed within 0.5 s, and is left\n"]
+    assert "DeleteRoom" in exchange.asked

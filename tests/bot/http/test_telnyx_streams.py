@@ -180,9 +180,68 @@ async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on(
         assert call.gone_for == []
 
 
-async def test_a_stream_that_fails_on_telnyxs_side_is_asked_for_again_and_nobody_hung_up_on() -> (
+async def test_a_stream_that_fails_on_telnyxs_side_for_a_moment_is_asked_for_again_here() -> None:
+    async with doors() as it:
+        it.telnyx.refuses["streaming_start"] = 503
+        asyncio.get_running_loop().call_later(1.0, it.telnyx.refuses.clear)
+        async with it.caller("telnyx") as caller:
+            call = await it.house.call()
+            await call.say(tone(0.3))
+            await until(lambda: bool(caller.ear.bursts))
+
+        error = "streaming_start answered 503"
+        failed = ProviderFailed(stage="transport", provider="telnyx", error=error)
+        assert it.house.told == [failed] * 3
+        assert commands(it)[:2] == ["answer", "streaming_start"]
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+async def test_a_call_whose_stream_goes_on_failing_is_hung_up_on(status: int) -> None:
+    async with doors() as it:
+        it.telnyx.refuses["streaming_start"] = status
+        with pytest.raises(NotConnectedError) as refused:
+            await it.caller("telnyx").__aenter__()
+
+        assert refused.value.said == "hung up"
+        assert commands(it) == ["answer", "hangup"]
+
+
+async def test_somebody_who_picked_up_and_whose_stream_goes_on_failing_is_hung_up_on() -> None:
+    async with dialling(Callee()) as (it, calls):
+        it.telnyx.refuses["streaming_start"] = 503
+        record = await calls.dial(ORDER)
+        await until(lambda: it.exchange.placed[record.call_id].ended is not None)
+
+        assert commands(it) == ["hangup"]
+
+
+async def test_a_call_that_could_not_be_hung_up_on_either_is_when_its_news_comes_again() -> None:
+    async with doors() as it:
+        it.telnyx.refuses |= {"streaming_start": 503, "hangup": 500}
+        caller = it.caller("telnyx")
+        with pytest.raises(NotConnectedError):
+            await caller.__aenter__()
+        assert commands(it) == ["answer"]
+        del it.telnyx.refuses["hangup"]
+        await it.news(caller, "call.answered", client_state=it.telnyx.states[caller.phone.call_sid])
+
+        assert commands(it) == ["answer", "hangup"]
+
+
+async def test_a_second_stream_that_fails_on_telnyxs_side_does_not_end_a_call_that_goes_on() -> (
     None
 ):
+    async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
+        call = await it.house.call()
+        it.telnyx.refuses["streaming_start"] = 503
+        with pytest.raises(NotConnectedError):
+            await it.news(caller, "streaming.failed")
+
+        assert commands(it) == ["answer", "streaming_start"]
+        assert call.gone_for == []
+
+
+async def test_a_failing_stream_of_a_call_that_is_over_here_hangs_up_on_nobody() -> None:
     async with doors() as it:
         it.telnyx.refuses["streaming_start"] = 503
         answered = {"call_control_id": telnyx_call().call_sid, "client_state": encoded(TOKEN)}
