@@ -12,11 +12,12 @@ from telemetry.privacy import masked
 REGIONS: Final = ("US", "RU")  # whose own way of writing numbers is known
 MOST_ASKED: Final = 8  # candidates of a text; of more, each is masked: a stranger may write many
 NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
-# Cheap, and wide: the tables are asked about what this finds alone. A plus may stand anywhere.
+# Cheap, and wide: the tables are asked about what this finds alone. A plus may stand anywhere,
+# and of what may stand around a number the underscore is no letter: rooms are named call-_NUMBER_x.
 SHAPED: Final = re.compile(
-    r"(?:(?P<plus>(?:\+|%2[Bb]))|(?<!\w)(?<!\d[.:]))\(?\d"
+    r"(?:(?P<plus>(?:\+|%2[Bb]))|(?<![^\W_])(?<!\d[.:]))\(?\d"
     r"(?:[ \-/().\u00a0\u2010-\u2015]{0,3}\d){6,18}"
-    r"(?!\w)(?!\.\d)(?!:\d\d)"
+    r"(?![^\W_])(?!\.\d)(?!:\d\d)"
 )
 ABROAD: Final = "00"
 ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of the network

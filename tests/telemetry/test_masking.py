@@ -154,6 +154,8 @@ def test_addresses_of_people_are_masked(text: str, shown: str) -> None:
         ("+44 20 7946 0958", "+4420****58"),
         ("sip:004915112345679@10.0.0.1", "sip:00491****79@10.0.0.1"),
         ("caller 0044 20 7946 0958", "caller 00442****58"),
+        ("call-_+14155552671_aBcD was not closed", "call-_+1415****71_aBcD was not closed"),
+        ("call-_14155552671_aBcD: full", "call-_14155****71_aBcD: full"),
     ],
 )
 def test_telephones_are_masked_as_the_log_masks_them(text: str, shown: str) -> None:
