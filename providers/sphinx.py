@@ -89,7 +89,11 @@ class Recogniser:
             yield from self._interim()
 
     def finish(self) -> SphinxResult:
-        """End the utterance and return what was said; nothing, when none was begun."""
+        """End the utterance and return what was said; nothing, when none was begun.
+
+        What was heard before counts no more: who is asked again hears it anew.
+        """
+        self._forget_before()
         return self._final(finished=True)
 
     def understand(self, audio: bytes) -> SphinxResult:

@@ -433,3 +433,18 @@ async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
 
         assert call.failures == [("a", "auth")]
         assert not [each for each in call.facts(Suspected) if each.provider == "local"]
+
+
+async def test_the_local_recogniser_writes_once_what_it_heard_before_another_was_asked() -> None:
+    near, away = hear_near(local()), faults.Http(status=503)
+    more = {"local": near}
+    async with calling("a", faults={"a": away}, more=more, pace=1.0, failures=50) as call:
+        await call.says(FIRST)
+        health = call.policy.roster.health("stt", "a")
+        permit = health.permit(time.monotonic())
+        assert permit is not None
+        health.succeeded(permit, time.monotonic())  # as in another call: half of them are refused
+        said = await call.says(FIRST)
+
+        assert words(said) == words(FIRST)
+        assert call.asked == ["local", "a", "local"]
