@@ -56,6 +56,41 @@ class Result:
     channel: HeardChannel
 
 
+class OwedAnswers:
+    """What the recogniser was asked for and has not written yet; some of it nobody wants any more.
+
+    A stage that calls it off, for another has written the utterance, asks it for the rest; it may
+    be far behind then, and says no times by which its late words could be known. It answers in
+    order, though. When the next thing is a beginning, all that is wanted is heard anew from there.
+    """
+
+    def __init__(self) -> None:
+        self._owed = 0
+        self._late = 0  # of these
+        self._called_off = False  # and nothing was heard since
+
+    def ask(self, *, called_off: bool) -> None:
+        """Note that it is to write what it has; `called_off`: it is fed no more."""
+        self._owed += 1
+        self._called_off = called_off
+
+    def hear(self) -> None:
+        """Note that it is fed: what it was asked for before may still be of use."""
+        self._called_off = False
+
+    def begin(self) -> None:
+        """Note that an utterance begins."""
+        self._late = self._owed if self._called_off else self._late
+        self._called_off = False
+
+    def comes_late(self, heard: SphinxResult) -> bool:
+        """Note something that it says; return whether nobody wants it."""
+        late = self._late > 0
+        if heard.finished:
+            self._owed, self._late = self._owed - 1, self._late - late
+        return late
+
+
 class LocalSTTService(STTService):
     """Follows the pipeline's VAD: an utterance is what lies between its start and its stop.
 
@@ -68,6 +103,7 @@ class LocalSTTService(STTService):
         self.supervised = False
         self._ear = ear
         self._process = SphinxProcess(ear)
+        self._answers = OwedAnswers()
         self._listening: asyncio.Task[None] | None = None
         self._behind = False
         self._ready = False  # the models are loaded
@@ -100,6 +136,7 @@ class LocalSTTService(STTService):
 
     async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
         """Hand on audio; what is heard comes by itself."""
+        self._answers.hear()
         taken = self._process.send(Command.AUDIO, audio)
         if not taken and not self._behind:
             await self.push_error("the local recogniser does not keep up; audio is lost")
@@ -111,10 +148,13 @@ class LocalSTTService(STTService):
         await super().process_frame(frame, direction)
         match frame:
             case VADUserStartedSpeakingFrame():
+                self._answers.begin()
                 self._process.send(Command.BEGIN)
             case VADUserStoppedSpeakingFrame():
                 self.request_finalize()
-                self._process.send(Command.FINISH)
+                if self._process.send(Command.FINISH):
+                    # No detector has heard a silence: it is the stage that ends a feed.
+                    self._answers.ask(called_off=self.supervised and not frame.stop_secs)
             case _:
                 pass
 
@@ -122,6 +162,7 @@ class LocalSTTService(STTService):
         """Pass on what is heard; replace a recogniser that died at work."""
         while await self._hear_out():
             await self._process.close()
+            self._answers = OwedAnswers()
             await self._process.start()
             if self._user_speaking:
                 self._process.send(Command.BEGIN)
@@ -134,6 +175,8 @@ class LocalSTTService(STTService):
             match heard.what:
                 case "ready":
                     self._ready = True
+                case "interim" | "final" if self._answers.comes_late(heard):
+                    pass
                 case "interim":
                     await self.push_frame(_interim(heard, self._user_id, self._settings))
                 case "final":

@@ -16,8 +16,9 @@ from providers.sphinx_worker import Command, _do
 class NearSphinx(SphinxProcess):
     """Hears what the worker process would hear, at once, and so without passing of time."""
 
-    def __init__(self, ear: Ear) -> None:
+    def __init__(self, ear: Ear, caught_up: asyncio.Event | None = None) -> None:
         super().__init__(ear)
+        self._caught_up = caught_up
         self._recogniser: Recogniser | None = None
         self._answers: asyncio.Queue[bytes] = asyncio.Queue()
 
@@ -36,14 +37,17 @@ class NearSphinx(SphinxProcess):
 
     async def results(self) -> AsyncIterator[SphinxResult]:
         while True:
-            yield SphinxResult.from_json(await self._answers.get())
+            answer = await self._answers.get()
+            if self._caught_up is not None:
+                await self._caught_up.wait()
+            yield SphinxResult.from_json(answer)
 
     async def close(self) -> None:
         self._recogniser = None
 
 
-def hear_near(service: FrameProcessor) -> FrameProcessor:
-    """Let the local recogniser hear in this process."""
+def hear_near(service: FrameProcessor, *, caught_up: asyncio.Event | None = None) -> FrameProcessor:
+    """Let the local recogniser hear in this process; what it says waits until it has caught up."""
     assert isinstance(service, LocalSTTService)
-    service._process = NearSphinx(service._ear)
+    service._process = NearSphinx(service._ear, caught_up)
     return service

@@ -448,3 +448,21 @@ async def test_the_local_recogniser_writes_once_what_it_heard_before_another_was
 
         assert words(said) == words(FIRST)
         assert call.asked == ["local", "a", "local"]
+
+
+async def test_what_the_local_recogniser_writes_too_late_is_not_written_again() -> None:
+    caught_up = asyncio.Event()
+    near = hear_near(local(), caught_up=caught_up)  # until then this machine has too much to do
+    slow = faults.SlowStart(delay_s=3.0)
+    async with calling("a", faults={"a": slow}, more={"local": near}, pace=1.0) as call:
+        await call.until(lambda: call.stage._rungs["a"].connected)
+        first = await call.says(FIRST)
+        call.seen = len(call.bench.out)
+        await call.sound(await call.begins(caller.say(SECOND)))
+        await call.until(lambda: call.asked[2:] == ["a", "local"])
+        caught_up.set()
+        await call.stops()
+        await call.written(SECOND)
+
+        assert words(first) == words(FIRST)
+        assert words(call.text) == words(SECOND)
