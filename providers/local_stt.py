@@ -163,7 +163,12 @@ class LocalSTTService(STTService):
         while await self._hear_out():
             await self._process.close()
             self._answers = OwedAnswers()
-            await self._process.start()
+            try:
+                await self._process.start()
+            except OSError as wrong:  # no process more, or our files were replaced
+                why = f"the local recogniser cannot be started again: {type(wrong).__name__}"
+                await self.push_error(why, exception=wrong, force_treat_as_permanent=True)
+                return
             if self._user_speaking:
                 self._process.send(Command.BEGIN)
             await self.push_error("the local recogniser ended; a new one is at work")

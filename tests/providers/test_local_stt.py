@@ -12,6 +12,7 @@ from pipecat.frames.frames import ErrorFrame, TranscriptionFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from processors.readings import alternatives
+from providers import sphinx_process
 from providers.provider import ProbeFailedError
 from providers.sphinx import LONGEST_S, Recogniser
 from providers.sphinx_ear import Ear
@@ -86,6 +87,17 @@ class TestLocal(SttConformance):
                 await self.ready(bench)
                 await self.broken(peer, bench)
                 await bench.until(lambda many=deaths: len(bench.all(ErrorFrame)) == many)
+
+        assert not bench.service.is_usable
+
+    async def test_a_recogniser_that_cannot_be_started_again_is_given_up(
+        self, peer: Any, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        async with running(self.service(peer)) as bench:
+            await self.ready(bench)
+            monkeypatch.setattr(sphinx_process, "_ROOT", Path("/nowhere"))  # it was replaced
+            await self.broken(peer, bench)
+            await bench.first(ErrorFrame)
 
         assert not bench.service.is_usable
 
