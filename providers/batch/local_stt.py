@@ -60,8 +60,13 @@ def _decode(content: bytes) -> "np.ndarray[tuple[int], np.dtype[np.int16]]":
 
 
 async def _hear(process: SphinxProcess, pcm: bytes, rung: RungSpec) -> list[SphinxResult]:
+    """Return what is written of a recording; it is read at once, or the process could not go on."""
     await process.start()
-    await _send(process, pcm)
+    finals, _ = await asyncio.gather(_finals(process, rung), _send(process, pcm))
+    return finals
+
+
+async def _finals(process: SphinxProcess, rung: RungSpec) -> list[SphinxResult]:
     finals: list[SphinxResult] = []
     async for heard in process.results():
         if heard.what == "failed":

@@ -1,15 +1,19 @@
 """The local recogniser and voice with whole recordings and whole texts."""
 
+import asyncio
 import io
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
 from fallbacks.failure import Kind, ServiceError
+from providers import sphinx_process
 from providers.batch import local_stt, local_tts
 from providers.provider import RungSpec, WholeRecording
-from tests.faultlab.synthetic_caller import as_wav
+from providers.sphinx_process import SphinxProcess
+from tests.faultlab.synthetic_caller import as_wav, silence
 from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
 from tests.providers.near_sphinx import NearSphinx
 
@@ -35,6 +39,35 @@ async def test_a_recording_is_heard_on_this_machine() -> None:
     assert (found.provider, found.language) == ("here", "en")
     assert found.confidence is not None
     assert found.duration_s == pytest.approx(soundfile.info(io.BytesIO(wav)).duration, abs=0.01)
+
+
+TALKATIVE = """
+import json, struct, sys
+heard = {"text": "so it goes on and on " * 10, "alternatives": []}
+while header := sys.stdin.buffer.read(5):
+    kind, length = struct.unpack("<BI", header)
+    sys.stdin.buffer.read(length)
+    answers = {2: ["interim"] * 3, 4: ["final"]}.get(kind, [])  # to sound, and to its end
+    for what in answers:
+        print(json.dumps({**heard, "what": what, "finished": kind == 4}), flush=True)
+"""
+
+
+@pytest.mark.real_time  # it is a process of its own
+async def test_what_is_written_of_a_long_recording_is_read_while_that_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "providers").mkdir()
+    (tmp_path / "providers" / "__init__.py").touch()
+    (tmp_path / "providers" / "sphinx_worker.py").write_text(TALKATIVE)
+    monkeypatch.setattr(sphinx_process, "_ROOT", tmp_path)
+    monkeypatch.setattr(local_stt, "SphinxProcess", SphinxProcess)
+    recording = WholeRecording(content=as_wav(silence(600.0)))
+
+    async with asyncio.timeout(20.0):
+        found = await local_stt.transcribe(rung("stt"), recording)
+
+    assert found.text.startswith("so it goes on")
 
 
 async def test_what_cannot_be_read_is_no_fault_of_the_recogniser() -> None:
