@@ -8,6 +8,7 @@ from functools import partial
 from fastapi import WebSocket
 
 from bot.house.house import HeldSeat
+from bot.house.one_at_a_time import OneAtATime
 from bot.http.door_frame import DoorFrame
 from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
@@ -60,6 +61,7 @@ class TokenDesk:
         self._frame = frame
         self._carrier = carrier
         self._tokens = Tokens(frame.house.shelf)
+        self._one_at_a_time = OneAtATime(frame.house.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
         """Hold a seat for a call and return what lets its stream in, or why it is not let in."""
@@ -91,14 +93,12 @@ class TokenDesk:
             for_s = self.patience.returns_within_s or LIFE_S
             token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
             return StreamPass(token=token, worker=found.worker)
-        kept = await self.returns.forget(call.call_ref)
-        if over or found is not None or kept is None:
-            return TurnedAway.OVER
-        if not news_id or news_id != kept.news_id:
-            kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
-        if kept.beginnings > MOST_BEGINNINGS:
-            return TurnedAway.OVER
-        return await self._begin(call, kept)
+        # Another process may be told of the same loss now: it must not find the call forgotten.
+        async with self._one_at_a_time.turn(f"{self._carrier} loss {call.call_ref}"):
+            kept = await self.returns.forget(call.call_ref)
+            if over or found is not None or kept is None:
+                return TurnedAway.OVER
+            return await self._begin_anew(call, kept, news_id)
 
     async def end(self, call_ref: str) -> None:
         """Note that a call is over, by the carrier's word."""
@@ -136,6 +136,15 @@ class TokenDesk:
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
+
+    async def _begin_anew(
+        self, call: CarriedCall, kept: Kept, news_id: str
+    ) -> StreamPass | TurnedAway:
+        if not news_id or news_id != kept.news_id:
+            kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
+        if kept.beginnings > MOST_BEGINNINGS:
+            return TurnedAway.OVER
+        return await self._begin(call, kept)
 
     async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | TurnedAway:
         admitted = await self._frame.house.admit(call.call_ref)
