@@ -1,11 +1,11 @@
 """What a carrier tells of a call beside its media: facts, each once in the whole house."""
 
-import asyncio
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
 from bot.clock import Clock
 from bot.house.house import House
+from bot.house.one_at_a_time import OneAtATime
 from calls.entry import Tell
 from calls.leg_progress import LegProgress, StatusCallback
 
@@ -17,14 +17,19 @@ MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our own id of a dial
 class StatusCallbacks:
     """Tells what is new in a carrier's callbacks and verdicts on answering machines.
 
-    How far a call has come is kept for the house, since a callback reaches any of its processes.
+    How far a call has come is kept for the house, since a callback reaches any of its processes:
+    two at once, if it comes twice, or beside a verdict.
     """
 
     carrier: str
     house: House
     tell: Tell
     clock: Clock
-    _one_at_a_time: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _one_at_a_time: OneAtATime = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Take turns with the other processes."""
+        self._one_at_a_time = OneAtATime(self.house.peers)
 
     async def take(self, said: StatusCallback, *, place_of: str = "") -> None:
         """Tell what is new, of what has been proven to be the carrier's.
@@ -34,7 +39,7 @@ class StatusCallbacks:
             place_of: Of what the progress is kept; the carrier's id of the call when not given.
         """
         place = f"{self.carrier} progress {place_of or said.call_ref}"
-        async with self._one_at_a_time:
+        async with self._one_at_a_time.turn(place):
             kept, now = await self.house.shelf.take(place), self.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, facts = before.after(said, now)

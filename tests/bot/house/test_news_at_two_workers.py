@@ -3,10 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+import pytest
+
 from bot.house.joined import Joined
 from bot.http.door_frame import DoorFrame
 from bot.http.token_desk import StreamPass, TokenDesk
 from calls.events import Event
+from calls.leg_events import LegEnded
+from calls.leg_progress import StatusCallback
 from tests.bot.house.lines import lines
 from tests.bot.house.test_carrier_book import opened
 from tests.bot.house.test_shared_limits import settings_with
@@ -15,6 +19,9 @@ from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 
 CALL = CarriedCall(call_ref="v3:x", caller="+15005550111")
+ENDED = StatusCallback(call_ref="v3:x", status="completed")
+ANSWERED = StatusCallback(call_ref="v3:x", status="in-progress")
+MACHINE = StatusCallback(call_ref="v3:x", answered_by="machine_start")
 
 
 def frames(houses: Sequence[Joined], told: list[Event]) -> list[DoorFrame]:
@@ -47,3 +54,47 @@ async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() ->
         given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for _ in range(2)))
 
     assert [type(each) for each in given] == [StreamPass, StreamPass]
+
+
+async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_once() -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+
+        await asyncio.gather(*(each.take(ENDED) for each in callbacks))
+
+    assert [type(each) for each in told] == [LegEnded]
+
+
+@pytest.mark.parametrize(
+    "news", [(ANSWERED, MACHINE), (MACHINE, ANSWERED)], ids=["answer first", "verdict first"]
+)
+async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_is_kept(
+    news: tuple[StatusCallback, StatusCallback],
+) -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+
+        taken = zip(callbacks, news, strict=True)
+        await asyncio.gather(*(each.take(said) for each, said in taken))
+        await callbacks[0].take(ENDED)
+
+    assert [each.outcome for each in told if isinstance(each, LegEnded)] == ["voicemail"]
+
+
+async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+        assert await it.joined[0].peers.claim("telnyx progress v3:x")
+
+        waiting = asyncio.ensure_future(callbacks[1].take(ENDED))
+        await it.settle()
+        it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
+        await waiting
+
+    assert [type(each) for each in told] == [LegEnded]
