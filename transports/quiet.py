@@ -10,16 +10,23 @@ class Quiet:
         """Wait for the first thing to come, on a clock of monotonic seconds."""
         self._clock = clock
         self._heard_at: float | None = None
+        self._expected_at: float | None = None
         self._longest_s = 0.0
 
     @property
     def now_s(self) -> float:
-        """For how long nothing has come; 0 before the first time."""
-        return 0.0 if self._heard_at is None else self._clock() - self._heard_at
+        """For how long nothing has come; 0 before it is expected, or the first thing has come."""
+        since = self._expected_at if self._heard_at is None else self._heard_at
+        return 0.0 if since is None else self._clock() - since
+
+    def expect(self) -> None:
+        """Expect the first thing from now on; until it has come is no pause that ends."""
+        self._expected_at = self._clock()
 
     def note(self) -> None:
         """Note that something came."""
-        self._longest_s = max(self._longest_s, self.now_s)
+        if self._heard_at is not None:
+            self._longest_s = max(self._longest_s, self.now_s)
         self._heard_at = self._clock()
 
     def take_longest_s(self) -> float:

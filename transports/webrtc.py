@@ -136,6 +136,9 @@ class WebrtcLeg(PlainLeg):
         await self._connection.disconnect()
 
     async def _on_connected(self, _transport: Any, _client: Any) -> None:
+        line = self._connection
+        if isinstance(line, BrowserConnection):
+            line.quiet.expect()  # one that is killed at once never sends the first thing
         self._connected.set()
 
     async def _on_disconnected(self, _transport: Any, _client: Any) -> None:

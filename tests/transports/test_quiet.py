@@ -30,6 +30,26 @@ def test_before_anything_has_come_there_is_no_pause() -> None:
     assert line.quiet.take_longest_s() == 0.0
 
 
+def test_what_is_expected_and_does_not_come_is_a_pause_that_has_not_ended() -> None:
+    line = Line()
+    line.quiet.expect()
+    line.pause(3.0)
+    assert line.quiet.now_s == pytest.approx(3.0)
+
+    line.hear(2.0)
+    assert line.quiet.now_s == 0.0
+    assert line.quiet.take_longest_s() == 0.0
+
+
+def test_what_has_come_before_it_was_expected_counts() -> None:
+    line = Line()
+    line.hear(0.0)
+    line.pause(3.0)
+    line.quiet.expect()
+
+    assert line.quiet.now_s == pytest.approx(3.0)
+
+
 def test_a_pause_that_goes_on_has_not_ended() -> None:
     line = Line()
     line.hear(0.0)

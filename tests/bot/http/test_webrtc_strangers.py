@@ -65,6 +65,21 @@ async def test_a_browser_calls_and_is_greeted_when_it_has_connected(tmp_path: Pa
         assert beside.seats() == 2
 
 
+async def test_a_browser_that_is_killed_before_it_sends_anything_keeps_its_seat_no_longer(
+    tmp_path: Path,
+) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        _, answer = await browser.offer()
+        browser.vanish_when_connected()
+        await browser.apply(answer)
+        await asyncio.sleep(1)
+        taken = beside.seats()
+        await asyncio.sleep(webrtc_connection.LOST_S + 3)
+
+        assert browser.told == []
+        assert (taken, beside.seats()) == (2, 1)
+
+
 async def test_a_bad_offer_takes_no_seat_and_no_resume_token(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes=FEW) as beside:
         token = await lost_call(beside.url)
