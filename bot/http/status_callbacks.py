@@ -1,5 +1,6 @@
 """What a carrier tells of a call beside its media: facts, each once in the whole house."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Final
 
@@ -7,7 +8,7 @@ from bot.clock import Clock
 from bot.house.house import House
 from bot.house.one_at_a_time import OneAtATime
 from calls.entry import Tell
-from calls.leg_progress import LegProgress, StatusCallback
+from calls.leg_progress import LegFact, LegProgress, StatusCallback
 
 KEPT_S: Final = 4 * 3600.0  # the carriers' own limit of a call: so long one may come twice
 MOST_WORD_CHARS: Final = 64  # of a carrier's word, and of our own id of a dial
@@ -31,8 +32,8 @@ class StatusCallbacks:
         """Take turns with the other processes."""
         self._one_at_a_time = OneAtATime(self.house.peers)
 
-    async def take(self, said: StatusCallback, *, place_of: str = "") -> None:
-        """Tell what is new, of what has been proven to be the carrier's.
+    async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegFact]:
+        """Tell what is new, of what has been proven to be the carrier's, and return it.
 
         Args:
             said: What it says.
@@ -46,3 +47,4 @@ class StatusCallbacks:
             await self.house.shelf.keep(place, asdict(after), for_s=KEPT_S)
         for each in facts:
             self.tell(each)
+        return facts

@@ -63,9 +63,12 @@ class TelnyxDials:
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
     ) -> StreamPass | None:
         """Tell what news of a dial says; return what lets a stream in that is to be opened now."""
-        if said := read_news(call_id, event, payload, ref):
-            await self.progress.take(said)
+        said = read_news(call_id, event, payload, ref)
+        news = await self.progress.take(said) if said else ()
         if event == "call.answered":
+            # Told again: a second seat would be kept for a call that is here, and for no stream.
+            if not news and await self.desk.returns.find(call_id) is not None:
+                return None
             return await self._connect(placed_call(call_id, payload, ref))
         if event == "call.hangup":
             await self.desk.end(call_id)

@@ -158,6 +158,8 @@ class _TelnyxDoor:
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
         if payload.get("direction") != "incoming":
             return OK
+        if await self.desk.returns.find(call_id) is not None:
+            return OK  # told again: a second seat would be kept for a call that is here
         given = await self.desk.begin(_call(call_id, payload))
         if given is TurnedAway.NO_SEAT:
             return self.streams.answer("reject", await self.rest.reject(call_id))

@@ -7,6 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bot.house.house import Alone
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination
 from faultlab.carrier.callee import Callee
@@ -26,6 +27,12 @@ OVER = pytest.mark.parametrize("event", ["streaming.failed", "streaming.stopped"
 
 def encoded(state: str) -> str:
     return base64.b64encode(state.encode()).decode()
+
+
+def seats_taken(it: Doors) -> int:
+    house = it.frame.house
+    assert isinstance(house, Alone)
+    return house.seats.taken
 
 
 async def news_of(it: Doors, event: str, **payload: Any) -> int:
@@ -248,3 +255,24 @@ async def test_a_failing_stream_of_a_call_that_is_over_here_hangs_up_on_nobody()
 
         assert await news_of(it, "call.answered", **answered) == 503
         assert commands(it) == []
+
+
+async def test_a_call_that_is_here_keeps_no_second_seat_when_its_ringing_is_told_again() -> None:
+    async with doors() as it, it.caller("telnyx") as caller:
+        await it.house.call()
+        again = await news_of(it, "call.initiated", call_control_id=caller.phone.call_sid)
+
+        assert again == 200
+        assert seats_taken(it) == 1
+
+
+async def test_somebody_we_talk_with_keeps_no_second_seat_when_their_answer_is_told_again() -> None:
+    async with dialling(Callee()) as (it, calls):
+        record = await calls.dial(ORDER)
+        await it.house.call()
+        state = encoded(state_of_call(ORDER.ref))
+        answered = {"call_control_id": record.call_id, "client_state": state}
+
+        assert await told(it, "call.answered", **answered) == 200
+        assert seats_taken(it) == 1
+        assert commands(it) == ["streaming_start"]
