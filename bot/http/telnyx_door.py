@@ -106,8 +106,8 @@ class _TelnyxDoor:
         call_id = payload.get("call_control_id")
         if not is_id(call_id, MAX_REF_CHARS):
             return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
-        if (caller := _caller_of(payload)) is not None:
-            return await self._of_person(caller, event, payload)
+        if (ring := _ring_of(payload)) is not None:
+            return await self._of_person(ring, event, payload)
         return await self._of_call(call_id, event, payload, news_id)
 
     async def _of_call(
@@ -138,11 +138,11 @@ class _TelnyxDoor:
         trouble = telnyx_signature.trouble(self.key, request.headers, body, now=self.utc_s())
         return body if trouble is None else self._refuse(trouble, HTTPStatus.FORBIDDEN)
 
-    async def _of_person(self, caller: str, event: str, payload: dict[str, Any]) -> Response:
+    async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
         """Handle news of a leg that is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
         if outcome is not None:
-            await self.waiting.tell(caller, outcome)
+            await self.waiting.tell(ring, outcome)
         return OK
 
     async def _of_dial(
@@ -215,7 +215,7 @@ def _read_event(body: bytes) -> tuple[str, dict[str, Any], str]:
     return text(data, "event_type"), part(data, "payload"), news_id if is_id(news_id) else ""
 
 
-def _caller_of(payload: dict[str, Any]) -> str | None:
-    """Return the call for which a leg is rung; None: it is no such leg."""
+def _ring_of(payload: dict[str, Any]) -> str | None:
+    """Return the name of the ring that a leg was placed for; None: it is no such leg."""
     state = state_text(payload.get("client_state"))
     return state.removeprefix(MARK) if state.startswith(MARK) else None

@@ -1,6 +1,7 @@
 """Telnyx calls that are being handed on, and what comes of each, told by news of the other leg."""
 
 import asyncio
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from transports.telnyx_rest import TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
-MARK: Final = "person "  # before the caller's call, in the state of the leg that is rung
+MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
 MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
 
 # As developers.telnyx.com names the causes of `call.hangup`.
@@ -36,7 +37,11 @@ def handed_on(event: str, cause: str) -> Handover | None:
 
 
 class TelnyxTransfers:
-    """Who waits for what comes of a call that is handed on, in whatever process the news comes."""
+    """Who waits for what comes of a call that is handed on, in whatever process the news comes.
+
+    Each ring has a name of its own: news of one may come again, or late, while another is under way
+    for the same caller.
+    """
 
     def __init__(self, house: House) -> None:
         """Answer what the house's other processes tell."""
@@ -45,36 +50,38 @@ class TelnyxTransfers:
         self._connected: dict[str, None] = {}  # in the order in which they were
         house.peers.answer(QUESTION, self._settle)
 
-    async def outcome(self, call_ref: str, *, within_s: float) -> Handover:
+    async def outcome(self, ring: str, *, within_s: float) -> Handover:
         """Wait for what comes of it; no news in time is no answer."""
         try:
             async with asyncio.timeout(within_s):
-                return await self._waiting[call_ref]
+                return await self._waiting[ring]
         except TimeoutError:
             return "no_answer"
 
-    def expect(self, call_ref: str) -> None:
-        """Begin to wait, before anything can come of it."""
-        self._waiting[call_ref] = asyncio.get_running_loop().create_future()
+    def expect(self, call_ref: str) -> str:
+        """Begin to wait, before anything can come of it; return the ring's name."""
+        ring = f"{call_ref} {secrets.token_hex(8)}"
+        self._waiting[ring] = asyncio.get_running_loop().create_future()
+        return ring
 
-    def forget(self, call_ref: str) -> None:
+    def forget(self, ring: str) -> None:
         """Wait no more."""
-        self._waiting.pop(call_ref, None)
+        self._waiting.pop(ring, None)
 
     def is_connected(self, call_ref: str) -> bool:
         """Say whether a caller was connected with somebody, as far as this process remembers."""
         return call_ref in self._connected
 
-    async def tell(self, call_ref: str, outcome: Handover) -> None:
+    async def tell(self, ring: str, outcome: Handover) -> None:
         """Pass on what came of it to the task that waits."""
-        await self._house.peers.ask_all(QUESTION, call_ref=call_ref, outcome=outcome)
+        await self._house.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
         if asked["outcome"] == "connected":
-            self._connected[asked["call_ref"]] = None
+            self._connected[asked["ring"].partition(" ")[0]] = None
             if len(self._connected) > MOST_CONNECTED:
                 del self._connected[next(iter(self._connected))]
-        waiting = self._waiting.get(asked["call_ref"])
+        waiting = self._waiting.get(asked["ring"])
         if waiting is not None and not waiting.done():
             waiting.set_result(asked["outcome"])
 
@@ -101,19 +108,19 @@ class TelnyxControl:
 
         Until then the call's state says that it is not to be ended when its stream is over.
         """
-        self.waiting.expect(call_ref)
+        ring = self.waiting.expect(call_ref)
         own = state_of_call(self.dial_id)
-        states = {"state": f"{MARK}{call_ref}", "own_state": f"{HANDED_ON}{own}"}
+        states = {"state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
         try:
             status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **states)
             if status != HTTPStatus.OK:
                 return "failed"
-            outcome = await self.waiting.outcome(call_ref, within_s=ring_s + MORE_S)
+            outcome = await self.waiting.outcome(ring, within_s=ring_s + MORE_S)
             if outcome != "connected":
                 await self._note(call_ref, own)
             return outcome
         finally:
-            self.waiting.forget(call_ref)
+            self.waiting.forget(ring)
 
     async def _note(self, call_ref: str, state: str) -> None:
         status = await self.rest.note(call_ref, state)

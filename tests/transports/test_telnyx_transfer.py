@@ -7,6 +7,7 @@ import pytest
 
 from bot.http.telnyx_transfers import handed_on
 from calls.handover import Destination, Handover
+from tests.bot.http.test_telnyx_dials import told
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import tone, until
 from transports.telnyx_dial import is_handed_on
@@ -14,6 +15,7 @@ from transports.telnyx_dial import is_handed_on
 pytestmark = pytest.mark.virtual_time
 
 BILLING = Destination(name="billing", number="+15005550199")
+SALES = Destination(name="sales", number="+15005550198")
 NEWS: dict[str, tuple[str, str, Handover | None]] = {
     "connected": ("call.bridged", "", "connected"),
     "ringing": ("call.initiated", "", None),
@@ -61,6 +63,23 @@ async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwar
         assert is_handed_on(ringing)
         assert not is_handed_on(it.telnyx.states[ref])
         assert it.house.told == []
+
+
+async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung_next() -> None:
+    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+        call = await it.house.call()
+        it.telnyx.people[BILLING.number] = "user_busy"
+        assert await call.leg.transfer(BILLING, ring_s=20) == "busy"
+        busy = {
+            "direction": "outgoing",
+            "client_state": it.telnyx.commands[2][2]["target_leg_client_state"],
+            "hangup_cause": "user_busy",
+        }
+        transfer = tasks.create_task(call.leg.transfer(SALES, ring_s=20))
+        await asyncio.sleep(10)
+        await told(it, "call.hangup", **busy)
+
+        assert await transfer == "no_answer"
 
 
 @pytest.mark.parametrize(
