@@ -82,7 +82,7 @@ class TelnyxRest:
         return await self._command(call_ref, "send_dtmf", {"digits": keys}) == HTTPStatus.OK
 
     async def hand_on(
-        self, call_id: str, number: str, *, ring_s: float, state: str, own_state: str
+        self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str
     ) -> int:
         """Have somebody rung and connected with the caller. Return the status.
 
@@ -90,6 +90,7 @@ class TelnyxRest:
             call_id: The caller's.
             number: Who is rung.
             ring_s: How long; Telnyx takes five seconds to ten minutes.
+            once: Names the ring: asked for again by this name, nobody is rung twice.
             state: Comes back with all that is told of the leg that is rung.
             own_state: From now on, with all that is told of the caller's.
         """
@@ -98,6 +99,7 @@ class TelnyxRest:
             "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(ring_s))),
             "client_state": base64.b64encode(own_state.encode()).decode(),
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
+            "command_id": f"transfer-{once}",
         }
         return await self._command(call_id, "transfer", fields)
 

@@ -12,11 +12,12 @@ from loguru import logger
 from bot.house.house import House
 from calls.handover import Destination, Handover
 from transports.telnyx_dial import HANDED_ON, state_of_call
-from transports.telnyx_rest import TelnyxRest
+from transports.telnyx_rest import NO_ANSWER, TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
 MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
+ASKED: Final = 2  # times: what was not answered may have been done, and is done once
 MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
 
 # As developers.telnyx.com names the causes of `call.hangup`.
@@ -109,10 +110,14 @@ class TelnyxControl:
         Until then the call's state says that it is not to be ended when its stream is over.
         """
         ring = self.waiting.expect(call_ref)
-        own = state_of_call(self.dial_id)
-        states = {"state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
+        own, once = state_of_call(self.dial_id), ring.rpartition(" ")[2]
+        asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
         try:
-            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **states)
+            status = NO_ANSWER
+            for _ in range(ASKED):
+                status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
+                if status != NO_ANSWER:
+                    break
             if status != HTTPStatus.OK:
                 return "failed"
             outcome = await self.waiting.outcome(ring, within_s=ring_s + MORE_S)

@@ -59,6 +59,7 @@ class TelnyxAccount:
         commands: The call, the action and the fields of every command that was let in.
         answer_with: A status to answer instead, to be broken on purpose.
         refuses: The same for one action alone.
+        late_s: By action, how long the answer to the next one is kept back, once it is done.
         repeats: How often each piece of news is told, as Telnyx may; it keeps its id.
         people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
         calls: Those that can be ended.
@@ -73,6 +74,7 @@ class TelnyxAccount:
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
         self.refuses: dict[str, int] = {}
+        self.late_s: dict[str, float] = {}
         self.repeats = 1
         self.people: dict[str, str] = {}
         self._webhook = ""
@@ -178,10 +180,11 @@ class TelnyxAccount:
         fields = await request.json()
         if "client_state" in fields:
             self.states[call] = fields["client_state"]
+        again = _was_given(self.commands, call, fields)
         async with self._news:
             self.commands.append((call, action, fields))
             self._news.notify_all()
-        if action == "transfer":
+        if action == "transfer" and not again:
             task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
             self._ringing.add(task)
             task.add_done_callback(self._ringing.discard)
@@ -189,6 +192,7 @@ class TelnyxAccount:
             self.over.add(call)
         if action == "hangup" and call in self.calls:
             await self.calls[call].hang_up(by="agent")
+        await asyncio.sleep(self.late_s.pop(action, 0.0))
         return web.json_response({"data": {"result": "ok"}})
 
     async def _tell_of_person(self, fields: dict[str, Any]) -> None:
@@ -206,6 +210,16 @@ class TelnyxAccount:
                 return
             await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
             await self.tell(session, self._webhook, "call.hangup", leg | {"hangup_cause": ends})
+
+
+def _was_given(
+    commands: Sequence[tuple[str, str, dict[str, Any]]], call: str, fields: dict[str, Any]
+) -> bool:
+    """Return whether a call has had a command of the same `command_id`, which is done once."""
+    name = fields.get("command_id")
+    return name is not None and name in [
+        each.get("command_id") for of, _, each in commands if of == call
+    ]
 
 
 class TelnyxManner:

@@ -10,6 +10,7 @@ from calls.handover import Destination, Handover
 from tests.bot.http.test_telnyx_dials import told
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import tone, until
+from transports.carrier_answers import ASK_S
 from transports.telnyx_dial import is_handed_on
 
 pytestmark = pytest.mark.virtual_time
@@ -107,6 +108,17 @@ async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
         it.telnyx.answer_with = 422
 
         assert await call.leg.transfer(BILLING, ring_s=20) == "failed"
+
+
+async def test_a_transfer_that_telnyx_answers_late_goes_on_and_rings_once() -> None:
+    async with doors() as it, it.caller("telnyx"):
+        call = await it.house.call()
+        it.telnyx.people[BILLING.number] = "answered"
+        it.telnyx.late_s["transfer"] = ASK_S + 1
+
+        assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
+        ref = call.leg.facts.call_ref
+        assert len(it.telnyx.asked_so_far(ref, "transfer")) == 1
 
 
 async def test_without_news_in_time_nobody_has_answered(it: Doors) -> None:
