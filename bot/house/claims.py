@@ -37,7 +37,8 @@ class Claims:
         async def claim(said: Mapping[str, Any]) -> bool:
             return self.claim(said["what"], holder=holder)
 
-        wire.answer("claim", claim)
+        # Whoever had no answer in time thinks that it is not theirs, and nobody would do it.
+        wire.answer("claim", claim, revocable=True)
         wire.on("give_back", lambda said: self.give_back(said["what"], holder=holder))
 
     def lose(self, holder: str) -> None:

@@ -1,5 +1,10 @@
 """What one worker does for the whole house."""
 
+import asyncio
+from typing import cast
+
+import pytest
+
 from bot.house.claims import Claims
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
@@ -74,4 +79,21 @@ async def test_a_room_that_one_worker_gives_back_is_anothers() -> None:
         after = await it.joined[1].peers.claim("room 1")
 
     assert first == [True, False]
+    assert after
+
+
+@pytest.mark.virtual_time
+async def test_a_room_that_was_asked_for_while_nobody_answered_can_still_be_claimed() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        writer = it.desks[0].wire._writer
+        assert writer is not None
+        reading = cast("asyncio.ReadTransport", writer.transport)
+        reading.pause_reading()  # the supervisor is kept from looking
+        first = await it.joined[0].peers.claim("room 1")
+        reading.resume_reading()
+        await it.settle()
+        after = await it.joined[1].peers.claim("room 1")
+
+    assert not first
     assert after
