@@ -193,6 +193,21 @@ async def test_a_lost_callback_leaves_it_to_the_end_of_the_talk() -> None:
         assert [each[0] for each in on.it.plivo.requests] == ["POST"]
 
 
+@pytest.mark.parametrize("waits_s", [30, 60], ids=["the agent gives up", "the line gives up"])
+async def test_a_talk_of_which_no_callback_told_is_not_cut_off(waits_s: float) -> None:
+    async with line(Callee(talk_s=120)) as on, asyncio.TaskGroup() as tasks:
+        on.it.plivo.switch.silent = True
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await asyncio.wait({transfer}, timeout=waits_s)
+        transfer.cancel()
+        await on.call.over.wait()
+        await on.call.leg.hang_up("connection_lost")
+        await asyncio.sleep(10)
+        assert not on.caller.ended.is_set()  # they talk
+        await on.caller.ended.wait()
+        assert [each[0] for each in on.it.plivo.requests] == ["POST"]  # one order, no hang-up
+
+
 async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
     async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))

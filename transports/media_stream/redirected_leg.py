@@ -66,6 +66,7 @@ class RedirectedLeg(StreamLeg):
         )
         self._ring = ring
         self._came_of_it: asyncio.Future[Handover] | None = None
+        self._untold = False  # what came of it, and the caller has not come back
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Have the carrier ring somebody; return when they answered or the caller is back here.
@@ -83,6 +84,8 @@ class RedirectedLeg(StreamLeg):
         except TimeoutError:
             outcome = "failed"
         finally:
+            told = came.done() and not came.cancelled()
+            self._untold = not told and (self._line.over or not self._line.up.is_set())
             self._came_of_it, self._line.absence.away_s = None, 0.0
         return outcome
 
@@ -101,6 +104,20 @@ class RedirectedLeg(StreamLeg):
         if outcome != "connected":
             await self._line.up.wait()
         return outcome
+
+    async def resume(self, websocket: WebSocket, stream_id: str) -> None:
+        """Go on over another stream: the caller is here, whatever came of it."""
+        self._untold = False
+        await super().resume(websocket, stream_id)
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the call, but no talk that its caller may have with somebody else.
+
+        The word on it may have been lost. The carrier asks us what to do behind the talk, or ends
+        the call by itself.
+        """
+        self._handed_on = self._handed_on or self._untold
+        await super().hang_up(reason)
 
     def handed_on(self, outcome: Handover) -> None:
         """Note the carrier's word on what came of handing the caller on."""
