@@ -19,7 +19,6 @@ from transports.carrier_answers import number_of
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.messages import text
 from transports.telnyx_dial import answerer_of, end_of
-from transports.telnyx_rest import TelnyxRest
 
 STATUSES: Final[Mapping[str, str]] = {
     "call.initiated": "ringing",
@@ -57,28 +56,24 @@ class TelnyxDials:
 
     progress: StatusCallbacks
     desk: TokenDesk
-    rest: TelnyxRest
 
     async def heed(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
-    ) -> StreamPass | None:
-        """Tell what news of a dial says; return what lets a stream in that is to be opened now."""
+    ) -> StreamPass | TurnedAway | None:
+        """Tell what news of a dial says; return what lets a stream in, or why somebody gets none.
+
+        None: nobody has picked up just now.
+        """
         said = read_news(call_id, event, payload, ref)
         news = await self.progress.take(said) if said else ()
         if event == "call.answered":
             # Told again: a second seat would be kept for a call that is here, and for no stream.
             if not news and await self.desk.returns.find(call_id) is not None:
-                return None
-            return await self._connect(placed_call(call_id, payload, ref))
+                return TurnedAway.GOES_ON
+            return await self.desk.begin(placed_call(call_id, payload, ref))
         if event == "call.hangup":
             await self.desk.end(call_id)
         return None
-
-    async def _connect(self, call: CarriedCall) -> StreamPass | None:
-        given = await self.desk.begin(call)
-        if given is TurnedAway.NO_SEAT:
-            await self.rest.complete(call.call_ref)  # nobody is kept waiting in silence
-        return given if isinstance(given, StreamPass) else None
 
 
 def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:

@@ -60,7 +60,7 @@ def telnyx_router(
         desk=desk,
         waiting=waiting,
         streams=TelnyxStreams(frame=frame, rest=rest, desk=desk, waiting=waiting),
-        dials=TelnyxDials(progress=frame.status_callbacks("telnyx"), desk=desk, rest=rest),
+        dials=TelnyxDials(progress=frame.status_callbacks("telnyx"), desk=desk),
     )
     return _routes(door, briefs)
 
@@ -150,7 +150,9 @@ class _TelnyxDoor:
     ) -> Response:
         """Handle news of a call that we placed."""
         given = await self.dials.heed(ref, call_id, event, payload)
-        if given is None:
+        if given is TurnedAway.NO_SEAT:
+            return await self.streams.end(call_id)  # nobody is kept waiting in silence
+        if not isinstance(given, StreamPass):
             return OK
         # News of an answer that is delivered twice opens one stream: both have the dial's name.
         return await self.streams.open(call_id, given, once=ref)

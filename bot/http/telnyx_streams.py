@@ -49,7 +49,7 @@ class TelnyxStreams:
         # it: perhaps the stream that was refused is only a second one, for news that came twice.
         if _passes(status):
             return await self._give_up(call_id)
-        return OK if await self.desk.returns.find(call_id) else await self._end(call_id)
+        return OK if await self.desk.returns.find(call_id) else await self.end(call_id)
 
     async def follow(
         self, call: CarriedCall, payload: dict[str, Any], *, news_id: str = ""
@@ -72,7 +72,15 @@ class TelnyxStreams:
         handed_on = is_handed_on(state) or self.waiting.is_connected(call.call_ref)
         if handed_on or not state_text(state):
             return OK
-        return await self._end(call.call_ref)
+        return await self.end(call.call_ref)
+
+    async def end(self, call_id: str) -> Response:
+        """End a call that gets no stream; have its news come again where Telnyx does not."""
+        error = await self.rest.complete(call_id)
+        if error is None:
+            return OK
+        self._tell(error)
+        return LATER
 
     def answer(self, command: str, status: int) -> Response:
         """Return what Telnyx is told: to ask us again when it was its own side that failed."""
@@ -100,17 +108,10 @@ class TelnyxStreams:
         kept = await self.desk.give_up(call_id)
         if kept is None:
             return LATER
-        ended = await self._end(call_id)
+        ended = await self.end(call_id)
         if ended is LATER:
             await self.desk.returns.keep(kept)  # for the news that comes again
         return ended
-
-    async def _end(self, call_id: str) -> Response:
-        error = await self.rest.complete(call_id)
-        if error is None:
-            return OK
-        self._tell(error)
-        return LATER
 
     def _tell(self, error: str) -> None:
         self.frame.tell(ProviderFailed(stage="transport", provider="telnyx", error=error))

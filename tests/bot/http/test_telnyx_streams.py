@@ -107,6 +107,18 @@ async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older
         assert "hangup" not in commands(it)
 
 
+async def test_somebody_who_picked_up_is_hung_up_on_at_last_when_every_seat_is_taken() -> None:
+    async with doors() as it:
+        it.house.why_closed = "busy"
+        it.telnyx.refuses["hangup"] = 500
+        answered = {"call_control_id": "v3:x", "client_state": encoded(state_of_call("d-1"))}
+
+        assert await told(it, "call.answered", **answered) == 503
+        del it.telnyx.refuses["hangup"]
+        assert await told(it, "call.answered", **answered) == 200
+        assert commands(it) == ["hangup"]
+
+
 async def test_a_hang_up_that_telnyx_does_not_take_has_the_news_come_again() -> None:
     async with doors() as it:
         it.telnyx.refuses["hangup"] = 500
