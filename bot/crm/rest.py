@@ -174,13 +174,22 @@ async def send(
             text = await _read(said.content, most_bytes)
     except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
         raise unanswered(error) from None  # its text may hold the address
-    if not 200 <= said.status < 300:
-        wait_s = retry_after_s(said.headers)  # a date is read beside the answer's own
-        raise refused(said.status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
+    check_taken(said.status, said.headers)
     try:
         return await asyncio.to_thread(json.loads, text) if text.strip() else None
     except ValueError:
         raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
+
+
+def check_taken(status: int, headers: Mapping[str, str]) -> None:
+    """Do nothing about an answer that says that it was done.
+
+    Raises:
+        CrmError: It says that it was not.
+    """
+    if not 200 <= status < 300:
+        wait_s = retry_after_s(headers)  # a date is read beside the answer's own
+        raise refused(status, retry_after_s=wait_s and min(wait_s, MOST_WAIT_S))
 
 
 async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:

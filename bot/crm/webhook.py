@@ -6,7 +6,8 @@ from collections.abc import Callable
 import aiohttp
 
 from bot.alerts.webhook import signature
-from bot.crm.rest import send
+from bot.crm.port import unanswered
+from bot.crm.rest import check_taken
 from calls.crm import CrmContact, CrmReport
 
 
@@ -38,9 +39,19 @@ class WebhookCrm:
         if self._secret:
             headers["webhook-signature"] = signature(self._secret, f"{report.key}.{at}.{body}")
         headers["content-type"] = "application/json"
-        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
-        async with aiohttp.ClientSession(timeout=timeout) as session:
-            await send(session, "POST", self._url, body=body.encode(), headers=headers)
+        await self._post(body.encode(), headers)
 
     async def close(self) -> None:
         """Do nothing: each post has a connection of its own."""
+
+    async def _post(self, body: bytes, headers: dict[str, str]) -> None:
+        timeout = aiohttp.ClientTimeout(total=self._timeout_s)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=timeout) as session,
+                session.post(self._url, data=body, headers=headers, allow_redirects=False) as said,
+            ):
+                status, told = said.status, said.headers
+        except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
+            raise unanswered(error) from None  # its text may hold the address
+        check_taken(status, told)  # what it says beside that is its own: many say "Accepted"

@@ -18,12 +18,14 @@ class Register:
     Attributes:
         faults: What is done with the next requests, the first first: `lost` (it is taken, and the
             answer does not come), `slow`, `garbage`, or a status.
+        says: What it answers to a call that it has taken; empty: JSON.
         down: Whether every request is answered 503.
         retry_after: What it asks for with a 429: seconds, or a date beside `DATE`.
     """
 
     def __init__(self) -> None:
         self.faults: list[str | int] = []
+        self.says = ""
         self.down = False
         self.taken: dict[str, dict[str, Any]] = {}
         self.requests: list[tuple[str, dict[str, str]]] = []
@@ -45,7 +47,8 @@ class Register:
         result = self._do(request, body)
         if fault == "lost" and request.transport:
             request.transport.abort()
-        return web.Response(text="<html>") if fault == "garbage" else web.json_response(result)
+        said = "<html>" if fault == "garbage" else self.says
+        return web.Response(text=said) if said else web.json_response(result)
 
     def _do(self, request: web.Request, body: Any) -> Any:
         if "search" in request.path:

@@ -13,7 +13,7 @@ from bot.crm.asking import BREAKER, CrmDesk, roster_of
 from bot.crm.hubspot import HUBSPOT
 from bot.crm.own import OwnContacts, read_contacts
 from bot.crm.port import CrmError
-from bot.crm.rest import RestCrm, RestPlace
+from bot.crm.rest import MOST_BYTES, RestCrm, RestPlace
 from bot.crm.webhook import WebhookCrm
 from calls.crm import STATUSES, CrmContact, CrmReport
 from calls.crm_events import CallerLookedUp
@@ -116,6 +116,30 @@ async def test_a_webhook_is_signed() -> None:
     (_, headers), body = register.requests[0], json.dumps(register.bodies[0])
     assert headers["webhook-id"] == "call-1"
     assert headers["webhook-signature"] == signature(SECRET, f"call-1.1234.{body}")
+
+
+@pytest.mark.parametrize(
+    "says", ["Accepted", "<html>", "x" * (MOST_BYTES + 1)], ids=["a word", "a page", "a lot"]
+)
+async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
+    async with register_at() as (register, url):
+        register.says = says
+        await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+
+    assert list(register.taken) == ["call-1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("slow", Kind.TIMEOUT), (429, Kind.RATE_LIMITED), (302, Kind.BAD_REQUEST)]
+)
+async def test_a_webhook_that_did_not_take_a_call_says_why(fault: str | int, kind: Kind) -> None:
+    async with register_at() as (register, url):
+        register.faults, register.slow_s = [fault], 5.0
+        with pytest.raises(CrmError) as raised:
+            await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+
+    assert raised.value.kind is kind
+    assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
 
 
 @pytest.mark.parametrize(
