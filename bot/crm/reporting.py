@@ -17,7 +17,7 @@ from calls.crm_events import CallReported
 from calls.crm_report import ReportedCall
 from calls.entry import Entry
 from calls.open_calls import OpenCalls
-from fallbacks.failure import Scope, ServiceError
+from fallbacks.failure import Kind, ServiceError
 from storage.crm_outbox import LAST_TRY_S, CrmOutbox, LentReport
 from storage.database import StorageError
 
@@ -165,7 +165,8 @@ class CrmPoster:
         logger.warning("the CRM did not take a report: {}", failure.reason)
         wait_s = PERMANENT_S if failure.permanent else again_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
-        if failure.scope is not Scope.PAYLOAD:  # then no other report is taken either
+        # A request that is called bad says nothing of the next one; after all else none is taken.
+        if failure.kind is not Kind.BAD_REQUEST:
             self._rest_s = again_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -18,6 +18,7 @@ class Register:
     Attributes:
         faults: What is done with the next requests, the first first: `lost` (it is taken, and the
             answer does not come), `slow`, `garbage`, or a status.
+        refused: Calls, by their key, that it takes at no time: 400.
         says: What it answers to a call that it has taken; empty: JSON.
         down: Whether every request is answered 503.
         retry_after: What it asks for with a 429: seconds, or a date beside `DATE`.
@@ -25,6 +26,7 @@ class Register:
 
     def __init__(self) -> None:
         self.faults: list[str | int] = []
+        self.refused: set[str] = set()
         self.says = ""
         self.down = False
         self.taken: dict[str, dict[str, Any]] = {}
@@ -44,6 +46,8 @@ class Register:
             return web.Response(status=fault, headers=headers)
         if fault == "slow":
             await asyncio.sleep(self.slow_s)
+        if _key(headers) in self.refused:
+            return web.Response(status=400)
         result = self._do(request, body)
         if fault == "lost" and request.transport:
             request.transport.abort()
@@ -54,9 +58,13 @@ class Register:
         if "search" in request.path:
             number = body["filterGroups"][0]["filters"][0]["value"]
             return {"results": [KNOWN[number]] if number in KNOWN else []}
-        key = request.headers.get("Idempotency-Key") or request.headers.get("webhook-id", "")
+        key = _key(request.headers)
         self.taken.setdefault(key, body)
         return {"id": key}
+
+
+def _key(headers: Mapping[str, str]) -> str:
+    return headers.get("idempotency-key") or headers.get("webhook-id", "")
 
 
 @asynccontextmanager

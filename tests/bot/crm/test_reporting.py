@@ -107,6 +107,26 @@ async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: P
     assert set(register.taken) == {"call-0", "call-1"}
 
 
+async def test_reports_that_are_refused_each_time_keep_no_other_back(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        for each in range(10):
+            register.refused.add(f"call-{each}")
+            await outbox.put(report(each), now=time.monotonic())
+        crm, poster = poster_of(url, outbox)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(poster.run())
+            await asyncio.sleep(3600.0)
+            await outbox.put(report(10), now=time.monotonic())
+            await asyncio.sleep(600.0)
+            running.cancel()
+        await crm.close()
+        await outbox.close()
+
+    assert list(register.taken) == ["call-10"]
+    assert len(register.requests) < 60  # each is told again every quarter of an hour
+
+
 async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
     tmp_path: Path,
 ) -> None:
