@@ -22,9 +22,10 @@ def since_of(text: str, *, now: datetime) -> datetime | None:
         if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
             return now - timedelta(**{UNITS[found[2]]: int(found[1])})
         at = datetime.fromisoformat(text)
+        # SQLite keeps no zone: it would compare this one's digits with those of UTC.
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
     except (ValueError, OverflowError):  # no date, or longer ago than there are dates
         return None
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
 async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) -> int:

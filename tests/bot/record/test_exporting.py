@@ -92,6 +92,15 @@ class ExportContract:
         assert count == len(ids) == 700
         assert ids == sorted(ids, reverse=True)
 
+    async def test_a_moment_by_another_clock_is_the_same_moment(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        await keep(url, 3)
+        since = since_of("2026-03-01T14:29:00+02:00", now=NOW)
+        assert since is not None
+
+        assert await export(url, "calls", since=since, form="csv", out=tmp_path / "out.csv") == 2
+
 
 class TestSqlite(ExportContract):
     @pytest.fixture
@@ -136,6 +145,7 @@ def test_everything_else_is_as_it_is(value: Any) -> None:
         ("2026-02-01", datetime(2026, 2, 1, tzinfo=UTC)),
         ("2026-02-01T10:00:00+02:00", datetime(2026, 2, 1, 8, tzinfo=UTC)),
         ("yesterday", None),
+        ("0001-01-01T00:00:00+02:00", None),
         ("", None),
         ("-1d", None),
         ("999999d", None),
