@@ -86,10 +86,9 @@ async def _recorded(
     reader: RecordReader, now: datetime, *, limit: int, before: datetime | None, numbers: bool
 ) -> dict[str, Any]:
     midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
-    if before is not None and before.tzinfo is None:
-        before = before.replace(tzinfo=UTC)
+    until = None if before is None else _in_utc(before)
     try:
-        rows = await reader.calls(limit=limit, before=before, live=False)
+        rows = await reader.calls(limit=limit, before=until, live=False)
         cost = await reader.cost_since(midnight)
     except StorageError:
         return {"recent": [], "today": None, "problem": UNKNOWN}
@@ -99,6 +98,14 @@ async def _recorded(
         "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
         "problem": "",
     }
+
+
+def _in_utc(at: datetime) -> datetime:
+    """Return the same moment as the record has moments: SQLite keeps no zone, and heeds none."""
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:  # on the first or the last day that there is
+        return at.replace(tzinfo=UTC)
 
 
 def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:

@@ -242,6 +242,29 @@ async def test_a_recording_is_served_where_there_is_one(tmp_path: Path) -> None:
     assert gone.status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("before", "found"),
+    [
+        ("2026-11-21T13:59:00+02:00", 0),
+        ("2026-11-21T14:01:00+02:00", 1),
+        ("2026-11-21T09:59:00-02:00", 0),
+        ("2026-11-21T10:01:00-02:00", 1),
+        ("2026-11-21T12:01:00", 1),
+        ("0001-01-01T00:00:00+02:00", 0),
+        ("9999-12-31T23:59:00-02:00", 1),
+    ],
+)
+async def test_calls_before_a_moment_are_found_by_any_clock(
+    tmp_path: Path, before: str, found: int
+) -> None:
+    async with asking(tmp_path) as it:
+        await written(it)
+
+        answer = await it.client.get("/api/calls", params={"before": before})
+
+    assert len(answer.json()["recent"]) == found
+
+
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "before=soon", "numbers=perhaps"])
 async def test_a_question_that_is_none_is_refused(tmp_path: Path, query: str) -> None:
     async with asking(tmp_path) as it:
