@@ -51,3 +51,8 @@ def went_quiet(error: Exception) -> SheetError:
     if isinstance(error, TimeoutError):
         return SheetError(Kind.TIMEOUT, "no answer in time", certain=False)
     return SheetError(Kind.NETWORK, type(error).__name__, certain=certain)
+
+
+def said_nothing() -> SheetError:
+    """Return what a success means that is no answer of a spreadsheet: the rows may stand there."""
+    return SheetError(Kind.PROTOCOL, "the answer is no JSON", certain=False)

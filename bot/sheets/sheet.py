@@ -17,7 +17,7 @@ from aiolimiter import AsyncLimiter
 from bot import clock
 from bot.config.sheets import SheetsSettings
 from bot.sheets.account import ServiceAccount
-from bot.sheets.refusal import answered, went_quiet
+from bot.sheets.refusal import answered, said_nothing, went_quiet
 from fallbacks.retry_after import retry_after_s
 from storage.sheet_outbox import Cells
 
@@ -53,14 +53,16 @@ class Sheet:
             status, told, heads = await self._request(method, path, headers=headers, **said)
         if status == UNAUTHORIZED:
             self._account.forget()
-        if status >= 400:
+        if status >= 300:  # also one that names another place: we follow none
             wait_s = retry_after_s(heads, utc_s=clock.utc_now().timestamp())
             raise answered(status, _why(told), retry_after_s=wait_s)
+        if told is None:
+            raise said_nothing()
         return told
 
     async def _request(
         self, method: str, path: str, **said: Any
-    ) -> tuple[int, Mapping[str, Any], Mapping[str, str]]:
+    ) -> tuple[int, Mapping[str, Any] | None, Mapping[str, str]]:
         try:
             async with (
                 asyncio.timeout(ASK_S),
@@ -79,15 +81,15 @@ def _range(tab: str, cells: str) -> str:
     return quote("'" + tab.replace("'", "''") + "'!" + cells, safe="!:")
 
 
-def _read(body: bytes) -> Mapping[str, Any]:
-    """Return an answer, or nothing of one that is none: something else may stand in the way."""
+def _read(body: bytes) -> Mapping[str, Any] | None:
+    """Return an answer; None: it is none, and something else may stand in the way."""
     try:
         told = json.loads(body)
     except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
+        return None
+    return told if isinstance(told, dict) else None
 
 
-def _why(told: Mapping[str, Any]) -> str:
-    error = told.get("error")
+def _why(told: Mapping[str, Any] | None) -> str:
+    error = told.get("error") if told else None
     return str(error.get("status", "")) if isinstance(error, dict) else ""

@@ -35,6 +35,7 @@ class Google:
 
     tabs: dict[str, list[list[Any]]] = field(default_factory=lambda: {"calls": [], "alerts": []})
     faults: list[str] = field(default_factory=list)  # of the next appends, one each
+    garbled: list[bool] = field(default_factory=list)  # which of the next reads are
     asked: list[str] = field(default_factory=list)
     tokens: int = 0
     url: str = ""
@@ -55,6 +56,8 @@ class Google:
         tab, cells = self._place(request.match_info["range"])
         assert cells == "A:A"
         self.asked.append("read")
+        if self.garbled and self.garbled.pop(0):
+            return garbage()
         if tab not in self.tabs:
             return refusal(400, "INVALID_ARGUMENT")
         values = [each[:1] for each in self.tabs[tab]]
@@ -76,6 +79,10 @@ class Google:
             request.transport.abort()
         if fault in REFUSALS:
             return refusal(*REFUSALS[fault])
+        if fault == "garbage":
+            return garbage()
+        if fault == "elsewhere":
+            return web.Response(status=302, headers={"Location": "/a-page"})
         return web.json_response({"updates": {"updatedRows": len(rows)}})
 
     def _place(self, text: str) -> tuple[str, str]:
@@ -99,6 +106,11 @@ def refusal(status: int, why: str) -> web.Response:
     headers = {"Retry-After": "70"} if status == 429 else None
     error = {"error": {"code": status, "status": why, "message": "no"}}
     return web.json_response(error, status=status, headers=headers)
+
+
+def garbage() -> web.Response:
+    """Return what something answers that stands in the way."""
+    return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
 
 
 @asynccontextmanager

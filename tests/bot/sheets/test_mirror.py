@@ -125,6 +125,30 @@ class MirrorContract:
         assert it.keys() == CALLS_ONCE
         assert it.google.asked.count("read") == 3
 
+    @pytest.mark.parametrize("fault", ["garbage", "elsewhere"])
+    async def test_rows_that_something_in_the_way_took_come_later(
+        self, it: Mirrored, fault: str
+    ) -> None:
+        it.google.faults = [fault]
+        await it.round()
+        assert it.keys() == []
+
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert [type(each) for each in it.told] == [AttemptFailed, AttemptWon]
+
+    async def test_rows_are_not_missing_where_something_in_the_way_has_answered(
+        self, it: Mirrored
+    ) -> None:
+        it.google.faults = ["lost"]
+        await it.round()
+        it.google.garbled = [True]
+        await it.later(2)
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+
     async def test_too_many_writes_wait_as_long_as_was_asked(self, it: Mirrored) -> None:
         it.google.faults = ["429"]
         await it.round()
