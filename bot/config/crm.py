@@ -1,9 +1,10 @@
 """The owner's register of customers: where it is, how it is asked and what it is told."""
 
+import base64
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, ValidationInfo, field_validator, model_validator
 
 from bot.config.values import HttpUrl, Seconds, Section, Text
 
@@ -53,6 +54,14 @@ class CrmSettings(Section):
     columns: dict[str, str] = Field(default_factory=dict)  # of an import: where each stands
     mapping: CrmMappingSettings | None = None
 
+    @field_validator("token")
+    @classmethod
+    def _signs(cls, value: SecretStr | None, said: ValidationInfo) -> SecretStr | None:
+        signs = said.data.get("kind") == "webhook"
+        if value and signs and not _is_key(value.get_secret_value()):
+            raise ValueError("base64 behind whsec_ for `kind: webhook`")
+        return value
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.kind in ("rest", "webhook") and self.url is None:
@@ -60,3 +69,13 @@ class CrmSettings(Section):
         if self.kind == "rest" and self.mapping is None:
             raise ValueError("`kind: rest` needs `mapping`, with `look_up`, `write` or `people`")
         return self
+
+
+def _is_key(secret: str) -> bool:
+    """Return whether what is sent to a webhook can be signed with this."""
+    packed = secret.removeprefix("whsec_")
+    try:
+        base64.b64decode(packed + "=" * (-len(packed) % 4))
+    except ValueError:
+        return False
+    return True
