@@ -38,6 +38,7 @@ class LeftCallback:
     reason: str
     asked_s: float
     callback_at_s: float | None  # that was found out from the call; None: no time
+    outcome: str  # of that call; empty: nobody found it out
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,7 @@ class CallbackContacts:
             and_(CALLS.c.id.is_(None), CALLBACKS.c.asked_at < unseen),
         )
         wanted = (
-            select(CALLBACKS, CALL_RESULTS.c.callback_at_s)
+            select(CALLBACKS, CALL_RESULTS.c.callback_at_s, CALL_RESULTS.c.outcome)
             .outerjoin(CALLS, CALLS.c.id == CALLBACKS.c.call_id)
             .outerjoin(CALL_RESULTS, CALL_RESULTS.c.call_id == CALLBACKS.c.call_id)
             .outerjoin(CALLBACK_CONTACTS, CALLBACK_CONTACTS.c.call_id == CALLBACKS.c.call_id)
@@ -222,4 +223,5 @@ def _left(row: Row[Any]) -> LeftCallback:
         reason=row.reason,
         asked_s=asked_at.timestamp(),
         callback_at_s=row.callback_at_s,
+        outcome=row.outcome or "",
     )

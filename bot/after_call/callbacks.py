@@ -77,6 +77,9 @@ class CallbackQueue:
             StorageError: The database does not answer.
         """
         for each in await self.contacts.left(now=self.utc_s()):
+            if each.outcome == NO_CALLS:
+                await self._give_up(each.call_id, each.number, NO_CALLS)
+                continue
             _, said, when = each.reason.partition(SAID_WHEN)
             due_s = self._due_s(each.callback_at_s, when if said else "", each.asked_s)
             await self.give(each.call_id, each.number, due_s)

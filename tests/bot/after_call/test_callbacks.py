@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from calls.after_call import CallResult
 from calls.after_call_events import CallbackQueued
 from calls.crm_events import DoNotCallWanted
 from calls.events import CallbackWanted
@@ -124,6 +125,25 @@ async def test_what_a_killed_process_left_is_given_to_the_campaign(tmp_path: Pat
     assert [each.outcome for each in queued(bench)] == ["added"]
     assert await claim(bench.url, asked_s + DAY_S - 1.0) is None
     assert await claim(bench.url, asked_s + DAY_S) is not None
+
+
+async def test_who_wanted_no_more_calls_is_not_called_back_by_who_comes_next(
+    tmp_path: Path,
+) -> None:
+    bench = Bench(url_of(tmp_path), campaign="back")
+    at = datetime.fromtimestamp(BEGIN_S - UNSEEN_S - 60.0, UTC)
+    database = Database(bench.url)
+    await Callbacks(database).add(Callback(call_id="c9", number=NUMBER, reason="r", asked_at=at))
+    said = CallResult(call_id="c9", number=NUMBER, outcome="do_not_call", made_by="model")
+    await bench.results.put(said)  # and then the process is killed
+
+    for _ in range(2):
+        await bench.queue.give_left()
+    await database.close()
+    await bench.close()
+
+    assert [each.outcome for each in queued(bench)] == ["do_not_call"]
+    assert await claim(bench.url, BEGIN_S + DAY_S) is None
 
 
 async def test_a_model_that_says_do_not_call_has_nobody_called_back(tmp_path: Path) -> None:
