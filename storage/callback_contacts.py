@@ -24,8 +24,9 @@ from storage.transactions import Transactions
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 """A new contact; one that was there has this time now; never to be called; nobody knows where."""
 
-SETTLED_S: Final = 120.0  # after a call's end nobody is at work on its callback any more
-UNSEEN_S: Final = 6 * 3600.0  # the same of a call that the record does not know
+WITHIN_S: Final = 60.0  # of a call's end it is found out what it came to; `after_call.within_s`
+SETTLED_S: Final = 60.0  # after that nobody is at work on its callback any more
+UNSEEN_S: Final = 6 * 3600.0  # after the wish; the same of a call that the record does not know
 LEFT_AT_ONCE: Final = 100
 
 
@@ -56,9 +57,10 @@ class CallbackNote:
 class CallbackContacts:
     """Every method raises `StorageError` when it cannot."""
 
-    def __init__(self, url: str) -> None:
-        """Queue in the database at `url`."""
+    def __init__(self, url: str, *, within_s: float = WITHIN_S) -> None:
+        """Queue in the database at `url`; what calls came to is known `within_s` of their end."""
         self._work = Transactions(url)
+        self._settled_s = within_s + SETTLED_S
 
     async def queue(
         self, call_id: str, campaign: str, contact: NewContact, *, now: float
@@ -90,7 +92,7 @@ class CallbackContacts:
 
         A process that was killed has left them, or a campaign could not take them.
         """
-        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=SETTLED_S)
+        settled = datetime.fromtimestamp(now, UTC) - timedelta(seconds=self._settled_s)
         unseen = datetime.fromtimestamp(now, UTC) - timedelta(seconds=UNSEEN_S)
         over = or_(
             and_(CALLS.c.state != "live", CALLS.c.ended_at < settled),

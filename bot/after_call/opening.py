@@ -73,7 +73,7 @@ async def open_after_calls(
         yield
         return
     url, reader = settings.storage.url, DialReader(settings.storage.url)
-    contacts = CallbackContacts(url)
+    contacts = CallbackContacts(url, within_s=settings.after_call.within_s)
     queue = _queue(settings, contacts, tell)
     parts = AfterCallParts(
         results=CallResults(url),

@@ -134,7 +134,7 @@ class Bench:
     def __post_init__(self) -> None:
         self.outbox = CrmOutbox(self.url)
         self.reporter = CrmReporter(outbox=self.outbox, utc_s=utc_s)
-        self.contacts = CallbackContacts(self.url)
+        self.contacts = CallbackContacts(self.url, within_s=self.within_s)
         self.results = CallResults(self.url)
         self.queue = CallbackQueue(
             contacts=self.contacts, campaign=self.campaign, tell=self.told.append, utc_s=utc_s

@@ -1,20 +1,23 @@
 """Who asks to be called back is given to a campaign: for when they said, as far as it is known."""
 
+import asyncio
 import json
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from calls.after_call import CallResult
 from calls.after_call_events import CallbackQueued
 from calls.crm_events import DoNotCallWanted
 from calls.events import CallbackWanted
-from storage.callback_contacts import UNSEEN_S
+from storage.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
 from storage.callbacks import Callback, Callbacks
 from storage.contact_book import ContactBook
 from storage.database import Database
 from storage.dial_reader import DialReader
+from storage.record_tables import CALLS
 from tests.bot.after_call.bench import (
     BEGIN_S,
     GOOD,
@@ -26,11 +29,21 @@ from tests.bot.after_call.bench import (
     utc_s,
 )
 from tests.bot.after_call.test_work import TOMORROW_S, WORDS, told_of, working
+from tests.bot.evidence.rows import call_values
 from tests.storage.test_callback_contacts import claim
 
 pytestmark = pytest.mark.virtual_time
 
 DAY_S = 86_400.0
+
+
+async def write_end(url: str, call_id: str) -> None:
+    """Have the record say that a call has ended just now."""
+    database, ended = Database(url), datetime.fromtimestamp(utc_s(), UTC)
+    values = call_values(call_id, 0, started_at=ended, ended_at=ended, seen_at=ended)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(CALLS), [values])
+    await database.close()
 
 
 def queued(bench: Bench) -> list[CallbackQueued]:
@@ -144,6 +157,31 @@ async def test_who_wanted_no_more_calls_is_not_called_back_by_who_comes_next(
 
     assert [each.outcome for each in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None
+
+
+async def test_a_callback_is_not_left_while_a_model_is_asked_for_its_time(tmp_path: Path) -> None:
+    async with simulated_model() as model:
+        model.after_s = 8.0
+        bench = Bench(
+            url_of(tmp_path), pen=pen_of(model), campaign="back", within_s=600.0, at_once=1
+        )
+        await write_end(bench.url, "c1")
+        database, asked_at = Database(bench.url), datetime.fromtimestamp(BEGIN_S, UTC)
+        asked = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
+        await Callbacks(database).add(asked)
+        async with working(bench), asyncio.timeout(600.0):
+            for each in range(20):  # that ended before, and are asked about first
+                await bench.call(call_id=f"before-{each}", words=WORDS)
+            await bench.call(CallbackWanted(turn=1, when="", reason="r"), words=WORDS)
+            while not queued(bench):
+                await asyncio.sleep(20.0)
+                await bench.queue.give_left()
+        answered_s = utc_s() - BEGIN_S
+        await database.close()
+
+    assert answered_s > WITHIN_S + SETTLED_S
+    assert await claim(bench.url, TOMORROW_S - 1.0) is None
+    assert await claim(bench.url, TOMORROW_S) is not None
 
 
 async def test_a_model_that_says_do_not_call_has_nobody_called_back(tmp_path: Path) -> None:
