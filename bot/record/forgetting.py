@@ -10,7 +10,7 @@ from typing import Final
 
 from bot.config.settings import Settings
 from bot.record.phone_numbers import ending_of, same_as
-from storage.forgetting import Erasure, unlink_all
+from storage.forgetting import Erasure, TracedCall, unlink_all
 from storage.numbered_rows import SameNumber
 
 FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
@@ -48,7 +48,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         paths += [str(logs / "messages" / f"{each}.wav") for each in ids]
         counts: Counter[str] = Counter()
         counts["recordings"] = await asyncio.to_thread(
-            unlink_all, [each.recording for each in over if each.recording]
+            unlink_all, _recordings(logs / "recordings", ids, over)
         )
         counts["voicemail files"] = await asyncio.to_thread(unlink_all, set(paths))
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
@@ -79,6 +79,12 @@ def _numbers(path: Path) -> Iterator[str]:
                 outbound = said.get("direction") == "outbound"
                 yield str(said.get("called" if outbound else "caller") or "")
                 return
+
+
+def _recordings(folder: Path, ids: Iterable[str], over: Iterable[TracedCall]) -> set[str]:
+    """Return where calls were recorded, also those that no row names: it may be gone before."""
+    named = {each.recording for each in over if each.recording}
+    return named | {str(folder / f"{each}.wav") for each in ids}
 
 
 def _unlink_records(folder: Path, call_ids: Iterable[str]) -> int:

@@ -194,9 +194,14 @@ class ForgettingContract:
         for number, event in enumerate(events(MARY), start=1):
             await journal.hear(Entry(call_id="c1", number=number, at="", event=event))
 
-        forgotten = await forget_number(settings, MARY)
+        for folder in ("messages", "recordings"):
+            (tmp_path / folder).mkdir()
+            (tmp_path / folder / "c1.wav").write_text("sound", encoding="utf-8")
 
-        assert forgotten.counts["call records"] == 1
+        counts = (await forget_number(settings, MARY)).counts
+
+        kinds = ("call records", "recordings", "voicemail files")
+        assert [counts[each] for each in kinds] == [1, 1, 1]
         assert files(tmp_path) == set()
 
     async def test_whom_a_campaign_is_calling_is_named_and_left_until_the_dial_has_its_outcome(
