@@ -14,6 +14,7 @@ from bot.crm.port import CrmError, refused, unanswered
 from calls.crm import CrmContact, CrmReport, dig, fill
 from fallbacks.failure import Kind
 from fallbacks.retry_after import retry_after_s
+from storage.storable import storable
 
 MOST_BYTES: Final = 256 << 10  # of an answer
 MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
@@ -203,5 +204,9 @@ async def _read(content: aiohttp.StreamReader, most_bytes: int) -> bytes:
 
 
 def text_of(value: Any) -> str:
-    """Return what is known, as text; a list and an object are none."""
-    return "" if value is None or isinstance(value, dict | list) else str(value)
+    """Return what is known, as text; a list and an object are none.
+
+    Half a sign, as a register leaves of an emoji that it has cut, is none either: no file and no
+    request takes it, that of a model included.
+    """
+    return "" if value is None or isinstance(value, dict | list) else storable(str(value))

@@ -19,6 +19,7 @@ from calls.after_call_events import CallbackQueued, CallSummarised
 from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from fallbacks.facts import AttemptFailed
 from faultlab.carrier.behaviour import spoken
 from faultlab.deepgram.simulator import DeepgramSimulator
 from faultlab.ears.known import KnownEars
@@ -171,6 +172,20 @@ async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: 
     assert told.made_by == "model"
     (engagement,) = run.register.taken.values()
     assert "opening hours" in engagement["properties"]["hs_call_body"]
+
+
+async def test_half_a_sign_in_a_name_costs_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cut = {"firstname": "Ada \ud83d", "lastname": "Byron"}  # an emoji, cut in two where it is kept
+    monkeypatch.setitem(KNOWN, ADA, {"id": "7", "properties": cut})
+    async with with_register(tmp_path) as run:
+        await run.call(HOURS)
+        await run.notes.until(CallReported)
+        asked = run.prompts
+
+    assert [each.stage for each in run.notes.of(AttemptFailed)] == []
+    assert "Ada ? Byron" in asked
 
 
 async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:

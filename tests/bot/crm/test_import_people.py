@@ -100,6 +100,20 @@ def test_every_page_is_read_and_every_refused_row_is_told(
     assert "'=1+1" in Path("spring.refused.csv").read_text(encoding="utf-8")
 
 
+def test_half_a_sign_in_a_name_keeps_nobody_out(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = people(MANY)
+    known[3] = KnownPerson(id="3", number="+12025550003", name="Ada \ud83d", more=CONSENT)
+    with register_beside(known) as register:
+        monkeypatch.setenv("CRM_TOKEN", register.api_key)
+        configure({**REST, "url": register.url})
+        done = bring()
+
+    assert done == 0
+    assert f"{MANY} rows (utf-8): {MANY - 2} added" in capsys.readouterr().out
+
+
 def test_a_register_that_fails_is_asked_again(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
