@@ -284,6 +284,17 @@ def test_a_short_result_is_given_as_json_says_it(result: object) -> None:
     assert _shorten(result) == json.loads(json.dumps(result))
 
 
+async def test_half_a_sign_in_a_result_is_none_that_a_model_is_sent() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.json_response({"Ada \ud83d": ["9:00 \ud83d", "\u00e4 \U0001f600"]})
+
+    async with office(answer) as url, desk(at(url)) as at_desk:
+        told = await at_desk.use("lookup")
+
+    assert told == {"result": {"Ada ?": ["9:00 ?", "\u00e4 \U0001f600"]}}
+    assert json.dumps(told, ensure_ascii=False).encode()  # as Pipecat and the SDK do
+
+
 @pytest.mark.parametrize("name", ["nothing_here", "NOT_A_FUNCTION"])
 def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> None:
     with pytest.raises(ValueError, match=f"{HERE}:{name}"):
