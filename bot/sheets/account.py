@@ -5,6 +5,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,7 +64,7 @@ class TokenRequest(transport.Request):
                 return TokenAnswer(answer.status, dict(answer.headers), answer.read())
         except urllib.error.HTTPError as refused:
             return TokenAnswer(refused.code, dict(refused.headers), refused.read())
-        except OSError as gone:
+        except (OSError, HTTPException) as gone:
             raise exceptions.TransportError(type(gone).__name__) from gone
 
 
@@ -100,7 +101,7 @@ class ServiceAccount:
             raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
         try:
             account.refresh(TokenRequest())
-        except exceptions.TransportError:
+        except (exceptions.TransportError, TypeError):  # its own, of an answer that is no JSON
             raise SheetError(Kind.NETWORK, "nobody answers who gives tokens") from None
         except exceptions.GoogleAuthError:
             raise SheetError(Kind.AUTH, "no token for this service account") from None

@@ -36,11 +36,19 @@ class Google:
     tabs: dict[str, list[list[Any]]] = field(default_factory=lambda: {"calls": [], "alerts": []})
     faults: list[str] = field(default_factory=list)  # of the next appends, one each
     garbled: list[bool] = field(default_factory=list)  # which of the next reads are
+    withheld: list[str] = field(default_factory=list)  # how the next tokens are not given
     asked: list[str] = field(default_factory=list)
     tokens: int = 0
     url: str = ""
 
-    async def give_token(self, request: web.Request) -> web.Response:
+    async def give_token(self, request: web.Request) -> web.StreamResponse:
+        match self.withheld.pop(0) if self.withheld else "":
+            case "garbage":
+                return garbage()
+            case "cut":
+                return await half_an_answer(request)
+            case _:
+                pass
         (assertion,) = parse_qs(await request.text())["assertion"]
         said = jwt.decode(assertion, KEY.public_key(), ["RS256"], audience=AUDIENCE)
         assert said["iss"] == EMAIL
@@ -111,6 +119,16 @@ def refusal(status: int, why: str) -> web.Response:
 def garbage() -> web.Response:
     """Return what something answers that stands in the way."""
     return web.Response(text="<html>Please sign in.</html>", content_type="text/html")
+
+
+async def half_an_answer(request: web.Request) -> web.StreamResponse:
+    """Begin to answer, and go away."""
+    answer = web.StreamResponse(headers={"Content-Length": "100"})
+    await answer.prepare(request)
+    await answer.write(b"{")
+    if request.transport:
+        request.transport.close()
+    return answer
 
 
 @asynccontextmanager

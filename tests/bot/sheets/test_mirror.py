@@ -16,6 +16,7 @@ from bot.sheets.mirror import MirrorSources, SheetMirror
 from bot.sheets.sheet import Sheet
 from calls.events import Event
 from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.failure import Kind
 from storage.alert_history import AlertHistory
 from storage.database import Database
 from storage.record_tables import CALLS
@@ -146,6 +147,19 @@ class MirrorContract:
         it.google.garbled = [True]
         await it.later(2)
         await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+
+    @pytest.mark.parametrize("how", ["garbage", "cut"])
+    async def test_who_gives_no_token_has_failed_and_is_asked_again(
+        self, it: Mirrored, how: str
+    ) -> None:
+        it.google.withheld = [how]
+        await it.round()
+        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert (failed.stage, failed.kind, failed.permanent) == ("sheets", Kind.NETWORK, False)
+
+        await it.later(1)
 
         assert it.keys() == CALLS_ONCE
 
