@@ -33,7 +33,11 @@ class MessageFile:
         self._file = os.open(
             self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
         )
-        self._put(self._head(), at=0)
+        try:
+            self._put(self._head(), at=0)
+        except OSError:  # there is nobody yet who could drop it
+            self.drop()
+            raise
 
     def add(self, pcm: bytes) -> None:
         """Write a piece behind the others."""
@@ -47,6 +51,10 @@ class MessageFile:
         self._close()
         self._part.replace(self._path)
         _sync_folder(self._path.parent)
+
+    def leave(self) -> None:
+        """Let go of it as it is: it gets its name at the next look."""
+        self._close()
 
     def drop(self) -> None:
         """Leave nothing."""

@@ -82,6 +82,8 @@ class CallRecording:
             await asyncio.to_thread(self._finish)
         elif self._speaks and not self._noticed:
             logger.warning("a call was not recorded: its caller did not hear the notice")
+        if self._lost and self._file:
+            await asyncio.to_thread(self._file.leave)
 
     def _write_on(self) -> None:
         if self._stereo.waiting_bytes > self._most_bytes:

@@ -1,7 +1,9 @@
 """A call that is recorded: its caller is told first, and both sides are there, aligned in time."""
 
 import asyncio
+import errno
 import os
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -212,6 +214,70 @@ async def test_a_disk_that_does_not_take_it_ends_the_recording_alone(
     await recording.close()
 
     assert recording._lost
+
+
+def open_in(folder: Path) -> list[str]:
+    """Return the files of a folder that this process has open."""
+    numbers = Path("/proc/self/fd").iterdir()
+    return [name for each in numbers if (name := _shown(each)).startswith(str(folder))]
+
+
+def _shown(number: Path) -> str:
+    try:
+        return str(number.readlink())
+    except FileNotFoundError:  # of the look itself
+        return ""
+
+
+@pytest.mark.parametrize("taken", [0, 1, 2])
+async def test_a_disk_that_is_full_costs_no_descriptor(
+    record: Callable[[], CallRecording],
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    taken: int,
+) -> None:
+    written: list[bytes] = []
+    really_write = os.pwrite
+
+    def fill_up(file: int, content: bytes, at: int) -> int:
+        if len(written) >= taken:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        written.append(content)
+        return really_write(file, content, at)
+
+    monkeypatch.setattr(os, "pwrite", fill_up)
+    recording = record()
+    recording.note(AgentSaid(turn=0, text=NOTICE))
+    await talk(recording, clock, 5.0)
+    await recording.close()
+
+    assert recording._lost
+    assert open_in(tmp_path) == []
+
+
+async def test_a_disk_that_does_not_keep_up_costs_no_descriptor(
+    record: Callable[[], CallRecording],
+    clock: Clock,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    may_write, really_write = threading.Event(), os.pwrite
+
+    def hang(file: int, content: bytes, at: int) -> int:
+        assert may_write.wait(10.0)
+        return really_write(file, content, at)
+
+    monkeypatch.setattr(os, "pwrite", hang)
+    recording = record()
+    recording.note(AgentSaid(turn=0, text=NOTICE))
+    await talk(recording, clock, HELD_S + 5.0)
+    may_write.set()
+    await recording.close()
+
+    assert recording._lost
+    assert [each.name for each in recordings(tmp_path)] == ["c1.wav.part"]
+    assert open_in(tmp_path) == []
 
 
 def test_the_recording_of_a_process_that_died_is_made_whole(tmp_path: Path) -> None:

@@ -270,7 +270,7 @@ async def test_a_message_without_a_word_leaves_nothing(url: str, tmp_path: Path)
     await database.close()
 
 
-@pytest.mark.parametrize("after", [0, 1, 2])
+@pytest.mark.parametrize("after", [-1, 0, 1, 2])
 async def test_a_disk_that_fills_up_under_a_message_leaves_nothing_torn(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
