@@ -17,7 +17,7 @@ from calls.entry import Tell
 from calls.house_events import RecordsForgotten
 from storage.database import StorageError
 from storage.forgetting import Erasure
-from storage.message_file import finish_left
+from storage.message_file import LEFT_S, finish_left
 from telemetry.journal import forget_old
 
 DAY_S: Final = 86_400.0
@@ -39,18 +39,34 @@ def forget(settings: Settings, *, utc_s: float) -> int:
 
 @asynccontextmanager
 async def forget_daily(settings: Settings, *, tell: Tell) -> AsyncIterator[None]:
-    """Forget once a day while the block runs; a process may run for longer than words are kept."""
+    """Forget once a day while the block runs; a process may run for longer than words are kept.
+
+    What a process has left unfinished that died is looked for more often: it is too young when the
+    one starts that takes its place, and a caller waits for what comes of a message.
+    """
+
+    async def finish() -> None:
+        utc_s = clock.utc_now().timestamp()
+        for folder in (MESSAGES, RECORDINGS):
+            await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
+
+    async def look() -> None:
+        while True:
+            await asyncio.sleep(LEFT_S)
+            await finish()
 
     async def repeat() -> None:
         while True:
+            await finish()
             utc_s = clock.utc_now().timestamp()
-            for folder in (MESSAGES, RECORDINGS):
-                await asyncio.to_thread(finish_left, settings.logs.dir / folder, utc_s=utc_s)
             if files := await asyncio.to_thread(forget, settings, utc_s=utc_s):
                 tell(RecordsForgotten(files=files, keep_days=settings.logs.keep_days))
             await asyncio.sleep(DAY_S)
 
-    async with at_work(forgetting=keep_running("forgetting old calls", repeat)):
+    async with at_work(
+        forgetting=keep_running("forgetting old calls", repeat),
+        finishing=keep_running("keeping what was left", look),
+    ):
         yield
 
 

@@ -11,7 +11,7 @@ from bot.config.settings import Settings
 from bot.record.retention import DAY_S, forget_daily
 from calls.events import Event
 from calls.house_events import RecordsForgotten
-from storage.message_file import MessageFile
+from storage.message_file import LEFT_S, MessageFile
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],
@@ -76,6 +76,23 @@ async def test_a_message_that_a_dead_process_left_gets_its_name(tmp_path: Path) 
         await asyncio.sleep(1)
 
     assert (tmp_path / "messages" / "c1.wav").exists()
+
+
+@pytest.mark.parametrize("folder", ["messages", "recordings"])
+async def test_what_a_process_left_that_died_just_now_gets_its_name_within_minutes(
+    tmp_path: Path, folder: str
+) -> None:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
+    MessageFile(tmp_path / folder / "c1.wav", rate_hz=8000).add(b"\1\0" * 100)
+
+    async with forget_daily(settings, tell=[].append):
+        await asyncio.sleep(1)
+        young = (tmp_path / folder / "c1.wav").exists()
+        at = clock.utc_now().timestamp() - LEFT_S - 1.0
+        os.utime(tmp_path / folder / "c1.wav.part", (at, at))
+        await asyncio.sleep(LEFT_S)
+
+        assert (young, (tmp_path / folder / "c1.wav").exists()) == (False, True)
 
 
 async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path: Path) -> None:
