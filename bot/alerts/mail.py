@@ -11,7 +11,7 @@ import ssl
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from email.message import EmailMessage
-from email.utils import format_datetime, getaddresses
+from email.utils import format_datetime, getaddresses, parseaddr
 from typing import Final
 
 from bot.alerts.channel import POST_S, ChannelError
@@ -108,9 +108,8 @@ class MailChannel:
         clear = not isinstance(client.sock, ssl.SSLSocket)
         if clear and not is_loopback(settings.server):
             raise ChannelError(Kind.BAD_REQUEST, "the password would go in the clear")
-        client.login(
-            settings.username or settings.sender or "", settings.password.get_secret_value()
-        )
+        name = settings.username or parseaddr(settings.sender or "")[1]
+        client.login(name, settings.password.get_secret_value())
 
 
 def _word(key: str) -> str:

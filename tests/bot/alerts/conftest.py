@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from aiosmtpd.smtp import SMTP, Envelope, Session
+from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
 
 @dataclass
@@ -23,6 +23,7 @@ class Inbox:
     port: int = 0
     refusal: str = ""  # the answer to each mail instead of 250
     mails: list[EmailMessage] = field(default_factory=list)
+    signed_in: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name for it
         if self.refusal:
@@ -32,12 +33,22 @@ class Inbox:
         self.mails.append(mail)
         return "250 OK"
 
+    def sign_in(
+        self, _server: SMTP, _session: Session, _envelope: Envelope, _mechanism: str, said: Any
+    ) -> AuthResult:
+        self.signed_in.append((said.login, said.password))
+        return AuthResult(success=True)
+
 
 @pytest.fixture
 async def inbox() -> AsyncIterator[Inbox]:
     found = Inbox()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: SMTP(found, loop=loop), found.host, 0)
+
+    def answer() -> SMTP:
+        return SMTP(found, loop=loop, authenticator=found.sign_in, auth_require_tls=False)
+
+    server = await loop.create_server(answer, found.host, 0)
     found.port = server.sockets[0].getsockname()[1]
     yield found
     server.close()

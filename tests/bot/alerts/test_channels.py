@@ -142,6 +142,32 @@ async def test_no_password_goes_in_the_clear_over_a_network(inbox: Inbox) -> Non
     assert inbox.mails == []
 
 
+@pytest.mark.parametrize(
+    ("sender", "username", "signs_in"),
+    [
+        ("Holdline <holdline@example.com>", None, b"holdline@example.com"),
+        ("holdline@example.com", None, b"holdline@example.com"),
+        ("Holdline <holdline@example.com>", "apikey", b"apikey"),
+    ],
+)
+async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
+    inbox: Inbox, sender: str, username: str | None, signs_in: bytes
+) -> None:
+    settings = EmailSettings(
+        sender=sender,
+        to="b@example.com",
+        host=inbox.host,
+        port=inbox.port,
+        username=username,
+        password=SecretStr("s3cret"),
+    )
+
+    await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+
+    assert inbox.signed_in == [(signs_in, b"s3cret")]
+    assert inbox.mails[0]["From"] == sender
+
+
 async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> None:
     channel = telegram_channel(receiver)
 
