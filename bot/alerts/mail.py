@@ -109,7 +109,10 @@ class MailChannel:
         if clear and not is_loopback(settings.server):
             raise ChannelError(Kind.BAD_REQUEST, "the password would go in the clear")
         name = settings.username or parseaddr(settings.sender or "")[1]
-        client.login(name, settings.password.get_secret_value())
+        try:
+            client.login(name, settings.password.get_secret_value())
+        except UnicodeEncodeError:  # which holds both
+            raise ChannelError(Kind.AUTH, "user name and password have to be ASCII") from None
 
 
 def _word(key: str) -> str:

@@ -168,6 +168,20 @@ async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
     assert inbox.mails[0]["From"] == sender
 
 
+async def test_a_password_that_cannot_be_sent_is_told_without_it(inbox: Inbox) -> None:
+    settings = EmailSettings(
+        sender="a@example.com",
+        to="b@example.com",
+        host=inbox.host,
+        port=inbox.port,
+        password=SecretStr("Schlüssel"),
+    )
+
+    with pytest.raises(ChannelError, match="ASCII") as refused:
+        await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+    assert "Schl" not in str(refused.value)
+
+
 async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> None:
     channel = telegram_channel(receiver)
 
