@@ -62,7 +62,6 @@ class AlertDesk:
         self._retries = retries
         self._leads = leads
         self._utc_s = utc_s
-        self._closed: tuple[AlertClosed, ...] = ()  # by the round that was decided on last
         self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
     async def run(self) -> None:
@@ -75,41 +74,39 @@ class AlertDesk:
 
     async def decide(self) -> bool:
         """Decide once on what was reported; False: nothing is to be told."""
-        told = await self._outbox.run_round(self._decide, channels=self._owed, now=self._utc_s())
+        told = await self._run_round()
         for each in told:
             if each.loud:
                 logger.warning("Sending alert: {}", alert_text(each.alert).title)
-        self._tell_closed()
         return bool(told)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
         """Have an operator's word decided on, in whichever process it came; return all alerts."""
-
-        def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
-            alerting, told = self._read(known, facts)
-            said = alter(alerting, self._utc_s())
-            more = said if isinstance(said, tuple) else ()
-            self._closed = closed(known, alerting.alerts)
-            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
-
-        await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
-        self._tell_closed()
+        await self._run_round(alter)
         return await self.recent()
 
-    def _tell_closed(self) -> None:
-        """Tell what the last round, which is committed by now, has ended by itself."""
-        over, self._closed = self._closed, ()
+    async def _run_round(
+        self, alter: Callable[[Alerting, float], object] | None = None
+    ) -> Sequence[TellAlert]:
+        """Have one round decided on, with an operator's word; tell what it has ended by itself."""
+        over: tuple[AlertClosed, ...] = ()
+
+        def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
+            nonlocal over  # what is decided last is committed; other rounds have their own
+            alerting, told = self._read(known, facts)
+            said = alter(alerting, self._utc_s()) if alter else ()
+            more = said if isinstance(said, tuple) else ()
+            over = closed(known, alerting.alerts)
+            return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
+
+        told = await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
         for each in over:
             self._retries.tell(each)
+        return told
 
     async def recent(self) -> Sequence[Alert]:
         """Return the open alerts, then the newest others."""
         return await self._outbox.recent(RECENT)
-
-    def _decide(self, known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcome:
-        alerting, told = self._read(known, facts)
-        self._closed = closed(known, alerting.alerts)
-        return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
     def _read(
         self, known: Sequence[Alert], facts: Sequence[ReportedFact]

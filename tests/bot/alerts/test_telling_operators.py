@@ -1,11 +1,12 @@
 """From a fact of a call to an operator's inbox, chat and webhook."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -18,7 +19,8 @@ from bot.alerts.telegram import TelegramChannel
 from bot.alerts.webhook import WebhookChannel
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
 from bot.health.retrying import Retries
-from calls.alert import AlertRules
+from calls.alert import AlertRules, TellAlert
+from calls.alert_events import AlertClosed
 from calls.alerting import never_quiet
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
@@ -31,7 +33,7 @@ from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
-from storage.alert_outbox import AlertOutbox
+from storage.alert_outbox import AlertOutbox, Decide
 from storage.alert_rows import ReportedFact
 from tests.bot.alerts.conftest import Inbox, Receiver
 from tests.telemetry.incident_feed import IncidentFeed
@@ -325,6 +327,27 @@ async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:
     assert seen.seen_by == "Mary"
     assert ended.how == "resolved by Mary"
     assert shift.chat.asked[-1][3]["text"].startswith("RESOLVED")
+
+
+async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+    run_round = shift.outbox.run_round
+
+    async def and_look(decide: Decide, **more: Any) -> Sequence[TellAlert]:
+        told = await run_round(decide, **more)
+        monkeypatch.setattr(shift.outbox, "run_round", run_round)
+        await shift.desk.decide()  # as each second, at a moment in which the other task waits
+        return told
+
+    monkeypatch.setattr(shift.outbox, "run_round", and_look)
+    await shift.desk.change(lambda alerting, now: alerting.resolve(alert.key, now, by="Mary"))
+
+    over = [each for each in shift.own if isinstance(each, AlertClosed)]
+    assert [(each.rung, each.how) for each in over] == [("cartesia", "resolved by Mary")]
 
 
 async def test_a_database_that_is_away_costs_nothing_that_was_heard(
