@@ -14,6 +14,7 @@ from calls.outcome import Outcome, Tally
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")
+ESCAPED: Final = "backslashreplace"  # half a character, as JSON may have one: so it is JSON again
 ENDED_CALLS: Final = 64  # of which something is still told within a minute of the end (chosen)
 
 
@@ -91,11 +92,13 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True)
         for call_id, entries in pages.items():
             lines = (json.dumps(each.as_json(), ensure_ascii=False) for each in entries)
-            with (self._folder / f"{call_id}.jsonl").open("a", encoding="utf-8") as file:
+            path = self._folder / f"{call_id}.jsonl"
+            with path.open("a", encoding="utf-8", errors=ESCAPED) as file:
                 file.write("".join(f"{line}\n" for line in lines))
         for call_id, outcome in ended.items():
             self._sum_up(call_id, outcome)
 
     def _sum_up(self, call_id: str, outcome: Outcome) -> None:
         text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)
-        (self._folder / f"{call_id}.summary.json").write_text(text + "\n", encoding="utf-8")
+        path = self._folder / f"{call_id}.summary.json"
+        path.write_text(text + "\n", encoding="utf-8", errors=ESCAPED)

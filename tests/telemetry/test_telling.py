@@ -161,6 +161,22 @@ async def test_the_journal_keeps_the_words_and_closes_with_a_summary(tmp_path: P
     assert found["costs"]["turns"] == {"0": 0.0, "1": 0.5}
 
 
+async def test_half_a_character_costs_no_call_its_journal(tmp_path: Path) -> None:
+    heard = (OtherReading(text="nine \ud83d", confidence=0.4),)  # as JSON may have it
+    entries = [
+        Entry(call_id=call_id, number=1, at="now", event=event)
+        for call_id, event in (
+            ("a", TranscriptFinal(turn=1, at_s=1.0, provider="p", text="nine", alternatives=heard)),
+            ("b", AgentSaid(turn=1, text="good day")),
+        )
+    ]
+
+    await Journal(tmp_path).hear_all(entries)
+
+    a, b = (json.loads((tmp_path / f"{each}.jsonl").read_text()) for each in "ab")
+    assert (a["alternatives"][0]["text"], b["text"]) == (heard[0].text, "good day")
+
+
 async def test_a_cost_that_is_not_wholly_known_is_not_guessed(tmp_path: Path) -> None:
     await hear_all(Journal(tmp_path), "c", replace(USED, cost=0.5), USED, ENDED)
 
