@@ -60,6 +60,7 @@ class CallDesk:
         self._utc_now = utc_now
         self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # that the database has not taken yet
         self._message: RecordedMessage | None = None  # that is being left
+        self._keeping: asyncio.Task[bool] | None = None  # has one whole on the disk
         self.reach: Callable[[], Awaitable[bool]] | None = None
         """Reaches a person, and returns once the caller is back or was not connected."""
 
@@ -91,6 +92,15 @@ class CallDesk:
 
         Its caller was promised nothing, and may call again: better called back twice than never.
         """
+        try:
+            await self._keep_owed()
+            if self._keeping:
+                await self._keeping
+        finally:
+            if self._keeping:
+                self._keeping.cancel()
+
+    async def _keep_owed(self) -> None:
         while self._owed:
             try:
                 await self._callbacks.add(self._owed[0])
@@ -112,9 +122,19 @@ class CallDesk:
         self._message.add(pcm)
 
     async def keep_message(self) -> bool:
-        """Keep what was recorded as a wav file; False: the disk did not take it."""
+        """Keep what was recorded as a wav file; False: the disk did not take it, or not in time.
+
+        What it takes by the end of the call is kept all the same, also if the caller hangs up here.
+        """
         message, self._message = self._message, None
-        return message is not None and await message.finish()
+        if message is None:
+            return False
+        keeping = asyncio.get_running_loop().create_task(message.finish(), name="keep a message")
+        self._keeping = keeping
+        await asyncio.wait([keeping], timeout=KEPT_S)
+        if not keeping.done():
+            logger.error("a message is not whole on the disk after {:g} s", KEPT_S)
+        return keeping.done() and keeping.result()
 
     async def drop_message(self) -> None:
         """Leave nothing of what was recorded."""

@@ -4,6 +4,7 @@ import asyncio
 import errno
 import os
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import UTC, datetime
@@ -18,6 +19,7 @@ from sqlalchemy import event
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
+from bot.tools import desk as desk_module
 from bot.tools.desk import AGAIN_S, CallDesk, Unkept
 from fallbacks.descent import STEPS, Step
 from fallbacks.utterances import FallbackText, Situation
@@ -288,6 +290,51 @@ async def test_a_disk_that_fills_up_under_a_message_leaves_nothing_torn(
 
     assert not await left_at(desk(database, tmp_path), b"\1\0" * 40_000, piece_bytes=16_000)
     assert wav_files(tmp_path) == {}
+    await database.close()
+
+
+@pytest.fixture
+def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Return what has to be set before the disk has a file whole."""
+    goes_on, really_sync = threading.Event(), os.fsync
+
+    def hang(file: int) -> None:
+        assert goes_on.wait(20.0)
+        really_sync(file)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    return goes_on
+
+
+async def test_nobody_waits_for_a_disk_that_hangs_and_the_message_is_kept_when_it_goes_on(
+    url: str, tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk_module, "KEPT_S", 0.1)
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+
+    async with asyncio.timeout(10):
+        assert not await left_at(the_desk, b"\1\0" * 12_000)
+    slow_disk.set()
+    await the_desk.close()
+
+    assert wav_files(tmp_path) == {"c1.wav": 12_000}
+    await database.close()
+
+
+async def test_a_caller_who_hangs_up_while_the_message_is_being_kept_has_left_all_of_it(
+    url: str, tmp_path: Path, slow_disk: threading.Event
+) -> None:
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+    leaving = asyncio.create_task(left_at(the_desk, b"\1\0" * 12_000))
+    await until(lambda: wav_files(tmp_path).get("c1.wav.part", 0) == 12_000)
+    leaving.cancel()
+    await asyncio.wait({leaving})
+    slow_disk.set()
+    await the_desk.close()
+
+    assert wav_files(tmp_path) == {"c1.wav": 12_000}
     await database.close()
 
 
