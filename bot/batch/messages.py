@@ -19,7 +19,7 @@ from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.events import MessageTranscribed
 from calls.transcript import Transcript
-from fallbacks.failure import ServiceError
+from fallbacks.failure import Scope, ServiceError
 
 LOOK_S: Final = 5.0  # between two looks into the folder (chosen)
 AGAIN_S: Final = 600.0  # after the recognisers failed: their ladder has tried for a while by then
@@ -61,6 +61,7 @@ def unwritten(folder: Path) -> list[Path]:
 
 async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
     """Write down what there is; return how long to wait before the next look."""
+    wait_s = LOOK_S
     for path in await asyncio.to_thread(unwritten, folder):
         try:
             transcript = await transcribe(path)
@@ -69,7 +70,9 @@ async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
             await asyncio.to_thread(_keep, path, {"text": "", "error": str(unusable)})
         except ServiceError as failed:
             logger.warning("a message is not written down yet: {}", failed)
-            return AGAIN_S
+            wait_s = AGAIN_S
+            if failed.failure.scope is not Scope.PAYLOAD:  # else it is this recording's fault alone
+                break
         else:
             await asyncio.to_thread(_keep, path, _fields(transcript))
             tell(
@@ -79,7 +82,7 @@ async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:
                     length_s=transcript.duration_s,
                 )
             )
-    return LOOK_S
+    return wait_s
 
 
 def _fields(transcript: Transcript) -> dict[str, Any]:

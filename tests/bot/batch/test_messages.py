@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bot.batch.batch import UnusableInputError
 from bot.batch.messages import AGAIN_S, LOOK_S, keep_messages_written
 from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
-from fallbacks.failure import Kind, error_of, failed
+from fallbacks.failure import Kind, Scope, error_of, failed, finding
 from storage.message_file import MessageFile
 
 pytestmark = pytest.mark.virtual_time
@@ -31,9 +32,15 @@ class Recogniser:
     """Hears what the test says it hears, or fails so many times before."""
 
     def __init__(
-        self, *, failures: int = 0, unusable: bool = False, text: str = "Please call me."
+        self,
+        *,
+        failures: int = 0,
+        refuses: str = "",
+        unusable: bool = False,
+        text: str = "Please call me.",
     ) -> None:
         self.failures = failures
+        self.refuses = refuses
         self.unusable = unusable
         self.text = text
         self.heard: list[str] = []
@@ -42,6 +49,9 @@ class Recogniser:
         self.heard.append(path.name)
         if self.unusable:
             raise UnusableInputError(f"{path}: empty, no bytes")
+        if path.name == self.refuses:
+            what = finding(Kind.BAD_REQUEST, Scope.PAYLOAD)  # "failed to process audio"
+            raise error_of(failed(what, "stt", provider="deepgram"))
         if self.failures:
             self.failures -= 1
             raise error_of(failed(Kind.OVERLOADED, "stt", provider="deepgram"))
@@ -110,6 +120,18 @@ async def test_recognisers_that_failed_are_left_alone_for_a_while(tmp_path: Path
     await written(tmp_path, ear, for_s=AGAIN_S + 1)
 
     assert len(ear.heard) == 2
+
+
+async def test_a_message_that_no_recogniser_takes_holds_up_no_other(tmp_path: Path) -> None:
+    refused, later = message(tmp_path, "c1"), message(tmp_path, "c2")
+    os.utime(refused, (0, 0))
+    ear = Recogniser(refuses="c1.wav")
+
+    await written(tmp_path, ear, for_s=4 * LOOK_S)
+
+    assert ear.heard == ["c1.wav", "c2.wav"]
+    assert text_of(later) == "Please call me."
+    assert not refused.with_suffix(".text.json").exists()
 
 
 async def test_a_file_that_is_no_recording_is_tried_once(tmp_path: Path) -> None:
