@@ -96,7 +96,7 @@ def _fields(transcript: Transcript) -> dict[str, Any]:
 
 
 def _keep(path: Path, fields: dict[str, Any]) -> None:
-    """Have it on the disk whole, for its owner alone, or not at all."""
+    """Have it on the disk whole, for its owner alone, or not at all: it may be forgotten by now."""
     partial = path.with_suffix(".text.part")
     opened = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     # Half a character, as JSON may have one, is no reason to have a message written down again.
@@ -104,4 +104,7 @@ def _keep(path: Path, fields: dict[str, Any]) -> None:
         json.dump(fields, file, ensure_ascii=False)
         file.flush()
         os.fsync(file.fileno())
-    partial.replace(path.with_suffix(TEXT))
+    if path.exists():
+        partial.replace(path.with_suffix(TEXT))
+    else:
+        partial.unlink()

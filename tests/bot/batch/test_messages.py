@@ -14,6 +14,7 @@ from bot.batch.messages import AGAIN_S, LOOK_S, keep_messages_written
 from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
+from storage.forgetting import unlink_all
 from storage.message_file import MessageFile
 
 pytestmark = pytest.mark.virtual_time
@@ -132,6 +133,21 @@ async def test_a_message_that_no_recogniser_takes_holds_up_no_other(tmp_path: Pa
     assert ear.heard == ["c1.wav", "c2.wav"]
     assert text_of(later) == "Please call me."
     assert not refused.with_suffix(".text.json").exists()
+
+
+async def test_what_is_forgotten_while_it_is_written_down_leaves_no_words(tmp_path: Path) -> None:
+    path, ear = message(tmp_path), Recogniser()
+
+    async def forget_meanwhile(recording: Path) -> Transcript:
+        found = await ear.transcribe(recording)
+        assert unlink_all([str(path)]) == 1
+        return found
+
+    async with keep_messages_written(tmp_path, forget_meanwhile, mine=lambda: True, tell=[].append):
+        await asyncio.sleep(LOOK_S)
+
+    assert not path.with_suffix(".text.json").exists()
+    assert not path.with_suffix(".text.part").exists()
 
 
 async def test_a_file_that_is_no_recording_is_tried_once(tmp_path: Path) -> None:
