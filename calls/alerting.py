@@ -54,11 +54,14 @@ class Bell:
             among: All alerts, this one too: so many may ring in an hour.
         """
         lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
-        if alert.severity is Severity.LOW or (lesser and self._quiet(now)):
+        if lesser and self._quiet(now):
             return False
+        told = bool(alert.revision) and not alert.told_ended
         if alert.ended_s is not None:
-            return bool(alert.revision) and not alert.told_ended
-        if alert.revision and not alert.told_ended:
+            return told  # also of one that came back since, and as a glitch
+        if alert.severity is Severity.LOW:
+            return False
+        if told:
             heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
             return heavier and self._has_room(alert, now, among=among)
         at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD

@@ -274,6 +274,20 @@ def test_in_quiet_hours_what_need_not_wake_waits_for_the_morning() -> None:
     assert told.loud
 
 
+def test_the_end_of_what_was_told_is_told_though_it_came_back_in_the_night_as_a_glitch() -> None:
+    alerting = Alerting(RULES, quiet=lambda now: 150.0 <= now < 3000.0)
+    alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
+    (told,) = alerting.tick(105.0)
+    alerting.handle(ENDED, 200.0)
+    (counted,) = alerting.handle(replace(BEGAN, severity=Severity.LOW), 300.0, by="w1", turns=2)
+    alerting.handle(ENDED, 310.0)
+
+    assert alerting.tick(2999.0) == ()
+    (over,) = alerting.tick(3000.0)
+    assert (told.loud, counted.loud, over.loud) == (True, False, True)
+    assert over.alert.ended_s == 310.0
+
+
 def test_what_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
     alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
