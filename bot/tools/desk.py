@@ -2,11 +2,11 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from loguru import logger
 
@@ -20,6 +20,8 @@ KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept
 AGAIN_S: Final = 1.0  # between two attempts to keep it behind the call's end
 MOST_OWED: Final = 8  # requests of one call; their reasons are one row, and fill it before that
 DIGITS: Final = 5  # a number with fewer is none that could be called
+
+T = TypeVar("T")
 
 
 class Unkept(StrEnum):
@@ -60,7 +62,7 @@ class CallDesk:
         self._utc_now = utc_now
         self._owed: deque[Callback] = deque(maxlen=MOST_OWED)  # that the database has not taken yet
         self._message: RecordedMessage | None = None  # that is being left
-        self._keeping: asyncio.Task[bool] | None = None  # has one whole on the disk
+        self._ending: asyncio.Task[Any] | None = None  # has the disk do with one what is to be done
         self.reach: Callable[[], Awaitable[bool]] | None = None
         """Reaches a person, and returns once the caller is back or was not connected."""
 
@@ -94,11 +96,11 @@ class CallDesk:
         """
         try:
             await self._keep_owed()
-            if self._keeping:
-                await self._keeping
+            if self._ending:
+                await self._ending
         finally:
-            if self._keeping:
-                self._keeping.cancel()
+            if self._ending:
+                self._ending.cancel()
 
     async def _keep_owed(self) -> None:
         while self._owed:
@@ -127,20 +129,22 @@ class CallDesk:
         What it takes by the end of the call is kept all the same, also if the caller hangs up here.
         """
         message, self._message = self._message, None
-        if message is None:
-            return False
-        keeping = asyncio.get_running_loop().create_task(message.finish(), name="keep a message")
-        self._keeping = keeping
-        await asyncio.wait([keeping], timeout=KEPT_S)
-        if not keeping.done():
-            logger.error("a message is not whole on the disk after {:g} s", KEPT_S)
-        return keeping.done() and keeping.result()
+        return message is not None and bool(await self._in_time(message.finish()))
 
     async def drop_message(self) -> None:
         """Leave nothing of what was recorded."""
         message, self._message = self._message, None
         if message:
-            await message.drop()
+            await self._in_time(message.drop())
+
+    async def _in_time(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what comes of a message's end; None: the disk hangs, and is not waited for."""
+        self._ending = ending = asyncio.get_running_loop().create_task(work, name="end a message")
+        await asyncio.wait([ending], timeout=KEPT_S)
+        if ending.done():
+            return ending.result()
+        logger.error("the disk has not done with a message within {:g} s", KEPT_S)
+        return None
 
     async def hang_up(self, reason: str) -> None:
         """End the call."""

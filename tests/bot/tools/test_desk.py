@@ -322,6 +322,30 @@ async def test_nobody_waits_for_a_disk_that_hangs_and_the_message_is_kept_when_i
     await database.close()
 
 
+async def test_nobody_waits_for_a_disk_that_hangs_over_a_message_without_a_word(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on, really_write = threading.Event(), os.pwrite
+
+    def hang(file: int, content: bytes, at: int) -> int:
+        assert goes_on.wait(20.0)
+        return really_write(file, content, at)
+
+    monkeypatch.setattr(desk_module, "KEPT_S", 0.1)
+    monkeypatch.setattr(os, "pwrite", hang)
+    database = Database(url)
+    the_desk = desk(database, tmp_path)
+    the_desk.record(b"\0\0" * 16_000, 8000)
+
+    async with asyncio.timeout(10):
+        await the_desk.drop_message()
+    goes_on.set()
+    await the_desk.close()
+
+    assert wav_files(tmp_path) == {}
+    await database.close()
+
+
 async def test_a_caller_who_hangs_up_while_the_message_is_being_kept_has_left_all_of_it(
     url: str, tmp_path: Path, slow_disk: threading.Event
 ) -> None:
