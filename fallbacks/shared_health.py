@@ -4,9 +4,9 @@ Each process looks at its own rungs and passes on what has changed: breaker, sus
 whether an operator took it out of rotation. What it took over from another is nothing new and is
 not passed on. Moments are those of the board's clock, as well as each process can tell; a process
 that knows something newer keeps it. Nobody can tell them to the millisecond, but the order of what
-followed from each other is always right: what a process learnt after it heard a word is told as
-newer than that word, and of two words the one with the later moment counts, whatever one's own
-clock makes of it.
+followed from each other is always right: what a process learnt after it heard or told a word is
+told as newer than that word, and of two words the one with the later moment counts, whatever one's
+own clock makes of it.
 """
 
 from dataclasses import dataclass
@@ -184,11 +184,16 @@ class SharedRung:
         )
 
     def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
-        """Return a moment of ours as the board has it, behind whatever we had heard by then."""
+        """Return a moment of ours as the board has it, behind what we had heard and told by then.
+
+        The board's clock may have been set back since.
+        """
         at_s = at + offset_s
-        heard = self._heard.get(aspect)
+        heard, told = self._heard.get(aspect), self._told.get(aspect)
         if heard is not None and at > heard.at:
             at_s = max(at_s, heard.at_s + LEAST_S)
+        if told is not None and at >= told.at:
+            at_s = max(at_s, told.at_s + (LEAST_S if at > told.at else 0.0))
         self._told[aspect] = _Moment(at_s=at_s, at=at)
         return at_s
 

@@ -315,3 +315,33 @@ def test_a_board_that_forgot_is_told_again_what_is_out(here: Process, there: Pro
     there.heeds(here.news(5.0), 5.1)
 
     assert not there.usable(5.2)
+
+
+@pytest.mark.parametrize("set_back_s", [0.5, 3600.0])
+def test_a_recovery_is_newer_than_the_outage_though_the_clock_was_set_back_between(
+    here: Process, there: Process, set_back_s: float
+) -> None:
+    here.fails(1.0, Kind.AUTH)
+    there.heeds(here.news(1.05), 1.1)
+    here.off_s = there.off_s = -set_back_s
+    for at_s in (1.2, 1.3, 1.4):
+        here.succeeds(at_s)
+
+    there.heeds(here.news(1.5), 1.6)
+
+    assert there.usable(1.7)
+
+
+def test_what_is_told_again_is_as_new_as_it_was_though_the_clock_was_set_back(
+    here: Process, there: Process
+) -> None:
+    here.health.rotation.take_out(here.now(1.0))
+    there.heeds(here.news(1.5), 1.6)
+    here.off_s = there.off_s = -3600.0
+    here.shared.tell_again()
+    here.news(2.0)
+    here.health.rotation.put_back(here.now(3.0))
+
+    there.heeds(here.news(3.5), 3.6)
+
+    assert there.usable(3.7)
