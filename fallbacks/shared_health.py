@@ -110,7 +110,7 @@ class SharedRung:
             return False
         self._heard[word.aspect] = _Moment(at_s=word.at_s, at=now)
         before = self._look()
-        left_s = max(0.0, word.until_s - utc_s)
+        left_s = _left_s(word, utc_s)
         match word.aspect:
             case Aspect.BREAKER:
                 self.health.follow_breaker(
@@ -205,3 +205,12 @@ class SharedRung:
         if told is None:
             return since
         return max(since, told.at + LEAST_S) if word.at_s > told.at_s else None
+
+
+def _left_s(word: BoardWord, utc_s: float) -> float:
+    """Return what is left of a rest: no more than there was of it when it was told.
+
+    Who told it may take the board's clock for another than we do, when that was set.
+    """
+    left_s, whole_s = word.until_s - utc_s, word.until_s - word.at_s
+    return max(0.0, min(left_s, whole_s) if whole_s > 0 else left_s)

@@ -345,3 +345,17 @@ def test_what_is_told_again_is_as_new_as_it_was_though_the_clock_was_set_back(
     there.heeds(here.news(3.5), 3.6)
 
     assert there.usable(3.7)
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.RATE_LIMITED])
+def test_a_rung_rests_no_longer_than_it_was_to_though_the_clock_was_set(
+    here: Process, there: Process, kind: Kind
+) -> None:
+    here.off_s = 3600.0  # put forward, which `there` has not seen yet, or set back since
+    here.fails(1.0, kind, retry_after_s=100.0)
+
+    there.heeds(here.news(1.5), 1.6)
+    there.health.breaker.tick(there.now(902.0))
+
+    assert there.health.rests_until <= there.now(102.0)
+    assert there.health.breaker.state is not State.OPEN
