@@ -31,7 +31,11 @@ class ProviderBoard(Protocol):
         ...
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
-        """Lease or renew the probing of each rung that nobody else holds; return those held."""
+        """Lease or renew the probing of each rung that nobody else holds; return those held.
+
+        A lease that ends later than one given now would is from before the clock was set back, and
+        is nobody's: who held it may be long dead.
+        """
         ...
 
     async def leave(self) -> None:

@@ -35,11 +35,13 @@ for i, key in ipairs(KEYS) do
   end
 end
 """
+# What is left of a lease is more than the whole of one when the clock was set back since.
 LEASE: Final = """
 local held = {}
 for i, key in ipairs(KEYS) do
   local holder = redis.call('GET', key)
-  if not holder or holder == ARGV[1] then
+  local stuck = redis.call('PTTL', key) > tonumber(ARGV[2])
+  if not holder or holder == ARGV[1] or stuck then
     redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
     held[#held + 1] = i
   end

@@ -88,7 +88,11 @@ class SqlBoard:
         taken = added.on_conflict_do_update(
             index_elements=["place"],
             set_={"holder": added.excluded.holder, "until_s": added.excluded.until_s},
-            where=or_(PROBERS.c.holder == self._holder, PROBERS.c.until_s < self._now),
+            where=or_(
+                PROBERS.c.holder == self._holder,
+                PROBERS.c.until_s < self._now,
+                PROBERS.c.until_s > self._now + for_s,  # the clock was set back since
+            ),
         )
         with self._edge():
             engine = await self._database.engine()

@@ -120,6 +120,13 @@ class BoardContract:
         assert first == frozenset()
         assert await here.lease([PLACE], for_s=LONG_S) == frozenset()
 
+    async def test_a_lease_from_before_the_clock_was_set_back_is_nobodys(self, join: Join) -> None:
+        dead, here = join(), join()
+        await dead.lease([PLACE, OTHER], for_s=3600.0 + LONG_S)
+
+        assert await here.lease([PLACE], for_s=LONG_S) == {PLACE}
+        assert await dead.lease([PLACE, OTHER], for_s=LONG_S) == {OTHER}
+
     async def test_of_many_that_ask_at_once_one_gets_each_lease(self, join: Join) -> None:
         boards = [join() for _ in range(8)]
         places = [f"llm/rung-{number}/0" for number in range(6)]
