@@ -214,7 +214,8 @@ def _server(layers: Layers) -> Iterator[Problem]:
 
 def _tools(layers: Layers) -> Iterator[Problem]:
     agents = layers.at(("agents",))
-    owners: list[Key] = [("agent",), *(("agents", str(name)) for name in agents or ())]
+    names = agents if isinstance(agents, dict) else ()
+    owners: list[Key] = [("agent",), *(("agents", str(name)) for name in names)]
     for owner in owners:
         tools = layers.at((*owner, "tools"))
         for index, tool in enumerate(tools if isinstance(tools, list) else ()):

@@ -132,7 +132,9 @@ def _wanted_in_lists(layers: Layers) -> Iterator[tuple[Key, str, str | None, boo
         for index, rung in enumerate(_list(layers.at(("stages", stage)))):
             if isinstance(rung, dict):
                 yield ("stages", stage, index), "api_key", None, rung.get("kind") != "local"
-    for owner in (("agent",), *(("agents", name) for name in layers.at(("agents",)) or ())):
+    agents = layers.at(("agents",))
+    names = agents if isinstance(agents, dict) else ()
+    for owner in (("agent",), *(("agents", name) for name in names)):
         for index, _ in enumerate(_list(layers.at((*owner, "tools")))):
             yield (*owner, "tools", index), "secret", None, True
     for index, _ in enumerate(_list(layers.at(("transports", "webrtc", "ice_servers")))):

@@ -246,6 +246,7 @@ def test_an_empty_variable_says_nothing() -> None:
             'holdline.yaml:1: agent.greeting is ""; it must be text that is not empty',
         ),
         ("agent: hello", 'holdline.yaml:1: agent is "hello"; it must be a mapping'),
+        ("agents: 2", "holdline.yaml:1: agents is 2; it must be a mapping"),
         (
             "stages: {tts: []}",
             "holdline.yaml:1: stages.tts is empty; it must be a list of 1 or more",
