@@ -122,8 +122,9 @@ def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:
         module, _, name = tool.entry_point.partition(":")
         try:
             found = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            yield DoctorFinding(about=about, text=f"cannot be loaded: {error}", ok=False)
+        except Exception as error:  # noqa: BLE001 - the owner's module runs, and may raise anything
+            said = f"cannot be loaded: {type(error).__name__}: {error}"
+            yield DoctorFinding(about=about, text=said, ok=False)
             continue
         text = "loads" if callable(found) else "is not a function"
         yield DoctorFinding(about=about, text=text, ok=callable(found))

@@ -109,7 +109,7 @@ def _from_function(settings: ToolSettings) -> Tool:
     return Tool(
         name=settings.name or function.__name__,
         description=settings.description or described.partition("\n\n")[0] or function.__name__,
-        parameters=settings.parameters if given else _parameters(function),
+        parameters=settings.parameters if given else _parameters(function, settings),
         run=_call(function),
         timeout_s=settings.timeout_s,
         bridge=settings.bridge,
@@ -120,18 +120,26 @@ def _load(entry_point: str) -> Callable[..., Any]:
     module, _, name = entry_point.partition(":")
     try:
         function = getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {error}") from error
+    except Exception as error:  # the owner's module runs, and may raise anything
+        said = f"{type(error).__name__}: {error}"
+        raise ValueError(f"tools: entry_point {entry_point!r} cannot be loaded: {said}") from error
     if not callable(function):
         raise ValueError(f"tools: entry_point {entry_point!r} is not a function")  # noqa: TRY004
     return function
 
 
-def _parameters(function: Callable[..., Any]) -> dict[str, Any]:
+def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[str, Any]:
     """Return the schema that the function's signature tells."""
+    try:
+        signature = inspect.signature(function, eval_str=True)
+    except Exception as error:  # annotations are the owner's own code
+        said = f"{type(error).__name__}: {error}; give its `parameters`"
+        raise ValueError(
+            f"tools: entry_point {settings.entry_point!r} has no signature to read: {said}"
+        ) from error
     named = [
         each
-        for each in inspect.signature(function, eval_str=True).parameters.values()
+        for each in signature.parameters.values()
         if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
     ]
     return {

@@ -375,7 +375,13 @@ async def test_a_carrier_needs_an_address_that_it_can_reach(
 
 
 @pytest.mark.parametrize(
-    ("entry_point", "ok"), [("json:dumps", True), ("json:nothing", False), ("no_such:x", False)]
+    ("entry_point", "ok"),
+    [
+        ("json:dumps", True),
+        ("json:nothing", False),
+        ("no_such:x", False),
+        ("tests.bot.tools.raising_module:x", False),
+    ],
 )
 async def test_an_owners_function_must_load(entry_point: str, *, ok: bool, vendor: Vendor) -> None:
     agent = {"tools": [{"entry_point": entry_point}]}

@@ -28,6 +28,11 @@ async def slow(name: str) -> str:
     return f"{name} done"
 
 
+def named_nowhere(amount: "Decimal") -> str:  # noqa: F821 # pyright: ignore[reportUndefinedVariable] - imported for types alone
+    """Take what the module does not know when it runs."""
+    return str(amount)
+
+
 def hangs() -> None:
     """Never come back."""
     HELD.wait(5.0)

@@ -301,6 +301,20 @@ def test_an_entry_point_that_is_no_function_is_refused_at_once(name: str) -> Non
         entry(name)
 
 
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        ("tests.bot.tools.raising_module:x", "cannot be loaded: KeyError: 'CRM_URL'"),
+        (f"{HERE}:named_nowhere", "NameError: name 'Decimal' is not defined; give its `parame"),
+    ],
+)
+def test_a_module_that_fails_is_the_owners_and_is_named(place: str, said: str) -> None:
+    with pytest.raises(ValueError, match=place) as refused:
+        owner_tools([ToolSettings(entry_point=place)])
+
+    assert said in str(refused.value)
+
+
 async def test_an_http_tool_sends_its_arguments_and_its_secret() -> None:
     seen: dict[str, Any] = {}
 
