@@ -6,6 +6,7 @@ from typing import Final
 import yaml
 
 from bot.config.errors import ConfigError, Problem
+from bot.config.yaml_text import value_of
 from fallbacks.utterances import FallbackText, utterances_of
 
 BUILT_IN: Final = Path(__file__).parents[2] / "fallbacks" / "clips" / "utterances.yaml"
@@ -19,7 +20,7 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
     """
     path = file or BUILT_IN
     try:
-        texts = yaml.safe_load(path.read_text(encoding="utf-8"))
+        texts = value_of(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
     if not isinstance(texts, dict):

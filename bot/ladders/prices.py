@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 
 from bot.config.errors import ConfigError, Problem, dotted
 from bot.config.values import Section, Text
+from bot.config.yaml_text import value_of
 from calls.cost import CostMeter, PriceTable, Rate
 from calls.entry import Tell
 from calls.events import Event
@@ -46,7 +47,7 @@ def load_prices(file: Path | None = None) -> PriceTable:
     """
     path = file or BUILT_IN
     try:
-        read = _File.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+        read = _File.model_validate(value_of(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
     except ValidationError as error:

@@ -345,6 +345,15 @@ def test_the_local_voice_speaks_whatever_language(language: str) -> None:
     assert len(pcm) > 8000
 
 
+def test_texts_in_norwegian_are_those_of_the_language_no(tmp_path: Path) -> None:
+    file = tmp_path / "texts.yaml"
+    file.write_text("no:\n  filler: [Et øyeblikk, Ja, No]\n", encoding="utf-8")
+
+    found = [(each.language, each.text) for each in load_utterances(file)]
+
+    assert found == [("no", "Et øyeblikk"), ("no", "Ja"), ("no", "No")]
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
@@ -352,6 +361,8 @@ def test_the_local_voice_speaks_whatever_language(language: str) -> None:
         ("en: {nonsense: [a]}", "en.nonsense is no situation"),
         ("- a", "holds no languages"),
         ("en: [", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
+        ("en: {filler: [!!int 5 minutes]}", "cannot be read"),
     ],
 )
 def test_an_owners_texts_that_are_wrong_are_told_in_a_line(

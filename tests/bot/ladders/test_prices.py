@@ -51,12 +51,14 @@ def test_a_tts_price_is_used_as_written(tmp_path: Path) -> None:
     ("text", "says"),
     [
         ("currency: [", "cannot be read"),
+        ("[" * 5000, "cannot be read"),
         ("currency: USD", "prices"),
         (f"currency: USD\nprices: {ROW.replace('10', '-1')}", "prices[0].characters_per_million"),
         (f"currency: USD\nprices: {ROW.replace('date: 2026-01-02, ', '')}", "prices[0].date"),
+        (f"currency: USD\nprices: {ROW.replace('2026-01-02', '2026-13-02')}", "prices[0].date"),
         (f"currency: USD\nprices: {ROW}{ROW}", "tts m is priced twice"),
     ],
-    ids=["yaml", "missing", "negative", "undated", "twice"],
+    ids=["yaml", "deep", "missing", "negative", "undated", "no date", "twice"],
 )
 def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, text: str, says: str) -> None:
     with pytest.raises(ConfigError) as refused:
