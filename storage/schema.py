@@ -87,10 +87,17 @@ def lag_of(connection: Connection) -> str | None:
     found, newest = version_of(connection), known_versions()[-1]
     if found == newest or (found is None and _empty(connection)):
         return None
-    if found is not None and found not in known_versions():
-        return f"is at {found}, which this version of Holdline does not know; install the newer one"
+    if newer := newer_than_ours(found):
+        return newer
     said = f"is at {found}" if found else "is from before its versions were counted"
     return f"{said}, and {newest} is needed; {CURE}"
+
+
+def newer_than_ours(found: str | None) -> str | None:
+    """Return that a database is at a version that we do not know, and the cure; None: it is not."""
+    if found is None or found in known_versions():
+        return None
+    return f"is at {found}, which this version of Holdline does not know; install the newer one"
 
 
 def _empty(connection: Connection) -> bool:

@@ -8,9 +8,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import ARGUMENTS, make_folder
+from storage.database import ARGUMENTS, StorageError, make_folder
 from storage.edge import storage_errors
-from storage.schema import MIGRATIONS, lag_of, version_of, work_alone
+from storage.schema import MIGRATIONS, lag_of, newer_than_ours, version_of, work_alone
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:
@@ -27,6 +27,8 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
             async with engine.begin() as connection:
                 await connection.run_sync(work_alone)
                 before = await connection.run_sync(version_of)
+                if newer := newer_than_ours(before):
+                    raise StorageError(f"it {newer}")
                 await connection.run_sync(_migrate)
                 return before, await connection.run_sync(version_of)
         finally:

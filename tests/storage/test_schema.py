@@ -228,6 +228,13 @@ class SchemaContract:
         assert lag
         assert "9999_later" in lag
 
+    async def test_a_database_of_a_newer_version_is_upgraded_by_that_alone(self, url: str) -> None:
+        await use(url)
+        await in_database(url, "UPDATE alembic_version SET version_num = '9999_later'")
+
+        with pytest.raises(StorageError, match=r"it is at 9999_later, .* install the newer one"):
+            await upgrade(url)
+
     async def test_processes_that_begin_at_once_make_one_database(self, url: str) -> None:
         await asyncio.gather(*(use(url) for _ in range(5)), upgrade(url))
 
