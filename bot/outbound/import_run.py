@@ -3,7 +3,8 @@
 import asyncio
 import csv
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TextIO
@@ -53,11 +54,12 @@ class RefusedFile:
 
     def add(self, row: RefusedRow) -> None:
         """Write one row, and show it if it is one of the first."""
-        if self._file is None:
-            self._file = self._path.open("w", encoding="utf-8", newline="")
-            csv.writer(self._file).writerow(("line", "reason", "row"))
-        cells = (safe_cell(cell) for cell in row.cells)
-        csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
+        with self._edge():
+            if self._file is None:
+                self._file = self._path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(("line", "reason", "row"))
+            cells = (safe_cell(cell) for cell in row.cells)
+            csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
         self.rows += 1
         if self.rows <= SHOWN:
             shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN]
@@ -65,8 +67,17 @@ class RefusedFile:
 
     def close(self) -> None:
         """Be done with it."""
-        if self._file is not None:
-            self._file.close()
+        with self._edge():
+            if self._file is not None:
+                self._file.close()
+
+    @contextmanager
+    def _edge(self) -> Iterator[None]:
+        """Name this file where it cannot be written: the contacts' own can be read."""
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(f"--out: {self._path} cannot be written: {error.strerror}") from error
 
 
 def run_import(
@@ -81,10 +92,8 @@ def run_import(
         tally = asyncio.run(_import(settings, campaign, options, refused, say))
     except ImportRefusedError as error:
         raise UsageError(str(error)) from error
-    except (FetchError, StorageError) as error:
+    except (FetchError, StorageError, OSError) as error:
         raise CommandError(str(error)) from error
-    except OSError as error:
-        raise UsageError(f"--out: {path} cannot be written: {error.strerror}") from error
     finally:
         refused.close()
     _tell(tally, refused, path, say)

@@ -93,6 +93,10 @@ WRONG = {
     "nobody to call": (["start", "--campaign", "spring"], "spring has no contacts"),
     "nothing to report": (["report", "--campaign", "spring"], "spring has no contacts"),
     "no status": (["status"], "there is no such campaign yet"),
+    "a folder that is not there": (
+        ["import", "contacts.csv", "--campaign", "spring", "--out", "none/refused.csv"],
+        "--out: none/refused.csv cannot be written: No such file or directory",
+    ),
     "an empty column": (
         ["import", "contacts.csv", "--campaign", "spring", "--columns", "number,,x"],
         "--columns has 1 names that are empty",
