@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from bot.clock import utc_now
 from bot.config.campaigns import campaign_of
+from bot.config.errors import shown
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.outbound.crm_source import fetch_people
@@ -113,7 +114,7 @@ async def _import(
             file = Path(options.source)
             if not options.source:
                 file = await fetch_people(settings, Path(folder), say=say)
-            elif urlsplit(options.source).scheme in ("http", "https"):
+            elif _is_url(options.source):
                 file = Path(folder) / "contacts.csv"
                 await fetch_file(options.source, file)
             plan = ImportPlan(
@@ -126,6 +127,25 @@ async def _import(
             return await import_contacts(plan, book, refused.add)
     finally:
         await book.close()
+
+
+def _is_url(source: str) -> bool:
+    """Say whether a source is fetched.
+
+    Raises:
+        UsageError: It begins as a URL does and is none.
+    """
+    if not source.lower().startswith(("http://", "https://")):
+        return False
+    try:
+        parts = urlsplit(source)
+        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
+    except ValueError:  # a port that is none, or half an IPv6 address
+        reachable = False
+    if not reachable:
+        cure = "give one such as https://example.com/contacts.csv"
+        raise UsageError(f"FILE is {shown(source)}, which is no URL; {cure}")
+    return True
 
 
 def _tell(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[str], None]) -> None:

@@ -89,6 +89,11 @@ WRONG = {
     "an unknown campaign": (["start", "--campaign", "summer"], '"summer"; known: spring'),
     "no file": (["import", "--campaign", "spring"], "needs a file, or its URL"),
     "a file that is gone": (["import", "gone.csv", "--campaign", "spring"], "gone.csv cannot be"),
+    "half an address": (
+        ["import", "http://[", "--campaign", "spring"],
+        '"http://[", which is no URL',
+    ),
+    "no such port": (["import", "http://h:99999/c", "--campaign", "spring"], "which is no URL"),
     "a file for a status": (["status", "gone.csv"], "takes no file"),
     "nobody to call": (["start", "--campaign", "spring"], "spring has no contacts"),
     "nothing to report": (["report", "--campaign", "spring"], "spring has no contacts"),
