@@ -39,8 +39,10 @@ def command(
         raise UsageError(f'--format is "{form}"; it takes {" or ".join(FORMATS)}')
     if at is None:
         raise UsageError(f'--since is "{since}"; it takes 90m, 24h, 7d, 2w, or a date: 2026-03-01')
-    check_database(settings.storage.url)
     file = out or Path(f"{what}.{form}")
+    if not file.name:
+        raise UsageError(f'--out is "{file}"; it takes a file such as {what}.{form}')
+    check_database(settings.storage.url)
     try:
         count = asyncio.run(export(settings.storage.url, what, since=at, form=form, out=file))
     except StorageError as error:

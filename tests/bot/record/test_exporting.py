@@ -171,7 +171,12 @@ def test_the_command_writes_a_file_of_its_owner_alone(
 
 @pytest.mark.parametrize(
     "wrong",
-    [["callers"], ["calls", "--since", "soon"], ["calls", "--format", "parquet"]],
+    [
+        ["callers"],
+        ["calls", "--since", "soon"],
+        ["calls", "--format", "parquet"],
+        ["calls", "--out", "."],
+    ],
     ids=lambda wrong: wrong[-1],
 )
 def test_what_it_does_not_take_is_one_line(
@@ -180,7 +185,7 @@ def test_what_it_does_not_take_is_one_line(
     assert run(["export", *wrong]) == 2
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert wrong[-1] in line
+    assert f'"{wrong[-1]}"' in line
 
 
 def test_a_database_that_is_not_there_is_one_line_and_none_is_made(
