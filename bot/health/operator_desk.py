@@ -127,4 +127,13 @@ async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str
         raise UsageError(f'there is no provider "{name}"; {guess}({", ".join(names)})')
     if answer.status != 200:
         raise CommandError(f"{place} answered {answer.status}")
+    if not _are_rungs(found):
+        raise ValueError("another program answers there")
     return found
+
+
+def _are_rungs(found: Any) -> bool:
+    return isinstance(found, list) and all(
+        isinstance(each, dict) and each.keys() >= {"stage", "name", "state", "last_probe"}
+        for each in found
+    )

@@ -44,7 +44,7 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
                     return await _read(answer, place)
             except aiohttp.ClientConnectorError:
                 continue  # nobody was asked: a second question cannot make a second call
-            except (aiohttp.ClientError, TimeoutError) as lost:
+            except (aiohttp.ClientError, TimeoutError, ValueError) as lost:
                 raise CommandError(
                     f"{place} was asked to call and did not say what became of it"
                 ) from lost
@@ -56,6 +56,9 @@ async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]
     if answer.status == 401:
         raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
     said = await answer.json()
+    wanted = {"outcome", "reason", "length_s"} if answer.status == 200 else set[str]()
+    if not (isinstance(said, dict) and said.keys() >= wanted):
+        raise ValueError("another program answers there")
     if answer.status == 200:
         return said
     detail = said.get("detail", f"the server answered {answer.status}")

@@ -19,6 +19,7 @@ from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
 from bot.http.application import Extras, application
+from bot.outbound.dial_order import order_dial
 from bot.process.opening import open_process
 from bot.process.process import Process
 from fallbacks.breaker import State
@@ -309,6 +310,45 @@ async def test_the_token_is_shown_to_the_configured_server_alone(
     await runner.cleanup()
 
     assert shown == [None]
+
+
+FOREIGN = ["{", "null", "[1]", '[{"name": "it"}]', '{"rungs": []}']
+
+
+@asynccontextmanager
+async def foreign(body: str) -> AsyncIterator[Settings]:
+    """Serve what is no word of ours, whatever is asked."""
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=body, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_route("*", "/{path:.*}", answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    port = runner.addresses[0][1]
+    server = {"port": port, "public_url": f"http://127.0.0.1:{port}"}
+    yield Settings.model_validate({"stages": STAGES, "server": server})
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("body", FOREIGN)
+async def test_another_program_at_the_port_is_no_server(
+    body: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with foreign(body) as settings:
+        monkeypatch.setattr("bot.health.operator_desk.DEMO", settings.server.public_url)
+
+        with pytest.raises(CommandError, match="no server answers at"):
+            await show(settings)
+
+
+@pytest.mark.parametrize("body", FOREIGN)
+async def test_another_program_at_the_port_did_not_say_what_became_of_a_dial(body: str) -> None:
+    async with foreign(body) as settings:
+        with pytest.raises(CommandError, match="did not say what became of it"):
+            await order_dial(settings, "+15550142", say=print)
 
 
 def bare_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tree: dict[str, Any]) -> None:
