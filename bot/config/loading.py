@@ -52,7 +52,7 @@ def load(
     Raises:
         ConfigError: Something is wrong with it; it holds every problem, not the first.
     """
-    path = config or (USUAL if USUAL.is_file() else None)
+    path = config or _usual()
     layers = Layers()
     layers.lay(config_file.read(BUILT_IN).tree, lambda _: DEFAULT)
     variables = environment.read() if variables is None else variables
@@ -73,6 +73,14 @@ def load(
     if settings is None or problems:
         raise ConfigError(_in_order(problems))
     return Loaded(settings=settings, layers=layers, file=path, text=text)
+
+
+def _usual() -> Path | None:
+    """Return the usual file, also one that cannot be read: its owner wants no other configuration.
+
+    Docker makes a folder of a file that is to be mounted and is not there; a link may lead nowhere.
+    """
+    return USUAL if USUAL.exists() or USUAL.is_symlink() else None
 
 
 def _lay_flags(layers: Layers, flags: Mapping[str, Any]) -> None:

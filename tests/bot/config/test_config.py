@@ -49,6 +49,18 @@ def refused(text: str | None = None, /, **variables: str) -> list[str]:
     return [each.line for each in caught.value.problems]
 
 
+def test_a_folder_in_the_place_of_the_usual_file_is_not_passed_over() -> None:
+    Path("holdline.yaml").mkdir()
+
+    assert refused() == ["holdline.yaml: cannot be read: Is a directory"]
+
+
+def test_a_usual_file_that_links_to_nothing_is_not_passed_over() -> None:
+    Path("holdline.yaml").symlink_to("gone.yaml")
+
+    assert refused() == ["holdline.yaml: there is no such file"]
+
+
 def test_without_a_file_the_providers_own_servers_are_used() -> None:
     stages = read().settings.stages
 
