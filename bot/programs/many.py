@@ -32,7 +32,7 @@ class ServePlan:
         self, config: Path | None, flags: Mapping[str, Any], loaded: Loaded, *, folder: Path
     ) -> None:
         """Plan from the command's arguments and what was read; workers share `folder`."""
-        self._config = config
+        self._config = config or loaded.file  # a file that is gone is no word for the default
         self._flags = flags
         self._folder = folder
         self._numbers = count(1)
