@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping
+from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,8 @@ class ServePlan:
         self._metrics = folder / "metrics"
         self._metrics.mkdir()
         self.settings = loaded.settings
-        self._file = self._keep(loaded)
-        self._before = self.settings, self._file
+        self._kept = self._keep(loaded)
+        self._before = self.settings, self._kept
 
     @property
     def wanted(self) -> int:
@@ -49,10 +50,11 @@ class ServePlan:
 
     def order(self, number: int) -> WorkerOrder:
         """Return what a new worker is told."""
+        self._kept.mend()
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            config=str(self._file),
+            config=str(self._kept.file),
             flags=dict(self._flags),
             board=f"sqlite:///{self._folder}/health.db",
             metrics=str(self._metrics),
@@ -63,7 +65,7 @@ class ServePlan:
         try:
             loaded = load(self._config, flags=self._flags)
             check_folders(loaded)
-            file = self._keep(loaded)
+            kept = self._keep(loaded)
         except ConfigError as wrong:
             for each in wrong.problems:
                 logger.error("the configuration is wrong, so nothing changes: {}", each.line)
@@ -74,19 +76,44 @@ class ServePlan:
                 "server.host and server.port change only when the server is started anew"
             )
         changed = changed_keys(self.settings, loaded.settings)
-        self._before = self.settings, self._file
-        self.settings, self._file = loaded.settings, file
+        self._before = self.settings, self._kept
+        self.settings, self._kept = loaded.settings, kept
         return Reread(changed=changed)
 
     def restore(self) -> None:
         """Go by the configuration before the last one again."""
-        self.settings, self._file = self._before
+        self.settings, self._kept = self._before
 
-    def _keep(self, loaded: Loaded) -> Path:
+    def _keep(self, loaded: Loaded) -> "_KeptText":
         """Write down what was judged; a secret never stands in it."""
         file = self._folder / f"holdline-{next(self._numbers)}.yaml"
-        file.write_text(loaded.text, encoding="utf-8")
-        return file
+        kept = _KeptText(file=file, text=loaded.text)
+        kept.write()
+        return kept
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _KeptText:
+    """The copy of a configuration that workers read."""
+
+    file: Path
+    text: str
+
+    def write(self) -> None:
+        """Write it, whole or not at all."""
+        part = self.file.with_suffix(".part")
+        part.write_text(self.text, encoding="utf-8")
+        part.replace(self.file)
+
+    def mend(self) -> None:
+        """Write it again after systemd-tmpfiles or its like, for which ten days are old."""
+        if self.file.exists():
+            return
+        try:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            self.write()
+        except OSError as full:  # the next worker may find room; nobody else may end for it
+            logger.error("{} is gone and cannot be written: {}", self.file, full.strerror)
 
 
 def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
