@@ -56,8 +56,15 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _models(layers)
     for key in (("prices", "file"), ("hold", "utterances")):
         file = layers.at(key)
-        if isinstance(file, str) and not Path(file).is_file():
+        if isinstance(file, str) and not _is_file(file):
             yield _problem(layers, key, f"is {shown(file)}; there is no such file")
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except OSError:  # longer than a name may be, or in a folder that is closed to us
+        return False
 
 
 def _share(layers: Layers) -> Iterator[Problem]:

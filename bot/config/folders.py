@@ -67,6 +67,8 @@ def why_unwritable(folder: Path) -> str | None:
         return "it is no folder"
     except OSError as error:
         return error.strerror or type(error).__name__
+    except ValueError as error:  # a null in it, which YAML can write
+        return str(error)
 
 
 def _problems(loaded: Loaded) -> Iterator[Problem]:

@@ -141,7 +141,7 @@ def lay_environment(layers: Layers, environment: Environment) -> None:
 
 
 def _by_index(name: str) -> list[tuple[int, str]]:
-    return [(int(part) if part.isdigit() else -1, part) for part in name.split("__")]
+    return [(int(part) if part.isdecimal() else -1, part) for part in name.split("__")]
 
 
 def _key_of(name: str, layers: Layers) -> Key:
@@ -149,7 +149,7 @@ def _key_of(name: str, layers: Layers) -> Key:
     key: Key = ()
     for part in name.split("__"):
         around = layers.at(key)
-        if part.isdigit() and not isinstance(around, dict):
+        if part.isdecimal() and not isinstance(around, dict):
             key = (*key, int(part))
             continue
         known = around if isinstance(around, dict) else ()

@@ -325,6 +325,10 @@ def test_an_empty_variable_says_nothing() -> None:
             "prices: {file: nowhere.yaml}",
             'holdline.yaml:1: prices.file is "nowhere.yaml"; there is no such file',
         ),
+        (
+            f"prices: {{file: {'x' * 300}}}",
+            f'holdline.yaml:1: prices.file is "{"x" * 59}…; there is no such file',
+        ),
         ("a: 1\na: 2", "holdline.yaml:2: a is given twice; it stands in line 1 already"),
         (
             "a: [1",
@@ -337,6 +341,12 @@ def test_a_wrong_value_is_told_in_one_line_with_its_place_and_its_cure(
     text: str, line: str
 ) -> None:
     assert refused(text) == [line]
+
+
+def test_a_variable_with_a_figure_that_is_no_number_is_told_in_a_line() -> None:
+    (line,) = refused(**{"HOLDLINE__STAGES__STT__²__KIND": "local"})
+
+    assert line.startswith("environment HOLDLINE__STAGES__STT__²__KIND: cannot set stages.stt")
 
 
 def test_a_livekit_without_its_key_is_told_in_a_line_for_each_half_of_it() -> None:

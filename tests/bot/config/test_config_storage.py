@@ -94,6 +94,7 @@ def test_a_password_in_an_address_is_not_shown(capsys: pytest.CaptureFixture[str
     ("text", "line"),
     [
         ("logs: {dir: taken/logs}", 'logs.dir is "taken/logs"; it cannot be written'),
+        ('logs: {dir: "a\\0b"}', 'logs.dir is "a\\u0000b"; it cannot be written'),
         ("logs: {dir: taken}", 'logs.dir is "taken"; it cannot be written'),
         ("hold: {clips_dir: taken/c}", 'hold.clips_dir is "taken/c"; it cannot be written'),
         (
