@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 from livekit import api
 from pydantic import SecretStr
 
@@ -136,6 +137,21 @@ async def test_a_wrong_secret_and_a_server_that_is_not_there_are_told(exchange: 
 
     with pytest.raises(ExchangeError, match="cannot be reached"):
         await set_up("http://127.0.0.1:9", "key", wrong, PLAN)
+
+
+async def test_another_server_in_the_place_of_livekit_is_told() -> None:
+    async def page(_: web.Request) -> web.Response:
+        return web.Response(text="<!doctype html><title>Welcome</title>", content_type="text/html")
+
+    app = web.Application()
+    app.router.add_post("/{path:.*}", page)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+    with pytest.raises(ExchangeError, match="answers as LiveKit does not"):
+        await set_up(f"http://127.0.0.1:{runner.addresses[0][1]}", "key", SecretStr(SECRET), PLAN)
+    await runner.cleanup()
 
 
 async def test_the_outbound_trunk_is_found_again_by_its_name(exchange: Exchange) -> None:
