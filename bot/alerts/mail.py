@@ -51,7 +51,10 @@ class MailChannel:
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
         """Send a mail; it is never changed."""
-        mail = self._mail(post, text)
+        try:
+            mail = self._mail(post, text)
+        except ValueError:  # a line break; its text is not shown, it may hold anything
+            raise ChannelError(Kind.BAD_REQUEST, "no mail has such a sender or recipient") from None
         try:
             await asyncio.to_thread(self._send, mail)
         except (OSError, smtplib.SMTPException) as error:
@@ -111,8 +114,9 @@ class MailChannel:
         name = settings.username or parseaddr(settings.sender or "")[1]
         try:
             client.login(name, settings.password.get_secret_value())
-        except UnicodeEncodeError:  # which holds both
-            raise ChannelError(Kind.AUTH, "user name and password have to be ASCII") from None
+        except UnicodeEncodeError:  # the library signs in with ASCII alone
+            why = "the user's name or the password holds a character beyond ASCII; choose another"
+            raise ChannelError(Kind.BAD_REQUEST, why) from None
 
 
 def _word(key: str) -> str:

@@ -1,12 +1,15 @@
 """Each channel against a real server of its kind on loopback."""
 
+import asyncio
 import base64
 import hashlib
 import hmac
 from dataclasses import replace
 from email.utils import formatdate
+from typing import Any
 
 import pytest
+from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
 from bot.alerts.channel import ChannelError
@@ -168,18 +171,30 @@ async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
     assert inbox.mails[0]["From"] == sender
 
 
-async def test_a_password_that_cannot_be_sent_is_told_without_it(inbox: Inbox) -> None:
-    settings = EmailSettings(
-        sender="a@example.com",
-        to="b@example.com",
-        host=inbox.host,
-        port=inbox.port,
-        password=SecretStr("Schlüssel"),
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ({"password": SecretStr("schlüssel")}, "or the password"),
+        ({"to": "b@example.com\nc@example.com"}, "sender or recipient"),
+    ],
+)
+async def test_what_no_mail_can_carry_is_the_channels_trouble(
+    inbox: Inbox, said: dict[str, Any], names: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(inbox, loop=loop, auth_require_tls=False), inbox.host, 0
     )
+    port = server.sockets[0].getsockname()[1]
+    fields = {"sender": "a@example.com", "to": "b@example.com", "host": inbox.host, "port": port}
+    channel = MailChannel(EmailSettings(**(fields | said)), utc_s=clock)
 
-    with pytest.raises(ChannelError, match="ASCII") as refused:
-        await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
-    assert "Schl" not in str(refused.value)
+    with pytest.raises(ChannelError, match=names) as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    server.close()
+    assert refused.value.kind is Kind.BAD_REQUEST
+    assert "schl" not in refused.value.reason
 
 
 async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> None:
