@@ -32,7 +32,8 @@ LEASE_S: Final = 6.0  # a prober that died is replaced after so long
 RENEW_S: Final = 2.0
 ANSWER_S: Final = 3.0  # a board that takes longer is as good as none
 LOOKS: Final = 3  # at the board's clock, before the first word
-TRUST_S: Final = 60.0  # a clock that loses 100 ms in that time is broken (chosen)
+TRUST_S: Final = 60.0  # a clock that loses `ASTRAY_S` in that time is broken (chosen)
+ASTRAY_S: Final = 0.1
 DOUBTS: Final = 3  # looks that may fail in a row before anyone is told: two may start at once
 
 
@@ -52,6 +53,12 @@ def _followed(health: Health) -> RungFollowed:
         breaker=health.breaker.state,
         suspect=health.suspect_since is not None,
     )
+
+
+def _was_set(before: _Sight, after: _Sight) -> bool:
+    """Say whether two sights cannot both be true of a clock that nobody has set."""
+    apart_s = abs(after.ahead_s - before.ahead_s)
+    return apart_s > before.within_s + after.within_s + ASTRAY_S
 
 
 def _within(sight: _Sight) -> float:
@@ -147,8 +154,9 @@ class Share:
             await self._board.clock_s()  # connects, which would count as a slow answer
             return min([await self._look_at_clock() for _ in range(LOOKS)], key=_within)
         new = await self._look_at_clock()
-        old = self._sight if new.at - self._sight.at < TRUST_S else new
-        return min(new, old, key=_within)
+        if new.at - self._sight.at >= TRUST_S or _was_set(self._sight, new):
+            return new
+        return min(new, self._sight, key=_within)
 
     async def _look_at_clock(self) -> _Sight:
         began = clock.monotonic()

@@ -27,7 +27,7 @@ from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
-from fallbacks.shared_health import Aspect, BoardWord
+from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from storage.database import StorageError
 from storage.provider_board import ProviderBoard
 from tests.share_servers import PASSWORD, Server
@@ -329,6 +329,40 @@ async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
         await witness.close()
         assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
         assert all(each.at_s > time.time() + 80_000 for each in words)
+
+
+class SetClock(WrongClock):
+    """A board's clock that is set, behind which answers take a little longer."""
+
+    def set(self, off_s: float) -> None:
+        self._off_s = off_s
+
+    async def clock_s(self) -> float:
+        await asyncio.sleep(0.02 if self._off_s else 0.0)
+        return await super().clock_s()
+
+
+async def test_a_board_whose_clock_is_set_is_believed_at_the_next_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bot.health.sharing, "RENEW_S", 0.0)
+    url = f"sqlite:///{tmp_path}/board.db"
+    here, board = Process(url), SetClock(board_at(url, holder="here"), off_s=0.0)
+    place = places(here.settings)["llm", "mind"]
+    share = Share([SharedRung(place, here.mind)], board=board, tell=here.told.append)  # pyright: ignore[reportArgumentType] - it is one by delegation
+    await share.look()
+    board.set(-3600.0)
+    await share.look()
+    here.fails(Kind.AUTH)
+    await share.look()
+    await share.close()
+
+    witness = board_at(url, holder="witness")
+    words = await witness.others([place])
+    await witness.close()
+
+    assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+    assert all(each.at_s < time.time() - 3500.0 for each in words)
 
 
 def places_with(change: dict[str, Any]) -> dict[tuple[str, str], str]:
