@@ -118,6 +118,13 @@ class AnswerSounded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallerAway:
+    """The caller waits for a person, or is with one; or is the agent's again."""
+
+    away: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RestTaken:
     """The local voice takes over what no voice could say."""
 
@@ -183,6 +190,7 @@ LineEvent: TypeAlias = (
     | PauseJudged
     | AnswerDue
     | AnswerSounded
+    | CallerAway
     | RestTaken
     | MenuKeyPressed
     | MenuWordSaid

@@ -1,7 +1,8 @@
 """What is said and done, step by step, while a whole stage is down.
 
 `Descent` says how far down the call is; here that becomes what is said, what the desk is asked for,
-the message that a caller leaves, and the end of the call behind the last word.
+the message that a caller leaves, and the end of the call behind the last word. While a caller waits
+for a person, or is with one, it stands still: it would end with a goodbye, and the two be cut off.
 """
 
 from typing import Final, TypeAlias
@@ -23,6 +24,7 @@ from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTake
 from fallbacks.line_events import (
     AnswerSounded,
     AskDesk,
+    CallerAway,
     CallerBegan,
     CallerFellSilent,
     ChoiceDone,
@@ -78,7 +80,7 @@ class WayDown:
         self._stage = ""  # what the present way down is about
         self._stepped = False  # one step is enough for one turn; silence takes the next
         self._hang_up_at: float | None = None
-        self._caller_speaks = False
+        self._caller_speaks = self._away = False
 
     @property
     def has_the_line(self) -> bool:
@@ -98,6 +100,8 @@ class WayDown:
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
+        if self._away:
+            return None
         message_at = self.message.over_at if self.message else None
         moments = (self._descent.wake_at, message_at, self._hang_up_at)
         return min((each for each in moments if each is not None), default=None)
@@ -127,6 +131,8 @@ class WayDown:
 
     def tick(self, now: float) -> Actions:
         """Return what is due by the passing of time."""
+        if self._away:
+            return ()
         if self.message and self.message.over(now):
             return self.give_up_message()
         if self._hang_up_at is not None and now >= self._hang_up_at:
@@ -145,6 +151,8 @@ class WayDown:
             steps = self._descent.recovered(now) if event.stage == self._stage else ()
             return self._actions(steps, now)
         self._down.add(event.stage)
+        if self._away:
+            return ()
         if self._descent.step is None and not self._descent.over:
             self._stage = event.stage
         told, self._stepped = self._stepped, True
@@ -178,6 +186,9 @@ class WayDown:
                 self._descent.quiet_since = event.dry_at or now
             case AnswerSounded():
                 self._descent.quiet_since = event.dry_at
+            case CallerAway():
+                self._away = event.away
+                self._descent.quiet_since = None if self._caller_speaks else now
             case EarChecked():
                 self._descent.hears_words = event.usable
             case MessageBegan():

@@ -37,6 +37,7 @@ from fallbacks.line_events import (
     AnswerDue,
     AnswerSounded,
     AskDesk,
+    CallerAway,
     CallerBegan,
     CallerFellSilent,
     CutLine,
@@ -182,6 +183,10 @@ class HoldLine(FrameProcessor):
     def note_answered(self) -> None:
         """Note that the caller is spoken to otherwise: no answer is owed any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+
+    def excuse(self, *, away: bool) -> None:
+        """Go no further down while the caller waits for a person, or is with one."""
+        self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
         """Note a fact of the call at the moment when it is told; waits for nothing."""

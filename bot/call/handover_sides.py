@@ -52,6 +52,7 @@ class CallerSide:
         self._began_at = self._now()
         self._means.silence.excuse(away=True)
         self._means.hold_line.note_answered()
+        self._means.hold_line.excuse(away=True)
 
     async def announce(self) -> Announced:
         """Tell the caller that we connect them, behind what the agent is saying."""
@@ -90,6 +91,7 @@ class CallerSide:
         self._means.waiting.together = False
         self._means.waiting.hold(on=False)
         self._means.silence.excuse(away=False)
+        self._means.hold_line.excuse(away=False)
 
     async def come_back(self, outcome: Handover, *, offers: bool) -> None:
         """Be the agent again, and say that it did not work.

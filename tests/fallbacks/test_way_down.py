@@ -10,6 +10,7 @@ from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTake
 from fallbacks.line_events import (
     AnswerSounded,
     AskDesk,
+    CallerAway,
     CallerBegan,
     CallerFellSilent,
     ChoiceDone,
@@ -381,6 +382,22 @@ def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
     way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
 
     assert way.wake_at == 8.0 + SILENCE_S
+
+
+def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
+    way = WayDown(Descent(CLIPS))
+    way.handle(exhausted(), 0.0)
+    way.handle(CallerAway(away=True), 1.0)
+    way.handle(CallerFellSilent(stopped_at=2.0), 2.2)
+
+    assert way.wake_at is None
+    assert way.tick(1000.0) == ()
+    assert way.handle(exhausted(), 1000.0) == ()
+
+    way.handle(CallerAway(away=False), 1001.0)
+
+    assert way.wake_at == 1001.0 + SILENCE_S
+    assert way.tick(1001.0 + SILENCE_S) != ()
 
 
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:

@@ -265,6 +265,31 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
         assert outcomes(there) == ["busy"]
 
 
+async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
+        await there.greeted()
+        for each in there.lab.instances.values():
+            each.set_faults([Window(fault=Refuse())])
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.steps("clip"))
+        await there.caller.press("0")
+        await there.until(lambda: there.people.called)
+        held = len(there.events(HeldTheLine))
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await asyncio.sleep(60.0)
+        ended, held_since = there.events(CallEnded), there.events(HeldTheLine)[held:]
+        await person.put_down()
+        await there.said(BACK)
+        await there.until(lambda: there.steps("keypad", "words"), within_s=120)
+
+        assert ended == held_since == []
+        assert outcomes(there) == ["connected"]
+
+
 async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
     async with house(tmp_path, agent=KEYS, people=None) as there:
         await there.greeted()
