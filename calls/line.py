@@ -64,6 +64,13 @@ class CallerLine:
         if must:
             self._kept.append((begins_at, self.dry_at))
 
+    def drop(self, length_s: float, now: float) -> None:
+        """Note that so much of what was let go to it last was kept from it: nobody will hear it."""
+        dropped_s = min(length_s, self.queued_s(now))
+        self.dry_at -= dropped_s
+        self.end_s -= dropped_s
+        self._unplayed_s = max(0.0, self._unplayed_s - dropped_s)
+
     def played(self, length_s: float, now: float) -> None:
         """Note that the far end has played so much more: what is left is left from now on."""
         self._unplayed_s = max(0.0, self._unplayed_s - length_s)

@@ -172,6 +172,7 @@ class WaitingLine(FrameProcessor):
         """Pass everything on but the agent's words to a caller who talks with a person."""
         await super().process_frame(frame, direction)
         if self.together and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
+            self._drop(frame)
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -194,6 +195,14 @@ class WaitingLine(FrameProcessor):
         """Play nothing more."""
         await super().cleanup()
         await self._alarm.stop()
+
+    def _drop(self, frame: TTSAudioRawFrame | TTSTextFrame) -> None:
+        """Have the line know that this is not on it, or the person's words would be dropped, too.
+
+        Such an answer is that to a caller who was speaking to the agent when the two were joined.
+        """
+        if isinstance(frame, TTSAudioRawFrame):
+            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
 
 
 def hold_tone(rate_hz: int) -> bytes:

@@ -49,6 +49,17 @@ def test_a_barge_in_leaves_what_must_be_heard() -> None:
     assert line.queued_s(10.5) == pytest.approx(2.0)
 
 
+def test_sound_that_was_kept_from_the_line_leaves_it_as_it_was_before() -> None:
+    line = line_with(1.0)
+    line.add(3.0, 10.2)
+    line.drop(3.0, 10.3)
+
+    assert line.dry_at == pytest.approx(11.0)
+    assert line.end_s == pytest.approx(1.0)
+    line.played(0.5, 10.5)
+    assert line.dry_at == pytest.approx(11.0)
+
+
 def test_sound_that_never_reached_the_line_makes_it_late_for_a_second_only() -> None:
     line = line_with(3.0)  # of which the far end will never say a word
     line.add(1.0, 14.5)

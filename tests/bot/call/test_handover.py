@@ -105,6 +105,26 @@ async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path
         assert outcomes(there) == ["connected"]
 
 
+async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_person_says(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(there.caller.says(HOURS))
+            await asyncio.sleep(1.0)
+            await person.press("1")
+        await there.until(lambda: outcomes(there))
+        await asyncio.sleep(2.5)
+        words = [await person.says("Hello, this is billing.") for _ in range(2)]
+        await asyncio.sleep(1.0)
+
+        assert len(there.events(TurnDecided)) == 2  # the agent would have an answer
+        assert there.caller.times(words[0][800:-800]) == 2
+
+
 async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_asks_again(
     tmp_path: Path,
 ) -> None:
