@@ -167,11 +167,12 @@ class HandoverAttempt:
         return PersonAnswered()
 
     async def _drop(self, reason: str) -> None:
+        for name in ("CallPerson", "Join"):  # else the caller is joined to who is gone
+            step = self._under_way.get(name)
+            if step and not step.done():
+                step.cancel()
+                await asyncio.gather(step, return_exceptions=True)
         self._caller.part()
-        call = self._under_way.get("CallPerson")
-        if call and not call.done():
-            call.cancel()
-            await asyncio.gather(call, return_exceptions=True)
         await self._person.hang_up(reason)
 
     async def _take_back(self, talked_s: float) -> None:

@@ -125,6 +125,29 @@ async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_
         assert there.caller.times(words[0][800:-800]) == 2
 
 
+async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agent_hearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+
+        async def load_slowly(*_: object) -> None:
+            await asyncio.sleep(3.0)
+
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        monkeypatch.setattr(there.process.last_resort.clips, "load", load_slowly)
+        await person.press("1")
+        await asyncio.sleep(1.0)
+        await person.put_down()
+        await there.said(OFFER)
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.events(AnswerHeard))
+
+        assert outcomes(there) == ["declined"]
+        assert there.caller.times(TOGETHER) == 0
+
+
 async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_asks_again(
     tmp_path: Path,
 ) -> None:
