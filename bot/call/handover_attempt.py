@@ -177,5 +177,5 @@ class HandoverAttempt:
 
     async def _take_back(self, talked_s: float) -> None:
         self._caller.take_back(talked_s)
-        await self._person.hang_up("person_hung_up")
         await self._waiting.say(Situation.BACK)
+        await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it

@@ -86,9 +86,13 @@ class CallerSide:
         return TwoJoined()
 
     def part(self) -> None:
-        """Give the caller back to the agent."""
+        """Let the caller and the person hear each other no more; who waits hears tones on."""
         self._means.sound.take = None
         self._means.waiting.together = False
+
+    def _give_back(self) -> None:
+        """Give the caller back to the agent."""
+        self.part()
         self._means.waiting.hold(on=False)
         self._means.silence.excuse(away=False)
         self._means.hold_line.excuse(away=False)
@@ -100,7 +104,7 @@ class CallerSide:
             outcome: What came of it.
             offers: Whether to offer a callback, too.
         """
-        self.part()
+        self._give_back()
         self._tell_outcome(outcome)
         await self._means.waiting.say(Situation.NOT_REACHED)
         if offers:
@@ -108,7 +112,7 @@ class CallerSide:
 
     def take_back(self, talked_s: float) -> None:
         """Be the agent again: the person is gone, after so long."""
-        self.part()
+        self._give_back()
         self._tell(CallerReturned(destination=self._to.name, talked_s=talked_s))
 
     def _tell_outcome(self, outcome: Handover) -> None:

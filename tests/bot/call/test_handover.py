@@ -260,6 +260,33 @@ async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
         assert person.over.is_set() if person else there.people.given_up == 1
 
 
+@pytest.mark.parametrize("when", ["declines", "hangs up"])
+async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        hang_up = person.hang_up
+
+        async def hang_up_slowly(reason: str = "") -> None:
+            await asyncio.sleep(5.0)
+            await hang_up(reason)
+
+        monkeypatch.setattr(person, "hang_up", hang_up_slowly)
+        if when == "hangs up":
+            await person.press("1")
+            await there.said(TOGETHER)
+        over_s = there.caller.now_s
+        await (person.press("2") if when == "declines" else person.put_down())
+        await there.said(OFFER if when == "declines" else BACK)
+
+        assert there.caller.first_sound_s(over_s) < 2.0
+        assert there.caller.longest_silence_s(over_s) < 2.0
+        assert person.over.is_set()
+
+
 async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> None:
     caller = Telephone(hands_on="connected")
     async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
