@@ -13,7 +13,6 @@ from bot.call.person_summary import Summariser
 from fallbacks.descent import Step
 from fallbacks.menu_words import heard_here
 from fallbacks.utterances import Situation, in_language
-from processors.fallback import Phrases
 from processors.joined_sound import JoinedSound
 from processors.person_words import RATES_HZ, PersonWords
 from processors.waiting_line import WaitingLine
@@ -33,13 +32,14 @@ def person_for(call: Around, core: CallCore) -> PersonParts | None:
     """Return what a call reaches a person with; None: its agent names nobody, and no keys."""
     if not (call.agent.destinations or call.agent.keys):
         return None
-    shared, leg, phrases = call.shared, call.leg, core.fallback.phrases
+    shared, leg = call.shared, call.leg
+    language = core.fallback.phrases.language  # as the call begins: the person is not the caller
     waiting, sound = WaitingLine(core.fallback, call.wiring), JoinedSound()
     summariser = Summariser(
         llm=core.services.llm,
         context=core.context,
         settings=shared.settings.transfer,
-        language=phrases.language,
+        language=language,
         posts=shared.posts,
         call_id=call.call_id,
         caller=leg.facts.caller,
@@ -53,8 +53,8 @@ def person_for(call: Around, core: CallCore) -> PersonParts | None:
         silence=core.silence,
         hold_line=core.hold_line,
         summarise=summariser.summarise,
-        make_person=partial(_make_person, call, phrases),
-        text=partial(_text, call, phrases),
+        make_person=partial(_make_person, call, language),
+        text=partial(_text, call, language),
         end=call.end,
         call_back=core.desk.call_back,
     )
@@ -72,36 +72,36 @@ def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> lis
     return [first, person.sound, *above, person.waiting, output, assistant]
 
 
-def _make_person(call: Around, phrases: Phrases, leg: Leg, news: PersonNews) -> PersonCall:
+def _make_person(call: Around, language: str, leg: Leg, news: PersonNews) -> PersonCall:
     person = PersonCall(
         leg,
         call.shared,
         call.agent,
         wiring=call.wiring,
-        language=phrases.language,
+        language=language,
         news=news,
     )
-    if words := _words(call, phrases, leg):
+    if words := _words(call, language, leg):
         person.hear_words(words)
     return person
 
 
-def _words(call: Around, phrases: Phrases, leg: Leg) -> PersonWords | None:
+def _words(call: Around, language: str, leg: Leg) -> PersonWords | None:
     """Return who hears a person's yes and no; None: this leg, or its language, has keys alone."""
     shared = call.shared
     settings, last_resort = shared.settings, shared.last_resort
-    texts = in_language(last_resort.utterances, phrases.language)
+    texts = in_language(last_resort.utterances, language)
     asks = any(each.situation is Situation.ACCEPT_EITHER for each in texts)
     hears = Step.WORDS in settings.hold.steps and leg.facts.sample_rate_hz in RATES_HZ
-    if not (asks and hears and heard_here(phrases.language)):
+    if not (asks and hears and heard_here(language)):
         return None
     speech = shared.models.vad(settings.turn)
     return PersonWords(last_resort.ear, speech, clock=call.wiring.clock)
 
 
-def _text(call: Around, phrases: Phrases, situation: Situation) -> str:
+def _text(call: Around, language: str, situation: Situation) -> str:
     """Return a text for the person, who speaks the agent's language."""
-    texts = in_language(call.shared.last_resort.utterances, phrases.language)
+    texts = in_language(call.shared.last_resort.utterances, language)
     found = (each.text for each in texts if each.situation is situation)
     return next(found, FOR_PERSON[situation])
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from calls.events import (
+    AgentSaid,
     AnswerHeard,
     CallEnded,
     CallerReturned,
@@ -17,6 +18,7 @@ from calls.events import (
     TurnDecided,
 )
 from fallbacks.facts import HeldTheLine
+from faultlab.deepgram.simulator import DeepgramSimulator
 from faultlab.faults import Refuse
 from faultlab.schedule import Window
 from tests.bot.call.handover_bench import (
@@ -85,6 +87,25 @@ async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller
         assert outcomes(there) == ["connected"]
         assert turns == 1  # the agent has heard nothing of what the two said
         assert there.caller.times(NOBODY) == 0
+
+
+async def test_a_person_is_told_in_the_agents_language_whatever_the_caller_speaks(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent={**WARM, "language": "multi"}, people=People()) as there:
+        for each in there.lab.instances.values():
+            if isinstance(each, DeepgramSimulator):
+                each.spoken = "es"
+        await asked(there)
+        await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        asked_of_voice = [each.details for each in there.lab.record.requests("cartesia")]
+        (told,) = [each for each in asked_of_voice if "press 1" in each.get("text", "")]
+        heard = [each.text for each in there.events(AgentSaid)]
+
+        assert told["language"] == "en"
+        assert told["text"].startswith("Hello. I have a caller on the line")
+        assert "Le paso ahora mismo." in heard  # the caller
 
 
 async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path: Path) -> None:
