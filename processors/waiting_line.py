@@ -26,7 +26,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from calls.events import AgentSaid
 from calls.hold_rhythm import TONE_EVERY_S, HoldRhythm, SayWord
-from fallbacks.utterances import Situation
+from fallbacks.utterances import DEFAULT_LANGUAGE, Situation
 from processors.clip import Speaker
 from processors.fallback import Fallback
 from processors.other_sound import OtherSound, until_heard
@@ -69,7 +69,8 @@ class WaitingVoice:
         text = chosen.text if chosen else NEVER_SILENT.get(situation)
         if text is None:
             return False
-        sound = self._fallback.voice.say(text, self._fallback.phrases.language)
+        language = chosen.language if chosen else DEFAULT_LANGUAGE  # of the text, not the caller's
+        sound = self._fallback.voice.say(text, language)
         if await self.speaker.speak(sound, must=must) is not None:
             self._fallback.remember(text)
             self._tell(AgentSaid(turn=self._turn.number, text=text))

@@ -1,0 +1,65 @@
+"""What a caller hears who waits for a person, and in which language it is spoken."""
+
+import pytest
+from pipecat.frames.frames import Frame
+
+from calls.line import CallerLine
+from calls.turn import Turn
+from fallbacks.descent import Descent
+from fallbacks.holding import Holding
+from fallbacks.utterances import Chooser, Situation, utterances_of
+from processors.fallback import Fallback, Phrases
+from processors.on_device_words import NoEar
+from processors.waiting_line import WaitingVoice
+from processors.wiring import CallWiring
+from tests.processors.hold_bench import CLIP, RATE_HZ, Desk, Voice, sound
+
+TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso."]}}
+
+
+class Tongues(Voice):
+    """Notes in which language it was to say what."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoken: list[tuple[str, str]] = []
+
+    async def say(self, text: str, language: str) -> bytes:
+        self.spoken.append((text, language))
+        return sound(CLIP, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("caller", "situation", "spoken"),
+    [
+        ("es", Situation.PERSON, ("Le paso.", "es")),
+        ("es-MX", Situation.PERSON, ("Le paso.", "es")),
+        ("de", Situation.PERSON, ("I am connecting you.", "en")),  # there is no German text
+        ("es", Situation.NOT_REACHED, ("I am sorry, nobody could be reached just now.", "en")),
+    ],
+)
+async def test_a_text_is_spoken_in_its_own_language(
+    caller: str, situation: Situation, spoken: tuple[str, str]
+) -> None:
+    voice = Tongues()
+    fallback = Fallback(
+        holding=Holding(),
+        descent=Descent(),
+        phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
+        voice=voice,
+        desk=Desk(),
+        ear=NoEar(),
+        remember=lambda _: None,
+    )
+    wiring = CallWiring(
+        clock=lambda: 100.0, turn=Turn(budget_s=1.5), line=CallerLine(), outside=lambda _: None
+    )
+
+    async def push(_: Frame) -> None:
+        """Take what goes to the line."""
+
+    waiting = WaitingVoice(fallback, wiring, push=push)
+    waiting.speaker.rate_hz = RATE_HZ
+
+    assert await waiting.say(situation, must=True)
+    assert voice.spoken == [spoken]
