@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import quote
@@ -11,6 +12,7 @@ from fastapi import WebSocket
 from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
+from bot.call.handover_attempt import begin_owned
 from bot.house.house import House
 from calls.entry import Tell
 from calls.events import ProviderFailed
@@ -47,6 +49,7 @@ class _Called:
     """A person who is being called, and what comes of it."""
 
     called: str
+    placing: asyncio.Task[str]  # returns the call's id
     sid: str = ""
     unseen: bool = False  # once a look at the call failed
     picked_up: asyncio.Future[Leg] = field(
@@ -69,16 +72,17 @@ class TwilioPeople:
     async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
         """Call somebody; return their leg once they have picked up, or what came of it instead."""
         token, began_at = secrets.token_urlsafe(32), self.clock()
-        waiting = self.called[token] = _Called(called=to.number)
+        placing = begin_owned(self._place(to.number, token, ring_s=ring_s), "call a person")
+        waiting = self.called[token] = _Called(called=to.number, placing=placing)
         try:
-            waiting.sid = await self._place(to.number, token, ring_s=ring_s)
+            waiting.sid = await asyncio.shield(placing)
             self.tell(LegRinging(call_ref=waiting.sid))
             outcome = await self._outcome(waiting, ring_s + MORE_S)
         except ServiceError as error:
             self._tell_failure(error, "nobody was called")
             outcome = "failed"
         except asyncio.CancelledError:
-            await asyncio.shield(self._end(waiting))
+            await asyncio.shield(self._give_up(waiting))
             raise
         finally:
             del self.called[token]
@@ -116,6 +120,12 @@ class TwilioPeople:
             if (outcome := await self._become_of(waiting)) is not None:
                 return None if waiting.picked_up.done() else outcome
         return None if waiting.picked_up.done() else "no_answer"
+
+    async def _give_up(self, waiting: _Called) -> None:
+        """End a call that Twilio may be about to say it has placed: without its id it rings on."""
+        with suppress(ServiceError):
+            waiting.sid = await waiting.placing
+        await self._end(waiting)
 
     async def _end(self, waiting: _Called) -> None:
         """Have nothing ring on, and nobody wait on a stream of ours."""

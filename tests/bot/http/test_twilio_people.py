@@ -1,9 +1,10 @@
 """People whom Twilio calls for a caller: what becomes of it while nobody can say."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import pytest
 from fastapi import FastAPI
@@ -21,7 +22,7 @@ from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import AgentServer
 from tests.transports.twilio_house import TOKEN, House, serving, until
 from transports.leg import Leg
-from transports.twilio_rest import TwilioRest
+from transports.twilio_rest import Fields, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 
@@ -58,13 +59,22 @@ class Desk:
         return telephone
 
 
+class SlowRest(TwilioRest):
+    """Says two seconds late that a call was placed."""
+
+    async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
+        answer = await super().ask(method, resource, fields)
+        await asyncio.sleep(2.0 if method == "POST" and resource == "Calls" else 0.0)
+        return answer
+
+
 @asynccontextmanager
-async def desk(person: Callee) -> AsyncIterator[Desk]:
+async def desk(person: Callee, *, kind: type[TwilioRest] = TwilioRest) -> AsyncIterator[Desk]:
     it, app = House(), FastAPI()
     async with serving(app) as it.port, CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
         office.exchange.callees[BILLING.number] = person
-        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
+        rest = kind(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         frame = it.door_frame()
         people = TwilioPeople(
             rest=rest,
@@ -134,3 +144,14 @@ async def test_who_picks_up_during_the_last_look_is_not_hung_up_on() -> None:
         it.house.now_ahead_s = RING_S + MORE_S
 
         await it.connected(await called)
+
+
+async def test_who_is_just_being_called_does_not_ring_on_when_the_caller_hangs_up() -> None:
+    async with desk(Callee(ring_s=15), kind=SlowRest) as it, asyncio.TaskGroup() as tasks:
+        called = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed))
+        called.cancel()
+        await asyncio.wait({called})
+
+        assert it.placed.status == "canceled"
+        assert it.people.called == {}
