@@ -170,9 +170,13 @@ class WaitingLine(FrameProcessor):
         await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on but the agent's words to a caller who talks with a person."""
+        """Pass everything on but the agent's words to a caller who talks with a person.
+
+        What must be heard passes, too: the goodbye of a server that stops, which parts the two.
+        """
         await super().process_frame(frame, direction)
-        if self.together and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
+        said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
+        if said and self.together and frame.interruptible:
             self._drop(frame)
             return
         await self.push_frame(frame, direction)

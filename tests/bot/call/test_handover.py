@@ -169,6 +169,23 @@ async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agen
         assert there.caller.times(TOGETHER) == 0
 
 
+async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_stops(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await there.said(TOGETHER)
+        (call,) = there.process.switchboard.calls.values()
+        await call.end("shutdown")
+        await there.until(lambda: there.events(CallEnded))
+
+        assert "Thank you for calling. Goodbye." in [each.text for each in there.events(AgentSaid)]
+        assert there.events(CallEnded)[0].reason == "shutdown"
+
+
 async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_asks_again(
     tmp_path: Path,
 ) -> None:
