@@ -23,7 +23,7 @@ from bot.lab.process import RunningLab, with_lab
 from bot.process.opening import open_process
 from bot.process.process import Process
 from calls.entry import Entry
-from calls.events import AgentSaid, Event
+from calls.events import AgentSaid, Event, HandedOver
 from calls.handover import Destination, Handover
 from fallbacks.facts import StepTaken
 from faultlab.instance import Core
@@ -50,6 +50,9 @@ TOGETHER = "You are connected now."
 WISH = "A person, a human, a manager or a colleague, please."
 HOURS = "What are your opening hours?"
 BACK = "I am back with you. Is there anything else?"
+WARM: dict[str, Any] = {"destinations": {"billing": {**BILLING, "warm": True}}}
+PLAIN: dict[str, Any] = {"destinations": {"billing": BILLING}}
+KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
 
 
 class Telephone(LoopbackLeg):
@@ -263,3 +266,14 @@ async def house(
             if not found.call.done():
                 await found.caller.put_down()
             await found.call
+
+
+async def asked(there: House) -> float:
+    """Let the caller ask for a person; return when that was said, in seconds of the call."""
+    await there.greeted()
+    await there.caller.says(WISH)
+    return there.caller.now_s
+
+
+def outcomes(there: House) -> list[str]:
+    return [each.outcome for each in there.events(HandedOver)]

@@ -1,0 +1,147 @@
+"""A caller is handed over while something else goes wrong, and loses neither person nor agent."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    CallEnded,
+    PersonBriefed,
+    TurnDecided,
+)
+from fallbacks.facts import HeldTheLine
+from faultlab.faults import Refuse
+from faultlab.schedule import Window
+from tests.bot.call.handover_bench import (
+    BACK,
+    HOURS,
+    KEYS,
+    OFFER,
+    TOGETHER,
+    WARM,
+    People,
+    asked,
+    house,
+    outcomes,
+)
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+
+async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_person_says(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(there.caller.says(HOURS))
+            await asyncio.sleep(1.0)
+            await person.press("1")
+        await there.until(lambda: outcomes(there))
+        await asyncio.sleep(2.5)
+        words = [await person.says("Hello, this is billing.") for _ in range(2)]
+        await asyncio.sleep(1.0)
+
+        assert len(there.events(TurnDecided)) == 2  # the agent would have an answer
+        assert there.caller.times(words[0][800:-800]) == 2
+
+
+async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agent_hearing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+
+        async def load_slowly(*_: object) -> None:
+            await asyncio.sleep(3.0)
+
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        monkeypatch.setattr(there.process.last_resort.clips, "load", load_slowly)
+        await person.press("1")
+        await asyncio.sleep(1.0)
+        await person.put_down()
+        await there.said(OFFER)
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.events(AnswerHeard))
+
+        assert outcomes(there) == ["declined"]
+        assert there.caller.times(TOGETHER) == 0
+
+
+async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_stops(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await there.said(TOGETHER)
+        (call,) = there.process.switchboard.calls.values()
+        await call.end("shutdown")
+        await there.until(lambda: there.events(CallEnded))
+
+        assert "Thank you for calling. Goodbye." in [each.text for each in there.events(AgentSaid)]
+        assert there.events(CallEnded)[0].reason == "shutdown"
+
+
+@pytest.mark.parametrize("when", ["declines", "hangs up"])
+async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People()) as there:
+        await asked(there)
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        hang_up = person.hang_up
+
+        async def hang_up_slowly(reason: str = "") -> None:
+            await asyncio.sleep(5.0)
+            await hang_up(reason)
+
+        monkeypatch.setattr(person, "hang_up", hang_up_slowly)
+        if when == "hangs up":
+            await person.press("1")
+            await there.said(TOGETHER)
+        over_s = there.caller.now_s
+        await (person.press("2") if when == "declines" else person.put_down())
+        await there.said(OFFER if when == "declines" else BACK)
+
+        assert there.caller.first_sound_s(over_s) < 2.0
+        assert there.caller.longest_silence_s(over_s) < 2.0
+        assert person.over.is_set()
+
+
+async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
+        await there.greeted()
+        for each in there.lab.instances.values():
+            each.set_faults([Window(fault=Refuse())])
+        await there.caller.says(HOURS)
+        await there.until(lambda: there.steps("clip"))
+        await there.caller.press("0")
+        await there.until(lambda: there.people.called)
+        held = len(there.events(HeldTheLine))
+        person = await there.picked_up()
+        await there.until(lambda: there.events(PersonBriefed))
+        await person.press("1")
+        await asyncio.sleep(60.0)
+        ended, held_since = there.events(CallEnded), there.events(HeldTheLine)[held:]
+        await person.put_down()
+        await there.said(BACK)
+        await there.until(lambda: there.steps("keypad", "words"), within_s=120)
+
+        assert ended == held_since == []
+        assert outcomes(there) == ["connected"]
