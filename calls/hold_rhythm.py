@@ -42,6 +42,10 @@ class HoldRhythm:
         """Fall silent."""
         self._on = False
 
+    def hurry(self, now: float) -> None:
+        """Have a word be due next: the caller has asked again."""
+        self._word_at = now
+
     def caller(self, *, speaks: bool) -> None:
         """Note that the caller began to speak, or ceased."""
         self._caller_speaks = speaks

@@ -152,6 +152,11 @@ class WaitingLine(FrameProcessor):
             self._tones.rhythm.stop()
         self._alarm.ring()
 
+    def reassure(self) -> None:
+        """Say soon that it still takes a moment: who waits has asked for a person again."""
+        self._tones.rhythm.hurry(self._now())
+        self._alarm.ring()
+
     async def say(self, situation: Situation) -> None:
         """Say a text in the agent's voice, which the caller may not cut short, and remember it."""
         await self._voice.say(situation, must=True)

@@ -49,6 +49,9 @@ class PersonReach:
         """
         wanted = self._agent.destinations.get(name)
         how = self._how(wanted) if wanted else None
+        if self.busy:
+            self._means.hold_line.note_answered()  # the model says nothing to it
+            self._means.waiting.reassure()
         if wanted is None or how is None or self.busy:
             return False
         to = Destination(name=name, number=wanted.number)

@@ -30,6 +30,16 @@ def test_tones_are_heard_and_a_word_every_ten_seconds() -> None:
     assert WORD_EVERY_S <= words[1] - words[0] <= WORD_EVERY_S + TONE_S
 
 
+def test_who_asks_again_hears_a_word_next() -> None:
+    rhythm = HoldRhythm()
+    rhythm.start(100.0)
+    rhythm.hurry(103.0)
+
+    (at, word), *_ = played(rhythm, since=104.6, until=110.0)  # behind a tone
+
+    assert (at, word) == (104.6, SayWord())
+
+
 def test_nothing_is_played_before_or_after_the_wait() -> None:
     rhythm = HoldRhythm()
     assert rhythm.wake_at(100.0) is None

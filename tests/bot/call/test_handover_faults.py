@@ -10,6 +10,7 @@ from calls.events import (
     AnswerHeard,
     CallEnded,
     PersonBriefed,
+    PersonWanted,
     TurnDecided,
 )
 from fallbacks.facts import HeldTheLine
@@ -145,3 +146,22 @@ async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
 
         assert ended == held_since == []
         assert outcomes(there) == ["connected"]
+
+
+async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=WARM, people=People(after_s=25.0)) as there:
+        await asked(there)
+        await there.until(lambda: there.people.called)
+        await asyncio.sleep(5.0)
+        await there.caller.says("A manager or a colleague.")
+        await there.until(lambda: len(there.events(TurnDecided)) == 2)
+        words = len(there.events(AgentSaid))
+        await asyncio.sleep(2.5)
+        said = [each.text for each in there.events(AgentSaid)][words:]
+        await there.picked_up()
+
+        assert said == ["I am still trying to reach somebody. One moment, please."]
+        assert len(there.events(PersonWanted)) == len(there.events(TurnDecided)) == 2
+        assert there.events(HeldTheLine) == []  # nothing is late, and nothing is amiss
