@@ -177,8 +177,7 @@ class WayDown:
                 self._stepped = self._stepped and not speaking
                 # A silence counts at once: perhaps it was a cough, and no turn comes of it.
                 self._descent.quiet_since = None if speaking else now
-                if self.message:
-                    self.message.voice(now, speaking=speaking)
+                _note_voice(self.message, now, speaking=speaking)
             case Spoken() if event.action.then is Then.WAIT or (
                 # The line is held, in a turn that was told of an outage which is over.
                 event.action.then is Then.HOLD and self._stepped
@@ -263,6 +262,11 @@ def _speak(then: Then, *situations: Situation, must: bool = False) -> SpeakFor:
 
 def _taken(stage: str, step: Step) -> StepTaken:
     return StepTaken(stage=stage, step=step.value)
+
+
+def _note_voice(message: CallerMessage | None, now: float, *, speaking: bool) -> None:
+    if message:
+        message.voice(now, speaking=speaking)
 
 
 def _words_behind(done: ChoiceDone) -> Actions:

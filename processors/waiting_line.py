@@ -177,12 +177,13 @@ class WaitingLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on but the agent's words to a caller who talks with a person.
 
-        What must be heard passes, too: the goodbye of a server that stops, which parts the two.
+        Such words are the answer to who was speaking to the agent when the two were joined. What
+        must be heard passes, too: the goodbye of a server that stops, which parts the two.
         """
         await super().process_frame(frame, direction)
         said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
         if said and self.together and frame.interruptible:
-            self._drop(frame)
+            self._line.drop(_length_s(frame), self._now())  # else the person is not heard so long
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -206,13 +207,9 @@ class WaitingLine(FrameProcessor):
         await super().cleanup()
         await self._alarm.stop()
 
-    def _drop(self, frame: TTSAudioRawFrame | TTSTextFrame) -> None:
-        """Have the line know that this is not on it, or the person's words would be dropped, too.
 
-        Such an answer is that to a caller who was speaking to the agent when the two were joined.
-        """
-        if isinstance(frame, TTSAudioRawFrame):
-            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
+def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:
+    return frame.num_frames / frame.sample_rate if isinstance(frame, TTSAudioRawFrame) else 0.0
 
 
 def hold_tone(rate_hz: int) -> bytes:
