@@ -14,7 +14,7 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
 from sqlalchemy.engine import make_url
 
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.edge import storage_errors
 from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows, may_be
 from storage.record_tables import (
@@ -60,6 +60,14 @@ class TracedCall:
     dial_id: str  # empty: nobody dialled it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unlinked:
+    """What became of recordings that were to be deleted."""
+
+    count: int  # how many there were that are gone
+    left: Mapping[str, str]  # by path: why the disk did not delete it
+
+
 class Erasure:
     """Every method raises `StorageError` when it cannot; what was erased by then stays erased."""
 
@@ -69,18 +77,22 @@ class Erasure:
         self._database = Database(self._address)
 
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
-        """Erase what is older than its kind is kept; return how many rows of each kind."""
+        """Erase what is older than its kind is kept; return how many rows of each kind.
+
+        A row whose file the disk does not delete stays, so that it is found again; that is an
+        error, too, once all else is erased.
+        """
         erased: Counter[str] = Counter()
+        left: dict[str, str] = {}
         for kind, days in keep_days.items():
             oldest = now - timedelta(days=days)
-            await self._erase_files(kind, oldest)
+            left |= await self._erase_files(kind, oldest)
             for table, name in BY_AGE.get(kind, ()):
-                limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
-                old = table.c[name] < limit
-                if table is CALLS:
-                    old &= CALLS.c.state != "live"
-                erased[kind] += await self._erase(table, old)
+                erased[kind] += await self._erase(table, _old(table, name, oldest, left))
         await self._erase_sendings()
+        if left:
+            path, why = next(iter(left.items()))
+            raise StorageError(f"{len(left)} files stay, of which the first is {path}: {why}")
         return +erased
 
     async def calls_of(self, ending: str, same: SameNumber) -> Sequence[TracedCall]:
@@ -190,8 +202,12 @@ class Erasure:
                 return count
             await asyncio.sleep(REST_S)
 
-    async def _erase_files(self, kind: str, oldest: datetime) -> None:
-        """Delete the files of rows that are about to go, or to lose their recording."""
+    async def _erase_files(self, kind: str, oldest: datetime) -> Mapping[str, str]:
+        """Delete the files of rows that are about to go, or to lose their recording.
+
+        Returns:
+            Those that stay, and why the disk did not delete them.
+        """
         recorded = (CALLS.c.started_at < oldest) & (CALLS.c.recording != "")
         match kind:
             case "voicemails":
@@ -199,16 +215,17 @@ class Erasure:
             case "recordings":
                 found = select(CALLS.c.recording).where(recorded)
             case _:
-                return
+                return {}
         with storage_errors(self._address):
             engine = await self._database.engine()
             async with engine.connect() as connection:
                 paths = list((await connection.execute(found)).scalars())
-            await asyncio.to_thread(unlink_all, paths)
+            left = (await asyncio.to_thread(unlink_all, paths)).left
             if kind == "recordings" and paths:
                 async with engine.begin() as connection:
-                    named_no_more = update(CALLS).where(recorded).values(recording="")
-                    await connection.execute(named_no_more)
+                    gone = recorded & CALLS.c.recording.not_in(left)
+                    await connection.execute(update(CALLS).where(gone).values(recording=""))
+        return left
 
     async def _erase_sendings(self) -> None:
         gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
@@ -218,14 +235,28 @@ class Erasure:
                 await connection.execute(delete(ALERT_SENDINGS).where(gone))
 
 
-def unlink_all(paths: Iterable[str]) -> int:
-    """Delete recordings with what stands beside them; return how many recordings there were."""
-    count = 0
+def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
+    """Return which rows go: a call that goes on does not, nor a message whose file is there."""
+    limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
+    old = table.c[name] < limit
+    if table is CALLS:
+        return old & (CALLS.c.state != "live")
+    return old & VOICEMAILS.c.path.not_in(left) if table is VOICEMAILS else old
+
+
+def unlink_all(paths: Iterable[str]) -> Unlinked:
+    """Delete recordings with what stands beside them; one that cannot be holds up no other."""
+    count, left = 0, dict[str, str]()
     for path in map(Path, paths):
-        count += path.exists()
         for each in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
-            each.unlink(missing_ok=True)
-    return count
+            try:
+                each.unlink()
+                count += each is path
+            except FileNotFoundError:
+                pass
+            except OSError as error:
+                left[str(path)] = error.strerror or type(error).__name__
+    return Unlinked(count=count, left=left)
 
 
 def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:

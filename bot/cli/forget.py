@@ -38,6 +38,11 @@ def command(
         raise CommandError(f"the database does not do it: {error}") from error
     for what, count in sorted(forgotten.counts.items()):
         typer.echo(f"{what}: {count}")
+    if forgotten.left:
+        files = ", ".join(f"{path} ({why})" for path, why in forgotten.left.items())
+        raise CommandError(
+            f"the disk did not delete {files}; run it again when it can, their calls are left, too"
+        )
     if forgotten.live:
         raise CommandError(
             f"{forgotten.live} of its calls go on; run it again when they have ended"

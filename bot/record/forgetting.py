@@ -10,7 +10,7 @@ from typing import Final
 
 from bot.config.settings import Settings
 from bot.record.phone_numbers import ending_of, same_as
-from storage.forgetting import Erasure, TracedCall, unlink_all
+from storage.forgetting import Erasure, unlink_all
 from storage.numbered_rows import SameNumber
 
 FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
@@ -22,6 +22,7 @@ class Forgotten:
 
     counts: Mapping[str, int]
     live: int  # calls that go on, or are being placed: they are still being written
+    left: Mapping[str, str]  # by path: why the disk did not delete it; its call is left, too
 
 
 async def forget_number(settings: Settings, number: str) -> Forgotten:
@@ -44,22 +45,23 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         written = await asyncio.to_thread(_calls_written, logs / "calls", same)
         ids = sorted(({each.id for each in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, same)
-        paths = [path for call_id, path in mails if call_id not in live]
-        paths += [str(logs / "messages" / f"{each}.wav") for each in ids]
-        counts: Counter[str] = Counter()
-        counts["recordings"] = await asyncio.to_thread(
-            unlink_all, _recordings(logs / "recordings", ids, over)
-        )
-        counts["voicemail files"] = await asyncio.to_thread(unlink_all, set(paths))
+        left_by_them = {path for call_id, path in mails if call_id not in live}
+        sound = {
+            "recordings": _sound(logs / "recordings", ids) | {each.recording for each in over},
+            "voicemail files": _sound(logs / "messages", ids) | left_by_them,
+        }
+        counts, left = await asyncio.to_thread(_unlink, sound)
+        kept = {Path(each).stem for each in left} | live.keys()  # to be found again
+        ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
         counts.update(await erasure.erase_calls(ids))
-        alone = sorted({call_id for call_id, _ in mails} - live.keys() - set(ids))
+        alone = sorted({call_id for call_id, _ in mails} - kept - set(ids))
         counts["voicemails"] += await erasure.erase_voicemails(alone)
         counts.update(await erasure.erase_numbered(ending, same))
         called = await erasure.count_called(ending, same, besides=live.values())
     finally:
         await erasure.close()
-    return Forgotten(counts=counts, live=len(live) + called)
+    return Forgotten(counts=counts, live=len(live) + called, left=left)
 
 
 def _calls_written(folder: Path, same: SameNumber) -> set[str]:
@@ -81,10 +83,20 @@ def _numbers(path: Path) -> Iterator[str]:
                 return
 
 
-def _recordings(folder: Path, ids: Iterable[str], over: Iterable[TracedCall]) -> set[str]:
-    """Return where calls were recorded, also those that no row names: it may be gone before."""
-    named = {each.recording for each in over if each.recording}
-    return named | {str(folder / f"{each}.wav") for each in ids}
+def _sound(folder: Path, ids: Iterable[str]) -> set[str]:
+    """Return where the sound of calls stands, also that no row names: it may be gone before."""
+    return {str(folder / f"{each}.wav") for each in ids}
+
+
+def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:
+    """Delete the files of each kind; return how many there were, and by path what stays and why."""
+    counts: Counter[str] = Counter()
+    left: dict[str, str] = {}
+    for kind, paths in sound.items():
+        unlinked = unlink_all(filter(None, paths))
+        counts[kind] = unlinked.count
+        left |= unlinked.left
+    return counts, left
 
 
 def _unlink_records(folder: Path, call_ids: Iterable[str]) -> int:

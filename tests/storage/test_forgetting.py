@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDecided
@@ -15,11 +18,13 @@ from fallbacks.failure import Kind, Scope, Severity
 from storage.alert_outbox import AlertOutbox
 from storage.alert_rows import ReportedFact
 from storage.callbacks import Callback, Callbacks
-from storage.database import Database
+from storage.database import Database, StorageError
 from storage.forgetting import AT_ONCE, Erasure
 from storage.record_reader import RecordReader
+from storage.record_tables import CALLS
 from storage.record_writer import RecordWriter
 from tests.share_servers import Server
+from tests.storage.kept_voicemails import kept_voicemails
 from tests.storage.test_alert_outbox import MAIL, decide
 
 NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
@@ -71,6 +76,12 @@ async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
     await outbox.report([ReportedFact(fact=each, at_s=at_s, holder="x", turns=0) for each in facts])
     await outbox.run_round(decide, channels=[MAIL], now=at_s)
     await outbox.close()
+
+
+async def record(url: str, call_id: str, path: Path) -> None:
+    async with create_async_engine(url, poolclass=NullPool).begin() as connection:
+        own = update(CALLS).where(CALLS.c.id == call_id)
+        await connection.execute(own.values(recording=str(path)))
 
 
 def names(folder: Path) -> list[str]:
@@ -168,6 +179,31 @@ class ForgettingContract:
         page = await reader.call("c2")
         assert page
         assert page.happenings == []
+
+    @pytest.mark.parametrize("kind", ["voicemails", "recordings"])
+    async def test_a_file_that_the_disk_does_not_delete_keeps_nothing_else(
+        self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path, kind: str
+    ) -> None:
+        for name in ("stuck", "old"):
+            await write_call(url, tmp_path, name, days_old=31)
+            await wish(url, name, days_old=31)
+            await record(url, name, tmp_path / f"{name}.wav")
+        (tmp_path / "stuck.wav").unlink()
+        (tmp_path / "stuck.wav").mkdir()  # no more than a file of another user can it be deleted
+        keep_days = {kind: 30, "messages": 30, "callbacks": 30}
+
+        with pytest.raises(StorageError, match=r"stuck\.wav"):
+            await erasure.erase_old(keep_days, now=NOW)
+
+        assert names(tmp_path) == ["stuck.wav"]
+        page = await reader.call("old")
+        assert page
+        assert page.messages == []
+        left = [each.call_id for each in await kept_voicemails(url)]
+        assert left == (["stuck"] if kind == "voicemails" else ["stuck", "old"])
+        (tmp_path / "stuck.wav").rmdir()
+        await erasure.erase_old(keep_days, now=NOW)  # what is left is found again
+        assert await erasure.erase_old(keep_days, now=NOW) == {}
 
 
 class TestSqlite(ForgettingContract):

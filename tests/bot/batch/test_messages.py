@@ -140,7 +140,7 @@ async def test_what_is_forgotten_while_it_is_written_down_leaves_no_words(tmp_pa
 
     async def forget_meanwhile(recording: Path) -> Transcript:
         found = await ear.transcribe(recording)
-        assert unlink_all([str(path)]) == 1
+        assert unlink_all([str(path)]).count == 1
         return found
 
     async with keep_messages_written(tmp_path, forget_meanwhile, mine=lambda: True, tell=[].append):

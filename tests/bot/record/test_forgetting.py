@@ -370,3 +370,23 @@ def test_a_number_whose_call_goes_on_is_asked_for_again(
         assert run(["forget", MARY, "--config", config]) == 1
 
     assert "run it again" in capsys.readouterr().err
+
+
+def test_a_file_that_the_disk_does_not_delete_is_named_and_keeps_its_own_call_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
+    for call_id in ("c1", "c2"):
+        asyncio.run(keep(settings, call_id, events(MARY)))
+    stuck = tmp_path / "recordings" / "c1.wav"
+    stuck.unlink()
+    stuck.mkdir()  # no more than a file of another user can it be deleted
+    with configured(tmp_path) as config:
+        assert run(["forget", MARY, "--config", config]) == 1
+
+        (line,) = capsys.readouterr().err.splitlines()
+        assert str(stuck) in line
+        assert "c2" not in files(tmp_path)
+        stuck.rmdir()
+        assert run(["forget", MARY, "--config", config]) == 0
+    assert "calls: 1" in capsys.readouterr().out.splitlines()
