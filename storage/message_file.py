@@ -5,6 +5,8 @@ import struct
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from loguru import logger
+
 PART: Final = ".part"  # behind the name of what is not whole yet
 LEFT_S: Final = (
     600.0  # a message takes two minutes at most: after so long nobody writes it any more
@@ -96,6 +98,9 @@ def _finish_left(part: Path, until_s: float) -> bool:
             return False
         part.replace(part.with_name(part.name.removesuffix(PART)))
     except FileNotFoundError:  # another process was faster
+        return False
+    except OSError as error:  # it is looked at again, and holds up no other
+        logger.error("what a dead process has left cannot be finished: {}", error)
         return False
     return True
 

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Final
 
+from loguru import logger
+
 from calls.entry import Entry
 from calls.events import CallEnded, ProcessLagged, UsageMeasured
 from calls.known_calls import KnownCalls
@@ -30,15 +32,23 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
     """
     oldest_s = utc_s - keep_days * DAY_S
     files = [each for pattern in RECORDS for each in folder.glob(pattern)]
-    return sum(_forget(each, oldest_s) for each in files)
+    left: list[OSError] = []
+    count = sum(_forget(each, oldest_s, left) for each in files)
+    if left:
+        said = "{} files are too old, and the disk does not delete them; the first: {}"
+        logger.error(said, len(left), left[0])
+    return count
 
 
-def _forget(file: Path, oldest_s: float) -> bool:
+def _forget(file: Path, oldest_s: float, left: list[OSError]) -> bool:
     try:
         if file.stat().st_mtime >= oldest_s:
             return False
         file.unlink()
     except FileNotFoundError:  # another process was faster
+        return False
+    except OSError as error:
+        left.append(error)
         return False
     return True
 

@@ -108,3 +108,24 @@ async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path:
 
     assert not old.exists()
     assert told == [RecordsForgotten(files=1, keep_days=30)]
+
+
+@pytest.mark.parametrize("name", ["stuck.wav", "stuck.wav.part"])
+async def test_a_file_of_which_the_disk_takes_nothing_holds_up_nothing(
+    tmp_path: Path, name: str
+) -> None:
+    settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
+    stuck, old = tmp_path / "messages" / name, record(tmp_path / "recordings", days_old=40)
+    stuck.mkdir(parents=True)  # no more than a file of another user can it be opened or deleted
+    os.utime(stuck, (0, 0))
+    left = tmp_path / "recordings" / "c1.wav"
+    MessageFile(left, rate_hz=8000).add(b"\1\0" * 100)
+    at = clock.utc_now().timestamp() - LEFT_S - 1.0
+    os.utime(f"{left}.part", (at, at))
+    told: list[Event] = []
+
+    async with forget_daily(settings, tell=told.append):
+        await asyncio.sleep(0.5)
+
+    assert (old.exists(), left.exists(), stuck.exists()) == (False, True, True)
+    assert told == [RecordsForgotten(files=1, keep_days=30)]
