@@ -69,13 +69,14 @@ async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
 
 
 def _messages(folder: Path) -> list[KeptVoicemail]:
-    return [_message(each) for each in sorted(folder.glob("*.wav"))]
+    return [found for each in sorted(folder.glob("*.wav")) if (found := _message(each))]
 
 
-def _message(path: Path) -> KeptVoicemail:
-    stat = path.stat()
-    with path.open("rb") as file:
-        head = file.read(HEADER.size)
+def _message(path: Path) -> KeptVoicemail | None:
+    try:
+        stat, head = path.stat(), _head(path)
+    except FileNotFoundError:  # it was forgotten since we looked
+        return None
     rate_hz = HEADER.unpack(head)[7] if len(head) == HEADER.size else 0
     sound_bytes = max(0, stat.st_size - HEADER.size)
     return KeptVoicemail(
@@ -84,6 +85,16 @@ def _message(path: Path) -> KeptVoicemail:
         length_s=round(sound_bytes / SAMPLE_BYTES / rate_hz, 3) if rate_hz else 0.0,
         at=datetime.fromtimestamp(stat.st_mtime, UTC),
     )
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER.size)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return b""  # another user's, perhaps: it is listed without its length, and so can be found
 
 
 def _text(message: KeptVoicemail) -> str:
