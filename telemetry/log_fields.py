@@ -1,10 +1,12 @@
 """What the log says of each fact beside its words: call, turn, stage, provider and the like."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, Event
+from calls.known_calls import KnownCalls
 from fallbacks.facts import BreakerMoved
 
 Fields: TypeAlias = Mapping[str, str | int | None]
@@ -14,11 +16,18 @@ NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind
 PROVIDER: Final = ("provider", "rung", "after")  # fields of facts that name whom it is about
 
 
+@dataclass(slots=True)
+class ReachedTurn:
+    """How far a call has come."""
+
+    turn: int = 0
+
+
 class LogFields:
     """Reads them off the facts; remembers each call's turn and each provider's breaker."""
 
     def __init__(self) -> None:
-        self._turns: dict[str, int] = {}
+        self._calls = KnownCalls[ReachedTurn](keep_ended=0)
         self._breakers: dict[str, str] = {}
 
     def read(self, entry: Entry) -> Fields:
@@ -43,15 +52,13 @@ class LogFields:
         if not call_id:
             return None
         said = getattr(event, "turn", None)
-        known = self._turns.get(call_id, 0)
+        reached = self._calls.find(call_id, ReachedTurn) or ReachedTurn()
         if isinstance(event, CallerStopped):
-            known += 1
-        turn = max(known, said or 0)
+            reached.turn += 1
+        reached.turn = max(reached.turn, said or 0)
         if isinstance(event, CallEnded):
-            self._turns.pop(call_id, None)
-        else:
-            self._turns[call_id] = turn
-        return turn if said is None else said
+            self._calls.end(call_id)
+        return reached.turn if said is None else said
 
 
 def _provider(event: Event) -> str | None:

@@ -84,6 +84,14 @@ def test_a_call_that_is_over_is_forgotten() -> None:
     assert fields.read(entry(FAILED))["turn"] == 0
 
 
+def test_what_is_told_of_a_call_that_is_over_begins_none() -> None:
+    fields = LogFields()
+    for each in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
+        fields.read(entry(each))
+
+    assert list(fields._calls.live) == []
+
+
 async def test_both_forms_have_the_fields(folder: Path) -> None:
     KNOWN.learn([KEY])
     log = logs.Log()
