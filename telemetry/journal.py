@@ -102,9 +102,8 @@ class Journal:
         self._folder.mkdir(parents=True, exist_ok=True)
         for call_id, entries in pages.items():
             lines = (json.dumps(each.as_json(), ensure_ascii=False) for each in entries)
-            path = self._folder / f"{call_id}.jsonl"
-            with path.open("a", encoding="utf-8", errors=ESCAPED) as file:
-                file.write("".join(f"{line}\n" for line in lines))
+            text = "".join(f"{line}\n" for line in lines)
+            _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
         for call_id, outcome in ended.items():
             self._sum_up(call_id, outcome)
 
@@ -112,3 +111,15 @@ class Journal:
         text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)
         path = self._folder / f"{call_id}.summary.json"
         path.write_text(text + "\n", encoding="utf-8", errors=ESCAPED)
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """Write all of it or, on a disk that fills meanwhile, none: half a line spoils the next."""
+    with path.open("ab", buffering=0) as file:
+        began, rest = file.tell(), memoryview(lines)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(began)
+            raise

@@ -98,6 +98,23 @@ def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path: Path, short_fi
     assert whole(tmp_path / "logs.jsonl") == fits
 
 
+async def test_what_does_not_fit_leaves_no_half_line_in_the_record_of_a_call(
+    tmp_path: Path, short_files: int
+) -> None:
+    journal = Journal(tmp_path)
+
+    def told(number: int) -> Entry:
+        return Entry(call_id="c1", number=number, at="", event=FAILED)
+
+    with pytest.raises(OSError, match="File too large"):
+        await journal.hear_all([told(number) for number in range(20)])
+    most = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, (16 * short_files, most))
+    await journal.hear_all([told(20)])
+
+    assert whole(tmp_path / "c1.jsonl") == 1
+
+
 async def test_a_full_disk_is_one_incident_and_costs_no_row(disk: SmallDisk) -> None:
     folder = disk.folder / "logs"
     record, hears = RecordFiles(folder, names=NAMES, redact=redacted), Hears()
