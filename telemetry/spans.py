@@ -47,9 +47,9 @@ class SpanMoment:
     attributes: Attributes
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
 class OpenSpan:
-    """A span that may not be over yet; seconds since 1970."""
+    """A span that may not be over yet, known as itself; seconds since 1970."""
 
     name: str
     began_s: float

@@ -6,6 +6,7 @@ none, and what they would tell (texts, among it) goes nowhere.
 
 import asyncio
 from typing import Final
+from weakref import WeakKeyDictionary
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.sdk.resources import Resource
@@ -44,7 +45,8 @@ class Traces:
         )
         self._tracer = self._provider.get_tracer("holdline")
         self._calls: dict[str, CallSpans] = {}
-        self._begun: dict[int, Span] = {}  # spans that others stand below, by our own span
+        # Spans that others stand below, by our own: an attempt may outlast its turn.
+        self._begun: WeakKeyDictionary[OpenSpan, Span] = WeakKeyDictionary()
 
     @classmethod
     def over_http(cls, url: str, *, version: str) -> "Traces":
@@ -74,7 +76,6 @@ class Traces:
 
     def _end(self, span: OpenSpan) -> None:
         told = self._begin(span)
-        del self._begun[id(span)]
         for moment in span.moments:
             told.add_event(moment.name, clean(moment.attributes), timestamp=_ns(moment.at_s))
         told.set_attributes(clean(span.attributes))
@@ -84,12 +85,12 @@ class Traces:
 
     def _begin(self, span: OpenSpan) -> Span:
         """Return the span as OpenTelemetry knows it, and those above it, which end later."""
-        known = self._begun.get(id(span))
+        known = self._begun.get(span)
         if known:
             return known
         above = set_span_in_context(self._begin(span.parent)) if span.parent else None
         begun = self._tracer.start_span(span.name, above, start_time=_ns(span.began_s))
-        self._begun[id(span)] = begun
+        self._begun[span] = begun
         return begun
 
 

@@ -1,7 +1,7 @@
 """Calls as spans, at a collector of their own on loopback."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -127,14 +127,16 @@ async def collector() -> AsyncIterator[Collector]:
         yield found
 
 
-async def tell_call(collector: Collector) -> None:
+async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = CALL) -> int:
+    """Tell a call; return how many spans are remembered behind its end."""
     from telemetry.traces import Traces  # noqa: PLC0415 - an extra
 
     traces = Traces.over_http(collector.url, version="1.2.3")
-    for number, (after_s, event) in enumerate(CALL, start=1):
+    for number, (after_s, event) in enumerate(told, start=1):
         at = (BEGAN + timedelta(seconds=after_s)).isoformat(timespec="milliseconds")
         await traces.hear(Entry(call_id="c1", number=number, at=at, event=event))
     await traces.close()
+    return len(traces._begun)
 
 
 def attributes(span: Any) -> dict[str, Any]:
@@ -168,6 +170,26 @@ async def test_a_call_is_a_span_with_its_turns_and_attempts_below(collector: Col
         ("turn", "call", 2.0, 4.0),
     ]
     assert len({each.trace_id for each in spans}) == 1
+
+
+async def test_an_attempt_that_outlasts_its_turn_stands_below_it_and_nothing_is_left(
+    collector: Collector,
+) -> None:
+    remembered = await tell_call(
+        collector,
+        (
+            CALL[0],
+            (2.2, CallerStopped(at_s=102.0, noticed_at_s=102.2)),
+            (2.5, started("tts", "cartesia", 2)),
+            (4.0, TurnEnded(turn=1, at_s=104.0, interrupted=True)),
+            (4.5, AttemptDropped(stage="tts", provider="cartesia", attempt=2, because="caller")),
+            (5.0, CallEnded(reason="caller_hung_up", length_s=5.0)),
+        ),
+    )
+
+    of = {each.name: each for each in collector.spans()}
+    assert of["attempt"].parent_span_id == of["turn"].span_id
+    assert remembered == 0
 
 
 async def test_attributes_say_what_happened(collector: Collector) -> None:
