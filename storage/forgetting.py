@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -55,7 +55,7 @@ class TracedCall:
     """A call of a number."""
 
     id: str
-    live: bool
+    live: bool  # it is still written about
     recording: str
     dial_id: str  # empty: nobody dialled it
 
@@ -95,12 +95,15 @@ class Erasure:
             raise StorageError(f"{len(left)} files stay, of which the first is {path}: {why}")
         return +erased
 
-    async def calls_of(self, ending: str, same: SameNumber) -> Sequence[TracedCall]:
+    async def calls_of(
+        self, ending: str, same: SameNumber, *, settled: datetime
+    ) -> Sequence[TracedCall]:
         """Return the calls with a number, of whichever side is not ours.
 
         Args:
             ending: Its last digits, which every way of writing it has, in this order.
             same: Looks at each number that has them.
+            settled: What they cost and came to is written down of those that ended before that.
         """
         theirs = or_(
             (CALLS.c.direction == "inbound") & may_be(CALLS.c.caller, ending),
@@ -114,7 +117,7 @@ class Erasure:
         return [
             TracedCall(
                 id=row.id,
-                live=row.state == "live",
+                live=row.state == "live" or _utc(row.ended_at or row.seen_at) > settled,
                 recording=row.recording,
                 dial_id=row.dial_id,
             )
@@ -257,6 +260,10 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
             except OSError as error:
                 left[str(path)] = error.strerror or type(error).__name__
     return Unlinked(count=count, left=left)
+
+
+def _utc(at: datetime) -> datetime:
+    return at if at.tzinfo else at.replace(tzinfo=UTC)  # SQLite keeps no zone
 
 
 def _parts(call_ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -45,5 +45,6 @@ def command(
         )
     if forgotten.live:
         raise CommandError(
-            f"{forgotten.live} of its calls go on; run it again when they have ended"
+            f"{forgotten.live} of its calls go on, or ended just now and are still written about; "
+            "run it again some minutes after their end"
         )

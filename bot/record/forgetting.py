@@ -5,11 +5,14 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from bot import clock
 from bot.config.settings import Settings
 from bot.record.phone_numbers import ending_of, same_as
+from storage.callback_contacts import SETTLED_S
 from storage.forgetting import Erasure, unlink_all
 from storage.numbered_rows import SameNumber
 
@@ -21,7 +24,7 @@ class Forgotten:
     """What was erased."""
 
     counts: Mapping[str, int]
-    live: int  # calls that go on, or are being placed: they are still being written
+    live: int  # calls that go on, ended just now, or are being placed: they are being written
     left: Mapping[str, str]  # by path: why the disk did not delete it; its call is left, too
 
 
@@ -39,7 +42,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     ending = ending_of(number)
     erasure = Erasure(settings.storage.url)
     try:
-        traced = await erasure.calls_of(ending, same)
+        traced = await erasure.calls_of(ending, same, settled=_settled(settings))
         over = [each for each in traced if not each.live]
         logs, live = settings.logs.dir, {each.id: each.dial_id for each in traced if each.live}
         written = await asyncio.to_thread(_calls_written, logs / "calls", same)
@@ -62,6 +65,11 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     finally:
         await erasure.close()
     return Forgotten(counts=counts, live=len(live) + called, left=left)
+
+
+def _settled(settings: Settings) -> datetime:
+    """Return the moment before which a call ended of which nothing more is written down."""
+    return clock.utc_now() - timedelta(seconds=settings.after_call.within_s + SETTLED_S)
 
 
 def _calls_written(folder: Path, same: SameNumber) -> set[str]:

@@ -23,6 +23,7 @@ from calls.events import (
     OutboundCallBegan,
     TranscriptFinal,
     TurnDecided,
+    UsageMeasured,
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from calls.record_fold import RecordFold
@@ -63,13 +64,15 @@ def events(caller: str) -> list[Event]:
     ]
 
 
-async def keep(settings: Settings, call_id: str, said: list[Event]) -> None:
-    """Leave a call everywhere where calls leave something."""
+async def keep(
+    settings: Settings, call_id: str, said: list[Event], *, ago_s: float = 600.0
+) -> RecordFold:
+    """Leave a call everywhere where calls leave something; return what its process knows of it."""
     logs = settings.logs.dir
     folded = RecordFold(holder=call_id, messages=str(logs / "messages"))
     journal = Journal(logs / "calls")
     for number, event in enumerate(said, start=1):
-        at = clock.utc_now().isoformat()
+        at = (clock.utc_now() - timedelta(seconds=ago_s)).isoformat()
         entry = Entry(call_id=call_id, number=number, at=at, event=event)
         folded.add(entry)
         await journal.hear(entry)
@@ -84,6 +87,7 @@ async def keep(settings: Settings, call_id: str, said: list[Event]) -> None:
         path.parent.mkdir(exist_ok=True)
         path.write_text("sound", encoding="utf-8")
     (logs / "messages" / f"{call_id}.text.json").write_text("{}", encoding="utf-8")
+    return folded
 
 
 async def wish(settings: Settings, call_id: str, number: str) -> None:
@@ -171,6 +175,26 @@ class ForgettingContract:
 
         assert forgotten.live == 1
         assert files(tmp_path) == {"on"}
+
+    async def test_a_call_that_ended_just_now_is_named_since_it_is_still_written_about(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        folded = await keep(settings, "just", events(MARY), ago_s=30.0)
+        await keep(settings, "over", events(MARY))
+
+        forgotten = await forget_number(settings, MARY)
+
+        summary = UsageMeasured(
+            turn=0, stage="llm", provider="a", model="m", cost=0.1, behind_call="just"
+        )
+        folded.add(Entry(call_id="", number=1, at=clock.utc_now().isoformat(), event=summary))
+        writer, reader = RecordWriter(url, holder="just"), RecordReader(url)
+        await writer.write(folded.take(), number=2, now=clock.utc_now())
+        assert [each.id for each in await reader.calls()] == ["just"]  # with its caller's number
+        assert forgotten.live == 1
+        await writer.close()
+        await reader.close()
 
     async def test_whom_we_called_is_the_one_who_was_called(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
