@@ -13,6 +13,7 @@ from storage.database import StorageError
 from storage.record_writer import RecordWriter
 
 LOOK_S: Final = 15.0  # between two looks; behind an outage each process writes again within 12 s
+SET_S: Final = 2.0  # chosen: a clock that is merely brought into step moves by far less
 
 
 class CutCalls:
@@ -32,6 +33,7 @@ class CutCalls:
         self._utc_now = utc_now
         self._clock = clock
         self._look_at = 0.0
+        self._ahead_s: float | None = None  # the time of day, of the clock, at the last look
         self._away = False  # the database was, when it was asked last
 
     def note_away(self) -> None:
@@ -42,11 +44,14 @@ class CutCalls:
         """Look, if it is time to; a database that does not answer is left to the next batch.
 
         The first time that it answers behind an outage only that is noted: to who comes first, the
-        calls of all others, and of this process, too, seem to be cut.
+        calls of all others, and of this process, too, seem to be cut. So they do when the clock was
+        set forward, until each process has given a sign of life again.
         """
         if self._clock() < self._look_at:
             return
         self._look_at = self._clock() + LOOK_S
+        if self._was_set_forward():
+            return
         try:
             async with asyncio.timeout(within_s):
                 if self._away:
@@ -60,3 +65,7 @@ class CutCalls:
         if cut:
             logger.warning("{} calls were cut with their process: marked as interrupted", cut)
             self._tell(CallsCut(calls=cut))
+
+    def _was_set_forward(self) -> bool:
+        before_s, self._ahead_s = self._ahead_s, self._utc_now().timestamp() - self._clock()
+        return before_s is not None and self._ahead_s - before_s > SET_S

@@ -28,22 +28,22 @@ SAID = AgentSaid(turn=0, text="one moment")
 MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
-def utc_now() -> datetime:
-    return MORNING + timedelta(seconds=time.monotonic())
-
-
 class House:
     """Processes that share a database, which can be away."""
 
     def __init__(self, url: str) -> None:
         self.url = url
         self.away = False
+        self.ahead_s = 0.0  # by which the clock was set since the morning
         self.told: list[Event] = []
+
+    def utc_now(self) -> datetime:
+        return MORNING + timedelta(seconds=time.monotonic() + self.ahead_s)
 
     def keeper(self, holder: str) -> RecordKeeper:
         writer = RoadToDatabase(self, holder)
         fold = RecordFold(holder=holder, messages="")
-        keeper = RecordKeeper(writer, fold, utc_now=utc_now, clock=time.monotonic)
+        keeper = RecordKeeper(writer, fold, utc_now=self.utc_now, clock=time.monotonic)
         keeper.tell = self.told.append
         return keeper
 
@@ -100,7 +100,7 @@ class RoadToDatabase(RecordWriter):
 
 
 async def hear(keeper: RecordKeeper, call_id: str, event: Event) -> None:
-    at = utc_now().isoformat(timespec="milliseconds")
+    at = (MORNING + timedelta(seconds=time.monotonic())).isoformat(timespec="milliseconds")
     await keeper.hear(Entry(call_id=call_id, number=1, at=at, event=event))
 
 
@@ -152,3 +152,16 @@ async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(house: 
 
     assert states == {"c1": "live", "c2": "interrupted"}
     assert house.cut == [CallsCut(calls=1)]
+
+
+async def test_calls_that_go_on_while_the_clock_is_set_are_not_taken_for_cut(house: House) -> None:
+    async with house.process("first", "c1", "c2"), house.process("second", "c3"):
+        seen: set[str] = set()
+        for _ in range(15):  # at each second between two looks
+            await asyncio.sleep(LOOK_S)
+            house.ahead_s += 60.0
+            await asyncio.sleep(1.0)
+            seen |= {*(await house.states()).values()}
+
+    assert seen == {"live"}
+    assert house.cut == []
