@@ -99,10 +99,12 @@ class RecordWriter:
     async def interrupt_cut(self, now: datetime) -> int:
         """Mark calls whose process has given no sign of life as interrupted; return how many.
 
+        Of several processes that look at once, each counts those that it has marked.
         Of a process that was only slow its next heartbeat says that they go on.
         """
         cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
+        count = 0
         with storage_errors(self._address):
             engine = await self._database.engine()
             async with engine.begin() as connection:
@@ -112,9 +114,9 @@ class RecordWriter:
                     length_s = (row.seen_at - row.started_at).total_seconds()
                     values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
                     own = update(CALLS).where(CALLS.c.id == row.id, cut)
-                    await connection.execute(own.values(**values))
+                    count += (await connection.execute(own.values(**values))).rowcount
                 await connection.execute(delete(RECORD_WRITERS).where(old))
-        return len(rows)
+        return count
 
     async def close(self) -> None:
         """Let the connections go."""

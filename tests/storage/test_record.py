@@ -217,6 +217,20 @@ class RecordContract:
         assert cut.call.length_s == 0.0
         assert on.call.state == "live"
 
+    async def test_calls_that_several_processes_find_cut_at_once_are_counted_once(
+        self, opened: Open
+    ) -> None:
+        for each in range(5):
+            said = entries(STARTED, call_id=f"c{each}")
+            await opened(f"dead-{each}").write(batch(*said, holder="dead"), number=1, now=AT)
+        workers, now = [opened(f"w{each}") for each in range(4)], AT + timedelta(seconds=CUT_S + 1)
+        for each in workers:
+            await each.reach()
+
+        found = await asyncio.gather(*(each.interrupt_cut(now) for each in workers))
+
+        assert sum(found) == 5
+
     async def test_a_call_that_only_seemed_cut_goes_on_with_the_next_heartbeat(
         self, opened: Open, reader: RecordReader
     ) -> None:
