@@ -30,7 +30,7 @@ class Repeats:
     def due(self, now: float) -> Iterator[tuple[str, int]]:
         """Yield what was counted a minute ago or longer, with how often; each is new after that."""
         for kind, (at, times) in tuple(self._said.items()):
-            if now - at < APART_S:
+            if abs(now - at) < APART_S:  # what was said long after now: the clock was set back
                 continue
             if times:
                 self._said[kind] = (now, 0)

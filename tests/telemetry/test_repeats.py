@@ -1,0 +1,21 @@
+"""What happens again and again is said once a minute, with how often."""
+
+from telemetry.repeats import APART_S, Repeats
+
+
+def test_what_comes_again_within_a_minute_is_counted_and_said_behind_it() -> None:
+    repeats = Repeats()
+
+    assert [repeats.may_say("full", at) for at in (0.0, 1.0, 2.0)] == [True, False, False]
+    assert list(repeats.due(APART_S - 1.0)) == []
+    assert list(repeats.due(APART_S)) == [("full", 2)]
+
+
+def test_what_was_said_before_the_clock_was_set_back_keeps_nothing_from_being_said() -> None:
+    repeats = Repeats()
+    for at in (3600.0, 3601.0):
+        repeats.may_say("full", at)
+
+    assert list(repeats.due(10.0)) == [("full", 1)]
+    assert not repeats.may_say("full", 11.0)
+    assert list(repeats.due(10.0 + APART_S)) == [("full", 1)]
