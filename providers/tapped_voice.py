@@ -139,6 +139,9 @@ class TappedVoice(ClosedVoice):
         except (OSError, EOFError, WebSocketException) as error:  # a time-out is an OSError, too
             await self.tap.tell_unreachable(self._ear, error)
             raise
+        except asyncio.CancelledError:  # a barge-in, while it connects for another language
+            await self._ear.lost(None)
+            raise
         self._tap(socket, self._ear)
         return socket
 

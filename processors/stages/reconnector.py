@@ -51,6 +51,7 @@ class Reconnector:
         self._allowed = allowed
         self._hurry = Alarm(clock)
         self._task: asyncio.Task[None] | None = None
+        self._closed = False
 
     @property
     def busy(self) -> bool:
@@ -59,7 +60,7 @@ class Reconnector:
 
     def begin(self, owner: TaskOwner) -> None:
         """Begin to connect anew, unless that has begun already; returns at once."""
-        if not self.busy:
+        if not self.busy and not self._closed:
             self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
 
     def hurry(self) -> None:
@@ -67,7 +68,8 @@ class Reconnector:
         self._hurry.ring()
 
     async def close(self, owner: TaskOwner) -> None:
-        """Stop trying."""
+        """Stop trying, for good: a try that is cut short tells that there is no connection."""
+        self._closed = True
         task, self._task = self._task, None
         if task is not None:
             await owner.cancel_task(task)

@@ -77,3 +77,14 @@ async def test_a_rung_that_may_not_be_asked_is_not_tried(owner: Owner) -> None:
     await reconnector.close(owner)
 
     assert far.tried_at == []
+
+
+async def test_what_is_cut_short_by_the_end_of_a_call_begins_nothing_anew(owner: Owner) -> None:
+    far = Far(at_try=1)
+    reconnector = Reconnector("cartesia", far.connect, clock=monotonic)
+
+    await reconnector.close(owner)
+    reconnector.begin(owner)
+    await asyncio.sleep(10.0)
+
+    assert far.tried_at == []

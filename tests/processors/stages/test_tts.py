@@ -551,3 +551,27 @@ async def test_a_voice_that_connects_anew_for_another_language_is_waited_for_and
 
     assert talk.failures == []
     assert languages(lab, "elevenlabs") == ["en", "es"]
+
+
+async def test_a_barge_in_while_a_voice_connects_anew_does_not_lose_it_for_the_call(
+    lab: Lab,
+) -> None:
+    async with talking(lab, LADDERS["elevenlabs first"]) as talk:
+        talk.turn.caller_stopped(time.monotonic())
+        await talk.put(LLMFullResponseStartFrame(), LLMTextFrame("Hello there. And "))
+        await talk.until(lambda: languages(lab, "elevenlabs"))
+        await talk.put(*speak_in(talk, "es"))  # for what is said next
+        await talk.put(LLMTextFrame("now the rest of it. "), LLMFullResponseEndFrame())
+        await talk.until(lambda: talk.said)
+        break_(lab, "elevenlabs", faults.Silent(where="handshake"))
+        await talk.reply("Hola.")
+        await asyncio.sleep(0.2)
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(0.2)
+        break_(lab, "elevenlabs", None)
+        await asyncio.sleep(5.0)
+        await talk.reply("Buenos ", "dias.")
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert languages(lab, "elevenlabs") == ["en", "es"]
+    assert talk.failures == []
