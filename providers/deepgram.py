@@ -78,6 +78,8 @@ class DeepgramRung(DeepgramSTTService):
     async def reconnect(self) -> bool:
         """Open a new stream, without a goodbye to the old one; return whether it is open."""
         self._connection = None
+        if self._socket:  # one that went dark would be waited for, half a minute and more
+            self._socket.abort()
         await self._disconnect()
         await self._connect()
         return self.connected

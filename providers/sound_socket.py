@@ -51,6 +51,10 @@ class SoundSocket:
         """Write a piece; only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.BINARY, data=sound)
 
+    def abort(self) -> None:
+        """Be rid of the connection at once, whatever the far end does."""
+        self._websocket.transport.abort()
+
     def say(self, text: str) -> None:
         """Write a text message behind the sound; only while the socket is `free`."""
         self._websocket.write_frame_sync(fin=True, opcode=Opcode.TEXT, data=text.encode())

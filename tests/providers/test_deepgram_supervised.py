@@ -2,6 +2,7 @@
 
 import asyncio
 import inspect
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -20,6 +21,7 @@ from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from websockets.exceptions import ConnectionClosedError
 from websockets.frames import Close
+from websockets.utils import accept_key
 
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
@@ -109,6 +111,52 @@ async def test_it_connects_anew_when_it_is_told_to() -> None:
 
         assert await service.reconnect()
         assert service.connected
+
+
+async def take_a_stream_and_go_dark(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+) -> None:
+    """Let a stream be opened, and then say nothing, not even goodbye: the way there is cut."""
+    asked = (await reader.readuntil(b"\r\n\r\n")).decode()
+    key = next(line for line in asked.splitlines() if line.lower().startswith("sec-websocket-key"))
+    accepted = accept_key(key.partition(":")[2].strip())
+    answer = ("HTTP/1.1 101 Switching Protocols", "Upgrade: websocket", "Connection: Upgrade")
+    writer.write("\r\n".join((*answer, f"Sec-WebSocket-Accept: {accepted}", "", "")).encode())
+
+
+async def test_a_stream_that_went_dark_keeps_no_new_one_waiting_for_its_goodbye() -> None:
+    streams: list[asyncio.StreamWriter] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        streams.append(writer)
+        await take_a_stream_and_go_dark(reader, writer)
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    spec = RungSpec(
+        name="it",
+        stage="stt",
+        kind="deepgram",
+        url=f"ws://127.0.0.1:{port}",
+        sample_rate_hz=RATE_HZ,
+        api_key="any",
+    )
+    service = build(spec)
+    service.supervised = True
+    async with running(service) as bench:
+        await hear(bench, bytes(6400))
+        began = time.monotonic()
+
+        assert await service.reconnect()
+
+        took_s = time.monotonic() - began
+        told = bench.all(ErrorFrame)
+        for stream in streams:
+            stream.transport.abort()
+    server.close()
+
+    assert (len(streams), told) == (2, [])
+    assert took_s < 0.5
 
 
 async def test_a_refused_reconnection_is_told() -> None:
