@@ -22,6 +22,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
+PATIENT: Final = 6  # so often, while the agent is heard: it says what it had to say before (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
 """Ends the call whatever hangs in it; given the reason of `CallEnded`."""
@@ -128,7 +129,10 @@ class Farewell(FrameProcessor):
         await self._quiet()
 
     async def _give_up(self) -> None:
-        await asyncio.sleep(self._patience_s)
+        for _ in range(PATIENT):
+            await asyncio.sleep(self._patience_s)
+            if not self.speaking:
+                break
         self._alarm = None
         if self._end is not None and self.reason is not None:
             await self._end(self.reason)

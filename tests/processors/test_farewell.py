@@ -4,6 +4,8 @@ import asyncio
 
 import pytest
 from pipecat.frames.frames import (
+    BotStartedSpeakingFrame,
+    BotStoppedSpeakingFrame,
     EndWorkerFrame,
     Frame,
     InterruptionFrame,
@@ -147,6 +149,52 @@ async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -
 
     frames = [*answer("Bye.")[:-1], SleepFrame(0.1)]  # the answer never ends
     await played(frames, farewell=Farewell(end=end, patience_s=0.05))
+
+    assert ended == ["agent_hung_up"]
+
+
+class HeardVoice(Voice):
+    """A voice that is heard while it speaks, as the line says."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        says = isinstance(frame, LLMTextFrame | TTSSpeakFrame)
+        if says:
+            await self.push_frame(BotStartedSpeakingFrame(), FrameDirection.UPSTREAM)
+        await super().process_frame(frame, direction)
+        if says:
+            await self.push_frame(BotStoppedSpeakingFrame(), FrameDirection.UPSTREAM)
+
+
+async def test_a_goodbye_that_takes_long_is_heard_to_its_end() -> None:
+    ended: list[str] = []
+
+    async def end(reason: str) -> None:
+        ended.append(reason)
+
+    voice = HeardVoice(speech_s=25.0)
+    frames = [
+        *answer("Your table is booked, and this is how you find us.", "Goodbye."),
+        SleepFrame(55.0),
+    ]
+    pipeline = Pipeline([Farewell(end=end), voice])
+    async with asyncio.timeout(90.0):
+        down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
+
+    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["agent_hung_up"]
+    assert ended == []
+
+
+async def test_a_voice_that_is_said_to_be_heard_for_ever_ends_the_call_all_the_same() -> None:
+    ended: list[str] = []
+
+    async def end(reason: str) -> None:
+        ended.append(reason)
+
+    farewell = Farewell(end=end, patience_s=0.05)
+    pipeline = Pipeline([farewell, HeardVoice(speech_s=5.0)])
+    frames = [*answer("Bye."), SleepFrame(1.0)]
+    async with asyncio.timeout(20.0):
+        await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
 
     assert ended == ["agent_hung_up"]
 
