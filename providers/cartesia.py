@@ -31,8 +31,9 @@ class Cartesia(TappedVoice, CartesiaTTSService):
             case "timestamps" if context:
                 times: Mapping[str, Any] = message.get("word_timestamps") or {}
                 lists = (times.get(key) or [] for key in ("words", "start", "end"))
-                for word, start_s, end_s in zip(*lists, strict=False):
-                    await ear.word(context.attempt, word, start_s=start_s, end_s=end_s)
+                for word, *at in zip(*lists, strict=False):
+                    start_s, end_s = map(float, at)  # what is no time is garbage
+                    await ear.word(context.attempt, str(word), start_s=start_s, end_s=end_s)
             case "done" if context:
                 await self.tap.tell_done(ear, context)
             case _:

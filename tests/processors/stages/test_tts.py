@@ -1,8 +1,10 @@
 """The voices' stage against the simulated voices: whatever breaks, every word is heard once."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 from pipecat.frames.frames import (
@@ -171,6 +173,29 @@ async def test_a_voice_that_breaks_its_own_protocol_loses_no_word(lab: Lab, faul
         await talk.worker.cancel()
 
     assert talk.words == TEXT
+
+
+ODD_TIMES: dict[str, dict[str, Any]] = {
+    "no start": {"words": ["Hello"], "start": [None], "end": [0.3]},
+    "no word": {"words": [None], "start": [0.0], "end": [0.3]},
+    "endless": {"words": ["Hello"], "start": [0.0], "end": [float("inf")]},
+}
+
+
+@pytest.mark.parametrize("times", ODD_TIMES.values(), ids=ODD_TIMES)
+async def test_a_word_without_its_time_silences_no_call(lab: Lab, times: dict[str, Any]) -> None:
+    break_(lab, "cartesia", faults.Stall(after_words=2))
+    async with talking(lab) as talk:
+        service: Any = talk.stage._rungs["cartesia"].pipe.service
+        await talk.reply(*TEXT.split())
+        await talk.until(lambda: talk.kept_of(TTSAudioRawFrame))
+        odd = {"type": "timestamps", "context_id": service.tap.context.name}
+        await service._pass_on(service._ear, json.dumps({**odd, "word_timestamps": times}))
+        await talk.until(lambda: talk.said)
+        await talk.reply("And", "again.")
+        await talk.until(lambda: len(talk.said) == 2)
+
+    assert talk.said == [TEXT, "And again."]
 
 
 @pytest.mark.parametrize("how", ["reset", "close", "error"])
