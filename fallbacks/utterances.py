@@ -122,7 +122,7 @@ class Chooser:
         self._played: Counter[str] = Counter()
 
     def choose(
-        self, situation: Situation, language: str, *, heard: str = ""
+        self, situation: Situation, language: str, *, heard: str = "", again: bool = False
     ) -> FallbackText | None:
         """Return the utterance that fits best, counted as played, or None: all were worn out.
 
@@ -130,11 +130,12 @@ class Chooser:
             situation: What happened.
             language: A tag such as `en` or `es-MX`; without texts of its own it is English.
             heard: What the caller lately said: a text on that topic goes before a general one.
+            again: What is worn out may be said once more: the caller would hear nothing else.
         """
         fresh = [
             each
             for each in in_language(self._utterances, language)
-            if each.situation is situation and self._played[each.name] < self._plays
+            if each.situation is situation and (again or self._played[each.name] < self._plays)
         ]
         said = _spoken(heard)
         on_topic = [each for each in fresh if any(f" {topic}" in said for topic in each.topics)]

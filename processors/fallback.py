@@ -31,10 +31,22 @@ class Phrases:
         """Speak another language from now on."""
         self.language = language
 
-    def choose(self, situations: tuple[Situation, ...], *, topical: bool) -> FallbackText | None:
-        """Return an utterance for the first situation that has one left."""
+    def choose(
+        self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
+    ) -> FallbackText | None:
+        """Return an utterance for the first situation that has one left.
+
+        Args:
+            situations: What happened, in the order of preference.
+            topical: It may be about what the caller lately spoke of.
+            again: Where none is left, one that was said before will do.
+        """
         heard = self.heard if topical else ""
-        found = (self.chooser.choose(each, self.language, heard=heard) for each in situations)
+        found = (
+            self.chooser.choose(each, self.language, heard=heard, again=worn)
+            for worn in (False, again)
+            for each in situations
+        )
         return next((each for each in found if each), None)
 
 

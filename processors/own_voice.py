@@ -85,8 +85,10 @@ class OwnVoice:
             When the line will be dry again: never (`inf`) when the caller spoke first; None when
             no text was left.
         """
-        topical = action.then is not Then.HOLD
-        utterance = self._fallback.phrases.choose(action.situations, topical=topical)
+        holds = action.then is Then.HOLD  # without end, if need be: the answer is still to come
+        topical = not holds
+        phrases = self._fallback.phrases
+        utterance = phrases.choose(action.situations, topical=topical, again=holds)
         if utterance is None:
             return None
         if over_caller and not action.must:

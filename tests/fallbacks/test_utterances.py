@@ -52,6 +52,16 @@ def test_the_least_played_comes_next_and_nothing_is_repeated_more_than_twice() -
     assert heard[-1] is None
 
 
+def test_where_nothing_else_is_left_the_least_played_may_be_said_again() -> None:
+    choose = chooser()
+    worn = [said(choose) for _ in range(2 * PLAYS + 1)]
+
+    more = [choose.choose(Situation.LLM, "en", again=True) for _ in range(2)]
+
+    assert worn[-1] is None
+    assert [each and each.text for each in more] == ["Please bear with me.", "I am still here."]
+
+
 def test_a_worn_out_topic_gives_way_to_what_is_general() -> None:
     choose = chooser()
 

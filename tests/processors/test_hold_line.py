@@ -19,7 +19,8 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import HoldSettings
-from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, Call, held, sound
+from fallbacks.utterances import PLAYS
+from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
 
 pytestmark = pytest.mark.virtual_time
 
@@ -217,6 +218,18 @@ async def test_no_two_fillers_are_said_in_three_turns() -> None:
 
     fillers = [each.startswith("en.filler") for each in call.held]
     assert fillers == [True, False, False, True]
+
+
+async def test_a_caller_whose_answers_are_always_late_never_waits_in_silence() -> None:
+    turns = 3 * len(TEXTS["en"]["filler"]) * PLAYS + 1
+    async with held() as call:
+        for turn in range(turns):
+            await call.stops()
+            await call.until(lambda turn=turn: len(call.held) > turn, within_s=0.4)
+            await call.answers(0.05)
+            await asyncio.sleep(0.15)
+
+    assert len(call.held) == turns
 
 
 async def test_clips_are_no_part_of_what_the_model_remembers() -> None:
