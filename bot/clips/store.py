@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -19,6 +20,7 @@ from providers.provider import RungSpec
 
 RATE_HZ: Final = 16_000  # what clips are kept at; a telephone's 8000 are made of it
 KEPT: Final = 256  # clips in memory: some 15 texts for each voice and rate
+LOAD_S: Final = 0.3  # for one that is not; then the local voice says it: a disk may hang (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ class ClipStore:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._loaded: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        # A thread of its own: a disk that hangs takes none that the local voice needs.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="clips")
 
     def has(self, clip: Clip) -> bool:
         """Say whether it is there."""
@@ -72,10 +76,10 @@ class ClipStore:
         partial.replace(self._path(clip))
 
     async def load(self, clip: Clip, rate_hz: int) -> bytes | None:
-        """Return a clip as 16-bit mono at that rate; None: it was never rendered."""
+        """Return a clip as 16-bit mono at that rate; None: there is none, or not in time."""
         key = (clip.name, rate_hz)
         if key not in self._loaded:
-            pcm = await asyncio.to_thread(self._read, clip, rate_hz)
+            pcm = await self._read_in_time(clip, rate_hz)
             if pcm is None:
                 return None
             self._loaded[key] = pcm
@@ -83,6 +87,14 @@ class ClipStore:
                 self._loaded.popitem(last=False)
         self._loaded.move_to_end(key)
         return self._loaded[key]
+
+    async def _read_in_time(self, clip: Clip, rate_hz: int) -> bytes | None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with asyncio.timeout(LOAD_S):
+                return await loop.run_in_executor(self._thread, self._read, clip, rate_hz)
+        except TimeoutError:
+            return None
 
     def _read(self, clip: Clip, rate_hz: int) -> bytes | None:
         try:

@@ -1,6 +1,7 @@
 """Clips: what is said when a provider cannot answer, rendered ahead in the voices of the agent."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -336,6 +337,26 @@ async def test_a_broken_file_is_no_clip(tmp_path: Path) -> None:
     (tmp_path / f"{clip.name}.wav").write_bytes(b"RIFF")
 
     assert await store.load(clip, 8000) is None
+
+
+@pytest.mark.real_time
+async def test_a_disk_that_hangs_has_the_local_voice_speak(tmp_path: Path) -> None:
+    rung = RungSpec(
+        name="cartesia", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v"
+    )
+    store, texts = ClipStore(tmp_path), [f"One moment, {number}." for number in range(12)]
+    pipes = [tmp_path / f"{Clip.of(rung, text).name}.wav" for text in texts]
+    for pipe in pipes:
+        os.mkfifo(pipe)  # nobody ever writes into it
+
+    try:
+        async with asyncio.timeout(20.0):
+            said = [await voice(store, speaks="cartesia").say(text, "en") for text in texts]
+    finally:
+        for pipe in pipes:
+            os.close(os.open(pipe, os.O_RDWR))
+
+    assert said == [f"en: {text}".encode() for text in texts]
 
 
 @pytest.mark.parametrize("language", ["en", "es", "ru", "es-MX", "xx"])
