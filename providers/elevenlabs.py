@@ -9,6 +9,7 @@ from pipecat.services.elevenlabs.tts import (
     ELEVENLABS_MULTILINGUAL_MODELS,
     ElevenLabsTTSService,
 )
+from pipecat.services.elevenlabs.tts_base import ElevenLabsTTSBase
 from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
@@ -45,10 +46,10 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
                 await ear.sound(context.attempt, base64.b64decode(message["audio"]))
 
     async def _update_settings(self, delta: TTSSettings) -> dict[str, Any]:
-        """Connect anew only if there is a connection, and its address says the language."""
-        if self._websocket and self._settings.model in ELEVENLABS_MULTILINGUAL_MODELS:
+        """Connect anew only if the address says the language: with other models it does not."""
+        if self._settings.model in ELEVENLABS_MULTILINGUAL_MODELS:
             return await super()._update_settings(delta)
-        return await super(ElevenLabsTTSService, self)._update_settings(delta)
+        return await super(ElevenLabsTTSBase, self)._update_settings(delta)
 
     def stale(self, message: Mapping[str, Any]) -> bool:
         """Return whether a message is of a context that is over.

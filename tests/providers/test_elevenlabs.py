@@ -9,7 +9,9 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     TTSSpeakFrame,
     TTSTextFrame,
+    TTSUpdateSettingsFrame,
 )
+from pipecat.services.settings import TTSSettings
 
 from providers.catalog import provider
 from providers.provider import RungSpec
@@ -99,3 +101,20 @@ async def test_letters_that_come_late_do_not_mix_with_the_next_replys() -> None:
 
     words = [frame.text for frame in bench.all(TTSTextFrame, since=since)]
     assert words == ["Goodbye", "now."]
+
+
+@pytest.mark.parametrize(
+    ("model", "connections"), [("eleven_multilingual_v2", 1), ("eleven_flash_v2_5", 2)]
+)
+async def test_another_language_is_a_new_connection_only_where_the_address_says_it(
+    model: str, connections: int
+) -> None:
+    async with notebook() as book:
+        service = provider("tts", "elevenlabs").build(rung_of(book, model=model))
+        async with running(service) as bench:
+            await bench.put(TTSUpdateSettingsFrame(delta=TTSSettings(language="es")))
+            await bench.put(TTSSpeakFrame("Hola."))
+            await book.first_message(lambda told: "Hola" in str(told.get("text")))
+            await bench.worker.cancel()
+
+    assert len(book.asked) == connections
