@@ -14,6 +14,8 @@ from websockets.exceptions import SecurityError
 
 from providers.tls import tls_for
 
+OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
+
 _connect: Final = deepgram.listen.v1.client.websockets_client_connect
 
 
@@ -51,4 +53,5 @@ def _connect_lightly(url: str, **kwargs: Any) -> Any:
     The library's means to compress take 160 kB for each recogniser of a call, and sound goes
     uncompressed in any case (`providers/sound_socket.py`).
     """
+    kwargs.setdefault("open_timeout", OPEN_S)
     return _ConnectHere(url, ssl=tls_for(url), compression=None, **kwargs)

@@ -113,6 +113,22 @@ async def test_it_connects_anew_when_it_is_told_to() -> None:
         assert service.connected
 
 
+async def test_a_handshake_that_hangs_is_soon_given_up_for_another() -> None:
+    async with supervised() as (bench, service, instance):
+        instance.drop_connections()
+        await bench.first(ErrorFrame)
+        instance.set_faults([Window(fault=faults.Silent(where="handshake"))])
+        began = time.monotonic()
+
+        connected = await service.reconnect()
+
+        took_s = time.monotonic() - began
+        instance.set_faults([])
+        assert not connected
+        assert took_s < 4.0
+        assert await service.reconnect()
+
+
 async def take_a_stream_and_go_dark(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter
 ) -> None:
