@@ -237,7 +237,8 @@ def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
     timed = [
         each
         for each in (getattr(alternatives[0], "words", None) or () if alternatives else ())
-        if isinstance(each.start, float | int) and isinstance(each.end, float | int)
+        if isinstance(getattr(each, "start", None), float | int)
+        and isinstance(getattr(each, "end", None), float | int)
     ]
     if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
         written = [str(getattr(each, "punctuated_word", None) or each.word) for each in timed]

@@ -2,8 +2,11 @@
 
 import asyncio
 import time
+from typing import Any
 
 import pytest
+from deepgram.core.unchecked_base_model import construct_type
+from deepgram.listen.v1.types import ListenV1Results
 from pipecat.frames.frames import (
     InterimTranscriptionFrame,
     InterruptionFrame,
@@ -466,3 +469,17 @@ async def test_what_the_local_recogniser_writes_too_late_is_not_written_again() 
 
         assert words(first) == words(FIRST)
         assert words(call.text) == words(SECOND)
+
+
+async def test_a_result_with_a_word_that_is_none_deafens_no_call() -> None:
+    async with calling("a") as call:
+        await call.sound(await call.begins(caller.say(FIRST)))
+        service: Any = call.stage._services[0]
+        heard = {"transcript": "", "confidence": 0.0, "words": [None]}
+        odd = {"channel_index": [0, 1], "duration": 0.1, "start": 0.0, "is_final": False}
+        odd |= {"type": "Results", "channel": {"alternatives": [heard]}, "metadata": {}}
+        await service._on_message(construct_type(type_=ListenV1Results, object_=odd))
+        await call.stops()
+        await call.written(FIRST)
+
+        assert words(call.text) == words(FIRST)
