@@ -16,8 +16,10 @@ from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
 from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
+from transports.livekit_rooms import NOT_LIVEKIT
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
+FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
 KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
 MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give way
 STATUS: Final = "sip.callStatus"
@@ -58,7 +60,7 @@ class LivekitCarrier:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
                 await request.confirm()
                 await lk.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=KEPT_S))
-        except (api.ServerError, aiohttp.ClientError, TimeoutError, ExchangeError) as error:
+        except (*FAILURES, ExchangeError) as error:
             raise CarrierError(type(error).__name__) from error
         call = OutboundCall(
             room=room,
@@ -84,7 +86,7 @@ class LivekitCarrier:
                 return FoundCall(provider_call_id=room, outcome=outcome)
         try:
             return await self._seen(room, rang_here=ringing is not None)
-        except (api.ServerError, aiohttp.ClientError, TimeoutError) as error:
+        except FAILURES as error:
             raise CarrierError(type(error).__name__) from error
 
     def close(self) -> None:

@@ -9,6 +9,7 @@ from typing import Final, TypeVar
 
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
 from livekit import api
 from loguru import logger
 from pydantic import SecretStr
@@ -22,6 +23,9 @@ MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
 DELETE_AGAIN_S: Final = 2.0  # a caller hears nothing meanwhile
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway that has no server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
+NOT_LIVEKIT: Final = (DecodeError, AttributeError)
+"""What the library raises where another server answers in LiveKit's place, as a proxy does while it
+starts anew: with a page and the status 200, or with JSON that is no object."""
 
 _STATUS: Final = api.SIPTransferStatus
 _T = TypeVar("_T")
@@ -137,7 +141,7 @@ class LivekitRooms:
             return handover_of(refused.sip_status_code, timed_out=ran_out)
         except TimeoutError:
             return "no_answer"
-        except (api.ServerError, aiohttp.ClientError):
+        except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT):
             return "failed"
         return _came_of(answer)
 
@@ -176,3 +180,5 @@ async def _request(asking: Awaitable[_T]) -> _T:
         raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from late
     except aiohttp.ClientError as lost:
         raise RoomsError(f"the media server: {type(lost).__name__}") from lost
+    except NOT_LIVEKIT as strange:
+        raise RoomsError("in the media server's place something else answered") from strange

@@ -10,10 +10,12 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import aiohttp
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import Message
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
 from pydantic import SecretStr
+
+from transports.livekit_rooms import NOT_LIVEKIT
 
 ASK_S: Final = 10.0
 
@@ -268,7 +270,7 @@ async def _request(answer: Awaitable[_T], what: str) -> _T:
         raise ExchangeError(f"does not {what}: {error.message or error.code}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise ExchangeError(f"cannot be reached: {error or type(error).__name__}") from error
-    except DecodeError as error:  # a page with the status 200
+    except NOT_LIVEKIT as error:
         raise ExchangeError(
             "answers as LiveKit does not; correct transports.livekit.url (LIVEKIT_URL)"
         ) from error

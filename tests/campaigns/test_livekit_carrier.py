@@ -6,10 +6,13 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from pydantic import SecretStr
 
-from campaigns.carrier import DialWithdrawnError
+from campaigns.carrier import CarrierError, DialWithdrawnError
 from campaigns.livekit_carrier import LivekitCarrier
 from tests.campaigns.placing import withdrawn
+from tests.transports.exchange import SECRET, running_exchange
+from transports.livekit_dial import open_exchange
 
 
 @dataclass
@@ -46,3 +49,17 @@ async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
             await carrier.dial(withdrawn("d-1"))
 
     assert exchange.made == []
+
+
+async def test_what_another_server_says_in_its_place_is_no_word_on_a_dial() -> None:
+    with running_exchange() as exchange:
+        exchange.instead = 200, b"<title>Soon back</title>"
+        async with asyncio.TaskGroup() as tasks:
+            carrier = LivekitCarrier(
+                open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
+                trunk="t",
+                room_prefix="holdline-",
+                tasks=tasks,
+            )
+            with pytest.raises(CarrierError):
+                await carrier.find("d-1", "+15550142", 0.0)

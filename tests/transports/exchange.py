@@ -41,6 +41,7 @@ class Exchange:
         there: Who is in every room.
         transferred: What is answered to a transfer.
         hangs: Set, a dial is answered only when it is unset.
+        instead: What another server says in its place, to whatever is asked: status and body.
     """
 
     def __init__(self) -> None:
@@ -53,12 +54,15 @@ class Exchange:
         self.dialled: list[sip.CreateSIPParticipantRequest] = []
         self.transferred = sip.TransferSIPParticipantResponse()
         self.hangs = False
+        self.instead: tuple[int, bytes] | None = None
         self._numbers = count(1)
         self.url = ""
 
     def answer(self, method: str, body: bytes, token: str) -> tuple[int, bytes]:
         """Return an answer's status and body."""
         self.asked.append(method)
+        if self.instead is not None:
+            return self.instead
         try:
             grants = api.TokenVerifier("key", SECRET).verify(token)
         except Exception as error:  # noqa: BLE001 - whatever the library finds wrong

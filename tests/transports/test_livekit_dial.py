@@ -8,6 +8,7 @@ import pytest_asyncio
 from livekit import api
 from pydantic import SecretStr
 
+from calls.dialled import GATEWAY_LOST
 from tests.transports.exchange import SECRET, Exchange, running_exchange
 from transports.livekit_dial import (
     CALLEE,
@@ -46,6 +47,17 @@ async def test_somebody_who_picks_up_stays(exchange: Exchange, lk: api.LiveKitAP
     assert asked.wait_until_answered
     assert asked.ringing_timeout.ToSeconds() == 30
     assert dict(asked.headers) == {"X-Campaign": "7"}
+
+
+@pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
+async def test_what_another_server_says_in_its_place_calls_nobody(
+    exchange: Exchange, lk: api.LiveKitAPI, instead: tuple[int, bytes]
+) -> None:
+    exchange.instead = instead
+
+    dialled = await dial(lk, CALL)
+
+    assert dialled.verdict is GATEWAY_LOST
 
 
 async def test_the_status_decides_and_not_the_gateways_own_word(

@@ -12,7 +12,7 @@ from pydantic import SecretStr
 from calls.handover import Destination, Handover
 from tests.transports.exchange import SECRET, Exchange, running_exchange
 from transports import livekit_rooms
-from transports.livekit_rooms import LivekitRooms
+from transports.livekit_rooms import LivekitRooms, RoomsError
 
 DESK = Destination(name="desk", number="+15550123")
 ONGOING = api.SIPTransferStatus.STS_TRANSFER_ONGOING
@@ -71,6 +71,17 @@ async def test_a_transfer_that_is_refused_says_why(exchange: Exchange, rooms: Li
     exchange.meta = {"sip_status_code": "486", "sip_status": "Busy here"}
 
     assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "busy"
+
+
+@pytest.mark.parametrize("instead", [(200, b"<title>Soon back</title>"), (502, b'"no upstream"')])
+async def test_what_another_server_says_in_its_place_is_no_answer(
+    exchange: Exchange, rooms: LivekitRooms, instead: tuple[int, bytes]
+) -> None:
+    exchange.instead = instead
+
+    with pytest.raises(RoomsError):
+        await rooms.delete("call-1")
+    assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "failed"
 
 
 async def test_a_room_that_the_server_never_closes_is_left_and_the_log_names_it(

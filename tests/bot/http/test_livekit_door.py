@@ -42,12 +42,16 @@ class LockedServer:
     deleted: list[str] = field(default_factory=list)
     rooms: list[str] = field(default_factory=list)
     keeps_rooms: bool = False
+    instead: tuple[int, str] | None = None  # what another server says in its place
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
         method = request.path.rpartition("/")[2]
         body = await request.read()
         self.changed.set()
+        if self.instead is not None:
+            status, said = self.instead
+            return web.Response(status=status, text=said, content_type="application/json")
         if request.path.startswith("/rtc"):
             self.joins += 1
             return web.Response(status=401, text="no")
@@ -292,6 +296,19 @@ async def test_nobody_is_left_in_a_room_with_a_mistake_of_ours(
 
     assert failed.error == "ZeroDivisionError"
     assert door.server.deleted == ["call-1"]
+
+
+@pytest.mark.parametrize("instead", [(200, "<title>Soon back</title>"), (502, '"no upstream"')])
+async def test_a_server_that_answers_in_livekits_place_for_a_while_ends_nothing_of_ours(
+    tmp_path: Path, instead: tuple[int, str]
+) -> None:
+    async with opened(tmp_path) as door:
+        door.server.instead = instead
+        failed = await door.notes.until("ProviderFailed")
+        door.server.instead, door.server.rooms = None, ["call-1"]
+        await door.server.until(lambda: door.server.joins)
+
+    assert "media server" in failed.error
 
 
 async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) -> None:
