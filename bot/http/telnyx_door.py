@@ -15,7 +15,7 @@ from bot.http.door_frame import DoorFrame
 from bot.http.media_door import MediaDoor, unbriefed
 from bot.http.telnyx_dials import STREAM_OVER, TelnyxDials, placed_call
 from bot.http.telnyx_streams import MEDIA_PATH, OK, TelnyxStreams
-from bot.http.telnyx_transfers import MARK, TelnyxControl, TelnyxTransfers, handed_on
+from bot.http.telnyx_transfers import MARK, PICKED_UP, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.webhook import read_body, refuse
 from transports.media_stream.codec import Codec
@@ -141,7 +141,7 @@ class _TelnyxDoor:
     async def _of_person(self, ring: str, event: str, payload: dict[str, Any]) -> Response:
         """Handle news of a leg that is rung for a caller."""
         outcome = handed_on(event, text(payload, "hangup_cause"))
-        if outcome is not None:
+        if outcome is not None or event == PICKED_UP:
             await self.waiting.tell(ring, outcome)
         return OK
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from transports.telnyx_rest import NO_ANSWER, TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
+BRIDGED_S: Final = 2.0  # chosen: for the news that who picked up is connected; it may be lost
+PICKED_UP: Final = "call.answered"
 MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
 ASKED: Final = 2  # times: what was not answered may have been done, and is done once
 MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
@@ -37,6 +39,23 @@ def handed_on(event: str, cause: str) -> Handover | None:
     return OUTCOMES.get(cause, "failed") if event == "call.hangup" else None
 
 
+@dataclass(slots=True)
+class _Ring:
+    """Somebody who is rung, and what comes of it."""
+
+    outcome: asyncio.Future[Handover] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    picked_up: bool = False
+    patience: asyncio.Timeout | None = None
+
+    def pick_up(self) -> None:
+        """Wait no longer than Telnyx takes to connect the two, which it does by itself."""
+        if not self.picked_up and self.patience is not None and not self.patience.expired():
+            self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
+        self.picked_up = True
+
+
 class TelnyxTransfers:
     """Who waits for what comes of a call that is handed on, in whatever process the news comes.
 
@@ -47,22 +66,27 @@ class TelnyxTransfers:
     def __init__(self, house: House) -> None:
         """Answer what the house's other processes tell."""
         self._house = house
-        self._waiting: dict[str, asyncio.Future[Handover]] = {}
+        self._waiting: dict[str, _Ring] = {}
         self._connected: dict[str, None] = {}  # in the order in which they were
         house.peers.answer(QUESTION, self._settle)
 
     async def outcome(self, ring: str, *, within_s: float) -> Handover:
-        """Wait for what comes of it; no news in time is no answer."""
+        """Wait for what comes of it; no news in time is no answer, unless somebody picked up."""
+        waiting = self._waiting[ring]
         try:
-            async with asyncio.timeout(within_s):
-                return await self._waiting[ring]
+            async with asyncio.timeout(BRIDGED_S if waiting.picked_up else within_s) as patience:
+                waiting.patience = patience
+                return await waiting.outcome
         except TimeoutError:
-            return "no_answer"
+            if not waiting.picked_up:
+                return "no_answer"
+        await self.tell(ring, "connected")
+        return "connected"
 
     def expect(self, call_ref: str) -> str:
         """Begin to wait, before anything can come of it; return the ring's name."""
         ring = f"{call_ref} {secrets.token_hex(8)}"
-        self._waiting[ring] = asyncio.get_running_loop().create_future()
+        self._waiting[ring] = _Ring()
         return ring
 
     def forget(self, ring: str) -> None:
@@ -73,8 +97,8 @@ class TelnyxTransfers:
         """Say whether a caller was connected with somebody, as far as this process remembers."""
         return call_ref in self._connected
 
-    async def tell(self, ring: str, outcome: Handover) -> None:
-        """Pass on what came of it to the task that waits."""
+    async def tell(self, ring: str, outcome: Handover | None) -> None:
+        """Pass on what came of it to the task that waits; None: somebody picked up."""
         await self._house.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
@@ -83,8 +107,12 @@ class TelnyxTransfers:
             if len(self._connected) > MOST_CONNECTED:
                 del self._connected[next(iter(self._connected))]
         waiting = self._waiting.get(asked["ring"])
-        if waiting is not None and not waiting.done():
-            waiting.set_result(asked["outcome"])
+        if waiting is None:
+            return
+        if asked["outcome"] is None:
+            waiting.pick_up()
+        elif not waiting.outcome.done():
+            waiting.outcome.set_result(asked["outcome"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.http.telnyx_transfers import handed_on
+from bot.http.telnyx_transfers import BRIDGED_S, handed_on
 from calls.handover import Destination, Handover
 from tests.bot.http.test_telnyx_dials import told
 from tests.transports.carrier_house import Doors, doors
@@ -81,6 +81,33 @@ async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung
         await told(it, "call.hangup", **busy)
 
         assert await transfer == "no_answer"
+
+
+async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joined_is_lost() -> None:
+    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+        call = await it.house.call()
+        transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
+        _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
+        person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
+        await told(it, "call.answered", **person)
+        await asyncio.sleep(BRIDGED_S + 0.5)
+
+        assert transfer.done()
+        assert await transfer == "connected"
+
+
+async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller_with_the_agent() -> (
+    None
+):
+    async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
+        call = await it.house.call()
+        transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
+        _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
+        person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
+        await told(it, "call.answered", **person)
+        await told(it, "call.hangup", **person, hangup_cause="normal_clearing")
+
+        assert await transfer == "failed"
 
 
 @pytest.mark.parametrize(
