@@ -117,7 +117,7 @@ class TwilioPeople:
             await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
             if waiting.picked_up.done():
                 return None
-            if (outcome := await self._become_of(waiting)) is not None:
+            if (outcome := await self._look(waiting)) is not None:
                 return None if waiting.picked_up.done() else outcome
         return None if waiting.picked_up.done() else "no_answer"
 
@@ -153,6 +153,16 @@ class TwilioPeople:
         )
         placed = await self.rest.ask("POST", "Calls", wanted)
         return str(placed.get("sid", ""))
+
+    async def _look(self, waiting: _Called) -> Handover | None:
+        """Return what has become of a call; who picks up meanwhile does not wait for the answer."""
+        looking = begin_owned(self._become_of(waiting), "look at a person's call")
+        try:
+            await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            return looking.result() if looking.done() else None
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
     async def _become_of(self, waiting: _Called) -> Handover | None:
         """Return what has become of a call that nobody has taken; None: it is under way, it seems.

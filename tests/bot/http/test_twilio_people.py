@@ -155,3 +155,13 @@ async def test_who_is_just_being_called_does_not_ring_on_when_the_caller_hangs_u
 
         assert it.placed.status == "canceled"
         assert it.people.called == {}
+
+
+async def test_who_picks_up_while_a_look_is_late_does_not_wait_for_it() -> None:
+    async with desk(Callee(ring_s=3)) as it:
+        it.office.looks_after_s = 30
+        began_s = it.house.clock()
+        leg = await it.call()
+
+        assert it.house.clock() - began_s == pytest.approx(3, abs=0.5)
+        await it.connected(leg)
