@@ -2,10 +2,10 @@
 
 import asyncio
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote
 
 from fastapi import WebSocket
@@ -18,7 +18,7 @@ from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
-from fallbacks.failure import ServiceError
+from fallbacks.failure import Kind, ServiceError, TransientError
 from transports.leg import Leg
 from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
@@ -37,6 +37,8 @@ OUTCOMES: Final[Mapping[str, Handover]] = {
     "completed": "declined",  # picked up and put down again, before its stream was opened
 }
 """Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
+NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # what was asked may be done
+UNDER_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
 OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
     "busy": "busy",
     "no_answer": "no-answer",
@@ -151,8 +153,29 @@ class TwilioPeople:
             ("Twiml", self._twiml(token)),
             ("Timeout", str(max(1, round(ring_s)))),
         )
-        placed = await self.rest.ask("POST", "Calls", wanted)
+        try:
+            placed = await self.rest.ask("POST", "Calls", wanted)
+        except TransientError as lost:
+            sid = await self._find_lost(number) if lost.failure.kind in NOT_ANSWERED else ""
+            if not sid:
+                raise
+            return sid
         return str(placed.get("sid", ""))
+
+    async def _find_lost(self, number: str) -> str:
+        """Return the id of a call that was placed without our being told; empty: it is not clear.
+
+        Without it a telephone would ring for a caller who was told that nobody was called.
+        """
+        wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
+        try:
+            listed = await self.rest.ask("GET", "Calls", wanted)
+        except ServiceError:  # the first failure says more
+            return ""
+        calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
+        rings = {str(each.get("sid", "")) for each in calls if each.get("status") in UNDER_WAY}
+        found = rings - {each.sid for each in self.called.values()}
+        return found.pop() if len(found) == 1 else ""
 
     async def _look(self, waiting: _Called) -> Handover | None:
         """Return what has become of a call; who picks up meanwhile does not wait for the answer."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
@@ -15,6 +15,7 @@ from bot.http.twilio_door import MEDIA_PATH, twilio_router
 from bot.http.twilio_people import MORE_S, PersonLeg, TwilioPeople
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
+from fallbacks.failure import ServiceError
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exchange import Placed
@@ -66,6 +67,17 @@ class SlowRest(TwilioRest):
         answer = await super().ask(method, resource, fields)
         await asyncio.sleep(2.0 if method == "POST" and resource == "Calls" else 0.0)
         return answer
+
+
+class SlowToLose(TwilioRest):
+    """Finds out two seconds late that there is no answer."""
+
+    async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
+        try:
+            return await super().ask(method, resource, fields)
+        except ServiceError:
+            await asyncio.sleep(2.0)
+            raise
 
 
 @asynccontextmanager
@@ -165,3 +177,35 @@ async def test_who_picks_up_while_a_look_is_late_does_not_wait_for_it() -> None:
 
         assert it.house.clock() - began_s == pytest.approx(3, abs=0.5)
         await it.connected(leg)
+
+
+async def test_who_rings_although_twilios_answer_was_lost_is_put_through() -> None:
+    async with desk(Callee(ring_s=6)) as it:
+        it.office.swallow = 1
+
+        await it.connected(await it.call())
+
+
+async def test_whose_call_was_placed_without_a_word_does_not_ring_on_when_the_caller_hangs_up() -> (
+    None
+):
+    async with desk(Callee(ring_s=15), kind=SlowToLose) as it, asyncio.TaskGroup() as tasks:
+        it.office.swallow = 1
+        called = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed))
+        called.cancel()
+        await asyncio.wait({called})
+
+        assert it.placed.status == "canceled"
+
+
+async def test_another_callers_call_of_the_same_person_is_not_taken_for_one_that_was_refused() -> (
+    None
+):
+    async with desk(Callee(ring_s=6)) as it, asyncio.TaskGroup() as tasks:
+        first = tasks.create_task(it.call())
+        await until(lambda: bool(it.office.exchange.placed))
+        elsewhere = replace(it.people, called={})
+
+        assert await elsewhere.call_person(BILLING, ring_s=RING_S) == "failed"  # one call a second
+        await it.connected(await first)
