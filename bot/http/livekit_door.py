@@ -111,17 +111,28 @@ class _LivekitDoor:
         try:
             if not await self.house.peers.claim(_claim_on(room)):
                 return
-            admitted = await self.house.admit(room.name)
-            if not isinstance(admitted, HeldSeat):
-                await self._refuse(room, admitted.reason)
+            # A server that was stopped makes the room of a call that goes on anew, with another
+            # id: a second agent in it would be the end of the first, and of what was said.
+            if not await self.house.peers.claim(_call_in(room)):
+                self.house.peers.give_back(_claim_on(room))
                 return
-            with take_seat(self.house, admitted.seat):
-                await self._answer(room)
+            try:
+                await self._seat(room)
+            finally:
+                self.house.peers.give_back(_call_in(room))
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
             self.process.switchboard.tell(
                 CallFailed(where="livekit_door", error=type(broken).__name__)
             )
             logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+
+    async def _seat(self, room: OpenRoom) -> None:
+        admitted = await self.house.admit(room.name)
+        if not isinstance(admitted, HeldSeat):
+            await self._refuse(room, admitted.reason)
+            return
+        with take_seat(self.house, admitted.seat):
+            await self._answer(room)
 
     async def _answer(self, room: OpenRoom) -> None:
         """Join before anything else: the caller hears ringing until our track is there.
@@ -202,6 +213,10 @@ class _LivekitDoor:
 
 def _claim_on(room: OpenRoom) -> str:
     return f"room {room.sid or room.name}"
+
+
+def _call_in(room: OpenRoom) -> str:
+    return f"call in {room.name}"
 
 
 def _place(rooms: LivekitRooms, room: str) -> RoomPlace:

@@ -24,6 +24,7 @@ from calls.events import Event, ProviderFailed
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
+from tests.transports.twilio_house import until
 from transports.leg import Clock, LegFacts
 from transports.livekit import LivekitLeg
 from transports.livekit_room import RoomPlace
@@ -46,12 +47,15 @@ class LockedServer:
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
-        method = request.path.rpartition("/")[2]
-        body = await request.read()
         self.changed.set()
         if self.instead is not None:
             status, said = self.instead
             return web.Response(status=status, text=said, content_type="application/json")
+        return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        method = request.path.rpartition("/")[2]
+        body = await request.read()
         if request.path.startswith("/rtc"):
             self.joins += 1
             return web.Response(status=401, text="no")
@@ -230,8 +234,12 @@ async def only_seat_taken(door: Opened) -> AsyncIterator[None]:
             call.over.set()
 
 
-def started(name: str, event_id: str = "EV_1") -> bytes:
-    room = {"name": name, "sid": f"RM_{name}"}
+def _ignore(_: Event) -> None:
+    """Nobody hears of it."""
+
+
+def started(name: str, event_id: str = "EV_1", *, sid: str = "") -> bytes:
+    room = {"name": name, "sid": sid or f"RM_{name}"}
     return event(event="room_started", id=event_id, createdAt=_now(), room=room)
 
 
@@ -356,6 +364,34 @@ async def test_a_caller_with_whom_we_have_ended_is_hung_up_on_once_the_server_ca
         await door.server.until(lambda: door.server.deleted)
 
     assert door.server.deleted == ["call-1"]
+
+
+async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[JoinedLine] = []
+    lasts = LastingCall()
+
+    def next_line(place: RoomPlace, *, clock: Clock) -> JoinedLine:
+        lines.append(JoinedLine(place, clock=clock))
+        return lines[-1]
+
+    def made(leg: LivekitLeg) -> Any:
+        call_id = f"call {len(lines)}"
+        return SimpleNamespace(
+            call_id=call_id, tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+        )
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    async with opened(tmp_path, call=made) as door:
+        await door.post(started("call-1"))
+        await lasts.began.wait()
+        await door.post(started("call-1", "EV_2", sid="RM_anew"))
+        await door.post(started("call-2", "EV_3"))
+        await until(lambda: len(lines) >= 2)
+        lasts.over.set()
+
+    assert [each.place.room for each in lines] == ["call-1", "call-2"]
 
 
 async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
