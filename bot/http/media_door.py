@@ -104,10 +104,10 @@ class MediaDoor:
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
         try:
-            if self.why_not and (reason := await self.why_not(admitted.call)):
-                self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
-                return
             with take_seat(self.frame.house, admitted.seat):
+                if self.why_not and (reason := await self.why_not(admitted.call)):
+                    self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
+                    return
                 await self.frame.switchboard.answer(leg)
             if self.returns:
                 await self.returns.forget(leg.facts.call_ref)

@@ -139,6 +139,7 @@ class House:
     def __init__(self) -> None:
         self.open = True
         self.why_closed = ""
+        self._houses: list[Alone] = []
         self.full = False
         self.calls: list[Call] = []
         self.told: list[Event] = []
@@ -156,8 +157,18 @@ class House:
             switchboard=self,
             tell=self.told.append,
             clock=self.clock,
-            house=Alone(why_closed=lambda: self.why_closed, clock=self.clock),
+            house=self._alone(),
         )
+
+    def _alone(self) -> Alone:
+        alone = Alone(why_closed=lambda: self.why_closed, clock=self.clock)
+        self._houses.append(alone)
+        return alone
+
+    @property
+    def seats_taken(self) -> int:
+        """How many seats its doors have taken for calls that go on, or are to come."""
+        return sum(each.seats.taken for each in self._houses)
 
     def clock(self) -> float:
         return time.monotonic() + self.now_ahead_s
