@@ -135,6 +135,7 @@ class _ExotelDoor:
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # Behind the seat: who found none may come once more, and whoever has had one may not.
         if dial_id and not await self._frame.house.peers.claim(f"exotel stream of {dial_id}"):
+            self._frame.house.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
 

@@ -230,6 +230,7 @@ async def test_an_address_is_good_for_one_stream() -> None:
             assert InputRefused(transport="exotel", reason="stream_used") in it.house.told
             assert it.house.calls == [call]
             assert call.gone_for == []
+            assert it.house.seats_taken == 1
 
 
 async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
@@ -239,6 +240,7 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
 
         assert CallRefused(transport="exotel", reason="no_brief") in it.doors.house.told
         assert it.doors.house.calls == []
+        assert it.doors.house.seats_taken == 0
         assert ended.outcome == "completed"
 
 
