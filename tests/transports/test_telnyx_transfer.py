@@ -96,9 +96,7 @@ async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joine
         assert await transfer == "connected"
 
 
-async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller_with_the_agent() -> (
-    None
-):
+async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller_to_us() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
         call = await it.house.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
