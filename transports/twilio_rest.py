@@ -88,7 +88,8 @@ class TwilioRest:
     ) -> str | None:
         try:
             async with asyncio.timeout(ASK_S):
-                status, _ = await self.send("POST", f"Calls/{quote(call_sid, safe='')}", fields)
+                resource = f"Calls/{quote(call_sid, safe='')}"
+                status, _ = await self.send("POST", resource, fields, reads=False)
         except TimeoutError:
             return f"{what} not answered within {ASK_S:g} s"
         except aiohttp.ClientError as error:
@@ -106,7 +107,9 @@ class TwilioRest:
             raise _refusal(status, body)
         return body
 
-    async def send(self, method: str, resource: str, fields: Fields) -> tuple[int, Any]:
+    async def send(
+        self, method: str, resource: str, fields: Fields, *, reads: bool = True
+    ) -> tuple[int, Any]:
         """Send a request; return the answer's status and its JSON, None when it has none."""
         account = quote(self.account_sid, safe="")
         url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/{resource}.json"
@@ -116,7 +119,7 @@ class TwilioRest:
             aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
             session.request(method, url, data=form, params=query) as answer,
         ):
-            is_json = answer.content_type == "application/json"
+            is_json = reads and answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
 
     def _proof(self) -> str:

@@ -11,6 +11,7 @@ from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
+from tests.transports.test_exotel_calls import answering
 from transports.twilio_calls import DialOrder, TwilioCalls
 from transports.twilio_rest import TwilioRest
 
@@ -111,3 +112,17 @@ async def test_a_carrier_that_is_down_places_nothing_and_says_so() -> None:
 
         assert refused.value.failure.kind is Kind.OVERLOADED
         assert it.exchange.placed == {}
+
+
+@pytest.mark.parametrize(
+    ("status", "hung_up", "redirected"),
+    [(200, None, None), (503, "hang-up answered 503", "redirect answered 503")],
+)
+async def test_what_a_command_came_to_is_said_by_its_status_and_not_by_half_an_answer(
+    status: int, hung_up: str | None, redirected: str | None
+) -> None:
+    async with answering(b'{"sid": "CA', status) as url:
+        rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=url)
+
+        assert await rest.complete("CA1") == hung_up
+        assert await rest.redirect("CA1", "<Response/>") == redirected
