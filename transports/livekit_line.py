@@ -239,9 +239,9 @@ class LivekitLine:
         if not self._unheard or self._room is None:
             return
         if self._offers:
-            self._offers -= 1
             with suppress(LineError):
                 await publish(self._room, self.source)
+                self._offers -= 1  # one that the server did not take says nothing of the far end
         else:
             self._taken_up = True
             self._settle()

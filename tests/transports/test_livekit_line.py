@@ -1,0 +1,79 @@
+"""Our line into a room, with a media server behind it that takes our track late, or never says."""
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from transports import livekit_line
+from transports.livekit_line import OFFERS, TAKE_UP_S, LivekitLine
+from transports.livekit_room import Learn, LineError, PersonSeen, RoomPlace, TakenUp
+
+pytestmark = pytest.mark.virtual_time
+
+CALLER = PersonSeen("sip_1", {"sip.callID": "SCL_1", "sip.callStatus": "active"})
+
+
+class SlowServer:
+    """Lets us in, and refuses so many of the tracks that we offer it anew."""
+
+    def __init__(self, *, refuses: int, takes_up: bool) -> None:
+        self.offered = 0
+        self._refuses = refuses
+        self._takes_up = takes_up
+        self._learn: Learn = lambda _: None
+
+    async def join(self, _place: Any, _source: Any, learn: Learn) -> Any:
+        self._learn = learn
+        learn(CALLER)
+        return SimpleNamespace(disconnect=self._part)
+
+    async def publish(self, _room: Any, _source: Any) -> None:
+        self.offered += 1
+        if self.offered <= self._refuses:
+            raise LineError("the media server did not take our track")
+        if self._takes_up:
+            self._learn(TakenUp(by_somebody=True))
+
+    async def _part(self) -> None:
+        """We have left."""
+
+
+async def usable_after_s(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return how long writers had to wait."""
+    monkeypatch.setattr(livekit_line, "join", server.join)
+    monkeypatch.setattr(livekit_line, "publish", server.publish)
+    loop = asyncio.get_running_loop()
+    place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=lambda: "")
+    line, began_s = LivekitLine(place, clock=loop.time), loop.time()
+    await line.open()
+    watching = loop.create_task(line.watch())
+    async with asyncio.timeout(60):
+        await line.usable.wait()
+    waited_s = loop.time() - began_s
+    await line.close()
+    await watching
+    return waited_s
+
+
+async def test_nobody_is_talked_to_over_a_track_that_the_server_has_not_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SlowServer(refuses=OFFERS + 2, takes_up=True)
+
+    waited_s = await usable_after_s(server, monkeypatch)
+
+    assert server.offered == OFFERS + 3
+    assert waited_s == pytest.approx(TAKE_UP_S * server.offered, abs=0.5)
+
+
+async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SlowServer(refuses=0, takes_up=False)
+
+    waited_s = await usable_after_s(server, monkeypatch)
+
+    assert server.offered == OFFERS
+    assert waited_s == pytest.approx(TAKE_UP_S * (OFFERS + 1), abs=0.5)
