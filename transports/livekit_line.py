@@ -185,6 +185,8 @@ class LivekitLine:
         match news:
             case TakenUp(by_somebody):
                 self._taken_up = by_somebody
+                if by_somebody:  # there may be another restart of the server in this call
+                    self._offers = OFFERS
             case ServerLost():
                 self.watched.line_lost(self.clock())
             case ServerBack():

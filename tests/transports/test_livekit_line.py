@@ -1,6 +1,8 @@
 """Our line into a room, with a media server behind it that takes our track late, or never says."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
 
@@ -8,10 +10,11 @@ import pytest
 
 from transports import livekit_line
 from transports.livekit_line import OFFERS, TAKE_UP_S, LivekitLine
-from transports.livekit_room import Learn, LineError, PersonSeen, RoomPlace, TakenUp
+from transports.livekit_room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
 
 pytestmark = pytest.mark.virtual_time
 
+SERVER_SHUTDOWN = 3  # livekit_models.proto, DisconnectReason
 CALLER = PersonSeen("sip_1", {"sip.callID": "SCL_1", "sip.callStatus": "active"})
 
 
@@ -36,25 +39,38 @@ class SlowServer:
         if self._takes_up:
             self._learn(TakenUp(by_somebody=True))
 
+    def restart(self) -> None:
+        """Be gone, and there again, with a caller's gateway that takes nothing up by itself."""
+        self._learn(Parted(SERVER_SHUTDOWN))
+
     async def _part(self) -> None:
         """We have left."""
 
 
-async def usable_after_s(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> float:
-    """Return how long writers had to wait."""
+@asynccontextmanager
+async def watched_line(
+    server: SlowServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[LivekitLine]:
+    """Have a line into the server's room while the block runs."""
     monkeypatch.setattr(livekit_line, "join", server.join)
     monkeypatch.setattr(livekit_line, "publish", server.publish)
     loop = asyncio.get_running_loop()
     place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=lambda: "")
-    line, began_s = LivekitLine(place, clock=loop.time), loop.time()
+    line = LivekitLine(place, clock=loop.time)
     await line.open()
     watching = loop.create_task(line.watch())
     async with asyncio.timeout(60):
-        await line.usable.wait()
-    waited_s = loop.time() - began_s
+        yield line
     await line.close()
     await watching
-    return waited_s
+
+
+async def usable_after_s(server: SlowServer, monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return how long writers had to wait."""
+    async with watched_line(server, monkeypatch) as line:
+        began_s = line.clock()
+        await line.usable.wait()
+        return line.clock() - began_s
 
 
 async def test_nobody_is_talked_to_over_a_track_that_the_server_has_not_taken(
@@ -66,6 +82,20 @@ async def test_nobody_is_talked_to_over_a_track_that_the_server_has_not_taken(
 
     assert server.offered == OFFERS + 3
     assert waited_s == pytest.approx(TAKE_UP_S * server.offered, abs=0.5)
+
+
+async def test_a_track_is_offered_anew_behind_each_restart_of_the_server(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    server = SlowServer(refuses=0, takes_up=True)
+    async with watched_line(server, monkeypatch) as line:
+        for _ in range(OFFERS + 1):
+            await line.usable.wait()
+            server.restart()
+            assert not line.usable.is_set()
+        await line.usable.wait()
+
+    assert server.offered == OFFERS + 2
 
 
 async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
