@@ -42,6 +42,7 @@ from transports.livekit_words import (
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to take our track up before it is offered anew
 OFFERS: Final = 2  # times that it is offered anew
 LEAVE_S: Final = 2.0
+AGAIN_S: Final = 2.0  # chosen: the longest pause between two tries; the caller hears nothing
 
 
 class LivekitLine:
@@ -101,9 +102,12 @@ class LivekitLine:
         backoff = Backoff()
         while not self.watched.over:
             if self._adrift:
-                await asyncio.sleep(backoff.next_s())
+                backoff.down(self.clock())
+                await asyncio.sleep(min(backoff.next_s(), AGAIN_S))
                 if not self._closed:
                     await self._join_anew()
+                if not self._adrift:
+                    backoff.up(self.clock())
             elif self._unheard:
                 await self._offer_anew()
             else:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from fallbacks.backoff import STABLE_S
 from transports import livekit_line
-from transports.livekit_line import OFFERS, TAKE_UP_S, LivekitLine
+from transports.livekit_line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
 from transports.livekit_room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
 
 pytestmark = pytest.mark.virtual_time
@@ -26,8 +27,11 @@ class SlowServer:
         self._refuses = refuses
         self._takes_up = takes_up
         self._learn: Learn = lambda _: None
+        self._away_until_s = 0.0
 
     async def join(self, _place: Any, _source: Any, learn: Learn) -> Any:
+        if asyncio.get_running_loop().time() < self._away_until_s:
+            raise LineError("the media server did not let us in")
         self._learn = learn
         learn(CALLER)
         return SimpleNamespace(disconnect=self._part)
@@ -39,8 +43,9 @@ class SlowServer:
         if self._takes_up:
             self._learn(TakenUp(by_somebody=True))
 
-    def restart(self) -> None:
+    def restart(self, *, away_s: float = 0.0) -> None:
         """Be gone, and there again, with a caller's gateway that takes nothing up by itself."""
+        self._away_until_s = asyncio.get_running_loop().time() + away_s
         self._learn(Parted(SERVER_SHUTDOWN))
 
     async def _part(self) -> None:
@@ -59,7 +64,7 @@ async def watched_line(
     line = LivekitLine(place, clock=loop.time)
     await line.open()
     watching = loop.create_task(line.watch())
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(200):
         yield line
     await line.close()
     await watching
@@ -96,6 +101,23 @@ async def test_a_track_is_offered_anew_behind_each_restart_of_the_server(
         await line.usable.wait()
 
     assert server.offered == OFFERS + 2
+
+
+@pytest.mark.parametrize("away_s", [9.0, 25.0])
+async def test_a_server_that_is_back_is_joined_within_two_seconds_each_time(
+    monkeypatch: pytest.MonkeyPatch, away_s: float
+) -> None:
+    server = SlowServer(refuses=0, takes_up=True)
+    async with watched_line(server, monkeypatch) as line:
+        for _ in range(2):
+            await line.usable.wait()
+            await asyncio.sleep(2 * STABLE_S)
+            back_s = line.clock() + away_s
+            server.restart(away_s=away_s)
+            await line.usable.wait()
+
+            assert not line.watched.over
+            assert line.clock() - back_s < AGAIN_S + TAKE_UP_S + 0.1
 
 
 async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
