@@ -39,12 +39,23 @@ class StatusCallbacks:
             said: What it says.
             place_of: Of what the progress is kept; the carrier's id of the call when not given.
         """
-        place = f"{self.carrier} progress {place_of or said.call_ref}"
+        facts, _ = await self._move(said, place_of or said.call_ref)
+        for each in facts:
+            self.tell(each)
+        return facts
+
+    async def is_over(self, call_ref: str) -> bool:
+        """Say whether a call's end was told already: news may come behind it."""
+        _, after = await self._move(StatusCallback(call_ref=call_ref), call_ref)
+        return after.ended
+
+    async def _move(
+        self, said: StatusCallback, kept_by: str
+    ) -> tuple[Sequence[LegFact], LegProgress]:
+        place = f"{self.carrier} progress {kept_by}"
         async with self._one_at_a_time.turn(place):
             kept, now = await self.house.shelf.take(place), self.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, facts = before.after(said, now)
             await self.house.shelf.keep(place, asdict(after), for_s=KEPT_S)
-        for each in facts:
-            self.tell(each)
-        return facts
+        return facts, after

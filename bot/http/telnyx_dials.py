@@ -70,6 +70,8 @@ class TelnyxDials:
             # Told again: a second seat would be kept for a call that is here, and for no stream.
             if not news and await self.desk.returns.find(call_id) is not None:
                 return TurnedAway.GOES_ON
+            if not news and await self.progress.is_over(call_id):
+                return TurnedAway.OVER
             return await self.desk.begin(placed_call(call_id, payload, ref))
         if event == "call.hangup":
             await self.desk.end(call_id)

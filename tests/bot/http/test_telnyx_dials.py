@@ -158,6 +158,16 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         assert len(it.house.calls) == 1
 
 
+async def test_an_answer_that_is_told_behind_the_end_opens_nothing_and_takes_no_seat() -> None:
+    async with doors() as it:
+        news = {"client_state": state_of("d-1"), "call_control_id": "c1"}
+        assert await told(it, "call.hangup", hangup_cause="normal_clearing", **news) == 200
+        assert await told(it, "call.answered", **news) == 200
+
+        assert commands(it) == []
+        assert it.house.seats_taken == 0
+
+
 async def test_an_answer_told_again_while_every_seat_is_taken_does_not_end_the_talk() -> None:
     async with dialling(Callee()) as (it, calls):
         record = await calls.dial(ORDER)
