@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -20,6 +21,7 @@ API_URL: Final = "https://api.telnyx.com"
 LEAST_RING_S: Final = 5
 MOST_RING_S: Final = 600
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
+ASKED: Final = 2  # times: what was not answered may have been done, and is done once
 TelnyxAnswer: TypeAlias = dict[str, Any]
 """The JSON of an answer: what was asked for stands in `data`."""
 
@@ -78,8 +80,13 @@ class TelnyxRest:
         return f"hang-up answered {status}" if status else "hang-up not answered"
 
     async def press(self, call_ref: str, keys: str) -> bool:
-        """Send keys to the far end."""
-        return await self._command(call_ref, "send_dtmf", {"digits": keys}) == HTTPStatus.OK
+        """Send keys to the far end; what was not answered is asked again, and is done once."""
+        fields, status = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}, NO_ANSWER
+        for _ in range(ASKED):
+            status = await self._command(call_ref, "send_dtmf", fields)
+            if status != NO_ANSWER:
+                break
+        return status == HTTPStatus.OK
 
     async def hand_on(
         self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str

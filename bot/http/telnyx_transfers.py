@@ -12,14 +12,13 @@ from loguru import logger
 from bot.house.house import House
 from calls.handover import Destination, Handover
 from transports.telnyx_dial import HANDED_ON, state_of_call
-from transports.telnyx_rest import NO_ANSWER, TelnyxRest
+from transports.telnyx_rest import ASKED, NO_ANSWER, TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
 BRIDGED_S: Final = 2.0  # chosen: for the news that who picked up is connected; it may be lost
 PICKED_UP: Final = "call.answered"
 MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
-ASKED: Final = 2  # times: what was not answered may have been done, and is done once
 MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
 
 # As developers.telnyx.com names the causes of `call.hangup`.

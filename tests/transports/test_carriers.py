@@ -12,6 +12,7 @@ from calls.events import CallRefused, ProviderFailed
 from faultlab.carrier.webhook import NotConnectedError
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, until
+from transports.carrier_answers import ASK_S
 
 pytestmark = pytest.mark.virtual_time
 
@@ -254,11 +255,21 @@ async def test_keys_are_sent_to_the_far_end_by_the_carrier_or_as_sound(
         assert not await leg.press("")
         assert not await leg.press("hello")
     ref = caller.phone.call_sid
-    pressed = [each for each in usual.telnyx.commands if each[1] == "send_dtmf"]
-    assert pressed == ([(ref, "send_dtmf", {"digits": "19*#"})] if carrier == "telnyx" else [])
+    pressed = [each["digits"] for _, at, each in usual.telnyx.commands if at == "send_dtmf"]
+    assert pressed == (["19*#"] if carrier == "telnyx" else [])
     sent = [("POST", ref, {"digits": "19*#"})] if carrier == "plivo" else []
     assert usual.plivo.requests == sent
     assert bool(caller.ear.bursts) == (carrier == "exotel")
+
+
+async def test_keys_that_telnyx_sends_and_says_so_late_are_sent_once(usual: Doors) -> None:
+    async with usual.caller("telnyx") as caller:
+        leg = (await the_call(usual)).leg
+        usual.telnyx.late_s["send_dtmf"] = ASK_S + 1
+
+        assert await leg.press("1")
+        assert len(usual.telnyx.asked_so_far(caller.phone.call_sid, "send_dtmf")) == 1
+        assert not caller.ear.bursts
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
