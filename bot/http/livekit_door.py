@@ -1,7 +1,8 @@
 """Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
@@ -109,30 +110,20 @@ class _LivekitDoor:
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
-            if not await self.house.peers.claim(_claim_on(room)):
-                return
-            # A server that was stopped makes the room of a call that goes on anew, with another
-            # id: a second agent in it would be the end of the first, and of what was said.
-            if not await self.house.peers.claim(_call_in(room)):
-                self.house.peers.give_back(_claim_on(room))
-                return
-            try:
-                await self._seat(room)
-            finally:
-                self.house.peers.give_back(_call_in(room))
+            async with _claimed(room, self.house) as ours:
+                if not ours:
+                    return
+                admitted = await self.house.admit(room.name)
+                if not isinstance(admitted, HeldSeat):
+                    await self._refuse(room, admitted.reason)
+                    return
+                with take_seat(self.house, admitted.seat):
+                    await self._answer(room)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
             self.process.switchboard.tell(
                 CallFailed(where="livekit_door", error=type(broken).__name__)
             )
             logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
-
-    async def _seat(self, room: OpenRoom) -> None:
-        admitted = await self.house.admit(room.name)
-        if not isinstance(admitted, HeldSeat):
-            await self._refuse(room, admitted.reason)
-            return
-        with take_seat(self.house, admitted.seat):
-            await self._answer(room)
 
     async def _answer(self, room: OpenRoom) -> None:
         """Join before anything else: the caller hears ringing until our track is there.
@@ -215,8 +206,25 @@ def _claim_on(room: OpenRoom) -> str:
     return f"room {room.sid or room.name}"
 
 
-def _call_in(room: OpenRoom) -> str:
-    return f"call in {room.name}"
+@asynccontextmanager
+async def _claimed(room: OpenRoom, house: House) -> AsyncIterator[bool]:
+    """Claim a room, and its name while the block runs; False: it is not ours to answer.
+
+    A server that was stopped makes the room of a call that goes on anew, with another id: a second
+    agent in it would be the end of the first, and of what was said.
+    """
+    if not await house.peers.claim(_claim_on(room)):
+        yield False
+        return
+    name = f"call in {room.name}"
+    if not await house.peers.claim(name):
+        house.peers.give_back(_claim_on(room))
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        house.peers.give_back(name)
 
 
 def _place(rooms: LivekitRooms, room: str) -> RoomPlace:
