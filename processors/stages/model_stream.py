@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Protocol, TypeAlias
 
+from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -67,7 +68,7 @@ class ModelStream:
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
         """Keep what is handed on later, and return the text that came; None: nothing came."""
-        self.usage = chunk if chunk.usage else self.usage
+        self.usage = chunk if _tells_usage(chunk) else self.usage
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
             return None
@@ -198,6 +199,17 @@ def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     if not all(isinstance(each, str | None) for each in (delta.content, delta.refusal, *named)):
         raise UnreadableChunkError("words that are no text")
     return chunk
+
+
+def _tells_usage(chunk: ChatCompletionChunk) -> bool:
+    """Say whether a chunk has all counts of the usage: Pipecat would fail before it runs a tool."""
+    if chunk.usage is None:
+        return False
+    try:
+        CompletionUsage.model_validate(chunk.usage.model_dump(warnings=False))
+    except (AttributeError, ValueError):
+        return False
+    return True
 
 
 def _text_of(delta: ChoiceDelta) -> str:

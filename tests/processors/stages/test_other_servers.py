@@ -147,6 +147,26 @@ async def test_the_usage_is_told_once_of_a_server_that_sends_it_with_the_finish(
     assert (told.prompt_tokens, told.completion_tokens, told.estimated) == (10, 2, False)
 
 
+@pytest.mark.parametrize(
+    "usage",
+    [
+        pytest.param({}, id="nothing"),
+        pytest.param({"prompt_tokens": 10, "total_tokens": 10}, id="without a count"),
+        pytest.param({**USAGE, "completion_tokens": None}, id="a count that is none"),
+        pytest.param(12, id="a number"),
+    ],
+)
+async def test_a_tool_is_run_though_the_usage_behind_its_call_is_not_whole(usage: Any) -> None:
+    wanted = calls(call("look_up", '{"day": "Monday"}', number="a", index=0))
+    last = {**chunk({}), "choices": [], "usage": usage}
+    async with streaming(wanted, END, last) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+
+    assert ran == [("look_up", "a", {"day": "Monday"})]
+    assert it.told_of(UsageMeasured) == []
+
+
 async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
     declined = chunk({"refusal": "I cannot do that."}), chunk({}, "stop")
     async with streaming(*declined) as url, bench() as it:
