@@ -39,7 +39,7 @@ class _Call:
             return "a tool's call without the tool's name"
         try:
             given = json.loads(self.arguments or ("" if cut else NO_ARGUMENTS))
-        except ValueError:
+        except (ValueError, RecursionError):  # the latter: brackets opened without an end
             given = None
         if isinstance(given, dict):
             return ""

@@ -24,7 +24,11 @@ USAGE = {"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12}
 
 
 def call(
-    name: str | None, arguments: str | None, *, number: str | None = None, index: int | None = None
+    name: str | None,
+    arguments: str | None,
+    *,
+    number: str | None = None,
+    index: int | None = None,
 ) -> dict[str, Any]:
     """Return a piece of a tool's call; None: the server leaves that out."""
     function = {"name": name, "arguments": arguments}
@@ -117,6 +121,10 @@ async def test_each_of_two_calls_is_run_once_however_they_are_sent(sent: list[An
         pytest.param([calls(call(None, "{}", number="a", index=0)), END], id="no name"),
         pytest.param(
             [calls(call("note", None, number="a", index=0)), chunk({}, "length")], id="cut"
+        ),
+        pytest.param(
+            [calls(call("note", "{" + '"a":{' * 9_000, number="a", index=0)), chunk({}, "length")],
+            id="a loop of brackets",
         ),
         pytest.param([chunk({"content": [{"type": "text", "text": "We"}]}), END], id="no text"),
         pytest.param(["We open."], id="no object"),
