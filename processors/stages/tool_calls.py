@@ -80,7 +80,7 @@ class ToolCalls:
             self._written(
                 ChoiceDeltaToolCall(
                     index=index,
-                    id=each.call_id or f"call_{uuid.uuid4().hex}",
+                    id=str(each.call_id or f"call_{uuid.uuid4().hex}"),
                     type="function",
                     function=ChoiceDeltaToolCallFunction(
                         name=each.name, arguments=each.arguments or NO_ARGUMENTS

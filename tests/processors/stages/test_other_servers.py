@@ -27,7 +27,7 @@ def call(
     name: str | None,
     arguments: str | None,
     *,
-    number: str | None = None,
+    number: str | int | None = None,
     index: int | None = None,
 ) -> dict[str, Any]:
     """Return a piece of a tool's call; None: the server leaves that out."""
@@ -89,6 +89,11 @@ TWO_CALLS: dict[str, list[Any]] = {
     "without ids": [
         calls(call("look_up", '{"day": "Monday"}', index=0)),
         calls(call("note", "{}", index=1)),
+        END,
+    ],
+    "with ids that are numbers": [
+        calls(call("look_up", '{"day": "Monday"}', number=7, index=0)),
+        calls(call("note", "{}", number=8, index=1)),
         END,
     ],
     "without the arguments of a tool that has none": [
