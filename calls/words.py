@@ -20,5 +20,10 @@ def clean(text: str, limit: int = LIMIT) -> str:
     return " ".join(spoken.split())[:limit].rstrip()
 
 
+def without_halves(text: str) -> str:
+    """Return `text` without halves of characters: nothing that is sent as UTF-8 can hold one."""
+    return text.encode("utf-8", "ignore").decode()
+
+
 def _sayable(character: str) -> bool:
     return character in _JOINERS or unicodedata.category(character) not in _REMOVED

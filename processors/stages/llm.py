@@ -16,6 +16,7 @@ from pipecat.services.openai.llm import OpenAILLMService
 
 from calls.entry import Tell
 from calls.turn import Turn
+from calls.words import without_halves
 from fallbacks.answering import Answering
 from fallbacks.facts import AttemptFailed, Fact
 from fallbacks.ladder import rank
@@ -101,7 +102,7 @@ class AsideAnswers:
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
         self._bill.tell_estimated(name, asked=asked, answered=answer or "")
-        return answer
+        return answer and without_halves(answer)
 
 
 class LlmStage(OpenAILLMService):

@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pipecat.processors.aggregators.llm_context import LLMContext
 
+from calls.words import without_halves
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
@@ -214,4 +215,4 @@ def _tells_usage(chunk: ChatCompletionChunk) -> bool:
 
 def _text_of(delta: ChoiceDelta) -> str:
     """Return what is to be said; a model that declines may say so in a field of its own."""
-    return delta.content or delta.refusal or ""
+    return without_halves(delta.content or delta.refusal or "")

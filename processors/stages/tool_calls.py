@@ -12,6 +12,8 @@ from openai.types.chat.chat_completion_chunk import (
     ChoiceDeltaToolCallFunction,
 )
 
+from calls.words import without_halves
+
 NO_ARGUMENTS = "{}"
 
 
@@ -83,7 +85,7 @@ class ToolCalls:
                     id=str(each.call_id or f"call_{uuid.uuid4().hex}"),
                     type="function",
                     function=ChoiceDeltaToolCallFunction(
-                        name=each.name, arguments=each.arguments or NO_ARGUMENTS
+                        name=without_halves(each.name), arguments=_sendable(each.arguments)
                     ),
                 )
             )
@@ -104,3 +106,8 @@ class ToolCalls:
         assert self._form is not None  # noqa: S101 - a call has come in it
         choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
         return self._form.model_copy(update={"choices": [choice], "usage": None})
+
+
+def _sendable(arguments: str) -> str:
+    """Return arguments, too, without halves of characters: no model is asked with one again."""
+    return without_halves(json.dumps(json.loads(arguments or NO_ARGUMENTS), ensure_ascii=False))

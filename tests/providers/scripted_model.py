@@ -2,13 +2,16 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from aiohttp import web
 
 HANGS_S = 60.0  # far longer than anybody waits for a word
+
+Answer: TypeAlias = Callable[[web.Request], Awaitable[web.StreamResponse]]
+"""What serves a request."""
 
 
 def chunk(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> dict[str, Any]:
@@ -33,6 +36,23 @@ async def writing(*texts: str, finish: str | None) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
+async def writing_once(text: str) -> AsyncIterator[str]:
+    """Serve a model that gives this answer in one piece.
+
+    Yields:
+        The base of its URLs.
+    """
+    message = {"role": "assistant", "content": text}
+    choices = [{"index": 0, "message": message, "finish_reason": "stop"}]
+
+    async def answer(_request: web.Request) -> web.Response:
+        return web.json_response({**chunk({}), "object": "chat.completion", "choices": choices})
+
+    async with _served(answer) as url:
+        yield url
+
+
+@asynccontextmanager
 async def streaming(*events: Any, hangs: bool = False) -> AsyncIterator[str]:
     """Serve a model that sends these events, whatever is asked.
 
@@ -50,6 +70,12 @@ async def streaming(*events: Any, hangs: bool = False) -> AsyncIterator[str]:
         await response.write(b"data: [DONE]\n\n")
         return response
 
+    async with _served(answer) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _served(answer: Answer) -> AsyncIterator[str]:
     application = web.Application()
     application.add_routes([web.post("/v1/chat/completions", answer)])
     runner = web.AppRunner(application, shutdown_timeout=0.1)

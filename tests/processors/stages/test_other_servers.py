@@ -15,7 +15,7 @@ from calls.events import UsageMeasured
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
-from tests.providers.scripted_model import chunk, streaming
+from tests.providers.scripted_model import chunk, streaming, writing_once
 
 pytestmark = pytest.mark.virtual_time
 
@@ -204,6 +204,37 @@ async def test_an_answer_that_a_filter_held_back_is_asked_for_again_and_nobody_b
         ("openai", Scope.PAYLOAD)
     }
     assert it.policy.roster.health("llm", "openai").suspect_since is None
+
+
+async def test_half_a_sign_in_an_answer_is_none_that_a_model_is_asked_with_again() -> None:
+    halves = chunk({"content": "We open \ud83d"}), chunk({"content": "\ude00at nine."}, "stop")
+    async with streaming(*halves) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == "We open at nine."
+
+
+@pytest.mark.parametrize("half", ["\ud83d", "\\ud83d"], ids=["as it is", "written out"])
+async def test_half_a_sign_in_what_a_tool_is_given_is_none_that_a_model_is_asked_with_again(
+    half: str,
+) -> None:
+    wanted = calls(call("note", f'{{"words": "Grüße{half}"}}', number="a", index=0))
+    async with streaming(wanted, END) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+
+    assert ran == [("note", "a", {"words": "Grüße"})]
+
+
+async def test_half_a_sign_in_an_answer_in_one_piece_is_left_out() -> None:
+    async with writing_once("They want a table\ud83d.") as url, bench() as it:
+        it.urls["openai"] = url
+        stage = it.stage()
+        answer = await stage.run_inference(LLMContext(messages=list(QUESTION)))  # type: ignore[arg-type]
+        await stage.cleanup()
+
+    assert answer == "They want a table."
 
 
 async def asked_with_tools(it: Bench) -> list[tuple[str, str, dict[str, Any]]]:
