@@ -180,7 +180,9 @@ class ModelAnswer:
             place=place,
         )
         task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
-        self._streams[ask.attempt] = ModelStream(ask.provider, task, asked=place is None)
+        self._streams[ask.attempt] = ModelStream(
+            ask.provider, task, asked=place is None, goes_on=bool(ask.said)
+        )
 
     async def _drop(self, attempt: int) -> None:
         stream = self._streams.pop(attempt, None)

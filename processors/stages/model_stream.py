@@ -16,6 +16,7 @@ from calls.words import without_halves
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
+from fallbacks.word_times import sayable
 from processors.stages.tool_calls import ToolCalls
 
 
@@ -59,7 +60,9 @@ class ModelStream:
     provider: str
     task: asyncio.Task[None]
     asked: bool  # False: it waits at the gate
+    goes_on: bool = False  # from what was said already: the full stop alone may be what is left
     spoke: bool = False
+    unsaid: str = ""  # what came before the first word: signs that belong to it, or to nothing
     characters: int = 0
     finish: str | None = None
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
@@ -78,14 +81,21 @@ class ModelStream:
             return None
         text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()
         self.characters += len(text)
-        begun = text if self.spoke else text.strip()  # blanks before the first word say nothing
-        if not begun and not tools:
+        text = self.unsaid + text
+        if not self._begun_by(text) and not tools:
+            self.unsaid = text.lstrip()
             return None  # a role, a keep-alive, the finish: not what the caller waits for
-        self.spoke = True
+        self.spoke, self.unsaid = True, ""
         self.words = chunk if text else self.words
         if tools:
             self.calls.add(chunk, tools)
         return text
+
+    def _begun_by(self, text: str) -> str:
+        """Return what of a text is an answer: blanks and signs before a word say nothing."""
+        if self.spoke:
+            return text
+        return text.strip() if self.goes_on else sayable(text)
 
     def behind_words(self) -> list[ChatCompletionChunk]:
         """Return what is handed on behind the words: whole calls, then the usage, without words."""

@@ -289,11 +289,15 @@ async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> 
 
 
 @pytest.mark.parametrize("finish", ["stop", "length", None])
-@pytest.mark.parametrize("blanks", [("\n\n",), (" ", "\n", "\t ")], ids=["one", "several"])
-async def test_a_model_that_writes_only_blanks_has_not_answered(
-    blanks: tuple[str, ...], finish: str | None
+@pytest.mark.parametrize(
+    "pieces",
+    [("\n\n",), (" ", "\n", "\t "), ("👍",), ("**", "…", "**"), ("- ", " -")],
+    ids=["a blank", "blanks", "an emoji", "dots", "dashes"],
+)
+async def test_a_model_that_writes_nothing_that_can_be_said_has_not_answered(
+    pieces: tuple[str, ...], finish: str | None
 ) -> None:
-    async with writing(*blanks, finish=finish) as url, bench() as it:
+    async with writing(*pieces, finish=finish) as url, bench() as it:
         it.urls["openai"] = url
         answer = await it.ask()
 
@@ -311,6 +315,28 @@ async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> No
 
     assert answer.split() == ["We", "open", "at", "nine."]
     assert it.told_of(AttemptFailed) == []
+
+
+async def test_signs_before_the_first_word_belong_to_it() -> None:
+    async with writing(" ", "$", "5", ", or ", "-", "5.", finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == "$5, or -5."
+    assert it.told_of(AttemptFailed) == []
+
+
+async def test_a_model_that_goes_on_with_the_full_stop_alone_has_answered() -> None:
+    async with (
+        writing("We open", " at nine", " ", finish=None) as first,
+        writing(".", finish="stop") as second,
+        bench() as it,
+    ):
+        it.urls |= {"openai": first, "openai-b": second}
+        answer = await it.ask()
+
+    assert answer == "We open at nine ."
+    assert it.told_of(StageExhausted) == []
 
 
 async def test_a_model_that_goes_on_with_blanks_first_joins_its_words_to_what_was_said() -> None:
