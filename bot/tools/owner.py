@@ -163,7 +163,9 @@ def _call(function: Callable[..., Any]) -> Run:
             return await function(**arguments)
         if not free.acquire(blocking=False):
             raise ToolFailed("it is still busy with earlier requests")
-        return await _in_thread(lambda: function(**arguments), free)
+        result = await _in_thread(lambda: function(**arguments), free)
+        # A decorator around an asynchronous function does not look like one.
+        return await result if inspect.isawaitable(result) else result
 
     return run
 

@@ -1,7 +1,10 @@
 """What an owner might write, for the tests of owner tools."""
 
 import asyncio
+import functools
 import threading
+from collections.abc import Callable
+from typing import Any
 
 HELD = threading.Event()
 RUNS: list[str] = []
@@ -19,6 +22,23 @@ async def price(service: str) -> float:
     """Say what a service costs."""
     await asyncio.sleep(0)
     return {"check-up": 49.5}[service]
+
+
+def logged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Decorate, as many do."""
+
+    @functools.wraps(function)
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return inner
+
+
+@logged
+async def book(day: str) -> str:
+    """Book a day."""
+    await asyncio.sleep(0)
+    return f"{day} is booked"
 
 
 async def slow(name: str) -> str:

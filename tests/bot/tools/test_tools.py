@@ -116,8 +116,9 @@ async def test_a_function_says_itself_what_it_takes() -> None:
     [
         ("opening_hours", {"day": "Monday"}, {"day": "Monday", "hours": "8 to 18"}),
         ("price", {"service": "check-up"}, 49.5),
+        ("book", {"day": "Monday"}, "Monday is booked"),
     ],
-    ids=["in a thread", "asynchronous"],
+    ids=["in a thread", "asynchronous", "asynchronous and decorated"],
 )
 async def test_a_function_gives_the_model_its_result(
     function: str, arguments: Mapping[str, str], result: Any
