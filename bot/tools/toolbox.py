@@ -161,7 +161,7 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
         return "late", {"error": f"{tool.name} did not answer in time; do not try it again now"}
     except ToolFailed as failed:
         return "failed", {"error": str(failed)}
-    except Exception as error:  # noqa: BLE001 - an owner's function may raise anything; it is told
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's may raise any
         return "failed", {"error": f"{tool.name} failed ({type(error).__name__})"}
     return "ok", {"result": result}
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import sys
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -39,6 +40,12 @@ async def book(day: str) -> str:
     """Book a day."""
     await asyncio.sleep(0)
     return f"{day} is booked"
+
+
+async def quits() -> None:
+    """Give up as a command does."""
+    await asyncio.sleep(0)
+    sys.exit("no such customer")
 
 
 async def slow(name: str) -> str:

@@ -137,6 +137,12 @@ async def test_a_function_that_raises_gives_the_model_an_error_without_its_words
         assert at_desk.outcomes == ["failed"]
 
 
+async def test_a_function_that_ends_the_program_ends_its_own_run_alone() -> None:
+    async with desk(entry("quits")) as at_desk:
+        assert await at_desk.use("quits") == {"error": "quits failed (SystemExit)"}
+        assert at_desk.outcomes == ["failed"]
+
+
 @pytest.mark.parametrize("arguments", [{}, {"day": 5}, {"day": "Monday", "hour": 1}, [], "Monday"])
 async def test_wrong_arguments_never_reach_the_tool(arguments: Any) -> None:
     async with desk(entry("opening_hours")) as at_desk:
