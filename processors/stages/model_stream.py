@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mappin
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 from openai.types import CompletionUsage
 from openai.types.chat import ChatCompletionChunk
@@ -18,6 +18,10 @@ from fallbacks.failure import Failure
 from fallbacks.limits import Gate
 from fallbacks.word_times import sayable
 from processors.stages.tool_calls import ToolCalls
+
+USAGE_S: Final = 0.25  # for the usage and the end behind an answer; with 0.4 s the rung is late
+# OpenAI's; a server that writes another word into every chunk, such as "null", finishes with none.
+FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
 
 class UnreadableChunkError(ValueError):
@@ -184,12 +188,17 @@ async def follow(
 async def _request_answer(
     model: Model, context: LLMContext, *, number: int, report: Report
 ) -> None:
+    """Pass on an answer to its end: what fails behind its `finish_reason` fails nobody."""
+    finished = False
     try:
-        async with aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
+        async with asyncio.timeout(None) as patience, aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await report(ModelNews(number, _readable(chunk)))
+                finished = finished or _finishes(chunk)
+                if finished:
+                    patience.reschedule(asyncio.get_running_loop().time() + USAGE_S)
     except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
-        await report(ModelNews(number, error))
+        await report(ModelNews(number, None if finished else error))
     else:
         await report(ModelNews(number, None))
 
@@ -210,6 +219,11 @@ def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     if not all(isinstance(each, str | None) for each in (delta.content, delta.refusal, *named)):
         raise UnreadableChunkError("words that are no text")
     return chunk
+
+
+def _finishes(chunk: ChatCompletionChunk) -> bool:
+    """Say whether a chunk ends the answer: only usage follows."""
+    return bool(chunk.choices) and chunk.choices[0].finish_reason in FINISHES
 
 
 def _tells_usage(chunk: ChatCompletionChunk) -> bool:

@@ -53,8 +53,13 @@ async def writing_once(text: str) -> AsyncIterator[str]:
 
 
 @asynccontextmanager
-async def streaming(*events: Any, hangs: bool = False) -> AsyncIterator[str]:
+async def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> AsyncIterator[str]:
     """Serve a model that sends these events, whatever is asked.
+
+    Args:
+        events: In order; each is written as JSON.
+        hangs: It says nothing more behind them, and does not end.
+        resets: The connection is cut behind them.
 
     Yields:
         The base of its URLs.
@@ -67,6 +72,9 @@ async def streaming(*events: Any, hangs: bool = False) -> AsyncIterator[str]:
             await response.write(f"data: {json.dumps(event)}\n\n".encode())
         if hangs:
             await asyncio.sleep(HANGS_S)
+        if resets and request.transport:
+            request.transport.abort()
+            return response
         await response.write(b"data: [DONE]\n\n")
         return response
 

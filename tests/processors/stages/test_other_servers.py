@@ -180,6 +180,37 @@ async def test_a_tool_is_run_though_the_usage_behind_its_call_is_not_whole(usage
     assert it.told_of(UsageMeasured) == []
 
 
+HOW_ENDED = pytest.mark.parametrize(
+    "how", [{"hangs": True}, {"resets": True}], ids=["hangs", "is reset"]
+)
+
+
+@HOW_ENDED
+async def test_an_answer_is_whole_that_says_so_however_its_stream_ends(
+    how: dict[str, bool],
+) -> None:
+    wrote = chunk({"content": "We open"}), chunk({"content": " at nine."}), chunk({}, "stop")
+    async with streaming(*wrote, **how) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == "We open at nine."
+    assert it.told_of(AttemptFailed) == []
+
+
+@HOW_ENDED
+async def test_a_call_of_a_tool_is_run_that_is_whole_however_its_stream_ends(
+    how: dict[str, bool],
+) -> None:
+    wanted = calls(call("look_up", '{"day": "Monday"}', number="a", index=0))
+    async with streaming(wanted, END, **how) as url, bench() as it:
+        it.urls["openai"] = url
+        ran = await asked_with_tools(it)
+
+    assert ran == [("look_up", "a", {"day": "Monday"})]
+    assert it.told_of(AttemptFailed) == []
+
+
 async def test_a_model_that_declines_in_a_field_of_its_own_is_heard() -> None:
     declined = chunk({"refusal": "I cannot do that."}), chunk({}, "stop")
     async with streaming(*declined) as url, bench() as it:
