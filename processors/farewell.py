@@ -21,6 +21,8 @@ from pipecat.frames.frames import (
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
+from fallbacks.word_times import sayable
+
 PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
 PATIENT: Final = 6  # so often, while the agent is heard: it says what it had to say before (chosen)
 
@@ -89,7 +91,7 @@ class Farewell(FrameProcessor):
             case LLMFullResponseStartFrame():
                 self._answering, self._spoke = True, False
             case LLMTextFrame():
-                self._spoke = self._spoke or bool(frame.text.strip())
+                self._spoke = self._spoke or bool(sayable(frame.text))
             case LLMFullResponseEndFrame():
                 self._answering = False
                 await self._ask()

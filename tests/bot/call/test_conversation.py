@@ -111,17 +111,19 @@ async def test_the_call_ends_after_the_models_goodbye_was_heard(models: VoiceMod
     assert len(talk.model.requests) == 1
 
 
+@pytest.mark.parametrize("wrote", [(), ("👋",)], ids=["nothing", "an emoji"])
 @pytest.mark.parametrize(
     ("arguments", "said"), [({}, AGENT.farewell), ({"goodbye": "See you."}, "See you.")]
 )
 async def test_a_model_that_hangs_up_without_a_word_is_spoken_for(
-    models: VoiceModels, arguments: dict[str, str], said: str
+    models: VoiceModels, arguments: dict[str, str], said: str, wrote: tuple[str, ...]
 ) -> None:
-    async with talking(AGENT, says(calls=[("end_call", arguments)]), models=models) as talk:
+    answer = says(*wrote, calls=[("end_call", arguments)])
+    async with talking(AGENT, answer, models=models) as talk:
         await talk.say("Bye.")
         await asyncio.wait_for(talk.finished.wait(), 5.0)
 
-    assert talk.voice.said == [said]
+    assert talk.voice.said[len(wrote) :] == [said]  # this voice is given an emoji, too
     assert talk.ear.heard_s > 0.03
 
 
