@@ -173,15 +173,12 @@ def _call(function: Callable[..., Any]) -> Run:
 async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) -> Any:
     """Run `work` in a thread that cannot keep the process from ending, as a pool's thread would."""
     loop = asyncio.get_running_loop()
-    result: asyncio.Future[Any] = loop.create_future()
+    # The error is a part of the result: no future takes a StopIteration, as `next` raises it.
+    result: asyncio.Future[tuple[Any, Exception | None]] = loop.create_future()
 
     def settle(value: Any, error: Exception | None) -> None:
-        if result.done():  # nobody waits any more
-            return
-        if error is None:
-            result.set_result(value)
-        else:
-            result.set_exception(error)
+        if not result.done():  # else nobody waits any more
+            result.set_result((value, error))
 
     def body() -> None:
         try:
@@ -194,4 +191,7 @@ async def _in_thread(work: Callable[[], Any], free: threading.BoundedSemaphore) 
             loop.call_soon_threadsafe(settle, value, error)
 
     threading.Thread(target=body, daemon=True, name="tool").start()
-    return await result
+    value, error = await result
+    if error is not None:
+        raise error
+    return value

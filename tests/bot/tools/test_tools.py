@@ -137,6 +137,12 @@ async def test_a_function_that_raises_gives_the_model_an_error_without_its_words
         assert at_desk.outcomes == ["failed"]
 
 
+async def test_a_function_in_a_thread_that_finds_nothing_has_failed_at_once() -> None:
+    async with desk(entry("finds_nobody", timeout_s=0.5)) as at_desk:
+        assert await at_desk.use("finds_nobody") == {"error": "finds_nobody failed (RuntimeError)"}
+        assert at_desk.outcomes == ["failed"]
+
+
 async def test_a_function_that_ends_the_program_ends_its_own_run_alone() -> None:
     async with desk(entry("quits")) as at_desk:
         assert await at_desk.use("quits") == {"error": "quits failed (SystemExit)"}
