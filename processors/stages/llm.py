@@ -10,8 +10,14 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
+from pipecat.frames.frames import (
+    FunctionCallFromLLM,
+    FunctionCallResultFrame,
+    FunctionCallResultProperties,
+)
 from pipecat.metrics.metrics import LLMTokenUsage
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.services.llm_service import FunctionCallRunnerItem
 from pipecat.services.openai.llm import OpenAILLMService
 
 from calls.entry import Tell
@@ -29,6 +35,7 @@ from processors.stages.model_answer import ModelAnswer
 from processors.stages.model_stream import CalledOff, Model
 from processors.stages.prepared_answer import Heard
 
+CUT_OFF: Final = "CANCELLED"  # of a tool, by the caller; the word is Pipecat's
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
@@ -191,6 +198,31 @@ class LlmStage(OpenAILLMService):
         """
         del args
         return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
+
+    async def _broadcast_function_call_cancelled(
+        self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
+    ) -> FunctionCallFromLLM:
+        """Tell that a tool's call was cut off, in its place behind the news that it began.
+
+        Pipecat's own word of it is a system frame. Where the caller cuts off an answer that speaks
+        before its tool, it overtakes that news, which waits behind the speech, and is lost: the
+        conversation has the call under way for ever, and no model asks for it again.
+        """
+        call = FunctionCallFromLLM(
+            function_name=runner_item.function_name,
+            tool_call_id=runner_item.tool_call_id,
+            arguments=runner_item.arguments,
+            context=runner_item.context,
+        )
+        await self.broadcast_frame(
+            FunctionCallResultFrame,
+            function_name=call.function_name,
+            tool_call_id=call.tool_call_id,
+            arguments=call.arguments,
+            result=CUT_OFF,
+            properties=FunctionCallResultProperties(run_llm=run_llm),
+        )
+        return call
 
     async def cleanup(self) -> None:
         """Let the rungs' connections go."""

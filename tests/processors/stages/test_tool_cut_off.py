@@ -1,0 +1,82 @@
+"""A caller cuts off an answer that speaks before its tool, while the tool is at work."""
+
+import asyncio
+import inspect
+from typing import Any
+
+import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import CancelFrame, InterruptionFrame, LLMContextFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.services.llm_service import FunctionCallParams, LLMService
+from pipecat.workers.runner import WorkerRunner
+
+from tests.bot.talk import RATE_HZ, Ear, Voice
+from tests.processors.stages.test_llm import QUESTION, bench
+from tests.processors.stages.test_other_servers import END, call, calls
+from tests.providers.scripted_model import chunk, streaming
+
+pytestmark = pytest.mark.virtual_time
+
+SPEECH = "Let me see when there is room for you, " * 5 + "one moment."
+
+
+@pytest.mark.parametrize(
+    "heard_s", [pytest.param(0.1, id="in the speech"), pytest.param(0.9, id="behind it")]
+)
+async def test_the_conversation_knows_that_the_tool_was_cut_off(heard_s: float) -> None:
+    wanted = calls(call("look_up", "{}", number="a", index=0))
+    async with streaming(chunk({"content": SPEECH}), wanted, END) as url, bench() as it:
+        it.urls["openai"] = url
+        context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=[LOOK_UP]))  # type: ignore[arg-type]
+        ear = Ear()
+        order = [it.stage(), Voice(), ear, LLMContextAggregatorPair(context).assistant()]
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            worker = await running(order, tasks)
+            await worker.queue_frame(LLMContextFrame(context))
+            while ear.heard_s < min(heard_s, 0.8):  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.01)
+            await asyncio.sleep(0.3 if heard_s > 0.8 else 0.0)
+            await worker.queue_frame(InterruptionFrame())
+            await asyncio.sleep(0.5)
+            await worker.queue_frame(CancelFrame())
+
+    results = [each["content"] for each in messages(context) if each["role"] == "tool"]
+    assert results == ['"CANCELLED"']
+
+
+def test_what_is_replaced_of_pipecat_is_still_there() -> None:
+    replaced = inspect.signature(LLMService._broadcast_function_call_cancelled)
+
+    assert list(replaced.parameters) == ["self", "runner_item", "run_llm"]
+
+
+async def forever(params: FunctionCallParams) -> None:
+    del params
+    await asyncio.sleep(60.0)
+
+
+LOOK_UP = FunctionSchema(
+    name="look_up", description="Look it up.", properties={}, required=[], handler=forever
+)
+
+
+def messages(context: LLMContext) -> list[dict[str, Any]]:
+    return [each for each in context.messages if isinstance(each, dict)]  # type: ignore[misc]
+
+
+async def running(order: list[Any], tasks: asyncio.TaskGroup) -> PipelineWorker:
+    worker = PipelineWorker(
+        Pipeline(order),
+        params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
+        enable_rtvi=False,
+        cancel_on_idle_timeout=False,
+    )
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    tasks.create_task(runner.run())
+    return worker
