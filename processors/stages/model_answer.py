@@ -194,7 +194,7 @@ class ModelAnswer:
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
-        held = stream.behind_words() if isinstance(action, FinishAnswer) else []
+        held = stream.behind_words(self.context) if isinstance(action, FinishAnswer) else []
         if isinstance(action, CallOff) and stream.asked:
             billed = CalledOff(provider=stream.provider, characters=stream.characters)
             self.called_off.append(billed)

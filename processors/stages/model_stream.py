@@ -101,10 +101,12 @@ class ModelStream:
             return text
         return text.strip() if self.goes_on else sayable(text)
 
-    def behind_words(self) -> list[ChatCompletionChunk]:
+    def behind_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
         """Return what is handed on behind the words: whole calls, then the usage, without words."""
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
-        return [*self.calls.whole(), *usage]
+        results = [each for each in context.messages if isinstance(each, dict)]
+        taken = [str(each["tool_call_id"]) for each in results if each["role"] == "tool"]
+        return [*self.calls.whole(taken), *usage]
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
         """Return text in the form of what came."""

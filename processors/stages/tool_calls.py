@@ -76,13 +76,19 @@ class ToolCalls:
         """
         return next((why for each in self._calls if (why := each.broken(cut=cut))), "")
 
-    def whole(self) -> list[ChatCompletionChunk]:
-        """Return each call whole, in a chunk of its own."""
+    def whole(self, taken: Iterable[str] = ()) -> list[ChatCompletionChunk]:
+        """Return each call whole, in a chunk of its own.
+
+        Args:
+            taken: The ids of calls that the conversation has already: Pipecat would write the
+                result of one that comes again over the earlier call's, too.
+        """
+        ids = _ids_of(self._calls, taken)
         return [
             self._written(
                 ChoiceDeltaToolCall(
                     index=index,
-                    id=str(each.call_id or f"call_{uuid.uuid4().hex}"),
+                    id=ids[index],
                     type="function",
                     function=ChoiceDeltaToolCallFunction(
                         name=without_halves(each.name), arguments=_sendable(each.arguments)
@@ -106,6 +112,16 @@ class ToolCalls:
         assert self._form is not None  # noqa: S101 - a call has come in it
         choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
         return self._form.model_copy(update={"choices": [choice], "usage": None})
+
+
+def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
+    """Return an id for each call that no other has: the one that the model gave, if it is such."""
+    ids, used = list[str](), set(taken)
+    for each in calls:
+        given = str(each.call_id)
+        ids.append(given if given and given not in used else f"call_{uuid.uuid4().hex}")
+        used.add(ids[-1])
+    return ids
 
 
 def _sendable(arguments: str) -> str:

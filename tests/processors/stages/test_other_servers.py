@@ -1,6 +1,7 @@
 """The language model's stage and servers that speak OpenAI's protocol each in their own way."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -84,6 +85,11 @@ TWO_CALLS: dict[str, list[Any]] = {
         calls(call("look_up", '{"day":', number="a", index=0)),
         calls(call("look_up", ' "Monday"}', number="a", index=0)),
         calls(call("note", "{}", number="b", index=1)),
+        END,
+    ],
+    "with one id": [
+        calls(call("look_up", '{"day": "Monday"}', number="a", index=0)),
+        calls(call("note", "{}", number="a", index=1)),
         END,
     ],
     "without ids": [
@@ -180,6 +186,23 @@ async def test_a_tool_is_run_though_the_usage_behind_its_call_is_not_whole(usage
     assert it.told_of(UsageMeasured) == []
 
 
+async def test_a_call_whose_id_another_had_before_is_given_one_of_its_own() -> None:
+    earlier = call("look_up", '{"day": "Monday"}', number="a")
+    had = [
+        *QUESTION,
+        {"role": "assistant", "tool_calls": [earlier]},
+        {"role": "tool", "tool_call_id": "a", "content": "closed"},
+        *QUESTION,
+    ]
+    wanted = calls(call("look_up", '{"day": "Tuesday"}', number="a", index=0))
+    async with streaming(wanted, END) as url, bench() as it:
+        it.urls["openai"] = url
+        ((name, number, given),) = await asked_with_tools(it, had)
+
+    assert (name, given) == ("look_up", {"day": "Tuesday"})
+    assert number not in ("", "a")  # else its result is written over the earlier one
+
+
 HOW_ENDED = pytest.mark.parametrize(
     "how", [{"hangs": True}, {"resets": True}], ids=["hangs", "is reset"]
 )
@@ -268,7 +291,9 @@ async def test_half_a_sign_in_an_answer_in_one_piece_is_left_out() -> None:
     assert answer == "They want a table."
 
 
-async def asked_with_tools(it: Bench) -> list[tuple[str, str, dict[str, Any]]]:
+async def asked_with_tools(
+    it: Bench, messages: Sequence[Any] = QUESTION
+) -> list[tuple[str, str, dict[str, Any]]]:
     """Return each run of a tool: its name, the call's id, and what it was given."""
     ran: list[tuple[str, str, dict[str, Any]]] = []
 
@@ -280,7 +305,7 @@ async def asked_with_tools(it: Bench) -> list[tuple[str, str, dict[str, Any]]]:
         FunctionSchema(name=name, description=name, properties={}, required=[], handler=handle)
         for name in ("look_up", "note")
     ]
-    context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=tools))  # type: ignore[arg-type]
+    context = LLMContext(messages=list(messages), tools=ToolsSchema(standard_tools=tools))
     async with asyncio.timeout(15):
         await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
     return ran
