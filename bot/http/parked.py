@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, cast
 
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
@@ -24,11 +24,20 @@ class Parked:
 
     async def park(self, token: str, messages: Sequence[LLMContextMessage]) -> None:
         """Keep a lost call's conversation."""
-        await self._house.shelf.keep(_place(token), list(messages), for_s=PARKED_S)
+        await self._house.shelf.keep(_place(token), list(map(_ended, messages)), for_s=PARKED_S)
 
     async def take(self, token: str) -> tuple[LLMContextMessage, ...]:
         """Return the conversation of a token, once; nothing when it is unknown or too old."""
         return tuple(await self._house.shelf.take(_place(token)) or ())
+
+
+def _ended(message: LLMContextMessage) -> LLMContextMessage:
+    """Return a message as the call's end leaves it: a tool that was at work was stopped with it."""
+    match message:
+        case {"role": "tool", "content": "IN_PROGRESS"}:  # as Pipecat writes it
+            return cast("LLMContextMessage", {**message, "content": "CANCELLED"})
+        case _:
+            return message
 
 
 def _place(token: str) -> str:
