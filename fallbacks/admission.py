@@ -87,7 +87,11 @@ class WorkerLoad:
 
     def late(self, now: float) -> bool:
         """Say whether its loop is later than calls bear."""
-        return self._lag_s > LATE_S or now - self._reported_at > STALE_S
+        return self._lag_s > LATE_S or self.silent(now)
+
+    def silent(self, now: float) -> bool:
+        """Say whether it has reported nothing for so long that it may hang."""
+        return now - self._reported_at > STALE_S
 
     def room(self, call_cores: float, now: float) -> int:
         """Return how many more calls it can carry."""
@@ -248,7 +252,8 @@ class HouseSeats:
             load = self.workers[number]
             if self.measured:
                 return load.spare(self.cost.cores, now)
-            return (True, -len(load.calls) - load.coming(now))
+            # One that hangs has the fewest calls, and would be given everybody's.
+            return (not load.silent(now), -len(load.calls) - load.coming(now))
 
         return max(staying, key=rank, default=None)
 

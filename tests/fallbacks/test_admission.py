@@ -143,6 +143,14 @@ def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> N
     assert admission.best(1.0) == 2
 
 
+def test_where_load_does_not_count_one_that_hangs_gets_nobody_either() -> None:
+    admission = house(measured=False)
+    admission.begin(admission.admit(1.0) or 0, 1, 1.0)
+    admission.heed(1, cores=0.1, lag_s=0.0, now=1.0 + STALE_S)
+
+    assert admission.best(1.0 + STALE_S) == 1
+
+
 def test_calls_on_their_way_count_before_they_begin() -> None:
     admission = house()
     admission.workers[1].hand(now=0.0)
