@@ -12,7 +12,10 @@ PACE_S: Final = 30.0  # the gate itself gives up as soon as the turn does
 
 
 class HousePace:
-    """One pace for all workers, kept by the supervisor."""
+    """One pace for all workers, kept by the supervisor.
+
+    Where that is gone nobody keeps it: the calls that are left get their answers.
+    """
 
     def __init__(self, house: Joined, rung: str) -> None:
         self._house = house
@@ -20,14 +23,19 @@ class HousePace:
 
     def has_capacity(self) -> bool:
         """Say whether a request would pass at once, as the supervisor last said."""
-        return self._rung not in self._house.full_paces
+        return self._is_gone or self._rung not in self._house.full_paces
 
     async def acquire(self) -> None:
         """Wait until it is this request's turn; raises `TimeoutError`: that will be too late."""
         try:
             await self._house.wire.ask("pace", within_s=PACE_S, rung=self._rung)
-        except WireError as gone:
-            raise TimeoutError(str(gone)) from gone
+        except WireError as late:
+            if not self._is_gone:
+                raise TimeoutError(str(late)) from late
+
+    @property
+    def _is_gone(self) -> bool:
+        return self._house.wire.gone.is_set()
 
 
 class SharedLimits:

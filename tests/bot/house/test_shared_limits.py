@@ -103,6 +103,21 @@ async def test_requests_a_minute_are_counted_for_the_house() -> None:
         assert await enter(there, 4, within_s=0.05) is None
 
 
+async def test_the_calls_that_outlive_the_supervisor_get_their_answers() -> None:
+    settings = settings_with(per_minute=1)
+    async with lines(settings) as it, asyncio.timeout(10):
+        here, there = gates_of(it, settings)
+        await it.open()
+        assert await enter(there, 1) is not None
+        it.office.tell_state()
+        await it.settle()
+        it.desks[0].wire.close()
+        await it.joined[0].wire.gone.wait()
+
+        assert here.room
+        assert await enter(here, 2) is not None
+
+
 async def test_who_gave_up_waiting_uses_up_no_request_of_the_minute() -> None:
     settings = settings_with(per_minute=600)  # one in a tenth of a second, once all are used
     async with lines(settings) as it:
