@@ -67,6 +67,7 @@ class Worker:
 
         Raises:
             OSError: There is no room for one: no process, no memory, no descriptor.
+            RuntimeError: Nor is there a thread, in which Python waits for its end.
         """
         its_control, its_hand = self._open()
         try:

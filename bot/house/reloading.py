@@ -92,7 +92,7 @@ class Reloading:
             self._busy = False
 
     async def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None) -> None:
-        said = await asyncio.to_thread(self._reread)
+        said = await self._reread()
         _answer(read, {"problems": said.problems, "changed": said.changed})
         if said.problems:
             self._say(by, "wrong")
@@ -112,9 +112,9 @@ class Reloading:
         outcome: ReloadOutcome = "replaced" if relieved.whole else "partly"
         self._say(by, outcome, changed=said.changed, workers=relieved.workers)
 
-    def _reread(self) -> Reread:
+    async def _reread(self) -> Reread:
         try:
-            return self._plan.renew()
+            return await asyncio.to_thread(self._plan.renew)
         except Exception as broken:  # noqa: BLE001 - no file may end the supervisor, and all calls
             line = f"the configuration cannot be read: {type(broken).__name__}: {broken}"
             logger.opt(exception=broken).error("{}; nothing changes", line)

@@ -122,7 +122,7 @@ class Slots:
         began = self._clock()
         try:
             await worker.start()
-        except OSError as full:  # no more processes or descriptors, or no memory for one
+        except (OSError, RuntimeError) as full:  # no more processes, threads, descriptors or memory
             logger.error("worker {} cannot be started: {}", worker.name, full)
             worker.give_up()
             self._lose(worker)

@@ -149,6 +149,21 @@ async def test_a_signal_that_comes_while_we_start_is_owed_and_one_while_we_stop_
     assert [each["by"] for each in it.told] == ["SIGHUP"]
 
 
+async def test_a_machine_that_has_no_thread_left_reads_nothing_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def refuse(*_: Any) -> None:
+        raise RuntimeError("can't start new thread")
+
+    it = Round(RIGHT, Relieved(workers=2, whole=True))
+    monkeypatch.setattr(asyncio, "to_thread", refuse)
+
+    await it.reloading.run(BY_SIGNAL)
+
+    assert [each["outcome"] for each in it.told] == ["wrong"]
+    assert it.plan.settings == "old"
+
+
 async def test_a_reading_that_breaks_lets_the_next_one_begin() -> None:
     it = Round(RIGHT, Relieved(workers=2, whole=True))
     it.plan.renew = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]

@@ -56,11 +56,16 @@ async def test_a_wrong_configuration_is_said_once(
     assert office.workers == {}
 
 
+@pytest.mark.parametrize(
+    "short",
+    [OSError(12, "Cannot allocate memory"), RuntimeError("can't start new thread")],
+    ids=["memory", "threads"],
+)
 async def test_a_machine_without_room_for_a_process_is_no_mistake_of_ours(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    short: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> None:
-        raise OSError(12, "Cannot allocate memory")
+        raise short
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", refuse)
 
