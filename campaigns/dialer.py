@@ -38,6 +38,7 @@ class Dialer:
         self._carrier = WatchedCarrier(parts.carrier)
         self._holds = Holds()
         self._breakers = CampaignBreakers(campaigns, parts)
+        self._runs: set[DialRun] = set()
         self._dials: DialsInProgress  # while it runs
         self._recovered_s = float("-inf")
         self._again_s: float | None = None  # when a claim is worth asking for again
@@ -46,10 +47,16 @@ class Dialer:
         """Return why a campaign dials nobody now; None: it does."""
         return self._holds.why(campaign)
 
+    @property
+    def follows_dials(self) -> bool:
+        """Whether a dial is followed here that has no outcome yet."""
+        return bool(self._runs)
+
     async def run(self) -> None:
         """Dial until cancelled; what is in progress then is found by whoever comes after us."""
         async with asyncio.TaskGroup() as tasks:
-            self._dials = DialsInProgress(tasks, learn=self._breakers.learn)
+            self._runs.clear()  # of those that a failed run never began
+            self._dials = DialsInProgress(tasks, self._runs, learn=self._breakers.learn)
             while True:
                 turned, self._again_s = False, None
                 if self._parts.house.leads:
@@ -161,12 +168,16 @@ class DialsInProgress:
     """The dials in progress, each in a task of the group, until its end."""
 
     def __init__(
-        self, tasks: asyncio.TaskGroup, *, learn: Callable[[str, DialResult], Awaitable[None]]
+        self,
+        tasks: asyncio.TaskGroup,
+        runs: set[DialRun],
+        *,
+        learn: Callable[[str, DialResult], Awaitable[None]],
     ) -> None:
-        """Have them in `tasks`, and `learn` told what became of each: its campaign, and how."""
+        """Have them in `tasks`, and in `runs` for as long; `learn` is told how each one ended."""
         self._tasks = tasks
         self._learn = learn
-        self._runs: set[DialRun] = set()
+        self._runs = runs
         self._freed = asyncio.Event()  # set when a dial has ended
 
     @property

@@ -70,6 +70,8 @@ class Server(uvicorn.Server):
         self.finished = asyncio.Event()
         self.leave: Callable[[], Awaitable[None]] = _take_leave
         """Called when no call is left, before the last requests are waited for."""
+        self.follows_dials: Callable[[], bool] = _never
+        """Says whether a dial is followed here that has no outcome yet."""
         self.drain_s: float | None = None
         """How long calls may go on, if whoever asks us to stop says so; None: as configured."""
         self._signals = 0
@@ -134,6 +136,7 @@ async def run_server(
         more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
         app = application(process, tasks, more, house)
         server = Server(_bounded(app), process.switchboard)
+        server.follows_dials = lambda: outbound.follows_dials
         async with _answering(server, sockets, process, tasks):
             yield server
 
@@ -226,6 +229,11 @@ async def _drain(server: Server, process: Process) -> None:
     await process.switchboard.close(drain_s=drain_s)
     await server.leave()
     server.should_exit = True
+
+
+def _never() -> bool:
+    """Say no: nobody is called from here."""
+    return False
 
 
 async def _take_leave() -> None:

@@ -59,6 +59,11 @@ class Outbound:
     usable: Callable[[], Mapping[str, bool]]
     url: str = field(repr=False)
 
+    @property
+    def follows_dials(self) -> bool:
+        """Whether a dial is followed here that has no outcome yet."""
+        return self.dialer is not None and self.dialer.follows_dials
+
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
     """Return the campaigns by their names."""

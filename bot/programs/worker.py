@@ -142,16 +142,20 @@ class _WorkPlace:
         self._tasks.create_task(self._end_with_the_last_call(), name="retire")
 
     async def _end_with_the_last_call(self) -> None:
-        """End when the last call has, whenever that is; what comes meanwhile is still served."""
+        """End when the last call has, whenever that is; what comes meanwhile is still served.
+
+        So it is with a dial: a telephone that rings here would fall silent, and whoever comes
+        behind us could not tell what became of it.
+        """
         while self._busy:  # noqa: ASYNC110 - a connection that brings no call tells nobody
             await asyncio.sleep(LOOK_S)
         self._server.asked_to_stop.set()
 
     @property
     def _busy(self) -> bool:
-        return bool(self._server.switchboard.calls) or (
-            self._loop.time() - self._taken_at < QUIET_S
-        )
+        server = self._server
+        lately = self._loop.time() - self._taken_at < QUIET_S
+        return bool(server.switchboard.calls) or server.follows_dials() or lately
 
     async def _say_so(self, wire: Wire) -> None:
         await self._server.asked_to_stop.wait()

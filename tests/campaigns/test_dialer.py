@@ -259,6 +259,18 @@ async def test_a_dead_process_s_dial_is_looked_up_by_the_id_that_it_kept(tmp_pat
         assert carrier.recalled == {left.dial.id: "the-call"}
 
 
+async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier.fates[A] = DialOutcome.NO_ANSWER
+        async with running(it) as dialer:
+            assert not dialer.follows_dials
+            await until(lambda: bool(it.carrier.record))
+            assert dialer.follows_dials
+            await until(lambda: bool(it.of(DialEnded)))
+
+            assert not dialer.follows_dials
+
+
 async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(
     tmp_path: Path,
 ) -> None:
@@ -589,7 +601,7 @@ async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path:
         assert isinstance(claim, Claim)
         carrier = WatchedCarrier(it.carrier)
         run = DialRun(campaign=it.campaign, claim=claim, parts=it.parts(), carrier=carrier)
-        dials, began_s = DialsInProgress(tasks, learn=learn), now_s()
+        dials, began_s = DialsInProgress(tasks, set(), learn=learn), now_s()
         dials.begin(run, end)
         await asyncio.sleep(0.1)  # somebody looks for whom to dial next
         await dials.wait(100.0)

@@ -21,6 +21,11 @@ class Server:
     asked_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain_s: float | None = None
     should_exit: bool = False
+    dials: int = 0
+    switchboard: Any = field(default_factory=lambda: SimpleNamespace(calls={}))
+
+    def follows_dials(self) -> bool:
+        return bool(self.dials)
 
     async def leave(self) -> None:
         pass
@@ -57,3 +62,26 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
 
     assert drained == [drained_s]
     assert server.should_exit
+
+
+async def test_a_worker_that_is_relieved_stays_until_its_last_dial_is_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("bot.programs.worker.QUIET_S", 0.0)
+    monkeypatch.setattr("bot.programs.worker.LOOK_S", 0.01)
+    there, here = socket.socketpair()
+    supervisor, house = Wire(there), Joined(Wire(here), number=1, workers=1)
+    server: Any = Server(dials=1)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        for each in (supervisor, house.wire):
+            tasks.create_task(each.run())
+            await each.open.wait()
+        _WorkPlace(house, server, tasks)
+        supervisor.tell("retire")
+        await asyncio.sleep(0.1)
+        stayed = not server.asked_to_stop.is_set()
+        server.dials = 0
+        await server.asked_to_stop.wait()
+        supervisor.close()
+
+    assert stayed
