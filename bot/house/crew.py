@@ -48,6 +48,7 @@ class Worker:
         self.ready = asyncio.Event()
         self.heard_at = 0.0  # its last report, monotonic
         self.ended = asyncio.Event()
+        self.closing = asyncio.Event()  # it takes no more calls, whoever told it so
         self.leaving = False
         self.cause: WorkerCause = "start"  # why it is there
         self.replaces = ""  # a worker that was lost

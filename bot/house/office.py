@@ -50,7 +50,7 @@ class Office:
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
         wire.on("ready", lambda _: self._open(worker))
-        wire.on("closing", lambda _: self._leave(worker))
+        wire.on("closing", lambda _: self._close(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
         self.desk.serve(worker)
@@ -104,13 +104,14 @@ class Office:
     def tell_state(self) -> None:
         """Tell every worker how the house is."""
         ready = [each for each in self.workers.values() if each.ready.is_set()]
-        staying = [each.name for each in ready if not each.leaving]
+        staying = [each for each in ready if not each.leaving]
+        leader = min(staying, key=lambda each: each.closing.is_set(), default=None)
         self.news.tell_all(
             "house",
             why_closed=self.desk.why_closed,
             calls=self._seats.taken,
             room=self._seats.room(self._clock()),
-            leads=staying[0] if staying else "",
+            leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
             workers=[each.name for each in ready],
         )
@@ -129,6 +130,10 @@ class Office:
                     self._seats.workers[worker.number].hand(now)
                 return True
         return False
+
+    def _close(self, worker: Worker) -> None:
+        worker.closing.set()
+        self._leave(worker)
 
     def _leave(self, worker: Worker) -> None:
         if load := self._seats.workers.get(worker.number):

@@ -129,6 +129,7 @@ class Slots:
             return
         if self._closing or worker.leaving:
             worker.kill()
+        self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
         code = await worker.run()
         lost = self._lose(worker)
         told_to = worker.leaving or self._closing
@@ -150,6 +151,16 @@ class Slots:
         if self._closing and not self._office.workers:
             self.all_gone.set()
         return lost
+
+    async def _replace_early(self, worker: Worker) -> None:
+        """Have a worker replaced that ends although we have not told it to, while it still drains.
+
+        Whoever sends it SIGTERM, an operator or a guard of the machine's memory, wants another one;
+        with a single worker nobody would take calls until the last of its own has ended.
+        """
+        await _first_of(worker.closing, worker.ended)
+        if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
+            await self._replace(worker, lived_s=WELL_S)
 
     def _replace_later(self, worker: Worker, *, lived_s: float) -> None:
         self._tasks.create_task(self._replace(worker, lived_s=lived_s), name="replace a worker")

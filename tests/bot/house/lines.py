@@ -21,6 +21,7 @@ class Desk:
     number: int
     wire: Wire
     ready: asyncio.Event = field(default_factory=asyncio.Event)
+    closing: asyncio.Event = field(default_factory=asyncio.Event)
     leaving: bool = False
     heard_at: float = 0.0
     pid: int = 0

@@ -55,6 +55,20 @@ async def test_a_house_that_stops_takes_nobody() -> None:
     assert [said["drain_s"] for each in told for said in each] == [5.0, 5.0]
 
 
+async def test_a_worker_that_closes_leads_no_more_unless_all_do() -> None:
+    leads: list[list[bool]] = []
+    async with lines(settings_with()) as it:
+        await it.open()
+        for each in it.joined:
+            each.wire.tell("closing")
+            await it.settle()
+            it.office.tell_state()
+            await it.settle()
+            leads.append([one.leads for one in it.joined])
+
+    assert leads == [[False, True], [True, False]]
+
+
 async def test_one_worker_answers_for_another_and_for_all() -> None:
     async with lines(settings_with()) as it:
         for each in it.joined:

@@ -40,6 +40,8 @@ with contextlib.suppress(BlockingIOError):
     while line.recv(65536, socket.MSG_DONTWAIT):  # who loads heeds nothing
         pass
 say("ready")
+if flags.get("closes"):
+    say("closing")
 for each in line.makefile():
     if json.loads(each)["tell"] in ("retire", "stop"):
         break
@@ -236,6 +238,19 @@ async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
 
     assert it.slots.failed is not None
     assert it.slots.failed.name == "w1"
+
+
+async def test_a_worker_that_ends_of_itself_is_replaced_while_its_calls_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
+        await becomes(lambda: it.is_ready("w2"))
+        assert it.names == {"w1", "w2"}
+
+        it.worker("w1").wire.tell("stop")  # its last call has ended
+        await becomes(lambda: "w1" not in it.names)
+        assert await stays(lambda: it.names == {"w2"})
+        assert it.orders.given == 2
 
 
 async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_other(
