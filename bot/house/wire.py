@@ -12,6 +12,7 @@ from loguru import logger
 LINE_BYTES: Final = 4 * 1024 * 1024  # a long call's conversation has about 20 kB
 UNREAD_BYTES: Final = 8 * 1024 * 1024  # a worker that reads nothing for so long is lost anyway
 ASK_S: Final = 2.0  # a worker's loop that answers later has worse troubles
+WAITS: Final = 8  # in which we wait for an answer: while our own loop stands still, one passes
 
 Heard = Callable[[Mapping[str, Any]], None]
 Answer = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -70,13 +71,13 @@ class Wire:
         try:
             if not self._send({**fields, "ask": what, "number": number}):
                 raise WireError(f"nobody is there to be asked for {what}")
-            async with asyncio.timeout(within_s):
-                return await answered
-        except TimeoutError as late:
-            raise WireError(f"no answer to {what} within {within_s:g} s") from late
+            for _ in range(WAITS):
+                if (await asyncio.wait([answered], timeout=within_s / WAITS))[0]:
+                    return answered.result()
+            raise WireError(f"no answer to {what} within {within_s:g} s")
         finally:
             del self._asked[number]
-            if not answered.done() or answered.cancelled():
+            if answered.cancel():
                 self._send({"revoke": number})
 
     async def run(self) -> None:

@@ -2,10 +2,28 @@
 
 import asyncio
 import socket
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bot.house.wire import Wire
+from bot.house.wire import ASK_S, Wire, WireError
+from tests.virtual_time import BEGIN_S
+
+if TYPE_CHECKING:
+    from tests.virtual_time import VirtualLoop
+
+
+@asynccontextmanager
+async def both_ends() -> AsyncIterator[tuple[Wire, Wire]]:
+    here, there = (Wire(each) for each in socket.socketpair())
+    async with asyncio.TaskGroup() as tasks:
+        for each in (here, there):
+            tasks.create_task(each.run())
+            await each.open.wait()
+        yield here, there
+        here.close()
 
 
 @pytest.mark.parametrize(
@@ -39,3 +57,30 @@ async def test_a_word_that_nobody_can_read_is_passed_over(word: bytes) -> None:
         await wire.run()
 
     assert heard == [{"tell": "ready"}]
+
+
+@pytest.mark.virtual_time
+async def test_an_answer_that_came_while_our_loop_stood_still_is_one() -> None:
+    loop = cast("VirtualLoop", asyncio.get_running_loop())
+
+    async def admit(_: Mapping[str, Any]) -> str:
+        loop.clock.now += 2 * ASK_S
+        return "a seat"
+
+    async with both_ends() as (here, there):
+        there.answer("admit", admit)
+
+        assert await here.ask("admit") == "a seat"
+
+
+@pytest.mark.virtual_time
+async def test_who_does_not_answer_is_not_waited_for_any_longer() -> None:
+    async def admit(_: Mapping[str, Any]) -> None:
+        await asyncio.Event().wait()
+
+    async with both_ends() as (here, there):
+        there.answer("admit", admit, revocable=True)
+        with pytest.raises(WireError, match="within 2 s"):
+            await here.ask("admit")
+
+        assert asyncio.get_running_loop().time() - BEGIN_S == pytest.approx(ASK_S)
