@@ -58,6 +58,10 @@ class WorkerLoad:
         """Note a report: the cores in use, and how late the loop is."""
         self.cores, self._lag_s, self._reported_at = cores, lag_s, now
 
+    def pass_over(self, passed_s: float, now: float) -> None:
+        """Count no silence for a time in which we stood still ourselves."""
+        self._reported_at = min(now, self._reported_at + passed_s)
+
     def hand(self, now: float) -> None:
         """Note that a call is on its way here."""
         self._handed.append(now)
@@ -192,6 +196,11 @@ class HouseSeats:
         if load := self.workers.get(worker):
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
+
+    def pass_over(self, passed_s: float, now: float) -> None:
+        """Call no worker late for a time in which nobody could have heard it."""
+        for each in self.workers.values():
+            each.pass_over(passed_s, now)
 
     def admit(self, now: float, *, call: str = "") -> int | None:
         """Take a seat for a call that is coming; None: there is none.

@@ -17,7 +17,7 @@ from bot.house.views import ViewRelay
 from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
 
-AWAY_S: Final = 2.0  # chosen: ten looks of the supervisor; it was kept from looking itself
+AWAY_S: Final = 1.0  # chosen: five looks of the supervisor; it was kept from looking itself
 
 
 class Office:
@@ -96,6 +96,7 @@ class Office:
         if away_s > AWAY_S:
             for each in self.workers.values():
                 each.heard_at = min(now, each.heard_at + away_s)
+            self._seats.pass_over(away_s, now)
         oldest = now - silent_s
         return [
             each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest

@@ -87,11 +87,11 @@ class Supervisor:
     async def _look_after(self) -> None:
         """Tell the workers how the house is, and end one that hangs."""
         while True:
-            self._office.tell_state()
-            self._quotas.divide()
             for each in self._office.hung(HUNG_S):
                 logger.error("worker {} hangs and is killed", each.name)
                 each.kill()
+            self._office.tell_state()
+            self._quotas.divide()
             await asyncio.sleep(STATE_S)
 
     def _listen_to_signals(self) -> None:

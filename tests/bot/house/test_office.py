@@ -181,6 +181,18 @@ async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> N
     assert hung == []
 
 
+async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        seats, now = it.office._seats, it.office._clock()
+        seats.measured = True
+        for each in it.desks:
+            seats.begin(seats.admit(now) or 0, each.number, now)
+        looks(it.office, every_s=5.0, for_s=5.0)  # the machine was paused
+
+        assert seats.why_closed(it.office._clock()) == ""
+
+
 def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
     """Have time pass in so large steps, with a look behind each; return who was found to hang."""
     found: list[str] = []
