@@ -7,13 +7,14 @@ import sys
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from bot.exits import FAILED
 from bot.house.wire import Wire
 from calls.house_events import WorkerCause
 
 ROOT = Path(__file__).parents[2]
+LAST_WORDS_S: Final = 1.0  # chosen: to read what it said last, which is there when it has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,12 +100,18 @@ class Worker:
         )  # fmt: skip
 
     async def run(self) -> int:
-        """Keep up the line until the process has ended; return how it ended."""
+        """Keep up the line until the process has ended; return how it ended.
+
+        The line ends with it, unless a process that a tool has begun there has its end, too.
+        """
         if self._process is None:
             raise RuntimeError("a worker must be started first")
         try:
-            await self.wire.run()
-            self.code = await self._process.wait()
+            async with asyncio.TaskGroup() as tasks:
+                line = tasks.create_task(self.wire.run(), name=f"the line to {self.name}")
+                self.code = await self._process.wait()
+                await asyncio.wait([line], timeout=LAST_WORDS_S)
+                line.cancel()
             return self.code
         finally:
             self.close_hand()

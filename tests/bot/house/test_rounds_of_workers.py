@@ -22,16 +22,19 @@ from fallbacks.admission import HouseSeats
 from tests.bot.house.descriptors import descriptors_left
 from tests.bot.house.test_shared_limits import settings_with
 
-SMALL = """
-import contextlib, json, pathlib, socket, sys, time
+SMALL = r"""
+import contextlib, json, pathlib, socket, subprocess, sys, time
 order = json.loads(sys.argv[1])
 line = socket.socket(fileno=order["control"])
 
 def say(what):
-    line.sendall(json.dumps({"tell": what}).encode() + b"\\n")
+    line.sendall(json.dumps({"tell": what}).encode() + b"\n")
 
 say("configured")
 flags = order["flags"]
+if flags.get("leaves"):
+    lives = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+    subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
 while flags.get("waits_for") and not pathlib.Path(flags["waits_for"]).exists():
     time.sleep(0.01)
 if flags.get("cannot"):
@@ -262,6 +265,20 @@ async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_oth
 
         await becomes(lambda: it.is_ready("w3"))
         assert it.names == {"w2", "w3"}
+
+
+async def test_a_worker_that_leaves_a_process_behind_is_replaced_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = tmp_path / "over"
+    try:
+        async with house(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
+            it.kill("w1")
+
+            await becomes(lambda: it.is_ready("w2"))
+            assert it.names == {"w2"}
+    finally:
+        over.touch()
 
 
 async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_when_there_are_some(
