@@ -33,7 +33,7 @@ def say(what):
 say("configured")
 flags = order["flags"]
 if flags.get("leaves"):
-    lives = "import pathlib, sys, time\nwhile not pathlib.Path(sys.argv[1]).exists(): time.sleep(0.05)"
+    lives = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
     subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
 while flags.get("waits_for") and not pathlib.Path(flags["waits_for"]).exists():
     time.sleep(0.01)
