@@ -29,7 +29,11 @@ from storage.database import StorageError
 
 
 class Dialer:
-    """One in each process; it dials while it leads its house."""
+    """One in each process; it dials while it leads its house.
+
+    Attributes:
+        runs: The dials that are followed here, which have no outcome yet.
+    """
 
     def __init__(self, campaigns: Mapping[str, Campaign], parts: DialerParts) -> None:
         """Dial for these campaigns, by name."""
@@ -38,7 +42,7 @@ class Dialer:
         self._carrier = WatchedCarrier(parts.carrier)
         self._holds = Holds()
         self._breakers = CampaignBreakers(campaigns, parts)
-        self._runs: set[DialRun] = set()
+        self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # while it runs
         self._recovered_s = float("-inf")
         self._again_s: float | None = None  # when a claim is worth asking for again
@@ -47,16 +51,11 @@ class Dialer:
         """Return why a campaign dials nobody now; None: it does."""
         return self._holds.why(campaign)
 
-    @property
-    def follows_dials(self) -> bool:
-        """Whether a dial is followed here that has no outcome yet."""
-        return bool(self._runs)
-
     async def run(self) -> None:
         """Dial until cancelled; what is in progress then is found by whoever comes after us."""
         async with asyncio.TaskGroup() as tasks:
-            self._runs.clear()  # of those that a failed run never began
-            self._dials = DialsInProgress(tasks, self._runs, learn=self._breakers.learn)
+            self.runs.clear()  # of those that a failed run never began
+            self._dials = DialsInProgress(tasks, self.runs, learn=self._breakers.learn)
             while True:
                 turned, self._again_s = False, None
                 if self._parts.house.leads:

@@ -42,6 +42,7 @@ class WorkerLoad:
         cores: That it uses.
         leaving: Gets no more calls.
         calls: Its calls' seats, and when each began.
+        reported_at: When it last said anything, as far as that could be heard.
     """
 
     def __init__(self, now: float) -> None:
@@ -50,17 +51,13 @@ class WorkerLoad:
         self.leaving = False
         self.calls: dict[int, float] = {}
         self._lag_s = 0.0
-        self._reported_at = now
+        self.reported_at = now
         self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
         self._ended: deque[tuple[float, float]] = deque()  # when, and how much of a call was seen
 
     def heed(self, *, cores: float, lag_s: float, now: float) -> None:
         """Note a report: the cores in use, and how late the loop is."""
-        self.cores, self._lag_s, self._reported_at = cores, lag_s, now
-
-    def pass_over(self, passed_s: float, now: float) -> None:
-        """Count no silence for a time in which we stood still ourselves."""
-        self._reported_at = min(now, self._reported_at + passed_s)
+        self.cores, self._lag_s, self.reported_at = cores, lag_s, now
 
     def hand(self, now: float) -> None:
         """Note that a call is on its way here."""
@@ -95,7 +92,7 @@ class WorkerLoad:
 
     def silent(self, now: float) -> bool:
         """Say whether it has reported nothing for so long that it may hang."""
-        return now - self._reported_at > STALE_S
+        return now - self.reported_at > STALE_S
 
     def room(self, call_cores: float, now: float) -> int:
         """Return how many more calls it can carry."""
@@ -196,11 +193,6 @@ class HouseSeats:
         if load := self.workers.get(worker):
             load.heed(cores=cores, lag_s=lag_s, now=now)
             self._learn(now)
-
-    def pass_over(self, passed_s: float, now: float) -> None:
-        """Call no worker late for a time in which nobody could have heard it."""
-        for each in self.workers.values():
-            each.pass_over(passed_s, now)
 
     def admit(self, now: float, *, call: str = "") -> int | None:
         """Take a seat for a call that is coming; None: there is none.

@@ -50,7 +50,7 @@ class Office:
         wire = worker.wire
         wire.on("configured", lambda _: worker.configured.set())
         wire.on("ready", lambda _: self._open(worker))
-        wire.on("closing", lambda _: self._close(worker))
+        wire.on("closing", lambda _: self._leave(worker))
         wire.on("leaving", lambda _: worker.close_hand())
         wire.on("report", lambda said: self._heed(worker, said))
         self.desk.serve(worker)
@@ -96,7 +96,8 @@ class Office:
         if away_s > AWAY_S:
             for each in self.workers.values():
                 each.heard_at = min(now, each.heard_at + away_s)
-            self._seats.pass_over(away_s, now)
+            for load in self._seats.workers.values():
+                load.reported_at = min(now, load.reported_at + away_s)
         oldest = now - silent_s
         return [
             each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
@@ -132,11 +133,8 @@ class Office:
                 return True
         return False
 
-    def _close(self, worker: Worker) -> None:
-        worker.closing.set()
-        self._leave(worker)
-
     def _leave(self, worker: Worker) -> None:
+        worker.closing.set()
         if load := self._seats.workers.get(worker.number):
             load.leaving = True
 

@@ -162,9 +162,6 @@ class Slots:
         if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
             await self._replace(worker, lived_s=WELL_S)
 
-    def _replace_later(self, worker: Worker, *, lived_s: float) -> None:
-        self._tasks.create_task(self._replace(worker, lived_s=lived_s), name="replace a worker")
-
     async def _replace(self, worker: Worker, *, lived_s: float) -> None:
         """Start another worker in place of one that has ended; again until one is ready.
 
@@ -206,7 +203,7 @@ class Slots:
         self._slots[slot] = old
         if old.ended.is_set() and not self._closing:
             # later, by what is in force then: with what no worker can start on it would be for ever
-            self._replace_later(old, lived_s=WELL_S)
+            self._tasks.create_task(self._replace(old, lived_s=WELL_S), name="replace a worker")
         return False
 
 

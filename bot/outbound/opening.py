@@ -62,7 +62,7 @@ class Outbound:
     @property
     def follows_dials(self) -> bool:
         """Whether a dial is followed here that has no outcome yet."""
-        return self.dialer is not None and self.dialer.follows_dials
+        return self.dialer is not None and bool(self.dialer.runs)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:

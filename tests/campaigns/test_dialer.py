@@ -263,12 +263,12 @@ async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> 
     async with dialing(tmp_path, A) as it:
         it.carrier.fates[A] = DialOutcome.NO_ANSWER
         async with running(it) as dialer:
-            assert not dialer.follows_dials
+            assert not dialer.runs
             await until(lambda: bool(it.carrier.record))
-            assert dialer.follows_dials
+            assert dialer.runs
             await until(lambda: bool(it.of(DialEnded)))
 
-            assert not dialer.follows_dials
+            assert not dialer.runs
 
 
 async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(
