@@ -37,6 +37,29 @@ KEEP_THE_STATES = """
         document.documentElement, { attributeFilter: ["data-call"] },
     );
 """  # the new way is there before anybody has read that it is looked for
+ONE_MICROPHONE = """
+    const devices = navigator.mediaDevices;
+    const open = devices.getUserMedia.bind(devices);
+    const list = devices.enumerateDevices.bind(devices);
+    let there = true;
+    devices.getUserMedia = async (wanted) => {
+        if (!there) throw new DOMException("", "NotFoundError");
+        return (window.stream = await open(wanted));
+    };
+    devices.enumerateDevices = async () => (there ? (await list()).filter(
+        ({ kind, deviceId }) => kind === "audioinput" && deviceId === "default") : []);
+    window.unplug = () => {
+        there = false;
+        const [track] = stream.getTracks();
+        track.stop();
+        track.dispatchEvent(new Event("ended"));
+        devices.dispatchEvent(new Event("devicechange"));
+    };
+    window.plugIn = () => {
+        there = true;
+        devices.dispatchEvent(new Event("devicechange"));
+    };
+"""  # a headset on a computer that has nothing else
 NO_MICROPHONE = """
     const refuse = async () => { throw new DOMException("", "NotFoundError"); };
     navigator.mediaDevices.getUserMedia = refuse;
@@ -311,6 +334,24 @@ async def test_another_microphone_is_taken_in_the_middle_of_a_call(
     sent = "line.getTransceivers()[0].sender.track"
     assert await page.evaluate(f"{sent}.label") == names[-1]
     assert await page.evaluate(f"{sent}.readyState") == "live"
+    await expect(page.get_by_text("In a call")).to_be_visible()
+    assert watch.errors == []
+
+
+async def test_a_headset_that_is_plugged_in_again_is_heard_again(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    await page.add_init_script(KEEP_THE_LINE)
+    await page.add_init_script(ONE_MICROPHONE)
+    await call(page, served)
+    await page.evaluate("unplug()")
+    await expect(page.get_by_text("No microphone was found.")).to_be_visible()
+
+    await page.evaluate("plugIn()")
+
+    sent = "line.getTransceivers()[0].sender.track.readyState"
+    await page.wait_for_function(f"() => {sent} === 'live'", timeout=10_000)
+    await expect(page.get_by_text("No microphone was found.")).to_have_count(1)
     await expect(page.get_by_text("In a call")).to_be_visible()
     assert watch.errors == []
 

@@ -50,7 +50,7 @@ export class Telephone extends EventTarget {
   constructor() {
     super();
     addEventListener("pagehide", () => this.#leave());
-    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.busy && this.#listMicrophones());
+    navigator.mediaDevices?.addEventListener?.("devicechange", () => this.busy && this.#rearranged());
   }
 
   get state() {
@@ -105,8 +105,9 @@ export class Telephone extends EventTarget {
     const attempt = this.#attempt;
     const microphone = await openMicrophone(deviceId);
     if (attempt !== this.#attempt || !this.busy) return stop(microphone);
-    const before = this.#microphone;
     await this.#line?.speakThrough(microphone.getAudioTracks()[0]);
+    if (attempt !== this.#attempt) return stop(microphone);
+    const before = this.#microphone; // not sooner: two may be opened at once
     this.#use(microphone);
     stop(before);
   }
@@ -127,6 +128,13 @@ export class Telephone extends EventTarget {
     } catch (error) {
       this.#tell("message", { type: "note", text: error.message });
     }
+  }
+
+  /** A device came or went: a call that was left without a microphone speaks through the one that came. */
+  async #rearranged() {
+    const [track] = this.#microphone?.getAudioTracks() ?? [];
+    if (track?.readyState === "ended") await this.speakThrough(null).catch(() => {}); // there is still none
+    this.#listMicrophones();
   }
 
   async #listMicrophones() {
