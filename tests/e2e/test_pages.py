@@ -60,6 +60,16 @@ ONE_MICROPHONE = """
         devices.dispatchEvent(new Event("devicechange"));
     };
 """  # a headset on a computer that has nothing else
+HOLDS_SOUND_BACK = """
+    const play = HTMLMediaElement.prototype.play;
+    let asked = false;
+    const inCall = () => document.documentElement.dataset.call === "in_call";
+    addEventListener("pointerdown", () => (asked = inCall()), { capture: true });
+    HTMLMediaElement.prototype.play = async function () {
+        if (!asked) throw new DOMException("", "NotAllowedError");
+        return play.call(this);
+    };
+"""  # as a browser that was told to play nothing by itself
 NO_MICROPHONE = """
     const refuse = async () => { throw new DOMException("", "NotFoundError"); };
     navigator.mediaDevices.getUserMedia = refuse;
@@ -161,6 +171,25 @@ async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watc
     assert any(text.startswith("ping: ") for text in served.stand_in.heard)
     assert watch.errors == []
     assert watch.foreign == []
+
+
+async def test_a_browser_that_holds_the_sound_back_is_told_of_through_the_call(
+    page: Page, served: Served
+) -> None:
+    await page.add_init_script(HOLDS_SOUND_BACK)
+    await call(page, served)
+    hint = page.get_by_text("Your browser holds the sound back.")
+
+    await expect(hint).to_be_visible()
+    served.stand_in.say(type="said", who="agent", text="Hello.", final=True)
+    await expect(page.get_by_text("Hello.")).to_be_visible()
+    await expect(hint).to_be_visible()
+
+    await page.get_by_text("Hello.").click()
+
+    await expect(hint).to_be_hidden()
+    async with asyncio.timeout(20):
+        assert await page.evaluate(PLAYING)
 
 
 async def test_words_grow_in_place_until_they_are_final(page: Page, served: Served) -> None:

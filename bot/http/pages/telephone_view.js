@@ -20,6 +20,7 @@ const STATES = {
   failed: "No call",
 };
 
+const HELD_BACK = "Your browser holds the sound back. Click anywhere on the page to hear the agent.";
 const PHASES = { listening: "Listening", processing: "Thinking", speaking: "Speaking" };
 
 /**
@@ -40,6 +41,7 @@ class View {
   #level = new Level();
   #startedAt = null;
   #wasLost = false;
+  #heldBack = false; // the browser plays nothing before somebody has clicked
 
   #call = el("button", { type: "button", class: "call", onclick: () => this.#press() }, "Call");
   #again = el("button", { type: "button", class: "again", hidden: true, onclick: () => this.#takeUp() });
@@ -95,6 +97,7 @@ class View {
   #over(state) {
     this.#startedAt = null;
     this.#level.stop();
+    this.#heldBack = false;
     this.#audio.srcObject = null;
     if (state === "lost") this.#wasLost = true;
     if (state === "ended") this.#wasLost = false;
@@ -104,8 +107,9 @@ class View {
   #explain(state, reason) {
     const wrong = state === "failed" || state === "lost";
     this.#alert.replaceChildren(...(wrong ? [el("p", {}, reason)] : []));
-    this.#reason.textContent = wrong ? "" : reason;
-    this.#reason.hidden = wrong || !reason;
+    const said = reason || (this.#heldBack ? HELD_BACK : "");
+    this.#reason.textContent = wrong ? "" : said;
+    this.#reason.hidden = wrong || !said;
   }
 
   #heard(message) {
@@ -126,11 +130,18 @@ class View {
   #play(stream) {
     this.#audio.srcObject = stream;
     this.#audio.play().catch((error) => {
-      if (error.name !== "NotAllowedError") return; // AbortError: the call ended while it began
-      this.#reason.hidden = false;
-      this.#reason.textContent = "Your browser holds the sound back. Click anywhere on the page to hear the agent.";
-      addEventListener("pointerdown", () => this.#audio.play(), { once: true });
+      if (error.name !== "NotAllowedError" || !this.phone.busy) return; // AbortError: the call ended while it began
+      this.#hold(true);
+      addEventListener("pointerdown", () => this.#hold(false), { once: true });
     });
+  }
+
+  /** Say that the sound is held back for as long as it is: the call moves on meanwhile. */
+  #hold(held) {
+    if (held === this.#heldBack) return; // the call is over
+    this.#heldBack = held;
+    if (!held) this.#audio.play().catch(() => {});
+    if (this.phone.state !== "reconnecting") this.#explain(this.phone.state, "");
   }
 
   #tick() {
