@@ -1,6 +1,7 @@
 """The console as an operator sees it: well, in an outage, empty, on a phone, with forty calls."""
 
 import os
+import re
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -243,6 +244,25 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     await expect(page.get_by_text("No alert is open.")).to_be_visible()
     await expect(page.locator(".headline")).to_have_text("All is well. Nobody calls now.")
     assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
+
+
+async def test_an_open_alert_says_for_how_long_it_has_been_open_by_now(
+    page: Page, served: Served
+) -> None:
+    began = now() - timedelta(seconds=20)
+    served.stand_in.providers = rungs()
+    served.stand_in.alerts = [alert(began_at=f"{began:%Y-%m-%d %H:%M:%S} UTC")]
+    await opened(page, served)
+    acknowledge = page.get_by_role("button", name="Acknowledge")
+    facts = page.locator(".alerts li")
+    await acknowledge.focus()
+    first = re.search(r"for \d+ s", await facts.inner_text())
+    assert first
+
+    await expect(facts).not_to_contain_text(first[0], timeout=WITHIN_MS)
+
+    await expect(facts).to_contain_text(re.compile(r"for \d+ s"))
+    await expect(acknowledge).to_be_focused()
 
 
 async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong(

@@ -40,10 +40,16 @@ export class Alerts {
     const open = found.body.filter(({ status }) => status === "open");
     const over = found.body.filter(({ status }) => status !== "open").slice(0, OVER);
     this.#say(open.length ? "" : over.length ? "No alert is open." : "No alert yet. What is more than a glitch shows here, and goes out by the channels under alerts in the configuration.");
-    const now = JSON.stringify([open, over]);
-    if (now === this.#shown) return; // what has focus keeps it
+    const shown = [...open.slice(0, OPEN), ...over];
+    const now = JSON.stringify(shown);
+    if (now !== this.#shown) this.#draw(shown);
+    else shown.forEach((alert, index) => this.#tellAgain(alert, this.#list.children[index]));
     this.#shown = now;
-    this.#draw([...open.slice(0, OPEN), ...over]);
+  }
+
+  /** Time goes on although nothing has changed; what has focus keeps it. */
+  #tellAgain(alert, row) {
+    row.querySelector(".told").textContent = told(alert);
   }
 
   #say(text) {
@@ -59,16 +65,9 @@ export class Alerts {
 
   #row(alert) {
     const open = alert.status === "open";
-    const began = moment(alert.began_at);
-    const facts = [
-      `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
-      `${counted(alert.turns_touched, "turn")} touched`,
-      alert.instead && `instead: ${alert.instead}`,
-      open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
-    ];
     const tone = open ? (["HIGH", "CRITICAL"].includes(alert.severity) ? "bad" : "warn") : "good";
     const buttons = open ? [alert.seen_by ? null : this.#button(alert, "acknowledge", "Acknowledge"), this.#button(alert, "resolve", "Resolve")] : [];
-    return el("li", { "data-tone": tone, "data-alert": alert.key }, el("strong", {}, alert.title), el("span", {}, facts.filter(Boolean).join(" · ")), el("span", { class: "choices" }, ...buttons));
+    return el("li", { "data-tone": tone, "data-alert": alert.key }, el("strong", {}, alert.title), el("span", { class: "told" }, told(alert)), el("span", { class: "choices" }, ...buttons));
   }
 
   #button(alert, action, text) {
@@ -79,4 +78,17 @@ export class Alerts {
     };
     return el("button", { type: "button", "data-act": `${action} ${alert.key}`, "aria-label": `${text}: ${alert.title}`, onclick: go }, text);
   }
+}
+
+/** Since when, for how long, whom it touched, what was done: in one line. */
+function told(alert) {
+  const open = alert.status === "open";
+  const began = moment(alert.began_at);
+  const facts = [
+    `${new Date(began).toLocaleTimeString()}${open ? `, for ${since(began)}` : `, lasted ${Math.round(alert.lasted_s ?? 0)} s`}`,
+    `${counted(alert.turns_touched, "turn")} touched`,
+    alert.instead && `instead: ${alert.instead}`,
+    open ? alert.seen_by && `seen by ${alert.seen_by}` : alert.resolved_how,
+  ];
+  return facts.filter(Boolean).join(" · ");
 }
