@@ -53,15 +53,18 @@ class BrowserCalls:
     async def end(self, asked: Mapping[str, Any]) -> bool:
         """End the call here of a page that has come back, wherever it came in; say if it was here.
 
-        A page may come back before we have noticed that its line was lost.
+        A page may come back before we have noticed that its line was lost. A call that takes long
+        to end, as one does whose provider has fallen silent, gives its conversation up before.
         """
-        running = self._running.get(str(asked["token"]))
+        token = str(asked["token"])
+        running = self._running.get(token)
         if running is None:
             return False
         await running.call.cancel("line_lost")
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_UP_S):
                 await running.over.wait()
+        await self._give_up(token, running)
         return True
 
     async def run(self, connection: BrowserConnection, resumed: str) -> None:
@@ -93,12 +96,18 @@ class BrowserCalls:
             await self._process.switchboard.answer(leg, call)
         finally:
             watch.cancel()
-            del self._running[token]
             try:
-                if call.reason == "line_lost":
-                    await self._parked.park(token, call.conversation)
+                await self._give_up(token, running)
             finally:
                 running.over.set()
+
+    async def _give_up(self, token: str, running: _Running) -> None:
+        """Forget a call, once, and keep its conversation if its line was lost."""
+        if self._running.get(token) is not running:
+            return  # the page has it, and may have a call by the same token again
+        del self._running[token]
+        if running.call.reason == "line_lost":
+            await self._parked.park(token, running.call.conversation)
 
     async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
         """Return the conversation that a token stands for; a call that still has it ends now."""
