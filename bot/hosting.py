@@ -41,7 +41,11 @@ def _host() -> None:
 
     from bot.http.body_limit import BodyLimit  # noqa: PLC0415
     from bot.http.bounds import bounds  # noqa: PLC0415
+    from bot.http.ice_servers import for_page  # noqa: PLC0415
     from bot.http.pages.site import asset_routes, client_routes  # noqa: PLC0415
+
+    def describe() -> dict[str, object]:
+        return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}
 
     app = theirs.app
     # Before Pipecat's uploads of up to 50 MB, which no agent of ours reads.
@@ -51,5 +55,7 @@ def _host() -> None:
     theirs.uvicorn = SimpleNamespace(run=bounded)  # pyright: ignore[reportPrivateImportUsage]
     app.include_router(client_routes())  # Pipecat's own page is a package that we do without
     app.include_router(asset_routes())
+    # Our page asks for this before it offers a call; the runner knows offers alone.
+    app.add_api_route("/api/offer", describe, methods=["GET"])
     app.add_api_route("/", lambda: RedirectResponse("/client/"), include_in_schema=False)
     theirs.main()
