@@ -499,6 +499,23 @@ async def test_the_page_of_a_call_outlives_a_server_that_is_away(
     await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
 
 
+async def test_what_a_call_came_to_is_shown_when_it_is_found_out_behind_its_end(
+    page: Page, served: Served
+) -> None:
+    over = CALL_PAGE | {"call": CALL_PAGE["call"] | {"ended_at": now().isoformat()}}
+    plain = RESULT | {"made_by": "facts", "summary": "The caller hung up."}
+    served.stand_in.call_pages["c1"] = over | {"happenings": [], "result": plain}
+    await page.goto(served.url + "/calls/c1")
+    await expect(page.locator("#state")).to_have_text("Over")
+    await expect(page.locator("#result p")).to_have_text("The caller hung up.")
+
+    served.stand_in.call_pages["c1"] = over | {"happenings": [], "result": RESULT}
+
+    await expect(page.locator("#result p")).to_have_text(
+        "Wants <b>another</b> date.", timeout=WITHIN_MS
+    )
+
+
 async def test_the_page_of_a_call_waits_for_a_database_that_does_not_answer(
     page: Page, served: Served
 ) -> None:

@@ -8,6 +8,7 @@ import { Waterfall } from "./waterfall.js";
 
 const BUDGET_S = 1.5;
 const AGAIN_MS = 3000; // a call in progress goes on
+const WRITTEN_MS = 120_000; // behind a call’s end: a model has a minute, if nothing else is configured
 const COLOURS = 3;
 const TURNS = 100;
 const ROWS = 200;
@@ -31,7 +32,12 @@ async function look() {
   show(found.body);
   const live = found.body.call.state === "live" || !found.body.call.ended_at && found.body.call.state !== "interrupted";
   state(live ? "In progress" : "Over", live);
-  if (live) setTimeout(look, AGAIN_MS);
+  if (live || unfinished(found.body)) setTimeout(look, AGAIN_MS);
+}
+
+/** Whether a model may yet write what the call came to. */
+function unfinished({ call, result }) {
+  return result?.made_by !== "model" && Date.now() - Date.parse(call.ended_at) < WRITTEN_MS;
 }
 
 /** What the server cannot say now it may say soon; what is shown meanwhile stays. */
