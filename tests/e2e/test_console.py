@@ -516,6 +516,20 @@ async def test_what_a_call_came_to_is_shown_when_it_is_found_out_behind_its_end(
     )
 
 
+async def test_a_call_that_was_cut_with_its_process_does_not_go_on(
+    page: Page, served: Served
+) -> None:
+    cut = {"ended_at": None, "state": "interrupted", "reason": "interrupted", "length_s": None}
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {
+        "call": CALL_PAGE["call"] | cut,
+        "happenings": [],
+    }
+    await page.goto(served.url + "/calls/c1")
+
+    await expect(page.locator("#state")).to_have_text("Over")
+    await expect(page.locator("#call .figures")).to_contain_text("Lengthnot known")
+
+
 async def test_the_page_of_a_call_waits_for_a_database_that_does_not_answer(
     page: Page, served: Served
 ) -> None:

@@ -30,9 +30,13 @@ async function look() {
   if (!found.ok) return fail(found);
   reached = true;
   show(found.body);
-  const live = found.body.call.state === "live" || !found.body.call.ended_at && found.body.call.state !== "interrupted";
+  const live = goesOn(found.body.call);
   state(live ? "In progress" : "Over", live);
   if (live || unfinished(found.body)) setTimeout(look, AGAIN_MS);
+}
+
+function goesOn({ state, ended_at: over }) {
+  return state === "live" || (!over && state !== "interrupted");
 }
 
 /** Whether a model may yet write what the call came to. */
@@ -104,7 +108,7 @@ function summary(call) {
     ["Began", new Date(call.started_at).toLocaleString()],
     ["Caller", call.caller || call.transport],
     ["Agent", call.agent],
-    ["Length", call.length_s ? clock(1000 * call.length_s) : "goes on"],
+    ["Length", call.length_s == null ? (goesOn(call) ? "goes on" : "not known") : clock(1000 * call.length_s)],
     ["Ended", (call.reason || call.state).replaceAll("_", " ")],
     ["Failovers", String(call.failovers)],
     ["Failures", String(call.failures)],
