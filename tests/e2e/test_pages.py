@@ -31,6 +31,8 @@ KEEP_THE_LINE = """
         }
     };
 """
+SENT_PACKETS = """async () => [...(await line.getStats()).values()].find(
+    ({ type, kind }) => type === "outbound-rtp" && kind === "audio").packetsSent"""
 KEEP_THE_STATES = """
     window.states = [];
     new MutationObserver(() => states.push(document.documentElement.dataset.call)).observe(
@@ -382,6 +384,24 @@ async def test_a_headset_that_is_plugged_in_again_is_heard_again(
     await page.wait_for_function(f"() => {sent} === 'live'", timeout=10_000)
     await expect(page.get_by_text("No microphone was found.")).to_have_count(1)
     await expect(page.get_by_text("In a call")).to_be_visible()
+    assert watch.errors == []
+
+
+async def test_a_microphone_that_is_gone_leaves_silence_and_not_a_dead_line(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    """The server waits for sound: without any, what was said last is not answered for seconds."""
+    await page.add_init_script(KEEP_THE_LINE)
+    await page.add_init_script(ONE_MICROPHONE)
+    await call(page, served)
+    await page.evaluate("unplug()")
+    await expect(page.get_by_text("No microphone was found.")).to_be_visible()
+    before = await page.evaluate(SENT_PACKETS)
+
+    await page.wait_for_timeout(1000)
+
+    assert await page.evaluate(SENT_PACKETS) > before + 20
+    await page.get_by_role("button", name="Hang up").click()
     assert watch.errors == []
 
 

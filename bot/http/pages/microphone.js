@@ -41,3 +41,14 @@ export async function microphones() {
 export function stop(stream) {
   for (const track of stream.getTracks()) track.stop();
 }
+
+/** Silence as a muted microphone sends it, until `end` is called. */
+export function silence() {
+  const context = new AudioContext();
+  const line = context.createMediaStreamDestination();
+  const nothing = new ConstantSourceNode(context, { offset: 0 }); // a line without a source sends nothing at all
+  nothing.connect(line);
+  nothing.start();
+  const [track] = line.stream.getAudioTracks();
+  return { track, end: () => context.close() };
+}

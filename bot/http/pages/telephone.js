@@ -16,7 +16,7 @@
 
 import { CallError } from "./call_error.js";
 import { Line, signal } from "./line.js";
-import { microphones, openMicrophone, stop } from "./microphone.js";
+import { microphones, openMicrophone, silence, stop } from "./microphone.js";
 
 export { CallError };
 
@@ -40,6 +40,7 @@ export class Telephone extends EventTarget {
   #line = null;
   #retired = []; // lines that were lost; closed once there is another one
   #microphone = null;
+  #silence = null; // in the place of a microphone that is gone
   #muted = false;
   #iceServers = [];
   #token = null;
@@ -55,6 +56,11 @@ export class Telephone extends EventTarget {
 
   get state() {
     return this.#state;
+  }
+
+  /** Whether the microphone of this call is gone. */
+  get #bereft() {
+    return this.#microphone?.getAudioTracks()[0]?.readyState === "ended";
   }
 
   get busy() {
@@ -113,6 +119,7 @@ export class Telephone extends EventTarget {
   }
 
   #use(microphone) {
+    this.#endSilence();
     this.#microphone = microphone;
     const [track] = microphone.getAudioTracks();
     track.onended = () => microphone === this.#microphone && this.#unplugged();
@@ -126,14 +133,26 @@ export class Telephone extends EventTarget {
     try {
       await this.speakThrough(null);
     } catch (error) {
+      this.#fallSilent();
       this.#tell("message", { type: "note", text: error.message });
     }
   }
 
+  /** Send silence: where nothing comes at all, the server waits for the end of what was said last. */
+  #fallSilent() {
+    if (!this.#line || !this.#bereft || this.#silence) return;
+    this.#silence = silence();
+    this.#line.speakThrough(this.#silence.track);
+  }
+
+  #endSilence() {
+    this.#silence?.end();
+    this.#silence = null;
+  }
+
   /** A device came or went: a call that was left without a microphone speaks through the one that came. */
   async #rearranged() {
-    const [track] = this.#microphone?.getAudioTracks() ?? [];
-    if (track?.readyState === "ended") await this.speakThrough(null).catch(() => {}); // there is still none
+    if (this.#bereft) await this.speakThrough(null).catch(() => {}); // there is still none
     this.#listMicrophones();
   }
 
@@ -159,6 +178,7 @@ export class Telephone extends EventTarget {
     this.#line?.retire();
     this.#retired.push(this.#line);
     this.#line = line;
+    if (this.#silence) line.speakThrough(this.#silence.track);
     await line.offer(this.#token && { resume_token: this.#token }, connectMs);
   }
 
@@ -240,6 +260,7 @@ export class Telephone extends EventTarget {
     this.#line = null;
     if (this.#microphone) stop(this.#microphone);
     this.#microphone = null;
+    this.#endSilence();
     this.mute(false);
     this.#move(state, reason);
   }
