@@ -40,6 +40,12 @@ COUNT_CHANGES: Final = """
 """
 
 
+NO_STORAGE: Final = """
+    for (const name of ["localStorage", "sessionStorage"]) {
+        const refuse = () => { throw new DOMException("", "SecurityError"); };
+        Object.defineProperty(window, name, { get: refuse });
+    }
+"""  # as a browser that was told to keep nothing of any page
 VIOLATIONS: Final = """
     window.broken = [];
     addEventListener("securitypolicyviolation", (event) => broken.push(event.violatedDirective));
@@ -263,6 +269,24 @@ async def test_an_open_alert_says_for_how_long_it_has_been_open_by_now(
 
     await expect(facts).to_contain_text(re.compile(r"for \d+ s"))
     await expect(acknowledge).to_be_focused()
+
+
+async def test_an_operator_acts_although_the_browser_keeps_nothing(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    served.stand_in.providers = rungs()
+    served.stand_in.alerts = [alert()]
+    await page.add_init_script(NO_STORAGE)
+    await opened(page, served)
+
+    await page.get_by_role("button", name="Resolve: HIGH: TTS cartesia: network").click()
+    await expect(page.get_by_text("No alert is open.")).to_be_visible()
+    await page.get_by_role("button", name="Take cartesia out of rotation").click()
+    await page.get_by_role("dialog").get_by_role("button", name="Take out").click()
+
+    await expect(page.get_by_role("dialog")).to_have_count(0)
+    assert [what for what, _, _ in served.stand_in.acted] == ["resolve", "rest"]
+    assert watch.errors == []
 
 
 async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong(

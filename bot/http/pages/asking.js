@@ -29,11 +29,19 @@ export async function act(path, word = {}) {
 
 /** What the person at this browser calls themselves. */
 export function ownName() {
-  return localStorage.getItem("holdline.name") ?? "";
+  try {
+    return localStorage.getItem("holdline.name") ?? "";
+  } catch {
+    return ""; // storage may be switched off: then the name is asked for each time
+  }
 }
 
 export function keepName(name) {
-  localStorage.setItem("holdline.name", name);
+  try {
+    localStorage.setItem("holdline.name", name);
+  } catch {
+    // as above
+  }
 }
 
 /** Why something was not done, for people. */
