@@ -514,6 +514,20 @@ async def test_an_answer_is_drawn_against_the_budget(
     assert watch.foreign == []
 
 
+async def test_behind_an_own_call_that_was_lost_the_console_shows_others_again(
+    page: Page, served: Served
+) -> None:
+    await call(page, served, "/")
+    served.stand_in.say(type="call", call_id="c1", resume_token="", remembers=True)
+    served.stand_in.knows_calls = False
+    await served.stand_in.vanish()
+    await expect(page.get_by_text("Connection lost")).to_be_visible(timeout=10_000)
+
+    served.stand_in.tell(**ANSWER | {"call_id": "c2"})
+
+    await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
+
+
 async def test_a_provider_is_broken_and_mended_from_the_keyboard(
     page: Page, served: Served, watch: Watch
 ) -> None:

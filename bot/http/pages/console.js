@@ -200,7 +200,7 @@ async function suggest() {
 mountTelephone(place("phone"), place("transcript"), {
   onMessage: hear,
   onState: ({ state }) => {
-    if (state === "ended" || state === "failed") ownCall = null;
+    if (["ended", "lost", "failed"].includes(state)) ownCall = null; // one that is taken up is told anew
   },
 });
 onSignedOut(signOut);
