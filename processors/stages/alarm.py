@@ -2,8 +2,9 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
+from loguru import logger
 from pipecat.processors.frame_processor import FrameProcessor
 
 WakeAt: TypeAlias = Callable[[], float | None]
@@ -11,6 +12,9 @@ WakeAt: TypeAlias = Callable[[], float | None]
 
 Act: TypeAlias = Callable[[float], Awaitable[None]]
 """Does what is due at the moment it is given."""
+
+AGAIN_S: Final = 0.05  # chosen: behind a mistake of ours, twice as long behind each one after it
+MOST_AGAIN_S: Final = 5.0  # chosen: it is looked at so often, and so often logged, in the end
 
 
 class Alarm:
@@ -67,8 +71,17 @@ class Alarm:
         return self._now()
 
     async def run(self, wake_at: WakeAt, act: Act) -> None:
-        """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns."""
-        now = self._now()
+        """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
+
+        What raises is logged, and done again: it may be one report alone that nobody had thought
+        of, and without this loop a stage would be silent until the end of the call.
+        """
+        now, again_s = self._now(), AGAIN_S
         while True:
-            await act(now)
-            now = await self.wait(wake_at())
+            try:
+                await act(now)
+                now, again_s = await self.wait(wake_at()), AGAIN_S
+            except Exception as broken:  # noqa: BLE001 - a mistake of ours ends no stage
+                logger.opt(exception=broken).error("what was due in a call failed, and goes on")
+                await asyncio.sleep(again_s)
+                now, again_s = self._now(), min(2 * again_s, MOST_AGAIN_S)

@@ -3,6 +3,7 @@
 import asyncio
 
 import pytest
+from loguru import logger
 
 from bot.clock import monotonic
 from processors.stages.alarm import Alarm
@@ -53,3 +54,39 @@ async def test_a_ring_has_the_next_moment_asked_for_again() -> None:
             await alarm.run(lambda: due_at[0] if len(acted) < 3 else None, act)
 
     assert acted == [0, 1, 3]
+
+
+async def test_a_mistake_in_what_was_due_is_logged_and_the_next_moment_is_kept() -> None:
+    begun_at, acted, lines = monotonic(), list[int](), list[str]()
+    alarm = Alarm(monotonic)
+
+    async def act(now: float) -> None:
+        acted.append(round(now - begun_at))
+        if len(acted) == 2:
+            raise ValueError("nobody had thought of it")
+
+    def wake_at() -> float | None:
+        return begun_at + 3.0 * len(acted) if len(acted) < 4 else None
+
+    sink = logger.add(lines.append, level="ERROR", format="{message}")
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(20.0):
+            await alarm.run(wake_at, act)
+    logger.remove(sink)
+
+    assert acted == [0, 3, 3, 9]
+    assert len(lines) == 1
+
+
+async def test_a_mistake_that_comes_again_and_again_takes_no_core() -> None:
+    acted = list[float]()
+
+    async def act(now: float) -> None:
+        acted.append(now)
+        raise ValueError("again")
+
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(60.0):
+            await Alarm(monotonic).run(monotonic, act)
+
+    assert 10 < len(acted) < 30
