@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.outbound import CallConsent
 from storage.campaign_office import make_campaign
 from storage.campaign_rows import write_fields
-from storage.campaign_tables import CONSENTS, CONTACTS, DO_NOT_CALL
+from storage.campaign_tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 from storage.many_rows import insert_missing, is_one_of, work_by_index
 from storage.transactions import Transactions
 
@@ -69,16 +69,29 @@ class ContactBook:
         async with self._work.read() as connection:
             return await _barred_of(connection, list(numbers))
 
-    async def add_do_not_call(self, number: str, *, source: str, now: float) -> bool:
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
         """Put a number on the list, and its contacts out of every campaign; False: it was on it.
 
         Who is being called at this moment is put out when that call has its outcome.
+
+        Args:
+            number: E.164, or as a carrier has written it.
+            source: Where it comes from.
+            now: Since when.
+            dial_id: The dial by which a campaign has called them: the number of its contact goes
+                onto the list, too, which the carrier may have written in another way.
         """
-        row = {"number": number, "source": source[:100], "added_s": now}
-        listed = self._work.insert(DO_NOT_CALL).values(**row).on_conflict_do_nothing()
-        open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & (CONTACTS.c.number == number)
+        dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
         async with self._work.write() as connection:
+            numbers = {number, *(await connection.execute(dialled)).scalars()}
+            row = {"source": source[:100], "added_s": now}
+            rows = [{"number": each, **row} for each in sorted(numbers)]
+            listed = self._work.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
             new = (await connection.execute(listed)).rowcount > 0
+            theirs = CONTACTS.c.number.in_(numbers)
+            open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
             await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
         return new
 

@@ -2,6 +2,7 @@
 
 from bot import clock
 from bot.call.services import Shared
+from bot.record.phone_numbers import as_dialled
 from bot.tools.do_not_call import DoNotCallDesk
 from processors.wiring import CallWiring
 from transports.leg import Leg
@@ -14,10 +15,11 @@ def opt_out_for(shared: Shared, leg: Leg, wiring: CallWiring) -> DoNotCallDesk |
         return None
     desk = DoNotCallDesk(
         shared.do_not_call,
-        facts.other_party,
+        as_dialled(facts.other_party, region=shared.settings.server.region),
         turn=lambda: wiring.turn.number,
         tell=wiring.outside,
         utc_s=lambda: clock.utc_now().timestamp(),
+        dial_id=facts.dial_id,
     )
     wiring.listeners.append(desk.hear)
     return desk

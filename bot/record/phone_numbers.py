@@ -31,6 +31,16 @@ def e164(text: str, *, region: str | None) -> str | None:
     return f"+{digits}" if bare.startswith("+") and len(digits) >= LEAST_DIGITS else None
 
 
+def as_dialled(text: str, *, region: str | None) -> str:
+    """Return a number that a carrier gave as it is dialled: E.164, as far as that can be told.
+
+    Args:
+        text: A number, or a SIP address whose user is one.
+        region: As above.
+    """
+    return e164(text, region=region) or _whole(_bare(text))
+
+
 def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
     """Return what says whether a number that a carrier gave is this one.
 
@@ -41,9 +51,7 @@ def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:
 
     def same(text: str) -> bool:
         bare = _bare(text)
-        # Many carriers leave the plus out, or write it as most countries dial it (ITU-T E.164).
-        whole = f"+{_digits(bare).removeprefix(ABROAD)}"
-        return wanted in (e164(bare, region=region), whole, bare)
+        return wanted in (e164(bare, region=region), _whole(bare), bare)
 
     return same
 
@@ -56,6 +64,11 @@ def ending_of(number: str) -> str:
 def _bare(text: str) -> str:
     """Return what stands in an address of a telephone for its number, marks and all."""
     return unquote(AROUND.sub("", text.strip()))  # "%2B" is a plus (RFC 3261, section 19.1.2)
+
+
+def _whole(bare: str) -> str:
+    # Many carriers leave the plus out, or write it as most countries dial it (ITU-T E.164).
+    return f"+{_digits(bare).removeprefix(ABROAD)}"
 
 
 def _digits(text: str) -> str:

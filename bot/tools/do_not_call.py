@@ -34,8 +34,10 @@ NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, 
 class DoNotCallList(Protocol):
     """Where numbers stand that are not to be called."""
 
-    async def add_do_not_call(self, number: str, *, source: str, now: float) -> bool:
-        """Put a number on it; when it returns, that is committed.
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
+        """Put a number on it, and that of a campaign's dial; when it returns, that is committed.
 
         Raises:
             StorageError: It could not be.
@@ -54,13 +56,15 @@ class DoNotCallDesk:
         turn: Callable[[], int],
         tell: Tell,
         utc_s: Callable[[], float],
+        dial_id: str = "",
     ) -> None:
-        """Put `number` on the list, once its owner asks for it."""
+        """Put `number` on the list, and whom the dial called, once its owner asks for it."""
         self._numbers = numbers
         self._number = number if sum(map(str.isdigit, number)) >= DIGITS else ""
         self._turn = turn
         self._tell = tell
         self._utc_s = utc_s
+        self._dial_id = dial_id
         self._listing: asyncio.Task[None] | None = None
 
     def hear(self, event: Event) -> None:
@@ -109,7 +113,10 @@ class DoNotCallDesk:
         while True:
             try:
                 await self._numbers.add_do_not_call(
-                    self._number, source=f"voice: {by}", now=self._utc_s()
+                    self._number,
+                    source=f"voice: {by}",
+                    now=self._utc_s(),
+                    dial_id=self._dial_id,
                 )
             except StorageError as error:
                 logger.error("a number is not on the do-not-call list yet: {}", error)

@@ -32,7 +32,9 @@ class AwayList:
         self.times = times
         self.listed: list[str] = []
 
-    async def add_do_not_call(self, number: str, *, source: str, now: float) -> bool:
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
         self.times -= 1
         if self.times >= 0:
             raise StorageError("away")

@@ -1,0 +1,69 @@
+"""Whose number is on the do-not-call list once they asked for it, however a carrier writes it."""
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot.call.opt_out import opt_out_for
+from calls.events import TranscriptFinal
+from storage.contact_book import ContactBook
+from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
+from transports.leg import LegFacts
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def ask_to_be_left_alone(book: ContactBook, region: str | None, **facts: Any) -> None:
+    leg: Any = SimpleNamespace(facts=LegFacts(transport="plivo", sample_rate_hz=8000, **facts))
+    server = SimpleNamespace(region=region)
+    shared: Any = SimpleNamespace(do_not_call=book, settings=SimpleNamespace(server=server))
+    wiring: Any = SimpleNamespace(turn=SimpleNamespace(number=2), outside=print, listeners=[])
+    desk = opt_out_for(shared, leg, wiring)
+    assert desk
+    desk.hear(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
+    await desk.close()
+
+
+@pytest.mark.parametrize(
+    ("written", "region", "number"),
+    [
+        ("+12025550000", None, "+12025550000"),
+        ("12025550000", None, "+12025550000"),
+        ("0012025550000", None, "+12025550000"),
+        ("2025550000", "US", "+12025550000"),
+        ("sip:12025550000@carrier.example", "US", "+12025550000"),
+        ("030 901829", "DE", "+4930901829"),
+    ],
+)
+async def test_a_caller_s_number_is_listed_as_campaigns_dial_it(
+    tmp_path: Path, written: str, region: str | None, number: str
+) -> None:
+    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    await ask_to_be_left_alone(book, region, caller=written)
+
+    assert await book.do_not_call([number]) == {number}
+    await book.close()
+
+
+@pytest.mark.parametrize("written", ["12025550000", "02025550000", "2025550000"])
+async def test_whom_a_campaign_called_is_called_no_more_however_the_carrier_writes_the_number(
+    tmp_path: Path, written: str
+) -> None:
+    queue = open_queue(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}", "x")
+    (contact,) = new_contacts(1)
+    await queue.fill([contact])
+    await queue.fill([contact], campaign="autumn")
+    dial = (await queue.take()).dial
+    await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
+
+    await ask_to_be_left_alone(
+        queue.book, None, direction="outbound", called=written, dial_id=dial.id
+    )
+
+    assert await queue.book.do_not_call([contact.number]) == {contact.number}
+    autumn = await queue.office.standing("autumn", now=NOON)
+    assert autumn
+    assert autumn.contacts == {"excluded": 1}
+    await queue.close()
