@@ -26,7 +26,7 @@ from campaigns.carrier import (
 )
 from campaigns.confirming import confirm_claim
 from campaigns.dialer_parts import DialerParts
-from campaigns.fate import judge_fate, was_never_asked
+from campaigns.fate import LOST, judge_fate, was_never_asked
 from campaigns.model import Campaign
 from campaigns.retrying import next_step
 from campaigns.watched_carrier import WatchedCarrier
@@ -206,6 +206,8 @@ class DialRun:
                 # Some answer an order with an id of the order, and tell the call's own later.
                 await self.parts.store.placed(self.dial, again.provider_call_id)
             found = again or found
+            if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
+                break  # its end was lost, although the carrier says that it goes on
             if answered:
                 self.in_call = True  # a look later: the house has counted its seat by now
             elif found.answered:

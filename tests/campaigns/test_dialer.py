@@ -23,6 +23,7 @@ from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer import Dialer, DialsInProgress
+from campaigns.fate import MOST_CALL_S
 from campaigns.model import CallingWindow
 from campaigns.watched_carrier import WatchedCarrier
 from faultlab.carrier.callee import Callee
@@ -412,6 +413,18 @@ async def test_a_carrier_that_does_not_answer_holds_the_campaign_until_it_does(
         assert [each.reason for each in it.of(CampaignHeld)] == ["carrier_unreachable"]
         assert len(it.of(CampaignResumed)) == 1
         assert sorted(it.dialled()) == [A, B]
+
+
+async def test_a_call_whose_end_the_carrier_has_lost_keeps_nobody_waiting_for_ever(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B, concurrent=1) as it:
+        it.settings = replace(it.settings, lease_s=300.0, look_s=60.0)
+        it.carrier.answers_after_s = 1e9  # it says for ever that it rings
+        async with running(it):
+            await until(lambda: it.dialled() == [A, B], within_s=MOST_CALL_S + 300.0)
+
+        assert it.outcomes() == {A: "unknown"}
 
 
 async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
