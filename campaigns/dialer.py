@@ -143,7 +143,8 @@ class Dialer:
         house = self._parts.house
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
-            carrier_down=self._carrier.down,
+            # Without a dial nobody asks it any more: then the next one finds out.
+            carrier_down=self._carrier.down if self._dials.any else "",
             seats=house.seats() - self._dials.coming,
             usable=house.usable(),
         )
@@ -178,6 +179,11 @@ class DialsInProgress:
         self._learn = learn
         self._runs = runs
         self._freed = asyncio.Event()  # set when a dial has ended
+
+    @property
+    def any(self) -> bool:
+        """Whether there are any."""
+        return bool(self._runs)
 
     @property
     def coming(self) -> int:

@@ -18,7 +18,7 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
 )
-from calls.outbound import CampaignState, Claim, Dial, DialOutcome
+from calls.outbound import CampaignState, Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
@@ -425,6 +425,27 @@ async def test_a_call_whose_end_the_carrier_has_lost_keeps_nobody_waiting_for_ev
             await until(lambda: it.dialled() == [A, B], within_s=MOST_CALL_S + 300.0)
 
         assert it.outcomes() == {A: "unknown"}
+
+
+async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B, concurrent=1) as it:
+        other = CampaignStore(it.url, holder="another")
+        async with running(it):
+            await until(lambda: bool(it.of(DialPlaced)))
+            it.carrier.deaf = 1000
+            await until(lambda: bool(it.of(CampaignHeld)))
+            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
+            await asyncio.sleep(10.0)  # our own renewal finds out
+            done = DialResult(outcome=DialOutcome.COMPLETED)
+            await other.settle(taken.dial, done, then=NextStep(state="done"), now=now_s())
+            it.carrier.deaf = 0
+            async with asyncio.timeout(300.0):
+                await it.done()
+        await other.close()
+
+        assert it.dialled() == [A, B]
 
 
 async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
