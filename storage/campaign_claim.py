@@ -55,6 +55,8 @@ async def claim_next(
     use = await _use(connection, row, rules, by.now)
     bucket = rules.pace(use, by.now)
     if isinstance(bucket, NothingToDial):
+        if row.filled_s > by.now + by.lease_s:  # the clock was put back: it fills from now on
+            await _change(connection, campaign, filled_s=by.now)
         return bucket
     contact, closed = await _next_contact(connection, campaign, rules, by.now)
     if contact is None:
@@ -69,7 +71,7 @@ async def claim_next(
         "day_calls": use.calls_today + 1,
         "day_spent": use.spent_today,
     }
-    await connection.execute(update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**used))
+    await _change(connection, campaign, **used)
     return Claim(contact=replace(contact, state="dialling", dials=dial.attempt), dial=dial)
 
 
@@ -221,6 +223,11 @@ async def _why_nobody(
     dialling = exists().where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == "dialling")
     going_on = (await connection.execute(select(dialling))).scalar_one()
     return NothingToDial(reason="nobody_due" if going_on else "finished")
+
+
+async def _change(connection: AsyncConnection, campaign: str, **values: Any) -> None:
+    own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
+    await connection.execute(own.values(**values))
 
 
 async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> None:

@@ -426,6 +426,18 @@ class QueueContract:
         assert (await queue.standing()).day_spent == 0.0
         assert await queue.take(cheap, now=midnight + 180)
 
+    async def test_a_clock_that_was_put_back_keeps_nobody_waiting_for_as_long(
+        self, queue: Queue
+    ) -> None:
+        slow = replace(FAST, dials_per_minute=6.0)
+        await queue.fill(new_contacts(2))
+        await queue.take(slow)
+
+        waits = await queue.nothing(slow, now=NOON - 3600)
+
+        assert waits == NothingToDial(reason="pace", again_s=NOON - 3590)
+        assert await queue.take(slow, now=NOON - 3590)
+
     async def test_all_processes_draw_on_one_pace(self, queue: Queue, other: Queue) -> None:
         slow = replace(FAST, dials_per_minute=6)
         await queue.fill(new_contacts(4))
