@@ -85,8 +85,8 @@ class Dialer:
     async def _recover(self) -> None:
         """Adopt the dials of a process that is silent, looking twice in each lease."""
         parts, now = self._parts, self._parts.now_s()
-        if now - self._recovered_s < parts.settings.lease_s / 2:
-            return
+        if 0.0 <= now - self._recovered_s < parts.settings.lease_s / 2:
+            return  # and a moment that lies ahead is of a clock that was put back since
         self._recovered_s = now
         silent = await parts.store.adopt_expired(
             self._campaigns, now=now, lease_s=parts.settings.lease_s

@@ -304,6 +304,22 @@ async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_it
         assert it.carrier.record == [left.dial.id]
 
 
+async def test_a_dead_process_s_dial_is_found_soon_although_the_clock_was_put_back(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.floor.free = 0  # it dials nobody itself
+        ahead_s = 3600.0
+        dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(dialer.run())
+            await asyncio.sleep(5.0)
+            ahead_s = 0.0
+            await left_by_another(it, asked=False)
+            await until(lambda: bool(it.of(DialAsked)), within_s=60.0)
+            task.cancel()
+
+
 class UnrenewingStore(CampaignStore):
     """Cannot be told that a dial goes on."""
 
