@@ -34,16 +34,17 @@ class CampaignBreakers:
         self._breakers = {
             name: {why: CampaignBreaker(limit=limit) for why in PAUSES} for name in campaigns
         }
-        self._tripped_s: dict[str, float] = {}
+        self._runs_since_s: dict[str, float] = {}
         self._owed: dict[str, str] = {}  # why, of those that no database has taken for paused yet
 
     def tripped(self, campaign: str) -> str:
         """Return why a campaign is to pause; empty: it is not."""
         return next((why for why, each in self._breakers[campaign].items() if each.tripped), "")
 
-    def look(self, running: CampaignStanding, now: float) -> None:
-        """Begin anew if somebody has said, since it tripped, that the campaign goes on."""
-        if running.changed_s > self._tripped_s.get(running.name, now):
+    def look(self, running: CampaignStanding) -> None:
+        """Begin anew if somebody has said, since the last look, that the campaign goes on."""
+        if self._runs_since_s.get(running.name) != running.changed_s:
+            self._runs_since_s[running.name] = running.changed_s
             for each in self._breakers[running.name].values():
                 each.reset()
 
@@ -57,7 +58,6 @@ class CampaignBreakers:
         if refused.note(ours=unheard, reached=placed):
             self._owed[campaign] = REFUSED_IN_A_ROW
         if campaign in self._owed:
-            self._tripped_s[campaign] = self._parts.now_s()
             await self.pause_tripped()
 
     async def pause_tripped(self) -> None:

@@ -250,7 +250,7 @@ def _follow(
         return ()
     if standing.state != "running":
         return holds.go(name, now)
-    breakers.look(standing, now)
+    breakers.look(standing)
     hold = holds.why(name)
     paused = hold is not None and hold.reason in PAUSES
     return holds.go(name, now) if paused and not breakers.tripped(name) else ()

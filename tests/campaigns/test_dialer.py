@@ -496,6 +496,20 @@ async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
         assert set(it.outcomes().values()) == {"completed"}
 
 
+async def test_a_campaign_that_paused_itself_goes_on_by_a_word_from_behind_a_clock_put_back(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
+    async with dialing(tmp_path, *numbers) as it, running(it):
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        await it.in_state("paused")
+        await it.settled()
+        it.floor.failing = {}
+        await it.office.move("c", "running", now=now_s() - 3600.0)
+        async with asyncio.timeout(600.0):
+            await it.done()
+
+
 class DeafOffice(CampaignOffice):
     """Is away when a campaign is to be paused, so many times."""
 
