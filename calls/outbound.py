@@ -177,3 +177,4 @@ class NextStep:
     state: ContactState
     due_s: float = 0.0
     counted: bool = True  # against the contact's attempts
+    skipped: bool = False  # nobody was called: it is no dial to any limit

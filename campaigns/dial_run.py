@@ -14,7 +14,7 @@ from typing import Final
 from loguru import logger
 
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
-from calls.outbound import Claim, Dial, DialOutcome, DialResult
+from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
     REFUSED,
@@ -28,7 +28,7 @@ from campaigns.confirming import confirm_claim
 from campaigns.dialer_parts import DialerParts
 from campaigns.fate import LOST, judge_fate, was_never_asked
 from campaigns.model import Campaign
-from campaigns.retrying import next_step
+from campaigns.retrying import next_step, put_back
 from campaigns.watched_carrier import WatchedCarrier
 from storage.database import StorageError
 
@@ -128,7 +128,8 @@ class DialRun:
         self.parts.tell(
             ContactSkipped(campaign=self.campaign.name, dial_id=self.dial.id, reason=reason)
         )
-        return await self._settle(DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason))
+        result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason=reason)
+        return await self._settle(result, put_back(self.campaign, self.parts.now_s()))
 
     async def _place(self) -> DialResult | None:
         request = DialRequest(
@@ -215,9 +216,9 @@ class DialRun:
                 await self.parts.store.answered(self.dial, now=self.parts.now_s())
         return await self._settle(await judge_call(self.dial.id, found, self.parts))
 
-    async def _settle(self, result: DialResult) -> DialResult | None:
+    async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
         parts, now = self.parts, self.parts.now_s()
-        then = next_step(self.campaign, self.claim.contact, result.outcome, now)
+        then = then or next_step(self.campaign, self.claim.contact, result.outcome, now)
         self.ending = True
         kept = await parts.store.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)

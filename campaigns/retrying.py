@@ -45,6 +45,13 @@ def next_step(campaign: Campaign, contact: Contact, outcome: DialOutcome, now: f
     return NextStep(state="resting", due_s=now + rest_s, counted=rule.counts)
 
 
+def put_back(campaign: Campaign, now: float) -> NextStep:
+    """Return what follows for a contact that is skipped: it is dialled later, however often."""
+    rule = campaign.retry.get(DialOutcome.AGENT_FAILED, RULES[DialOutcome.AGENT_FAILED])
+    rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
+    return NextStep(state="resting", due_s=now + rest_s, counted=False, skipped=True)
+
+
 def _spent(campaign: Campaign, contact: Contact, rule: RetryRule) -> bool:
     if rule.counts:
         return contact.attempts + 1 >= campaign.attempts

@@ -186,11 +186,13 @@ class HeldDials:
             "state": state,
             "due_s": then.due_s,
             "attempts": CONTACTS.c.attempts + int(then.counted),
-            "uncounted": CONTACTS.c.uncounted + int(not then.counted),
+            "uncounted": CONTACTS.c.uncounted + int(not (then.counted or then.skipped)),
             "outcome": result.outcome.value,
         }
         own = CONTACTS.c.id == dial.contact_id
         await connection.execute(update(CONTACTS).where(own).values(**contact))
+        if then.skipped:
+            await connection.execute(_uncalled(dial))
         if result.outcome is DialOutcome.COMPLETED:
             await note_called(connection, dial.contact_id, now)
         if result.cost:
@@ -209,7 +211,7 @@ class HeldDials:
         own = CONTACTS.c.id == dial.contact_id
         values = {"state": state, "dials": before, "due_s": due_s}
         await connection.execute(update(CONTACTS).where(own).values(**values))
-        await connection.execute(_of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1))
+        await connection.execute(_uncalled(dial))
         return True
 
     def _ours(self, dial: Dial) -> ColumnElement[bool]:
@@ -220,6 +222,11 @@ class HeldDials:
 
 def _state_before(dials: int) -> str:
     return "resting" if dials else "waiting"
+
+
+def _uncalled(dial: Dial) -> Update:
+    """Return the change that takes a dial that was not made out of the calls of its day."""
+    return _of_its_day(dial).values(day_calls=CAMPAIGNS.c.day_calls - 1)
 
 
 def _of_its_day(dial: Dial) -> Update:

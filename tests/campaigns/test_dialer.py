@@ -407,6 +407,18 @@ async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_looked_at(
         assert [each.counted for each in it.of(DialEnded)] == [False, False, True, True]
 
 
+async def test_who_is_skipped_for_all_of_a_long_outage_is_called_behind_it(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, B, on_outage="skip", daily_calls=2) as it:
+        it.floor.well["tts"] = False
+        async with running(it):
+            await until(lambda: len(it.of(ContactSkipped)) == 12)
+            it.floor.well["tts"] = True
+            async with asyncio.timeout(600.0):
+                await it.done()
+
+        assert it.dialled() == [A, B]
+
+
 async def test_with_degraded_the_contact_is_dialled_all_the_same(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, on_outage="degraded") as it:
         it.floor.well["tts"] = False
