@@ -1,10 +1,10 @@
 """`holdline campaign start | pause | resume | status | report`: the state, and what came of it."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Final, TextIO
 
 from bot.clock import utc_now
 from bot.config.settings import Settings
@@ -104,16 +104,28 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
-            with lines.open("w", encoding="utf-8", newline="") as file:
+            with _replacing(lines) as file, _replacing(html) as shown:
                 async for line in contact_lines(books.contacts(campaign)):
                     file.write(line)
-            html.write_text(page(standing, figures, outcomes, now), encoding="utf-8")
+                shown.write(page(standing, figures, outcomes, now))
         except OSError as error:
             raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
     for line in _figures(figures):
         say(line)
     say(f"{html} and {lines} are written")
     return 0
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Have a file written anew; what stands there stays until the new one is whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 async def _house(url: str, campaign: str, now: float) -> HouseFigures:

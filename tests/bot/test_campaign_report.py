@@ -9,6 +9,7 @@ import yaml
 from bot.__main__ import run
 from calls.outbound import DialOutcome, DialResult, NextStep
 from storage.dial_calls import DialCalls, DialUse
+from tests.small_disk import mounted
 from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 
 
@@ -26,6 +27,12 @@ async def campaign_in(url: str) -> None:
             await calls.note(DialUse(dial_id=claim.dial.id, cost=0.0125, abandoned=True))
     await queue.close()
     await calls.close()
+
+
+async def contacts_in(url: str, many: int) -> None:
+    queue = open_queue(url, "x")
+    await queue.fill(new_contacts(many))
+    await queue.close()
 
 
 def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
@@ -50,3 +57,23 @@ def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
     lines = Path("out/spring.csv").read_text(encoding="utf-8").splitlines()
     assert ",,0.0125,0.0125,1 without the carrier's price," in lines[1]
     assert ",0.0000,0.0000,0.0000,," in lines[2]
+
+
+def test_a_report_that_the_disk_has_no_room_for_leaves_the_last_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    tree = {"campaigns": {"spring": {"region": "US"}}, "storage": {"url": url}}
+    Path("holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    report = ["campaign", "report", "--campaign", "spring", "--out", "out"]
+    asyncio.run(campaign_in(url))
+    with mounted(tmp_path / "out") as disk:
+        assert run(report) == 0
+        written = {each.name: each.read_bytes() for each in disk.folder.iterdir()}
+        asyncio.run(contacts_in(url, many=900))
+        disk.fill()
+        assert run(report) != 0
+        disk.make_room()
+
+        assert {each.name: each.read_bytes() for each in disk.folder.iterdir()} == written
