@@ -16,6 +16,7 @@ from campaigns.columns import ContactRow, HeaderError, RowRules, read_contact_ro
 from campaigns.csv_encoding import guess_encoding
 from campaigns.csv_rows import CsvRow, read_rows
 from campaigns.model import Campaign
+from campaigns.window import zone_of
 from storage.contact_book import BATCH, ContactBook, NewContact
 
 PIECE_BYTES: Final = 65_536
@@ -130,7 +131,7 @@ def _contacts(rows: Iterator[CsvRow], plan: ImportPlan) -> Iterator[_Read]:
     rules = RowRules(
         region=campaign.region,
         consent_required=campaign.consent_required,
-        today=datetime.fromtimestamp(plan.now, UTC).date(),
+        today=datetime.fromtimestamp(plan.now, zone_of(campaign.zone) or UTC).date(),
         prefixes=campaign.prefixes,
     )
     for row in rows:

@@ -201,6 +201,16 @@ async def test_a_row_that_is_refused_says_why_and_costs_no_other(
     assert tally.refused == {reason: 1}
 
 
+async def test_a_consent_of_today_is_none_of_tomorrow_by_the_campaign_s_own_clock(
+    importing: Importing,
+) -> None:
+    there = replace(SPRING, zone="Pacific/Auckland")
+
+    tally = await importing.take(f"{HEADER}\n030 901821,Bob,written,2027-01-16,form\n", there)
+
+    assert (tally.added, tally.refused) == (1, {})
+
+
 MORE_COLUMNS = {
     "a zone that is none": ("zone", "Mars/Olympus", "unknown_zone"),
     "a priority that is none": ("priority", "high", "wrong_priority"),
