@@ -46,7 +46,8 @@ class CallLedger:
                 self._judges[dial_id] = CallJudge()
                 self._dial_of[entry.call_id] = dial_id
             case event if dial_id := self._dial_of.get(entry.call_id):
-                self._judges[dial_id].add(event)
+                if judge := self._judges.get(dial_id):  # none: its dial was settled before its end
+                    judge.add(event)
                 if isinstance(event, CallEnded):
                     del self._dial_of[entry.call_id]
                     self._wake(dial_id)

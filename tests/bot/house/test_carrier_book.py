@@ -5,8 +5,9 @@ import pytest
 from bot.house.joined import Joined
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carrier_book import MOST, CarrierBook
+from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
-from calls.events import Event
+from calls.events import CallEnded, Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
 from campaigns.heard_leg import HeardLeg
 from tests.bot.house.lines import Lines, lines
@@ -92,6 +93,17 @@ async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None
     assert await ledger.book.heard("d-1") is None
     assert ledger.book.refs == {}
     assert await ledger.book.charged("v3:x") == pytest.approx(0.007)
+
+
+async def test_a_call_whose_dial_was_settled_before_its_end_is_no_trouble() -> None:
+    ledger = CallLedger()
+    began, over = OutboundCallBegan(dial_id="d-1"), CallEnded(reason="shutdown", length_s=1.0)
+    await ledger.hear(Entry(call_id="c-1", number=1, at="", event=began))
+    ledger.forget("d-1")
+
+    await ledger.hear(Entry(call_id="c-1", number=2, at="", event=over))
+
+    assert await ledger.verdict("d-1") is None
 
 
 async def test_the_news_of_a_dial_wakes_who_waits_for_it() -> None:
