@@ -158,7 +158,7 @@ async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
         await there.caller.says("A manager or a colleague.")
         await there.until(lambda: len(there.events(TurnDecided)) == 2)
         words = len(there.events(AgentSaid))
-        await asyncio.sleep(2.5)
+        await there.until(lambda: len(there.events(AgentSaid)) > words)
         said = [each.text for each in there.events(AgentSaid)][words:]
         await there.picked_up()
 
