@@ -141,7 +141,8 @@ class LivekitRooms:
             return handover_of(refused.sip_status_code, timed_out=ran_out)
         except TimeoutError:
             return "no_answer"
-        except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT):
+        except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
+            logger.warning("LiveKit did not connect a caller elsewhere: {!r}", error)
             return "failed"
         return _came_of(answer)
 
