@@ -9,17 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 from livekit import api
 
 from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
 from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
-from transports.livekit_rooms import NOT_LIVEKIT
+from transports.livekit_rooms import FAILURES
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
-FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
 KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
 MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give way
 STATUS: Final = "sip.callStatus"

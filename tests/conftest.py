@@ -4,6 +4,7 @@ import asyncio
 import gc
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 
 import hypothesis  # else its plugin does it last, too deep for 3.11's parser
@@ -14,6 +15,8 @@ from telemetry.known_secrets import KNOWN
 from tests.choosing import may_hold
 from tests.thoroughness import CHOSEN
 from tests.virtual_time import VirtualLoop
+
+ALARM = "processors.stages.alarm"
 
 hypothesis.settings.load_profile(CHOSEN)
 
@@ -41,6 +44,24 @@ def quiet_log() -> Iterator[None]:
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
+
+
+@pytest.fixture(autouse=True)
+def no_hidden_mistake(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Fail where a mistake of ours was passed over: a call goes on behind it, and so would a test.
+
+    Tests that are about such a mistake are marked `passes_over_mistakes`.
+    """
+    mistakes: list[str] = []
+    sink = logger.add(
+        mistakes.append,
+        level="ERROR",
+        filter=lambda said: said["name"] == "processors.stages.alarm",
+    )
+    yield
+    with suppress(ValueError):  # the test was about logging, and took all sinks away
+        logger.remove(sink)
+    assert not mistakes or request.node.get_closest_marker("passes_over_mistakes"), mistakes
 
 
 @pytest.fixture(autouse=True)

@@ -23,7 +23,7 @@ from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
 from pydantic import SecretStr
 
 from calls.dialled import ANSWERED, GATEWAY_LOST, DialVerdict, judge_dial
-from transports.livekit_rooms import NOT_LIVEKIT
+from transports.livekit_rooms import FAILURES
 
 CALLEE: Final = "callee"
 LONGEST_RING_S: Final = (
@@ -125,7 +125,7 @@ async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
         made = await lk.sip.create_sip_participant(_request(call), timeout=call.ring_s + MORE_S)
     except api.ServerError as error:
         return _refused(error)
-    except (aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT) as error:
+    except FAILURES as error:
         return Dialled(verdict=GATEWAY_LOST, words=type(error).__name__)
     return Dialled(verdict=ANSWERED, call_ref=made.sip_call_id)
 
@@ -164,7 +164,7 @@ def _duration(length_s: float) -> Duration:
 async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
     try:
         listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
-    except (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT):
+    except FAILURES:
         return False  # no such room; or a server that will not dial either
     return any(each.identity == CALLEE for each in listed.participants)
 
@@ -172,6 +172,6 @@ async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
 async def _drop(lk: api.LiveKitAPI, room: str) -> None:
     """Have nothing ring on: the gateway cancels a call whose participant is removed."""
     callee = api.RoomParticipantIdentity(room=room, identity=CALLEE)
-    with suppress(api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT):
+    with suppress(*FAILURES):
         async with asyncio.timeout(TIDY_S):
             await lk.room.remove_participant(callee)

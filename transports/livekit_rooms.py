@@ -26,6 +26,8 @@ TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnectin
 NOT_LIVEKIT: Final = (DecodeError, AttributeError)
 """What the library raises where another server answers in LiveKit's place, as a proxy does while it
 starts anew: with a page and the status 200, or with JSON that is no object."""
+FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
+"""All that the library raises of a request."""
 
 _STATUS: Final = api.SIPTransferStatus
 _T = TypeVar("_T")

@@ -81,17 +81,15 @@ class TelnyxRest:
 
     async def press(self, call_ref: str, keys: str) -> bool:
         """Send keys to the far end; what was not answered is asked again, and is done once."""
-        fields, status = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}, NO_ANSWER
-        for _ in range(ASKED):
-            status = await self._command(call_ref, "send_dtmf", fields)
-            if status != NO_ANSWER:
-                break
-        return status == HTTPStatus.OK
+        fields = {"digits": keys, "command_id": f"keys-{secrets.token_hex(8)}"}
+        return await self._insist(call_ref, "send_dtmf", fields) == HTTPStatus.OK
 
     async def hand_on(
         self, call_id: str, number: str, *, ring_s: float, once: str, state: str, own_state: str
     ) -> int:
-        """Have somebody rung and connected with the caller. Return the status.
+        """Have somebody rung and connected with the caller; asked again if it was not answered.
+
+        Return the status.
 
         Args:
             call_id: The caller's.
@@ -108,7 +106,7 @@ class TelnyxRest:
             "target_leg_client_state": base64.b64encode(state.encode()).decode(),
             "command_id": f"transfer-{once}",
         }
-        return await self._command(call_id, "transfer", fields)
+        return await self._insist(call_id, "transfer", fields)
 
     async def note(self, call_id: str, state: str) -> int:
         """Have this come back with all that is told of a call from now on. Return the status."""
@@ -135,6 +133,15 @@ class TelnyxRest:
         if status >= HTTPStatus.BAD_REQUEST or not isinstance(body, dict):
             raise _refusal(status, body)
         return body
+
+    async def _insist(self, call_id: str, action: str, fields: dict[str, Any]) -> int:
+        """Give a command that has a name, once more if it was not answered: it is done once."""
+        status = NO_ANSWER
+        for _ in range(ASKED):
+            status = await self._command(call_id, action, fields)
+            if status != NO_ANSWER:
+                break
+        return status
 
     async def _command(
         self, call_id: str, action: str, fields: dict[str, Any], *, method: str = "POST"

@@ -12,9 +12,9 @@ import aiohttp
 from bot.crm.next_page import root_of
 from bot.crm.port import CrmError, refused, unanswered
 from calls.crm import CrmContact, CrmReport, dig, fill
+from calls.words import without_halves
 from fallbacks.failure import Kind
 from fallbacks.retry_after import retry_after_s
-from storage.storable import storable
 
 MOST_BYTES: Final = 256 << 10  # of an answer
 MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
@@ -209,4 +209,4 @@ def text_of(value: Any) -> str:
     Half a sign, as a register leaves of an emoji that it has cut, is none either: no file and no
     request takes it, that of a model included.
     """
-    return "" if value is None or isinstance(value, dict | list) else storable(str(value))
+    return "" if value is None or isinstance(value, dict | list) else without_halves(str(value))

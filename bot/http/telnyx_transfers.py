@@ -12,7 +12,7 @@ from loguru import logger
 from bot.house.house import House
 from calls.handover import Destination, Handover
 from transports.telnyx_dial import HANDED_ON, state_of_call
-from transports.telnyx_rest import ASKED, NO_ANSWER, TelnyxRest
+from transports.telnyx_rest import TelnyxRest
 
 QUESTION: Final = "telnyx transfer"
 MORE_S: Final = 5.0  # on top of the ringing, for the news to come
@@ -140,11 +140,7 @@ class TelnyxControl:
         own, once = state_of_call(self.dial_id), ring.rpartition(" ")[2]
         asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
         try:
-            status = NO_ANSWER
-            for _ in range(ASKED):
-                status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
-                if status != NO_ANSWER:
-                    break
+            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
             if status != HTTPStatus.OK:
                 return "failed"
             outcome = await self.waiting.outcome(ring, within_s=ring_s + MORE_S)

@@ -15,7 +15,7 @@ from bot.clock import Clock
 from bot.tools.schema import problems
 from calls.entry import Tell
 from calls.events import ToolCalled
-from storage.storable import storable
+from calls.words import without_halves
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
 UNDELIVERED_S: Final = 60.0  # how long a result that nobody got stays good enough to be used
@@ -178,5 +178,5 @@ def _shorten(result: Any) -> Any:
         pieces.append(piece)
         length += len(piece)
         if length > RESULT_LIMIT:
-            return storable("".join(pieces)[:RESULT_LIMIT]) + " […]"
-    return json.loads(storable("".join(pieces)))
+            return without_halves("".join(pieces)[:RESULT_LIMIT]) + " […]"
+    return json.loads(without_halves("".join(pieces)))

@@ -12,6 +12,7 @@ from calls.events import Event
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
+from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.model import CallingWindow, Campaign, RetryRule
@@ -216,3 +217,34 @@ async def dialing(folder: Path, *numbers: str, **campaign: object) -> AsyncItera
         yield it
     finally:
         await it.close()
+
+
+@asynccontextmanager
+async def running(it: Dialing) -> AsyncIterator[Dialer]:
+    dialer = it.dialer()
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(dialer.run())
+        try:
+            yield dialer
+        finally:
+            task.cancel()
+
+
+async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
+    async with asyncio.timeout(within_s):
+        while not holds():  # noqa: ASYNC110 - a list tells nobody
+            await asyncio.sleep(0.5)
+
+
+async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
+    """Have a process claim a contact and die, before or after it was to ask the carrier."""
+    other = CampaignStore(it.url, holder="another")
+    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
+    assert isinstance(claim, Claim)
+    if asked:
+        assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
+    if call_ref:
+        assert await other.placed(claim.dial, call_ref)
+    await other.close()
+    await asyncio.sleep(2.0)
+    return claim

@@ -1,9 +1,8 @@
 """The dialer: whom it dials, what it does about the unknown, and when it waits."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,56 +17,31 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
 )
-from calls.outbound import CampaignState, Claim, Dial, DialOutcome, DialResult, NextStep
+from calls.outbound import Claim, DialOutcome
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
-from campaigns.dialer import Dialer, DialsInProgress
+from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
 from campaigns.model import CallingWindow
 from campaigns.watched_carrier import WatchedCarrier
 from faultlab.carrier.callee import Callee
 from storage.campaign_office import CampaignOffice, CampaignStanding
-from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook, NewContact
-from storage.database import StorageError
-from tests.campaigns.dialing import TALK_S, Dialing, ScriptedCarrier, dialing, now_s
+from tests.campaigns.dialing import (
+    TALK_S,
+    Dialing,
+    ScriptedCarrier,
+    dialing,
+    now_s,
+    running,
+    until,
+)
 from tests.campaigns.placing import twilio_office
 
 pytestmark = pytest.mark.virtual_time
 
 A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
-
-
-@asynccontextmanager
-async def running(it: Dialing) -> AsyncIterator[Dialer]:
-    dialer = it.dialer()
-    async with asyncio.TaskGroup() as tasks:
-        task = tasks.create_task(dialer.run())
-        try:
-            yield dialer
-        finally:
-            task.cancel()
-
-
-async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
-    async with asyncio.timeout(within_s):
-        while not holds():  # noqa: ASYNC110 - a list tells nobody
-            await asyncio.sleep(0.5)
-
-
-async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
-    """Have a process claim a contact and die, before or after it was to ask the carrier."""
-    other = CampaignStore(it.url, holder="another")
-    claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
-    assert isinstance(claim, Claim)
-    if asked:
-        assert not await other.confirm(claim.dial, now=now_s(), lease_s=1.0)
-    if call_ref:
-        assert await other.placed(claim.dial, call_ref)
-    await other.close()
-    await asyncio.sleep(2.0)
-    return claim
 
 
 async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> None:
@@ -224,42 +198,6 @@ async def test_a_dial_is_not_made_when_the_hours_have_closed_during_its_rehearsa
         assert await it.ledger() == []
 
 
-async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A, B) as it:
-        left = await left_by_another(it, asked=True)
-        it.carrier.calls[left.dial.id] = (now_s(), A)
-        it.carrier.record.append(left.dial.id)
-        it.floor.numbers[left.dial.id] = A
-        async with running(it):
-            await it.done()
-
-        assert it.dialled() == [A, B]
-        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "holder_silent")]
-
-
-@dataclass
-class RecallingScript(ScriptedCarrier):
-    """Knows no call by our own id."""
-
-    recalled: dict[str, str] = field(default_factory=dict)
-
-    def recall(self, dial_id: str, provider_call_id: str) -> None:
-        self.recalled[dial_id] = provider_call_id
-
-
-async def test_a_dead_process_s_dial_is_looked_up_by_the_id_that_it_kept(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it:
-        it.carrier = carrier = RecallingScript()
-        left = await left_by_another(it, asked=True, call_ref="the-call")
-        carrier.calls[left.dial.id] = (now_s(), A)
-        async with running(it):
-            await it.done()
-
-        assert carrier.recalled == {left.dial.id: "the-call"}
-
-
 async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.carrier.fates[A] = DialOutcome.NO_ANSWER
@@ -270,108 +208,6 @@ async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> 
             await until(lambda: bool(it.of(DialEnded)))
 
             assert not dialer.runs
-
-
-async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        left = await left_by_another(it, asked=False)
-        async with running(it):
-            await it.done()
-
-        assert it.carrier.record == [left.dial.id]
-        assert [each.known for each in it.of(DialAsked)] == [False]
-
-
-async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_its_own(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        left = await left_by_another(it, asked=True)
-        other = CampaignStore(it.url, holder="elsewhere")
-        elsewhere = Dialer(
-            {"another": replace(it.campaign, name="another")}, replace(it.parts(), store=other)
-        )
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(elsewhere.run())
-            await asyncio.sleep(1.0)  # it looks before we do, each time
-            async with running(it), asyncio.timeout(600.0):
-                await it.done()
-            task.cancel()
-        await other.close()
-
-        assert it.carrier.record == [left.dial.id]
-
-
-async def test_a_dead_process_s_dial_is_found_soon_although_the_clock_was_put_back(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        it.floor.free = 0  # it dials nobody itself
-        ahead_s = 3600.0
-        dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
-        async with asyncio.TaskGroup() as tasks:
-            task = tasks.create_task(dialer.run())
-            await asyncio.sleep(5.0)
-            ahead_s = 0.0
-            await left_by_another(it, asked=False)
-            await until(lambda: bool(it.of(DialAsked)), within_s=60.0)
-            task.cancel()
-
-
-class UnrenewingStore(CampaignStore):
-    """Cannot be told that a dial goes on."""
-
-    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
-        raise StorageError("the network is away")
-
-
-@dataclass
-class SlowAnswers(ScriptedCarrier):
-    """Rings at once, and says so late."""
-
-    async def dial(self, request: DialRequest) -> str:
-        call_ref = await super().dial(request)
-        await asyncio.sleep(20.0)
-        return call_ref
-
-
-async def rehearse_long() -> str:
-    await asyncio.sleep(35.0)  # longer than a lease
-    return ""
-
-
-async def test_a_dial_of_our_own_whose_lease_ran_out_goes_on_and_is_not_begun_beside_itself(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        await it.store.close()
-        it.store = UnrenewingStore(it.url, holder="me")
-        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
-        async with running(it):
-            await it.done()
-
-        assert it.dialled() == [A]
-        assert it.of(DialAsked) == []
-        assert it.outcomes() == {A: "completed"}
-
-
-async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_it_then(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
-        other = CampaignStore(it.url, holder="another")
-        async with running(it):
-            await asyncio.sleep(10.0)
-            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
-            await asyncio.sleep(6.0)  # our own renewal finds out
-            assert await other.release(taken.dial)
-            await it.done()
-        await other.close()
-
-        assert it.dialled() == [A]
 
 
 async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_path: Path) -> None:
@@ -455,27 +291,6 @@ async def test_a_call_whose_end_the_carrier_has_lost_keeps_nobody_waiting_for_ev
         assert it.outcomes() == {A: "unknown"}
 
 
-async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_asked_again(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A, B, concurrent=1) as it:
-        other = CampaignStore(it.url, holder="another")
-        async with running(it):
-            await until(lambda: bool(it.of(DialPlaced)))
-            it.carrier.deaf = 1000
-            await until(lambda: bool(it.of(CampaignHeld)))
-            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
-            await asyncio.sleep(10.0)  # our own renewal finds out
-            done = DialResult(outcome=DialOutcome.COMPLETED)
-            await other.settle(taken.dial, done, then=NextStep(state="done"), now=now_s())
-            it.carrier.deaf = 0
-            async with asyncio.timeout(300.0):
-                await it.done()
-        await other.close()
-
-        assert it.dialled() == [A, B]
-
-
 async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, B, C, D) as it:
         it.floor.free = 2
@@ -484,124 +299,6 @@ async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
             await asyncio.sleep(60)
 
         assert len(it.carrier.record) == 2
-
-
-async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
-    tmp_path: Path,
-) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers) as it, running(it):
-        it.floor.failing = dict.fromkeys(numbers, "call_failed")
-        await it.in_state("paused")
-        await it.settled()
-        dialled = len(it.carrier.record)
-        await asyncio.sleep(300)
-        assert len(it.carrier.record) == dialled
-        it.floor.failing = {}
-        await it.office.move("c", "running", now=now_s())
-        await it.done()
-
-        (paused,) = it.of(CampaignPaused)
-        (resumed,) = it.of(CampaignResumed)
-        assert paused.in_a_row == 5
-        assert (resumed.reason, resumed.held_s >= 300) == (paused.reason, True)
-        assert set(it.outcomes().values()) == {"completed"}
-
-
-async def test_a_campaign_that_paused_itself_goes_on_by_a_word_from_behind_a_clock_put_back(
-    tmp_path: Path,
-) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
-    async with dialing(tmp_path, *numbers) as it, running(it):
-        it.floor.failing = dict.fromkeys(numbers, "call_failed")
-        await it.in_state("paused")
-        await it.settled()
-        it.floor.failing = {}
-        await it.office.move("c", "running", now=now_s() - 3600.0)
-        async with asyncio.timeout(600.0):
-            await it.done()
-
-
-class DeafOffice(CampaignOffice):
-    """Is away when a campaign is to be paused, so many times."""
-
-    away = 2
-
-    async def move(self, campaign: str, state: CampaignState, **more: Any) -> bool:
-        if state == "paused" and self.away:
-            self.away -= 1
-            raise StorageError("the network is away")
-        return await super().move(campaign, state, **more)
-
-
-async def test_a_campaign_that_is_to_pause_while_the_database_is_away_is_paused_behind_that(
-    tmp_path: Path,
-) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers) as it:
-        await it.office.close()
-        it.office = office = DeafOffice(it.url)
-        it.floor.failing = dict.fromkeys(numbers, "call_failed")
-        async with running(it):
-            await until(lambda: not office.away)
-            async with asyncio.timeout(600.0):
-                await it.in_state("paused")
-            it.floor.failing = {}
-            assert await it.office.move("c", "running", now=now_s(), begins={"paused"})
-            await it.done()
-
-        (paused,) = it.of(CampaignPaused)
-        assert paused.in_a_row >= 5
-
-
-async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_is_resumed(
-    tmp_path: Path,
-) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
-        it.floor.free, it.floor.failing = 6, dict.fromkeys(numbers, "tts_out")
-        await until(lambda: len(it.carrier.record) == it.campaign.concurrent == 5)
-        it.floor.well["tts"] = False
-        await it.in_state("paused")
-        await asyncio.sleep(60)
-        assert [each.reason for each in it.of(CampaignHeld)] == ["tts_down"]
-        assert it.of(CampaignResumed) == []
-        hold = dialer.why("c")
-        assert hold is not None
-        assert (hold.reason, hold.outage) == ("agent_failed_in_a_row", True)
-        it.floor.well["tts"], it.floor.failing = True, {}
-        await it.office.move("c", "running", now=now_s())
-        await it.done()
-
-        assert [each.reason for each in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
-
-
-async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it:
-        reason = "agent_failed_in_a_row"
-        await it.office.move("c", "paused", reason=reason, now=now_s())
-        async with running(it) as dialer:
-            await asyncio.sleep(60)
-            assert dialer.why("c") is not None
-            await it.office.move("c", "running", now=now_s())
-            await it.done()
-
-        assert it.of(CampaignPaused) == []
-        assert [each.reason for each in it.of(CampaignResumed)] == [reason]
-
-
-async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended(
-    tmp_path: Path,
-) -> None:
-    async with dialing(tmp_path, A) as it:
-        await it.office.move("c", "paused", reason="operator", now=now_s())
-        async with running(it) as dialer:
-            await asyncio.sleep(60)
-            assert dialer.why("c") is None
-            await it.office.move("c", "running", now=now_s())
-            await it.done()
-
-        assert it.of(CampaignResumed) == []
 
 
 async def test_who_is_on_the_do_not_call_list_by_then_is_not_dialled(tmp_path: Path) -> None:
@@ -621,46 +318,6 @@ async def test_a_number_that_the_carrier_refuses_has_failed(tmp_path: Path) -> N
 
         (ended,) = it.of(DialEnded)
         assert (ended.outcome, ended.reason) == ("failed", "carrier_refused")
-
-
-async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_path: Path) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
-        it.carrier.refused = {*numbers[:4], *numbers[5:]}  # one in between is dialled: not all
-        async with asyncio.timeout(600.0):
-            await it.in_state("paused")
-        await asyncio.sleep(300.0)
-
-        (paused,) = it.of(CampaignPaused)
-        assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
-        assert len(it.of(DialEnded)) == 10  # and two have all their attempts
-
-        it.carrier.refused = set()
-        await it.office.move("c", "running", now=now_s())
-        await it.done()
-        assert it.dialled() == [numbers[4], *numbers[10:]]
-
-
-async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
-    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it:
-        it.carrier.refused = set(numbers)
-        settle = it.store.settle
-
-        async def settle_late(*of_dial: Any, **how: Any) -> bool:
-            kept = await settle(*of_dial, **how)
-            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not said yet
-            return kept
-
-        monkeypatch.setattr(it.store, "settle", settle_late)
-        async with running(it):
-            await it.in_state("paused")
-            await asyncio.sleep(300.0)
-
-            assert len(it.of(DialEnded)) == 5
-            assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
 
 
 async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path: Path) -> None:

@@ -1,0 +1,185 @@
+"""A campaign that pauses itself, or is paused, and what has it go on."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignPaused,
+    CampaignResumed,
+    DialEnded,
+)
+from calls.outbound import CampaignState
+from storage.campaign_office import CampaignOffice
+from storage.database import StorageError
+from tests.campaigns.dialing import (
+    dialing,
+    now_s,
+    running,
+    until,
+)
+
+pytestmark = pytest.mark.virtual_time
+
+A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
+
+
+async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it, running(it):
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        await it.in_state("paused")
+        await it.settled()
+        dialled = len(it.carrier.record)
+        await asyncio.sleep(300)
+        assert len(it.carrier.record) == dialled
+        it.floor.failing = {}
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+
+        (paused,) = it.of(CampaignPaused)
+        (resumed,) = it.of(CampaignResumed)
+        assert paused.in_a_row == 5
+        assert (resumed.reason, resumed.held_s >= 300) == (paused.reason, True)
+        assert set(it.outcomes().values()) == {"completed"}
+
+
+async def test_a_campaign_that_paused_itself_goes_on_by_a_word_from_behind_a_clock_put_back(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 206)]
+    async with dialing(tmp_path, *numbers) as it, running(it):
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        await it.in_state("paused")
+        await it.settled()
+        it.floor.failing = {}
+        await it.office.move("c", "running", now=now_s() - 3600.0)
+        async with asyncio.timeout(600.0):
+            await it.done()
+
+
+class DeafOffice(CampaignOffice):
+    """Is away when a campaign is to be paused, so many times."""
+
+    away = 2
+
+    async def move(self, campaign: str, state: CampaignState, **more: Any) -> bool:
+        if state == "paused" and self.away:
+            self.away -= 1
+            raise StorageError("the network is away")
+        return await super().move(campaign, state, **more)
+
+
+async def test_a_campaign_that_is_to_pause_while_the_database_is_away_is_paused_behind_that(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it:
+        await it.office.close()
+        it.office = office = DeafOffice(it.url)
+        it.floor.failing = dict.fromkeys(numbers, "call_failed")
+        async with running(it):
+            await until(lambda: not office.away)
+            async with asyncio.timeout(600.0):
+                await it.in_state("paused")
+            it.floor.failing = {}
+            assert await it.office.move("c", "running", now=now_s(), begins={"paused"})
+            await it.done()
+
+        (paused,) = it.of(CampaignPaused)
+        assert paused.in_a_row >= 5
+
+
+async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_is_resumed(
+    tmp_path: Path,
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers) as it, running(it) as dialer:
+        it.floor.free, it.floor.failing = 6, dict.fromkeys(numbers, "tts_out")
+        await until(lambda: len(it.carrier.record) == it.campaign.concurrent == 5)
+        it.floor.well["tts"] = False
+        await it.in_state("paused")
+        await asyncio.sleep(60)
+        assert [each.reason for each in it.of(CampaignHeld)] == ["tts_down"]
+        assert it.of(CampaignResumed) == []
+        hold = dialer.why("c")
+        assert hold is not None
+        assert (hold.reason, hold.outage) == ("agent_failed_in_a_row", True)
+        it.floor.well["tts"], it.floor.failing = True, {}
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
+
+
+async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        reason = "agent_failed_in_a_row"
+        await it.office.move("c", "paused", reason=reason, now=now_s())
+        async with running(it) as dialer:
+            await asyncio.sleep(60)
+            assert dialer.why("c") is not None
+            await it.office.move("c", "running", now=now_s())
+            await it.done()
+
+        assert it.of(CampaignPaused) == []
+        assert [each.reason for each in it.of(CampaignResumed)] == [reason]
+
+
+async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        await it.office.move("c", "paused", reason="operator", now=now_s())
+        async with running(it) as dialer:
+            await asyncio.sleep(60)
+            assert dialer.why("c") is None
+            await it.office.move("c", "running", now=now_s())
+            await it.done()
+
+        assert it.of(CampaignResumed) == []
+
+
+async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_path: Path) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
+        it.carrier.refused = {*numbers[:4], *numbers[5:]}  # one in between is dialled: not all
+        async with asyncio.timeout(600.0):
+            await it.in_state("paused")
+        await asyncio.sleep(300.0)
+
+        (paused,) = it.of(CampaignPaused)
+        assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
+        assert len(it.of(DialEnded)) == 10  # and two have all their attempts
+
+        it.carrier.refused = set()
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+        assert it.dialled() == [numbers[4], *numbers[10:]]
+
+
+async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it:
+        it.carrier.refused = set(numbers)
+        settle = it.store.settle
+
+        async def settle_late(*of_dial: Any, **how: Any) -> bool:
+            kept = await settle(*of_dial, **how)
+            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not said yet
+            return kept
+
+        monkeypatch.setattr(it.store, "settle", settle_late)
+        async with running(it):
+            await it.in_state("paused")
+            await asyncio.sleep(300.0)
+
+            assert len(it.of(DialEnded)) == 5
+            assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed

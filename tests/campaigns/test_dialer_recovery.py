@@ -1,0 +1,189 @@
+"""What becomes of dials whose process is gone, silent, or late with its lease."""
+
+import asyncio
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from calls.campaign_events import (
+    CampaignHeld,
+    DialAsked,
+    DialPlaced,
+)
+from calls.outbound import Dial, DialOutcome, DialResult, NextStep
+from campaigns.carrier import DialRequest
+from campaigns.dialer import Dialer
+from storage.campaign_store import CampaignStore
+from storage.database import StorageError
+from tests.campaigns.dialing import (
+    ScriptedCarrier,
+    dialing,
+    left_by_another,
+    now_s,
+    running,
+    until,
+)
+
+pytestmark = pytest.mark.virtual_time
+
+A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
+
+
+async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B) as it:
+        left = await left_by_another(it, asked=True)
+        it.carrier.calls[left.dial.id] = (now_s(), A)
+        it.carrier.record.append(left.dial.id)
+        it.floor.numbers[left.dial.id] = A
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A, B]
+        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "holder_silent")]
+
+
+@dataclass
+class RecallingScript(ScriptedCarrier):
+    """Knows no call by our own id."""
+
+    recalled: dict[str, str] = field(default_factory=dict)
+
+    def recall(self, dial_id: str, provider_call_id: str) -> None:
+        self.recalled[dial_id] = provider_call_id
+
+
+async def test_a_dead_process_s_dial_is_looked_up_by_the_id_that_it_kept(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier = carrier = RecallingScript()
+        left = await left_by_another(it, asked=True, call_ref="the-call")
+        carrier.calls[left.dial.id] = (now_s(), A)
+        async with running(it):
+            await it.done()
+
+        assert carrier.recalled == {left.dial.id: "the-call"}
+
+
+async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_dial(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        left = await left_by_another(it, asked=False)
+        async with running(it):
+            await it.done()
+
+        assert it.carrier.record == [left.dial.id]
+        assert [each.known for each in it.of(DialAsked)] == [False]
+
+
+async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_its_own(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        left = await left_by_another(it, asked=True)
+        other = CampaignStore(it.url, holder="elsewhere")
+        elsewhere = Dialer(
+            {"another": replace(it.campaign, name="another")}, replace(it.parts(), store=other)
+        )
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(elsewhere.run())
+            await asyncio.sleep(1.0)  # it looks before we do, each time
+            async with running(it), asyncio.timeout(600.0):
+                await it.done()
+            task.cancel()
+        await other.close()
+
+        assert it.carrier.record == [left.dial.id]
+
+
+async def test_a_dead_process_s_dial_is_found_soon_although_the_clock_was_put_back(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.floor.free = 0  # it dials nobody itself
+        ahead_s = 3600.0
+        dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
+        async with asyncio.TaskGroup() as tasks:
+            task = tasks.create_task(dialer.run())
+            await asyncio.sleep(5.0)
+            ahead_s = 0.0
+            await left_by_another(it, asked=False)
+            await until(lambda: bool(it.of(DialAsked)), within_s=60.0)
+            task.cancel()
+
+
+class UnrenewingStore(CampaignStore):
+    """Cannot be told that a dial goes on."""
+
+    async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
+        raise StorageError("the network is away")
+
+
+@dataclass
+class SlowAnswers(ScriptedCarrier):
+    """Rings at once, and says so late."""
+
+    async def dial(self, request: DialRequest) -> str:
+        call_ref = await super().dial(request)
+        await asyncio.sleep(20.0)
+        return call_ref
+
+
+async def rehearse_long() -> str:
+    await asyncio.sleep(35.0)  # longer than a lease
+    return ""
+
+
+async def test_a_dial_of_our_own_whose_lease_ran_out_goes_on_and_is_not_begun_beside_itself(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        await it.store.close()
+        it.store = UnrenewingStore(it.url, holder="me")
+        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A]
+        assert it.of(DialAsked) == []
+        assert it.outcomes() == {A: "completed"}
+
+
+async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_it_then(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier, it.rehearse = SlowAnswers(), rehearse_long
+        other = CampaignStore(it.url, holder="another")
+        async with running(it):
+            await asyncio.sleep(10.0)
+            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
+            await asyncio.sleep(6.0)  # our own renewal finds out
+            assert await other.release(taken.dial)
+            await it.done()
+        await other.close()
+
+        assert it.dialled() == [A]
+
+
+async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_asked_again(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B, concurrent=1) as it:
+        other = CampaignStore(it.url, holder="another")
+        async with running(it):
+            await until(lambda: bool(it.of(DialPlaced)))
+            it.carrier.deaf = 1000
+            await until(lambda: bool(it.of(CampaignHeld)))
+            (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
+            await asyncio.sleep(10.0)  # our own renewal finds out
+            done = DialResult(outcome=DialOutcome.COMPLETED)
+            await other.settle(taken.dial, done, then=NextStep(state="done"), now=now_s())
+            it.carrier.deaf = 0
+            async with asyncio.timeout(300.0):
+                await it.done()
+        await other.close()
+
+        assert it.dialled() == [A, B]
