@@ -70,6 +70,23 @@ async def test_no_time_passes_while_a_database_is_asked_something() -> None:
         assert time.monotonic() == began
 
 
+@pytest.mark.virtual_time
+async def test_no_time_passes_until_a_database_is_closed() -> None:
+    database = await aiosqlite.connect(":memory:")
+    stop = database.stop
+
+    def stop_late() -> asyncio.Future[None] | None:
+        database._tx.put_nowait((None, lambda: really_sleep(0.05)))  # ahead of the thread's end
+        return stop()
+
+    database.stop = stop_late
+    began = time.monotonic()
+    async with asyncio.timeout(0.01):
+        await database.close()
+
+    assert time.monotonic() == began
+
+
 async def talk() -> list[tuple[float, str]]:
     """Two ends of a socket answer each other; each line is noted with its moment."""
     heard: list[tuple[float, str]] = []

@@ -150,7 +150,7 @@ def _watched(idle: Idle) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
-        for name in ("_connect", "_execute"):
+        for name in ("_connect", "_execute", "close"):
             waited = _waited_for(getattr(aiosqlite.Connection, name), idle)
             patch.setattr(aiosqlite.Connection, name, waited)
         yield
