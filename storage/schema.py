@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final
 
 from sqlalchemy import Column, Connection, MetaData, String, Table, inspect, select
+from sqlalchemy.engine import make_url
+from sqlalchemy.schema import CreateTable
 
 from storage import campaign_tables as _campaign_tables  # noqa: F401 - tells METADATA its tables
 from storage import crm_tables as _crm_tables  # noqa: F401 - tells METADATA its tables
@@ -59,6 +61,16 @@ def prepare(connection: Connection) -> None:
         mark(connection)
     else:
         METADATA.create_all(connection, tables=UNMARKED)
+
+
+def compile_tables(address: str) -> None:
+    """Have the statements that make our tables compiled once; asks no database.
+
+    The first who uses an empty one may be a caller, and would compile the patterns of the dialect.
+    """
+    dialect = make_url(address).get_dialect()()
+    for table in METADATA.sorted_tables:
+        CreateTable(table).compile(dialect=dialect)
 
 
 def work_alone(connection: Connection) -> None:

@@ -37,6 +37,7 @@ from bot.upkeep.freeing import free_ended_calls
 from bot.upkeep.lag import LagTeller, measure_lag
 from calls.cost import PriceTable
 from fallbacks.lag import Lag
+from storage.schema import compile_tables
 from telemetry.emitter import Emitter, Listener
 
 LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
@@ -90,6 +91,7 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     await asyncio.to_thread(check_rungs, settings)
     models = models or await asyncio.to_thread(VoiceModels.load)
     await warm_up(models)
+    await asyncio.to_thread(compile_tables, settings.storage.url)
     return models
 
 

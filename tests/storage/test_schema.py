@@ -1,6 +1,8 @@
 """The versions of the database: made whole when empty, named when behind, brought up by hand."""
 
 import asyncio
+import re
+import re._compiler  # type: ignore[import-not-found] - where `re` has its patterns compiled
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
 from storage.database import Database, StorageError, write_ahead
-from storage.schema import UNMARKED, known_versions
+from storage.schema import UNMARKED, compile_tables, known_versions
 from storage.tables import HEALTH, METADATA, PROBERS
 from storage.upgrading import find_lag, upgrade
 from tests.share_servers import PASSWORD, Server
@@ -94,6 +96,28 @@ def old_dial(contact: int, attempt: int, *, counted: bool) -> str:
         f" VALUES ('d{contact}-{attempt}', 'c', {contact}, '+{contact}', {attempt}, 'settled', 'h',"
         f" 0, 0, '', 'agent_failed', {str(counted).lower()}, '')"
     )
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_who_first_uses_an_empty_database_compiles_no_pattern(
+    *, before: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+    await use(f"sqlite+aiosqlite:///{tmp_path}/another.db")  # what any database needs
+    re.purge()
+    if before:
+        compile_tables(url)
+    compiled: list[object] = []
+    compile_one = re._compiler.compile
+
+    def compile_and_note(pattern: object, flags: int = 0) -> object:
+        compiled.append(pattern)
+        return compile_one(pattern, flags)
+
+    monkeypatch.setattr("re._compiler.compile", compile_and_note)
+    await use(url)
+
+    assert (compiled == []) == before
 
 
 class SchemaContract:

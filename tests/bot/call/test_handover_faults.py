@@ -1,6 +1,7 @@
 """A caller is handed over while something else goes wrong, and loses neither person nor agent."""
 
 import asyncio
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,7 @@ from tests.bot.call.handover_bench import (
     OFFER,
     TOGETHER,
     WARM,
+    House,
     People,
     asked,
     house,
@@ -148,16 +150,28 @@ async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
         assert outcomes(there) == ["connected"]
 
 
+async def asked_again(there: House) -> int:
+    """Let the caller ask until that is heard; return how many sentences were said to them before.
+
+    The lab's recogniser does not find the word for a person in each sentence that it hears.
+    """
+    for _ in range(3):
+        words = len(there.events(AgentSaid))
+        await there.caller.says("A person or a human or a manager or a colleague please.")
+        with suppress(TimeoutError):
+            await there.until(lambda: len(there.events(PersonWanted)) == 2, within_s=4)
+            return words
+    raise AssertionError("nobody heard that the caller asked for a person again")
+
+
 async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People(after_s=25.0)) as there:
+    async with house(tmp_path, agent=WARM, people=People(after_s=29.0)) as there:
         await asked(there)
         await there.until(lambda: there.people.called)
         await asyncio.sleep(5.0)
-        words = len(there.events(AgentSaid))
-        await there.caller.says("A person or a human or a manager or a colleague please.")
-        await there.until(lambda: len(there.events(PersonWanted)) == 2)
+        words = await asked_again(there)
         await asyncio.sleep(2.5)
         said = {each.text for each in there.events(AgentSaid)[words:]}
         await there.picked_up()
