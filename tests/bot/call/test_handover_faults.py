@@ -37,6 +37,12 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
+STILL_RINGS = {  # one behind the other
+    "I am still trying to reach somebody. One moment, please.",
+    "Thank you for waiting. It is still ringing.",
+    "One moment more, please.",
+}
+
 
 async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_person_says(
     tmp_path: Path,
@@ -176,5 +182,6 @@ async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
         said = {each.text for each in there.events(AgentSaid)[words:]}
         await there.picked_up()
 
-        assert said == {"I am still trying to reach somebody. One moment, please."}
+        assert said
+        assert said <= STILL_RINGS
         assert there.events(HeldTheLine) == []  # nothing is late, and nothing is amiss
