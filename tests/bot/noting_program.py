@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import onnxruntime
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 NOTES = Path(sys.argv[1]).open("a", buffering=1, encoding="utf-8")  # noqa: SIM115 - for good
 
@@ -47,5 +48,18 @@ settings = load(Path(sys.argv[sys.argv.index("--config") + 1])).settings
 logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
 
 from bot.http.server import serve  # noqa: E402 - imports Pipecat, after the log's rules
+from storage.database import Database  # noqa: E402 - as above
+
+LATE_S = 3.0  # behind the start, and inside the first call
+find_engine = Database.engine
+
+
+async def find_engine_late(self: Database) -> AsyncEngine:
+    await asyncio.sleep(LATE_S)
+    return await find_engine(self)
+
+
+# As on a machine so slow that the first call comes before anybody has used the database.
+Database.engine = find_engine_late
 
 asyncio.run(serve(settings))
