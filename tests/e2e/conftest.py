@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 import uvicorn
-from playwright.async_api import Browser, Page, async_playwright
+from playwright.async_api import Browser, Page, async_playwright, expect
 
 from tests.absent import report_absent
 from tests.e2e.browser import ALLOWED, Watch, chromium
@@ -15,6 +15,9 @@ from tests.e2e.stand_in import StandIn
 
 # WebRTC never uses 127.0.0.1, so a machine with nothing but `lo` needs one more address.
 ADD_ADDRESS = "/sbin/ip addr add 10.99.0.1/32 dev lo"
+
+# What comes to be seen may take its time on a busy machine; 5 s, the default, were too short.
+expect.set_options(timeout=15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
-from tests.e2e.console_scenes import alert, healthy, live_call, now, outage, picture, rungs
+from tests.e2e.console_scenes import alert, healthy, lately, live_call, now, outage, picture, rungs
 
 pytestmark = [
     pytest.mark.e2e,
@@ -60,6 +60,13 @@ OUTSIDE: Final = """() => {
 async def opened(page: Page, served: Served) -> None:
     await page.goto(served.url + "/")
     await expect(page.locator("#live")).to_have_text("Live")
+
+
+async def settled(page: Page, served: Served) -> None:
+    """Open the console and wait until every card says something, and moves no other."""
+    await opened(page, served)
+    await expect(page.locator(".headline")).to_have_text(ALL_WELL)
+    await expect(page.get_by_text("Looking…")).to_have_count(0)
 
 
 async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: Path) -> None:
@@ -235,6 +242,54 @@ async def test_escape_does_nothing_and_gives_the_focus_back(page: Page, served: 
 
     await expect(page.get_by_role("dialog")).to_have_count(0)
     await expect(button).to_be_focused()
+    assert served.stand_in.acted == []
+
+
+async def test_the_focus_comes_back_although_the_providers_were_drawn_anew(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    await opened(page, served)
+    button = page.get_by_role("button", name="Take openai out of rotation")
+
+    await button.press("Enter")
+    await expect(page.get_by_role("dialog")).to_be_visible()
+    served.stand_in.providers = rungs(openai={"suspect": True})  # now it can be tried, too
+    await expect(page.get_by_label("Try openai now")).to_have_count(1)
+    await page.keyboard.press("Escape")
+
+    await expect(button).to_be_focused()
+
+
+async def test_a_press_is_a_click_although_the_figures_change_under_it(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    await settled(page, served)
+    await page.get_by_role("button", name="Take openai out of rotation").hover()
+
+    await page.mouse.down()
+    served.stand_in.providers = rungs(openai={"recent": lately(p50_s=0.22)})  # moves no button
+    await expect(page.locator("[data-rung=openai] .speed")).to_contain_text("half within 0.22 s")
+    await page.mouse.up()
+
+    await expect(page.get_by_role("dialog", name="Take openai out of rotation?")).to_be_visible()
+
+
+async def test_a_press_on_what_has_become_another_button_does_nothing(
+    page: Page, served: Served
+) -> None:
+    served.stand_in.providers = rungs()
+    await settled(page, served)
+    await page.get_by_role("button", name="Take openai out of rotation").hover()
+
+    await page.mouse.down()
+    served.stand_in.providers = rungs(openai={"withdrawn": True})
+    await expect(page.get_by_role("button", name="Put openai back into rotation")).to_be_visible()
+    await page.mouse.up()
+    await page.get_by_role("button", name="Take openai-b out of rotation").click()
+
+    await expect(page.get_by_role("dialog", name="Take openai-b out of rotation?")).to_be_visible()
     assert served.stand_in.acted == []
 
 

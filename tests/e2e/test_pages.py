@@ -142,7 +142,7 @@ CUT = {
 async def call(page: Page, served: Served, path: str = "/client/") -> None:
     await page.goto(served.url + path)
     await page.get_by_role("button", name="Call", exact=True).click()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         await served.stand_in.opened.wait()
     await expect(page.get_by_text("In a call")).to_be_visible()
 

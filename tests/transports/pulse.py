@@ -103,6 +103,15 @@ def speak(environment: Mapping[str, str], sound: NDArray[np.int16]) -> None:
     subprocess.run(command, env=environment, input=pcm, check=True, timeout=20)  # noqa: S603 (fixed)
 
 
+def speak_until_heard(environment: Mapping[str, str], sound: NDArray[np.int16], path: Path) -> None:
+    """Play `sound` into the microphone again and again until `listening` has recorded any."""
+    until = time.monotonic() + 20
+    while not stretches_s(heard(path)):
+        assert time.monotonic() < until, "nothing was heard within 20 s"
+        speak(environment, sound)
+        time.sleep(REST_S)
+
+
 def tone(hz: float, length_s: float) -> NDArray[np.int16]:
     """Return a sine at half of full scale."""
     t = np.arange(round(length_s * RATE_HZ)) / RATE_HZ

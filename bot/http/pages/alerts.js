@@ -1,7 +1,7 @@
 /** The alerts, open ones first, and an operator's word on them. */
 
 import { act, ask, problem } from "./asking.js";
-import { el, since } from "./dom.js";
+import { el, redraw, since } from "./dom.js";
 import { every, paced } from "./pacing.js";
 import { counted, moment } from "./verdict.js";
 
@@ -58,9 +58,7 @@ export class Alerts {
   }
 
   #draw(alerts) {
-    const focused = document.activeElement?.closest?.("[data-act]")?.dataset.act;
-    this.#list.replaceChildren(...alerts.map((alert) => this.#row(alert)));
-    if (focused) this.#list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+    redraw(this.#list, ...alerts.map((alert) => this.#row(alert)));
   }
 
   #row(alert) {

@@ -1,7 +1,7 @@
 /** The campaigns: how each one stands and why it waits, how far it has come, what became of its dials. */
 
 import { act, problem } from "./asking.js";
-import { el } from "./dom.js";
+import { el, redraw } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
@@ -63,10 +63,8 @@ export class Campaigns {
   }
 
   #draw() {
-    const focused = document.activeElement?.closest?.("[data-act]")?.dataset.act;
     const shown = this.#campaigns.slice(0, ROWS);
-    this.#list.replaceChildren(...shown.map((campaign) => this.#row(campaign)));
-    if (focused) this.#list.querySelector(`[data-act="${CSS.escape(focused)}"]`)?.focus();
+    redraw(this.#list, ...shown.map((campaign) => this.#row(campaign)));
     const more = this.#campaigns.length - shown.length;
     const said = [this.#problem && `${this.#problem} What is shown here is old.`, more > 0 && `and ${more} more`];
     const text = this.#known && !this.#campaigns.length && !this.#problem ? NONE : said.filter(Boolean).join(" ");

@@ -12,6 +12,48 @@ export function el(tag, attributes = {}, ...children) {
   return element;
 }
 
+const SAME = ["data-act", "aria-label", "href"]; // what a button or a link does
+
+/**
+ * Show `fresh` as the children of `place`. What is still the same stays the element that it was: a press that
+ * began on it is a click, and it keeps the focus. The listeners are the old element's.
+ */
+export function redraw(place, ...fresh) {
+  const focused = place.contains(document.activeElement) && document.activeElement.dataset.act;
+  merge(place, fresh);
+  if (focused && document.activeElement?.dataset?.act !== focused) acting(focused, place)?.focus();
+}
+
+/** The button that does this, wherever it stands now. */
+export function acting(act, place = document) {
+  return place.querySelector(`[data-act="${CSS.escape(act)}"]`);
+}
+
+function merge(place, fresh) {
+  const old = [...place.childNodes];
+  fresh.forEach((node, index) => {
+    if (index >= old.length) place.append(node);
+    else if (same(old[index], node)) update(old[index], node);
+    else old[index].replaceWith(node);
+  });
+  for (const node of old.slice(fresh.length)) node.remove();
+}
+
+function same(old, fresh) {
+  if (old.nodeName !== fresh.nodeName) return false;
+  return SAME.every((name) => old.getAttribute?.(name) === fresh.getAttribute?.(name));
+}
+
+function update(old, fresh) {
+  if (old.nodeType === Node.TEXT_NODE) {
+    if (old.data !== fresh.data) old.data = fresh.data;
+    return;
+  }
+  for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+  for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  merge(old, [...fresh.childNodes]);
+}
+
 /** A number of seconds for reading: 0.87 s. */
 export function seconds(value) {
   return `${value.toFixed(2)} s`;

@@ -1,7 +1,7 @@
 /** Asks an operator who and why, before something is done that others will read about. */
 
 import { keepName, ownName } from "./asking.js";
-import { el } from "./dom.js";
+import { acting, el } from "./dom.js";
 
 /**
  * Show what is about to be done. `act({by, why, force})` does it and returns what was wrong, or nothing;
@@ -41,6 +41,6 @@ export function askWhy({ title, says, confirm, act }) {
 
   function leave() {
     dialog.remove();
-    if (back?.isConnected) back.focus();
+    (back?.isConnected ? back : acting(back?.dataset?.act ?? ""))?.focus(); // its place may have been drawn anew
   }
 }
