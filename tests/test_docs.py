@@ -3,12 +3,12 @@
 import ast
 import json
 import re
-import subprocess
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 from bot.__main__ import app
 from bot.config.environment import Environment
@@ -199,14 +199,9 @@ def test_every_dependency_has_a_row() -> None:
 
 
 def options_of(command: str) -> set[str]:
-    shown = subprocess.run(  # noqa: S603 - our own program
-        [ROOT / ".venv/bin/holdline", command, "--help"],
-        check=True,
-        capture_output=True,
-        text=True,
-        timeout=60,
-    ).stdout
-    return set(re.findall(r"--[a-z-]+", shown))
+    shown = CliRunner().invoke(app, [command, "--help"])
+    assert shown.exit_code == 0, shown.output
+    return set(re.findall(r"--[a-z-]+", shown.output))
 
 
 @pytest.mark.parametrize("command", COMMANDS)

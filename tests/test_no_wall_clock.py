@@ -7,6 +7,7 @@ functions that are not marked `virtual_time`; what another object or process mea
 
 import ast
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def compared(path: Path) -> Iterator[str]:
                 yield function.name
 
 
+@cache
 def found(root: Path) -> set[str]:
     return {f"{path.name}: {name}" for path in root.rglob("*.py") for name in compared(path)}
 

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from bot.call.models import VoiceModels
 from bot.config.settings import Settings
 from bot.http.application import Extras, application
 from bot.process.interpreter import spare_the_loaded
@@ -36,7 +35,7 @@ async def test_nothing_of_a_server_that_was_is_kept_for_the_next_test(tmp_path: 
     forget_servers()
     gc.collect()
 
-    assert [each for each in gc.get_objects() if isinstance(each, VoiceModels)] == []
+    assert [each for each in gc.get_objects() if isinstance(each, Process)] == []
 
 
 async def test_what_a_call_held_is_given_back_soon_behind_its_end(
