@@ -62,11 +62,15 @@ async def opened(page: Page, served: Served) -> None:
     await expect(page.locator("#live")).to_have_text("Live")
 
 
-async def settled(page: Page, served: Served) -> None:
-    """Open the console and wait until every card says something, and moves no other."""
+async def press_take_out(page: Page, served: Served) -> None:
+    """Press openai's button with the mouse, and hold it."""
+    served.stand_in.providers = rungs()
     await opened(page, served)
+    # When every card says something, none moves another.
     await expect(page.locator(".headline")).to_have_text(ALL_WELL)
     await expect(page.get_by_text("Looking…")).to_have_count(0)
+    await page.get_by_role("button", name="Take openai out of rotation").hover()
+    await page.mouse.down()
 
 
 async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: Path) -> None:
@@ -264,11 +268,7 @@ async def test_the_focus_comes_back_although_the_providers_were_drawn_anew(
 async def test_a_press_is_a_click_although_the_figures_change_under_it(
     page: Page, served: Served
 ) -> None:
-    served.stand_in.providers = rungs()
-    await settled(page, served)
-    await page.get_by_role("button", name="Take openai out of rotation").hover()
-
-    await page.mouse.down()
+    await press_take_out(page, served)
     served.stand_in.providers = rungs(openai={"recent": lately(p50_s=0.22)})  # moves no button
     await expect(page.locator("[data-rung=openai] .speed")).to_contain_text("half within 0.22 s")
     await page.mouse.up()
@@ -279,13 +279,9 @@ async def test_a_press_is_a_click_although_the_figures_change_under_it(
 async def test_a_press_on_what_has_become_another_button_does_nothing(
     page: Page, served: Served
 ) -> None:
-    served.stand_in.providers = rungs()
-    await settled(page, served)
-    await page.get_by_role("button", name="Take openai out of rotation").hover()
-
-    await page.mouse.down()
+    await press_take_out(page, served)
     served.stand_in.providers = rungs(openai={"withdrawn": True})
-    await expect(page.get_by_role("button", name="Put openai back into rotation")).to_be_visible()
+    await page.get_by_role("button", name="Put openai back into rotation").hover()
     await page.mouse.up()
     await page.get_by_role("button", name="Take openai-b out of rotation").click()
 

@@ -49,9 +49,8 @@ def test_what_is_said_into_the_microphone_comes_out_of_the_loudspeaker(
     program = start("echo", card)
     assert program.stdout
     assert program.stdout.readline().strip() == "ready"
-    with pulse.listening(
-        card, tmp_path / "first"
-    ):  # the microphone may open behind the loudspeaker
+    # The loudspeaker may play before the microphone is open.
+    with pulse.listening(card, tmp_path / "first"):
         pulse.speak_until_heard(card, pulse.tone(440, 0.2), tmp_path / "first")
     with pulse.listening(card, tmp_path / "heard"):
         pulse.speak(card, pulse.tone(440, 1.0))

@@ -1,7 +1,7 @@
 /** The alerts, open ones first, and an operator's word on them. */
 
 import { act, ask, problem } from "./asking.js";
-import { el, redraw, since } from "./dom.js";
+import { drawInPlace, el, since } from "./dom.js";
 import { every, paced } from "./pacing.js";
 import { counted, moment } from "./verdict.js";
 
@@ -58,7 +58,7 @@ export class Alerts {
   }
 
   #draw(alerts) {
-    redraw(this.#list, ...alerts.map((alert) => this.#row(alert)));
+    drawInPlace(this.#list, ...alerts.map((alert) => this.#row(alert)));
   }
 
   #row(alert) {

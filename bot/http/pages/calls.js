@@ -1,7 +1,7 @@
 /** The calls in progress, one row each; and those that are over. */
 
 import { ask } from "./asking.js";
-import { clock, el, redraw, seconds } from "./dom.js";
+import { clock, drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 
 const ROWS = 60; // more are counted, not drawn
@@ -114,7 +114,7 @@ export class RecentCalls {
     const { ok, body } = await ask("/api/calls?limit=12");
     if (!ok) return;
     this.#learn(body);
-    redraw(this.#list, ...body.recent.map(over));
+    drawInPlace(this.#list, ...body.recent.map(over));
     this.#empty.hidden = body.recent.length > 0;
     this.#empty.textContent = body.problem || "No call is over yet.";
   }

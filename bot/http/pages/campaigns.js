@@ -1,7 +1,7 @@
 /** The campaigns: how each one stands and why it waits, how far it has come, what became of its dials. */
 
 import { act, problem } from "./asking.js";
-import { el, redraw } from "./dom.js";
+import { drawInPlace, el } from "./dom.js";
 import { paced } from "./pacing.js";
 
 const DRAW_MS = 250;
@@ -64,7 +64,7 @@ export class Campaigns {
 
   #draw() {
     const shown = this.#campaigns.slice(0, ROWS);
-    redraw(this.#list, ...shown.map((campaign) => this.#row(campaign)));
+    drawInPlace(this.#list, ...shown.map((campaign) => this.#row(campaign)));
     const more = this.#campaigns.length - shown.length;
     const said = [this.#problem && `${this.#problem} What is shown here is old.`, more > 0 && `and ${more} more`];
     const text = this.#known && !this.#campaigns.length && !this.#problem ? NONE : said.filter(Boolean).join(" ");

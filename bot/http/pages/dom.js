@@ -18,7 +18,7 @@ const SAME = ["data-act", "aria-label", "href"]; // what a button or a link does
  * Show `fresh` as the children of `place`. What is still the same stays the element that it was: a press that
  * began on it is a click, and it keeps the focus. The listeners are the old element's.
  */
-export function redraw(place, ...fresh) {
+export function drawInPlace(place, ...fresh) {
   const focused = place.contains(document.activeElement) && document.activeElement.dataset.act;
   merge(place, fresh);
   if (focused && document.activeElement?.dataset?.act !== focused) acting(focused, place)?.focus();

@@ -1,7 +1,7 @@
 /** The providers as the calls find them: who is at work, who is left alone, how quick each one was. */
 
 import { act, ask, problem } from "./asking.js";
-import { el, redraw, seconds } from "./dom.js";
+import { drawInPlace, el, seconds } from "./dom.js";
 import { every, paced } from "./pacing.js";
 import { askWhy } from "./reason_dialog.js";
 
@@ -97,7 +97,7 @@ export class Providers {
   }
 
   #draw() {
-    redraw(this.#list, ...[...STAGES].map(([stage, words]) => this.#stage(stage, words)));
+    drawInPlace(this.#list, ...[...STAGES].map(([stage, words]) => this.#stage(stage, words)));
   }
 
   #stage(stage, { title, works }) {
