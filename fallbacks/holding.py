@@ -111,6 +111,11 @@ class Holding:
         """Whether something was said in place of the answer that is still owed."""
         return self._stopped_at is not None and self._dry_at is not None
 
+    @property
+    def owed(self) -> bool:
+        """Whether an answer is owed."""
+        return self._stopped_at is not None
+
     def caller_stopped(self, at: float) -> None:
         """An answer is owed, since the caller's last voiced sample."""
         if self._met:
@@ -122,6 +127,10 @@ class Holding:
 
     def caller_started(self) -> None:
         """The caller speaks: nothing is owed, and nothing may be said over them."""
+        self._stopped_at = self._paused_at = None
+
+    def void(self) -> None:
+        """The turn came to nothing, and nobody is asked: nothing is owed, and nothing will be."""
         self._stopped_at = self._paused_at = None
 
     def paused(self) -> None:

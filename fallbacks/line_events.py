@@ -106,7 +106,12 @@ class WordsCame:
 
 @dataclass(frozen=True, slots=True)
 class AnswerDue:
-    """The caller's turn is over; it is ours to speak."""
+    """The caller's turn is over, and the model is asked; it is ours to speak."""
+
+
+@dataclass(frozen=True, slots=True)
+class NothingSaid:
+    """The caller's turn is over, no word was written down of it, and nobody is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -189,6 +194,7 @@ LineEvent: TypeAlias = (
     | WordsCame
     | PauseJudged
     | AnswerDue
+    | NothingSaid
     | AnswerSounded
     | CallerAway
     | RestTaken

@@ -26,6 +26,7 @@ from fallbacks.line_events import (
     LineAction,
     LineEvent,
     MenuWordOwed,
+    NothingSaid,
     RestTaken,
     SpeakFor,
     Spoken,
@@ -70,6 +71,11 @@ class LineKeeper:
     def holding(self) -> bool:
         """Whether something was said in place of the answer that the caller still waits for."""
         return self._holding.held
+
+    @property
+    def owes(self) -> bool:
+        """Whether the line is held for an answer, or will be."""
+        return self._holding.owed
 
     @property
     def caller_speaks(self) -> bool:
@@ -154,9 +160,8 @@ class LineKeeper:
         match event:
             case CallerBegan() | CallerFellSilent():
                 self._note_caller(event)
-            case AnswerDue():
-                self._pending.decide()
-                self._holding.decided(now)
+            case AnswerDue() | NothingSaid():
+                self._note_end(event, now)
             case AnswerSounded():
                 self._holding.expected(now + BREATH_S)
                 if event.audible:
@@ -169,6 +174,15 @@ class LineKeeper:
                 self._news.wait_for_word(event.until)
             case _:
                 pass
+
+    def _note_end(self, event: AnswerDue | NothingSaid, now: float) -> None:
+        """Note that the caller's turn is over."""
+        if isinstance(event, AnswerDue):
+            self._pending.decide()
+            self._holding.decided(now)
+        else:
+            self._pending.begin(unanswered=False)
+            self._holding.void()
 
     def _note_pending(self, event: PauseJudged | WordsCame, now: float) -> None:
         """Note what says whether an answer is owed before the turn is decided."""
@@ -184,7 +198,7 @@ class LineKeeper:
     def _note_caller(self, event: CallerBegan | CallerFellSilent) -> None:
         if isinstance(event, CallerBegan):
             self._news.caller_began()
-            self._pending.begin()
+            self._pending.begin(unanswered=self._holding.owed)
             self._holding.caller_started()
             return
         self._news.caller_fell_silent(event.stopped_at)

@@ -3,7 +3,8 @@
 An answer is owed from the caller's stop on, so that the decision may be late and the line is
 held all the same. But nothing is said to a caller who thinks: when turn detection took the pause
 for no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
-of it nothing is owed, unless nobody is left who could have written one down.
+of it nothing is owed, unless nobody is left who could have written one down, or an answer was owed
+before it: that one still is.
 """
 
 
@@ -13,15 +14,17 @@ class PendingTurn:
     Attributes:
         worded: A word was written down of what the caller says.
         finished: What turn detection said of the pause; None: it has not said anything yet.
+        unanswered: What the caller said before it has had no answer.
     """
 
     def __init__(self) -> None:
         self.worded = False
         self.finished: bool | None = None
+        self.unanswered = False
 
-    def begin(self) -> None:
+    def begin(self, *, unanswered: bool) -> None:
         """The caller speaks: what was said of an earlier pause is void."""
-        self.worded, self.finished = False, None
+        self.worded, self.finished, self.unanswered = False, None, unanswered
 
     def decide(self) -> None:
         """The turn is over: whatever is heard of it from now on changes nothing."""
@@ -33,4 +36,4 @@ class PendingTurn:
         Args:
             deaf: A recogniser failed: words and the turn's end may both be missing.
         """
-        return deaf or (self.worded and self.finished is not False)
+        return deaf or ((self.worded or self.unanswered) and self.finished is not False)

@@ -16,6 +16,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
 
@@ -137,8 +138,10 @@ class CallObserver(BaseObserver):
             self._tell(event)
             self._timeline.handle(event)
 
-    def _decided(self, _frame: Frame, _data: FramePushed, at_s: float) -> None:
+    def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
         if not self._turn_open:  # a tool's result, or a reply that the house asked for
+            return
+        if isinstance(data.source, LLMAssistantAggregator):  # what was heard is remembered
             return
         self._turn_open = False
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}

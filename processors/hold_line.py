@@ -17,13 +17,12 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
-    UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
-from calls.events import Event, TranscriptFinal
+from calls.events import Event, TranscriptFinal, TurnDecided
 from fallbacks.caller_message import CallerMessage
 from fallbacks.facts import (
     AttemptFailed,
@@ -51,6 +50,7 @@ from fallbacks.line_events import (
     MenuWordOwed,
     MenuWordSaid,
     MessageBegan,
+    NothingSaid,
     RecordMessage,
     SpeakFor,
     Spoken,
@@ -167,6 +167,7 @@ class HoldLine(FrameProcessor):
         self._turn = wiring.turn
         self._faintness = wiring.faintness
         self._now = wiring.clock
+        self._away = False
         self._doer = LineDoer(self, fallback, wiring)
         wiring.listeners.append(self.notice)
 
@@ -174,6 +175,16 @@ class HoldLine(FrameProcessor):
     def holding(self) -> bool:
         """Whether something was said in place of the answer that the caller still waits for."""
         return self._doer.keeper.holding
+
+    @property
+    def owes(self) -> bool:
+        """Whether the line is held for an answer, or will be."""
+        return self._doer.keeper.owes
+
+    @property
+    def led(self) -> bool:
+        """Whether the caller is spoken to by somebody else: by the way down, or a person."""
+        return self._away or self._doer.keeper.way_down.in_charge
 
     @property
     def takes_keys(self) -> bool:
@@ -184,8 +195,13 @@ class HoldLine(FrameProcessor):
         """Note that the caller is spoken to otherwise: no answer is owed any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
+    def note_nothing_said(self) -> None:
+        """Note that the caller's turn came to nothing: nobody owes a sound without words."""
+        self._doer.handle(NothingSaid())
+
     def excuse(self, *, away: bool) -> None:
         """Go no further down while the caller waits for a person, or is with one."""
+        self._away = away
         self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
@@ -197,6 +213,8 @@ class HoldLine(FrameProcessor):
                 self._doer.handle(event)
             case EarlyAnswerTaken():
                 self._doer.handle(event)
+            case TurnDecided():  # not every end of a turn: one without a word is answered by nobody
+                self._doer.handle(AnswerDue())
             case TranscriptFinal():
                 self._phrases.take_in(event)
                 self._doer.handle(WordsCame())
@@ -262,8 +280,6 @@ class HoldLine(FrameProcessor):
                 stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
                 doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
                 doer.handle(MenuWordOwed(until=doer.words.owed_until))
-            case UserStoppedSpeakingFrame():
-                doer.handle(AnswerDue())
             case InterruptionFrame():
                 doer.voice.stop()
             case TTSAudioRawFrame():

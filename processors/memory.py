@@ -38,6 +38,12 @@ class Memory(LLMContext):
         """How long it is."""
         return sum(estimate(each) for each in self.messages if isinstance(each, dict))
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether it ends with words of the caller's or a tool's result: the model is to speak."""
+        last = self.messages[-1] if self.messages else None
+        return isinstance(last, dict) and last.get("role") in ("user", "tool")
+
     def with_words(self, words: str) -> list[LLMContextMessage]:
         """Return the messages as they are when the caller has said this, too."""
         messages = self.messages

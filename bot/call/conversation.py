@@ -137,6 +137,7 @@ def _user_params(
         ),
         user_turn_stop_timeout=turn.user_turn_stop_timeout_s,
         audio_idle_timeout=SOUNDLESS_S,
+        empty_user_turn=None,  # `WordlessTurns` knows what is still to be answered
     )
 
 

@@ -19,6 +19,7 @@ from processors.farewell import End, Farewell
 from processors.hold_line import HoldLine
 from processors.memory import Memory
 from processors.wiring import CallWiring
+from processors.wordless_turns import WordlessTurns
 from transports.leg import Leg
 
 
@@ -69,6 +70,7 @@ def core_of(call: Around) -> CallCore:
     context, pair = _memory(call, services, vad)
     fallback = _fallback(call, services, context, desk)
     hold_line = HoldLine(fallback, wiring)
+    WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
     farewell = Farewell(end=call.end)

@@ -22,6 +22,7 @@ from fallbacks.line_events import (
     CallerBegan,
     CallerFellSilent,
     LineEvent,
+    NothingSaid,
     RestTaken,
     SpeakFor,
     Spoken,
@@ -39,6 +40,8 @@ SILENT = CallerFellSilent(stopped_at=STOP)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 QUIET = AnswerSounded(dry_at=102.0, audible=False)
+LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound behind the question
+NOTHING = NothingSaid()
 
 
 def failed(stage: str) -> AttemptFailed:
@@ -130,6 +133,12 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         ([(SILENT_WORDED, 0.2), (early(), 0.9)], 1.13),
         ([(SILENT_WORDED, 0.2), (THINKS, 0.2), (early(calls_tool=True), 1.3), (DUE, 1.3)], 1.05),
         ([(SILENT_WORDED, 0.2), (THINKS, 0.2), (early(), 1.3), (DUE, 1.3)], 1.53),
+        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (LATER, 1.2)], 2.0),
+        ([(SILENT_WORDED, 0.2), (SOUNDED, 0.5), (BEGAN, 0.6), (LATER, 1.2)], None),
+        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (LATER, 1.2), (NOTHING, 3.7)], None),
+        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2)], None),
+        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2), (DUE, 3.7)], 2.0),
+        ([(SILENT, 0.2), (NOTHING, 2.7), (STT_FAILED, 3.0)], None),
         ([(SILENT_WORDED, 0.2), (RestTaken(spoken=True), 0.6)], None),
         ([(SILENT_WORDED, 0.2), (RestTaken(spoken=False), 0.6)], FIRST_S),
     ],
@@ -173,6 +182,12 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         "an answer that was prepared",
         "one that begins with a tool, after a pause",
         "one that does not, after a pause",
+        "a sound behind a question: its answer is still owed",
+        "a sound behind an answer that was heard",
+        "a sound after which nobody is asked",
+        "a sound that seemed to go on",
+        "and the question is asked again behind it",
+        "a recogniser fails behind a sound after which nobody is asked",
         "the local voice has said the rest",
         "the local voice has the rest to say yet",
     ],

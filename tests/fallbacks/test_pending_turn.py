@@ -37,7 +37,7 @@ def test_what_is_owed_follows_from_words_and_verdict(
 def test_what_was_said_of_a_pause_is_void_when_the_caller_speaks_on() -> None:
     pending = PendingTurn()
     pending.worded, pending.finished = True, False
-    pending.begin()
+    pending.begin(unanswered=False)
 
     assert (pending.worded, pending.finished) == (False, None)
 
@@ -48,3 +48,15 @@ def test_a_decided_turn_is_owed_whatever_was_said_of_it_before() -> None:
     pending.decide()
 
     assert pending.owed(deaf=False)
+
+
+@pytest.mark.parametrize(("finished", "owed"), [(None, True), (True, True), (False, False)])
+def test_a_sound_takes_nothing_from_an_answer_that_was_owed_before_it(
+    finished: bool | None,  # noqa: FBT001 - a table
+    owed: bool,  # noqa: FBT001
+) -> None:
+    pending = PendingTurn()
+    pending.begin(unanswered=True)
+    pending.finished = finished
+
+    assert pending.owed(deaf=False) is owed

@@ -20,7 +20,6 @@ from pipecat.frames.frames import (
     StartFrame,
     TTSAudioRawFrame,
     TTSStoppedFrame,
-    UserStoppedSpeakingFrame,
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
@@ -31,6 +30,7 @@ from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
+from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.descent import Descent, DescentSettings
@@ -204,7 +204,7 @@ class Call:
         at = time.monotonic()
         await self.put(VADUserStoppedSpeakingFrame(stop_secs=0.0))
         if decided:
-            await self.put(UserStoppedSpeakingFrame())
+            self.hold.notice(TurnDecided(turn=1, at_s=at))
         await self.until(lambda: not self.hold._doer.keeper.caller_speaks)
         return at
 

@@ -6,7 +6,7 @@ import itertools
 import pytest
 from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame, UserStoppedSpeakingFrame
 
-from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
+from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal, TurnDecided
 from fallbacks.descent import DescentSettings
 from fallbacks.facts import (
     AttemptFailed,
@@ -29,6 +29,7 @@ STT_FAILED = AttemptFailed(
     stage="stt", provider="deepgram", kind=Kind.NETWORK, scope=Scope.ENDPOINT, after_s=1.0
 )
 
+DECIDED = TurnDecided(turn=1, at_s=0.0)
 HEARD = TranscriptFinal(
     turn=1, at_s=0.0, provider="deepgram", text="Yes.", language=None, confidence=None
 )
@@ -87,6 +88,25 @@ async def test_a_cough_gets_no_filler() -> None:
     assert call.held == []
 
 
+async def test_behind_a_turn_that_came_to_nothing_nothing_holds_the_line() -> None:
+    async with held() as call:
+        await call.stops(worded=True)
+        await call.until(lambda: call.held)
+        call.hold.note_nothing_said()
+        await asyncio.sleep(1.0)
+
+    assert call.held == ["en.filler.0"]
+
+
+async def test_the_end_of_a_turn_of_which_nobody_is_asked_holds_no_line() -> None:
+    async with held() as call:
+        await call.stops(decided=False)
+        await call.put(UserStoppedSpeakingFrame())
+        await asyncio.sleep(0.4)
+
+    assert call.held == []
+
+
 async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() -> None:
     async with held() as call:
         await call.stops(decided=False, worded=True)
@@ -112,7 +132,7 @@ async def test_a_caller_who_thinks_hears_nothing_before_silence_ends_the_turn() 
         await call.stops(decided=False, worded=True)
         await asyncio.sleep(0.4)
         before = list(call.held)
-        await call.put(UserStoppedSpeakingFrame())
+        call.hold.notice(DECIDED)
         await call.until(lambda: call.held)
 
     assert before == []
@@ -141,7 +161,7 @@ async def test_a_tool_that_comes_first_behind_a_pause_leaves_nobody_without_a_wo
         call.hold.notice(UNFINISHED)
         await asyncio.sleep(1.2)
         call.hold.notice(TOOL_FIRST)
-        await call.put(UserStoppedSpeakingFrame())
+        call.hold.notice(DECIDED)
         call.hold.notice(ASKED_AGAIN)
         await call.until(lambda: len(call.clips()) > before)
         heard_s = call.clips()[before] - stopped_at

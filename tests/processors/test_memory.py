@@ -1,8 +1,9 @@
 """What the model is told of what a caller said: one message for what is said at one go."""
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from processors.memory import UNNOTICED_S, Memory
 
@@ -93,3 +94,25 @@ def test_it_says_how_long_it_was_before_its_messages_were_replaced() -> None:
     line.memory.set_messages([])
 
     assert (line.memory.tokens_before, line.memory.tokens) == (before, 0)
+
+
+@pytest.mark.parametrize(
+    ("roles", "unanswered"),
+    [
+        ([], False),
+        (["assistant"], False),
+        (["user"], True),
+        (["user", "assistant"], False),
+        (["assistant", "tool"], True),
+        (["user", "developer"], False),
+    ],
+)
+def test_the_model_is_to_speak_behind_words_of_the_callers_and_a_tools_result(
+    roles: list[str],
+    unanswered: bool,  # noqa: FBT001 - a table
+) -> None:
+    line = Line()
+    for role in roles:
+        line.memory.add_message(cast("LLMContextMessage", {"role": role, "content": "words"}))
+
+    assert line.memory.unanswered is unanswered

@@ -1,0 +1,93 @@
+"""Sound in which there is no word: nobody answers it, and it takes no answer away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.lab.callers import answers, caller_says
+from calls.events import AgentSaid, BargedIn, CallerSilent, TurnDecided
+from fallbacks.facts import HeldTheLine
+from faultlab.faults import SlowStart
+from faultlab.schedule import Window
+from tests.bot.judged_call import GREETING, JudgedCall, listening
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+SOUND = "Ah."  # the detector of speech takes it for somebody, and the recogniser writes nothing
+QUESTION = "Where are you?"
+
+
+@asynccontextmanager
+async def greeted(folder: Path) -> AsyncIterator[JudgedCall]:
+    async with listening(folder, {}, None) as beside, beside.call as call:
+        await call.listen(quiet_s=1.0, within_s=20)
+        yield beside
+
+
+def said(beside: JudgedCall) -> list[str]:
+    return [each.text for each in beside.events if isinstance(each, AgentSaid)]
+
+
+async def test_a_sound_while_nothing_is_owed_is_answered_by_nobody(tmp_path: Path) -> None:
+    async with greeted(tmp_path) as beside:
+        await beside.call.say(caller_says(SOUND))
+        await asyncio.sleep(20)
+
+    kinds = [type(each) for each in beside.events]
+    assert HeldTheLine not in kinds
+    assert TurnDecided not in kinds
+    assert CallerSilent in kinds
+
+
+@pytest.mark.parametrize(("after_s", "sounds"), [(0.5, 1), (1.8, 2)])
+async def test_a_sound_behind_a_question_takes_no_answer_away(
+    tmp_path: Path, after_s: float, sounds: int
+) -> None:
+    async with greeted(tmp_path) as beside:
+        models = [beside.lab.instances[each] for each in ("openai", "openai-b")]
+        for each in models:
+            each.set_faults([Window(fault=SlowStart(delay_s=4.0))])
+        await beside.call.say(caller_says(QUESTION))
+        await asyncio.sleep(after_s)
+        for _ in range(sounds):
+            await beside.call.say(caller_says(SOUND))
+            await asyncio.sleep(1.5)
+        for each in models:
+            each.clear()
+        await asyncio.sleep(20)
+
+    (answer,) = answers([QUESTION], greeting=GREETING)
+    assert [each for each in said(beside) if each == answer] == [answer]
+
+
+async def test_the_model_is_asked_once_more_when_a_sound_cut_off_its_answer(tmp_path: Path) -> None:
+    async with greeted(tmp_path) as beside:
+        await beside.call.say(caller_says(QUESTION))
+        for _ in range(2):  # the second cuts off what was said instead, and is left at that
+            await asyncio.sleep(2.5)
+            await beside.call.say(caller_says(SOUND))
+            await asyncio.sleep(2.5)
+        await asyncio.sleep(15)
+
+    kinds = [type(each) for each in beside.events]
+    assert kinds.count(BargedIn) == 2
+    assert kinds.count(TurnDecided) == 2
+    assert kinds[kinds.index(BargedIn) :].count(HeldTheLine) <= 1
+    assert CallerSilent in kinds
+
+
+async def test_a_pause_without_words_is_not_taken_for_an_answer(tmp_path: Path) -> None:
+    async with greeted(tmp_path) as beside:
+        await beside.call.say(caller_says(SOUND))
+        await asyncio.sleep(4.0)
+        verdict = await beside.ask()
+
+    assert verdict.whole
+    assert [each.turn for each in beside.events if isinstance(each, TurnDecided)] == [1]
