@@ -15,7 +15,8 @@ the tool, the model and the voice are still to come, and take longer than the bu
 then. So a filler is said at once before it, or a clip within the budget.
 
 What is said while a stage has nobody left stands for the answer. When the stage is back, the answer
-is owed again, behind what was said.
+is owed again, behind what was said. So it is while a tool works: what is heard before it or
+meanwhile ("let me see", "one moment") is not the answer, which the model gives behind the result.
 """
 
 from dataclasses import dataclass
@@ -85,6 +86,7 @@ class Holding:
         self._paused_at: float | None = None  # the caller was silent since, and may go on
         self._decided_at: float | None = None  # when such a pause was found to be the end
         self._tool_first = False  # the prepared answer begins with one
+        self._tools: set[str] = set()  # at work, by their calls' ids
 
     @property
     def wake_at(self) -> float | None:
@@ -128,6 +130,38 @@ class Holding:
     def caller_started(self) -> None:
         """The caller speaks: nothing is owed, and nothing may be said over them."""
         self._stopped_at = self._paused_at = None
+        self.cut_off()
+
+    def cut_off(self) -> None:
+        """Whatever the agent was at was cut off: nobody waits for a tool any more."""
+        self._tools.clear()
+
+    def tool_began(self, call: str, *, owed_from: float) -> None:
+        """A tool works, and what the model makes of its result is owed.
+
+        Args:
+            call: Its id.
+            owed_from: When what is being said ends, or now.
+        """
+        self._tools.add(call)
+        if self._stopped_at is None:
+            self.answered(owed_from=owed_from)
+
+    def tool_ended(self, call: str, *, asks: bool) -> None:
+        """A tool has its result.
+
+        Args:
+            call: Its id.
+            asks: The model is asked about it; else whatever is to be said is said already.
+        """
+        if call in self._tools:
+            self._tools.remove(call)
+            if not self._tools and not asks:
+                self.answered()
+
+    def sounded(self, dry_at: float) -> None:
+        """The agent is heard until then: it is the answer, unless a tool works."""
+        self.answered(owed_from=dry_at if self._tools else None)
 
     def void(self) -> None:
         """The turn came to nothing, and nobody is asked: nothing is owed, and nothing will be."""

@@ -123,6 +123,27 @@ class AnswerSounded:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ToolBegan:
+    """The model waits for a tool."""
+
+    call: str  # its id
+    dry_at: float  # when what was said before it ends
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolEnded:
+    """A tool has its result."""
+
+    call: str  # its id
+    asks: bool  # the model is asked about it
+
+
+@dataclass(frozen=True, slots=True)
+class AgentCutOff:
+    """Whatever the agent was saying or doing was cut off."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallerAway:
     """The caller waits for a person, or is with one; or is the agent's again."""
 
@@ -196,6 +217,9 @@ LineEvent: TypeAlias = (
     | AnswerDue
     | NothingSaid
     | AnswerSounded
+    | ToolBegan
+    | ToolEnded
+    | AgentCutOff
     | CallerAway
     | RestTaken
     | MenuKeyPressed

@@ -18,6 +18,7 @@ from fallbacks.facts import (
 )
 from fallbacks.holding import Holding, Say
 from fallbacks.line_events import (
+    AgentCutOff,
     AnswerDue,
     AnswerSounded,
     CallerBegan,
@@ -31,6 +32,8 @@ from fallbacks.line_events import (
     SpeakFor,
     Spoken,
     Then,
+    ToolBegan,
+    ToolEnded,
     WordsCame,
 )
 from fallbacks.pending_turn import PendingTurn
@@ -163,9 +166,9 @@ class LineKeeper:
             case AnswerDue() | NothingSaid():
                 self._note_end(event, now)
             case AnswerSounded():
-                self._holding.expected(now + BREATH_S)
-                if event.audible:
-                    self._holding.answered()
+                self._note_sound(event, now)
+            case ToolBegan() | ToolEnded() | AgentCutOff():
+                self._note_tool(event, now)
             case RestTaken():
                 self._news.drop("tts")
                 if event.spoken:
@@ -183,6 +186,20 @@ class LineKeeper:
         else:
             self._pending.begin(unanswered=False)
             self._holding.void()
+
+    def _note_sound(self, event: AnswerSounded, now: float) -> None:
+        self._holding.expected(now + BREATH_S)
+        if event.audible:
+            self._holding.sounded(event.dry_at)
+
+    def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
+        match event:
+            case ToolBegan():
+                self._holding.tool_began(event.call, owed_from=max(now, event.dry_at))
+            case ToolEnded():
+                self._holding.tool_ended(event.call, asks=event.asks)
+            case AgentCutOff():
+                self._holding.cut_off()
 
     def _note_pending(self, event: PauseJudged | WordsCame, now: float) -> None:
         """Note what says whether an answer is owed before the turn is decided."""

@@ -2,15 +2,15 @@
 
 It stands right above the line, so that nothing that hangs can be in its way, and delays nothing.
 When to speak, and for which situation, is decided by `LineKeeper`; in `HoldLine` frames and facts
-become its events, in `LineDoer` its actions sound.
+become its events, in `LineDoer` (`processors/line_doer.py`) its actions sound.
 """
-
-from collections import deque
 
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     Frame,
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
     InputAudioRawFrame,
     InputDTMFFrame,
     InterruptionFrame,
@@ -23,7 +23,6 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import Event, TranscriptFinal, TurnDecided
-from fallbacks.caller_message import CallerMessage
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -33,128 +32,24 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.line_events import (
+    AgentCutOff,
     AnswerDue,
     AnswerSounded,
-    AskDesk,
     CallerAway,
     CallerBegan,
     CallerFellSilent,
-    CutLine,
-    EarChecked,
-    HangUp,
-    HearWords,
-    KeepMessage,
-    LineAction,
     LineEvent,
     MenuKeyPressed,
     MenuWordOwed,
-    MenuWordSaid,
-    MessageBegan,
     NothingSaid,
-    RecordMessage,
-    SpeakFor,
-    Spoken,
+    ToolBegan,
+    ToolEnded,
     WordsCame,
 )
-from fallbacks.line_keeper import LineKeeper
-from fallbacks.menu_words import Meaning, heard_here
-from processors.desk import DeskClerk
 from processors.fallback import Fallback
-from processors.on_device_words import OnDeviceWords
-from processors.own_voice import OwnVoice
+from processors.line_doer import LineDoer
 from processors.pcm import audible
-from processors.stages.alarm import Alarm
 from processors.wiring import CallWiring
-
-
-class LineDoer:
-    """Has each event decided at once, and does what follows from it when the alarm has rung.
-
-    Attributes:
-        keeper: Decides.
-        voice: Says what the call says itself.
-        words: Hears the menu's words.
-        clerk: Asks the desk, and hands it a message as it comes.
-    """
-
-    def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = LineKeeper(fallback.holding, fallback.descent)
-        self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
-        self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
-        self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
-        self._owner = owner
-        self._phrases = fallback.phrases
-        self._line = wiring.line
-        self._tell = wiring.tell
-        self._now = wiring.clock
-        self._actions: deque[LineAction] = deque()
-        self._alarm = Alarm(wiring.clock)
-
-    def start(self) -> None:
-        """Begin to follow events and the clock."""
-        self._alarm.start(
-            self._owner, lambda: earliest(self.keeper.wake_at, self.voice.wake_at), self._act
-        )
-
-    async def stop(self) -> None:
-        """Do nothing more, and hear nothing more."""
-        await self._alarm.stop()
-        await self.words.stop()
-
-    def handle(self, event: LineEvent) -> None:
-        """Decide what follows from an event; it is done as soon as the alarm has rung."""
-        self._actions.extend(self.keeper.handle(event, self._now()))
-        self._alarm.ring()
-
-    def speak_soon(self, rest: str, *, must: bool) -> None:
-        """Have the local voice say soon what no voice could say."""
-        self.voice.keep_rest(rest, must=must)
-        self._alarm.ring()
-
-    async def do(self, action: LineAction) -> None:
-        """Do one thing that was decided; what came of it is an event."""
-        match action:
-            case SpeakFor():
-                dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
-                self.handle(Spoken(action=action, dry_at=dry_at))
-            case AskDesk() | KeepMessage() | HangUp():
-                if done := await self.clerk.ask(action):
-                    self.handle(done)
-            case RecordMessage():
-                message = CallerMessage(
-                    begins_at=await self.voice.sound_tone(), rate_hz=self.voice.rate_hz
-                )
-                self.handle(MessageBegan(message=message))
-            case CutLine():
-                self.voice.stop()
-                self._line.flush(self._now())
-                # below us only: the menu was heard
-                await self._owner.push_frame(InterruptionFrame())
-            case HearWords():
-                if self._ear_usable:
-                    self.words.start(self._owner, self._note_word)
-            case fact:
-                self._tell(fact)
-
-    async def _act(self, now: float) -> None:
-        self.voice.note_heard(now)
-        if not self.keeper.way_down.has_the_line:
-            await self.voice.speak_rest(self.handle)
-        self._actions.extend(self.keeper.handle(EarChecked(usable=self._ear_usable), now))
-        self._actions.extend(self.keeper.tick(now))
-        while self._actions:
-            await self.do(self._actions.popleft())
-
-    @property
-    def _ear_usable(self) -> bool:
-        """Whether the menu's words can be heard, in the language that is spoken now."""
-        return self.words.usable and heard_here(self._phrases.language)
-
-    def _note_word(self, meaning: Meaning | None) -> None:
-        """Note which of the menu's words was said; None: none of them."""
-        self.handle(MenuWordOwed(until=self.words.owed_until))
-        if meaning is not None:
-            self.handle(MenuWordSaid(meaning=meaning))
 
 
 class HoldLine(FrameProcessor):
@@ -282,6 +177,9 @@ class HoldLine(FrameProcessor):
                 doer.handle(MenuWordOwed(until=doer.words.owed_until))
             case InterruptionFrame():
                 doer.voice.stop()
+                doer.handle(AgentCutOff())
+            case FunctionCallInProgressFrame() | FunctionCallResultFrame():
+                doer.handle(self._tool(frame))
             case TTSAudioRawFrame():
                 dry_at = self._line.dry_at
                 doer.handle(AnswerSounded(dry_at=dry_at, audible=audible(frame.audio)))
@@ -290,7 +188,8 @@ class HoldLine(FrameProcessor):
             case _:
                 pass
 
-
-def earliest(*moments: float | None) -> float | None:
-    """Return the first of the moments that there are, or None."""
-    return min((each for each in moments if each is not None), default=None)
+    def _tool(self, frame: FunctionCallInProgressFrame | FunctionCallResultFrame) -> LineEvent:
+        if isinstance(frame, FunctionCallInProgressFrame):
+            return ToolBegan(call=frame.tool_call_id, dry_at=self._line.dry_at)
+        asks = frame.properties is None or frame.properties.run_llm is not False
+        return ToolEnded(call=frame.tool_call_id, asks=asks)

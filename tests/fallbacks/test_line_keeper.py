@@ -15,8 +15,9 @@ from fallbacks.facts import (
     PauseJudged,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.holding import Holding
+from fallbacks.holding import SILENCE_S, Holding
 from fallbacks.line_events import (
+    AgentCutOff,
     AnswerDue,
     AnswerSounded,
     CallerBegan,
@@ -27,6 +28,8 @@ from fallbacks.line_events import (
     SpeakFor,
     Spoken,
     Then,
+    ToolBegan,
+    ToolEnded,
     WordsCame,
 )
 from fallbacks.line_keeper import LineKeeper
@@ -42,6 +45,9 @@ SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 QUIET = AnswerSounded(dry_at=102.0, audible=False)
 LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound behind the question
 NOTHING = NothingSaid()
+TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
+SECOND_TOOL = ToolBegan(call="c2", dry_at=STOP + 2.0)
+CUT_OFF = AgentCutOff()
 
 
 def failed(stage: str) -> AttemptFailed:
@@ -79,6 +85,10 @@ def judged(*, finished: bool) -> PauseJudged:
 ENDED, THINKS = judged(finished=True), judged(finished=False)
 
 
+def done(call: str = "c1", *, asks: bool = True) -> ToolEnded:
+    return ToolEnded(call=call, asks=asks)
+
+
 def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> LineKeeper:
     keeper = LineKeeper(Holding(), Descent())
     for event, after_s in events:
@@ -89,6 +99,9 @@ def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> LineKeeper:
 def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
     at = keeper_after(((BEGAN, -1.0), *events)).wake_at
     return None if at is None else round(at - STOP, 6)
+
+
+TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +152,17 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2)], None),
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2), (DUE, 3.7)], 2.0),
         ([(SILENT, 0.2), (NOTHING, 2.7), (STT_FAILED, 3.0)], None),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (SOUNDED, 1.3)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (SOUNDED, 0.6), (TOOL, 0.7)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (SOUNDED, 0.6), (TOOL, 2.5)], 2.5 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (SOUNDED, 1.3), (done(), 2.5)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (done(), 0.9), (SOUNDED, 1.3)], None),
+        ([*TWO_TOOLS, (done("c2"), 0.9), (SOUNDED, 1.3)], 2.0 + SILENCE_S),
+        ([*TWO_TOOLS, (done("c2"), 0.9), (done("c1"), 1.0), (SOUNDED, 1.3)], None),
+        ([(SILENT_WORDED, 0.2), (SOUNDED, 0.6), (TOOL, 0.7), (done(asks=False), 0.8)], None),
+        ([*TWO_TOOLS, (SOUNDED, 0.8), (done("c2", asks=False), 0.9)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (CUT_OFF, 0.8), (SOUNDED, 1.3)], None),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (BEGAN, 0.8), (done(asks=False), 0.8)], None),
         ([(SILENT_WORDED, 0.2), (RestTaken(spoken=True), 0.6)], None),
         ([(SILENT_WORDED, 0.2), (RestTaken(spoken=False), 0.6)], FIRST_S),
     ],
@@ -188,6 +212,17 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
         "a sound that seemed to go on",
         "and the question is asked again behind it",
         "a recogniser fails behind a sound after which nobody is asked",
+        "what is said while a tool works is no answer",
+        "nor is what is said before it",
+        "which may be over by then",
+        "the tool is done, and the model is asked about it",
+        "the answer behind a tool",
+        "the other tool works on",
+        "the answer behind two tools",
+        "a goodbye, behind which nobody is asked",
+        "a tool of which nobody is asked, beside one that works on",
+        "a tool that was cut off",
+        "the caller speaks while a tool works",
         "the local voice has said the rest",
         "the local voice has the rest to say yet",
     ],

@@ -76,3 +76,9 @@ def long_answer() -> str:
 
 
 NOT_A_FUNCTION = 5
+
+
+async def opening_hours_slowly(day: str = "today") -> str:
+    """Say when we are open."""
+    await asyncio.sleep(9.0)
+    return f"from seven to nine, {day}"

@@ -1,0 +1,48 @@
+"""A tool that takes long: the line is not silent behind the words that bridge it."""
+
+import asyncio
+import itertools
+from pathlib import Path
+
+import pytest
+
+from bot.lab.callers import caller_says
+from calls.events import ToolCalled
+from faultlab.carrier.carrier import Carrier
+from tests.bot.judged_call import listening
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+LONGEST_SILENCE_S = 4.0
+TOOL = {
+    "entry_point": "tests.bot.tools.owner_functions:opening_hours_slowly",
+    "name": "opening_hours",
+    "timeout_s": 10.0,
+}
+
+
+def longest_silence_s(call: Carrier, *, since_s: float) -> float:
+    bursts = [each for each in call.ear.bursts if each.end / call.rate_hz > since_s]
+    starts = [each.start / call.rate_hz for each in bursts[1:]]
+    ends = [each.end / call.rate_hz for each in bursts]
+    return max(start - end for end, start in itertools.zip_longest(ends[:-1], starts))
+
+
+async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_path: Path) -> None:
+    changes = {
+        "agent": {"greeting": "Hello.", "tools": [TOOL]},
+        "hold": {"first_s": 2.0, "last_s": 2.0, "render": False},  # so that the bridge comes first
+    }
+    async with listening(tmp_path, changes, None) as beside, beside.call as call:
+        await call.listen(quiet_s=1.0, within_s=20)
+        asked_s = await call.say(caller_says("What are your opening hours?"))
+        await asyncio.sleep(20)
+
+    (used,) = [each for each in beside.events if isinstance(each, ToolCalled)]
+    assert used.outcome == "ok"
+    assert used.took_s > 2 * LONGEST_SILENCE_S
+    assert longest_silence_s(call, since_s=asked_s) < LONGEST_SILENCE_S
