@@ -74,34 +74,37 @@ class FillerTurns:
 
 
 class Holding:
-    """Holds the line of one call."""
+    """Holds the line of one call.
+
+    Attributes:
+        owed_since: An answer is owed, and has been since then; None: none is.
+    """
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self.settings = settings or HoldSettings()
         self._fillers = FillerTurns(self.settings.turns_apart)
         self._met = True  # something was heard in this turn: the next stop is another turn's
-        self._stopped_at: float | None = None  # an answer is owed since
+        self.owed_since: float | None = None
         self._expected_at: tuple[float, ...] = ()  # when its first word should be, latest first
         self._dry_at: float | None = None  # something was said in this turn, until then
         self._paused_at: float | None = None  # the caller was silent since, and may go on
         self._decided_at: float | None = None  # when such a pause was found to be the end
         self._tool_first = False  # the prepared answer begins with one
-        self._tools: set[str] = set()  # at work, by their calls' ids
 
     @property
     def wake_at(self) -> float | None:
         """The moment at which `tick` has something to do, or None."""
-        if self._stopped_at is None:
+        if self.owed_since is None:
             return None
         if self._dry_at is not None:
             return self._dry_at + self.settings.silence_s
         decided_at = -inf if self._decided_at is None else self._decided_at
         hopeless = self._tool_first and self._decided_at is not None
         if not self._fillers.allowed:
-            clip_at = self._stopped_at + self.settings.clip_s
+            clip_at = self.owed_since + self.settings.clip_s
             return max(clip_at, decided_at if hopeless else decided_at + self.settings.first_s)
-        first_at = self._stopped_at + self.settings.first_s
-        last_at = max(self._stopped_at + self.settings.last_s, decided_at + PREPARED_S)
+        first_at = self.owed_since + self.settings.first_s
+        last_at = max(self.owed_since + self.settings.last_s, decided_at + PREPARED_S)
         expected = () if hopeless else self._expected_at
         expected_at = next((each for each in expected if each <= last_at), None)
         if expected_at is None:
@@ -111,71 +114,30 @@ class Holding:
     @property
     def held(self) -> bool:
         """Whether something was said in place of the answer that is still owed."""
-        return self._stopped_at is not None and self._dry_at is not None
-
-    @property
-    def owed(self) -> bool:
-        """Whether an answer is owed."""
-        return self._stopped_at is not None
+        return self.owed_since is not None and self._dry_at is not None
 
     def caller_stopped(self, at: float) -> None:
         """An answer is owed, since the caller's last voiced sample."""
         if self._met:
             self._fillers.begin()
         self._met = False
-        self._stopped_at, self._expected_at, self._dry_at = at, (), None
+        self.owed_since, self._expected_at, self._dry_at = at, (), None
         self._paused_at = self._decided_at = None
         self._tool_first = False
 
-    def caller_started(self) -> None:
-        """The caller speaks: nothing is owed, and nothing may be said over them."""
-        self._stopped_at = self._paused_at = None
-        self.cut_off()
-
-    def cut_off(self) -> None:
-        """Whatever the agent was at was cut off: nobody waits for a tool any more."""
-        self._tools.clear()
-
-    def tool_began(self, call: str, *, owed_from: float) -> None:
-        """A tool works, and what the model makes of its result is owed.
-
-        Args:
-            call: Its id.
-            owed_from: When what is being said ends, or now.
-        """
-        self._tools.add(call)
-        if self._stopped_at is None:
-            self.answered(owed_from=owed_from)
-
-    def tool_ended(self, call: str, *, asks: bool) -> None:
-        """A tool has its result.
-
-        Args:
-            call: Its id.
-            asks: The model is asked about it; else whatever is to be said is said already.
-        """
-        if call in self._tools:
-            self._tools.remove(call)
-            if not self._tools and not asks:
-                self.answered()
-
-    def sounded(self, dry_at: float) -> None:
-        """The agent is heard until then: it is the answer, unless a tool works."""
-        self.answered(owed_from=dry_at if self._tools else None)
-
-    def void(self) -> None:
-        """The turn came to nothing, and nobody is asked: nothing is owed, and nothing will be."""
-        self._stopped_at = self._paused_at = None
+    def owe_nothing(self) -> None:
+        """The caller speaks, or has said nothing: there is nothing to speak for."""
+        self.owed_since = self._paused_at = None
 
     def paused(self) -> None:
         """The caller does not seem to have finished: nothing is owed yet."""
-        if self._stopped_at is not None:
-            self._stopped_at, self._paused_at = None, self._stopped_at
+        if self.owed_since is not None:
+            self.owed_since, self._paused_at = None, self.owed_since
 
     def decided(self, at: float) -> None:
         """It is our turn to speak; of interest after a pause that did not look like it."""
         if self._paused_at is not None:
-            self._stopped_at, self._paused_at, self._decided_at = self._paused_at, None, at
+            self.owed_since, self._paused_at, self._decided_at = self._paused_at, None, at
 
     def expected(self, at: float, *, else_at: float | None = None) -> None:
         """The answer's first word should be heard at this moment: somebody is at work on it.
@@ -203,7 +165,7 @@ class Holding:
         Args:
             owed_from: It is to come after all; when what was said in its place ends. None: no.
         """
-        self._stopped_at, self._paused_at = owed_from, None
+        self.owed_since, self._paused_at = owed_from, None
         if owed_from is not None:
             self._dry_at = owed_from
         self._met = True

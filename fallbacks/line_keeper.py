@@ -1,12 +1,13 @@
 """When to speak on a caller's line in place of an answer, and what to do while none can come.
 
-Puts together three decisions: `Holding` (the answer is late), `StageNews` (when to say that nobody
-is left in a stage) and `WayDown` (what is said and done then). While the way down is in charge of
-the line, a late answer is spoken for by nobody else.
+Puts together decisions: `Holding` (the answer is late) with `AnswerDebt` (whether one is owed),
+`StageNews` (when to say that nobody is left in a stage), `WayDown` (what is said and done then).
+While the way down is in charge of the line, a late answer is spoken for by nobody else.
 """
 
 from typing import Final, TypeAlias
 
+from fallbacks.answer_debt import AnswerDebt, DebtEvent
 from fallbacks.descent import Descent
 from fallbacks.facts import (
     AttemptFailed,
@@ -18,25 +19,19 @@ from fallbacks.facts import (
 )
 from fallbacks.holding import Holding, Say
 from fallbacks.line_events import (
-    AgentCutOff,
-    AnswerDue,
-    AnswerSounded,
+    CallerAway,
     CallerBegan,
     CallerFellSilent,
     HearWords,
     LineAction,
     LineEvent,
     MenuWordOwed,
-    NothingSaid,
     RestTaken,
     SpeakFor,
     Spoken,
     Then,
-    ToolBegan,
-    ToolEnded,
     WordsCame,
 )
-from fallbacks.pending_turn import PendingTurn
 from fallbacks.stage_news import StageNews
 from fallbacks.utterances import Situation
 from fallbacks.way_down import WayDown
@@ -44,7 +39,6 @@ from fallbacks.way_down import WayDown
 MODEL_S: Final = 0.37  # from a question to the model's first word, usually
 SENTENCE_S: Final = 0.09  # from there to the first sentence's end
 VOICE_S: Final = 0.13  # from a sentence to its first sound
-BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
 PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
 USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 HELD_WITH: Final = {
@@ -66,8 +60,9 @@ class LineKeeper:
     def __init__(self, holding: Holding, descent: Descent) -> None:
         self._holding = holding
         self._descent = descent
-        self._pending = PendingTurn()
+        self._debt = AnswerDebt(holding)
         self._news = StageNews(pause_s=holding.settings.first_s)
+        self._away = False
         self.way_down = WayDown(descent)
 
     @property
@@ -78,7 +73,12 @@ class LineKeeper:
     @property
     def owes(self) -> bool:
         """Whether the line is held for an answer, or will be."""
-        return self._holding.owed
+        return self._holding.owed_since is not None
+
+    @property
+    def led(self) -> bool:
+        """Whether the caller is spoken to by somebody else: by the way down, or a person."""
+        return self._away or self.way_down.in_charge
 
     @property
     def caller_speaks(self) -> bool:
@@ -107,7 +107,7 @@ class LineKeeper:
                 self._expect(event, now)
                 return ()
             case PauseJudged() | WordsCame():
-                self._note_pending(event, now)
+                self._debt.handle(event, now, deaf=self._news.deaf)
                 return ()
             case AttemptWon():
                 return self._note_won(event, now)
@@ -155,20 +155,18 @@ class LineKeeper:
         if was_down and not self.way_down.in_charge:
             quiet_since = self._descent.quiet_since
             self._holding.answered(owed_from=now if quiet_since is None else quiet_since)
-            if event.stage == "stt" and not self._pending.worded:
+            if event.stage == "stt" and not self._debt.worded:
                 self._holding.paused()  # the caller was asked to say it again, and may not
         return actions
 
     def _note(self, event: LineEvent, now: float) -> None:
         match event:
-            case CallerBegan() | CallerFellSilent():
-                self._note_caller(event)
-            case AnswerDue() | NothingSaid():
-                self._note_end(event, now)
-            case AnswerSounded():
-                self._note_sound(event, now)
-            case ToolBegan() | ToolEnded() | AgentCutOff():
-                self._note_tool(event, now)
+            case CallerBegan():
+                self._news.caller_began()
+            case CallerFellSilent():
+                self._news.caller_fell_silent(event.stopped_at)
+            case CallerAway():
+                self._away = event.away
             case RestTaken():
                 self._news.drop("tts")
                 if event.spoken:
@@ -177,49 +175,5 @@ class LineKeeper:
                 self._news.wait_for_word(event.until)
             case _:
                 pass
-
-    def _note_end(self, event: AnswerDue | NothingSaid, now: float) -> None:
-        """Note that the caller's turn is over."""
-        if isinstance(event, AnswerDue):
-            self._pending.decide()
-            self._holding.decided(now)
-        else:
-            self._pending.begin(unanswered=False)
-            self._holding.void()
-
-    def _note_sound(self, event: AnswerSounded, now: float) -> None:
-        self._holding.expected(now + BREATH_S)
-        if event.audible:
-            self._holding.sounded(event.dry_at)
-
-    def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
-        match event:
-            case ToolBegan():
-                self._holding.tool_began(event.call, owed_from=max(now, event.dry_at))
-            case ToolEnded():
-                self._holding.tool_ended(event.call, asks=event.asks)
-            case AgentCutOff():
-                self._holding.cut_off()
-
-    def _note_pending(self, event: PauseJudged | WordsCame, now: float) -> None:
-        """Note what says whether an answer is owed before the turn is decided."""
-        if isinstance(event, PauseJudged):
-            self._pending.finished = event.finished
-        else:
-            self._pending.worded = True
-        if self._pending.owed(deaf=self._news.deaf):
-            self._holding.decided(now)
-        else:
-            self._holding.paused()
-
-    def _note_caller(self, event: CallerBegan | CallerFellSilent) -> None:
-        if isinstance(event, CallerBegan):
-            self._news.caller_began()
-            self._pending.begin(unanswered=self._holding.owed)
-            self._holding.caller_started()
-            return
-        self._news.caller_fell_silent(event.stopped_at)
-        self._holding.caller_stopped(event.stopped_at)
-        self._pending.worded = self._pending.worded or event.worded
-        if not self._pending.owed(deaf=self._news.deaf):
-            self._holding.paused()  # until the turn's end: it may be a cough, or a thought
+        if isinstance(event, DebtEvent):
+            self._debt.handle(event, now, deaf=self._news.deaf)

@@ -46,6 +46,7 @@ from fallbacks.line_events import (
     ToolEnded,
     WordsCame,
 )
+from fallbacks.line_keeper import LineKeeper
 from processors.fallback import Fallback
 from processors.line_doer import LineDoer
 from processors.pcm import audible
@@ -62,29 +63,13 @@ class HoldLine(FrameProcessor):
         self._turn = wiring.turn
         self._faintness = wiring.faintness
         self._now = wiring.clock
-        self._away = False
         self._doer = LineDoer(self, fallback, wiring)
         wiring.listeners.append(self.notice)
 
     @property
-    def holding(self) -> bool:
-        """Whether something was said in place of the answer that the caller still waits for."""
-        return self._doer.keeper.holding
-
-    @property
-    def owes(self) -> bool:
-        """Whether the line is held for an answer, or will be."""
-        return self._doer.keeper.owes
-
-    @property
-    def led(self) -> bool:
-        """Whether the caller is spoken to by somebody else: by the way down, or a person."""
-        return self._away or self._doer.keeper.way_down.in_charge
-
-    @property
-    def takes_keys(self) -> bool:
-        """Whether a key of the caller's is for the menu, or ends a message."""
-        return self._doer.keeper.way_down.takes_keys
+    def keeper(self) -> LineKeeper:
+        """What is decided for this call, to be asked by others."""
+        return self._doer.keeper
 
     def note_answered(self) -> None:
         """Note that the caller is spoken to otherwise: no answer is owed any more."""
@@ -96,7 +81,6 @@ class HoldLine(FrameProcessor):
 
     def excuse(self, *, away: bool) -> None:
         """Go no further down while the caller waits for a person, or is with one."""
-        self._away = away
         self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
@@ -179,7 +163,7 @@ class HoldLine(FrameProcessor):
                 doer.voice.stop()
                 doer.handle(AgentCutOff())
             case FunctionCallInProgressFrame() | FunctionCallResultFrame():
-                doer.handle(self._tool(frame))
+                doer.handle(read_tool(frame, dry_at=self._line.dry_at))
             case TTSAudioRawFrame():
                 dry_at = self._line.dry_at
                 doer.handle(AnswerSounded(dry_at=dry_at, audible=audible(frame.audio)))
@@ -188,8 +172,17 @@ class HoldLine(FrameProcessor):
             case _:
                 pass
 
-    def _tool(self, frame: FunctionCallInProgressFrame | FunctionCallResultFrame) -> LineEvent:
-        if isinstance(frame, FunctionCallInProgressFrame):
-            return ToolBegan(call=frame.tool_call_id, dry_at=self._line.dry_at)
-        asks = frame.properties is None or frame.properties.run_llm is not False
-        return ToolEnded(call=frame.tool_call_id, asks=asks)
+
+def read_tool(
+    frame: FunctionCallInProgressFrame | FunctionCallResultFrame, *, dry_at: float
+) -> LineEvent:
+    """Return what a frame says of a tool.
+
+    Args:
+        frame: It passes behind whatever was said before it.
+        dry_at: When the line runs dry.
+    """
+    if isinstance(frame, FunctionCallInProgressFrame):
+        return ToolBegan(call=frame.tool_call_id, dry_at=dry_at)
+    asks = frame.properties is None or frame.properties.run_llm is not False
+    return ToolEnded(call=frame.tool_call_id, asks=asks)

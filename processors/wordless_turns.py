@@ -64,10 +64,10 @@ class WordlessTurns:
             return
         cut, self._cut = self._cut, False
         match after_sound(
-            led=self._hold_line.led,
+            led=self._hold_line.keeper.led,
             unanswered=self._memory.unanswered,
             cut=cut,
-            owed=self._hold_line.owes,
+            owed=self._hold_line.keeper.owes,
             asked=self._asked,
         ):
             case AfterSound.ANSWER:

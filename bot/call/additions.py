@@ -85,7 +85,7 @@ def give_all_tools(call: Around, core: CallCore, more: Additions) -> Tools:
         turn=lambda: call.wiring.turn.number,
         tell=call.wiring.outside,
         clock=call.wiring.clock,
-        speaking=lambda: core.farewell.speaking or core.hold_line.holding,
+        speaking=lambda: core.farewell.speaking or core.hold_line.keeper.holding,
         people=more.person.reach if more.person else None,
         more=[more.opt_out.tool()] if more.opt_out else [],
     )

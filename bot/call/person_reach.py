@@ -90,7 +90,7 @@ class PersonReach:
 
     def _pressed(self, key: str) -> None:
         wanted = self._agent.keys.get(key)
-        if wanted is None or self.busy or self._means.hold_line.takes_keys:
+        if wanted is None or self.busy or self._means.hold_line.keeper.way_down.takes_keys:
             return
         reason = f"pressed {key}"
         if wanted == CALLBACK:

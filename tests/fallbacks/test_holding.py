@@ -103,7 +103,7 @@ def test_who_would_follow_is_waited_for_if_he_would_be_in_time(
 
 def test_nothing_is_said_once_the_caller_has_begun_to_speak_again() -> None:
     line = turn(Holding())
-    line.caller_started()
+    line.owe_nothing()
 
     assert line.tick(102.0) == ()
 
@@ -136,7 +136,7 @@ def test_a_caller_who_interrupts_what_holds_the_line_has_had_a_turn() -> None:
     for n in range(4):
         turn(line, 100.0 * n)
         said += line.tick(100.0 * n + 1.43)
-        line.caller_started()
+        line.owe_nothing()
 
     assert said == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
 
@@ -213,7 +213,7 @@ def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
     line = turn(Holding())
     line.tick(101.2)
     for at in (110.0, 111.0, 112.0, 113.0):
-        line.caller_started()
+        line.owe_nothing()
         turn(line, at)
 
     assert line.tick(115.0) == (Say.CLIP,)

@@ -1,0 +1,119 @@
+"""Whether the caller is owed an answer, from their pauses and words, our sound and tools."""
+
+from typing import Final, TypeAlias
+
+from fallbacks.facts import PauseJudged
+from fallbacks.holding import Holding
+from fallbacks.line_events import (
+    AgentCutOff,
+    AnswerDue,
+    AnswerSounded,
+    CallerBegan,
+    CallerFellSilent,
+    NothingSaid,
+    ToolBegan,
+    ToolEnded,
+    WordsCame,
+)
+from fallbacks.pending_turn import PendingTurn
+
+BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
+
+DebtEvent: TypeAlias = (
+    CallerBegan
+    | CallerFellSilent
+    | PauseJudged
+    | WordsCame
+    | AnswerDue
+    | NothingSaid
+    | AnswerSounded
+    | ToolBegan
+    | ToolEnded
+    | AgentCutOff
+)
+
+
+class AnswerDebt:
+    """Of one call; has `Holding` owe an answer, or not.
+
+    debt = AnswerDebt(holding)
+    debt.handle(CallerFellSilent(stopped_at=100.0, worded=True), 100.2, deaf=False)
+    holding.wake_at  # 101.05
+    """
+
+    def __init__(self, holding: Holding) -> None:
+        self._holding = holding
+        self._pending = PendingTurn()
+        self._tools: set[str] = set()  # at work, by their calls' ids
+
+    @property
+    def worded(self) -> bool:
+        """Whether a word was written down of what the caller says."""
+        return self._pending.worded
+
+    def handle(self, event: DebtEvent, now: float, *, deaf: bool) -> None:
+        """Note an event.
+
+        Args:
+            event: What happened.
+            now: Monotonic, in seconds.
+            deaf: A recogniser failed: words and the turn's end may both be missing.
+        """
+        match event:
+            case CallerBegan() | CallerFellSilent():
+                self._note_caller(event, deaf=deaf)
+            case PauseJudged() | WordsCame():
+                self._note_pending(event, now, deaf=deaf)
+            case AnswerDue():
+                self._pending.decide()
+                self._holding.decided(now)
+            case NothingSaid():
+                self._pending.begin(unanswered=False)
+                self._holding.owe_nothing()
+            case AnswerSounded():
+                self._note_sound(event, now)
+            case _:
+                self._note_tool(event, now)
+
+    def _note_caller(self, event: CallerBegan | CallerFellSilent, *, deaf: bool) -> None:
+        if isinstance(event, CallerBegan):
+            self._tools.clear()
+            self._pending.begin(unanswered=self._holding.owed_since is not None)
+            self._holding.owe_nothing()
+            return
+        self._holding.caller_stopped(event.stopped_at)
+        self._pending.worded = self._pending.worded or event.worded
+        if not self._pending.owed(deaf=deaf):
+            self._holding.paused()  # until the turn's end: it may be a cough, or a thought
+
+    def _note_pending(self, event: PauseJudged | WordsCame, now: float, *, deaf: bool) -> None:
+        """Note what says whether an answer is owed before the turn is decided."""
+        if isinstance(event, PauseJudged):
+            self._pending.finished = event.finished
+        else:
+            self._pending.worded = True
+        if self._pending.owed(deaf=deaf):
+            self._holding.decided(now)
+        else:
+            self._holding.paused()
+
+    def _note_sound(self, event: AnswerSounded, now: float) -> None:
+        self._holding.expected(now + BREATH_S)
+        if event.audible:  # it is the answer, unless a tool works
+            self._holding.answered(owed_from=event.dry_at if self._tools else None)
+
+    def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
+        """Note what tools are at work: what the model makes of their results is owed."""
+        match event:
+            case ToolBegan():
+                self._tools.add(event.call)
+                if self._holding.owed_since is None:
+                    self._holding.answered(owed_from=max(now, event.dry_at))
+            case ToolEnded() if event.call in self._tools:
+                self._tools.remove(event.call)
+                if not self._tools and not event.asks:
+                    self._holding.answered()  # whatever is to be said is said already
+            case ToolEnded():  # it was cut off before
+                pass
+            case AgentCutOff():
+                self._tools.clear()
