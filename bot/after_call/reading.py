@@ -3,9 +3,8 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
-from zoneinfo import ZoneInfo
 
 from bot.tools.schema import problems
 from calls.after_call import (
@@ -15,6 +14,7 @@ from calls.after_call import (
     ResultQuestion,
 )
 from calls.words import clean
+from campaigns.window import zone_of
 
 LATEST: Final = timedelta(days=366)  # that somebody may want to be called back
 SOONEST: Final = timedelta(hours=-1)  # a model that reckons a moment before the end means now
@@ -31,12 +31,8 @@ class ReadAnswer:
 
 
 def local_time(utc_s: float, zone: str) -> datetime:
-    """Return a moment by the clock of a place."""
-    try:
-        place: tzinfo = ZoneInfo(zone)
-    except (ValueError, OSError):  # a zone that the library of numbers knows, and we do not
-        place = UTC
-    return datetime.fromtimestamp(utc_s, place)
+    """Return a moment by the clock of a place; by UTC if this machine does not know the zone."""
+    return datetime.fromtimestamp(utc_s, zone_of(zone) or UTC)
 
 
 def question_of(codes: Sequence[str], goals: Sequence[str], ended: datetime) -> ResultQuestion:

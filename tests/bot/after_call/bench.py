@@ -160,11 +160,17 @@ class Bench:
             )
         )
 
-    async def call(self, *events: Event, call_id: str = "c1", words: Sequence[str] = ()) -> None:
+    async def call(
+        self,
+        *events: Event,
+        call_id: str = "c1",
+        words: Sequence[str] = (),
+        caller: str = NUMBER,
+    ) -> None:
         """Have a call be over in which this happened."""
         said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=each) for each in words]
         facts: list[Event] = [
-            CallStarted(transport="twilio", agent="desk", caller=NUMBER, called="+15550100"),
+            CallStarted(transport="twilio", agent="desk", caller=caller, called="+15550100"),
             *said,
             *events,
             CallEnded(reason="caller_hung_up", length_s=30.0),

@@ -22,6 +22,11 @@ def answer(**changes: Any) -> str:
     return json.dumps(GOOD | changes)
 
 
+@pytest.mark.parametrize("zone", ["Asia/Nowhere", "Europe", "../zone", ""])
+def test_a_zone_that_this_machine_lacks_is_told_as_utc(zone: str) -> None:
+    assert local_time(1_795_280_400.0, zone).isoformat() == "2026-11-21T17:00:00+00:00"
+
+
 def test_the_question_has_the_codes_the_goals_and_the_moment() -> None:
     assert "confirmed, not_reached, callback, do_not_call, wrong_person, unclear" in QUESTION.prompt
     assert "- Have them confirm." in QUESTION.prompt

@@ -191,6 +191,24 @@ async def test_the_next_rung_answers_for_one_that_is_down(tmp_path: Path) -> Non
     assert told.took_s < 1.0
 
 
+async def test_a_call_from_a_zone_that_this_machine_lacks_does_not_end_the_work(
+    tmp_path: Path,
+) -> None:
+    async with simulated_model() as model:
+        purpose = CallPurpose(zone="Asia/Nowhere")
+        bench = Bench(url_of(tmp_path), pen=pen_of(model), purpose=purpose)
+        async with working(bench):
+            await bench.call(words=WORDS, caller="")
+            await told_of(bench)
+            await bench.call(words=WORDS, call_id="c2")
+            told = await told_of(bench, 2)
+
+    assert [each.made_by for each in told] == ["model", "model"]
+    asked = [each["messages"][0]["content"] for each in model.asked]
+    assert "2026-11-21T16:00+00:00, which is Saturday" in asked[0]
+    assert "2026-11-21T11:00-05:00, which is Saturday" in asked[1]
+
+
 async def test_a_call_without_words_asks_nobody(tmp_path: Path) -> None:
     async with simulated_model() as model:
         bench = Bench(url_of(tmp_path), pen=pen_of(model))
