@@ -1,5 +1,7 @@
 """When somebody may be called, by the clocks of wherever their number may be."""
 
+import zoneinfo
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -177,10 +179,42 @@ def test_a_day_begins_and_ends_at_midnight_somewhere(now: int, zone: str) -> Non
     assert datetime.fromtimestamp(ends, ZoneInfo(zone)).hour == 0
 
 
-def test_every_zone_that_a_number_may_be_in_is_known_to_this_machine() -> None:
+def unknown_zones() -> list[str]:
+    """Return the zones of numbers that we do not know."""
     from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - large
 
     named = {zone for zones in TIMEZONE_DATA.values() for zone in zones} - {UNKNOWN}
+    return [zone for zone in sorted(named) if zone_of(zone) is None]
 
-    assert [zone for zone in sorted(named) if zone_of(zone) is None] == []
+
+def forget_zones() -> None:
+    ZoneInfo.clear_cache()
+    zone_of.cache_clear()
+
+
+@pytest.fixture
+def no_zones_of_the_machine() -> Iterator[None]:
+    """Have no folder of zones; Debian's has no `Asia/Calcutta` without one more package."""
+    folders = zoneinfo.TZPATH
+    zoneinfo.reset_tzpath(to=())
+    forget_zones()
+    yield
+    zoneinfo.reset_tzpath(to=folders)
+    forget_zones()
+
+
+def test_every_zone_that_a_number_may_be_in_is_known_to_this_machine() -> None:
+    assert unknown_zones() == []
     assert timezone.UNKNOWN_TIMEZONE == UNKNOWN
+
+
+@pytest.mark.usefixtures("no_zones_of_the_machine")
+def test_every_zone_that_a_number_may_be_in_is_known_to_a_machine_without_zones() -> None:
+    assert unknown_zones() == []
+
+
+@pytest.mark.usefixtures("no_zones_of_the_machine")
+def test_somebody_in_a_zone_by_its_old_name_is_called_where_the_machine_lacks_it() -> None:
+    now = at("2026-11-20T12:00")  # 17:30 in India
+
+    assert opens_s(("Asia/Calcutta",), DAYTIME, now=now) == now
