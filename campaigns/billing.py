@@ -65,7 +65,12 @@ class Billing:
                 await asyncio.sleep(wait_s)
 
     async def ask_due(self) -> float:
-        """Ask about those whose turn it is; return how long nobody's turn comes."""
+        """Ask about those whose turn it is; return how long nobody's turn comes.
+
+        Raises:
+            CarrierError: It answered about none of them: it is away.
+            StorageError: The database is.
+        """
         now = self.now_s()
         since_s = now - DAY_S - LONGEST_DIAL_S
         owed = {
@@ -73,8 +78,7 @@ class Billing:
         }
         self._due_s = {each.id: self._due(each, now) for each in owed.values()}
         due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
-        for _, name in due[:AT_ONCE]:
-            await self._ask(owed[name])
+        await self._ask_all([owed[name] for _, name in due[:AT_ONCE]])
         waiting = [at for at in self._due_s.values() if at < float("inf")]
         return max(LOOK_S, min(IDLE_S, min(waiting) - now)) if waiting else IDLE_S
 
@@ -84,6 +88,19 @@ class Billing:
         if now - ended_s > DAY_S:
             return float("inf")
         return self._due_s.get(dial.id, ended_s + FIRST_S)
+
+    async def _ask_all(self, dials: Sequence[Dial]) -> None:
+        refused: list[CarrierError] = []
+        for each in dials:
+            try:
+                await self._ask(each)
+            except CarrierError as error:  # about this call; the others may well be answered
+                refused.append(error)
+        if not refused:
+            return
+        if len(refused) == len(dials):
+            raise refused[-1]
+        logger.warning("what {} calls cost is not known yet: {}", len(refused), refused[-1])
 
     async def _ask(self, dial: Dial) -> None:
         now = self.now_s()

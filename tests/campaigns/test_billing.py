@@ -35,10 +35,11 @@ class Bill:
         self.costs = list(costs)
         self.asked = 0
         self.down = False
+        self.refuses = ""  # a call whose price it does not say
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         self.asked += 1
-        if self.down:
+        if self.down or provider_call_id == self.refuses:
             raise CarrierError("no answer")
         return self.costs.pop(0) if self.costs else None
 
@@ -148,6 +149,24 @@ async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> 
     await asking.ask_due()
 
     assert (await queue.standing()).cost == pytest.approx(0.02)
+    await queue.close()
+    await bills.close()
+
+
+async def test_a_call_whose_price_is_refused_holds_no_other_up(tmp_path: Path) -> None:
+    queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
+    await queue.fill(new_contacts(3))
+    claims = [await settle(queue, DialOutcome.COMPLETED) for _ in range(3)]
+    now, carrier = [NOON + 10.0], Bill(0.02, 0.02)
+    carrier.refuses = f"CA-{min(each.dial.id for each in claims)}"
+    asking = billing(bills, carrier, now)
+
+    assert await asking.ask_due() == 10.0, "the carrier is there: nobody rests"
+    assert (carrier.asked, (await queue.standing()).cost) == (3, pytest.approx(0.04))
+
+    now[0] += 10.0
+    with pytest.raises(CarrierError):
+        await asking.ask_due()  # nobody else is asked about
     await queue.close()
     await bills.close()
 
