@@ -7,7 +7,7 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from storage.campaign_tables import CONTACTS, DIALS
+from storage.campaign_tables import CONTACTS, DIALS, SKIPPED
 from storage.transactions import Transactions
 
 RECENT: Final = 60  # dials: chosen, a pace of some minutes
@@ -43,7 +43,7 @@ class CourseReader:
         """Return how a campaign has been going."""
         recent = (
             select(DIALS.c.intended_s)
-            .where(DIALS.c.campaign == campaign)
+            .where(DIALS.c.campaign == campaign, ~SKIPPED)
             .order_by(DIALS.c.intended_s.desc())
             .limit(RECENT)
         )

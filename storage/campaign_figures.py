@@ -7,7 +7,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from calls.outbound import DialOutcome
-from storage.campaign_tables import CONTACTS, DIALS
+from storage.campaign_tables import CONTACTS, DIALS, SKIPPED
 from storage.dial_costs import DialCosts, cost_columns, read_costs
 from storage.transactions import Transactions
 
@@ -16,7 +16,7 @@ PAGE: Final = 500  # contacts that are read at a time
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutcomeFigures:
-    """All settled dials of one outcome."""
+    """All settled dials of one outcome; a contact that was skipped is none, here and below."""
 
     outcome: str
     dials: int
@@ -81,7 +81,7 @@ class CampaignFigures:
                 func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
                 *cost_columns(),
             )
-            .where(DIALS.c.campaign == campaign, DIALS.c.state == "settled")
+            .where(DIALS.c.campaign == campaign, DIALS.c.state == "settled", ~SKIPPED)
             .group_by(DIALS.c.outcome)
             .order_by(count.desc(), DIALS.c.outcome)
         )
@@ -99,7 +99,7 @@ class CampaignFigures:
 
     async def reached(self, campaign: str) -> ReachedContacts:
         """Return how many contacts were dialled, and with how many a call was completed."""
-        own = (DIALS.c.campaign == campaign) & (DIALS.c.state == "settled")
+        own = (DIALS.c.campaign == campaign) & (DIALS.c.state == "settled") & ~SKIPPED
         each = func.count(DIALS.c.contact_id.distinct())
         dialled = select(each).where(own, DIALS.c.outcome != DialOutcome.REFUSED.value)
         completed = select(each).where(own, DIALS.c.outcome == DialOutcome.COMPLETED.value)
@@ -121,11 +121,12 @@ class CampaignFigures:
             page = (
                 select(
                     CONTACTS,
+                    func.count(DIALS.c.id).label("made"),
                     func.coalesce(func.sum(DIALS.c.length_s), 0.0).label("length_s"),
                     *cost_columns(),
                     func.max(DIALS.c.ended_s).label("last_s"),
                 )
-                .join(DIALS, DIALS.c.contact_id == CONTACTS.c.id, isouter=True)
+                .join(DIALS, (DIALS.c.contact_id == CONTACTS.c.id) & ~SKIPPED, isouter=True)
                 .where(CONTACTS.c.campaign == campaign, CONTACTS.c.id > after)
                 .group_by(CONTACTS.c.id)
                 .order_by(CONTACTS.c.id)
@@ -140,7 +141,7 @@ class CampaignFigures:
                     state=row.state,
                     outcome=row.outcome,
                     attempts=row.attempts,
-                    dials=row.dials,
+                    dials=row.made,
                     length_s=float(row.length_s),
                     costs=read_costs(row),
                     last_s=row.last_s,

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CampaignState
 from storage.campaign_course import LEFT
-from storage.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH
+from storage.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH, SKIPPED
 from storage.transactions import Transactions
 
 
@@ -21,7 +21,7 @@ class CampaignStanding:
 
     Attributes:
         contacts: How many in each state.
-        outcomes: How many settled dials of each outcome.
+        outcomes: How many settled dials of each outcome, without contacts that were skipped.
         calls_now: Dials whose lease holds.
         claimed_s: When it was last somebody's turn; the longer ago, the sooner it is again.
         cost: The carrier's part and the providers', as far as they are known.
@@ -143,7 +143,7 @@ async def _standing(connection: AsyncConnection, row: Row[Any], now: float) -> C
         .group_by(CONTACTS.c.state)
     )
     own = DIALS.c.campaign == row.name
-    settled = own & (DIALS.c.state == "settled")
+    settled = own & (DIALS.c.state == "settled") & ~SKIPPED
     outcomes = select(DIALS.c.outcome, func.count()).where(settled).group_by(DIALS.c.outcome)
     live = own & (DIALS.c.state != "settled") & (DIALS.c.lease_until_s > now)
     parts = func.coalesce(DIALS.c.cost, 0.0) + func.coalesce(DIALS.c.providers_cost, 0.0)

@@ -182,15 +182,9 @@ class HeldDials:
             return False
         # Whoever asked during this very call not to be called again is not.
         state = "excluded" if await _barred(connection, dial.number) else then.state
-        contact = {
-            "state": state,
-            "due_s": then.due_s,
-            "attempts": CONTACTS.c.attempts + int(then.counted),
-            "uncounted": CONTACTS.c.uncounted + int(not (then.counted or then.skipped)),
-            "outcome": result.outcome.value,
-        }
         own = CONTACTS.c.id == dial.contact_id
-        await connection.execute(update(CONTACTS).where(own).values(**contact))
+        contact = update(CONTACTS).where(own).values(state=state, **_next_values(result, then))
+        await connection.execute(contact)
         if then.skipped:
             await connection.execute(_uncalled(dial))
         if result.outcome is DialOutcome.COMPLETED:
@@ -218,6 +212,18 @@ class HeldDials:
         # One that was given back, and claimed anew by ourselves, has the same id and holder.
         claimed = (DIALS.c.id == dial.id) & (DIALS.c.intended_s == dial.intended_s)
         return claimed & (DIALS.c.holder == self.holder)
+
+
+def _next_values(result: DialResult, then: NextStep) -> dict[str, Any]:
+    """Return what a settled dial changes in its contact's row beside the state."""
+    if then.skipped:  # it has come to nothing, and changes nothing but when
+        return {"due_s": then.due_s}
+    return {
+        "due_s": then.due_s,
+        "attempts": CONTACTS.c.attempts + int(then.counted),
+        "uncounted": CONTACTS.c.uncounted + int(not then.counted),
+        "outcome": result.outcome.value,
+    }
 
 
 def _state_before(dials: int) -> str:

@@ -103,6 +103,9 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Index("dials_by_time", "campaign", "intended_s"),
 )
 
+SKIPPED: Final = (DIALS.c.state == "settled") & DIALS.c.confirmed_s.is_(None)
+"""Dials of which no carrier was asked: their contacts were put back, and no figure has them."""
+
 DO_NOT_CALL: Final = Table(
     "do_not_call",
     METADATA,

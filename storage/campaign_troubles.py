@@ -9,7 +9,7 @@ from sqlalchemy import or_, select
 
 from calls.alert import Alert
 from storage.alert_rows import read_alert
-from storage.campaign_tables import DIALS
+from storage.campaign_tables import DIALS, SKIPPED
 from storage.record_tables import BREAKER_MOVES, RECORD_WRITERS
 from storage.tables import ALERTS
 from storage.transactions import Transactions
@@ -44,10 +44,10 @@ class CampaignTroubles:
         self._work = Transactions(url)
 
     async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
-        """Return when each dial began and ended, the earliest first."""
+        """Return when each dial began and ended, the earliest first; none that was skipped."""
         own = (
             select(DIALS.c.intended_s, DIALS.c.ended_s, DIALS.c.lease_until_s)
-            .where(DIALS.c.campaign == campaign)
+            .where(DIALS.c.campaign == campaign, ~SKIPPED)
             .order_by(DIALS.c.intended_s)
             .limit(MOST)
         )

@@ -20,7 +20,7 @@ from storage.alert_rows import ReportedFact
 from storage.campaign_troubles import CampaignTroubles, OpenSpell
 from storage.record_writer import RecordWriter
 from tests.share_servers import Server
-from tests.storage.campaign_queue import NOON, new_contacts, open_queue
+from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 
 HOUR: Span = (0.0, 3600.0)
 
@@ -185,6 +185,7 @@ class TroublesContract:
         await queue.fill(new_contacts(2))
         for at_s in (NOON, NOON + 60.0):
             claim = await queue.take(now=at_s)
+            await queue.store.confirm(claim.dial, now=at_s, lease_s=LEASE_S)
             done = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0)
             await queue.store.settle(claim.dial, done, then=NextStep(state="done"), now=at_s + 40.0)
         await queue.close()

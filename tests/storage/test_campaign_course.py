@@ -10,7 +10,7 @@ from calls.outbound import DialOutcome, DialResult, NextStep
 from storage.campaign_course import RECENT, SAMPLE, CampaignCourse, CourseReader
 from storage.campaign_office import CampaignOffice
 from tests.share_servers import Server
-from tests.storage.campaign_queue import NOON, Queue, new_contacts, queues
+from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 
 DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
 LONDON = "Europe/London"
@@ -41,8 +41,10 @@ class CourseContract:
         night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
         await queue.fill([*new_contacts(3), night])
         first = await queue.take(now=NOON + 1.0)
+        await queue.store.confirm(first.dial, now=NOON + 1.0, lease_s=LEASE_S)
         await queue.store.settle(first.dial, DONE, then=NextStep(state="done"), now=NOON + 2.0)
         second = await queue.take(now=NOON + 5.0)
+        await queue.store.confirm(second.dial, now=NOON + 5.0, lease_s=LEASE_S)
         later = NextStep(state="resting", due_s=NOON + 900.0)
         await queue.store.settle(second.dial, DONE, then=later, now=NOON + 6.0)
 

@@ -109,6 +109,7 @@ class QueueContract:
     async def test_a_dial_has_one_outcome(self, queue: Queue, other: Queue) -> None:
         await queue.fill(new_contacts(1))
         dial = (await queue.take()).dial
+        await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
 
         settled = [
             await other.store.settle(dial, DONE, then=FINISHED, now=NOON),

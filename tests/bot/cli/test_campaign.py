@@ -34,6 +34,7 @@ async def talk_with_the_first() -> None:
     now = 1_800_014_400.0
     claim = await store.claim("spring", rules_of(ALWAYS, now=now), now=now, lease_s=9.0)
     assert isinstance(claim, Claim)
+    await store.confirm(claim.dial, now=now, lease_s=9.0)
     result = DialResult(outcome=DialOutcome.COMPLETED, length_s=90.0, cost=0.25)
     await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 90)
     await store.close()

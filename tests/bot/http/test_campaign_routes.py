@@ -113,6 +113,7 @@ class Asking:
             now = NOON - 60.0 * left
             claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
             assert isinstance(claim, Claim), claim
+            await store.confirm(claim.dial, now=now, lease_s=15.0)
             result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
             await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
         await store.close()
