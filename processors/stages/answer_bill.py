@@ -65,6 +65,7 @@ class AnswerBill:
         written = len(str(prepared.context.messages)) // TOKEN_CHARACTERS
         usage = prepared.usage.usage if prepared.usage else None
         if prepared.usage and usage:
+            details = usage.prompt_tokens_details  # some servers tell none
             self._tell(
                 UsageMeasured(
                     turn=turn,
@@ -73,6 +74,7 @@ class AnswerBill:
                     model=prepared.usage.model or self._models[prepared.writer].asks_for,
                     prompt_tokens=usage.prompt_tokens,
                     completion_tokens=usage.completion_tokens,
+                    cached_tokens=(details.cached_tokens if details else None) or 0,
                 )
             )
         prompt_tokens = max(written, self._prompt_tokens)

@@ -180,6 +180,22 @@ async def test_an_answer_that_is_dropped_is_nobodys_failure_and_is_paid_for() ->
     assert it.policy.early.extra_share == 1.0
 
 
+async def test_what_a_dropped_answer_had_from_the_providers_cache_is_told() -> None:
+    frames = [
+        *utterance(), *starts(), says("And on"), pause(0.05), stops(), pause(2.0), *starts(),
+        says("Sundays?"), pause(0.05), stops(), pause(3.0),
+    ]  # fmt: skip
+    async with early_bench() as it:
+        it.context.add_message({"role": "user", "content": "I live by the sea. " * 300})
+        await it.call(frames, Detector(True, False))
+
+    (dropped,) = it.told_of(EarlyAnswerDropped)
+    told = [each for each in it.told_of(UsageMeasured) if each.turn == dropped.turn]
+    assert dropped.because == "caller"
+    assert not any(each.estimated for each in told)
+    assert [each.prompt_tokens > each.cached_tokens >= 1024 for each in told] == [True, True]
+
+
 async def test_other_words_are_asked_for_again_and_only_those_are_answered() -> None:
     async with early_bench() as it:
         answer = await it.call(
