@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from fallbacks.word_times import sayable
+from fallbacks.word_times import plain
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
 KEPT_S: Final = 30.0  # of one utterance; a caller who speaks longer is asked to repeat
@@ -160,7 +160,7 @@ def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
     Two recognisers seldom write the same, so this is the cheapest alignment in which one of the
     two is used up; if even that is nothing alike, nothing was written again: (0, 0).
     """
-    left, right = [sayable(each) for each in old], [sayable(each) for each in heard]
+    left, right = [plain(each) for each in old], [plain(each) for each in heard]
     row = list(range(len(right) + 1))
     edge: list[tuple[int, int, int]] = []
     for used, word in enumerate(left, start=1):

@@ -4,6 +4,8 @@ Times are seconds of the utterance's own sound, counted from its first sample ac
 that spoke parts of it; each rung's own times are re-based on what was kept of the rungs before.
 """
 
+import re
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -11,11 +13,27 @@ from typing import Final
 CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a minute
 UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
 _AHEAD: Final = 3  # words looked ahead when a voice says something else than we wrote
+_SIGNS: Final = frozenset("%‰&+=°№")  # that stand for a word, beside those of currencies
+_RULE: Final = re.compile(r"([+=])\1+")  # a line of them is drawn, not spoken
 
 
 def sayable(word: str) -> str:
-    """Return what of a word is spoken: letters and digits, caseless."""
+    """Return what of a word is spoken: letters, digits and signs that stand for a word, caseless.
+
+    A sign may stand alone, as in "25 €": its word is lost if it counts as said with the number.
+    """
+    written = _RULE.sub("", word).casefold()
+    return "".join(each for each in written if each.isalnum() or is_sign(each))
+
+
+def plain(word: str) -> str:
+    """Return a word's letters and digits, caseless: recognisers agree on no sign."""
     return "".join(each for each in word.casefold() if each.isalnum())
+
+
+def is_sign(character: str) -> bool:
+    """Say whether a character is no letter, and is spoken all the same."""
+    return character in _SIGNS or unicodedata.category(character) == "Sc"
 
 
 @dataclass(slots=True)
@@ -156,7 +174,7 @@ class WordTimes:
     def untold(self, received_s: float) -> tuple[int, float]:
         """Return how many words stand behind the last one that was timed, and how much sound.
 
-        What has no letters is no word here: a voice that ends with the last letter has said it. And
+        What is not spoken is no word here: a voice that ends with the last letter has said it. And
         a word is not told by a time whose sound never came.
         """
         last, end_s = self.first - 1, self.base_s

@@ -13,6 +13,7 @@ from pipecat.services.elevenlabs.tts_base import ElevenLabsTTSBase
 from pipecat.services.settings import TTSSettings
 
 from calls.voice import VoiceEar
+from fallbacks.word_times import is_sign
 from providers.http_probe import ask, http_twin
 from providers.provider import RungSpec
 from providers.tapped_voice import TappedVoice
@@ -75,13 +76,13 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
     ) -> None:
         known, base_s = self._timed
         base_s = base_s if known is context else 0.0
-        upto_s = base_s
-        for word, start_s, end_s in spelt(_alignment(message)):
-            upto_s = base_s + end_s
+        words = list(spelt(_alignment(message)))
+        upto_s = base_s + words[-1][2] if words else base_s
+        for at, (word, start_s, end_s) in enumerate(words, 1):
             if word:
-                await ear.word(
-                    context.attempt, word, start_s=base_s + start_s, end_s=base_s + end_s
-                )
+                goes_on = at == len(words) and is_sign(word[-1])  # its word is as long as several
+                ends_s = None if goes_on else base_s + end_s
+                await ear.word(context.attempt, word, start_s=base_s + start_s, end_s=ends_s)
         self._timed = (context, upto_s)
 
 
@@ -99,7 +100,7 @@ def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     """Yield a message's words, each with its start and end in the message's own sound, in seconds.
 
     Blanks are yielded as empty words. The last word may go on in the next message, which
-    makes no difference to code that follows letters.
+    makes no difference to code that follows letters; a sign that is spoken as a word has no more.
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []

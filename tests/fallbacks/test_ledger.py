@@ -198,6 +198,60 @@ def test_a_dash_is_nobodys_word_and_holds_nothing_up() -> None:
     assert ledger.keep_s == pytest.approx(0.6)
 
 
+SIGNS = ["€", "₽", "$", "%", "№", "&", "+", "=", "°"]
+
+
+def price(sign: str, *said: str, received_s: float) -> SpeechLedger:
+    """An utterance with a sign in it; its voice names these words, each 0.3 s long."""
+    ledger = SpeechLedger()
+    ledger.hand_over(f"Cuesta 25 {sign} al mes.")
+    ledger.begin(1)
+    for n, word in enumerate(said):
+        ledger.word(1, word, start_s=n * 0.3, end_s=(n + 1) * 0.3)
+    ledger.audio(1, received_s)
+    return ledger
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("named", [False, True], ids=["not named yet", "named"])
+def test_a_sign_that_is_spoken_is_owed_until_its_own_sound_has_come(
+    sign: str, *, named: bool
+) -> None:
+    ledger = price(sign, "Cuesta", "25", *([sign] if named else []), received_s=0.8)
+
+    assert ledger.rest == f"{sign} al mes."
+    assert ledger.keep_s == pytest.approx(0.6)
+    assert not ledger.sent
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+@pytest.mark.parametrize("as_word", ["{}", "euros"], ids=["as written", "as a word"])
+def test_a_sign_whose_sound_has_come_is_not_said_again(sign: str, as_word: str) -> None:
+    said = ("Cuesta", "25", as_word.format(sign), "al")
+    ledger = price(sign, *said, received_s=1.3)
+
+    assert ledger.rest == "mes."
+
+
+def test_a_sign_of_which_a_voice_tells_nothing_has_come_with_the_next_word() -> None:
+    ledger = price("€", "Cuesta", "25", "al", received_s=1.0)
+
+    assert ledger.rest == "mes."
+
+
+def test_a_voice_that_tells_nothing_of_the_sign_it_ends_with_has_not_ended_too_soon() -> None:
+    ledger = SpeechLedger()
+    ledger.hand_over("Cuesta 25 €")
+    ledger.begin(1)
+    ledger.word(1, "Cuesta", start_s=0.0, end_s=0.3)
+    ledger.word(1, "25", start_s=0.3, end_s=0.6)
+    ledger.audio(1, 1.0)
+
+    assert untold(ledger) == (1, pytest.approx(0.4))
+    ledger.done(1)
+    assert ledger.rest == ""
+
+
 OPENINGS = ["—", "👋", "…", "«", "-", "— …"]
 
 

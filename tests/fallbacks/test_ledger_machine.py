@@ -13,7 +13,7 @@ from fallbacks.ledger import MARGIN_S, ROUNDING_S, UNTIMED_S, SpeechLedger
 from tests.fallbacks.test_ledger import heard
 from tests.thoroughness import promised_machine
 
-WORDS = ["We", "are", "open,", "no", "no", "$5", "twenty-one", "—", "the", "there.", "a"]
+WORDS = ["We", "are", "open,", "no", "no", "$5", "€", "twenty-one", "—", "the", "there.", "a"]
 TINY = 1e-6
 
 

@@ -28,6 +28,33 @@ def test_letters_and_digits_are_spoken(word: str, letters: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("word", "letters"),
+    [
+        ("€", "€"), ("₽.", "₽"), ("$5", "$5"), ("25€,", "25€"), ("%", "%"), ("№", "№"), ("&", "&"),
+        ("AT&T", "at&t"), ("°C", "°c"), ("+", "+"), ("=", "="), ("=====", ""), ("++", ""),
+    ],
+)  # fmt: skip
+def test_signs_that_stand_for_a_word_are_spoken(word: str, letters: str) -> None:
+    assert sayable(word) == letters
+
+
+def test_a_sign_that_a_voice_says_as_a_word_lasts_until_the_next_one() -> None:
+    times, follower = following("Cuesta 25 € al mes")
+    for n, word in enumerate(("Cuesta", "25", "euros", "al")):
+        follower.follow(word, start_s=n * 0.5, end_s=n * 0.5 + 0.25)
+
+    assert spans(times)[1:4] == [(0.5, 0.75), (1.0, 1.5), (1.5, 1.75)]
+
+
+def test_a_sign_that_a_voice_names_with_the_number_before_it_has_its_time() -> None:
+    times, follower = following("Cuesta 25 €")
+    follower.follow("Cuesta", start_s=0.0, end_s=0.4)
+    follower.follow("25 €", start_s=0.4, end_s=1.2)
+
+    assert spans(times)[1:] == [(0.4, 1.2), (0.4, 1.2)]
+
+
+@pytest.mark.parametrize(
     ("pieces", "words"),
     [
         (["Good mor", "ning, sir"], ["Good", "morning,", "sir"]),

@@ -521,6 +521,20 @@ async def test_the_next_reply_is_asked_for_in_the_callers_language(
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_a_voice_that_dies_in_the_sign_behind_a_number_loses_no_unit(
+    lab: Lab, ladder: tuple[str, str]
+) -> None:
+    text = "That will cost you 25 € every month."
+    break_(lab, ladder[0], faults.Cut(after_words=5, how="reset", inside_word=True))
+    async with talking(lab, ladder) as talk:
+        await spoken(talk, text)
+
+    first, rest = (" ".join(each.text for each in talk.spoken_by(name)) for name in ladder)
+    assert talk.said == [text]
+    assert (first, rest) == ("That will cost you 25", "€ every month.")
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
 async def test_a_standby_speaks_the_callers_language_too(lab: Lab, ladder: tuple[str, str]) -> None:
     async with talking(lab, ladder) as talk:
         await talk.put(*speak_in(talk, "ru"))
