@@ -4,7 +4,7 @@ from collections import deque
 from typing import Final
 
 from calls.campaign_events import OutboundCallBegan
-from calls.crm_events import DoNotCallWanted
+from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
 from calls.words import clean
 
@@ -37,7 +37,7 @@ class CallStory:
                 self._say("Agent", event.text)
             case OutboundCallBegan():
                 self.dial_id = event.dial_id
-            case DoNotCallWanted():
+            case DoNotCallWanted() | DoNotCallOwed():
                 self.no_more_calls = True
             case CallbackWanted():
                 self.callback = event

@@ -35,3 +35,28 @@ class DoNotCallWanted:
 
     turn: int
     by: str  # model, words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoNotCallOwed:
+    """They do not want it, the call has ended, and the number is not on the list yet."""
+
+    turn: int
+    by: str  # model, words
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoNotCallListed:
+    """A number that was owed is on the list."""
+
+    call_id: str
+    tries: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoNotCallDropped:
+    """A process does not try to list a number any more."""
+
+    call_id: str
+    reason: str  # too_many, process_ended
+    on_disk: bool  # the next start goes on with it; False: a person has to list it

@@ -15,7 +15,15 @@ from calls.campaign_events import (
     DialPlaced,
     OutboundCallBegan,
 )
-from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
+from calls.crm_events import (
+    CallerKnown,
+    CallerLookedUp,
+    CallReported,
+    DoNotCallDropped,
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallWanted,
+)
 from calls.house_events import (
     AlertSent,
     CallsCut,
@@ -508,6 +516,9 @@ Event: TypeAlias = (
     | CallSummarised
     | CallbackQueued
     | DoNotCallWanted
+    | DoNotCallOwed
+    | DoNotCallListed
+    | DoNotCallDropped
     | LineRestored
     | EarMeasured
     | HandedOver

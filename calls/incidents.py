@@ -15,6 +15,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
+from calls.crm_events import (
+    DoNotCallDropped,
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallWanted,
+)
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.house_events import WorkerLost, WorkerStarted
 from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
@@ -23,12 +29,14 @@ from calls.record_events import WritesRefused, WritesResumed
 from calls.troubles import (
     CAMPAIGN,
     DISK,
+    NO_CALLS,
     RECORD,
     STORAGE,
     WORKER,
     trouble_of,
     trouble_of_campaign,
     trouble_of_disk,
+    trouble_of_list,
     trouble_of_worker,
 )
 from fallbacks.breaker import State
@@ -48,6 +56,8 @@ from fallbacks.facts import (
 from fallbacks.failure import Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
+LISTS_LATER: Final = "it is tried again until it is listed, also after a restart"
+NOBODY_LISTS: Final = "a person has to list it"
 WAITS: Final = "calls go on; what is not written waits for room"
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 
@@ -106,7 +116,7 @@ class OpenIncidents:
         if known is None or (not self.rungs.has(*place) and now >= known.began + AGAIN_S):
             self._open[place] = Incident(trouble, now=now)
             return (self._open[place].begin(then or self.rungs.instead(trouble)),)
-        return (known.grow(self.rungs.instead(trouble)),) if known.add(trouble) else ()
+        return (known.grow(then or self.rungs.instead(trouble)),) if known.add(trouble) else ()
 
     def recover(self, stage: str, name: str, now: float) -> None:
         """Note that nothing speaks against a rung any more, or against a stage; it may last."""
@@ -224,6 +234,19 @@ def _disk(incidents: OpenIncidents, event: WritesRefused | WritesResumed, now: f
     return incidents.meet(trouble_of_disk(event), now, then=WAITS)
 
 
+def _list(
+    incidents: OpenIncidents,
+    event: DoNotCallOwed | DoNotCallDropped | DoNotCallListed | DoNotCallWanted,
+    now: float,
+) -> Facts:
+    """Return what a number means that is not on the list yet; one that is shows that it works."""
+    if isinstance(event, DoNotCallListed | DoNotCallWanted):
+        return incidents.end((STORAGE, NO_CALLS), now)
+    lost = isinstance(event, DoNotCallDropped) and not event.on_disk
+    then = NOBODY_LISTS if lost else LISTS_LATER
+    return incidents.meet(trouble_of_list(event), now, then=then)
+
+
 def _campaign(
     incidents: OpenIncidents, event: CampaignHeld | CampaignPaused | CampaignResumed, now: float
 ) -> Facts:
@@ -300,6 +323,8 @@ READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]]
     RungFollowed: _rung_followed,
     **dict.fromkeys((ProviderFailed, RetriesExhausted, StageExhausted, RecordHalted), _meet),
     **dict.fromkeys((WritesRefused, WritesResumed), _disk),
+    **dict.fromkeys((DoNotCallOwed, DoNotCallDropped), _list),
+    **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _list),
     **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign),
     **dict.fromkeys((WorkerLost, WorkerStarted), _worker),
     **dict.fromkeys((ProviderProbed, Suspected, SuspicionCleared), _note),

@@ -3,6 +3,7 @@
 from typing import Final
 
 from calls.campaign_events import CampaignHeld, CampaignPaused
+from calls.crm_events import DoNotCallDropped, DoNotCallOwed
 from calls.events import ProviderFailed, RecordHalted
 from calls.house_events import WorkerLost
 from calls.incident import Trouble
@@ -16,6 +17,7 @@ DISK: Final = "disk"
 STORAGE: Final = "storage"
 """Stands for the stage where the database fails."""
 RECORD: Final = "record"
+NO_CALLS: Final = "do_not_call"
 WORKER: Final = "worker"
 """Stands for the stage where a process that answers calls is lost; its name where a rung does."""
 
@@ -67,6 +69,18 @@ def trouble_of_disk(event: WritesRefused) -> Trouble:
         kind="nothing_can_be_written",
         severity=Severity.HIGH,
         reason=event.reason,
+    )
+
+
+def trouble_of_list(event: DoNotCallOwed | DoNotCallDropped) -> Trouble:
+    """Return what it means that a number is not on the do-not-call list."""
+    match event:
+        case DoNotCallDropped(on_disk=False):
+            severity, reason = Severity.CRITICAL, f"that of call {event.call_id}"
+        case _:
+            severity, reason = Severity.HIGH, ""
+    return Trouble(
+        stage=STORAGE, rung=NO_CALLS, kind="not_listed", severity=severity, reason=reason
     )
 
 

@@ -57,7 +57,7 @@ def additions_of(call: Around, core: CallCore, answering: AnsweringPlan | None) 
     """
     return Additions(
         person=person_for(call, core),
-        opt_out=opt_out_for(call.shared, call.leg, call.wiring),
+        opt_out=opt_out_for(call.shared, call.leg, call.wiring, call_id=call.call_id),
         answerer=answerer_for(answering, call, core) if answering else None,
         language=_language(call, core),
     )

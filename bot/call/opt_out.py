@@ -8,7 +8,9 @@ from processors.wiring import CallWiring
 from transports.leg import Leg
 
 
-def opt_out_for(shared: Shared, leg: Leg, wiring: CallWiring) -> DoNotCallDesk | None:
+def opt_out_for(
+    shared: Shared, leg: Leg, wiring: CallWiring, *, call_id: str
+) -> DoNotCallDesk | None:
     """Return what lists the other party's number; None: nobody is called from here."""
     facts = leg.facts
     if shared.do_not_call is None:
@@ -16,6 +18,7 @@ def opt_out_for(shared: Shared, leg: Leg, wiring: CallWiring) -> DoNotCallDesk |
     desk = DoNotCallDesk(
         shared.do_not_call,
         as_dialled(facts.other_party, region=shared.settings.server.region),
+        call_id=call_id,
         turn=lambda: wiring.turn.number,
         tell=wiring.outside,
         utc_s=lambda: clock.utc_now().timestamp(),

@@ -18,7 +18,7 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES
 from bot.crm.asking import CrmDesk
 from bot.ladders.rungs import rung_of
-from bot.tools.do_not_call import DoNotCallList
+from bot.tools.opt_outs import OptOuts
 from fallbacks.work import StagePolicy
 from processors.stages.llm import LlmStage
 from processors.stages.model_stream import Model
@@ -48,7 +48,7 @@ class Shared:
     late_at_line: Callable[[float], None] | None = None  # gets by how much sound was sent too late
     people: People = field(default_factory=People)  # who can call a person for a caller
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
-    do_not_call: DoNotCallList | None = None  # None: nobody is called from here
+    do_not_call: OptOuts | None = None  # None: nobody is called from here
     crm: CrmDesk | None = None  # None: nobody knows callers
     carrier_words: CarrierWords = field(default_factory=CarrierWords)  # on who picked up
     briefs: Briefs = field(default_factory=Briefs)

@@ -17,12 +17,15 @@ from bot.crm.asking import CrmDesk
 from bot.health.policies import build_policies
 from bot.health.retrying import Retries
 from bot.ladders.rungs import rung_of
+from bot.tools.opt_outs import OptOuts, listing
 from bot.upkeep.lag import LagTeller
 from processors.turn_judges import TurnJudges
 from providers.catalog import provider
 from providers.provider import SharedService
 from storage.contact_book import ContactBook
+from storage.owed_numbers import OwedNumbers
 
+OWED: Final = "do_not_call"  # in `logs.dir`: numbers that the list has not taken yet
 PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
 
 
@@ -52,10 +55,12 @@ async def open_shared(
     policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
     services = await asyncio.to_thread(share_providers, settings)
     last_resort = await asyncio.to_thread(LastResort.of, settings)
-    contacts = ContactBook(settings.storage.url) if settings.campaigns else None
     judges = TurnJudges(clock=clock.monotonic)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
-    async with sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts:
+    async with (
+        sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts,
+        _listing(settings, measuring) as opt_outs,
+    ):
         yield Shared(
             settings=settings,
             models=models,
@@ -68,11 +73,25 @@ async def open_shared(
             posts=posts,
             carrier_words=guests.carrier_words,
             crm=guests.crm,
-            do_not_call=contacts,
+            do_not_call=opt_outs,
         )
-    for each in (*services.values(), last_resort, *([contacts] if contacts else [])):
+    for each in (*services.values(), last_resort):
         await each.close()
     judges.close()
+
+
+@asynccontextmanager
+async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[OptOuts | None]:
+    """List numbers that want no calls while the block runs; None: nobody is called from here."""
+    if not settings.campaigns:
+        yield None
+        return
+    contacts, kept = ContactBook(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
+    try:
+        async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
+            yield opt_outs
+    finally:
+        await contacts.close()
 
 
 def load_providers(settings: Settings) -> None:

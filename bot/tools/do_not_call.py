@@ -6,19 +6,17 @@ does not understand: the list is what counts, and being on it twice is being on 
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
-from loguru import logger
-
+from bot.tools.opt_outs import OptOuts
 from bot.tools.toolbox import Tool, ToolFailed
-from calls.crm_events import DoNotCallWanted
+from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
 from calls.opt_out import wants_no_calls
-from storage.database import StorageError
+from storage.owed_numbers import OwedNumber
 
-KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done
-AGAIN_S: Final = 1.0  # before a database that failed is asked again
+KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
 DIGITS: Final = 5  # a number with fewer is none that could be called
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
@@ -31,41 +29,31 @@ NOT_LISTED: Final = (
 NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, for the staff."
 
 
-class DoNotCallList(Protocol):
-    """Where numbers stand that are not to be called."""
-
-    async def add_do_not_call(
-        self, number: str, *, source: str, now: float, dial_id: str = ""
-    ) -> bool:
-        """Put a number on it, and that of a campaign's dial; when it returns, that is committed.
-
-        Raises:
-            StorageError: It could not be.
-        """
-        ...
-
-
 class DoNotCallDesk:
-    """One for each call. `close` it with the call, which waits until the number is listed."""
+    """One for each call. `close` it with the call: whatever is not done then goes on without it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - whose number it is and who is told, each by its name
         self,
-        numbers: DoNotCallList,
+        opt_outs: OptOuts,
         number: str,
         *,
+        call_id: str,
         turn: Callable[[], int],
         tell: Tell,
         utc_s: Callable[[], float],
         dial_id: str = "",
     ) -> None:
         """Put `number` on the list, and whom the dial called, once its owner asks for it."""
-        self._numbers = numbers
+        self._opt_outs = opt_outs
+        self._call_id = call_id
         self._number = number if sum(map(str.isdigit, number)) >= DIGITS else ""
         self._turn = turn
         self._tell = tell
         self._utc_s = utc_s
         self._dial_id = dial_id
-        self._listing: asyncio.Task[None] | None = None
+        self._listing: asyncio.Task[None] | None = None  # of the process, which goes on with it
+        self._asked = (0, "")  # in which turn, and by whom
+        self._over = False
 
     def hear(self, event: Event) -> None:
         """Listen to what the caller says."""
@@ -95,32 +83,32 @@ class DoNotCallDesk:
         )
 
     async def close(self) -> None:
-        """Wait until the number is listed, if it is to be; the call bounds the wait."""
-        if self._listing is not None:
-            try:
-                await self._listing
-            finally:
-                self._listing.cancel()
+        """Wait a little for a number that is being listed; tell of one that is not yet."""
+        if self._listing is None:
+            return
+        try:
+            await asyncio.wait({self._listing}, timeout=KEPT_S)
+        finally:
+            self._over = True
+            if not self._listing.done():
+                turn, by = self._asked
+                self._tell(DoNotCallOwed(turn=turn, by=by))
 
     def _begin(self, by: str) -> "asyncio.Task[None]":
         if self._listing is None:
-            work = self._list(by, turn=self._turn())
-            # Owned by this object, which awaits it: see `close`.
-            self._listing = asyncio.get_running_loop().create_task(work, name="do not call")
+            self._asked = (self._turn(), by)
+            owed = OwedNumber(
+                call_id=self._call_id,
+                number=self._number,
+                source=f"voice: {by}",
+                asked_s=self._utc_s(),
+                dial_id=self._dial_id,
+            )
+            self._listing = self._opt_outs.begin(owed)
+            self._listing.add_done_callback(self._tell_listed)
         return self._listing
 
-    async def _list(self, by: str, *, turn: int) -> None:
-        while True:
-            try:
-                await self._numbers.add_do_not_call(
-                    self._number,
-                    source=f"voice: {by}",
-                    now=self._utc_s(),
-                    dial_id=self._dial_id,
-                )
-            except StorageError as error:
-                logger.error("a number is not on the do-not-call list yet: {}", error)
-                await asyncio.sleep(AGAIN_S)
-            else:
-                self._tell(DoNotCallWanted(turn=turn, by=by))
-                return
+    def _tell_listed(self, listing: "asyncio.Task[None]") -> None:
+        if not self._over and not listing.cancelled():
+            turn, by = self._asked
+            self._tell(DoNotCallWanted(turn=turn, by=by))

@@ -4,7 +4,7 @@ import pytest
 
 from calls.call_story import CallStory
 from calls.campaign_events import OutboundCallBegan
-from calls.crm_events import DoNotCallWanted
+from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, CallEnded, Event, TranscriptFinal
 
 CALL_ME = CallbackWanted(turn=2, when="tomorrow", reason="is driving")
@@ -74,11 +74,12 @@ def test_both_sides_have_a_line_for_each_utterance_in_the_order_of_the_call() ->
         ((person(" \x00 "),), ("", False, False, None)),
         ((OutboundCallBegan(dial_id="d7"),), ("d7", False, False, None)),
         ((DoNotCallWanted(turn=2, by="model"),), ("", False, True, None)),
+        ((DoNotCallOwed(turn=2, by="model"),), ("", False, True, None)),
         ((CALL_ME,), ("", False, False, CALL_ME)),
         ((CallEnded(reason="silence", length_s=9.0),), ("", False, False, None)),
     ],
     ids=["we spoke", "they spoke", "they spoke first", "they answered", "no word in it",
-         "we dialled", "never again", "call back", "nothing of interest"],
+         "we dialled", "never again", "never again, later", "call back", "nothing of interest"],
 )  # fmt: skip
 def test_the_plain_facts_of_a_call(
     events: tuple[Event, ...], facts: tuple[str, bool, bool, CallbackWanted | None]

@@ -1,11 +1,19 @@
 """Incidents of what stands on no ladder: a carrier, a disk, the database, campaigns, workers."""
 
+from dataclasses import replace
+
 import pytest
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
+from calls.crm_events import (
+    DoNotCallDropped,
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallWanted,
+)
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
-from calls.incident import IncidentBegan, IncidentEnded
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.incidents import AGAIN_S, CALM_S, Incidents
 from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.failure import Severity
@@ -186,3 +194,52 @@ def test_a_worker_that_takes_no_lost_ones_place_ends_nothing(
     started = WorkerStarted(worker="w3", process=7, cause=cause)
 
     assert incidents.handle(started, 9.0) == ()
+
+
+STILL_OWED = DoNotCallOwed(turn=2, by="model")
+UNLISTED = DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=False)
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [DoNotCallListed(call_id="c1", tries=9), DoNotCallWanted(turn=1, by="words")],
+    ids=lambda each: type(each).__name__,
+)
+def test_a_number_that_is_not_listed_is_an_incident_until_one_is(
+    incidents: Incidents, listed: Event
+) -> None:
+    (began,) = incidents.handle(STILL_OWED, 10.0)
+    same = incidents.handle(STILL_OWED, 11.0)
+    (ended,) = incidents.handle(listed, 70.0)
+
+    assert began == IncidentBegan(
+        stage="storage",
+        rung="do_not_call",
+        kind="not_listed",
+        severity=Severity.HIGH,
+        reason="",
+        then="it is tried again until it is listed, also after a restart",
+    )
+    assert same == ()
+    assert ended == IncidentEnded(
+        stage="storage", rung="do_not_call", kind="not_listed", lasted_s=60.0, failures=2
+    )
+
+
+def test_a_number_that_nobody_will_list_makes_it_worse_and_names_its_call(
+    incidents: Incidents,
+) -> None:
+    incidents.handle(STILL_OWED, 10.0)
+    kept = incidents.handle(replace(UNLISTED, on_disk=True), 11.0)
+    (grew,) = incidents.handle(UNLISTED, 12.0)
+
+    assert kept == ()
+    assert grew == IncidentGrew(
+        stage="storage",
+        rung="do_not_call",
+        kind="not_listed",
+        severity=Severity.CRITICAL,
+        reason="that of call c1",
+        then="a person has to list it",
+        failures=3,
+    )

@@ -7,20 +7,25 @@ from typing import Any
 import pytest
 
 from bot.call.opt_out import opt_out_for
+from bot.tools.opt_outs import OptOuts
 from calls.events import TranscriptFinal
 from storage.contact_book import ContactBook
+from storage.owed_numbers import OwedNumbers
 from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def ask_to_be_left_alone(book: ContactBook, region: str | None, **facts: Any) -> None:
+async def ask_to_be_left_alone(
+    book: ContactBook, region: str | None, folder: Path, **facts: Any
+) -> None:
     leg: Any = SimpleNamespace(facts=LegFacts(transport="plivo", sample_rate_hz=8000, **facts))
     server = SimpleNamespace(region=region)
-    shared: Any = SimpleNamespace(do_not_call=book, settings=SimpleNamespace(server=server))
+    opt_outs = OptOuts(book, OwedNumbers(folder), tell=print)
+    shared: Any = SimpleNamespace(do_not_call=opt_outs, settings=SimpleNamespace(server=server))
     wiring: Any = SimpleNamespace(turn=SimpleNamespace(number=2), outside=print, listeners=[])
-    desk = opt_out_for(shared, leg, wiring)
+    desk = opt_out_for(shared, leg, wiring, call_id="c1")
     assert desk
     desk.hear(TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text="Don't call me again."))
     await desk.close()
@@ -41,7 +46,7 @@ async def test_a_caller_s_number_is_listed_as_campaigns_dial_it(
     tmp_path: Path, written: str, region: str | None, number: str
 ) -> None:
     book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
-    await ask_to_be_left_alone(book, region, caller=written)
+    await ask_to_be_left_alone(book, region, tmp_path, caller=written)
 
     assert await book.do_not_call([number]) == {number}
     await book.close()
@@ -59,7 +64,7 @@ async def test_whom_a_campaign_called_is_called_no_more_however_the_carrier_writ
     await queue.store.confirm(dial, now=NOON, lease_s=LEASE_S)
 
     await ask_to_be_left_alone(
-        queue.book, None, direction="outbound", called=written, dial_id=dial.id
+        queue.book, None, tmp_path, direction="outbound", called=written, dial_id=dial.id
     )
 
     assert await queue.book.do_not_call([contact.number]) == {contact.number}

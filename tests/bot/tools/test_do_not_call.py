@@ -1,16 +1,20 @@
 """Who asks not to be called again is on the list before the call ends, and before being told."""
 
 import asyncio
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
 
-from bot.tools.do_not_call import LISTED, DoNotCallDesk, DoNotCallList
+from bot.call.ending import take_step
+from bot.tools.do_not_call import LISTED, DoNotCallDesk
+from bot.tools.opt_outs import DoNotCallList, OptOuts
 from bot.tools.toolbox import ToolFailed
-from calls.crm_events import DoNotCallWanted
+from calls.crm_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
 from calls.events import Event, TranscriptFinal
 from storage.contact_book import ContactBook, NewContact
 from storage.database import StorageError
+from storage.owed_numbers import OwedNumbers
 
 pytestmark = pytest.mark.virtual_time
 
@@ -21,8 +25,29 @@ def said(text: str) -> TranscriptFinal:
     return TranscriptFinal(turn=2, at_s=0.0, provider="deepgram", text=text)
 
 
-def desk_of(numbers: DoNotCallList, told: list[Event], number: str = NUMBER) -> DoNotCallDesk:
-    return DoNotCallDesk(numbers, number, turn=lambda: 2, tell=told.append, utc_s=lambda: 1000.0)
+@dataclass
+class Desks:
+    """Makes desks of one process."""
+
+    folder: Path
+    told: list[Event] = field(default_factory=list)  # in calls
+    beside: list[Event] = field(default_factory=list)  # outside them
+
+    def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallDesk:
+        opt_outs = OptOuts(numbers, OwedNumbers(self.folder), tell=self.beside.append)
+        return DoNotCallDesk(
+            opt_outs,
+            number,
+            call_id="c1",
+            turn=lambda: 2,
+            tell=self.told.append,
+            utc_s=lambda: 1000.0,
+        )
+
+
+@pytest.fixture
+def desks(tmp_path: Path) -> Desks:
+    return Desks(tmp_path / "do_not_call")
 
 
 class AwayList:
@@ -42,22 +67,24 @@ class AwayList:
         return True
 
 
-async def test_the_tool_answers_once_the_number_is_on_the_list(tmp_path: Path) -> None:
-    book, told = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"), list[Event]()
+async def test_the_tool_answers_once_the_number_is_on_the_list(
+    tmp_path: Path, desks: Desks
+) -> None:
+    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
 
-    answer = await desk_of(book, told).tool().run({})
+    answer = await desks.desk(book).tool().run({})
     listed = await book.do_not_call([NUMBER])
     await book.close()
 
     assert answer == LISTED
     assert listed == {NUMBER}
-    assert told == [DoNotCallWanted(turn=2, by="model")]
+    assert desks.told == [DoNotCallWanted(turn=2, by="model")]
 
 
-async def test_words_are_enough_when_no_model_answers(tmp_path: Path) -> None:
-    book, told = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"), list[Event]()
-    desk = desk_of(book, told)
+async def test_words_are_enough_when_no_model_answers(tmp_path: Path, desks: Desks) -> None:
+    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    desk = desks.desk(book)
 
     desk.hear(said("Please, don't call me again."))
     await desk.close()
@@ -65,25 +92,43 @@ async def test_words_are_enough_when_no_model_answers(tmp_path: Path) -> None:
     await book.close()
 
     assert listed == {NUMBER}
-    assert told == [DoNotCallWanted(turn=2, by="words")]
+    assert desks.told == [DoNotCallWanted(turn=2, by="words")]
 
 
-async def test_nobody_is_told_before_it_is_committed() -> None:
-    numbers, told = AwayList(times=9), list[Event]()
-    desk = desk_of(numbers, told)
+async def test_nobody_is_told_before_it_is_committed(desks: Desks) -> None:
+    numbers = AwayList(times=3)
+    desk = desks.desk(numbers)
 
     with pytest.raises(ToolFailed, match="tried again"):
         await desk.tool().run({})
-    assert told == []
+    assert desks.told == []
+    await asyncio.sleep(2.0)  # the goodbye
     await desk.close()  # the call that ends waits for it
 
     assert numbers.listed == [NUMBER]
-    assert told == [DoNotCallWanted(turn=2, by="model")]
+    assert desks.told == [DoNotCallWanted(turn=2, by="model")]
 
 
-async def test_asking_twice_lists_once() -> None:
-    numbers, told = AwayList(times=0), list[Event]()
-    desk = desk_of(numbers, told)
+async def test_a_number_is_listed_although_the_database_comes_back_long_after_the_call(
+    desks: Desks,
+) -> None:
+    numbers = AwayList(times=20)
+    desk = desks.desk(numbers)
+
+    with pytest.raises(ToolFailed, match="tried again"):
+        await desk.tool().run({})
+    await take_step("listing a number", desk.close(), call_id="c1")
+    ended = list(desks.told)
+    await asyncio.sleep(600.0)
+
+    assert ended == desks.told == [DoNotCallOwed(turn=2, by="model")]
+    assert desks.beside == [DoNotCallListed(call_id="c1", tries=21)]
+    assert numbers.listed == [NUMBER]
+
+
+async def test_asking_twice_lists_once(desks: Desks) -> None:
+    numbers = AwayList(times=0)
+    desk = desks.desk(numbers)
 
     desk.hear(said("Stop calling me."))
     await asyncio.gather(desk.tool().run({}), desk.tool().run({}))
@@ -93,9 +138,9 @@ async def test_asking_twice_lists_once() -> None:
     assert numbers.listed == [NUMBER]
 
 
-async def test_other_words_list_nobody() -> None:
+async def test_other_words_list_nobody(desks: Desks) -> None:
     numbers = AwayList(times=0)
-    desk = desk_of(numbers, [])
+    desk = desks.desk(numbers)
 
     desk.hear(said("Please don't call me after six."))
     await desk.close()
@@ -103,6 +148,6 @@ async def test_other_words_list_nobody() -> None:
     assert numbers.listed == []
 
 
-async def test_a_caller_without_a_number_is_told_so() -> None:
+async def test_a_caller_without_a_number_is_told_so(desks: Desks) -> None:
     with pytest.raises(ToolFailed, match="not known"):
-        await desk_of(AwayList(times=0), [], number="").tool().run({})
+        await desks.desk(AwayList(times=0), number="").tool().run({})

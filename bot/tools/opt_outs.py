@@ -1,0 +1,144 @@
+"""Puts numbers on the do-not-call list for all calls of a process, however long a database is away.
+
+It belongs to the process, for a call ends sooner than an outage. What was not listed at once stands
+on the disk as well, until it is: a process that is killed leaves it to the next one.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from loguru import logger
+
+from calls.crm_events import DoNotCallDropped, DoNotCallListed
+from calls.entry import Tell
+from storage.owed_numbers import OwedNumber, OwedNumbers
+
+ANSWER_S: Final = 10.0  # a database that has not answered by then is away (chosen)
+FIRST_WAIT_S: Final = 1.0  # before it is asked again; doubles with each try
+LONGEST_WAIT_S: Final = 15.0  # chosen: a dialer that is back sooner than this list could call them
+DISK_S: Final = 2.0  # a disk that has not taken a number by then hangs (chosen)
+CLOSE_S: Final = 3.0  # of a process's end, for those that are being listed (chosen)
+MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, and it is told
+
+
+class DoNotCallList(Protocol):
+    """Where numbers stand that are not to be called."""
+
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
+        """Put a number on it, and that of a campaign's dial; when it returns, that is committed.
+
+        Raises:
+            StorageError: It could not be.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Work:
+    owed: OwedNumber
+    on_disk: bool = False
+    tries: int = 0
+
+
+class OptOuts:
+    """Goes on until each number is listed. `close` it behind the calls."""
+
+    def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, tell: Tell) -> None:
+        """Put numbers on `numbers`, and keep in `kept` what it does not take; tell the process."""
+        self._numbers = numbers
+        self._kept = kept
+        self._tell = tell
+        self._works: dict[asyncio.Task[None], _Work] = {}  # the oldest first
+
+    def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
+        """Begin to list a number; the task is done once that is committed.
+
+        Whoever waits for the task must not cancel it.
+        """
+        work = _Work(owed, on_disk=on_disk)
+        # Owned by this object, which cancels and awaits it: see `close`.
+        task = asyncio.get_running_loop().create_task(self._list(work), name="do not call")
+        self._works[task] = work
+        task.add_done_callback(lambda done: self._works.pop(done, None))
+        if len(self._works) > MOST_OWED:
+            oldest = next(iter(self._works))
+            self._drop(oldest, self._works.pop(oldest), reason="too_many")
+        return task
+
+    async def take_up(self) -> None:
+        """Begin with what a process has left behind."""
+        for each in await asyncio.to_thread(self._kept.left, most=MOST_OWED):
+            self.begin(each, on_disk=True)
+
+    async def close(self) -> None:
+        """Wait a little for what is being listed; leave the rest on the disk, and tell of it."""
+        if self._works:
+            await asyncio.wait(self._works, timeout=CLOSE_S)
+        left = dict(self._works)
+        await asyncio.gather(*(self._keep(each) for each in left.values()))
+        for task, work in left.items():
+            self._drop(task, work, reason="process_ended")
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _list(self, work: _Work) -> None:
+        wait_s = FIRST_WAIT_S
+        while not await self._try(work):
+            await self._keep(work)
+            await asyncio.sleep(wait_s)
+            wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+        if work.on_disk:
+            await self._clear(work)
+        if work.on_disk or work.tries > 1:
+            self._tell(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
+
+    async def _try(self, work: _Work) -> bool:
+        owed = work.owed
+        work.tries += 1
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._numbers.add_do_not_call(
+                    owed.number, source=owed.source, now=owed.asked_s, dial_id=owed.dial_id
+                )
+        except Exception as error:  # noqa: BLE001 - the top of the process: no wish ends by our mistake
+            if work.tries == 1:
+                logger.error("a number is not on the do-not-call list yet: {!r}", error)
+            return False
+        return True
+
+    async def _keep(self, work: _Work) -> None:
+        """Have a number on the disk; one that does not take it is asked again at the next try."""
+        if work.on_disk:
+            return
+        try:
+            async with asyncio.timeout(DISK_S):
+                await asyncio.to_thread(self._kept.keep, work.owed)
+            work.on_disk = True
+        except (OSError, TimeoutError) as error:
+            logger.error("nor can the disk keep it: {!r}", error)
+
+    async def _clear(self, work: _Work) -> None:
+        try:
+            async with asyncio.timeout(DISK_S):
+                await asyncio.to_thread(self._kept.drop, work.owed)
+        except (OSError, TimeoutError) as error:  # the next start lists it once more
+            logger.error("a number that is listed stays on the disk: {!r}", error)
+
+    def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
+        task.cancel()
+        call_id, on_disk = work.owed.call_id, work.on_disk
+        self._tell(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
+
+
+@asynccontextmanager
+async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
+    """Take up what was left, and list numbers while the block runs."""
+    await opt_outs.take_up()
+    try:
+        yield opt_outs
+    finally:
+        await opt_outs.close()

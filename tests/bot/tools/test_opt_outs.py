@@ -1,0 +1,165 @@
+"""Numbers go onto the do-not-call list however long its database is away, and over a restart."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from bot.tools import opt_outs as under_test
+from bot.tools.opt_outs import CLOSE_S, OptOuts, listing
+from calls.crm_events import DoNotCallDropped, DoNotCallListed
+from calls.events import Event
+from storage.database import StorageError
+from storage.owed_numbers import OwedNumber, OwedNumbers
+
+pytestmark = pytest.mark.virtual_time
+
+
+@dataclass
+class SwitchedList:
+    """A list whose database can be switched off, or hangs."""
+
+    away: bool = True
+    hangs: bool = False
+    tries: int = 0
+    listed: list[tuple[str, str, float, str]] = field(default_factory=list)
+
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
+        self.tries += 1
+        if self.hangs:
+            await asyncio.sleep(3600.0)
+        if self.away:
+            raise StorageError("away")
+        self.listed.append((number, source, now, dial_id))
+        return True
+
+
+def owed(call_id: str = "c1", asked_s: float = 1000.0) -> OwedNumber:
+    return OwedNumber(
+        call_id=call_id, number="+15550142", source="voice: model", asked_s=asked_s, dial_id="d1"
+    )
+
+
+@asynccontextmanager
+async def process(numbers: SwitchedList, folder: Path, told: list[Event]) -> AsyncIterator[OptOuts]:
+    async with listing(OptOuts(numbers, OwedNumbers(folder), tell=told.append)) as it:
+        yield it
+
+
+def files(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.glob("*"))
+
+
+async def test_what_is_listed_at_once_is_never_on_the_disk(tmp_path: Path) -> None:
+    numbers, told = SwitchedList(away=False), list[Event]()
+
+    async with process(numbers, tmp_path / "owed", told) as it:
+        await it.begin(owed())
+
+    assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
+    assert not (tmp_path / "owed").exists()
+    assert told == []
+
+
+async def test_the_next_process_lists_what_the_last_one_could_not(tmp_path: Path) -> None:
+    numbers, told = SwitchedList(), list[Event]()
+
+    async with process(numbers, tmp_path, told) as it:
+        it.begin(owed())
+        await asyncio.sleep(60.0)
+    numbers.away = False
+    async with process(numbers, tmp_path, told):
+        await asyncio.sleep(1.0)
+
+    assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
+    assert told == [
+        DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=True),
+        DoNotCallListed(call_id="c1", tries=1),
+    ]
+    assert files(tmp_path) == []
+
+
+async def test_a_number_is_on_the_disk_as_soon_as_the_database_has_failed_once(
+    tmp_path: Path,
+) -> None:
+    async with process(SwitchedList(), tmp_path, []) as it:
+        it.begin(owed())
+        await asyncio.sleep(0.5)
+
+        assert OwedNumbers(tmp_path).left(most=9) == [owed()]
+        assert (tmp_path / "c1.json").stat().st_mode & 0o077 == 0
+
+
+async def test_a_process_ends_in_time_although_the_database_hangs(tmp_path: Path) -> None:
+    told, loop = list[Event](), asyncio.get_running_loop()
+
+    async with process(SwitchedList(hangs=True), tmp_path, told) as it:
+        it.begin(owed())
+        began = loop.time()
+
+    assert loop.time() - began == pytest.approx(CLOSE_S, abs=0.1)
+    assert told == [DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=True)]
+    assert files(tmp_path) == ["c1.json"]
+
+
+async def test_it_is_told_that_neither_the_database_nor_the_disk_took_a_number(
+    tmp_path: Path,
+) -> None:
+    told, no_folder = list[Event](), tmp_path / "file"
+    no_folder.write_text("")
+
+    async with process(SwitchedList(), no_folder, told) as it:
+        it.begin(owed())
+        await asyncio.sleep(60.0)
+
+    assert told == [DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=False)]
+
+
+async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
+    numbers = SwitchedList()
+
+    async with process(numbers, tmp_path, []) as it:
+        it.begin(owed())
+        await asyncio.sleep(0.5)
+        tries = [numbers.tries]
+        for _ in range(6):
+            await asyncio.sleep(15.0)
+            tries.append(numbers.tries)
+
+    assert tries == [1, 5, 6, 7, 8, 9, 10]  # after 1, 2, 4, 8, and then each 15 s
+
+
+async def test_too_many_drop_the_oldest_which_the_next_start_takes_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(under_test, "MOST_OWED", 2)
+    numbers, told = SwitchedList(), list[Event]()
+
+    async with process(numbers, tmp_path, told) as it:
+        for number in range(3):
+            it.begin(owed(f"c{number}", asked_s=float(number)))
+            await asyncio.sleep(0.1)
+        dropped = list(told)
+        numbers.away = False
+        await asyncio.sleep(60.0)
+
+    assert dropped == [DoNotCallDropped(call_id="c0", reason="too_many", on_disk=True)]
+    assert files(tmp_path) == ["c0.json"]
+    assert len(numbers.listed) == 2
+
+
+async def test_a_file_that_is_no_wish_stops_none_of_the_others(tmp_path: Path) -> None:
+    numbers, kept = SwitchedList(away=False), OwedNumbers(tmp_path)
+    (tmp_path / "a.json").write_text('{"call_id": "a"}')
+    kept.keep(owed())
+
+    async with process(numbers, tmp_path, []):
+        await asyncio.sleep(1.0)
+
+    assert len(numbers.listed) == 1
+    assert files(tmp_path) == ["a.json"]
