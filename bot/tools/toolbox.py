@@ -18,7 +18,8 @@ from calls.events import ToolCalled
 from calls.words import without_halves
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
-UNDELIVERED_S: Final = 60.0  # how long a result that nobody got stays good enough to be used
+UNDELIVERED_S: Final = 300.0  # how long a result that nobody got is kept: a model is told that
+# asking again does nothing twice, and an old answer harms less than a second booking (chosen)
 RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]

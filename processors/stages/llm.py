@@ -35,7 +35,12 @@ from processors.stages.model_answer import ModelAnswer
 from processors.stages.model_stream import CalledOff, Model
 from processors.stages.prepared_answer import Heard
 
-CUT_OFF: Final = "CANCELLED"  # of a tool, by the caller; the word is Pipecat's
+GOES_ON: Final = {
+    "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
+    "it was cancelled, nor that it is done. To know what became of it, call it again with the same "
+    "arguments: nothing is done twice by that."
+}
+"""What a model reads of a tool at which the caller cut it off; see `bot/tools/toolbox.py`."""
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
@@ -204,7 +209,10 @@ class LlmStage(OpenAILLMService):
     ) -> FunctionCallFromLLM:
         """Tell that a tool's call was cut off, in its place behind the news that it began.
 
-        Pipecat's own word of it is a system frame. Where the caller cuts off an answer that speaks
+        Only the waiting for it was. Pipecat's word is "CANCELLED", and a model that believes it
+        tells a caller that nothing was done, or does it twice.
+
+        Besides, Pipecat's own is a system frame. Where the caller cuts off an answer that speaks
         before its tool, it overtakes that news, which waits behind the speech, and is lost: the
         conversation has the call under way for ever, and no model asks for it again.
         """
@@ -219,7 +227,7 @@ class LlmStage(OpenAILLMService):
             function_name=call.function_name,
             tool_call_id=call.tool_call_id,
             arguments=call.arguments,
-            result=CUT_OFF,
+            result=GOES_ON,
             properties=FunctionCallResultProperties(run_llm=run_llm),
         )
         return call

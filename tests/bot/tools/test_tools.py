@@ -250,6 +250,21 @@ async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice(
 
 
 @pytest.mark.virtual_time
+async def test_a_result_that_was_cut_off_is_there_minutes_later() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
+        await asyncio.sleep(0.03)
+        waiting.cancel()
+        await asyncio.sleep(0.2)
+        at_desk.turn = 9  # four minutes later: the caller had something else to say
+        at_desk.toolbox.clock = lambda: time.monotonic() + 240.0
+
+        assert await at_desk.use("slow", {"name": "a"}) == {"result": "a done"}
+        assert owner_functions.RUNS == ["a"]
+
+
+@pytest.mark.virtual_time
 async def test_no_bridge_is_spoken_while_the_agent_speaks_anyway() -> None:
     async with desk(entry("slow", bridge="One moment.")) as at_desk:
         at_desk.toolbox.speaking = lambda: True
