@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
 
+from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.frames.frames import (
     FunctionCallFromLLM,
@@ -16,11 +17,12 @@ from pipecat.frames.frames import (
     FunctionCallResultProperties,
 )
 from pipecat.metrics.metrics import LLMTokenUsage
-from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_context import LLMContext, is_given
 from pipecat.services.llm_service import FunctionCallRunnerItem
 from pipecat.services.openai.llm import OpenAILLMService
 
 from calls.entry import Tell
+from calls.tool_rounds import must_speak
 from calls.turn import Turn
 from calls.words import without_halves
 from fallbacks.answering import Answering
@@ -32,7 +34,7 @@ from processors.sentences import TakeBackFrame
 from processors.stages.answer_bill import AnswerBill
 from processors.stages.early_answers import EarlyAnswers, EarlyMeans
 from processors.stages.model_answer import ModelAnswer
-from processors.stages.model_stream import CalledOff, Model
+from processors.stages.model_stream import NO_CALLS, CalledOff, Model
 from processors.stages.prepared_answer import Heard
 
 GOES_ON: Final = {
@@ -247,7 +249,8 @@ class LlmStage(OpenAILLMService):
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         prepared = self.early.take(context) if self.early else None
-        answer = prepared.answer if prepared else self._make_answer(context, self._tell, self._hear)
+        asked = _bounded(context)
+        answer = prepared.answer if prepared else self._make_answer(asked, self._tell, self._hear)
         self._called_off = answer.called_off
         try:
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
@@ -284,3 +287,11 @@ class LlmStage(OpenAILLMService):
         first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
         gate = self._policy.gates.get(first or "")
         return first is not None and (gate is None or gate.room > 0)
+
+
+def _bounded(context: LLMContext) -> LLMContext:
+    """Return what a model is asked: after too many tools in one turn a copy that offers no call."""
+    if not is_given(context.tools) or not must_speak(context.messages):
+        return context
+    logger.warning("the model asks for tools again and again: it has to speak now")
+    return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)

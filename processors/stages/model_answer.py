@@ -28,6 +28,7 @@ from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from processors.stages.alarm import Alarm
 from processors.stages.model_stream import (
+    NO_CALLS,
     AtGate,
     CalledOff,
     GatePlace,
@@ -119,7 +120,8 @@ class ModelAnswer:
         event: ModelEvent | None
         match news.what:
             case None:
-                failure = _failure_of_end(stream)
+                must_speak = self.context.tool_choice == NO_CALLS
+                failure = _failure_of_end(stream, must_speak=must_speak)
                 complete = ModelFinished(attempt=attempt)
                 event = self._fail(attempt, failure) if failure else complete
             case AtGate.REFUSED:
@@ -202,15 +204,19 @@ class ModelAnswer:
         return held
 
 
-def _failure_of_end(stream: ModelStream) -> Failure | None:
+def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     """Return why an answer that ended is none; None: it is complete."""
     if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
-    if stream.finish == FILTERED:  # it says nothing of the model, and half an answer is none
+    mute = must_speak and stream.words is None and not stream.goes_on
+    if stream.finish == FILTERED or mute:  # no fault of the model's, and half an answer is none
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
-        return failed(found, "llm", provider=stream.provider, reason=FILTERED)
+        reason = "called_a_tool_again" if mute else FILTERED
+        return failed(found, "llm", provider=stream.provider, reason=reason)
+    if must_speak:
+        return None  # a call that came all the same is not run
     cut = stream.finish == "length"
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)

@@ -20,6 +20,7 @@ from fallbacks.word_times import sayable
 from processors.stages.tool_calls import ToolCalls
 
 USAGE_S: Final = 0.25  # for the usage and the end behind an answer; with 0.4 s the rung is late
+NO_CALLS: Final = "none"  # OpenAI's word in `tool_choice`: the model has to speak
 # OpenAI's; a server that writes another word into every chunk, such as "null", finishes with none.
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
@@ -106,7 +107,8 @@ class ModelStream:
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
         results = [each for each in context.messages if isinstance(each, dict)]
         taken = [str(each["tool_call_id"]) for each in results if each["role"] == "tool"]
-        return [*self.calls.whole(taken), *usage]
+        calls = [] if context.tool_choice == NO_CALLS else self.calls.whole(taken)
+        return [*calls, *usage]
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
         """Return text in the form of what came."""

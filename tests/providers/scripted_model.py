@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
@@ -75,6 +75,27 @@ async def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> 
         if resets and request.transport:
             request.transport.abort()
             return response
+        await response.write(b"data: [DONE]\n\n")
+        return response
+
+    async with _served(answer) as url:
+        yield url
+
+
+@asynccontextmanager
+async def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> AsyncIterator[str]:
+    """Serve a model that streams the events that `choose` returns for what it is asked.
+
+    Yields:
+        The base of its URLs.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        events = choose(await request.json())
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for event in events:
+            await response.write(f"data: {json.dumps(event)}\n\n".encode())
         await response.write(b"data: [DONE]\n\n")
         return response
 

@@ -1,0 +1,123 @@
+"""A model that asks for tools again and again within one turn has to speak at last."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
+from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
+from pipecat.frames.frames import CancelFrame, LLMContextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.services.llm_service import FunctionCallParams
+
+from calls.tool_rounds import MOST_CALLS
+from fallbacks.facts import AttemptFailed
+from tests.bot.talk import Ear, Voice
+from tests.processors.stages.test_llm import QUESTION, Bench, bench
+from tests.processors.stages.test_other_servers import END, call, calls
+from tests.processors.stages.test_tool_cut_off import messages, running
+from tests.providers.scripted_model import choosing, chunk
+
+pytestmark = pytest.mark.virtual_time
+
+WORDS = chunk({"content": "There is room on Monday."})
+STOP = chunk({}, "stop")
+
+
+@dataclass
+class Looped:
+    """A conversation with a model that has lost its thread."""
+
+    context: LLMContext
+    it: Bench
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    runs: int = 0
+
+    @property
+    def choices(self) -> list[str]:
+        return [str(each.get("tool_choice")) for each in self.asked]
+
+    async def until(self, done: Callable[[], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not done():  # noqa: ASYNC110 - there is no event
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(2.0)
+
+    def spoken(self) -> list[str]:
+        said = (each for each in messages(self.context) if each["role"] == "assistant")
+        return [each["content"] for each in said if each.get("content")]
+
+
+@asynccontextmanager
+async def looping(*models: Callable[[dict[str, Any]], list[Any]]) -> AsyncIterator[Looped]:
+    async def look_up(params: FunctionCallParams) -> None:
+        looped.runs += 1
+        await params.result_callback({"result": "nothing found"})
+
+    tool = FunctionSchema(
+        name="look_up", description="Look it up.", properties={}, required=[], handler=look_up
+    )
+    context = LLMContext(messages=list(QUESTION), tools=ToolsSchema(standard_tools=[tool]))  # type: ignore[arg-type]
+    async with AsyncExitStack() as stack:
+        it = await stack.enter_async_context(bench())
+        looped = Looped(context, it)
+
+        def noting(choose: Callable[[dict[str, Any]], list[Any]]) -> Any:
+            return lambda body: looped.asked.append(body) or choose(body)
+
+        for name, choose in zip(("openai", "openai-b"), models, strict=False):
+            it.urls[name] = await stack.enter_async_context(choosing(noting(choose)))
+        order = [it.stage(), Voice(), Ear(), LLMContextAggregatorPair(context).assistant()]
+        async with asyncio.TaskGroup() as tasks:
+            worker = await running(order, tasks)
+            await worker.queue_frame(LLMContextFrame(context))
+            yield looped
+            await worker.queue_frame(CancelFrame())
+
+
+def asks_again(body: dict[str, Any]) -> list[Any]:
+    number = str(len(body["messages"]))
+    return [calls(call("look_up", f'{{"day": {number}}}', number=number, index=0)), END]
+
+
+def obeys(body: dict[str, Any]) -> list[Any]:
+    return [WORDS, STOP] if body.get("tool_choice") == "none" else asks_again(body)
+
+
+async def test_a_model_that_asks_for_tools_for_ever_is_made_to_speak() -> None:
+    async with looping(obeys) as it:
+        await it.until(lambda: bool(it.spoken()))
+
+    assert it.choices == ["None"] * MOST_CALLS + ["none"]
+    assert all(each["tools"] for each in it.asked)
+    assert it.runs == MOST_CALLS
+    assert it.spoken() == ["There is room on Monday."]
+    assert not it.context.tool_choice or it.context.tool_choice != "none"  # that of later turns
+
+
+async def test_a_tool_that_a_model_asks_for_beside_the_words_it_owes_is_not_run() -> None:
+    def adds(body: dict[str, Any]) -> list[Any]:
+        words = [WORDS] if body.get("tool_choice") == "none" else []
+        return [*words, *asks_again(body)]
+
+    async with looping(adds) as it:
+        await it.until(lambda: bool(it.spoken()))
+
+    assert it.choices == ["None"] * MOST_CALLS + ["none"]
+    assert it.runs == MOST_CALLS
+    assert it.spoken() == ["There is room on Monday."]
+
+
+async def test_where_a_model_does_not_speak_although_it_has_to_the_next_one_is_asked() -> None:
+    async with looping(asks_again, obeys) as it:
+        await it.until(lambda: bool(it.spoken()))
+
+    assert it.choices == ["None"] * MOST_CALLS + ["none"] * 3  # the first one twice
+    assert it.runs == MOST_CALLS
+    reasons = {each.reason for each in it.it.told if isinstance(each, AttemptFailed)}
+    assert reasons == {"called_a_tool_again"}
+    assert it.spoken() == ["There is room on Monday."]
