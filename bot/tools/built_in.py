@@ -105,7 +105,7 @@ class Tools:
         """What the model is told of each tool, with the handler that runs it."""
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
+        """Wait a little for what is at work, and cancel what is left of it."""
         await self._toolbox.close()
 
 

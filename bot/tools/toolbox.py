@@ -20,6 +20,7 @@ from calls.words import without_halves
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
 UNDELIVERED_S: Final = 300.0  # how long a result that nobody got is kept: a model is told that
 # asking again does nothing twice, and an old answer harms less than a second booking (chosen)
+FINISH_S: Final = 4.0  # for a tool at a call's end: a process that ends cuts its calls after 5 s
 RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -86,9 +87,11 @@ class Toolbox:
         ]
 
     async def close(self) -> None:
-        """Cancel what still runs and wait until it has ended."""
+        """Wait a little for what is at work: it was promised. Then cancel it, and await its end."""
         tasks = [each.task for each in self._attempts.values()]
         self._attempts.clear()
+        if tasks:
+            await asyncio.wait(tasks, timeout=FINISH_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)

@@ -431,6 +431,19 @@ async def test_an_office_that_never_answers_is_given_up_in_time() -> None:
     assert "did not answer in time" in answered["error"]
 
 
+@pytest.mark.virtual_time
+async def test_what_a_tool_does_when_the_call_ends_is_done_to_its_end() -> None:
+    owner_functions.RUNS.clear()
+    async with desk(entry("slow")) as at_desk:
+        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
+        await asyncio.sleep(0.03)
+        await at_desk.toolbox.close()
+
+        assert await waiting == {"result": "a done"}
+        assert at_desk.outcomes == ["ok"]
+
+
+@pytest.mark.virtual_time
 async def test_closing_the_toolbox_leaves_nothing_running() -> None:
     async def forever(_arguments: Mapping[str, Any]) -> None:
         await asyncio.sleep(60.0)
