@@ -14,6 +14,7 @@ from pipecat.frames.frames import (
     EndWorkerFrame,
     Frame,
     InterruptionFrame,
+    LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     LLMTextFrame,
@@ -83,8 +84,7 @@ class Farewell(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on; follow the model's answer and put the end behind it."""
         await super().process_frame(frame, direction)
-        if isinstance(frame, PartFrame):
-            await self.part(frame.reason, words=None if self._spoke else frame.words)
+        if await self._keeps(frame, direction):
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -108,6 +108,17 @@ class Farewell(FrameProcessor):
         """Stop waiting."""
         await super().cleanup()
         await self._quiet()
+
+    async def _keeps(self, frame: Frame, direction: FrameDirection) -> bool:
+        """Say whether a frame goes no further: a request to end, or to speak behind a goodbye.
+
+        The latter comes from below, with a tool's result; the conversation has that all the same.
+        """
+        if isinstance(frame, PartFrame):
+            await self.part(frame.reason, words=None if self._spoke else frame.words)
+            return True
+        from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
+        return from_below and self.reason is not None
 
     async def _ask(self) -> None:
         if self.reason is None or self._asked:

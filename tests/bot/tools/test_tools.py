@@ -470,3 +470,21 @@ async def test_a_call_with_an_owners_tool_gets_its_answer() -> None:
     asked = talk.model.requests[1]["messages"]
     assert "8 to 18" in next(each["content"] for each in asked if each["role"] == "tool")
     assert talk.voice.said == ["Let me see.", "From 8."]
+
+
+@pytest.mark.parametrize("words", [(), ("Goodbye.",)], ids=["told by the tool", "said"])
+@pytest.mark.parametrize(
+    "use", [("slow", {"name": "a"}), ("opening_hours", {"day": "Monday"})], ids=["late", "at once"]
+)
+async def test_a_result_that_comes_behind_the_goodbye_has_nobody_speak(
+    words: tuple[str, ...], use: tuple[str, dict[str, str]]
+) -> None:
+    tool = ToolSettings(entry_point=f"{HERE}:{use[0]}")
+    last = says(*words, calls=[use, ("end_call", {"goodbye": "Goodbye."})])
+    models = VoiceModels.load()
+    async with talking(AgentSettings(tools=(tool,)), last, says("Done."), models=models) as talk:
+        await talk.say("Do that, and goodbye.")
+        await talk.finished.wait()
+
+    assert talk.voice.said == ["Goodbye."]
+    assert len(talk.model.requests) == 1
