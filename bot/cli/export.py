@@ -8,7 +8,8 @@ import typer
 
 from bot import clock
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_database
+from bot.config.errors import shown
+from bot.config.folders import check_database, why_unwritable
 from bot.config.loading import load
 from bot.exits import CommandError, UsageError
 
@@ -40,8 +41,7 @@ def command(
     if at is None:
         raise UsageError(f'--since is "{since}"; it takes 90m, 24h, 7d, 2w, or a date: 2026-03-01')
     file = out or Path(f"{what}.{form}")
-    if not file.name:
-        raise UsageError(f'--out is "{file}"; it takes a file such as {what}.{form}')
+    _check_out(file, example=f"{what}.{form}")
     check_database(settings.storage.url)
     try:
         count = asyncio.run(export(settings.storage.url, what, since=at, form=form, out=file))
@@ -50,3 +50,11 @@ def command(
     except OSError as error:
         raise CommandError(f"{file} cannot be written: {error.strerror or error}") from error
     typer.echo(f"{file}: {count} {what}")
+
+
+def _check_out(file: Path, *, example: str) -> None:
+    held = f"--out is {shown(str(file))}"
+    if not file.name or file.is_dir():
+        raise UsageError(f"{held}; it takes a file such as {example}")
+    if why := why_unwritable(file.parent):
+        raise UsageError(f"{held}; it cannot be written ({why}); choose a file that can be")

@@ -176,6 +176,7 @@ def test_the_command_writes_a_file_of_its_owner_alone(
         ["calls", "--since", "soon"],
         ["calls", "--format", "parquet"],
         ["calls", "--out", "."],
+        ["calls", "--out", "/proc"],
     ],
     ids=lambda wrong: wrong[-1],
 )
@@ -201,14 +202,28 @@ def test_a_database_that_is_not_there_is_one_line_and_none_is_made(
     assert list(tmp_path.iterdir()) == [config]
 
 
-def test_a_file_that_cannot_be_written_is_one_line(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_an_out_that_cannot_be_written_is_told_before_the_database_is_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config, out = tmp_path / "holdline.yaml", tmp_path / "none" / "calls.csv"
-    config.write_text(f'storage: {{url: "sqlite+aiosqlite:///{tmp_path}/h.db"}}', encoding="utf-8")
-    assert run(["db", "upgrade", "--config", str(config)]) == 0
+    monkeypatch.chdir(tmp_path)
+    Path("taken").write_text("a file, no folder", encoding="utf-8")
 
-    assert run(["export", "calls", "--out", str(out), "--config", str(config)]) == 1
+    assert run(["export", "calls", "--out", "taken/calls.csv"]) == 2
 
     (line,) = capsys.readouterr().err.splitlines()
-    assert str(out) in line
+    assert line == (
+        'holdline: --out is "taken/calls.csv"; it cannot be written (it is no folder); '
+        "choose a file that can be"
+    )
+
+
+def test_the_folder_of_its_file_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(["db", "upgrade"]) == 0
+    capsys.readouterr()
+
+    assert run(["export", "calls", "--out", "deep/calls.csv"]) == 0
+
+    assert capsys.readouterr().out == "deep/calls.csv: 0 calls\n"
