@@ -5,12 +5,15 @@ import re
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
-from bot.__main__ import run
+from bot.__main__ import app, run
 from drill.matrix import FULL
 from drill.scenarios import SCENARIOS
 from drill.selection import MATRICES
@@ -34,10 +37,16 @@ stages:
     - {kind: elevenlabs, url: "ws://127.0.0.1:9", api_key_env: ELEVENLABS_API_KEY}
 resilience: {retry: {attempts: 0}}
 """
-COMMANDS = (
-    *("demo", "serve", "mic", "replay", "drill", "lab", "clips", "doctor", "providers"),
-    *("transcribe", "say"),
-)
+
+
+def every_help(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
+    """Yield the words before `--help` of the program and of each command in it, however deep."""
+    yield words
+    for name, each in getattr(command, "commands", {}).items():
+        yield from every_help(each, *words, name)
+
+
+HELPS = tuple(every_help(get_command(app)))
 
 
 @pytest.fixture(autouse=True)
@@ -86,9 +95,9 @@ def help_of(*words: str, told: pytest.CaptureFixture[str], monkeypatch: pytest.M
     return told.readouterr().out
 
 
-@pytest.mark.parametrize("words", [[], *([name] for name in COMMANDS)], ids=["all", *COMMANDS])
+@pytest.mark.parametrize("words", HELPS, ids=lambda words: " ".join(words) or "all")
 def test_no_help_is_cut_or_names_a_type_for_a_value(
-    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = help_of(*words, told=capsys, monkeypatch=monkeypatch)
 
