@@ -18,8 +18,9 @@ async def bot(runner_args: Any) -> None:
     """Answer one call for Pipecat's own runner, which does `import bot` and calls `bot.bot(args)`.
 
     Args:
-        runner_args: Pipecat's `SmallWebRTCRunnerArguments`, with the browser's connection, or its
-            `WebSocketRunnerArguments`, with a Twilio media socket.
+        runner_args: Pipecat's `SmallWebRTCRunnerArguments`, with the browser's connection, its
+            `WebSocketRunnerArguments`, with a Twilio media socket, or its
+            `LiveKitRunnerArguments`, with a room and a token to enter it with.
 
     Raises:
         TypeError: The runner was started for a transport that it cannot hand over.

@@ -37,10 +37,16 @@ RATE_HZ = 8_000
 
 
 @asynccontextmanager
-async def hosted(lab: RunningLab, folder: Path, *arguments: str) -> AsyncIterator[str]:
+async def hosted(
+    lab: RunningLab,
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+) -> AsyncIterator[str]:
     """Run `python bot.py` while the block runs, and return where it listens."""
     port = free_port()
     tree, keys = configuration(lab, port, folder / "logs")
+    keys |= environment or {}
     (folder / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "bot.py"), *arguments,

@@ -1,23 +1,17 @@
 """What our leg does with a real telephone beside talking: keys, handing on, leaving."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-import yaml
-from livekit import api, rtc
-from pipecat.runner.types import LiveKitRunnerArguments
+from livekit import api
 from pydantic import SecretStr
 
-from bot import bot, clock
-from bot.lab.process import lab_process
+from bot import clock
 from calls.events import Event
 from calls.handover import Destination
-from tests.bot.serving import configuration
 from tests.peers.conftest import NewPhone
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_phone import SipPhone
@@ -28,7 +22,6 @@ from transports.livekit_room import RoomPlace
 from transports.livekit_rooms import LivekitRooms
 
 GUARD_S = 30.0
-LOUD = 600  # of 32768
 
 
 @pytest.fixture
@@ -153,50 +146,3 @@ async def test_a_room_that_we_leave_hangs_up(
     assert not left
     (ended,) = events(told, "LegEnded")
     assert (ended.outcome, ended.reason) == ("completed", "agent_hung_up")
-
-
-async def test_a_room_that_a_host_hands_us_is_greeted(
-    media_server: MediaServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    async with lab_process() as lab:
-        tree, keys = configuration(lab, 0, tmp_path / "logs")
-        tree["transports"] = {"twilio": {"enabled": False}}
-        (tmp_path / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
-        monkeypatch.chdir(tmp_path)
-        for name, value in keys.items():
-            monkeypatch.setenv(name, value)
-        given = LiveKitRunnerArguments(
-            room_name="handed", url=media_server.websocket_url, token=media_server.token("handed")
-        )
-        async with asyncio.TaskGroup() as tasks:
-            call = tasks.create_task(bot(given))
-            async with browser(media_server, "handed") as heard:
-                await heard
-            await call
-
-
-@asynccontextmanager
-async def browser(
-    media_server: MediaServer, room_name: str
-) -> AsyncIterator[Coroutine[Any, Any, None]]:
-    """Be a person in a room who has no telephone; what is given returns once a voice was heard."""
-    room, offered = rtc.Room(), asyncio.Event()
-    room.on("track_subscribed", lambda *_: offered.set())
-    grants = api.VideoGrants(room_join=True, room=room_name)
-    token = api.AccessToken(media_server.key, media_server.secret).with_identity("anna")
-    await room.connect(media_server.websocket_url, token.with_grants(grants).to_jwt())
-
-    async def hear() -> None:
-        async with asyncio.timeout(GUARD_S):
-            await offered.wait()
-            (agent,) = room.remote_participants.values()
-            (publication,) = agent.track_publications.values()
-            assert publication.track
-            async for each in rtc.AudioStream(publication.track, sample_rate=8_000):
-                if np.abs(np.frombuffer(each.frame.data, np.int16).astype(int)).max() > LOUD:
-                    return
-
-    try:
-        yield hear()
-    finally:
-        await room.disconnect()

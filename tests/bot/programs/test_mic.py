@@ -1,11 +1,12 @@
 """A person at this machine talks with the agent and hangs up."""
 
+import asyncio
 import json
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ import soxr
 import yaml
 from numpy.typing import NDArray
 
+from bot.lab.process import lab_process
+from tests.bot.serving import configuration
 from tests.transports import pulse
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -53,9 +56,19 @@ def talking(
     card: Mapping[str, str], logs: Path, *options: str
 ) -> Iterator["subprocess.Popen[str]"]:
     """Run `holdline mic` against a lab of its own while the block runs."""
+    with running([PROGRAM, logs, *options], {**card, "PYTHONPATH": str(ROOT)}) as program:
+        yield program
+
+
+@contextmanager
+def running(
+    command: Sequence[str | Path], variables: Mapping[str, str], *, folder: Path = ROOT
+) -> Iterator["subprocess.Popen[str]"]:
+    """Run a Python program while the block runs."""
     program = subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, PROGRAM, logs, *options],
-        env={**card, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"},
+        [sys.executable, *command],
+        env={**variables, "PYTHONUNBUFFERED": "1"},
+        cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -97,6 +110,39 @@ def test_a_question_at_the_microphone_is_answered_and_ctrl_c_says_goodbye(tmp_pa
     assert sum(pulse.stretches_s(pulse.heard(heard))) > 3.0
     assert sum(pulse.stretches_s(pulse.heard(parting))) > 0.5
     assert entries(logs)[-1]["reason"] == "caller_hung_up"
+
+
+@pytest.mark.slow
+@pytest.mark.peers
+async def test_a_call_at_the_microphone_through_bot_py_is_greeted_and_says_goodbye(
+    tmp_path: Path,
+) -> None:
+    pulse.require()
+    async with lab_process() as lab:
+        tree, keys = configuration(lab, 0, tmp_path / "logs")
+        tree["transports"] = {"twilio": {"enabled": False}}
+        (tmp_path / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+        await asyncio.to_thread(greet_and_part, tmp_path, keys)
+
+    greeting, farewell = [each["text"] for each in told(tmp_path / "logs", "AgentSaid")]
+    assert greeting == "Hello, this is Holdline. How can I help?"
+    assert "oodbye" in farewell
+    assert sum(pulse.stretches_s(pulse.heard(tmp_path / "heard"))) > 1.5
+    assert entries(tmp_path / "logs")[-1]["reason"] == "caller_hung_up"
+
+
+def greet_and_part(folder: Path, keys: Mapping[str, str]) -> None:
+    """Start `python bot.py mic`, hear its greeting and have it end."""
+    with (
+        pulse.sound_card(folder) as card,
+        pulse.listening(card, folder / "heard"),
+        running([ROOT / "bot.py", "mic"], {**card, **keys}, folder=folder) as program,
+    ):
+        until(folder / "logs", event="TurnEnded", turn=0)
+        program.send_signal(signal.SIGINT)
+        out, _ = program.communicate(timeout=30)
+
+    assert program.returncode == 0, out
 
 
 @pytest.mark.slow
