@@ -50,6 +50,16 @@ VIOLATIONS: Final = """
     window.broken = [];
     addEventListener("securitypolicyviolation", (event) => broken.push(event.violatedDirective));
 """
+ON_TOP: Final = """() => {
+    const ruler = document.querySelectorAll(".ruler, .ruler *");
+    for (const one of ruler) one.style.pointerEvents = "auto";
+    const words = document.querySelector(".moves li"), line = document.querySelector(".budget");
+    words.scrollIntoView();
+    words.textContent += " and on and on";
+    const { top, height } = words.getBoundingClientRect();
+    const { left } = line.getBoundingClientRect();
+    return document.elementFromPoint(left + 1, top + height / 2).tagName;
+}"""  # what is seen where the line of the budget crosses the words of a failover
 OUTSIDE: Final = """() => {
     const picture = document.createElement("img");
     picture.src = "http://127.0.0.1:9/x.png";
@@ -125,6 +135,8 @@ async def test_an_empty_console_says_what_will_be_there(
     await expect(page.get_by_text("No answer in the last 15 minutes.")).to_be_visible()
     await expect(page.get_by_text("No alert yet.")).to_be_visible()
     await expect(page.get_by_text("No call is over yet.")).to_be_visible()
+    await expect(page.get_by_text("No turn yet.")).to_be_visible()
+    await expect(page.get_by_text("1.5 s budget")).to_have_count(0)  # it crossed these words
     await picture(page, "empty", tmp_path, keep=KEEP)
 
 
@@ -548,6 +560,25 @@ async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert watch.errors == []
     assert watch.foreign == []
+
+
+async def test_the_budgets_line_passes_behind_the_words_of_a_failover(
+    page: Page, served: Served
+) -> None:
+    from tests.e2e.test_pages import ANSWER, MOVED, STOPPED  # noqa: PLC0415 - as they are told
+
+    await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
+    served.stand_in.call_pages["c1"] = CALL_PAGE | {
+        "happenings": [
+            STOPPED,
+            MOVED | {"stage": "tts", "before": "cartesia", "after": "elevenlabs"},
+            ANSWER,
+        ]
+    }
+    await page.goto(served.url + "/calls/c1")
+    await expect(page.locator(".turn .moves li")).to_have_count(1)
+
+    assert await page.evaluate(ON_TOP) == "LI"
 
 
 async def test_a_call_that_nobody_knows_says_so(page: Page, served: Served) -> None:

@@ -30,8 +30,8 @@ export class Waterfall {
     const last = turns.slice(-this.#shown);
     const longest = Math.max(this.#budget_s, ...last.map(({ v2v_s, ear_s }) => v2v_s + (ear_s ?? 0)));
     const scale = longest * HEADROOM;
-    this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), this.#ruler(scale));
-    if (!last.length) this.#chart.prepend(el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went."));
+    const empty = el("p", { class: "empty" }, "No turn yet. Each answer shows here where its time went.");
+    this.#chart.replaceChildren(...last.map((turn) => this.#row(turn, scale)), last.length ? this.#ruler(scale) : empty);
     this.#chart.setAttribute("aria-label", this.#summary(last));
     this.#rows.replaceChildren(...last.map((turn) => tableRow(turn)));
   }
