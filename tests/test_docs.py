@@ -1,7 +1,6 @@
 """What the documents name exists: links, files, make targets, commands, options, faults, keys."""
 
 import ast
-import json
 import re
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,7 +20,6 @@ from drill.results import Results
 from drill.selection import chosen
 from faultlab.faults import FAULTS
 from faultlab.lab import schedule_for
-from scripts.make_picture import PICTURE, SHOWN, console_page, digest, shown_by
 from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
@@ -228,13 +226,6 @@ def test_every_key_of_the_configuration_stands_in_the_example_or_on_its_page() -
 
     assert len(keys) > 100
     assert {each for each in keys if each.split(".")[-1] not in named} == set()
-
-
-def test_the_readmes_picture_shows_the_panels_that_the_page_has() -> None:
-    note = json.loads(SHOWN.read_text(encoding="utf-8"))
-    again = "the page has changed; run .venv/bin/python scripts/make_picture.py"
-
-    assert note == {**shown_by(console_page()), "sha256": digest(PICTURE)}, again
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)

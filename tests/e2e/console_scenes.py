@@ -1,16 +1,17 @@
 """What a stand-in's console shows: calls, rungs, alerts and answers, in plain JSON values."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Page
+from playwright.async_api import Locator, Page
 
-from tests.e2e.demo_server import ROOT
+from scripts.picture_notes import IMAGES, write_note
 from tests.e2e.stand_in import StandIn
 from tests.e2e.test_pages import WELL
 
-IMAGES: Final = ROOT / "docs" / "images"
+KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the documents show them
 LADDERS: Final = {
     "stt": ("deepgram", "deepgram-b"),
     "llm": ("openai", "openai-b"),
@@ -168,9 +169,14 @@ def outage(it: StandIn) -> None:
     it.tell(**told, number=5, event="BreakerMoved", **opened, after_s=60.0)
 
 
-async def picture(page: Page, name: str, folder: Path, *, keep: bool) -> bytes:
-    """Photograph the whole page, for the documents if they are to be kept."""
+async def picture(page: Page, name: str, folder: Path, *, part: Locator | None = None) -> None:
+    """Photograph the whole page, or a part of it; for the documents if pictures are to be kept."""
     await page.mouse.move(0, 0)
     await page.evaluate("window.scrollTo(0, 0); document.activeElement.blur()")
-    path = (IMAGES if keep else folder) / f"console-{name}.png"
-    return await page.screenshot(path=path, full_page=True)
+    path = (IMAGES if KEEP else folder) / f"console-{name}.png"
+    if part is None:
+        await page.screenshot(path=path, full_page=True)
+    else:
+        await part.screenshot(path=path)
+    if KEEP:
+        write_note(path.stem)

@@ -1,6 +1,6 @@
 """The console as an operator sees it: well, in an outage, empty, on a phone, with forty calls."""
 
-import os
+import json
 import re
 from datetime import timedelta
 from pathlib import Path
@@ -12,6 +12,8 @@ from playwright.async_api import Page, expect
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
 from tests.e2e.console_scenes import alert, healthy, lately, live_call, now, outage, picture, rungs
+from tests.e2e.test_pages import ANSWER, MOVED, STOPPED
+from tests.e2e.test_schemes import HARD_TO_READ
 
 pytestmark = [
     pytest.mark.e2e,
@@ -19,7 +21,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
 ]
 
-KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the documents show them
 MOST_ELEMENTS: Final = 2_500  # of the page with 60 rows; without a bound it would be 400 rows
 COUNT: Final = "document.querySelectorAll('*').length"
 PHONE: Final = {"width": 360, "height": 740}
@@ -94,7 +95,7 @@ async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: P
     await expect(page.locator(".figures")).to_contain_text("3.42 USD")
     await expect(page.locator("#latency canvas")).to_have_count(1)
     await expect(page.locator(".figures")).to_contain_text("of 100 turns")
-    await picture(page, "healthy", tmp_path, keep=KEEP)
+    await picture(page, "healthy", tmp_path)
     assert watch.errors == []
     assert watch.foreign == []
 
@@ -120,8 +121,24 @@ async def test_an_outage_is_told_in_the_first_lines(
     await expect(page.locator(".happenings li")).to_have_count(3)
     await expect(page.locator("#latency canvas")).to_have_count(1)
     await expect(page.locator(".figures")).to_contain_text("of 100 turns")
-    await picture(page, "outage", tmp_path, keep=KEEP)
+    await picture(page, "outage", tmp_path)
     assert watch.errors == []
+
+
+async def test_an_outage_can_be_read_in_the_dark(
+    page: Page, served: Served, tmp_path: Path
+) -> None:
+    await page.emulate_media(color_scheme="dark")
+    outage(served.stand_in)
+    await opened(page, served)
+
+    await expect(page.locator(".headline")).to_have_text("cartesia: broken")
+    await expect(page.locator("#calls tbody tr")).to_have_count(5)
+    await expect(page.locator(".happenings li")).to_have_count(3)
+    await expect(page.locator("#latency canvas")).to_have_count(1)
+    await expect(page.locator(".figures")).to_contain_text("of 100 turns")
+    assert await page.evaluate(HARD_TO_READ) == []
+    await picture(page, "outage-dark", tmp_path)
 
 
 async def test_an_empty_console_says_what_will_be_there(
@@ -137,7 +154,7 @@ async def test_an_empty_console_says_what_will_be_there(
     await expect(page.get_by_text("No call is over yet.")).to_be_visible()
     await expect(page.get_by_text("No turn yet.")).to_be_visible()
     await expect(page.get_by_text("1.5 s budget")).to_have_count(0)  # it crossed these words
-    await picture(page, "empty", tmp_path, keep=KEEP)
+    await picture(page, "empty", tmp_path)
 
 
 async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_path: Path) -> None:
@@ -153,7 +170,7 @@ async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_
     assert box["y"] < PHONE["height"] / 2  # seen without scrolling
     await expect(page.locator("#latency canvas")).to_have_count(1)
     await expect(page.locator(".figures")).to_contain_text("of 100 turns")
-    await picture(page, "phone", tmp_path, keep=KEEP)
+    await picture(page, "phone", tmp_path)
 
 
 async def test_four_hundred_calls_do_not_make_the_page_grow(
@@ -530,14 +547,23 @@ CALL_PAGE: Final[dict[str, Any]] = {
 }
 
 
-async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
-    page: Page, served: Served, watch: Watch, tmp_path: Path
-) -> None:
-    from tests.e2e.test_pages import ANSWER, MOVED, STOPPED  # noqa: PLC0415 - as they are told
+def without_marks(told: dict[str, Any]) -> dict[str, Any]:
+    """Return the same without what looks like HTML, as people see it."""
+    plain: dict[str, Any] = json.loads(re.sub(r"</?b>", "", json.dumps(told)))
+    return plain
 
+
+def whole_call() -> dict[str, Any]:
+    """Return a call of one turn, in which the voice moved on, with what it came to."""
     voice = {"stage": "tts", "before": "cartesia", "after": "elevenlabs"}
     facts = [STOPPED, MOVED | voice, ANSWER]
-    served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": facts, "result": RESULT}
+    return CALL_PAGE | {"happenings": facts, "result": RESULT}
+
+
+async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
+    page: Page, served: Served, watch: Watch
+) -> None:
+    served.stand_in.call_pages["c1"] = whole_call()
 
     await page.goto(served.url + "/calls/c1")
 
@@ -555,26 +581,30 @@ async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
     await expect(page.locator("#failures li")).to_contain_text("cartesia: cut")
     await expect(page.get_by_label("Recording of this call")).to_be_visible()
     await expect(page.locator(".happenings li")).to_contain_text("Speaking moved")
-    await picture(page, "call", tmp_path, keep=KEEP)
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
     assert await page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     assert watch.errors == []
     assert watch.foreign == []
 
 
+async def test_the_page_of_a_call_can_be_read(page: Page, served: Served, tmp_path: Path) -> None:
+    served.stand_in.call_pages["c1"] = without_marks(whole_call())
+    await page.goto(served.url + "/calls/c1")
+
+    await expect(page.locator("#result p")).to_have_text("Wants another date.")
+    await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
+    await expect(page.locator(".said .voice")).to_have_text(["We open", "at nine."])
+    await expect(page.locator(".happenings li")).to_contain_text("Speaking moved")
+    await expect(page.get_by_label("Recording of this call")).to_be_visible()
+    assert await page.evaluate(HARD_TO_READ) == []
+    await picture(page, "call", tmp_path)
+
+
 async def test_the_budgets_line_passes_behind_the_words_of_a_failover(
     page: Page, served: Served
 ) -> None:
-    from tests.e2e.test_pages import ANSWER, MOVED, STOPPED  # noqa: PLC0415 - as they are told
-
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
-    served.stand_in.call_pages["c1"] = CALL_PAGE | {
-        "happenings": [
-            STOPPED,
-            MOVED | {"stage": "tts", "before": "cartesia", "after": "elevenlabs"},
-            ANSWER,
-        ]
-    }
+    served.stand_in.call_pages["c1"] = whole_call()
     await page.goto(served.url + "/calls/c1")
     await expect(page.locator(".turn .moves li")).to_have_count(1)
 

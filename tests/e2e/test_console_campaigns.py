@@ -1,6 +1,5 @@
 """The campaigns on the console: how each one stands, in words and as bars; its buttons."""
 
-import os
 import time
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +9,7 @@ from playwright.async_api import Page, expect
 
 from tests.e2e.browser import Watch
 from tests.e2e.conftest import Served
-from tests.e2e.console_scenes import IMAGES, healthy
+from tests.e2e.console_scenes import healthy, picture
 from tests.e2e.test_console import PHONE, VIOLATIONS, opened
 from tests.e2e.test_schemes import HARD_TO_READ
 
@@ -20,7 +19,6 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
 ]
 
-KEEP: Final = bool(os.environ.get("KEEP_PICTURES"))  # in docs/images, as the documents show them
 WIDTHS: Final = """all => all.map(one => Math.round(
     100 * one.getBoundingClientRect().width / one.parentElement.getBoundingClientRect().width))"""
 
@@ -114,9 +112,7 @@ async def test_progress_outcomes_and_time_left_are_shown(
     await expect(page.locator("[data-campaign=autumn]")).to_contain_text(
         "holdline campaign import FILE --campaign autumn"
     )
-    await page.locator("#campaigns").screenshot(
-        path=(IMAGES if KEEP else tmp_path) / "console-campaigns.png"
-    )
+    await picture(page, "campaigns", tmp_path, part=page.locator("#campaigns"))
     assert await page.evaluate("broken") == []
     assert watch.errors == []
     assert watch.foreign == []
