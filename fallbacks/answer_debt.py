@@ -45,6 +45,8 @@ class AnswerDebt:
         self._holding = holding
         self._pending = PendingTurn()
         self._tools: set[str] = set()  # at work, by their calls' ids
+        self._stopped = False  # the caller, in the turn that is open
+        self._sounded = False  # the agent, since it was last cut off
 
     @property
     def worded(self) -> bool:
@@ -65,9 +67,10 @@ class AnswerDebt:
             case PauseJudged() | WordsCame():
                 self._note_pending(event, now, deaf=deaf)
             case AnswerDue():
-                self._pending.decide()
-                self._holding.decided(now)
+                self._note_due(now)
             case NothingSaid():
+                self._stopped = False
+                self._pending.settle()
                 self._pending.begin(unanswered=False)
                 self._holding.owe_nothing()
             case AnswerSounded():
@@ -81,10 +84,20 @@ class AnswerDebt:
             self._pending.begin(unanswered=self._holding.owed_since is not None)
             self._holding.owe_nothing()
             return
+        self._stopped, self._sounded = True, False
         self._holding.caller_stopped(event.stopped_at)
         self._pending.worded = self._pending.worded or event.worded
         if not self._pending.owed(deaf=deaf):
             self._holding.paused()  # until the turn's end: it may be a cough, or a thought
+
+    def _note_due(self, now: float) -> None:
+        """Note that the turn is decided; one may be of words alone, too soft for the detector."""
+        self._pending.decide()
+        if self._stopped or self._sounded:
+            self._holding.decided(now)
+        else:
+            self._holding.caller_stopped(now)
+        self._stopped = False
 
     def _note_pending(self, event: PauseJudged | WordsCame, now: float, *, deaf: bool) -> None:
         """Note what says whether an answer is owed before the turn is decided."""
@@ -100,6 +113,8 @@ class AnswerDebt:
     def _note_sound(self, event: AnswerSounded, now: float) -> None:
         self._holding.expected(now + BREATH_S)
         if event.audible:  # it is the answer, unless a tool works
+            self._sounded = True
+            self._pending.settle()
             self._holding.answered(owed_from=event.dry_at if self._tools else None)
 
     def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
@@ -117,3 +132,4 @@ class AnswerDebt:
                 pass
             case AgentCutOff():
                 self._tools.clear()
+                self._sounded = False

@@ -15,6 +15,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from math import inf
 from typing import Final, TypeAlias
 
 from fallbacks.menu_words import Choice, Consent, Meaning
@@ -23,6 +24,7 @@ QUESTIONS: Final = 3  # whether the caller said this or that, while a stage is d
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting a clip onto the line
 CLIPS: Final = 2  # turns that are met with clips before something else is tried
 MENUS: Final = 2  # readings of the menu
+BURST_S: Final = 0.8  # from key to key of a number that somebody types (chosen)
 
 
 class Step(StrEnum):
@@ -224,6 +226,7 @@ class Descent:
         self._behind: OutageSteps | None = None  # the one that was over last
         self._asked: Choice | None = None  # whether the caller said this
         self._questions = 0  # in this outage
+        self._astray_at = -inf  # when a key was pressed that means nothing
 
     @property
     def step(self) -> Step | None:
@@ -277,7 +280,12 @@ class Descent:
         """The caller pressed a key; it counts once the menu was offered."""
         if not self.takes_keys:
             return ()
-        return self._go(now, chosen=self._keys.get(digit))  # no choice: the menu again
+        chosen = self._keys.get(digit)
+        if chosen is None:  # the menu again, but once for a number that somebody types
+            typed, self._astray_at = now - self._astray_at < BURST_S, now
+            if typed:
+                return ()
+        return self._go(now, chosen=chosen)
 
     def heard(self, meaning: Meaning, now: float) -> tuple[Descending, ...]:
         """The caller said one of the menu's words: a choice, a digit, yes or no."""

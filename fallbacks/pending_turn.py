@@ -4,7 +4,7 @@ An answer is owed from the caller's stop on, so that the decision may be late an
 held all the same. But nothing is said to a caller who thinks: when turn detection took the pause
 for no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
 of it nothing is owed, unless nobody is left who could have written one down, or an answer was owed
-before it: that one still is.
+before it: that one still is, whether the cough sounded finished or not.
 """
 
 
@@ -23,12 +23,22 @@ class PendingTurn:
         self.unanswered = False
 
     def begin(self, *, unanswered: bool) -> None:
-        """The caller speaks: what was said of an earlier pause is void."""
-        self.worded, self.finished, self.unanswered = False, None, unanswered
+        """The caller speaks: what was said of an earlier pause is void.
+
+        Args:
+            unanswered: An answer is owed to them.
+        """
+        self.worded, self.finished = False, None
+        self.unanswered = self.unanswered or unanswered
+
+    def settle(self) -> None:
+        """What the caller said before is answered, or never will be."""
+        self.unanswered = False
 
     def decide(self) -> None:
         """The turn is over: whatever is heard of it from now on changes nothing."""
         self.worded = self.finished = True
+        self.unanswered = False
 
     def owed(self, *, deaf: bool) -> bool:
         """Say whether an answer is owed.
@@ -36,4 +46,4 @@ class PendingTurn:
         Args:
             deaf: A recogniser failed: words and the turn's end may both be missing.
         """
-        return deaf or ((self.worded or self.unanswered) and self.finished is not False)
+        return deaf or (self.finished is not False if self.worded else self.unanswered)

@@ -48,6 +48,13 @@ class Speaker:
         self._push = push
         self._now = clock
         self._cuts = 0
+        self._making = 0  # of what may be cut short
+        self._until = 0.0  # the end of what may be, on the line
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something that may be cut short sounds, or is being made."""
+        return self._making > 0 or min(self._until, self._line.dry_at) > self._now()
 
     def cut(self) -> None:
         """Have nothing follow that is being made: the caller interrupted."""
@@ -67,7 +74,11 @@ class Speaker:
             How long it sounds, in seconds; None when the caller spoke first.
         """
         cuts = self._cuts
-        pcm = await sound
+        self._making += not must
+        try:
+            pcm = await sound
+        finally:
+            self._making -= not must
         if self._cuts != cuts and not must:
             return None
         kind = TTSAudioRawFrame if answer else ClipAudioRawFrame
@@ -76,6 +87,8 @@ class Speaker:
             await self._push(frame)
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
         self._line.add(length_s, self._now(), must=must)
+        if not must:
+            self._until = self._line.dry_at
         return length_s
 
 

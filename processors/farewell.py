@@ -25,6 +25,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from fallbacks.word_times import sayable
 
 PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
+ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
 PATIENT: Final = 6  # so often, while the agent is heard: it says what it had to say before (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
@@ -113,9 +114,12 @@ class Farewell(FrameProcessor):
         """Say whether a frame goes no further: a request to end, or to speak behind a goodbye.
 
         The latter comes from below, with a tool's result; the conversation has that all the same.
+        Or it is an answer to a caller who speaks on behind a goodbye that is the last word.
         """
         if isinstance(frame, PartFrame):
             await self.part(frame.reason, words=None if self._spoke else frame.words)
+            return True
+        if self._kept and isinstance(frame, ANSWER):
             return True
         from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
         return from_below and self.reason is not None

@@ -152,6 +152,7 @@ class HoldLine(FrameProcessor):
             case VADUserStartedSpeakingFrame():
                 doer.words.began(listens=doer.keeper.listens)
                 doer.handle(CallerBegan())
+                doer.give_way()
             case VADUserStoppedSpeakingFrame():
                 doer.words.stopped()
                 worded = self._turn.worded

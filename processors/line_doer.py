@@ -71,6 +71,17 @@ class LineDoer:
         self._actions.extend(self.keeper.handle(event, self._now()))
         self._alarm.ring()
 
+    def give_way(self) -> None:
+        """Say no more of our own while the caller speaks.
+
+        Pipecat interrupts at the beginning of a turn alone, and one may be open yet: its words are
+        owed, or it was a sound without any.
+        """
+        if self.voice.speaker.speaks:
+            self.voice.stop()  # at once: what is being made is waited for
+            self._actions.append(CutLine())
+            self._alarm.ring()
+
     def speak_soon(self, rest: str, *, must: bool) -> None:
         """Have the local voice say soon what no voice could say."""
         self.voice.keep_rest(rest, must=must)

@@ -41,8 +41,9 @@ class Memory(LLMContext):
     @property
     def unanswered(self) -> bool:
         """Whether it ends with words of the caller's or a tool's result: the model is to speak."""
-        last = self.messages[-1] if self.messages else None
-        return isinstance(last, dict) and last.get("role") in ("user", "tool")
+        roles = (each.get("role") for each in reversed(self.messages) if isinstance(each, dict))
+        last = next((each for each in roles if each != "system"), None)  # it may come at any time
+        return last in ("user", "tool")
 
     def with_words(self, words: str) -> list[LLMContextMessage]:
         """Return the messages as they are when the caller has said this, too."""

@@ -33,7 +33,11 @@ class _Rest:
 
 
 class OwnVoice:
-    """Speaks onto the caller's line, and has remembered what was heard of it."""
+    """Speaks onto the caller's line, and has remembered what was heard of it.
+
+    Attributes:
+        speaker: Puts the sound there.
+    """
 
     def __init__(
         self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
@@ -47,7 +51,7 @@ class OwnVoice:
         """
         self._fallback = fallback
         self._line = wiring.line
-        self._speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
+        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
         self._tell = wiring.tell
         self._now = wiring.clock
         self._turn = wiring.turn
@@ -63,11 +67,11 @@ class OwnVoice:
     @property
     def rate_hz(self) -> int:
         """The rate of the line."""
-        return self._speaker.rate_hz
+        return self.speaker.rate_hz
 
     @rate_hz.setter
     def rate_hz(self, rate_hz: int) -> None:
-        self._speaker.rate_hz = rate_hz
+        self.speaker.rate_hz = rate_hz
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
         """Keep what no voice could say until `speak_rest`.
@@ -94,7 +98,7 @@ class OwnVoice:
         if over_caller and not action.must:
             return inf
         sound = self._fallback.voice.say(utterance.text, utterance.language)
-        length_s = await self._speaker.speak(sound, must=action.must)
+        length_s = await self.speaker.speak(sound, must=action.must)
         if length_s is None:
             return inf
         if topical and utterance.situation is Situation.LLM:
@@ -111,7 +115,7 @@ class OwnVoice:
                 self._tell(StepTaken(stage="tts", step="local"))
                 language = self._fallback.phrases.language
                 sound = self._fallback.voice.say_locally(rest.text, language)
-                length_s = await self._speaker.speak(sound, must=rest.must, answer=True)
+                length_s = await self.speaker.speak(sound, must=rest.must, answer=True)
                 if length_s is not None:
                     self._unheard.add(rest.text, length_s, must=rest.must)
                     report(RestTaken(spoken=True))
@@ -122,12 +126,12 @@ class OwnVoice:
         async def sound() -> bytes:
             return tone(self.rate_hz)
 
-        await self._speaker.speak(sound(), must=True)
+        await self.speaker.speak(sound(), must=True)
         return self._line.dry_at
 
     def stop(self) -> None:
         """Say nothing more of what may be cut short, and have remembered what was heard of it."""
-        self._speaker.cut()
+        self.speaker.cut()
         self._rest = deque((each for each in self._rest if each.must), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from fallbacks.descent import (
+    BURST_S,
     QUESTIONS,
     AskBack,
     Carry,
@@ -99,6 +100,14 @@ def test_a_key_that_means_nothing_gets_the_menu_again_and_then_a_goodbye() -> No
 
     assert call.key("7", 21.0) == (ReadMenu(),)
     assert call.key("7", 22.0) == (SayGoodbye(carried=None),)
+
+
+def test_a_number_that_somebody_types_gets_the_menu_again_once() -> None:
+    call = at_the_menu()
+
+    assert call.key("7", 21.0) == (ReadMenu(),)
+    assert [call.key("7", 21.0 + BURST_S / 2 * at) for at in (1, 2, 3)] == [(), (), ()]
+    assert call.key("7", 30.0) == (SayGoodbye(carried=None),)
 
 
 def test_keys_before_the_menu_are_not_meant_for_it() -> None:

@@ -44,6 +44,7 @@ SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 QUIET = AnswerSounded(dry_at=102.0, audible=False)
 LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound behind the question
+LAST = CallerFellSilent(stopped_at=STOP + 1.7)
 NOTHING = NothingSaid()
 TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
 SECOND_TOOL = ToolBegan(call="c2", dry_at=STOP + 2.0)
@@ -101,6 +102,7 @@ def due_after_s(*events: tuple[LineEvent, float]) -> float | None:
     return None if at is None else round(at - STOP, 6)
 
 
+SOUND = ((BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2))
 TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
 
 
@@ -149,8 +151,12 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (LATER, 1.2)], 2.0),
         ([(SILENT_WORDED, 0.2), (SOUNDED, 0.5), (BEGAN, 0.6), (LATER, 1.2)], None),
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (LATER, 1.2), (NOTHING, 3.7)], None),
-        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2)], None),
+        ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2)], 2.0),
         ([(SILENT_WORDED, 0.2), (BEGAN, 0.6), (THINKS, 1.1), (LATER, 1.2), (DUE, 3.7)], 2.0),
+        ([(SILENT_WORDED, 0.2), *SOUND, (BEGAN, 1.3), (LAST, 1.9)], 2.75),
+        ([(CUT_OFF, 0.0), (DUE, 1.0)], 1.0 + FIRST_S),
+        ([(SILENT, 0.2), (NOTHING, 2.7), (CUT_OFF, 2.9), (DUE, 3.0)], 3.0 + FIRST_S),
+        ([(CUT_OFF, 0.0), (SOUNDED, 1.0), (DUE, 1.1)], None),
         ([(SILENT, 0.2), (NOTHING, 2.7), (STT_FAILED, 3.0)], None),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (SOUNDED, 1.3)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (SOUNDED, 0.6), (TOOL, 0.7)], 2.0 + SILENCE_S),
@@ -211,6 +217,10 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "a sound after which nobody is asked",
         "a sound that seemed to go on",
         "and the question is asked again behind it",
+        "two sounds behind a question",
+        "words too soft for the detector of speech",
+        "words that were written behind the end of their turn",
+        "whose answer is heard before the turn is told of",
         "a recogniser fails behind a sound after which nobody is asked",
         "what is said while a tool works is no answer",
         "nor is what is said before it",

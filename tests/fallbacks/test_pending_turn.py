@@ -50,13 +50,25 @@ def test_a_decided_turn_is_owed_whatever_was_said_of_it_before() -> None:
     assert pending.owed(deaf=False)
 
 
-@pytest.mark.parametrize(("finished", "owed"), [(None, True), (True, True), (False, False)])
+@pytest.mark.parametrize("finished", [None, True, False])
 def test_a_sound_takes_nothing_from_an_answer_that_was_owed_before_it(
     finished: bool | None,  # noqa: FBT001 - a table
-    owed: bool,  # noqa: FBT001
 ) -> None:
     pending = PendingTurn()
     pending.begin(unanswered=True)
     pending.finished = finished
+    owed = [pending.owed(deaf=False)]
+    pending.begin(unanswered=False)
+    owed.append(pending.owed(deaf=False))
+    pending.settle()
+    owed.append(pending.owed(deaf=False))
 
-    assert pending.owed(deaf=False) is owed
+    assert owed == [True, True, False]
+
+
+def test_words_that_are_added_to_a_question_and_break_off_are_waited_for() -> None:
+    pending = PendingTurn()
+    pending.begin(unanswered=True)
+    pending.worded, pending.finished = True, False
+
+    assert not pending.owed(deaf=False)

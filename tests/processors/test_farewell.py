@@ -125,6 +125,27 @@ async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
     assert down[-1].reason == "max_length"
 
 
+async def test_nothing_is_answered_behind_a_goodbye_that_is_the_last_word() -> None:
+    farewell = Farewell()
+
+    async def part() -> None:
+        await asyncio.sleep(0.03)
+        await farewell.part("max_length", words="Time is over.", final=True)
+
+    frames = [
+        SleepFrame(0.06),
+        InterruptionFrame(),
+        *answer("For what time?"),
+        SleepFrame(0.3),
+    ]
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(part())
+        down, voice = await played(frames, speech_s=0.1, farewell=farewell)
+
+    assert voice.spoken == ["Time is over."]
+    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["max_length"]
+
+
 async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_end() -> None:
     farewell = Farewell()
 

@@ -2,9 +2,15 @@
 
 import asyncio
 import itertools
+import time
 
 import pytest
-from pipecat.frames.frames import InterruptionFrame, TTSAudioRawFrame, UserStoppedSpeakingFrame
+from pipecat.frames.frames import (
+    InterruptionFrame,
+    TTSAudioRawFrame,
+    UserStoppedSpeakingFrame,
+    VADUserStartedSpeakingFrame,
+)
 
 from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal, TurnDecided
 from fallbacks.descent import DescentSettings
@@ -86,6 +92,29 @@ async def test_a_cough_gets_no_filler() -> None:
         await asyncio.sleep(0.2)
 
     assert call.held == []
+
+
+async def test_a_caller_who_speaks_on_in_an_open_turn_is_not_talked_over() -> None:
+    async with held() as call:
+        await call.stops(decided=False, worded=True)
+        await call.until(call.clips)
+        spoke_at = time.monotonic()
+        await call.put(VADUserStartedSpeakingFrame())
+        await asyncio.sleep(0.3)
+
+    assert len(call.clips()) > 0
+    assert max(call.clips()) - spoke_at < 0.03
+
+
+async def test_what_is_being_made_is_not_said_over_a_caller_who_speaks_on() -> None:
+    async with held() as call:
+        call.voice.takes_s = 0.1
+        await call.stops(decided=False, worded=True)
+        await call.until(lambda: call.voice.said)
+        await call.put(VADUserStartedSpeakingFrame())
+        await asyncio.sleep(0.3)
+
+    assert call.clips() == []
 
 
 async def test_behind_a_turn_that_came_to_nothing_nothing_holds_the_line() -> None:

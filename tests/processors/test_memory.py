@@ -105,6 +105,7 @@ def test_it_says_how_long_it_was_before_its_messages_were_replaced() -> None:
         (["user", "assistant"], False),
         (["assistant", "tool"], True),
         (["user", "developer"], False),
+        (["user", "system"], True),
     ],
 )
 def test_the_model_is_to_speak_behind_words_of_the_callers_and_a_tools_result(
