@@ -82,6 +82,8 @@ HTTP: Final = (
     _line(_PAYLOAD, on="twilio", words="21211 21214 21217"),  # that number only
     _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
     _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's list of those who want no calls
+    # Whatever the status: a 403 with this would retire every rung that has the same key.
+    _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
     # 429 has two meanings, and so has 401.
     _line(_QUOTA, 429, on="openai", words=_SPENT),
     _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
@@ -92,7 +94,6 @@ HTTP: Final = (
     _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
     _line(_AUTH, 401, 403),
     _line(_NOT_FOUND, 404, 410),
-    _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
     _line(
         _PAYLOAD,
         400,

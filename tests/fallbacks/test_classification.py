@@ -102,6 +102,31 @@ def test_an_http_answer_is_of_the_kind_that_the_provider_documents(
     assert not found.unknown
 
 
+NOT_TO_BE_HAD_ROWS = [
+    *[("openai", status, openai("model_not_found")) for status in (400, 401, 403, 404, 429, 503)],
+    ("cartesia", 403, {"error_code": "model_not_found"}),
+    ("cartesia", 403, {"error_code": "voice_not_found"}),
+    ("elevenlabs", 403, eleven("voice_not_found")),
+    ("elevenlabs", 401, eleven("voice_id_does_not_exist")),
+]
+
+
+@pytest.mark.parametrize(("provider", "status", "body"), NOT_TO_BE_HAD_ROWS)
+def test_a_model_or_voice_that_is_not_to_be_had_says_nothing_of_the_key(
+    provider: str, status: int, body: object
+) -> None:
+    found = classify_http(provider, status, body)
+
+    assert (found.kind, found.scope) == (Kind.NOT_FOUND, Scope.CONFIGURATION)
+
+
+@pytest.mark.parametrize("body", [None, "Forbidden", openai(None), openai("permission_denied")])
+def test_any_other_403_says_that_the_key_is_not_accepted(body: object) -> None:
+    found = classify_http("openai", 403, body)
+
+    assert (found.kind, found.scope) == (Kind.AUTH, Scope.CREDENTIAL)
+
+
 PAYLOAD_ROWS = [
     ("openai", 400, openai("context_length_exceeded")),
     ("openai", 400, openai("content_policy_violation")),
