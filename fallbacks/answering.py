@@ -103,6 +103,7 @@ class CallOff:
     """End a request."""
 
     attempt: int
+    outrun: bool = False  # by another, in time: it was at work on the answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,8 @@ class Answering:
                     actions += [*_write(step.attempt, rest), FinishAnswer(step.attempt)]
                 case Cancel() | Abandon():
                     self._passing |= isinstance(step, Abandon)
-                    actions.append(CallOff(step.attempt))
+                    outrun = isinstance(step, Cancel) and step.because == "outrun"
+                    actions.append(CallOff(step.attempt, outrun=outrun))
                 case Exhausted():
                     self._answer.begin(NO_ATTEMPT)
                     actions.append(UseModel(provider="", taken_back=self._answer.taken_back))

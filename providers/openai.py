@@ -47,9 +47,17 @@ class OneTryOpenAI(OpenAILLMService):
         """Have `told` called with the headers of each answer: they tell what is left of a limit."""
         self._told_headers = told
 
-    async def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer; closing the iterator lets the connection go."""
+    async def ask(
+        self, context: LLMContext, *, answered: Callable[[], None]
+    ) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer; closing the iterator lets the connection go.
+
+        Args:
+            context: What is asked.
+            answered: Called when the request was accepted, which is billed from then on.
+        """
         stream = await self._open_stream(context)
+        answered()
         try:
             async for chunk in stream:
                 yield chunk

@@ -3,12 +3,14 @@
 from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pipecat.metrics.metrics import LLMTokenUsage
+from openai.types import CompletionUsage
+from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.entry import Tell
 from calls.events import UsageMeasured
 from calls.turn import Turn
-from processors.stages.model_stream import CalledOff, Model
+from processors.stages.model_answer import ModelAnswer
+from processors.stages.model_stream import Billed, Model
 from processors.stages.prepared_answer import PreparedAnswer
 
 TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
@@ -30,26 +32,9 @@ class AnswerBill:
         self._tell = tell
         self._prompt_tokens = 0  # of the latest answer that told its own
 
-    def tell(
-        self, provider: str, model: str, tokens: LLMTokenUsage, called_off: Iterable[CalledOff]
-    ) -> None:
-        """Tell what an answer was billed, and requests for the same answer that were called off.
-
-        Those read the same context; whether any of it came from their cache nobody has told.
-        """
-        self._prompt_tokens = tokens.prompt_tokens
-        self._tell(
-            UsageMeasured(
-                turn=self._turn.number,
-                stage="llm",
-                provider=provider,
-                model=model,
-                prompt_tokens=tokens.prompt_tokens,
-                completion_tokens=tokens.completion_tokens,
-                cached_tokens=tokens.cache_read_input_tokens or 0,
-            )
-        )
-        self._tell_called_off(called_off, tokens.prompt_tokens, turn=self._turn.number)
+    def tell(self, answer: ModelAnswer, *, turn: int) -> None:
+        """Tell what each request for an answer costs, as far as it came."""
+        self._tell_each(answer.billed(), answer.context, turn=turn)
 
     def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
         """Tell what an answer in one piece will be billed, which comes without its usage."""
@@ -61,35 +46,47 @@ class AnswerBill:
         )
 
     def tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
-        """Tell what an early answer costs that nobody took."""
-        written = len(str(prepared.context.messages)) // TOKEN_CHARACTERS
-        usage = prepared.usage.usage if prepared.usage else None
-        if prepared.usage and usage:
-            details = usage.prompt_tokens_details  # some servers tell none
-            self._tell(
-                UsageMeasured(
-                    turn=turn,
-                    stage="llm",
-                    provider=prepared.writer,
-                    model=prepared.usage.model or self._models[prepared.writer].asks_for,
-                    prompt_tokens=usage.prompt_tokens,
-                    completion_tokens=usage.completion_tokens,
-                    cached_tokens=(details.cached_tokens if details else None) or 0,
-                )
-            )
-        prompt_tokens = max(written, self._prompt_tokens)
-        self._tell_called_off(prepared.unbilled(), prompt_tokens, turn=turn)
+        """Tell what an early answer costs that nobody took, and that may be under way."""
+        requests = prepared.answer.billed(unanswered=True)
+        self._tell_each(requests, prepared.context, turn=turn)
 
-    def _tell_called_off(
-        self, requests: Iterable[CalledOff], prompt_tokens: int, *, turn: int
-    ) -> None:
+    def _tell_each(self, requests: Iterable[Billed], context: LLMContext, *, turn: int) -> None:
+        """Tell what providers counted, then what nobody told, by our own count.
+
+        All requests for an answer read the same context; whether any of it came from the cache of
+        those that told nothing nobody knows.
+        """
+        untold: list[Billed] = []
+        prompt_tokens = len(str(context.messages)) // TOKEN_CHARACTERS
+        prompt_tokens = max(prompt_tokens, self._prompt_tokens)
         for each in requests:
+            usage = each.usage.usage if each.usage else None
+            if each.usage is None or usage is None:
+                untold.append(each)
+                continue
+            self._prompt_tokens = prompt_tokens = usage.prompt_tokens
+            self._measure(each.provider, each.usage.model, usage, turn=turn)
+        for each in untold:
             self._estimate(
                 each.provider,
                 prompt_tokens=prompt_tokens,
                 completion_tokens=each.characters // TOKEN_CHARACTERS,
                 turn=turn,
             )
+
+    def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
+        details = usage.prompt_tokens_details  # some servers tell none
+        self._tell(
+            UsageMeasured(
+                turn=turn,
+                stage="llm",
+                provider=provider,
+                model=model or self._models[provider].asks_for,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                cached_tokens=(details.cached_tokens if details else None) or 0,
+            )
+        )
 
     def _estimate(
         self, provider: str, *, prompt_tokens: int, completion_tokens: int, turn: int

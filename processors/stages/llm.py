@@ -34,7 +34,7 @@ from processors.sentences import TakeBackFrame
 from processors.stages.answer_bill import AnswerBill
 from processors.stages.early_answers import EarlyAnswers, EarlyMeans
 from processors.stages.model_answer import ModelAnswer
-from processors.stages.model_stream import NO_CALLS, CalledOff, Model
+from processors.stages.model_stream import NO_CALLS, Model
 from processors.stages.prepared_answer import Heard
 
 GOES_ON: Final = {
@@ -155,7 +155,6 @@ class LlmStage(OpenAILLMService):
         self._aside = AsideAnswers(
             models, policy, bill=self._bill, tell=tell, clock=clock, turn=turn
         )
-        self._called_off: list[CalledOff] = []
         for name, gate in policy.gates.items():
             if name in models:
                 models[name].on_headers(gate.learn)
@@ -243,19 +242,19 @@ class LlmStage(OpenAILLMService):
             await model.close()
 
     async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
-        """Tell what the rung that answered will bill."""
-        called_off, self._called_off = self._called_off, []
-        self._bill.tell(self.speaker, self.get_full_model_name(), tokens, called_off)
+        """Tell nothing: the bill of an answer has each of its requests, as Pipecat's has not."""
+        del tokens
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         prepared = self.early.take(context) if self.early else None
         asked = _bounded(context)
         answer = prepared.answer if prepared else self._make_answer(asked, self._tell, self._hear)
-        self._called_off = answer.called_off
+        turn = self._turn.number
         try:
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
                 yield chunk
-        finally:
+        finally:  # also where the caller cut it off
+            self._bill.tell(answer, turn=turn)
             await (prepared or answer).close()
 
     def _make_answer(

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, cast
 
 from openai.types.chat import ChatCompletionChunk
@@ -30,7 +31,7 @@ from processors.stages.alarm import Alarm
 from processors.stages.model_stream import (
     NO_CALLS,
     AtGate,
-    CalledOff,
+    Billed,
     GatePlace,
     Model,
     ModelNews,
@@ -64,7 +65,7 @@ class ModelAnswer:
     window_tokens: int
     tell: Callable[[Fact], None]
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
-    called_off: list[CalledOff] = field(default_factory=list[CalledOff])
+    _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
 
@@ -103,14 +104,18 @@ class ModelAnswer:
         for attempt in tuple(self._streams):
             await self._drop(attempt)
 
-    def unbilled(self) -> tuple[CalledOff, ...]:
-        """Return the requests that were called off or are under way: they told no usage."""
-        under_way = (
-            CalledOff(provider=each.provider, characters=each.characters)
+    def billed(self, *, unanswered: bool = False) -> tuple[Billed, ...]:
+        """Return each request that has to be paid for, once, whatever became of it.
+
+        Args:
+            unanswered: Count those, too, that a rung is at work on and has not answered yet.
+        """
+        due = [
+            each.billed
             for each in self._streams.values()
-            if each.asked
-        )
-        return (*self.called_off, *under_way)
+            if each.answered or (unanswered and each.asked)
+        ]
+        return (*self._ended, *due)
 
     def _read_news(self, news: ModelNews) -> ModelEvent | None:
         """Return what came of an attempt; None: nothing that the caller waits for."""
@@ -138,8 +143,14 @@ class ModelAnswer:
                 event = None if text is None else ModelWrote(attempt=attempt, text=text)
         return event
 
+    def _note_answered(self, attempt: int) -> None:
+        if stream := self._streams.get(attempt):
+            stream.answered = True
+
     def _fail(self, attempt: int, failure: Failure) -> ModelFailed:
-        del self._streams[attempt]
+        stream = self._streams.pop(attempt)
+        if stream.answered:
+            self._ended.append(stream.billed)
         request = str(hash(str(self.context.messages[-1:])))
         return ModelFailed(attempt=attempt, failure=failure, request=request)
 
@@ -179,6 +190,7 @@ class ModelAnswer:
             _continued(context, ask.said),
             number=ask.attempt,
             report=report,
+            answered=partial(self._note_answered, ask.attempt),
             place=place,
         )
         task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
@@ -197,9 +209,9 @@ class ModelAnswer:
         if stream is None:
             return []
         held = stream.behind_words(self.context) if isinstance(action, FinishAnswer) else []
-        if isinstance(action, CallOff) and stream.asked:
-            billed = CalledOff(provider=stream.provider, characters=stream.characters)
-            self.called_off.append(billed)
+        in_hand = isinstance(action, CallOff) and action.outrun and stream.asked
+        if stream.answered or in_hand:
+            self._ended.append(stream.billed)
         await self._drop(action.attempt)
         return held
 

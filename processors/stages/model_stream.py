@@ -41,8 +41,10 @@ class Model(Protocol):
         """Have `told` called with the headers of each answer."""
         ...
 
-    def ask(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer; closing the iterator lets the connection go."""
+    def ask(
+        self, context: LLMContext, *, answered: Callable[[], None]
+    ) -> AsyncIterator[ChatCompletionChunk]:
+        """Stream an answer, and tell that it was begun; closing lets the connection go."""
         ...
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
@@ -58,6 +60,15 @@ class Model(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Billed:
+    """A request that has to be paid for."""
+
+    provider: str
+    characters: int  # that it had written
+    usage: ChatCompletionChunk | None  # the chunk that tells it; None: nobody told
+
+
 @dataclass(slots=True)
 class ModelStream:
     """What one attempt has sent so far."""
@@ -65,6 +76,7 @@ class ModelStream:
     provider: str
     task: asyncio.Task[None]
     asked: bool  # False: it waits at the gate
+    answered: bool = False  # by an acceptance, if by nothing more: it will be billed
     goes_on: bool = False  # from what was said already: the full stop alone may be what is left
     spoke: bool = False
     unsaid: str = ""  # what came before the first word: signs that belong to it, or to nothing
@@ -85,7 +97,9 @@ class ModelStream:
         if not choice.delta:
             return None
         text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()
-        self.characters += len(text)
+        named = [each.function for each in tools if each.function]
+        called = [part for each in named for part in (each.name, each.arguments) if part]
+        self.characters += len(text) + sum(map(len, called))
         text = self.unsaid + text
         if not self._begun_by(text) and not tools:
             self.unsaid = text.lstrip()
@@ -110,6 +124,11 @@ class ModelStream:
         calls = [] if context.tool_choice == NO_CALLS else self.calls.whole(taken)
         return [*calls, *usage]
 
+    @property
+    def billed(self) -> Billed:
+        """What there is to pay for so far."""
+        return Billed(provider=self.provider, characters=self.characters, usage=self.usage)
+
     def written(self, text: str) -> list[ChatCompletionChunk]:
         """Return text in the form of what came."""
         if self.words is None:
@@ -126,14 +145,6 @@ class AtGate(Enum):
     ADMITTED = "admitted"
     WAITED = "admitted after a wait"
     REFUSED = "refused"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalledOff:
-    """A request that was ended before it told what it will bill."""
-
-    provider: str
-    characters: int  # that it had written
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +174,7 @@ async def follow(
     *,
     number: int,
     report: Report,
+    answered: Callable[[], None],
     place: GatePlace | None = None,
 ) -> None:
     """Ask a rung, when there is a place for us, and pass on what it says.
@@ -172,10 +184,12 @@ async def follow(
         context: What it is asked.
         number: Of the attempt.
         report: Gets it all, and at the end that it is the end, or why.
+        answered: Called when the rung has accepted the request.
         place: To be waited for, and kept until the rung has answered.
     """
+    chunks = model.ask(context, answered=answered)
     if place is None:
-        await _request_answer(model, context, number=number, report=report)
+        await _pass_on(chunks, number=number, report=report)
         return
     admitted = AtGate.ADMITTED if place.gate.room else AtGate.WAITED
     ticket = await place.gate.enter(place.call, until=place.until)
@@ -184,18 +198,18 @@ async def follow(
         return
     try:
         await report(ModelNews(number, admitted))
-        await _request_answer(model, context, number=number, report=report)
+        await _pass_on(chunks, number=number, report=report)
     finally:
         place.gate.leave(ticket)
 
 
-async def _request_answer(
-    model: Model, context: LLMContext, *, number: int, report: Report
+async def _pass_on(
+    answer: AsyncIterator[ChatCompletionChunk], *, number: int, report: Report
 ) -> None:
     """Pass on an answer to its end: what fails behind its `finish_reason` fails nobody."""
     finished = False
     try:
-        async with asyncio.timeout(None) as patience, aclosing(model.ask(context)) as chunks:  # type: ignore[type-var]
+        async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
             async for chunk in chunks:
                 await report(ModelNews(number, _readable(chunk)))
                 finished = finished or _finishes(chunk)

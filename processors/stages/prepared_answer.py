@@ -10,7 +10,6 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from fallbacks.facts import Fact, StageExhausted
 from processors.stages.model_answer import ModelAnswer, NoModelLeftError
-from processors.stages.model_stream import CalledOff
 from processors.stages.reconnector import TaskOwner
 
 Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
@@ -39,7 +38,6 @@ class PreparedAnswer:
         asked_at: When.
         wrote_at: When the first of it came; None: nothing yet.
         writer: The rung that writes.
-        usage: What the whole answer costs, once it has come to its end.
         calls_tool: Whether it has begun with a tool, and not with words.
     """
 
@@ -62,7 +60,6 @@ class PreparedAnswer:
         self._owner = owner
         self._on_exhausted = on_exhausted
         self._taken = False
-        self.usage: ChatCompletionChunk | None = None
         self.calls_tool: bool | None = None  # None: neither came
         self.writer = ""
         # Without a bound: a rung that had to wait for the decision would look like one that stalls.
@@ -97,10 +94,6 @@ class PreparedAnswer:
         """How often a rung was asked."""
         return self.answer.answering.work.attempts
 
-    def unbilled(self) -> tuple[CalledOff, ...]:
-        """Return the requests that will be billed and have not told how much."""
-        return self.answer.unbilled()
-
     def gained_s(self, now: float) -> float:
         """Return how much sooner its first word is there, or will be, than if it were asked now."""
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
@@ -110,7 +103,6 @@ class PreparedAnswer:
             async for chunk in self.answer.chunks():
                 if self.wrote_at is None:
                     self.wrote_at = self._now()
-                self.usage = chunk if chunk.usage else self.usage
                 self._note_beginning(chunk)
                 self._parts.put_nowait(chunk)
         except NoModelLeftError as error:

@@ -1,0 +1,171 @@
+"""What a turn's requests cost: each that was answered is told once, whatever became of it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pipecat.frames.frames import CancelFrame, Frame, InterruptionFrame, LLMContextFrame
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from calls.events import UsageMeasured
+from fallbacks.facts import AttemptFailed, AttemptStarted
+from processors.stages.answer_bill import TOKEN_CHARACTERS
+from tests.bot.talk import Ear, Voice
+from tests.processors.stages.early_bench import Detector, early_bench, utterance
+from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench
+from tests.processors.stages.test_other_servers import USAGE
+from tests.processors.stages.test_tool_cut_off import running
+from tests.providers.scripted_model import chunk, streaming
+
+pytestmark = pytest.mark.virtual_time
+
+WORDS = "We open at nine. "
+WRITES = chunk({"content": WORDS})
+FINISH = chunk({}, "stop")
+
+
+def bills(it: Bench, *, of: str | None = None) -> list[tuple[str, bool]]:
+    """Return who is told to have been used, and whether by our own count."""
+    told = [each for each in it.told_of(UsageMeasured) if of in (None, each.provider)]
+    return [(each.provider, each.estimated) for each in told]
+
+
+@asynccontextmanager
+async def served(it: Bench, *events: Any, **how: bool) -> AsyncIterator[None]:
+    """Have the first rung be a server that sends these events."""
+    async with streaming(*events, **how) as url:
+        it.urls["openai"] = url
+        yield
+
+
+async def cut_off(it: Bench, *, by: Frame | None = None) -> None:
+    """Have the caller speak while it is being answered, or hang up."""
+    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        worker = await running([it.stage(), Voice(), Ear()], tasks)
+        await worker.queue_frame(LLMContextFrame(context))
+        await asyncio.sleep(0.2)
+        await worker.queue_frame(by or InterruptionFrame())
+        await asyncio.sleep(0.5)
+        await worker.queue_frame(CancelFrame())
+
+
+async def test_a_healthy_answer_is_told_once_as_the_provider_counted() -> None:
+    async with bench() as it:
+        await it.ask()
+
+    assert bills(it) == [("openai", False)]
+
+
+async def test_an_answer_that_the_caller_cuts_off_while_it_streams_is_told_by_our_count() -> None:
+    async with bench() as it, served(it, WRITES, hangs=True):
+        await cut_off(it)
+
+    assert bills(it) == [("openai", True)]
+    (told,) = it.told_of(UsageMeasured)
+    assert told.model == "gpt-4.1-mini"
+    assert told.prompt_tokens >= len(QUESTION[0]["content"]) // TOKEN_CHARACTERS
+    assert told.completion_tokens == len(WORDS) // TOKEN_CHARACTERS
+
+
+async def test_an_answer_that_streams_when_the_call_ends_is_told_by_our_count() -> None:
+    async with bench() as it, served(it, WRITES, hangs=True):
+        await cut_off(it, by=CancelFrame())
+
+    assert bills(it) == [("openai", True)]
+
+
+async def test_an_answer_that_is_cut_off_once_it_has_told_its_usage_is_told_by_that() -> None:
+    so_far = chunk({"content": WORDS}, usage=USAGE)
+    async with bench() as it, served(it, so_far, hangs=True):
+        await cut_off(it)
+
+    assert bills(it) == [("openai", False)]
+    assert it.told_of(UsageMeasured)[0].prompt_tokens == USAGE["prompt_tokens"]
+
+
+async def test_a_request_that_was_not_answered_when_the_caller_spoke_costs_nothing() -> None:
+    async with bench() as it:
+        it.fault("openai", fault="slow_start", delay_s=5.0)
+        await cut_off(it)
+
+    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai"]
+    assert bills(it) == []
+
+
+async def test_a_stream_that_is_cut_is_told_beside_the_one_that_goes_on() -> None:
+    async with bench() as it, served(it, WRITES, resets=True):
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert bills(it, of="openai") == [("openai", True)]
+    assert bills(it, of="openai-b").count(("openai-b", False)) == 1
+    told = it.told_of(UsageMeasured)
+    going_on = next(each for each in told if not each.estimated)
+    cut = next(each for each in told if each.provider == "openai")
+    assert cut.prompt_tokens == going_on.prompt_tokens
+    assert cut.completion_tokens == len(WORDS) // TOKEN_CHARACTERS
+
+
+async def test_streams_that_all_break_are_each_told() -> None:
+    async with bench(["openai"]) as it, served(it, WRITES, resets=True):
+        await it.ask()
+
+    assert len(bills(it)) == len(it.told_of(AttemptStarted)) > 0
+    assert all(estimated for _, estimated in bills(it))
+
+
+async def test_a_stream_that_stalls_and_is_given_up_is_told_beside_the_one_that_goes_on() -> None:
+    async with bench() as it, served(it, WRITES, hangs=True):
+        await it.ask()
+
+    assert [each.provider for each in it.told_of(AttemptFailed)] == ["openai"]
+    assert bills(it) == [("openai-b", False), ("openai", True)]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param({"fault": "http", "status": 503}, id="refused"),
+        pytest.param({"fault": "slow_start", "delay_s": 10.0}, id="hangs"),
+    ],
+)
+async def test_a_request_that_never_got_an_answer_costs_nothing(fault: dict[str, Any]) -> None:
+    async with bench() as it:
+        it.fault("openai", **fault)
+        answer = await it.ask()
+
+    assert answer == ANSWER
+    assert bills(it, of="openai") == []
+    assert bills(it, of="openai-b").count(("openai-b", False)) == 1
+
+
+async def test_an_answer_of_a_server_that_tells_no_usage_is_told_by_our_count() -> None:
+    async with bench() as it, served(it, WRITES, FINISH):
+        await it.ask()
+
+    assert bills(it) == [("openai", True)]
+    assert it.told_of(UsageMeasured)[0].completion_tokens == len(WORDS) // TOKEN_CHARACTERS
+
+
+async def test_an_answer_whose_usage_never_comes_is_told_by_our_count() -> None:
+    async with bench() as it, served(it, WRITES, FINISH, hangs=True):
+        await it.ask()
+
+    assert bills(it) == [("openai", True)]
+
+
+@pytest.mark.parametrize("early", [True, False])
+async def test_each_request_of_a_call_is_told_once_and_in_its_own_turn(*, early: bool) -> None:
+    async with early_bench() as it:
+        it.fault("openai", fault="stall", after_words=3)
+        if not early:
+            it.policy.early = None
+        cut_short = utterance(then_s=0.6)
+        await it.call([*cut_short, *utterance("And on Sundays?")], Detector(takes_s=0.0))
+        told = it.told_of(UsageMeasured)
+
+    assert len(told) == it.requests("openai") + it.requests("openai-b")
+    assert {each.turn for each in told if each.estimated} == {1, 2}
