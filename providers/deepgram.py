@@ -21,7 +21,12 @@ from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.utils.time import time_now_iso8601
 from websockets.exceptions import ConnectionClosed
 
-from fallbacks.classification import classify_close, classify_error, classify_http
+from fallbacks.classification import (
+    classify_close,
+    classify_error,
+    classify_http,
+    classify_message,
+)
 from fallbacks.failure import Failure, Kind, error_of, failed
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
@@ -67,6 +72,7 @@ class DeepgramRung(DeepgramSTTService):
         self._rung_name = rung_name
         self._ended_by: Exception | None = None
         self._answered = False  # anything, on this connection
+        self._complained = False  # of a message of ours, on this connection
         self._socket: SoundSocket | None = None  # of this connection, if it can be had
         self._waiting = 0  # pieces of sound in our queue
 
@@ -144,7 +150,7 @@ class DeepgramRung(DeepgramSTTService):
         if not self.supervised:
             await super()._connection_handler()
             return
-        self._ended_by, self._answered = None, False
+        self._ended_by, self._answered, self._complained = None, False, False
         try:
             await self._one_connection_or_a_plain_one()
         except Exception as error:  # noqa: BLE001 - the provider's edge: any error is its failure
@@ -202,7 +208,10 @@ class DeepgramRung(DeepgramSTTService):
 
     async def _on_message(self, message: Any) -> None:
         await super()._on_message(message)
-        if not self.supervised or not isinstance(message, ListenV1Results):
+        if not self.supervised:
+            return
+        if not isinstance(message, ListenV1Results):
+            self._note_complaint(message)
             return
         self._answered = True
         alternatives = message.channel.alternatives if message.channel else []
@@ -211,6 +220,17 @@ class DeepgramRung(DeepgramSTTService):
         # The answer to our Finalize closes an utterance; anything else is a sign of life.
         kind = TranscriptionFrame if self._finalize_pending else InterimTranscriptionFrame
         await self.push_frame(kind("", self._user_id, time_now_iso8601(), result=message))
+
+    def _note_complaint(self, message: Any) -> None:
+        """Log that it lost a message of ours: the stream goes on, and so nobody has failed."""
+        complaint = None if self._complained else complaint_of(message)
+        if complaint:
+            self._complained = True
+            logger.warning(
+                "{}: Deepgram has not understood a message of ours and goes on: {}",
+                self._rung_name,
+                complaint,
+            )
 
     async def _tell(self, failure: Failure) -> None:
         error = error_of(failure)
@@ -231,6 +251,20 @@ def _sound_socket(connection: AsyncV1SocketClient) -> SoundSocket | None:
     """Return the way for sound, unless the SDK has come to use another class of websockets."""
     websocket = connection._websocket  # noqa: SLF001 - the SDK hides it
     return SoundSocket(websocket) if isinstance(websocket, DirectSocket) else None
+
+
+def complaint_of(message: Any) -> str | None:
+    """Return what Deepgram calls a message of ours that it does not take; None: it took all.
+
+    Its codes alone: the description may quote what we sent, such as names to listen for.
+    """
+    kind = getattr(message, "type", None)
+    found = classify_message("deepgram", {"type": kind}, moment=Moment.FLOWING)
+    if not found.goes_on:
+        return None
+    codes = (getattr(message, name, None) for name in ("variant", "code"))
+    code = next((each for each in codes if isinstance(each, str) and each.isidentifier()), "")
+    return f"{f'{kind} {code}'.strip()[:SAID]} ({found.kind})"
 
 
 class PoliteCloseError(Exception):

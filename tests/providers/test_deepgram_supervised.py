@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 from deepgram.core.api_error import ApiError
+from deepgram.core.unchecked_base_model import construct_type
+from deepgram.listen.v1.socket_client import V1SocketClientResponse
+from loguru import logger
 from pipecat.frames.frames import (
     ErrorFrame,
     InputAudioRawFrame,
@@ -31,7 +34,13 @@ from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
 from faultlab.schedule import Window
 from processors.readings import alternatives
-from providers.deepgram import DeepgramRung, PoliteCloseError, build, failure_of
+from providers.deepgram import (
+    DeepgramRung,
+    PoliteCloseError,
+    build,
+    complaint_of,
+    failure_of,
+)
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller
 from tests.providers.bench import Bench, running
@@ -111,6 +120,55 @@ async def test_it_connects_anew_when_it_is_told_to() -> None:
 
         assert await service.reconnect()
         assert service.connected
+
+
+async def test_a_complaint_about_our_message_is_logged_once_a_connection_and_ends_nothing() -> None:
+    lines = list[str]()
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    async with supervised() as (bench, service, instance):
+        for _ in range(2):
+            for _ in range(2):
+                assert service._connection
+                await service._connection._websocket.send('{"type": "Sing", "for": "Schmidt"}')
+            await asyncio.sleep(2.0)
+            assert service.connected
+            await service.reconnect()
+    logger.remove(sink)
+
+    assert bench.all(ErrorFrame) == []
+    said = "it: Deepgram has not understood a message of ours and goes on: Error SchemaError"
+    assert [line.strip() for line in lines] == [f"{said} (protocol)"] * 2
+    assert instance.api_key not in str(lines)
+
+
+def read_by_sdk(message: dict[str, Any]) -> Any:
+    kinds: Any = V1SocketClientResponse
+    return construct_type(type_=kinds, object_=message)
+
+
+COMPLAINTS = [
+    ({"type": "Error", "variant": "SchemaError", "message": "a name"}, "Error SchemaError"),
+    ({"type": "Error", "variant": "I heard a name", "description": "a name"}, "Error"),
+    ({"type": "ConfigureFailure", "code": "CONFIGURE_ALREADY_PENDING", "description": "a name"},
+     "ConfigureFailure CONFIGURE_ALREADY_PENDING"),
+    ({"type": "ConfigureFailure", "code": None}, "ConfigureFailure"),
+    ({"type": "Error", "variant": ["odd"]}, "Error"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("message", "said"), COMPLAINTS)
+def test_of_a_complaint_its_codes_are_said_and_no_words(message: dict[str, Any], said: str) -> None:
+    read = read_by_sdk(message)
+
+    assert complaint_of(read) == f"{said} (protocol)"
+
+
+@pytest.mark.parametrize("kind", ["Metadata", "SpeechStarted", "UtteranceEnd", "ConfigureSuccess"])
+def test_whatever_else_deepgram_says_is_no_complaint(kind: str) -> None:
+    read = read_by_sdk({"type": kind})
+
+    assert complaint_of(read) is None
+    assert complaint_of(b"sound") is None
 
 
 async def test_a_handshake_that_hangs_is_soon_given_up_for_another() -> None:
