@@ -5,7 +5,7 @@ A file each. Several processes may find the same one: being listed twice is bein
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -35,6 +35,7 @@ class OwedNumbers:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._unreadable: set[Path] = set()  # of which it is logged
 
     def keep(self, owed: OwedNumber) -> None:
         """Have one on the disk, whole."""
@@ -52,21 +53,26 @@ class OwedNumbers:
         """Leave nothing of one that is listed."""
         self._path(owed).unlink(missing_ok=True)
 
-    def left(self, *, most: int) -> Sequence[OwedNumber]:
+    def left(self, *, besides: Collection[str] = (), most: int) -> Sequence[OwedNumber]:
         """Return those that are there, the oldest first; what cannot be read is logged and stays.
 
         Args:
+            besides: Calls whose numbers are left out.
             most: How many at most; the others wait for the next look.
         """
         found: list[OwedNumber] = []
         for path in sorted(self._folder.glob("*.json")):
+            if path.stem in besides:
+                continue
             try:
                 found.append(OwedNumber(**json.loads(path.read_text(encoding="utf-8"))))
             except FileNotFoundError:  # another process has listed it
                 continue
             except (OSError, ValueError, TypeError) as error:
-                logger.error("{} is not a number to be listed: {}", path, type(error).__name__)
-        return sorted(found, key=lambda each: each.asked_s)[:most]
+                if path not in self._unreadable:  # once, for it is looked at each minute
+                    logger.error("{} is not a number to be listed: {}", path, type(error).__name__)
+                    self._unreadable.add(path)
+        return sorted(found, key=lambda each: each.asked_s)[: max(0, most)]
 
     def _path(self, owed: OwedNumber) -> Path:
         return self._folder / f"{owed.call_id}.json"

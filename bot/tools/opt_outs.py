@@ -1,7 +1,7 @@
 """Puts numbers on the do-not-call list for all calls of a process, however long a database is away.
 
 It belongs to the process, for a call ends sooner than an outage. What was not listed at once stands
-on the disk as well, until it is: a process that is killed leaves it to the next one.
+on the disk as well, until it is: a process that ends leaves it to those that run beside it.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from loguru import logger
 
+from bot.upkeep.keep_running import at_work, keep_running
 from calls.crm_events import DoNotCallDropped, DoNotCallListed
 from calls.entry import Tell
 from storage.owed_numbers import OwedNumber, OwedNumbers
@@ -20,6 +21,7 @@ ANSWER_S: Final = 10.0  # a database that has not answered by then is away (chos
 FIRST_WAIT_S: Final = 1.0  # before it is asked again; doubles with each try
 LONGEST_WAIT_S: Final = 15.0  # chosen: a dialer that is back sooner than this list could call them
 DISK_S: Final = 2.0  # a disk that has not taken a number by then hangs (chosen)
+LOOK_S: Final = 60.0  # between two looks for what another process has left (chosen)
 CLOSE_S: Final = 3.0  # of a process's end, for those that are being listed (chosen)
 MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, and it is told
 
@@ -70,10 +72,11 @@ class OptOuts:
             self._drop(oldest, self._works.pop(oldest), reason="too_many")
         return task
 
-    async def take_up(self) -> None:
-        """Begin with what a process has left behind."""
-        for each in await asyncio.to_thread(self._kept.left, most=MOST_OWED):
-            self.begin(each, on_disk=True)
+    async def look(self) -> None:
+        """Take up what is left behind, again and again, until cancelled."""
+        while True:
+            await self._take_up()
+            await asyncio.sleep(LOOK_S)
 
     async def close(self) -> None:
         """Wait a little for what is being listed; leave the rest on the disk, and tell of it."""
@@ -84,6 +87,13 @@ class OptOuts:
         for task, work in left.items():
             self._drop(task, work, reason="process_ended")
         await asyncio.gather(*left, return_exceptions=True)
+
+    async def _take_up(self) -> None:
+        """Begin with what a process has left behind, as far as there is room."""
+        own = {work.owed.call_id for work in self._works.values()}
+        left = await asyncio.to_thread(self._kept.left, besides=own, most=MOST_OWED - len(own))
+        for each in left:
+            self.begin(each, on_disk=True)
 
     async def _list(self, work: _Work) -> None:
         wait_s = FIRST_WAIT_S
@@ -125,7 +135,7 @@ class OptOuts:
         try:
             async with asyncio.timeout(DISK_S):
                 await asyncio.to_thread(self._kept.drop, work.owed)
-        except (OSError, TimeoutError) as error:  # the next start lists it once more
+        except (OSError, TimeoutError) as error:  # the next look lists it once more
             logger.error("a number that is listed stays on the disk: {!r}", error)
 
     def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
@@ -136,9 +146,9 @@ class OptOuts:
 
 @asynccontextmanager
 async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
-    """Take up what was left, and list numbers while the block runs."""
-    await opt_outs.take_up()
+    """List numbers while the block runs, and take up what is left behind."""
     try:
-        yield opt_outs
+        async with at_work(looking=keep_running("listing who wants no calls", opt_outs.look)):
+            yield opt_outs
     finally:
         await opt_outs.close()

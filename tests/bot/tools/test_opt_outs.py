@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.tools import opt_outs as under_test
-from bot.tools.opt_outs import CLOSE_S, OptOuts, listing
+from bot.tools.opt_outs import CLOSE_S, LOOK_S, OptOuts, listing
 from calls.crm_events import DoNotCallDropped, DoNotCallListed
 from calls.events import Event
 from storage.database import StorageError
@@ -134,7 +134,7 @@ async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
     assert tries == [1, 5, 6, 7, 8, 9, 10]  # after 1, 2, 4, 8, and then each 15 s
 
 
-async def test_too_many_drop_the_oldest_which_the_next_start_takes_up(
+async def test_too_many_drop_the_oldest_which_is_taken_up_once_there_is_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MOST_OWED", 2)
@@ -144,13 +144,30 @@ async def test_too_many_drop_the_oldest_which_the_next_start_takes_up(
         for number in range(3):
             it.begin(owed(f"c{number}", asked_s=float(number)))
             await asyncio.sleep(0.1)
-        dropped = list(told)
+        await asyncio.sleep(2 * LOOK_S)
+        dropped, on_disk = list(told), files(tmp_path)
         numbers.away = False
-        await asyncio.sleep(60.0)
+        await asyncio.sleep(LOOK_S + 1.0)
 
     assert dropped == [DoNotCallDropped(call_id="c0", reason="too_many", on_disk=True)]
-    assert files(tmp_path) == ["c0.json"]
-    assert len(numbers.listed) == 2
+    assert on_disk == ["c0.json", "c1.json", "c2.json"]
+    assert sorted(each[2] for each in numbers.listed) == [0.0, 1.0, 2.0]
+    assert files(tmp_path) == []
+
+
+async def test_a_process_that_runs_takes_up_what_another_leaves_behind(tmp_path: Path) -> None:
+    numbers, told = SwitchedList(), list[Event]()
+
+    async with process(numbers, tmp_path, told):
+        async with process(SwitchedList(), tmp_path, []) as old:
+            await asyncio.sleep(1.0)
+            old.begin(owed())
+        numbers.away = False
+        await asyncio.sleep(LOOK_S + 1.0)
+
+    assert numbers.listed == [("+15550142", "voice: model", 1000.0, "d1")]
+    assert told == [DoNotCallListed(call_id="c1", tries=1)]
+    assert files(tmp_path) == []
 
 
 async def test_a_file_that_is_no_wish_stops_none_of_the_others(tmp_path: Path) -> None:
