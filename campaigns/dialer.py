@@ -23,6 +23,7 @@ from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
 from campaigns.holds import Hold, Holds
 from campaigns.model import Campaign
 from campaigns.progress import OPEN_STATES
+from campaigns.silent_looks import SilentLooks
 from campaigns.watched_carrier import WatchedCarrier
 from storage.campaign_office import CampaignStanding
 from storage.database import StorageError
@@ -44,7 +45,7 @@ class Dialer:
         self._breakers = CampaignBreakers(campaigns, parts)
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # while it runs
-        self._recovered_s = float("-inf")
+        self._looks = SilentLooks(parts.settings.lease_s, now_s=parts.now_s)
         self._again_s: float | None = None  # when a claim is worth asking for again
 
     def why(self, campaign: str) -> Hold | None:
@@ -55,11 +56,13 @@ class Dialer:
         """Dial until cancelled; what is in progress then is found by whoever comes after us."""
         async with asyncio.TaskGroup() as tasks:
             self.runs.clear()  # of those that a failed run never began
-            self._dials = DialsInProgress(tasks, self.runs, learn=self._breakers.learn)
+            self._dials = DialsInProgress(
+                tasks, self.runs, learn=self._breakers.learn, left=self._looks.doubt
+            )
             while True:
                 turned, self._again_s = False, None
                 if self._parts.house.leads:
-                    turned = await _surely(self._round())
+                    turned = await _surely(self._round(), self._looks.doubt)
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
@@ -83,14 +86,14 @@ class Dialer:
         return any([await self._turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
-        """Adopt the dials of a process that is silent, looking twice in each lease."""
+        """Adopt the dials of a process that is silent, where it is time to look."""
+        if not self._looks.due:
+            return
         parts, now = self._parts, self._parts.now_s()
-        if 0.0 <= now - self._recovered_s < parts.settings.lease_s / 2:
-            return  # and a moment that lies ahead is of a clock that was put back since
-        self._recovered_s = now
         silent = await parts.store.adopt_expired(
             self._campaigns, now=now, lease_s=parts.settings.lease_s
         )
+        self._looks.looked(now)
         for claim in silent:
             if self._dials.has(claim.dial.id):
                 continue  # our own was late to renew its lease, and now has a new one: it goes on
@@ -173,10 +176,15 @@ class DialsInProgress:
         runs: set[DialRun],
         *,
         learn: Callable[[str, DialResult], Awaitable[None]],
+        left: Callable[[], None],
     ) -> None:
-        """Have them in `tasks`, and in `runs` for as long; `learn` is told how each one ended."""
+        """Have them in `tasks`, and in `runs` for as long.
+
+        `learn` is told how each one ended, `left` that one did not, and is nobody's from now on.
+        """
         self._tasks = tasks
         self._learn = learn
+        self._left = left
         self._runs = runs
         self._freed = asyncio.Event()  # set when a dial has ended
 
@@ -221,18 +229,21 @@ class DialsInProgress:
                 await self._learn(run.campaign.name, result)
         except StorageError as broken:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
+            self._left()
         except Exception as broken:  # noqa: BLE001 - one dial's mistake ends that dial alone
             logger.opt(exception=broken).error("dial {} failed", run.dial.id)
+            self._left()
         finally:
             self._runs.discard(run)
             self._freed.set()
 
 
-async def _surely(round_of_turns: Awaitable[bool]) -> bool:
+async def _surely(round_of_turns: Awaitable[bool], doubt: Callable[[], None]) -> bool:
     try:
         return await round_of_turns
     except StorageError as broken:
         logger.warning("nobody is dialled: {}", broken)
+        doubt()
         return False
 
 

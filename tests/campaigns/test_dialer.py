@@ -334,7 +334,7 @@ async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path:
         assert isinstance(claim, Claim)
         carrier = WatchedCarrier(it.carrier)
         run = DialRun(campaign=it.campaign, claim=claim, parts=it.parts(), carrier=carrier)
-        dials, began_s = DialsInProgress(tasks, set(), learn=learn), now_s()
+        dials, began_s = DialsInProgress(tasks, set(), learn=learn, left=lambda: None), now_s()
         dials.begin(run, end)
         await asyncio.sleep(0.1)  # somebody looks for whom to dial next
         await dials.wait(100.0)

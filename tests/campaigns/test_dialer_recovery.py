@@ -1,8 +1,11 @@
 """What becomes of dials whose process is gone, silent, or late with its lease."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,12 +14,13 @@ from calls.campaign_events import (
     DialAsked,
     DialPlaced,
 )
-from calls.outbound import Dial, DialOutcome, DialResult, NextStep
+from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.carrier import DialRequest
 from campaigns.dialer import Dialer
 from storage.campaign_store import CampaignStore
 from storage.database import StorageError
 from tests.campaigns.dialing import (
+    Dialing,
     ScriptedCarrier,
     dialing,
     left_by_another,
@@ -187,3 +191,72 @@ async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_ask
         await other.close()
 
         assert it.dialled() == [A, B]
+
+
+class AwayStore(CampaignStore):
+    """Its database can go away, and come back."""
+
+    away = False
+    away_placed = False  # for this alone
+
+    async def claim(self, *args: Any, **rest: Any) -> Claim | NothingToDial:
+        self._need(there=not self.away)
+        return await super().claim(*args, **rest)
+
+    async def adopt_expired(self, *args: Any, **rest: Any) -> Sequence[Claim]:
+        self._need(there=not self.away)
+        return await super().adopt_expired(*args, **rest)
+
+    async def renew(self, *args: Any, **rest: Any) -> bool:
+        self._need(there=not self.away)
+        return await super().renew(*args, **rest)
+
+    async def placed(self, *args: Any, **rest: Any) -> bool:
+        self._need(there=not self.away_placed)
+        return await super().placed(*args, **rest)
+
+    def _need(self, *, there: bool) -> None:
+        if not there:
+            raise StorageError("away")
+
+
+@asynccontextmanager
+async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]:
+    """Two contacts, of whom one at a time is called, and whose telephones ring for long."""
+    async with dialing(folder, A, B, concurrent=1) as it:
+        await it.store.close()
+        it.store = store = AwayStore(it.url, holder="me")
+        it.carrier.answers_after_s = 100.0
+        yield it, store
+
+
+@pytest.mark.parametrize("away_s", [11.0, 14.0, 16.0, 17.0, 20.0])
+async def test_behind_an_outage_nobody_is_dialled_beside_those_whose_lease_ran_out_in_it(
+    tmp_path: Path, away_s: float
+) -> None:
+    async with ringing_long(tmp_path) as (it, store), running(it):
+        await until(lambda: bool(it.of(DialPlaced)))
+        store.away = True
+        await asyncio.sleep(away_s)
+        store.away = False
+        await asyncio.sleep(30.0)
+
+        assert it.dialled() == [A]
+
+
+@pytest.mark.parametrize("before_s", [0.0, 3.0, 6.0])
+async def test_a_dial_that_the_database_broke_off_keeps_its_slot_until_it_is_taken_over(
+    tmp_path: Path, before_s: float
+) -> None:
+    async with ringing_long(tmp_path) as (it, store):
+        store.away_placed = True
+        it.floor.free = 0
+        async with running(it):
+            await asyncio.sleep(before_s)  # its look for silent dials is so long ago
+            it.floor.free = 4
+            await until(lambda: bool(it.carrier.record))
+            await asyncio.sleep(0.1)
+            store.away_placed = False
+            await asyncio.sleep(30.0)
+
+        assert it.dialled() == [A]
