@@ -1,12 +1,13 @@
 """What every channel of alerts offers, and what it says when it fails."""
 
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import aiohttp
 
 from bot.alerts.message import AlertText
 from calls.alert import CHANNELS
-from fallbacks.failure import Failure, Kind, failed
+from fallbacks.failure import Failure, Kind, ServiceError, failed
 from storage.alert_outbox import ChannelPost
 
 POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer
@@ -40,13 +41,28 @@ class Channel(Protocol):
 
 
 class ChannelError(Exception):
-    """A channel did not take an alert; says so without an address or a key."""
+    """A channel did not take an alert; says so without an address or a key.
 
-    def __init__(self, kind: Kind, reason: str, *, retry_after_s: float | None = None) -> None:
+    Attributes:
+        whom: The addresses that were refused, for a person who asks; for no log.
+        reached_others: It went to the others, and is not to be sent again.
+    """
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        retry_after_s: float | None = None,
+        whom: Sequence[str] = (),
+        reached_others: bool = False,
+    ) -> None:
         super().__init__(reason)
         self.kind = kind
         self.reason = reason
         self.retry_after_s = retry_after_s
+        self.whom = tuple(whom)
+        self.reached_others = reached_others
 
 
 def refused(status: int, why: str = "", *, retry_after_s: float | None = None) -> ChannelError:
@@ -79,3 +95,9 @@ def classify(channel: str, error: Exception) -> Failure | None:
         reason=error.reason,
         retry_after_s=error.retry_after_s,
     )
+
+
+def reached_others(error: ServiceError) -> bool:
+    """Return whether what failed has nonetheless reached somebody, and is not to be sent again."""
+    cause = error.__cause__
+    return isinstance(cause, ChannelError) and cause.reached_others

@@ -8,7 +8,7 @@ import asyncio
 import hashlib
 import smtplib
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from email.message import EmailMessage
 from email.utils import format_datetime, getaddresses, parseaddr
@@ -24,6 +24,9 @@ from storage.alert_outbox import ChannelPost
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 LONGEST_WORD: Final = 40  # a line with more in one piece is encoded, and is no identity any more
 DIGEST: Final = 16  # hexadecimal digits; chosen
+TAKEN: Final = 250  # the answer to a recipient that is taken (RFC 5321 4.2.3)
+LATER: Final = 450  # stands for none, where the server went away before it came
+MOST_BEGUN: Final = 100  # mails that some have and others not yet (chosen)
 DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host of that name can ever be
 
 UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
@@ -43,6 +46,9 @@ class MailChannel:
         """Send as `settings` say, where sender and recipient must both be set."""
         self._settings = settings
         self._utc_s = utc_s
+        self._recipients = [address for _, address in getaddresses([settings.to or ""])]
+        # By mail of which somebody is to be asked again: what the others have answered for good.
+        self._answers: dict[str, dict[str, int]] = {}
 
     @property
     def place(self) -> str:
@@ -50,16 +56,30 @@ class MailChannel:
         return f"{self._settings.server}:{self._settings.port}"
 
     async def post(self, post: ChannelPost, text: AlertText) -> str:
-        """Send a mail; it is never changed."""
+        """Send a mail; it is never changed. Whom it has reached gets it no second time."""
         try:
             mail = self._mail(post, text)
         except ValueError:  # a line break; its text is not shown, it may hold anything
             raise ChannelError(Kind.BAD_REQUEST, "no mail has such a sender or recipient") from None
+        answers = self._answers.pop(mail["Message-ID"], {})
+        due = [each for each in self._recipients if each not in answers]
         try:
-            await asyncio.to_thread(self._send, mail)
+            said = await asyncio.to_thread(self._send, mail, due)
         except (OSError, smtplib.SMTPException) as error:
+            self._remember(mail["Message-ID"], answers)
             raise _channel_error(error) from None
+        answers |= {each: code for each, code in said.items() if not _is_for_now(code)}
+        if len(answers) < len(set(self._recipients)):
+            self._remember(mail["Message-ID"], answers)
+        if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
+            raise refusal
         return mail["Message-ID"]
+
+    def _remember(self, mail_id: str, answers: dict[str, int]) -> None:
+        if answers:
+            self._answers[mail_id] = answers
+        if len(self._answers) > MOST_BEGUN:
+            del self._answers[next(iter(self._answers))]
 
     def _mail(self, post: ChannelPost, text: AlertText) -> EmailMessage:
         alert, mail = post.alert, EmailMessage()
@@ -75,7 +95,8 @@ class MailChannel:
         mail.set_content("\n".join((*text.lines, "")))
         return mail
 
-    def _send(self, mail: EmailMessage) -> None:
+    def _send(self, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+        """Return what was answered to each address; to one that is missing, nothing was."""
         settings = self._settings
         context = ssl.create_default_context()
         if settings.security == "tls" or (
@@ -90,8 +111,11 @@ class MailChannel:
             if not isinstance(client, smtplib.SMTP_SSL):
                 self._secure(client, context)
             self._sign_in(client)
-            to = [address for _, address in getaddresses([settings.to or ""])]
-            client.send_message(mail, to_addrs=to)
+            try:
+                refused = client.send_message(mail, to_addrs=to)
+            except smtplib.SMTPRecipientsRefused as nobody:
+                return {each: code for each, (code, _) in nobody.recipients.items()}
+            return dict.fromkeys(to, TAKEN) | {each: code for each, (code, _) in refused.items()}
 
     def _secure(self, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
         client.ehlo()
@@ -132,9 +156,6 @@ def _channel_error(error: Exception) -> ChannelError:
     match error:
         case smtplib.SMTPAuthenticationError():
             return ChannelError(Kind.AUTH, f"answered {error.smtp_code} to the password")
-        case smtplib.SMTPRecipientsRefused(recipients=recipients):
-            code = max((each for each, _ in recipients.values()), default=550)
-            return _answered(code, "to the recipient")
         case smtplib.SMTPResponseException():
             return _answered(error.smtp_code, "")
         case _:
@@ -145,7 +166,34 @@ def _channel_error(error: Exception) -> ChannelError:
             return ChannelError(kind, reason)
 
 
-def _answered(code: int, what: str) -> ChannelError:
+def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
+    """Return what came of a mail, given the last answer to each address; None: all have taken it.
+
+    Whoever is refused for now is to be asked again, before the others are told to be wrong.
+    """
+    whom = [each for each, code in answers.items() if code != TAKEN]
+    later = [each for each in whom if _is_for_now(answers[each])]
+    if not whom:
+        return None
+    code = max(answers[each] for each in later or whom)
+    many = f"to {len(later or whom)} of {len(answers)} recipients"
+    return _answered(
+        code,
+        many if len(answers) > 1 else "to the recipient",
+        whom=whom,
+        reached_others=not later and len(whom) < len(answers),
+    )
+
+
+def _is_for_now(code: int) -> bool:
+    """Return whether an answer is "not now" (RFC 5321 4.2.1)."""
+    return code < 500 and code != TAKEN
+
+
+def _answered(
+    code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
+) -> ChannelError:
     """Return what a reply means: 4yz is for now, 5yz for good (RFC 5321 4.2.1)."""
     kind = Kind.BAD_REQUEST if code >= 500 else Kind.OVERLOADED
-    return ChannelError(kind, f"answered {code} {what}".strip())
+    said = f"answered {code} {what}".strip()
+    return ChannelError(kind, said, whom=whom, reached_others=reached_others)

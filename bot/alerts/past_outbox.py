@@ -12,7 +12,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.alerts.channel import Channel, classify
+from bot.alerts.channel import Channel, classify, reached_others
 from bot.alerts.message import alert_text
 from bot.health.retrying import Retries, run_with_retries
 from calls.alert import CHANNELS, Alert
@@ -83,7 +83,8 @@ class PastOutbox:
             )
         except ServiceError as error:
             logger.error("an alert did not go out by {}: {}", channel.name, error.failure.reason)
-            return
+            if not reached_others(error):
+                return
         self._retries.tell(
             AlertSent(channel=channel.name, key=alert.key, severity=alert.severity, edited=False)
         )

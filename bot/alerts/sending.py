@@ -7,7 +7,7 @@ from typing import Final
 
 from loguru import logger
 
-from bot.alerts.channel import Channel, classify
+from bot.alerts.channel import Channel, classify, reached_others
 from bot.alerts.message import alert_text
 from bot.health.retrying import Retries, run_with_retries
 from calls.alert import CHANNELS
@@ -37,6 +37,7 @@ class AlertSending:
         post = await self._outbox.lend(channel.name, now=self._utc_s())
         if post is None:
             return False
+        whole = True
         try:
             handle = await run_with_retries(
                 lambda: channel.post(post, alert_text(post.alert)),
@@ -45,8 +46,11 @@ class AlertSending:
                 retries=self._retries,
             )
         except ServiceError as error:
-            await self._put_off(post, error)
-            return False
+            self._note_failure(channel.name, error)
+            if not reached_others(error):
+                await self._put_off(post, error)
+                return False
+            handle, whole = post.handle, False
         await self._outbox.sent(post, handle=handle)
         alert = post.alert
         sent = AlertSent(
@@ -56,15 +60,19 @@ class AlertSending:
             edited=bool(post.handle),
         )
         self._retries.tell(sent)
-        self._note_success(channel.name)
+        if whole:
+            self._note_success(channel.name)
         return True
 
     async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
-        self._failing.add(post.channel)
-        logger.error("an alert did not go out by {}: {}", post.channel, error.failure.reason)
         wait_s = PERMANENT_S if error.failure.permanent else TRANSIENT_S
         wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
+
+    def _note_failure(self, channel: str, error: ServiceError) -> None:
+        self._failing.add(channel)
+        missed = "did not reach all" if reached_others(error) else "did not go out"
+        logger.error("an alert {} by {}: {}", missed, channel, error.failure.reason)
 
     def _note_success(self, channel: str) -> None:
         """Tell that a channel that had failed works again, so that its incident ends."""

@@ -56,5 +56,6 @@ async def _try(channel: Channel, alert: Alert) -> tuple[bool, str]:
     try:
         await channel.post(post, alert_text(alert))
     except ChannelError as error:
-        return False, f"{channel.name}: failed: {masked(error.reason)} ({channel.place})"
+        said = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
+        return False, f"{channel.name}: failed: {said} ({channel.place})"
     return True, f"{channel.name}: sent ({channel.place})"

@@ -22,8 +22,18 @@ class Inbox:
     host: str = "127.0.0.1"
     port: int = 0
     refusal: str = ""  # the answer to each mail instead of 250
+    refused: dict[str, str] = field(default_factory=dict)  # by the address: the answer to it
     mails: list[EmailMessage] = field(default_factory=list)
+    went_to: list[list[str]] = field(default_factory=list)  # each mail
     signed_in: list[tuple[bytes, bytes]] = field(default_factory=list[tuple[bytes, bytes]])
+
+    async def handle_RCPT(  # noqa: N802 - its name for it
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802 - its name for it
         if self.refusal:
@@ -31,6 +41,7 @@ class Inbox:
         mail = BytesParser(policy=default).parsebytes(envelope.content or b"")
         assert isinstance(mail, EmailMessage)
         self.mails.append(mail)
+        self.went_to.append(envelope.rcpt_tos)
         return "250 OK"
 
     def sign_in(

@@ -79,6 +79,25 @@ async def test_one_that_fails_is_said_and_the_others_are_sent(
     assert len(receiver.asked) == 2
 
 
+async def test_which_address_is_refused_is_said(inbox: Inbox) -> None:
+    said: list[str] = []
+    inbox.refused = {"bob@example.com": "550 nobody"}
+    email = EmailSettings(
+        sender="a@example.com",
+        to="b@example.com, bob@example.com",
+        host=inbox.host,
+        port=inbox.port,
+    )
+
+    code = await try_channels(AlertsSettings(email=email), say=said.append)
+
+    assert code == 1
+    assert [line.partition(" (")[0] for line in said] == [
+        "email: failed: answered 550 to 1 of 2 recipients: bob@example.com"
+    ]
+    assert inbox.went_to == [["b@example.com"]]
+
+
 @pytest.mark.parametrize(
     ("settings", "line"),
     [

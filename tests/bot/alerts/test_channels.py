@@ -130,6 +130,49 @@ async def test_a_mail_servers_refusal_is_for_now_or_for_good(
     assert refused.value.kind is kind
 
 
+async def test_a_recipient_that_is_refused_for_now_is_asked_again_and_the_others_are_not(
+    inbox: Inbox,
+) -> None:
+    inbox.refused = {"bob@example.com": "451 later"}
+    channel = mail_channel(inbox)
+
+    with pytest.raises(ChannelError):
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(ChannelError, match="answered 451 to 1 of 2 recipients") as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    inbox.refused = {}
+    await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.whom) == (Kind.OVERLOADED, ("bob@example.com",))
+    assert inbox.went_to == [["mary@example.com"], ["bob@example.com"]]
+
+
+async def test_a_recipient_that_is_refused_for_good_is_told_and_not_asked_again(
+    inbox: Inbox,
+) -> None:
+    channel = mail_channel(inbox)
+    inbox.refused = {"bob@example.com": "550 nobody", "mary@example.com": "451 later"}
+    with pytest.raises(ChannelError):
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    inbox.refused = {"bob@example.com": "250 once more"}
+
+    with pytest.raises(ChannelError, match="answered 550 to 1 of 2 recipients") as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, True)
+    assert inbox.went_to == [["mary@example.com"]]
+    assert "bob" not in refused.value.reason
+
+
+async def test_where_no_recipient_is_taken_the_mail_has_not_gone_out(inbox: Inbox) -> None:
+    inbox.refused = {"mary@example.com": "550 nobody", "bob@example.com": "550 nobody"}
+
+    with pytest.raises(ChannelError) as refused:
+        await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, False)
+
+
 async def test_no_password_goes_in_the_clear_over_a_network(inbox: Inbox) -> None:
     settings = EmailSettings(
         sender="a@example.com",

@@ -118,7 +118,10 @@ async def shift(
         found = Shift(reporter=reporter, outbox=outbox, inbox=inbox, chat=chat, hook=receiver)
         found.feed = IncidentFeed(reporter, Incidents(LADDERS))
         email = EmailSettings(
-            sender="a@example.com", to="b@example.com", host=inbox.host, port=inbox.port
+            sender="a@example.com",
+            to="b@example.com, c@example.com",
+            host=inbox.host,
+            port=inbox.port,
         )
         telegram = TelegramSettings(bot_token=SecretStr("t"), chat_id="1", api_url=chat.url)
         found.channels = [
@@ -234,6 +237,23 @@ async def test_what_is_refused_for_now_is_sent_again_when_it_may_be(shift: Shift
 
     assert shift.waits == [37.0]
     assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
+
+
+async def test_a_recipient_that_is_refused_for_good_is_told_of_and_keeps_no_mail_from_the_others(
+    shift: Shift,
+) -> None:
+    shift.inbox.refused = {"c@example.com": "550 nobody"}
+    await shift.hear(REFUSED)
+    for wait_s in (0.0, 10.0, 0.0, 10.0, 900.0):
+        shift.now += wait_s
+        await shift.settle()
+
+    texts = [said["text"] for _, _, _, said in shift.chat.asked]
+    assert any("answered 550 to 1 of 2 recipients" in each for each in texts)
+    subjects = [str(mail["Subject"]) for mail in shift.inbox.mails]
+    assert len(subjects) == len(set(subjects))
+    assert subjects[0] == "[Holdline] HIGH: TTS cartesia: auth"
+    assert all(each == ["b@example.com"] for each in shift.inbox.went_to)
 
 
 async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> None:
