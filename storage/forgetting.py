@@ -14,6 +14,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
 from sqlalchemy.engine import make_url
 
+from storage.crm_outbox import KEPT_S
+from storage.crm_tables import CRM_REPORTS
 from storage.database import Database, StorageError
 from storage.edge import storage_errors
 from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows, may_be
@@ -33,7 +35,7 @@ AT_ONCE: Final = 500  # rows of a transaction: other writers wait for a few mill
 REST_S: Final = 0.05  # between two
 BY_AGE: Final[Mapping[str, tuple[tuple[Table, str], ...]]] = {
     "calls": ((TURNS, "began_at"), (CALLS, "started_at")),
-    "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s")),
+    "messages": ((MESSAGES, "at"), (CALL_RESULTS, "ended_s"), (CRM_REPORTS, "made_s")),
     "happenings": ((HAPPENINGS, "at"),),
     "failures": ((FAILURES, "at"), (BREAKER_MOVES, "at")),
     "voicemails": ((VOICEMAILS, "at"),),
@@ -89,6 +91,8 @@ class Erasure:
             left |= await self._erase_files(kind, oldest)
             for table, name in BY_AGE.get(kind, ()):
                 erased[kind] += await self._erase(table, _old(table, name, oldest, left))
+        told = CRM_REPORTS.c.done_s < now.timestamp() - KEPT_S
+        erased["crm_reports"] += await self._erase(CRM_REPORTS, told)
         await self._erase_sendings()
         if left:
             path, why = next(iter(left.items()))
@@ -239,11 +243,16 @@ class Erasure:
 
 
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:
-    """Return which rows go: a call that goes on does not, nor a message whose file is there."""
+    """Return which rows go: a call that goes on does not, nor a message whose file is there.
+
+    What a register was told goes at a time of its own: until then it is not told again.
+    """
     limit: Any = oldest.timestamp() if name.endswith("_s") else oldest
     old = table.c[name] < limit
     if table is CALLS:
         return old & (CALLS.c.state != "live")
+    if table is CRM_REPORTS:
+        return old & CRM_REPORTS.c.done_s.is_(None)
     return old & VOICEMAILS.c.path.not_in(left) if table is VOICEMAILS else old
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
+from calls.crm import CrmReport
 from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan, IncidentEnded
@@ -18,6 +19,7 @@ from fallbacks.failure import Kind, Scope, Severity
 from storage.alert_outbox import AlertOutbox
 from storage.alert_rows import ReportedFact
 from storage.callbacks import Callback, Callbacks
+from storage.crm_outbox import CrmOutbox
 from storage.database import Database, StorageError
 from storage.forgetting import AT_ONCE, Erasure
 from storage.record_reader import RecordReader
@@ -84,6 +86,10 @@ async def record(url: str, call_id: str, path: Path) -> None:
         await connection.execute(own.values(recording=str(path)))
 
 
+def days_ago(days: float) -> float:
+    return (NOW - timedelta(days=days)).timestamp()
+
+
 def names(folder: Path) -> list[str]:
     return sorted(each.name for each in folder.glob("*.*") if "h.db" not in each.name)
 
@@ -142,6 +148,31 @@ class ForgettingContract:
         assert page
         assert (page.messages, page.happenings) == ([], [])
         assert len(page.turns) == 1
+
+    async def test_what_a_register_was_to_be_told_goes_also_where_nobody_tells_it_any_more(
+        self, url: str, erasure: Erasure
+    ) -> None:
+        outbox = CrmOutbox(url)
+        for key, made_days, told_days in (
+            ("told long ago", 9, 8),
+            ("told lately", 90, 6),
+            ("owed for long", 31, None),
+            ("owed", 29, None),
+        ):
+            report = CrmReport(key=key, call_id=key, direction="inbound", number="+15550101")
+            await outbox.put(report, now=days_ago(made_days))
+            if told_days is not None:
+                lent = await outbox.lend(now=days_ago(told_days))
+                assert lent
+                await outbox.told(lent, now=days_ago(told_days))
+
+        erased = await erasure.erase_old({"messages": 30}, now=NOW)
+
+        assert erased == {"messages": 1, "crm_reports": 1}
+        assert [each.key for each in await outbox.owed()] == ["owed"]
+        again = CrmReport(key="told lately", call_id="1", direction="inbound", number="+15550101")
+        assert not await outbox.put(again, now=NOW.timestamp())
+        await outbox.close()
 
     async def test_a_call_that_goes_on_is_not_too_old(
         self, url: str, erasure: Erasure, reader: RecordReader
