@@ -1,5 +1,6 @@
 """The alerts of a span of time, and what each channel was sent of them."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -42,17 +43,21 @@ class AlertHistory:
             .order_by(ALERTS.c.began_s, ALERTS.c.key)
             .limit(MOST_ALERTS)
         )
+        theirs = select(ALERT_SENDINGS).where(
+            ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
+        )
         with storage_errors(self._address):
             engine = await self._database.engine()
             async with engine.connect() as connection:
                 alerts = (await connection.execute(wanted)).all()
-                sendings = (await connection.execute(select(ALERT_SENDINGS))).all()
+                sendings = (await connection.execute(theirs)).all()
+        sent: dict[str, dict[str, int]] = defaultdict(dict)
+        shown: dict[str, dict[str, int]] = defaultdict(dict)
+        for each in sendings:
+            sent[each.key][each.channel] = each.sent
+            shown[each.key][each.channel] = each.wanted
         return [
-            SentAlert(
-                alert=alert,
-                sent={each.channel: each.sent for each in sendings if each.key == row.key},
-                wanted={each.channel: each.wanted for each in sendings if each.key == row.key},
-            )
+            SentAlert(alert=alert, sent=sent.get(row.key, {}), wanted=shown.get(row.key, {}))
             for row in alerts
             if (alert := read_alert(row.alert))
         ]
