@@ -9,10 +9,11 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, Table, func, select
+from sqlalchemy import Select, Table, and_, func, or_, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from fallbacks.breaker import State
 from storage.database import Database
 from storage.edge import storage_errors
 from storage.record_tables import (
@@ -224,6 +225,11 @@ class RecordReader:
             wanted = _between(BREAKER_MOVES, "at", since, until)
             return await _rows(connection, wanted, BreakerMoveRow)
 
+    async def opening_moves(self, at: datetime) -> Sequence[BreakerMoveRow]:
+        """Return, of each breaker that was not closed at a moment, how it left that state."""
+        async with self._look() as connection:
+            return await _rows(connection, _opening_moves(at), BreakerMoveRow)
+
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
     ) -> Sequence[HappeningRow]:
@@ -274,6 +280,19 @@ def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
 
 def _result_of(call_id: str) -> Select[Any]:
     return select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
+
+
+def _opening_moves(at: datetime) -> Select[Any]:
+    """Ask for the first move of each breaker behind the last that closed it, before a moment."""
+    moves = BREAKER_MOVES.c
+    breaker = (moves.stage, moves.provider, moves.holder)
+    last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
+    closed = last.where(moves.after == State.CLOSED.value, moves.at < at).subquery()
+    same = and_(*(each == closed.c[each.name] for each in breaker))
+    later = or_(closed.c.closed_at.is_(None), moves.at > closed.c.closed_at)
+    behind = select(func.min(moves.id)).join_from(BREAKER_MOVES, closed, same, isouter=True)
+    first = behind.where(moves.at < at, later).group_by(*breaker)
+    return select(BREAKER_MOVES).where(moves.id.in_(first)).order_by(moves.at).limit(MOST)
 
 
 def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:

@@ -34,7 +34,7 @@ class Gathered:
     calls: Sequence[CallRow]  # that were in progress at some time of the span
     turns: Sequence[TurnRow]  # from `BEFORE` the span on
     failures: Sequence[FailureRow]
-    breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on
+    breaker_moves: Sequence[BreakerMoveRow]  # from `BEFORE` the span on, and how they began
     alerts: Sequence[SentAlert]
     operators: Sequence[HappeningRow]  # what they did
     seen: Mapping[str, datetime]  # when each process last wrote something
@@ -57,6 +57,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         theirs = partial(reader.happenings, kinds=OPERATORS)
         done = await _all(theirs, since, until, "at", "id")
         seen = await reader.last_seen()
+        opened = _of_the_span(await reader.opening_moves(earlier), moves, seen, earlier)
         alerts = await history.between(since.timestamp(), until.timestamp())
     finally:
         await asyncio.gather(reader.close(), history.close())
@@ -67,12 +68,23 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         calls=[each for each in calls if (each.ended_at or each.seen_at) >= since],
         turns=turns,
         failures=failures,
-        breaker_moves=moves,
+        breaker_moves=[*opened, *moves],
         alerts=alerts,
         operators=done,
         seen=seen,
         cut=[name for name, rows in found.items() if len(rows) >= MOST_ROWS],
     )
+
+
+def _of_the_span(
+    opened: Sequence[BreakerMoveRow],
+    moves: Sequence[BreakerMoveRow],
+    seen: Mapping[str, datetime],
+    since: datetime,
+) -> Sequence[BreakerMoveRow]:
+    """Return those of processes that were still there: one that ended open never closes."""
+    there = {each.holder for each in moves} | {name for name, at in seen.items() if at >= since}
+    return [each for each in opened if each.holder in there]
 
 
 async def _all(

@@ -11,7 +11,15 @@ from fallbacks.failure import Severity
 from storage.alert_rows import write_alert
 from storage.database import Database
 from storage.record_reader import BreakerMoveRow, FailureRow, TurnRow
-from storage.record_tables import BREAKER_MOVES, CALLS, FAILURES, HAPPENINGS, MESSAGES, TURNS
+from storage.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_WRITERS,
+    TURNS,
+)
 from storage.tables import ALERT_SENDINGS, ALERTS
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
@@ -187,6 +195,18 @@ async def add_happenings(url: str, *kinds: str) -> None:
     rows = [happening(kind) | {"at": at(n / 10)} for n, kind in enumerate(kinds)]
     async with (await database.engine()).begin() as connection:
         await connection.execute(insert(HAPPENINGS), rows)
+    await database.close()
+
+
+async def add_moves(url: str, *moves: Any, seen: dict[str, float]) -> None:
+    """Put breakers' moves into a database, and when each process last wrote, in minutes."""
+    database = Database(url)
+    writers = [
+        {"holder": holder, "batch": 1, "seen_at": at(minutes)} for holder, minutes in seen.items()
+    ]
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(BREAKER_MOVES), list(moves))
+        await connection.execute(insert(RECORD_WRITERS), writers)
     await database.close()
 
 

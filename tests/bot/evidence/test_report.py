@@ -11,7 +11,16 @@ from bot.evidence.gathering import gather
 from bot.evidence.page import as_page
 from bot.evidence.story import tell_story
 from storage import record_reader
-from tests.bot.evidence.rows import KEY, NUMBER, WORDS, add_happenings, at, fill
+from tests.bot.evidence.rows import (
+    KEY,
+    NUMBER,
+    WORDS,
+    add_happenings,
+    add_moves,
+    at,
+    fill,
+    move_values,
+)
 from tests.share_servers import Server
 
 
@@ -73,6 +82,32 @@ class ReportContract:
         assert "telegram: sent as revision 1, a newer one waits" in page
         assert [each["kind"] for each in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
+
+    @pytest.mark.parametrize("moves_in_span", [2, 0])
+    async def test_an_outage_that_began_long_before_the_span_has_its_own_beginning(
+        self, url: str, moves_in_span: int
+    ) -> None:
+        in_span = [
+            move_values(5, "half_open", before="open"),
+            move_values(8, "closed", before="half_open"),
+        ]
+        await add_moves(
+            url,
+            *(move_values(-400, "open"), move_values(-390, "closed", before="open")),
+            *(move_values(-300, "open", holder="long gone"),),
+            *(move_values(-290, "open", holder="gone"),),
+            *(move_values(-180, "open"), move_values(-100, "half_open", before="open")),
+            *(move_values(-99, "open", before="half_open"), *in_span[:moves_in_span]),
+            seen={"one": 60, "gone": -200},
+        )
+
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+
+        (outage,) = story["outages"]
+        ended = at(8).isoformat(timespec="milliseconds") if moves_in_span else None
+        assert outage["began_at"] == at(-180).isoformat(timespec="milliseconds")
+        assert outage["ended_at"] == ended
+        assert story["counts"]["breaker_moves"] == moves_in_span
 
     async def test_no_number_no_word_and_no_key_stands_in_it(self, told: tuple[dict, str]) -> None:
         both = json.dumps(told[0]) + told[1]
