@@ -79,7 +79,7 @@ HTTP: Final = (
     _line(_AUTH, on="twilio", words="20003"),
     _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
     _line(_LIMITED, on="twilio", words="20429 10004"),
-    _line(_PAYLOAD, on="twilio", words="21211 21214 21217"),  # that number only
+    _line(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # that number only
     _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
     _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's list of those who want no calls
     # Whatever the status: a 403 with this would retire every rung that has the same key.

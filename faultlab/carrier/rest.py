@@ -1,6 +1,6 @@
 """The carrier's REST interface: calls are placed, looked up, redirected and ended.
 
-Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211.
+Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, 21215.
 """
 
 import asyncio
@@ -36,6 +36,7 @@ class CarrierRest:
         looks_with: The same when a call is looked up.
         looks_after_s: How long an answer to that takes.
         swallow: How many more calls are placed without a word of it.
+        not_permitted: How the numbers begin that the account may not call: its geo permissions.
         calls_per_s: How many may be placed; more are refused.
         exchange: Places them.
         book: Every call that was asked for, written down before anything is answered: its CallSid,
@@ -59,6 +60,7 @@ class CarrierRest:
         self.looks_with: int | None = None
         self.looks_after_s = 0.0
         self.swallow = 0
+        self.not_permitted: tuple[str, ...] = ()
         self.calls_per_s = 1.0
         self.exchange = Exchange(server)
         self.book: list[tuple[str, str, str]] = []
@@ -118,6 +120,8 @@ class CarrierRest:
         self.requests.append(("", order.get("To", "")))
         if refused := _refused(order):
             return refused
+        if order["To"].startswith(self.not_permitted):
+            return _refusal(403, 21215, f"Account not authorized to call {order['To']}.")
         now = asyncio.get_running_loop().time()
         if now - self._placed_at < 1 / self.calls_per_s:
             return _refusal(429, 20429, "Too Many Requests")

@@ -91,6 +91,16 @@ async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> Non
             await it.dial(request("d-1", to="+1"))
 
 
+async def test_a_number_in_a_country_that_the_account_may_not_call_is_refused() -> None:
+    async with twilio_office() as (office, it):
+        office.not_permitted = ("+99",)
+        with pytest.raises(DialRefusedError):
+            await it.dial(request("d-1", to="+99500555011"))
+        await it.dial(request("d-2"))
+
+        assert [number for _, number, _ in office.book] == [A]
+
+
 async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
     async with twilio_office() as (office, it):
         office.answer_with = 503

@@ -86,6 +86,8 @@ HTTP_ROWS = [
     ("twilio", 400, {"code": 21211}, Kind.BAD_REQUEST),
     ("twilio", 400, {"code": 21214}, Kind.BAD_REQUEST),
     ("twilio", 400, {"code": 21217}, Kind.BAD_REQUEST),
+    ("twilio", 403, {"code": 21215}, Kind.BAD_REQUEST),
+    ("twilio", 403, {"code": 21216}, Kind.BAD_REQUEST),
     ("twilio", 503, {}, Kind.OVERLOADED),
     ("exotel", 403, {"message": "Authentication failed"}, Kind.AUTH),
 ]
@@ -142,6 +144,8 @@ PAYLOAD_ROWS = [
     ("deepgram", 400, {"err_msg": "Bad Request: failed to process audio: corrupt data"}),
     ("elevenlabs", 400, eleven("max_character_limit_exceeded")),
     ("twilio", 400, {"code": 21211}),
+    ("twilio", 403, {"code": 21215}),
+    ("twilio", 403, {"code": 21216}),
     ("exotel", 403, {"message": "Call cannot be made because of TRAI NDNC regulations"}),
 ]
 
