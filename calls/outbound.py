@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal, TypeAlias
 
+from calls.dialled import Again, Trunk
+
 
 class DialOutcome(StrEnum):
     """What became of one dial; each settled dial has exactly one."""
@@ -106,12 +108,20 @@ class Dial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialResult:
-    """How a dial ended, as far as it is known."""
+    """How a dial ended, as far as it is known.
+
+    Attributes:
+        reason: A code.
+        again: What the callee's side has said of the number, as `calls.dialled` judges it.
+        trunk: What that says of the trunk, through which all numbers are dialled.
+    """
 
     outcome: DialOutcome
-    reason: str = ""  # a code
+    reason: str = ""
     length_s: float | None = None
     cost: float | None = None
+    again: Again = "later"
+    trunk: Trunk = "well"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Final, Protocol
 
+from calls.dialled import DialVerdict
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_verdict import NO_CALL, CallVerdict
 from campaigns.carrier import FoundCall
@@ -37,13 +38,20 @@ async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
     outcome = found.outcome or DialOutcome.UNKNOWN
     result = DialResult(outcome=outcome, length_s=found.length_s, cost=found.cost)
     if outcome not in REACHED and not found.answered:
-        return result
+        return _unanswered(result, found.verdict)
     verdict = await _verdict(dial_id, by)
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
     if verdict.machine and outcome in REACHED:
         result = replace(result, outcome=DialOutcome.VOICEMAIL)
     return replace(result, length_s=result.length_s or verdict.length_s)
+
+
+def _unanswered(result: DialResult, said: DialVerdict | None) -> DialResult:
+    """Return it with what its SIP status says of the number and of the trunk."""
+    if said is None or (said.again != "never" and said.trunk == "well"):
+        return result  # as the outcome says
+    return replace(result, reason=said.reason, again=said.again, trunk=said.trunk)
 
 
 async def _verdict(dial_id: str, by: Judging) -> CallVerdict:

@@ -1,8 +1,8 @@
 """The breakers of a dialer's campaigns: one that trips pauses its campaign, in all processes.
 
 Each has two. One counts calls that failed for our own reasons, one what the carrier refused to dial
-at all: one number may be none, but several in a row say that something of ours is wrong, such as
-the number that we call from, and each would cost one more contact an attempt.
+at all, or could not: one number may be none, but several in a row say that something of ours is
+wrong, such as the number that we call from, or that the trunk is not well.
 """
 
 from collections.abc import Iterable
@@ -51,7 +51,8 @@ class CampaignBreakers:
     async def learn(self, campaign: str, result: DialResult) -> None:
         """Count what became of a dial."""
         failed, refused = self._breakers[campaign].values()
-        ours, unheard = result.outcome is DialOutcome.AGENT_FAILED, result.reason == REFUSED
+        ours = result.outcome is DialOutcome.AGENT_FAILED
+        unheard = result.reason == REFUSED or result.trunk != "well"
         placed = not unheard and result.outcome not in NOT_PLACED
         if failed.note(ours=ours, reached=result.outcome in REACHED):
             self._owed[campaign] = FAILED_IN_A_ROW

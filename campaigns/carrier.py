@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
+from calls.dialled import DialVerdict, judge_dial
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
 
@@ -16,6 +17,9 @@ LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "voicemail": DialOutcome.VOICEMAIL,
 }
 """What a dial came to, by how its leg ended."""
+
+UNANSWERED: Final = frozenset({DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED})
+"""Where the callee's side, or a carrier on the way, has said why nobody picked up."""
 
 REFUSED: Final = "carrier_refused"  # why a dial failed that the carrier did not make
 
@@ -49,11 +53,13 @@ class FoundCall:
 
     Attributes:
         outcome: None: it goes on.
+        verdict: What the SIP status means with which nobody picked up; None: none was said.
     """
 
     provider_call_id: str
     outcome: DialOutcome | None = None
     answered: bool = False
+    verdict: DialVerdict | None = None
     length_s: float | None = None
     cost: float | None = None
 
@@ -108,6 +114,11 @@ def outcome_of(ended: LegOutcome | None, *, machine: bool) -> DialOutcome | None
     if ended == "completed" and machine:
         return DialOutcome.VOICEMAIL
     return LEG_OUTCOMES[ended] if ended else None
+
+
+def verdict_of(outcome: DialOutcome | None, sip_code: int | None) -> DialVerdict | None:
+    """Return what a SIP status means with which nobody picked up; None: there is none."""
+    return None if sip_code is None or outcome not in UNANSWERED else judge_dial(sip_code)
 
 
 class DialWithdrawnError(Exception):

@@ -218,7 +218,7 @@ class DialRun:
 
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:
         parts, now = self.parts, self.parts.now_s()
-        then = then or next_step(self.campaign, self.claim.contact, result.outcome, now)
+        then = then or next_step(self.campaign, self.claim.contact, result, now)
         self.ending = True
         kept = await parts.store.settle(self.dial, result, then=then, now=now)
         parts.calls.forget(self.dial.id)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome
 from calls.leg_progress import LegFact
-from campaigns.carrier import FoundCall, outcome_of
+from campaigns.carrier import FoundCall, outcome_of, verdict_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +17,7 @@ class HeardLeg:
 
     Attributes:
         ended: How it ended; None: nobody has said that it has.
+        sip_code: With which it ended, where the carrier says one.
         machine: Whether the carrier took who picked up for a machine.
     """
 
@@ -24,14 +25,15 @@ class HeardLeg:
     answered: bool = False
     ended: LegOutcome | None = None
     machine: bool = False
+    sip_code: int | None = None
 
     def after(self, fact: LegFact) -> "HeardLeg":
         """Return it with one more fact."""
         match fact:
             case LegAnswered():
                 return replace(self, answered=True)
-            case LegEnded(outcome=outcome):
-                return replace(self, ended=outcome)
+            case LegEnded(outcome=outcome, sip_code=sip_code):
+                return replace(self, ended=outcome, sip_code=sip_code)
             case AnswererJudged(machine=machine):
                 return replace(self, machine=self.machine or machine)
             case _:
@@ -45,10 +47,12 @@ class HeardLeg:
     @property
     def found(self) -> FoundCall:
         """Return the call as far as it was told."""
+        outcome = outcome_of(self.ended, machine=self.machine)
         return FoundCall(
             provider_call_id=self.call_ref,
-            outcome=outcome_of(self.ended, machine=self.machine),
+            outcome=outcome,
             answered=self.answered,
+            verdict=verdict_of(outcome, self.sip_code),
         )
 
 
@@ -57,9 +61,11 @@ def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
     known = list(parts)
     if not known:
         return None
+    end = next((each for each in known if each.ended), known[0])
     return HeardLeg(
         call_ref=known[0].call_ref,
         answered=any(each.answered for each in known),
-        ended=next((each.ended for each in known if each.ended), None),
+        ended=end.ended,
+        sip_code=end.sip_code,
         machine=any(each.machine for each in known),
     )

@@ -80,8 +80,9 @@ class LivekitCarrier:
                 return FoundCall(provider_call_id=room)
             dialled = ringing.result()
             if not dialled.answered:
-                outcome = LEG_OUTCOMES[dialled.verdict.outcome]
-                return FoundCall(provider_call_id=room, outcome=outcome)
+                verdict = dialled.verdict
+                outcome = LEG_OUTCOMES[verdict.outcome]
+                return FoundCall(provider_call_id=room, outcome=outcome, verdict=verdict)
         try:
             return await self._seen(room, rang_here=ringing is not None)
         except FAILURES as error:

@@ -1,10 +1,14 @@
-"""What follows for a contact from the outcome of a dial: again, when, and whether it counts."""
+"""What follows for a contact from the outcome of a dial: again, when, and whether it counts.
+
+A number whose side has said "never" is not dialled again, whatever the owner's rules are. A trunk
+that is not well is no fault of the contact: what it makes fail is followed as our own failures are.
+"""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
-from calls.outbound import Contact, DialOutcome, NextStep
+from calls.outbound import Contact, DialOutcome, DialResult, NextStep
 from campaigns.model import Campaign, RetryRule
 
 BUSY_REST_S: Final = 600.0  # chosen: most calls are over by then
@@ -26,20 +30,21 @@ RULES: Final[Mapping[DialOutcome, RetryRule]] = MappingProxyType(
 )
 
 
-def next_step(campaign: Campaign, contact: Contact, outcome: DialOutcome, now: float) -> NextStep:
+def next_step(campaign: Campaign, contact: Contact, result: DialResult, now: float) -> NextStep:
     """Return what follows from a dial.
 
     Args:
         campaign: Its rules; what it says nothing of follows `RULES`.
         contact: As it was claimed: its `dials` have this one among them, its `attempts` and its
             `uncounted` ones have not.
-        outcome: Of the dial.
+        result: Of the dial.
         now: When the rest begins.
     """
-    rule = campaign.retry.get(outcome, RULES[outcome])
-    if outcome is DialOutcome.REFUSED:
+    if result.outcome is DialOutcome.REFUSED:
         return NextStep(state="excluded", counted=False)
-    if not rule.again or _spent(campaign, contact, rule):
+    outcome = result.outcome if result.trunk == "well" else DialOutcome.AGENT_FAILED
+    rule = campaign.retry.get(outcome, RULES[outcome])
+    if result.again == "never" or not rule.again or _spent(campaign, contact, rule):
         return NextStep(state="done", counted=rule.counts)
     rest_s = campaign.rest_s if rule.rest_s is None else rule.rest_s
     return NextStep(state="resting", due_s=now + rest_s, counted=rule.counts)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of, verdict_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
@@ -94,8 +94,10 @@ class TelnyxCarrier:
 
 def _found(record: TelnyxRecord, heard: HeardLeg | None) -> FoundCall:
     machine = record.answered_by.startswith(MACHINES) or bool(heard and heard.machine)
+    outcome = outcome_of(OUTCOMES.get(record.status), machine=machine)
     return FoundCall(
         provider_call_id=record.call_id,
-        outcome=outcome_of(OUTCOMES.get(record.status), machine=machine),
+        outcome=outcome,
         answered=record.answered or bool(heard and heard.answered),
+        verdict=verdict_of(outcome, record.sip_code),
     )

@@ -2,18 +2,24 @@
 
 Twilio itself can be asked for a call by its own id, or by number and time. So the id is kept in the
 ledger and taken from callbacks, whichever process of the house they reached. By number and time,
-where two clocks must agree, a call is looked for only if nobody has ever told its id.
+where two clocks must agree, a call is looked for only if nobody has ever told its id. With which
+SIP status a call ended is said in its last callback alone, which is waited for a moment.
 """
 
-from dataclasses import dataclass, field
+import asyncio
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Final
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier import UNANSWERED, CarrierError, DialRequest, FoundCall, outcome_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from fallbacks.failure import Kind, ServiceError
 from transports.twilio_calls import CallRecord, DialOrder, Machine, TwilioCalls
+
+CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
+MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
 
 
 @dataclass(slots=True, kw_only=True)
@@ -33,6 +39,8 @@ class TwilioCarrier:
     machine: Machine = "Enable"
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
+    # On the loop's clock: when a call was first seen to be over, of which no callback says why.
+    _over_at: dict[str, float] = field(default_factory=dict[str, float])
 
     def __post_init__(self) -> None:
         """Begin at once."""
@@ -59,7 +67,7 @@ class TwilioCarrier:
         """Return what became of a dial; without its id the oldest call to the number since then."""
         try:
             if call_sid := await self._told_id(dial_id):
-                return await self._fetch(call_sid)
+                return await self._fetch(dial_id, call_sid)
             since = datetime.fromtimestamp(since_s, UTC)
             known = await self.calls.search(to=to, since=since)
         except ServiceError as error:
@@ -69,7 +77,7 @@ class TwilioCarrier:
         if not ours:
             return None
         self.news.refs[dial_id] = ours[-1].call_sid
-        return _found(ours[-1])
+        return await self._told(dial_id, _found(ours[-1]))
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost; Twilio says so some time behind its end."""
@@ -78,13 +86,29 @@ class TwilioCarrier:
         except ServiceError as error:
             raise CarrierError(error.failure.reason) from error
 
-    async def _fetch(self, call_sid: str) -> FoundCall | None:
+    async def _fetch(self, dial_id: str, call_sid: str) -> FoundCall | None:
         try:
-            return _found(await self.calls.fetch(call_sid))
+            return await self._told(dial_id, _found(await self.calls.fetch(call_sid)))
         except ServiceError as error:
             if error.failure.kind is Kind.NOT_FOUND:
                 return None  # erased, or a call of the account, or the carrier, before this one
             raise
+
+    async def _told(self, dial_id: str, found: FoundCall) -> FoundCall:
+        """Return a call with its SIP status; while its last callback may yet come, it goes on."""
+        if found.outcome not in UNANSWERED:
+            return found
+        heard = await self.news.heard(dial_id)
+        if heard is not None and heard.ended is not None:
+            self._over_at.pop(dial_id, None)
+            return replace(found, verdict=heard.found.verdict)
+        now = asyncio.get_running_loop().time()
+        over_at = self._over_at.setdefault(dial_id, now)
+        while len(self._over_at) > MOST:
+            del self._over_at[next(iter(self._over_at))]
+        if now < over_at + CALLBACK_S:
+            return FoundCall(provider_call_id=found.provider_call_id)
+        return found
 
     async def _told_id(self, dial_id: str) -> str:
         """Return the call's id as it was answered or called back; empty: nobody has told it."""

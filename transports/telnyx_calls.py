@@ -64,6 +64,7 @@ class TelnyxRecord:
         status: How it ended, in the words of `calls.leg_progress`; empty: that is not known, or it
             goes on.
         over: Whether it has ended.
+        sip_code: With which it ended, as far as that is known.
         answered: Whether somebody is known to have picked up.
         answered_by: What the detection of answering machines is known to have found.
     """
@@ -71,6 +72,7 @@ class TelnyxRecord:
     call_id: str
     status: str = ""
     over: bool = False
+    sip_code: int | None = None
     answered: bool = False
     answered_by: str = ""
 
@@ -164,14 +166,15 @@ def _by_events(events: Sequence[tuple[str, dict[str, Any]]]) -> TelnyxRecord | N
     ids = [each["call_control_id"] for _, each in events]
     if not ids:
         return None
-    ends = [each for name, each in events if name == "call.hangup"]
+    ends = [end_of(each) for name, each in events if name == "call.hangup"]
     judged = [found for name, each in events if (found := answerer_of(name, each))]
     return TelnyxRecord(
         call_id=ids[0],
         over=bool(ends),
         answered=any(name == "call.answered" for name, _ in events),
         answered_by=judged[0] if judged else "",
-        status=end_of(ends[0]).status if ends else "",
+        status=ends[0].status if ends else "",
+        sip_code=ends[0].sip_code if ends else None,
     )
 
 

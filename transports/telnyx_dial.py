@@ -42,7 +42,7 @@ BY_SIP_CODE: Final[Mapping[int, str]] = {
     487: "no-answer",
     486: "busy",
     600: "busy",
-    603: "busy",  # declined by hand: somebody is there, and may have time later (chosen)
+    603: "busy",  # declined by hand; `calls.dialled` has what follows for the number
 }
 
 ANSWERERS: Final[Mapping[str, str]] = {

@@ -1,6 +1,6 @@
 """The carrier's REST interface: calls are placed, looked up, redirected and ended.
 
-Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, 21215.
+Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /20429, /21211, /21215.
 """
 
 import asyncio

@@ -325,6 +325,8 @@ async def _ring(placed: TelnyxPlaced, callee: Callee) -> tuple[str, str]:
         async with asyncio.timeout(min(callee.ring_s, ring_s)):
             await placed.given_up.wait()
     except TimeoutError:
+        if callee.sip_code is not None and callee.ring_s <= ring_s:
+            return "call_rejected", str(callee.sip_code)  # its word for whatever is no ordinary end
         return CAUSES["no-answer" if callee.ring_s > ring_s else callee.fate]
     return "originator_cancel", "487"
 

@@ -119,7 +119,7 @@ class Dialler:
 
     async def settle(self, claim: Claim, result: DialResult) -> None:
         self.step("before the outcome")
-        then = next_step(CAMPAIGN, claim.contact, result.outcome, self.now)
+        then = next_step(CAMPAIGN, claim.contact, result, self.now)
         assert await self.store.settle(claim.dial, result, then=then, now=self.now)
         self.step("after the outcome")
 

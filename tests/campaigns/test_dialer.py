@@ -54,6 +54,19 @@ async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> No
         assert sorted(each.dial_id for each in it.of(DialEnded)) == sorted(it.carrier.record)
 
 
+async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, B, C, attempts=3) as it, running(it):
+        it.carrier.fates = {A: DialOutcome.BUSY, B: DialOutcome.FAILED, C: DialOutcome.BUSY}
+        it.carrier.codes = {A: 603, B: 404, C: 486}
+        await it.done()
+
+        assert sorted(it.dialled()) == [A, B, C, C, C]
+        reasons = {it.number(each.dial_id): each.reason for each in it.of(DialEnded)}
+        assert reasons == {A: "declined", B: "no_such_number", C: ""}
+
+
 async def test_a_call_s_own_id_takes_the_place_of_its_order_s(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, attempts=1) as it, running(it):
         it.carrier.answers_with = "order"

@@ -12,7 +12,7 @@ from calls.campaign_events import (
     CampaignResumed,
     DialEnded,
 )
-from calls.outbound import CampaignState
+from calls.outbound import CampaignState, DialOutcome
 from storage.campaign_office import CampaignOffice
 from storage.database import StorageError
 from tests.campaigns.dialing import (
@@ -161,6 +161,33 @@ async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_p
         await it.office.move("c", "running", now=now_s())
         await it.done()
         assert it.dialled() == [numbers[4], *numbers[10:]]
+
+
+@pytest.mark.parametrize(("sip_code", "reason"), [(401, "login_refused"), (503, "carrier_trouble")])
+async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_attempt(
+    tmp_path: Path, sip_code: int, reason: str
+) -> None:
+    numbers = [f"+1500555{at:04}" for at in range(200, 212)]
+    async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
+        it.carrier.fates = dict.fromkeys(numbers, DialOutcome.FAILED)
+        it.carrier.codes = dict.fromkeys(numbers, sip_code) | {numbers[2]: 404}
+        async with asyncio.timeout(600.0):
+            await it.in_state("paused")
+        await asyncio.sleep(300.0)
+
+        (paused,) = it.of(CampaignPaused)
+        assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
+        ended = it.of(DialEnded)
+        assert [(each.reason, each.counted) for each in ended] == [
+            *[(reason, False)] * 2,
+            ("no_such_number", True),  # what the trunk has made begins the count anew
+            *[(reason, False)] * 5,
+        ]
+
+        it.carrier.fates, it.carrier.codes = {}, {}
+        await it.office.move("c", "running", now=now_s())
+        await it.done()
+        assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "failed"}
 
 
 async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_before(

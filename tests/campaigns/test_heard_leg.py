@@ -33,6 +33,37 @@ def test_a_leg_is_what_was_said_of_it(
     assert (leg.answered, leg.outcome) == (answered, outcome)
 
 
+@pytest.mark.parametrize(
+    ("ended", "sip_code", "again", "trunk"),
+    [
+        ("busy", 603, "never", "well"),
+        ("failed", 404, "never", "well"),
+        ("failed", 503, "later", "strained"),
+        ("no-answer", 480, "later", "well"),
+    ],
+)
+def test_a_sip_status_says_what_becomes_of_the_number_and_of_the_trunk(
+    ended: LegOutcome, sip_code: int, again: str, trunk: str
+) -> None:
+    told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
+    whole = joined([HeardLeg(call_ref="c"), HeardLeg(call_ref="c").after(told)])
+
+    assert whole is not None
+    assert whole.found.verdict is not None
+    assert (whole.found.verdict.again, whole.found.verdict.trunk) == (again, trunk)
+
+
+@pytest.mark.parametrize(
+    ("ended", "sip_code"), [("completed", 200), ("cancelled", 487), ("busy", None)]
+)
+def test_without_a_status_of_who_did_not_pick_up_nothing_is_said(
+    ended: LegOutcome, sip_code: int | None
+) -> None:
+    told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
+
+    assert HeardLeg(call_ref="c").after(told).found.verdict is None
+
+
 def test_what_two_processes_were_told_is_put_together() -> None:
     one = HeardLeg(call_ref="c", answered=True, machine=True)
     other = HeardLeg(call_ref="c", ended="completed")

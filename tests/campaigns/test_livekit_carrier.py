@@ -6,11 +6,13 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from livekit.protocol import sip
 from pydantic import SecretStr
 
+from calls.dialled import judge_dial
 from campaigns.carrier import CarrierError, DialWithdrawnError
 from campaigns.livekit_carrier import LivekitCarrier
-from tests.campaigns.placing import withdrawn
+from tests.campaigns.placing import ended, request, withdrawn
 from tests.transports.exchange import SECRET, running_exchange
 from transports.livekit_dial import open_exchange
 
@@ -63,3 +65,25 @@ async def test_what_another_server_says_in_its_place_is_no_word_on_a_dial() -> N
             )
             with pytest.raises(CarrierError):
                 await carrier.find("d-1", "+15550142", 0.0)
+
+
+@pytest.mark.parametrize("sip_code", [401, 403, 404, 486, 503, 603])
+async def test_what_a_status_says_of_the_number_and_the_trunk_is_found_with_the_call(
+    sip_code: int,
+) -> None:
+    with running_exchange() as exchange:
+        trunk = sip.SIPOutboundTrunkInfo(name="t outbound", sip_trunk_id="ST_1")
+        exchange.objects["SIPOutboundTrunk"]["ST_1"] = trunk
+        exchange.refuses["CreateSIPParticipant"] = ("failed_precondition", "refused")
+        exchange.meta = {"sip_status_code": str(sip_code), "sip_status": "No"}
+        async with asyncio.TaskGroup() as tasks:
+            carrier = LivekitCarrier(
+                open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
+                trunk="t",
+                room_prefix="holdline-",
+                tasks=tasks,
+            )
+            await carrier.dial(request("d-1"))
+            found = await ended(carrier, "d-1")
+
+        assert found.verdict == judge_dial(sip_code)

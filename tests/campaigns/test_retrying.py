@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.outbound import Contact, ContactState, DialOutcome, NextStep
+from calls.dialled import judge_dial
+from calls.outbound import Contact, ContactState, DialOutcome, DialResult, NextStep
 from campaigns.model import Campaign, RetryRule
 from campaigns.retrying import BUSY_REST_S, OWN_FAULT_REST_S, RULES, next_step
 
@@ -34,9 +35,62 @@ def test_a_first_dial_is_followed_by(
 ) -> None:
     due_s = 0.0 if rest_s is None else NOW + rest_s
 
-    assert next_step(SPRING, FRESH, outcome, NOW) == NextStep(
+    assert next_step(SPRING, FRESH, DialResult(outcome=outcome), NOW) == NextStep(
         state=state, due_s=due_s, counted=counted
     )
+
+
+SAID = {
+    "busy": (486, DialOutcome.BUSY, "resting", BUSY_REST_S, True),
+    "away": (480, DialOutcome.NO_ANSWER, "resting", 3600.0, True),
+    "refused without a reason": (481, DialOutcome.FAILED, "resting", 3600.0, True),
+    "declined": (603, DialOutcome.BUSY, "done", None, True),
+    "unwanted": (607, DialOutcome.BUSY, "done", None, True),
+    "no such number": (404, DialOutcome.FAILED, "done", None, True),
+    "an incomplete number": (484, DialOutcome.FAILED, "done", None, True),
+    "no login": (401, DialOutcome.FAILED, "resting", OWN_FAULT_REST_S, False),
+    "no money": (402, DialOutcome.FAILED, "resting", OWN_FAULT_REST_S, False),
+    "forbidden": (403, DialOutcome.FAILED, "resting", OWN_FAULT_REST_S, False),
+    "no login at the proxy": (407, DialOutcome.FAILED, "resting", OWN_FAULT_REST_S, False),
+    "a carrier in trouble": (503, DialOutcome.FAILED, "resting", OWN_FAULT_REST_S, False),
+}
+
+
+@pytest.mark.parametrize(
+    ("sip_code", "outcome", "state", "rest_s", "counted"), SAID.values(), ids=SAID
+)
+def test_what_the_callee_s_side_said_is_followed_by(
+    sip_code: int,
+    outcome: DialOutcome,
+    state: ContactState,
+    rest_s: float | None,
+    *,
+    counted: bool,
+) -> None:
+    due_s = 0.0 if rest_s is None else NOW + rest_s
+
+    assert next_step(SPRING, FRESH, said(sip_code, outcome), NOW) == NextStep(
+        state=state, due_s=due_s, counted=counted
+    )
+
+
+def said(sip_code: int, outcome: DialOutcome) -> DialResult:
+    verdict = judge_dial(sip_code)
+    return DialResult(outcome=outcome, again=verdict.again, trunk=verdict.trunk)
+
+
+def test_no_owner_s_rule_has_somebody_called_again_who_declined() -> None:
+    again = replace(SPRING, retry={DialOutcome.BUSY: RetryRule(again=True, counts=False)})
+
+    assert next_step(again, FRESH, said(603, DialOutcome.BUSY), NOW).state == "done"
+
+
+def test_a_trunk_s_trouble_does_not_use_up_the_attempts_but_ends_one_day() -> None:
+    last = replace(FRESH, attempts=2, dials=3)
+    fifth = replace(FRESH, attempts=2, dials=7, uncounted=4)
+
+    assert next_step(SPRING, last, said(401, DialOutcome.FAILED), NOW).state == "resting"
+    assert next_step(SPRING, fifth, said(401, DialOutcome.FAILED), NOW).state == "done"
 
 
 def test_every_outcome_has_a_rule() -> None:
@@ -46,28 +100,36 @@ def test_every_outcome_has_a_rule() -> None:
 def test_the_last_attempt_is_the_last() -> None:
     second, third = replace(FRESH, attempts=1, dials=2), replace(FRESH, attempts=2, dials=3)
 
-    assert next_step(SPRING, second, DialOutcome.BUSY, NOW).state == "resting"
-    assert next_step(SPRING, third, DialOutcome.BUSY, NOW).state == "done"
+    assert next_step(SPRING, second, DialResult(outcome=DialOutcome.BUSY), NOW).state == "resting"
+    assert next_step(SPRING, third, DialResult(outcome=DialOutcome.BUSY), NOW).state == "done"
 
 
 def test_our_own_faults_do_not_use_up_the_attempts_but_end_one_day() -> None:
     fourth = replace(FRESH, attempts=2, dials=6, uncounted=3)
     fifth = replace(FRESH, attempts=2, dials=7, uncounted=4)
 
-    assert next_step(SPRING, fourth, DialOutcome.AGENT_FAILED, NOW).state == "resting"
-    assert next_step(SPRING, fifth, DialOutcome.AGENT_FAILED, NOW).state == "done"
+    assert (
+        next_step(SPRING, fourth, DialResult(outcome=DialOutcome.AGENT_FAILED), NOW).state
+        == "resting"
+    )
+    assert (
+        next_step(SPRING, fifth, DialResult(outcome=DialOutcome.AGENT_FAILED), NOW).state == "done"
+    )
 
 
 def test_what_there_was_before_they_asked_to_be_called_does_not_end_it() -> None:
     asked = replace(FRESH, attempts=0, dials=9, uncounted=0)
 
-    assert next_step(SPRING, asked, DialOutcome.AGENT_FAILED, NOW).state == "resting"
+    assert (
+        next_step(SPRING, asked, DialResult(outcome=DialOutcome.AGENT_FAILED), NOW).state
+        == "resting"
+    )
 
 
 def test_an_owner_may_rule_otherwise() -> None:
     again = replace(SPRING, retry={DialOutcome.VOICEMAIL: RetryRule(again=True, rest_s=60.0)})
 
-    assert next_step(again, FRESH, DialOutcome.VOICEMAIL, NOW) == NextStep(
+    assert next_step(again, FRESH, DialResult(outcome=DialOutcome.VOICEMAIL), NOW) == NextStep(
         state="resting", due_s=NOW + 60.0
     )
 
@@ -79,7 +141,7 @@ def test_a_contact_is_never_dialled_more_often_than_the_rules_allow(
     campaign, contact = replace(SPRING, attempts=attempts), replace(FRESH, dials=0)
     for outcome in outcomes:
         contact = replace(contact, dials=contact.dials + 1)
-        step = next_step(campaign, contact, outcome, NOW)
+        step = next_step(campaign, contact, DialResult(outcome=outcome), NOW)
         contact = replace(
             contact,
             attempts=contact.attempts + step.counted,

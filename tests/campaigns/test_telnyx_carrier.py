@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import pytest
 from pydantic import SecretStr
 
+from calls.dialled import judge_dial
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
@@ -118,6 +119,13 @@ async def test_a_call_of_which_no_news_came_has_the_outcome_that_its_events_say(
         assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.BUSY
         assert (await ended(it.carrier, "d-1")).provider_call_id == call_id
         assert (await ended(it.carrier, "d-2", B)).outcome is DialOutcome.NO_ANSWER
+
+
+async def test_a_call_of_which_no_news_came_has_the_sip_status_that_its_events_say() -> None:
+    async with bench(**{A: Callee(fate="busy", sip_code=603)}) as it:
+        await it.carrier.dial(request("d-1"))
+
+        assert (await ended(it.carrier, "d-1")).verdict == judge_dial(603)
 
 
 async def test_a_dial_whose_answer_was_lost_is_found_while_it_rings() -> None:

@@ -4,8 +4,9 @@ import asyncio
 
 import pytest
 
+from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError
+from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 from tests.campaigns.told_news import ToldNews
@@ -69,6 +70,29 @@ async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
 
         assert found is not None
         assert found.provider_call_id == call_sid
+
+
+async def test_the_sip_status_of_a_callback_that_is_behind_the_end_is_waited_for() -> None:
+    async with twilio_office() as (office, it):
+        news = it.news = ToldNews()
+        call_sid = await it.dial(request("d-1"))
+        while not office.exchange.placed[call_sid].over:  # noqa: ASYNC110 - it tells nobody here
+            await asyncio.sleep(0.5)
+        assert await it.find("d-1", A, 0.0) == FoundCall(provider_call_id=call_sid)
+
+        news.told["d-1"] = HeardLeg(call_ref=call_sid, ended="busy", sip_code=603)
+        found = await it.find("d-1", A, 0.0)
+
+        assert found is not None
+        assert (found.outcome, found.verdict) == (DialOutcome.BUSY, judge_dial(603))
+
+
+async def test_an_end_of_which_no_callback_comes_is_the_account_s_word() -> None:
+    async with twilio_office() as (_, it):
+        await it.dial(request("d-1"))
+        found = await ended(it, "d-1")
+
+        assert (found.outcome, found.verdict) == (DialOutcome.BUSY, None)
 
 
 async def test_an_id_that_the_account_does_not_know_is_no_call_and_the_account_is_well() -> None:

@@ -69,8 +69,9 @@ async def fail(url: str, campaign: Campaign, *, now: float) -> str:
     store, outcome = CampaignStore(url, holder="b"), DialOutcome.AGENT_FAILED
     found = await store.claim("back", RULES, now=now, lease_s=30.0)
     assert isinstance(found, Claim)
-    step = replace(next_step(campaign, found.contact, outcome, now), due_s=now)
-    await store.settle(found.dial, DialResult(outcome=outcome), then=step, now=now)
+    result = DialResult(outcome=outcome)
+    step = replace(next_step(campaign, found.contact, result, now), due_s=now)
+    await store.settle(found.dial, result, then=step, now=now)
     await store.close()
     return step.state
 

@@ -24,6 +24,7 @@ KINDS = {
 }
 
 DIALS = {
+    "CreateRoom": "make_room",
     "CreateSIPParticipant": "dial",
     "ListParticipants": "participants",
     "RemoveParticipant": "remove",
@@ -104,6 +105,9 @@ class Exchange:
         while self.hangs:
             sleep(0.01)
         return sip.SIPParticipantInfo(room_name=request.room_name, sip_call_id="SCL_1")
+
+    def _make_room(self, body: bytes) -> Any:
+        return api.Room(name=api.CreateRoomRequest.FromString(body).name)
 
     def _transfer(self, _body: bytes) -> Any:
         return self.transferred

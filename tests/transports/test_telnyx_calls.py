@@ -80,7 +80,9 @@ async def test_a_call_that_ended_is_over_and_its_events_say_how() -> None:
         assert known == TelnyxRecord(call_id=record.call_id, over=True)
         assert await calls.active("dial-1") is None
         listed = await calls.search("dial-1", to=ORDER.to, since=began)
-        assert listed == TelnyxRecord(call_id=record.call_id, over=True, status="busy")
+        assert listed == TelnyxRecord(
+            call_id=record.call_id, over=True, status="busy", sip_code=486
+        )
 
 
 async def test_the_events_of_other_dials_numbers_and_days_are_not_ours() -> None:

@@ -35,7 +35,7 @@ const DOES = {
 };
 const PAUSES = {
   agent_failed_in_a_row: "It paused itself: several calls in a row failed for our own reasons. Resume it when that is mended.",
-  carrier_refused_in_a_row: "It paused itself: the carrier refused several dials in a row. Look at the number that it calls from, and resume it.",
+  carrier_refused_in_a_row: "It paused itself: the carrier refused several dials in a row, or could not make them. Look at the account, the trunk and the number that it calls from, and resume it.",
 };
 
 const TONES = { completed: "good", agent_failed: "bad", failed: "warn", unknown: "warn" };

@@ -8,8 +8,12 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
+from bot.outbound.carrier_book import CarrierBook
+from calls.dialled import judge_dial
 from calls.events import Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
+from campaigns.carrier import DialRequest
+from campaigns.twilio_carrier import TwilioCarrier
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.rest import CarrierRest
@@ -88,6 +92,26 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
         ended = leg_facts(it)[-1]
         assert isinstance(ended, LegEnded)
         assert (ended.outcome, ended.sip_code) == (outcome, sip_code)
+
+
+@pytest.mark.parametrize(
+    ("fate", "sip_code"), [("busy", 603), ("failed", 404), ("failed", 403), ("failed", 503)]
+)
+async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campaign(
+    fate: Fate, sip_code: int
+) -> None:
+    book = CarrierBook()
+    async with dialling(Callee(fate=fate, sip_code=sip_code)) as (it, _, calls):
+        carrier = TwilioCarrier(calls=calls, number=ORDER.caller, news=book)
+        await carrier.dial(DialRequest(dial_id="d-1", to=ORDER.to, campaign="c"))
+        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
+        for each in it.told:
+            book.note(each)
+
+        found = await carrier.find("d-1", ORDER.to, 0.0)
+
+        assert found is not None
+        assert found.verdict == judge_dial(sip_code)
 
 
 async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
