@@ -9,11 +9,10 @@ from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Select, Table, and_, func, or_, select
+from sqlalchemy import Select, Table, func, select
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from fallbacks.breaker import State
 from storage.database import Database
 from storage.edge import storage_errors
 from storage.record_tables import (
@@ -194,41 +193,34 @@ class RecordReader:
         if live is not None:
             wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
         async with self._look() as connection:
-            return await _rows(connection, wanted, CallRow)
+            return await ask(connection, wanted, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return one call with all that happened in it; None: there is none."""
         async with self._look() as connection:
-            found = await _rows(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
+            found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
             if not found:
                 return None
             return CallPage(
                 call=found[0],
-                turns=await _rows(connection, _of(TURNS, call_id, "turn"), TurnRow),
-                messages=await _rows(connection, _of(MESSAGES, call_id), MessageRow),
-                failures=await _rows(connection, _of(FAILURES, call_id), FailureRow),
-                breaker_moves=await _rows(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
-                happenings=await _rows(connection, _of(HAPPENINGS, call_id), HappeningRow),
-                result=next(
-                    iter(await _rows(connection, _result_of(call_id), CallResultRow)), None
-                ),
+                turns=await ask(connection, _of(TURNS, call_id, "turn"), TurnRow),
+                messages=await ask(connection, _of(MESSAGES, call_id), MessageRow),
+                failures=await ask(connection, _of(FAILURES, call_id), FailureRow),
+                breaker_moves=await ask(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
+                happenings=await ask(connection, _of(HAPPENINGS, call_id), HappeningRow),
+                result=next(iter(await ask(connection, _result_of(call_id), CallResultRow)), None),
             )
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
         """Return what providers did not do from one moment to another, the oldest first."""
         async with self._look() as connection:
-            return await _rows(connection, _between(FAILURES, "at", since, until), FailureRow)
+            return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return how breakers moved from one moment to another, the oldest first."""
         async with self._look() as connection:
             wanted = _between(BREAKER_MOVES, "at", since, until)
-            return await _rows(connection, wanted, BreakerMoveRow)
-
-    async def opening_moves(self, at: datetime) -> Sequence[BreakerMoveRow]:
-        """Return, of each breaker that was not closed at a moment, how it left that state."""
-        async with self._look() as connection:
-            return await _rows(connection, _opening_moves(at), BreakerMoveRow)
+            return await ask(connection, wanted, BreakerMoveRow)
 
     async def happenings(
         self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
@@ -238,17 +230,17 @@ class RecordReader:
         if kinds:  # a busy house tells two million facts in a day
             wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
         async with self._look() as connection:
-            return await _rows(connection, wanted, HappeningRow)
+            return await ask(connection, wanted, HappeningRow)
 
     async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
         """Return the calls that began between two moments, the oldest first."""
         async with self._look() as connection:
-            return await _rows(connection, _between(CALLS, "started_at", since, until), CallRow)
+            return await ask(connection, _between(CALLS, "started_at", since, until), CallRow)
 
     async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
         """Return the turns that began between two moments, the oldest first."""
         async with self._look() as connection:
-            return await _rows(connection, _between(TURNS, "began_at", since, until), TurnRow)
+            return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
         """Return what calls that began since then cost, as far as prices are known."""
@@ -282,25 +274,13 @@ def _result_of(call_id: str) -> Select[Any]:
     return select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
 
 
-def _opening_moves(at: datetime) -> Select[Any]:
-    """Ask for the first move of each breaker behind the last that closed it, before a moment."""
-    moves = BREAKER_MOVES.c
-    breaker = (moves.stage, moves.provider, moves.holder)
-    last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
-    closed = last.where(moves.after == State.CLOSED.value, moves.at < at).subquery()
-    same = and_(*(each == closed.c[each.name] for each in breaker))
-    later = or_(closed.c.closed_at.is_(None), moves.at > closed.c.closed_at)
-    behind = select(func.min(moves.id)).join_from(BREAKER_MOVES, closed, same, isouter=True)
-    first = behind.where(moves.at < at, later).group_by(*breaker)
-    return select(BREAKER_MOVES).where(moves.id.in_(first)).order_by(moves.at).limit(MOST)
-
-
 def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
     at = table.c[name]
     return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
 
 
-async def _rows(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
+async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
+    """Return what was asked for as values of a kind that has a field for each column it wants."""
     names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
     return [kind(**{name: _utc(row[name]) for name in names}) for row in found]

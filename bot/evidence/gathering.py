@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from storage.alert_history import AlertHistory, SentAlert
+from storage.opened_breakers import OpenedBreakers
 from storage.record_reader import (
     BreakerMoveRow,
     CallRow,
@@ -47,7 +48,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
     Raises:
         StorageError: The database does not answer.
     """
-    reader, history = RecordReader(url), AlertHistory(url)
+    reader, history, breakers = RecordReader(url), AlertHistory(url), OpenedBreakers(url)
     try:
         earlier = since - BEFORE
         calls = await _all(reader.calls_between, since - LONGEST_CALL, until, "started_at", "id")
@@ -57,10 +58,10 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
         theirs = partial(reader.happenings, kinds=OPERATORS)
         done = await _all(theirs, since, until, "at", "id")
         seen = await reader.last_seen()
-        opened = _of_the_span(await reader.opening_moves(earlier), moves, seen, earlier)
+        opened = _of_the_span(await breakers.before(earlier), moves, seen, earlier)
         alerts = await history.between(since.timestamp(), until.timestamp())
     finally:
-        await asyncio.gather(reader.close(), history.close())
+        await asyncio.gather(reader.close(), history.close(), breakers.close())
     found = {"calls": calls, "turns": turns, "failures": failures, "breaker moves": moves}
     return Gathered(
         since=since,
