@@ -29,6 +29,7 @@ LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time that it takes to the e
 CLIP_S: Final = 1.4
 LATE_S: Final = 0.1  # what was expected and is later than that is not waited for any longer
 PREPARED_S: Final = 0.3  # from a late decision to the first word of an answer that is there already
+AT_ONCE_S: Final = 0.05  # behind a late decision: a caller who is handed on hears that instead
 SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting it onto the line
 TURNS_APART: Final = 3
 
@@ -102,8 +103,9 @@ class Holding:
         hopeless = self._tool_first and self._decided_at is not None
         if not self._fillers.allowed:
             clip_at = self.owed_since + self.settings.clip_s
-            return max(clip_at, decided_at if hopeless else decided_at + self.settings.first_s)
-        first_at = self.owed_since + self.settings.first_s
+            later_s = AT_ONCE_S if hopeless else self.settings.first_s
+            return max(clip_at, decided_at + later_s)
+        first_at = max(self.owed_since + self.settings.first_s, decided_at + AT_ONCE_S)
         last_at = max(self.owed_since + self.settings.last_s, decided_at + PREPARED_S)
         expected = () if hopeless else self._expected_at
         expected_at = next((each for each in expected if each <= last_at), None)

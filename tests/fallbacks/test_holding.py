@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallbacks.holding import FillerTurns, Holding, Say
+from fallbacks.holding import AT_ONCE_S, FillerTurns, Holding, Say
 
 
 def turn(line: Holding, at: float = 100.0) -> Holding:
@@ -62,7 +62,7 @@ def test_a_tool_that_comes_first_behind_a_late_decision_is_spoken_over_at_once(
         line.decided(101.2) if step == "decided" else line.taken(101.33, calls_tool=True)
     line.expected(101.4)  # the next request, behind the tool: its words are no nearer
 
-    assert line.tick(101.2) == (Say.FILLER,)
+    assert line.tick(101.2 + AT_ONCE_S) == (Say.FILLER,)
 
 
 def test_a_tool_that_comes_first_in_good_time_is_waited_for_as_ever() -> None:
@@ -188,7 +188,7 @@ def test_a_pause_that_is_told_twice_is_remembered() -> None:
     line.paused()
     line.decided(101.25)
 
-    assert line.tick(101.25) == (Say.FILLER,)
+    assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
 
 
 def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
@@ -196,7 +196,8 @@ def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
     line.paused()
     line.decided(101.25)
 
-    assert line.tick(101.25) == (Say.FILLER,)
+    assert line.tick(101.25) == ()  # a caller who is handed on at once hears that instead
+    assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
 
 
 def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None:
