@@ -1,6 +1,6 @@
 """Whether the caller is owed an answer, from their pauses and words, our sound and tools."""
 
-from typing import Final, TypeAlias
+from typing import Final
 
 from fallbacks.facts import PauseJudged
 from fallbacks.holding import Holding
@@ -10,6 +10,7 @@ from fallbacks.line_events import (
     AnswerSounded,
     CallerBegan,
     CallerFellSilent,
+    DebtEvent,
     NothingSaid,
     ToolBegan,
     ToolEnded,
@@ -18,19 +19,6 @@ from fallbacks.line_events import (
 from fallbacks.pending_turn import PendingTurn
 
 BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
-
-DebtEvent: TypeAlias = (
-    CallerBegan
-    | CallerFellSilent
-    | PauseJudged
-    | WordsCame
-    | AnswerDue
-    | NothingSaid
-    | AnswerSounded
-    | ToolBegan
-    | ToolEnded
-    | AgentCutOff
-)
 
 
 class AnswerDebt:

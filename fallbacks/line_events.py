@@ -209,7 +209,7 @@ class MessageBegan:
     message: CallerMessage
 
 
-LineEvent: TypeAlias = (
+DebtEvent: TypeAlias = (
     CallerBegan
     | CallerFellSilent
     | WordsCame
@@ -220,6 +220,11 @@ LineEvent: TypeAlias = (
     | ToolBegan
     | ToolEnded
     | AgentCutOff
+)
+"""What says whether an answer is owed."""
+
+LineEvent: TypeAlias = (
+    DebtEvent
     | CallerAway
     | RestTaken
     | MenuKeyPressed

@@ -7,7 +7,7 @@ While the way down is in charge of the line, a late answer is spoken for by nobo
 
 from typing import Final, TypeAlias
 
-from fallbacks.answer_debt import AnswerDebt, DebtEvent
+from fallbacks.answer_debt import AnswerDebt
 from fallbacks.descent import Descent
 from fallbacks.facts import (
     AttemptFailed,
@@ -22,6 +22,7 @@ from fallbacks.line_events import (
     CallerAway,
     CallerBegan,
     CallerFellSilent,
+    DebtEvent,
     HearWords,
     LineAction,
     LineEvent,

@@ -22,6 +22,7 @@ from storage.tables import METADATA
 
 NAME_LENGTH: Final = 64  # characters of a campaign's name
 REASON_LENGTH: Final = 300
+NUMBER_LENGTH: Final = 20  # E.164 has 16 at most
 
 CAMPAIGNS: Final = Table(
     "campaigns",
@@ -45,7 +46,7 @@ CONTACTS: Final = Table(
     METADATA,
     Column("id", Integer, primary_key=True),
     Column("campaign", String(NAME_LENGTH), nullable=False),
-    Column("number", String(20), nullable=False),  # E.164
+    Column("number", String(NUMBER_LENGTH), nullable=False),  # E.164
     Column("name", String(200), nullable=False),
     Column("zones", Text, nullable=False),  # all that the number may be in, with spaces between
     Column("fields", Text, nullable=False),  # JSON
@@ -67,7 +68,7 @@ CONSENTS: Final = Table(
     "consents",
     METADATA,
     Column("campaign", String(NAME_LENGTH), primary_key=True),
-    Column("number", String(20), primary_key=True),
+    Column("number", String(NUMBER_LENGTH), primary_key=True),
     Column("kind", String(64), nullable=False),
     Column("given_on", String(32), nullable=False),  # ISO 8601
     Column("source", String(300), nullable=False),
@@ -80,7 +81,7 @@ DIALS: Final = Table(  # the ledger: a row is committed before the carrier is as
     Column("id", String(64), primary_key=True),
     Column("campaign", String(NAME_LENGTH), nullable=False),
     Column("contact_id", Integer, nullable=False),
-    Column("number", String(20), nullable=False),
+    Column("number", String(NUMBER_LENGTH), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("state", String(16), nullable=False),
     Column("holder", String(64), nullable=False),
@@ -109,7 +110,7 @@ SKIPPED: Final = (DIALS.c.state == "settled") & DIALS.c.confirmed_s.is_(None)
 DO_NOT_CALL: Final = Table(
     "do_not_call",
     METADATA,
-    Column("number", String(20), primary_key=True),  # E.164
+    Column("number", String(NUMBER_LENGTH), primary_key=True),  # E.164
     Column("source", String(100), nullable=False),
     Column("added_s", Float, nullable=False),
 )

@@ -14,11 +14,11 @@ from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
 from calls.opt_out import wants_no_calls
+from storage.campaign_tables import NUMBER_LENGTH
 from storage.owed_numbers import OwedNumber
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
 DIGITS: Final = 5  # a number with fewer is none that could be called
-MOST_CHARACTERS: Final = 20  # of the list's column; E.164 has 16
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
     "and say goodbye."
@@ -47,7 +47,7 @@ class DoNotCallDesk:
         """Put `number` on the list, and whom the dial called, once its owner asks for it."""
         self._opt_outs = opt_outs
         self._call_id = call_id
-        dialled = sum(map(str.isdigit, number)) >= DIGITS and len(number) <= MOST_CHARACTERS
+        dialled = sum(map(str.isdigit, number)) >= DIGITS and len(number) <= NUMBER_LENGTH
         self._number = number if dialled else ""
         self._turn = turn
         self._tell = tell

@@ -60,6 +60,12 @@ class Desk:
     def outcomes(self) -> list[str]:
         return [each.outcome for each in self.told if isinstance(each, ToolCalled)]
 
+    async def use_until_cut_off(self, name: str, arguments: Any) -> None:
+        """Ask, and have the caller speak before it is done."""
+        waiting = asyncio.ensure_future(self.use(name, arguments))
+        await asyncio.sleep(0.03)
+        waiting.cancel()
+
 
 @asynccontextmanager
 async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Desk]:
@@ -222,9 +228,7 @@ async def test_the_next_turn_may_ask_the_same_again() -> None:
 async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
-        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
-        await asyncio.sleep(0.03)
-        waiting.cancel()
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
         at_desk.turn = 2
 
         assert await at_desk.use("slow", {"name": "a"}) == {"result": "a done"}
@@ -236,9 +240,7 @@ async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
 async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
-        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
-        await asyncio.sleep(0.03)
-        waiting.cancel()
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
         await asyncio.sleep(0.2)
         at_desk.turn = 2
         first = await at_desk.use("slow", {"name": "a"})
@@ -253,9 +255,7 @@ async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice(
 async def test_a_result_that_was_cut_off_is_there_minutes_later() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
-        waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
-        await asyncio.sleep(0.03)
-        waiting.cancel()
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
         await asyncio.sleep(0.2)
         at_desk.turn = 9  # four minutes later: the caller had something else to say
         at_desk.toolbox.clock = lambda: time.monotonic() + 240.0
