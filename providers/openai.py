@@ -17,6 +17,7 @@ from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
 from providers.http_probe import ask
 from providers.provider import RungSpec
+from providers.tls import tls_context
 
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s whole
@@ -133,9 +134,8 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
 def share(rung: RungSpec) -> AsyncOpenAI:
     """Return a client that asks once and gives up in time, and keeps its connections warm.
 
-    Making one takes 30 to 100 ms of reading certificates, in which no call is served. A connection
-    that was idle for `IDLE_S` is closed: else each server would keep as many as it ever needed
-    at once, and routers drop what is idle for long without telling.
+    A connection that was idle for `IDLE_S` is closed: else each server would keep as many as it
+    ever needed at once, and routers drop what is idle for long without telling.
     """
     return AsyncOpenAI(
         api_key=rung.api_key,
@@ -144,6 +144,7 @@ def share(rung: RungSpec) -> AsyncOpenAI:
         timeout=openai.Timeout(rung.timeout_s, connect=CONNECT_S),
         http_client=openai.DefaultAsyncHttpxClient(
             limits=connection_limits(max_keepalive_connections=100, keepalive_expiry=IDLE_S),
+            verify=tls_context(),  # its own reads the certificates again, 30 to 100 ms of the loop
             follow_redirects=False,  # what callers say goes to the address that was configured
         ),
     )

@@ -6,10 +6,10 @@ import ssl
 
 @functools.cache
 def tls_context() -> ssl.SSLContext:
-    """Return what every wss connection of ours is made with.
+    """Return what every connection to a recogniser, a voice or a model is made with.
 
-    The libraries would make one for each connection, in the loop: 20 ms of reading certificates
-    for each voice and recogniser of each call, in which no other call is served.
+    The libraries would make one for each socket, and for each model's client, in the loop: 20 ms
+    and more of reading certificates, in which no call is served.
     """
     return ssl.create_default_context()
 

@@ -6,6 +6,7 @@ import ipaddress
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from openai import APIStatusError
 from websockets.asyncio.server import ServerConnection, serve
 
 from bot.call.models import VoiceModels
 from bot.call.warming import warm_up
-from providers import cartesia, deepgram, elevenlabs
+from providers import cartesia, deepgram, elevenlabs, openai
 from providers.provider import RungSpec
 from providers.tls import tls_context, tls_for
 
@@ -71,13 +73,16 @@ def trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Return what grows with every reading of the certificates."""
     times: list[str] = []
-    whole = ssl.SSLContext.load_default_certs
 
-    def noted(context: ssl.SSLContext, *args: Any) -> None:
-        times.append("read")
-        whole(context, *args)
+    def noting(whole: Callable[..., None]) -> Callable[..., None]:
+        def noted(context: ssl.SSLContext, *args: Any, **named: Any) -> None:
+            times.append("read")
+            whole(context, *args, **named)
 
-    monkeypatch.setattr(ssl.SSLContext, "load_default_certs", noted)
+        return noted
+
+    for name in ("load_default_certs", "load_verify_locations"):
+        monkeypatch.setattr(ssl.SSLContext, name, noting(getattr(ssl.SSLContext, name)))
     return times
 
 
@@ -104,7 +109,7 @@ async def provider(both: Path, offers: list[str | None] | None = None) -> AsyncI
 
 
 def rung(kind: str, url: str) -> RungSpec:
-    stage = "stt" if kind == "deepgram" else "tts"
+    stage = {"deepgram": "stt", "openai": "llm"}.get(kind, "tts")
     return RungSpec(
         name=kind, stage=stage, kind=kind, url=url, sample_rate_hz=8000, api_key="k", voice="v"
     )
@@ -126,7 +131,16 @@ async def connect_deepgram(url: str) -> None:
         pass
 
 
-@pytest.mark.parametrize("connect", [connect_cartesia, connect_elevenlabs, connect_deepgram])
+async def connect_openai(url: str) -> None:
+    async with openai.share(rung("openai", url.replace("wss:", "https:"))) as client:
+        with pytest.raises(APIStatusError) as refused:  # by the socket's server, behind its TLS
+            await client.models.list()
+    assert refused.value.status_code == HTTPStatus.UPGRADE_REQUIRED
+
+
+@pytest.mark.parametrize(
+    "connect", [connect_cartesia, connect_elevenlabs, connect_deepgram, connect_openai]
+)
 async def test_the_certificates_are_read_once_however_often_we_connect(
     trusted: Path, read: list[str], connect: Connect
 ) -> None:
