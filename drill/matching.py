@@ -111,7 +111,7 @@ class SearchedRecording:
         if places < 1 or _loudness(sound) < FAINT:
             return np.zeros(0)
         size = -(-self._samples.size // STEP) * STEP  # no place that counts wraps round
-        spectrum = self._spectrum(size) * np.conj(np.fft.rfft(sound, size))
+        spectrum = self._spectrum(size) * np.conj(_transformed(sound, size))
         energy = self._energy[sound.size :][:places] - self._energy[:places]
         own = float((sound**2).sum())
         least = FAINT**2 * sound.size / 4  # silence resembles nothing
@@ -122,12 +122,23 @@ class SearchedRecording:
         """Return the correlation at each sample: the best between it and the next one."""
         finer = self._line.finer
         between = np.fft.irfft(spectrum, size * finer) * finer
-        return between.reshape(size, finer).max(axis=1)
+        best = between[::finer].copy()
+        for part in range(1, finer):
+            np.maximum(best, between[part::finer], out=best)
+        return best
 
     def _spectrum(self, size: int) -> _Spectrum:
         if size not in self._spectra:
-            self._spectra[size] = np.fft.rfft(self._samples, size)
+            self._spectra[size] = _transformed(self._samples, size)
         return self._spectra[size]
+
+
+def _transformed(sound: _Floats, size: int) -> _Spectrum:
+    """Return a sound's spectrum in single precision: it takes a third of the time.
+
+    Of a likeness that leaves the third decimal, also beside the loudest of voices.
+    """
+    return np.fft.rfft(sound.astype(np.float32), size)
 
 
 def _within(sound: _Floats, low_hz: float, high_hz: float) -> _Floats:
