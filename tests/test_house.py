@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.count_structure import count_source
+from scripts.count_structure import SourceCount, count_source
 
 ROOT = Path(__file__).parents[1]
 ROOMS = (
@@ -118,21 +118,25 @@ def test_only_the_turn_makes_a_deadline() -> None:
     assert makers == {"calls/turn.py", "fallbacks/deadline.py"}  # the latter derives them
 
 
-def test_the_structure_is_no_harder_to_follow_than_the_page_says() -> None:
+@pytest.fixture(scope="module")
+def counted() -> SourceCount:
+    return count_source()
+
+
+def test_the_structure_is_no_harder_to_follow_than_the_page_says(counted: SourceCount) -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    found = count_source()
 
     row = next(each for each in page.splitlines() if each.startswith("| classes over 12 methods |"))
-    told, names = int(row.split("|")[4]), found.large_classes
+    told, names = int(row.split("|")[4]), counted.large_classes
     assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
 
 
-def test_a_function_is_at_most_forty_lines_long() -> None:
-    assert count_source().long_functions == []
+def test_a_function_is_at_most_forty_lines_long(counted: SourceCount) -> None:
+    assert counted.long_functions == []
 
 
-def test_a_class_name_stands_in_one_file() -> None:
-    assert count_source().shared_names == []
+def test_a_class_name_stands_in_one_file(counted: SourceCount) -> None:
+    assert counted.shared_names == []
 
 
 FOREIGN = re.compile(r"^(Take in that|Take that|Take it that)\b|\b(he who|papers|himself)\b", re.M)

@@ -22,7 +22,7 @@ from pipecat.frames.frames import (
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
+from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.transports.base_output import BaseOutputTransport
 from pipecat.transports.base_transport import TransportParams
@@ -211,9 +211,8 @@ def _talk(lab: Lab, names: Sequence[str], stage_policy: StagePolicy) -> Talk:
         line=caller_line,
     )
     line, kept, context = Line(), Kept(), LLMContext()
-    pair = LLMContextAggregatorPair(context)
     worker = PipelineWorker(
-        Pipeline([stage, kept, line, pair.assistant()]),
+        Pipeline([stage, kept, line, LLMAssistantAggregator(context)]),
         params=PipelineParams(
             audio_in_sample_rate=RATE_HZ,
             audio_out_sample_rate=RATE_HZ,
