@@ -3,7 +3,7 @@
 Words are handed on as they come. When another model goes on, the last one is taken back unless it
 was whole: a model may die inside a word. The one that goes on may begin with or without a space,
 repeat the last words, or start over from the top: its first words are held until it is clear what
-they are, and what was said already is dropped.
+they are, and what was said already is dropped; of a number that goes on, nothing.
 """
 
 import re
@@ -18,6 +18,16 @@ LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
 _SIGN: Final = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
 _WHOLE: Final = re.compile(rf"\s*(?:\S*?{_SIGN}|\S+\s+)")
 _CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{_SIGN})$")  # nothing more belongs to this word
+_GOES_ON: Final = re.compile(r"\d[.,:]$")  # but to a number: 12.50, 1,200, 9:30
+# The digits as people spell them out, in the languages of the fallback utterances.
+_DIGITS: Final = frozenset(
+    {
+        *("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        *("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"),
+        *("ноль", "нуль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь"),
+        "девять",
+    }
+)
 _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)]*$")
 
 
@@ -92,7 +102,8 @@ class Answer:
         if self._complete or not self._said or self._said[-1].isspace():
             return 0
         last = self._said.split()[-1]
-        return 0 if _CLOSED.search(last) else len(last)
+        closed = _CLOSED.search(last) and not _GOES_ON.search(last)
+        return 0 if closed else len(last)
 
     def _drop(self, words: int) -> None:
         self._judging = False
@@ -124,7 +135,7 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
     spoken = [each for each in new if each]
     if not ended and any(_may_go_on(old[at:], spoken) for at in range(len(old))):
         return None
-    repeated = next((n for n in range(len(old), 0, -1) if old[-n:] == spoken[:n]), 0)
+    repeated = next((n for n in range(len(old), 0, -1) if _is_repeated(old, spoken, n)), 0)
     if repeated == 0:
         top = _in_common(old, spoken)
         repeated = top if top >= RESTART or top == len(spoken) else 0
@@ -134,6 +145,23 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
 def _may_go_on(old: list[str], spoken: list[str]) -> bool:
     """Whether the answer so far is the beginning of these words, and no more."""
     return len(spoken) < len(old) and old[: len(spoken)] == spoken
+
+
+def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
+    """Whether the answer begins with the last so many words once more.
+
+    Numbers may be what comes next: "5 5" is followed by "5 0 1" as often as it is repeated by it,
+    and a caller who writes a number down needs each digit.
+    """
+    again = old[-size:]
+    if again != spoken[:size]:
+        return False
+    figures = all(not any(each.isalpha() for each in word) for word in again)
+    # One digit in words, such as an hour, is a word like others; with one before it, a number.
+    spelled = _DIGITS.issuperset(old[-size - 1 :])
+    if size == len(old) or not (figures or spelled):
+        return True
+    return size >= RESTART and len(set(again)) > 1
 
 
 def _in_common(old: list[str], spoken: list[str]) -> int:

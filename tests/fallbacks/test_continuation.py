@@ -113,6 +113,66 @@ def test_what_was_said_is_not_said_again(again: str, handed: str) -> None:
     assert goes_on(begun(), again).strip() == handed
 
 
+@pytest.mark.parametrize(
+    ("said", "again", "whole"),
+    [
+        ("The number is 5 5 ", "5 0 1 4 2.", "The number is 5 5 5 0 1 4 2."),
+        ("Call us at 555 ", "555 0142.", "Call us at 555 555 0142."),
+        ("Dial five five ", "five zero one.", "Dial five five five zero one."),
+        ("Marque dos dos ", "dos uno.", "Marque dos dos dos uno."),
+        ("It is 5 5 5 ", "5 5 5 1.", "It is 5 5 5 5 5 5 1."),
+        ("It is 0 1 4 2 ", "1 4 2 9.", "It is 0 1 4 2 9."),
+        ("The number is 5 5 ", "is 5 5 0 1.", "The number is 5 5 0 1."),
+        ("The number is 5 5 ", "The number is 5 5 0 1.", "The number is 5 5 0 1."),
+        ("5 5 ", "5 5 0 1.", "5 5 0 1."),
+    ],
+    ids=[
+        "a digit that is said again",
+        "a group that is said again",
+        "a digit in words",
+        "a digit in Spanish",
+        "the same digit three times",
+        "three digits that are repeated",
+        "a word before them",
+        "over again",
+        "over again, nothing but digits",
+    ],
+)
+def test_a_number_loses_no_digit(said: str, again: str, whole: str) -> None:
+    answer = begun(said)
+
+    goes_on(answer, again)
+
+    assert answer.said == whole
+
+
+@pytest.mark.parametrize(
+    ("said", "again", "whole"),
+    [
+        ("It costs $12.", "$12.50 in all.", "It costs $12.50 in all."),
+        ("It costs $12.", "It costs $12.50 in all.", "It costs $12.50 in all."),
+        ("We open at 9:", "9:30 or so.", "We open at 9:30 or so."),
+        ("There are 1,", "1,200 of them.", "There are 1,200 of them."),
+    ],
+)
+def test_a_number_that_may_go_on_behind_its_sign_is_half_a_word(
+    said: str, again: str, whole: str
+) -> None:
+    answer = begun(said)
+
+    goes_on(answer, again)
+
+    assert answer.said == whole
+
+
+@pytest.mark.parametrize("said", ["It costs $12. ", "We open at 9!"])
+def test_a_number_that_has_ended_is_no_half(said: str) -> None:
+    answer = begun(said)
+    answer.begin(2)
+
+    assert answer.taken_back == 0
+
+
 def test_the_longest_repetition_is_the_one_dropped() -> None:
     assert goes_on(begun("no no no "), "no no more.").strip() == "more."
 
