@@ -142,8 +142,8 @@ class Handing:
         return actions
 
     def _end_announcement(self, now: float) -> Actions:
-        if self._announced or self.at in (At.TOGETHER, At.OVER):
-            return ()
+        if self._announced or self.at in (At.JOINING, At.TOGETHER, At.OVER):
+            return ()  # no tone sounds over the person's first words
         self._announced = True
         if self._how is not How.HAND_ON:
             return (HoldCaller(),)

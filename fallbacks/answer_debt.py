@@ -12,6 +12,7 @@ from fallbacks.line_events import (
     CallerFellSilent,
     DebtEvent,
     NothingSaid,
+    RestTaken,
     ToolBegan,
     ToolEnded,
     WordsCame,
@@ -63,6 +64,9 @@ class AnswerDebt:
                 self._holding.owe_nothing()
             case AnswerSounded():
                 self._note_sound(event, now)
+            case RestTaken():
+                if event.dry_at is not None:  # the local voice's words are the answer, too
+                    self._note_sound(AnswerSounded(dry_at=event.dry_at, audible=True), now)
             case _:
                 self._note_tool(event, now)
 

@@ -154,7 +154,12 @@ class CallerAway:
 class RestTaken:
     """The local voice takes over what no voice could say."""
 
-    spoken: bool  # it is on the line already
+    dry_at: float | None = None  # when all on the line is said, with it; None: it is to be made yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LastWords:
+    """A goodbye was asked for behind which the call ends, whatever the caller says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -217,6 +222,7 @@ DebtEvent: TypeAlias = (
     | AnswerDue
     | NothingSaid
     | AnswerSounded
+    | RestTaken
     | ToolBegan
     | ToolEnded
     | AgentCutOff
@@ -226,7 +232,7 @@ DebtEvent: TypeAlias = (
 LineEvent: TypeAlias = (
     DebtEvent
     | CallerAway
-    | RestTaken
+    | LastWords
     | MenuKeyPressed
     | MenuWordSaid
     | MenuWordOwed

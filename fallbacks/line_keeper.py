@@ -23,10 +23,14 @@ from fallbacks.line_events import (
     CallerBegan,
     CallerFellSilent,
     DebtEvent,
+    HangUp,
     HearWords,
+    KeepMessage,
+    LastWords,
     LineAction,
     LineEvent,
     MenuWordOwed,
+    MessageBegan,
     RestTaken,
     SpeakFor,
     Spoken,
@@ -46,6 +50,8 @@ HELD_WITH: Final = {
     Say.FILLER: (Situation.FILLER,),
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
+BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
+"""What still counts behind a goodbye that is the last word: a message that is left, a hang-up."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
 
@@ -63,7 +69,7 @@ class LineKeeper:
         self._descent = descent
         self._debt = AnswerDebt(holding)
         self._news = StageNews(pause_s=holding.settings.first_s)
-        self._away = False
+        self._away = self._parting = False
         self.way_down = WayDown(descent)
 
     @property
@@ -94,12 +100,21 @@ class LineKeeper:
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
+        if self._parting:
+            return self.way_down.wake_at
         held_at = None if self.way_down.in_charge else self._holding.wake_at
         moments = (held_at, self.way_down.wake_at, self._news.wake_at)
         return min((each for each in moments if each is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return what is to be done about an event."""
+        self._parting = self._parting or isinstance(event, LastWords)
+        if not self._parting:
+            return self._decide(event, now)
+        self._holding.owe_nothing()
+        return self.way_down.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
+
+    def _decide(self, event: LineEvent, now: float) -> Actions:
         match event:
             case StageExhausted():
                 self._news.exhausted(event.stage, now)
@@ -122,6 +137,9 @@ class LineKeeper:
 
     def tick(self, now: float) -> Actions:
         """Return what is due by the passing of time."""
+        if self._parting:
+            due = self.way_down.tick(now)
+            return tuple(each for each in due if isinstance(each, HangUp | KeepMessage))
         actions: list[LineAction] = []
         stage = self._news.due(now)
         if stage is not None:
@@ -170,8 +188,6 @@ class LineKeeper:
                 self._away = event.away
             case RestTaken():
                 self._news.drop("tts")
-                if event.spoken:
-                    self._holding.answered()
             case MenuWordOwed():
                 self._news.wait_for_word(event.until)
             case _:

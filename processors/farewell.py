@@ -53,8 +53,20 @@ class Farewell(FrameProcessor):
     where it must end (`final`).
     """
 
-    def __init__(self, *, end: End | None = None, patience_s: float = PATIENCE_S) -> None:
-        """Call `end` when a goodbye does not come through within `patience_s`."""
+    def __init__(
+        self,
+        *,
+        end: End | None = None,
+        patience_s: float = PATIENCE_S,
+        last_words: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            end: Called when a goodbye does not come through in time.
+            patience_s: How long that is.
+            last_words: Called when a goodbye is asked for that is the last word (`final`).
+        """
         super().__init__()
         self.reason: str | None = None
         """Why the call ends, or None as long as it is not ending."""
@@ -62,6 +74,7 @@ class Farewell(FrameProcessor):
         """Whether the agent is heard right now."""
         self._end = end
         self._patience_s = patience_s
+        self._last_words = last_words
         self._words: str | None = None
         self._final = self._answering = self._spoke = self._asked = self._kept = False
         self._alarm: asyncio.Task[None] | None = None
@@ -128,6 +141,8 @@ class Farewell(FrameProcessor):
         if self.reason is None or self._asked:
             return
         self._asked, self._kept = True, self._final
+        if self._final and self._last_words is not None:
+            self._last_words()
         if self._words:
             speech = TTSSpeakFrame(self._words)
             speech.interruptible = not self._final

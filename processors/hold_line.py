@@ -38,6 +38,7 @@ from fallbacks.line_events import (
     CallerAway,
     CallerBegan,
     CallerFellSilent,
+    LastWords,
     LineEvent,
     MenuKeyPressed,
     MenuWordOwed,
@@ -78,6 +79,10 @@ class HoldLine(FrameProcessor):
     def note_nothing_said(self) -> None:
         """Note that the caller's turn came to nothing: nobody owes a sound without words."""
         self._doer.handle(NothingSaid())
+
+    def note_last_words(self) -> None:
+        """Note that a goodbye was asked for behind which the call ends: nothing is said behind."""
+        self._doer.handle(LastWords())
 
     def excuse(self, *, away: bool) -> None:
         """Go no further down while the caller waits for a person, or is with one."""
@@ -125,11 +130,10 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, but an answer that comes after the goodbye; read what it means."""
         await super().process_frame(frame, direction)
-        has_the_line = self._doer.keeper.way_down.has_the_line
-        if has_the_line and isinstance(frame, TTSAudioRawFrame | TTSTextFrame):
+        if self._drops(frame):
             return
-        if isinstance(frame, EndFrame) and not has_the_line:
-            await self._doer.voice.speak_rest(self._doer.handle)  # a goodbye, perhaps
+        if isinstance(frame, EndFrame):
+            await self._doer.speak_rest()  # a goodbye, perhaps
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
@@ -145,6 +149,15 @@ class HoldLine(FrameProcessor):
         await self._doer.stop()
         for action in self._doer.keeper.way_down.give_up_message():
             await self._doer.do(action)
+
+    def _drops(self, frame: Frame) -> bool:
+        """Say whether an answer comes too late: a message is left, or the goodbye was said."""
+        spoken = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
+        if not spoken or not frame.interruptible or not self._doer.keeper.way_down.has_the_line:
+            return False
+        if isinstance(frame, TTSAudioRawFrame):
+            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
+        return True
 
     def _read(self, frame: Frame, now: float) -> None:
         doer = self._doer

@@ -112,10 +112,13 @@ class LineDoer:
             case fact:
                 self._tell(fact)
 
+    async def speak_rest(self) -> None:
+        """Say what no voice could say: beside a message that is left what must be heard alone."""
+        await self.voice.speak_rest(self.handle, must=self.keeper.way_down.has_the_line)
+
     async def _act(self, now: float) -> None:
         self.voice.note_heard(now)
-        if not self.keeper.way_down.has_the_line:
-            await self.voice.speak_rest(self.handle)
+        await self.speak_rest()
         self._actions.extend(self.keeper.handle(EarChecked(usable=self._ear_usable), now))
         self._actions.extend(self.keeper.tick(now))
         while self._actions:

@@ -106,19 +106,24 @@ class OwnVoice:
         self._tell_held(utterance)
         return self._line.dry_at
 
-    async def speak_rest(self, report: Callable[[RestTaken], None]) -> None:
-        """Have the local voice say what no voice could say."""
+    async def speak_rest(self, report: Callable[[RestTaken], None], *, must: bool) -> None:
+        """Have the local voice say what no voice could say.
+
+        Args:
+            report: Is told of it.
+            must: Only what the caller may not cut short; the other is kept.
+        """
         async with self._speaking_rest:
-            while self._rest:
-                rest = self._rest.popleft()
-                report(RestTaken(spoken=False))
+            while rest := next((each for each in self._rest if each.must or not must), None):
+                self._rest.remove(rest)
+                report(RestTaken())
                 self._tell(StepTaken(stage="tts", step="local"))
                 language = self._fallback.phrases.language
                 sound = self._fallback.voice.say_locally(rest.text, language)
                 length_s = await self.speaker.speak(sound, must=rest.must, answer=True)
                 if length_s is not None:
                     self._unheard.add(rest.text, length_s, must=rest.must)
-                    report(RestTaken(spoken=True))
+                    report(RestTaken(dry_at=self._line.dry_at))
 
     async def sound_tone(self) -> float:
         """Sound the tone after which a caller speaks; return when it will have been heard."""

@@ -73,7 +73,7 @@ def core_of(call: Around) -> CallCore:
     WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
-    farewell = Farewell(end=call.end)
+    farewell = Farewell(end=call.end, last_words=hold_line.note_last_words)
     return CallCore(
         built=built,
         services=services,

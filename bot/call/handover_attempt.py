@@ -69,7 +69,7 @@ class HandoverAttempt:
         *,
         reason: str,
     ) -> None:
-        self.offers = True  # a callback, when nobody could be reached
+        self.from_menu = False  # which goes on by itself: it offers a callback, or says goodbye
         self._handing = handing
         self._waiting = means.waiting
         self._caller = CallerSide(to, means, wiring)
@@ -93,7 +93,7 @@ class HandoverAttempt:
         except Exception as broken:  # noqa: BLE001 - the caller gets the agent back, whatever broke
             logger.opt(exception=broken).error("a handover failed")
             await self._drop("failed")
-            await self._caller.come_back("failed", offers=self.offers)
+            await self._caller.come_back("failed", offers=not self.from_menu)
         finally:
             for task in self._under_way.values():
                 task.cancel()
@@ -119,7 +119,7 @@ class HandoverAttempt:
                 case DropPerson():
                     await self._drop(action.reason)
                 case ComeBack():
-                    await self._caller.come_back(action.outcome, offers=self.offers)
+                    await self._caller.come_back(action.outcome, offers=not self.from_menu)
                 case TakeBack():
                     await self._take_back(action.talked_s)
                 case LetGo():
@@ -177,5 +177,6 @@ class HandoverAttempt:
 
     async def _take_back(self, talked_s: float) -> None:
         self._caller.take_back(talked_s)
-        await self._waiting.say(Situation.BACK)
+        if not self.from_menu:
+            await self._waiting.say(Situation.BACK)  # and asks whether there is anything else
         await self._person.hang_up("person_hung_up")  # a carrier may take seconds for it

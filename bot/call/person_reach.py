@@ -67,7 +67,7 @@ class PersonReach:
         name = next(iter(self.names), "")
         if not self.reach(name, reason) or self._running is None or self._attempt is None:
             return False
-        self._attempt.offers = False  # the menu does so itself
+        self._attempt.from_menu = True
         return await asyncio.shield(self._running) == "connected"
 
     async def close(self) -> None:

@@ -135,6 +135,12 @@ def test_a_person_without_a_briefing_is_joined_at_once() -> None:
     assert done == [Announce(), CallPerson(), HoldCaller(), Join()]
 
 
+def test_no_tone_begins_while_the_two_are_put_together() -> None:
+    _, done = walked(How.CALL, PersonAnswered(), Announced(), TwoJoined())
+
+    assert done == [Announce(), CallPerson(), Join()]
+
+
 def test_a_person_who_hangs_up_after_the_talk_gives_the_caller_back() -> None:
     handing, done = walked(How.CALL, Announced(), PersonAnswered(), TwoJoined(), PersonGone())
 

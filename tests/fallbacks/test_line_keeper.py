@@ -13,6 +13,7 @@ from fallbacks.facts import (
     AttemptWon,
     EarlyAnswerTaken,
     PauseJudged,
+    StageExhausted,
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import SILENCE_S, Holding
@@ -22,6 +23,7 @@ from fallbacks.line_events import (
     AnswerSounded,
     CallerBegan,
     CallerFellSilent,
+    LastWords,
     LineEvent,
     NothingSaid,
     RestTaken,
@@ -49,6 +51,8 @@ NOTHING = NothingSaid()
 TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
 SECOND_TOOL = ToolBegan(call="c2", dry_at=STOP + 2.0)
 CUT_OFF = AgentCutOff()
+REST, PARTING = RestTaken(dry_at=STOP + 2.0), LastWords()
+GONE = StageExhausted(stage="llm", attempts=2)
 
 
 def failed(stage: str) -> AttemptFailed:
@@ -169,8 +173,15 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([*TWO_TOOLS, (SOUNDED, 0.8), (done("c2", asks=False), 0.9)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (CUT_OFF, 0.8), (SOUNDED, 1.3)], None),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (BEGAN, 0.8), (done(asks=False), 0.8)], None),
-        ([(SILENT_WORDED, 0.2), (RestTaken(spoken=True), 0.6)], None),
-        ([(SILENT_WORDED, 0.2), (RestTaken(spoken=False), 0.6)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (REST, 0.6)], None),
+        ([(SILENT_WORDED, 0.2), (RestTaken(), 0.6)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (REST, 0.7)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (REST, 0.6), (TOOL, 0.7)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (PARTING, 0.3)], None),
+        ([(PARTING, -0.5), (SILENT_WORDED, 0.2), (DUE, 0.3)], None),
+        ([(PARTING, -0.5), (SILENT, 0.2), (CAME, 0.3)], None),
+        ([(PARTING, -0.5), (SILENT, 0.2), (STT_FAILED, 0.3)], None),
+        ([(PARTING, -0.5), (SILENT_WORDED, 0.2), (GONE, 0.3)], None),
     ],
     ids=[
         "the decision hangs",
@@ -235,6 +246,13 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "the caller speaks while a tool works",
         "the local voice has said the rest",
         "the local voice has the rest to say yet",
+        "the local voice says what there is to say while a tool works",
+        "and before it",
+        "the last goodbye was asked for",
+        "he speaks into the last goodbye",
+        "and his words come later",
+        "and his recogniser dies",
+        "and the models do",
     ],
 )
 def test_the_line_is_held_when_something_is_owed(

@@ -75,8 +75,8 @@ def test_a_stage_is_down_from_when_that_was_spoken_of_until_it_answers() -> None
     ("stage", "event", "due_s"),
     [
         ("tts", DUE, 0.6),
-        ("tts", RestTaken(spoken=True), None),
-        ("llm", RestTaken(spoken=True), 0.5),
+        ("tts", RestTaken(dry_at=STOP + 2.0), None),
+        ("llm", RestTaken(dry_at=STOP + 2.0), 0.5),
         ("llm", MenuWordOwed(until=STOP + 0.9), 0.9),
         ("stt", DUE, FIRST_S),
     ],

@@ -146,6 +146,24 @@ async def test_nothing_is_answered_behind_a_goodbye_that_is_the_last_word() -> N
     assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["max_length"]
 
 
+@pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
+async def test_only_of_a_goodbye_that_is_the_last_word_those_who_hold_the_line_are_told(
+    reason: str, times: int
+) -> None:
+    told: list[None] = []
+    farewell = Farewell(last_words=lambda: told.append(None))
+
+    async def part() -> None:
+        await asyncio.sleep(0.03)
+        await farewell.part(reason, words="We are closing.", final=reason == "shutdown")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(part())
+        await played([SleepFrame(0.1)], farewell=farewell)
+
+    assert len(told) == times
+
+
 async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_end() -> None:
     farewell = Farewell()
 

@@ -485,6 +485,46 @@ async def test_an_answer_that_comes_while_a_message_is_left_is_not_heard() -> No
     assert call.line.level(ANSWER) == []
 
 
+async def test_an_answer_that_is_not_heard_keeps_the_line_no_longer() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        dry_at = call.caller_line.dry_at
+        await call.answers(length_s=6.0)
+        await asyncio.sleep(0.1)
+
+    assert call.caller_line.dry_at < dry_at + 1.0
+
+
+@pytest.mark.parametrize("level", [ANSWER, LOCAL], ids=["a voice says it", "no voice does"])
+async def test_the_last_goodbye_is_heard_while_a_message_is_left(level: int) -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        if level == ANSWER:
+            goodbye = TTSAudioRawFrame(sound(ANSWER, 0.1), RATE_HZ, 1)
+            goodbye.interruptible = False
+            await call.put(goodbye)
+        else:
+            await call.hold.speak_locally("We are closing.", must=True)
+        await asyncio.sleep(0.5)
+
+    assert call.line.level(level)
+
+
+async def test_what_no_voice_could_say_of_an_answer_is_not_said_into_a_message() -> None:
+    async with held() as call:
+        await outage(call, turns=3)
+        await call.presses("2")
+        await call.until(lambda: call.hold._doer.keeper.way_down.message)
+        await call.hold.speak_locally("At nine.")
+        await asyncio.sleep(0.5)
+
+    assert call.line.level(LOCAL) == []
+
+
 async def test_key_zero_becomes_a_callback_where_no_call_can_be_handed_on() -> None:
     async with held() as call:
         await outage(call, turns=3)

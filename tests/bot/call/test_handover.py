@@ -323,6 +323,7 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
         called_back = "en.callback.0" in [each.utterance for each in there.events(HeldTheLine)]
         assert [there.caller.times(each) for each in said] == [1] * len(said)
         assert called_back != (TOGETHER in said)
+        assert there.caller.times(BACK) == 0  # it asks something, and a goodbye follows
         assert heard
 
 
