@@ -40,7 +40,8 @@ class DialVerdict:
 
 ANSWERED: Final = DialVerdict(outcome="completed", reason="answered", again="no")
 RANG_OUT: Final = DialVerdict(outcome="no-answer", reason="rang_out")
-GATEWAY_LOST: Final = DialVerdict(outcome="failed", reason="gateway_lost")
+GATEWAY_LOST: Final = DialVerdict(outcome="failed", reason="gateway_lost", trunk="strained")
+_GATEWAY_FULL: Final = DialVerdict(outcome="failed", reason="gateway_full", trunk="strained")
 
 _BUSY: Final = DialVerdict(outcome="busy", reason="busy")
 _AWAY: Final = DialVerdict(outcome="no-answer", reason="unavailable")
@@ -89,19 +90,20 @@ VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
     }
 )
 # What has no SIP status never left the gateway, or was never answered: there its own code decides.
+# The gateway stands before the trunk: what is wrong with it is no contact's fault either, and since
+# no far end has spoken, none of it means "never".
 _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
         "canceled": RANG_OUT,
         "deadline_exceeded": RANG_OUT,
         "failed_precondition": _LOGIN,  # it tries the login five times and gives up
-        "invalid_argument": DialVerdict(
-            outcome="failed", reason="bad_request", again="never", trunk="well"
-        ),
+        # Our request, or a trunk whose host has no address (livekit-sip, `classifyInviteError`).
+        "invalid_argument": DialVerdict(outcome="failed", reason="bad_request", trunk="refusing"),
         "not_found": DialVerdict(outcome="failed", reason="no_such_trunk", trunk="refusing"),
         "permission_denied": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
-        "resource_exhausted": DialVerdict(outcome="failed", reason="gateway_full"),
+        "resource_exhausted": _GATEWAY_FULL,
         "unauthenticated": DialVerdict(outcome="failed", reason="key_refused", trunk="refusing"),
-        "unavailable": DialVerdict(outcome="failed", reason="gateway_full"),
+        "unavailable": _GATEWAY_FULL,
     }
 )
 

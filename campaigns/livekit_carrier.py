@@ -1,11 +1,13 @@
 """Campaigns over LiveKit's SIP service: each dial is a room whose name is made of our own id.
 
 LiveKit keeps no list of calls that were. So the room is made first, to stay for an hour: while it
-is there, the dial was made, whoever asks. The agent is in the room before the callee is.
+is there, the dial was made, whoever asks. The agent is in the room before the callee is. A dial
+that reached nobody closes its room: an agent who waits there holds a seat.
 """
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -14,7 +16,14 @@ from livekit import api
 from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
 from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
-from transports.livekit_dial import CALLEE, AlreadyDiallingError, Dialled, OutboundCall, dial
+from transports.livekit_dial import (
+    CALLEE,
+    TIDY_S,
+    AlreadyDiallingError,
+    Dialled,
+    OutboundCall,
+    dial,
+)
 from transports.livekit_rooms import FAILURES
 from transports.livekit_trunks import ExchangeError, outbound_trunk_id
 
@@ -105,9 +114,12 @@ class LivekitCarrier:
     async def _ring(self, call: OutboundCall) -> Dialled:
         async with self.open_exchange() as lk:
             try:
-                return await dial(lk, call)
+                dialled = await dial(lk, call)
             except AlreadyDiallingError:  # asked twice: the first one's fate is seen in the room
                 return Dialled(verdict=ANSWERED)
+            if not dialled.answered:
+                await _close(lk, call.room)
+            return dialled
 
     async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
         async with self.open_exchange() as lk:
@@ -122,6 +134,13 @@ class LivekitCarrier:
             return _over(room) if rang_here else unknown
         answered = callee.attributes.get(STATUS) == ACTIVE
         return FoundCall(provider_call_id=room, answered=answered)
+
+
+async def _close(lk: api.LiveKitAPI, room: str) -> None:
+    """Have the agent leave a room that nobody will come into; else it leaves in its own time."""
+    with suppress(*FAILURES):
+        async with asyncio.timeout(TIDY_S):
+            await lk.room.delete_room(api.DeleteRoomRequest(room=room))
 
 
 def _over(room: str) -> FoundCall:

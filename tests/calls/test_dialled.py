@@ -53,10 +53,14 @@ def test_a_status_decides(sip_code: int, outcome: str, again: str, trunk: str) -
     ("code", "outcome", "again", "trunk", "reason"),
     [
         ("canceled", "no-answer", "later", "well", "rang_out"),
-        ("unavailable", "failed", "later", "well", "gateway_full"),
+        ("unavailable", "failed", "later", "strained", "gateway_full"),
+        ("resource_exhausted", "failed", "later", "strained", "gateway_full"),
         ("failed_precondition", "failed", "later", "refusing", "login_refused"),
+        ("invalid_argument", "failed", "later", "refusing", "bad_request"),
         ("unauthenticated", "failed", "later", "refusing", "key_refused"),
-        ("", "failed", "later", "well", "gateway_lost"),
+        ("internal", "failed", "later", "strained", "gateway_lost"),
+        ("unknown", "failed", "later", "strained", "gateway_lost"),
+        ("", "failed", "later", "strained", "gateway_lost"),
     ],
 )
 def test_without_a_status_the_gateways_word_decides(
@@ -66,6 +70,16 @@ def test_without_a_status_the_gateways_word_decides(
 
     assert (verdict.outcome, verdict.again, verdict.trunk) == (outcome, again, trunk)
     assert verdict.reason == reason
+
+
+@given(st.text() | st.sampled_from(CODES))
+def test_what_the_gateway_alone_says_ends_no_contact_and_only_a_ring_leaves_the_trunk_well(
+    code: str,
+) -> None:
+    verdict = judge_dial(None, code=code)
+
+    assert verdict.again == "later"
+    assert (verdict.trunk == "well") == (verdict.outcome == "no-answer")
 
 
 @given(st.integers(100, 700), st.sampled_from(CODES))

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from calls.campaign_events import DialEnded
-from calls.dialled import judge_dial
+from calls.dialled import DialVerdict
 from calls.events import Event
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
@@ -35,7 +35,7 @@ class ScriptedCarrier:
     """Writes each dial down before it answers; what becomes of it stands in `fates`."""
 
     fates: dict[str, DialOutcome] = field(default_factory=dict)
-    codes: dict[str, int] = field(default_factory=dict)  # SIP statuses of those not answered
+    verdicts: dict[str, DialVerdict] = field(default_factory=dict)  # of those not answered
     record: list[str] = field(default_factory=list)  # the ids, in order
     calls: dict[str, tuple[float, str]] = field(default_factory=dict)
     lost_answers: int = 0  # so many more are placed without a word of it
@@ -75,7 +75,7 @@ class ScriptedCarrier:
             provider_call_id=f"call-{dial_id}",
             outcome=fate if over else None,
             answered=answered,
-            verdict=judge_dial(self.codes[number]) if over and number in self.codes else None,
+            verdict=self.verdicts.get(number) if over else None,
             length_s=TALK_S if answered and over else None,
         )
 

@@ -17,6 +17,7 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
 )
+from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
 from campaigns.carrier import DialRequest
 from campaigns.claiming import rules_of
@@ -59,7 +60,7 @@ async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
 ) -> None:
     async with dialing(tmp_path, A, B, C, attempts=3) as it, running(it):
         it.carrier.fates = {A: DialOutcome.BUSY, B: DialOutcome.FAILED, C: DialOutcome.BUSY}
-        it.carrier.codes = {A: 603, B: 404, C: 486}
+        it.carrier.verdicts = {A: judge_dial(603), B: judge_dial(404), C: judge_dial(486)}
         await it.done()
 
         assert sorted(it.dialled()) == [A, B, C, C, C]

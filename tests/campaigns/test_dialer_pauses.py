@@ -12,6 +12,7 @@ from calls.campaign_events import (
     CampaignResumed,
     DialEnded,
 )
+from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
 from storage.campaign_office import CampaignOffice
 from storage.database import StorageError
@@ -163,14 +164,22 @@ async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_p
         assert it.dialled() == [numbers[4], *numbers[10:]]
 
 
-@pytest.mark.parametrize(("sip_code", "reason"), [(401, "login_refused"), (503, "carrier_trouble")])
+@pytest.mark.parametrize(
+    ("verdict", "reason"),
+    [
+        (judge_dial(401), "login_refused"),
+        (judge_dial(503), "carrier_trouble"),
+        (judge_dial(None, code="unavailable"), "gateway_full"),
+        (judge_dial(None), "gateway_lost"),
+    ],
+)
 async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_attempt(
-    tmp_path: Path, sip_code: int, reason: str
+    tmp_path: Path, verdict: DialVerdict, reason: str
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
         it.carrier.fates = dict.fromkeys(numbers, DialOutcome.FAILED)
-        it.carrier.codes = dict.fromkeys(numbers, sip_code) | {numbers[2]: 404}
+        it.carrier.verdicts = dict.fromkeys(numbers, verdict) | {numbers[2]: judge_dial(404)}
         async with asyncio.timeout(600.0):
             await it.in_state("paused")
         await asyncio.sleep(300.0)
@@ -184,7 +193,7 @@ async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_
             *[(reason, False)] * 5,
         ]
 
-        it.carrier.fates, it.carrier.codes = {}, {}
+        it.carrier.fates, it.carrier.verdicts = {}, {}
         await it.office.move("c", "running", now=now_s())
         await it.done()
         assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "failed"}

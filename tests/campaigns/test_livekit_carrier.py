@@ -10,10 +10,12 @@ from livekit.protocol import sip
 from pydantic import SecretStr
 
 from calls.dialled import judge_dial
+from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialWithdrawnError
 from campaigns.livekit_carrier import LivekitCarrier
 from tests.campaigns.placing import ended, request, withdrawn
 from tests.transports.exchange import SECRET, running_exchange
+from tests.transports.exchange import Exchange as Telephones
 from transports.livekit_dial import open_exchange
 
 
@@ -67,23 +69,64 @@ async def test_what_another_server_says_in_its_place_is_no_word_on_a_dial() -> N
                 await carrier.find("d-1", "+15550142", 0.0)
 
 
+async def dialled(exchange: Telephones) -> LivekitCarrier:
+    """Have one dial made, to its end or until somebody has picked up."""
+    trunk = sip.SIPOutboundTrunkInfo(name="t outbound", sip_trunk_id="ST_1")
+    exchange.objects["SIPOutboundTrunk"]["ST_1"] = trunk
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
+            trunk="t",
+            room_prefix="holdline-",
+            tasks=tasks,
+        )
+        await carrier.dial(request("d-1"))
+    return carrier
+
+
 @pytest.mark.parametrize("sip_code", [401, 403, 404, 486, 503, 603])
 async def test_what_a_status_says_of_the_number_and_the_trunk_is_found_with_the_call(
     sip_code: int,
 ) -> None:
     with running_exchange() as exchange:
-        trunk = sip.SIPOutboundTrunkInfo(name="t outbound", sip_trunk_id="ST_1")
-        exchange.objects["SIPOutboundTrunk"]["ST_1"] = trunk
         exchange.refuses["CreateSIPParticipant"] = ("failed_precondition", "refused")
         exchange.meta = {"sip_status_code": str(sip_code), "sip_status": "No"}
-        async with asyncio.TaskGroup() as tasks:
-            carrier = LivekitCarrier(
-                open_exchange=lambda: open_exchange(exchange.url, "key", SecretStr(SECRET)),
-                trunk="t",
-                room_prefix="holdline-",
-                tasks=tasks,
-            )
-            await carrier.dial(request("d-1"))
-            found = await ended(carrier, "d-1")
+        found = await ended(await dialled(exchange), "d-1")
 
-        assert found.verdict == judge_dial(sip_code)
+    assert found.verdict == judge_dial(sip_code)
+
+
+@pytest.mark.parametrize("code", ["unavailable", "resource_exhausted", "internal", "unknown"])
+async def test_a_gateway_that_cannot_dial_is_no_fault_of_the_contact(code: str) -> None:
+    with running_exchange() as exchange:
+        exchange.refuses["CreateSIPParticipant"] = (code, "cpu exhausted")
+        found = await ended(await dialled(exchange), "d-1")
+
+    assert found.outcome is DialOutcome.FAILED
+    assert found.verdict is not None
+    assert (found.verdict.again, found.verdict.trunk) == ("later", "strained")
+
+
+@pytest.mark.parametrize("code", ["unavailable", "canceled"])
+async def test_the_agent_is_sent_out_of_the_room_of_a_dial_that_reached_nobody(code: str) -> None:
+    with running_exchange() as exchange:
+        exchange.refuses["CreateSIPParticipant"] = (code, "sip request timed out")
+        await dialled(exchange)
+
+    assert exchange.deleted == ["holdline-dial-d-1"]
+
+
+async def test_who_cannot_close_the_room_says_what_became_of_the_dial_all_the_same() -> None:
+    with running_exchange() as exchange:
+        exchange.refuses["CreateSIPParticipant"] = ("canceled", "sip request timed out")
+        exchange.refuses["DeleteRoom"] = ("not_found", "no such room")
+        found = await ended(await dialled(exchange), "d-1")
+
+    assert found.outcome is DialOutcome.NO_ANSWER
+
+
+async def test_the_room_of_somebody_who_picked_up_stays_open() -> None:
+    with running_exchange() as exchange:
+        await dialled(exchange)
+
+    assert exchange.deleted == []

@@ -26,6 +26,7 @@ KINDS = {
 DIALS = {
     "CreateRoom": "make_room",
     "CreateSIPParticipant": "dial",
+    "DeleteRoom": "delete",
     "ListParticipants": "participants",
     "RemoveParticipant": "remove",
     "TransferSIPParticipant": "transfer",
@@ -40,6 +41,7 @@ class Exchange:
         refuses: What to answer to a method, as twirp's code and message.
         meta: What a refusal has beside these, such as a SIP status.
         there: Who is in every room.
+        deleted: The rooms that were closed.
         transferred: What is answered to a transfer.
         hangs: Set, a dial is answered only when it is unset.
         instead: What another server says in its place, to whatever is asked: status and body.
@@ -52,6 +54,7 @@ class Exchange:
         self.meta: dict[str, str] = {}
         self.there: list[str] = []
         self.removed: list[str] = []
+        self.deleted: list[str] = []
         self.dialled: list[sip.CreateSIPParticipantRequest] = []
         self.transferred = sip.TransferSIPParticipantResponse()
         self.hangs = False
@@ -115,6 +118,10 @@ class Exchange:
     def _participants(self, _body: bytes) -> Any:
         there = [api.ParticipantInfo(identity=each) for each in self.there]
         return api.ListParticipantsResponse(participants=there)
+
+    def _delete(self, body: bytes) -> Any:
+        self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
+        return api.DeleteRoomResponse()
 
     def _remove(self, body: bytes) -> Any:
         self.removed.append(api.RoomParticipantIdentity.FromString(body).identity)
