@@ -11,6 +11,11 @@ from campaigns.carrier import FoundCall
 from campaigns.dialer_parts import DialerSettings, OwnCalls
 
 REACHED: Final = frozenset({DialOutcome.COMPLETED, DialOutcome.VOICEMAIL})
+NOT_REACHED: Final = frozenset(
+    {DialOutcome.BUSY, DialOutcome.NO_ANSWER, DialOutcome.FAILED, DialOutcome.CANCELLED}
+)
+"""What no call came to that somebody has picked up; a carrier's last word may be one all the same,
+of how the call ended: its line was lost, or the word is none that any page has."""
 SOON_S: Final = 0.5  # between two looks at a call of ours that is about to end
 
 
@@ -42,7 +47,9 @@ async def judge_call(dial_id: str, found: FoundCall, by: Judging) -> DialResult:
     verdict = await _verdict(dial_id, by)
     if verdict.failed and outcome is not DialOutcome.VOICEMAIL:
         return replace(result, outcome=DialOutcome.AGENT_FAILED, reason=verdict.failed)
-    if verdict.machine and outcome in REACHED:
+    if verdict.over and outcome in NOT_REACHED:  # who was talked with is not called again
+        result = replace(result, outcome=DialOutcome.COMPLETED)
+    if verdict.machine and result.outcome in REACHED:
         result = replace(result, outcome=DialOutcome.VOICEMAIL)
     return replace(result, length_s=result.length_s or verdict.length_s)
 

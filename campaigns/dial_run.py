@@ -7,7 +7,7 @@ followed, what it never had is given back. Whoever runs this keeps the lease mea
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
 from typing import Final
 
@@ -214,6 +214,8 @@ class DialRun:
             elif found.answered:
                 answered = True
                 await self.parts.store.answered(self.dial, now=self.parts.now_s())
+        # A record of how a call ended need not say that somebody had picked up.
+        found = replace(found, answered=found.answered or answered)
         return await self._settle(await judge_call(self.dial.id, found, self.parts))
 
     async def _settle(self, result: DialResult, then: NextStep | None = None) -> DialResult | None:

@@ -19,7 +19,7 @@ from calls.campaign_events import (
 )
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
-from campaigns.carrier import DialRequest
+from campaigns.carrier import DialRequest, FoundCall
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer import DialsInProgress
@@ -464,3 +464,25 @@ async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:
             await until(lambda: len(it.carrier.record) == len(numbers))
 
         assert now_s() - began_s == pytest.approx(len(numbers), abs=2.0)
+
+
+class ForgetfulCarrier(ScriptedCarrier):
+    """Says at the end that the call failed, and no more that somebody had picked up."""
+
+    async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
+        found = await super().find(dial_id, to, since_s)
+        if found is None or found.outcome is None:
+            return found
+        return FoundCall(provider_call_id=found.provider_call_id, outcome=DialOutcome.FAILED)
+
+
+async def test_who_has_picked_up_and_talked_is_not_called_again_when_the_carrier_forgets_it(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.carrier = ForgetfulCarrier()
+        async with running(it):
+            await it.done()
+
+        assert it.dialled() == [A]
+        assert it.outcomes() == {A: "completed"}
