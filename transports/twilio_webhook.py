@@ -45,9 +45,15 @@ def is_signed(
     return bool(validator.validate(url, form, proof))
 
 
-def busy_twiml() -> str:
-    """Return the answer that says so and hangs up."""
+def is_outbound(form: Form) -> bool:
+    """Say whether we are who called."""
+    return form.get("Direction", "").startswith("outbound")
+
+
+def busy_twiml(form: Form) -> str:
+    """Return the answer that says so and hangs up; whom we have called is only hung up on."""
     answer = VoiceResponse()
-    answer.say(BUSY)
+    if not is_outbound(form):
+        answer.say(BUSY)
     answer.hangup()
     return str(answer)

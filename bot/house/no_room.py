@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from bot.config.settings import Settings
-from transports.twilio_webhook import VOICE_PATH, busy_twiml, is_signed, read_form
+from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
 
 VOICE: Final = f"POST {VOICE_PATH}".encode()
 
@@ -39,7 +39,6 @@ class NoRoom:
         self._settings = settings
         self._admit = admit
         self._tell = tell
-        self._answer = _http(busy_twiml())
 
     def answer(self, request: bytes) -> bytes:
         """Return the whole answer to what has come so far; nothing: a worker is to see to it."""
@@ -47,33 +46,34 @@ class NoRoom:
         twilio = settings.transports.twilio
         if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
             return b""
-        call = _call_of(request, settings.server.public_url.rstrip("/"), twilio.auth_token)
-        if not call or not (reason := self._admit(call)):
+        form = _form_of(request, settings.server.public_url.rstrip("/"), twilio.auth_token)
+        call = form.get("CallSid", "") if form else ""
+        if not form or not call or not (reason := self._admit(call)):
             return b""
         self._tell(reason)
-        return self._answer
+        return _http(busy_twiml(form))
 
 
-def _call_of(request: bytes, public_url: str, token: SecretStr) -> str:
-    """Return the name of the call that a whole and signed webhook is about, or nothing."""
+def _form_of(request: bytes, public_url: str, token: SecretStr) -> Form | None:
+    """Return what a whole and signed webhook says, or nothing."""
     reader = h11.Connection(h11.SERVER)
     try:
         reader.receive_data(request)
         head, body = reader.next_event(), b""
         if not isinstance(head, h11.Request):
-            return ""
+            return None
         while isinstance(event := reader.next_event(), h11.Data):
             body += event.data
         if not isinstance(event, h11.EndOfMessage):
-            return ""
+            return None
         form = read_form(body)
         path, _, query = head.target.decode().partition("?")
     except (h11.RemoteProtocolError, ValueError):
-        return ""  # a worker says what is wrong with it
+        return None  # a worker says what is wrong with it
     proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
     signed = is_signed(validator, form, public_url=public_url, query=query, proof=proof)
-    return form.get("CallSid", "") if signed and path == VOICE_PATH else ""
+    return form if signed and path == VOICE_PATH else None
 
 
 def _http(twiml: str) -> bytes:

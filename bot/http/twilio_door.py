@@ -26,7 +26,14 @@ from transports.media_stream.twilio import TWILIO
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.twilio_dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
 from transports.twilio_rest import TwilioRest
-from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
+from transports.twilio_webhook import (
+    VOICE_PATH,
+    Form,
+    busy_twiml,
+    is_outbound,
+    is_signed,
+    read_form,
+)
 
 MEDIA_PATH: Final = "/twilio/media"
 MOST_REF_CHARS: Final = 64  # of our own id of a dial
@@ -101,7 +108,7 @@ class _TwilioDoor:
             return form
         dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
         given = await self.desk.begin(_call(form, dial_id=dial_id))
-        return _xml(self._connect(given) if isinstance(given, StreamPass) else busy_twiml())
+        return _xml(self._connect(given) if isinstance(given, StreamPass) else busy_twiml(form))
 
     async def after(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call whose stream is over."""
@@ -114,7 +121,7 @@ class _TwilioDoor:
             case StreamPass():
                 return _xml(self._connect(given))
             case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
-                return _xml(busy_twiml())
+                return _xml(busy_twiml(form))
             case TurnedAway.OVER:
                 answer = VoiceResponse()
                 answer.hangup()
@@ -215,7 +222,7 @@ def _call(form: Form, *, dial_id: str = "") -> CarriedCall:
         call_ref=form["CallSid"],
         caller=form.get("From", ""),
         called=form.get("To", ""),
-        direction="outbound" if form.get("Direction", "").startswith("outbound") else "inbound",
+        direction="outbound" if is_outbound(form) else "inbound",
         dial_id=dial_id,
     )
 

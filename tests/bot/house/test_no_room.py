@@ -78,6 +78,21 @@ def test_a_call_without_room_is_answered_whole() -> None:
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["busy"])
 
 
+def test_whom_we_have_called_is_hung_up_on_without_a_word() -> None:
+    seats, no_room = door("busy")
+
+    form = PhoneCall(direction="outbound-api").form()
+    head, _, body = no_room.answer(webhook(path="/twilio/voice?dial=d-1", form=form)).partition(
+        b"\r\n\r\n"
+    )
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"<Say>" not in body
+    assert b"<Response><Hangup /></Response>" in body
+    assert (seats.asked, seats.told) == ([form["CallSid"]], ["busy"])
+
+
 def test_a_call_with_room_goes_on_to_a_worker() -> None:
     seats, no_room = door("")
 

@@ -120,6 +120,17 @@ async def test_a_house_that_closes_begins_no_call_anew() -> None:
         assert verbs(await ask(it, phone)) == ["Response", "Say", "Hangup"]
 
 
+@pytest.mark.parametrize("direction", ["outbound-api", "outbound-dial"])
+async def test_whom_we_have_called_is_not_asked_to_call_again(direction: str) -> None:
+    phone = PhoneCall(direction=direction)
+    async with house(returns_within_s=30) as it:
+        await ask(it, phone, path="voice")
+        it.open, it.why_closed = False, "draining"
+
+        assert verbs(await ask(it, phone)) == HUNG_UP
+        assert verbs(await ask(it, PhoneCall(direction=direction), path="voice")) == HUNG_UP
+
+
 async def test_a_token_for_a_call_that_goes_on_is_good_once() -> None:
     async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
