@@ -95,7 +95,7 @@ VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
 _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
         "canceled": RANG_OUT,
-        "deadline_exceeded": RANG_OUT,
+        "deadline_exceeded": GATEWAY_LOST,  # its own limit, which is beyond that of the ringing
         "failed_precondition": _LOGIN,  # it tries the login five times and gives up
         # Our request, or a trunk whose host has no address (livekit-sip, `classifyInviteError`).
         "invalid_argument": DialVerdict(outcome="failed", reason="bad_request", trunk="refusing"),
@@ -106,17 +106,31 @@ _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
         "unavailable": _GATEWAY_FULL,
     }
 )
+# A trunk that does not answer comes with the code of a callee who does not: the text alone tells
+# them apart. Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
+_GAVE_UP: Final = frozenset({"canceled", "deadline_exceeded"})
+_BY_WORDS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
+    {
+        "sip request timed out": RANG_OUT,
+        "transaction failed": _CARRIER,
+        "response channel closed": _CARRIER,
+        "shutting down": GATEWAY_LOST,
+    }
+)
 
 
-def judge_dial(sip_code: int | None, *, code: str = "") -> DialVerdict:
+def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> DialVerdict:
     """Return what an answer that was no pick-up means.
 
     Args:
         sip_code: What the far end or the carrier said; None: nobody said anything.
         code: The gateway's own word, which counts only then.
+        words: Its text beside it, which counts where it gave a call up.
     """
     if sip_code is None:
-        return _WITHOUT_STATUS.get(code, GATEWAY_LOST)
+        said = words.lower() if code in _GAVE_UP else ""
+        known = (verdict for each, verdict in _BY_WORDS.items() if each in said)
+        return next(known, _WITHOUT_STATUS.get(code, GATEWAY_LOST))
     if sip_code in VERDICTS:
         return VERDICTS[sip_code]
     return _CARRIER if 500 <= sip_code < 600 else _OTHER

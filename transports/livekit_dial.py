@@ -132,8 +132,9 @@ async def _rung(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
 
 def _refused(error: api.ServerError) -> Dialled:
     if not isinstance(error, api.SipCallError):  # nobody said anything, or not in SIP
-        return Dialled(verdict=judge_dial(None, code=error.code), words=error.message)
-    verdict = judge_dial(error.sip_status_code, code=error.code)
+        verdict = judge_dial(None, code=error.code, words=error.message)
+        return Dialled(verdict=verdict, words=error.message)
+    verdict = judge_dial(error.sip_status_code, code=error.code, words=error.message)
     words = error.sip_status or error.message
     return Dialled(verdict=verdict, sip_code=error.sip_status_code, words=words)
 

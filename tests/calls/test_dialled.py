@@ -72,6 +72,35 @@ def test_without_a_status_the_gateways_word_decides(
     assert verdict.reason == reason
 
 
+@pytest.mark.parametrize(
+    ("code", "words", "outcome", "trunk", "reason"),
+    [
+        ("canceled", "sip request timed out", "no-answer", "well", "rang_out"),
+        ("deadline_exceeded", "sip request timed out", "no-answer", "well", "rang_out"),
+        (
+            "canceled", "transaction failed to complete (0 intermediate responses)",
+            "failed", "strained", "carrier_trouble",
+        ),
+        (
+            "canceled", "Transaction failed to complete (2 intermediate responses)",
+            "failed", "strained", "carrier_trouble",
+        ),
+        ("canceled", "response channel closed", "failed", "strained", "carrier_trouble"),
+        ("canceled", "service shutting down", "failed", "strained", "gateway_lost"),
+        ("deadline_exceeded", "context deadline exceeded", "failed", "strained", "gateway_lost"),
+        ("deadline_exceeded", "", "failed", "strained", "gateway_lost"),
+        ("unavailable", "transaction failed", "failed", "strained", "gateway_full"),
+    ],
+)  # fmt: skip
+def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
+    code: str, words: str, outcome: str, trunk: str, reason: str
+) -> None:
+    verdict = judge_dial(None, code=code, words=words)
+
+    assert (verdict.outcome, verdict.trunk, verdict.reason) == (outcome, trunk, reason)
+    assert verdict.again == "later"
+
+
 @given(st.text() | st.sampled_from(CODES))
 def test_what_the_gateway_alone_says_ends_no_contact_and_only_a_ring_leaves_the_trunk_well(
     code: str,
@@ -84,7 +113,9 @@ def test_what_the_gateway_alone_says_ends_no_contact_and_only_a_ring_leaves_the_
 
 @given(st.integers(100, 700), st.sampled_from(CODES))
 def test_with_a_status_the_gateways_word_is_nothing(sip_code: int, code: str) -> None:
-    assert judge_dial(sip_code, code=code) == judge_dial(sip_code)
+    said = judge_dial(sip_code, code=code, words="transaction failed to complete")
+
+    assert said == judge_dial(sip_code)
 
 
 @given(st.none() | st.integers(0, 999), st.sampled_from(CODES))

@@ -80,6 +80,18 @@ async def test_a_ring_that_ran_out_has_no_status(exchange: Exchange, lk: api.Liv
     assert (dialled.verdict.outcome, dialled.sip_code) == ("no-answer", None)
 
 
+async def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
+    exchange: Exchange, lk: api.LiveKitAPI
+) -> None:
+    words = "transaction failed to complete (0 intermediate responses)"
+    exchange.refuses["CreateSIPParticipant"] = ("canceled", words)
+
+    dialled = await dial(lk, CALL)
+
+    assert (dialled.verdict.outcome, dialled.verdict.trunk) == ("failed", "strained")
+    assert dialled.words == words
+
+
 async def test_an_exchange_that_is_gone_is_no_answer_of_the_callee(exchange: Exchange) -> None:
     async with open_exchange("http://127.0.0.1:9", "key", SecretStr(SECRET)) as lk:
         dialled = await dial(lk, CALL)
