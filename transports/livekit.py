@@ -54,11 +54,13 @@ class LivekitLeg(PlainLeg):
         """
         party = line.party
         called_by_us = party is not None and party.identity == CALLEE
+        # The gateway says which number is the far end's and which is ours, whoever called.
+        theirs, ours = (party.number, party.our_number) if party else ("", "")
         self.facts = LegFacts(
             transport="livekit",
             sample_rate_hz=RATE_HZ,
-            caller=party.number if party else "",
-            called=party.our_number if party else "",
+            caller=ours if called_by_us else theirs,
+            called=theirs if called_by_us else ours,
             call_ref=party.call_ref if party else "",
             direction="outbound" if called_by_us else "inbound",
             transfers=rooms is not None and bool(party and party.call_ref),

@@ -165,13 +165,23 @@ def line_to_nowhere() -> LivekitLine:
 
 
 @pytest.mark.parametrize(
-    ("identity", "direction"), [(CALLEE, "outbound"), ("sip_+15550142", "inbound")]
+    ("identity", "direction", "caller", "called"),
+    [
+        (CALLEE, "outbound", "+15550100", "+15550142"),
+        ("sip_+15550142", "inbound", "+15550142", "+15550100"),
+    ],
 )
-async def test_a_leg_says_who_called(identity: str, direction: str) -> None:
+async def test_a_leg_says_who_called_whom(
+    identity: str, direction: str, caller: str, called: str
+) -> None:
     line = StillLine()
-    line.party = party_of(identity, {"sip.callID": "SCL_1"})
+    numbers = {"sip.phoneNumber": "+15550142", "sip.trunkPhoneNumber": "+15550100"}
+    line.party = party_of(identity, {"sip.callID": "SCL_1", **numbers})
 
-    assert leg_on(line, []).facts.direction == direction
+    facts = leg_on(line, []).facts
+
+    assert (facts.direction, facts.caller, facts.called) == (direction, caller, called)
+    assert facts.other_party == "+15550142"
 
 
 async def test_a_list_ends_whose_line_was_left_before_it_was_told_to() -> None:
