@@ -54,6 +54,7 @@ class CrmReport:
     Attributes:
         key: The same however often it is sent: a far end that knows such keys takes it once.
         number: Of the other party.
+        our_number: That they called, or that called them; empty: not known.
         contact: Who that is in the register; empty: not known.
         outcome: The reason of `CallEnded`; of a dial, what became of it.
         result: The code of what it came to; empty: nobody found that out.
@@ -82,6 +83,7 @@ class CrmReport:
     callback_at: str = ""
     notes: str = ""
     made_by: str = "facts"
+    our_number: str = ""
 
     def values(self) -> dict[str, Any]:
         """Return what templates may name."""
@@ -89,7 +91,10 @@ class CrmReport:
         more = {"length_ms": round(self.length_s * 1000), "ended_ms": round(self.ended_s * 1000)}
         direction = {"direction_upper": self.direction.upper(), "began_ms": round(began_s * 1000)}
         status = {"status": self.status, "status_upper": self.status.upper()}
-        return {**asdict(self), **more, **direction, **status, "account": self.account}
+        inbound = self.direction == "inbound"
+        theirs, ours = ("from_number", "to_number") if inbound else ("to_number", "from_number")
+        numbers = {theirs: self.number, ours: self.our_number}
+        return {**asdict(self), **more, **direction, **status, **numbers, "account": self.account}
 
     @property
     def status(self) -> str:

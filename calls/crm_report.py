@@ -49,22 +49,26 @@ class ReportedCall:
                 pass
 
     @property
-    def _number(self) -> str:
-        """Return the other party's number."""
+    def _numbers(self) -> tuple[str, str]:
+        """Return the other party's number, and ours; empty: not known."""
         if self._started is None:
-            return ""
+            return "", ""
         called, caller = self._started.called, self._started.caller
-        return (called or caller) if self._outbound else caller
+        if not self._outbound:
+            return caller, called
+        return (called, caller) if called else (caller, "")
 
     def report(self, *, ended_s: float) -> CrmReport:
         """Return what it came to; the model's summary, if there is one, is put in its place."""
         started, ended, wanted = self._started, self._ended, self._callback
+        number, our_number = self._numbers
         messages = [{"role": "user", "content": each} for each in self._said]
         return CrmReport(
             key=f"call-{self._call_id}",
             call_id=self._call_id,
             direction="outbound" if self._outbound else "inbound",
-            number=self._number,
+            number=number,
+            our_number=our_number,
             agent=started.agent if started else "",
             outcome=ended.reason if ended else "",
             length_s=round(ended.length_s, 3) if ended else 0.0,

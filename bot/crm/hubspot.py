@@ -37,7 +37,8 @@ HUBSPOT: Final = RestMapping(
                 "hs_call_body": "{account}",
                 "hs_call_direction": "{direction_upper}",
                 "hs_call_duration": "{length_ms}",
-                "hs_call_to_number": "{number}",
+                "hs_call_from_number": "{from_number}",
+                "hs_call_to_number": "{to_number}",
                 # Of its BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING, FAILED,
                 # IN_PROGRESS, NO_ANSWER, QUEUED and RINGING those that are an end.
                 "hs_call_status": "{status_upper}",

@@ -25,6 +25,7 @@ REPORT = CrmReport(
     call_id="c1",
     direction="outbound",
     number="+15550101",
+    our_number="+15550100",
     agent="desk",
     contact="7",
     outcome="no_answer",
@@ -169,6 +170,9 @@ def test_a_template_may_name_all_that_a_call_came_to() -> None:
         "direction": "outbound",
         "direction_upper": "OUTBOUND",
         "number": "+15550101",
+        "our_number": "+15550100",
+        "from_number": "+15550100",
+        "to_number": "+15550101",
         "agent": "desk",
         "contact": "7",
         "outcome": "no_answer",
@@ -193,6 +197,23 @@ def test_a_template_may_name_all_that_a_call_came_to() -> None:
         "Call back: 2026-03-02T09:00:00+00:00 tomorrow at nine\n"
         "Notes: Has a dog.",
     }
+
+
+@pytest.mark.parametrize(
+    ("direction", "ours", "from_number", "to_number"),
+    [
+        ("inbound", "+15550100", "+15550101", "+15550100"),
+        ("outbound", "+15550100", "+15550100", "+15550101"),
+        ("inbound", "", "+15550101", ""),
+        ("outbound", "", "", "+15550101"),
+    ],
+)
+def test_a_call_goes_from_whoever_called_as_far_as_our_number_is_known(
+    direction: str, ours: str, from_number: str, to_number: str
+) -> None:
+    values = replace(REPORT, direction=direction, our_number=ours).values()
+
+    assert (values["from_number"], values["to_number"]) == (from_number, to_number)
 
 
 @pytest.mark.parametrize(

@@ -55,6 +55,7 @@ def test_a_call_is_told_with_who_called_what_about_and_how_it_ended() -> None:
         call_id="c1",
         direction="inbound",
         number="+15550101",
+        our_number="+15550100",
         agent="desk",
         outcome="caller_hung_up",
         length_s=12.5,
@@ -84,15 +85,15 @@ def test_two_calls_have_two_keys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("events", "direction", "number"),
+    ("events", "direction", "number", "ours"),
     [
-        ((STARTED,), "inbound", "+15550101"),
-        ((STARTED, DIALLED), "outbound", "+15550100"),
-        ((DIALLED, STARTED), "outbound", "+15550100"),
-        ((replace(STARTED, direction="outbound"),), "outbound", "+15550100"),
-        ((replace(STARTED, called=""), DIALLED), "outbound", "+15550101"),
-        ((replace(STARTED, caller=""),), "inbound", ""),
-        ((DIALLED,), "outbound", ""),
+        ((STARTED,), "inbound", "+15550101", "+15550100"),
+        ((STARTED, DIALLED), "outbound", "+15550100", "+15550101"),
+        ((DIALLED, STARTED), "outbound", "+15550100", "+15550101"),
+        ((replace(STARTED, direction="outbound"),), "outbound", "+15550100", "+15550101"),
+        ((replace(STARTED, called=""), DIALLED), "outbound", "+15550101", ""),
+        ((replace(STARTED, caller=""),), "inbound", "", "+15550100"),
+        ((DIALLED,), "outbound", "", ""),
     ],
     ids=[
         "called us",
@@ -104,12 +105,12 @@ def test_two_calls_have_two_keys() -> None:
         "never began",
     ],
 )
-def test_the_number_is_that_of_the_other_party(
-    events: tuple[Event, ...], direction: str, number: str
+def test_the_number_is_that_of_the_other_party_and_the_other_one_is_ours(
+    events: tuple[Event, ...], direction: str, number: str, ours: str
 ) -> None:
     report = reported(*events)
 
-    assert (report.direction, report.number) == (direction, number)
+    assert (report.direction, report.number, report.our_number) == (direction, number, ours)
 
 
 def test_the_last_two_utterances_are_the_summary() -> None:

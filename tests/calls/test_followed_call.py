@@ -29,6 +29,7 @@ def test_a_followed_call_has_a_report_with_its_id_and_its_end() -> None:
         call_id="c7",
         direction="inbound",
         number="+4930123456",
+        our_number="+4930999",
         agent="surgery",
         outcome="caller_hung_up",
         length_s=12.0,

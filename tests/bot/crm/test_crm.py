@@ -73,6 +73,24 @@ async def test_a_call_is_told_with_its_key() -> None:
 
 
 @pytest.mark.parametrize(
+    ("direction", "from_number", "to_number"),
+    [("inbound", "+15550142", "+15550100"), ("outbound", "+15550100", "+15550142")],
+)
+async def test_hubspot_is_told_who_called_whom(
+    direction: str, from_number: str, to_number: str
+) -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        await crm.write(replace(REPORT, direction=direction, our_number="+15550100"))
+        await crm.close()
+
+    properties = register.taken["call-1"]["properties"]
+    assert properties["hs_call_direction"] == direction.upper()
+    assert properties["hs_call_from_number"] == from_number
+    assert properties["hs_call_to_number"] == to_number
+
+
+@pytest.mark.parametrize(
     ("outcome", "status"),
     [
         ("completed", "COMPLETED"),
