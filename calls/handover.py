@@ -8,6 +8,19 @@ Handover: TypeAlias = Literal["connected", "busy", "no_answer", "declined", "fai
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RingTrouble:
+    """Why a carrier has not said that it rings somebody.
+
+    Attributes:
+        words: What went wrong, with no secret in it.
+        may_ring: Whether it may do so all the same: only the answer is missing.
+    """
+
+    words: str
+    may_ring: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
     """A person or a desk, from the configuration: a model chooses by name and sees no number."""
 

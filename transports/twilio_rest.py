@@ -11,7 +11,7 @@ from urllib.parse import quote
 import aiohttp
 from pydantic import SecretStr
 
-from calls.handover import Destination, Handover
+from calls.handover import Destination, Handover, RingTrouble
 from fallbacks.classification import classify_http
 from fallbacks.failure import ServiceError
 from transports.carrier_answers import ASK_S, answered, dial_error
@@ -61,11 +61,15 @@ class TwilioRest:
 
         Source: twilio.com/docs/voice/api/call-resource, "Update a Call resource".
         """
-        return await self._change(call_ref, (("Status", "completed"),), what="hang-up")
+        trouble = await self._change(call_ref, (("Status", "completed"),), what="hang-up")
+        return trouble and trouble.words
 
-    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> str | None:
-        """Have a live call connected with somebody; return what went wrong, or None."""
-        return await self.redirect(
+    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
+        """Have a live call connected with somebody; return what went wrong, or None.
+
+        Twilio cannot be told to forget an order: one without an answer may be carried out later.
+        """
+        return await self._redirect(
             call_ref, dial_twiml(to, ring_s=ring_s, public_url=self.public_url)
         )
 
@@ -74,6 +78,10 @@ class TwilioRest:
 
         Raises nothing. A call that has ended is no success here.
         """
+        trouble = await self._redirect(call_sid, twiml)
+        return trouble and trouble.words
+
+    async def _redirect(self, call_sid: str, twiml: str) -> RingTrouble | None:
         return await self._change(
             call_sid, (("Twiml", twiml),), what="redirect", over=(HTTPStatus.OK,)
         )
@@ -85,16 +93,19 @@ class TwilioRest:
         *,
         what: str,
         over: Sequence[int] = (HTTPStatus.OK, HTTPStatus.NOT_FOUND),  # 20404: ended already
-    ) -> str | None:
+    ) -> RingTrouble | None:
         try:
             async with asyncio.timeout(ASK_S):
                 resource = f"Calls/{quote(call_sid, safe='')}"
                 status, _ = await self.send("POST", resource, fields, reads=False)
         except TimeoutError:
-            return f"{what} not answered within {ASK_S:g} s"
+            words = f"{what} not answered within {ASK_S:g} s"
+            return RingTrouble(words=words, may_ring=True)
         except aiohttp.ClientError as error:
-            return f"{what} failed: {type(error).__name__}"
-        return None if status in over else f"{what} answered {status}"
+            unsent = isinstance(error, aiohttp.ClientConnectorError)
+            words = f"{what} failed: {type(error).__name__}"
+            return RingTrouble(words=words, may_ring=not unsent)
+        return None if status in over else RingTrouble(words=f"{what} answered {status}")
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
         """Return the JSON of an answer, for work outside a call.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.house.house import Shelf
-from calls.handover import Destination
+from calls.handover import Destination, RingTrouble
 from transports.plivo_dial import dial_verb, transfer_url
 from transports.plivo_rest import PlivoRest
 
@@ -23,16 +23,17 @@ class PlivoRingOrders:
     rest: PlivoRest
     shelf: Shelf
 
-    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> str | None:
+    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
         """Have Plivo ask whom to ring; return what went wrong, or None."""
         order_id, place = secrets.token_hex(16), _place(call_ref)
         said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
         await self.shelf.keep(place, said, for_s=KEPT_S)
         url = transfer_url(order_id, public_url=self.rest.public_url)
         error = await self.rest.redirect(call_ref, url)
-        if error is not None:
-            await self.shelf.take(place)  # if Plivo asks all the same, nobody is rung
-        return error
+        if error is None:
+            return None
+        await self.shelf.take(place)  # if Plivo asks all the same, nobody is rung
+        return RingTrouble(words=error)
 
     async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
         """Return what a call is to do, once; None: nobody is to be rung.

@@ -35,6 +35,8 @@ class CarrierRest:
         answer_with: A status to answer instead, to be broken on purpose.
         looks_with: The same when a call is looked up.
         looks_after_s: How long an answer to that takes.
+        changes_after_s: How long it takes to carry an order to a live call out, and to answer it.
+        breaks_off: Whether it breaks the connection of such an order off, and carries it out.
         swallow: How many more calls are placed without a word of it.
         not_permitted: How the numbers begin that the account may not call: its geo permissions.
         calls_per_s: How many may be placed; more are refused.
@@ -58,8 +60,8 @@ class CarrierRest:
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
         self.looks_with: int | None = None
-        self.looks_after_s = 0.0
-        self.swallow = 0
+        self.looks_after_s, self.changes_after_s = 0.0, 0.0
+        self.swallow, self.breaks_off = 0, False
         self.not_permitted: tuple[str, ...] = ()
         self.calls_per_s = 1.0
         self.exchange = Exchange(server)
@@ -182,6 +184,9 @@ class CarrierRest:
             return web.json_response(_described(placed))
         if call is None or call.ended.is_set():
             return _not_found(request)
+        if self.breaks_off and request.transport is not None:
+            request.transport.abort()
+        await asyncio.sleep(self.changes_after_s)
         return await self._change(call, form.get("Twiml"), wanted)
 
     async def _change(self, call: Carrier, twiml: object, wanted: str) -> web.Response:

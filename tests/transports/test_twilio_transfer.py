@@ -8,14 +8,15 @@ import pytest
 from pydantic import SecretStr
 
 from calls.events import ProviderFailed
-from calls.handover import Destination, Handover
+from calls.handover import Destination, Handover, RingTrouble
 from faultlab.carrier.callee import Callee, Fate, read_dial
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import AgentServer
 from tests.bot.http.twiml import verbs
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone
-from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.carrier_answers import ASK_S
+from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
 from transports.twilio_dial import dial_twiml
 from transports.twilio_rest import TwilioRest
 
@@ -117,6 +118,76 @@ async def test_a_transfer_that_twilio_refuses_leaves_the_call_as_it_is() -> None
         assert on.caller.lost_at == []
         error = "redirect answered 500"
         assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
+
+
+@pytest.mark.parametrize(
+    ("callee", "outcome"),
+    [
+        (Callee(talk_s=20), "connected"),
+        (Callee(fate="busy"), "busy"),
+        (Callee(ring_s=60), "no_answer"),
+    ],
+    ids=["answers", "is busy", "does not answer"],
+)
+@pytest.mark.parametrize("breaks_off", [False, True], ids=["late", "broken off"])
+@pytest.mark.parametrize("returns_within_s", [0, 30])
+async def test_an_order_whose_answer_is_lost_may_be_under_way(
+    callee: Callee,
+    outcome: Handover,
+    *,
+    breaks_off: bool,
+    returns_within_s: float,
+) -> None:
+    async with line(callee, returns_within_s=returns_within_s) as on:
+        on.office.breaks_off = breaks_off
+        on.office.changes_after_s = 2.0 if breaks_off else 7.0
+
+        assert await on.call.leg.transfer(DESK, ring_s=10) == outcome
+        assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
+        assert [each.number for each in on.office.exchange.dialled] == [DESK.number]
+        if outcome == "connected":
+            await on.call.leg.hang_up()
+            await on.call.worker.cancel()
+            await asyncio.wait_for(on.caller.ended.wait(), 60)
+        else:
+            await on.call.say(tone(0.3))
+            assert (await on.caller.listen(quiet_s=0.2)).size
+
+
+async def test_an_order_that_comes_to_nothing_leaves_the_call_as_it_is() -> None:
+    async with line(Callee()) as on:
+        on.office.changes_after_s = 3600.0
+        began_s = on.caller.now_s
+
+        assert await on.call.leg.transfer(DESK, ring_s=20) == "failed"
+        assert on.caller.now_s - began_s == pytest.approx(ASK_S + LATE_S, abs=0.5)
+        await on.call.say(tone(0.3))
+        assert (await on.caller.listen(quiet_s=0.2)).size
+        assert on.caller.lost_at == []
+        error = f"redirect not answered within {ASK_S:g} s"
+        assert on.it.told == [ProviderFailed(stage="transport", provider="twilio", error=error)]
+
+
+async def test_a_caller_who_is_back_of_whom_nothing_was_said_was_not_taken() -> None:
+    async with line(Callee()) as on, asyncio.TaskGroup() as tasks:
+        on.office.changes_after_s = 3600.0
+        transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
+        await asyncio.sleep(1)
+        await on.caller.break_off()
+
+        assert await asyncio.wait_for(transfer, 15) == "failed"
+        await on.call.say(tone(0.3))
+        assert (await on.caller.listen(quiet_s=0.2)).size
+
+
+async def test_what_never_reached_twilio_is_not_waited_for() -> None:
+    nowhere = TwilioRest(
+        account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url="http://127.0.0.1:9"
+    )
+
+    trouble = await nowhere.ring("CA1", DESK, ring_s=20)
+
+    assert trouble == RingTrouble(words="redirect failed: ClientConnectorError")
 
 
 async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:

@@ -8,19 +8,22 @@ from fastapi import WebSocket
 
 from calls.entry import Tell
 from calls.events import ProviderFailed
-from calls.handover import Destination, Handover
+from calls.handover import Destination, Handover, RingTrouble
 from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
 from transports.media_stream.stream import Stream
 
+LATE_S: Final = 5.0  # chosen: for an order without an answer to show; the caller waits meanwhile
 BACK_S: Final = 15.0  # beyond the ringing: Twilio's 5 s, and the way back to us
 
 
 class RingOrder(Protocol):
     """Has a carrier ring somebody for a live call."""
 
-    async def __call__(self, call_ref: str, to: Destination, *, ring_s: float) -> str | None:
-        """Return what went wrong, with no secret in it, or None: it is under way. Raises nothing.
+    async def __call__(
+        self, call_ref: str, to: Destination, *, ring_s: float
+    ) -> RingTrouble | None:
+        """Return what went wrong, or None: it is under way. Raises nothing.
 
         Args:
             call_ref: The carrier's own id of the caller's call.
@@ -67,6 +70,7 @@ class RedirectedLeg(StreamLeg):
         self._ring = ring
         self._came_of_it: asyncio.Future[Handover] | None = None
         self._untold = False  # what came of it, and the caller has not come back
+        self._unanswered = False  # nobody has said that the order is carried out
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Have the carrier ring somebody; return when they answered or the caller is back here.
@@ -87,17 +91,21 @@ class RedirectedLeg(StreamLeg):
             told = came.done() and not came.cancelled()
             self._untold = not told and (self._line.over or not self._line.up.is_set())
             self._came_of_it, self._line.absence.away_s = None, 0.0
+            self._unanswered = False
         return outcome
 
     async def _hand_on(
         self, ring: RingOrder, to: Destination, ring_s: float, came: asyncio.Future[Handover]
     ) -> Handover:
         before = self._line.socket
-        error = await ring(self.facts.call_ref, to, ring_s=ring_s)
-        if error is not None:
-            provider = self.facts.transport
-            self._line.tell(ProviderFailed(stage="transport", provider=provider, error=error))
-            return "failed"
+        trouble = await ring(self.facts.call_ref, to, ring_s=ring_s)
+        if trouble is not None:
+            told = ProviderFailed(
+                stage="transport", provider=self.facts.transport, error=trouble.words
+            )
+            self._line.tell(told)
+            if not trouble.may_ring or not await self._shows(came):
+                return "failed"
         if self._line.stream.dialect.outlives_redirect and self._line.socket is before:
             self._line.socket.give_up()
         outcome = await came
@@ -105,9 +113,23 @@ class RedirectedLeg(StreamLeg):
             await self._line.up.wait()
         return outcome
 
+    async def _shows(self, came: asyncio.Future[Handover]) -> bool:
+        """Return whether an order is carried out all the same that got no answer.
+
+        The stream ends then, as with any order, or the carrier says what came of it.
+        """
+        self._unanswered, socket = True, self._line.socket
+        async with asyncio.TaskGroup() as tasks:
+            ended = tasks.create_task(socket.over.wait(), name="an order that shows")
+            await asyncio.wait((ended, came), timeout=LATE_S, return_when=asyncio.FIRST_COMPLETED)
+            ended.cancel()
+        return socket.over.is_set() or came.done()
+
     async def resume(self, websocket: WebSocket, stream_id: str) -> None:
         """Go on over another stream: the caller is here, whatever came of it."""
         self._untold = False
+        if self._unanswered:  # of an order that was carried out something would have been said
+            self.handed_on("failed")
         await super().resume(websocket, stream_id)
 
     async def hang_up(self, reason: str = "") -> None:
