@@ -1,7 +1,9 @@
 """Whom a call can be handed on to, and what came of it."""
 
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
+
+LONGEST_RING_S: Final = 120.0  # that a configuration may ask for
 
 Handover: TypeAlias = Literal["connected", "busy", "no_answer", "declined", "failed", "not_offered"]
 """What came of handing a call on; `not_offered`: this kind of line cannot."""

@@ -17,6 +17,7 @@ from bot.config.values import (
     Text,
 )
 from calls.answering import AnsweringPlan
+from calls.handover import LONGEST_RING_S
 
 
 class SilenceSettings(Section):
@@ -71,7 +72,7 @@ class DestinationSettings(Section):
 
     number: Dialled  # or a SIP address
     warm: bool = False  # the person is called first, hears what it is about, and accepts
-    ring_s: Seconds = Field(default=RING_S, le=120.0)
+    ring_s: Seconds = Field(default=RING_S, le=LONGEST_RING_S)
 
 
 class AgentSettings(Section):

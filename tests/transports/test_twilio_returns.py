@@ -157,6 +157,23 @@ async def test_what_is_said_while_there_is_no_line_is_heard_when_there_is_one() 
         assert torn(caller) == []
 
 
+@pytest.mark.parametrize("away_s", [11.0, 28.0], ids=["11 s", "28 s"])
+async def test_an_answer_goes_on_however_long_its_line_was_away(away_s: float) -> None:
+    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+        call = await it.call()
+        caller.action_s = away_s
+        await speak(call)
+        await so_far(caller, 0.7)
+        await caller.break_off()
+        await asyncio.sleep(away_s)
+        await all_said(call)
+
+        assert whole(caller) == list(WORDS)
+        assert torn(caller) == ["three"]
+        assert call.below.got == [*WORDS, "stopped"]
+        assert (it.told, call.gone_for) == ([], [])
+
+
 async def test_the_goodbye_is_heard_to_its_end_and_then_the_call_is_over() -> None:
     async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()

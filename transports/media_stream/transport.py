@@ -1,16 +1,21 @@
 """Pipecat's websocket transport, with the two directions of a media stream in it."""
 
+from typing import Final
+
 from fastapi import WebSocket
 from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketParams,
     FastAPIWebsocketTransport,
 )
 
+from calls.handover import LONGEST_RING_S
 from transports.leg import Gone
 from transports.media_stream.input import StreamInput
 from transports.media_stream.line import StreamLine
 from transports.media_stream.output import StreamOutput
 from transports.media_stream.serializer import StreamSerializer
+
+SPARE_S: Final = 30.0  # in which the wait's own end comes first: a caller's way back takes 15
 
 
 class StreamTransport(FastAPIWebsocketTransport):
@@ -25,6 +30,9 @@ class StreamTransport(FastAPIWebsocketTransport):
             audio_out_enabled=True,
             audio_out_sample_rate=rate_hz,
             audio_out_end_silence_secs=0,  # the last mark tells when the last word was played
+            # What is being said waits for another stream longer than Pipecat lets a write wait, and
+            # longer still where somebody is rung for a caller who has no stream yet.
+            audio_out_write_timeout_secs=line.returns_within_s + LONGEST_RING_S + SPARE_S,
             serializer=StreamSerializer(line.stream),
             allowed_origins=[],  # a carrier is no browser and sends no Origin
         )
