@@ -208,7 +208,8 @@ class Mistaken(_Named):
     Attributes:
         what: `odd_pcm` (16-bit samples torn between two messages), `wrong_context` (audio under an
             id that nobody opened), `error_without_context`, `no_final` (no `done`, no `isFinal`),
-            `snake_case` (keys spelled another way), `null_alignment` (no word or character times).
+            `no_audio` (a clean end without any), `snake_case` (keys spelled another way),
+            `null_alignment` (no word or character times).
     """
 
     name: ClassVar = "mistaken"
@@ -219,6 +220,7 @@ class Mistaken(_Named):
             "wrong_context",
             "error_without_context",
             "no_final",
+            "no_audio",
             "snake_case",
             "null_alignment",
         )

@@ -114,7 +114,9 @@ class LocalTTSService(TTSService):
         self._telling.ear = ear
 
     async def revive(self) -> None:
-        """Do nothing: there is no connection."""
+        """Be of use again: there is no connection."""
+        await self.set_usable(True)
+        await self._telling.connected()
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Be of use at once."""

@@ -61,7 +61,12 @@ class TappedVoice(ClosedVoice):
         """
         # What it measures is told under this name. Texts of one context are joined as they are.
         keep_services_here()
-        super().__init__(name=rung_name, append_trailing_space=True, **kwargs)
+        super().__init__(
+            name=rung_name,
+            append_trailing_space=True,
+            max_consecutive_zero_audio_contexts=0,  # the ladder counts them; 3 are for good
+            **kwargs,
+        )
         self.tap = VoiceTap(rung_name, kind=kind)
         self._ear: VoiceEar | None = None
         self._attempt = 0

@@ -142,6 +142,8 @@ class LabUtterance:
     # -- sending
 
     async def _send(self, piece: AudioPiece, fault: Fault | None) -> None:
+        if fault == faults.Mistaken(what="no_audio"):
+            return
         self.sent_s = piece.end_s
         if isinstance(fault, faults.Garbage):
             await self._channel.garbage()

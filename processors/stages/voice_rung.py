@@ -136,6 +136,8 @@ class VoiceRung(Rung):
         end = [LLMFullResponseEndFrame()] if closed else []
         self.attempt, self._due_s = attempt, None
         self._waiting = [start, _text_frame(rest), *end]
+        if self.connection.up and not self.pipe.service.is_usable:
+            self.connection.lost()  # Pipecat speaks no word over it any more
         if await self.begin():
             return None
         now = self._stage.now()

@@ -554,6 +554,7 @@ async def test_a_fault_for_the_next_request_meets_one_context_and_no_other(
         ("wrong_context", lambda heard: first_chunk(heard)["context_id"] != "a"),
         ("error_without_context", lambda heard: "context_id" not in heard.events[-1]),
         ("no_final", lambda heard: "done" not in heard.kinds and heard.words == WORDS),
+        ("no_audio", lambda heard: "done" in heard.kinds and heard.audio_s == 0),
         ("null_alignment", lambda heard: "timestamps" not in heard.kinds and heard.audio_s > 1),
     ],
 )

@@ -545,6 +545,7 @@ async def test_a_used_up_account_is_told_so_on_a_warm_socket(
         ("wrong_context", lambda heard: heard.messages[0]["contextId"] != "a"),
         ("error_without_context", lambda heard: "contextId" not in heard.last and not heard.closed),
         ("no_final", lambda heard: heard.chars == TEXT and heard.last["isFinal"] is None),
+        ("no_audio", lambda heard: heard.last["isFinal"] and heard.audio_s == 0),
         ("null_alignment", lambda heard: heard.chars == "" and heard.audio_s > 1),
     ],
 )

@@ -349,6 +349,44 @@ async def test_a_rung_that_gave_up_is_revived_and_truly_speaks_again(lab: Lab) -
     assert talk.said == ["Here again."]
 
 
+@pytest.mark.parametrize("name", ["cartesia", "elevenlabs"])
+async def test_a_voice_that_ended_without_a_sound_is_heard_again_in_the_same_call(
+    lab: Lab, name: str
+) -> None:
+    break_(lab, name, faults.Mistaken(what="no_audio"))
+    shared = policy((name,), time.monotonic())
+    async with talking(lab, (name,), shared=shared) as talk:
+        await talk.reply("Lost.")
+        await talk.until(lambda: talk.unsaid)
+        assert talk.failures == [(name, "silent")] * 3
+
+        break_(lab, name, None)
+        shared.roster.reset(name, time.monotonic())  # three silences opened its breaker
+        probed(shared, name)
+        probed(shared, name)
+        for text in ("Here again.", "And again."):
+            since = len(talk.said)
+            await talk.reply(text)
+            await talk.until(lambda since=since: len(talk.said) > since)
+
+    assert " ".join(talk.said) == "Here again. And again."
+    assert len(talk.failures) == 3
+
+
+@pytest.mark.parametrize("name", ["cartesia", "elevenlabs", "local"])
+async def test_a_voice_that_pipecat_gave_up_although_it_is_connected_is_connected_anew(
+    lab: Lab, name: str
+) -> None:
+    async with talking(lab, (name,)) as talk:
+        await spoken(talk, "First.")
+        await talk.stage._rungs[name].pipe.service.set_usable(False)
+        await talk.reply("Second.")
+        await talk.until(lambda: len(talk.said) > 1)
+
+    assert talk.said == ["First.", "Second."]
+    assert talk.failures == []
+
+
 @pytest.mark.parametrize("gap_s", [0.01, 0.02, 0.03])
 @pytest.mark.parametrize("words", [1, 3, 4, 5])
 async def test_a_cut_between_two_sentences_loses_none_of_the_second(
