@@ -20,6 +20,14 @@ from providers.tapped_voice import TappedVoice
 from providers.voice_tap import VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
+SPELLINGS: Final = {  # newer servers were seen to say `context_id`; the last is the asyncapi.yml's
+    "context_id": "contextId",
+    "is_final": "isFinal",
+    "normalized_alignment": "normalizedAlignment",
+    "char_start_times_ms": "charStartTimesMs",
+    "char_durations_ms": "charDurationsMs",
+    "charsDurationsMs": "charDurationsMs",
+}
 VOICE: Final = "21m00Tcm4TlvDq8ikWAM"  # Rachel, of ElevenLabs' default voices
 
 
@@ -34,11 +42,12 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
 
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message. Source: elevenlabs-docs, asyncapi.yml, multi-stream-input."""
-        name = _context_name(message)
+        message = in_one_spelling(message)
+        name = message.get("contextId")
         context = self.tap.open_context(name)
         if message.get("error"):
             await self.tap.tell_error(ear, message, name=name, last=True, socket=self._websocket)
-        elif context and (message.get("isFinal") or message.get("is_final")):
+        elif context and message.get("isFinal"):
             await self.tap.tell_done(ear, context)
         elif context and not self._comes_again(message):
             await self._tell_words(ear, context, message)
@@ -52,16 +61,17 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
             return await super()._update_settings(delta)
         return await super(ElevenLabsTTSBase, self)._update_settings(delta)
 
-    def stale(self, message: Mapping[str, Any]) -> bool:
-        """Return whether a message is of a context that is over.
+    def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a message with the keys that Pipecat reads; None: its context is over.
 
-        Pipecat keeps the letters of one unfinished word for all contexts: those that come late
-        would mix with the next reply's. A context that is spoken may lack its queue for a moment.
+        Pipecat drops a message with other keys without a word. It keeps the letters of one
+        unfinished word for all contexts: those that come late would mix with the next reply's.
+        A context that is spoken may lack its queue for a moment.
         """
-        name = _context_name(message)
-        return (
-            bool(name) and name != self._turn_context_id and not self.audio_context_available(name)
-        )
+        message = in_one_spelling(message)
+        name = message.get("contextId")
+        over = name and name != self._turn_context_id and not self.audio_context_available(name)
+        return None if over else message
 
     def _comes_again(self, message: Mapping[str, Any]) -> bool:
         """Say whether a message with letters came a second time: the times count on from the last.
@@ -86,9 +96,14 @@ class ElevenLabs(TappedVoice, ElevenLabsTTSService):
         self._timed = (context, upto_s)
 
 
-def _context_name(message: Mapping[str, Any]) -> Any:
-    """Return a message's context, spelt either way: newer servers were seen to say `context_id`."""
-    return message.get("contextId") or message.get("context_id")
+def in_one_spelling(message: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a message, and what is in it, with the keys that Pipecat reads; itself, if so."""
+    inner = {
+        key: in_one_spelling(each) for key, each in message.items() if isinstance(each, Mapping)
+    }
+    if message.keys().isdisjoint(SPELLINGS) and all(message[key] is inner[key] for key in inner):
+        return message
+    return {SPELLINGS.get(key, key): inner.get(key, each) for key, each in message.items()}
 
 
 def _alignment(message: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -104,7 +119,7 @@ def spelt(alignment: Mapping[str, Any]) -> Iterator[tuple[str, float, float]]:
     """
     chars = alignment.get("chars") or []
     starts_ms = alignment.get("charStartTimesMs") or []
-    lasts_ms = alignment.get("charDurationsMs") or alignment.get("charsDurationsMs") or []
+    lasts_ms = alignment.get("charDurationsMs") or []
     letters = list(zip(chars, starts_ms, lasts_ms, strict=False))
     for blank, group in groupby(letters, key=lambda letter: letter[0].isspace()):
         run = list(group)

@@ -87,10 +87,9 @@ class TappedVoice(ClosedVoice):
     async def read_message(self, ear: VoiceEar, message: Mapping[str, Any]) -> None:
         """Read one message of the provider and tell what it says."""
 
-    def stale(self, message: Mapping[str, Any]) -> bool:
-        """Return whether a message is of a context that is over, and Pipecat must not see it."""
-        del message
-        return False
+    def for_pipecat(self, message: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """Return a message as Pipecat can read it; None: it must not, the context is over."""
+        return message
 
     def create_context_id(self) -> str:
         """Return the context of the next text, and remember for which attempt it speaks."""
@@ -174,20 +173,22 @@ class TappedVoice(ClosedVoice):
                     if ear:
                         await self.tap.tell_closed(ear, closed, socket=socket)
                     raise
-                if await self._pass_on(ear, message):
-                    return message
+                if (for_pipecat := await self._pass_on(ear, message)) is not None:
+                    return for_pipecat
 
         socket.recv = receive_and_tell  # type: ignore[method-assign]
 
-    async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> bool:
-        """Tell what a message says; return whether Pipecat may see it."""
+    async def _pass_on(self, ear: VoiceEar | None, message: str | bytes) -> str | bytes | None:
+        """Tell what a message says; return what Pipecat gets of it, None: nothing."""
         try:
             read = json.loads(message)
-            stale = self.stale(read)
+            passed = self.for_pipecat(read)
             if ear:
                 await self.read_message(ear, read)
         except (ValueError, TypeError, AttributeError, KeyError) as odd:  # not JSON, or not this
             if ear:
                 await self.tap.tell_garbage(ear, odd)
-            return True
-        return not stale
+            return message
+        if passed is None:
+            return None
+        return message if passed is read else json.dumps(passed)

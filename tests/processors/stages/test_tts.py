@@ -175,6 +175,25 @@ async def test_a_voice_that_breaks_its_own_protocol_loses_no_word(lab: Lab, faul
     assert talk.words == TEXT
 
 
+async def test_a_server_that_spells_its_keys_another_way_says_every_reply_at_once(
+    lab: Lab,
+) -> None:
+    break_(lab, "elevenlabs", faults.Mistaken(what="snake_case"))
+    texts = [f"This is the reply with the number {number}." for number in ("one", "two", "three")]
+    waits_s = []
+    async with talking(lab, ("elevenlabs",)) as talk:
+        for text in [*texts, *texts]:
+            before = len(talk.line.played)
+            asked_at = await talk.reply(*text.split())
+            await talk.until(lambda before=before: len(talk.line.played) > before)
+            waits_s.append(talk.line.played[before][0] - asked_at)
+            await talk.until(lambda text=text: " ".join(talk.said).endswith(text))
+
+    assert " ".join(talk.said) == " ".join([*texts, *texts])
+    assert max(waits_s) < 0.6
+    assert talk.failures == []
+
+
 ODD_TIMES: dict[str, dict[str, Any]] = {
     "no start": {"words": ["Hello"], "start": [None], "end": [0.3]},
     "no word": {"words": [None], "start": [0.0], "end": [0.3]},
