@@ -94,6 +94,11 @@ class ProbeFailedError(Exception):
         self.body = body
         self._failure = failure
 
+    @property
+    def timed_out(self) -> bool:
+        """Whether it was our time that ran out, whatever that says of the rung."""
+        return isinstance(self.__cause__, TimeoutError)
+
     def failure(self, rung: RungSpec) -> Failure:
         """Return what it means for the rung that was probed."""
         if self._failure is not None:

@@ -40,6 +40,21 @@ class Probed:
     error: str  # redacted
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tried:
+    """What a probe came to.
+
+    Attributes:
+        real: The real kind was asked for.
+        failure: None: the rung answered as it should.
+        timed_out: It failed because the time ran out, whatever that says of the rung.
+    """
+
+    real: bool
+    failure: Failure | None = None
+    timed_out: bool = False
+
+
 class Prober:
     """Probes one rung, and tells the roster how that went. It never is in the way of a caller.
 
@@ -110,17 +125,17 @@ class Prober:
         began_s = self._clock()
         stalled_s = self.lag.stalled_s(began_s)
         try:
-            real, failure = await self._try(probe)
+            tried = await self._try(probe)
         except asyncio.CancelledError:
             self.health.breaker.take_back(permit)
             raise
         now = self._clock()
         most_ours = 2 * (self.lag.stalled_s(now) - stalled_s) > now - began_s
         unread = most_ours or began_s < now < self.lag.ready_at
-        ours = unread and failure is not None and failure.kind is Kind.TIMEOUT
+        failure, ours = tried.failure, unread and tried.timed_out
         self.last = Probed(
             at_s=now,
-            real=real,
+            real=tried.real,
             ok=failure is None,
             took_s=now - began_s,
             error=OURS if ours else printable(failure.reason or failure.kind) if failure else "",
@@ -129,28 +144,28 @@ class Prober:
         if ours:
             self.health.breaker.take_back(permit)
         else:
-            self._book(permit, failure, now=now, counts=probe.counts or real)
+            self._book(permit, failure, now=now, counts=probe.counts or tried.real)
         self._probing.reported(probe.number, now, ok=failure is None)
         self._probing.see(condition_of(self.health), now)
 
-    async def _try(self, probe: Probe) -> tuple[bool, Failure | None]:
-        """Return whether the real kind was asked for, and the failure, if any.
+    async def _try(self, probe: Probe) -> Tried:
+        """Ask for the real kind, or the cheap question.
 
         A key may be allowed to do what callers need and not to ask the cheap question, so a refusal
         of that is believed only when the real kind is refused, too.
         """
         if probe.real:
-            return True, await self._failure(real=True, timeout_s=probe.timeout_s)
+            return await self._ask(real=True, timeout_s=probe.timeout_s)
         if not self._asks_cheaply:
-            return False, None
-        failure = await self._failure(real=False, timeout_s=probe.timeout_s)
-        if failure is None or not failure.permanent or probe.counts:
-            return False, failure
-        failure = await self._failure(real=True, timeout_s=probe.timeout_s)
-        self._asks_cheaply = failure is not None
-        return True, failure
+            return Tried(real=False)
+        tried = await self._ask(real=False, timeout_s=probe.timeout_s)
+        if tried.failure is None or not tried.failure.permanent or probe.counts:
+            return tried
+        tried = await self._ask(real=True, timeout_s=probe.timeout_s)
+        self._asks_cheaply = tried.failure is not None
+        return tried
 
-    async def _failure(self, *, real: bool, timeout_s: float) -> Failure | None:
+    async def _ask(self, *, real: bool, timeout_s: float) -> Tried:
         rung = self._rung
         asked = provider(rung.stage, rung.kind)
         ask = asked.probe_for_real if real else asked.probe
@@ -158,14 +173,18 @@ class Prober:
             async with asyncio.timeout(timeout_s + LOOK_S):  # it bounds itself; this makes sure
                 await ask(rung, timeout_s=timeout_s)
         except ProbeFailedError as refused:
-            return refused.failure(rung)
+            failure = refused.failure(rung)
+            timed_out = refused.timed_out or failure.kind is Kind.TIMEOUT
+            return Tried(real=real, failure=failure, timed_out=timed_out)
         except TimeoutError:
-            return failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
+            hung = failed(Kind.TIMEOUT, rung.stage, provider=rung.name, reason="the probe hung")
+            return Tried(real=real, failure=hung, timed_out=True)
         except Exception as mistake:  # noqa: BLE001 - the provider's edge: it may not end the process
             logger.opt(exception=mistake).error("the probe of {} failed", rung.name)
             name = type(mistake).__name__
-            return failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
-        return None
+            odd = failed(Kind.PROTOCOL, rung.stage, provider=rung.name, reason=name)
+            return Tried(real=real, failure=odd)
+        return Tried(real=real)
 
     def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
         if failure is not None:

@@ -32,8 +32,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
         if client is not rung.shared:
             await client.close()
     if failure is not None:
-        host = urlsplit(rung.url).netloc
-        raise ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)
+        raise _failed(rung, failure)
 
 
 async def _failure(client: AsyncOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
@@ -53,8 +52,17 @@ async def _failure(client: AsyncOpenAI, rung: RungSpec, *, timeout_s: float) -> 
                 async for chunk in stream:
                     if chunk.choices and (chunk.choices[0].delta.content or "").strip():
                         return None
-    except TimeoutError:
-        pass
+    except TimeoutError as slow:
+        raise _failed(rung, _meant(symptom, rung)) from slow
     except (openai.OpenAIError, ValueError, OSError) as error:
         return failure_of(error, rung.name, flowing=False)
+    return _meant(symptom, rung)
+
+
+def _meant(symptom: Symptom, rung: RungSpec) -> Failure:
     return failed(classify_symptom(symptom), "llm", provider=rung.name, reason=f"{symptom}")
+
+
+def _failed(rung: RungSpec, failure: Failure) -> ProbeFailedError:
+    host = urlsplit(rung.url).netloc
+    return ProbeFailedError(f"{host}: {failure.reason or failure.kind}", failure=failure)

@@ -184,6 +184,30 @@ async def test_a_probe_whose_time_we_used_up_proves_nothing(stall_s: float, fail
         assert sick.health.breaker.failures == failures
 
 
+@pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (1.6, 1)])
+@pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
+async def test_neither_does_one_that_had_no_word_on_an_open_stream_when_we_used_up_its_time(
+    kind: str, stall_s: float, failures: int
+) -> None:
+    async with ward(SOON, kind=kind) as sick:
+        lag, peer = sick.probers[0].lag, sick.peers[0]
+        peer.set_faults([Window(fault=faults.Alive())])
+        lag.beat(clock.monotonic())
+        sick.fails(Kind.TIMEOUT)
+        open_for_s = 0.0
+        while not sick.all(ProviderProbed):
+            await asyncio.sleep(0.02)
+            lag.beat(clock.monotonic())
+            open_for_s += 0.02 if peer.record.requests("it") else 0.0
+            if stall_s and open_for_s > 0.5:  # of 2 s: it ends when the probe does
+                cast("VirtualLoop", asyncio.get_running_loop()).clock.now += stall_s
+                stall_s = 0.0
+
+        assert not sick.all(ProviderProbed)[0].ok
+        assert (sick.all(ProviderProbed)[0].error == OURS) == (failures == 1)
+        assert sick.health.breaker.failures == failures
+
+
 async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
     async with ward(OFTEN) as well:
         await well.until(lambda: len(well.all(ProviderProbed)) >= 2)
