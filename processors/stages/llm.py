@@ -7,6 +7,7 @@ come through, because the words are pulled by us.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from loguru import logger
@@ -71,26 +72,36 @@ class AsideAnswers:
     ) -> str | None:
         """Return the answer of the first rung that may be asked, or of the next that can.
 
+        A rung that has no place is nobody's failure: the next one is asked.
+
         Args:
             context: What is asked.
             speaker: Asked when no rung may be.
-            each_s: How long a rung may take before the next one is asked; None: for ever.
+            each_s: How long a rung may take before the next one is asked; None: for ever. A place
+                at it is waited for as long once more, and never for ever.
             kwargs: Handed to the rung.
+
+        Returns:
+            None also if the last one had no place.
 
         Raises:
             Exception: What the last rung raised, when none answered.
         """
         *others, last = self._usable_roomy_first() or [speaker]
+        wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
         for name in others:
-            began_at = self._now()
-            try:
-                async with asyncio.timeout(each_s):
-                    return await self._infer_at_gate(name, context, **kwargs)
-            except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
-                failure = self._models[name].failure_of(error, flowing=False)
-                self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
-        async with asyncio.timeout(each_s):
-            return await self._infer_at_gate(last, context, **kwargs)
+            async with self._place(name, wait_s=wait_s) as free:
+                if not free:
+                    continue
+                began_at = self._now()
+                try:
+                    async with asyncio.timeout(each_s):
+                        return await self._infer(name, context, **kwargs)
+                except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
+                    failure = self._models[name].failure_of(error, flowing=False)
+                    self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
+        async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
+            return await self._infer(last, context, **kwargs) if free else None
 
     def _usable_roomy_first(self) -> list[str]:
         now, gates = self._now(), self._policy.gates
@@ -98,18 +109,20 @@ class AsideAnswers:
         usable = [each.provider for each in standings if each.usable]
         return sorted(usable, key=lambda name: name in gates and not gates[name].room)
 
-    async def _infer_at_gate(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        gates = self._policy.gates
-        if name not in gates:
-            return await self._infer(name, context, **kwargs)
-        until = self._turn.unhurried_until(self._now(), ASIDE_S)
-        ticket = await gates[name].enter(self._turn.attempts, until=until)
-        if ticket is None:
-            return None
+    @asynccontextmanager
+    async def _place(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
+        """Have a place at a rung while the block runs; False: there was none in time."""
+        gate = self._policy.gates.get(name)
+        if gate is None:
+            yield True
+            return
+        until = self._turn.unhurried_until(self._now(), wait_s)
+        ticket = await gate.enter(self._turn.attempts, until=until)
         try:
-            return await self._infer(name, context, **kwargs)
+            yield ticket is not None
         finally:
-            gates[name].leave(ticket)
+            if ticket is not None:
+                gate.leave(ticket)
 
     async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
         """Ask one rung, and tell what it will bill: the answer comes without its usage."""

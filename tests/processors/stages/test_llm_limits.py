@@ -207,6 +207,63 @@ async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
     assert it.policy.gates["openai-b"].room
 
 
+@asynccontextmanager
+async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
+    """Have no place at any rung, and one at this rung after a while."""
+    held = {each: it.policy.gates[each].seat() for each in it.rungs}
+
+    async def free() -> None:
+        await asyncio.sleep(after_s)
+        it.policy.gates[name].leave(held[name] or 0)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(free())
+        yield
+
+
+async def test_a_place_is_not_waited_for_in_the_time_of_a_model_beside_the_call() -> None:
+    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        async with freed(it, "openai", after_s=1.9):
+            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=2.0)
+
+    assert answer == ANSWER
+    assert [each.provider for each in it.told_of(UsageMeasured)] == ["openai"]
+    assert not it.told_of(AttemptFailed)
+
+
+@pytest.mark.parametrize("each_s", [None, 2.0])
+async def test_who_finds_no_place_beside_the_call_goes_on_to_the_next_rung(
+    each_s: float | None,
+) -> None:
+    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        async with freed(it, "openai-b", after_s=1.0):
+            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=each_s)
+        requests = [len(it.lab.record.requests(name)) for name in it.rungs]
+
+    assert answer == ANSWER
+    assert requests == [0, 1]
+    assert not it.told_of(AttemptFailed)
+    assert it.policy.gates["openai-b"].room
+
+
+async def test_with_no_place_at_any_rung_nothing_is_answered_beside_the_call() -> None:
+    async with bench({name: Limits(concurrent=1) for name in ("openai", "openai-b")}) as it:
+        question = [{"role": "user", "content": "What are your opening hours?"}]
+        context = LLMContext(messages=question)  # type: ignore[arg-type]
+        async with freed(it, "openai", after_s=30.0):
+            asked_at = time.monotonic()
+            answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=2.0)
+            took_s = time.monotonic() - asked_at
+
+    assert answer is None
+    assert took_s == pytest.approx(4.0, abs=0.2)
+    assert not it.told_of(AttemptFailed)
+
+
 async def test_what_is_asked_beside_the_call_is_billed_too() -> None:
     async with bench({}) as it:
         question = [{"role": "user", "content": "What are your opening hours?"}]
