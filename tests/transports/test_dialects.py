@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable
 
 import numpy as np
@@ -25,7 +26,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.media_stream.plivo import PLIVO, read_headers
+from transports.media_stream.plivo import MAX_HEADERS_CHARS, PLIVO, read_headers
 from transports.media_stream.stream import GatheredAudio, Stream
 from transports.media_stream.telnyx import TELNYX
 from transports.media_stream.twilio import TWILIO
@@ -275,6 +276,44 @@ def test_plivos_extra_headers_are_read_in_every_form_that_was_seen(
     given_headers: object, read: dict[str, str]
 ) -> None:
     assert read_headers(given_headers) == read
+
+
+def cost_s(dialect: Dialect, message: object) -> float:
+    """Return what it costs to read a message, undisturbed."""
+    data, took_s = json.dumps(message), []
+    for _ in range(5):
+        began_s = time.thread_time()
+        dialect.read(data)
+        took_s.append(time.thread_time() - began_s)
+    return min(took_s)
+
+
+STARTS: dict[str, object] = {
+    "twilio": {"event": "start", "start": {"streamSid": "MZ1", "callSid": "CA1"}},
+    "telnyx": telnyx_start(),
+    "plivo": plivo_start(),
+    "exotel": exotel_start(),
+}
+FILLERS = ("extra_headers", "custom_parameters", "customParameters", "from", "to")
+
+
+@pytest.mark.parametrize("length", [MAX_HEADERS_CHARS, 14_000])
+@pytest.mark.parametrize("dialect", ALL, ids=IDS)
+def test_a_strangers_start_costs_no_more_than_its_length(dialect: Dialect, length: int) -> None:
+    start: dict[str, dict[str, object]] = json.loads(json.dumps(STARTS[dialect.carrier]))
+
+    for name in FILLERS:
+        filled = start | {name: "a" * length, "start": start["start"] | {name: "a" * (length // 9)}}
+        control = cost_s(dialect, filled | {"event": "of tomorrow"})
+
+        assert cost_s(dialect, filled) < 200 * control  # ten thousand times, by its square
+
+
+def test_plivos_extra_headers_that_are_longer_than_it_takes_are_not_read() -> None:
+    pairs = "token=abc;" + "a" * MAX_HEADERS_CHARS
+
+    assert read_headers(pairs[:MAX_HEADERS_CHARS]) == {"token": "abc"}
+    assert read_headers(pairs) == {}
 
 
 def now(coming: Awaitable[bytes]) -> bytes:

@@ -39,7 +39,9 @@ CONTENT_TYPES: Final[Mapping[str, Codec]] = {
     "audio/x-l16;rate=8000": Codec(encoding="pcm", rate_hz=8000),
     "audio/x-l16;rate=16000": Codec(encoding="pcm", rate_hz=16000),
 }
-_HEADER: Final = re.compile(r"(?:X-PH-)?(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
+MAX_HEADERS_CHARS: Final = 2048  # `extraHeaders` take 512 bytes; quotes and prefixes come on top
+# `\b`: a name begins where a word does, or each letter of a long word is tried as a beginning.
+_HEADER: Final = re.compile(r"\b(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
 
 
 def read(data: str | bytes) -> Message:
@@ -48,8 +50,13 @@ def read(data: str | bytes) -> Message:
 
 
 def read_headers(given: object) -> Mapping[str, str]:
-    """Return `extra_headers`: pairs in one text, as `token=a1;x=2` or `{X-PH-token: a1}`."""
-    return dict(_HEADER.findall(given)) if isinstance(given, str) else {}
+    """Return `extra_headers`: pairs in one text, as `token=a1;x=2` or `{X-PH-token: a1}`.
+
+    Anybody may send this: a text that is longer than Plivo's can be has none, and is not read.
+    """
+    if not isinstance(given, str) or len(given) > MAX_HEADERS_CHARS:
+        return {}
+    return dict(_HEADER.findall(given))
 
 
 def _started(fields: Fields) -> Message:
