@@ -170,11 +170,15 @@ async def _await_answer(line: BrowserConnection, reading: Awaitable[None]) -> Ma
 
 
 def plausible(sdp: str) -> bool:
-    """Say whether a text looks like a browser's offer; costs little, whatever it is."""
+    """Say whether a text looks like a browser's offer; costs little, whatever it is.
+
+    Its lines are counted as aiortc finds them, which ends one at a carriage return, too.
+    """
+    lines = sdp.splitlines()
     return (
         sdp.startswith("v=0")
-        and "m=audio" in sdp
-        and sdp.count("\n") <= MAX_LINES
-        and sdp.count("\nm=") <= MAX_MEDIA
-        and sdp.count("\na=candidate") <= MAX_ADDRESSES
+        and any(each.startswith("m=audio") for each in lines)
+        and len(lines) <= MAX_LINES
+        and sum(each.startswith("m=") for each in lines) <= MAX_MEDIA
+        and sum(each.startswith("a=candidate") for each in lines) <= MAX_ADDRESSES
     )
