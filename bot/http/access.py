@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from bot import clock
 from bot.clock import Clock
 from bot.http.attempts import Attempts
+from bot.http.cookie import given_cookie
 from bot.http.origin import is_from_elsewhere, names_loopback
 from bot.http.pages.site import HEADERS
 
@@ -123,7 +124,7 @@ class Access:
     def _may(self, request: Request) -> bool:
         if given := _bearer(request):
             return self._is_token(given, request)
-        cookie = request.cookies.get(COOKIE, "")
+        cookie = given_cookie(request, COOKIE)
         return hmac.compare_digest(cookie.encode(), self._cookie().encode())
 
     def _is_token(self, given: str, request: Request) -> bool:

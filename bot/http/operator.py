@@ -7,6 +7,7 @@ from pydantic import BaseModel, Field
 
 from bot.alerts.message import masked
 from bot.http.access import COOKIE
+from bot.http.cookie import given_cookie
 from calls.entry import Tell
 from calls.events import OperatorActed, OperatorAction
 
@@ -48,7 +49,7 @@ def tell_action(
 def _credential(request: Request) -> str:
     if request.headers.get("authorization"):
         return "bearer token"
-    return "sign-in" if request.cookies.get(COOKIE) else "no token"
+    return "sign-in" if given_cookie(request, COOKIE) else "no token"
 
 
 def _address(request: Request) -> str:

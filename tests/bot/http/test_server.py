@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -190,6 +191,40 @@ async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_
     cookie = signed_in.headers["set-cookie"]
     assert "HttpOnly" in cookie
     assert TOKEN not in cookie
+
+
+async def cookie_cost_s(client: httpx.AsyncClient, held: str) -> float:
+    """Return what this thread does for a request with such a cookie, undisturbed."""
+    took_s: list[float] = []
+    for _ in range(3):
+        began_s = time.thread_time()
+        refused = await client.get("/api/calls", headers={"Cookie": f"holdline={held}"})
+        took_s.append(time.thread_time() - began_s)
+        assert refused.status_code == 401
+    return min(took_s)
+
+
+async def test_a_strangers_cookie_costs_no_more_than_its_length(tmp_path: Path) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        plain_s = await cookie_cost_s(client, "a" * 15_000)
+        quoted_s = await cookie_cost_s(client, '"' + "\\" * 15_000 + '"')
+
+    assert quoted_s < 10 * plain_s  # a hundred times, if Python unquotes it
+
+
+async def test_the_console_is_opened_among_cookies_of_other_programs(tmp_path: Path) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        await client.post("/sign-in", data={"token": TOKEN})
+        ours = f"holdline={client.cookies['holdline']}"
+        client.cookies.clear()
+        cookies = [f"a=1; {ours}; b", f"holdlines=2;{ours} ", f"=; holdline=old; {ours}"]
+        opened = [await client.get("/", headers={"Cookie": each}) for each in cookies]
+        pair = [("Cookie", ours), ("Cookie", "b=3")]
+        opened.append(await client.get("/", headers=pair))
+        other = await client.get("/", headers={"Cookie": f"a={ours}; not{ours}"})
+
+    assert [each.status_code for each in opened] == [200] * 4
+    assert other.status_code == 401
 
 
 async def test_who_opens_a_calls_page_without_the_token_is_asked_for_it(tmp_path: Path) -> None:
