@@ -29,6 +29,7 @@ from bot.cli import (
     transcribe,
 )
 from bot.config.environment import use_one_thread_for_arrays
+from bot.config.folders import keep_private
 from bot.programs.guard import guard
 
 app = typer.Typer(
@@ -84,7 +85,11 @@ def main() -> None:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage."""
+    """Return the exit code of a command: 0 done, 1 ran and failed, 2 bad usage.
+
+    Whichever it is, what it writes is its owner's.
+    """
+    keep_private()
     return guard(lambda: app(args=list(arguments), prog_name="holdline", standalone_mode=False))
 
 

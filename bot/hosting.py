@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 from bot.__main__ import run
 from bot.config.errors import ConfigError
-from bot.config.folders import check_folders
+from bot.config.folders import check_folders, keep_private
 from bot.config.loading import load
 from bot.exits import BAD_USAGE
 
@@ -18,6 +18,7 @@ def main() -> None:
     arguments = sys.argv[1:]
     if arguments[:1] == ["mic"]:
         sys.exit(run(arguments))
+    keep_private()
     if not any(each in HELP for each in arguments):
         _check()
     _host()

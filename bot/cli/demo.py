@@ -8,7 +8,7 @@ from typing import Annotated, Final
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE
-from bot.config.folders import keep_private, why_unwritable
+from bot.config.folders import why_unwritable
 from bot.exits import UsageError
 from telemetry import logs
 
@@ -40,7 +40,6 @@ def command(
     Prints one URL: open it, press Call, and break the providers while you talk. With --campaign
     30 simulated people are called while three in ten of each provider's requests fail.
     """
-    keep_private()
     if why := why_unwritable(LOGS):
         raise UsageError(
             f'the demo writes to "{LOGS}"; it cannot be written ({why}); start it in another folder'

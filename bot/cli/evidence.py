@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_out, keep_private
+from bot.config.folders import check_out
 from bot.config.loading import load
 from bot.evidence.span import read_span
 from bot.exits import DONE
@@ -30,7 +30,6 @@ def command(
     """
     span = read_span(since, option="--since")
     settings = load(config, keys=False).settings
-    keep_private()
     check_out(out)
     from bot.evidence.command import PAGE, write_evidence  # noqa: PLC0415 - the database's library
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from bot.cli.options import ConfigOption
-from bot.config.folders import check_folders, keep_private
+from bot.config.folders import check_folders
 from bot.config.loading import load
 from telemetry import logs
 
@@ -44,7 +44,6 @@ def command(
         "transports.local.headphones": headphones or None,
     }
     loaded = load(config, flags=flags)
-    keep_private()
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level="WARNING", folder=settings.logs.dir)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import FaultsOption
-from bot.config.folders import check_out, keep_private
+from bot.config.folders import check_out
 from telemetry import logs
 
 
@@ -24,7 +24,6 @@ def command(
 
     Writes what each of them heard, the timeline and a summary.
     """
-    keep_private()
     check_out(out)
     logs.set_up(level="WARNING", folder=None)
     from bot.programs.replay import replay  # noqa: PLC0415 - imports Pipecat, after the log's rules

@@ -7,7 +7,7 @@ from loguru import logger
 
 from bot.cli.options import ConfigOption
 from bot.config.checks import LEAST_TOKEN, is_short
-from bot.config.folders import check_folders, keep_private
+from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import Settings
@@ -49,7 +49,6 @@ def command(
     if print_config:
         typer.echo(KNOWN.hide(as_yaml(loaded)), nl=False)
         return DONE
-    keep_private()
     check_folders(loaded)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
