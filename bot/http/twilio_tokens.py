@@ -2,12 +2,15 @@
 
 import secrets
 from dataclasses import asdict, dataclass
+from string import hexdigits
 from typing import Final
 
 from bot.house.house import Shelf
 
 LIFE_S: Final = 60.0  # Twilio opens the stream within seconds of the TwiML
 KNOWN_S: Final = 2 * LIFE_S  # for so long a token that came too late is told from a wrong one
+TOKEN_BYTES: Final = 32
+_DIGITS: Final = frozenset(hexdigits.lower())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +34,7 @@ class Tokens:
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
         """Return a new token for `ticket`."""
-        token = secrets.token_hex(32)  # Plivo passes on letters and digits alone
+        token = secrets.token_hex(TOKEN_BYTES)  # Plivo passes on letters and digits alone
         kept = asdict(ticket) | {"until": now + for_s}
         await self._shelf.keep(_place(token), kept, for_s=KNOWN_S)
         return token
@@ -39,17 +42,22 @@ class Tokens:
     async def redeem(self, token: str, *, call_sid: str, now: float) -> Ticket | str:
         """Return the ticket of a token, which is used up by it, or why it is not good.
 
-        A token shown for another call is used up too: somebody else has seen it.
+        A token shown for another call is used up too: somebody else has seen it. What has not a
+        token's form is not looked for: it might name something else that is kept of a call.
         """
         if not token:
             return "token_missing"
-        kept = await self._shelf.take(_place(token))
+        kept = await self._shelf.take(_place(token)) if _is_token(token) else None
         if kept is None:
             return "token_unknown_or_used"
         if now >= kept.pop("until"):
             return "token_expired"
         ticket = Ticket(**kept)
         return ticket if ticket.call_sid == call_sid else "token_of_another_call"
+
+
+def _is_token(text: str) -> bool:
+    return len(text) == 2 * TOKEN_BYTES and _DIGITS.issuperset(text)
 
 
 def _place(token: str) -> str:

@@ -322,6 +322,19 @@ async def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
     assert await tokens.redeem(token, call_sid="CA1", now=59.9) == "token_unknown_or_used"
 
 
+@pytest.mark.parametrize(
+    "token",
+    ["call CA1", "progress CA1", "call CA1".ljust(64), "A" * 64, "é" * 64, "a" * 65],
+    ids=["a call", "its progress", "as long", "capitals", "other letters", "longer"],
+)
+async def test_a_token_of_another_form_takes_nothing_that_is_kept_of_a_call(token: str) -> None:
+    shelf = TicketShelf()
+    await shelf.keep(f"twilio {token}", "what is known of a call", for_s=60.0)
+
+    assert await Tokens(shelf).redeem(token, call_sid="CA1", now=0.0) == "token_unknown_or_used"
+    assert await shelf.take(f"twilio {token}") == "what is known of a call"
+
+
 async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
     tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
     first = await tokens.issue(ticket, now=0.0)
