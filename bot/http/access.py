@@ -15,6 +15,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from bot.clock import Clock
+from bot.config.checks import is_short
 from bot.http.attempts import Attempts
 from bot.http.cookie import given_cookie
 from bot.http.origin import is_from_elsewhere, names_loopback
@@ -38,7 +39,7 @@ class Access:
 
     That is safe because a server without a token listens on loopback only, which configuration sees
     to, and is called by a name of loopback, which is seen to here. `public_client` opens the
-    browser's telephone alone. An address that guesses tokens has to wait longer and longer.
+    browser's telephone alone. Wrong tokens of an address have to wait longer and longer.
     """
 
     token: SecretStr | None
@@ -59,7 +60,8 @@ class Access:
             return JSONResponse({"detail": why}, HTTPStatus.FORBIDDEN)
         if self.token is None or path == SIGN_IN_PATH or self._is_public(path):
             return None
-        return self._slow_down(request) or self._demand_token(request)
+        given = _bearer(request)
+        return (self._slow_down(request, given) if given else None) or self._demand_token(request)
 
     def _demand_token(self, request: Request) -> Response | None:
         if self._may(request):
@@ -81,7 +83,7 @@ class Access:
 
     async def _sign_in(self, request: Request) -> Response:
         given = await _given_token(request)
-        if slowed := self._slow_down(request, guesses=True):
+        if slowed := self._slow_down(request, given):
             return slowed
         if not self._is_token(given, request):
             return HTMLResponse(SIGN_IN, HTTPStatus.UNAUTHORIZED, headers=HEADERS)
@@ -108,12 +110,14 @@ class Access:
     def _is_public(self, path: str) -> bool:
         return self.public_client and (path.startswith("/client/") or path == "/api/offer")
 
-    def _slow_down(self, request: Request, *, guesses: bool = False) -> Response | None:
-        """Answer 429 to a token that comes too soon after wrong ones."""
-        if not (guesses or _bearer(request)):
-            return None
+    def _slow_down(self, request: Request, given: str) -> Response | None:
+        """Answer 429 to a token that comes too soon after wrong ones.
+
+        The right one is let in all the same: others may guess from the same address, such as a
+        proxy's. One that is short enough to be guessed is protected by nothing but the wait.
+        """
         wait_s = math.ceil(self.attempts.wait_s(_address(request), self.clock()))
-        if not wait_s:
+        if not wait_s or (_is_right(given, self.token) and not is_short(given)):
             return None
         return JSONResponse(
             {"detail": f"Too many wrong tokens; try again in {wait_s} s."},
@@ -128,11 +132,10 @@ class Access:
         return hmac.compare_digest(cookie.encode(), self._cookie().encode())
 
     def _is_token(self, given: str, request: Request) -> bool:
-        expected = self.token.get_secret_value() if self.token else ""
-        right = bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
+        right = _is_right(given, self.token)
         if right:
-            self.attempts.note_right(_address(request))
-        elif expected:
+            self.attempts.note_right(_address(request), self.clock())
+        elif self.token:
             self.attempts.note_wrong(_address(request), self.clock())
         return right
 
@@ -145,6 +148,11 @@ class Access:
 def _is_guarded(path: str) -> bool:
     guarded = path in ("/", SIGN_IN_PATH) or path.startswith(GUARDED)
     return guarded and path not in SIGN_IN_NEEDS
+
+
+def _is_right(given: str, token: SecretStr | None) -> bool:
+    expected = token.get_secret_value() if token else ""
+    return bool(expected) and hmac.compare_digest(given.encode(), expected.encode())
 
 
 def _bearer(request: Request) -> str:

@@ -24,7 +24,7 @@ class Attempts:
     _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
 
     def wait_s(self, address: str, now: float) -> float:
-        """Return for how long no token of this address is looked at; 0: it is, now."""
+        """Return for how long a wrong token of this address is not even counted; 0: it is, now."""
         place = _network(address)
         wrong, at = self._wrong.get(place, (0, now))
         own_s = 0.0
@@ -42,8 +42,10 @@ class Attempts:
         while len(self._wrong) > MOST_ADDRESSES:
             self._wrong.popitem(last=False)
 
-    def note_right(self, address: str) -> None:
-        """Remember who had the token."""
+    def note_right(self, address: str, now: float) -> None:
+        """Remember who had the token, unless the address waits: one who guesses may share it."""
+        if self.wait_s(address, now):
+            return
         place = _network(address)
         self._wrong.pop(place, None)
         self._known.pop(place, None)

@@ -38,7 +38,7 @@ def test_one_network_of_the_newer_kind_is_one_stranger() -> None:
 
 def test_many_who_guess_a_little_are_slowed_together_but_not_who_had_the_token() -> None:
     attempts = Attempts()
-    attempts.note_right("192.0.2.200")
+    attempts.note_right("192.0.2.200", 0.0)
     for number in range(ALL_TOGETHER):
         attempts.note_wrong(f"198.51.100.{number}", 10.0)
 
@@ -48,19 +48,37 @@ def test_many_who_guess_a_little_are_slowed_together_but_not_who_had_the_token()
 
 
 def test_the_right_token_forgives() -> None:
-    attempts = guessed(FREE + 5)
-    attempts.note_right("192.0.2.1")
+    attempts = guessed(FREE + 1)
+    attempts.note_right("192.0.2.1", 1.0)
+    attempts.note_wrong("192.0.2.1", 1.0)
 
-    assert attempts.wait_s("192.0.2.1", 0.0) == 0.0
+    assert attempts.wait_s("192.0.2.1", 1.0) == 0.0
+
+
+def test_a_right_token_frees_nobody_who_has_to_wait() -> None:
+    """Who guesses may share the address of someone who has it."""
+    attempts = guessed(FREE + 1)
+    attempts.note_right("192.0.2.1", 0.5)
+
+    assert attempts.wait_s("192.0.2.1", 0.5) == 0.5
+
+
+def test_a_right_token_makes_no_address_known_that_waits_with_all_others() -> None:
+    attempts = Attempts()
+    for number in range(ALL_TOGETHER):
+        attempts.note_wrong(f"198.51.100.{number}", 10.0)
+    attempts.note_right("203.0.113.1", 10.0)
+
+    assert attempts.wait_s("203.0.113.1", 10.0) == 60.0
 
 
 def test_memory_is_bounded_whoever_comes() -> None:
     attempts = Attempts()
     for number in range(10_000):
         address = f"10.0.{number // 250}.{number % 250}"
-        attempts.note_wrong(address, 0.0)
-        attempts.note_right(address)
-        attempts.note_wrong(f"{address}0", 0.0)
+        attempts.note_wrong(address, 100.0 * number)
+        attempts.note_right(address, 100.0 * number)
+        attempts.note_wrong(f"{address}0", 100.0 * number)
 
     assert len(attempts._wrong) == MOST_ADDRESSES
     assert len(attempts._known) == KNOWN_ADDRESSES

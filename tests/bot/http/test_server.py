@@ -15,6 +15,7 @@ import httpx
 import pytest
 from aiohttp import web
 
+from bot.config.checks import LEAST_TOKEN
 from bot.config.settings import Settings
 from bot.http import live_routes
 from bot.http.application import Extras, application
@@ -435,12 +436,40 @@ async def test_only_so_many_pages_watch(tmp_path: Path, monkeypatch: pytest.Monk
     assert (answer.status_code, list(answer.json())) == (503, ["detail"])
 
 
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
-        bearer = await client.get("/", headers={"Authorization": f"Bearer {TOKEN}"})
+        refused = await client.get("/", headers=bearer("another"))
 
     assert [each.status_code for each in signed_in] == [401] * 6 + [429]
-    assert bearer.status_code == 429
-    assert bearer.json()["detail"].startswith("Too many wrong tokens")
-    assert bearer.headers["retry-after"] == "1"
+    assert refused.status_code == 429
+    assert refused.json()["detail"].startswith("Too many wrong tokens")
+    assert refused.headers["retry-after"] == "1"
+
+
+async def test_who_has_the_token_does_not_wait_for_one_who_guesses_from_the_same_address(
+    tmp_path: Path,
+) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        for n in range(7):
+            await client.post("/sign-in", data={"token": f"{n}"})
+        program = await client.get("/metrics", headers=bearer(TOKEN))
+        person = await client.post("/sign-in", data={"token": TOKEN})
+        guess = await client.get("/metrics", headers=bearer("another"))
+
+    assert (program.status_code, person.status_code, guess.status_code) == (200, 303, 429)
+
+
+async def test_a_token_that_is_short_enough_to_be_guessed_waits_with_the_guesses(
+    tmp_path: Path,
+) -> None:
+    async with asking(tmp_path, server={"token": "x" * (LEAST_TOKEN - 1)}) as client:
+        for n in range(7):
+            await client.post("/sign-in", data={"token": f"{n}"})
+        program = await client.get("/metrics", headers=bearer("x" * (LEAST_TOKEN - 1)))
+
+    assert program.status_code == 429
