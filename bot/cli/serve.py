@@ -7,10 +7,11 @@ from loguru import logger
 
 from bot.cli.options import ConfigOption
 from bot.config.checks import LEAST_TOKEN, is_short
+from bot.config.exposure import why_exposed
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.config.printing import as_yaml
-from bot.config.settings import Settings
+from bot.config.settings import ServerSettings
 from bot.exits import DONE
 from bot.programs.many import serve_with_workers
 from telemetry import logs
@@ -52,13 +53,15 @@ def command(
     check_folders(loaded)
     log = loaded.settings.logs
     logs.set_up(level=log.level, folder=log.dir, json_lines=log.format == "json")
-    _warn_of_token(loaded.settings)
+    _warn_of_token(loaded.settings.server)
     return serve_with_workers(config, flags, loaded)
 
 
-def _warn_of_token(settings: Settings) -> None:
-    token = settings.server.token
+def _warn_of_token(server: ServerSettings) -> None:
+    token = server.token
     if token and is_short(token.get_secret_value()):
         logger.warning(
             "HOLDLINE_TOKEN has fewer than {} characters; it will do on loopback only", LEAST_TOKEN
         )
+    if why := why_exposed(server):
+        logger.warning("HOLDLINE_TOKEN {}", why)

@@ -16,6 +16,7 @@ from bot.config.agent import AgentSettings
 from bot.config.alert_channels import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
+from bot.config.exposure import why_exposed
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.doctor.finding import DoctorFinding
@@ -46,7 +47,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         from bot.doctor.share import share_finding  # noqa: PLC0415
 
         yield await share_finding(settings.resilience.share)
-    for finding in (*_public_url(settings), *_alerts(settings)):
+    for finding in (*_public_url(settings), *_token(settings), *_alerts(settings)):
         yield finding
     for agent in (settings.agent, *settings.agents.values()):
         for finding in _tools(agent):
@@ -107,6 +108,11 @@ def _public_url(settings: Settings) -> Iterator[DoctorFinding]:
         text = f"{url} cannot be reached by {name.title()}, which needs https on a public name"
         at_home = is_near(urlsplit(carrier.api_url).hostname or "")  # a simulated carrier
         yield DoctorFinding(about=about, text=text, ok=at_home)
+
+
+def _token(settings: Settings) -> Iterator[DoctorFinding]:
+    if why := why_exposed(settings.server):
+        yield DoctorFinding(about="HOLDLINE_TOKEN", text=why, ok=False)
 
 
 def _alerts(settings: Settings) -> Iterator[DoctorFinding]:

@@ -18,6 +18,7 @@ from bot.clock import Clock
 from bot.config.checks import is_short
 from bot.http.attempts import Attempts
 from bot.http.cookie import given_cookie
+from bot.http.handed_on import is_handed_on
 from bot.http.origin import is_from_elsewhere, names_loopback
 from bot.http.pages.site import HEADERS
 
@@ -38,8 +39,9 @@ class Access:
     """Guards the pages, `/api/*` and `/metrics`; without a token everything is open.
 
     That is safe because a server without a token listens on loopback only, which configuration sees
-    to, and is called by a name of loopback, which is seen to here. `public_client` opens the
-    browser's telephone alone. Wrong tokens of an address have to wait longer and longer.
+    to, and is called by a name of loopback and by no proxy that asks for others, which is seen to
+    here. `public_client` opens the browser's telephone alone. Wrong tokens of an address have to
+    wait longer and longer.
     """
 
     token: SecretStr | None
@@ -100,9 +102,11 @@ class Access:
 
     def _why_foreign(self, request: Request) -> str:
         """Return why no page of ours can have sent this; nothing if it may have."""
-        named = request.headers.get("host", "")
-        if not (self.token or self._is_public(request.url.path) or names_loopback(named)):
+        for_this_machine = not (self.token or self._is_public(request.url.path))
+        if for_this_machine and not names_loopback(request.headers.get("host", "")):
             return "Without HOLDLINE_TOKEN this is open on localhost only, by that name."
+        if for_this_machine and is_handed_on(request.headers):
+            return "Set HOLDLINE_TOKEN: without it this is not open to whom a proxy asks for."
         if is_from_elsewhere(request, self.public_url):
             return "This is for our own pages, not for those of another site."
         return ""

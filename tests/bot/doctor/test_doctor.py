@@ -375,6 +375,23 @@ async def test_a_carrier_needs_an_address_that_it_can_reach(
 
 
 @pytest.mark.parametrize(
+    ("server", "told"),
+    [
+        ({"public_url": "https://phone.example.com"}, True),
+        ({"public_url": "https://phone.example.com", "token": "a-token-of-the-console"}, False),
+        ({}, False),
+    ],
+    ids=["public", "with a token", "on this machine"],
+)
+async def test_a_console_that_a_proxy_may_open_is_told_of(
+    server: dict[str, str], *, told: bool, vendor: Vendor
+) -> None:
+    found = await findings(settings(vendor.port, server={"port": 0, **server}))
+
+    assert ("HOLDLINE_TOKEN" in problems(found)) is told
+
+
+@pytest.mark.parametrize(
     ("entry_point", "ok"),
     [
         ("json:dumps", True),

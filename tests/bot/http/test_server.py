@@ -400,6 +400,62 @@ async def test_with_a_token_any_name_is_answered(tmp_path: Path) -> None:
     assert answer.status_code == 200
 
 
+HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
+    "for somebody elsewhere": ([("X-Forwarded-For", "203.0.113.5")], 403),
+    "for somebody who claims to be here": ([("X-Forwarded-For", "127.0.0.1, 203.0.113.5")], 403),
+    "by two who say so": ([("X-Forwarded-For", ip) for ip in ("127.0.0.1", "10.0.0.7")], 403),
+    "under another name": (
+        [("X-Forwarded-For", "127.0.0.1"), ("X-Forwarded-Host", "phone.example.com")],
+        403,
+    ),
+    "as RFC 7239 writes it": ([("Forwarded", 'for="[2001:db8::1]:4711";proto=https')], 403),
+    "for one who is not named": ([("Forwarded", "for=unknown")], 403),
+    "as nginx's examples write it": ([("X-Real-IP", "203.0.113.5")], 403),
+    "by one that names itself alone": ([("Via", "1.1 edge")], 403),
+    "by one that names the scheme alone": ([("X-Forwarded-Proto", "https")], 403),
+    "by one that names our own name alone": ([("X-Forwarded-Host", "localhost")], 403),
+    "for nobody": ([("X-Forwarded-For", "")], 403),
+    "for this machine, as a developer's": (
+        [
+            *(("X-Forwarded-For", "127.0.0.1, ::1"), ("X-Forwarded-Host", "localhost:3000")),
+            *(("X-Forwarded-Proto", "http"), ("Via", "1.1 vite"), ("X-Real-IP", "127.0.0.1:9")),
+        ],
+        200,
+    ),
+    "for this machine, as a newer address": ([("X-Forwarded-For", "::ffff:127.0.0.1")], 200),
+    "for this machine, as RFC 7239 writes it": (
+        [("Forwarded", 'for="[::1]:4711";host=localhost:80, For=127.0.0.1;by=localhost')],
+        200,
+    ),
+}
+
+
+@pytest.mark.parametrize(("head", "status"), HANDED_ON.values(), ids=HANDED_ON.keys())
+async def test_without_a_token_nothing_is_shown_to_whom_a_proxy_asks_for(
+    tmp_path: Path, head: list[tuple[str, str]], status: int
+) -> None:
+    async with asking(tmp_path) as client:
+        pages = [await client.get(path, headers=head) for path in ("/", "/api/providers")]
+        health = await client.get("/healthz", headers=head)
+        webhook = await client.post("/twilio/voice", headers=head)
+
+    assert [each.status_code for each in pages] == [status, status]
+    assert all(("HOLDLINE_TOKEN" in each.text) == (status == 403) for each in pages)
+    assert (health.status_code, webhook.status_code) == (200, 404)  # a door that is not enabled
+
+
+@pytest.mark.parametrize(("head", "_"), HANDED_ON.values(), ids=HANDED_ON.keys())
+async def test_with_a_token_and_at_a_public_telephone_a_proxy_changes_nothing(
+    tmp_path: Path, head: list[tuple[str, str]], _: int
+) -> None:
+    async with asking(tmp_path, server={"token": TOKEN}) as client:
+        console = await client.get("/", headers=[*head, *bearer(TOKEN).items()])
+    async with asking(tmp_path, transports={"webrtc": {"public": True}}) as client:
+        telephone = await client.get("/client/", headers=head)
+
+    assert (console.status_code, telephone.status_code) == (200, 200)
+
+
 RESET = "/api/providers/mind/reset"
 
 
