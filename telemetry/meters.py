@@ -20,6 +20,9 @@ GAP_S: Final = (0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 30.0)
 
 BREAKER: Final[Mapping[str, int]] = {"closed": 0, "half_open": 1, "open": 2}
 
+LABELLED_LATE: Final = ("CallFailed", "CallRefused", "RetriesExhausted")
+"""Facts with labels that nobody knows before, of which an alert must see the first one, too."""
+
 PROCESS: Final[Mapping[str, str]] = {
     "cores": "Cores in use by a process, over the last two seconds.",
     "loop_lag_seconds": "How late a process' loop usually was in the last two seconds.",
@@ -50,6 +53,24 @@ class Meters:
             )
             for name, says in PROCESS.items()
         }
+
+    def begin(self, ladders: Mapping[str, Sequence[str]]) -> None:
+        """Show what is known before anything happens, as nothing.
+
+        A series that appears with its first event has grown by nothing as far as Prometheus knows,
+        and a rung that is not shown is none of those that are well.
+
+        Args:
+            ladders: The rungs' names by stage.
+        """
+        for stage, rungs in ladders.items():
+            self.exhausted.labels(stage)
+            for name in rungs:
+                self.breaker.labels(stage, name).set(BREAKER["closed"])
+                self.exhausted_retries.labels(stage, name)
+                self.unpriced.labels(name)
+        for fact in LABELLED_LATE:
+            self.facts.labels(fact)
 
     def _make_calls(self) -> None:
         self.calls_started = self._counter("calls_started", "Calls answered.", "transport")

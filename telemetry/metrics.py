@@ -1,6 +1,6 @@
 """What happened, as numbers for Prometheus; the metrics stand in `telemetry/meters.py`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -53,6 +53,7 @@ from fallbacks.facts import (
     RetriesExhausted,
     RetryPlanned,
     RungChosen,
+    RungFollowed,
     StageExhausted,
     StageRecovered,
 )
@@ -133,9 +134,10 @@ class Metrics:
     kinds and reasons are closed sets, or stand in the configuration.
     """
 
-    def __init__(self, registry: CollectorRegistry) -> None:
-        """Make the metrics in `registry`."""
+    def __init__(self, registry: CollectorRegistry, ladders: Mapping[str, Sequence[str]]) -> None:
+        """Make the metrics in `registry`, of the rungs whose names stand there by stage."""
         self._meters = Meters(registry)
+        self._meters.begin(ladders)
         self._active: set[str] = set()  # calls
         self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
 
@@ -201,15 +203,21 @@ class Metrics:
                 self._count_usage(event)
             case ProviderFailed():
                 meters.failures.labels(event.stage, event.provider, "error").inc()
-            case BreakerMoved():
-                place = (event.stage, event.provider)
-                meters.breaker.labels(*place).set(BREAKER[event.after])
-                if event.before == State.OPEN:
-                    meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
+            case BreakerMoved() | RungFollowed():
+                self._show_breaker(event)
             case IncidentEnded() if event.rung:
                 meters.recovery.labels(event.stage, event.rung).observe(event.lasted_s)
             case _:
                 pass
+
+    def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
+        place = (event.stage, event.provider)
+        if isinstance(event, RungFollowed):  # whoever found it out has counted it
+            self._meters.breaker.labels(*place).set(BREAKER[event.breaker])
+            return
+        self._meters.breaker.labels(*place).set(BREAKER[event.after])
+        if event.before == State.OPEN:
+            self._meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
 
     def _count_usage(self, used: UsageMeasured) -> None:
         meters, provider = self._meters, used.provider

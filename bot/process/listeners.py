@@ -93,7 +93,7 @@ def own_listeners(
     return OwnListeners(
         live=Live(words=words),
         exposition=exposition,
-        metrics=Metrics(exposition.registry),
+        metrics=Metrics(exposition.registry, ladders(settings)),
         record=record_of(settings),
         sums=ConsoleSums(),
         carrier_words=CarrierWords(),

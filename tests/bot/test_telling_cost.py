@@ -68,7 +68,7 @@ async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], Reco
         Log(),
         Journal(folder / "calls"),
         Live(words=False),
-        Metrics(Exposition(None).registry),
+        Metrics(Exposition(None).registry, LADDERS),
         RecordFiles(folder, redact=redacted),
         ConsoleSums(),
         CarrierWords(),

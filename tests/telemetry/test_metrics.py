@@ -1,6 +1,7 @@
 """What is counted for Prometheus."""
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -21,7 +22,7 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.incidents import Incidents
-from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungChosen
+from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungChosen, RungFollowed
 from fallbacks.failure import Kind, Scope, Severity
 from scripts.metrics_page import PAGE, renew
 from telemetry import metrics as module
@@ -45,7 +46,7 @@ class Counted:
 
     def __init__(self) -> None:
         self.exposition = Exposition()
-        self.metrics = Metrics(self.exposition.registry)
+        self.metrics = Metrics(self.exposition.registry, LADDERS)
         self.feed = IncidentFeed(self.metrics, Incidents(LADDERS))
 
     async def tell(self, *events: Event, call_id: str = "c") -> dict[str, float]:
@@ -86,6 +87,36 @@ async def test_an_answer_is_counted_whole_and_in_its_parts() -> None:
     assert read["holdline_v2v_seconds_bucket['0.6']"] == 0
     assert read["holdline_turn_part_seconds_sum['llm']"] == pytest.approx(0.3)
     assert read["holdline_turn_part_seconds_sum['transport']"] == 0
+
+
+def test_what_the_ladders_name_is_counted_from_nothing_before_its_first_fact() -> None:
+    read = Counted().read()
+
+    for name in LADDERS["tts"]:
+        assert read[f"holdline_breaker_state['{name}', 'tts']"] == BREAKER["closed"]
+        assert read[f"holdline_retries_exhausted_total['{name}', 'tts']"] == 0
+        assert read[f"holdline_unpriced_total['{name}']"] == 0
+    assert read["holdline_stage_exhausted_total['tts']"] == 0
+
+
+def test_the_facts_by_which_a_rule_knows_a_first_one_are_counted_from_nothing() -> None:
+    rules = Path("deploy/prometheus/rules.yml").read_text(encoding="utf-8")
+    asked = re.findall(r'holdline_facts_total\{fact="(\w+)"\}', rules)
+    read = Counted().read()
+
+    assert set(asked) == {"CallFailed", "CallRefused", "RetriesExhausted"}
+    assert [read[f"holdline_facts_total['{each}']"] for each in asked] == [0] * len(asked)
+
+
+async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
+    it = Counted()
+    opened = await it.tell(OPENED)
+    followed = await it.tell(
+        RungFollowed(stage="tts", provider="cartesia", breaker="closed", suspect=False)
+    )
+
+    assert opened["holdline_breaker_state['cartesia', 'tts']"] == BREAKER["open"]
+    assert followed["holdline_breaker_state['cartesia', 'tts']"] == BREAKER["closed"]
 
 
 async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
@@ -176,7 +207,7 @@ from calls.entry import Entry
 from calls.events import CallStarted
 from telemetry.metrics import Exposition, Metrics
 exposition = Exposition(Path(sys.argv[1]))
-metrics = Metrics(exposition.registry)
+metrics = Metrics(exposition.registry, {"tts": ["cartesia"]})
 entry = Entry(call_id="c", number=1, at="now", event=CallStarted(transport="twilio", agent="a"))
 asyncio.run(metrics.hear(entry))
 print(exposition.read().decode(), flush=True)
@@ -195,6 +226,7 @@ def test_a_house_adds_up_and_the_gone_are_in_no_call(tmp_path: Path) -> None:
     assert (first["started"], first["active"]) == (1, 1)
     assert (both["started"], both["active"]) == (2, 2)
     assert (later["started"], later["active"]) == (3, 2)
+    assert {each["breaker"] for each in (first, both, later)} == {BREAKER["closed"]}
 
 
 def counting(folder: Path) -> subprocess.Popen[str]:
@@ -216,7 +248,9 @@ def _until_calls(process: subprocess.Popen[str]) -> dict[str, float]:
             found["active"] = float(line.split()[-1])
         if line.startswith("holdline_calls_started_total{"):
             found["started"] = float(line.split()[-1])
-        if len(found) == 2:
+        if line.startswith("holdline_breaker_state{"):
+            found["breaker"] = float(line.split()[-1])
+        if len(found) == 3:
             break
     return found
 
