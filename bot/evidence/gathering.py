@@ -21,7 +21,7 @@ from storage.record_reader import (
 BEFORE: Final = timedelta(minutes=30)  # how things were before the first failure of the span
 LONGEST_CALL: Final = timedelta(hours=4)  # a call that began earlier is missed
 MOST_ROWS: Final = 200_000  # of one kind; what is more is left out, and that is said
-OPERATORS: Final = ("ConfigurationReloaded", "ProviderReset")
+OPERATORS: Final = ("ConfigurationReloaded", "OperatorActed")  # each is told once
 
 Row = TypeVar("Row")
 

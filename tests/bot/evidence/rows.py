@@ -189,10 +189,10 @@ async def fill(url: str) -> None:
     await database.close()
 
 
-async def add_happenings(url: str, *kinds: str) -> None:
-    """Put facts of these kinds into the timeline, within its first minutes."""
+async def add_happenings(url: str, *happenings: Any) -> None:
+    """Put facts into the timeline, within its first minutes."""
     database = Database(url)
-    rows = [happening(kind) | {"at": at(n / 10)} for n, kind in enumerate(kinds)]
+    rows = [each | {"at": at(n / 10)} for n, each in enumerate(happenings)]
     async with (await database.engine()).begin() as connection:
         await connection.execute(insert(HAPPENINGS), rows)
     await database.close()

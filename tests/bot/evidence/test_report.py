@@ -19,6 +19,7 @@ from tests.bot.evidence.rows import (
     add_moves,
     at,
     fill,
+    happening,
     move_values,
 )
 from tests.share_servers import Server
@@ -82,6 +83,33 @@ class ReportContract:
         assert "telegram: sent as revision 1, a newer one waits" in page
         assert [each["kind"] for each in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
+
+    async def test_what_an_operator_did_stands_there_once_with_who_and_why(self, url: str) -> None:
+        why = f"{NUMBER} says Bearer {KEY} <script>"
+        by = "Mary (sign-in from 192.0.2.7)"
+        await add_happenings(
+            url,
+            happening("OperatorActed", action="rest", target="cartesia", by=by, why=why),
+            happening("OperatorActed", action="reset", target="cartesia", by=by, why=""),
+            *[happening("ProviderReset", stage="tts", provider="cartesia")] * 2,  # each process
+            happening("OperatorActed", action="resolve", target="tts/x/1", by=by, why="paid"),
+        )
+
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+
+        page = as_page(story)
+        did = [(each["action"], each["target"], each["by"]) for each in story["operators"]]
+        assert did == [
+            ("rest", "cartesia", by),
+            ("reset", "cartesia", by),
+            ("resolve", "tts/x/1", by),
+        ]
+        assert f"action: resolve, target: tts/x/1, by: {by}, why: paid" in page
+        assert "says Bearer" in page
+        for each in (NUMBER, NUMBER[4:-2], KEY, "<script"):
+            assert each not in page
+        assert NUMBER not in json.dumps(story)
+        assert KEY not in json.dumps(story)
 
     @pytest.mark.parametrize("moves_in_span", [2, 0])
     async def test_an_outage_that_began_long_before_the_span_has_its_own_beginning(
@@ -151,7 +179,7 @@ class TestSqlite(ReportContract):
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         await fill(url)
-        await add_happenings(url, *["AttemptWon"] * 20)
+        await add_happenings(url, *[happening("AttemptWon")] * 20)
         monkeypatch.setattr(record_reader, "MOST", 5)
         monkeypatch.setattr(gathering, "MOST_ROWS", 10)
 
