@@ -46,8 +46,12 @@ def rate(metric: str, *by: str) -> Query:
 
 
 def grown(metric: str, *by: str) -> Query:
-    """Return how much more in the time between two points of the picture, by labels."""
-    return _sum(f'increase({metric}{{job=~"$job"}}[$__interval])', by)
+    """Return how much more since the point before, but over four scrapes at least, by labels.
+
+    Points are closer to each other than scrapes in a picture of a few hours, and one scrape or two
+    tell of no growth.
+    """
+    return _sum(f'increase({metric}{{job=~"$job"}}[$__rate_interval])', by)
 
 
 def _sum(inner: str, by: Sequence[str], times: str = "") -> Query:

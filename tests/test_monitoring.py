@@ -80,6 +80,13 @@ def test_a_dashboard_speaks_of_metrics_that_there_are(name: str) -> None:
     assert names_in(drawn(name)) <= known
 
 
+@pytest.mark.parametrize("name", DASHBOARDS)
+def test_a_dashboard_asks_for_ranges_that_hold_several_scrapes(name: str) -> None:
+    ranges = [each for expr in drawn(name) for each in re.findall(r"\[([^\]]*)\]", expr)]
+
+    assert set(ranges) == {"$__rate_interval"}  # the step alone may be shorter than a scrape
+
+
 def test_every_metric_is_drawn_somewhere() -> None:
     expressions = [each for name in DASHBOARDS for each in drawn(name)]
     expressions += [each["expr"] for each in rules() if "record" in each]
