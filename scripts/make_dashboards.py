@@ -54,6 +54,15 @@ def grown(metric: str, *by: str) -> Query:
     return _sum(f'increase({metric}{{job=~"$job"}}[$__rate_interval])', by)
 
 
+def share(metric: str, of_these: str, of_all: str, *by: str) -> Query:
+    """Return the share that some outcomes have in all; both as `a|b`."""
+    some, all_ = (
+        _sum(f'rate({metric}{{job=~"$job", outcome=~"{each}"}}[$__rate_interval])', by)
+        for each in (of_these, of_all)
+    )
+    return Query(f"{some.expr} / ({all_.expr} > 0)", some.legend)
+
+
 def _sum(inner: str, by: Sequence[str], times: str = "") -> Query:
     labels = ", ".join(by)
     legend = " ".join(f"{{{{{each}}}}}" for each in by)
@@ -162,12 +171,13 @@ PROVIDERS: Final = (
         kind="state-timeline",
         width=24,
     ),
-    Panel("Failures a minute", [rate("holdline_failures_total", *RUNG, "kind")], width=12),
+    Panel("Failures a minute", [rate("holdline_failures_total", *RUNG, "kind")]),
     Panel(
-        "Failovers a minute",
-        [rate("holdline_failovers_total", "stage", "before", "after")],
-        width=12,
+        "Attempts that failed, of all that were not dropped",
+        [share("holdline_attempts_total", "failed|broke_off", "won|failed", *RUNG)],
+        unit="percentunit",
     ),
+    Panel("Failovers a minute", [rate("holdline_failovers_total", "stage", "before", "after")]),
     Panel(
         "Seconds lost to failed attempts",
         [grown("holdline_failed_attempt_seconds_total", "stage")],

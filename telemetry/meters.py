@@ -9,6 +9,8 @@ from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from telemetry.attempt_outcomes import OUTCOMES
+
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
 """Buckets of what a caller waits for: finest where 0.1 s can be heard, one edge at the budget."""
 
@@ -43,6 +45,7 @@ class Meters:
         self._registry = registry
         self._make_calls()
         self._make_turns()
+        self._make_attempts()
         self._make_ladders()
         self._make_beside()
         self._make_house()
@@ -69,6 +72,8 @@ class Meters:
                 self.breaker.labels(stage, name).set(BREAKER["closed"])
                 self.exhausted_retries.labels(stage, name)
                 self.unpriced.labels(name)
+                for outcome in OUTCOMES:
+                    self.attempts.labels(stage, name, outcome)
         for fact in LABELLED_LATE:
             self.facts.labels(fact)
 
@@ -116,12 +121,20 @@ class Meters:
         self.cost = self._counter("cost", "In the price table's currency.", "provider")
         self.unpriced = self._counter("unpriced", "Uses whose price is not known.", "provider")
 
-    def _make_ladders(self) -> None:
+    def _make_attempts(self) -> None:
         rung = ("stage", "provider")
         self.failures = self._counter(
             "failures", "Failed attempts; kind error: what failed outside one.", *rung, "kind"
         )
+        self.attempts = self._counter(
+            "attempts",
+            "Attempts of calls: won, failed, dropped; of those that won, broke_off.",
+            *(*rung, "outcome"),
+        )
         self.lost = self._counter("failed_attempt_seconds", "Time lost to them.", "stage")
+
+    def _make_ladders(self) -> None:
+        rung = ("stage", "provider")
         self.failovers = self._counter(
             "failovers", "Times another rung took over.", "stage", "before", "after"
         )

@@ -43,7 +43,9 @@ from calls.incident import IncidentBegan, IncidentEnded
 from calls.leg_events import HandedOver, LegEnded, LineRestored
 from fallbacks.breaker import State
 from fallbacks.facts import (
+    AttemptDropped,
     AttemptFailed,
+    AttemptWon,
     BreakerMoved,
     EarlyAnswerDropped,
     EarlyAnswerTaken,
@@ -57,6 +59,7 @@ from fallbacks.facts import (
     StageExhausted,
     StageRecovered,
 )
+from telemetry.attempt_outcomes import AttemptOutcomes
 from telemetry.meters import BREAKER, Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -138,6 +141,7 @@ class Metrics:
         """Make the metrics in `registry`, of the rungs whose names stand there by stage."""
         self._meters = Meters(registry)
         self._meters.begin(ladders)
+        self._attempts = AttemptOutcomes()
         self._active: set[str] = set()  # calls
         self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
 
@@ -186,8 +190,13 @@ class Metrics:
                 self._active.add(entry.call_id)
             case CallEnded():
                 self._active.discard(entry.call_id)
+                self._attempts.forget(entry.call_id)
             case CallFailed(where=where):  # Pipecat numbers its processors
                 self._meters.calls_failed.labels(where.partition("#")[0]).inc()
+                return
+            case AttemptWon() | AttemptFailed() | AttemptDropped() as told:
+                if outcome := self._attempts.outcome(entry.call_id, told):
+                    self._meters.attempts.labels(told.stage, told.provider, outcome).inc()
                 return
             case _:
                 return

@@ -22,7 +22,14 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.incidents import Incidents
-from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungChosen, RungFollowed
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    ProviderProbed,
+    RungChosen,
+    RungFollowed,
+)
 from fallbacks.failure import Kind, Scope, Severity
 from scripts.metrics_page import PAGE, renew
 from telemetry import metrics as module
@@ -146,6 +153,33 @@ async def test_failures_and_who_took_over() -> None:
     assert read["holdline_failures_total['error', 'transport', 'twilio']"] == 1
     assert read["holdline_failovers_total['cartesia', 'elevenlabs', 'tts']"] == 1
     assert read["holdline_probes_total['cartesia', 'false', 'tts']"] == 1
+
+
+async def test_an_attempt_is_counted_by_what_came_of_it() -> None:
+    it = Counted()
+    died = AttemptFailed(
+        stage="tts",
+        provider="cartesia",
+        kind=Kind.CUT,
+        scope=Scope.ENDPOINT,
+        after_s=0.4,
+        attempt=1,
+    )
+    before = it.read()
+    read = await it.tell(
+        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
+        died,
+        AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.1),
+    )
+    another = await it.tell(CallEnded(reason="x", length_s=1.0), died)  # of a call of that name
+
+    name = "holdline_attempts_total"
+    assert before[f"{name}['cartesia', 'failed', 'tts']"] == 0
+    assert read[f"{name}['cartesia', 'tts', 'won']"] == 1
+    assert read[f"{name}['broke_off', 'cartesia', 'tts']"] == 1
+    assert read[f"{name}['cartesia', 'failed', 'tts']"] == 0
+    assert read[f"{name}['elevenlabs', 'tts', 'won']"] == 1
+    assert another[f"{name}['cartesia', 'failed', 'tts']"] == 1
 
 
 async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
