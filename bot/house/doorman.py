@@ -23,6 +23,7 @@ CALLS: Final = (
     b"POST /api/offer",
 )
 LIVES: Final = re.compile(rb"(GET|HEAD) /healthz[ ?]")
+READY: Final = re.compile(rb"(GET|HEAD) /readyz[ ?]")
 END: Final = b"\r\n\r\n"  # of an answer's head
 HEAD: Final = b"HEAD "  # asks for an answer without its body
 LIVES_S: Final = 5.0  # of our own, before workers load: then we say ourselves that we live. Chosen:
@@ -36,6 +37,11 @@ NOBODY: Final = (
 ALIVE: Final = (
     b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
     b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+)
+STARTING: Final = (  # in the words of a worker: fallbacks.readiness.Readiness
+    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+    b"Content-Type: application/json\r\nContent-Length: 55\r\n\r\n"
+    b'{"ready":false,"degraded":false,"reasons":["starting"]}'
 )
 
 Hand = Callable[[socket.socket, bool, str], bool]
@@ -65,8 +71,9 @@ class ConnectionPace:
 class Doorman:
     """Stands at the listening socket. What it has handed on is closed here.
 
-    Until it is told to open, requests wait, as the workers are still loading. Whether we live is
-    said meanwhile, if that takes long, and later whenever nobody is there.
+    Until it is told to open, requests wait, as the workers are still loading. That nobody is ready
+    is said meanwhile, at once; that we live, if that takes long; both later whenever nobody is
+    there.
     """
 
     def __init__(
@@ -140,6 +147,8 @@ class Doorman:
             connection.close()
         elif self._is_open:
             self._bring(connection, first)
+        elif READY.match(first):
+            _say(connection, STARTING)
         elif len(self._waiting) < MOST_WAITING:
             lives = LIVES.match(first)
             self._waiting[connection] = self._say_later(connection) if lives else None
@@ -161,7 +170,7 @@ class Doorman:
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            _say(connection, ALIVE if LIVES.match(first) else NOBODY)
+            _say(connection, _own_answer(first))
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -172,6 +181,13 @@ class Doorman:
         for each in (self._silent, self._waiting):
             if timer := each.pop(connection, None):
                 timer.cancel()
+
+
+def _own_answer(first: bytes) -> bytes:
+    """Return what we say ourselves to a request when nobody is there."""
+    if LIVES.match(first):
+        return ALIVE
+    return STARTING if READY.match(first) else NOBODY
 
 
 def _say(connection: socket.socket, answer: bytes) -> None:

@@ -1,20 +1,24 @@
 """Connections on the one port: handed on when they say something, closed when they do not."""
 
 import asyncio
+import json
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
 
 import pytest
 
 from bot.house import doorman
 from bot.house.doorman import Doorman
 from bot.house.listener import bind_socket
+from fallbacks.readiness import Readiness
 from tests.bot.house.descriptors import descriptors_left
 
 CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
-PAGE = b"GET /readyz HTTP/1.1\r\n\r\n"
+PAGE = b"GET /client/ HTTP/1.1\r\n\r\n"
 LIVES = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Hands:
@@ -30,6 +34,11 @@ class Hands:
             self.taken.append((connection.recv(100), is_call))
             self.named.append(name)
         return self.there
+
+
+def as_a_worker_says_it(reason: str) -> dict[str, object]:
+    found = asdict(Readiness(ready=False, degraded=False, reasons=(reason,)))
+    return json.loads(json.dumps(found))
 
 
 @asynccontextmanager
@@ -174,6 +183,36 @@ async def test_where_nobody_is_there_it_lives_nevertheless() -> None:
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
         assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
+
+
+async def test_whether_it_is_ready_is_said_at_once_while_workers_load() -> None:
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+        opens.set()
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert f"Content-Length: {len(body)}".encode() in head.splitlines()
+    assert json.loads(body) == as_a_worker_says_it("starting")
+    assert hands.taken == []
+
+
+async def test_where_nobody_is_there_it_gives_the_reason_that_nobody_is_ready() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body) == as_a_worker_says_it("starting")
+
+
+async def test_a_worker_that_is_there_says_whether_it_is_ready() -> None:
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert await send(READY) == b""
+
+    assert hands.taken == [(READY, False)]
 
 
 @pytest.mark.parametrize(
