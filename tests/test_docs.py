@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from bot.__main__ import app
 from bot.config.environment import Environment
 from bot.config.loading import load
-from bot.config.schema import every_key
+from bot.config.shape import every_key
 from calls.crm import CrmReport
 from drill.markdown import render
 from drill.matrix import FULL

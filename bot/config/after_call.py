@@ -1,12 +1,13 @@
 """What is found out about a call after its end, and which campaign calls people back."""
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import Field, StringConstraints
 
 from bot.config.values import Count, Seconds, SecondsOrZero, Section, Text
 
-ResultCode = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+CODE: Final = r"^[a-z][a-z0-9_]{0,63}$"
+ResultCode = Annotated[str, StringConstraints(pattern=CODE)]
 """A snake_case code, such as `wants_another_date`."""
 
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, PrivateAttr, SecretStr, StringConstraints, model_validator
 
 from bot.config.values import (
+    NAME,
     Count,
     Dialled,
     EntryPoint,
@@ -38,7 +39,7 @@ class RecordingSettings(Section):
 class ToolSettings(Section):
     """Something that the model may do: an HTTP call, or a function of the owner's own."""
 
-    name: str | None = Field(default=None, pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")
+    name: str | None = Field(default=None, pattern=NAME)
     description: Text | None = None
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
     url: HttpUrl | None = None
@@ -64,7 +65,8 @@ class ToolSettings(Section):
 PERSON: Final = "person"  # whoever stands first in `destinations`
 CALLBACK: Final = "callback"
 RING_S: Final = 25.0  # five or six rings (chosen)
-DestinationName = Annotated[str, StringConstraints(pattern=r"^[^\W_][\w -]{0,39}$")]
+DESTINATION: Final = r"^[^\W_][\w -]{0,39}$"
+DestinationName = Annotated[str, StringConstraints(pattern=DESTINATION)]
 
 
 class DestinationSettings(Section):

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, field_validator,
 from bot.config.after_call import ResultCode
 from bot.config.answering import AmdSettings
 from bot.config.values import (
+    NAME,
     Count,
     DayTime,
     Seconds,
@@ -35,13 +36,12 @@ def _as_prefix(value: Any) -> Any:
     return f"+{value}" if is_number else value
 
 
-CampaignName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$")]
-Region = Annotated[  # ISO 3166-1
-    str, BeforeValidator(_as_region), StringConstraints(pattern=r"^([A-Z]{2})?$")
-]
-Prefix = Annotated[
-    str, BeforeValidator(_as_prefix), StringConstraints(pattern=r"^\+[1-9][0-9]{0,14}$")
-]
+REGION_OR_NONE: Final = r"^([A-Z]{2})?$"  # ISO 3166-1
+PREFIX: Final = r"^\+[1-9][0-9]{0,14}$"
+DAYS_END: Final = r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$"
+CampaignName = Annotated[str, StringConstraints(pattern=NAME)]
+Region = Annotated[str, BeforeValidator(_as_region), StringConstraints(pattern=REGION_OR_NONE)]
+Prefix = Annotated[str, BeforeValidator(_as_prefix), StringConstraints(pattern=PREFIX)]
 RetriedOutcome = Literal["busy", "no_answer", "voicemail", "failed", "cancelled", "agent_failed"]
 
 
@@ -58,7 +58,7 @@ class WindowSettings(Section):
     """The hours at which people may be called, by their own clocks."""
 
     begin: DayTime = "08:00"
-    end: Annotated[str, Field(pattern=r"^(([01][0-9]|2[0-3]):[0-5][0-9]|24:00)$")] = "21:00"
+    end: Annotated[str, Field(pattern=DAYS_END)] = "21:00"
     days: Annotated[tuple[DayName, ...], Field(min_length=1)] = DAYS
     default_zone: Zone | None = None  # of numbers of which nobody knows where they are
 

@@ -1,8 +1,12 @@
 """Where facts are kept, and for how long each kind of them."""
 
+from typing import Final
+
 from pydantic import Field
 
 from bot.config.values import Count, Section
+
+DATABASE: Final = r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
 
 
 class KeepDays(Section):
@@ -21,7 +25,5 @@ class KeepDays(Section):
 class StorageSettings(Section):
     """Where facts are kept."""
 
-    url: str = Field(
-        default="sqlite+aiosqlite:///holdline.db", pattern=r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
-    )
+    url: str = Field(default="sqlite+aiosqlite:///holdline.db", pattern=DATABASE)
     keep_days: KeepDays = KeepDays()

@@ -12,6 +12,7 @@ from bot.config import environment
 from bot.config import files as config_file
 from bot.config import schema as config_schema
 from bot.config import secrets as config_secrets
+from bot.config import shape as config_shape
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, Key, Problem
 from bot.config.known import configured_secrets, named_secrets
@@ -104,7 +105,7 @@ def _settings(
 def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
     """Let `twilio:` with nothing behind it mean its defaults."""
     for name, value in list(tree.items()):
-        if value is None and config_schema.model_at((*at, name)):
+        if value is None and config_shape.model_at((*at, name)):
             del tree[name]
         elif isinstance(value, dict):
             _drop_empty_sections(value, (*at, name))

@@ -9,6 +9,7 @@ from fallbacks.breaker import BreakerSettings
 from fallbacks.probing import ProbeSettings
 from fallbacks.retrying import RetrySettings
 
+SHARE_ADDRESS: Final = r"^(local|[a-z][a-z0-9+]*://\S+)$"
 LEAST_TRIAL_S: Final = 15.0
 TRIAL_PROBES: Final = 3  # a trial lasts at least as long as so many probes that hang
 
@@ -50,7 +51,7 @@ class ResilienceSection(Section):
     probe: ProbeSection = ProbeSection()
     retry: RetrySection = RetrySection()
     hedge: HedgeSection = HedgeSection()
-    share: str = Field(default="local", pattern=r"^(local|[a-z][a-z0-9+]*://\S+)$")
+    share: str = Field(default="local", pattern=SHARE_ADDRESS)
 
     def breaker_settings(self) -> BreakerSettings:
         """Return what every rung's breaker goes by."""

@@ -1,19 +1,37 @@
 """Turns what Pydantic found wrong into lines that name the key, its value and the cure."""
 
 from collections.abc import Iterator
-from typing import Any, Final, cast, get_args, get_origin
+from typing import Final, cast
 
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from bot.config.after_call import CODE
+from bot.config.agent import DESTINATION
+from bot.config.campaigns import DAYS_END, PREFIX, REGION_OR_NONE
 from bot.config.errors import Key, Problem, dotted, nearest, shown
+from bot.config.keeping import DATABASE
 from bot.config.layers import Layers
-from bot.config.settings import Settings
+from bot.config.resilience import SHARE_ADDRESS
+from bot.config.shape import every_key, known_keys, model_at
+from bot.config.values import (
+    DAY_TIME,
+    DIALLED,
+    ENTRY_POINT,
+    HTTP_URL,
+    LANGUAGE,
+    NAME,
+    NUMBER,
+    REGION,
+    SOCKET_URL,
+    TELEPHONE_KEY,
+)
 
 VALID: Final[dict[str, str]] = {
     "bool_parsing": "true or false",
     "bool_type": "true or false",
     "dict_type": "a mapping",
+    "enum": "{expected}",
     "float_parsing": "a number",
     "float_type": "a number",
     "finite_number": "a finite number",
@@ -30,37 +48,35 @@ VALID: Final[dict[str, str]] = {
     "string_too_short": "text that is not empty",
     "string_type": "text (in quotes)",
     "string_unicode": "text that UTF-8 can hold",
+    "too_long": "a list of at most {max_length}",
     "too_short": "a list of {min_length} or more",
     "tuple_type": "a list",
 }
-PATTERNS: Final[dict[str, str]] = {  # the last part of a key, and what its text must be like
-    "api_url": "a URL such as https://api.example.com",
-    "begin": "a time of day such as 08:00",
-    "end": "a time of day such as 21:00, or 24:00",
-    "entry_point": "`package.module:function`",
-    "language": "a language tag such as en or pt-BR, or multi",
-    "name": "a name of letters, digits, _ and -",
-    "number": "a telephone number such as +15550100",
-    "numbers": "a telephone number such as +15550100, in quotes",
-    "prefixes": "the beginning of a number with its country code, such as +49",
-    "public_url": "a URL such as https://phone.example.com",
-    "region": "a country such as US or DE (ISO 3166-1), in capitals",
-    "share": "local or a URL such as redis://127.0.0.1:6379",
+PATTERNS: Final[dict[str, str]] = {  # what a text must match, and how a person is told of it
+    CODE: "a code of small letters, digits and _, such as wants_another_date",
+    DATABASE: "an address such as sqlite+aiosqlite:///holdline.db",
+    DAY_TIME: "a time of day such as 08:00",
+    DAYS_END: "a time of day such as 21:00, or 24:00",
+    DESTINATION: "a name of letters, digits, spaces, _ and - that begins with a letter or digit",
+    DIALLED: "a telephone number such as +15550100, or sip:NAME@HOST",
+    ENTRY_POINT: "`package.module:function`",
+    HTTP_URL: "a URL such as https://example.com",
+    LANGUAGE: "a language tag such as en or pt-BR, or multi",
+    NAME: "a name of letters, digits, _ and - that begins with a letter",
+    NUMBER: "a telephone number such as +15550100",
+    PREFIX: "the beginning of a number with its country code, such as +49",
+    REGION: "a country such as US or DE (ISO 3166-1), in capitals",
+    REGION_OR_NONE: "a country such as US or DE (ISO 3166-1), in capitals",
+    SHARE_ADDRESS: "local or a URL such as redis://127.0.0.1:6379",
+    SOCKET_URL: "a URL such as wss://example.livekit.cloud",
+    TELEPHONE_KEY: "a key of a telephone, in quotes: 0 to 9, * or #",
 }
-
-
-def model_at(key: Key) -> type[BaseModel] | None:
-    """Return the model of the section that stands at this key, None for any other value."""
-    at: Any = Settings
-    for part in key:
-        at = _inside(at, part)
-    return at if _is_model(at) else None
-
-
-def known_keys(section: type[BaseModel]) -> list[str]:
-    """Return the keys that a file may hold there: all but those of resolved secrets."""
-    fields = section.model_fields.items()
-    return [name for name, each in fields if SecretStr not in get_args(each.annotation)]
+EXAMPLES: Final[dict[str, str]] = {  # of keys for which there is a better one
+    "api_url": "a URL such as https://api.example.com",
+    "numbers": "a telephone number such as +15550100, in quotes",
+    "public_url": "a URL such as https://phone.example.com",
+}
+NAME_ITSELF: Final = "[key]"  # Pydantic's last word where a mapping's name is wrong, not its value
 
 
 def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
@@ -81,15 +97,18 @@ def _text(error: ErrorDetails, key: Key) -> str:
         return f"{dotted(key)} is unknown; {_instead(key)}"
     if error["type"] == "missing":
         return f"{dotted(key)} is missing"
-    if error["type"] == "value_error" and _is_model(model_at(key)):
+    if error["type"] == "value_error" and model_at(key):
         return f"{dotted(key)} {_message(error)}"
-    return f"{dotted(key)} is {shown(error['input'], key)}; it must be {_valid(error, key)}"
+    held, valid = shown(error["input"], key), _valid(error, key)
+    if key[-1] == NAME_ITSELF:
+        return f"{dotted(key[:-1])} is named {held}; its name must be {valid}"
+    return f"{dotted(key)} is {held}; it must be {valid}"
 
 
 def _valid(error: ErrorDetails, key: Key) -> str:
     if error["type"] == "string_pattern_mismatch":
-        words = [each for each in reversed(key) if isinstance(each, str)]
-        return PATTERNS.get(words[0], "a URL such as https://example.com")
+        word = next(each for each in reversed(key) if isinstance(each, str))
+        return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]
     pattern = VALID.get(error["type"])
     return pattern.format(**error.get("ctx", {})) if pattern else _message(error)
 
@@ -108,26 +127,3 @@ def _instead(key: Key) -> str:
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     return f"known here: {', '.join(here)}"
-
-
-def every_key(section: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
-    """Yield every key that a file may hold, dotted, without those of lists and mappings."""
-    for name in known_keys(section):
-        yield before + name
-        inner = section.model_fields[name].annotation
-        if _is_model(inner):
-            yield from every_key(cast(type[BaseModel], inner), f"{before}{name}.")
-
-
-def _inside(at: Any, part: str | int) -> Any:
-    if _is_model(at):
-        found = at.model_fields.get(part)
-        return found.annotation if found else None
-    arguments = get_args(at)
-    if get_origin(at) is tuple and isinstance(part, int):
-        return arguments[0]
-    return arguments[1] if get_origin(at) is dict else None
-
-
-def _is_model(at: Any) -> bool:
-    return isinstance(at, type) and issubclass(at, BaseModel)

@@ -11,8 +11,8 @@ from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
 from bot.config.layers import NAMES, Layers, says_yes
-from bot.config.schema import model_at
 from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
+from bot.config.shape import model_at
 from bot.config.sheets import SheetsSettings
 from bot.config.stages import STAGES
 from telemetry.known_secrets import KNOWN

@@ -2,6 +2,7 @@
 
 import ipaddress
 import re
+from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -20,8 +21,15 @@ LANGUAGE: Final = r"^(multi|[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*)$"  # BCP 47, or `
 ICE_SERVER: Final = re.compile(  # RFC 7064, RFC 7065
     r"stun:[^\s?@:/]+(:\d+)?|turns?:[^\s?@:/]+(:\d+)?(\?transport=(udp|tcp))?"
 )
-_NO_URL: Final = PydanticCustomError("string_pattern_mismatch", "a URL")  # told by its key
 ENTRY_POINT: Final = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
+HTTP_URL: Final = r"^https?://[^/\s]+"
+SOCKET_URL: Final = r"^wss?://[^/\s]+"
+NAME: Final = r"^[A-Za-z_][A-Za-z0-9_-]{0,63}$"
+NUMBER: Final = r"^\+?[0-9*#]{2,20}$"
+DIALLED: Final = r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"
+REGION: Final = r"^[A-Z]{2}$"  # ISO 3166, as DE or GB
+TELEPHONE_KEY: Final = r"^[0-9*#]$"
+DAY_TIME: Final = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
 
 
 class Section(BaseModel):
@@ -56,23 +64,27 @@ def _not_blank(value: str) -> str:
     return value
 
 
-def _url(value: str) -> str:
-    """Refuse what begins as a URL does and is none."""
+def _url(value: str, *, pattern: str) -> str:
+    """Refuse what begins as a URL does and is none, as if it did not begin so."""
     try:
         parts = urlsplit(value)
         reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
     except ValueError:  # a port that is none, or half an IPv6 address
         reachable = False
     if not reachable or re.search(r"\s", value):
-        raise _NO_URL
+        raise _no_match(pattern)
     return value
 
 
 def _begins_urls(value: str) -> str:
     """Refuse a URL behind which no path can be put."""
     if "?" in value or "#" in value:
-        raise _NO_URL
+        raise _no_match(HTTP_URL)
     return value
+
+
+def _no_match(pattern: str) -> PydanticCustomError:
+    return PydanticCustomError("string_pattern_mismatch", "a URL", {"pattern": pattern})
 
 
 def _as_number(value: Any) -> Any:
@@ -121,24 +133,18 @@ Share = Annotated[float, _NotBool, Field(ge=0, le=1, allow_inf_nan=False)]
 Factor = Annotated[float, _NotBool, Field(ge=1, allow_inf_nan=False)]
 Language = Annotated[str, StringConstraints(pattern=LANGUAGE)]
 EntryPoint = Annotated[str, StringConstraints(pattern=ENTRY_POINT)]
-HttpUrl = Annotated[str, StringConstraints(pattern=r"^https?://[^/\s]+"), AfterValidator(_url)]
+HttpUrl = Annotated[
+    str, StringConstraints(pattern=HTTP_URL), AfterValidator(partial(_url, pattern=HTTP_URL))
+]
 PublicUrl = Annotated[HttpUrl, AfterValidator(_begins_urls)]
-SocketUrl = Annotated[str, StringConstraints(pattern=r"^wss?://[^/\s]+"), AfterValidator(_url)]
+SocketUrl = Annotated[
+    str, StringConstraints(pattern=SOCKET_URL), AfterValidator(partial(_url, pattern=SOCKET_URL))
+]
 IceUrl = Annotated[str, AfterValidator(_ice_url)]
-Number = Annotated[
-    str, BeforeValidator(_as_number), StringConstraints(pattern=r"^\+?[0-9*#]{2,20}$")
-]
-Region = Annotated[str, StringConstraints(pattern=r"^[A-Z]{2}$")]  # ISO 3166, as DE or GB
+Number = Annotated[str, BeforeValidator(_as_number), StringConstraints(pattern=NUMBER)]
+Region = Annotated[str, StringConstraints(pattern=REGION)]
 IpNetwork = Annotated[str, BeforeValidator(_as_network)]
-Dialled = Annotated[
-    str,
-    BeforeValidator(_as_dialled),
-    StringConstraints(pattern=r"^(\+?[0-9*#]{2,20}|sips?:[^\s@<>;]+@[^\s@<>;]+)$"),
-]
-Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=r"^[0-9*#]$")]
-DayTime = Annotated[
-    str,
-    BeforeValidator(_as_day_time),
-    StringConstraints(pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$"),
-]
+Dialled = Annotated[str, BeforeValidator(_as_dialled), StringConstraints(pattern=DIALLED)]
+Key = Annotated[str, BeforeValidator(_as_key), StringConstraints(pattern=TELEPHONE_KEY)]
+DayTime = Annotated[str, BeforeValidator(_as_day_time), StringConstraints(pattern=DAY_TIME)]
 Zone = Annotated[str, AfterValidator(_zone)]

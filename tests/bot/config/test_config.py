@@ -12,6 +12,7 @@ from bot.config.environment import Environment
 from bot.config.errors import ConfigError, nearest
 from bot.config.loading import BUILT_IN, Loaded, load
 from bot.config.printing import as_yaml
+from bot.config.schema import PATTERNS
 from bot.config.settings import Settings
 from providers.catalog import kinds
 
@@ -335,12 +336,87 @@ def test_an_empty_variable_says_nothing() -> None:
             "holdline.yaml:1: is not YAML: expected ',' or ']', but got '<stream end>'",
         ),
         ("- 1", "holdline.yaml:1: must be a mapping such as `agent: {greeting: Hello}`"),
+        (
+            "agent: {keys: {x: callback}}",
+            'holdline.yaml:1: agent.keys.x is named "x"; '
+            "its name must be a key of a telephone, in quotes: 0 to 9, * or #",
+        ),
+        (
+            'agent: {destinations: {-a: {number: "+15550100"}}}',
+            'holdline.yaml:1: agent.destinations.-a is named "-a"; its name must be a name of '
+            "letters, digits, spaces, _ and - that begins with a letter or digit",
+        ),
+        (
+            "agent: {destinations: {a: {number: x@y}}}",
+            'holdline.yaml:1: agent.destinations.a.number is "x@y"; '
+            "it must be a telephone number such as +15550100, or sip:NAME@HOST",
+        ),
+        (
+            "campaigns: {a b: {}}",
+            'holdline.yaml:1: campaigns.a b is named "a b"; '
+            "its name must be a name of letters, digits, _ and - that begins with a letter",
+        ),
+        (
+            'campaigns: {x: {script: Hi., disclosure: Hi., results: ["A b"]}}',
+            'holdline.yaml:1: campaigns.x.results[0] is "A b"; '
+            "it must be a code of small letters, digits and _, such as wants_another_date",
+        ),
+        (
+            "campaigns: {x: {script: Hi., disclosure: Hi., retry: {bsy: {}}}}",
+            'holdline.yaml:1: campaigns.x.retry.bsy is named "bsy"; its name must be '
+            "'busy', 'no_answer', 'voicemail', 'failed', 'cancelled' or 'agent_failed'",
+        ),
+        (
+            "transports: {livekit: {url: foo}}",
+            'holdline.yaml:1: transports.livekit.url is "foo"; '
+            "it must be a URL such as wss://example.livekit.cloud",
+        ),
+        (
+            "hold: {steps: [foo]}",
+            'holdline.yaml:1: hold.steps[0] is "foo"; '
+            "it must be 'clip', 'local', 'words', 'keypad', 'chosen' or 'goodbye'",
+        ),
+        (
+            f"transports: {{webrtc: {{ice_servers: [{'{url: stun:x}, ' * 9}]}}}}",
+            "holdline.yaml:1: transports.webrtc.ice_servers is a list; "
+            "it must be a list of at most 8",
+        ),
+        (
+            "crm: {kind: rest, url: http://x, mapping: {look_up: {path: /, metod: GET}}}",
+            "holdline.yaml:1: crm.mapping.look_up.metod is unknown; did you mean method?",
+        ),
+        (
+            "crm: {kind: rest, url: http://x, mapping: {lookup: {path: /}}}",
+            "holdline.yaml:1: crm.mapping.lookup is unknown; did you mean look_up?",
+        ),
+        (
+            "crm: {idempotency_header: X}",
+            "holdline.yaml:1: crm.idempotency_header is unknown; "
+            "did you mean crm.mapping.idempotency_header?",
+        ),
     ],
 )
 def test_a_wrong_value_is_told_in_one_line_with_its_place_and_its_cure(
     text: str, line: str
 ) -> None:
     assert refused(text) == [line]
+
+
+def patterns_in(schema: Any) -> set[str]:
+    """Return every pattern that a text of the configuration is compared with."""
+    if isinstance(schema, list | tuple):
+        return set[str]().union(*map(patterns_in, schema))
+    if not isinstance(schema, dict):
+        return set()
+    own = {schema["pattern"]} if schema.get("type") == "str" and "pattern" in schema else set()
+    return own.union(*map(patterns_in, schema.values()))
+
+
+def test_of_every_pattern_it_is_known_what_would_be_valid() -> None:
+    patterns = patterns_in(Settings.__pydantic_core_schema__)
+
+    assert len(patterns) > 10
+    assert patterns - PATTERNS.keys() == set()
 
 
 def test_a_variable_with_a_figure_that_is_no_number_is_told_in_a_line() -> None:

@@ -1,0 +1,67 @@
+"""The shape of a configuration: which section, list or mapping stands at which key."""
+
+from collections.abc import Iterator
+from types import NoneType
+from typing import Any, Final, cast, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr
+
+from bot.config.errors import Key
+from bot.config.settings import Settings
+
+OPTIONAL_PARTS: Final = 2  # of `X | None`
+
+
+def model_at(key: Key) -> type[BaseModel] | None:
+    """Return the model of the section that stands at this key, None for any other value."""
+    at = _annotation_at(key)
+    return at if _is_model(at) else None
+
+
+def is_mapping(key: Key) -> bool:
+    """Return whether a mapping stands at this key whose names are the owner's own."""
+    return get_origin(_annotation_at(key)) is dict
+
+
+def known_keys(section: type[BaseModel]) -> list[str]:
+    """Return the keys that a file may hold there: all but those of resolved secrets."""
+    fields = section.model_fields.items()
+    return [name for name, each in fields if SecretStr not in get_args(each.annotation)]
+
+
+def every_key(section: type[BaseModel] = Settings, before: str = "") -> Iterator[str]:
+    """Yield every key that a file may hold, dotted, without those of lists and mappings."""
+    for name in known_keys(section):
+        yield before + name
+        inner = _present(section.model_fields[name].annotation)
+        if _is_model(inner):
+            yield from every_key(cast(type[BaseModel], inner), f"{before}{name}.")
+
+
+def _annotation_at(key: Key) -> Any:
+    at: Any = Settings
+    for part in key:
+        at = _inside(at, part)
+    return at
+
+
+def _inside(at: Any, part: str | int) -> Any:
+    if _is_model(at):
+        found = at.model_fields.get(part)
+        return _present(found.annotation) if found else None
+    arguments = get_args(at)
+    if get_origin(at) is tuple and isinstance(part, int):
+        return arguments[0]
+    return arguments[1] if get_origin(at) is dict else None
+
+
+def _present(annotation: Any) -> Any:
+    """Return what a section is where it may be left out: the `X` of `X | None`."""
+    parts = get_args(annotation)
+    if NoneType not in parts or len(parts) != OPTIONAL_PARTS:
+        return annotation
+    return next(each for each in parts if each is not NoneType)
+
+
+def _is_model(at: Any) -> bool:
+    return isinstance(at, type) and issubclass(at, BaseModel)
