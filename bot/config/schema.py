@@ -99,13 +99,14 @@ def _text(error: ErrorDetails, key: Key) -> str:
         return f"{dotted(key)} is missing"
     if error["type"] == "value_error" and model_at(key):
         return f"{dotted(key)} {_message(error)}"
-    held, valid = shown(error["input"], key), _valid(error, key)
+    held, valid = shown(error["input"], key), valid_for(error, key)
     if key[-1] == NAME_ITSELF:
         return f"{dotted(key[:-1])} is named {held}; its name must be {valid}"
     return f"{dotted(key)} is {held}; it must be {valid}"
 
 
-def _valid(error: ErrorDetails, key: Key) -> str:
+def valid_for(error: ErrorDetails, key: Key) -> str:
+    """Return what a value must be, which Pydantic refused."""
     if error["type"] == "string_pattern_mismatch":
         word = next(each for each in reversed(key) if isinstance(each, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]

@@ -5,8 +5,9 @@ import traceback
 from collections.abc import Callable, Sequence
 
 import typer
+from pydantic import ValidationError
 
-from bot.config.errors import ConfigError, without_secrets
+from bot.config.errors import ConfigError, shown, without_secrets
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
 from telemetry.known_secrets import KNOWN
 
@@ -35,15 +36,24 @@ def _describe(error: Exception) -> tuple[int, Sequence[str]]:
         case ConfigError():
             return BAD_USAGE, [each.line for each in error.problems]
         case typer.TyperException():
-            return BAD_USAGE, [
-                f"holdline: {error.format_message()} (holdline --help lists what there is)"
-            ]
+            return BAD_USAGE, [f"holdline: {_describe_usage(error)}"]
         case UsageError() | CommandError():
             return error.code, [f"holdline: {error}"]
         case ExceptionGroup():
             return _describe(error.exceptions[0])
         case _:
             return FAILED, [_describe_mistake(error)]
+
+
+def _describe_usage(error: typer.TyperException) -> str:
+    """Say what is wrong with the arguments; of a value also what it was, which Typer does not."""
+    at, wrong = getattr(error, "param", None), error.__cause__
+    if at is None or not isinstance(wrong, ValidationError):
+        return f"{error.format_message()} (holdline --help lists what there is)"
+    from bot.config.schema import valid_for  # noqa: PLC0415 - only who errs waits for it
+
+    first, name = wrong.errors(include_url=False)[0], at.get_error_hint().replace("'", "")
+    return f"{name} is {shown(first['input'])}; it must be {valid_for(first, (name,))}"
 
 
 def _describe_mistake(error: Exception) -> str:

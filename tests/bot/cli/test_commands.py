@@ -165,6 +165,23 @@ def test_a_wrong_flag_is_named(
     assert lines[1] == "flag --port: server.port is 70000; it must be at most 65535"
 
 
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["serve", "--port", "abc"], '--port is "abc"; it must be a whole number'),
+        (["drill", "--jobs", "99"], '--jobs is "99"; it must be at most 8'),
+        (["demo", "--port", "-1"], '--port is "-1"; it must be at least 0'),
+        (["lab", "--speed", "fast"], '--speed is "fast"; it must be a number'),
+    ],
+)
+def test_a_flag_that_is_no_such_thing_is_told_with_what_it_held(
+    arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(arguments) == 2
+
+    assert capsys.readouterr().err == f"holdline: {line}\n"
+
+
 def processor_s() -> float:
     """The processor's time that programs started from here have taken."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
