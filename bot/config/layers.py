@@ -10,6 +10,7 @@ import yaml
 
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, shown
+from bot.config.shape import is_mapping
 from bot.config.yaml_text import value_of
 
 PREFIX: Final = "HOLDLINE__"
@@ -149,7 +150,7 @@ def _key_of(name: str, layers: Layers) -> Key:
     key: Key = ()
     for part in name.split("__"):
         around = layers.at(key)
-        if part.isdecimal() and not isinstance(around, dict):
+        if part.isdecimal() and not (isinstance(around, dict) or is_mapping(key)):
             key = (*key, int(part))
             continue
         known = around if isinstance(around, dict) else ()

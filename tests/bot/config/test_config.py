@@ -189,6 +189,19 @@ def test_a_variable_wins_over_the_file(name: str, value: str, key: str, expected
     assert settings == expected
 
 
+def test_a_variable_may_name_a_telephone_key_that_the_file_does_not() -> None:
+    agent = read(HOLDLINE__AGENT__KEYS__0="callback", HOLDLINE__AGENT__NUMBERS__0="15550100")
+
+    assert agent.settings.agent.keys == {"0": "callback"}
+    assert agent.settings.agent.numbers == ("15550100",)
+
+
+def test_a_variable_may_name_a_telephone_key_of_an_agent_that_the_file_does_not() -> None:
+    settings = read(HOLDLINE__AGENTS__SALES__KEYS__0="callback").settings
+
+    assert settings.agents["sales"].keys == {"0": "callback"}
+
+
 def test_a_variable_may_add_a_rung() -> None:
     at = "HOLDLINE__STAGES__TTS__2__"
 
