@@ -83,12 +83,19 @@ def _leaves(value: Any, at: Key) -> Iterator[tuple[Key, Any]]:
 
 
 def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterator[Problem]:
-    """Put every secret that a `…_env` key names beside it; if required, tell what is not set."""
+    """Put every secret that a `…_env` key names beside it; if required, tell what is not set.
+
+    What another variable has put there stays, as that one names the place itself. What a file may
+    hold there, since it is no secret, stays where the variable is not set.
+    """
+    variables = {environment.where(name) for name in environment.values}
     for key, field, default, needed in _wanted(layers):
         name = layers.at((*key, f"{field}_env")) or default
-        if not isinstance(name, str) or not name or layers.at((*key, field)):
+        if not isinstance(name, str) or not name:
             continue
-        value = environment.get(name)
+        held, value = layers.at((*key, field)), environment.get(name)
+        if held and (value is None or layers.where((*key, field)) in variables):
+            continue
         if value is not None and re.fullmatch(r"[!-~]+", value):
             KNOWN.learn([value])
             layers.put((*key, field), value, where=environment.where(name))

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, nearest
@@ -200,6 +201,48 @@ def test_a_variable_may_name_a_telephone_key_of_an_agent_that_the_file_does_not(
     settings = read(HOLDLINE__AGENTS__SALES__KEYS__0="callback").settings
 
     assert settings.agents["sales"].keys == {"0": "callback"}
+
+
+IDENTITIES = {  # what a file may hold, as it is no secret, and the variable that holds it, too
+    "TWILIO_ACCOUNT_SID": "transports.twilio.account_sid",
+    "TELNYX_PUBLIC_KEY": "transports.telnyx.public_key",
+    "PLIVO_AUTH_ID": "transports.plivo.auth_id",
+    "EXOTEL_ACCOUNT_SID": "transports.exotel.account_sid",
+    "GOOGLE_APPLICATION_CREDENTIALS": "sheets.credentials_file",
+}
+
+
+def in_file(key: str, value: str) -> str:
+    *sections, name = key.split(".")
+    return "".join(f"{each}: {{" for each in sections) + f"{name}: {value}" + "}" * len(sections)
+
+
+def plain(settings: Settings, key: str) -> str:
+    value: Any = settings
+    for part in key.split("."):
+        value = getattr(value, part)
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+@pytest.mark.parametrize(("variable", "key"), IDENTITIES.items())
+def test_the_variable_that_names_an_account_wins_over_the_file(variable: str, key: str) -> None:
+    loaded = read(in_file(key, "of-the-file"), **{variable: "of-the-variable"})
+
+    assert plain(loaded.settings, key) == "of-the-variable"
+    assert loaded.layers.where(tuple(key.split("."))) == f"environment {variable}"
+
+
+@pytest.mark.parametrize("key", IDENTITIES.values())
+def test_what_the_file_says_of_an_account_stays_where_no_variable_does(key: str) -> None:
+    assert plain(read(in_file(key, "of-the-file")).settings, key) == "of-the-file"
+
+
+def test_the_variable_of_a_key_itself_wins_over_the_one_that_it_names() -> None:
+    settings = read(
+        HOLDLINE__TRANSPORTS__TWILIO__ACCOUNT_SID="AC2", TWILIO_ACCOUNT_SID="AC1"
+    ).settings
+
+    assert plain(settings, "transports.twilio.account_sid") == "AC2"
 
 
 def test_a_variable_may_add_a_rung() -> None:
