@@ -19,31 +19,33 @@ def main() -> None:
     if arguments[:1] == ["mic"]:
         sys.exit(run(arguments))
     keep_private()
-    if not any(each in HELP for each in arguments):
-        _check()
-    _host()
+    _host(drain_s=0.0 if any(each in HELP for each in arguments) else _drain_s())
 
 
-def _check() -> None:
-    """Leave with a line for each problem; the runner would find them when the first caller came."""
+def _drain_s() -> float:
+    """Return how long calls may go on at the end.
+
+    Leaves with a line for each problem; the runner would find them when the first caller came.
+    """
     try:
-        check_folders(load())
+        loaded = load()
+        check_folders(loaded)
     except ConfigError as wrong:
         for each in wrong.problems:
             print(each.line, file=sys.stderr)  # noqa: T201 - for the terminal
         sys.exit(BAD_USAGE)
+    return loaded.settings.shutdown.drain_s
 
 
-def _host() -> None:
+def _host(*, drain_s: float) -> None:
     # Here, and not above: both import Pipecat, and `mic` has its errors without it.
-    import uvicorn  # noqa: PLC0415
     from fastapi.responses import RedirectResponse  # noqa: PLC0415
     from pipecat.runner import run as theirs  # noqa: PLC0415
 
     from bot.http.body_limit import BodyLimit  # noqa: PLC0415
-    from bot.http.bounds import bounds  # noqa: PLC0415
     from bot.http.ice_servers import for_page  # noqa: PLC0415
     from bot.http.pages.site import asset_routes, client_routes  # noqa: PLC0415
+    from bot.programs.hosted_server import run_hosted  # noqa: PLC0415
 
     def describe() -> dict[str, object]:
         return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}
@@ -51,9 +53,9 @@ def _host() -> None:
     app = theirs.app
     # Before Pipecat's uploads of up to 50 MB, which no agent of ours reads.
     app.add_middleware(BodyLimit)
-    # It takes no options.
-    bounded = partial(uvicorn.run, **bounds())
-    theirs.uvicorn = SimpleNamespace(run=bounded)  # pyright: ignore[reportPrivateImportUsage]
+    # It takes no options, and calls `uvicorn.run(app, host=…, port=…)`.
+    run = partial(run_hosted, drain_s=drain_s)
+    theirs.uvicorn = SimpleNamespace(run=run)  # pyright: ignore[reportPrivateImportUsage]
     app.include_router(client_routes())  # Pipecat's own page is a package that we do without
     app.include_router(asset_routes())
     # Our page asks for this before it offers a call; the runner knows offers alone.

@@ -1,6 +1,8 @@
 """One call for a host that is not our server: Pipecat's runner hands us a connection."""
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import WebSocket
@@ -9,12 +11,14 @@ from pipecat.runner.types import LiveKitRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
+from bot.call.switchboard import SwitchboardFullError
 from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.process.opening import open_process
 from bot.process.process import Process
+from bot.programs.hosted_calls import calls_of_host
 from bot.record.record_keeper import record_keeper
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close
@@ -28,6 +32,7 @@ if TYPE_CHECKING:
 
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
+TOO_LATE: Final = "a caller came while the calls were being ended, and was not answered"
 
 
 async def answer(runner_args: Any) -> None:
@@ -48,22 +53,42 @@ async def answer(runner_args: Any) -> None:
         folder=settings.logs.dir,
         json_lines=settings.logs.format == "json",
     )
-    if isinstance(connection, SmallWebRTCConnection):
-        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
-            await _answer_browser(process, connection)
-    elif isinstance(websocket, WebSocket):
-        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
-            await _answer_twilio(process, websocket)
-    elif isinstance(runner_args, LiveKitRunnerArguments):
-        await _answer_room(settings, runner_args)
-    else:
-        raise TypeError(
-            f"holdline takes calls over webrtc, twilio and livekit from a host, "
-            f"not {type(runner_args).__name__}"
-        )
+    with calls_of_host().one():
+        if isinstance(connection, SmallWebRTCConnection):
+            await _answer_browser(settings, connection)
+        elif isinstance(websocket, WebSocket):
+            await _answer_twilio(settings, websocket)
+        elif isinstance(runner_args, LiveKitRunnerArguments):
+            await _answer_room(settings, runner_args)
+        else:
+            raise TypeError(
+                f"holdline takes calls over webrtc, twilio and livekit from a host, "
+                f"not {type(runner_args).__name__}"
+            )
 
 
-async def _answer_browser(process: Process, connection: SmallWebRTCConnection) -> None:
+@asynccontextmanager
+async def _open(settings: Settings) -> AsyncIterator[Process]:
+    """Open a house for one call, which ends with the host's others.
+
+    Raises:
+        SwitchboardFullError: They are being ended.
+    """
+    async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+        with calls_of_host().at(process.switchboard):
+            yield process
+
+
+async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
+    try:
+        async with _open(settings) as process:
+            await _talk_to_browser(process, connection)
+    except* SwitchboardFullError:
+        logger.warning(TOO_LATE)
+        await connection.disconnect()
+
+
+async def _talk_to_browser(process: Process, connection: SmallWebRTCConnection) -> None:
     leg = WebrtcLeg(connection)
     call = process.call(leg)
     leg.part_with(lambda: {"type": "ended", "reason": call.reason})
@@ -75,7 +100,16 @@ async def _answer_browser(process: Process, connection: SmallWebRTCConnection) -
             watch.cancel()
 
 
-async def _answer_twilio(process: Process, websocket: WebSocket) -> None:
+async def _answer_twilio(settings: Settings, websocket: WebSocket) -> None:
+    try:
+        async with _open(settings) as process:
+            await _talk_to_twilio(process, websocket)
+    except* SwitchboardFullError:
+        logger.warning(TOO_LATE)
+        await close(websocket, NORMAL)
+
+
+async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
     started = await _first_words(websocket)
     if started is None:
         logger.warning("a socket did not begin as Twilio's streams do, and was closed")
@@ -104,13 +138,15 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
     line = LivekitLine(place, clock=clock.monotonic)
     try:
         await line.open()  # ahead of everything that takes time: a telephone rings until then
-        async with open_process(settings, words=False, keeper=record_keeper(settings)) as process:
+        async with _open(settings) as process:
             if not await line.caller_came():
                 logger.warning("nobody came into the room {}", given.room_name)
                 return
             await _converse(process, LivekitLeg(line, tell=process.switchboard.tell))
-    except LineError as refused:
-        logger.warning("{}: {}", given.room_name, refused)
+    except* SwitchboardFullError:
+        logger.warning(TOO_LATE)
+    except* LineError as refused:
+        logger.warning("{}: {}", given.room_name, refused.exceptions[0])
     finally:
         await line.close()
 

@@ -32,6 +32,7 @@ __all__ = ["network"]
 
 ROOT = Path(__file__).parents[2]
 GREETING = "Hello, this is Holdline. How can I help?"
+FAREWELL = "Thank you for calling. Goodbye."
 PROXY = "phone.example.com"
 RATE_HZ = 8_000
 
@@ -44,8 +45,22 @@ async def hosted(
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[str]:
     """Run `python bot.py` while the block runs, and return where it listens."""
+    async with hosting(lab, folder, *arguments, environment=environment) as (url, _):
+        yield url
+
+
+@asynccontextmanager
+async def hosting(
+    lab: RunningLab,
+    folder: Path,
+    *arguments: str,
+    environment: Mapping[str, str] | None = None,
+    drain_s: float = 5,
+) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
+    """Run `python bot.py` while the block runs, and yield where it listens, and the process."""
     port = free_port()
     tree, keys = configuration(lab, port, folder / "logs")
+    tree["shutdown"] = {"drain_s": drain_s}
     keys |= environment or {}
     (folder / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
@@ -57,7 +72,7 @@ async def hosted(
     url = f"http://127.0.0.1:{port}"
     try:
         await answering(url, process)
-        yield url
+        yield url, process
     finally:
         if process.returncode is None:
             process.terminate()
@@ -167,10 +182,10 @@ async def test_a_browser_calls_through_pipecats_runner(tmp_path: Path) -> None:
     assert str(said(tmp_path)[0]).startswith("Hello, this is Holdline.")
 
 
-@pytest.mark.slow
-async def test_twilio_calls_through_pipecats_runner(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+def ring_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have Twilio ask where the runner listens."""
+
     async def ring(
         session: aiohttp.ClientSession, form: Mapping[str, str], *, base_url: str, **_: str
     ) -> Twiml:
@@ -178,6 +193,11 @@ async def test_twilio_calls_through_pipecats_runner(
             return read_twiml(await answer.text())
 
     monkeypatch.setattr("faultlab.carrier.manner.ring", ring)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ring_at_the_root")
+async def test_twilio_calls_through_pipecats_runner(tmp_path: Path) -> None:
     async with (
         asyncio.timeout(90),
         lab_process() as lab,
@@ -191,6 +211,56 @@ async def test_twilio_calls_through_pipecats_runner(
     assert greeting.size > RATE_HZ
     assert said(tmp_path) == [GREETING]
     assert ended["reason"] in ("caller_hung_up", "connection_lost")
+
+
+async def test_sigterm_ends_pipecats_runner_and_is_no_failure(tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(150),
+        lab_process() as lab,
+        hosting(lab, tmp_path, "-t", "webrtc") as (_, process),
+    ):
+        process.terminate()
+        assert await process.wait() == 0
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("ring_at_the_root")
+async def test_sigterm_lets_a_telephone_call_in_pipecats_runner_say_goodbye(tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(150),
+        lab_process() as lab,
+        hosting(lab, tmp_path, "-t", "twilio", "--proxy", PROXY, drain_s=1) as (url, process),
+        Carrier(url, "no token", public_url=f"https://{PROXY}") as call,
+    ):
+        await call.listen(within_s=50)  # it loads everything anew for each caller
+        process.terminate()
+        await call.ended.wait()
+        code = await process.wait()
+
+    assert code == 0
+    assert said(tmp_path) == [GREETING, FAREWELL]
+    assert (await until_ended(tmp_path))["reason"] == "shutdown"
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("network")
+async def test_sigterm_waits_for_a_browser_in_pipecats_runner_no_longer_than_it_may(
+    tmp_path: Path,
+) -> None:
+    async with (
+        asyncio.timeout(150),
+        lab_process() as lab,
+        hosting(lab, tmp_path, "-t", "webrtc", drain_s=1) as (url, process),
+    ):
+        page = BrowserPage()
+        await page.call(url)
+        async with asyncio.timeout(50):
+            await page.heard.wait()
+        process.terminate()
+        assert await process.wait() == 0
+        await page.hang_up()
+
+    assert (await until_ended(tmp_path))["reason"] == "shutdown"
 
 
 async def post_slowly(url: str, body: bytes) -> tuple[int, bool]:

@@ -1,0 +1,126 @@
+"""How a host's calls end when it is told to stop: with a goodbye, in time, and as no failure."""
+
+import asyncio
+import signal
+
+import pytest
+import uvicorn
+
+from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
+from bot.programs import hosted_calls
+from bot.programs.hosted_calls import HostedCalls
+from bot.programs.hosted_server import HostedServer
+from tests.virtual_time import BEGIN_S
+from transports.leg import Leg, LegFacts
+
+
+class Line:
+    facts = LegFacts(transport="test", sample_rate_hz=8000)
+
+
+class Chat:
+    """A call that goes on until it is told to end, and longer if it is deaf to that."""
+
+    def __init__(self, *, is_deaf: bool = False) -> None:
+        self.call_id = "c"
+        self.ends: list[str] = []
+        self._is_deaf = is_deaf
+        self._over = asyncio.Event()
+
+    async def run(self) -> None:
+        await self._over.wait()
+
+    async def end(self, reason: str) -> None:
+        self.ends.append(f"goodbye: {reason}")
+        if not self._is_deaf:
+            self._over.set()
+
+    async def cancel(self, reason: str) -> None:
+        self.ends.append(f"cut: {reason}")
+        self._over.set()
+
+
+LINE: Leg = Line()  # type: ignore[assignment]
+
+
+def switchboard() -> Switchboard:
+    def make_call(leg: Leg) -> RunningCall:
+        raise AssertionError("the tests bring their own calls")
+
+    return Switchboard(seats=1, make_call=make_call, tell=lambda _: None)
+
+
+async def answer(calls: HostedCalls, chat: Chat) -> None:
+    with calls.one():
+        board = switchboard()
+        with calls.at(board):
+            await board.answer(LINE, chat)
+
+
+def passed_s() -> float:
+    return asyncio.get_running_loop().time() - BEGIN_S
+
+
+@pytest.mark.virtual_time
+async def test_each_call_may_go_on_for_so_long_and_says_goodbye_then() -> None:
+    calls, polite, deaf = HostedCalls(), Chat(), Chat(is_deaf=True)
+    async with asyncio.TaskGroup() as tasks:
+        for each in (polite, deaf):
+            tasks.create_task(answer(calls, each))
+        await asyncio.sleep(0)
+        await calls.close(drain_s=30.0)
+
+    assert polite.ends == ["goodbye: shutdown"]
+    assert deaf.ends == ["goodbye: shutdown", "cut: shutdown"]
+    assert passed_s() == pytest.approx(30.0 + GOODBYE_S)
+
+
+@pytest.mark.virtual_time
+async def test_what_a_call_had_opened_is_waited_for_within_bounds() -> None:
+    calls = HostedCalls()
+    with calls.one():
+        await calls.close(drain_s=30.0)
+
+    assert passed_s() == pytest.approx(hosted_calls.LEAVE_S)
+
+
+async def test_a_call_that_comes_while_the_others_are_ended_is_not_taken() -> None:
+    calls = HostedCalls()
+    await calls.close(drain_s=0.0)
+
+    with pytest.raises(SwitchboardFullError):
+        await answer(calls, Chat())
+
+
+async def nothing(scope: object, receive: object, send: object) -> None:
+    """Be an application that nobody asks anything."""
+
+
+def hosted_server(calls: HostedCalls) -> HostedServer:
+    config = uvicorn.Config(nothing, port=0, log_config=None, lifespan="off")
+    return HostedServer(config, calls, drain_s=30.0)
+
+
+async def test_a_signal_ends_the_server_and_is_not_raised_again() -> None:
+    server = hosted_server(HostedCalls())
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        signal.raise_signal(signal.SIGTERM)
+
+    assert server.should_exit
+
+
+async def test_a_second_signal_cuts_the_calls() -> None:
+    calls, chat = HostedCalls(), Chat()
+    server = hosted_server(calls)
+    async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        tasks.create_task(answer(calls, chat))
+        while not server.started:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0)
+        for _ in range(2):
+            signal.raise_signal(signal.SIGTERM)
+
+    assert chat.ends == ["cut: shutdown"]
