@@ -150,6 +150,16 @@ def test_livekit_is_told_a_configuration_and_is_the_one_of_the_tests() -> None:
     assert str(told["rtc"]["tcp_port"]) in livekit["ports"][1]
 
 
+def test_redis_keeps_livekits_trunks_through_a_restart() -> None:
+    redis = filled(COMPOSE["services"]["redis"])
+    words = redis["command"]
+    page = (ROOT / "docs" / "sip.md").read_text(encoding="utf-8")
+
+    assert words[words.index("--appendonly") + 1] == "yes"
+    assert redis["volumes"] == ["redis:/data"]  # where the image's Redis writes
+    assert "appendonly yes" in page  # who has a Redis of their own is told so
+
+
 def test_prometheus_scrapes_with_the_token_and_grafana_finds_it() -> None:
     scraping = yaml.safe_load((ROOT / "deploy" / "compose" / "prometheus.yml").read_text())
     source = yaml.safe_load((ROOT / "deploy" / "compose" / "grafana-source.yml").read_text())
