@@ -14,6 +14,7 @@ from bot.config.environment import Environment
 from bot.config.loading import load
 from bot.config.shape import every_key
 from calls.crm import CrmReport
+from campaigns.number import CallableNumber, read_number
 from drill.markdown import render
 from drill.matrix import FULL
 from drill.results import Results
@@ -295,6 +296,28 @@ def test_the_call_as_a_list_is_the_codes() -> None:
     parts = [ast.unparse(each) for each in listed.elts]
     names = [LISTED_AS.get(each, each if "leg." in each else each.split("(")[0]) for each in parts]
     assert [line.split()[0] for line in shown if line] == names
+
+
+# Of a pattern of Asterisk's dialplan: what its characters stand for; the rest stand for themselves.
+STANDS_FOR = {"X": r"\d", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "+": r"\+"}
+
+
+def test_the_exchange_in_between_knows_a_callee_as_we_dial_one() -> None:
+    (dialplan,) = (
+        each for each in blocks(ROOT / "docs" / "sip-exolve.md", "ini") if "[from-livekit]" in each
+    )
+    patterns: list[tuple[str, str]] = re.findall(
+        r"^exten => _([^,]+),1,Dial\(PJSIP/(\S+)@exolve\)(?: +;.*)?$", dialplan, re.MULTILINE
+    )
+    callee = read_number("8 495 123-45-67", region="RU")
+    assert isinstance(callee, CallableNumber)
+
+    dialled = [
+        callee.e164[1:] if words == "${EXTEN:1}" else callee.e164
+        for pattern, words in patterns
+        if re.fullmatch("".join(STANDS_FOR.get(each, each) for each in pattern), callee.e164)
+    ]
+    assert dialled == ["74951234567"]  # as the page says that Exolve writes numbers
 
 
 def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
