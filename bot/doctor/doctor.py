@@ -4,7 +4,6 @@ import asyncio
 import importlib
 import os
 import shutil
-import socket
 import ssl
 import tempfile
 from collections.abc import AsyncIterator, Iterator
@@ -20,6 +19,7 @@ from bot.config.exposure import why_exposed
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.doctor.finding import DoctorFinding
+from bot.doctor.port import port_finding
 from bot.doctor.storage import storage_finding
 from bot.ladders.rungs import rung_of
 from providers.catalog import provider
@@ -39,7 +39,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
         online: Also ask each provider whether it accepts the key. Otherwise no key is sent.
     """
     yield DoctorFinding(about="configuration", text="read, keys present", ok=True)
-    yield _port(settings)
+    yield await port_finding(settings.server)
     yield _disk("logs.dir", settings.logs.dir)
     yield await storage_finding(settings.storage.url)
     if settings.resilience.share != LOCAL:
@@ -62,20 +62,6 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     ]
     for finding in await asyncio.gather(*answers):
         yield finding
-
-
-def _port(settings: Settings) -> DoctorFinding:
-    host, port = settings.server.host, settings.server.port
-    about = "server.port"
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as trial:
-            trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            trial.bind((host, port))
-    except OSError as error:
-        text = f"{host}:{port} cannot be listened on: {error.strerror or error}"
-        return DoctorFinding(about=about, text=text, ok=False)
-    return DoctorFinding(about=about, text=f"{host}:{port} is free", ok=True)
 
 
 def _disk(about: str, directory: Path) -> DoctorFinding:

@@ -10,11 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.config.errors import nearest
+from bot.config.near_address import near_address
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
 
 ANSWER_S: Final = 5.0
-ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 DEMO: Final = "http://127.0.0.1:8080"  # where the demo listens when nobody told it another port
 STYLES: Final = {"closed": "green", "half_open": "yellow", "open": "bold red"}
 COLUMNS: Final = ("stage", "name", "breaker", "condition", "p50", "last probe")
@@ -86,9 +86,7 @@ def _probe(probe: dict[str, Any] | None) -> str:
 
 def addresses(server: ServerSettings) -> tuple[str, ...]:
     """Return where the server may be reached, nearest first."""
-    host = "127.0.0.1" if server.host in ANYWHERE else server.host
-    near = f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
-    return tuple(dict.fromkeys((near, server.public_url)))
+    return tuple(dict.fromkeys((near_address(server), server.public_url)))
 
 
 async def _ask(

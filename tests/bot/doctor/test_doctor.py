@@ -1,9 +1,11 @@
 """The doctor finds what would stop a call, and sends keys only when asked to."""
 
+import errno
 import os
 import socket
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +16,12 @@ from aiohttp import web
 from bot.config.settings import AlertsSettings, Settings
 from bot.doctor.doctor import examine
 from bot.doctor.finding import DoctorFinding
+from fallbacks.readiness import judge_readiness
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
 
 KEY = "right-key"
+IN_USE = os.strerror(errno.EADDRINUSE)
 
 
 class Vendor:
@@ -25,10 +29,13 @@ class Vendor:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+        self.health: Any = None  # what a server of ours says
         self.port = 0
 
     async def answer(self, request: web.Request) -> web.Response:
         self.asked.append(request.path)
+        if request.path == "/readyz" and self.health is not None:
+            return web.json_response(self.health, status=503)
         keys = (
             request.headers.get("Authorization", ""),
             request.headers.get("X-API-Key", ""),
@@ -161,6 +168,51 @@ async def test_a_taken_port_is_a_problem(vendor: Vendor) -> None:
     found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
 
     assert f"127.0.0.1:{vendor.port} cannot be listened on" in found["server.port"]
+
+
+@pytest.mark.parametrize(
+    ("why_closed", "said"),
+    [("", ""), ("draining", "; GET /readyz says draining")],
+    ids=["ready", "draining"],
+)
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0"])  # noqa: S104 - never listened on
+async def test_a_port_at_which_our_own_server_listens_is_no_problem(
+    why_closed: str, said: str, host: str, vendor: Vendor
+) -> None:
+    vendor.health = asdict(judge_readiness(why_closed=why_closed, usable={}, steps=()))
+
+    found = await findings(settings(vendor.port, server={"host": host, "port": vendor.port}))
+
+    assert problems(found) == {}
+    assert found["server.port"].text == f"{host}:{vendor.port} is Holdline's already{said}"
+    assert vendor.asked == ["/readyz"]
+
+
+@pytest.mark.parametrize(
+    "health",
+    [[], {"ready": True}, {"ready": True, "degraded": False, "reasons": 3}],
+    ids=["a list", "something else", "a number"],
+)
+async def test_who_says_something_else_is_not_ours(health: Any, vendor: Vendor) -> None:
+    vendor.health = health
+
+    found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
+
+    assert list(found) == ["server.port"]
+
+
+async def test_a_taken_port_at_which_nobody_answers_keeps_nobody_waiting(
+    vendor: Vendor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.doctor.port.ANSWER_S", 0.1)
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        port = mute.getsockname()[1]
+
+        found = problems(await findings(settings(vendor.port, server={"port": port})))
+
+    assert found == {"server.port": f"127.0.0.1:{port} cannot be listened on: {IN_USE}"}
 
 
 async def test_looking_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
