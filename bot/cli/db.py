@@ -8,6 +8,7 @@ import typer
 from bot.cli.options import ConfigOption
 from bot.config.loading import load
 from bot.config.share_address import masked
+from bot.config.storage import file_of
 from bot.exits import CommandError, UsageError
 
 
@@ -24,9 +25,13 @@ def command(
     from storage.database import StorageError  # noqa: PLC0415 - after the configuration's errors
     from storage.upgrading import upgrade  # noqa: PLC0415
 
+    file = file_of(url)
+    # The whole path: where this is run decides which file a short one means.
+    place, is_new = (file.absolute(), not file.exists()) if file else (masked(url), False)
     try:
         before, after = asyncio.run(upgrade(url))
     except StorageError as error:
-        raise CommandError(f"{masked(url)} cannot be upgraded: {error}") from error
-    said = "was at" if before == after else f"went from {before or 'nothing'} to"
-    typer.echo(f"{masked(url)} {said} {after}")
+        raise CommandError(f"{place} cannot be upgraded: {error}") from error
+    went = "was at" if before == after else f"went from {before or 'nothing'} to"
+    said = "was not there and is made, at" if is_new else went
+    typer.echo(f"{place} {said} {after}")

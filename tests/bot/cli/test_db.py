@@ -1,0 +1,60 @@
+"""`holdline db upgrade` says which database it was: in another folder it is another one."""
+
+from pathlib import Path
+
+import pytest
+
+from bot.__main__ import run
+from storage.schema import known_versions
+
+NEWEST = known_versions()[-1]
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("HOLDLINE__STORAGE__URL", raising=False)
+
+
+def test_a_database_that_was_made_is_told_as_a_new_one_with_its_whole_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["db", "upgrade"]) == 0
+
+    said = capsys.readouterr().out
+    assert said == f"{tmp_path}/holdline.db was not there and is made, at {NEWEST}\n"
+
+
+def test_one_that_was_there_is_told_with_its_whole_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(["db", "upgrade"])
+    capsys.readouterr()
+
+    assert run(["db", "upgrade"]) == 0
+
+    assert capsys.readouterr().out == f"{tmp_path}/holdline.db was at {NEWEST}\n"
+
+
+def test_one_that_cannot_be_upgraded_is_told_with_its_whole_path(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("holdline.db").write_text("these are words, not a database\n" * 40, encoding="utf-8")
+
+    assert run(["db", "upgrade"]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"holdline: {tmp_path}/holdline.db cannot be upgraded: ")
+
+
+def test_a_server_is_told_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    away = "postgresql+asyncpg://holdline:s3cret@127.0.0.1:1/calls"
+    monkeypatch.setenv("HOLDLINE__STORAGE__URL", away)
+
+    assert run(["db", "upgrade"]) == 1
+
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "holdline:********@127.0.0.1:1/calls cannot be upgraded" in line
+    assert "s3cret" not in line
