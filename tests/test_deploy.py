@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -176,6 +177,29 @@ def test_prometheus_scrapes_with_the_token_and_grafana_finds_it() -> None:
 
 def unit(name: str = "holdline") -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", UNITS[name], re.MULTILINE))
+
+
+def test_the_commands_that_are_printed_are_those_of_the_unit() -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^holdline\(\) \{ (.*); \}$", page, re.MULTILINE)
+    program, _, *options = unit()["ExecStart"].split()
+
+    assert shlex.split(line) == [
+        *("sudo", "-u", unit()["User"], "env", "-C", unit()["WorkingDirectory"]),
+        *(program, "$@", *options),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("got", "begins"),
+    [("git pull && sudo make setup", "systemctl reload"), ("docker compose build", "up -d")],
+    ids=["systemd", "compose"],
+)
+def test_a_new_version_has_its_database_before_it_takes_calls(got: str, begins: str) -> None:
+    page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
+
+    (recipe,) = (each for each in page.splitlines() if got in each)
+    assert recipe.index(got) < recipe.index("holdline db upgrade") < recipe.index(begins)
 
 
 def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:

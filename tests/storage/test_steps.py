@@ -1,0 +1,56 @@
+"""A step of the database takes nothing away: the version before goes on working in it."""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, create_engine, inspect
+
+from storage.schema import MIGRATIONS, known_versions
+
+Columns = dict[tuple[str, str], Any]
+
+
+def take_step(connection: Connection, version: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, version)
+
+
+def columns_of(connection: Connection) -> Columns:
+    looking = inspect(connection)
+    return {
+        (table, each["name"]): each
+        for table in looking.get_table_names()
+        for each in looking.get_columns(table)
+    }
+
+
+def length(column: Any) -> int:
+    return getattr(column["type"], "length", None) or 0
+
+
+@pytest.mark.parametrize(("before", "after"), list(pairwise(known_versions())))
+def test_whoever_knows_the_tables_of_before_can_read_and_write_those_of_after(
+    before: str, after: str, tmp_path: Path
+) -> None:
+    engine = create_engine(f"sqlite:///{tmp_path}/h.db")
+    with engine.begin() as connection:
+        take_step(connection, before)
+        old = columns_of(connection)
+        take_step(connection, after)
+        new = columns_of(connection)
+    engine.dispose()
+
+    tables = {table for table, _ in old}
+    for place, column in old.items():
+        assert place in new, "a step took it away"
+        assert new[place]["nullable"] >= column["nullable"], place
+        assert length(new[place]) >= length(column), place
+    for place, column in new.items():
+        if place not in old and place[0] in tables:  # who does not know it says nothing of it
+            assert column["nullable"] or column["default"] is not None, place
