@@ -1,7 +1,8 @@
 """A tool of your own: a Python function that the model may call during a call.
 
 Run it with `.venv/bin/python examples/own_tool.py`; it needs no keys. In your own `holdline.yaml`
-two lines are enough; the function's name, docstring and types tell the model the rest:
+two lines are enough, with this file beside it; the function's name, docstring and types tell the
+model the rest:
 
     agent:
       tools: [{entry_point: "own_tool:opening_hours"}]

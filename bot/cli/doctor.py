@@ -12,6 +12,7 @@ from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
+from bot.tools.own_modules import find_own_modules
 from telemetry import logs
 from telemetry.masking import without_keys
 
@@ -26,9 +27,10 @@ def command(
 
     That is configuration, keys, port, disk, storage and every provider's server.
     """
-    settings = load(config).settings
+    loaded = load(config)
+    find_own_modules(loaded)
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    if asyncio.run(_report(settings, online=online)):
+    if asyncio.run(_report(loaded.settings, online=online)):
         raise typer.Exit(FAILED)
 
 

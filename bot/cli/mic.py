@@ -8,6 +8,7 @@ import typer
 from bot.cli.options import ConfigOption
 from bot.config.folders import check_folders
 from bot.config.loading import load
+from bot.tools.own_modules import find_own_modules
 from telemetry import logs
 
 
@@ -45,8 +46,8 @@ def command(
     }
     loaded = load(config, flags=flags)
     check_folders(loaded)
-    settings = loaded.settings
-    logs.set_up(level="WARNING", folder=settings.logs.dir)
+    find_own_modules(loaded)
+    logs.set_up(level="WARNING", folder=loaded.settings.logs.dir)
     from bot.programs.mic import talk  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
-    asyncio.run(talk(settings))
+    asyncio.run(talk(loaded.settings))

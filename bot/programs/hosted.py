@@ -20,6 +20,7 @@ from bot.process.opening import open_process
 from bot.process.process import Process
 from bot.programs.hosted_calls import calls_of_host
 from bot.record.record_keeper import record_keeper
+from bot.tools.own_modules import find_own_modules
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
@@ -46,7 +47,9 @@ async def answer(runner_args: Any) -> None:
     """
     connection = getattr(runner_args, "webrtc_connection", None)
     websocket = getattr(runner_args, "websocket", None)
-    settings = load().settings
+    loaded = load()
+    find_own_modules(loaded)
+    settings = loaded.settings
     keep_private()
     logs.set_up(
         level=settings.logs.level,

@@ -20,6 +20,7 @@ from bot.house.reloading import Reread
 from bot.house.supervisor import run_supervisor
 from bot.http.ready_line import ready_line
 from bot.programs.notices import tell_ready
+from bot.tools.own_modules import find_own_modules
 
 
 class ServePlan:
@@ -39,6 +40,7 @@ class ServePlan:
         self._numbers = count(1)
         self._metrics = folder / "metrics"
         self._metrics.mkdir()
+        find_own_modules(loaded)
         self.settings = loaded.settings
         self._kept = self._keep(loaded)
         self._before = self.settings, self._kept
@@ -76,6 +78,7 @@ class ServePlan:
                 "server.host and server.port change only when the server is started anew"
             )
         changed = changed_keys(self.settings, loaded.settings)
+        find_own_modules(loaded)
         self._before = self.settings, self._kept
         self.settings, self._kept = loaded.settings, kept
         return Reread(changed=changed)

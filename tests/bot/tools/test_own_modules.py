@@ -1,0 +1,98 @@
+"""An owner's module stands beside the configuration that names it, wherever a command is run."""
+
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from bot.config.loading import load
+from bot.programs.many import ServePlan
+from bot.tools.own_modules import find_own_modules
+
+ROOT = Path(__file__).parents[3]
+EXAMPLE = ROOT / "examples" / "own_tool.py"
+LOCAL = """
+server: {port: 0}
+stages:
+  stt: [{name: ears, kind: local}]
+  llm: [{kind: openai, url: "http://127.0.0.1:9/v1", api_key_env: KEY}]
+  tts: [{name: voice, kind: local}]
+"""
+ENVIRONMENT = {"KEY": "k", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a configuration that names no tool yet; commands are run elsewhere."""
+    for name in ("etc", "elsewhere"):
+        (tmp_path / name).mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setenv("KEY", "k")
+    file = tmp_path / "etc" / "holdline.yaml"
+    file.write_text(LOCAL, encoding="utf-8")
+    return file
+
+
+def add_tool(config: Path, lines: str) -> None:
+    config.write_text(f"{LOCAL}\n{lines}\n", encoding="utf-8")
+
+
+def doctor(config: Path) -> str:
+    return subprocess.run(  # noqa: S603 - ours
+        [sys.executable, "-P", "-m", "bot", "doctor", "--config", config],
+        capture_output=True,
+        text=True,
+        env=ENVIRONMENT,
+        check=False,
+    ).stdout
+
+
+def test_the_two_lines_of_the_example_are_enough_where_it_stands_beside_them(config: Path) -> None:
+    shutil.copy(EXAMPLE, config.parent)
+    said = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
+    lines = [each for each in said.splitlines() if each.startswith("    ")]
+    assert len(lines) == 2
+    add_tool(config, textwrap.dedent("\n".join(lines)))
+
+    assert "ok      tool own_tool:opening_hours: loads" in doctor(config)
+
+
+def test_what_stands_where_the_command_is_run_is_not_taken_for_it(config: Path) -> None:
+    Path("strange.py").write_text("def use(): ...\n", encoding="utf-8")
+    add_tool(config, 'agent: {tools: [{entry_point: "strange:use"}]}')
+
+    assert "problem tool strange:use: cannot be loaded: ModuleNotFoundError" in doctor(config)
+
+
+def test_a_module_there_takes_the_place_of_no_other(config: Path) -> None:
+    (config.parent / "colorsys.py").write_text("raise SystemExit('not ours')\n", encoding="utf-8")
+    add_tool(config, 'agent: {tools: [{entry_point: "colorsys:rgb_to_hls"}]}')
+
+    assert "ok      tool colorsys:rgb_to_hls: loads" in doctor(config)
+
+
+def test_workers_find_it_also_when_a_reload_brings_the_tool(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "house").mkdir()
+    plan = ServePlan(config, {}, load(config), folder=tmp_path / "house")
+    before = list(sys.path)
+    add_tool(config, 'agents: {night: {tools: [{entry_point: "own_tool:opening_hours"}]}}')
+
+    plan.renew()
+
+    assert str(config.parent) not in before  # nobody asked for it
+    assert sys.path[-1] == str(config.parent)  # which each new worker is given
+
+
+def test_its_folder_is_looked_through_once(config: Path) -> None:
+    add_tool(config, 'agent: {tools: [{entry_point: "own_tool:opening_hours"}]}')
+
+    for _ in range(2):
+        find_own_modules(load(config))
+
+    assert sys.path.count(str(config.parent)) == 1
