@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
@@ -138,6 +139,16 @@ def test_compose_and_its_configuration_make_one_that_can_be_served(tmp_path: Pat
     assert settings.resilience.share == "redis://:r@redis:6379/0"
     assert settings.transports.livekit.enabled
     assert seconds(holdline["stop_grace_period"]) >= settings.shutdown.drain_s + GRACE_S
+
+
+def test_the_proxy_on_the_host_is_trusted_and_nobody_else() -> None:
+    (network,) = COMPOSE["networks"]["default"]["ipam"]["config"]
+    trusted = COMPOSE["services"]["holdline"]["environment"]["FORWARDED_ALLOW_IPS"].split(",")
+
+    assert ip_address(network["gateway"]) in ip_network(network["subnet"])
+    assert trusted == ["127.0.0.1", "::1", network["gateway"]]
+    for page in ("deploy.md", "configuration.md"):
+        assert "FORWARDED_ALLOW_IPS" in (ROOT / "docs" / page).read_text(encoding="utf-8")
 
 
 def test_livekit_is_told_a_configuration_and_is_the_one_of_the_tests() -> None:
