@@ -236,6 +236,14 @@ def test_livekit_is_started_by_the_script_wherever_we_start_it() -> None:
     assert unit("livekit-server")["RestartSec"] == "100ms"
 
 
+def test_what_holds_a_secret_of_livekit_is_read_by_it_alone() -> None:
+    page = (ROOT / "docs" / "sip.md").read_text(encoding="utf-8")
+    (installed,) = re.findall(r"install (.*) livekit\.yaml /etc/livekit/livekit\.yaml", page)
+
+    assert installed == f"-D -g {unit('livekit-server')['Group']} -m 640"
+    assert "install -m 600 /dev/null /etc/livekit/env" in page  # systemd reads it, as root
+
+
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not here: unproven")
 @pytest.mark.parametrize("name", UNITS)
 def test_systemd_takes_the_unit_and_finds_it_closed(name: str, tmp_path: Path) -> None:
