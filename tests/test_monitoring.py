@@ -14,6 +14,7 @@ from prometheus_client.metrics import MetricWrapperBase
 from scripts.make_dashboards import DASHBOARDS, FOLDER, dashboard
 from telemetry.meters import Meters
 from tests.absent import report_absent
+from tests.documents import ROOT, blocks
 
 PROMETHEUS = Path(__file__).parents[1] / "deploy" / "prometheus"
 RULES = PROMETHEUS / "rules.yml"
@@ -65,6 +66,33 @@ def test_prometheus_takes_the_rules_and_the_example() -> None:
 
 def test_the_rules_wake_somebody_when_they_should_and_not_otherwise() -> None:
     promtool("test", "rules", "rules_test.yml")
+
+
+def test_the_pages_share_of_answers_within_the_promise_is_one(tmp_path: Path) -> None:
+    (expression,) = blocks(ROOT / "docs" / "metrics.md", "promql")
+    series = {
+        'holdline_v2v_seconds_bucket{job="holdline",le="1.5"}': "0+3x40",
+        'holdline_v2v_seconds_bucket{job="holdline",le="+Inf"}': "0+4x40",
+        'holdline_v2v_seconds_count{job="holdline"}': "0+4x40",
+    }
+    sample = {"labels": '{job="holdline"}', "value": 0.75}
+    trial = {
+        "interval": "15s",
+        "input_series": [{"series": name, "values": each} for name, each in series.items()],
+        "promql_expr_test": [{"expr": expression, "eval_time": "8m", "exp_samples": [sample]}],
+    }
+    file = tmp_path / "page_test.yml"
+    file.write_text(yaml.safe_dump({"tests": [trial]}), encoding="utf-8")
+
+    promtool("test", "rules", str(file))
+
+
+def test_the_promise_is_an_edge_of_the_histogram() -> None:
+    (expression,) = blocks(ROOT / "docs" / "metrics.md", "promql")
+    edges = Meters(CollectorRegistry()).v2v._upper_bounds
+
+    assert float(re.findall(r'le="([^"]+)"', expression)[0]) in edges
+    assert names_in([expression]) <= set(told())
 
 
 def test_a_rule_speaks_of_metrics_that_there_are() -> None:
