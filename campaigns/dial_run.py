@@ -1,7 +1,9 @@
 """One dial, from the committed intent to its one outcome.
 
 Before anything is decided on a dial whose answer was lost, the carrier is asked: what it has is
-followed, what it never had is given back. Whoever runs this keeps the lease meanwhile.
+followed, what it never had is given back. Whoever runs this keeps the lease meanwhile. A carrier
+that does not answer is asked on and on; by a process that leads no more, a few times: it leaves the
+dial to its lease, and to who leads now.
 """
 
 import asyncio
@@ -33,6 +35,26 @@ from campaigns.watched_carrier import WatchedCarrier
 from storage.database import StorageError
 
 LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
+SILENT_LOOKS: Final = 3  # in a row, and whoever leads now, perhaps with another key, is to ask
+
+
+@dataclass(slots=True)
+class Unanswered:
+    """Counts the looks in a row that the carrier left without an answer."""
+
+    parts: DialerParts
+    looks: int = 0
+
+    def bear(self, silence: CarrierError) -> None:
+        """Note one more.
+
+        Raises:
+            CarrierError: This one, if it was the last. A process that was relieved may have an old
+                key; while it renewed the lease, nobody else could ask with the new one.
+        """
+        self.looks += 1
+        if self.looks >= SILENT_LOOKS and not self.parts.house.leads:
+            raise silence
 
 
 @dataclass(slots=True)
@@ -85,7 +107,11 @@ class DialRun:
         return self.claim.dial
 
     async def make(self) -> DialResult | None:
-        """Dial and follow; return the outcome that was kept, None: the dial has none from here."""
+        """Dial and follow; return the outcome that was kept, None: the dial has none from here.
+
+        Raises:
+            CarrierError: The dial is left to its lease.
+        """
         store, parts = self.parts.store, self.parts
         if down := await self._rehearse():
             if self.campaign.on_outage == "skip":
@@ -101,7 +127,11 @@ class DialRun:
         return None
 
     async def take_over(self) -> DialResult | None:
-        """Find out what became of a dial whose process is silent, and see it to its end."""
+        """Find out what became of a dial whose process is silent, and see it to its end.
+
+        Raises:
+            CarrierError: The dial is left to its lease.
+        """
         self.carrier.recall(self.dial)
         async with self._lease.keep(self.dial, self.parts):
             return await self._find_out("holder_silent")
@@ -159,13 +189,15 @@ class DialRun:
         """Ask the carrier what it has of this dial, until it is known; then go on from there."""
         if was_never_asked(self.dial):
             return await self._give_back(why)
-        waits = self.parts.settings.ask_again_s
+        waits, unanswered = self.parts.settings.ask_again_s, Unanswered(self.parts)
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
             await asyncio.sleep(wait_s)
             try:
                 found = await self.carrier.find(self.dial)
-            except CarrierError:
+            except CarrierError as silence:
+                unanswered.bear(silence)
                 continue
+            unanswered.looks = 0
             if found is not None:
                 self.parts.tell(_asked(self.dial, why, known=True))
                 await self._note_placed(found.provider_call_id)
@@ -195,13 +227,15 @@ class DialRun:
         )
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
-        missed, answered = 0, False
+        missed, answered, unanswered = 0, False, Unanswered(self.parts)
         while found.outcome is None and missed < LOST_LOOKS and not self._lease.lost:
             await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
             try:
                 again = await self.carrier.find(self.dial)
-            except CarrierError:
+            except CarrierError as silence:
+                unanswered.bear(silence)
                 continue
+            unanswered.looks = 0
             missed = missed + 1 if again is None else 0
             if again is not None and again.provider_call_id != found.provider_call_id:
                 # Some answer an order with an id of the order, and tell the call's own later.

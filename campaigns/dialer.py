@@ -15,6 +15,7 @@ from calls.campaign_events import CampaignFact
 from calls.entry import Tell
 from calls.outbound import Claim, DialResult, NothingToDial
 from campaigns.campaign_breakers import PAUSES, CampaignBreakers
+from campaigns.carrier import CarrierError
 from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
@@ -227,7 +228,7 @@ class DialsInProgress:
             result = await make()
             if result is not None:
                 await self._learn(run.campaign.name, result)
-        except StorageError as broken:
+        except (StorageError, CarrierError) as broken:
             logger.warning("dial {} is left to its lease: {}", run.dial.id, broken)
             self._left()
         except Exception as broken:  # noqa: BLE001 - one dial's mistake ends that dial alone

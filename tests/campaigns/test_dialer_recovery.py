@@ -21,6 +21,7 @@ from storage.campaign_store import CampaignStore
 from storage.database import StorageError
 from tests.campaigns.dialing import (
     Dialing,
+    Floor,
     ScriptedCarrier,
     dialing,
     left_by_another,
@@ -191,6 +192,66 @@ async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_ask
         await other.close()
 
         assert it.dialled() == [A, B]
+
+
+@asynccontextmanager
+async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
+    """Have another process of the house lead, whose key for the carrier is the right one."""
+    store = CampaignStore(it.url, holder="another")
+    carrier = ScriptedCarrier(
+        calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
+    )
+    it.floor.leads = False
+    dialer = Dialer(
+        {"c": it.campaign}, replace(it.parts(), store=store, carrier=carrier, house=Floor())
+    )
+    async with asyncio.TaskGroup() as tasks:
+        task = tasks.create_task(dialer.run())
+        try:
+            yield dialer
+        finally:
+            task.cancel()
+    await store.close()
+
+
+class KeyRenewed(ScriptedCarrier):
+    """Dials once for this key, which is good for nothing from then on."""
+
+    async def dial(self, request: DialRequest) -> str:
+        try:
+            return await super().dial(request)
+        finally:
+            self.deaf = 1_000_000
+
+
+@pytest.mark.parametrize("lost_answers", [0, 1], ids=["placed", "its answer was lost"])
+async def test_a_relieved_process_that_the_carrier_does_not_answer_leaves_its_dial_to_the_next(
+    tmp_path: Path, lost_answers: int
+) -> None:
+    async with dialing(tmp_path, A, B, concurrent=1) as it:
+        it.carrier = KeyRenewed(answers_after_s=3.0, lost_answers=lost_answers)
+        async with running(it) as old:
+            await until(lambda: bool(it.carrier.record))
+            async with relieved(it), asyncio.timeout(300.0):
+                await it.done()
+
+            assert not old.runs
+        assert it.dialled() == [A, B]
+        assert [each.why for each in it.of(DialAsked)] == ["holder_silent"]
+        assert it.outcomes() == {A: "completed", B: "completed"}
+
+
+async def test_a_relieved_process_goes_on_with_its_dial_behind_an_answer_that_was_lost(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        async with running(it):
+            await until(lambda: bool(it.of(DialPlaced)))
+            it.carrier.deaf = 2
+            async with relieved(it):
+                await it.done()
+
+        assert it.of(DialAsked) == []
 
 
 class AwayStore(CampaignStore):
