@@ -65,6 +65,7 @@ class Contact:
     dials: int = 0  # all there ever were, also those that failed for our own reasons
     uncounted: int = 0  # that did not count, since it was last made to wait
     outcome: DialOutcome | None = None  # of the last one
+    imported_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -61,7 +61,7 @@ async def claim_next(
     contact, closed = await _next_contact(connection, campaign, rules, by.now)
     if contact is None:
         return await _why_nobody(connection, campaign, closed=closed, now=by.now)
-    dial = _dial(contact, f"{row.mark}-{contact.id}-{contact.dials + 1}", by)
+    dial = _dial(contact, _dial_id(row.mark, contact), by)
     await connection.execute(insert(DIALS).values(write_intent(dial)))
     await _put(connection, contact.id, state="dialling", dials=dial.attempt)
     used = {
@@ -233,6 +233,15 @@ async def _change(connection: AsyncConnection, campaign: str, **values: Any) -> 
 async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> None:
     own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
     await connection.execute(own.values(**values))
+
+
+def _dial_id(mark: str, contact: Contact) -> str:
+    """Return the id of a contact's next dial: the same whenever it is begun anew.
+
+    SQLite gives the id of an erased contact to another one, and processes may still know that one's
+    dials. The moment of the import tells them apart.
+    """
+    return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
 
 
 def _dial(contact: Contact, dial_id: str, by: Claimant) -> Dial:

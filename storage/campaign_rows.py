@@ -26,6 +26,7 @@ def read_contact(row: Row[Any], consent: CallConsent | None = None) -> Contact:
         dials=row.dials,
         uncounted=row.uncounted,
         outcome=DialOutcome(row.outcome) if row.outcome else None,
+        imported_s=row.imported_s,
     )
 
 

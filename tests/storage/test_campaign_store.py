@@ -13,7 +13,7 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDi
 from campaigns.claiming import rules_of
 from campaigns.model import CallingWindow
 from storage.campaign_store import CampaignStore
-from storage.campaign_tables import CONTACTS
+from storage.campaign_tables import CONTACTS, DIALS
 from storage.database import StorageError
 from storage.dial_reader import DialReader
 from tests.share_servers import PASSWORD, Server
@@ -105,6 +105,23 @@ class QueueContract:
         again = await queue.take(now=NOON + REST_S)
         assert (again.contact.attempts, again.contact.outcome) == (1, DialOutcome.BUSY)
         assert (again.dial.attempt, again.dial.id != first.dial.id) == (2, True)
+
+    async def test_who_comes_behind_an_erased_contact_is_dialled_under_no_id_of_theirs(
+        self, queue: Queue
+    ) -> None:
+        erased, new = new_contacts(2)
+        await queue.fill([erased])
+        first = await queue.take()
+        assert await queue.store.settle(first.dial, DONE, then=FINISHED, now=NOON)
+        async with queue.store._work.write() as connection:
+            for table in (CONTACTS, DIALS):
+                await connection.execute(delete(table))  # SQLite counts its ids from 1 again
+        await queue.book.add("spring", [new], now=NOON + 1.0)
+
+        again = await queue.take(now=NOON + 2.0)
+
+        assert (again.contact.number, again.dial.attempt) == (new.number, 1)
+        assert again.dial.id != first.dial.id
 
     async def test_a_dial_has_one_outcome(self, queue: Queue, other: Queue) -> None:
         await queue.fill(new_contacts(1))
