@@ -169,7 +169,9 @@ class Erasure:
                     count += (await connection.execute(own)).rowcount
         return count
 
-    async def erase_numbered(self, ending: str, same: SameNumber) -> Mapping[str, int]:
+    async def erase_numbered(
+        self, ending: str, same: SameNumber, *, now: float
+    ) -> Mapping[str, int]:
         """Erase the rows that are about a number and belong to no call.
 
         Whom a campaign is calling stays: `count_called` says of how many.
@@ -179,7 +181,7 @@ class Erasure:
             with storage_errors(self._address):
                 engine = await self._database.engine()
                 async with engine.begin() as connection:
-                    erased.update(await erase_rows(connection, tables, ending, same))
+                    erased.update(await erase_rows(connection, tables, ending, same, now=now))
         return erased
 
     async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:

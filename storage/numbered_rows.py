@@ -2,7 +2,8 @@
 
 A contact who is being called stays, with its consent and its dial, until the dial has its outcome.
 Without the contact nobody could see the dial to its end; and SQLite may give the contact's id to
-somebody else, whose first dial would then have the id of a dial that is there.
+somebody else, whose first dial would then be, in the ledger, one that is there. A dial that nobody
+has renewed for as long as one may last is of a campaign that is no more: nobody sees it to its end.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -12,6 +13,7 @@ from sqlalchemy import ColumnElement, Executable, Table, delete, exists, select,
 from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from storage.campaign_claim import LONGEST_S
 from storage.campaign_tables import CONSENTS, CONTACTS, DIALS
 from storage.crm_tables import CRM_REPORTS
 from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
@@ -29,19 +31,30 @@ AT_A_TIME: Final[Sequence[Sequence[Table]]] = (
 )
 """The tables, by the transactions in which they are erased from."""
 
-OVER: Final[Mapping[str, ColumnElement[bool]]] = {
-    CONTACTS.name: CONTACTS.c.state != "dialling",
-    CONSENTS.name: ~exists().where(
-        CONTACTS.c.campaign == CONSENTS.c.campaign, CONTACTS.c.number == CONSENTS.c.number
-    ),
-    CALLBACK_CONTACTS.name: ~exists().where(CONTACTS.c.id == CALLBACK_CONTACTS.c.contact_id),
-    DIALS.name: DIALS.c.state == "settled",
-}
-"""By table: which rows belong to nobody who is being called."""
+
+def _over(now: float) -> Mapping[str, ColumnElement[bool]]:
+    """Return by table which rows belong to nobody who is being called."""
+    settled = DIALS.c.state == "settled"
+    left = ~settled & (DIALS.c.lease_until_s < now - LONGEST_S)
+    # Not "there is none that goes on": PostgreSQL does not see the one of a claim of this moment.
+    left_alone = exists().where(DIALS.c.contact_id == CONTACTS.c.id, left)
+    return {
+        CONTACTS.name: (CONTACTS.c.state != "dialling") | left_alone,
+        CONSENTS.name: ~exists().where(
+            CONTACTS.c.campaign == CONSENTS.c.campaign, CONTACTS.c.number == CONSENTS.c.number
+        ),
+        CALLBACK_CONTACTS.name: ~exists().where(CONTACTS.c.id == CALLBACK_CONTACTS.c.contact_id),
+        DIALS.name: settled | left,
+    }
 
 
 async def erase_rows(
-    connection: AsyncConnection, tables: Sequence[Table], ending: str, same: SameNumber
+    connection: AsyncConnection,
+    tables: Sequence[Table],
+    ending: str,
+    same: SameNumber,
+    *,
+    now: float,
 ) -> Mapping[str, int]:
     """Erase what tables know of a number; return how many rows of each.
 
@@ -50,12 +63,14 @@ async def erase_rows(
         tables: One of `AT_A_TIME`.
         ending: The number's last digits, which every way of writing it has, in this order.
         same: Looks at each number that has them.
+        now: In seconds since 1970.
     """
+    over = _over(now)
     erased: dict[str, int] = {}
     for table in tables:
         found = select(table.c.number).where(_about(table, ending)).distinct()
         numbers = [each for each in (await connection.execute(found)).scalars() if same(each)]
-        own = (table.c.number.in_(numbers), OVER.get(table.name, true()))
+        own = (table.c.number.in_(numbers), over.get(table.name, true()))
         erased[table.name] = (await connection.execute(delete(table).where(*own))).rowcount
     return erased
 

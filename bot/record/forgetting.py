@@ -60,7 +60,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         counts.update(await erasure.erase_calls(ids))
         alone = sorted({call_id for call_id, _ in mails} - kept - set(ids))
         counts["voicemails"] += await erasure.erase_voicemails(alone)
-        counts.update(await erasure.erase_numbered(ending, same))
+        counts.update(await erasure.erase_numbered(ending, same, now=clock.utc_s()))
         called = await erasure.count_called(ending, same, besides=live.values())
     finally:
         await erasure.close()

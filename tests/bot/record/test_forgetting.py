@@ -27,7 +27,9 @@ from calls.events import (
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from calls.record_fold import RecordFold
+from campaigns.claiming import rules_of
 from storage.callbacks import Callback, Callbacks
+from storage.campaign_claim import LONGEST_S
 from storage.contact_book import NewContact
 from storage.database import Database
 from storage.dial_reader import DialReader
@@ -98,13 +100,17 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
     await database.close()
 
 
-async def called(queue: Queue) -> Claim:
-    """Have a campaign call MARY, and know BOB."""
+async def called(queue: Queue, *, held_s: float = 60.0) -> Claim:
+    """Have a campaign call MARY, whose dial's lease runs out in so long, and know BOB."""
     mary, bob = (
         NewContact(number=each, zones=("Europe/Berlin",), consent=CONSENT) for each in (MARY, BOB)
     )
     await queue.fill([mary, bob])
-    return await queue.take()
+    claim = await queue.store.claim(
+        "spring", rules_of(FAST, now=NOON), now=NOON, lease_s=clock.utc_s() + held_s - NOON
+    )
+    assert isinstance(claim, Claim)
+    return claim
 
 
 def files(folder: Path) -> set[str]:
@@ -237,7 +243,8 @@ class ForgettingContract:
 
             during = await forget_number(settings, MARY)
 
-            (taken,) = await other.store.adopt_expired(["spring"], now=NOON + 60.0, lease_s=60.0)
+            over_s = claim.dial.lease_until_s
+            (taken,) = await other.store.adopt_expired(["spring"], now=over_s, lease_s=60.0)
             assert (during.live, taken.dial.id) == (1, claim.dial.id)
             assert taken.contact == claim.contact  # with its consent
             await other.store.settle(
@@ -256,6 +263,25 @@ class ForgettingContract:
                 "dials",
             }
             assert (await queue.take(now=NOON + 61.0)).contact.number == BOB
+
+    async def test_who_was_being_called_by_a_campaign_that_is_no_more_goes_two_hours_later(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        async with queues(url, 1) as (queue,):
+            claim = await called(queue, held_s=60.0 - LONGEST_S)
+            before = await forget_number(settings, MARY)
+            await queue.store.renew(claim.dial, now=clock.utc_s() - LONGEST_S - 60.0, lease_s=0.0)
+
+            after = await forget_number(settings, MARY)
+
+        assert (before.live, before.counts["contacts"]) == (1, 0)
+        assert after.live == 0
+        assert {name for name, count in after.counts.items() if count} == {
+            "contacts",
+            "consents",
+            "dials",
+        }
 
     async def test_who_is_called_at_last_is_not_named_twice(self, url: str, tmp_path: Path) -> None:
         settings = settings_of(url, tmp_path)
