@@ -21,7 +21,7 @@ from campaigns.dial_run import DialRun
 from campaigns.dialer_parts import DialerParts
 from campaigns.fairness import CampaignTurn, in_turn
 from campaigns.guard import Circumstances, GuardVerdict, judge_dial_now
-from campaigns.holds import Hold, Holds
+from campaigns.holds import Hold, Holds, Succession
 from campaigns.model import Campaign
 from campaigns.progress import OPEN_STATES
 from campaigns.silent_looks import SilentLooks
@@ -43,6 +43,7 @@ class Dialer:
         self._parts = parts
         self._carrier = WatchedCarrier(parts.carrier)
         self._holds = Holds()
+        self._succession = Succession(parts.held)
         self._breakers = CampaignBreakers(campaigns, parts)
         self.runs: set[DialRun] = set()
         self._dials: DialsInProgress  # while it runs
@@ -64,6 +65,8 @@ class Dialer:
                 turned, self._again_s = False, None
                 if self._parts.house.leads:
                     turned = await _surely(self._round(), self._looks.doubt)
+                else:
+                    self._succession.leave()
                 await self._pause(turned=turned)
 
     async def _pause(self, *, turned: bool) -> None:
@@ -75,6 +78,7 @@ class Dialer:
 
     async def _round(self) -> bool:
         """Give each running campaign a turn; return whether any contact was taken."""
+        await self._succession.lead(self._holds)
         await self._recover()
         await self._breakers.pause_tripped()
         now = self._parts.now_s()

@@ -10,6 +10,7 @@ from campaigns.call_verdict import CallVerdict
 from campaigns.campaign_breaker import IN_A_ROW
 from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
+from campaigns.holds import Hold
 from campaigns.model import Campaign
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
@@ -86,6 +87,7 @@ class DialerParts:
     Attributes:
         now_s: Seconds since 1970.
         rehearse: Tries our own stages before a dial; says which is down, if one is.
+        held: Returns which campaigns stand still, as any process has had operators told.
     """
 
     store: CampaignStore
@@ -96,4 +98,5 @@ class DialerParts:
     tell: Tell
     now_s: Callable[[], float]
     rehearse: Callable[[], Awaitable[str]] | None = None
+    held: Callable[[], Awaitable[Mapping[str, Hold]]] | None = None
     settings: DialerSettings = field(default_factory=DialerSettings)

@@ -1,5 +1,10 @@
-"""Why a campaign dials nobody for now, told once when it begins and once when it is over."""
+"""Why a campaign dials nobody for now, told once when it begins and once when it is over.
 
+Who leads may change meanwhile, or end and begin anew. So whoever begins to lead goes on from what
+operators were told, or nobody would tell them that it is over.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
@@ -24,6 +29,10 @@ class Holds:
     """Of each campaign, why it waits."""
 
     _held: dict[str, Hold] = field(default_factory=dict[str, Hold])
+
+    def begin(self, held: Mapping[str, Hold]) -> None:
+        """Have these wait, as was told of them by whoever has led until now, and no others."""
+        self._held = dict(held)
 
     def hold(
         self, campaign: str, reason: str, *, outage: bool, now: float
@@ -61,3 +70,21 @@ class Holds:
             return ()
         held_s = round(now - known.since_s, 3)
         return (CampaignResumed(campaign=campaign, reason=known.reason, held_s=held_s),)
+
+
+@dataclass(slots=True)
+class Succession:
+    """Has a process that begins to lead go on from what operators were told."""
+
+    told: Callable[[], Awaitable[Mapping[str, Hold]]] | None
+    _leads: bool = False
+
+    async def lead(self, holds: Holds) -> None:
+        """Lead from now on; raises what asking raises, and is to be called again then."""
+        if not self._leads and self.told is not None:
+            holds.begin(await self.told())
+        self._leads = True
+
+    def leave(self) -> None:
+        """Lead no more."""
+        self._leads = False

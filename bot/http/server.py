@@ -127,7 +127,9 @@ async def run_server(
         _alerts(process, house, reporter, outbox) as alerts,
         mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
         _record_of(settings) as reader,
-        open_outbound(process, house, ledger, dialing=extras.dialing) as outbound,
+        open_outbound(
+            process, house, ledger, alerts=alerts.recent, dialing=extras.dialing
+        ) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
         campaigns = HouseCampaigns(outbound, house)

@@ -2,10 +2,11 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, fields, replace
 from functools import partial
+from typing import TypeAlias
 
 from loguru import logger
 
@@ -22,10 +23,13 @@ from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
 from bot.process.process import Process
 from bot.upkeep.keep_running import keep_running
+from calls.alert import Alert
 from calls.entry import Tell
+from calls.troubles import CAMPAIGN
 from campaigns.carrier import CampaignCarrier
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
+from campaigns.holds import Hold
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
 from storage.campaign_course import CourseReader
@@ -34,6 +38,8 @@ from storage.campaign_store import CampaignStore
 from storage.contact_book import ContactBook
 from storage.dial_calls import DialCalls
 from storage.dial_reader import DialReader
+
+Alerts: TypeAlias = Callable[[], Awaitable[Sequence[Alert]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +82,7 @@ async def open_outbound(
     house: House,
     ledger: CallLedger,
     *,
+    alerts: Alerts,
     dialing: DialerSettings | None = None,
 ) -> AsyncIterator[Outbound]:
     """Have the campaigns dialled while the block runs, by the one process that leads the house.
@@ -84,6 +91,7 @@ async def open_outbound(
         process: Takes the calls.
         house: Says who leads, and what became of calls in other processes.
         ledger: Has heard everything since the process began.
+        alerts: Returns those that are open, and the newest others.
         dialing: How the dialer takes its time.
     """
     settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
@@ -96,7 +104,8 @@ async def open_outbound(
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
         tell = clerks.heard_by(process.switchboard.tell)
         parts = _parts(HouseOfCalls(process=process, house=house), books, calls, carrier, tell)
-        parts = replace(parts, settings=dialing or parts.settings)
+        held = partial(_held, alerts)
+        parts = replace(parts, settings=dialing or parts.settings, held=held)
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
             yield Outbound(
@@ -177,6 +186,15 @@ def _parts(
         now_s=clock.utc_s,
         rehearse=rehearsal_of(house.process).ready,
     )
+
+
+async def _held(alerts: Alerts) -> Mapping[str, Hold]:
+    """Return which campaigns stand still, as operators were told."""
+    return {
+        each.rung: Hold(reason=each.kind, since_s=each.open_s, outage=True)
+        for each in await alerts()
+        if each.stage == CAMPAIGN and each.ended_s is None
+    }
 
 
 def _dialer(campaigns: Mapping[str, Campaign], parts: DialerParts) -> Dialer | None:

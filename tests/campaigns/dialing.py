@@ -16,6 +16,7 @@ from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, Found
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
+from campaigns.holds import Hold
 from campaigns.model import CallingWindow, Campaign, RetryRule
 from storage.campaign_office import CampaignOffice
 from storage.campaign_store import CampaignStore
@@ -125,6 +126,7 @@ class Dialing:
     rehearse: Callable[[], Awaitable[str]] | None = None
     calls: OwnCalls | None = None  # None: the floor's
     more: dict[str, Campaign] = field(default_factory=dict)
+    held: dict[str, Hold] = field(default_factory=dict)  # as operators were told by another process
 
     def __post_init__(self) -> None:
         self.store = CampaignStore(self.url, holder="me")
@@ -153,8 +155,12 @@ class Dialing:
             tell=self.told.append,
             now_s=now_s,
             rehearse=self.rehearse,
+            held=self.told_held,
             settings=self.settings,
         )
+
+    async def told_held(self) -> Mapping[str, Hold]:
+        return dict(self.held)
 
     def of(self, kind: type) -> list:
         return [each for each in self.told if isinstance(each, kind)]

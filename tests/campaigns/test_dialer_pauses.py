@@ -14,6 +14,8 @@ from calls.campaign_events import (
 )
 from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
+from campaigns.holds import Hold
+from campaigns.model import CallingWindow
 from storage.campaign_office import CampaignOffice
 from storage.database import StorageError
 from tests.campaigns.dialing import (
@@ -219,3 +221,46 @@ async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_
 
             assert len(it.of(DialEnded)) == 5
             assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
+
+
+async def test_that_what_another_process_held_goes_on_is_told_by_the_one_that_leads_behind_it(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.held = {"c": Hold(reason="tts_down", since_s=now_s() - 50.0, outage=True)}
+        async with running(it):
+            await it.done()
+
+        (resumed,) = it.of(CampaignResumed)
+        assert (resumed.reason, resumed.held_s) == ("tts_down", pytest.approx(50.0, abs=5.0))
+        assert it.of(CampaignHeld) == []
+
+
+async def test_what_is_still_down_when_another_process_leads_is_told_no_second_time(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.held = {"c": Hold(reason="tts_down", since_s=now_s() - 50.0, outage=True)}
+        it.floor.well["tts"] = False
+        async with running(it):
+            await asyncio.sleep(60.0)
+            assert it.told == []
+            it.floor.well["tts"] = True
+            await it.done()
+
+        (resumed,) = it.of(CampaignResumed)
+        assert resumed.held_s == pytest.approx(110.0, abs=5.0)
+        assert it.of(CampaignHeld) == []
+
+
+async def test_who_leads_again_looks_again_at_what_was_held_meanwhile(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A, window=CallingWindow(opens_s=0.0, closes_s=0.0)) as it:
+        async with running(it):
+            await asyncio.sleep(10.0)
+            it.floor.leads = False
+            await asyncio.sleep(10.0)
+            it.held = {"c": Hold(reason="tts_down", since_s=now_s(), outage=True)}
+            it.floor.leads = True
+            await asyncio.sleep(10.0)
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
