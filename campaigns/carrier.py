@@ -96,6 +96,20 @@ class RecallingCarrier(Protocol):
         ...
 
 
+@runtime_checkable
+class CancellingCarrier(Protocol):
+    """A carrier that can have a telephone ring no longer."""
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """End a dial that nobody has answered; raises `CarrierError` when it may ring on.
+
+        Args:
+            dial_id: Ours.
+            ordered: The carrier's own id, as `dial` returned it.
+        """
+        ...
+
+
 class CarrierError(Exception):
     """The carrier did not answer, or not so that we understand it; nobody knows what it did."""
 

@@ -151,6 +151,9 @@ class DialRun:
         """
         if self._lease.lost:
             raise DialWithdrawnError("lease_lost")
+        if self.parts.house.leaving:  # whoever picked up would find nobody
+            await self.parts.store.release(self.dial)
+            raise DialWithdrawnError("leaving")
         self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
 
     async def skip(self, reason: str) -> DialResult | None:
@@ -228,6 +231,7 @@ class DialRun:
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
         missed, answered, unanswered = 0, False, Unanswered(self.parts)
+        ordered: str | None = found.provider_call_id  # None: it was called off
         while found.outcome is None and missed < LOST_LOOKS and not self._lease.lost:
             await self.parts.calls.wait(self.dial.id, self.parts.settings.look_s)
             try:
@@ -243,6 +247,9 @@ class DialRun:
             found = again or found
             if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
                 break  # its end was lost, although the carrier says that it goes on
+            if self.parts.house.leaving and ordered and not (found.answered or found.outcome):
+                await self.carrier.cancel(self.dial, ordered)
+                ordered = None
             if answered:
                 self.in_call = True  # a look later: the house has counted its seat by now
             elif found.answered:

@@ -28,6 +28,11 @@ class DialingHouse(Protocol):
         """Whether it is this process that dials for the house."""
         ...
 
+    @property
+    def leaving(self) -> bool:
+        """Whether this process is to end, and takes no call any more."""
+        ...
+
     def seats(self) -> int:
         """Return how many more calls could be taken now."""
         ...

@@ -87,6 +87,8 @@ class LivekitCarrier:
         if ringing is not None:
             if not ringing.done():
                 return FoundCall(provider_call_id=room)
+            if ringing.cancelled():
+                return FoundCall(provider_call_id=room, outcome=DialOutcome.CANCELLED)
             dialled = ringing.result()
             if not dialled.answered:
                 verdict = dialled.verdict
@@ -96,6 +98,11 @@ class LivekitCarrier:
             return await self._seen(room, rang_here=ringing is not None)
         except FAILURES as error:
             raise CarrierError(type(error).__name__) from error
+
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Have a telephone ring no longer; one that another process rings, rings on."""
+        if ringing := self._ringing.get(dial_id):
+            ringing.cancel()
 
     def close(self) -> None:
         """Have nothing ring on."""

@@ -84,6 +84,13 @@ class PlivoCarrier:
         self._see(dial_id, record.uuid)
         return _found(record, heard)
 
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Have a telephone ring no longer."""
+        try:
+            await self.calls.cancel(ordered)
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost, as soon as there is a record of it."""
         try:

@@ -74,6 +74,11 @@ class TelnyxCarrier:
         self.news.refs[dial_id] = record.call_id
         return _found(record, heard)
 
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Have a telephone ring no longer."""
+        if refused := await self.calls.cancel(ordered):
+            raise CarrierError(refused)
+
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost, if the application's news has said so."""
         return await self.news.charged(provider_call_id)

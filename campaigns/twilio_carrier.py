@@ -79,6 +79,13 @@ class TwilioCarrier:
         self.news.refs[dial_id] = ours[-1].call_sid
         return await self._told(dial_id, _found(ours[-1]))
 
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        """Have a telephone ring no longer."""
+        try:
+            await self.calls.cancel(ordered)
+        except ServiceError as error:
+            raise CarrierError(error.failure.reason) from error
+
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost; Twilio says so some time behind its end."""
         try:

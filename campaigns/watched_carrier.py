@@ -2,9 +2,12 @@
 
 from typing import Final
 
+from loguru import logger
+
 from calls.outbound import Dial
 from campaigns.carrier import (
     CampaignCarrier,
+    CancellingCarrier,
     CarrierError,
     DialRefusedError,
     DialRequest,
@@ -59,6 +62,15 @@ class WatchedCarrier:
             raise
         self.down = ""
         return found
+
+    async def cancel(self, dial: Dial, ordered: str) -> None:
+        """Have a telephone ring no longer, if the carrier can."""
+        if not isinstance(self._carrier, CancellingCarrier):
+            return
+        try:
+            await self._carrier.cancel(dial.id, ordered)
+        except CarrierError as error:
+            logger.warning("dial {} was not called off: {}", dial.id, error)
 
     def recall(self, dial: Dial) -> None:
         """Have it know the call of a dial that another process has made, if it does not."""

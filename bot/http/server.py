@@ -39,6 +39,8 @@ from storage.alert_outbox import AlertOutbox
 from storage.record_reader import RecordReader
 from telemetry.emitter import Listener
 
+CALLED_OFF_S: Final = 5.0  # for the dials that ring when we are told to stop: to end, and be noted
+DIAL_LOOK_S: Final = 0.1
 CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
 
 
@@ -228,9 +230,23 @@ async def _drain(server: Server, process: Process) -> None:
     await server.asked_to_stop.wait()
     configured_s = process.settings.shutdown.drain_s
     drain_s = configured_s if server.drain_s is None else server.drain_s
+    called_off_at = asyncio.get_running_loop().time() + CALLED_OFF_S
     await process.switchboard.close(drain_s=drain_s)
+    await _call_off(server, called_off_at)
     await server.leave()
     server.should_exit = True
+
+
+async def _call_off(server: Server, until: float) -> None:
+    """Wait for the last dials to be over, which are called off since we began to close.
+
+    Whoever finds them behind us could not tell of each carrier's what became of it.
+    """
+    loop = asyncio.get_running_loop()
+    while (  # noqa: ASYNC110 - a dial that has ended tells nobody here
+        server.follows_dials() and not server.force_exit and loop.time() < until
+    ):
+        await asyncio.sleep(DIAL_LOOK_S)
 
 
 def _never() -> bool:

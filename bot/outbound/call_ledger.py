@@ -70,6 +70,11 @@ class CallLedger:
                 await news.wait()
         news.clear()
 
+    def wake_all(self) -> None:
+        """Have whoever waits for news of a dial look at once."""
+        for news in self._news.values():
+            news.set()
+
     def forget(self, dial_id: str) -> None:
         """Keep nothing of a dial any more."""
         self._judges.pop(dial_id, None)

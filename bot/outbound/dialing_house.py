@@ -32,7 +32,12 @@ class HouseOfCalls:
     @property
     def leads(self) -> bool:
         """Whether it is this process that dials for the house."""
-        return self.house.leads and self.process.switchboard.why_closed != "draining"
+        return self.house.leads and not self.leaving
+
+    @property
+    def leaving(self) -> bool:
+        """Whether this process is to end, and takes no call any more."""
+        return self.process.switchboard.why_closed == "draining"
 
     def seats(self) -> int:
         """Return how many more calls the house could take now, whichever process gets them."""

@@ -96,6 +96,7 @@ async def open_outbound(
     """
     settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
     ledger.join(house)
+    process.switchboard.on_closing(ledger.wake_all)  # what rings is called off
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
         agent = partial(agent_of, settings)
         calls = CallsOfTheHouse(ledger=ledger, record=books.record, briefs=briefs, agent_of=agent)

@@ -45,6 +45,7 @@ class ScriptedCarrier:
     answers_after_s: float = 0.0
     answers_with: str = "call"  # or "order": its id, while the call has none
     asked: int = 0  # requests, of both kinds
+    cancelled: dict[str, str] = field(default_factory=dict)  # as what they were ordered
 
     async def dial(self, request: DialRequest) -> str:
         self.asked += 1
@@ -68,6 +69,8 @@ class ScriptedCarrier:
         if dial_id not in self.calls:
             return None
         began_s, number = self.calls[dial_id]
+        if dial_id in self.cancelled:
+            return FoundCall(provider_call_id=f"call-{dial_id}", outcome=DialOutcome.CANCELLED)
         fate = self.fates.get(number, DialOutcome.COMPLETED)
         picked_up = now_s() - began_s >= self.answers_after_s
         answered = picked_up and fate in (DialOutcome.COMPLETED, DialOutcome.VOICEMAIL)
@@ -80,12 +83,16 @@ class ScriptedCarrier:
             length_s=TALK_S if answered and over else None,
         )
 
+    async def cancel(self, dial_id: str, ordered: str) -> None:
+        self.cancelled[dial_id] = ordered
+
 
 @dataclass
 class Floor:
     """Our side: the stages, the seats, and what became of each call."""
 
     leads: bool = True
+    leaving: bool = False
     well: dict[str, bool] = field(default_factory=lambda: dict(OPEN))
     free: int = 4
     failing: dict[str, str] = field(default_factory=dict)  # why ours failed, by the number

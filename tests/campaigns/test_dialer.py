@@ -224,6 +224,51 @@ async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> 
             assert not dialer.runs
 
 
+async def test_a_telephone_that_rings_while_we_leave_is_called_off_and_its_contact_loses_no_attempt(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A, attempts=1) as it:
+        it.carrier.answers_after_s, it.carrier.answers_with = 20.0, "order"
+        async with running(it) as dialer:
+            await until(lambda: bool(it.of(DialPlaced)))
+            it.floor.leads, it.floor.leaving = False, True
+            await until(lambda: not dialer.runs, within_s=5.0)
+
+        (ended,) = it.of(DialEnded)
+        assert (ended.outcome, ended.counted) == ("cancelled", False)
+        assert it.carrier.cancelled == {ended.dial_id: f"order-{ended.dial_id}"}
+
+
+async def test_who_has_picked_up_is_not_called_off_when_we_leave(tmp_path: Path) -> None:
+    async with dialing(tmp_path, A) as it:
+        async with running(it):
+            await until(lambda: bool(it.of(DialPlaced)))
+            it.floor.leads, it.floor.leaving = False, True
+            await until(lambda: bool(it.of(DialEnded)))
+
+        assert it.carrier.cancelled == {}
+        assert it.outcomes() == {A: "completed"}
+
+
+async def test_a_dial_that_was_not_asked_for_yet_is_given_back_when_we_leave(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+
+        async def rehearse() -> str:
+            await asyncio.sleep(20.0)
+            return ""
+
+        it.rehearse = rehearse
+        async with running(it) as dialer:
+            await until(lambda: bool(dialer.runs))
+            it.floor.leads, it.floor.leaving = False, True
+            await until(lambda: not dialer.runs)
+
+        assert it.carrier.record == []
+        assert await it.ledger() == []
+
+
 async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.floor.well["tts"] = False

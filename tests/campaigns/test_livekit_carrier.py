@@ -24,6 +24,7 @@ class Exchange:
     """Has a trunk, and writes down the rooms that it is asked to make."""
 
     made: list[str] = field(default_factory=list)
+    removed: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.sip = self.room = self
@@ -41,6 +42,15 @@ class Exchange:
 
     async def create_room(self, request: Any) -> None:
         self.made.append(request.name)
+
+    async def list_participants(self, _: object) -> Any:
+        return SimpleNamespace(participants=[])
+
+    async def create_sip_participant(self, *_: object, **__: object) -> None:
+        await asyncio.sleep(600.0)  # it rings
+
+    async def remove_participant(self, callee: Any) -> None:
+        self.removed.append(callee.room)
 
 
 async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
@@ -130,3 +140,19 @@ async def test_the_room_of_somebody_who_picked_up_stays_open() -> None:
         await dialled(exchange)
 
     assert exchange.deleted == []
+
+
+@pytest.mark.virtual_time
+async def test_a_telephone_that_rings_is_called_off() -> None:
+    exchange: Any = Exchange()
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        room = await carrier.dial(request("d-1"))
+        await asyncio.sleep(3.0)
+        await carrier.cancel("d-1", room)
+        found = await ended(carrier, "d-1")
+
+    assert found.outcome is DialOutcome.CANCELLED
+    assert exchange.removed == [room]

@@ -246,3 +246,14 @@ async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
             await it.carrier.dial(withdrawn("d-1"))
 
         assert len(it.desk.book) == 0
+
+
+async def test_a_telephone_that_rings_is_called_off() -> None:
+    async with office() as it:
+        it.desk.exchange.callees = {A: Callee(ring_s=30.0)}
+        ordered = await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(3.0)
+        assert await it.carrier.find("d-1", A, 0.0)
+        await it.carrier.cancel("d-1", ordered)
+
+        assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.CANCELLED

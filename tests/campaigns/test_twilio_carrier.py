@@ -8,6 +8,7 @@ from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
+from faultlab.carrier.callee import Callee
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 from tests.campaigns.told_news import ToldNews
 
@@ -140,3 +141,13 @@ async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
             await it.dial(withdrawn("d-1"))
 
         assert office.requests == []
+
+
+async def test_a_telephone_that_rings_is_called_off() -> None:
+    async with twilio_office() as (office, carrier):
+        office.exchange.callees = {A: Callee(ring_s=30.0)}
+        ordered = await carrier.dial(request("d-1"))
+        await asyncio.sleep(3.0)
+        await carrier.cancel("d-1", ordered)
+
+        assert (await ended(carrier, "d-1")).outcome is DialOutcome.CANCELLED

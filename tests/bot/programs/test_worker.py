@@ -10,7 +10,7 @@ import pytest
 
 from bot.house.joined import Joined
 from bot.house.wire import Wire
-from bot.http.server import _drain
+from bot.http.server import CALLED_OFF_S, _drain
 from bot.programs.worker import _WorkPlace
 
 
@@ -21,6 +21,7 @@ class Server:
     asked_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain_s: float | None = None
     should_exit: bool = False
+    force_exit: bool = False
     dials: int = 0
     switchboard: Any = field(default_factory=lambda: SimpleNamespace(calls={}))
 
@@ -61,6 +62,47 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
         supervisor.close()
 
     assert drained == [drained_s]
+    assert server.should_exit
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("rings_s", "stays_s"), [(2.0, 2.0), (60.0, CALLED_OFF_S)], ids=["called off", "rings on"]
+)
+async def test_a_process_that_stops_stays_a_moment_for_the_dials_that_are_called_off(
+    rings_s: float, stays_s: float
+) -> None:
+    async def close(*, drain_s: float) -> None:
+        """Have no call to wait for."""
+
+    server: Any = Server(dials=1)
+    process: Any = SimpleNamespace(
+        settings=SimpleNamespace(shutdown=SimpleNamespace(drain_s=0.0)),
+        switchboard=SimpleNamespace(close=close),
+    )
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    loop.call_later(rings_s, lambda: setattr(server, "dials", 0))
+    server.asked_to_stop.set()
+
+    await _drain(server, process)
+
+    assert loop.time() - began == pytest.approx(stays_s, abs=0.2)
+
+
+async def test_a_second_signal_waits_for_no_dial() -> None:
+    async def close(*, drain_s: float) -> None:
+        """Have no call to wait for."""
+
+    server: Any = Server(dials=1, force_exit=True)
+    process: Any = SimpleNamespace(
+        settings=SimpleNamespace(shutdown=SimpleNamespace(drain_s=0.0)),
+        switchboard=SimpleNamespace(close=close),
+    )
+    server.asked_to_stop.set()
+
+    await _drain(server, process)
+
     assert server.should_exit
 
 
