@@ -85,6 +85,8 @@ class CallerHearing:
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
+        # A word too soft for the detector is the caller's too, before their first utterance.
+        self._transcripts.begin(NOBODY, replayed=False)
         self._recheck_s = 0.0  # of the caller's sound
         self._stopped_s = 0.0  # of the caller's sound
         self._said_at = 0.0  # when anything of the caller's words was last passed on

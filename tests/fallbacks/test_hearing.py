@@ -199,6 +199,18 @@ def test_words_that_were_passed_on_are_not_passed_on_again() -> None:
     assert PassOn("a table") in bench.write("b", "I would like a table")
 
 
+@pytest.mark.parametrize("spoken_before", [False, True], ids=["at the start", "later"])
+def test_words_too_soft_for_the_detector_are_passed_on(*, spoken_before: bool) -> None:
+    bench = up()
+    if spoken_before:
+        bench.put(SpeechBegan(0.2))
+        bench.pass_s(0.5)
+        bench.put(SpeechStopped(0.2))
+        bench.write("a", "Hello.", end_s=bench.hearing.sound.end_s)
+
+    assert bench.write("a", "Yes.", end_s=bench.hearing.sound.end_s) == [PassOn(None)]
+
+
 def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
