@@ -57,7 +57,11 @@ class _Entry:
 
 
 class Books:
-    """Enters what happens to the attempts; every method returns the facts to be told."""
+    """Enters what happens to the attempts; every method returns the facts to be told.
+
+    Attributes:
+        hears: Whether a rung hears the caller already: that goes on without leave to ask it.
+    """
 
     def __init__(
         self,
@@ -85,6 +89,7 @@ class Books:
         self._chance = chance
         self._lag = lag or Lag()
         self._last_resort = last_resort
+        self.hears: Callable[[str], bool] = lambda _: False
         self._entries: dict[int, _Entry] = {}
 
     def enter_event(
@@ -135,7 +140,10 @@ class Books:
                 return self._enter_end(action, self._entries[action.attempt], now)
 
     def _enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
-        permit = self._health(start.provider).permit(now, last_resort=self._last_resort)
+        health = self._health(start.provider)
+        permit = health.permit(now, last_resort=self._last_resort)
+        if permit is None and self.hears(start.provider):
+            permit = health.permit(now, hears=True)
         if permit is None:
             return None
         ahead = next(iter(self._entries.values()), None)

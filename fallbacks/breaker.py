@@ -118,7 +118,7 @@ class Breaker:
         self._trial: tuple[int, float] | None = None  # the permit out on trial, and its end
 
     def permit(
-        self, now: float, *, probe: bool = False, last_resort: bool = False
+        self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
     ) -> Permit | None:
         """Return leave to ask the rung, or None: it is not to be touched now.
 
@@ -126,8 +126,10 @@ class Breaker:
             now: Monotonic, in seconds.
             probe: No caller waits for the answer.
             last_resort: A caller does, and has nobody else: one that is promising may be asked.
+            hears: It hears the caller already, on a stream that stood before: whatever becomes of
+                that says nothing of a breaker that is not closed.
         """
-        if self.state is not State.CLOSED:
+        if self.state is not State.CLOSED and not hears:
             tried = not self.settings.probing or (last_resort and self.promising)
             if not probe and (self.state is State.OPEN or not tried):
                 return None

@@ -164,12 +164,13 @@ class Health:
         )
 
     def permit(
-        self, now: float, *, probe: bool = False, last_resort: bool = False
+        self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
     ) -> Permit | None:
         """Return leave to ask the rung, or None; see `Breaker.permit`."""
-        if (now < self.rests_until or self.rotation.out) and not probe:
+        rests = now < self.rests_until and not hears
+        if (rests or self.rotation.out) and not probe:
             return None
-        return self.breaker.permit(now, probe=probe, last_resort=last_resort)
+        return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
 
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None

@@ -6,7 +6,8 @@ its first word, and then the live sound. Each word is passed on once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
-from typing import Final
+from functools import partial
+from typing import Final, Protocol
 
 from fallbacks.attempts import Abandon, Cancel, Done, Failed, Refused, Start, Step, TellFact, Win
 from fallbacks.caller_utterance import CallerUtterance, TurnDeadlines
@@ -44,6 +45,14 @@ TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quie
 NOBODY: Final = 0  # no attempt has this number
 
 
+class BeginWork(Protocol):
+    """Makes the work for an utterance."""
+
+    def __call__(self, *, hears: Callable[[str], bool]) -> Work:
+        """Return it, given whether a rung hears the caller already."""
+        ...
+
+
 class CallerHearing:
     """The recognisers' ladder of one call.
 
@@ -64,7 +73,7 @@ class CallerHearing:
         *,
         policy: StagePolicy,
         turn: TurnDeadlines,
-        begin_work: Callable[[], Work],
+        begin_work: BeginWork,
     ) -> None:
         """Prepare.
 
@@ -81,7 +90,7 @@ class CallerHearing:
         self.sound = SoundRing(bytes_a_second=32_000)
         self._policy = policy
         self._turn = turn
-        self._begin_work = begin_work
+        self._begin_work = partial(begin_work, hears=lambda name: _hears(self.feeds[name]))
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
@@ -281,6 +290,15 @@ class CallerHearing:
             self._transcripts.begin(NOBODY, replayed=False)
         from_s = max(self.sound.start_s, self.sound.end_s - AIM_S)
         return (*actions, *best.begin(self.sound, from_s, now))
+
+
+def _hears(feed: Feed) -> bool:
+    """Say whether a rung hears the caller on a stream that stands, and was asked for nothing yet.
+
+    So it may write what comes next even where no rung may be asked, since other calls find no
+    connection there. Without that the caller was heard, and told that they were not.
+    """
+    return feed.connected and feed.open and feed.attempt is None
 
 
 def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:

@@ -169,6 +169,8 @@ class LineKeeper:
         """
         if event.stage == "llm":
             self._holding.expected(now + SENTENCE_S + VOICE_S)
+        if event.stage == "stt":
+            self._news.drop("stt")  # who is back hears the utterance again, from its first word
         was_down = self.way_down.in_charge
         actions = self.way_down.handle(event, now)
         if was_down and not self.way_down.in_charge:

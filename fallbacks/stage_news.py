@@ -68,7 +68,7 @@ class StageNews:
         self._owed_until = until
 
     def drop(self, stage: str) -> None:
-        """Drop the news of a stage that somebody else stands in for."""
+        """Drop the news of a stage that somebody else stands in for, or that is back."""
         kept = (each for each in self._exhausted if each.stage != stage)
         self._exhausted = deque(kept, maxlen=OWED)
 

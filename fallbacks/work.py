@@ -59,24 +59,32 @@ class StagePolicy:
         return any(each.usable and not each.suspect for each in self.standings(now))
 
     def standings(
-        self, now: float, *, offered: Callable[[str], bool] = lambda _: True
+        self,
+        now: float,
+        *,
+        offered: Callable[[str], bool] = lambda _: True,
+        hears: Callable[[str], bool] = lambda _: False,
     ) -> Sequence[Standing]:
         """Return how the stage's rungs stand for one piece of work.
 
         Args:
             now: Monotonic, in seconds.
             offered: Whether this call can ask a rung; one that it cannot ask is not usable.
+            hears: Whether a rung hears this call already. Where nobody may be asked it goes on.
         """
         found = self.roster.standings(self.stage, now)
         usable = [replace(each, usable=each.usable and offered(each.provider)) for each in found]
-        if not self.last_resort or any(each.usable for each in usable):
+        if any(each.usable for each in usable):
             return usable
-        return [
-            replace(each, usable=True, suspect=False)
-            if each.promising and offered(each.provider)
-            else each
-            for each in usable
-        ]
+
+        def left(each: Standing) -> bool:
+            if self.last_resort and each.promising:
+                return offered(each.provider)
+            out = self.roster.health(self.stage, each.provider).rotation.out
+            return hears(each.provider) and not out
+
+        asked = partial(replace, usable=True, suspect=False)
+        return [asked(each) if left(each) else each for each in usable]
 
 
 class Work:
@@ -108,7 +116,8 @@ class Work:
         numbers: Iterator[int],
         stay_with: str | None = None,
         prompt: Callable[[float], Deadline] | None = None,
-        offered: Callable[[str], bool] | None = None,
+        offered: Callable[[str], bool] = lambda _: True,
+        hears: Callable[[str], bool] = lambda _: False,
     ) -> None:
         """Prepare.
 
@@ -116,9 +125,9 @@ class Work:
             policy: The stage.
             numbers: Gives attempt numbers; one for each call.
             stay_with: The rung that the caller knows.
-            prompt: Says when the caller should hear something, which may be sooner than even a late
-                answer is given up; None: it is the same.
-            offered: Whether a rung can be asked in this call; None: all can.
+            prompt: Says when the caller should hear something; None: a late answer will do.
+            offered: Whether a rung can be asked in this call.
+            hears: Whether a recogniser hears this call already.
         """
         self.policy = policy
         self.call: Hashable = numbers
@@ -132,14 +141,14 @@ class Work:
             last_resort=policy.last_resort,
         )
         self._failover = Failover(
-            partial(policy.standings, offered=offered) if offered else policy.standings,
+            partial(policy.standings, offered=offered, hears=hears),
             pace=policy.pace,
             allowance=policy.allowance,
             numbers=numbers,
             hedges=policy.hedges,
             stay_with=stay_with,
         )
-        self._failover.lag = policy.lag
+        self._failover.lag, self._books.hears = policy.lag, hears
 
     @property
     def winner(self) -> int | None:

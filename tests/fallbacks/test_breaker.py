@@ -198,6 +198,22 @@ def test_a_caller_without_anybody_else_does_not_try_one_that_has_only_rested() -
     assert asked.permit(32.0, last_resort=True) is not None
 
 
+@pytest.mark.parametrize("asked", [opened(), half_opened(), half_opened(probing=False)])
+def test_what_is_heard_on_a_stream_that_stood_before_says_nothing_of_an_open_one(
+    asked: Breaker,
+) -> None:
+    before = asked.state
+
+    for now in (31.0, 31.1):
+        for learn in (asked.succeeded, asked.failed):
+            given = asked.permit(now, hears=True)
+            assert given is not None
+            assert learn(given, now) == ()
+
+    assert asked.state is before
+    assert not asked.on_trial(31.2)
+
+
 def test_one_that_did_well_and_then_failed_is_left_to_the_probes_again() -> None:
     asked = opened()
     asked.succeeded(permit(asked, 1.0, probe=True), 1.4)

@@ -48,6 +48,13 @@ class Machine(RuleBasedStateMachine):
             None,
         )
 
+    @rule()
+    def hear_on(self) -> None:
+        given = self.breaker.permit(self.now, hears=True)
+
+        assert given is not None
+        self.out.append((given, self.breaker.state, self.moves, self.now))
+
     @rule(probe=st.booleans(), last_resort=st.booleans())
     def ask(self, probe: bool, last_resort: bool = False) -> None:  # noqa: FBT001, FBT002  hypothesis calls it by keyword
         state, trial = self.breaker.state, self._latest_trial()

@@ -2,12 +2,13 @@
 
 import itertools
 from dataclasses import dataclass, field
+from functools import partial
 
 import pytest
 
 from calls.turn import Turn
 from fallbacks.attempts import TellFact
-from fallbacks.facts import AttemptFailed
+from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.feed import BEAT_S, OPENING_S, STEADY
 from fallbacks.hearing import TURN_HELD_S, CallerHearing
@@ -56,8 +57,9 @@ class Bench:
             dict.fromkeys(self.names, True),
             policy=policy,
             turn=turn,
-            begin_work=lambda: Work(policy, numbers=turn.attempts),
+            begin_work=partial(Work, policy, numbers=turn.attempts),
         )
+        self.turn, self.roster = turn, policy.roster
         for name in self.names:
             self.put(RecogniserOpened(name))
 
@@ -211,6 +213,67 @@ def test_words_too_soft_for_the_detector_are_passed_on(*, spoken_before: bool) -
     assert bench.write("a", "Yes.", end_s=bench.hearing.sound.end_s) == [PassOn(None)]
 
 
+def outage(*names: str) -> Bench:
+    """Return a ladder that other calls cannot reach, and this one's first is connected."""
+    bench = up(*names)
+    for name in bench.names:
+        bench.roster.health("stt", name).breaker.trip(bench.now)
+    return bench
+
+
+def test_who_hears_the_caller_writes_on_though_nobody_may_be_asked() -> None:
+    bench = outage()
+    began = bench.put(SpeechBegan(0.2))
+    bench.pass_s(1.0)
+    bench.put(SpeechStopped(0.2))
+    utterance = bench.hearing.utterance
+    assert utterance is not None
+    owed = utterance.owed(bench.now)
+
+    written = bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
+
+    assert MarkSpeech(provider="a", speaking=True) in began
+    assert PassOn(None) in written
+    assert (owed, utterance.owed(bench.now)) == (True, False)
+    assert exhausted(bench.done) == []
+    bench.put(SpeechBegan(0.2))  # and so in the next turn
+    assert exhausted(bench.done) == []
+
+
+@pytest.mark.parametrize("words_before", [False, True])
+def test_who_hears_the_caller_and_dies_in_the_utterance_is_spoken_of(*, words_before: bool) -> None:
+    bench = outage()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    if words_before:
+        bench.write("a", "Are you")
+
+    after = bench.fail("a")
+
+    assert exhausted(after) == [1]
+    assert not any(isinstance(each, AskRecogniser) for each in bench.done)
+
+
+def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
+    bench = outage()
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    bench.put(SpeechStopped(0.2))
+    bench.turn.caller_stopped(bench.now)
+
+    wanted = bench.pass_s(5.0)
+
+    assert exhausted(wanted) == [1]
+    assert not any(isinstance(each, AskRecogniser) for each in bench.done)
+
+
+def test_without_a_stream_that_stands_it_is_told_that_nobody_is_left() -> None:
+    bench = outage()
+    bench.fail("a")
+
+    assert exhausted(bench.put(SpeechBegan(0.2))) == [0]
+
+
 def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
@@ -317,6 +380,12 @@ def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
     return [
         (each.stage, each.provider, each.kind) for each in facts if isinstance(each, AttemptFailed)
     ]
+
+
+def exhausted(actions: list[HearingAction]) -> list[int]:
+    """Return after how many attempts it was told that nobody is left, each time."""
+    facts = (each.fact for each in actions if isinstance(each, TellFact))
+    return [each.attempts for each in facts if isinstance(each, StageExhausted)]
 
 
 NOTHING = ResultCame(

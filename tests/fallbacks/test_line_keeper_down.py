@@ -79,6 +79,9 @@ def test_a_stage_is_down_from_when_that_was_spoken_of_until_it_answers() -> None
         ("llm", RestTaken(dry_at=STOP + 2.0), 0.5),
         ("llm", MenuWordOwed(until=STOP + 0.9), 0.9),
         ("stt", DUE, FIRST_S),
+        ("stt", AttemptWon(stage="stt", provider="b", attempt=3, after_s=0.3), None),
+        ("stt", AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.3), FIRST_S),
+        ("stt", WordsCame(), FIRST_S),
     ],
     ids=[
         "a voice's last words may be on their way",
@@ -86,6 +89,9 @@ def test_a_stage_is_down_from_when_that_was_spoken_of_until_it_answers() -> None
         "the local voice thinks no answers up",
         "a word of the menu is waited for",
         "a recogniser's end is told behind a pause",
+        "a recogniser that is back hears all of it again",
+        "a model that answers writes no words down",
+        "words that came may not be all",
     ],
 )
 def test_the_news_of_a_stage_is_told_when_it_may_be(
@@ -192,6 +198,32 @@ def test_a_model_that_is_out_behind_a_recogniser_that_was_is_spoken_of_too() -> 
         StepTaken(stage="llm", step="clip"),
         SpeakFor(situations=(Situation.LLM, Situation.DOWN), then=Then.WAIT),
     )
+
+
+def test_a_caller_who_was_heard_in_the_end_is_not_asked_to_say_it_again() -> None:
+    keeper = LineKeeper(Holding(), Descent())
+    keeper.handle(BEGAN, STOP - 6.0)
+    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
+    keeper.handle(won("stt"), STOP - 2.0)
+    keeper.handle(WordsCame(), STOP - 1.0)
+    keeper.handle(SILENT_WORDED, STOP + 0.2)
+    keeper.handle(DUE, STOP + 0.3)
+    keeper.handle(SOUNDED, STOP + 0.8)
+
+    assert keeper.wake_at is None
+    assert keeper.tick(STOP + FIRST_S) == ()
+    assert not keeper.led
+
+
+def test_a_recogniser_that_is_back_and_fails_again_is_spoken_of() -> None:
+    keeper = LineKeeper(Holding(), Descent())
+    keeper.handle(BEGAN, STOP - 6.0)
+    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
+    keeper.handle(won("stt"), STOP - 2.0)
+    keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 1.0)
+    keeper.handle(SILENT_WORDED, STOP + 0.2)
+
+    assert StepTaken(stage="stt", step="clip") in keeper.tick(STOP + FIRST_S)
 
 
 def test_a_recogniser_that_is_back_owes_an_answer_once_there_are_words() -> None:

@@ -35,10 +35,16 @@ def work_on(
     *,
     stay_with: str | None = None,
     prompt: Callable[[float], Deadline] | None = None,
-    offered: Callable[[str], bool] | None = None,
+    offered: Callable[[str], bool] = lambda _: True,
+    hears: Callable[[str], bool] = lambda _: False,
 ) -> Work:
     return Work(
-        policy, numbers=itertools.count(1), stay_with=stay_with, prompt=prompt, offered=offered
+        policy,
+        numbers=itertools.count(1),
+        stay_with=stay_with,
+        prompt=prompt,
+        offered=offered,
+        hears=hears,
     )
 
 
@@ -114,6 +120,48 @@ def test_a_rung_that_did_well_in_a_probe_is_not_asked_while_another_can_be() -> 
     assert not policy.trusted(NOW)
     assert asked(work.start(UNTIL, NOW)) == ["b"]
     assert asked(without_b.start(UNTIL, NOW)) == ["c"]
+
+
+def trip(policy: StagePolicy, name: str) -> None:
+    policy.roster.health("llm", name).breaker.trip(NOW)
+
+
+def rest(policy: StagePolicy, name: str) -> None:
+    health = policy.roster.health("llm", name)
+    permit = health.permit(NOW)
+    assert permit is not None
+    health.failed(permit, failed(Kind.RATE_LIMITED, "llm", provider=name), now=NOW)
+
+
+def take_out(policy: StagePolicy, name: str) -> None:
+    policy.roster.withdraw(name, NOW)
+
+
+@pytest.mark.parametrize(
+    ("leave_alone", "heard", "expected"),
+    [
+        (trip, "a", ["a"]),
+        (rest, "a", ["a"]),
+        (take_out, "a", []),  # an operator's word is for streams, too
+        (trip, "", []),
+    ],
+    ids=["open", "resting", "taken out", "no stream stands"],
+)
+def test_where_nobody_may_be_asked_who_hears_the_caller_already_goes_on(
+    leave_alone: Callable[[StagePolicy, str], None], heard: str, expected: list[str]
+) -> None:
+    policy = stage("a", "b")
+    for name in "ab":
+        leave_alone(policy, name)
+
+    assert asked(work_on(policy, hears=lambda name: name == heard).start(UNTIL, NOW)) == expected
+
+
+def test_who_hears_the_caller_goes_after_whoever_may_be_asked() -> None:
+    policy = stage("a", "b")
+    trip(policy, "a")
+
+    assert asked(work_on(policy, hears=lambda name: name == "a").start(UNTIL, NOW)) == ["b"]
 
 
 def test_a_trial_that_fails_leaves_the_rung_to_the_probes() -> None:

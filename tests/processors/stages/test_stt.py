@@ -274,6 +274,23 @@ async def test_the_only_rung_is_connected_anew_and_hears_all_of_it_again() -> No
         assert call.asked == ["a", "a"]
 
 
+async def test_a_stream_that_stands_is_heard_on_while_no_call_may_ask_for_one() -> None:
+    async with calling("a") as call:
+        first = await call.says(FIRST)
+        call.policy.roster.health("stt", "a").breaker.trip(time.monotonic())
+        second = await call.says(SECOND)
+        lost = call.facts(StageExhausted)
+        await call.sound(await call.begins(caller.say(FIRST)))
+        call.lab.instance("a").drop_connections()
+        await call.until(lambda: call.facts(StageExhausted))
+
+        assert [words(first), words(second)] == [words(FIRST), words(SECOND)]
+        assert lost == []
+        assert call.asked == ["a", "a", "a"]
+    (stream,) = call.lab.instance("a").record.requests("a")
+    assert stream.details["audio_s"] > 3.0
+
+
 async def test_a_rung_that_comes_back_writes_what_nobody_could() -> None:
     away = faults.Http(status=503)
     async with calling(faults={"a": away, "b": away}, failures=50) as call:
