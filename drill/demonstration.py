@@ -1,8 +1,10 @@
 """`holdline drill --scenario`: prints the events as they happen, and what that proved."""
 
+import asyncio
 import functools
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -56,13 +58,24 @@ def scenario_named(name: str) -> Demonstration:
     raise UsageError(f'--scenario is "{name}"; {guess}({", ".join(DEMONSTRATIONS)})')
 
 
-async def demonstrate(name: str, scenario: Scenario | Demonstration) -> int:
-    """Play a scenario and print it.
+async def demonstrate(
+    name: str, scenario: Scenario | Demonstration, *, out: Path | None = None
+) -> int:
+    """Play a scenario, print it, and write what was printed into the folder `out`, if there is one.
 
     Returns:
         0; 1 when it did not prove what it set out to.
     """
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = Console(highlight=False, markup=False, soft_wrap=True, record=True)
+    try:
+        return await _show(name, scenario, console)
+    finally:
+        if out:
+            written = functools.partial(console.save_text, str(out / f"{name}.txt"))
+            await asyncio.to_thread(written)
+
+
+async def _show(name: str, scenario: Scenario | Demonstration, console: Console) -> int:
     console.print(f"{name}: {scenario.title}")
     say = functools.partial(tell_on, console)
     if isinstance(scenario, Demonstration):

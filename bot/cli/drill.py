@@ -2,7 +2,7 @@
 
 import asyncio
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from typer.core import TyperCommand
@@ -10,6 +10,8 @@ from typer.core import TyperCommand
 from bot.config.folders import check_out
 from bot.exits import CommandError, UsageError
 from telemetry import logs
+
+OUT: Final = Path("out/drill")
 
 
 class DrillCommand(TyperCommand):
@@ -37,9 +39,14 @@ class DrillCommand(TyperCommand):
 
 def command(
     matrix: Annotated[
-        str,
-        typer.Option("--matrix", metavar="NAME", help="Which rows; smoke: a few of them, once."),
-    ] = "full",
+        str | None,
+        typer.Option(
+            "--matrix",
+            metavar="NAME",
+            show_default="full",
+            help="Which rows; smoke: a few of them, once.",
+        ),
+    ] = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="ROW,...", help="These rows alone.")
     ] = None,
@@ -48,11 +55,20 @@ def command(
         typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: measured beside ours."),
     ] = None,
     jobs: Annotated[
-        int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
-    ] = 1,
+        int | None,
+        typer.Option(
+            "--jobs", metavar="N", min=1, max=8, show_default="1", help="Runs of a row at once."
+        ),
+    ] = None,
     out: Annotated[
-        Path, typer.Option("--out", metavar="DIR", help="Where results and report go.")
-    ] = Path("out/drill"),
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            show_default="out/drill",
+            help="Where results and report go; with --scenario, what it told.",
+        ),
+    ] = None,
     scenario: Annotated[
         str | None,
         typer.Option("--scenario", metavar="NAME", help="One demonstration instead."),
@@ -64,10 +80,13 @@ def command(
     """
     logs.set_up(level="WARNING", folder=None)
     if scenario is None:
-        raise typer.Exit(_run_rows(matrix, only, baseline=baseline, jobs=jobs, out=out))
-    if only or baseline:
-        raise UsageError("--scenario is played alone, without --only and --baseline")
-    raise typer.Exit(_play_scenario(scenario))
+        chosen = matrix or "full"
+        raise typer.Exit(_run_rows(chosen, only, baseline=baseline, jobs=jobs or 1, out=out or OUT))
+    if matrix or only or baseline or jobs:
+        raise UsageError(
+            "--scenario is played alone, without --matrix, --only, --baseline and --jobs"
+        )
+    raise typer.Exit(_play_scenario(scenario, out))
 
 
 def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int, out: Path) -> int:
@@ -84,7 +103,10 @@ def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int,
         raise CommandError("the drill was stopped; what it has measured is kept") from None
 
 
-def _play_scenario(name: str) -> int:
+def _play_scenario(name: str, out: Path | None) -> int:
     from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
 
-    return asyncio.run(demonstrate(name, scenario_named(name)))
+    scenario = scenario_named(name)
+    if out:
+        check_out(out)
+    return asyncio.run(demonstrate(name, scenario, out=out))

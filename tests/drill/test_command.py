@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 
 from bot.__main__ import run
+from drill import demonstration
+from drill.bench import Say
+from drill.demonstration import Demonstration
 from drill.drill import Wanted, drill
 from drill.results import DrillPass, Results
 from drill.runner import Job
+from drill.scenarios import Proof, Proofs
 from drill.selection import SMOKE
 from drill.servers import OURS
 
@@ -24,7 +28,9 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--only", "tts-cut-rest"], "tts-cut-reset"),
         (["--baseline", "nothing"], "stock-pipecat"),
         (["--scenario", "breker"], 'did you mean "breaker"?'),
-        (["--scenario", "breaker", "--only", "llm-401"], "without --only"),
+        (["--scenario", "breaker", "--only", "llm-401"], "without --matrix, --only"),
+        (["--scenario", "breaker", "--matrix", "smoke"], "without --matrix"),
+        (["--scenario", "breaker", "--jobs", "1"], "--baseline and --jobs"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line_with_what_is_valid(
@@ -37,6 +43,37 @@ def test_a_wrong_option_is_told_in_one_line_with_what_is_valid(
     assert told in line
     assert len(line.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_scenario_whose_folder_cannot_be_written_is_not_played(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    taken = tmp_path / "taken"
+    taken.touch()
+
+    assert run(["drill", "--scenario", "breaker", "--out", str(taken)]) == 2
+
+    told = capsys.readouterr()
+    assert (told.out, "--out is " in told.err) == ("", True)
+
+
+async def _prove(say: Say) -> Proofs:
+    say(1.0, "the lab breaks it")
+    return [Proof(holds=False, text="it goes on")]
+
+
+def test_what_a_scenario_told_and_proved_is_written_where_it_is_to_be(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown = Demonstration(title="it breaks", play=_prove)
+    monkeypatch.setattr(demonstration, "DEMONSTRATIONS", {"breaker": shown})
+
+    assert run(["drill", "--scenario", "breaker", "--out", str(tmp_path / "out")]) == 1
+
+    written = (tmp_path / "out" / "breaker.txt").read_text(encoding="utf-8")
+    assert written == capsys.readouterr().out
+    assert written.splitlines()[0] == "breaker: it breaks"
+    assert written.splitlines()[-1] == "NOT PROVED: it goes on"
 
 
 def test_results_of_somebody_else_stop_the_drill_before_it_begins(
