@@ -87,3 +87,34 @@ async def test_a_carriers_word_and_a_free_seat_are_the_houses(
     assert [str(each.outcome) for each in dials] == ["voicemail"] * CONTACTS
     assert [each["why"] for each in told(served, "AnswererHeard")] == ["carrier"] * CONTACTS
     assert not told(served, "CallRefused"), log_of(served)
+
+
+async def test_what_rings_when_the_house_is_told_to_stop_is_called_off(tmp_path: Path) -> None:
+    port = free_port()
+    patient = StagedContact(
+        number="+15005551000",
+        name="Ada",
+        behaviour=Behaviour(
+            label="does not answer",
+            callee=Callee(ring_s=600.0),
+            ends=frozenset({DialOutcome.NO_ANSWER}),
+        ),
+    )
+    async with lab_process() as lab, staged_carrier(port, [patient]) as carrier:
+        tree = staged_tree(port, carrier.url, tmp_path, attempts=1)
+        said = tree["transports"]["twilio"]
+        twilio = {name: said[name] for name in ("enabled", "number", "api_url", "calls_per_s")}
+        await fill_queue(tree["storage"]["url"], [patient])
+        changes = TWO | {"transports": {"twilio": twilio}, "campaigns": tree["campaigns"]}
+        async with serving(lab, tmp_path, port=port, changes=changes, environment=KEYS) as served:
+            placed = carrier.exchange.placed
+            await becomes(
+                lambda: [each.status for each in placed.values()] == ["ringing"], within_s=WITHIN_S
+            )
+        reader = DialReader(tree["storage"]["url"])
+        (dial,) = await reader.of_campaign(NAME)
+        await reader.close()
+
+    assert [each.status for each in placed.values()] == ["canceled"]
+    assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the house itself has heard
+    assert served.process.returncode == 0
