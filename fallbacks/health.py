@@ -32,6 +32,7 @@ class Standing:
     promising: bool = False  # not usable, but a probe went well, and nobody tries it just now
     p50_s: float  # to first useful output
     p95_s: float
+    rests_until: float | None = None  # not usable for this alone: it asked to be left alone
 
 
 class Suspicion:
@@ -153,7 +154,8 @@ class Health:
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
         free = not self.breaker.on_trial(now)
         admits = self.breaker.state is State.CLOSED or (trial and free)
-        offered = now >= self.rests_until and not self.rotation.out
+        rests, out = now < self.rests_until, self.rotation.out
+        offered = not rests and not out
         return Standing(
             provider=self.provider,
             usable=admits and offered,
@@ -161,6 +163,7 @@ class Health:
             promising=not admits and self.breaker.promising and free and offered,
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
+            rests_until=self.rests_until if admits and rests and not out else None,
         )
 
     def permit(

@@ -7,7 +7,7 @@ outage is the worst moment for that: a stage has an allowance, a tenth of its re
 """
 
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeAlias
 
@@ -16,6 +16,7 @@ from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.health import Standing
 
 RETRY_WAIT_S: Final = 0.3  # the longest that a caller waits for a rate limit to pass inside a turn
+ROUNDING_S: Final = 1e-6  # of a sum of moments: a rest of exactly so long is waited for
 SAME_RUNG: Final = 2  # second tries of one rung for one piece of work
 RECENT: Final = 100  # attempts that "recent" means
 FLOOR: Final = 3  # extra attempts that are always allowed: the first outage meets no history
@@ -51,6 +52,16 @@ def rank(
         )
     )
     return tuple(each.provider for each in usable)
+
+
+def resting(standings: Iterable[Standing], until: Deadline, *, now: float) -> Mapping[str, float]:
+    """Return the rungs that may be asked in a moment, and in how many seconds, the first first."""
+    left_s = {
+        each.provider: each.rests_until - now for each in standings if each.rests_until is not None
+    }
+    most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
+    soon = [provider for provider, rest_s in left_s.items() if rest_s <= most_s]
+    return {provider: left_s[provider] for provider in sorted(soon, key=left_s.__getitem__)}
 
 
 def late_after_s(standing: Standing | None, pace: Pace) -> float:
@@ -248,12 +259,14 @@ class RungChoice:
         """Return who is asked once more, at once or in a moment.
 
         Retrying a rung that reported a failure is free; its breaker limits how often. A rung that
-        only timed out may still be working, so retrying it uses the allowance.
+        only timed out may still be working, so retrying it uses the allowance. One that rests for
+        a moment yet may not have been asked at all: it was another call that it refused.
         """
         several = len(self.ranked(until, now)) > 1
         for provider, wait_s in self._again_after(until, now):
             failure = self._failures.get(provider)
             timed_out = failure is None or failure.kind is Kind.TIMEOUT
+            timed_out = timed_out and provider in self._starts
             extra = several and timed_out
             if extra and not self._allowance.take():
                 continue
@@ -261,9 +274,15 @@ class RungChoice:
         return None
 
     def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
-        """The rungs that may be asked again, and in how many seconds."""
-        for provider in self.ranked(until, now):
+        """The rungs that may be asked again, and in how many seconds.
+
+        Of those that rest the one that has rested first; a rest is longer than was asked for if
+        that was too little.
+        """
+        ready = dict.fromkeys(self.ranked(until, now), 0.0)
+        ready |= resting(self._seen.values(), until, now=now)
+        for provider, left_s in ready.items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1
             wait_s = may_ask_again(failure, until, now=now, tries=tries)
             if wait_s is not None:
-                yield provider, wait_s
+                yield provider, left_s or wait_s

@@ -73,7 +73,10 @@ class StagePolicy:
             hears: Whether a rung hears this call already. Where nobody may be asked it goes on.
         """
         found = self.roster.standings(self.stage, now)
-        usable = [replace(each, usable=each.usable and offered(each.provider)) for each in found]
+        usable = [
+            each if offered(each.provider) else replace(each, usable=False, rests_until=None)
+            for each in found
+        ]
         if any(each.usable for each in usable):
             return usable
 
@@ -83,7 +86,7 @@ class StagePolicy:
             out = self.roster.health(self.stage, each.provider).rotation.out
             return hears(each.provider) and not out
 
-        asked = partial(replace, usable=True, suspect=False)
+        asked = partial(replace, usable=True, suspect=False, rests_until=None)
         return [asked(each) if left(each) else each for each in usable]
 
 

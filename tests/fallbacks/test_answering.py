@@ -25,7 +25,9 @@ from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind, failed
+from fallbacks.ladder import RETRY_WAIT_S
 from fallbacks.limits import Gate
+from fallbacks.retry_after import retry_after_s
 from fallbacks.roster import Place, Roster
 from fallbacks.speech import PATIENCE_S
 from fallbacks.work import StagePolicy, Work
@@ -376,6 +378,27 @@ def test_a_caller_who_speaks_ends_every_request() -> None:
     dropped = AttemptDropped(stage="llm", provider="a", attempt=1, because="caller")
     assert answering.cancel(NOW + 0.1) == (TellFact(dropped), CallOff(1))
     assert answering.over
+
+
+def test_a_question_that_is_to_be_asked_again_in_a_moment_is_and_nobody_is_told_of_an_outage() -> (
+    None
+):
+    answering, _ = ladder("a")
+    answering.start(NOW)
+    message = "Rate limit reached for requests. Please try again in 34ms."
+    limited = failed(
+        Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s({}, message)
+    )
+
+    refused = answering.handle(ModelFailed(attempt=1, failure=limited, request=""), NOW + 0.1)
+    at = answering.wake_at
+    assert at is not None
+    (ask,) = doing(answering.tick(at))
+
+    assert doing(refused) == []
+    assert at < NOW + 0.1 + RETRY_WAIT_S
+    assert isinstance(ask, AskModel)
+    assert ask.attempt == 2
 
 
 def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:

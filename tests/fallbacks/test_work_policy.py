@@ -17,6 +17,7 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, Pace
+from fallbacks.retry_after import LEAST_S
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
 
@@ -223,6 +224,72 @@ def test_a_rung_that_is_resting_is_waited_for_by_nobody() -> None:
 
     assert work.may_wait_until(UNTIL, NOW + 0.4) == UNTIL
     assert work.may_wait_until(UNTIL, NOW + 0.5).at == pytest.approx(UNTIL.at - 0.6)
+
+
+def limited(attempt: int, provider: str, asked_s: float) -> Failed:
+    failure = failed(Kind.RATE_LIMITED, "llm", provider=provider, retry_after_s=asked_s)
+    return Failed(attempt=attempt, failure=failure)
+
+
+@pytest.mark.parametrize(
+    ("asked_s", "again_s"), [(0.05, LEAST_S), (0.2, 0.2), (0.3, 0.3), (0.31, None), (3.0, None)]
+)
+def test_a_short_rate_limit_of_the_only_rung_is_waited_for(
+    asked_s: float, again_s: float | None
+) -> None:
+    work = work_on(stage("a"))
+    work.start(UNTIL, NOW)
+
+    steps = work.handle(limited(1, "a", asked_s), NOW + 0.1)
+
+    at = work.wake_at
+    assert work.over is (again_s is None)
+    assert (None if at is None else round(at - NOW - 0.1, 6)) == again_s
+    assert Exhausted(attempts=1) not in steps or again_s is None
+    assert asked(work.tick(NOW + 0.399)) == ([] if again_s in (None, 0.3) else ["a"])
+    assert asked(work.tick(NOW + 0.5)) == (["a"] if again_s == 0.3 else [])
+
+
+def test_of_two_rungs_that_are_limited_at_once_the_sooner_one_is_waited_for() -> None:
+    work = work_on(stage("a", "b"))
+    work.start(UNTIL, NOW)
+
+    assert asked(work.handle(limited(1, "a", 0.3), NOW + 0.05)) == ["b"]
+    assert asked(work.handle(limited(2, "b", 0.2), NOW + 0.1)) == []
+    assert work.wake_at == pytest.approx(NOW + 0.3)
+    assert asked(work.tick(NOW + 0.3)) == ["b"]
+    assert asked(work.handle(limited(3, "b", 3.0), NOW + 0.32)) == []
+    assert asked(work.tick(NOW + 0.35)) == ["a"]
+
+
+def test_a_short_rest_that_another_call_was_told_of_is_waited_for() -> None:
+    policy = stage("a")
+    first, second = work_on(policy), work_on(policy)
+    first.start(UNTIL, NOW)
+    first.handle(limited(1, "a", 0.2), NOW + 0.1)
+
+    assert asked(second.start(UNTIL, NOW + 0.15)) == []
+    assert not second.over
+    assert asked(second.tick(NOW + 0.31)) == ["a"]
+
+
+def test_no_rest_is_waited_for_where_it_is_not_all_that_stands_in_the_way() -> None:
+    policy = stage("a", "b", "c", "d")
+    for name in "abcd":
+        policy.roster.health("llm", name).rests_until = NOW + 0.2
+    policy.roster.health("llm", "a").breaker.trip(NOW)
+    policy.roster.withdraw("b", NOW)
+    late = Deadline(at=NOW + 0.1)
+
+    assert work_on(policy, offered=lambda name: name in "ab").start(UNTIL, NOW) == (
+        TellFact(StageExhausted(stage="llm", attempts=0)),
+        Exhausted(attempts=0),
+    )
+    assert Exhausted(attempts=0) in work_on(policy, offered=lambda _: False).start(UNTIL, NOW)
+    assert Exhausted(attempts=0) in work_on(policy).start(late, NOW)
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+    assert asked(work.tick(NOW + 0.21)) == ["c"]
 
 
 def test_a_permit_that_another_call_took_is_asked_for_again_at_no_cost() -> None:

@@ -149,6 +149,22 @@ FAULTS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("rungs", [("openai",), ("openai", "openai-b")], ids=["one", "both"])
+async def test_a_limit_that_passes_at_once_costs_a_moment_and_no_answer(
+    rungs: tuple[str, ...],
+) -> None:
+    async with bench(rungs) as it:
+        for name in rungs:
+            it.fault(name, fault="http", status=429, retry_after_s=0.2, requests=1)
+
+        said = await it.ask()
+
+        assert said == ANSWER
+        assert [each.kind for each in it.told_of(AttemptFailed)] == [Kind.RATE_LIMITED] * len(rungs)
+        assert [each.provider for each in it.told_of(AttemptStarted)] == [*rungs, "openai"]
+        assert it.told_of(StageExhausted) == []
+
+
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
 async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
     fault: dict[str, Any],
