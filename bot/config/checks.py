@@ -4,7 +4,7 @@ import base64
 import ipaddress
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 from bot.config import share_address
@@ -47,6 +47,7 @@ def check(layers: Layers) -> Iterator[Problem]:
     yield from _server(layers)
     yield from _numbers(layers)
     yield from _tools(layers)
+    yield from _registers(layers)
     yield from _share(layers)
     yield from _storage(layers)
     yield from _telnyx(layers)
@@ -226,13 +227,25 @@ def _tools(layers: Layers) -> Iterator[Problem]:
     for owner in owners:
         tools = layers.at((*owner, "tools"))
         for index, tool in enumerate(tools if isinstance(tools, list) else ()):
-            url = tool.get("url") if isinstance(tool, dict) else None
-            if isinstance(url, str) and _is_bare(url) and not says_yes(tool.get("insecure")):
-                text = (
-                    f"is {shown(url)}; plain http carries what callers say over a public network; "
-                    "use https or say insecure: true"
-                )
-                yield _problem(layers, (*owner, "tools", index, "url"), text)
+            yield from _bare(layers, (*owner, "tools", index, "url"), tool, "what callers say")
+
+
+def _registers(layers: Layers) -> Iterator[Problem]:
+    crm, transfer = layers.at(("crm",)), layers.at(("transfer",))
+    yield from _bare(layers, ("crm", "url"), crm, "what callers say and the key")
+    yield from _bare(layers, ("transfer", "webhook_url"), transfer, "what callers say")
+
+
+def _bare(layers: Layers, key: Key, section: object, carried: str) -> Iterator[Problem]:
+    """Return that a section's address can be read on its way, unless the section allows it."""
+    given = cast("dict[str, object]", section) if isinstance(section, dict) else {}
+    url = given.get(str(key[-1]))
+    if isinstance(url, str) and _is_bare(url) and not says_yes(given.get("insecure")):
+        text = (
+            f"is {shown(url)}; plain http carries {carried} over a public network; "
+            "use https or say insecure: true"
+        )
+        yield _problem(layers, key, text)
 
 
 def _is_bare(url: str) -> bool:

@@ -45,6 +45,7 @@ class CrmSettings(Section):
 
     kind: Literal["none", "own", "rest", "hubspot", "webhook"] = "none"
     url: HttpUrl | None = None
+    insecure: bool = False  # allows plain http to a public address
     token_env: str = "CRM_TOKEN"  # noqa: S105 - a variable's name
     token: SecretStr | None = None  # a bearer token; what signs, for a webhook
     file: Path | None = None  # a CSV file beside our own contacts

@@ -291,6 +291,7 @@ class TransferSettings(Section):
 
     summary_s: Seconds = 4.0  # for the model to write it; then the last words have to do
     webhook_url: HttpUrl | None = None  # gets the same summary
+    insecure: bool = False  # allows plain http to a public address
 
 
 class PricesSettings(Section):

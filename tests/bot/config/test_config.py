@@ -633,6 +633,41 @@ def test_on_loopback_a_short_token_will_do() -> None:
     assert read(HOLDLINE_TOKEN="1").settings.server.token is not None
 
 
+SENDS = {
+    "crm.url": ("crm: {kind: webhook, url: '%s', insecure: %s}", "what callers say and the key"),
+    "transfer.webhook_url": ("transfer: {webhook_url: '%s', insecure: %s}", "what callers say"),
+}
+
+
+@pytest.mark.parametrize("key", SENDS)
+def test_no_register_and_no_summary_is_sent_in_the_open(key: str) -> None:
+    section, what = SENDS[key]
+
+    assert refused(section % ("http://crm.example.com/x", "false")) == [
+        f'holdline.yaml:1: {key} is "http://crm.example.com/x"; plain http carries {what} '
+        "over a public network; use https or say insecure: true"
+    ]
+
+
+@pytest.mark.parametrize("key", SENDS)
+@pytest.mark.parametrize(
+    ("url", "insecure"),
+    [
+        ("http://crm.example.com/x", "true"),
+        ("https://crm.example.com/x", "false"),
+        ("http://10.0.0.7/x", "false"),
+        ("http://localhost:9/x", "false"),
+    ],
+    ids=["insecure", "https", "private", "loopback"],
+)
+def test_registers_and_summaries_may_be_near_or_what_is_said_of_them(
+    key: str, url: str, insecure: str
+) -> None:
+    settings = read(SENDS[key][0] % (url, insecure)).settings
+
+    assert url in (settings.crm.url, settings.transfer.webhook_url)
+
+
 TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
 
 
