@@ -78,8 +78,11 @@ class Access:
         )
 
     def routes(self) -> APIRouter:
-        """Return the route that the sign-in page posts to."""
+        """Return the routes of the sign-in: its page, and where that posts to."""
         router = APIRouter()
+        router.add_api_route(
+            SIGN_IN_PATH, _show_sign_in, methods=["GET", "HEAD"], include_in_schema=False
+        )
         router.add_api_route(SIGN_IN_PATH, self._sign_in, methods=["POST"], include_in_schema=False)
         return router
 
@@ -147,6 +150,10 @@ class Access:
         """Return what proves the token without being it."""
         expected = self.token.get_secret_value() if self.token else ""
         return hmac.new(expected.encode(), b"holdline console", hashlib.sha256).hexdigest()
+
+
+async def _show_sign_in() -> Response:
+    return HTMLResponse(SIGN_IN, headers=HEADERS)
 
 
 def _is_guarded(path: str) -> bool:

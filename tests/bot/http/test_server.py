@@ -229,6 +229,16 @@ async def test_the_console_is_opened_among_cookies_of_other_programs(tmp_path: P
     assert other.status_code == 401
 
 
+@pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
+async def test_who_opens_the_sign_in_is_shown_it(tmp_path: Path, server: dict[str, str]) -> None:
+    async with asking(tmp_path, server=server) as client:
+        page, head = await client.get("/sign-in"), await client.head("/sign-in")
+
+    assert (page.status_code, head.status_code, head.text) == (200, 200, "")
+    assert 'action="/sign-in"' in page.text
+    assert page.headers["content-security-policy"]
+
+
 async def test_who_opens_a_calls_page_without_the_token_is_asked_for_it(tmp_path: Path) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         page = await client.get("/calls/c1")
