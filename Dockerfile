@@ -7,9 +7,10 @@
 #
 # Others can reach a container's port, so it starts only with HOLDLINE_TOKEN (or names it in one line
 # and ends with exit code 2). Behind a proxy, also give it `-e FORWARDED_ALLOW_IPS=` with the address
-# from which the proxy comes in, as docs/configuration.md says. Twilio's calls need port 8080 alone; the browser's telephone sends its
-# sound over UDP and needs `--network host`. `docker stop -t 40` lets calls in progress end, and
-# `docker kill -s HUP` brings a changed configuration into force. More: docs/deploy.md.
+# from which the proxy comes in, as docs/configuration.md says. Twilio's calls need port 8080 alone;
+# the browser's telephone sends its sound over UDP and needs `--network host`. `docker stop -t 65`
+# lets calls in progress end (`shutdown.drain_s` and 35 s), and `docker kill -s HUP` brings a changed
+# configuration into force. More: docs/deploy.md.
 FROM python:3.11-slim AS build
 
 WORKDIR /app

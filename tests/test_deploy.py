@@ -15,8 +15,16 @@ from typing import Any
 import pytest
 import yaml
 
+from bot.after_call import work
+from bot.call import switchboard
 from bot.config.environment import Environment
 from bot.config.loading import load
+from bot.house.supervisor import GRACE_S, STOP_S
+from bot.http import server
+from bot.process import opening
+from bot.programs import worker
+from bot.record import record_keeper
+from bot.tools import opt_outs
 from scripts.try_image import instructions, stages_of
 
 ROOT = Path(__file__).parents[1]
@@ -26,7 +34,6 @@ UNITS = {
     name: (ROOT / "deploy" / f"{name}.service").read_text(encoding="utf-8")
     for name in ("holdline", "livekit-server")
 }
-GRACE_S = 35  # after the drain: goodbyes, connections, and a machine that is busy
 SECRETS = {
     "HOLDLINE_TOKEN": "a-token-for-nobody-else",
     "POSTGRES_PASSWORD": "p",
@@ -211,6 +218,32 @@ def test_a_new_version_has_its_database_before_it_takes_calls(got: str, begins: 
 
     (recipe,) = (each for each in page.splitlines() if got in each)
     assert recipe.index(got) < recipe.index("holdline db upgrade") < recipe.index(begins)
+
+
+def test_whoever_stops_it_is_told_one_time_everywhere() -> None:
+    drain_s = load(variables=Environment(values=SECRETS)).settings.shutdown.drain_s
+    told = {
+        name: set(re.findall(r"`(?:shutdown\.)?drain_s`\s+and (\d+) s", text))
+        for name, text in {
+            "unit": UNITS["holdline"],
+            **{
+                each: (ROOT / each).read_text(encoding="utf-8")
+                for each in ("CHANGELOG.md", "docs/configuration.md", "docs/deploy.md")
+            },
+        }.items()
+    }
+
+    assert told == {name: {f"{GRACE_S:g}"} for name in told}
+    assert re.findall(r"docker stop -t (\d+)", DOCKERFILE) == [f"{drain_s + GRACE_S:g}"]
+
+
+def test_a_worker_has_the_time_for_all_that_it_waits_for_behind_the_drain() -> None:
+    bounds = (switchboard.GOODBYE_S, switchboard.CUT_S, worker.LEAVE_S, worker.BEGIN_S)
+    behind = (server.CLOSE_S, opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S)
+    # the batch that is being written, and those that wait
+    record = (record_keeper.LAST_S, record_keeper.LAST_S)
+
+    assert sum((*bounds, *behind, *record)) <= STOP_S < GRACE_S
 
 
 def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:

@@ -63,7 +63,6 @@ FOREIGN = {
     "configuration.md": (
         *("Exit code 2", "Key 1", "Key 2", "Key 0", "1. ", "2. ", "3. ", "4. "),
         *("answers 200", "else 503", "calls are taken: 200"),  # HTTP
-        "and 15 s",  # of rest for a supervisor
     ),
 }
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)

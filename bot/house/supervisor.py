@@ -21,7 +21,10 @@ from bot.house.slots import Slots, wait_at_most
 from fallbacks.admission import HouseSeats
 
 STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
-STOP_S: Final = 20.0  # for goodbyes and connections, after the drain; then a worker is ended
+# After the drain, for all that a worker waits for, each with its own bound: goodbyes and a cut, its
+# connections, what came of calls, numbers that want no calls, the record. Then it is killed.
+STOP_S: Final = 31.0
+GRACE_S: Final = 35.0  # behind the drain, for whoever stops us: `STOP_S`, and a busy machine
 MEASURED: Final = "measured"  # `server.admission`: load counts, not seats alone
 HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
 
