@@ -96,9 +96,19 @@ class Alerting:
         alerts: Iterable[Alert] = (),
         *,
         quiet: Callable[[float], bool] = never_quiet,
+        heard: bool = True,
     ) -> None:
-        """Start from the alerts that are known; `quiet` says whether a moment is in quiet hours."""
+        """Start from the alerts that are known.
+
+        Args:
+            rules: When whom.
+            alerts: That are known.
+            quiet: Says whether a moment is in quiet hours.
+            heard: Whether all has been heard that was said; else silence says of no alert that it
+                is over.
+        """
         self._rules = rules
+        self._heard = heard
         self._bell = Bell(rules, quiet)
         self.alerts = {each.key: each for each in alerts}
 
@@ -199,7 +209,7 @@ class Alerting:
     def _aged(self, alert: Alert, now: float) -> Alert:
         rules = self._rules
         silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
-        if now >= alert.heard_s + silent_s:
+        if self._heard and now >= alert.heard_s + silent_s:
             return _ended(alert, now, how=UNHEARD)
         late = now >= alert.open_s + rules.escalate_s
         if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):

@@ -10,6 +10,7 @@ from loguru import logger
 
 from bot.alerts.channel import Channel
 from bot.alerts.message import alert_text
+from bot.alerts.reporter import LASTS_S
 from bot.alerts.sending import AlertSending
 from bot.health.retrying import Retries
 from bot.upkeep.keep_running import keep_running
@@ -32,9 +33,9 @@ class AlertPolicy:
     rules: AlertRules
     quiet: Callable[[float], bool]
 
-    def alerting(self, known: Sequence[Alert]) -> Alerting:
-        """Return the decision over what is known."""
-        return Alerting(self.rules, known, quiet=self.quiet)
+    def alerting(self, known: Sequence[Alert], *, heard: bool) -> Alerting:
+        """Return the decision over what is known, and whether all that was said has been heard."""
+        return Alerting(self.rules, known, quiet=self.quiet, heard=heard)
 
 
 class AlertDesk:
@@ -62,6 +63,7 @@ class AlertDesk:
         self._retries = retries
         self._leads = leads
         self._utc_s = utc_s
+        self._failed_s = float("-inf")  # when the database did not do a round
         self.sending = AlertSending(outbox, retries=retries, utc_s=utc_s)
 
     async def run(self) -> None:
@@ -99,7 +101,11 @@ class AlertDesk:
             over = closed(known, alerting.alerts)
             return RoundOutcome(known=tuple(alerting.alerts.values()), told=(*told, *more))
 
-        told = await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
+        try:
+            told = await self._outbox.run_round(decide, channels=self._owed, now=self._utc_s())
+        except StorageError:
+            self._failed_s = self._utc_s()
+            raise
         for each in over:
             self._retries.tell(each)
         return told
@@ -111,7 +117,9 @@ class AlertDesk:
     def _read(
         self, known: Sequence[Alert], facts: Sequence[ReportedFact]
     ) -> tuple[Alerting, tuple[TellAlert, ...]]:
-        alerting = self._policy.alerting(known)
+        # Behind an outage what reporters have said meanwhile waits to be written.
+        heard = not 0.0 <= self._utc_s() - self._failed_s < LASTS_S
+        alerting = self._policy.alerting(known, heard=heard)
         told = [
             action
             for each in facts

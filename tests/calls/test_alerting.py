@@ -405,3 +405,12 @@ def test_whatever_happens_no_hour_rings_more_often_than_it_may(
         if each.alert.severity is not Severity.CRITICAL
     ]
     assert all(sum(1 for at in rang if begin - 3600.0 < at <= begin) <= 3 for begin in rang)
+
+
+def test_silence_ends_nothing_while_not_all_has_been_heard_that_was_said() -> None:
+    alerting = Alerting(replace(RULES, escalate_s=1e9), heard=False)
+    alerting.handle(BEGAN, 100.0)
+    alerting.tick(105.0)
+
+    assert alerting.tick(100.0 + RULES.silent_s) == ()
+    assert only(alerting).ended_s is None

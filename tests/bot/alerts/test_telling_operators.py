@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from bot.alerts.channel import Channel
 from bot.alerts.desk import AlertDesk, AlertPolicy
 from bot.alerts.mail import MailChannel
-from bot.alerts.reporter import AlertReporter
+from bot.alerts.reporter import LASTS_S, AlertReporter
 from bot.alerts.telegram import TelegramChannel
 from bot.alerts.webhook import WebhookChannel
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
@@ -35,6 +35,7 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from storage.alert_outbox import AlertOutbox, Decide
 from storage.alert_rows import ReportedFact
+from storage.database import StorageError
 from tests.bot.alerts.conftest import Inbox, Receiver
 from tests.telemetry.incident_feed import IncidentFeed
 
@@ -382,3 +383,34 @@ async def test_a_database_that_is_away_costs_nothing_that_was_heard(
     await shift.settle()
 
     assert len(shift.inbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("reported", "how"), [(True, ""), (False, "unheard")], ids=["goes on", "its reporter is gone"]
+)
+async def test_what_goes_on_is_not_over_because_the_database_took_no_word_of_it(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch, *, reported: bool, how: str
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise StorageError("away")
+
+    await shift.hear(moved(State.OPEN))
+    await shift.settle()
+    with monkeypatch.context() as broken:
+        broken.setattr(shift.outbox, "run_round", away)
+        shift.now += 400.0
+        with pytest.raises(StorageError):
+            await shift.desk.decide()
+    shift.now += 15.0
+
+    await shift.desk.decide()  # before its reporter tries again
+    (first,) = await shift.desk.recent()
+    if reported:
+        shift.reporter._look(shift.now)
+        await shift.reporter.write()
+    shift.now += LASTS_S
+    await shift.desk.decide()
+    (later,) = await shift.desk.recent()
+
+    assert first.ended_s is None
+    assert later.how == how
