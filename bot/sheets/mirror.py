@@ -8,12 +8,12 @@ from typing import Final
 
 from loguru import logger
 
+from bot.health.retrying import Retries
 from bot.sheets.cells import ALERTS, CALLS, HEADS, alert_rows, call_row
 from bot.sheets.refusal import GOOGLE, SHEETS, SheetError
 from bot.sheets.sheet import Sheet
+from bot.sheets.tries import TabTries
 from bot.upkeep.keep_running import keep_running
-from calls.entry import Tell
-from fallbacks.facts import AttemptFailed, AttemptWon
 from storage.alert_history import AlertHistory
 from storage.database import StorageError
 from storage.sheet_outbox import SheetBatch, SheetOutbox, SheetRow
@@ -25,8 +25,6 @@ SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still 
 AT_ONCE: Final = 200  # rows of one request, some 50 kB
 SETTLE_S: Final = 60.0  # before a request whose fate is unknown is looked for: it has ended by then
 TIDY_S: Final = 3600.0  # between two looks for what was sent long ago
-FIRST_S: Final = 5.0  # before another try; twice as long after each
-LONGEST_S: Final = 900.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +44,18 @@ class SheetMirror:
         sources: MirrorSources,
         *,
         tabs: dict[str, str],
-        tell: Tell,
+        retries: Retries,
         leads: Callable[[], bool],
         utc_now: Callable[[], datetime],
     ) -> None:
-        """Prepare; `tabs` says how ours are called in this spreadsheet."""
+        """Prepare; `tabs` says how ours are called in this spreadsheet, `retries` whom to tell."""
         self._sheet = sheet
         self._outbox = sources.outbox
         self._alerts = sources.alerts
         self._tabs = tabs
-        self._tell = tell
         self._leads = leads
         self._utc_now = utc_now
-        self._failures: dict[str, int] = {}  # in a row, by tab
+        self._tries = {tab: TabTries(retries) for tab in tabs}
         self._headed: set[str] = set()  # tabs that have our first row
         self._noted: set[str] = set()  # rows of alerts
         self._tidied_s = 0.0
@@ -78,7 +75,9 @@ class SheetMirror:
         self._noted = {each.key for each in told}  # nobody's disk works because nothing is new
 
     async def write(self, tab: str) -> bool:
-        """Write one batch; False: there is none, or it could not be written."""
+        """Write one batch; False: there is none, it could not be written, or the tab rests."""
+        if not self._tries[tab].may(self._now_s()):
+            return False
         batch = await self._outbox.take(tab, now=self._now_s(), most=AT_ONCE)
         if not batch.rows:
             return False
@@ -90,8 +89,7 @@ class SheetMirror:
             await self._put_off(tab, rows, error)
             return False
         await self._outbox.settle([each.key for each in rows])
-        if self._failures.pop(tab, 0):
-            self._tell(AttemptWon(stage=SHEETS, provider=GOOGLE, attempt=1, after_s=0.0))
+        self._tries[tab].succeed(SHEETS, GOOGLE)
         return True
 
     async def _missing(self, tab: str, batch: SheetBatch) -> list[SheetRow]:
@@ -117,13 +115,9 @@ class SheetMirror:
 
     async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
         """Have the rows written later, and looked for first where they may be there."""
-        failures = self._failures[tab] = self._failures.get(tab, 0) + 1
-        failure = error.failure
-        wait_s = LONGEST_S if failure.permanent else FIRST_S * 2.0 ** min(failures - 1, 10)
-        wait_s = max(min(wait_s, LONGEST_S), error.retry_after_s or 0.0)
         keys, now = [each.key for each in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet wait: {}", len(keys), error.reason)
-        self._tell(AttemptFailed.of(failure))
+        wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if error.certain:
             await self._outbox.give_back(keys, due_s=now + wait_s)
         else:

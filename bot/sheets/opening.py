@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from bot import clock
 from bot.config.settings import Settings
+from bot.health.retrying import Retries
 from bot.upkeep.keep_running import at_work
 from calls.entry import Tell
 
@@ -33,7 +34,7 @@ async def mirror_in_sheet(
         Sheet(wanted, ServiceAccount(wanted.credentials_file, clock=clock.monotonic)),
         sources,
         tabs={CALLS: wanted.calls_tab, ALERTS: wanted.alerts_tab},
-        tell=tell,
+        retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
         leads=leads,
         utc_now=clock.utc_now,
     )

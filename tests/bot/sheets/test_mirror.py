@@ -11,12 +11,14 @@ import pytest
 from sqlalchemy import insert
 
 from bot.config.sheets import SheetsSettings
+from bot.health.retrying import Retries
 from bot.sheets.account import ServiceAccount
 from bot.sheets.mirror import MirrorSources, SheetMirror
 from bot.sheets.sheet import Sheet
 from calls.events import Event
-from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Kind
+from fallbacks.retrying import RetrySettings
 from storage.alert_history import AlertHistory
 from storage.database import Database
 from storage.record_tables import CALLS
@@ -35,6 +37,7 @@ class Mirrored:
     folder: Path
     now: datetime = field(default_factory=lambda: at(60))
     told: list[Event] = field(default_factory=list)
+    retry: RetrySettings = field(default_factory=RetrySettings)
 
     def __post_init__(self) -> None:
         self.outbox, self.alerts = SheetOutbox(self.url), AlertHistory(self.url)
@@ -48,7 +51,7 @@ class Mirrored:
             Sheet(settings, account),
             MirrorSources(outbox=self.outbox, alerts=self.alerts),
             tabs={"calls": "calls", "alerts": "alerts"},
-            tell=self.told.append,
+            retries=Retries(settings=self.retry, tell=self.told.append, chance=lambda: 0.5),
             leads=lambda: True,
             utc_now=lambda: self.now,
         )
@@ -66,6 +69,12 @@ class Mirrored:
 
     def keys(self, tab: str = "calls") -> list[str]:
         return [each[0] for each in self.google.tabs[tab]]
+
+    def outcomes(self) -> list[type[Event]]:
+        return [type(each) for each in self.told if not isinstance(each, RetryPlanned)]
+
+    def count(self, kind: type[Event]) -> int:
+        return sum(isinstance(each, kind) for each in self.told)
 
     async def close(self) -> None:
         await self.outbox.close()
@@ -113,7 +122,7 @@ class MirrorContract:
         await it.later(20)
 
         assert it.keys() == CALLS_ONCE
-        assert [type(each) for each in it.told] == [AttemptFailed, AttemptWon]
+        assert it.outcomes() == [AttemptFailed, AttemptWon]
 
     @pytest.mark.parametrize("fault", ["500", "500 done"])
     async def test_after_a_500_they_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
@@ -137,7 +146,7 @@ class MirrorContract:
         await it.later(20)
 
         assert it.keys() == CALLS_ONCE
-        assert [type(each) for each in it.told] == [AttemptFailed, AttemptWon]
+        assert it.outcomes() == [AttemptFailed, AttemptWon]
 
     async def test_rows_are_not_missing_where_something_in_the_way_has_answered(
         self, it: Mirrored
@@ -184,6 +193,39 @@ class MirrorContract:
 
         await it.later(2)
         assert it.keys() == CALLS_ONCE
+
+    async def test_it_is_tried_as_often_as_was_said_and_rests_then(self, it: Mirrored) -> None:
+        it.retry = RetrySettings(initial_s=40.0, factor=2.0, attempts=2)
+        it.google.withheld = ["garbage"] * 100
+        mirror, began = it.another(), it.now
+        tried_s: list[float] = []
+        while (passed_s := (it.now - began).total_seconds()) <= 460:
+            failed = it.count(AttemptFailed)
+            await it.round(mirror)
+            tried_s += [passed_s] if it.count(AttemptFailed) > failed else []
+            it.now += timedelta(seconds=20)
+
+        assert tried_s == [0, 40, 120, 180, 220, 300, 420, 460]
+        assert it.count(RetriesExhausted) == 4  # of two sequences, for each of the two tabs
+
+        it.google.withheld = []
+        await it.later(15)
+        await it.round(mirror)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_rows_that_come_while_a_tab_rests_wait_with_the_others(
+        self, it: Mirrored
+    ) -> None:
+        it.google.withheld = ["garbage", "garbage"]
+        await it.round()
+        await add_call(it.url, "c9")
+        it.now += timedelta(seconds=3)
+        await it.round()
+        assert it.google.asked == []
+
+        it.now += timedelta(seconds=3)
+        await it.round()
+        assert sorted(it.keys()) == sorted([*CALLS_ONCE, "call c9"])
 
     async def test_what_a_killed_process_may_have_written_is_looked_for(self, it: Mirrored) -> None:
         await it.mirror.note()

@@ -1,0 +1,68 @@
+"""When a tab that was not written is tried again: by sequences of tries, with rests between them.
+
+Decided as for everything outside a turn in `fallbacks/retrying.py`. No row is ever given up: behind
+the last try of a sequence, and behind what only a person can mend, the tab rests.
+"""
+
+from typing import Final
+
+from bot.health.retrying import Retries
+from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
+from fallbacks.failure import Failure, Kind
+from fallbacks.retrying import wait_s
+
+AGAIN_S: Final = 60.0  # before another sequence of tries; twice that the next time
+LONGEST_S: Final = 900.0  # the same at most, and where a person has to act first
+
+
+class TabTries:
+    """How often one tab has failed since it was last written, and how long it rests."""
+
+    def __init__(self, retries: Retries) -> None:
+        """Begin with none."""
+        self._retries = retries
+        self._tries = 0  # of the sequence
+        self._sequences = 0  # that came to nothing, in a row
+        self._failing = False
+        self._rests_until_s = 0.0
+
+    def may(self, now_s: float) -> bool:
+        """Return whether the tab may be tried now."""
+        return now_s >= self._rests_until_s
+
+    def fail(self, failure: Failure, *, now_s: float) -> float:
+        """Count a try that failed, tell of it, and return how long its rows wait."""
+        self._failing = True
+        self._tries += 1
+        self._retries.tell(AttemptFailed.of(failure))
+        rest_s = self._next_s(failure)
+        # A request that is called bad says nothing of the next one; after all else none is made.
+        if failure.kind is not Kind.BAD_REQUEST:
+            self._rests_until_s = now_s + rest_s
+        return rest_s
+
+    def succeed(self, stage: str, provider: str) -> None:
+        """Forget what failed before, and tell that it is over."""
+        if self._failing:
+            self._retries.tell(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
+        self._tries = self._sequences = 0
+        self._failing = False
+
+    def _next_s(self, failure: Failure) -> float:
+        retries, tries = self._retries, self._tries
+        planned_s = wait_s(retries.settings, tries, failure=failure, chance=retries.chance())
+        stage, provider, kind = failure.stage, failure.provider, failure.kind
+        if planned_s is not None:
+            retries.tell(
+                RetryPlanned(
+                    stage=stage, provider=provider, kind=kind, retry=tries, wait_s=planned_s
+                )
+            )
+            return planned_s
+        self._tries = 0
+        if failure.permanent:
+            return max(LONGEST_S, failure.retry_after_s or 0.0)
+        retries.tell(RetriesExhausted(stage=stage, provider=provider, kind=kind, tries=tries))
+        self._sequences += 1
+        rest_s = min(LONGEST_S, AGAIN_S * 2.0 ** min(self._sequences - 1, 10))
+        return max(rest_s, failure.retry_after_s or 0.0)
