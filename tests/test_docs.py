@@ -93,6 +93,21 @@ def test_a_file_that_is_named_exists(document: Path) -> None:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
 
 
+# `faultlab/lab.py`, `wire.py` and `pace.py`: who stands in a row behind a path is in its folder.
+ROW = re.compile(r"`([\w/]+/)\w+\.py`((?:(?:,\s|\sand\s|,\sand\s)`[\w/]+\.py`)+)")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
+def test_a_file_that_is_named_in_a_row_stands_in_the_folder_of_the_first(document: Path) -> None:
+    text = BLOCK.sub("", document.read_text(encoding="utf-8"))
+    for row in ROW.finditer(text):
+        folder = row[1]
+        for name in re.findall(r"`([\w/]+\.py)`", row[2]):
+            own, _, file = name.rpartition("/")
+            folder = own or folder
+            assert (ROOT / folder / file).exists(), name
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
 def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
     text = CODE.sub("", BLOCK.sub("", document.read_text(encoding="utf-8")))
