@@ -94,19 +94,15 @@ async def open_outbound(
         alerts: Returns those that are open, and the newest others.
         dialing: How the dialer takes its time.
     """
-    settings, briefs, campaigns = process.settings, process.briefs, campaigns_of(process.settings)
-    ledger.join(house)
-    process.switchboard.on_closing(ledger.wake_all)  # what rings is called off
+    settings, campaigns = process.settings, campaigns_of(process.settings)
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
-        agent = partial(agent_of, settings)
-        calls = CallsOfTheHouse(ledger=ledger, record=books.record, briefs=briefs, agent_of=agent)
-        briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
+        calls = _calls(ledger, process, house, books.record)
+        process.briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
         clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
         tell = clerks.heard_by(process.switchboard.tell)
         parts = _parts(HouseOfCalls(process=process, house=house), books, calls, carrier, tell)
-        held = partial(_held, alerts)
-        parts = replace(parts, settings=dialing or parts.settings, held=held)
+        parts = replace(parts, settings=dialing or parts.settings, held=partial(_held, alerts))
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
             yield Outbound(
@@ -121,6 +117,15 @@ async def open_outbound(
                 usable=parts.house.usable,
                 url=settings.storage.url,
             )
+
+
+def _calls(
+    ledger: CallLedger, process: Process, house: House, record: DialCalls
+) -> CallsOfTheHouse:
+    ledger.join(house)
+    process.switchboard.on_closing(ledger.wake_all)  # what rings is called off at once
+    agent = partial(agent_of, process.settings)
+    return CallsOfTheHouse(ledger=ledger, record=record, briefs=process.briefs, agent_of=agent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
