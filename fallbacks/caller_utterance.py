@@ -40,6 +40,7 @@ class CallerUtterance:
         began_s: Where the speech began, in seconds of the caller's sound.
         not_before_s: What came before was written down with the last utterance.
         speaking: Whether the caller still is, or goes on.
+        written_s: Nobody need hear again what came before.
     """
 
     def __init__(
@@ -63,6 +64,7 @@ class CallerUtterance:
         self.began_s = began_s
         self.not_before_s = not_before_s
         self.speaking = True
+        self.written_s = 0.0
         self._begin_work = begin_work
         self._turn = turn
         # The turn learns of a stop a little late. On the provider's clock: words that were read too
@@ -162,13 +164,13 @@ class CallerUtterance:
         return (AskRecogniser(provider=feed.provider, attempt=attempt),)
 
     def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
-        """Let a recogniser hear it from its first word; it may hear it already."""
+        """Let a recogniser hear it from its first word that is not written; it may already."""
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)
         if feed.open and feed.from_s <= from_s:
             feed.replayed = False
             return feed.mark(sound, now, speaking=True)
-        onset_s = sound.onset_s(from_s, self.began_s)
+        onset_s = sound.onset_s(max(from_s, self.written_s), self.began_s)
         replayed = feed.begin(sound, onset_s, now, replayed=True)
         stopped = () if self.speaking else feed.mark(sound, now, speaking=False)
         return (*replayed, *stopped)

@@ -240,6 +240,7 @@ class CallerHearing:
         feed.opening.end()
         actions: tuple[HearingAction, ...] = ()
         if feed.waits and utterance:
+            utterance.written_s = self._transcripts.again_from_s
             actions = utterance.feed(feed, self.sound, now)
         elif utterance and utterance.unwritten(now):
             actions = self._carry_out(utterance.start_again(now), now)
@@ -253,10 +254,12 @@ class CallerHearing:
                     actions.append(step)
                 case Start() if self.utterance:
                     feed = self.feeds[step.provider]
+                    self.utterance.written_s = self._transcripts.again_from_s
                     actions += self.utterance.ask(feed, step.attempt, self.sound, now)
                 case Win():
                     self.writer, self._writing = self.feeds[step.provider], step.attempt
-                    self._transcripts.begin(step.attempt, replayed=self.writer.replayed)
+                    replayed, from_s = self.writer.replayed, self.writer.from_s
+                    self._transcripts.begin(step.attempt, replayed=replayed, from_s=from_s)
                 case Cancel() | Abandon() if self.feeds[step.provider].attempt == step.attempt:
                     actions += self.feeds[step.provider].end()
                     if isinstance(step, Abandon):  # whatever its stream is stuck in

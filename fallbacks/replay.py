@@ -5,6 +5,7 @@ with a moment before it, is kept; the next recogniser gets all of it, and what i
 that was delivered already is dropped: by its word times if it gives any, else by its words.
 """
 
+import math
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -112,24 +113,45 @@ class Transcripts:
 
     def __init__(self) -> None:
         self._attempt: int | None = None
-        self._delivered: list[str] = []
+        self._delivered: list[HeardWord] = []
         self._until_s: float | None = 0.0  # of the stream: words before were delivered
         self._again: list[str] = []  # delivered words that the present attempt may write again
 
     @property
     def text(self) -> str:
         """All that was delivered of this utterance."""
-        return " ".join(self._delivered)
+        return " ".join(each.text for each in self._delivered)
+
+    @property
+    def again_from_s(self) -> float:
+        """Where in the stream whoever writes next has to begin; 0: with the whole utterance.
+
+        A recogniser takes sound hardly faster than it comes: given again what was delivered, it
+        wrote the last words when the turn was over. It begins with a whole word, since half a one
+        may be written as another.
+        """
+        if self._until_s is None:
+            return 0.0
+        before_s = self._until_s - BEFORE_S
+        starts = (each.start_s for each in self._delivered if each.start_s <= before_s)
+        return max(starts, default=0.0)
 
     def open(self) -> None:
         """Begin another utterance, by the same recogniser."""
         self._delivered, self._again = [], []
         self._until_s = self._until_s or 0.0
 
-    def begin(self, attempt: int, *, replayed: bool) -> None:
-        """Let another recogniser write, who heard the utterance from its start or only from now."""
+    def begin(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
+        """Let another recogniser write, who heard the utterance from its start or only from now.
+
+        Args:
+            attempt: Whose words are delivered.
+            replayed: Whether it was given sound again.
+            from_s: Of the stream; it heard nothing before.
+        """
         self._attempt = attempt
-        self._again = list(self._delivered) if replayed else []
+        heard = (each for each in self._delivered if each.end_s > from_s)
+        self._again = [each.text for each in heard] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
         """Count a final transcript as delivered, and return what of it is new."""
@@ -138,15 +160,16 @@ class Transcripts:
         if words and self._until_s is not None:
             new = self._new_by_time(words, self._until_s)
         else:
-            new = self._new_by_words(text.split())
+            left = self._new_by_words(text.split())
+            new = [HeardWord(text=each, start_s=math.inf, end_s=math.inf) for each in left]
             self._until_s = None if new else self._until_s
         self._delivered += new
-        return " ".join(new)
+        return " ".join(each.text for each in new)
 
-    def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[str]:
+    def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
         new = [each for each in words if (each.start_s + each.end_s) / 2 >= until_s]
         self._until_s = max([until_s, *[each.end_s for each in new]])
-        return [each.text for each in new]
+        return new
 
     def _new_by_words(self, heard: list[str]) -> list[str]:
         used, skipped = matched(self._again, heard)

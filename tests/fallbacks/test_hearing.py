@@ -213,6 +213,39 @@ def test_words_too_soft_for_the_detector_are_passed_on(*, spoken_before: bool) -
     assert bench.write("a", "Yes.", end_s=bench.hearing.sound.end_s) == [PassOn(None)]
 
 
+def timed(text: str, from_s: float) -> tuple[HeardWord, ...]:
+    """Return words of 0.4 s each, without a pause."""
+    return tuple(
+        HeardWord(text=each, start_s=from_s + 0.4 * n, end_s=from_s + 0.4 * (n + 1))
+        for n, each in enumerate(text.split())
+    )
+
+
+@pytest.mark.parametrize("with_times", [True, False], ids=["tells times", "tells none"])
+def test_who_takes_over_late_hears_only_what_was_not_passed_on(*, with_times: bool) -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.burst(8.0)
+    bench.write("a", "one two three four", end_s=9.0, words=timed("one two three four", 6.0))
+    bench.burst(1.0)
+
+    after = bench.fail("a")
+    second = timed("three four five six", 0.0) if with_times else ()
+    written = bench.write("b", "three four five six", words=second)
+
+    assert fed(after, "b") == pytest.approx(10.0 - 6.8, abs=0.021)  # from a word's beginning
+    assert PassOn("five six") in written
+
+
+def test_who_takes_over_hears_all_of_it_where_nobody_knows_how_far_it_was_written() -> None:
+    bench = up()
+    bench.put(SpeechBegan(0.2))
+    bench.burst(8.0)
+    bench.write("a", "one two three four")
+
+    assert fed(bench.fail("a"), "b") > 8.0
+
+
 def outage(*names: str) -> Bench:
     """Return a ladder that other calls cannot reach, and this one's first is connected."""
     bench = up(*names)

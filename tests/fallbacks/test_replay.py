@@ -146,6 +146,34 @@ def test_words_without_times_are_delivered_once_by_what_they_read(finals: list[s
     assert heard.text == "I would like a table for two"
 
 
+@promised
+@given(
+    count=st.integers(1, 20), cut=st.integers(0, 20), parts=st.integers(1, 5), timed=st.booleans()
+)
+def test_whoever_hears_only_the_end_of_what_was_delivered_says_no_word_twice_and_loses_none(
+    count: int,
+    cut: int,
+    parts: int,
+    timed: bool,  # noqa: FBT001  hypothesis calls it by keyword
+) -> None:
+    said = words(" ".join(f"w{n}" for n in range(count)), from_s=5.0)
+    heard = Transcripts()
+    heard.begin(1, replayed=False)
+    heard.deliver(1, " ".join(each.text for each in said[:cut]), words=said[:cut])
+    from_s = heard.again_from_s
+    heard.begin(2, replayed=True, from_s=from_s)
+    again = [each for each in said if each.start_s >= from_s]
+    size = -(-len(again) // parts)
+
+    for at in range(0, len(again), size):
+        part = again[at : at + size]
+        text = " ".join(each.text for each in part)
+        heard.deliver(2, text, words=part if timed else ())
+
+    assert heard.text.split() == [each.text for each in said]
+    assert not cut or from_s <= said[: cut + 1][-1].end_s - 0.5 or from_s == 0.0
+
+
 def test_a_recogniser_that_tells_times_after_one_that_did_not_is_compared_by_words() -> None:
     heard = Transcripts()
     heard.begin(1, replayed=False)
