@@ -120,7 +120,7 @@ class LineKeeper:
                 self._news.exhausted(event.stage, now)
                 return ()  # it is spoken of when that is due
             case AttemptFailed() | AttemptStarted():
-                self._expect(event, now)
+                _expect(event, now, holding=self._holding, news=self._news)
                 return ()
             case PauseJudged() | WordsCame():
                 self._debt.handle(event, now, deaf=self._news.deaf)
@@ -150,17 +150,6 @@ class LineKeeper:
         says = () if self.way_down.in_charge else self._holding.tick(now)
         actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]
         return tuple(actions)
-
-    def _expect(self, event: AttemptFailed | AttemptStarted, now: float) -> None:
-        """Note what is known of when the answer will be there, from who is asked for it."""
-        failed = isinstance(event, AttemptFailed)
-        if event.stage == "stt" and (failed or event.extra):
-            self._news.deaf = True
-            self._holding.decided(now)
-        elif not failed and event.stage in USUALLY_S:
-            at = now + USUALLY_S[event.stage]
-            followed = event.stage == "tts" and not event.extra
-            self._holding.expected(at, else_at=at + PATIENCE_S if followed else None)
 
     def _note_won(self, event: AttemptWon, now: float) -> Actions:
         """Hold the line again when a stage is back, until the answer is heard.
@@ -196,3 +185,17 @@ class LineKeeper:
                 pass
         if isinstance(event, DebtEvent):
             self._debt.handle(event, now, deaf=self._news.deaf)
+
+
+def _expect(
+    event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageNews
+) -> None:
+    """Note what is known of when the answer will be there, from who is asked for it."""
+    failed = isinstance(event, AttemptFailed)
+    if event.stage == "stt" and (failed or event.extra):
+        news.deaf = True
+        holding.decided(now)
+    elif not failed and event.stage in USUALLY_S:
+        at = now + USUALLY_S[event.stage]
+        followed = event.stage == "tts" and not event.extra
+        holding.expected(at, else_at=at + PATIENCE_S if followed else None)
