@@ -13,7 +13,7 @@ from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
 from fallbacks.latency import PRIOR_S, RungLatency
-from fallbacks.retry_after import MOST_S, rest_s
+from fallbacks.retry_after import LEAST_S, MOST_S, rest_s
 
 SuspicionFact: TypeAlias = Suspected | SuspicionCleared
 HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderReset
@@ -221,18 +221,20 @@ class Health:
                 return self._rest_limited(permit, failure, now=now, chance=chance)
             case _:
                 pass
-        facts = self.suspicion.begin(failure.kind, now)
-        trip = self._says_it_all(permit, failure, request)
+        facts: tuple[HealthFact, ...] = self.suspicion.begin(failure.kind, now)
+        asked_s = None if failure.permanent else failure.retry_after_s
+        outage = asked_s is not None and asked_s > MOST_S
+        trip = self._says_it_all(permit, failure, request) or outage
         if not trip and not failure.verdict.counts:
             self.breaker.take_back(permit)
             return facts
         slow = trip and failure.permanent
-        moved = self.breaker.failed(
-            permit, now, trip=trip, rest_s=self.breaker.settings.slow_s if slow else None
-        )
+        long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
+        moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
-        return (*facts, *_weigh(moved, retired=self.retired))
+        facts = (*facts, *_weigh(moved, retired=self.retired))
+        return facts if asked_s is None or outage else (*facts, _rest(self, asked_s, now))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
@@ -280,8 +282,14 @@ class Health:
         if asked_s > MOST_S:  # that long is an outage
             return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
         self.breaker.take_back(permit)
-        self.rests_until = max(self.rests_until, now + asked_s)
-        return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+        return (_rest(self, asked_s, now),)
+
+
+def _rest(health: Health, asked_s: float, now: float) -> RungRested:
+    """Leave a rung alone for as long as it asks."""
+    named_s = max(LEAST_S, asked_s)
+    health.rests_until = max(health.rests_until, now + named_s)
+    return RungRested(stage=health.stage, provider=health.provider, rest_s=named_s)
 
 
 def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:

@@ -88,11 +88,10 @@ def may_ask_again(
         return 0.0
     if failure.permanent or not failure.same_rung or failure.scope is Scope.PAYLOAD:
         return None
-    if failure.kind is not Kind.RATE_LIMITED:
-        return 0.0
     wait_s = failure.retry_after_s
-    fits = wait_s is not None and wait_s <= min(RETRY_WAIT_S, until.left_s(now))
-    return wait_s if fits else None
+    if wait_s is None:
+        return None if failure.kind is Kind.RATE_LIMITED else 0.0
+    return wait_s if wait_s <= min(RETRY_WAIT_S, until.left_s(now)) else None
 
 
 class Allowance:

@@ -136,6 +136,7 @@ class Machine(RuleBasedStateMachine):
             if self.rungs[name].usable
             and not failure.permanent
             and failure.kind not in (Kind.RATE_LIMITED, Kind.TIMEOUT)
+            and failure.retry_after_s is None
             and failure.scope is not Scope.PAYLOAD
             and self.times[name] <= SAME_RUNG
             and not self.until.passed(self.now)
@@ -170,13 +171,13 @@ class Machine(RuleBasedStateMachine):
         assert set(self.running) == {self.hot}
 
     @precondition(lambda self: self.running and not self.over)
-    @rule(data=st.data(), found=st.sampled_from(FOUND))
-    def fail(self, data: st.DataObject, found: Finding) -> None:
+    @rule(data=st.data(), found=st.sampled_from(FOUND), wait_s=st.sampled_from([None, 0.2]))
+    def fail(self, data: st.DataObject, found: Finding, wait_s: float | None) -> None:
         self.hot = self._one(data)
         provider = self.running[self.hot]
         self.let_down.add(provider)
         self._end(self.hot)
-        failure = failed(found, "llm", provider=provider, retry_after_s=0.2)
+        failure = failed(found, "llm", provider=provider, retry_after_s=wait_s)
         self.said[provider] = failure
         self._do(self.work.handle(Failed(attempt=self.hot, failure=failure), now=self.now))
 

@@ -164,6 +164,39 @@ def test_a_rest_of_more_than_two_minutes_is_an_outage() -> None:
     assert asked.breaker.wake_at == 301.0
 
 
+def test_an_overloaded_rung_that_names_a_wait_rests_so_long_and_has_failed() -> None:
+    asked = health()
+
+    facts = asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=7.0), now=1.0)
+
+    assert facts == (
+        Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),
+        RungRested(stage="llm", provider="openai", rest_s=7.0),
+    )
+    assert asked.breaker.failures == 1
+    assert not asked.standing(7.9).usable
+    assert asked.standing(8.0).usable
+
+
+def test_an_overloaded_rung_that_names_hours_is_an_outage() -> None:
+    asked = health()
+
+    _, moved = asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=7200.0), now=1.0)
+
+    assert isinstance(moved, BreakerMoved)
+    assert asked.breaker.wake_at == 7201.0
+    assert asked.rests_until == 0.0
+
+
+def test_a_wait_that_is_named_with_what_only_a_person_mends_is_no_rest() -> None:
+    asked = health()
+
+    asked.failed(leave(asked), failure(Kind.AUTH, retry_after_s=1.0), now=1.0)
+
+    assert asked.breaker.wake_at == 901.0
+    assert asked.rests_until == 0.0
+
+
 def test_a_thousand_rate_limits_do_not_open_the_breaker() -> None:
     asked = health()
     for now in range(0, 100_000, 100):

@@ -95,6 +95,16 @@ def test_a_rate_limit_is_waited_for_only_if_it_passes_at_once(
     assert may_ask_again(failure, SOON, now=now, tries=0) == wait_s
 
 
+@pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.NETWORK, Kind.TIMEOUT])
+@pytest.mark.parametrize(("retry_after_s", "wait_s"), [(0.2, 0.2), (0.31, None), (30.0, None)])
+def test_whoever_names_a_wait_is_asked_no_sooner_whatever_went_wrong(
+    kind: Kind, retry_after_s: float, wait_s: float | None
+) -> None:
+    failure = failed(kind, "llm", provider="a", retry_after_s=retry_after_s)
+
+    assert may_ask_again(failure, SOON, now=100.0, tries=0) == wait_s
+
+
 def test_extra_attempts_stay_below_their_share_of_the_recent_ones() -> None:
     allowance = Allowance(share=0.1, floor=3, recent=100)
     taken = 0

@@ -262,6 +262,22 @@ def test_of_two_rungs_that_are_limited_at_once_the_sooner_one_is_waited_for() ->
     assert asked(work.tick(NOW + 0.35)) == ["a"]
 
 
+@pytest.mark.parametrize(("asked_s", "again"), [(0.2, ["a"]), (5.0, [])])
+def test_who_is_overloaded_and_names_a_wait_is_not_asked_thrice_at_once(
+    asked_s: float, again: list[str]
+) -> None:
+    policy = stage("a")
+    work = work_on(policy)
+    work.start(UNTIL, NOW)
+    failure = failed(Kind.OVERLOADED, "llm", provider="a", retry_after_s=asked_s)
+
+    at_once = work.handle(Failed(attempt=1, failure=failure), NOW + 0.05)
+
+    assert asked(at_once) == []
+    assert asked(work.tick(NOW + 0.3)) == again
+    assert policy.roster.health("llm", "a").breaker.failures == 1
+
+
 def test_a_short_rest_that_another_call_was_told_of_is_waited_for() -> None:
     policy = stage("a")
     first, second = work_on(policy), work_on(policy)
