@@ -76,13 +76,9 @@ class HoldLine(FrameProcessor):
         """Note that the caller is spoken to otherwise: no answer is owed any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
-    def note_nothing_said(self) -> None:
-        """Note that the caller's turn came to nothing: nobody owes a sound without words."""
-        self._doer.handle(NothingSaid())
-
-    def note_last_words(self) -> None:
-        """Note that a goodbye was asked for behind which the call ends: nothing is said behind."""
-        self._doer.handle(LastWords())
+    def note(self, event: NothingSaid | LastWords) -> None:
+        """Note that the caller's turn came to nothing, or that the last goodbye was asked for."""
+        self._doer.handle(event)
 
     def excuse(self, *, away: bool) -> None:
         """Go no further down while the caller waits for a person, or is with one."""
@@ -130,7 +126,10 @@ class HoldLine(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         """Pass everything on, but an answer that comes after the goodbye; read what it means."""
         await super().process_frame(frame, direction)
-        if self._drops(frame):
+        late = self._doer.keeper.way_down.has_the_line and is_answer(frame)
+        if late and isinstance(frame, TTSAudioRawFrame):
+            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
+        if late:
             return
         if isinstance(frame, EndFrame):
             await self._doer.speak_rest()  # a goodbye, perhaps
@@ -149,15 +148,6 @@ class HoldLine(FrameProcessor):
         await self._doer.stop()
         for action in self._doer.keeper.way_down.give_up_message():
             await self._doer.do(action)
-
-    def _drops(self, frame: Frame) -> bool:
-        """Say whether an answer comes too late: a message is left, or the goodbye was said."""
-        spoken = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
-        if not spoken or not frame.interruptible or not self._doer.keeper.way_down.has_the_line:
-            return False
-        if isinstance(frame, TTSAudioRawFrame):
-            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
-        return True
 
     def _read(self, frame: Frame, now: float) -> None:
         doer = self._doer
@@ -185,6 +175,11 @@ class HoldLine(FrameProcessor):
                 doer.handle(MenuKeyPressed(digit=frame.button.value))
             case _:
                 pass
+
+
+def is_answer(frame: Frame) -> bool:
+    """Say whether a frame is of an answer, and of nothing that must be heard, such as a goodbye."""
+    return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible
 
 
 def read_tool(

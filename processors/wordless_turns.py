@@ -9,6 +9,7 @@ from pipecat.processors.aggregators.llm_response_universal import (
 )
 
 from calls.events import BargedIn, Event, TurnDecided
+from fallbacks.line_events import NothingSaid
 from fallbacks.wordless import AfterSound, after_sound
 from processors.hold_line import HoldLine
 from processors.memory import Memory
@@ -78,4 +79,4 @@ class WordlessTurns:
                 self._memory.add_message(cast("LLMContextMessage", note))
                 await self._user.push_context_frame()
             case AfterSound.NOTHING:
-                self._hold_line.note_nothing_said()
+                self._hold_line.note(NothingSaid())

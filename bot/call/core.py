@@ -13,6 +13,7 @@ from bot.config.agent import AgentSettings
 from bot.tools.desk import CallDesk
 from calls.silence import CallLength, Silence
 from fallbacks.descent import Step
+from fallbacks.line_events import LastWords
 from processors.caller_silence import CallerSilence
 from processors.fallback import Fallback
 from processors.farewell import End, Farewell
@@ -73,7 +74,7 @@ def core_of(call: Around) -> CallCore:
     WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:
         services.tts.say_unsaid = hold_line.speak_locally
-    farewell = Farewell(end=call.end, last_words=hold_line.note_last_words)
+    farewell = Farewell(end=call.end, last_words=lambda: hold_line.note(LastWords()))
     return CallCore(
         built=built,
         services=services,

@@ -37,16 +37,28 @@ class DrillCommand(TyperCommand):
                 formatter.write_dl(entries)
 
 
+Matrix = Annotated[
+    str | None,
+    typer.Option(
+        "--matrix",
+        metavar="NAME",
+        show_default="full",
+        help="Which rows; smoke: a few of them, once.",
+    ),
+]
+Out = Annotated[
+    Path | None,
+    typer.Option(
+        "--out",
+        metavar="DIR",
+        show_default="out/drill",
+        help="Where results and report go; with --scenario, what it told.",
+    ),
+]
+
+
 def command(
-    matrix: Annotated[
-        str | None,
-        typer.Option(
-            "--matrix",
-            metavar="NAME",
-            show_default="full",
-            help="Which rows; smoke: a few of them, once.",
-        ),
-    ] = None,
+    matrix: Matrix = None,
     only: Annotated[
         str | None, typer.Option("--only", metavar="ROW,...", help="These rows alone.")
     ] = None,
@@ -55,20 +67,9 @@ def command(
         typer.Option("--baseline", metavar="SIDE", help="stock-pipecat: measured beside ours."),
     ] = None,
     jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs", metavar="N", min=1, max=8, show_default="1", help="Runs of a row at once."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            show_default="out/drill",
-            help="Where results and report go; with --scenario, what it told.",
-        ),
-    ] = None,
+        int, typer.Option("--jobs", metavar="N", min=1, max=8, help="Runs of a row at once.")
+    ] = 1,
+    out: Out = None,
     scenario: Annotated[
         str | None,
         typer.Option("--scenario", metavar="NAME", help="One demonstration instead."),
@@ -81,11 +82,9 @@ def command(
     logs.set_up(level="WARNING", folder=None)
     if scenario is None:
         chosen = matrix or "full"
-        raise typer.Exit(_run_rows(chosen, only, baseline=baseline, jobs=jobs or 1, out=out or OUT))
-    if matrix or only or baseline or jobs:
-        raise UsageError(
-            "--scenario is played alone, without --matrix, --only, --baseline and --jobs"
-        )
+        raise typer.Exit(_run_rows(chosen, only, baseline=baseline, jobs=jobs, out=out or OUT))
+    if matrix or only or baseline:
+        raise UsageError("--scenario is played alone, without --matrix, --only and --baseline")
     raise typer.Exit(_play_scenario(scenario, out))
 
 

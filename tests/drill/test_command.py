@@ -30,7 +30,6 @@ TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}
         (["--scenario", "breker"], 'did you mean "breaker"?'),
         (["--scenario", "breaker", "--only", "llm-401"], "without --matrix, --only"),
         (["--scenario", "breaker", "--matrix", "smoke"], "without --matrix"),
-        (["--scenario", "breaker", "--jobs", "1"], "--baseline and --jobs"),
     ],
 )
 def test_a_wrong_option_is_told_in_one_line_with_what_is_valid(

@@ -25,6 +25,7 @@ from fallbacks.facts import (
 )
 from fallbacks.failure import Kind, Scope
 from fallbacks.holding import HoldSettings
+from fallbacks.line_events import NothingSaid
 from fallbacks.utterances import PLAYS
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
 
@@ -121,7 +122,7 @@ async def test_behind_a_turn_that_came_to_nothing_nothing_holds_the_line() -> No
     async with held() as call:
         await call.stops(worded=True)
         await call.until(lambda: call.held)
-        call.hold.note_nothing_said()
+        call.hold.note(NothingSaid())
         await asyncio.sleep(1.0)
 
     assert call.held == ["en.filler.0"]
