@@ -438,11 +438,11 @@ def test_an_empty_variable_says_nothing() -> None:
             "it must be a list of at most 8",
         ),
         (
-            "crm: {kind: rest, url: http://x, mapping: {look_up: {path: /, metod: GET}}}",
+            "crm: {kind: rest, url: https://x, mapping: {look_up: {path: /, metod: GET}}}",
             "holdline.yaml:1: crm.mapping.look_up.metod is unknown; did you mean method?",
         ),
         (
-            "crm: {kind: rest, url: http://x, mapping: {lookup: {path: /}}}",
+            "crm: {kind: rest, url: https://x, mapping: {lookup: {path: /}}}",
             "holdline.yaml:1: crm.mapping.lookup is unknown; did you mean look_up?",
         ),
         (
