@@ -100,6 +100,11 @@ async def until_resolved(url: str) -> Mapping[str, Any]:
             await asyncio.sleep(0.2)
 
 
+def worth_a_mail(alerts: Mapping[str, Any]) -> list[Any]:
+    """Return the alerts that operators are sent: a glitch on a busy machine is listed alone."""
+    return [each for each in alerts.values() if each["severity"] != "LOW"]
+
+
 async def until_mailed(inbox: Inbox, *, ends: int) -> None:
     """Wait until operators have been told of each end."""
     async with asyncio.timeout(AGAIN_S):
@@ -180,7 +185,7 @@ async def test_everything_that_tells_tells_the_same(
             await outage(served, lab, page)
             alerts = await until_resolved(served.url)
             calls = await until_over(served.url)
-            await until_mailed(inbox, ends=len(alerts))
+            await until_mailed(inbox, ends=len(worth_a_mail(alerts)))
             verdict = page.locator("[data-rung=cartesia] .speed")
             number = len({each["call_id"] for each in failed_attempts(served.logs)})
             callers = f"{number} caller{'s' if number > 1 else ''} touched"
@@ -229,7 +234,7 @@ def compare_alerts(told: Told) -> None:
     assert {each["key"] for each in told.evidence["alerts"]} == set(told.alerts)
     assert [each["status"] for each in told.listed] == ["RESOLVED"] * len(told.alerts)
     ends = [each for each in told.subjects if "RESOLVED" in each]
-    assert len(ends) == len(told.alerts), told.subjects
+    assert len(ends) == len(worth_a_mail(told.alerts)), told.subjects
     assert counted(told.metrics, "holdline_alerts_sent_total", "channel") == {
         ("email",): len(told.subjects)
     }
