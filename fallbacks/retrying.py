@@ -10,6 +10,8 @@ from typing import Final
 
 from fallbacks.failure import Failure
 
+AGAIN_S: Final = 60.0  # behind a first sequence that came to nothing; twice that behind the next
+LONGEST_REST_S: Final = 900.0  # the same at most, and where a person has to act first
 JITTER: Final = 0.1  # a tenth either way, so that many do not come back in the same instant
 
 
@@ -44,3 +46,12 @@ def wait_s(
     spread_s = planned_s * (1 - JITTER + 2 * JITTER * chance)
     waited_s = max(spread_s, failure.retry_after_s or 0.0)
     return waited_s if spent_s + waited_s <= settings.within_s else None
+
+
+def rest_s(sequences: int) -> float:
+    """Return how long what is never given up rests behind so many sequences that came to nothing.
+
+    Args:
+        sequences: In a row; 1 for the first.
+    """
+    return min(LONGEST_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))

@@ -14,10 +14,10 @@ from calls.alert import CHANNELS
 from calls.house_events import AlertSent
 from fallbacks.facts import AttemptWon
 from fallbacks.failure import ServiceError
+from fallbacks.retrying import LONGEST_REST_S
 from storage.alert_outbox import LAST_TRY_S, AlertOutbox, ChannelPost
 
 TRANSIENT_S: Final = 60.0  # before a channel gets another sequence of tries
-PERMANENT_S: Final = 900.0  # the same where a person has to act first
 
 
 class AlertSending:
@@ -65,7 +65,7 @@ class AlertSending:
         return True
 
     async def _put_off(self, post: ChannelPost, error: ServiceError) -> None:
-        wait_s = PERMANENT_S if error.failure.permanent else TRANSIENT_S
+        wait_s = LONGEST_REST_S if error.failure.permanent else TRANSIENT_S
         wait_s = max(wait_s, error.failure.retry_after_s or 0.0)
         await self._outbox.put_off(post, until_s=self._utc_s() + wait_s)
 

@@ -2,12 +2,10 @@
 
 from typing import Final
 
-from bot.config.settings import ServerSettings
-
 ANYWHERE: Final = ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
 
 
-def near_address(server: ServerSettings) -> str:
+def near_address(host: str, port: int | str) -> str:
     """Return the base of its URLs, such as `http://127.0.0.1:8080`."""
-    host = "127.0.0.1" if server.host in ANYWHERE else server.host
-    return f"http://[{host}]:{server.port}" if ":" in host else f"http://{host}:{server.port}"
+    near = "127.0.0.1" if host in ANYWHERE else host
+    return f"http://[{near}]:{port}" if ":" in near else f"http://{near}:{port}"

@@ -13,6 +13,7 @@ from bot.config.carriers import CarrierSections
 from bot.config.crm import CrmSettings
 from bot.config.hold import HoldLineSettings
 from bot.config.keeping import StorageSettings
+from bot.config.near_address import near_address
 from bot.config.resilience import ResilienceSection
 from bot.config.sheets import SheetsSettings
 from bot.config.stages import StagesSettings
@@ -60,12 +61,9 @@ class ServerSettings(Section):
         if not isinstance(value, dict) or "public_url" in value:
             return value
         host, port = value.get("host", "127.0.0.1"), value.get("port", 8080)
-        if host in ("0.0.0.0", "::"):  # noqa: S104 - compared, not bound
-            host = "127.0.0.1"
-        host = f"[{host}]" if ":" in str(host) else host
         if not (str(port).isdecimal() and int(port) <= 65535):
             port = 8080  # what is wrong with it is told of it, and once
-        return value | {"public_url": f"http://{host}:{port}"}
+        return value | {"public_url": near_address(str(host), port)}
 
     @field_validator("public_url")
     @classmethod

@@ -18,13 +18,12 @@ from calls.crm_report import ReportedCall
 from calls.entry import Entry
 from calls.open_calls import OpenCalls
 from fallbacks.failure import Kind, ServiceError
+from fallbacks.retrying import LONGEST_REST_S, rest_s
 from storage.crm_outbox import LAST_TRY_S, CrmOutbox, LentReport
 from storage.database import StorageError
 
 LOOK_S: Final = 1.0  # between two looks into the outbox
 UNWELL_S: Final = 15.0  # before a database that failed is asked again
-AGAIN_S: Final = 60.0  # before a report gets another sequence of tries; twice that the next time
-PERMANENT_S: Final = 900.0  # the same where a person has to act first
 MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
 
 
@@ -104,11 +103,6 @@ class CrmReporter:
             await self.outbox.put(kept.report, now=self.utc_s(), due_s=kept.due_s)
 
 
-def again_s(tries: int) -> float:
-    """Return how long a report rests that a register did not take for the nth time."""
-    return min(PERMANENT_S, AGAIN_S * 2.0 ** min(10, tries - 1))
-
-
 class CrmPoster:
     """Tells the register what the outbox holds."""
 
@@ -163,11 +157,11 @@ class CrmPoster:
     async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
         failure = error.failure
         logger.warning("the CRM did not take a report: {}", failure.reason)
-        wait_s = PERMANENT_S if failure.permanent else again_s(lent.tries)
+        wait_s = LONGEST_REST_S if failure.permanent else rest_s(lent.tries)
         wait_s = max(wait_s, failure.retry_after_s or 0.0)
         # A request that is called bad says nothing of the next one; after all else none is taken.
         if failure.kind is not Kind.BAD_REQUEST:
-            self._rest_s = again_s(lent.tries)
+            self._rest_s = rest_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)
 
     async def _repeat(self) -> None:

@@ -41,7 +41,7 @@ async def _told(server: ServerSettings) -> dict[str, Any] | None:
     import aiohttp  # noqa: PLC0415
 
     patience = aiohttp.ClientTimeout(total=ANSWER_S)
-    url = f"{near_address(server)}/readyz"
+    url = f"{near_address(server.host, server.port)}/readyz"
     try:
         async with (
             aiohttp.ClientSession(timeout=patience) as session,

@@ -86,7 +86,7 @@ def _probe(probe: dict[str, Any] | None) -> str:
 
 def addresses(server: ServerSettings) -> tuple[str, ...]:
     """Return where the server may be reached, nearest first."""
-    return tuple(dict.fromkeys((near_address(server), server.public_url)))
+    return tuple(dict.fromkeys((near_address(server.host, server.port), server.public_url)))
 
 
 async def _ask(

@@ -1,8 +1,9 @@
 """One call for a host that is not our server: Pipecat's runner hands us a connection."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from fastapi import WebSocket
@@ -11,6 +12,7 @@ from pipecat.runner.types import LiveKitRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
+from bot.call.call import Call
 from bot.call.switchboard import SwitchboardFullError
 from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
 
 START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
 MAX_BEFORE_START: Final = 2  # messages: these two
-TOO_LATE: Final = "a caller came while the calls were being ended, and was not answered"
 
 
 async def answer(runner_args: Any) -> None:
@@ -58,11 +59,12 @@ async def answer(runner_args: Any) -> None:
     )
     with calls_of_host().one():
         if isinstance(connection, SmallWebRTCConnection):
-            await _answer_browser(settings, connection)
+            await _unless_too_late(_answer_browser(settings, connection), connection.disconnect)
         elif isinstance(websocket, WebSocket):
-            await _answer_twilio(settings, websocket)
+            part = partial(close, websocket, NORMAL)
+            await _unless_too_late(_answer_twilio(settings, websocket), part)
         elif isinstance(runner_args, LiveKitRunnerArguments):
-            await _answer_room(settings, runner_args)
+            await _unless_too_late(_answer_room(settings, runner_args))
         else:
             raise TypeError(
                 f"holdline takes calls over webrtc, twilio and livekit from a host, "
@@ -82,34 +84,29 @@ async def _open(settings: Settings) -> AsyncIterator[Process]:
             yield process
 
 
-async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
+async def _unless_too_late(
+    talk: Awaitable[None], part: Callable[[], Awaitable[None]] | None = None
+) -> None:
+    """Have a caller talk; part with one who comes while the calls are being ended."""
     try:
-        async with _open(settings) as process:
-            await _talk_to_browser(process, connection)
+        await talk
     except* SwitchboardFullError:
-        logger.warning(TOO_LATE)
-        await connection.disconnect()
+        logger.warning("a caller came while the calls were being ended, and was not answered")
+        if part is not None:
+            await part()
 
 
-async def _talk_to_browser(process: Process, connection: SmallWebRTCConnection) -> None:
-    leg = WebrtcLeg(connection)
-    call = process.call(leg)
-    leg.part_with(lambda: {"type": "ended", "reason": call.reason})
-    async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(watch_leg(leg, call), name="watch the browser")
-        try:
-            await process.switchboard.answer(leg, call)
-        finally:
-            watch.cancel()
+async def _answer_browser(settings: Settings, connection: SmallWebRTCConnection) -> None:
+    async with _open(settings) as process:
+        leg = WebrtcLeg(connection)
+        call = process.call(leg)
+        leg.part_with(lambda: {"type": "ended", "reason": call.reason})
+        await _converse(process, leg, call)
 
 
 async def _answer_twilio(settings: Settings, websocket: WebSocket) -> None:
-    try:
-        async with _open(settings) as process:
-            await _talk_to_twilio(process, websocket)
-    except* SwitchboardFullError:
-        logger.warning(TOO_LATE)
-        await close(websocket, NORMAL)
+    async with _open(settings) as process:
+        await _talk_to_twilio(process, websocket)
 
 
 async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
@@ -145,20 +142,19 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
             if not await line.caller_came():
                 logger.warning("nobody came into the room {}", given.room_name)
                 return
-            await _converse(process, LivekitLeg(line, tell=process.switchboard.tell))
-    except* SwitchboardFullError:
-        logger.warning(TOO_LATE)
+            leg = LivekitLeg(line, tell=process.switchboard.tell)
+            call = process.call(leg)
+            leg.tell_to(call.tell)
+            await _converse(process, leg, call)
     except* LineError as refused:
         logger.warning("{}: {}", given.room_name, refused.exceptions[0])
     finally:
         await line.close()
 
 
-async def _converse(process: Process, leg: "LivekitLeg") -> None:
-    call = process.call(leg)
-    leg.tell_to(call.tell)
+async def _converse(process: Process, leg: "WebrtcLeg | LivekitLeg", call: Call) -> None:
     async with asyncio.TaskGroup() as tasks:
-        watch = tasks.create_task(watch_leg(leg, call), name="watch the room")
+        watch = tasks.create_task(watch_leg(leg, call), name="watch the line")
         try:
             await process.switchboard.answer(leg, call)
         finally:

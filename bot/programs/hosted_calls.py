@@ -6,7 +6,7 @@ context in which it does so.
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
@@ -66,9 +66,11 @@ class HostedCalls:
         for failed in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(failed, Exception):
                 logger.error("{}", failed)
-        with suppress(TimeoutError):
+        try:
             async with asyncio.timeout(LEAVE_S):
                 await self._empty.wait()
+        except TimeoutError:
+            logger.warning("what a call had opened was not closed within {:g} s", LEAVE_S)
 
     def hurry(self) -> None:
         """Have `close` wait for no call any more."""
@@ -80,5 +82,5 @@ HOSTED: Final[ContextVar[HostedCalls]] = ContextVar("the calls of our host")
 
 
 def calls_of_host() -> HostedCalls:
-    """Return the calls of the host in whose context we are; of a host of nobody's, none others."""
+    """Return the calls of the host in whose context we are; of another host, this call alone."""
     return HOSTED.get(None) or HostedCalls()

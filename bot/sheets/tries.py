@@ -4,15 +4,10 @@ Decided as for everything outside a turn in `fallbacks/retrying.py`. No row is e
 the last try of a sequence, and behind what only a person can mend, the tab rests.
 """
 
-from typing import Final
-
 from bot.health.retrying import Retries
 from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Failure, Kind
-from fallbacks.retrying import wait_s
-
-AGAIN_S: Final = 60.0  # before another sequence of tries; twice that the next time
-LONGEST_S: Final = 900.0  # the same at most, and where a person has to act first
+from fallbacks.retrying import LONGEST_REST_S, rest_s, wait_s
 
 
 class TabTries:
@@ -35,11 +30,11 @@ class TabTries:
         self._failing = True
         self._tries += 1
         self._retries.tell(AttemptFailed.of(failure))
-        rest_s = self._next_s(failure)
+        waits_s = self._next_s(failure)
         # A request that is called bad says nothing of the next one; after all else none is made.
         if failure.kind is not Kind.BAD_REQUEST:
-            self._rests_until_s = now_s + rest_s
-        return rest_s
+            self._rests_until_s = now_s + waits_s
+        return waits_s
 
     def succeed(self, stage: str, provider: str) -> None:
         """Forget what failed before, and tell that it is over."""
@@ -61,8 +56,7 @@ class TabTries:
             return planned_s
         self._tries = 0
         if failure.permanent:
-            return max(LONGEST_S, failure.retry_after_s or 0.0)
+            return max(LONGEST_REST_S, failure.retry_after_s or 0.0)
         retries.tell(RetriesExhausted(stage=stage, provider=provider, kind=kind, tries=tries))
         self._sequences += 1
-        rest_s = min(LONGEST_S, AGAIN_S * 2.0 ** min(self._sequences - 1, 10))
-        return max(rest_s, failure.retry_after_s or 0.0)
+        return max(rest_s(self._sequences), failure.retry_after_s or 0.0)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.failure import Kind, failed
-from fallbacks.retrying import RetrySettings, wait_s
+from fallbacks.retrying import RetrySettings, rest_s, wait_s
 
 DOWN = failed(Kind.NETWORK, "crm", provider="crm")
 
@@ -38,6 +38,14 @@ def test_what_is_permanent_is_not_asked_again(kind: Kind) -> None:
 
 def test_no_retries_is_a_choice() -> None:
     assert wait_s(RetrySettings(attempts=0), 1, failure=DOWN, chance=0.5) is None
+
+
+def test_what_is_never_given_up_rests_longer_behind_each_sequence_up_to_a_quarter_of_an_hour() -> (
+    None
+):
+    rests = [rest_s(sequences) for sequences in (1, 2, 3, 4, 5, 6, 2000)]
+
+    assert rests == [60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]
 
 
 @pytest.mark.parametrize(("spent_s", "waited_s"), [(70.0, 10.0), (70.1, None)])
