@@ -89,7 +89,8 @@ async def test_a_call_that_comes_while_the_others_are_ended_is_not_taken() -> No
     await calls.close(drain_s=0.0)
 
     with pytest.raises(SwitchboardFullError):
-        await answer(calls, Chat())
+        async with asyncio.timeout(10):
+            await answer(calls, Chat())
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:

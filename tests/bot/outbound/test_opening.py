@@ -1,0 +1,35 @@
+"""Who begins to lead learns from the alerts which campaigns stand still, and from nothing else."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from bot.outbound.opening import _held
+from calls.alert import Alert
+from calls.troubles import CAMPAIGN
+from campaigns.holds import Hold
+from fallbacks.failure import Severity
+
+STANDS = Alert(
+    key="campaign/spring/stage_down",
+    stage=CAMPAIGN,
+    rung="spring",
+    kind="stage_down",
+    severity=Severity.MEDIUM,
+    reason="",
+    then="",
+    began_s=100.0,
+    open_s=120.0,
+    heard_s=150.0,
+)
+
+
+async def test_a_campaign_whose_alert_is_open_stands_still_and_no_other() -> None:
+    over = replace(STANDS, rung="summer", ended_s=140.0)
+    other = replace(STANDS, stage="tts", rung="cartesia")
+
+    async def alerts() -> Sequence[Alert]:
+        return [STANDS, over, other]
+
+    held = await _held(alerts)
+
+    assert held == {"spring": Hold(reason="stage_down", since_s=120.0, outage=True)}
