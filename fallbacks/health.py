@@ -1,7 +1,7 @@
 """What all calls know together about one rung: breaker, suspicion, rests, recent speed.
 
-A rate limit is not a fault: the rung rests, on a counter of its own. A bad request retires the
-rung only when a second, different request met it too, or a probe did. What is permanent opens the
+A rate limit is not a fault: the rung rests, on a counter of its own. One that failed and asks to be
+left alone is spared: asked behind all others, until it does well. A bad request retires a rung only when a second, different request met it too, or a probe did. What is permanent opens the
 breaker at once.
 """
 
@@ -13,7 +13,7 @@ from fallbacks.breaker import Breaker, BreakerSettings, Permit, State
 from fallbacks.facts import BreakerMoved, ProviderReset, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Kind, Scope, Severity
 from fallbacks.latency import PRIOR_S, RungLatency
-from fallbacks.retry_after import LEAST_S, MOST_S, rest_s
+from fallbacks.retry_after import MOST_S, rest_s
 
 SuspicionFact: TypeAlias = Suspected | SuspicionCleared
 HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderReset
@@ -29,6 +29,7 @@ class Standing:
     provider: str
     usable: bool  # a live attempt may be made
     suspect: bool
+    spared: bool = False  # it failed, and asked to be left alone for a while
     promising: bool = False  # not usable, but a probe went well, and nobody tries it just now
     p50_s: float  # to first useful output
     p95_s: float
@@ -135,7 +136,7 @@ class Health:
         self.breaker = Breaker(stage, provider, now=now, settings=settings)
         self.latency = RungLatency(prior_s=prior_s)
         self.suspicion = Suspicion(stage, provider)
-        self.rests_until = now
+        self.rests_until = self.spared_until = now
         self.retired = False  # opened by what only a person can mend
         self.rotation = Rotation()
         self._limits = 0  # rate limits in a row
@@ -160,6 +161,7 @@ class Health:
             provider=self.provider,
             usable=admits and offered,
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
+            spared=now < self.spared_until,
             promising=not admits and self.breaker.promising and free and offered,
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
@@ -189,6 +191,7 @@ class Health:
             self.latency.took(ttfb_s)
         self._limits = self._garbage = 0
         self._refused.clear()
+        self.spared_until = now
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
             self.retired = False
@@ -233,8 +236,9 @@ class Health:
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
-        facts = (*facts, *_weigh(moved, retired=self.retired))
-        return facts if asked_s is None or outage else (*facts, _rest(self, asked_s, now))
+        if asked_s is not None and not outage:
+            self.spared_until = max(self.spared_until, now + asked_s)
+        return (*facts, *_weigh(moved, retired=self.retired))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
@@ -250,7 +254,7 @@ class Health:
 
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
-        self.rests_until = now
+        self.rests_until = self.spared_until = now
         self._limits = self._garbage = 0
         self._refused.clear()
         told = ProviderReset(stage=self.stage, provider=self.provider)
@@ -282,14 +286,8 @@ class Health:
         if asked_s > MOST_S:  # that long is an outage
             return self.breaker.failed(permit, now, trip=True, rest_s=asked_s)
         self.breaker.take_back(permit)
-        return (_rest(self, asked_s, now),)
-
-
-def _rest(health: Health, asked_s: float, now: float) -> RungRested:
-    """Leave a rung alone for as long as it asks."""
-    named_s = max(LEAST_S, asked_s)
-    health.rests_until = max(health.rests_until, now + named_s)
-    return RungRested(stage=health.stage, provider=health.provider, rest_s=named_s)
+        self.rests_until = max(self.rests_until, now + asked_s)
+        return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
 
 
 def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:

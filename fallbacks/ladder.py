@@ -1,8 +1,8 @@
 """Which rung to ask, when to ask the next one as well, and how often that may be done.
 
-The preferred rung comes first unless it is suspect, or too slow for what is left. The next one is
-started at once after a failure; while the first is merely late, both run and the first to give
-content wins. Such races, and second tries of a rung that let everybody wait, are extra work, and an
+The preferred rung comes first unless it is suspect, too slow for what is left, or asked to be left
+alone. The next one is started at once after a failure; while the first is merely late, both run and
+the first to give content wins. Such races, and second tries of a rung that let everybody wait, are extra work, and an
 outage is the worst moment for that: a stage has an allowance, a tenth of its recent attempts.
 """
 
@@ -45,6 +45,7 @@ def rank(
     usable = [each for each in standings if each.usable]
     usable.sort(
         key=lambda each: (
+            each.spared,
             each.suspect,
             each.provider != stay_with,
             each.p50_s > left_s,

@@ -164,18 +164,34 @@ def test_a_rest_of_more_than_two_minutes_is_an_outage() -> None:
     assert asked.breaker.wake_at == 301.0
 
 
-def test_an_overloaded_rung_that_names_a_wait_rests_so_long_and_has_failed() -> None:
+def test_an_overloaded_rung_that_names_a_wait_is_spared_so_long_and_has_failed() -> None:
     asked = health()
 
     facts = asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=7.0), now=1.0)
 
-    assert facts == (
-        Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),
-        RungRested(stage="llm", provider="openai", rest_s=7.0),
-    )
+    assert facts == (Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),)
     assert asked.breaker.failures == 1
-    assert not asked.standing(7.9).usable
-    assert asked.standing(8.0).usable
+    assert [asked.standing(now).spared for now in (1.0, 7.9, 8.0)] == [True, True, False]
+    assert asked.standing(1.0).usable  # who has nobody else asks it
+
+
+def test_an_overloaded_rung_that_does_well_in_a_probe_is_spared_no_longer() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=60.0), now=1.0)
+
+    asked.succeeded(leave(asked, probe=True), now=2.0)
+
+    standing = asked.standing(2.0)
+    assert (standing.spared, standing.suspect, standing.usable) == (False, False, True)
+
+
+def test_an_overloaded_rung_is_spared_no_longer_on_an_operators_word() -> None:
+    asked = health()
+    asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=60.0), now=1.0)
+
+    asked.reset(2.0)
+
+    assert not asked.standing(2.0).spared
 
 
 def test_an_overloaded_rung_that_names_hours_is_an_outage() -> None:

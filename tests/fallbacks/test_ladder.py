@@ -1,5 +1,7 @@
 """Which rung to ask, and how often to ask more than one."""
 
+from dataclasses import replace
+
 import pytest
 
 from fallbacks.deadline import Deadline
@@ -33,6 +35,14 @@ def test_a_suspect_comes_after_those_who_are_not() -> None:
     ladder = [standing("a", suspect=True), standing("b"), standing("c")]
 
     assert rank(ladder, SOON, now=100.0) == ("b", "c", "a")
+
+
+def test_who_asked_to_be_left_alone_is_asked_last_of_all_but_is_asked() -> None:
+    spared = replace(standing("a"), spared=True)
+    ladder = [spared, standing("b", suspect=True), standing("c")]
+
+    assert rank(ladder, SOON, now=100.0, stay_with="a") == ("c", "b", "a")
+    assert rank([spared], SOON, now=100.0) == ("a",)
 
 
 def test_who_cannot_make_it_comes_after_who_can() -> None:

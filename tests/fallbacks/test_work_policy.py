@@ -278,6 +278,16 @@ def test_who_is_overloaded_and_names_a_wait_is_not_asked_thrice_at_once(
     assert policy.roster.health("llm", "a").breaker.failures == 1
 
 
+def test_another_call_asks_who_is_overloaded_where_it_has_nobody_else() -> None:
+    policy = stage("a")
+    first, second = work_on(policy), work_on(policy)
+    first.start(UNTIL, NOW)
+    failure = failed(Kind.OVERLOADED, "llm", provider="a", retry_after_s=60.0)
+    first.handle(Failed(attempt=1, failure=failure), NOW + 0.05)
+
+    assert asked(second.start(UNTIL, NOW + 0.1)) == ["a"]
+
+
 def test_a_short_rest_that_another_call_was_told_of_is_waited_for() -> None:
     policy = stage("a")
     first, second = work_on(policy), work_on(policy)
