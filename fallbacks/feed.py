@@ -112,6 +112,7 @@ class Feed:
         waits: Whether that attempt still waits for the connection.
         connected: Whether it can be fed.
         open: Whether it gets the caller's sound.
+        wrote: Whether it has written words, and nothing was amiss with its connection since.
         from_s: The caller's second at which the feed began.
         replayed: Whether it was given the utterance from its start, after others had heard it.
         held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
@@ -130,7 +131,7 @@ class Feed:
         self.attempt: int | None = None
         self.waits = False
         self.connected = False
-        self.open = False
+        self.open = self.wrote = False
         self.from_s = 0.0
         self.replayed = False
         self.held_s: float | None = None
@@ -155,16 +156,18 @@ class Feed:
 
     def note_result(self, now: float, *, words: bool) -> None:
         """Note that it wrote something, be it that nobody speaks."""
+        self.wrote |= words
         self._liveness.wrote(now, words=words)
 
     def lose(self) -> None:
         """Count what was sent no more: the connection is gone, if it is one that we make again."""
-        self.open, self._sent_s = False, 0.0
+        self.open, self.wrote, self._sent_s = False, False, 0.0
         self._liveness.lose()
         self.connected = self.connected and not self._reconnected_by_us
 
     def renew(self) -> None:
         """Count what was sent no more if the connection is ours to make anew."""
+        self.wrote = False
         if self._reconnected_by_us:
             self.lose()
 

@@ -296,12 +296,12 @@ class CallerHearing:
 
 
 def _hears(feed: Feed) -> bool:
-    """Say whether a rung hears the caller on a stream that stands, and was asked for nothing yet.
+    """Say whether a rung is asked for nothing yet, on a stream where it hears the caller or did.
 
     So it may write what comes next even where no rung may be asked, since other calls find no
     connection there. Without that the caller was heard, and told that they were not.
     """
-    return feed.connected and feed.open and feed.attempt is None
+    return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
 
 
 def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:

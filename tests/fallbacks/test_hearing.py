@@ -273,6 +273,34 @@ def test_who_hears_the_caller_writes_on_though_nobody_may_be_asked() -> None:
     assert exhausted(bench.done) == []
 
 
+def test_who_heard_an_utterance_again_hears_the_next_one_though_nobody_may_be_asked() -> None:
+    bench = up("a")
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.5)
+    bench.fail("a")
+    bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
+    bench.put(SpeechStopped(0.2))
+    bench.roster.health("stt", "a").breaker.trip(bench.now)
+    bench.write("a", "Are you open?", end_s=bench.hearing.sound.end_s)
+    heard = len(exhausted(bench.done))
+
+    bench.pass_s(0.5)
+    began = bench.put(SpeechBegan(0.2))
+
+    assert MarkSpeech(provider="a", speaking=True) in began
+    assert len(exhausted(bench.done)) == heard
+
+
+def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for() -> None:
+    bench = up("a")
+    bench.fail("a")
+    bench.roster.health("stt", "a").breaker.trip(bench.now)
+    bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
+    bench.pass_s(0.5)
+
+    assert exhausted(bench.put(SpeechBegan(0.2))) == [0]
+
+
 @pytest.mark.parametrize("words_before", [False, True])
 def test_who_hears_the_caller_and_dies_in_the_utterance_is_spoken_of(*, words_before: bool) -> None:
     bench = outage()
