@@ -59,7 +59,7 @@ class Answer:
 
         The one before it may have died between its last word and its end.
         """
-        return attempt != self._attempt and bool(_SENTENCE.search(self.said))
+        return attempt != self._attempt and bool(_SENTENCE.search(self.whole))
 
     def begin(self, attempt: int) -> str:
         """Let another attempt write on; what is held of the one before is forgotten.
@@ -156,12 +156,16 @@ def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
     again = old[-size:]
     if again != spoken[:size]:
         return False
-    figures = all(not any(each.isalpha() for each in word) for word in again)
+    figures = all(_is_figure(word) for word in again)
     # One digit in words, such as an hour, is a word like others; with one before it, a number.
     spelled = _DIGITS.issuperset(old[-size - 1 :])
     if size == len(old) or not (figures or spelled):
         return True
     return size >= RESTART and len(set(again)) > 1
+
+
+def _is_figure(word: str) -> bool:
+    return any(each.isdigit() for each in word) and not any(each.isalpha() for each in word)
 
 
 def _in_common(old: list[str], spoken: list[str]) -> int:

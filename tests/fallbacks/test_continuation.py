@@ -125,6 +125,7 @@ def test_what_was_said_is_not_said_again(again: str, handed: str) -> None:
         ("The number is 5 5 ", "is 5 5 0 1.", "The number is 5 5 0 1."),
         ("The number is 5 5 ", "The number is 5 5 0 1.", "The number is 5 5 0 1."),
         ("5 5 ", "5 5 0 1.", "5 5 0 1."),
+        ("It costs 25 € ", "€ in all.", "It costs 25 € in all."),
     ],
     ids=[
         "a digit that is said again",
@@ -136,6 +137,7 @@ def test_what_was_said_is_not_said_again(again: str, handed: str) -> None:
         "a word before them",
         "over again",
         "over again, nothing but digits",
+        "a sign that stands alone is no number",
     ],
 )
 def test_a_number_loses_no_digit(said: str, again: str, whole: str) -> None:
@@ -171,6 +173,16 @@ def test_a_number_that_has_ended_is_no_half(said: str) -> None:
     answer.begin(2)
 
     assert answer.taken_back == 0
+
+
+@pytest.mark.parametrize(
+    ("said", "whole"),
+    [("We are open.", True), ("We are op", False), ("We open at 9.", False), ("At 9. ", True)],
+)
+def test_who_adds_nothing_is_right_only_where_no_word_was_taken_back(
+    said: str, *, whole: bool
+) -> None:
+    assert begun(said).may_be_whole(2) is whole
 
 
 def test_the_longest_repetition_is_the_one_dropped() -> None:
