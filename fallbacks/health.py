@@ -1,8 +1,9 @@
 """What all calls know together about one rung: breaker, suspicion, rests, recent speed.
 
 A rate limit is not a fault: the rung rests, on a counter of its own. One that failed and asks to be
-left alone is spared: asked behind all others, until it does well. A bad request retires a rung only when a second, different request met it too, or a probe did. What is permanent opens the
-breaker at once.
+left alone is spared: asked behind all others, until it does well. A bad request retires a rung only
+when a second, different request met it too, or a probe did. What is permanent opens the breaker at
+once.
 """
 
 import math

@@ -2,8 +2,9 @@
 
 The preferred rung comes first unless it is suspect, too slow for what is left, or asked to be left
 alone. The next one is started at once after a failure; while the first is merely late, both run and
-the first to give content wins. Such races, and second tries of a rung that let everybody wait, are extra work, and an
-outage is the worst moment for that: a stage has an allowance, a tenth of its recent attempts.
+the first to give content wins. Such races, and second tries of a rung that let everybody wait, are
+extra work, and an outage is the worst moment for that: a stage has an allowance, a tenth of its
+recent attempts.
 """
 
 from collections import Counter, deque
