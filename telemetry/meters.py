@@ -4,7 +4,7 @@ Names follow Prometheus' own rules: a unit at the end, seconds and bytes without
 behind what only grows (https://prometheus.io/docs/practices/naming/).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -43,6 +43,7 @@ class Meters:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._local: Collection[str] = ()
         self._make_calls()
         self._make_turns()
         self._make_attempts()
@@ -57,7 +58,7 @@ class Meters:
             for name, says in PROCESS.items()
         }
 
-    def begin(self, ladders: Mapping[str, Sequence[str]]) -> None:
+    def begin(self, ladders: Mapping[str, Sequence[str]], local: Collection[str] = ()) -> None:
         """Show what is known before anything happens, as nothing.
 
         A series that appears with its first event has grown by nothing as far as Prometheus knows,
@@ -65,17 +66,28 @@ class Meters:
 
         Args:
             ladders: The rungs' names by stage.
+            local: The names of those that run on this machine.
         """
+        self._local = local
         for stage, rungs in ladders.items():
             self.exhausted.labels(stage)
             for name in rungs:
-                self.breaker.labels(stage, name).set(BREAKER["closed"])
+                self.show_breaker(stage, name, "closed")
                 self.exhausted_retries.labels(stage, name)
                 self.unpriced.labels(name)
                 for outcome in OUTCOMES:
                     self.attempts.labels(stage, name, outcome)
         for fact in LABELLED_LATE:
             self.facts.labels(fact)
+
+    def show_breaker(self, stage: str, name: str, state: str) -> None:
+        """Show how a rung's breaker is.
+
+        A local one hardly ever opens: an alert that asks whether all providers are away must be
+        able to leave it out.
+        """
+        local = "true" if name in self._local else "false"
+        self.breaker.labels(stage, name, local).set(BREAKER[state])
 
     def _make_calls(self) -> None:
         self.calls_started = self._counter("calls_started", "Calls answered.", "transport")
@@ -159,7 +171,7 @@ class Meters:
         self.breaker = Gauge(
             "holdline_breaker_state",
             "0 closed, 1 half-open, 2 open; in a house the worst of any process.",
-            rung,
+            (*rung, "local"),
             registry=self._registry,
             multiprocess_mode="livemax",
         )

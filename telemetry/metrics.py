@@ -1,6 +1,6 @@
 """What happened, as numbers for Prometheus; the metrics stand in `telemetry/meters.py`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -60,7 +60,7 @@ from fallbacks.facts import (
     StageRecovered,
 )
 from telemetry.attempt_outcomes import AttemptOutcomes
-from telemetry.meters import BREAKER, Meters
+from telemetry.meters import Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LIVE: Final = "gauge_live*_*.db"  # how prometheus_client names what a process says of itself now
@@ -137,10 +137,22 @@ class Metrics:
     kinds and reasons are closed sets, or stand in the configuration.
     """
 
-    def __init__(self, registry: CollectorRegistry, ladders: Mapping[str, Sequence[str]]) -> None:
-        """Make the metrics in `registry`, of the rungs whose names stand there by stage."""
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ladders: Mapping[str, Sequence[str]],
+        *,
+        local: Collection[str] = (),
+    ) -> None:
+        """Make the metrics in `registry`.
+
+        Args:
+            registry: Where they are made.
+            ladders: The rungs' names by stage.
+            local: The names of those that run on this machine.
+        """
         self._meters = Meters(registry)
-        self._meters.begin(ladders)
+        self._meters.begin(ladders, local)
         self._attempts = AttemptOutcomes()
         self._active: set[str] = set()  # calls
         self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
@@ -222,9 +234,9 @@ class Metrics:
     def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
         place = (event.stage, event.provider)
         if isinstance(event, RungFollowed):  # whoever found it out has counted it
-            self._meters.breaker.labels(*place).set(BREAKER[event.breaker])
+            self._meters.show_breaker(*place, event.breaker)
             return
-        self._meters.breaker.labels(*place).set(BREAKER[event.after])
+        self._meters.show_breaker(*place, event.after)
         if event.before == State.OPEN:
             self._meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
 

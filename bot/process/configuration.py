@@ -72,3 +72,8 @@ def ladders(settings: Settings) -> dict[str, list[str]]:
     for stage, rung in settings.stages.rungs():
         found.setdefault(stage, []).append(rung.name)
     return found
+
+
+def local_rungs(settings: Settings) -> frozenset[str]:
+    """Return the names of the rungs that run on this machine; no two of all share a name."""
+    return frozenset(rung.name for _, rung in settings.stages.rungs() if rung.kind == "local")

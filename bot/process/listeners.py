@@ -14,7 +14,7 @@ from bot.after_call.opening import AfterCallListener, works_after_calls
 from bot.call.answerers import CarrierWords
 from bot.config.settings import Settings
 from bot.crm.opening import CrmListener
-from bot.process.configuration import ladders
+from bot.process.configuration import ladders, local_rungs
 from bot.record.record_keeper import RecordKeeper, keep_record
 from bot.record.retention import forget_daily
 from bot.upkeep.keep_running import keep_running
@@ -93,7 +93,7 @@ def own_listeners(
     return OwnListeners(
         live=Live(words=words),
         exposition=exposition,
-        metrics=Metrics(exposition.registry, ladders(settings)),
+        metrics=Metrics(exposition.registry, ladders(settings), local=local_rungs(settings)),
         record=record_of(settings),
         sums=ConsoleSums(),
         carrier_words=CarrierWords(),

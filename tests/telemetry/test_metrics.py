@@ -100,7 +100,7 @@ def test_what_the_ladders_name_is_counted_from_nothing_before_its_first_fact() -
     read = Counted().read()
 
     for name in LADDERS["tts"]:
-        assert read[f"holdline_breaker_state['{name}', 'tts']"] == BREAKER["closed"]
+        assert read[f"holdline_breaker_state['{name}', 'false', 'tts']"] == BREAKER["closed"]
         assert read[f"holdline_retries_exhausted_total['{name}', 'tts']"] == 0
         assert read[f"holdline_unpriced_total['{name}']"] == 0
     assert read["holdline_stage_exhausted_total['tts']"] == 0
@@ -122,8 +122,8 @@ async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
         RungFollowed(stage="tts", provider="cartesia", breaker="closed", suspect=False)
     )
 
-    assert opened["holdline_breaker_state['cartesia', 'tts']"] == BREAKER["open"]
-    assert followed["holdline_breaker_state['cartesia', 'tts']"] == BREAKER["closed"]
+    assert opened["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["open"]
+    assert followed["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["closed"]
 
 
 async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
@@ -131,9 +131,9 @@ async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
     opened = await it.tell(OPENED)
     closed = await it.tell(CLOSED)
 
-    assert opened["holdline_breaker_state['cartesia', 'tts']"] == BREAKER["open"]
+    assert opened["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["open"]
     assert opened["holdline_incidents_total['medium']"] == 1
-    assert closed["holdline_breaker_state['cartesia', 'tts']"] == 0
+    assert closed["holdline_breaker_state['cartesia', 'false', 'tts']"] == 0
     assert closed["holdline_breaker_open_seconds_total['cartesia', 'tts']"] == 31.0
     assert closed["holdline_provider_recovery_seconds_count['cartesia', 'tts']"] == 1
 

@@ -162,7 +162,11 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "holdline_calls_active 0.0" in answer.text
     assert "holdline_process_event_queue_entries" in answer.text
-    assert 'holdline_breaker_state{provider="voice",stage="tts"} 0.0' in answer.text
+    for each in (
+        'local="true",provider="voice",stage="tts"',
+        'local="false",provider="mind",stage="llm"',
+    ):
+        assert f"holdline_breaker_state{{{each}}} 0.0" in answer.text
 
 
 @pytest.mark.parametrize(
