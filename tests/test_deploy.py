@@ -22,7 +22,7 @@ from bot.config.loading import load
 from bot.house.supervisor import GRACE_S, STOP_S
 from bot.http import server
 from bot.process import opening
-from bot.programs import worker
+from bot.programs import hosted_server, worker
 from bot.record import record_keeper
 from bot.tools import opt_outs
 from scripts.try_image import instructions, stages_of
@@ -244,6 +244,12 @@ def test_a_worker_has_the_time_for_all_that_it_waits_for_behind_the_drain() -> N
     record = (record_keeper.LAST_S, record_keeper.LAST_S)
 
     assert sum((*bounds, *behind, *record)) <= STOP_S < GRACE_S
+
+
+def test_the_calls_of_another_s_server_end_within_the_same_time() -> None:
+    calls = (switchboard.GOODBYE_S, switchboard.CUT_S)
+
+    assert sum((*calls, opening.CLOSE_S, hosted_server.CLOSE_S)) < GRACE_S
 
 
 def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from bot import clock
+from bot.after_call import work
 from bot.after_call.opening import AfterCallMeans, open_after_calls
 from bot.call.models import VoiceModels
 from bot.call.services import Shared
@@ -32,7 +33,9 @@ from bot.process.interpreter import (
 from bot.process.listeners import OwnListeners, open_listeners, own_listeners
 from bot.process.process import Process
 from bot.process.shared import Guests, load_providers, open_shared
+from bot.record import record_keeper
 from bot.record.record_keeper import RecordKeeper
+from bot.tools import opt_outs
 from bot.upkeep.freeing import free_ended_calls
 from bot.upkeep.lag import LagTeller, measure_lag
 from calls.cost import PriceTable
@@ -41,6 +44,12 @@ from storage.schema import compile_tables
 from telemetry.emitter import Emitter, Listener
 
 LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
+CLOSE_S: Final = (  # for all that is closed behind the calls, one after the other
+    LAST_WORDS_S
+    + work.LAST_S
+    + opt_outs.CLOSE_S
+    + 2 * record_keeper.LAST_S  # for the batch that is being written, and for those that wait
+)
 
 
 @asynccontextmanager

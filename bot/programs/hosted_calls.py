@@ -13,8 +13,7 @@ from typing import Final
 from loguru import logger
 
 from bot.call.switchboard import Switchboard, SwitchboardFullError
-
-LEAVE_S: Final = 5.0  # for what a call had opened to be closed behind it (chosen)
+from bot.process.opening import CLOSE_S
 
 
 class HostedCalls:
@@ -67,10 +66,10 @@ class HostedCalls:
             if isinstance(failed, Exception):
                 logger.error("{}", failed)
         try:
-            async with asyncio.timeout(LEAVE_S):
+            async with asyncio.timeout(CLOSE_S):
                 await self._empty.wait()
         except TimeoutError:
-            logger.warning("what a call had opened was not closed within {:g} s", LEAVE_S)
+            logger.warning("what a call had opened was not closed within {:g} s", CLOSE_S)
 
     def hurry(self) -> None:
         """Have `close` wait for no call any more."""

@@ -9,7 +9,9 @@ import uvicorn
 from bot.http.bounds import bounds
 from bot.programs.hosted_calls import HOSTED, HostedCalls
 
-CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
+# For the HTTP connections that remain after the calls have ended and all that these had opened is
+# closed: uvicorn begins to wait only then, and cancels behind it what it still finds.
+CLOSE_S: Final = 3.0
 
 
 class HostedServer(uvicorn.Server):

@@ -2,14 +2,19 @@
 
 import asyncio
 import signal
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import uvicorn
 
+from bot.after_call import work
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
-from bot.programs import hosted_calls
+from bot.process import opening
 from bot.programs.hosted_calls import HostedCalls
-from bot.programs.hosted_server import HostedServer
+from bot.programs.hosted_server import CLOSE_S, HostedServer
+from bot.record import record_keeper
+from bot.tools import opt_outs
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 
@@ -40,6 +45,12 @@ class Chat:
         self._over.set()
 
 
+CLOSING_S = sum(  # what the process around a call waits for behind it, one after the other
+    (
+        *(opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S),
+        *(record_keeper.LAST_S, record_keeper.LAST_S),  # the batch under way, and those that wait
+    )
+)
 LINE: Leg = Line()  # type: ignore[assignment]
 
 
@@ -76,12 +87,12 @@ async def test_each_call_may_go_on_for_so_long_and_says_goodbye_then() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_a_call_had_opened_is_waited_for_within_bounds() -> None:
+async def test_what_a_call_had_opened_is_waited_for_as_long_as_it_may_take_to_close() -> None:
     calls = HostedCalls()
     with calls.one():
         await calls.close(drain_s=30.0)
 
-    assert passed_s() == pytest.approx(hosted_calls.LEAVE_S)
+    assert passed_s() == pytest.approx(CLOSING_S)
 
 
 async def test_a_call_that_comes_while_the_others_are_ended_is_not_taken() -> None:
@@ -97,8 +108,10 @@ async def nothing(scope: object, receive: object, send: object) -> None:
     """Be an application that nobody asks anything."""
 
 
-def hosted_server(calls: HostedCalls) -> HostedServer:
-    config = uvicorn.Config(nothing, port=0, log_config=None, lifespan="off")
+def hosted_server(calls: HostedCalls, app: Callable[..., Any] = nothing) -> HostedServer:
+    config = uvicorn.Config(
+        app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=round(CLOSE_S)
+    )
     return HostedServer(config, calls, drain_s=30.0)
 
 
@@ -111,6 +124,30 @@ async def test_a_signal_ends_the_server_and_is_not_raised_again() -> None:
         signal.raise_signal(signal.SIGTERM)
 
     assert server.should_exit
+
+
+@pytest.mark.virtual_time
+async def test_a_call_that_closes_for_as_long_as_it_may_is_not_cancelled() -> None:
+    calls, comes, closed = HostedCalls(), asyncio.Event(), asyncio.Event()
+
+    async def call(scope: object, receive: object, send: object) -> None:
+        with calls.one():
+            comes.set()
+            await asyncio.sleep(CLOSING_S - 0.2)
+            closed.set()
+
+    server = hosted_server(calls, call)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve())
+        while not server.started:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.01)
+        _, writer = await asyncio.open_connection(*server.servers[0].sockets[0].getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        await comes.wait()
+        signal.raise_signal(signal.SIGTERM)
+    writer.close()
+
+    assert closed.is_set()
 
 
 async def test_a_second_signal_cuts_the_calls() -> None:
