@@ -20,6 +20,7 @@ from telemetry.known_secrets import KNOWN
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore
 ADDRESSES: Final[tuple[Key, ...]] = (("storage", "url"), ("resilience", "share"))
+PATHS: Final = ("credentials_file",)  # fields that hold where a secret is, and stand in no header
 OWNERS_OWN: Final = "parameters"  # a tool's schema may well have a property named `password`
 
 
@@ -96,17 +97,24 @@ def fetch(layers: Layers, environment: Environment, *, required: bool) -> Iterat
         held, value = layers.at((*key, field)), environment.get(name)
         if held and (value is None or layers.where((*key, field)) in variables):
             continue
-        if value is not None and re.fullmatch(r"[!-~]+", value):
+        cause = _flaw(field, value) if value else "is not set"
+        if value and not cause:
             KNOWN.learn([value])
             layers.put((*key, field), value, where=environment.where(name))
-        elif value is not None or (needed and required):
-            cause = "holds more than one printable ASCII word" if value else "is not set"
+        elif value or (needed and required):
             text = (
                 f"{dotted((*key, f'{field}_env'))} names {without_secrets(name)}, which {cause}; "
             )
             cure = "put it in the environment or .env"
             where = layers.where((*key, f"{field}_env"))
             yield Problem(where=where, text=text + cure, key=(*key, f"{field}_env"))
+
+
+def _flaw(field: str, value: str) -> str:
+    """Return why what a variable holds cannot be used, or nothing."""
+    if field in PATHS:
+        return "" if value.isprintable() else "holds what cannot be printed"
+    return "" if re.fullmatch(r"[!-~]+", value) else "holds more than one printable ASCII word"
 
 
 def _wanted(layers: Layers) -> Iterator[tuple[Key, str, str | None, bool]]:

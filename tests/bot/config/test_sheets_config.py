@@ -29,6 +29,24 @@ def test_the_file_is_the_one_that_the_variable_names() -> None:
     assert settings.sheets.credentials_file == Path("/etc/holdline/account.json")
 
 
+@pytest.mark.parametrize("path", ["/etc/hold line/account.json", "/home/müller/account.json"])
+def test_the_path_of_the_file_may_hold_spaces_and_any_letters(path: str) -> None:
+    variables = Environment(values={**KEYS, "GOOGLE_APPLICATION_CREDENTIALS": path})
+
+    assert load(variables=variables).settings.sheets.credentials_file == Path(path)
+
+
+def test_a_path_that_cannot_be_printed_is_one_line() -> None:
+    variables = Environment(values={**KEYS, "GOOGLE_APPLICATION_CREDENTIALS": "/etc/a\nb"})
+    with pytest.raises(ConfigError) as wrong:
+        load(variables=variables)
+
+    assert [each.text for each in wrong.value.problems] == [
+        "sheets.credentials_file_env names GOOGLE_APPLICATION_CREDENTIALS, which holds what cannot "
+        "be printed; put it in the environment or .env"
+    ]
+
+
 @pytest.mark.parametrize(
     ("given", "said"),
     [
