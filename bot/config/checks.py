@@ -16,6 +16,8 @@ from providers.catalog import kinds, provider
 from providers.provider import Provider, Stage
 
 PLAIN: Final = ("ws", "http")
+FAR: Final = "is no loopback or private address"  # nor is a name, which may lead anywhere
+NOWHERE: Final = (None, "none", "own")  # kinds of a register that nothing is sent to
 LEAST_TOKEN: Final = 16  # characters; that many at random cannot be guessed
 
 
@@ -196,7 +198,7 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
         return f"it must be {schemes}, such as {vendor.url}"
     if parts.scheme in PLAIN and not says_yes(insecure) and not is_near(host):
         return (
-            f"plain {parts.scheme} carries the key unencrypted over a public network; "
+            f"plain {parts.scheme} carries the key unencrypted, and {shown(host)} {FAR}; "
             f"use {vendor.schemes[0]} or say insecure: true"
         )
     return None
@@ -232,7 +234,8 @@ def _tools(layers: Layers) -> Iterator[Problem]:
 
 def _registers(layers: Layers) -> Iterator[Problem]:
     crm, transfer = layers.at(("crm",)), layers.at(("transfer",))
-    yield from _bare(layers, ("crm", "url"), crm, "what callers say and the key")
+    if layers.at(("crm", "kind")) not in NOWHERE:
+        yield from _bare(layers, ("crm", "url"), crm, "what callers say and the key")
     yield from _bare(layers, ("transfer", "webhook_url"), transfer, "what callers say")
 
 
@@ -240,21 +243,22 @@ def _bare(layers: Layers, key: Key, section: object, carried: str) -> Iterator[P
     """Return that a section's address can be read on its way, unless the section allows it."""
     given = cast("dict[str, object]", section) if isinstance(section, dict) else {}
     url = given.get(str(key[-1]))
-    if isinstance(url, str) and _is_bare(url) and not says_yes(given.get("insecure")):
+    if isinstance(url, str) and (host := _bare_host(url)) and not says_yes(given.get("insecure")):
         text = (
-            f"is {shown(url)}; plain http carries {carried} over a public network; "
+            f"is {shown(url)}; plain http carries {carried} unencrypted, and {shown(host)} {FAR}; "
             "use https or say insecure: true"
         )
         yield _problem(layers, key, text)
 
 
-def _is_bare(url: str) -> bool:
-    """Return whether what is sent to an address can be read on its way."""
+def _bare_host(url: str) -> str:
+    """Return the host if what is sent to it can be read on its way, or nothing."""
     try:
         parts = urlsplit(url)
     except ValueError:
-        return False  # what an address must be is told elsewhere
-    return parts.scheme in PLAIN and bool(parts.hostname) and not is_near(str(parts.hostname))
+        return ""  # what an address must be is told elsewhere
+    host = parts.hostname or ""
+    return host if parts.scheme in PLAIN and host and not is_near(host) else ""
 
 
 def _numbers(layers: Layers) -> Iterator[Problem]:

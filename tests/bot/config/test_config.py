@@ -352,7 +352,8 @@ def test_an_empty_variable_says_nothing() -> None:
             'stages: {llm: [{kind: openai, url: "http://8.8.8.8/v1", api_key_env: '
             "OPENAI_API_KEY}]}",
             'holdline.yaml:1: stages.llm[0].url is "http://8.8.8.8/v1"; plain http carries the key '
-            "unencrypted over a public network; use https or say insecure: true",
+            'unencrypted, and "8.8.8.8" is no loopback or private address; use https or say '
+            "insecure: true",
         ),
         (
             "stages: {stt: [{kind: local}], tts: [{kind: local}]}",
@@ -645,7 +646,8 @@ def test_no_register_and_no_summary_is_sent_in_the_open(key: str) -> None:
 
     assert refused(section % ("http://crm.example.com/x", "false")) == [
         f'holdline.yaml:1: {key} is "http://crm.example.com/x"; plain http carries {what} '
-        "over a public network; use https or say insecure: true"
+        'unencrypted, and "crm.example.com" is no loopback or private address; use https or say '
+        "insecure: true"
     ]
 
 
@@ -668,6 +670,21 @@ def test_registers_and_summaries_may_be_near_or_what_is_said_of_them(
     assert url in (settings.crm.url, settings.transfer.webhook_url)
 
 
+@pytest.mark.parametrize("kind", ["none", "own"])
+def test_a_register_that_nothing_is_sent_to_may_have_any_address(kind: str) -> None:
+    settings = read(f"crm: {{kind: {kind}, url: 'http://crm.example.com/x'}}").settings
+
+    assert settings.crm.kind == kind
+
+
+def test_a_name_is_not_said_to_be_on_a_public_network() -> None:
+    assert refused("crm: {kind: webhook, url: 'http://crm:8000/x'}") == [
+        'holdline.yaml:1: crm.url is "http://crm:8000/x"; plain http carries what callers say and '
+        'the key unencrypted, and "crm" is no loopback or private address; use https or say '
+        "insecure: true"
+    ]
+
+
 TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
 
 
@@ -679,7 +696,8 @@ TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
             "false",
             [
                 'holdline.yaml:1: agent.tools[0].url is "http://crm.example.com/x"; plain http '
-                "carries what callers say over a public network; use https or say insecure: true"
+                'carries what callers say unencrypted, and "crm.example.com" is no loopback or '
+                "private address; use https or say insecure: true"
             ],
         ),
         ("http://crm.example.com/x", "true", []),
