@@ -18,7 +18,11 @@ SAYS: Final = frozenset(each.name for each in fields(Readiness))  # as nobody el
 
 
 async def port_finding(server: ServerSettings) -> DoctorFinding:
-    """Return what was found at the address; a server of ours that has it is no problem."""
+    """Return what was found at the address; a server of ours that has it is no problem.
+
+    Whether it is the one of this configuration nobody can tell from here: it says what it goes by
+    to nobody without the token. So what that means for a start is said in any case.
+    """
     where = f"{server.host}:{server.port}"
     family = socket.AF_INET6 if ":" in server.host else socket.AF_INET
     try:
@@ -29,7 +33,9 @@ async def port_finding(server: ServerSettings) -> DoctorFinding:
         if error.errno == errno.EADDRINUSE and (told := await _told(server)) is not None:
             reasons = ", ".join(map(str, told["reasons"]))
             says = f"; GET /readyz says {reasons}" if reasons else ""
-            return DoctorFinding(about=ABOUT, text=f"{where} is Holdline's already{says}", ok=True)
+            whose = "is Holdline's already, started with this configuration or another"
+            text = f"{where} {whose}; one more start there would fail{says}"
+            return DoctorFinding(about=ABOUT, text=text, ok=True)
         text = f"{where} cannot be listened on: {error.strerror or error}"
         return DoctorFinding(about=ABOUT, text=text, ok=False)
     return DoctorFinding(about=ABOUT, text=f"{where} is free", ok=True)

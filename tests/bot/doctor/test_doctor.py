@@ -184,7 +184,10 @@ async def test_a_port_at_which_our_own_server_listens_is_no_problem(
     found = await findings(settings(vendor.port, server={"host": host, "port": vendor.port}))
 
     assert problems(found) == {}
-    assert found["server.port"].text == f"{host}:{vendor.port} is Holdline's already{said}"
+    assert found["server.port"].text == (
+        f"{host}:{vendor.port} is Holdline's already, started with this configuration or another; "
+        f"one more start there would fail{said}"
+    )
     assert vendor.asked == ["/readyz"]
 
 
