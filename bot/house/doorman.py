@@ -2,11 +2,15 @@
 
 import asyncio
 import errno
+import json
 import re
 import socket
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from typing import Final
+
+from fallbacks.readiness import Readiness
 
 READ_BYTES: Final = 64 * 1024  # of a request: a webhook has about 1 kB
 SILENT_S: Final = 10.0  # a connection that says nothing for so long is closed
@@ -38,11 +42,7 @@ ALIVE: Final = (
     b"HTTP/1.1 200 OK\r\nConnection: close\r\n"
     b'Content-Type: application/json\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 )
-STARTING: Final = (  # in the words of a worker: fallbacks.readiness.Readiness
-    b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
-    b"Content-Type: application/json\r\nContent-Length: 55\r\n\r\n"
-    b'{"ready":false,"degraded":false,"reasons":["starting"]}'
-)
+STARTING: Final = "starting"  # the reason why nobody is there, unless we end
 
 Hand = Callable[[socket.socket, bool, str], bool]
 """Takes a connection, whether it brings a call, and which worker it is for, if for one.
@@ -72,8 +72,8 @@ class Doorman:
     """Stands at the listening socket. What it has handed on is closed here.
 
     Until it is told to open, requests wait, as the workers are still loading. That nobody is ready
-    is said meanwhile, at once; that we live, if that takes long; both later whenever nobody is
-    there.
+    is said meanwhile, at once, and why; that we live, if that takes long; both later whenever
+    nobody is there.
     """
 
     def __init__(
@@ -82,13 +82,23 @@ class Doorman:
         *,
         hand: Hand,
         answer: Answer = lambda _: b"",
+        why_nobody: Callable[[], str] = lambda: STARTING,
         is_open: bool = True,
     ) -> None:
-        """Accept on `listener`, which listens already; `answer` spares a worker what it can."""
+        """Prepare.
+
+        Args:
+            listener: Where connections are accepted; it listens already.
+            hand: Takes them.
+            answer: Spares a worker what it can.
+            why_nobody: Says the name of the reason why no worker is there.
+            is_open: Whether they are handed on from the beginning.
+        """
         listener.settimeout(0)
         self._listener = listener
         self._hand = hand
         self._answer = answer
+        self._why_nobody = why_nobody
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
         self._is_open = is_open
         self._waiting: dict[socket.socket, asyncio.TimerHandle | None] = {}
@@ -148,7 +158,7 @@ class Doorman:
         elif self._is_open:
             self._bring(connection, first)
         elif READY.match(first):
-            _say(connection, STARTING)
+            _say(connection, _not_ready(self._why_nobody()))
         elif len(self._waiting) < MOST_WAITING:
             lives = LIVES.match(first)
             self._waiting[connection] = self._say_later(connection) if lives else None
@@ -170,7 +180,7 @@ class Doorman:
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            _say(connection, _own_answer(first))
+            _say(connection, _own_answer(first, self._why_nobody()))
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)
@@ -183,11 +193,20 @@ class Doorman:
                 timer.cancel()
 
 
-def _own_answer(first: bytes) -> bytes:
-    """Return what we say ourselves to a request when nobody is there."""
+def _own_answer(first: bytes, why: str) -> bytes:
+    """Return what we say ourselves to a request when nobody is there, which has a reason."""
     if LIVES.match(first):
         return ALIVE
-    return STARTING if READY.match(first) else NOBODY
+    return _not_ready(why) if READY.match(first) else NOBODY
+
+
+def _not_ready(why: str) -> bytes:
+    """Return that no call could be answered, in the words of a worker."""
+    body = json.dumps(asdict(Readiness(ready=False, degraded=False, reasons=(why,)))).encode()
+    return (
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\n"
+        b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
+    )
 
 
 def _say(connection: socket.socket, answer: bytes) -> None:

@@ -1,11 +1,14 @@
 """Where calls of all workers get their seats, until the house is closed."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from bot.clock import Clock
 from bot.house.crew import Worker
+from bot.house.doorman import STARTING
 from fallbacks.admission import HouseSeats
+
+DRAINING: Final = "draining"  # as `bot.call.switchboard` has it
 
 
 class SeatDesk:
@@ -21,7 +24,12 @@ class SeatDesk:
     @property
     def why_closed(self) -> str:
         """The name of the reason why no call is taken, or nothing."""
-        return "draining" if self._stopping else self._seats.why_closed(self._clock())
+        return DRAINING if self._stopping else self._seats.why_closed(self._clock())
+
+    @property
+    def why_nobody(self) -> str:
+        """The name of the reason why no worker is there, if none is."""
+        return DRAINING if self._stopping else STARTING
 
     def stop(self) -> None:
         """Give out no more."""

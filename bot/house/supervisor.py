@@ -85,7 +85,13 @@ class Supervisor:
             admit=self._office.desk.hold,
             tell=self._office.news.tell_turned_away,
         )
-        return Doorman(self._listener, hand=self._office.hand, answer=no_room.answer, is_open=False)
+        return Doorman(
+            self._listener,
+            hand=self._office.hand,
+            answer=no_room.answer,
+            why_nobody=lambda: self._office.desk.why_nobody,
+            is_open=False,
+        )
 
     async def _look_after(self) -> None:
         """Tell the workers how the house is, and end one that hangs."""

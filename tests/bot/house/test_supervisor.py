@@ -1,5 +1,7 @@
 """What the supervisor itself goes by, when a configuration comes into force."""
 
+import asyncio
+import json
 import socket
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -8,6 +10,7 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
+from bot.house.listener import bind_socket
 from bot.house.supervisor import Supervisor
 from tests.bot.house.test_shared_limits import settings_with
 
@@ -56,3 +59,29 @@ def test_there_are_as_many_seats_as_the_new_configuration_says(listener: socket.
     supervisor._go_by(admitting("seats", max_calls=2))
 
     assert seats.admit(now) is not None
+
+
+async def reasons(port: int) -> list[str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["reasons"]
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["workers have left", "workers load"])
+async def test_where_no_worker_is_there_it_says_whether_we_begin_or_end(is_open: bool) -> None:  # noqa: FBT001
+    plan: Any = SimpleNamespace(settings=settings_with())
+    with bind_socket("127.0.0.1", 0) as port:
+        supervisor = Supervisor(plan, port)
+        doorman = supervisor._doorman()
+        if is_open:
+            doorman.open()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(doorman.run())
+            said = [await reasons(port.getsockname()[1])]
+            supervisor._office.stop(drain_s=30.0)
+            said.append(await reasons(port.getsockname()[1]))
+            running.cancel()
+
+    assert said == [["starting"], ["draining"]]
