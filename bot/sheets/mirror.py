@@ -10,6 +10,7 @@ from loguru import logger
 
 from bot.health.retrying import Retries
 from bot.sheets.cells import ALERTS, CALLS, HEADS, alert_rows, call_row
+from bot.sheets.inherited import InheritedOutage
 from bot.sheets.refusal import GOOGLE, SHEETS, SheetError
 from bot.sheets.sheet import Sheet
 from bot.sheets.tries import TabTries
@@ -56,6 +57,7 @@ class SheetMirror:
         self._leads = leads
         self._utc_now = utc_now
         self._tries = {tab: TabTries(retries) for tab in tabs}
+        self._inherited = InheritedOutage(retries.tell)
         self._headed: set[str] = set()  # tabs that have our first row
         self._noted: set[str] = set()  # rows of alerts
         self._tidied_s = 0.0
@@ -69,10 +71,24 @@ class SheetMirror:
         now = self._utc_now()
         calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
         alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
+        self._inherited.look(each.alert for each in alerts)
         rows = [call_row(each) for each in calls]
         told = [row for each in alerts for row in alert_rows(each.alert)]
         await self._outbox.note([*rows, *(each for each in told if each.key not in self._noted)])
         self._noted = {each.key for each in told}  # nobody's disk works because nothing is new
+
+    def leave(self) -> None:
+        """Note that another process leads the house."""
+        self._inherited.leave()
+
+    async def write_all(self) -> None:
+        """Write what can be written; an outage is over once that is true of each tab."""
+        written = False
+        for tab in (CALLS, ALERTS):
+            while await self.write(tab):
+                written = True
+        if written and not any(each.failing for each in self._tries.values()):
+            self._inherited.end(self._now_s())
 
     async def write(self, tab: str) -> bool:
         """Write one batch; False: there is none, it could not be written, or the tab rests."""
@@ -118,6 +134,8 @@ class SheetMirror:
         keys, now = [each.key for each in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet wait: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
+        if self._tries[tab].alarming:
+            self._inherited.take()
         if error.certain:
             await self._outbox.give_back(keys, due_s=now + wait_s)
         else:
@@ -130,6 +148,8 @@ class SheetMirror:
             try:
                 if self._leads():
                     await self._round()
+                else:
+                    self.leave()
                 unwell = False
             except StorageError as error:
                 if not unwell:
@@ -139,9 +159,7 @@ class SheetMirror:
 
     async def _round(self) -> None:
         await self.note()
-        for tab in (CALLS, ALERTS):
-            while await self.write(tab):
-                pass
+        await self.write_all()
         if self._now_s() - self._tidied_s > TIDY_S:
             self._tidied_s = self._now_s()
             await self._outbox.forget(now=self._tidied_s)

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import insert
+from sqlalchemy import Table, insert
 
 from bot.config.sheets import SheetsSettings
 from bot.health.retrying import Retries
@@ -16,14 +16,17 @@ from bot.sheets.account import ServiceAccount
 from bot.sheets.mirror import MirrorSources, SheetMirror
 from bot.sheets.sheet import Sheet
 from calls.events import Event
+from calls.incident import IncidentEnded
 from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
 from storage.alert_history import AlertHistory
+from storage.alert_rows import write_alert
 from storage.database import Database
 from storage.record_tables import CALLS
 from storage.sheet_outbox import SheetOutbox
-from tests.bot.evidence.rows import KEY, NUMBER, WORDS, at, call_values, fill
+from storage.tables import ALERTS
+from tests.bot.evidence.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
 from tests.bot.sheets.google import SPREADSHEET, Google, google_on_loopback
 from tests.share_servers import Server
 
@@ -59,13 +62,22 @@ class Mirrored:
     async def round(self, mirror: SheetMirror | None = None) -> None:
         mirror = mirror or self.mirror
         await mirror.note()
-        for tab in ("calls", "alerts"):
-            while await mirror.write(tab):
-                pass
+        await mirror.write_all()
 
     async def later(self, minutes: float) -> None:
         self.now += timedelta(minutes=minutes)
         await self.round()
+
+    async def alert(self) -> None:
+        """Have an alert open that another process has told of this spreadsheet."""
+        alert = replace(ALERT, key="theirs", stage="sheets", rung="google", kind="timeout")
+        began_s = at(50).timestamp()
+        alert = replace(alert, began_s=began_s, open_s=began_s, ended_s=None, told_ended=False)
+        row = {"key": alert.key, "severity": alert.severity.value, "alert": write_alert(alert)}
+        await put(self.url, ALERTS, row | {"began_s": began_s, "ended_s": None})
+
+    def ended(self) -> list[Event]:
+        return [each for each in self.told if isinstance(each, IncidentEnded)]
 
     def keys(self, tab: str = "calls") -> list[str]:
         return [each[0] for each in self.google.tabs[tab]]
@@ -82,6 +94,7 @@ class Mirrored:
 
 
 CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
+INHERITED = IncidentEnded(stage="sheets", rung="google", kind="timeout", lasted_s=720.0, failures=0)
 
 
 class MirrorContract:
@@ -213,6 +226,42 @@ class MirrorContract:
         await it.round(mirror)
         assert it.keys() == CALLS_ONCE
 
+    async def test_an_outage_that_another_process_has_told_is_over_with_the_first_success(
+        self, it: Mirrored
+    ) -> None:
+        await it.alert()
+        it.google.faults = ["429"]  # the end of the outage: too little to be told as one
+        await it.round()
+        assert (it.keys(), len(it.keys("alerts"))) == ([], 4)  # one of the tabs still fails
+        assert it.ended() == []
+
+        for _ in range(3):
+            await it.later(2)
+        assert it.ended() == [INHERITED]
+
+    async def test_an_outage_that_this_process_has_told_too_ends_as_its_own(
+        self, it: Mirrored
+    ) -> None:
+        await it.alert()
+        it.google.faults = ["403", "403"]
+        await it.round()
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.ended() == []
+        assert it.count(AttemptWon) == 2
+
+    async def test_an_outage_that_began_while_another_process_led_is_over_with_the_next_success(
+        self, it: Mirrored
+    ) -> None:
+        await it.round()
+        it.mirror.leave()
+        await it.alert()
+        await add_call(it.url, "c9")
+        await it.later(2)
+
+        assert it.ended() == [replace(INHERITED, lasted_s=720.0)]
+
     async def test_rows_that_come_while_a_tab_rests_wait_with_the_others(
         self, it: Mirrored
     ) -> None:
@@ -271,9 +320,13 @@ class MirrorContract:
 
 
 async def add_call(url: str, name: str, **changes: Any) -> None:
+    await put(url, CALLS, call_values(name, 30, **changes))
+
+
+async def put(url: str, table: Table, row: Any) -> None:
     database = Database(url)
     async with (await database.engine()).begin() as connection:
-        await connection.execute(insert(CALLS), [call_values(name, 30, **changes)])
+        await connection.execute(insert(table), [row])
     await database.close()
 
 
