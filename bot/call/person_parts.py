@@ -42,7 +42,7 @@ def person_for(call: Around, core: CallCore) -> PersonParts | None:
         language=language,
         posts=shared.posts,
         call_id=call.call_id,
-        caller=leg.facts.caller,
+        caller=leg.facts.other_party,
         clock=call.wiring.clock,
     )
     means = Means(

@@ -36,7 +36,7 @@ class Summariser:
         language: Of the person who is called.
         posts: Where it is sent, too.
         call_id: Names the call.
-        caller: Their number, for the receiver of the summary.
+        caller: The number of whom we talk with, for the receiver of the summary.
         clock: Monotonic, in seconds.
     """
 

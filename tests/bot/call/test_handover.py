@@ -1,8 +1,9 @@
 """A caller gets to a person, or hears that it did not work: at both ears, word by word."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -39,6 +40,7 @@ from tests.bot.call.handover_bench import (
     house,
     outcomes,
 )
+from tests.bot.call.test_summary_post import owner
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -325,6 +327,26 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
         assert called_back != (TOGETHER in said)
         assert there.caller.times(BACK) == 0  # it asks something, and a goodbye follows
         assert heard
+
+
+@pytest.mark.parametrize("direction", ["inbound", "outbound"])
+async def test_the_owner_is_sent_the_number_of_whom_we_talk_with_whoever_called(
+    tmp_path: Path, direction: Literal["inbound", "outbound"]
+) -> None:
+    caller, ours, theirs = Telephone(), "+15550000", "+15550142"
+    numbers = (theirs, ours) if direction == "inbound" else (ours, theirs)
+    caller.facts = replace(caller.facts, direction=direction, caller=numbers[0], called=numbers[1])
+    async with (
+        owner() as (url, got),
+        house(
+            tmp_path, agent=KEYS, people=People(), caller=caller, transfer={"webhook_url": url}
+        ) as there,
+    ):
+        await there.greeted()
+        await there.caller.press("0")
+        await there.until(lambda: got)
+
+        assert [each["caller"] for each in got] == [theirs]
 
 
 async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
