@@ -34,6 +34,28 @@ ACTIVE: Final = "active"
 DIAL_PREFIX: Final = "dial-"
 
 
+@dataclass(slots=True)
+class RingingDial:
+    """A dial that rings, or did.
+
+    Attributes:
+        task: Rings, and tidies up behind it.
+        dialled: What became of it, as soon as that is known; None: nobody has picked up yet.
+    """
+
+    task: asyncio.Task[None] = field(init=False)
+    dialled: Dialled | None = None
+
+    def learn(self, dialled: Dialled) -> None:
+        """Note what became of it: it stays so, however the tidying ends."""
+        self.dialled = dialled
+
+    def call_off(self) -> None:
+        """Have it ring no longer; one of which is known what became of it rings no more."""
+        if self.dialled is None:
+            self.task.cancel()
+
+
 @dataclass(slots=True, kw_only=True)
 class LivekitCarrier:
     """One LiveKit and one of its outbound trunks.
@@ -53,9 +75,7 @@ class LivekitCarrier:
     tasks: asyncio.TaskGroup
     to_number: Callable[[str], str] = str
     media_timeout_s: float = 120.0
-    _ringing: dict[str, asyncio.Task[Dialled]] = field(
-        default_factory=dict[str, asyncio.Task[Dialled]]
-    )
+    _ringing: dict[str, RingingDial] = field(default_factory=dict[str, RingingDial])
 
     async def dial(self, request: DialRequest) -> str:
         """Make the room and have it ring; return the room's name."""
@@ -76,7 +96,8 @@ class LivekitCarrier:
             ring_s=request.patience_s,
             media_timeout_s=self.media_timeout_s,
         )
-        ringing = self.tasks.create_task(self._ring(call), name=f"ring {room}")
+        ringing = RingingDial()
+        ringing.task = self.tasks.create_task(self._ring(call, ringing), name=f"ring {room}")
         self._forget_old()
         self._ringing[request.dial_id] = ringing
         return room
@@ -85,11 +106,11 @@ class LivekitCarrier:
         """Return what became of a dial: known here while it rings, else seen in its room."""
         room, ringing = self.room_of(dial_id), self._ringing.get(dial_id)
         if ringing is not None:
-            if not ringing.done():
+            if not ringing.task.done():
                 return FoundCall(provider_call_id=room)
-            if ringing.cancelled():
+            dialled = ringing.dialled
+            if dialled is None:
                 return FoundCall(provider_call_id=room, outcome=DialOutcome.CANCELLED)
-            dialled = ringing.result()
             if not dialled.answered:
                 verdict = dialled.verdict
                 outcome = LEG_OUTCOMES[verdict.outcome]
@@ -102,31 +123,31 @@ class LivekitCarrier:
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Have a telephone ring no longer; one that another process rings, rings on."""
         if ringing := self._ringing.get(dial_id):
-            ringing.cancel()
+            ringing.call_off()
 
     def close(self) -> None:
         """Have nothing ring on."""
         for each in self._ringing.values():
-            each.cancel()
+            each.task.cancel()
 
     def room_of(self, dial_id: str) -> str:
         """Return the one room of a dial."""
         return f"{self.room_prefix}{DIAL_PREFIX}{dial_id}"
 
     def _forget_old(self) -> None:
-        over = [dial_id for dial_id, each in self._ringing.items() if each.done()]
+        over = [dial_id for dial_id, each in self._ringing.items() if each.task.done()]
         for dial_id in over[: max(0, len(self._ringing) - MOST)]:
             del self._ringing[dial_id]
 
-    async def _ring(self, call: OutboundCall) -> Dialled:
+    async def _ring(self, call: OutboundCall, ringing: RingingDial) -> None:
         async with self.open_exchange() as lk:
             try:
-                dialled = await dial(lk, call)
+                dialled = await dial(lk, call, learn=ringing.learn)
             except AlreadyDiallingError:  # asked twice: the first one's fate is seen in the room
-                return Dialled(verdict=ANSWERED)
+                ringing.learn(Dialled(verdict=ANSWERED))
+                return
             if not dialled.answered:
                 await _close(lk, call.room)
-            return dialled
 
     async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
         async with self.open_exchange() as lk:

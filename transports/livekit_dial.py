@@ -11,7 +11,7 @@ nobody: enter it first, or while it rings.
 
 import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
@@ -100,10 +100,21 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
     return api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout, failover=False)
 
 
-async def dial(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
+def _nobody(_: Dialled) -> None:
+    """Tell nobody."""
+
+
+async def dial(
+    lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = _nobody
+) -> Dialled:
     """Call somebody and wait until they pick up or it is clear that they will not.
 
     Cancelling it hangs up. So does every end but a pick-up: nothing rings on.
+
+    Args:
+        lk: A client that asks once.
+        call: Whom to call.
+        learn: Is told what became of it before anything is tidied up, which may be cancelled.
 
     Raises:
         AlreadyDiallingError: Somebody is in that room, or on the way to it.
@@ -113,6 +124,7 @@ async def dial(lk: api.LiveKitAPI, call: OutboundCall) -> Dialled:
     answered = False
     try:
         dialled = await _rung(lk, call)
+        learn(dialled)
         answered = dialled.answered
     finally:
         if not answered:

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any, Self
 
 import pytest
+from livekit import api
 from livekit.protocol import sip
 from pydantic import SecretStr
 
@@ -25,6 +26,11 @@ class Exchange:
 
     made: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    deleted: list[str] = field(default_factory=list)
+    rings_s: float = 600.0
+    declines: bool = False
+    tidies_s: float = 0.0
+    leaves_s: float = 0.0
 
     def __post_init__(self) -> None:
         self.sip = self.room = self
@@ -33,7 +39,7 @@ class Exchange:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        pass
+        await asyncio.sleep(self.leaves_s)
 
     async def list_outbound_trunk(self, _: object) -> Any:
         return SimpleNamespace(items=[SimpleNamespace(name="t outbound", sip_trunk_id="ST_1")])
@@ -46,11 +52,23 @@ class Exchange:
     async def list_participants(self, _: object) -> Any:
         return SimpleNamespace(participants=[])
 
-    async def create_sip_participant(self, *_: object, **__: object) -> None:
-        await asyncio.sleep(600.0)  # it rings
+    async def create_sip_participant(self, *_: object, **__: object) -> Any:
+        await asyncio.sleep(self.rings_s)
+        if self.declines:
+            said = {"sip_status_code": "603", "sip_status": "Decline"}
+            raise api.SipCallError("permission_denied", "declined", status=403, metadata=said)
+        return SimpleNamespace(sip_call_id="SCL_1")
 
     async def remove_participant(self, callee: Any) -> None:
+        await asyncio.sleep(self.tidies_s)
         self.removed.append(callee.room)
+
+    async def delete_room(self, request: Any) -> None:
+        await asyncio.sleep(self.tidies_s)
+        self.deleted.append(request.room)
+
+    async def list_rooms(self, _: object) -> Any:
+        return SimpleNamespace(rooms=[])
 
 
 async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
@@ -156,3 +174,40 @@ async def test_a_telephone_that_rings_is_called_off() -> None:
 
     assert found.outcome is DialOutcome.CANCELLED
     assert exchange.removed == [room]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "after_s", [2.0, 5.0], ids=["while the callee is removed", "while the room is closed"]
+)
+async def test_what_the_callee_said_is_found_although_the_dial_was_called_off_behind_it(
+    after_s: float,
+) -> None:
+    exchange: Any = Exchange(rings_s=1.0, declines=True, tidies_s=3.0)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        room = await carrier.dial(request("d-1"))
+        await asyncio.sleep(after_s)
+        await carrier.cancel("d-1", room)
+        found = await ended(carrier, "d-1")
+
+    assert found.verdict == judge_dial(603)
+    assert exchange.deleted == [room]  # an agent who waits there would hold a seat
+
+
+@pytest.mark.virtual_time
+async def test_who_has_picked_up_was_talked_to_although_the_dial_is_called_off() -> None:
+    exchange: Any = Exchange(rings_s=1.0, leaves_s=1.0)
+    async with asyncio.TaskGroup() as tasks:
+        carrier = LivekitCarrier(
+            open_exchange=lambda: exchange, trunk="t", room_prefix="holdline-", tasks=tasks
+        )
+        room = await carrier.dial(request("d-1"))
+        await asyncio.sleep(1.5)
+        await carrier.cancel("d-1", room)
+        found = await ended(carrier, "d-1")
+
+    assert found.answered
+    assert exchange.removed == []
