@@ -7,8 +7,9 @@ time behind its end.
 
 Source: plivo.com/docs/voice/api/call/make-a-call, /retrieve-all-calls, /the-call-object, and the
 package `plivo`, resources/calls.py, live_calls.py and queued_calls.py (the places, their filters,
-and that a request is cancelled under `Request/`). Not tried on a live account: that a ringing call
-is live, how soon there is a record, and whether its price is final as soon as there is one.
+and that a request is cancelled under `Request/`); /hangup-a-call (a call under `Call/`). Not tried
+on a live account: that a ringing call is live, that `Request/` knows no call's id, how soon there
+is a record, and whether its price is final as soon as there is one.
 """
 
 from collections.abc import Mapping, Sequence
@@ -127,9 +128,21 @@ class PlivoCalls:
             if same_number(each.to, to) and (each.created is None or each.created >= whole_s)
         ]
 
-    async def cancel(self, request_uuid: str) -> None:
-        """Place a call no further that was not answered yet; one that is over is fine."""
-        await self.rest.ask("DELETE", f"Request/{quote(request_uuid, safe='')}/")
+    async def cancel(self, uuid: str) -> None:
+        """Place a call no further that was not answered yet; one that is over is fine.
+
+        Args:
+            uuid: The request's; the call's, where the answer to the order was lost. Empty: nothing
+                is done. A call without an id means all of the account to Plivo.
+        """
+        if not uuid:
+            return
+        request = f"Request/{quote(uuid, safe='')}/"
+        if await self.rest.ask("DELETE", request) is not None:
+            return
+        found = await self.fetch(uuid)
+        if found and found.outcome is None and not found.answered:  # a talk would end, too
+            await self.rest.ask("DELETE", call_of(found.uuid or uuid))
 
     async def _all(
         self, place: Mapping[str, str], query: Mapping[str, Any]

@@ -12,7 +12,7 @@ from typing import Any, Final, Self
 from aiohttp import web
 
 from faultlab.carrier.plivo import PlivoAccount, plivo_call, plivo_uuid
-from faultlab.carrier.plivo_exchange import CANCELLED, PlivoDial, PlivoExchange, record_of
+from faultlab.carrier.plivo_exchange import CANCELLED, CAUSES, PlivoDial, PlivoExchange, record_of
 from faultlab.carrier.webhook import AgentServer
 from faultlab.clock import utc_now
 
@@ -70,7 +70,7 @@ class PlivoDesk:
             case "GET", _:
                 return self._described(uuid, request.query.get("status", ""))
             case "DELETE", _:
-                return await self._cancel(uuid)
+                return self._end(uuid, of_call="call" in request.match_info)
             case _:
                 return _not_found()
 
@@ -119,11 +119,13 @@ class PlivoDesk:
                 return web.json_response(_going_on(each) if place else record_of(each))
         return _not_found()
 
-    async def _cancel(self, uuid: str) -> web.Response:
+    def _end(self, uuid: str, *, of_call: bool) -> web.Response:
+        """End a call that is not over; by its request's id one that nobody has answered."""
         for each in self.exchange.placed.values():
-            waits = each.answered is None and not each.over
-            if waits and uuid in (each.request_uuid, each.phone.call_sid):
-                self._running.append(self._tasks.create_task(self.exchange.end(each, CANCELLED)))
+            known = each.phone.call_sid == uuid if of_call else each.request_uuid == uuid
+            if known and not each.over and (of_call or each.answered is None):
+                cause = CANCELLED if each.answered is None else CAUSES["answered"]
+                self._running.append(self._tasks.create_task(self.exchange.end(each, cause)))
                 return web.Response(status=204)
         return _not_found()
 

@@ -257,3 +257,29 @@ async def test_a_telephone_that_rings_is_called_off() -> None:
         await it.carrier.cancel("d-1", ordered)
 
         assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.CANCELLED
+
+
+async def test_a_telephone_that_rings_for_an_order_whose_answer_was_lost_is_called_off() -> None:
+    async with office() as it:
+        it.desk.exchange.callees = {A: Callee(fate="busy", ring_s=20.0)}
+        it.desk.swallow = 1
+        with pytest.raises(CarrierError):
+            await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(3.0)
+        found = await it.carrier.find("d-1", A, 0.0)
+        assert found is not None
+        await it.carrier.cancel("d-1", found.provider_call_id)
+
+        assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.CANCELLED
+
+
+async def test_who_has_picked_up_meanwhile_is_not_hung_up_on() -> None:
+    async with office() as it:
+        it.desk.exchange.callees = {A: Callee(fate="busy", ring_s=20.0)}
+        await it.carrier.dial(request("d-1"))
+        await asyncio.sleep(3.0)
+        talk = picked_up(it)
+        talk.status = "in-progress"
+        await it.carrier.cancel("d-1", talk.phone.call_sid)
+
+        assert not talk.over

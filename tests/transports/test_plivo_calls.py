@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from pydantic import SecretStr
@@ -148,6 +150,18 @@ async def test_a_call_that_nobody_answered_yet_can_be_cancelled(calls_per_s: flo
 
         assert over is not None
         assert over.outcome == "cancelled"
+
+
+async def test_without_an_id_nothing_is_asked_that_would_end_every_call_of_the_account() -> None:
+    asked: list[tuple[object, ...]] = []
+
+    async def ask(*each: object) -> None:
+        asked.append(each)
+
+    rest: Any = SimpleNamespace(ask=ask)
+    await PlivoCalls(rest=rest, public_url="https://agent.example.com").cancel("")
+
+    assert asked == []
 
 
 @pytest.mark.parametrize(
