@@ -51,6 +51,9 @@ OF_CALLS: Final = (
     CALL_RESULTS,
 )  # what a call leaves that is about its caller
 
+TURNED_ROUND: Final = "livekit"
+"""In calls that we placed over it caller and called stood the wrong way round until 2026-11-25."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TracedCall:
@@ -100,33 +103,35 @@ class Erasure:
         return +erased
 
     async def calls_of(
-        self, ending: str, same: SameNumber, *, settled: datetime
+        self, ending: str, same: SameNumber, *, ours: bool, settled: datetime
     ) -> Sequence[TracedCall]:
         """Return the calls with a number, of whichever side is not ours.
 
         Args:
             ending: Its last digits, which every way of writing it has, in this order.
             same: Looks at each number that has them.
+            ours: Whether it is one of our own.
             settled: What they cost and came to is written down of those that ended before that.
         """
+        placed = CALLS.c.direction == "outbound"
         theirs = or_(
-            (CALLS.c.direction == "inbound") & may_be(CALLS.c.caller, ending),
-            (CALLS.c.direction == "outbound") & may_be(CALLS.c.called, ending),
+            ~placed & may_be(CALLS.c.caller, ending),
+            placed & may_be(CALLS.c.called, ending),
+            placed & (CALLS.c.transport == TURNED_ROUND) & may_be(CALLS.c.caller, ending),
         )
-        wanted = select(CALLS).where(theirs)
         with storage_errors(self._address):
             engine = await self._database.engine()
             async with engine.connect() as connection:
-                rows = (await connection.execute(wanted)).all()
+                found = await connection.execute(select(CALLS).where(theirs))
         return [
             TracedCall(
-                id=row.id,
-                live=row.state == "live" or _utc(row.ended_at or row.seen_at) > settled,
-                recording=row.recording,
-                dial_id=row.dial_id,
+                id=row["id"],
+                live=row["state"] == "live" or _utc(row["ended_at"] or row["seen_at"]) > settled,
+                recording=row["recording"],
+                dial_id=row["dial_id"],
             )
-            for row in rows
-            if same(row.called if row.direction == "outbound" else row.caller)
+            for row in found.mappings()
+            if any(map(same, their_numbers(row, ours=ours)))
         ]
 
     async def voicemails_of(
@@ -242,6 +247,21 @@ class Erasure:
             engine = await self._database.engine()
             async with engine.begin() as connection:
                 await connection.execute(delete(ALERT_SENDINGS).where(gone))
+
+
+def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
+    """Return by which numbers of a call somebody is meant that we have talked with.
+
+    Args:
+        call: `transport`, `direction`, `caller`, `called`.
+        ours: Whether a number is looked for that is one of our own.
+    """
+    caller, called = (str(call.get(each) or "") for each in ("caller", "called"))
+    if call.get("direction") != "outbound":
+        return (caller,)
+    if call.get("transport") != TURNED_ROUND:
+        return (called,)
+    return () if ours else (called, caller)
 
 
 def _old(table: Table, name: str, oldest: datetime, left: Collection[str]) -> ColumnElement[bool]:

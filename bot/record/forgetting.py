@@ -3,7 +3,7 @@
 import asyncio
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,7 +13,7 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.record.phone_numbers import ending_of, same_as
 from storage.callback_contacts import SETTLED_S
-from storage.forgetting import Erasure, unlink_all
+from storage.forgetting import Erasure, their_numbers, unlink_all
 from storage.numbered_rows import SameNumber
 
 FIRST_LINES: Final = 20  # of a call's own record, among which its start stands
@@ -40,12 +40,12 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     """
     same = same_as(number, region=settings.server.region)
     ending = ending_of(number)
-    erasure = Erasure(settings.storage.url)
+    erasure, ours = Erasure(settings.storage.url), _is_ours(settings, same)
     try:
-        traced = await erasure.calls_of(ending, same, settled=_settled(settings))
+        traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
         over = [each for each in traced if not each.live]
         logs, live = settings.logs.dir, {each.id: each.dial_id for each in traced if each.live}
-        written = await asyncio.to_thread(_calls_written, logs / "calls", same)
+        written = await asyncio.to_thread(_calls_written, logs / "calls", same, ours=ours)
         ids = sorted(({each.id for each in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, same)
         left_by_them = {path for call_id, path in mails if call_id not in live}
@@ -67,18 +67,24 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     return Forgotten(counts=counts, live=len(live) + called, left=left)
 
 
+def _is_ours(settings: Settings, same: SameNumber) -> bool:
+    """Return whether it is the number of our own line at LiveKit."""
+    return any(map(same, settings.transports.livekit.sip.all_numbers))
+
+
 def _settled(settings: Settings) -> datetime:
     """Return the moment before which a call ended of which nothing more is written down."""
     return clock.utc_now() - timedelta(seconds=settings.after_call.within_s + SETTLED_S)
 
 
-def _calls_written(folder: Path, same: SameNumber) -> set[str]:
+def _calls_written(folder: Path, same: SameNumber, *, ours: bool) -> set[str]:
     """Return the calls of a number by their own records: the database may never have had them."""
-    return {path.stem for path in folder.glob("*.jsonl") if any(map(same, _numbers(path)))}
+    records = folder.glob("*.jsonl")
+    return {path.stem for path in records if any(map(same, _numbers(path, ours=ours)))}
 
 
-def _numbers(path: Path) -> Iterator[str]:
-    """Return the number of the side that is not ours."""
+def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
+    """Return the numbers by which the side that is not ours may be meant."""
     with path.open(encoding="utf-8", errors="replace") as file:
         for _, line in zip(range(FIRST_LINES), file, strict=False):
             try:
@@ -86,9 +92,8 @@ def _numbers(path: Path) -> Iterator[str]:
             except ValueError:
                 continue
             if isinstance(said, dict) and said.get("event") == "CallStarted":
-                outbound = said.get("direction") == "outbound"
-                yield str(said.get("called" if outbound else "caller") or "")
-                return
+                return their_numbers(said, ours=ours)
+    return ()
 
 
 def _sound(folder: Path, ids: Iterable[str]) -> set[str]:

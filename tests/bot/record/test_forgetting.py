@@ -52,6 +52,7 @@ STAGES = {
 
 def settings_of(url: str, folder: Path) -> Settings:
     tree = {"stages": STAGES, "logs": {"dir": folder}, "storage": {"url": url}}
+    tree["transports"] = {"livekit": {"sip": {"number": OURS}}}
     return Settings.model_validate({**tree, "server": {"region": "DE"}})
 
 
@@ -215,6 +216,28 @@ class ForgettingContract:
 
         await forget_number(settings, MARY)
         assert files(tmp_path) == {"in"}
+
+    async def test_whom_we_called_over_livekit_goes_where_both_numbers_stood_the_wrong_way_round(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        turned, placed = (
+            CallStarted(
+                transport="livekit", agent="desk", caller=one, called=other, direction="outbound"
+            )
+            for one, other in ((MARY, OURS), (OURS, BOB))
+        )
+        await keep(settings, "turned", [turned, *events(MARY)[1:]])
+        await keep(settings, "row", [turned, *events(MARY)[1:]])
+        (tmp_path / "calls" / "row.jsonl").unlink()
+        await keep(settings, "out", [placed, *events(BOB)[1:]])
+
+        await forget_number(settings, OURS)  # nobody's to forget
+        assert files(tmp_path) == {"turned", "row", "out"}
+        counts = (await forget_number(settings, MARY)).counts
+
+        assert files(tmp_path) == {"out"}
+        assert (counts["calls"], counts["recordings"], counts["call records"]) == (2, 2, 1)
 
     async def test_a_call_of_which_only_its_own_record_is_left_goes_too(
         self, url: str, tmp_path: Path
