@@ -7,7 +7,7 @@ dial to its lease, and to who leads now.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain, repeat
@@ -88,17 +88,28 @@ class DialLease:
             self.lost = not ours
 
 
+def _nothing() -> None:
+    """Do nothing."""
+
+
 @dataclass(slots=True, kw_only=True, eq=False)
 class DialRun:
-    """Makes one dial of a campaign."""
+    """Makes one dial of a campaign.
+
+    Attributes:
+        in_call: Somebody has picked up.
+        ending: Its outcome is known, and being kept.
+        on_placed: Called when the carrier is known to have it.
+    """
 
     campaign: Campaign
     claim: Claim
     parts: DialerParts
     carrier: WatchedCarrier
     degraded: str = ""
-    in_call: bool = False  # somebody has picked up
-    ending: bool = False  # its outcome is known, and being kept
+    in_call: bool = False
+    ending: bool = False
+    on_placed: Callable[[], None] = _nothing
     _lease: DialLease = field(default_factory=DialLease)
 
     @property
@@ -228,6 +239,7 @@ class DialRun:
                 degraded=self.degraded,
             )
         )
+        self.on_placed()
 
     async def _to_the_end(self, found: FoundCall) -> DialResult | None:
         missed, answered, unanswered = 0, False, Unanswered(self.parts)

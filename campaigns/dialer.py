@@ -132,7 +132,9 @@ class Dialer:
         if verdict.step == "skip":
             await run.skip(verdict.reason)
             return
-        _tell_all(self._parts.tell, self._holds.go(campaign.name, self._parts.now_s()))
+        tell, now_s = self._parts.tell, self._parts.now_s
+        _tell_all(tell, self._holds.try_to_go(campaign.name, now_s()))
+        run.on_placed = lambda: _tell_all(tell, self._holds.prove(campaign.name, now_s()))
         self._dials.begin(run, run.make)
 
     async def _rest(

@@ -1,11 +1,12 @@
 """Why a campaign dials nobody for now, told once when it begins and once when it is over.
 
 Who leads may change meanwhile, or end and begin anew. So whoever begins to lead goes on from what
-operators were told, or nobody would tell them that it is over.
+operators were told, or nobody would tell them that it is over. For whoever has just begun nothing
+has failed yet, which says nothing of the outage: its end shows with the first dial that is placed.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from calls.campaign_events import CampaignFact, CampaignHeld, CampaignResumed
 
@@ -17,11 +18,13 @@ class Hold:
     Attributes:
         since_s: On the clock of whoever hands in `now`.
         outage: Whether something is broken, which was told.
+        adopted: Whether it is known here by what was told alone: nothing has failed here yet.
     """
 
     reason: str
     since_s: float
     outage: bool
+    adopted: bool = False
 
 
 @dataclass(slots=True)
@@ -32,7 +35,7 @@ class Holds:
 
     def begin(self, held: Mapping[str, Hold]) -> None:
         """Have these wait, as was told of them by whoever has led until now, and no others."""
-        self._held = dict(held)
+        self._held = {name: replace(each, adopted=True) for name, each in held.items()}
 
     def hold(
         self, campaign: str, reason: str, *, outage: bool, now: float
@@ -40,7 +43,10 @@ class Holds:
         """Note that it waits; return what is to be told of it."""
         known = self._held.get(campaign)
         if known and (known.reason, known.outage) == (reason, outage):
+            self._held[campaign] = replace(known, adopted=False)
             return ()
+        if known and known.adopted and not outage:
+            return ()  # nobody is dialled for another reason, and so nobody finds out
         goes_on = known is not None and known.outage and outage  # another reason, the same outage
         since_s = known.since_s if known and goes_on else now
         over = () if known is None or goes_on else self._over(campaign, known, now)
@@ -60,6 +66,16 @@ class Holds:
         """Note that it waits no more."""
         known = self._held.pop(campaign, None)
         return () if known is None else self._over(campaign, known, now)
+
+    def try_to_go(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+        """Note that somebody is about to be dialled, since nothing is known that speaks against."""
+        known = self._held.get(campaign)
+        return () if known and known.adopted else self.go(campaign, now)
+
+    def prove(self, campaign: str, now: float) -> tuple[CampaignFact, ...]:
+        """Note that a dial was placed: what was adopted is over, unless it was met here, too."""
+        known = self._held.get(campaign)
+        return self.go(campaign, now) if known and known.adopted else ()
 
     def why(self, campaign: str) -> Hold | None:
         """Return why it waits; None: it does not."""

@@ -11,6 +11,7 @@ from calls.campaign_events import (
     CampaignPaused,
     CampaignResumed,
     DialEnded,
+    DialPlaced,
 )
 from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
@@ -20,6 +21,7 @@ from storage.campaign_office import CampaignOffice
 from storage.database import StorageError
 from tests.campaigns.dialing import (
     dialing,
+    left_by_another,
     now_s,
     running,
     until,
@@ -27,6 +29,7 @@ from tests.campaigns.dialing import (
 
 pytestmark = pytest.mark.virtual_time
 
+MIDNIGHT_S = 86_400.0  # these tests begin some hours behind one
 A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
 
 
@@ -251,6 +254,70 @@ async def test_what_is_still_down_when_another_process_leads_is_told_no_second_t
         (resumed,) = it.of(CampaignResumed)
         assert resumed.held_s == pytest.approx(110.0, abs=5.0)
         assert it.of(CampaignHeld) == []
+
+
+async def test_what_another_process_held_is_not_over_because_nothing_is_known_of_it_here(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        it.held = {"c": Hold(reason="tts_down", since_s=now_s() - 50.0, outage=True)}
+
+        down = ["tts_down"]
+
+        async def rehearse() -> str:
+            await asyncio.sleep(35.0)
+            it.floor.well["tts"] = not down
+            return down.pop() if down else ""
+
+        it.rehearse = rehearse
+        async with running(it) as dialer:
+            await asyncio.sleep(20.0)
+            hold = dialer.why("c")
+            assert hold is not None
+            assert hold.reason == "tts_down"
+            await asyncio.sleep(100.0)
+            assert it.told == []  # whoever has acknowledged it is not told it again
+            it.floor.well["tts"] = True
+            await it.done()
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+        assert it.of(CampaignHeld) == []
+
+
+@pytest.mark.parametrize(
+    ("campaign", "free"),
+    [({"window": CallingWindow(opens_s=MIDNIGHT_S - 1.0, closes_s=MIDNIGHT_S)}, 4), ({}, 0)],
+    ids=["nobody may be called now", "all seats are taken"],
+)
+async def test_what_another_process_held_is_not_over_while_nobody_is_dialled_anyway(
+    tmp_path: Path, campaign: dict[str, Any], free: int
+) -> None:
+    async with dialing(tmp_path, A, **campaign) as it:
+        it.floor.free = free
+        it.held = {"c": Hold(reason="tts_down", since_s=now_s() - 50.0, outage=True)}
+        async with running(it):
+            await asyncio.sleep(60.0)
+            assert it.told == []
+            await it.office.move("c", "paused", reason="operator", now=now_s())
+            await asyncio.sleep(10.0)
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+
+
+async def test_a_call_that_a_dead_process_has_placed_does_not_prove_that_an_outage_is_over(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it:
+        claim = await left_by_another(it, asked=True, call_ref="call-1")
+        it.carrier.calls[claim.dial.id] = (now_s(), A)
+        it.held = {"c": Hold(reason="tts_down", since_s=now_s() - 50.0, outage=True)}
+        async with running(it):
+            await until(lambda: bool(it.of(DialPlaced)))
+            await asyncio.sleep(5.0)
+            assert it.of(CampaignResumed) == []
+            await it.done()
+
+        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
 
 
 async def test_who_leads_again_looks_again_at_what_was_held_meanwhile(tmp_path: Path) -> None:
