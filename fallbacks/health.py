@@ -237,8 +237,7 @@ class Health:
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
-        if asked_s is not None and not outage:
-            self.spared_until = max(self.spared_until, now + asked_s)
+        self.spared_until = max(self.spared_until, now + (asked_s or 0.0))
         return (*facts, *_weigh(moved, retired=self.retired))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
