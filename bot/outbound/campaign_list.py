@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from bot.outbound.opening import Outbound
 from campaigns.guard import stage_down
+from campaigns.holds import Hold
 from campaigns.model import Campaign
 from campaigns.progress import Progress, progress_of
 from campaigns.time_left import Remainder, estimate_left_s
@@ -45,13 +46,18 @@ def why_held(outbound: Outbound) -> dict[str, dict[str, Any]]:
         nobody = {"reason": NO_CARRIER, "since_s": None, "outage": True}
         return dict.fromkeys(outbound.campaigns, nobody)
     holds = {name: outbound.dialer.why(name) for name in outbound.campaigns}
-    told = {name: asdict(each) for name, each in holds.items() if each}
+    told = {name: _told(each) for name, each in holds.items() if each}
     if down := stage_down(outbound.usable()):
         all_the_same = {"reason": down, "since_s": None, "outage": True}
         for name, campaign in outbound.campaigns.items():
             if campaign.on_outage == "degraded":
                 told.setdefault(name, all_the_same)
     return told
+
+
+def _told(hold: Hold) -> dict[str, Any]:
+    """Return of a hold what is anybody's: how this process knows of it is its own affair."""
+    return {"reason": hold.reason, "since_s": hold.since_s, "outage": hold.outage}
 
 
 def standing_still(outbound: Outbound) -> tuple[str, ...]:
