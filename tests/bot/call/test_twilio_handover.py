@@ -239,6 +239,7 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
     async with line(tmp_path, person) as there:
         asked_s = await there.asks()
         await there.said(OFFER)
+        await asyncio.sleep(2.0)  # it was told with what goes before it
 
         assert there.outcomes == [outcome]
         assert amiss(there.caller.heard(), await there.greeting()) == ((), ())
