@@ -1,6 +1,8 @@
 """What one recogniser was given, and whether its first connection takes too long."""
 
-from fallbacks.feed import OPENING_S, Opening
+import pytest
+
+from fallbacks.feed import OPENING_S, Feed, Opening
 from fallbacks.lag import Lag
 
 NOW = 100.0
@@ -25,3 +27,14 @@ def test_one_that_was_made_or_failed_is_not_overdue() -> None:
 
     assert not opening.under_way
     assert not opening.note_overdue(NOW + OPENING_S)
+
+
+@pytest.mark.parametrize("ours", [True, False])
+def test_who_is_given_up_has_written_nothing_until_it_writes_again(*, ours: bool) -> None:
+    feed = Feed("a", reconnected_by_us=ours)
+    feed.note_result(NOW, words=True)
+    wrote = feed.wrote
+
+    feed.renew()
+
+    assert (wrote, feed.wrote) == (True, False)

@@ -291,8 +291,13 @@ def test_who_heard_an_utterance_again_hears_the_next_one_though_nobody_may_be_as
     assert len(exhausted(bench.done)) == heard
 
 
-def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for() -> None:
+@pytest.mark.parametrize("wrote_before", [False, True])
+def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for(
+    *, wrote_before: bool
+) -> None:
     bench = up("a")
+    if wrote_before:  # on the connection that is gone
+        bench.write("a", "Hello.")
     bench.fail("a")
     bench.roster.health("stt", "a").breaker.trip(bench.now)
     bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
