@@ -18,6 +18,8 @@ import espeakng_loader
 import numpy as np
 import numpy.typing as npt
 
+from engines.readable import readable
+
 Samples: TypeAlias = npt.NDArray[np.int16]
 
 # The numbers and the event below: espeak-ng 1.52, src/include/espeak-ng/speak_lib.h.
@@ -30,6 +32,8 @@ PITCH: Final = 3
 LIST_TERMINATED: Final = 0
 WORD: Final = 1
 OK: Final = 0
+
+LEAST_S: Final = 0.008  # of sound a letter; at the highest speed it is 0.027 (measured)
 
 
 class UnknownVoiceError(ValueError):
@@ -123,25 +127,33 @@ class Espeak:
         Raises:
             UnknownVoiceError: None of the voices exists.
         """
-        # A C string ends at NUL; a blank in its place keeps every other character where it is.
-        spoken = text.replace("\0", " ").encode("utf-8", errors="replace")
         with self._lock:
-            self._select(names)
-            self._library.espeak_SetParameter(RATE, words_per_minute, 0)
-            self._library.espeak_SetParameter(PITCH, pitch, 0)
-            if self._seed is not None:
-                self._library.espeak_ng_SetRandSeed(ctypes.c_long(self._seed))
-            self._pieces, self._words = [], []
-            self._library.espeak_Synth(
-                spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
-            )
-            spoken_pieces, self._pieces = self._pieces, []  # half a megabyte is not kept
-            return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
+            text = readable(text, self._select(names))
+            spoken, least = text.encode(), LEAST_S * self.rate_hz * sum(map(str.isalnum, text))
+            found = self._synthesise(spoken, words_per_minute, pitch)
+            if len(found[0]) < least:  # a sentence was 0.02 s once, in some ten thousand (seen)
+                self._select(names)
+                found = self._synthesise(spoken, words_per_minute, pitch)
+            return found
 
     def unload(self) -> None:
         """Remove a private copy from memory: what it says next depends on all that it said."""
         self._library.espeak_Terminate()
         _ctypes.dlclose(self._library._handle)  # noqa: SLF001 - ctypes itself never closes one
+
+    def _synthesise(
+        self, spoken: bytes, words_per_minute: int, pitch: int
+    ) -> tuple[Samples, list[tuple[int, int]]]:
+        self._library.espeak_SetParameter(RATE, words_per_minute, 0)
+        self._library.espeak_SetParameter(PITCH, pitch, 0)
+        if self._seed is not None:
+            self._library.espeak_ng_SetRandSeed(ctypes.c_long(self._seed))
+        self._pieces, self._words = [], []
+        self._library.espeak_Synth(
+            spoken, len(spoken) + 1, 0, POS_CHARACTER, 0, CHARS_UTF8, None, None
+        )
+        spoken_pieces, self._pieces = self._pieces, []  # half a megabyte is not kept
+        return np.frombuffer(b"".join(spoken_pieces), np.int16), self._words
 
     def _select(self, names: Sequence[str]) -> str:
         for name in names:

@@ -3,6 +3,7 @@
 import bisect
 import functools
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -16,13 +17,24 @@ DIALECTS: Final = {"en": "en-us", "zh": "cmn", "no": "nb"}  # espeak-ng's names 
 PIECE: Final = re.compile(r".+?(?:[.!?…。]+(?=\s)|$)", re.DOTALL)
 
 
-@functools.cache
+_loading: Final = threading.Lock()
+
+
 def espeak() -> Espeak:
     """Return the one espeak-ng of this process, loading it at the first call (about 10 ms).
+
+    Two threads that come first together get the same: the library knows one callback, and a second
+    object's would take all sound from the first.
 
     Raises:
         RuntimeError: Its data files cannot be read.
     """
+    with _loading:
+        return _loaded()
+
+
+@functools.cache
+def _loaded() -> Espeak:
     return Espeak()
 
 
