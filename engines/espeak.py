@@ -55,6 +55,15 @@ class _EspeakEvent(ctypes.Structure):
     )
 
 
+class _EspeakVoice(ctypes.Structure):
+    """espeak_VOICE, as far as it is read."""
+
+    _fields_ = (
+        ("name", ctypes.c_char_p),
+        ("languages", ctypes.c_char_p),  # a byte of priority, then a tag; such pairs
+    )
+
+
 _Callback = ctypes.CFUNCTYPE(
     ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_EspeakEvent)
 )
@@ -92,6 +101,7 @@ class Espeak:
         if self.rate_hz <= 0:
             raise RuntimeError(f"espeak-ng cannot read its data in {data}")
         self._library.espeak_SetSynthCallback(self._callback)
+        self._library.espeak_GetCurrentVoice.restype = ctypes.POINTER(_EspeakVoice)
 
     def has_timbre(self, name: str) -> bool:
         """Return whether it has this timbre, such as `f2` or `Annie`."""
@@ -128,7 +138,8 @@ class Espeak:
             UnknownVoiceError: None of the voices exists.
         """
         with self._lock:
-            text = readable(text, self._select(names))
+            self._select(names)
+            text = readable(text, self._language())
             spoken, least = text.encode(), LEAST_S * self.rate_hz * sum(map(str.isalnum, text))
             found = self._synthesise(spoken, words_per_minute, pitch)
             if len(found[0]) < least:  # a sentence was 0.02 s once, in some ten thousand (seen)
@@ -163,6 +174,11 @@ class Espeak:
             if voice and self._library.espeak_SetVoiceByName(name.encode()) == OK:
                 return name
         raise UnknownVoiceError(f"espeak-ng has no voice {' or '.join(names)}")
+
+    def _language(self) -> str:
+        """Return what the chosen voice speaks, such as `es-419`: its name may be `Hindi`, too."""
+        tags: bytes | None = self._library.espeak_GetCurrentVoice().contents.languages
+        return (tags or b"")[1:].decode()
 
     def _collect(self, wave: Any, samples: int, events: Any) -> int:
         if wave and samples > 0:

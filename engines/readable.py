@@ -38,8 +38,8 @@ OWN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
-def readable(text: str, voice: str) -> str:
-    """Return the text with blanks for what this voice is not to be given, so just as long.
+def readable(text: str, language: str) -> str:
+    """Return the text with blanks for what a voice is not to be given, so just as long.
 
     A voice spells pictures and letters of other scripts, which helps nobody, and espeak-ng 1.52 has
     too little room for some of it: one "⣟" ends a process in which an Arabic voice speaks, "J掤"
@@ -47,10 +47,10 @@ def readable(text: str, voice: str) -> str:
 
     Args:
         text: What is said.
-        voice: espeak-ng's name, such as `es-mx+f2`.
+        language: espeak-ng's tag of what the voice speaks, such as `es-419`.
     """
-    language = voice.partition("+")[0].partition("-")[0]
-    return "".join(each if _is_read(each, language) else " " for each in text)
+    own = language.partition("-")[0]
+    return "".join(each if _is_read(each, own) else " " for each in text)
 
 
 @functools.lru_cache(maxsize=4096)  # characters; a reply has some fifty different ones
