@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from time import perf_counter as real_s  # bound before anybody can change it
@@ -13,6 +14,7 @@ import pytest
 
 from bot.clock import monotonic as our_clock
 from faultlab.clock import monotonic as labs_clock
+from providers.menu_ear import MenuEar
 from tests.virtual_time import BEGIN_S, BEGIN_UTC_S, VirtualLoop
 
 T = TypeVar("T")
@@ -85,6 +87,32 @@ async def test_no_time_passes_until_a_database_is_closed() -> None:
         await database.close()
 
     assert time.monotonic() == began
+
+
+@pytest.mark.virtual_time
+async def test_no_time_passes_until_a_process_has_ended() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "import time; time.sleep(0.05)"
+    )
+    began = time.monotonic()
+
+    async with asyncio.timeout(0.01):
+        await process.wait()
+
+    assert time.monotonic() == began
+
+
+@pytest.mark.virtual_time
+async def test_no_time_passes_while_the_menus_ear_is_asked() -> None:
+    ear = MenuEar()
+    began = time.monotonic()
+
+    async with asyncio.timeout(0.01):
+        await ear.warm()  # starts a process, which loads a model
+
+    assert ear._running  # it has answered, and is kept
+    assert time.monotonic() == began
+    await ear.close()
 
 
 async def talk() -> list[tuple[float, str]]:

@@ -6,12 +6,13 @@ The rules:
 - Sockets are real. Bytes that were sent but have not arrived yet get `GRACE_S` of real time first.
 - A job for an executor is done in the loop's own thread, so that a model takes no time at all. It
   must not wait for the loop.
-- SQLite has a thread of its own: while it is asked for something, no time passes either.
+- SQLite has a thread of its own: while it is asked for something, no time passes either. Nor does
+  it while the menu's ear is asked, which is a process, or while the end of any process is awaited.
 - `time.monotonic` and its like tell the loop's time while it runs, and the real one otherwise.
   `datetime.now` always tells the real one.
 - It begins at the same moment each time, so that even rounding repeats.
 
-Other processes know nothing of it: who waits for one here waits in vain, or not at all.
+Other processes know nothing of it: who waits for what one says waits in vain, or not at all.
 
 Source: the recipe was tried on Pipecat 1.14.0, whose modules all call `time.x()` at the moment.
 """
@@ -30,12 +31,20 @@ from typing import Any, TypeVar
 import aiosqlite
 import pytest
 
+from providers.menu_ear import MenuEar
+
 BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
 BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
 # Of real time, for what was sent to arrive. Linux hands it over within `send` on loopback: of 2,323
 # such waits in ten minutes of a language model's stage none was needed. For kernels that do not.
 GRACE_S = 0.00005
 STUCK_S = 30.0  # of real time, in which somebody must have done something when no timer is set
+
+_ELSEWHERE = (  # done by a thread or a process, in real time
+    (aiosqlite.Connection, ("_connect", "_execute", "close")),
+    (MenuEar, ("_ask_process",)),
+    (asyncio.subprocess.Process, ("wait",)),
+)
 
 T = TypeVar("T")
 _BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
@@ -68,7 +77,7 @@ class Idle(selectors.DefaultSelector):
         self.clock = clock
         self.stirred = False  # something was sent since time last passed
         self.jumps = 0
-        self.asked = 0  # of a database whose thread has not answered yet
+        self.asked = 0  # of a thread or a process that has not answered yet
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         if found := super().select(0):
@@ -150,9 +159,9 @@ def _watched(idle: Idle) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
-        for name in ("_connect", "_execute", "close"):
-            waited = _waited_for(getattr(aiosqlite.Connection, name), idle)
-            patch.setattr(aiosqlite.Connection, name, waited)
+        for owner, names in _ELSEWHERE:
+            for name in names:
+                patch.setattr(owner, name, _waited_for(getattr(owner, name), idle))
         yield
 
 
