@@ -31,20 +31,12 @@ from typing import Any, TypeVar
 import aiosqlite
 import pytest
 
-from providers.menu_ear import MenuEar
-
 BEGIN_S = 1_048_576.0  # of the monotonic clock: more than most machines are up
 BEGIN_UTC_S = 1_767_225_600.0  # of the time of day: 2026-01-01, 00:00 UTC
 # Of real time, for what was sent to arrive. Linux hands it over within `send` on loopback: of 2,323
 # such waits in ten minutes of a language model's stage none was needed. For kernels that do not.
 GRACE_S = 0.00005
 STUCK_S = 30.0  # of real time, in which somebody must have done something when no timer is set
-
-_ELSEWHERE = (  # done by a thread or a process, in real time
-    (aiosqlite.Connection, ("_connect", "_execute", "close")),
-    (MenuEar, ("_ask_process",)),
-    (asyncio.subprocess.Process, ("wait",)),
-)
 
 T = TypeVar("T")
 _BOUND_EARLY = ("aiohttp.connector",)  # says `from time import monotonic`
@@ -159,10 +151,18 @@ def _watched(idle: Idle) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("send", "sendmsg", "sendto", "shutdown", "close", "connect"):
             patch.setattr(socket.socket, name, _noticed(getattr(socket.socket, name), idle))
-        for owner, names in _ELSEWHERE:
-            for name in names:
-                patch.setattr(owner, name, _waited_for(getattr(owner, name), idle))
+        for owner, name in _done_elsewhere():
+            patch.setattr(owner, name, _waited_for(getattr(owner, name), idle))
         yield
+
+
+def _done_elsewhere() -> Iterator[tuple[type, str]]:
+    """Yield the methods that wait for a thread or a process, which take real time."""
+    for name in ("_connect", "_execute", "close"):
+        yield aiosqlite.Connection, name
+    yield asyncio.subprocess.Process, "wait"
+    if "providers.menu_ear" in sys.modules:  # a copy that mutants are made of has no providers
+        yield sys.modules["providers.menu_ear"].MenuEar, "_ask_process"
 
 
 def _noticed(method: Callable[..., T], idle: Idle) -> Callable[..., T]:
