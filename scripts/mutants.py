@@ -29,6 +29,7 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = ("fallbacks", "calls")
 TESTS: Final = ("tests/fallbacks", "tests/calls")
+PROFILE: Final = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
 NEEDED: Final = (
     "pyproject.toml",
     "tests/conftest.py",
@@ -83,12 +84,11 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
 
 def mutmut(*words: str, place: Path) -> str:
     """Run mutmut in `place`; return what it printed. `run` shows a terminal how far it has got."""
-    ours = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
     shown = words[0] == "run" and sys.stdout.isatty()
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "mutmut", *words],
         cwd=place,
-        env=os.environ | ours,  # noqa: TID251 - handed on, not read
+        env=os.environ | PROFILE,  # noqa: TID251 - handed on, not read
         check=True,
         stdout=None if shown else subprocess.PIPE,
         text=True,

@@ -14,6 +14,7 @@ from bot.config.environment import Environment
 from bot.config.loading import load
 from bot.config.shape import every_key
 from calls.crm import CrmReport
+from calls.dialled import VERDICTS
 from campaigns.number import CallableNumber, read_number
 from drill.markdown import render
 from drill.matrix import FULL
@@ -65,6 +66,7 @@ FOREIGN = {
         *("answers 200", "else 503", "calls are taken: 200"),  # HTTP
     ),
 }
+SIP_STATUS = r"(?<!but )\b[3-6]\d\d\b"
 COMMANDS = sorted(str(each.name) for each in app.registered_commands)
 
 
@@ -249,6 +251,26 @@ def test_a_command_that_is_named_in_a_sentence_exists(document: Path) -> None:
     named = re.findall(r"`(?:\.venv/bin/)?holdline ([a-z][a-z-]*)", text)
 
     assert set(named) <= set(COMMANDS)
+
+
+def test_the_page_on_campaigns_lists_what_is_for_ever_and_what_the_trunk_has_met() -> None:
+    page = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
+    rows = [
+        each for each in page.splitlines() if each.startswith("| ") and re.search("[3-6]0", each)
+    ]
+    told = {
+        follows: {
+            int(code) for each in rows if follows in each for code in re.findall(SIP_STATUS, each)
+        }
+        for follows in ("is not called again", "has lost no attempt")
+    }
+
+    assert told["is not called again"] == {
+        code for code, verdict in VERDICTS.items() if verdict.again == "never"
+    }
+    assert told["has lost no attempt"] == {
+        code for code, verdict in VERDICTS.items() if verdict.trunk != "well"
+    }
 
 
 def test_the_readme_lists_every_fault() -> None:

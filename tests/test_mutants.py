@@ -1,5 +1,6 @@
 """What `make mutants` mutates, and how it counts what became of it."""
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from scripts.mutants import ROOT, prepare, row, with_getters
+from scripts.mutants import PROFILE, ROOT, TESTS, prepare, row, with_getters
 
 PROPERTY = '''class Line:
     """A line."""
@@ -44,6 +45,22 @@ def test_the_copy_has_the_decisions_their_tests_and_the_files_that_are_mutated(
     for folder in ("tests/fallbacks", "tests/calls"):
         ours = {path.name for path in (ROOT / folder).glob("*.py")}
         assert {path.name for path in (tmp_path / folder).glob("*.py")} == ours
+
+
+@pytest.mark.slow
+def test_the_tests_of_the_copy_pass_before_anything_is_changed(tmp_path: Path) -> None:
+    prepare(tmp_path, only=[])
+    done = subprocess.run(  # noqa: S603 - our own tests
+        [sys.executable, "-P", "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS],
+        cwd=tmp_path,
+        env={**os.environ, **PROFILE},
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+
+    assert done.returncode == 0, done.stdout[-3000:]
 
 
 def test_a_timeout_was_noticed() -> None:

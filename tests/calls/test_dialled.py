@@ -1,7 +1,5 @@
 """What a SIP status means for the record, for the number, and for the trunk."""
 
-import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -12,7 +10,6 @@ from calls.dialled import ANSWERED, VERDICTS, judge_dial
 from calls.leg_events import LegOutcome
 
 CODES = ("canceled", "unavailable", "resource_exhausted", "failed_precondition", "unheard_of", "")
-CODE = r"(?<!but )\b[3-6]\d\d\b"
 
 
 @pytest.mark.parametrize(
@@ -132,21 +129,3 @@ def test_only_what_the_number_or_its_owner_says_is_for_ever() -> None:
 
     assert never == {301, 302, 400, 404, 410, 484, 603, 604, 607}
     assert all(VERDICTS[code].trunk == "well" for code in never)
-
-
-def test_the_page_on_campaigns_lists_what_is_for_ever_and_what_the_trunk_has_met() -> None:
-    page = (Path(__file__).parents[2] / "docs" / "campaigns.md").read_text(encoding="utf-8")
-    rows = [
-        each for each in page.splitlines() if each.startswith("| ") and re.search("[3-6]0", each)
-    ]
-    told = {
-        follows: {int(code) for each in rows if follows in each for code in re.findall(CODE, each)}
-        for follows in ("is not called again", "has lost no attempt")
-    }
-
-    assert told["is not called again"] == {
-        code for code, verdict in VERDICTS.items() if verdict.again == "never"
-    }
-    assert told["has lost no attempt"] == {
-        code for code, verdict in VERDICTS.items() if verdict.trunk != "well"
-    }
