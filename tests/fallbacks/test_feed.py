@@ -1,9 +1,13 @@
 """What one recogniser was given, and whether its first connection takes too long."""
 
+from dataclasses import replace
+
 import pytest
 
 from fallbacks.feed import OPENING_S, Feed, Opening
 from fallbacks.lag import Lag
+from fallbacks.listening import Reading
+from fallbacks.replay import HeardWord, SoundRing
 
 NOW = 100.0
 
@@ -38,3 +42,21 @@ def test_who_is_given_up_has_written_nothing_until_it_writes_again(*, ours: bool
     feed.renew()
 
     assert (wrote, feed.wrote) == (True, False)
+
+
+def test_what_was_written_has_the_times_of_the_callers_sound() -> None:
+    ring = SoundRing(bytes_a_second=10)
+    ring.push(bytes(50))
+    feed = Feed("a", reconnected_by_us=True)
+    feed.begin(ring, 3.0, NOW)
+    word = HeardWord(text="two", start_s=0.5, end_s=1.0)
+    reading = Reading(
+        text="two", final=True, interim=False, flushed=False, end_s=1.5, words=(word,)
+    )
+
+    told = feed.in_caller_seconds(reading)
+    untimed = feed.in_caller_seconds(replace(reading, end_s=None))
+
+    assert told == replace(reading, end_s=4.5, words=(replace(word, start_s=3.5, end_s=4.0),))
+    assert untimed is not None
+    assert untimed.end_s is None
