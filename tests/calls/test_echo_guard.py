@@ -39,3 +39,11 @@ def test_what_is_dropped_late_does_not_close_it_again() -> None:
     guard.drop(until=20.0)
 
     assert not guard.is_closed(12.0)
+
+
+def test_a_piece_that_ends_sooner_does_not_open_it_for_the_one_before() -> None:
+    guard = guard_playing(until=15.0)
+
+    guard.play(10.2, until=10.4)
+
+    assert guard.is_closed(14.9)
