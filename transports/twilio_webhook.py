@@ -1,5 +1,6 @@
 """The voice webhook: what it says, who signed it, and the answer where there is no room."""
 
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import parse_qsl
 
@@ -25,7 +26,7 @@ def is_signed(
     validator: RequestValidator,
     form: Form,
     *,
-    public_url: str,
+    addresses: Sequence[str],
     query: str,
     proof: str,
     path: str = VOICE_PATH,
@@ -35,14 +36,14 @@ def is_signed(
     Args:
         validator: Knows the account's token.
         form: The fields.
-        public_url: As Twilio was told it, without a slash behind it: signatures are made over it,
-            whatever a proxy made of the request.
-        query: What stood behind the path.
+        addresses: Under which Twilio may know us, without a slash at the end: it signs the address
+            that it asked, whatever a proxy made of the request.
+        query: The part of the address after the path.
         proof: The header `X-Twilio-Signature`.
         path: Where it was posted.
     """
-    url = f"{public_url}{path}" + (f"?{query}" if query else "")
-    return bool(validator.validate(url, form, proof))
+    asked = f"{path}?{query}" if query else path
+    return any(validator.validate(f"{address}{asked}", form, proof) for address in addresses)
 
 
 def is_outbound(form: Form) -> bool:

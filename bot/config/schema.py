@@ -74,6 +74,7 @@ PATTERNS: Final[dict[str, str]] = {  # what a text must match, and how a person 
 EXAMPLES: Final[dict[str, str]] = {  # of keys for which there is a better one
     "api_url": "a URL such as https://api.example.com",
     "numbers": "a telephone number such as +15550100, in quotes",
+    "also_called": "a URL such as https://calls.example.com",
     "public_url": "a URL such as https://phone.example.com",
 }
 NAME_ITSELF: Final = "[key]"  # Pydantic's last word where a mapping's name is wrong, not its value

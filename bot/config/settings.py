@@ -47,6 +47,7 @@ class ServerSettings(Section):
     host: Text = "127.0.0.1"
     port: Port = 8080
     public_url: PublicUrl = "http://127.0.0.1:8080"
+    also_called: tuple[PublicUrl, ...] = ()  # carriers' signatures for these count, too
     public_ip: str | None = None
     max_calls: Count = 20  # at once, over all workers
     workers: Count | None = None  # processes behind the port; None: one for each core
@@ -69,6 +70,11 @@ class ServerSettings(Section):
     @classmethod
     def _no_slash(cls, value: str) -> str:
         return value.rstrip("/")  # paths are appended, and signatures are checked over the result
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Every address, without a slash at its end, under which a carrier may sign a webhook."""
+        return (self.public_url, *(address.rstrip("/") for address in self.also_called))
 
 
 class LatencySettings(Section):

@@ -1,6 +1,6 @@
 """Tells a caller for whom there is no room so at the door, before a worker has to."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import Final
 
@@ -46,7 +46,7 @@ class NoRoom:
         twilio = settings.transports.twilio
         if not (request.startswith(VOICE) and twilio.enabled and twilio.auth_token):
             return b""
-        form = _form_of(request, settings.server.public_url.rstrip("/"), twilio.auth_token)
+        form = _form_of(request, settings.server.addresses, twilio.auth_token)
         call = form.get("CallSid", "") if form else ""
         if not form or not call or not (reason := self._admit(call)):
             return b""
@@ -54,7 +54,7 @@ class NoRoom:
         return _http(busy_twiml(form))
 
 
-def _form_of(request: bytes, public_url: str, token: SecretStr) -> Form | None:
+def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:
     """Return what a whole and signed webhook says, or nothing."""
     reader = h11.Connection(h11.SERVER)
     try:
@@ -72,7 +72,7 @@ def _form_of(request: bytes, public_url: str, token: SecretStr) -> Form | None:
         return None  # a worker says what is wrong with it
     proof = dict(head.headers).get(b"x-twilio-signature", b"").decode("latin-1")
     validator = RequestValidator(token.get_secret_value())
-    signed = is_signed(validator, form, public_url=public_url, query=query, proof=proof)
+    signed = is_signed(validator, form, addresses=addresses, query=query, proof=proof)
     return form if signed and path == VOICE_PATH else None
 
 

@@ -112,7 +112,7 @@ def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator
         yield client_routes()
         yield webrtc_router(process, tasks, Parked(house), house)
     frame = DoorFrame(
-        public_url=process.settings.server.public_url,
+        addresses=process.settings.server.addresses,
         switchboard=process.switchboard,
         tell=process.switchboard.tell,
         clock=clock.monotonic,

@@ -33,18 +33,24 @@ class DoorFrame:
     """What every carrier's door has of the house.
 
     Attributes:
-        public_url: As the carrier was told it: scheme, host and perhaps a path.
+        addresses: Scheme, host and perhaps a path: those that a carrier may sign a webhook for. The
+            first is ours alone, and the one that carriers are told.
         switchboard: Takes the calls.
         tell: Is told what was refused.
         clock: Monotonic seconds.
         house: Holds a seat from the first word of a call to its end.
     """
 
-    public_url: str
+    addresses: tuple[str, ...]
     switchboard: DoorSwitchboard
     tell: Tell
     clock: Callable[[], float]
     house: House
+
+    @property
+    def public_url(self) -> str:
+        """The address that carriers are told."""
+        return self.addresses[0]
 
     def status_callbacks(self, carrier: str) -> StatusCallbacks:
         """Return what reads a carrier's callbacks."""

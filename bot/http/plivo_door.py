@@ -163,10 +163,13 @@ class _PlivoDoor:
         nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
         if not nonce or len(nonce) > plivo_signature.MOST_NONCE_CHARS:
             return False
-        url = f"{self.frame.public_url}{path}"
-        text = plivo_signature.signed_text(url, request.url.query, form, nonce)
         proofs = request.headers.get("x-plivo-signature-v3", "")
-        return plivo_signature.is_signed(self.auth_token.get_secret_value(), text, proofs)
+        texts = (
+            plivo_signature.signed_text(f"{address}{path}", request.url.query, form, nonce)
+            for address in self.frame.addresses
+        )
+        token = self.auth_token.get_secret_value()
+        return any(plivo_signature.is_signed(token, text, proofs) for text in texts)
 
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         return refuse(self.frame.tell, "plivo", reason, status)

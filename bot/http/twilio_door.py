@@ -197,7 +197,7 @@ class _TwilioDoor:
         return is_signed(
             self.validator,
             form,
-            public_url=self.frame.public_url,
+            addresses=self.frame.addresses,
             path=path,
             query=request.url.query,
             proof=request.headers.get("x-twilio-signature", ""),

@@ -39,6 +39,7 @@ from transports.twilio import TwilioLeg
 from transports.twilio_rest import TwilioRest
 
 TOKEN = "12345"
+COMMON = "https://calls.example.com"  # the name that several machines share
 RATE_HZ = 8000
 
 
@@ -153,7 +154,7 @@ class House:
     def door_frame(self) -> DoorFrame:
         """Return what a door has of it."""
         return DoorFrame(
-            public_url=self.url,
+            addresses=(self.url, COMMON),
             switchboard=self,
             tell=self.told.append,
             clock=self.clock,

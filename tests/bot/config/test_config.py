@@ -585,6 +585,13 @@ def test_a_public_host_is_accepted_with_a_token() -> None:
     assert server.public_url == "http://127.0.0.1:7"
 
 
+def test_an_address_that_is_no_url_is_refused_with_an_example() -> None:
+    with pytest.raises(ConfigError) as raised:
+        read("server: {also_called: [calls.example.com]}")
+
+    assert "a URL such as https://calls.example.com" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     "domain",
     [

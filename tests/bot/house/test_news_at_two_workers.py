@@ -28,7 +28,11 @@ def frames(houses: Sequence[Joined], told: list[Event]) -> list[DoorFrame]:
     clock = asyncio.get_running_loop().time
     return [
         DoorFrame(
-            public_url="http://here", switchboard=House(), tell=told.append, clock=clock, house=each
+            addresses=("http://here",),
+            switchboard=House(),
+            tell=told.append,
+            clock=clock,
+            house=each,
         )
         for each in houses
     ]

@@ -25,22 +25,33 @@ URL = "https://agent.example/line"
 FORM = PhoneCall().form()
 
 
+COMMON = "https://calls.example.com"
+
+
 def settings_of(**twilio: Any) -> Settings:
     return Settings.model_validate(
         {
             "stages": STAGES,
-            "server": {"public_url": URL, "token": "a-token-of-some-length"},
+            "server": {
+                "public_url": URL,
+                "also_called": [f"{COMMON}/"],
+                "token": "a-token-of-some-length",
+            },
             "transports": {"twilio": {"enabled": True, "auth_token": AUTH_TOKEN, **twilio}},
         }
     )
 
 
 def webhook(
-    *, path: str = "/twilio/voice", proof: str | None = None, form: dict[str, str] | None = None
+    *,
+    path: str = "/twilio/voice",
+    proof: str | None = None,
+    form: dict[str, str] | None = None,
+    signed_for: str = URL,
 ) -> bytes:
     form = FORM if form is None else form
     body = urlencode(form).encode()
-    signed = signature(AUTH_TOKEN, f"{URL}{path}", form) if proof is None else proof
+    signed = signature(AUTH_TOKEN, f"{signed_for}{path}", form) if proof is None else proof
     head = (
         f"POST {path} HTTP/1.1\r\nHost: agent.example\r\nX-Twilio-Signature: {signed}\r\n"
         f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -64,6 +75,17 @@ class Seats:
 def door(reason: str, **twilio: Any) -> tuple[Seats, NoRoom]:
     seats, settings = Seats(reason), settings_of(**twilio)
     return seats, NoRoom(lambda: settings, admit=seats.admit, tell=seats.told.append)
+
+
+@pytest.mark.parametrize(
+    ("signed_for", "answered"), [(URL, True), (COMMON, True), ("https://other.example", False)]
+)
+def test_a_call_without_room_may_be_signed_for_each_of_our_addresses(
+    *, signed_for: str, answered: bool
+) -> None:
+    _, no_room = door("busy")
+
+    assert bool(no_room.answer(webhook(signed_for=signed_for))) == answered
 
 
 def test_a_call_without_room_is_answered_whole() -> None:

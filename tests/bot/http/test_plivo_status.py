@@ -20,7 +20,7 @@ from faultlab.carrier.plivo_desk import PlivoDesk
 from faultlab.carrier.plivo_exchange import PlivoDial
 from faultlab.carrier.webhook import AgentServer
 from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import tone, until
+from tests.transports.twilio_house import COMMON, tone, until
 from transports.plivo_calls import PlivoCalls, PlivoOrder
 from transports.plivo_rest import PlivoRest
 
@@ -232,6 +232,24 @@ async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call() -> None:
         await asyncio.sleep(1)
         assert it.house.told == [InputRefused(transport="plivo", reason="wrong_signature")]
         assert call.gone_for == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/plivo/voice", "/plivo/after", "/plivo/transfer", "/plivo/status"]
+)
+@pytest.mark.parametrize(
+    ("signed_for", "accepted"), [(COMMON, True), ("https://other.example.com", False)]
+)
+async def test_plivo_may_sign_for_each_of_our_addresses_and_no_other(
+    *, path: str, signed_for: str, accepted: bool
+) -> None:
+    form = plivo_form(plivo_call(), "ringing")
+    async with (
+        doors() as it,
+        aiohttp.ClientSession(headers=it.plivo.signed(f"{signed_for}{path}", form)) as session,
+        session.post(f"{it.house.url}{path}", data=form) as answer,
+    ):
+        assert (answer.status < 300, answer.status == 403) == (accepted, not accepted)
 
 
 async def test_our_own_id_is_part_of_what_is_signed() -> None:

@@ -24,7 +24,7 @@ from faultlab.carrier.webhook import (
     signature,
     start_message,
 )
-from tests.transports.twilio_house import RATE_HZ, TOKEN, House, house, tone, until
+from tests.transports.twilio_house import COMMON, RATE_HZ, TOKEN, House, house, tone, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -72,6 +72,28 @@ async def test_a_query_string_is_part_of_what_is_signed() -> None:
         wrong = await ring(it, FORM, proof=signed(it, FORM), query="?a=1&b=2")
 
         assert (right[0], wrong[0]) == (200, 403)
+
+
+@pytest.mark.parametrize("path", ["/twilio/voice", "/twilio/after", "/twilio/status"])
+@pytest.mark.parametrize(
+    ("signed_for", "accepted"), [(COMMON, True), ("https://other.example.com", False)]
+)
+async def test_twilio_may_sign_for_each_of_our_addresses_and_no_other(
+    *, path: str, signed_for: str, accepted: bool
+) -> None:
+    async with house() as it, aiohttp.ClientSession() as session:
+        proof = {"X-Twilio-Signature": signature(TOKEN, f"{signed_for}{path}", FORM)}
+        async with session.post(f"{it.url}{path}", data=FORM, headers=proof) as answer:
+            status = answer.status
+
+        assert (status < 300, status == 403) == (accepted, not accepted)
+
+
+async def test_a_stream_comes_to_our_own_address_whichever_name_was_asked() -> None:
+    async with house() as it:
+        _, text = await ring(it, FORM, proof=signature(TOKEN, f"{COMMON}/twilio/voice", FORM))
+
+        assert read_twiml(text).stream_url == f"ws://127.0.0.1:{it.port}/twilio/media"
 
 
 @pytest.mark.parametrize("proof", [None, "", "wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
