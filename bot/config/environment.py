@@ -64,6 +64,16 @@ def service_manager() -> str:
     return os.environ.get("NOTIFY_SOCKET", "")
 
 
+def take_handed_sockets() -> int:
+    """Return how many listening sockets systemd gives this process, and forget it for our children.
+
+    See sd_listen_fds(3): the sockets are the file descriptors from 3 on.
+    """
+    count, process = os.environ.pop("LISTEN_FDS", ""), os.environ.pop("LISTEN_PID", "")
+    os.environ.pop("LISTEN_FDNAMES", None)
+    return int(count) if process == str(os.getpid()) and count.isdecimal() else 0
+
+
 def _read_file(dotenv: Path) -> dict[str, str]:
     try:
         with dotenv.open(encoding="utf-8-sig") as stream:

@@ -1,11 +1,44 @@
 """The socket that a server listens on."""
 
+import os
 import socket
 from typing import Final
 
+from bot.config.environment import take_handed_sockets
 from bot.exits import UsageError
 
 BACKLOG: Final = 128
+HANDED: Final = 3  # the first file descriptor that systemd gives (sd_listen_fds(3))
+
+
+def listening_socket(host: str, port: int) -> socket.socket:
+    """Return the socket that systemd listens on for us, or else one that we bind.
+
+    systemd keeps its socket open while the server is replaced: callers wait in the kernel's queue.
+
+    Raises:
+        UsageError: What systemd gives is of no use, or the address is taken or not ours.
+    """
+    handed = take_handed_sockets()
+    if not handed:
+        return bind_socket(host, port)
+    for extra in range(HANDED + 1, HANDED + handed):
+        os.close(extra)
+    try:
+        listener = socket.socket(fileno=HANDED)
+        listens = bool(listener.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        address = listener.getsockname()
+    except OSError as none:
+        raise UsageError(
+            f"file descriptor {HANDED} is no socket ({none.strerror}); LISTEN_FDS says it is"
+        ) from none
+    if handed > 1 or not listens or not isinstance(address, tuple) or address[1] != port:
+        listener.close()
+        raise UsageError(
+            f"server.port is {port}, and systemd gives {handed} socket(s), the first at "
+            f"{address!r}; let holdline.socket have one line, ListenStream={host}:{port}"
+        )
+    return listener
 
 
 def bind_socket(host: str, port: int) -> socket.socket:

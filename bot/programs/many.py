@@ -15,7 +15,7 @@ from bot.config.folders import check_folders
 from bot.config.loading import Loaded, load
 from bot.house.cores import processes
 from bot.house.crew import WorkerOrder
-from bot.house.listener import bind_socket
+from bot.house.listener import listening_socket
 from bot.house.reloading import Reread
 from bot.house.supervisor import run_supervisor
 from bot.http.ready_line import ready_line
@@ -122,7 +122,7 @@ class _KeptText:
 def serve_with_workers(config: Path | None, flags: Mapping[str, Any], loaded: Loaded) -> int:
     """Answer calls in processes of their own until told to stop; return the exit code."""
     server = loaded.settings.server
-    listener = bind_socket(server.host, server.port)
+    listener = listening_socket(server.host, server.port)
     port = listener.getsockname()[1]
     with listener, tempfile.TemporaryDirectory(prefix="holdline-") as folder:
         plan = ServePlan(config, flags, loaded, folder=Path(folder))
