@@ -9,7 +9,16 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 
 from bot.config.settings import Settings
-from transports.twilio_webhook import VOICE_PATH, Form, busy_twiml, is_signed, read_form
+from bot.house.doorman import NOBODY
+from bot.house.seat_desk import DRAINING
+from transports.twilio_webhook import (
+    VOICE_PATH,
+    Form,
+    busy_twiml,
+    is_outbound,
+    is_signed,
+    read_form,
+)
 
 VOICE: Final = f"POST {VOICE_PATH}".encode()
 
@@ -51,7 +60,8 @@ class NoRoom:
         if not form or not call or not (reason := self._admit(call)):
             return b""
         self._tell(reason)
-        return _http(busy_twiml(form))
+        leaving = reason == DRAINING and not is_outbound(form)
+        return NOBODY if leaving else _http(busy_twiml(form))  # another machine may take it
 
 
 def _form_of(request: bytes, addresses: Sequence[str], token: SecretStr) -> Form | None:

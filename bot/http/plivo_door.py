@@ -17,7 +17,7 @@ from bot.http.plivo_ring_orders import PlivoRingOrders
 from bot.http.plivo_status import is_over, plivo_callback
 from bot.http.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
-from bot.http.webhook import read_body, read_form, refuse
+from bot.http.webhook import elsewhere, read_body, read_form, refuse
 from calls.handover import Handover
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -108,8 +108,7 @@ class _PlivoDoor:
         dial_id = _dial_id(request)
         if dial_id:  # that it asks what to do is how Plivo says that somebody picked up
             await self.progress.take(plivo_callback(form, ref=dial_id))
-        given = await self.desk.begin(_call(form, dial_id=dial_id))
-        return _xml(self._verbs(given) if isinstance(given, StreamPass) else BUSY)
+        return self._what_next(await self.desk.begin(_call(form, dial_id=dial_id)))
 
     async def after(self, request: Request) -> Response:
         """Answer Plivo's question what to do with a call whose stream is over."""
@@ -120,7 +119,7 @@ class _PlivoDoor:
         # A stream that we end for an order may have Plivo go on here, behind it, instead.
         if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
             return _xml(verb)
-        return _xml(await self._next(form, outcome))
+        return await self._follow(form, outcome)
 
     async def transfer(self, request: Request) -> Response:
         """Answer Plivo's question whom to connect a caller with, as a leg of ours has asked."""
@@ -129,7 +128,7 @@ class _PlivoDoor:
             return form
         order_id = request.query_params.get("order", "")
         verb = await self.orders.take(form["CallUUID"], order_id)
-        return _xml(verb or await self._next(form, "failed"))
+        return _xml(verb) if verb else await self._follow(form, "failed")
 
     async def status(self, request: Request) -> Response:
         """Note what Plivo reports of a call: that it rings, that a machine picked up, its end."""
@@ -174,12 +173,20 @@ class _PlivoDoor:
     def _refuse(self, reason: str, status: HTTPStatus) -> Response:
         return refuse(self.frame.tell, "plivo", reason, status)
 
-    async def _next(self, form: Mapping[str, str], outcome: Handover | None) -> str:
-        """Return what a call is to do whose stream is over, or with whom nobody talks any more."""
-        given = await self.desk.follow(_call(form), handed_on=outcome)
-        if isinstance(given, StreamPass):
-            return self._verbs(given)
-        return OVER if given is TurnedAway.OVER else BUSY
+    async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
+        """Answer what follows for a call whose stream or whose transfer is over."""
+        return self._what_next(await self.desk.follow(_call(form), handed_on=outcome))
+
+    def _what_next(self, given: StreamPass | TurnedAway) -> Response:
+        match given:
+            case StreamPass():
+                return _xml(self._verbs(given))
+            case TurnedAway.LEAVING:
+                return elsewhere()
+            case TurnedAway.OVER:
+                return _xml(OVER)
+            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+                return _xml(BUSY)
 
     def _verbs(self, given: StreamPass) -> str:
         """Return a stream that the call outlives, and whom to ask what follows it."""

@@ -17,7 +17,7 @@ from bot.http.telnyx_dials import STREAM_OVER, TelnyxDials, placed_call
 from bot.http.telnyx_streams import MEDIA_PATH, OK, TelnyxStreams
 from bot.http.telnyx_transfers import MARK, PICKED_UP, TelnyxControl, TelnyxTransfers, handed_on
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
-from bot.http.webhook import read_body, refuse
+from bot.http.webhook import elsewhere, read_body, refuse
 from transports.media_stream.codec import Codec
 from transports.media_stream.leg import CarriedCall, StreamLeg
 from transports.media_stream.line import LinePatience
@@ -158,11 +158,12 @@ class _TelnyxDoor:
         return await self.streams.open(call_id, given, once=ref)
 
     async def _ringing(self, call_id: str, payload: dict[str, Any]) -> Response:
-        if payload.get("direction") != "incoming":
-            return OK
-        if await self.desk.returns.find(call_id) is not None:
+        incoming = payload.get("direction") == "incoming"
+        if not incoming or await self.desk.returns.find(call_id) is not None:
             return OK  # told again: a second seat would be kept for a call that is here
         given = await self.desk.begin(_call(call_id, payload))
+        if given is TurnedAway.LEAVING:
+            return elsewhere()
         if given is TurnedAway.NO_SEAT:
             return self.streams.answer("reject", await self.rest.reject(call_id))
         if not isinstance(given, StreamPass):

@@ -9,6 +9,7 @@ from fastapi import WebSocket
 
 from bot.house.house import HeldSeat
 from bot.house.one_at_a_time import OneAtATime
+from bot.house.seat_desk import DRAINING
 from bot.http.door_frame import DoorFrame
 from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
@@ -48,6 +49,7 @@ class TurnedAway(Enum):
 
     OVER = "over"
     NO_SEAT = "no_seat"
+    LEAVING = "leaving"  # we are about to end; another machine may take the call
     GOES_ON = "goes_on"  # it is here already: the carrier has told of it again
 
 
@@ -152,7 +154,8 @@ class TokenDesk:
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps on the very seat that is missing
             self._frame.tell(CallRefused(transport=self._carrier, reason=admitted.reason))
-            return TurnedAway.NO_SEAT
+            leaving = admitted.reason == DRAINING and call.direction == "inbound"
+            return TurnedAway.LEAVING if leaving else TurnedAway.NO_SEAT
         await self.returns.keep(kept)
         ticket = replace(_ticket(call), seat=admitted.seat, dial_id=kept.dial_id)
         token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=LIFE_S)

@@ -17,7 +17,7 @@ from bot.http.status_callbacks import StatusCallbacks
 from bot.http.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.http.twilio_people import TwilioPeople
 from bot.http.twilio_status import twilio_callback
-from bot.http.webhook import read_body, refuse
+from bot.http.webhook import elsewhere, read_body, refuse
 from calls.leg_progress import OUTCOMES
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -107,8 +107,7 @@ class _TwilioDoor:
         if isinstance(form, Response):
             return form
         dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
-        given = await self.desk.begin(_call(form, dial_id=dial_id))
-        return _xml(self._connect(given) if isinstance(given, StreamPass) else busy_twiml(form))
+        return self._what_next(form, await self.desk.begin(_call(form, dial_id=dial_id)))
 
     async def after(self, request: Request) -> Response:
         """Answer Twilio's question what to do with a call whose stream is over."""
@@ -117,15 +116,7 @@ class _TwilioDoor:
             return form
         over = form.get("CallStatus", "") in OUTCOMES
         given = await self.desk.follow(_call(form), over=over, handed_on=dial_outcome(form))
-        match given:
-            case StreamPass():
-                return _xml(self._connect(given))
-            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
-                return _xml(busy_twiml(form))
-            case TurnedAway.OVER:
-                answer = VoiceResponse()
-                answer.hangup()
-                return _xml(answer)
+        return self._what_next(form, given)
 
     async def status(self, request: Request) -> Response:
         """Note what Twilio reports of a call: how it goes, who picked up, that it has ended."""
@@ -202,6 +193,19 @@ class _TwilioDoor:
             query=request.url.query,
             proof=request.headers.get("x-twilio-signature", ""),
         )
+
+    def _what_next(self, form: Form, given: StreamPass | TurnedAway) -> Response:
+        match given:
+            case StreamPass():
+                return _xml(self._connect(given))
+            case TurnedAway.LEAVING:
+                return elsewhere()
+            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+                return _xml(busy_twiml(form))
+            case TurnedAway.OVER:
+                answer = VoiceResponse()
+                answer.hangup()
+                return _xml(answer)
 
     def _connect(self, given: StreamPass) -> VoiceResponse:
         """Have a stream opened, at the one worker that has the call already if it is named."""

@@ -39,6 +39,12 @@ def read_form(body: bytes) -> dict[str, str] | None:
     return form if len(form) == len(pairs) else None
 
 
+def elsewhere() -> Response:
+    """Return the error after which a carrier asks the number's fallback URL, so another machine."""
+    status = HTTPStatus.SERVICE_UNAVAILABLE
+    return Response(status.phrase, status_code=status, media_type="text/plain")
+
+
 def refuse(tell: Tell, carrier: str, reason: str, status: HTTPStatus) -> Response:
     """Tell that a webhook was refused, and return the answer that says no more than that."""
     tell(InputRefused(transport=carrier, reason=reason))

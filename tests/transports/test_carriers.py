@@ -225,12 +225,25 @@ REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
 
 @pytest.mark.parametrize("carrier", REFUSED)
 async def test_a_full_house_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
-    usual.house.open, usual.house.why_closed = False, "draining"
+    usual.house.open, usual.house.why_closed = False, "full"
 
     with pytest.raises(NotConnectedError) as refused:
         await usual.caller(carrier).__aenter__()
 
     assert refused.value.said == REFUSED[carrier]
+    assert usual.house.told == [CallRefused(transport=carrier, reason="full")]
+
+
+@pytest.mark.parametrize("carrier", REFUSED)
+async def test_a_server_that_drains_answers_an_error_so_that_the_fallback_is_asked(
+    usual: Doors, carrier: str
+) -> None:
+    usual.house.open, usual.house.why_closed = False, "draining"
+
+    with pytest.raises(NotConnectedError) as refused:
+        await usual.caller(carrier).__aenter__()
+
+    assert refused.value.status == 503
     assert usual.house.told == [CallRefused(transport=carrier, reason="draining")]
 
 

@@ -100,8 +100,16 @@ def test_a_call_without_room_is_answered_whole() -> None:
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["busy"])
 
 
-def test_whom_we_have_called_is_hung_up_on_without_a_word() -> None:
-    seats, no_room = door("busy")
+def test_a_caller_of_a_server_that_drains_is_sent_to_the_fallback() -> None:
+    seats, no_room = door("draining")
+
+    assert no_room.answer(webhook()).startswith(b"HTTP/1.1 503 ")
+    assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["draining"])
+
+
+@pytest.mark.parametrize("reason", ["busy", "draining"])
+def test_whom_we_have_called_is_hung_up_on_without_a_word(reason: str) -> None:
+    seats, no_room = door(reason)
 
     form = PhoneCall(direction="outbound-api").form()
     head, _, body = no_room.answer(webhook(path="/twilio/voice?dial=d-1", form=form)).partition(
@@ -112,7 +120,7 @@ def test_whom_we_have_called_is_hung_up_on_without_a_word() -> None:
     assert f"Content-Length: {len(body)}".encode() in head
     assert b"<Say>" not in body
     assert b"<Response><Hangup /></Response>" in body
-    assert (seats.asked, seats.told) == ([form["CallSid"]], ["busy"])
+    assert (seats.asked, seats.told) == ([form["CallSid"]], [reason])
 
 
 def test_a_call_with_room_goes_on_to_a_worker() -> None:

@@ -22,13 +22,15 @@ CONNECTED = ["Response", "Connect", "Stream", "Parameter"]
 async def ask(
     it: House, phone: PhoneCall, *, path: str = "after", status: str = "in-progress"
 ) -> str:
-    """Ask as Twilio does what follows."""
+    """Ask as Twilio does what follows; return the TwiML, or nothing: it was an error."""
     form, url = phone.form() | {"CallStatus": status}, f"{it.url}/twilio/{path}"
     headers = {"X-Twilio-Signature": signature(TOKEN, url, form)}
     async with (
         aiohttp.ClientSession(headers=headers) as session,
         session.post(url, data=form) as answer,
     ):
+        if answer.status == 503:
+            return ""
         assert answer.status == 200
         assert answer.content_type == "text/xml"
         return await answer.text()
@@ -111,13 +113,20 @@ async def test_a_stream_that_never_began_is_asked_for_three_times() -> None:
         assert it.calls == []
 
 
-async def test_a_house_that_closes_begins_no_call_anew() -> None:
+@pytest.mark.parametrize("path", ["voice", "after"])
+@pytest.mark.parametrize("why_closed", ["full", "draining"])
+async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_by_a_server_that_drains(
+    path: str, why_closed: str
+) -> None:
     phone = PhoneCall()
     async with house(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
-        it.open, it.why_closed = False, "draining"
+        it.open, it.why_closed = False, why_closed
 
-        assert verbs(await ask(it, phone)) == ["Response", "Say", "Hangup"]
+        said = await ask(it, phone, path=path)
+
+        assert (said == "") == (why_closed == "draining")
+        assert not said or verbs(said) == ["Response", "Say", "Hangup"]
 
 
 @pytest.mark.parametrize("direction", ["outbound-api", "outbound-dial"])

@@ -130,7 +130,7 @@ async def test_a_webhook_that_is_no_text_is_refused() -> None:
 
 async def test_a_full_house_says_so_and_hangs_up() -> None:
     async with house() as it:
-        it.open, it.why_closed = False, "draining"
+        it.open, it.why_closed = False, "full"
 
         with pytest.raises(NotConnectedError) as refused:
             await Carrier(it.url, TOKEN).__aenter__()
@@ -139,7 +139,7 @@ async def test_a_full_house_says_so_and_hangs_up() -> None:
         assert "busy" in refused.value.said
         _, text = await ring(it, FORM, proof=signed(it, FORM))
         assert re.findall(r"<(\w+)", text) == ["Response", "Say", "Hangup"]
-        assert it.told[0] == CallRefused(transport="twilio", reason="draining")
+        assert it.told[0] == CallRefused(transport="twilio", reason="full")
 
 
 async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
