@@ -1,20 +1,23 @@
 """One call to one number, outside any campaign: placed, followed, and what became of it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
+
+from loguru import logger
 
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
     REFUSED,
     CampaignCarrier,
+    CancellingCarrier,
     CarrierError,
     DialRefusedError,
     DialRequest,
     FoundCall,
 )
-from campaigns.dialer_parts import DialerSettings, OwnCalls
+from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls
 
 ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
 LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
@@ -22,10 +25,16 @@ LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCall:
-    """Makes single calls. Nobody asks twice for one: whoever wants another one says so."""
+    """Makes single calls, each of which is asked for once.
+
+    Attributes:
+        under_way: The ids of those that have no outcome yet.
+    """
 
     carrier: CampaignCarrier
     calls: OwnCalls
+    house: DialingHouse
+    under_way: set[str] = field(default_factory=set[str])
     settings: DialerSettings
     now_s: Callable[[], float]
 
@@ -34,29 +43,45 @@ class OneCall:
         request = DialRequest(
             dial_id=dial_id, to=number, campaign="", patience_s=self.settings.ring_s
         )
+        self.under_way.add(dial_id)
+        try:
+            return await self._make(request)
+        finally:
+            self.under_way.discard(dial_id)
+            self.calls.forget(dial_id)
+
+    async def _make(self, request: DialRequest) -> DialResult:
         began_s = self.now_s()
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
         except DialRefusedError:
             return DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
         except CarrierError:
-            found = None  # it may have been placed all the same
-        try:
-            return await self._follow(request, found, began_s)
-        finally:
-            self.calls.forget(dial_id)
+            found = None  # it may have been placed
+        return await self._follow(request, found, began_s)
 
     async def _follow(
         self, request: DialRequest, found: FoundCall | None, began_s: float
     ) -> DialResult:
-        silent_s = 0.0
+        silent_s, ordered = 0.0, found.provider_call_id if found else None
         while found is None or found.outcome is None:
             await self.calls.wait(request.dial_id, self.settings.look_s)
             try:
                 again = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
             except CarrierError:
                 again = None
+            if self.house.leaving and ordered and not (again and (again.answered or again.outcome)):
+                await self._call_off(request.dial_id, ordered)  # an answer would find no agent
+                ordered = None
             found, silent_s = again or found, 0.0 if again else silent_s + self.settings.look_s
             if silent_s > LOST_S:
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
         return await judge_call(request.dial_id, found, self)
+
+    async def _call_off(self, dial_id: str, ordered: str) -> None:
+        if not isinstance(self.carrier, CancellingCarrier):
+            return
+        try:
+            await self.carrier.cancel(dial_id, ordered)
+        except CarrierError as error:
+            logger.warning("dial {} was not called off: {}", dial_id, error)

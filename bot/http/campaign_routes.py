@@ -17,6 +17,8 @@ from calls.events import OperatorAction
 from campaigns.one_call import ONE_CALL
 from storage.database import StorageError
 
+NO_CARRIER: Final = "no carrier that could dial is configured"
+LEAVING: Final = "the server is stopping and places no more calls"
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 
 Wanted = Annotated[str, Body(embed=True, max_length=32)]
@@ -76,14 +78,15 @@ def _unmoved(shown: dict[str, Any], move: str) -> JSONResponse | dict[str, Any]:
 async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any]:
     if not NUMBER.fullmatch(number):
         return _refused("the number must begin with + and its country code", 400)
-    if outbound.one_call is None:
-        return _refused("no carrier that could dial is configured", 409)
+    call = outbound.one_call
+    if call is None or call.house.leaving:
+        return _refused(LEAVING, 503) if call else _refused(NO_CARRIER, 409)
     try:
         if await outbound.book.do_not_call([number]):
             return _refused("this number asked not to be called", 409)
     except StorageError:
         return _unknown()
-    return asdict(await outbound.one_call.make(ONE_CALL + secrets.token_hex(8), number))
+    return asdict(await call.make(ONE_CALL + secrets.token_hex(8), number))
 
 
 def _refused(why: str, status: int) -> JSONResponse:

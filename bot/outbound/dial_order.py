@@ -55,6 +55,8 @@ async def _ask(settings: Settings, number: str) -> Mapping[str, Any]:
 async def _read(answer: aiohttp.ClientResponse, place: str) -> Mapping[str, Any]:
     if answer.status == 401:
         raise CommandError(f"{place} asks for another HOLDLINE_TOKEN than the one that is set here")
+    if answer.status == 503 and answer.content_type == "text/plain":  # no worker took the request
+        raise CommandError(f"the server at {place} is starting or stopping and places no calls now")
     said = await answer.json()
     wanted = {"outcome", "reason", "length_s"} if answer.status == 200 else set[str]()
     if not (isinstance(said, dict) and said.keys() >= wanted):

@@ -68,7 +68,8 @@ class Outbound:
     @property
     def follows_dials(self) -> bool:
         """Whether a dial is followed here that has no outcome yet."""
-        return self.dialer is not None and bool(self.dialer.runs)
+        runs = bool(self.dialer and self.dialer.runs)
+        return runs or bool(self.one_call and self.one_call.under_way)
 
 
 def campaigns_of(settings: Settings) -> dict[str, Campaign]:
@@ -220,7 +221,11 @@ def _one_call(parts: DialerParts) -> OneCall | None:
     if isinstance(parts.carrier, NoCarrier):
         return None
     return OneCall(
-        carrier=parts.carrier, calls=parts.calls, settings=parts.settings, now_s=parts.now_s
+        carrier=parts.carrier,
+        calls=parts.calls,
+        house=parts.house,
+        settings=parts.settings,
+        now_s=parts.now_s,
     )
 
 

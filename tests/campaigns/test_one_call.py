@@ -15,7 +15,9 @@ A = "+15005550101"
 async def called(carrier: ScriptedCarrier, floor: Floor | None = None) -> DialResult:
     floor = floor or Floor()
     floor.numbers["one-1"] = A
-    call = OneCall(carrier=carrier, calls=floor, settings=DialerSettings(), now_s=now_s)
+    call = OneCall(
+        carrier=carrier, calls=floor, house=floor, settings=DialerSettings(), now_s=now_s
+    )
     return await call.make("one-1", A)
 
 
@@ -59,3 +61,18 @@ async def test_a_number_that_the_carrier_refuses_has_failed() -> None:
     result = await called(ScriptedCarrier(refused={A}))
 
     assert (result.outcome, result.reason) == (DialOutcome.FAILED, "carrier_refused")
+
+
+@pytest.mark.parametrize(
+    ("answers_after_s", "called_off"), [(20.0, ["one-1"]), (0.0, [])], ids=["rings", "talks"]
+)
+async def test_a_server_that_stops_calls_off_what_still_rings(
+    answers_after_s: float, called_off: list[str]
+) -> None:
+    carrier = ScriptedCarrier(answers_after_s=answers_after_s)
+
+    result = await called(carrier, Floor(leaving=True))
+
+    expected = DialOutcome.CANCELLED if called_off else DialOutcome.COMPLETED
+    assert result.outcome is expected
+    assert list(carrier.cancelled) == called_off

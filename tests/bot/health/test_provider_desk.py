@@ -316,11 +316,13 @@ FOREIGN = ["{", "null", "[1]", '[{"name": "it"}]', '{"rungs": []}']
 
 
 @asynccontextmanager
-async def foreign(body: str) -> AsyncIterator[Settings]:
+async def foreign(
+    body: str, *, status: int = 200, content_type: str = "application/json"
+) -> AsyncIterator[Settings]:
     """Serve what is no word of ours, whatever is asked."""
 
     async def answer(_: web.Request) -> web.Response:
-        return web.Response(text=body, content_type="application/json")
+        return web.Response(text=body, status=status, content_type=content_type)
 
     app = web.Application()
     app.router.add_route("*", "/{path:.*}", answer)
@@ -348,6 +350,13 @@ async def test_another_program_at_the_port_is_no_server(
 async def test_another_program_at_the_port_did_not_say_what_became_of_a_dial(body: str) -> None:
     async with foreign(body) as settings:
         with pytest.raises(CommandError, match="did not say what became of it"):
+            await order_dial(settings, "+15550142", say=print)
+
+
+async def test_a_server_without_workers_is_said_to_start_or_stop_when_it_should_dial() -> None:
+    body = "Nobody can answer just now."
+    async with foreign(body, status=503, content_type="text/plain") as settings:
+        with pytest.raises(CommandError, match="is starting or stopping and places no calls now"):
             await order_dial(settings, "+15550142", say=print)
 
 

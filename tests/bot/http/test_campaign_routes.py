@@ -28,8 +28,10 @@ from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
+from campaigns.dialer_parts import DialerSettings
 from campaigns.holds import Hold
 from campaigns.model import CallingWindow, Campaign
+from campaigns.one_call import OneCall
 from storage.campaign_course import CourseReader
 from storage.campaign_office import CampaignOffice, CampaignStanding
 from storage.campaign_store import CampaignStore
@@ -38,6 +40,7 @@ from storage.database import StorageError
 from telemetry.live import Live
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
+from tests.campaigns.dialing import Floor, ScriptedCarrier
 
 TOKEN = "a-token-of-the-console"
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
@@ -162,6 +165,27 @@ async def asking(
         )  # fmt: skip
     for each in (office, outbound.book, outbound.course):
         await each.close()
+
+
+async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        floor = Floor(leaving=True)
+        call = OneCall(
+            carrier=ScriptedCarrier(),
+            calls=floor,
+            house=floor,
+            settings=DialerSettings(),
+            now_s=lambda: NOON,
+        )
+        app = FastAPI()
+        outbound = replace(it.outbound, one_call=call)
+        app.include_router(campaign_router(outbound, it.view, it.told.append))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post("/api/dials", json={"number": "+15550142"})
+
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "the server is stopping and places no more calls"}
 
 
 async def test_a_campaign_that_nobody_imported_into_is_listed_without_contacts(
