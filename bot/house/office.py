@@ -17,7 +17,7 @@ from bot.house.views import ViewRelay
 from bot.house.wire import Answer, WireError
 from fallbacks.admission import HouseSeats
 
-AWAY_S: Final = 1.0  # chosen: five looks of the supervisor; it was kept from looking itself
+AWAY_S: Final = 0.4  # chosen: two looks of the supervisor; it was kept from looking itself
 
 
 class Office:

@@ -26,7 +26,9 @@ STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 STOP_S: Final = 31.0
 GRACE_S: Final = 35.0  # behind the drain, for whoever stops us: `STOP_S`, and a busy machine
 MEASURED: Final = "measured"  # `server.admission`: load counts, not seats alone
-HUNG_S: Final = 30.0  # a worker that reports nothing for so long serves nobody
+HUNG_S: Final = (
+    3.0  # a worker that loads reports nothing, too; one that is ready does, every 0.25 s
+)
 
 
 class Supervisor:
@@ -97,7 +99,7 @@ class Supervisor:
         """Tell the workers how the house is, and end one that hangs."""
         while True:
             for each in self._office.hung(HUNG_S):
-                logger.error("worker {} hangs and is killed", each.name)
+                logger.error("worker {} has not reported for {:g} s; killed", each.name, HUNG_S)
                 each.kill()
             self._office.tell_state()
             self._quotas.divide()

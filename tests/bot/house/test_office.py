@@ -9,6 +9,7 @@ import pytest
 from bot.house.house import HeldSeat, NoSeat
 from bot.house.joined import Joined
 from bot.house.office import Office
+from bot.house.supervisor import HUNG_S
 from bot.http.twilio_tokens import Ticket, Tokens
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
@@ -163,22 +164,29 @@ def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
 async def test_a_worker_that_is_silent_while_we_look_hangs() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
-        hung = looks(it.office, every_s=0.2, for_s=29.0)
+        hung = looks(it.office, every_s=0.2, for_s=HUNG_S - 0.4)
         it.desks[0].heard_at = it.office._clock()
-        hung += looks(it.office, every_s=0.2, for_s=2.0)
+        hung += looks(it.office, every_s=0.2, for_s=1.0)
 
     assert set(hung) == {"w2"}
 
 
-@pytest.mark.parametrize("before_s", [0.0, 20.0])
+@pytest.mark.parametrize("before_s", [0.0, 2.0])
 async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
         hung = looks(it.office, every_s=0.2, for_s=before_s)
         hung += looks(it.office, every_s=3600.0, for_s=3600.0)  # the machine was paused
-        hung += looks(it.office, every_s=0.2, for_s=9.0)
+        hung += looks(it.office, every_s=0.2, for_s=0.8)
 
     assert hung == []
+
+
+async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_looks() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+
+        assert looks(it.office, every_s=0.6, for_s=30.0) == []
 
 
 async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
@@ -199,5 +207,5 @@ def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
     for _ in range(round(for_s / every_s)):
         now = office._clock() + every_s
         office._clock = lambda now=now: now
-        found += [each.name for each in office.hung(30.0)]
+        found += [each.name for each in office.hung(HUNG_S)]
     return found
