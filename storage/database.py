@@ -1,6 +1,8 @@
 """The database of a process: one engine, and its tables made in a database that is empty."""
 
 import asyncio
+import fcntl
+import os
 import sqlite3
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -53,16 +55,32 @@ class Database:
         if on_disk:
             event.listen(self._engine.sync_engine, "connect", write_ahead)
         self._tables = tables
+        self._path = file_of(self._url)
+        self._inode: tuple[int, int] | None = None  # of the file, when its tables were there
         self._made = False
         self._making = asyncio.Lock()
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the file was deleted or replaced since we opened it; asks the system once."""
+        return self._made and self._path is not None and _inode(self._path) != self._inode
+
     async def engine(self) -> AsyncEngine:
-        """Return the engine of a database that has our tables."""
+        """Return the engine of a database that has our tables.
+
+        A file that was deleted meanwhile is made again: connections that are open would go on
+        writing into the one that nobody can read any more.
+        """
         async with self._making:
+            if self.is_gone:
+                await self._engine.dispose()
+                self._made = False
             if not self._made:
-                await asyncio.to_thread(make_folder, self._url)
+                if self._path is not None:
+                    await asyncio.to_thread(make_file, self._path)
                 async with self._engine.begin() as connection:
                     await connection.run_sync(self._prepare)
+                self._inode = _inode(self._path) if self._path else None
                 self._made = True
         return self._engine
 
@@ -78,11 +96,36 @@ class Database:
             METADATA.create_all(connection, tables=self._tables)
 
 
-def make_folder(url: URL) -> None:
-    """Make the folder of a database that is a file; blocks."""
+def file_of(url: URL) -> Path | None:
+    """Return the file that a database is; `None` if it is none."""
     name = url.database
-    if url.get_backend_name() == "sqlite" and name and name != ":memory:":
-        Path(name).parent.mkdir(parents=True, exist_ok=True)
+    is_file = url.get_backend_name() == "sqlite" and name and name != ":memory:"
+    return Path(name) if is_file and name and not name.startswith("file:") else None
+
+
+def make_file(path: Path) -> None:
+    """Make a database's folder and its empty file, if it is missing; blocks.
+
+    What SQLite kept beside a file that was deleted would be played back into the new one.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)  # of our processes one begins it
+        if not path.exists():
+            for left_over in ("-wal", "-shm", "-journal"):
+                Path(f"{path}{left_over}").unlink(missing_ok=True)
+            path.touch()
+    finally:
+        os.close(folder)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def write_ahead(connection: DBAPIConnection, _: object) -> None:

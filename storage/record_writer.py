@@ -24,6 +24,7 @@ from sqlalchemy import (
     update,
 )
 from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from calls.record_fold import RecordBatch, RecordRow
 from storage.database import Database
@@ -82,17 +83,22 @@ class RecordWriter:
                 self._put(connection, batch, now)
 
         with storage_errors(self._address):
-            engine = await self._database.engine()
+            engine = await self._engine()
             if self._file is not None:
                 await self._file.transact(work)
                 return
             async with engine.begin() as connection:
                 await connection.run_sync(work)
 
+    @property
+    def is_gone(self) -> bool:
+        """Whether the database's file was deleted or replaced since we opened it."""
+        return self._database.is_gone
+
     async def reach(self) -> None:
         """Have the database answer something."""
         with storage_errors(self._address):
-            engine = await self._database.engine()
+            engine = await self._engine()
             async with engine.connect() as connection:
                 await connection.execute(select(1))
 
@@ -106,7 +112,7 @@ class RecordWriter:
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
         count = 0
         with storage_errors(self._address):
-            engine = await self._database.engine()
+            engine = await self._engine()
             async with engine.begin() as connection:
                 found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
                 rows = (await connection.execute(found)).all()
@@ -123,6 +129,11 @@ class RecordWriter:
         await self._database.close()
         if self._file is not None:
             await self._file.close()
+
+    async def _engine(self) -> AsyncEngine:
+        if self._file is not None and self._database.is_gone:
+            await self._file.close()  # its connection is to the file that was deleted
+        return await self._database.engine()
 
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Note the batch's number; False: this batch stands already."""

@@ -8,7 +8,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import ARGUMENTS, StorageError, make_folder
+from storage.database import ARGUMENTS, StorageError, file_of, make_file
 from storage.edge import storage_errors
 from storage.schema import MIGRATIONS, lag_of, newer_than_ours, version_of, work_alone
 
@@ -21,7 +21,8 @@ async def upgrade(address: str) -> tuple[str | None, str | None]:
     """
     url = make_url(address)
     with storage_errors(url):
-        make_folder(url)
+        if file := file_of(url):
+            make_file(file)
         engine = _engine(url)
         try:
             async with engine.begin() as connection:

@@ -32,6 +32,7 @@ LEAST_S: Final = 0.05  # of rest, for a database that takes long for each
 HEARTBEAT_S: Final = 5.0  # of the calls that go on
 ANSWER_S: Final = 10.0  # for one batch; a database that takes longer counts as hanging
 AGAIN_S: Final = 2.0  # after a batch that was not taken
+GONE: Final = "the file was deleted or replaced, and a new one is begun"
 LAST_S: Final = 3.0  # for what is left at the end
 WAITING: Final = 20_000  # entries; some 20 MB, and ten minutes of five busy calls
 AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
@@ -121,13 +122,15 @@ class RecordKeeper:
         """Have the next batch written; False: the database did not take it, and it waits on."""
         if self._batch is None:
             self._batch = await self._next_batch()
-        if self._batch is None:
+        if self._writer.is_gone:
+            self._outage.note_away(GONE)
+        if self._batch is None and not self._outage.lasts:
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._writer.write(self._batch, number=self._number, now=self._utc_now())
+                await self._send()
         except RefusedRowsError as error:
-            self.lost_entries += len(self._batch.happenings)
+            self.lost_entries += len(self._batch.happenings) if self._batch else 0
             logger.error("the database refuses a part of the record, which is lost: {}", error)
         except (StorageError, TimeoutError) as error:
             self._outage.note_away(str(error) or f"no answer within {ANSWER_S:g} s")
@@ -136,6 +139,12 @@ class RecordKeeper:
         self._batch = None
         self._outage.note_back(lost_entries=self.lost_entries)
         return True
+
+    async def _send(self) -> None:
+        if self._batch is None:
+            await self._writer.reach()
+        else:
+            await self._writer.write(self._batch, number=self._number, now=self._utc_now())
 
     def end(self) -> None:
         """Have `run` return once it has done what it is at."""

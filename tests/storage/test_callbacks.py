@@ -1,6 +1,8 @@
 """The queue of callers who are to be called back."""
 
 import asyncio
+import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -44,6 +46,43 @@ async def test_the_oldest_wish_comes_first_and_one_that_was_met_no_more(url: str
     assert await queue.done("c1", at=AT)
     assert not await queue.done("c1", at=AT)
     assert await queue.waiting() == [BOB]
+    await database.close()
+
+
+def _delete_file(file: Path) -> None:
+    file.unlink()
+
+
+def _delete_all(file: Path) -> None:
+    for each in file.parent.glob(f"{file.name}*"):
+        each.unlink()
+
+
+def _delete_folder(file: Path) -> None:
+    shutil.rmtree(file.parent)
+
+
+def _replace(file: Path) -> None:
+    other = file.with_name("other.db")
+    other.touch()
+    other.replace(file)
+    for each in ("-wal", "-shm"):
+        Path(f"{file}{each}").unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("delete", [_delete_file, _delete_all, _delete_folder, _replace])
+async def test_a_wish_is_kept_in_the_file_that_can_be_read_although_another_was_deleted(
+    url: str, delete: Callable[[Path], None]
+) -> None:
+    database = Database(url)
+    assert await Callbacks(database).add(MARY)
+    delete(Path(url.removeprefix("sqlite+aiosqlite:///")))
+
+    assert await Callbacks(database).add(BOB)
+
+    later = Database(url)
+    assert await Callbacks(later).waiting() == [BOB]
+    await later.close()
     await database.close()
 
 

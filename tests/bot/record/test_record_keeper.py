@@ -157,6 +157,10 @@ class SlowWriter(RecordWriter):
             await asyncio.Event().wait()
         self.entries += len(batch.happenings)
 
+    @property
+    def is_gone(self) -> bool:
+        return False
+
     async def reach(self) -> None:
         pass
 
@@ -444,6 +448,26 @@ async def test_what_the_database_refuses_is_lost_alone(tmp_path: Path) -> None:
         await until_written(keeper, url, 1)
 
     assert told.kinds == []
+
+
+@pytest.mark.parametrize("busy", [True, False], ids=["in a call", "idle"])
+async def test_a_file_that_is_deleted_is_told_and_made_again(tmp_path: Path, *, busy: bool) -> None:
+    told, file = Told(), tmp_path / "holdline.db"
+    url = f"sqlite+aiosqlite:///{file}"
+    async with running(url, tmp_path, told) as keeper:
+        await hear(keeper, STARTED)
+        await until_written(keeper, url, 1)
+        for each in ("", "-wal", "-shm"):
+            os.unlink(f"{file}{each}")  # noqa: PTH108 - in a coroutine
+        if busy:
+            await hear(keeper, SAID, ENDED, first=2)
+        await until(lambda: told.kinds == ["RecordHalted", "RecordResumed"])
+        await until(lambda: keeper.waiting == 0)
+        await hear(keeper, ENDED, first=4)
+        await until_written(keeper, url, 3 if busy else 1)
+
+    assert keeper.lost == 0
+    assert "deleted or replaced" in str(told.events[0])
 
 
 async def test_a_database_that_is_behind_is_named_at_the_start(tmp_path: Path) -> None:
