@@ -26,22 +26,23 @@ class Connection:
         self._lag = lag or Lag()
         self._connecting_at: float | None = None  # on the provider's clock
         self._failure: Failure | None = None
-        self._reported = False  # that failure, to an attempt
+        self._reported = False  # that the last try failed, to an attempt
 
     @property
     def in_the_making(self) -> bool:
         """Whether it is being made."""
         return self._connecting_at is not None
 
-    @property
-    def hangs(self) -> Failure:
-        """What an attempt came to that waited for it in vain."""
+    def report_hang(self) -> Failure:
+        """Return the failure of an attempt that waited too long for it."""
+        self._reported = True
         reason = "no connection in time"
         return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
 
     def began(self, now: float) -> None:
         """Note that it is being made."""
         self._connecting_at, self.up = self._lag.provider_s(now), False
+        self._reported = False
         if self.settling:  # at our wish: it is waited for like a cold one, and not doubted
             self.cold, self.settling = True, False
 
@@ -50,10 +51,11 @@ class Connection:
         self._connecting_at, self.up, self._failure = None, True, None
         self.cold = self.cold and waited_for
 
-    def refused(self, failure: Failure) -> None:
-        """Note why it cannot be made."""
+    def refused(self, failure: Failure, *, waited_for: bool) -> None:
+        """Note why it cannot be made; an attempt that waited for it gets the failure at once."""
         self._connecting_at, self.up, self._failure = None, False, failure
-        self.cold = self._reported = False
+        self._reported = self._reported or waited_for
+        self.cold = False
 
     def lost(self) -> None:
         """Note that it is gone."""
@@ -63,10 +65,12 @@ class Connection:
         """Return why nothing can come of an attempt now; a refusal is returned once.
 
         It is returned once so that another can speak at once. Work that asks again has no other
-        rung, and one failure is not counted twice: then a new connection is tried, and waited for.
+        rung, and one failed try is not counted twice, whether an attempt waited for it or came
+        later: then a new connection is tried, and waited for.
         """
         if self._connecting_at is not None:
-            return self.hangs if self.wait_until_s(now) <= self._lag.provider_s(now) else None
+            hangs = self.wait_until_s(now) <= self._lag.provider_s(now)
+            return self.report_hang() if hangs else None
         failure = None if self._reported else self._failure
         self._reported = self._reported or failure is not None
         return failure

@@ -179,8 +179,8 @@ class VoiceRung(Rung):
         self._lag.see(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
-        hangs = self.connection.hangs
-        failed_attempt = Failed(attempt=self.attempt, failure=hangs, patient=True)
+        hang = self.connection.report_hang()
+        failed_attempt = Failed(attempt=self.attempt, failure=hang, patient=True)
         self.forget_attempt()
         return failed_attempt
 
@@ -259,8 +259,8 @@ class VoiceRungEar:
 
     async def unreachable(self, failure: Failure) -> None:
         """Note why there is no connection; an attempt that waited for it has failed."""
-        self._rung.connection.refused(failure)
         waited = self._rung.attempt if self._rung.due_at is not None else None
+        self._rung.connection.refused(failure, waited_for=waited is not None)
         self._went_down(failure)
         if waited is not None:
             self._rung.forget_attempt()

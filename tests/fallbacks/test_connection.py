@@ -14,7 +14,7 @@ def refusal() -> Failure:
 
 def test_a_refusal_is_reported_to_one_attempt_and_the_next_one_waits_for_a_new_connection() -> None:
     connection = Connection("cartesia")
-    connection.refused(refusal())
+    connection.refused(refusal(), waited_for=False)
 
     assert connection.report_failure(NOW) == refusal()
     assert connection.report_failure(NOW) is None
@@ -24,9 +24,23 @@ def test_a_refusal_is_reported_to_one_attempt_and_the_next_one_waits_for_a_new_c
 def test_each_new_refusal_is_reported_again() -> None:
     connection = Connection("cartesia")
     for _ in range(2):
-        connection.refused(refusal())
+        connection.began(NOW)
+        connection.refused(refusal(), waited_for=False)
 
         assert connection.report_failure(NOW) == refusal()
+
+
+@pytest.mark.parametrize("waited", ["until it was refused", "until it took too long", "after that"])
+def test_a_try_that_failed_an_attempt_fails_no_later_one(waited: str) -> None:
+    connection = Connection("cartesia")
+    connection.began(NOW)
+    if waited == "until it took too long":
+        assert connection.report_hang().kind is Kind.TIMEOUT
+    elif waited == "after that":
+        assert connection.report_failure(NOW + CONNECT_S) is not None
+    connection.refused(refusal(), waited_for=waited == "until it was refused")
+
+    assert connection.report_failure(NOW + 4.0) is None
 
 
 def test_a_connection_that_is_being_made_is_waited_for_from_its_beginning() -> None:
@@ -61,7 +75,7 @@ def test_a_cold_ones_first_connection_may_take_longer() -> None:
 def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
     connection = Connection("cartesia")
     connection.cold = True
-    connection.refused(refusal())
+    connection.refused(refusal(), waited_for=False)
 
     assert not connection.cold
 
@@ -81,7 +95,7 @@ def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one()
 @pytest.mark.parametrize("made", [True, False])
 def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(*, made: bool) -> None:
     connection = Connection("cartesia")
-    connection.refused(refusal())
+    connection.refused(refusal(), waited_for=False)
     connection.began(NOW)
 
     if made:
@@ -106,7 +120,7 @@ def test_the_first_refusal_is_reported_though_nothing_was_reported_before() -> N
     connection = Connection("cartesia")
     assert connection.report_failure(NOW) is None
 
-    connection.refused(refusal())
+    connection.refused(refusal(), waited_for=False)
 
     assert connection.report_failure(NOW) == refusal()
 
@@ -119,7 +133,7 @@ def test_one_that_was_up_is_down_once_it_is_made_anew_or_refused() -> None:
     assert not connection.up
 
     connection.made(waited_for=False)
-    connection.refused(refusal())
+    connection.refused(refusal(), waited_for=False)
     assert not connection.up
 
 
@@ -135,6 +149,6 @@ def test_a_cold_one_stays_cold_only_for_the_work_that_waited_for_it(*, waited_fo
 
 
 def test_why_it_hangs_is_told_in_words() -> None:
-    assert Connection("cartesia").hangs == failed(
+    assert Connection("cartesia").report_hang() == failed(
         Kind.TIMEOUT, "tts", provider="cartesia", reason="no connection in time"
     )

@@ -20,6 +20,7 @@ from pipecat.frames.frames import (
     TTSUpdateSettingsFrame,
 )
 from pipecat.services.settings import TTSSettings
+from websockets.asyncio.client import ClientConnection
 
 from bot.lab.callers import spoken_s
 from fallbacks.facts import RungChosen, StageExhausted
@@ -30,6 +31,8 @@ from faultlab.lab import Lab
 from faultlab.receptionist.phrases import hours
 from faultlab.schedule import Window
 from processors.stages.agenda import RUNG
+from providers import one_address
+from providers.one_address import ConnectHere
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time
@@ -444,18 +447,31 @@ async def test_an_error_and_the_close_behind_it_are_one_failure(lab: Lab) -> Non
     assert len(talk.failures) == 1
 
 
+async def connect_from_afar(uri: str, **kwargs: Any) -> ClientConnection:
+    await asyncio.sleep(0.1)
+    return await ConnectHere(uri, **kwargs)
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+@pytest.mark.parametrize("when", ["while it connects", "when it was refused"])
 async def test_a_refused_connection_counts_once_and_is_tried_again_when_nobody_else_is_left(
-    lab: Lab,
+    lab: Lab, ladder: tuple[str, str], when: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(one_address, "ConnectHere", connect_from_afar)
     refused = faults.Http(status=503)
-    for name in ("cartesia", "elevenlabs"):
+    for name in ladder:
         lab.instance(name).set_faults([Window(fault=refused, requests=1)])
-    async with talking(lab) as talk:
+    async with talking(lab, ladder) as talk:
+        connection = talk.stage._rungs[ladder[0]].connection
+        if when == "when it was refused":
+            await talk.until(lambda: not connection.in_the_making)
+        else:
+            assert connection.in_the_making
         await spoken(talk)
 
     assert talk.said == [TEXT]
-    assert talk.asked == ["cartesia", "elevenlabs", "cartesia"]
-    assert [provider for provider, _ in talk.failures] == ["cartesia", "elevenlabs"]
+    assert talk.asked == [*ladder, ladder[0]]
+    assert [provider for provider, _ in talk.failures] == [*ladder]
 
 
 async def test_a_filler_survives_a_failover_and_a_barge_in_and_is_not_remembered(lab: Lab) -> None:
