@@ -79,6 +79,7 @@ COSTLY = {
     "no end": ('{"event": -Infinity}', "not_json"),
     "brackets": ("[" * 16_000, "not_json"),
     "nested objects": ('{"a":' * 2_500 + "1" + "}" * 2_500, "not_json"),
+    "objects nested less deeply": ('{"a":' * 300 + "1" + "}" * 300, "not_json"),
     "a number of 15,000 digits": ('{"event": ' + "9" * 15_000 + "}", "unknown_event"),
     "an exponent": ('{"event": 1e99999}', "unknown_event"),
     "more than 16 kB": (json.dumps({"event": "media", "x": "y" * 17_000}), "message_too_big"),

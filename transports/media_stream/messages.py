@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias, TypeGuard
 from transports.media_stream.codec import MULAW, Codec
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024  # a media message of 20 ms has about 350, one second 10,700
+MAX_BRACKETS: Final = 200  # chosen: a start has ten; the limit of Python itself differs by version
 MAX_ID_CHARS: Final = 64  # Twilio's have 34; what is longer is kept and sent back by nobody
 MAX_DIGITS: Final = 9  # of a number; digits by the thousand cost time to read
 MAX_PAYLOAD_BYTES: Final = 8000  # one second of mu-law; a carrier sends 20 to 100 ms
@@ -100,14 +101,20 @@ def read_message(data: str | bytes, readers: Mapping[str, Reader]) -> Message:
     if len(data) > MAX_MESSAGE_BYTES:
         return Refusal(reason="message_too_big", close_code=TOO_BIG)
     try:
-        fields = _JSON.decode(data)
-    except (ValueError, RecursionError):  # thousands of open brackets end in the latter
+        fields = _decode(data)
+    except ValueError:
         return Refusal(reason="not_json", close_code=NOT_CONSISTENT)
     if not isinstance(fields, dict):
         return Refusal(reason="not_a_json_object", close_code=NOT_CONSISTENT)
     event = fields.get("event")
     reader = readers.get(event) if isinstance(event, str) else None
     return reader(fields) if reader else UNKNOWN
+
+
+def _decode(data: str) -> Any:
+    if data.count("{") + data.count("[") > MAX_BRACKETS:
+        raise ValueError("nested too deeply")
+    return _JSON.decode(data)
 
 
 def _small_number(digits: str) -> int | None:
