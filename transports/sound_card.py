@@ -123,11 +123,10 @@ class Direction:
         with self._lock:
             if self._closed:
                 return
-            sounddevice = _sounddevice()
             try:
                 self._stream = self._make(self._ended)
                 self._stream.start()
-            except (sounddevice.PortAudioError, ValueError) as error:
+            except Exception as error:  # PortAudio's own; without the library it has no name
                 self._lost()  # a call without ears or without a voice is over
                 raise NoAudioError(f"the sound card does not open: {error}") from error
 

@@ -2,12 +2,14 @@
 
 import multiprocessing
 import os
+import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from drill.circumstances import CpuTimes, others_cores, read_commit, read_cpu_times
+from tests.absent import report_absent
 
 
 def test_others_are_who_used_the_machine_and_are_none_of_ours() -> None:
@@ -46,7 +48,8 @@ def test_the_work_of_a_child_counts_as_ours() -> None:
 
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
+    program = shutil.which("git") or report_absent("git")
+    git = [program, "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b"]
     (tmp_path / "file").write_text("one")
     for command in (["init", "-q"], ["add", "file"], ["commit", "-q", "-m", "one"]):
         subprocess.run([*git, *command], check=True)  # noqa: S603 - our own words

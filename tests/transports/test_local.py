@@ -13,6 +13,7 @@ import pytest
 
 from tests.transports import pulse
 from transports.sound_card import BLOCK_FRAMES, Direction, Playback
+from transports.sound_devices import NoAudioError
 
 PROGRAM = Path(__file__).parent / "local_program.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -272,6 +273,20 @@ async def test_an_end_that_nobody_asked_for_is_a_lost_device() -> None:
 
     await device.close()
     ended[0]()
+    assert lost == ["lost"]
+
+
+@pytest.mark.parametrize("error", [NoAudioError("no PortAudio"), ValueError("no such device")])
+async def test_a_device_that_does_not_open_is_a_lost_one(error: Exception) -> None:
+    lost = []
+
+    def make(_: object) -> Tape:
+        raise error
+
+    device = Direction(make, lost=lambda: lost.append("lost"), lock=threading.Lock())
+    with pytest.raises(NoAudioError, match=str(error)):
+        await device.open()
+
     assert lost == ["lost"]
 
 
