@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-long test-hours test-peers test-doors check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
 # Compiled tests are kept, also where the environment says not to: each process of pytest would
 # compile all of them anew, a quarter of a minute.
@@ -8,7 +8,9 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 # Most tests wait for real time to pass; a file stays on one worker, with the lab that it started.
-PYTEST := $(BIN)/python -m pytest -q -n 2 --dist loadfile
+TESTS := -m pytest -q -n 2 --dist loadfile
+PYTEST := $(BIN)/python $(TESTS)
+QUICK := -m "not slow and not e2e and not peers"
 # Two halves: the second runs also when the first failed, and the target fails if either did.
 BOTH := scripts/both
 # What waits for real time is tried once more, alone, when little of it failed; both runs are printed.
@@ -17,22 +19,26 @@ TWICE := scripts/twice
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
 
-setup: .venv/.ready ## what runs: .venv from requirements.lock, Holdline itself editable in it
+setup: ## what runs: .venv from requirements.lock, Holdline itself editable in it
+	@scripts/setup requirements.lock
 
-setup-dev: .venv/.ready-dev ## what tests, too: requirements-dev.lock
+setup-dev: setup ## what tests, too: requirements-dev.lock
+	@scripts/setup requirements-dev.lock
 
-.venv/.ready: requirements.lock pyproject.toml scripts/setup
-	@scripts/setup requirements.lock && touch $@
-
-.venv/.ready-dev: requirements-dev.lock pyproject.toml scripts/setup | .venv/.ready
-	@scripts/setup requirements-dev.lock && touch $@
-
-demo: setup ## a talking agent without keys: open the one URL that it prints
-	@$(BIN)/holdline demo
+demo: setup ## a talking agent without keys: open the one URL that it prints; PORT=8081 another port
+	@$(BIN)/holdline demo $(if $(PORT),--port $(PORT))
 
 test: setup-dev ## every test but the longest; some twenty minutes on two cores
-	@$(BOTH) '$(PYTEST) -m "not slow and not e2e and not peers"' \
+	@$(BOTH) '$(PYTEST) $(QUICK)' \
 		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"'
+
+test-fresh: setup-dev ## the quick tests with make and the newest Python that is here, and no other tool; as root
+	@python=$$(scripts/pythons | tail -n 1); \
+		$${python:-$(BIN)/python} tests/fresh_machine.py $(TESTS) $(QUICK)
+
+test-pythons: setup-dev ## the quick tests on each other Python that is here; four minutes each on two cores
+	@pythons=$$(scripts/pythons) || exit; failed=0; for python in $$pythons; do \
+		$$python --version; $$python $(TESTS) $(QUICK) || failed=1; done; exit $$failed
 
 test-long: setup-dev ## the longest tests: outages from end to end, several servers, demonstrations
 	@$(BOTH) '$(TWICE) long $(PYTEST) -m "long and not alone and not hours and not peers"' \
@@ -50,7 +56,7 @@ test-doors: setup-dev ## the same through every door: twelve behaviours with the
 	@$(BOTH) '$(BIN)/python scripts/doors_table.py' '$(TWICE) doors $(PYTEST) -m doors'
 
 check: setup-dev lint ## lint, types, imports and the quick tests; about four minutes
-	@$(PYTEST) -m "not slow and not e2e and not peers"
+	@$(PYTEST) $(QUICK)
 
 lint: setup-dev
 	@$(BIN)/ruff check .
@@ -77,4 +83,4 @@ lock: setup ## renew both lock files from pyproject.toml
 	@$(BIN)/$(LOCK) --group dev --all-extras -c requirements.lock -o requirements-dev.lock
 
 clean: ## forget what was built here
-	@rm -rf .venv .pytest_cache .ruff_cache .hypothesis out
+	@rm -rf .venv .venv-* .pytest_cache .ruff_cache .hypothesis out

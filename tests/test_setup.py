@@ -1,0 +1,214 @@
+"""`scripts/setup`: an environment that can be used, whatever stood in its place; nothing twice."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+LOCK = "requirements.lock"
+# A Python whose environments are itself, with a uv that a stand-in for pip installs.
+PYTHON = f"""#!/bin/sh
+bin=${{0%/*}}
+case "$*" in
+    "-m venv "*)
+        mkdir -p "$3/bin" && cp "$0" "$3/bin/python" && touch "$3/pyvenv.cfg" "$3/bin/pip" ;;
+    "-m pip --version") [ -e "$bin/pip" ] ;;
+    "-m pip install "*)
+        printf '#!/bin/sh\\necho "$*" >>uv.log\\n' >"$bin/uv" && chmod +x "$bin/uv" ;;
+    *write_bytecode.py) [ ! -e stop ] || kill -INT 0 ;;
+    *) exec "{sys.executable}" "$@" ;;
+esac
+"""
+TOO_OLD = PYTHON.replace("in\n", "in\n    *version_info*) exit 1 ;;\n")
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout with the script, a lock file and Python alone."""
+    folder = tmp_path / "checkout"
+    (folder / "scripts").mkdir(parents=True)
+    for name in ("setup", "lock_rows", "pythons"):
+        shutil.copy(ROOT / "scripts" / name, folder / "scripts" / name)
+    for lock in (LOCK, "requirements-dev.lock"):
+        (folder / lock).write_text("uv==1.0 \\\n    --hash=sha256:00\n")
+    (folder / "pyproject.toml").touch()
+    write_program(folder / "python", PYTHON)
+    return folder
+
+
+def write_program(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def programs(checkout: Path) -> Path:
+    """Return a PATH without any Python."""
+    folder = checkout / "programs"
+    folder.mkdir()
+    for name in ("awk", "cat", "chmod", "cp", "grep", "ls", "mkdir", "rm", "touch"):
+        (folder / name).symlink_to(str(shutil.which(name)))
+    return folder
+
+
+def set_up(checkout: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    surroundings = {"PATH": os.environ["PATH"], "HOME": str(checkout.parent)} | environment
+    return subprocess.run(  # noqa: S603 - ours
+        [checkout / "scripts" / "setup", LOCK],
+        cwd=checkout, env={"PYTHON": str(checkout / "python")} | surroundings,
+        check=False, capture_output=True, text=True, timeout=60, start_new_session=True,
+    )  # fmt: skip
+
+
+def an_environment(checkout: Path, python: str = PYTHON) -> Path:
+    venv = checkout / ".venv"
+    write_program(venv / "bin" / "python", python)
+    (venv / "pyvenv.cfg").touch()
+    return venv
+
+
+def nothing(_: Path) -> None:
+    pass
+
+
+def one_without_pip(checkout: Path) -> None:
+    an_environment(checkout)
+
+
+def one_begun(checkout: Path) -> None:
+    (an_environment(checkout) / ".begun").touch()
+
+
+def a_dangling_link(checkout: Path) -> None:
+    (checkout / ".venv").symlink_to("/nonexistent/venv")
+
+
+def a_file(checkout: Path) -> None:
+    (checkout / ".venv").write_text("name of an environment\n")
+
+
+def a_folder(checkout: Path) -> None:
+    (checkout / ".venv" / "notes").mkdir(parents=True)
+
+
+def one_whose_python_is_gone(checkout: Path) -> None:
+    python = an_environment(checkout) / "bin" / "python"
+    python.unlink()
+    python.symlink_to("/nonexistent/python3")
+
+
+def one_of_an_old_python(checkout: Path) -> None:
+    an_environment(checkout, TOO_OLD)
+
+
+def one_of_another_folder(checkout: Path) -> None:
+    elsewhere = checkout.with_name("elsewhere")
+    shutil.copytree(checkout, elsewhere)
+    assert set_up(elsewhere).returncode == 0
+    shutil.copytree(elsewhere / ".venv", checkout / ".venv")
+
+
+FOUND: dict[str, tuple[Callable[[Path], None], str]] = {
+    "nothing": (nothing, ""),
+    "one without pip": (one_without_pip, "has neither uv nor pip; making a new one"),
+    "one that was begun": (one_begun, "was not finished; making a new one"),
+    "a dangling link": (a_dangling_link, "is no virtual environment; making a new one"),
+    "a file": (a_file, "is no virtual environment; it is kept as .venv.old"),
+    "a folder": (a_folder, "is no virtual environment; it is kept as .venv.old"),
+    "one whose Python is gone": (one_whose_python_is_gone, "a Python that is not here"),
+    "one of an old Python": (one_of_an_old_python, "a Python that Holdline does not run on"),
+    "one of another folder": (one_of_another_folder, "belongs to another folder"),
+}
+
+
+@pytest.mark.parametrize(("leave", "told"), FOUND.values(), ids=FOUND)
+def test_whatever_it_finds_it_ends_with_an_environment_and_has_nothing_to_do_then(
+    checkout: Path, leave: Callable[[Path], None], told: str
+) -> None:
+    leave(checkout)
+
+    first, second = set_up(checkout), set_up(checkout)
+
+    assert first.returncode == 0, first.stderr
+    assert told in first.stderr
+    assert "making .venv with Python 3." in first.stderr
+    assert (checkout / ".venv" / "bin" / "uv").exists()
+    assert (second.returncode, second.stderr) == (0, "")
+
+
+def test_one_that_can_be_used_is_kept(checkout: Path) -> None:
+    venv = an_environment(checkout)
+    (venv / "bin" / "pip").touch()
+
+    done = set_up(checkout)
+
+    assert done.returncode == 0
+    assert "making" not in done.stderr
+    assert (venv / "bin" / "pip").exists()
+
+
+def test_an_interrupted_update_is_repeated_in_place(checkout: Path) -> None:
+    set_up(checkout)
+    (checkout / "stop").touch()
+    os.utime(checkout / LOCK)
+    stopped = set_up(checkout)
+    (checkout / "stop").unlink()
+    (checkout / "uv.log").unlink()
+
+    done = set_up(checkout)
+
+    assert stopped.returncode != 0
+    assert done.returncode == 0
+    assert "making" not in done.stderr  # calls may be using it
+    assert "--reinstall" in (checkout / "uv.log").read_text()
+    assert set_up(checkout).stderr == ""
+
+
+def test_a_home_that_cannot_be_written_to_is_one_line_with_the_way_out(checkout: Path) -> None:
+    (checkout.parent / "file").touch()
+
+    done = set_up(checkout, HOME=str(checkout.parent / "file"))
+
+    assert done.returncode == 0
+    (line,) = (each for each in done.stderr.splitlines() if "cannot be written" in each)
+    assert "UV_CACHE_DIR" in line
+
+
+def test_no_python_that_fits_is_one_line(checkout: Path) -> None:
+    write_program(checkout / "python", TOO_OLD)
+
+    done = set_up(checkout, PATH=str(programs(checkout)))
+
+    assert done.returncode == 2
+    assert done.stderr == "holdline: needs Python 3.11, 3.12 or 3.13; set PYTHON to one\n"
+
+
+OTHERS = [each for each in (11, 12, 13) if each != sys.version_info.minor]
+
+
+@pytest.mark.parametrize("here", [[], OTHERS[-1:], OTHERS], ids=["none", "one", "both"])
+def test_other_pythons_are_set_up_and_those_that_are_not_here_are_named(
+    checkout: Path, here: list[int]
+) -> None:
+    an_environment(checkout)
+    path = programs(checkout)
+    for minor in here:
+        write_program(path / f"python3.{minor}", PYTHON)
+
+    done = subprocess.run(  # noqa: S603 - ours
+        [checkout / "scripts" / "pythons"],
+        cwd=checkout, env={"PATH": str(path), "PYENV_ROOT": "/none"},
+        check=True, capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+
+    assert done.stdout.split() == [f".venv-3.{each}/bin/python" for each in here]
+    assert all((checkout / each).exists() for each in done.stdout.split())
+    missing = [f"no Python 3.{each} was found" for each in OTHERS if each not in here]
+    assert [each for each in missing if each in done.stderr] == missing
+    assert done.stderr.count("was found") == len(missing)
