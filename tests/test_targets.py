@@ -2,6 +2,7 @@
 
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tomllib
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from bot.exits import UsageError
+from bot.house.listener import bind_socket
 from tests.documents import BLOCK, CODE, DOCUMENTS, ROOT, commands, name_of
 
 MAKE = shutil.which("make") or "make"
@@ -55,6 +58,14 @@ def test_ci_runs_the_targets_that_contributing_names() -> None:
     (told,) = re.findall(r"^make ([a-z -]+?) +# what CI runs", contributing, re.MULTILINE)
 
     assert set(re.findall(r"^make ([a-z-]+)", ci, re.MULTILINE)) == {"setup-dev", *told.split()}
+
+
+def test_a_taken_port_names_a_command_that_takes_another() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UsageError) as refused:
+        bind_socket("127.0.0.1", taken.getsockname()[1])
+    (words,) = re.findall(r"`make (demo .+)`", str(refused.value))
+
+    assert recipe(*words.split()).splitlines()[-1] == ".venv/bin/holdline demo --port 8081"
 
 
 def test_make_check_looks_before_it_tests_quickly() -> None:

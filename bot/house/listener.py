@@ -57,7 +57,7 @@ def bind_socket(host: str, port: int) -> socket.socket:
         listener.close()
         raise UsageError(
             f"server.port is {port}, and {host}:{port} cannot be used ({taken.strerror}); "
-            "stop what listens there or choose another port with --port"
+            "stop what listens there, or choose another port (--port, or `make demo PORT=8081`)"
         ) from taken
     listener.set_inheritable(True)
     return listener
