@@ -11,7 +11,11 @@
 # the browser's telephone sends its sound over UDP and needs `--network host`. `docker stop -t 65`
 # lets calls in progress end (`shutdown.drain_s` and 35 s), and `docker kill -s HUP` brings a changed
 # configuration into force. More: docs/deploy.md.
-FROM python:3.11-slim AS build
+#
+# The image below is pinned; docs/deploy.md says how to renew that.
+FROM python:3.11.15-slim-bookworm@sha256:b18992999dbe963a45a8a4da40ac2b1975be1a776d939d098c647482bcad5cba AS base
+
+FROM base AS build
 
 WORKDIR /app
 # Compiled now: the user below may not write here, and would compile everything at every start.
@@ -41,8 +45,14 @@ COPY drill drill
 COPY bot bot
 RUN sh scripts/setup requirements.lock && \
     .venv/bin/python -m compileall -q bot calls campaigns drill engines fallbacks faultlab processors providers storage telemetry transports
+# What installed and built it is not needed to run it; nor is what Pipecat brings for a resampler
+# that we do not use, 210 MB.
+RUN .venv/bin/python -m pip uninstall --quiet --yes --root-user-action ignore \
+        llvmlite numba resampy \
+        editables hatchling pathspec pluggy setuptools tomlkit trove-classifiers uv pip && \
+    rm -r scripts requirements*.lock drivers.lock
 
-FROM python:3.11-slim
+FROM base
 
 # Nothing but /data and /tmp is ever written: run it with a read-only root.
 RUN useradd --uid 10001 --create-home --home-dir /data holdline

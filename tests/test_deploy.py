@@ -7,11 +7,13 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any
 
+import pipecat
 import pytest
 import yaml
 
@@ -116,6 +118,68 @@ def test_each_service_has_an_image_and_every_folder_and_name_that_is_used_exists
             assert source in COMPOSE["volumes"] or ours, source
 
 
+PINNED = re.compile(r"[a-z/-]+:v?\d+\.\d+(\.\d+)?(-slim-bookworm)?@sha256:[0-9a-f]{64}")
+
+
+def test_every_image_of_others_is_pinned_by_version_and_digest() -> None:
+    built_from = [rest.split(" AS ") for name, rest in instructions(DOCKERFILE) if name == "FROM"]
+    ours = {name for _, *names in built_from for name in names}
+    images = [image for image, *_ in built_from if image not in ours]
+    images += [each["image"] for each in COMPOSE["services"].values() if "build" not in each]
+
+    assert len(images) == 6
+    assert [each for each in images if not PINNED.fullmatch(each)] == []
+
+
+LIVEKIT = {"LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"}
+GETS = {
+    "holdline": {"HOLDLINE_TOKEN", "POSTGRES_PASSWORD", "REDIS_PASSWORD", *LIVEKIT},
+    "postgres": {"POSTGRES_PASSWORD"},
+    "redis": {"REDIS_PASSWORD"},
+    "livekit": {"REDIS_PASSWORD", *LIVEKIT},
+    "prometheus": set[str](),  # the token is a file of its own
+    "grafana": {"GRAFANA_PASSWORD"},
+}
+
+
+@pytest.mark.parametrize("name", COMPOSE["services"])
+def test_each_service_gets_its_own_secrets_and_has_limits(name: str) -> None:
+    service = COMPOSE["services"][name]
+
+    assert set(re.findall(r"\$\{(\w+):\?\}", json.dumps(service))) == GETS[name]
+    assert "env_file" not in service
+    assert {"mem_limit", "pids_limit"} <= service.keys()
+    assert {"max-size", "max-file"} <= service["logging"]["options"].keys()
+
+
+def test_what_the_image_is_rid_of_is_needed_by_nothing_that_runs() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    lock = (ROOT / "requirements.lock").read_text(encoding="utf-8")
+    (names,) = re.findall(r"pip uninstall .*?ignore([\s\\a-z-]+) &&", DOCKERFILE)
+    gone = set(names.replace("\\", "").split())
+    needed_by = {
+        name: set(re.findall(r"#(?: via|  ) +([a-z][\w-]*)", row))
+        for name, row in re.findall(r"^([a-z0-9-]+)(==.*\n(?:    .*\n)*)", lock, re.MULTILINE)
+    }
+
+    assert {each.split(">")[0] for each in project["dependency-groups"]["setup"]} < gone
+    needing = {each for name in gone & needed_by.keys() for each in needed_by[name]} - gone
+    assert needing == {"holdline", "pipecat-ai"}  # the group `setup`; and the resampler
+
+
+def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packages() -> None:
+    library = Path(pipecat.__file__).parent
+    named = re.compile(r"^\s*(?:import|from) (?:resampy|numba|llvmlite)\b", re.MULTILINE)
+    using = [each for each in library.rglob("*.py") if named.search(each.read_text("utf-8"))]
+    rooms = ("bot", "transports", "processors", "providers", "drill", "faultlab", "engines")
+    ours = "".join(
+        each.read_text("utf-8") for room in rooms for each in (ROOT / room).rglob("*.py")
+    )
+
+    assert [each.name for each in using] == ["resampy_resampler.py"]
+    assert "resampy" not in ours.lower()
+
+
 def test_nothing_but_the_sound_of_calls_is_open_to_others() -> None:
     opened = [each for service in COMPOSE["services"].values() for each in service.get("ports", ())]
 
@@ -163,7 +227,7 @@ def test_livekit_is_told_a_configuration_and_is_the_one_of_the_tests() -> None:
     told = yaml.safe_load(livekit["environment"]["LIVEKIT_CONFIG"])
     (built,) = re.findall(r"^server=(\S+)", (ROOT / "scripts" / "peers").read_text(), re.MULTILINE)
 
-    assert livekit["image"] == f"livekit/livekit-server:{built}"
+    assert livekit["image"].startswith(f"livekit/livekit-server:{built}@")
     assert told["keys"] == {"k": "s" * 32}
     assert told["webhook"]["urls"] == ["http://holdline:8080/livekit/webhook"]
     assert str(told["rtc"]["tcp_port"]) in livekit["ports"][1]

@@ -44,12 +44,10 @@ async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:
     watch.beat(0.0)  # overdue at once: the thread looks at a loop that is asleep
     try:
         async with asyncio.timeout(20):
-            while not (seen := watch.take_step()):  # noqa: ASYNC110 - it is another thread's
-                await asyncio.sleep(0.1)
+            while watch.take_step() != IDLE:  # noqa: ASYNC110 - it is another thread's
+                await asyncio.sleep(0.1)  # a busy machine may stop us in a step before
     finally:
         watch.stop()
-
-    assert seen == IDLE
 
 
 def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
