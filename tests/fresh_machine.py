@@ -34,7 +34,7 @@ def names(relation: str) -> list[str]:
 
 def base_packages() -> set[str]:
     """Return the installed packages that every Debian has, and those that make and Python need."""
-    rows = [each.split("\t") for each in output("dpkg-query", "-W", f"-f={FIELDS}").splitlines()]
+    rows = [row.split("\t") for row in output("dpkg-query", "-W", f"-f={FIELDS}").splitlines()]
     installed = {row[0] for row in rows}
     needs = {name: names(depends) for name, _, _, _, depends in rows}
     for name, _, _, provides, _ in rows:
@@ -53,12 +53,12 @@ def base_packages() -> set[str]:
 
 def kept_files() -> set[Path]:
     """Return the files of /usr that a fresh machine has, with all folders above them."""
-    listed = (Path(each) for each in output("dpkg-query", "-L", *base_packages()).splitlines())
-    files = {each if each.is_relative_to(USR) else USR / str(each)[1:] for each in listed}
-    files |= {each for each in USR.glob("bin/*") if is_alternative(each, files)}
+    listed = map(Path, output("dpkg-query", "-L", *base_packages()).splitlines())
+    files = {file if file.is_relative_to(USR) else USR / str(file)[1:] for file in listed}
+    files |= {link for link in USR.glob("bin/*") if is_alternative(link, files)}
     if PYTHON != USR and PYTHON.is_relative_to(USR):  # such as /usr/local
-        files |= {each for each in PYTHON.rglob("*") if "python" in str(each.relative_to(PYTHON))}
-    return files | {above for each in files for above in each.parents}
+        files |= {file for file in PYTHON.rglob("*") if "python" in str(file.relative_to(PYTHON))}
+    return files | {folder for file in files for folder in file.parents}
 
 
 def is_alternative(link: Path, files: set[Path]) -> bool:
@@ -68,12 +68,12 @@ def is_alternative(link: Path, files: set[Path]) -> bool:
 
 
 def surplus(folder: Path, kept: set[Path]) -> Iterator[Path]:
-    """Yield what is to be hidden in a folder; a folder of which nothing is kept is one."""
-    for each in folder.iterdir():
-        if each not in kept:
-            yield each
-        elif each.is_dir() and not each.is_symlink():
-            yield from surplus(each, kept)
+    """Yield the files to hide in a folder, and the folders without a kept file."""
+    for path in folder.iterdir():
+        if path not in kept:
+            yield path
+        elif path.is_dir() and not path.is_symlink():
+            yield from surplus(path, kept)
 
 
 def hide(paths: Iterable[Path], scratch: Path) -> None:

@@ -125,10 +125,10 @@ def test_every_image_of_others_is_pinned_by_version_and_digest() -> None:
     built_from = [rest.split(" AS ") for name, rest in instructions(DOCKERFILE) if name == "FROM"]
     ours = {name for _, *names in built_from for name in names}
     images = [image for image, *_ in built_from if image not in ours]
-    images += [each["image"] for each in COMPOSE["services"].values() if "build" not in each]
+    images += [one["image"] for one in COMPOSE["services"].values() if "build" not in one]
 
     assert len(images) == 6
-    assert [each for each in images if not PINNED.fullmatch(each)] == []
+    assert [image for image in images if not PINNED.fullmatch(image)] == []
 
 
 LIVEKIT = {"LIVEKIT_API_KEY", "LIVEKIT_API_SECRET"}
@@ -162,21 +162,21 @@ def test_what_the_image_is_rid_of_is_needed_by_nothing_that_runs() -> None:
         for name, row in re.findall(r"^([a-z0-9-]+)(==.*\n(?:    .*\n)*)", lock, re.MULTILINE)
     }
 
-    assert {each.split(">")[0] for each in project["dependency-groups"]["setup"]} < gone
-    needing = {each for name in gone & needed_by.keys() for each in needed_by[name]} - gone
+    assert {name.split(">")[0] for name in project["dependency-groups"]["setup"]} < gone
+    needing = {other for name in gone & needed_by.keys() for other in needed_by[name]} - gone
     assert needing == {"holdline", "pipecat-ai"}  # the group `setup`; and the resampler
 
 
 def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packages() -> None:
     library = Path(pipecat.__file__).parent
     named = re.compile(r"^\s*(?:import|from) (?:resampy|numba|llvmlite)\b", re.MULTILINE)
-    using = [each for each in library.rglob("*.py") if named.search(each.read_text("utf-8"))]
+    using = [file for file in library.rglob("*.py") if named.search(file.read_text("utf-8"))]
     rooms = ("bot", "transports", "processors", "providers", "drill", "faultlab", "engines")
     ours = "".join(
-        each.read_text("utf-8") for room in rooms for each in (ROOT / room).rglob("*.py")
+        file.read_text("utf-8") for room in rooms for file in (ROOT / room).rglob("*.py")
     )
 
-    assert [each.name for each in using] == ["resampy_resampler.py"]
+    assert [file.name for file in using] == ["resampy_resampler.py"]
     assert "resampy" not in ours.lower()
 
 

@@ -17,8 +17,8 @@ PROGRAMS = (
 LOOK = f"""
 import ctypes.util, os, shutil
 from pathlib import Path
-found = [each for each in {PROGRAMS} if shutil.which(each)]
-found += [each for each in ("portaudio", "asound", "opus") if ctypes.util.find_library(each)]
+found = [name for name in {PROGRAMS} if shutil.which(name)]
+found += [name for name in ("portaudio", "asound", "opus") if ctypes.util.find_library(name)]
 found += [*Path("/usr/lib/postgresql").glob("*"), *Path("/opt").iterdir(), *Path.home().iterdir()]
 print(found, os.environ.get("CI"))
 """

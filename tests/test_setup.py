@@ -176,7 +176,7 @@ def test_a_home_that_cannot_be_written_to_is_one_line_with_the_way_out(checkout:
     done = set_up(checkout, HOME=str(checkout.parent / "file"))
 
     assert done.returncode == 0
-    (line,) = (each for each in done.stderr.splitlines() if "cannot be written" in each)
+    (line,) = (line for line in done.stderr.splitlines() if "cannot be written" in line)
     assert "UV_CACHE_DIR" in line
 
 
@@ -189,7 +189,7 @@ def test_no_python_that_fits_is_one_line(checkout: Path) -> None:
     assert done.stderr == "holdline: needs Python 3.11, 3.12 or 3.13; set PYTHON to one\n"
 
 
-OTHERS = [each for each in (11, 12, 13) if each != sys.version_info.minor]
+OTHERS = [minor for minor in (11, 12, 13) if minor != sys.version_info.minor]
 
 
 @pytest.mark.parametrize("here", [[], OTHERS[-1:], OTHERS], ids=["none", "one", "both"])
@@ -207,8 +207,8 @@ def test_other_pythons_are_set_up_and_those_that_are_not_here_are_named(
         check=True, capture_output=True, text=True, timeout=60,
     )  # fmt: skip
 
-    assert done.stdout.split() == [f".venv-3.{each}/bin/python" for each in here]
-    assert all((checkout / each).exists() for each in done.stdout.split())
-    missing = [f"no Python 3.{each} was found" for each in OTHERS if each not in here]
-    assert [each for each in missing if each in done.stderr] == missing
+    assert done.stdout.split() == [f".venv-3.{minor}/bin/python" for minor in here]
+    assert all((checkout / python).exists() for python in done.stdout.split())
+    missing = [f"no Python 3.{minor} was found" for minor in OTHERS if minor not in here]
+    assert [line for line in missing if line in done.stderr] == missing
     assert done.stderr.count("was found") == len(missing)
