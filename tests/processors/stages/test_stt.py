@@ -500,3 +500,17 @@ async def test_a_result_with_a_word_that_is_none_deafens_no_call() -> None:
         await call.written(FIRST)
 
         assert words(call.text) == words(FIRST)
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["between utterances", "in an utterance"])
+async def test_each_refusal_of_a_recogniser_counts_once(*, speaks: bool) -> None:
+    away = faults.Http(status=503)
+    async with calling(faults={"a": away, "b": away}, failures=50) as call:
+        if speaks:
+            await call.sound(await call.begins(caller.say(FIRST)))
+            await call.stops()
+        await asyncio.sleep(4.0)
+        refused = [request.instance for name in "ab" for request in call.lab.record.requests(name)]
+
+        assert sorted(name for name, _ in call.failures) == refused
+        assert len(refused) > 2
