@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pipecat.transports.base_input import BaseInputTransport
 
+from calls.entry import Tell
 from calls.handover import Destination, Handover
 from transports.leg_output import LegOutput
 
@@ -46,6 +47,10 @@ class Leg(Protocol):
     """
 
     facts: LegFacts
+
+    def tell_to(self, tell: Tell) -> None:
+        """Tell the call, once there is one, what was told to the process until then."""
+        ...
 
     def input(self) -> BaseInputTransport:
         """Return the processor that brings the caller's audio."""
@@ -98,6 +103,12 @@ class Leg(Protocol):
 
 class PlainLeg:
     """What a line without a carrier says to what only carriers can do."""
+
+    def tell_to(self, tell: Tell) -> None:
+        """Ignore it: there is nothing to tell."""
+
+    def handed_on(self, outcome: Handover) -> None:
+        """Ignore what the carrier says came of a transfer."""
 
     async def answered(self) -> None:
         """Return at once: nobody has to pick up."""

@@ -77,7 +77,7 @@ class LivekitLeg(PlainLeg):
         line.on_restored = self._tell_restored
 
     def tell_to(self, tell: Tell) -> None:
-        """Have another be told: the call that this leg is of, once there is one."""
+        """Tell the call, once there is one, what was told to the process until then."""
         self._tell = tell
         self._input.tell = tell
 

@@ -81,6 +81,7 @@ class Call:
         """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
         started_at_s = self._shared.clock()
         try:
+            self._leg.tell_to(self.tell)
             for fact in _first_facts(self._leg.facts, self._agent.name):
                 self.tell(fact)
             if self._shared.crm and not self._remembered:

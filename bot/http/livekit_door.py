@@ -165,7 +165,6 @@ class _LivekitDoor:
             line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
         )
         call = self.process.call(leg)
-        leg.tell_to(call.tell)
         watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:
             await self.process.switchboard.answer(leg, call)

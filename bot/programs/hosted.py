@@ -144,7 +144,6 @@ async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> Non
                 return
             leg = LivekitLeg(line, tell=process.switchboard.tell)
             call = process.call(leg)
-            leg.tell_to(call.tell)
             await _converse(process, leg, call)
     except* LineError as refused:
         logger.warning("{}: {}", given.room_name, refused.exceptions[0])

@@ -12,11 +12,13 @@ from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
+    MAX_WIDE_BYTES,
     UNKNOWN_CODEC,
     Fields,
     Message,
     Reader,
     Started,
+    either,
     is_id,
     number,
     part,
@@ -37,17 +39,16 @@ STEP_BYTES: Final = 320
 
 def read(data: str | bytes) -> Message:
     """Return what one websocket message says."""
-    return read_message(data, _READERS)
+    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def _started(fields: Fields) -> Message:
     start = part(fields, "start")
-    stream_sid = start.get("stream_sid", fields.get("stream_sid"))
-    call_sid = start.get("call_sid")
+    stream_sid, call_sid = either(start, fields, "stream_sid"), start.get("call_sid")
     if not (is_id(stream_sid) and is_id(call_sid)):
         return INCOMPLETE
     media_format = part(start, "media_format")
-    rate_hz = number(media_format.get("sample_rate"))
+    rate_hz = number(media_format.get("sample_rate", RATES_HZ[0]))
     # "audio/x-raw" is written "raw/slin" and "base64" elsewhere, so the name decides nothing but
     # that it is not the telephone's one-byte code, which an account may be set to.
     if rate_hz not in RATES_HZ or "mulaw" in text(media_format, "encoding"):

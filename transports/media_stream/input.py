@@ -6,6 +6,7 @@ any amount of anything.
 """
 
 import asyncio
+from collections import deque
 from typing import Final
 
 from pipecat.audio.dtmf.types import KeypadEntry
@@ -18,9 +19,11 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.flood_limit import FloodLimit
+from transports.media_stream.codec import Codec
 from transports.media_stream.in_order import InOrder
 from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
 from transports.media_stream.messages import (
+    POLICY,
     TOO_BIG,
     Connected,
     Digit,
@@ -38,7 +41,9 @@ KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
 KEYS_CAP: Final = 20.0
 STEPS: Final = 10
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
-REFUSED: Final = "input_refused"
+MESSAGE_S: Final = 1.0  # of sound in one message; carriers send 0.02 to 0.1 s
+ODD_MOST: Final = 50  # messages within `ODD_S` that we do not take (chosen); more are a flood
+ODD_S: Final = 1.0
 
 
 class StreamInput(FastAPIWebsocketInputTransport):
@@ -52,6 +57,8 @@ class StreamInput(FastAPIWebsocketInputTransport):
         self._audio = FloodLimit(per_s=AUDIO_PER_S, cap=AUDIO_CAP_S)
         self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
         self._queue: InOrder[Media] = InOrder()
+        self._half = b""  # the beginning of a sample whose end is in the next message
+        self._odd_at: deque[float] = deque(maxlen=ODD_MOST + 1)
         self._ending = False
         self._watch_task: asyncio.Task[None] | None = None
 
@@ -100,6 +107,8 @@ class StreamInput(FastAPIWebsocketInputTransport):
             if not await self._line.comes_back(socket, reason):
                 break
             self._queue = InOrder()  # each stream counts its pieces from 1
+            self._half = b""
+            self._odd_at.clear()
             self._media_at = self._line.clock()
         if self._client.is_closing:
             return
@@ -119,18 +128,19 @@ class StreamInput(FastAPIWebsocketInputTransport):
             )
             if isinstance(said, Stopped):
                 return HUNG_UP
-            if isinstance(said, Refusal):
-                self._line.refused(said.reason)
-                if said.close_code is not None:
-                    await close(socket.websocket, said.close_code)
-                    return REFUSED
-            else:
+            if not (reason := _why_odd(said, self._line.stream.theirs)):
                 await self._take(said)
+                continue
+            self._line.refused(reason)
+            self._odd_at.append(self._line.clock())
+            if len(self._odd_at) > ODD_MOST and self._odd_at[-1] - self._odd_at[0] < ODD_S:
+                self._line.refused("flood_of_odd_messages")
+                await close(socket.websocket, POLICY)
+                return LOST
 
     def _why_closed(self, code: int | None) -> str:
         if code == TOO_BIG:  # the server has a limit of its own
             self._line.refused("message_too_big")
-            return REFUSED
         in_order = code == IN_ORDER and self._line.stream.dialect.ends_by_close
         return HUNG_UP if in_order else LOST
 
@@ -145,16 +155,17 @@ class StreamInput(FastAPIWebsocketInputTransport):
                 await self._press(key)
             case MarkEchoed(name=name):
                 await self._line.echoed(name)
-            case Connected() | Started():
-                self._line.refused("second_start")
             case _:
                 pass
 
     async def _hear(self, payload: bytes) -> None:
         self._media_at = self._line.clock()
+        codec = self._line.stream.theirs
+        payload = self._half + payload
+        whole = len(payload) // codec.sample_bytes * codec.sample_bytes
+        payload, self._half = payload[:whole], payload[whole:]
         if self._ending or not payload:
             return
-        codec = self._line.stream.theirs
         if not await self._audio.take(codec.seconds(payload)):
             self._line.refused("audio_faster_than_time")
             return
@@ -173,3 +184,16 @@ class StreamInput(FastAPIWebsocketInputTransport):
             self._line.refused("keys_faster_than_fingers")
             return
         await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
+
+
+def _why_odd(said: Message, codec: Codec) -> str:
+    """Return why a message in a call is dropped; empty: it is not."""
+    match said:
+        case Refusal(reason=reason):
+            return reason
+        case Connected() | Started():
+            return "second_start"
+        case Media(payload=payload) if codec.seconds(payload) > MESSAGE_S:
+            return "media_too_long"
+        case _:
+            return ""

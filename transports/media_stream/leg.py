@@ -54,8 +54,8 @@ class StreamLeg(PlainLeg):
     """The caller's audio connection through a carrier.
 
     Reasons given to `on_gone`: `caller_hung_up` (the carrier said so), `connection_lost` (the
-    socket closed without it), `stalled` (no media came, or nothing we sent was taken),
-    `input_refused` (what came cannot be the carrier's; the socket was closed).
+    socket closed without it, or was closed on a flood of messages that no carrier sends),
+    `stalled` (no media came, or nothing we sent was taken).
     """
 
     def __init__(  # noqa: PLR0913 - as many as a line has
@@ -97,6 +97,10 @@ class StreamLeg(PlainLeg):
             websocket, stream, tell=tell, clock=clock, patience=patience or LinePatience()
         )
         self._transport = StreamTransport(websocket, self._line)
+
+    def tell_to(self, tell: Tell) -> None:
+        """Tell the call what is refused, now that there is one."""
+        self._line.tell = tell
 
     def input(self) -> StreamInput:
         """Return the processor that brings the caller's audio."""
@@ -151,9 +155,6 @@ class StreamLeg(PlainLeg):
         if self._control is not None and await self._control.press(self.facts.call_ref, keys):
             return True
         return await self.output().press(tones)
-
-    def handed_on(self, outcome: Handover) -> None:
-        """Note what came of handing the caller on, if the carrier says so."""
 
     async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
         """Hand the caller on, where the carrier can."""

@@ -15,6 +15,7 @@ from transports.media_stream.stream import Stream
 from transports.sent_sound import SentSound
 
 STALLED_S: Final = 5.0  # media comes every 20 ms, also in silence: without any the line is dead
+MOST_KINDS: Final = 32  # of what is refused; a carrier's error codes are kinds of their own
 CLOSE_S: Final = 1.0  # for the far end to answer our close; a dead one never does
 HUNG_UP: Final = "caller_hung_up"
 LOST: Final = "connection_lost"
@@ -223,7 +224,7 @@ class StreamLine:
 
     def refused(self, reason: str) -> None:
         """Tell that something was not taken; a kind is told once a call, however often it comes."""
-        if reason not in self._told:
+        if reason not in self._told and len(self._told) < MOST_KINDS:
             self._told.add(reason)
             self.tell(InputRefused(transport=self.stream.dialect.carrier, reason=reason))
 

@@ -9,11 +9,11 @@ from typing import Any, Final, TypeAlias, TypeGuard
 
 from transports.media_stream.codec import MULAW, Codec
 
-MAX_MESSAGE_BYTES: Final = 16 * 1024  # a media message of 20 ms has about 350, one second 10,700
+MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law has 10,700
+MAX_WIDE_BYTES: Final = 68 * 1024  # a second of 24 kHz samples has 64,000
 MAX_BRACKETS: Final = 200  # chosen: a start has ten; the limit of Python itself differs by version
 MAX_ID_CHARS: Final = 64  # Twilio's have 34; what is longer is kept and sent back by nobody
 MAX_DIGITS: Final = 9  # of a number; digits by the thousand cost time to read
-MAX_PAYLOAD_BYTES: Final = 8000  # one second of mu-law; a carrier sends 20 to 100 ms
 KEYS: Final = frozenset("0123456789*#")
 
 NOT_ACCEPTABLE: Final = 1003  # RFC 6455, 7.4.1: a type of data that cannot be accepted
@@ -76,7 +76,7 @@ class Refusal:
     """A message that we do not take."""
 
     reason: str
-    close_code: int | None  # None: ignored, the socket stays
+    close_code: int | None  # before a call begins; in a call the socket stays open
 
 
 Message: TypeAlias = (
@@ -90,15 +90,17 @@ INCOMPLETE: Final = Refusal(reason="incomplete_message", close_code=NOT_CONSISTE
 UNKNOWN_CODEC: Final = Refusal(reason="unknown_codec", close_code=NOT_ACCEPTABLE)
 
 
-def read_message(data: str | bytes, readers: Mapping[str, Reader]) -> Message:
+def read_message(
+    data: str | bytes, readers: Mapping[str, Reader], *, most_bytes: int = MAX_MESSAGE_BYTES
+) -> Message:
     """Return what one websocket message says.
 
-    Events that nobody reads are ignored, since a carrier may add some. What no carrier can have
-    sent closes the socket: the far end is somebody else, or broken beyond a conversation.
+    Unknown events are ignored: a carrier may add some. A refusal with a close code ends a socket
+    that has not shown yet whose call it is; in a call the message is dropped.
     """
     if isinstance(data, bytes):
         return Refusal(reason="binary_message", close_code=NOT_ACCEPTABLE)
-    if len(data) > MAX_MESSAGE_BYTES:
+    if len(data) > most_bytes:
         return Refusal(reason="message_too_big", close_code=TOO_BIG)
     try:
         fields = _decode(data)
@@ -121,8 +123,9 @@ def _small_number(digits: str) -> int | None:
     return int(digits) if len(digits) <= MAX_DIGITS else None
 
 
-def _no_number(_: str) -> None:
-    """Return nothing: no carrier tells anything of ours in fractions."""
+def _whole_number(digits: str) -> int | None:
+    """Return 8000 for `8000.0`: some write a rate so, and nothing that we read is a fraction."""
+    return number(digits.removesuffix(".0"))
 
 
 def _no_constant(name: str) -> None:
@@ -130,7 +133,7 @@ def _no_constant(name: str) -> None:
 
 
 _JSON: Final = json.JSONDecoder(
-    parse_int=_small_number, parse_float=_no_number, parse_constant=_no_constant
+    parse_int=_small_number, parse_float=_whole_number, parse_constant=_no_constant
 )
 
 
@@ -140,16 +143,17 @@ def read_connected(_: Fields) -> Message:
 
 
 def read_media(fields: Fields) -> Message:
-    """Return the audio of `media`."""
-    payload = part(fields, "media").get("payload")
+    """Return the audio of `media`; our own, which a stream of both tracks repeats, is no news."""
+    media = part(fields, "media")
+    if text(media, "track").startswith("outbound"):
+        return Acknowledged()
+    payload = media.get("payload")
     if not isinstance(payload, str):
         return INCOMPLETE
     try:
         audio = base64.b64decode(payload, validate=True)
     except (binascii.Error, ValueError):
         return Refusal(reason="invalid_base64", close_code=NOT_CONSISTENT)
-    if len(audio) > MAX_PAYLOAD_BYTES:
-        return Refusal(reason="media_too_long", close_code=TOO_BIG)
     return Media(payload=audio)
 
 
@@ -199,6 +203,11 @@ def text(fields: Fields, name: str) -> str:
     """Return a text within an object; an empty one when there is none."""
     found = fields.get(name)
     return found if isinstance(found, str) else ""
+
+
+def either(inner: Fields, outer: Fields, name: str) -> Any:
+    """Return what a carrier writes into `start`, or next to it."""
+    return inner.get(name) or outer.get(name)
 
 
 def number(value: Any) -> int | None:

@@ -16,6 +16,7 @@ from transports.media_stream.codec import MULAW, Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
+    MAX_WIDE_BYTES,
     UNKNOWN_CODEC,
     Acknowledged,
     Fields,
@@ -23,6 +24,7 @@ from transports.media_stream.messages import (
     Message,
     Reader,
     Started,
+    either,
     is_id,
     number,
     part,
@@ -46,7 +48,7 @@ _HEADER: Final = re.compile(r"\b(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
 
 def read(data: str | bytes) -> Message:
     """Return what one websocket message says."""
-    return read_message(data, _READERS)
+    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def read_headers(given: object) -> Mapping[str, str]:
@@ -61,12 +63,13 @@ def read_headers(given: object) -> Mapping[str, str]:
 
 def _started(fields: Fields) -> Message:
     start = part(fields, "start")
-    stream_id, call_id = start.get("streamId"), start.get("callId")
+    stream_id, call_id = either(start, fields, "streamId"), start.get("callId")
     if not (is_id(stream_id) and is_id(call_id)):
         return INCOMPLETE
     media_format = part(start, "mediaFormat")
-    rate_hz = number(media_format.get("sampleRate"))
-    codec = CONTENT_TYPES.get(f"{text(media_format, 'encoding')};rate={rate_hz}")
+    encoding = text(media_format, "encoding").lower().partition(";")[0]
+    rate_hz = number(media_format.get("sampleRate", MULAW.rate_hz))
+    codec = CONTENT_TYPES.get(f"{encoding};rate={rate_hz}")
     if codec is None:
         return UNKNOWN_CODEC
     parameters = read_headers(fields.get("extra_headers"))

@@ -14,6 +14,7 @@ from transports.media_stream.codec import ALAW, MULAW, Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
+    MAX_WIDE_BYTES,
     UNKNOWN_CODEC,
     Fields,
     Media,
@@ -21,6 +22,7 @@ from transports.media_stream.messages import (
     Reader,
     Refusal,
     Started,
+    either,
     is_id,
     number,
     part,
@@ -46,12 +48,12 @@ CODECS: Final[Mapping[str, Codec]] = {
 
 def read(data: str | bytes) -> Message:
     """Return what one websocket message says."""
-    return read_message(data, _READERS)
+    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def _started(fields: Fields) -> Message:
     start = part(fields, "start")
-    stream_id, call_id = fields.get("stream_id"), start.get("call_control_id")
+    stream_id, call_id = either(start, fields, "stream_id"), start.get("call_control_id")
     if not (is_id(stream_id, MAX_REF_CHARS) and is_id(call_id, MAX_REF_CHARS)):
         return INCOMPLETE
     codec = codec_of(part(start, "media_format"))
@@ -69,9 +71,11 @@ def _started(fields: Fields) -> Message:
 
 def codec_of(media_format: Fields) -> Codec | None:
     """Return the codec of a `media_format`; None: one that we do not read."""
-    codec = CODECS.get(text(media_format, "encoding"))
-    rate_hz = number(media_format.get("sample_rate"))
-    if codec is None or rate_hz not in (8000, 16000, 24000):
+    codec = CODECS.get((text(media_format, "encoding") or "PCMU").upper())
+    if codec is None:
+        return None
+    rate_hz = number(media_format.get("sample_rate", codec.rate_hz))
+    if rate_hz not in (8000, 16000, 24000):
         return None
     if codec.sample_bytes == 1 and rate_hz != codec.rate_hz:
         return None

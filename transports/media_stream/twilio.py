@@ -15,6 +15,7 @@ from transports.media_stream.messages import (
     Message,
     Reader,
     Started,
+    either,
     is_id,
     part,
     read_connected,
@@ -36,7 +37,7 @@ def read(data: str | bytes) -> Message:
 
 def _started(fields: Fields) -> Message:
     start = part(fields, "start")
-    stream_sid, call_sid = start.get("streamSid"), start.get("callSid")
+    stream_sid, call_sid = either(start, fields, "streamSid"), start.get("callSid")
     if not (is_id(stream_sid) and is_id(call_sid)):
         return INCOMPLETE
     parameters = read_parameters(start.get("customParameters"))

@@ -10,6 +10,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from calls.events import InputRefused
 from tests.bot.http.test_bounded_socket import EMPTY, PING, over, raw_socket
 from tests.bot.judged_call import judged_call
 from tests.bot.open_doors import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
@@ -101,6 +102,9 @@ async def test_a_caller_s_own_socket_may_flood_and_hurts_nobody_else(
         await asyncio.sleep(20)
 
         assert "audio_faster_than_time" in beside.refusals
+        refused = {told.call_id for told in beside.told if isinstance(told.event, InputRefused)}
+        assert len(refused) == 1  # it stands in the record of the flooder's call, not apart from it
+        assert "" not in refused
 
 
 def bomb() -> bytes:
