@@ -41,6 +41,7 @@ class CallerUtterance:
         not_before_s: What came before was written down with the last utterance.
         speaking: Whether the caller still is, or goes on.
         written_s: Nobody need hear again what came before.
+        spoken_until_s: Where the speech ended, since the caller stopped last.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class CallerUtterance:
         # The turn learns of a stop a little late. On the provider's clock: words that were read too
         # late because we stalled are no less the caller's.
         self._held_until: Deadline | None = None
-        self._spoken_until_s = math.inf
+        self.spoken_until_s = math.inf
         self._reached_s: dict[int, float] = {}  # how far the finals of each attempt go
         self._lived_at: dict[int, float] = {}  # when each attempt last gave anything
 
@@ -112,10 +113,10 @@ class CallerUtterance:
         now_s = self._lag.provider_s(now)
         self._held_until = self._turn.unhurried_until(now_s)
         self.speaking = False
-        self._spoken_until_s = at_s - max(sure_s, SLACK_S)
+        self.spoken_until_s = at_s - max(sure_s, SLACK_S)
         self.work.move(self.until(now))
         winner = self.work.winner
-        if winner is not None and self._reached_s.get(winner, 0.0) >= self._spoken_until_s:
+        if winner is not None and self._reached_s.get(winner, 0.0) >= self.spoken_until_s:
             return self.work.handle(Finished(attempt=winner), now)
         gap_s = self.work.policy.pace.gap_s
         steps: list[Step] = []
@@ -135,7 +136,7 @@ class CallerUtterance:
         reached_s = self._reached_s.get(attempt, 0.0)
         if reading.final and reading.end_s is not None:
             self._reached_s[attempt] = reached_s = max(reached_s, reading.end_s)
-        written = reached_s >= self._spoken_until_s or (reading.flushed and reading.end_s is None)
+        written = reached_s >= self.spoken_until_s or (reading.flushed and reading.end_s is None)
         if self.speaking or not written:
             return useful
         return (*useful, *self.work.handle(Finished(attempt=attempt), now))

@@ -9,7 +9,19 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Final, Protocol
 
-from fallbacks.attempts import Abandon, Cancel, Done, Failed, Refused, Start, Step, TellFact, Win
+from fallbacks.attempts import (
+    Abandon,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
 from fallbacks.caller_utterance import CallerUtterance, TurnDeadlines
 from fallbacks.classification import classify_symptom
 from fallbacks.facts import AttemptFailed
@@ -42,6 +54,7 @@ AIM_S: Final = 1.0  # of it, for a rung that begins to hear between utterances
 RECHECK_S: Final = 1.0  # of it, between two looks for a better rung to hear it
 AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
 TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
+GUESS_S: Final = 0.7  # a final takes 0.1 to 0.3 s, and an answer has to be heard after 1.5 (chosen)
 NOBODY: Final = 0  # no attempt has this number
 
 
@@ -107,7 +120,7 @@ class CallerHearing:
         if utterance is None:
             return None
         moments = [each.mute_at for each in self.feeds.values() if each.attempt is not None]
-        moments += [utterance.work.wake_at]
+        moments += [utterance.work.wake_at, _guess_at(utterance, self._transcripts, self._said_at)]
         moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
         return min((each for each in moments if each is not None), default=None)
 
@@ -140,6 +153,14 @@ class CallerHearing:
                 actions += self._fail(feed, _failure(Symptom.NO_RESULTS, feed), now)
         utterance = _in_progress(self.utterance)
         if utterance is None:
+            return tuple(actions)
+        winner, guess_at = (
+            utterance.work.winner,
+            _guess_at(utterance, self._transcripts, self._said_at),
+        )
+        if winner is not None and guess_at is not None and now >= guess_at:
+            actions += _guessed(self._transcripts)
+            actions += self._carry_out(utterance.work.handle(Finished(attempt=winner), now), now)
             return tuple(actions)
         actions += self._carry_out(utterance.tick(now), now)
         if not utterance.speaking and now >= self._said_at + TURN_HELD_S:
@@ -201,11 +222,15 @@ class CallerHearing:
         if utterance and attempt is not None:
             actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
         heard = utterance.work.winner == attempt if utterance else feed is self.writer
-        new_text = ""
-        if heard:
-            new_text = _new_text(
-                reading, result.text, transcripts=self._transcripts, writing=self._writing
-            )
+        if not heard:
+            return actions
+        if reading.final and not reading.text:
+            return (*actions, *_guessed(self._transcripts))
+        if reading.text:
+            self._transcripts.guess = None if reading.final else reading
+        new_text = _new_text(
+            reading, result.text, transcripts=self._transcripts, writing=self._writing
+        )
         if new_text == "":
             return actions
         self._said_at = now
@@ -260,16 +285,15 @@ class CallerHearing:
                     self.writer, self._writing = self.feeds[step.provider], step.attempt
                     replayed, from_s = self.writer.replayed, self.writer.from_s
                     self._transcripts.begin(step.attempt, replayed=replayed, from_s=from_s)
-                case Cancel() | Abandon() if self.feeds[step.provider].attempt == step.attempt:
-                    actions += self.feeds[step.provider].end()
-                    if isinstance(step, Abandon):  # whatever its stream is stuck in
-                        self.feeds[step.provider].renew()
-                        actions.append(Reconnect(step.provider))
+                case Cancel() | Abandon():
+                    actions += _drop(self.feeds[step.provider], step)
+                case Exhausted():
+                    actions += _guessed(self._transcripts)
                 case Done():
                     self.feeds[step.provider].written()
                     actions += self._aim(now)
                 case _:
-                    pass  # asked again since, or exhausted: the rung that hears may still write
+                    pass
         return tuple(actions)
 
     def _aim(self, now: float) -> tuple[HearingAction, ...]:
@@ -302,6 +326,32 @@ def _hears(feed: Feed) -> bool:
     connection there. Without that the caller was heard, and told that they were not.
     """
     return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
+
+
+def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: float) -> float | None:
+    """Return when the last interim result is passed on; `None` if it lacks the caller's end."""
+    guess = transcripts.guess
+    if guess is None or utterance.speaking:
+        return None
+    whole = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
+    return said_at + GUESS_S if whole else None
+
+
+def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
+    """Return what to pass on in the place of a final result that is empty, or does not come."""
+    new_text = transcripts.deliver_guess()
+    return (PassOn(new_text, guess=True),) if new_text else ()
+
+
+def _drop(feed: Feed, step: Cancel | Abandon) -> tuple[HearingAction, ...]:
+    """End what a rung is asked for; one that was asked again since goes on."""
+    if feed.attempt != step.attempt:
+        return ()
+    ended = feed.end()
+    if isinstance(step, Cancel):
+        return ended
+    feed.renew()  # whatever its stream is stuck in
+    return (*ended, Reconnect(feed.provider))
 
 
 def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:

@@ -9,7 +9,15 @@ from typing import TypeAlias
 
 from fallbacks.attempts import Refused, TellFact
 from fallbacks.failure import Failure
-from fallbacks.replay import HeardWord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardWord:
+    """One word as a recogniser wrote it."""
+
+    text: str
+    start_s: float  # of the stream
+    end_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +158,15 @@ class AskForWords:
 
 @dataclass(frozen=True, slots=True)
 class PassOn:
-    """Pass the result on that was just read."""
+    """Pass the result on that was just read.
 
-    new_text: str | None  # what of it is new; None: all of it
+    Attributes:
+        new_text: What of it is new; `None` if all of it is.
+        guess: Pass the latest interim result on as final: its final one is empty, or missing.
+    """
+
+    new_text: str | None
+    guess: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ that was delivered already is dropped: by its word times if it gives any, else b
 import math
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+from fallbacks.listening import HeardWord, Reading
 from fallbacks.word_times import plain
 
 BEFORE_S: Final = 0.5  # kept before the utterance: a VAD is sure of speech a little late
@@ -99,23 +99,19 @@ def replay_from_s(speech_began_s: float, ring_start_s: float) -> float:
     return max(ring_start_s, speech_began_s - BEFORE_S)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HeardWord:
-    """One word as a recogniser wrote it."""
-
-    text: str
-    start_s: float  # of the stream
-    end_s: float
-
-
 class Transcripts:
-    """What was delivered of the present utterance, so that nothing is delivered twice."""
+    """What was delivered of the present utterance, so that nothing is delivered twice.
+
+    Attributes:
+        guess: The last interim result, until a final one with words follows.
+    """
 
     def __init__(self) -> None:
         self._attempt: int | None = None
         self._delivered: list[HeardWord] = []
         self._until_s: float | None = 0.0  # of the stream: words before were delivered
         self._again: list[str] = []  # delivered words that the present attempt may write again
+        self.guess: Reading | None = None
 
     @property
     def text(self) -> str:
@@ -138,7 +134,7 @@ class Transcripts:
 
     def open(self) -> None:
         """Begin another utterance, by the same recogniser."""
-        self._delivered, self._again = [], []
+        self._delivered, self._again, self.guess = [], [], None
         self._until_s = self._until_s or 0.0
 
     def begin(self, attempt: int, *, replayed: bool, from_s: float = 0.0) -> None:
@@ -165,6 +161,13 @@ class Transcripts:
             self._until_s = None if new else self._until_s
         self._delivered += new
         return " ".join(each.text for each in new)
+
+    def deliver_guess(self) -> str:
+        """Count the guess as delivered, in the place of a final; return what of it is new."""
+        guess, self.guess, attempt = self.guess, None, self._attempt
+        if guess is None or attempt is None:
+            return ""
+        return self.deliver(attempt, guess.text, words=guess.words)
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
         new = [each for each in words if (each.start_s + each.end_s) / 2 >= until_s]

@@ -76,6 +76,8 @@ SpeechNews: TypeAlias = SpeechBegan | SpeechPaused | SpeechStopped
 class SttStage(SoundPath, Stage[RecogniserNews]):
     """A ladder of recognisers in the place of one."""
 
+    _passed_on: Transcript | None = None  # the latest result
+
     def __init__(
         self,
         rungs: Mapping[str, FrameProcessor],
@@ -223,9 +225,10 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
             match action:
                 case TellFact():
                     self._tell(action.fact)
-                case PassOn() if result:
-                    result.text = result.text if action.new_text is None else action.new_text
-                    await self.push_frame(result)
+                case PassOn() if frame := _final_of(self._passed_on) if action.guess else result:
+                    frame.text = frame.text if action.new_text is None else action.new_text
+                    self._passed_on = frame
+                    await self.push_frame(frame)
                 case KeepTurnOpen():  # an interim without words does
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case MarkSpeech():
@@ -237,6 +240,17 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                         await self._do(self._hearing.handle(event, self.now()))
                 case _:
                     pass
+
+
+def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
+    """Return the final transcript that an interim one stands in for."""
+    if guess is None:
+        return None
+    final = TranscriptionFrame(
+        guess.text, guess.user_id, guess.timestamp, guess.language, guess.result
+    )
+    final.metadata |= guess.metadata
+    return final
 
 
 async def _send_to_all(rungs: Iterable[RecogniserRung], frame: Frame) -> None:

@@ -537,3 +537,107 @@ def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
     wanted = bench.pass_s(4 * OPENING_S)
 
     assert failures(wanted) == [("stt", "a", Kind.TIMEOUT)]
+
+
+WHOLE = "What are your hours"
+
+
+def guess(bench: Bench, name: str, text: str, *, end_s: float | None) -> list[HearingAction]:
+    """Have a recogniser write an interim result."""
+    reading = Reading(text=text, final=False, interim=True, flushed=False, end_s=end_s, words=())
+    return bench.put(ResultCame(provider=name, reading=reading))
+
+
+def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
+    """Let the caller ask, and a rung guess what; return when the caller stopped."""
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.2)
+    guess(bench, "a", guessed, end_s=bench.hearing.sound.end_s - 0.2 + heard_s)
+    bench.pass_s(0.2)
+    bench.put(SpeechStopped(0.2))
+    bench.turn.caller_stopped(bench.now - 0.2)
+    return bench.now - 0.2
+
+
+def guesses(actions: list[HearingAction]) -> list[str | None]:
+    """Return what was passed on as final though it was a guess."""
+    return [each.new_text for each in actions if isinstance(each, PassOn) and each.guess]
+
+
+@pytest.mark.parametrize("end_s", [None, 1.4], ids=["no word of how far", "to the end"])
+def test_the_last_guess_stands_in_for_an_empty_final(end_s: float | None) -> None:
+    bench = up()
+    asks(bench)
+
+    assert guesses(bench.write("a", "", end_s=end_s)) == [WHOLE]
+    assert guesses(bench.pass_s(8.0)) == []
+    utterance = bench.hearing.utterance
+    assert utterance is not None
+    assert not utterance.owed(bench.now)
+
+
+def test_a_final_with_words_leaves_no_guess_to_stand_in() -> None:
+    bench = up()
+    asks(bench)
+    bench.write("a", "What are your ours", end_s=bench.hearing.sound.end_s)
+
+    assert guesses(bench.pass_s(8.0)) == []
+    assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == []
+
+
+def test_the_last_guess_stands_in_for_a_final_that_does_not_come() -> None:
+    bench = up()
+    stopped = asks(bench)
+    written = bench.pass_s(0.9)
+
+    assert guesses(written) == [WHOLE]
+    assert bench.now - stopped < 1.5
+    assert bench.hearing.utterance is not None
+    assert bench.hearing.utterance.work.over
+    assert not any(isinstance(each, KeepTurnOpen) for each in bench.pass_s(8.0))
+
+
+def test_a_final_that_comes_after_its_guess_stood_in_is_not_written_again() -> None:
+    bench = up()
+    stop_s = bench.hearing.sound.end_s + 0.2
+    words = tuple(
+        HeardWord(text=text, start_s=stop_s + at * 0.1, end_s=stop_s + at * 0.1 + 0.1)
+        for at, text in enumerate(WHOLE.split())
+    )
+    bench.put(SpeechBegan(0.2))
+    bench.pass_s(0.6)
+    reading = Reading(
+        text=WHOLE, final=False, interim=True, flushed=False, end_s=stop_s + 1, words=words
+    )
+    bench.put(ResultCame(provider="a", reading=reading), SpeechStopped(0.2))
+
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+    assert bench.write("a", WHOLE, end_s=stop_s + 1, words=words) == []
+
+
+def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
+    bench = up()
+    asks(bench, guessed="What are", heard_s=-0.4)
+
+    assert guesses(bench.pass_s(1.5)) == []
+    assert PassOn(None) in bench.write("b", WHOLE, end_s=2.0)
+
+
+@pytest.mark.parametrize("end", ["the last rung dies", "none writes a final in time"])
+def test_what_was_guessed_is_passed_on_when_no_recogniser_is_left(end: str) -> None:
+    bench = up("a") if end == "the last rung dies" else up()
+    asks(bench, guessed="What are", heard_s=-0.4)
+    written = bench.fail("a") if end == "the last rung dies" else []
+    written += bench.pass_s(8.0)
+
+    assert guesses(written) == ["What are"]
+    assert guesses(bench.pass_s(8.0)) == []
+
+
+def test_a_guess_of_a_standby_that_writes_no_final_either_stands_in() -> None:
+    bench = up()
+    asks(bench, guessed="What are", heard_s=-0.4)
+    bench.pass_s(1.0)
+    guess(bench, "b", WHOLE, end_s=2.0)
+
+    assert guesses(bench.pass_s(1.0)) == [WHOLE]

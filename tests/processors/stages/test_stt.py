@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import STTUsageMetricsData
 from pipecat.processors.frame_processor import FrameProcessor
+from pipecat.transcriptions.language import Language
 
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
@@ -514,3 +515,23 @@ async def test_each_refusal_of_a_recogniser_counts_once(*, speaks: bool) -> None
 
         assert sorted(name for name, _ in call.failures) == refused
         assert len(refused) > 2
+
+
+@pytest.mark.parametrize("final", ["empty", "missing"])
+async def test_the_last_interim_words_are_the_callers_when_no_final_words_come(final: str) -> None:
+    async with calling(faults={"a": faults.Silent(), "b": faults.Silent()}) as call:
+        await call.sound(await call.begins(caller.say(SECOND)))
+        rung = call.stage._rungs["a"]
+        said = InterimTranscriptionFrame(SECOND, "caller", "now", Language.EN)
+        await call.stage.report((rung, said))
+        await call.stops()
+        await asyncio.sleep(0.05)  # the stage has heard of it
+        if final == "empty":
+            await call.stage.report((rung, TranscriptionFrame("", "", "now", finalized=True)))
+        await call.written(SECOND)
+
+        (written,) = call.bench.all(TranscriptionFrame, since=call.seen)
+        assert (written.text, written.language) == (SECOND, Language.EN)
+        assert written.metadata["rung"] == "a"
+        assert not call.stage.words_owed()
+        assert not call.facts(StageExhausted)
