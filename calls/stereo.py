@@ -1,14 +1,16 @@
 """Both sides of a call as one stereo sound: the caller left, the agent right, aligned in time.
 
-Each side comes in pieces, at moments that jitter. A piece goes behind the one before, unless the
-side was silent in between: then silence is put there. What is older than `SETTLED_S` stays.
+Each side comes in pieces, at moments that jitter. A piece follows the one before, unless the side
+was silent in between: then silence is put there. The caller's sound cannot end later than now: if
+it would, it was held up on its way, and the silence that was put there for it is taken out again.
+What is older than `SETTLED_S` stays.
 """
 
 from typing import Final
 
 SAMPLE_BYTES: Final = 2
 JITTER_S: Final = 0.1  # of a piece's moment; a longer hole is silence (chosen)
-SETTLED_S: Final = 0.5  # no piece is later than that
+SETTLED_S: Final = 6.0  # no piece is later: after 5 s without sound a telephone's line is lost
 
 
 class Side:
@@ -18,6 +20,7 @@ class Side:
         self._rate_hz = rate_hz
         self._sound = bytearray()
         self._taken = 0
+        self._padding: list[tuple[int, int]] = []  # first sample of a silence put there, how many
 
     def add(self, pcm: bytes, begins_s: float) -> None:
         """Put a piece where it belongs; `begins_s` from the beginning of the recording."""
@@ -30,7 +33,7 @@ class Side:
     @property
     def length_s(self) -> float:
         """How far it reaches."""
-        return (self._taken + len(self._sound) // SAMPLE_BYTES) / self._rate_hz
+        return self._end / self._rate_hz
 
     @property
     def waiting_bytes(self) -> int:
@@ -39,8 +42,23 @@ class Side:
 
     def pad(self, until_s: float) -> None:
         """Put silence behind it, up to this moment."""
-        samples = round(until_s * self._rate_hz) - self._taken
-        self._sound += bytes(max(0, samples * SAMPLE_BYTES - len(self._sound)))
+        missing = self._samples_over(until_s)
+        if missing < 0:
+            self._padding.append((self._end, -missing))
+            self._sound += bytes(-missing * SAMPLE_BYTES)
+
+    def take_back(self, until_s: float) -> None:
+        """Take out the latest silence that was put there, until it ends at this moment."""
+        excess = self._samples_over(until_s)
+        while excess > 0 and self._padding:
+            first, size = self._padding.pop()
+            first, size = max(first, self._taken), size - max(0, self._taken - first)
+            back = max(0, min(excess, size))
+            at = (first - self._taken) * SAMPLE_BYTES
+            del self._sound[at : at + back * SAMPLE_BYTES]
+            excess -= back
+            if back < size:
+                self._padding.append((first, size - back))
 
     def take(self, samples: int) -> bytes:
         """Return the next samples, which are there."""
@@ -48,7 +66,15 @@ class Side:
         found = bytes(self._sound[:size])
         del self._sound[:size]
         self._taken += samples
+        self._padding = [each for each in self._padding if sum(each) > self._taken]
         return found
+
+    @property
+    def _end(self) -> int:
+        return self._taken + len(self._sound) // SAMPLE_BYTES
+
+    def _samples_over(self, until_s: float) -> int:
+        return self._end - round(until_s * self._rate_hz)
 
 
 class Stereo:
@@ -69,6 +95,7 @@ class Stereo:
         """Add a piece of the caller's sound that ends now."""
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
         self._caller.add(pcm, self._since(now - length_s))
+        self._caller.take_back(self._since(now))
 
     def hear_agent(self, pcm: bytes, now: float) -> None:
         """Add a piece of the agent's sound that begins now."""

@@ -154,10 +154,8 @@ class CallerHearing:
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return tuple(actions)
-        winner, guess_at = (
-            utterance.work.winner,
-            _guess_at(utterance, self._transcripts, self._said_at),
-        )
+        winner = utterance.work.winner
+        guess_at = _guess_at(utterance, self._transcripts, self._said_at)
         if winner is not None and guess_at is not None and now >= guess_at:
             actions += _guessed(self._transcripts)
             actions += self._carry_out(utterance.work.handle(Finished(attempt=winner), now), now)

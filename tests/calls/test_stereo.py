@@ -85,3 +85,63 @@ def test_nothing_is_settled_at_the_beginning(seconds: float) -> None:
     stereo.hear_agent(tone(7), 100.0)
 
     assert stereo.take(100.0 + seconds) == b""
+
+
+def speak(stereo: Stereo, values: range, *, now: float) -> None:
+    """Let the caller's pieces of these numbers come at once."""
+    for value in values:
+        stereo.hear_caller(tone(value), now)
+
+
+@pytest.mark.parametrize("written", [True, False], ids=["written meanwhile", "kept"])
+@pytest.mark.parametrize("stalled_s", [0.2, 1.0, 3.4, 5.0])
+def test_what_was_held_up_on_its_way_stands_where_it_was_spoken(
+    stalled_s: float, *, written: bool
+) -> None:
+    stereo, taken, held = Stereo(RATE_HZ), b"", round(stalled_s / 0.02)
+    stereo.hear_agent(tone(7), 100.0)
+    for number in range(1, 51):
+        stereo.hear_caller(tone(number), 100.0 + number * 0.02)
+    for second in range(int(stalled_s)):  # the agent speaks meanwhile, and the disk is written to
+        stereo.hear_agent(tone(7), 101.5 + second)
+        taken += stereo.take(101.5 + second) if written else b""
+    speak(stereo, range(51, 51 + held), now=101.0 + stalled_s)
+    for number in range(51 + held, 101 + held):
+        stereo.hear_caller(tone(number), 100.0 + number * 0.02)
+
+    left, right = channels(taken + stereo.take_all())
+    assert left == [number for number in range(1, 101 + held) for _ in range(PIECE)]
+    assert right[:PIECE] == [7] * PIECE
+    if stalled_s >= 1.0:
+        assert right[1500 : 1500 + PIECE] == [7] * PIECE
+
+
+def test_sound_that_was_lost_on_its_way_leaves_silence_and_moves_nothing() -> None:
+    stereo = Stereo(RATE_HZ)
+    for number in [*range(1, 51), *range(101, 151)]:  # a second of it never comes
+        stereo.hear_caller(tone(number), 100.0 + number * 0.02)
+
+    left, _ = channels(stereo.take_all())
+    assert left[1000:2000] == [0] * 1000
+    assert left[2000:] == [number for number in range(101, 151) for _ in range(PIECE)]
+
+
+def test_of_sound_half_of_which_was_lost_the_rest_takes_back_its_own_length() -> None:
+    stereo = Stereo(RATE_HZ)
+    speak(stereo, range(1, 2), now=100.02)
+    speak(stereo, range(51, 101), now=102.02)  # one second of two
+
+    left, _ = channels(stereo.take_all())
+    assert left[PIECE : PIECE + 1000] == [0] * 1000
+    assert left[PIECE + 1000 :] == [number for number in range(51, 101) for _ in range(PIECE)]
+
+
+def test_what_is_on_the_disk_is_not_taken_back() -> None:
+    stereo = Stereo(RATE_HZ)
+    speak(stereo, range(1, 2), now=100.02)
+    on_disk = stereo.take(100.0 + SETTLED_S + 5.0)
+    speak(stereo, range(2, 602), now=112.02)
+
+    left, _ = channels(on_disk + stereo.take_all())
+    assert left[PIECE:5000] == [0] * (5000 - PIECE)
+    assert left[5000:] == [number for number in range(2, 602) for _ in range(PIECE)]
