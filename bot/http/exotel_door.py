@@ -24,6 +24,7 @@ from bot.http.exotel_status import exotel_callback, read_callback
 from bot.http.media_door import TRY_LATER, MediaDoor, unbriefed
 from bot.http.status_callbacks import StatusCallbacks
 from bot.http.token_desk import AdmittedStream
+from bot.http.twilio_returns import Returns
 from bot.http.webhook import read_body, refuse
 from calls.events import CallRefused, InputRefused
 from calls.leg_progress import StatusCallback
@@ -79,7 +80,11 @@ def exotel_router(
     """
     door = _ExotelDoor(frame=frame, proof=proof)
     door.sockets = MediaDoor(
-        frame=frame, dialect=EXOTEL, admit=door.admit, why_not=unbriefed(briefs)
+        frame=frame,
+        dialect=EXOTEL,
+        admit=door.admit,
+        returns=door.returns,
+        why_not=unbriefed(briefs),
     )
     router = APIRouter()
     router.add_api_websocket_route(MEDIA_PATH, door.media)
@@ -95,6 +100,7 @@ class _ExotelDoor:
         self._frame = frame
         self._proof = proof
         self._progress: StatusCallbacks = frame.status_callbacks("exotel")
+        self.returns = Returns(frame.house, "exotel")
 
     async def media(self, websocket: WebSocket) -> None:
         """Let in a handshake that proves the carrier; another one is answered 403."""
@@ -129,6 +135,8 @@ class _ExotelDoor:
         if dial_id:  # that its stream begins is how a call that we placed proves an answer
             picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
             await self._progress.take(picked_up, place_of=dial_id)
+        if await self.returns.find(started.call_sid) is not None:
+            return Refusal(reason="call_goes_on", close_code=POLICY)
         admitted = await self._frame.house.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):
             self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))

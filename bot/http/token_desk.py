@@ -11,7 +11,7 @@ from bot.house.house import HeldSeat
 from bot.house.one_at_a_time import OneAtATime
 from bot.house.seat_desk import DRAINING
 from bot.http.door_frame import DoorFrame
-from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns
+from bot.http.twilio_returns import MOST_BEGINNINGS, Kept, Returns, Whereabouts
 from bot.http.twilio_tokens import LIFE_S, Ticket, Tokens
 from calls.events import CallRefused
 from calls.handover import Handover
@@ -66,7 +66,14 @@ class TokenDesk:
         self._one_at_a_time = OneAtATime(frame.house.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
-        """Hold a seat for a call and return what lets its stream in, or why it is not let in."""
+        """Hold a seat for a call and return what lets its stream in, or why it is not let in.
+
+        A carrier that asks again about a call that is here gets no second conversation: the next
+        stream takes the place of the one before.
+        """
+        found = await self.returns.find(call.call_ref)
+        if found is not None:
+            return await self._go_on(call, found)
         return await self._begin(call, Kept(call_sid=call.call_ref, dial_id=call.dial_id))
 
     async def follow(
@@ -90,11 +97,7 @@ class TokenDesk:
         """
         found = await self.returns.find(call.call_ref, over=over, handed_on=handed_on)
         if found is not None and found.goes_on:
-            ticket = replace(_ticket(call), goes_on=True)
-            # Zero: it goes on only because the carrier had been asked to hand its caller on.
-            for_s = self.patience.returns_within_s or LIFE_S
-            token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
-            return StreamPass(token=token, worker=found.worker)
+            return await self._go_on(call, found)
         # Another process may be told of the same loss now: it must not find the call forgotten.
         async with self._one_at_a_time.turn(f"{self._carrier} loss {call.call_ref}"):
             kept = await self.returns.forget(call.call_ref)
@@ -131,13 +134,22 @@ class TokenDesk:
             direction="outbound" if ticket.outbound else "inbound",
             dial_id=ticket.dial_id,
         )
-        if not ticket.goes_on:
+        if not ticket.goes_on and await self.returns.find(ticket.call_sid) is None:
             return AdmittedStream(call=call, seat=ticket.seat)
         leg = self.returns.here(ticket.call_sid)
         if leg is None:
             return Refusal(reason="call_is_over", close_code=POLICY)
         resume = partial(leg.resume, stream_id=started.stream_sid)
         return AdmittedStream(call=call, seat=ticket.seat, taker=resume)
+
+    async def _go_on(self, call: CarriedCall, found: Whereabouts) -> StreamPass | TurnedAway:
+        if not found.goes_on:
+            return TurnedAway.GOES_ON
+        ticket = replace(_ticket(call), goes_on=True)
+        # Zero: it goes on only because the carrier had been asked to hand its caller on.
+        for_s = self.patience.returns_within_s or LIFE_S
+        token = await self._tokens.issue(ticket, now=self._frame.clock(), for_s=for_s)
+        return StreamPass(token=token, worker=found.worker)
 
     async def _begin_anew(
         self, call: CarriedCall, kept: Kept, news_id: str

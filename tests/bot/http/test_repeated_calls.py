@@ -1,0 +1,142 @@
+"""A carrier that asks again about a call that is up: one conversation, whichever carrier."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
+from tests.transports.carrier_house import Doors, doors
+from tests.transports.test_carriers import loud_s, say
+from tests.transports.twilio_house import TOKEN, Call, House, house, tone, until
+
+pytestmark = pytest.mark.virtual_time
+
+BY_WEBHOOK = pytest.mark.parametrize("carrier", ["twilio", "plivo"])
+
+
+class Line:
+    """A house, and calls by one carrier."""
+
+    def __init__(self, carrier: str, it: House, opened: Doors | None = None) -> None:
+        self.house, self._carrier, self._doors = it, carrier, opened
+
+    def caller(self, phone: PhoneCall | None = None) -> Carrier:
+        """Return a call that rings when it is entered."""
+        if self._doors:
+            return self._doors.caller(self._carrier, phone)
+        return Carrier(self.house.url, TOKEN, phone=phone)
+
+
+@asynccontextmanager
+async def line(carrier: str, *, returns_within_s: float = 30) -> AsyncIterator[Line]:
+    if carrier == "twilio":
+        async with house(returns_within_s=returns_within_s) as it:
+            yield Line(carrier, it)
+        return
+    async with doors(returns_within_s=returns_within_s) as opened:
+        yield Line(carrier, opened.house, opened)
+
+
+async def ask(caller: Carrier) -> None:
+    """Let the carrier ask what to do with a call, and open the stream when it is entered."""
+    async with web_session() as session:
+        twiml = await caller.manner.ring(session, caller.phone, caller._server)
+
+    async def ring(*_: object) -> Twiml:
+        return twiml
+
+    caller.manner.ring = ring  # type: ignore[method-assign] - it has rung
+
+
+async def talks(caller: Carrier, call: Call) -> bool:
+    """Say whether both hear each other."""
+    before = len(call.ears.audio)
+    await caller.say(tone(0.2, caller.rate_hz))
+    await say(call, 0.2)
+    heard = await caller.listen(quiet_s=0.3)
+    came_s = (len(call.ears.audio) - before) / 2 / call.leg.facts.sample_rate_hz
+    return came_s > 0.2 and loud_s(heard, caller.rate_hz) == pytest.approx(0.2, abs=0.05)
+
+
+@BY_WEBHOOK
+async def test_a_webhook_that_comes_again_moves_the_conversation_to_the_next_stream(
+    carrier: str,
+) -> None:
+    async with line(carrier) as it, it.caller() as caller:
+        call = await it.house.call()
+        caller.twiml = replace(caller.twiml, action=None)  # it does what it is told now instead
+        async with it.caller(caller.phone) as again:
+            await asyncio.wait_for(caller.ended.wait(), 5)
+
+            assert await talks(again, call)
+            assert (len(it.house.calls), call.gone_for) == (1, [])
+            assert it.house.seats_taken == 1
+
+
+@BY_WEBHOOK
+async def test_a_webhook_that_comes_again_ends_nothing_where_no_stream_may_follow(
+    carrier: str,
+) -> None:
+    async with line(carrier, returns_within_s=0) as it, it.caller() as caller:
+        call = await it.house.call()
+        with pytest.raises(NotConnectedError):
+            await it.caller(caller.phone).__aenter__()
+
+        assert await talks(caller, call)
+        assert (len(it.house.calls), call.gone_for) == (1, [])
+
+
+@BY_WEBHOOK
+async def test_both_streams_of_a_webhook_that_was_answered_twice_are_one_conversation(
+    carrier: str,
+) -> None:
+    async with line(carrier) as it:
+        first = it.caller()
+        second = it.caller(first.phone)
+        await ask(first)
+        await ask(second)
+        async with first:
+            call = await it.house.call()
+            first.twiml = replace(first.twiml, action=None)
+            async with second:
+                await asyncio.wait_for(first.ended.wait(), 5)
+
+                assert await talks(second, call)
+                assert (len(it.house.calls), call.gone_for) == (1, [])
+
+
+async def test_news_of_a_ringing_call_that_comes_again_begins_nothing() -> None:
+    async with line("telnyx") as it, it.caller() as caller:
+        call = await it.house.call()
+        assert it._doors
+        await it._doors.news(caller, "call.initiated", direction="incoming")
+        await asyncio.sleep(1.0)
+
+        assert await talks(caller, call)
+        assert (len(it.house.calls), call.gone_for) == (1, [])
+
+
+async def test_exotel_s_second_stream_of_a_call_is_refused() -> None:
+    async with line("exotel") as it, it.caller() as caller:
+        call = await it.house.call()
+        async with it.caller(caller.phone) as second:
+            await asyncio.wait_for(second.ended.wait(), 5)
+
+        assert await talks(caller, call)
+        assert (len(it.house.calls), it.house.seats_taken) == (1, 1)
+        assert it.house.reasons() == ["call_goes_on"]
+
+
+async def test_a_call_of_exotel_s_that_comes_back_after_its_end_begins_anew() -> None:
+    async with line("exotel") as it:
+        async with it.caller() as caller:
+            call = await it.house.call()
+            await caller.hang_up()
+            await asyncio.wait_for(call.over.wait(), 5)
+        await until(lambda: it.house.seats_taken == 0)
+        async with it.caller(caller.phone) as again:
+            assert await talks(again, await it.house.call(1))
