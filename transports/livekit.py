@@ -74,7 +74,7 @@ class LivekitLeg(PlainLeg):
         params = _transport_params()
         self._input = LivekitInput(params, line, tell)
         self._output = LivekitOutput(params, line)
-        line.on_restored = self._tell_restored
+        line.on_lost, line.on_restored = self._output.note_lost, self._tell_restored
 
     def tell_to(self, tell: Tell) -> None:
         """Tell the call, once there is one, what was told to the process until then."""
@@ -163,6 +163,7 @@ class LivekitLeg(PlainLeg):
 
     def _tell_restored(self, after_s: float) -> None:
         self._tell(LineRestored(after_s=after_s))
+        self._output.repeat_owed()
 
     def _tell_end(self, reason: str, *, left_for: int) -> None:
         if self._ended:

@@ -74,6 +74,7 @@ class LivekitLine:
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound: Callable[[rtc.Track], None] = _nobody
         self.on_key: Callable[[str], None] = _nobody
+        self.on_lost: Callable[[], None] = _nothing
         self.on_restored: Callable[[float], None] = _nobody
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
@@ -206,6 +207,7 @@ class LivekitLine:
         if not (self.watched.up and self.watched.here and self._taken_up):
             if self.usable.is_set() and self._lost_at is None:
                 self._lost_at = self.clock()
+                self.on_lost()
             self.usable.clear()
             return
         self.usable.set()
@@ -254,4 +256,8 @@ class LivekitLine:
 
 
 def _nobody(_: object) -> None:
+    """Leave it at that."""
+
+
+def _nothing() -> None:
     """Leave it at that."""

@@ -16,17 +16,20 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_transport import TransportParams
 
-from transports.leg_output import LegOutput
 from transports.livekit_line import LivekitLine
+from transports.livekit_room import RATE_HZ
+from transports.owed_sound import OwedSound, RepeatingOutput
 
 LAST_WORDS_S: Final = 1.0  # for what waits in the library's queue to be sent
+LOST_S: Final = 0.1  # what left that queue so shortly before a loss is lost, too (chosen)
 PATH_S: Final = 0.3  # from there to the caller's ear: server, gateway, both jitter buffers
 
 
-class LivekitOutput(LegOutput):
+class LivekitOutput(RepeatingOutput):
     """Writes into the library's queue, which sends in real time whatever our loop is busy with.
 
-    While the server is lost nothing is written: what is being said goes on when it is back.
+    While the server is lost nothing is written. When it is back, what is being said goes on with
+    the first word that had not been sent to its end.
     """
 
     def __init__(self, params: TransportParams, line: LivekitLine) -> None:
@@ -34,6 +37,8 @@ class LivekitOutput(LegOutput):
         self._line = line
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
         self._written_s = self._told_s = 0.0
+        self.owed = OwedSound(rate_hz=RATE_HZ, write=self._write, back=line.usable.wait)
+        self._dry_at = 0.0  # when all that was written has left the queue
         self._kept_until_s = 0.0  # of what was written: no barge-in drops what lies before
 
     async def start(self, frame: StartFrame) -> None:
@@ -44,6 +49,7 @@ class LivekitOutput(LegOutput):
     async def stop(self, frame: EndFrame) -> None:
         """Play what was said to its end, all the way to the caller."""
         await super().stop(frame)
+        await self.owed.repeat()
         if self._written_s:
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_WORDS_S):
@@ -60,24 +66,46 @@ class LivekitOutput(LegOutput):
         if isinstance(frame, InterruptionFrame):
             self._cut_at = frame.id
             if self._kept_until_s <= self._sent_s:
-                self._written_s = self._sent_s
-                self._line.hush()
+                self.owed.drop()
+                self._hush()
         await super().process_frame(frame, direction)
 
     async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
         """Queue a piece of audio, unless a barge-in overtook it."""
         await self._line.usable.wait()
+        await self.owed.repeat()
         if frame.id < self._cut_at and frame.interruptible:
             return False
-        samples = len(frame.audio) // 2
-        await self._line.source.capture_frame(
-            rtc.AudioFrame(frame.audio, frame.sample_rate, 1, samples)
-        )
-        self._written_s += samples / frame.sample_rate
+        await self.owed.write(frame.audio)
         if not frame.interruptible:
             self._kept_until_s = self._written_s
         self._tell_played()
         return True
+
+    def note_lost(self) -> None:
+        """Keep what the lost server did not get; it is not sent into the void."""
+        self.owed.sent.heard_but(self._unsent_s)
+        self.owed.note_lost()
+        self._hush()
+        if self.line_end is not None:
+            self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
+
+    async def _write(self, sound: bytes, _: str) -> None:
+        samples = len(sound) // 2
+        await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))
+        if not self.owed.lost:
+            self._written_s += samples / RATE_HZ
+            self._dry_at = self._line.clock() + self._line.source.queued_duration
+            self.owed.sent.heard_but(self._unsent_s)
+
+    def _hush(self) -> None:
+        self._written_s = self._sent_s
+        self._line.hush()
+
+    @property
+    def _unsent_s(self) -> float:
+        """The seconds of our sound that a server which is lost now does not get."""
+        return max(0.0, self._dry_at + LOST_S - self._line.clock())
 
     @property
     def _sent_s(self) -> float:

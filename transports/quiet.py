@@ -1,14 +1,21 @@
 """For how long nothing has come over a line."""
 
+from collections.abc import Callable
+
 from transports.leg import Clock
 
 
 class Quiet:
-    """Measures each pause to its end: whoever looks now and then would miss a short one."""
+    """Measures each pause to its end: whoever looks now and then would miss a short one.
+
+    Attributes:
+        on_back: Gets the length of each pause when something comes again.
+    """
 
     def __init__(self, clock: Clock) -> None:
         """Wait for the first thing to come, on a clock of monotonic seconds."""
         self._clock = clock
+        self.on_back: Callable[[float], None] = _ignore
         self._heard_at: float | None = None
         self._expected_at: float | None = None
         self._longest_s = 0.0
@@ -26,10 +33,16 @@ class Quiet:
     def note(self) -> None:
         """Note that something came."""
         if self._heard_at is not None:
-            self._longest_s = max(self._longest_s, self.now_s)
+            pause_s = self.now_s
+            self._longest_s = max(self._longest_s, pause_s)
+            self.on_back(pause_s)
         self._heard_at = self._clock()
 
     def take_longest_s(self) -> float:
         """Return the longest pause that has ended since this was last asked."""
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
+
+
+def _ignore(_: float) -> None:
+    """Leave it at that."""

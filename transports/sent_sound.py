@@ -1,11 +1,12 @@
 """What was sent to a far end and is still owed, should its line be lost: whole words of it."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
 LONGEST_WORD_S: Final = 1.5  # a played stretch longer than this without an end is no word
+HAIR_S: Final = 1e-6  # sums of pieces are not exact
 MOST_S: Final = 10.0  # a line that takes sound for so long and echoes nothing is not believed
 
 
@@ -44,12 +45,12 @@ class SentSound:
     @property
     def length_s(self) -> float:
         """How long it takes to play."""
-        return self._seconds(played=False) + self.again_s
+        return self._length(self._stretches)
 
     @property
     def again_s(self) -> float:
         """How much of it was played already: the beginning of a word that was cut."""
-        return self._seconds(played=True)
+        return self._length(stretch for stretch in self._stretches if stretch.played)
 
     def add(self, sound: bytes) -> None:
         """Keep what is sent."""
@@ -80,6 +81,16 @@ class SentSound:
                 break
         self._forget_whole_words()
 
+    def heard_but(self, left_s: float) -> None:
+        """Mark everything as played but the last `left_s`, in whole stretches."""
+        after_s = self.length_s
+        for stretch in self._stretches:
+            after_s -= len(stretch.sound) / self._bytes_per_s
+            if after_s < left_s - HAIR_S:
+                break
+            stretch.played = True
+        self._forget_whole_words()
+
     def clear(self) -> None:
         """Owe nothing any more."""
         self._stretches.clear()
@@ -92,8 +103,5 @@ class SentSound:
         for _ in range(whole):
             self._stretches.popleft()
 
-    def _seconds(self, *, played: bool) -> float:
-        return self._length([each for each in self._stretches if each.played is played])
-
-    def _length(self, stretches: list[Stretch]) -> float:
+    def _length(self, stretches: Iterable[Stretch]) -> float:
         return sum(len(each.sound) for each in stretches) / self._bytes_per_s

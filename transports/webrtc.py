@@ -18,10 +18,9 @@ from calls.events import Event
 from calls.leg_events import EarMeasured, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.webrtc_connection import DOUBT_S, BrowserConnection
-from transports.webrtc_output import WebrtcOutput
+from transports.webrtc_output import SAMPLE_RATE_HZ, WebrtcOutput
 from transports.webrtc_wire import PageKey
 
-SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
 LOST_AFTER_S: Final = 1.0  # on top of the 3 s without a ping after which Pipecat sees no peer
 LOOK_EVERY_S: Final = 0.25
 CONNECT_S: Final = 20.0  # an offer whose browser never connects

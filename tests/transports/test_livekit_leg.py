@@ -1,13 +1,26 @@
 """The LiveKit leg on a line that is a stand-in: what is held, what is dropped, what is told."""
 
 import asyncio
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from itertools import groupby
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from pipecat.frames.frames import EndFrame, OutputAudioRawFrame, TextFrame
+from pipecat.frames.frames import (
+    EndFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    TextFrame,
+    TTSAudioRawFrame,
+    TTSStoppedFrame,
+    TTSTextFrame,
+)
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
@@ -55,6 +68,7 @@ class StillLine:
         self.sound = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
         self.on_sound = self.on_key = self.on_restored = lambda _: None
+        self.on_lost = lambda: None
         self.watched = RoomWatch(0.0)
         self.place = SimpleNamespace(room="call-1")
         self.closed = False
@@ -250,3 +264,148 @@ async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> 
 
     assert not house
     assert [type(each).__name__ for each in call] == ["LegEnded"]
+
+
+WORDS = ("one", "two", "three", "four", "five", "six")
+WORD_S = 0.3
+PATH_S = 0.02  # from the library's queue to the server
+
+
+class LiveSource(StillSource):
+    """A queue of 0.2 s that is sent in real time, to a server or to none.
+
+    Attributes:
+        heard: The pieces that a server got.
+    """
+
+    def __init__(self, line: "LiveLine") -> None:
+        super().__init__()
+        self._line, self._waiting = line, deque[bytes]()
+        self.heard: list[bytes] = []
+
+    @property
+    def queued_duration(self) -> float:
+        return len(self._waiting) * PIECE_S
+
+    async def capture_frame(self, frame: Any) -> None:
+        while self.queued_duration >= 0.2:  # noqa: ASYNC110 - as the library waits
+            await asyncio.sleep(0.005)
+        self._waiting.append(bytes(frame.data))
+
+    async def send(self) -> None:
+        while True:
+            await asyncio.sleep(PIECE_S)
+            if self._waiting:
+                asyncio.get_running_loop().call_later(PATH_S, self._arrive, self._waiting.popleft())
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def _arrive(self, piece: bytes) -> None:
+        if self._line.usable.is_set():
+            self.heard.append(piece)
+
+
+class LiveLine(StillLine):
+    """A line whose server can be lost."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.source = LiveSource(self)
+        self.usable.set()
+
+    def hush(self) -> None:
+        self.source.clear()
+
+    async def lose(self, for_s: float) -> None:
+        self.usable.clear()
+        self.on_lost()
+        await asyncio.sleep(for_s)
+        self.usable.set()
+        self.on_restored(for_s)
+
+
+def sound_of(word: str) -> bytes:
+    """Return a piece of sound that names its word."""
+    return bytes([WORDS.index(word) + 1, 0x20]) * round(RATE_HZ * PIECE_S)
+
+
+async def speak(worker: PipelineWorker) -> None:
+    for word in WORDS:
+        pieces = sound_of(word) * round(WORD_S / PIECE_S)
+        await worker.queue_frame(TTSAudioRawFrame(pieces, RATE_HZ, 1))
+        await worker.queue_frame(TTSTextFrame(word, TextType.WORD))
+    await worker.queue_frame(TTSStoppedFrame())
+
+
+def said(source: LiveSource) -> list[tuple[str, int]]:
+    """Return what was heard: a word, and how many pieces of it one after the other."""
+    words = [WORDS[piece[0] - 1] for piece in source.heard if piece[0]]
+    return [(word, len(list(group))) for word, group in groupby(words)]
+
+
+@asynccontextmanager
+async def speaking() -> AsyncIterator[tuple[LiveLine, PipelineWorker]]:
+    """Let a sentence of six words be said, one after the other."""
+    line = LiveLine()
+    leg = leg_on(line, [])
+    worker = worker_of(leg)
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(line.source.send())
+        tasks.create_task(run(leg, worker))
+        await speak(worker)
+        yield line, worker
+        await worker.queue_frame(EndFrame())
+        await asyncio.sleep(5)
+        sending.cancel()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("lost_for_s", [0.05, 3.0, 25.0])
+@pytest.mark.parametrize("after_s", [0.1, 0.5, 0.95, 1.3, 1.75, 1.9])
+async def test_what_a_lost_server_did_not_get_is_said_again_by_whole_words(
+    after_s: float, lost_for_s: float
+) -> None:
+    async with speaking() as (line, _):
+        await asyncio.sleep(after_s)
+        await line.lose(lost_for_s)
+
+    whole = [word for word, pieces in said(line.source) if pieces >= WORD_S / PIECE_S]
+    again = [word for at, word in enumerate(whole) if word in whole[:at]]
+    assert list(dict.fromkeys(whole)) == list(WORDS)
+    assert len(again) <= 1  # the word that had just ended, if any
+    assert len(said(line.source)) <= len(WORDS) + 2
+
+
+@pytest.mark.virtual_time
+async def test_a_server_that_is_lost_twice_costs_no_word() -> None:
+    async with speaking() as (line, _):
+        await asyncio.sleep(0.7)
+        await line.lose(2.0)
+        await asyncio.sleep(0.1)  # a part of it is written again
+        await line.lose(2.0)
+
+    whole = [word for word, pieces in said(line.source) if pieces >= WORD_S / PIECE_S]
+    assert list(dict.fromkeys(whole)) == list(WORDS)
+
+
+@pytest.mark.virtual_time
+async def test_a_server_that_is_lost_long_after_the_last_word_repeats_nothing() -> None:
+    async with speaking() as (line, _):
+        await asyncio.sleep(4.0)
+        await line.lose(2.0)
+
+    assert said(line.source) == [(word, round(WORD_S / PIECE_S)) for word in WORDS]
+
+
+@pytest.mark.virtual_time
+async def test_a_caller_who_barges_in_while_the_server_is_lost_hears_none_of_it_again() -> None:
+    async with speaking() as (line, worker):
+        await asyncio.sleep(0.7)
+        lost = asyncio.ensure_future(line.lose(2.0))
+        await asyncio.sleep(1.0)
+        await worker.queue_frame(InterruptionFrame())
+        await lost
+        await asyncio.sleep(1.0)
+
+    assert [word for word, _ in said(line.source)] == ["one", "two", "three"]

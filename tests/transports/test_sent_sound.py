@@ -110,3 +110,18 @@ def test_nothing_that_was_not_played_is_forgotten(words: list[bool], heard: int)
     if heard < len(words):
         assert owed[len(owed) - len(unplayed) :] == unplayed
         assert it.again_s <= LONGEST_WORD_S + 0.2
+
+
+def test_what_was_heard_but_for_the_last_of_it_is_forgotten_by_whole_words() -> None:
+    sent = SentSound(rate_hz=1000)
+    for number in range(8):  # two words of 0.08 s
+        sent.add(bytes(40))
+        sent.mark(str(number))
+        if number % 4 == 3:
+            sent.end_word()
+
+    sent.heard_but(0.05)  # a piece of the second word was heard
+    assert [stretch.mark for stretch in sent] == ["4", "5", "6", "7"]
+    assert sent.again_s == pytest.approx(0.02)
+    sent.heard_but(0.0)
+    assert list(sent) == []
