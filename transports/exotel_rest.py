@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from fallbacks.classification import classify_http
 from transports.carrier_answers import answered, dial_error
+from transports.http_requests import request
 from transports.media_stream.messages import part
 
 API_URL: Final = "https://api.exotel.com"
@@ -54,11 +55,8 @@ class ExotelRest:
     async def _send(self, method: str, resource: str, form: Form) -> tuple[int, Any]:
         account = quote(self.account_sid.get_secret_value(), safe="")
         url = f"{self.api_url.rstrip('/')}/v1/Accounts/{account}/{resource}"
-        data = aiohttp.FormData(list(form)) if form else None
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-            session.request(method, url, data=data) as answer,
-        ):
+        proof = {"Authorization": self._proof()}
+        async with request(method, url, data=form or None, headers=proof) as answer:
             return answer.status, await _json(answer)
 
     def _proof(self) -> str:

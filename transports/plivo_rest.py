@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from calls.handover import Destination, Handover
 from fallbacks.classification import classify_http
 from transports.carrier_answers import ASK_S, answered, dial_error
+from transports.http_requests import request
 
 API_URL: Final = "https://api.plivo.com"
 NO_ANSWER: Final = 0  # in place of a status: the question was not answered
@@ -102,10 +103,8 @@ class PlivoRest:
         account = quote(self.auth_id.get_secret_value(), safe="")
         url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/{resource}"
         query, sent = (fields, None) if method == "GET" else (None, fields or None)
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-            session.request(method, url, params=query, json=sent) as answer,
-        ):
+        proof = {"Authorization": self._proof()}
+        async with request(method, url, params=query, json=sent, headers=proof) as answer:
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
 

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from fallbacks.classification import classify_http
 from fallbacks.failure import ServiceError
 from transports.carrier_answers import ASK_S, answered, dial_error
+from transports.http_requests import request
 
 PROVIDER: Final = "telnyx"
 API_URL: Final = "https://api.telnyx.com"
@@ -163,13 +164,15 @@ class TelnyxRest:
         *,
         reads: bool = True,
     ) -> tuple[int, Any]:
-        """Send a request; return the answer's status and its JSON, None when it has none."""
+        """Send a request; return the answer's status and its JSON, `None` when it has none.
+
+        A command, whose answer is not read, may be given twice.
+        """
         url = f"{self.api_url.rstrip('/')}/v2/{resource}"
         headers = {"Authorization": f"Bearer {self.api_key.get_secret_value()}"}
-        async with (
-            aiohttp.ClientSession(headers=headers) as session,
-            session.request(method, url, json=fields, params=query) as answer,
-        ):
+        async with request(
+            method, url, twice=not reads, json=fields, params=query, headers=headers
+        ) as answer:
             is_json = reads and answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
 

@@ -15,6 +15,7 @@ from calls.handover import Destination, Handover, RingTrouble
 from fallbacks.classification import classify_http
 from fallbacks.failure import ServiceError
 from transports.carrier_answers import ASK_S, answered, dial_error
+from transports.http_requests import request
 from transports.twilio_dial import dial_twiml
 
 API_URL: Final = "https://api.twilio.com"
@@ -124,12 +125,11 @@ class TwilioRest:
         """Send a request; return the answer's status and its JSON, None when it has none."""
         account = quote(self.account_sid, safe="")
         url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/{resource}.json"
-        form = aiohttp.FormData(fields) if method == "POST" else None
-        query = fields if method == "GET" else None
-        async with (
-            aiohttp.ClientSession(headers={"Authorization": self._proof()}) as session,
-            session.request(method, url, data=form, params=query) as answer,
-        ):
+        form, query = (fields, None) if method == "POST" else (None, fields)
+        proof, twice = {"Authorization": self._proof()}, ("Status", "completed") in fields
+        async with request(
+            method, url, twice=twice, data=form, params=query, headers=proof
+        ) as answer:
             is_json = reads and answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
 

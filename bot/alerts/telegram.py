@@ -14,6 +14,7 @@ from bot.alerts.channel import POST_S, refused, unanswered
 from bot.alerts.message import AlertText
 from bot.config.settings import TelegramSettings
 from storage.alert_outbox import ChannelPost
+from transports.http_requests import request
 
 LONGEST: Final = 4096  # characters of a message
 UNCHANGED: Final = "message is not modified"
@@ -68,8 +69,8 @@ class TelegramChannel:
         try:
             async with (
                 asyncio.timeout(POST_S),
-                aiohttp.ClientSession() as session,
-                session.post(
+                request(
+                    "POST",
                     self._address + method,
                     json={"chat_id": self._chat, **said},
                     allow_redirects=False,

@@ -20,6 +20,7 @@ from bot.alerts.message import AlertText, as_json
 from bot.config.settings import WebhookSettings
 from fallbacks.retry_after import retry_after_s
 from storage.alert_outbox import ChannelPost
+from transports.http_requests import request
 
 PREFIX: Final = "whsec_"
 MOST_WAIT_S: Final = 3600.0  # whatever a receiver asks for
@@ -63,8 +64,7 @@ class WebhookChannel:
         try:
             async with (
                 asyncio.timeout(POST_S),
-                aiohttp.ClientSession() as session,
-                session.post(self._url, data=body, headers=told, allow_redirects=False) as said,
+                request("POST", self._url, data=body, headers=told, allow_redirects=False) as said,
             ):
                 status, headers = said.status, said.headers
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:

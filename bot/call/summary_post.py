@@ -12,6 +12,7 @@ from loguru import logger
 from bot.health.retrying import Retries, run_with_retries
 from bot.upkeep.keep_running import keep_running
 from fallbacks.failure import Failure, Kind, ServiceError, failed
+from transports.http_requests import request
 
 WAITING: Final = 100  # summaries; more than that, and the newest is lost
 POST_S: Final = 10.0
@@ -52,8 +53,7 @@ class SummaryPosts:
         async def post() -> None:
             async with (
                 asyncio.timeout(POST_S),
-                aiohttp.ClientSession() as session,
-                session.post(url, json=dict(summary), allow_redirects=False) as answer,
+                request("POST", url, json=dict(summary), allow_redirects=False) as answer,
             ):
                 if not answer.ok:
                     raise _Refused(answer.status)

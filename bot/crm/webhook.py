@@ -9,6 +9,7 @@ from bot.alerts.webhook import signature
 from bot.crm.port import unanswered
 from bot.crm.rest import check_taken
 from calls.crm import CrmContact, CrmReport
+from transports.http_requests import request
 
 
 class WebhookCrm:
@@ -47,10 +48,14 @@ class WebhookCrm:
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout) as session,
-                session.post(self._url, data=body, headers=headers, allow_redirects=False) as said,
-            ):
+            async with request(
+                "POST",
+                self._url,
+                data=body,
+                headers=headers,
+                allow_redirects=False,
+                timeout=timeout,
+            ) as said:
                 status, told = said.status, said.headers
         except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
             raise unanswered(error) from None  # its text may hold the address

@@ -42,6 +42,7 @@ from calls.cost import PriceTable
 from fallbacks.lag import Lag
 from storage.schema import compile_tables
 from telemetry.emitter import Emitter, Listener
+from transports.http_requests import open_connections
 
 LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
 CLOSE_S: Final = (  # for all that is closed behind the calls, one after the other
@@ -78,6 +79,7 @@ async def open_process(
     emitter = own.emitter(settings, listeners)
     tell = emitter.tell_for("")
     async with (
+        open_connections(),
         open_listeners(settings, own, emitter),
         measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
         open_crm(settings, own.crm, tell=tell) as crm,

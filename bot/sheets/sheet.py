@@ -20,6 +20,7 @@ from bot.sheets.account import ServiceAccount
 from bot.sheets.refusal import answered, said_nothing, went_quiet
 from fallbacks.retry_after import retry_after_s
 from storage.sheet_outbox import Cells
+from transports.http_requests import request
 
 ASK_S: Final = 30.0
 PER_MINUTE: Final = 50  # of the 60 that a user has, who may have another program
@@ -66,10 +67,7 @@ class Sheet:
         try:
             async with (
                 asyncio.timeout(ASK_S),
-                aiohttp.ClientSession() as session,
-                session.request(
-                    method, self._address + path, allow_redirects=False, **said
-                ) as answer,
+                request(method, self._address + path, allow_redirects=False, **said) as answer,
             ):
                 return answer.status, _read(await answer.read()), answer.headers
         except (TimeoutError, aiohttp.ClientError, OSError) as error:

@@ -12,6 +12,7 @@ import aiohttp
 
 from bot.config.agent import ToolSettings
 from bot.tools.toolbox import Run, Tool, ToolFailed
+from transports.http_requests import request
 
 BODY_LIMIT_BYTES: Final = 64_000  # of a response; a model reads 4,000 characters of it at most
 THREADS: Final = 4  # of one tool at once; a function that hangs keeps its thread
@@ -49,16 +50,13 @@ def _from_url(settings: ToolSettings) -> Tool:
 def _request(settings: ToolSettings) -> Run:
     async def run(arguments: Mapping[str, Any]) -> Any:
         try:
-            # A session of its own: a tool is called once in minutes, and nothing is left to close.
-            async with (
-                aiohttp.ClientSession(headers=_headers(settings)) as session,
-                session.request(
-                    settings.method,
-                    settings.url or "",
-                    allow_redirects=False,  # the secret goes where the owner said, nowhere else
-                    **_payload(settings, arguments),
-                ) as response,
-            ):
+            async with request(
+                settings.method,
+                settings.url or "",
+                headers=_headers(settings),
+                allow_redirects=False,  # the secret goes where the owner said, nowhere else
+                **_payload(settings, arguments),
+            ) as response:
                 return _read(settings, response.status, await _body(response))
         except aiohttp.ClientError as error:
             raise ToolFailed(f"{settings.name} cannot be reached") from error
