@@ -65,7 +65,7 @@ def test_a_taken_port_names_a_command_that_takes_another() -> None:
         bind_socket("127.0.0.1", taken.getsockname()[1])
     (words,) = re.findall(r"`make (demo .+)`", str(refused.value))
 
-    assert recipe(*words.split()).splitlines()[-1] == ".venv/bin/holdline demo --port 8081"
+    assert ".venv/bin/holdline demo --port 8081" in recipe(*words.split()).splitlines()
 
 
 def test_make_check_looks_before_it_tests_quickly() -> None:
