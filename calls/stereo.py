@@ -66,7 +66,7 @@ class Side:
         found = bytes(self._sound[:size])
         del self._sound[:size]
         self._taken += samples
-        self._padding = [each for each in self._padding if sum(each) > self._taken]
+        self._padding = [gap for gap in self._padding if sum(gap) > self._taken]
         return found
 
     @property

@@ -36,12 +36,12 @@ class OwedSound:
         self.sent = SentSound(rate_hz=rate_hz)
         self.lost = False
         self._write, self._back = write, back
-        self._writing = asyncio.Lock()  # a piece, or all that is owed
+        self._writing = asyncio.Lock()  # a piece, or all that is still to be repeated
         self._owed: deque[Stretch] = deque()
         self._count = 0
 
     async def write(self, sound: bytes) -> None:
-        """Write a piece, after all that is owed."""
+        """Write a piece, after all that is still to be repeated."""
         await self.repeat()
         async with self._writing:
             await self._put(sound)
@@ -55,7 +55,7 @@ class OwedSound:
                     await self._put_owed()
 
     def note_lost(self) -> None:
-        """Note that nothing arrives; `sent` says what was heard until now."""
+        """Keep what is in `sent` to be repeated: the line takes nothing now."""
         self.lost = self.sent.length_s > 0
 
     def drop(self) -> None:

@@ -64,7 +64,7 @@ class Line:
         call.leg.tell_to(self.told.append)
 
     async def goes_on(self) -> bool:
-        """Say whether both sides still hear each other, on the first line that they had."""
+        """Return whether both sides still hear each other, on the first line that they had."""
         before = len(self.call.ears.audio)
         await self.caller.say(tone(0.2, self.caller.rate_hz))
         await say(self.call, 0.2)
@@ -75,7 +75,7 @@ class Line:
         return both == pytest.approx((0.2, 0.2), abs=0.05) and not self.caller.lost_at
 
     def refusals(self) -> list[str]:
-        return [each.reason for each in self.told if isinstance(each, InputRefused)]
+        return [told.reason for told in self.told if isinstance(told, InputRefused)]
 
 
 @asynccontextmanager

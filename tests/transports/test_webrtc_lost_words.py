@@ -1,4 +1,4 @@
-"""What a browser did not hear while nothing came of it is said again, by whole words."""
+"""Words that a browser missed while its line was lost are said again, whole."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -110,7 +110,7 @@ async def speaking() -> AsyncIterator[tuple[Browser, PipelineWorker]]:
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     async with asyncio.TaskGroup() as tasks:
-        far = [tasks.create_task(each) for each in (browser.listen(), browser.live())]
+        far = [tasks.create_task(side) for side in (browser.listen(), browser.live())]
         tasks.create_task(runner.run())
         for number, word in enumerate(WORDS, start=1):
             sound = (number * 1000).to_bytes(2, "little") * round(SAMPLE_RATE_HZ * WORD_S)
@@ -121,8 +121,8 @@ async def speaking() -> AsyncIterator[tuple[Browser, PipelineWorker]]:
         await asyncio.sleep(5)
         await worker.queue_frame(EndFrame())
         await asyncio.sleep(1)
-        for each in far:
-            each.cancel()
+        for side in far:
+            side.cancel()
 
 
 async def test_a_line_that_is_not_lost_repeats_nothing() -> None:

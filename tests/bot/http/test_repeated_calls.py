@@ -53,7 +53,7 @@ async def ask(caller: Carrier) -> None:
 
 
 async def talks(caller: Carrier, call: Call) -> bool:
-    """Say whether both hear each other."""
+    """Return whether both hear each other."""
     before = len(call.ears.audio)
     await caller.say(tone(0.2, caller.rate_hz))
     await say(call, 0.2)
