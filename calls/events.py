@@ -357,7 +357,7 @@ class MessageTranscribed:
 class KeyPressed:
     """The caller pressed a key of the telephone."""
 
-    key: str  # 0-9, *, #
+    key: str  # masked: it may be of a PIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

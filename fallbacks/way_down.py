@@ -89,8 +89,8 @@ class WayDown:
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a key is a choice of the menu, or ends a message."""
-        return self.has_the_line or self._descent.takes_keys
+        """Whether a key is a choice of the menu, ends a message, or is meant for a person."""
+        return self._away or self.has_the_line or self._descent.takes_keys
 
     @property
     def in_charge(self) -> bool:

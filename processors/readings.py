@@ -32,7 +32,9 @@ from calls.events import (
     TranscriptFinal,
     UsageMeasured,
 )
+from calls.keyed_entry import MASKED
 from processors.faintness import Faintness
+from processors.keypad import KEYPAD, KeyedFrame
 from processors.stages.model_answer import NoModelLeftError
 
 
@@ -53,7 +55,7 @@ Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
 """Returns the facts that a frame of one type says."""
 
 OPEN_A_TURN: Final[frozenset[type[Frame]]] = frozenset(
-    {VADUserStoppedSpeakingFrame, TranscriptionFrame}
+    {VADUserStoppedSpeakingFrame, TranscriptionFrame, KeyedFrame}
 )
 """Frames by which the caller has said something that is to be answered."""
 
@@ -130,8 +132,15 @@ def _agent_said(frame: LLMContextAssistantTurnFrame, seen: Seen) -> Iterable[Eve
         yield AgentSaid(turn=seen.turn, text=frame.text)
 
 
-def _key(frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
-    yield KeyPressed(key=frame.button.value)
+def _key(_frame: InputDTMFFrame, _seen: Seen) -> Iterable[Event]:
+    yield KeyPressed(key=MASKED)
+
+
+def _keyed(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
+    yield CallerStopped(at_s=seen.at_s, noticed_at_s=seen.at_s)
+    yield TranscriptFinal(
+        turn=seen.turn + 1, at_s=seen.at_s, provider=KEYPAD, text=frame.recorded, language=None
+    )
 
 
 def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
@@ -166,6 +175,7 @@ READINGS: Final[Mapping[type[Frame], Reading]] = {
     TranscriptionFrame: _transcribed,
     LLMContextAssistantTurnFrame: _agent_said,
     InputDTMFFrame: _key,
+    KeyedFrame: _keyed,
     ErrorFrame: _failed,
     MetricsFrame: _measured,
 }

@@ -1,6 +1,13 @@
 """How much a far end may send."""
 
+from typing import Final
+
 from aiolimiter import AsyncLimiter
+
+from calls.keyed_entry import MOST_KEYS
+
+KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
+KEYS_CAP: Final = MOST_KEYS  # a line that was held up delivers a whole entry at once
 
 
 class FloodLimit:

@@ -17,14 +17,12 @@ from pipecat.transports.base_transport import TransportParams
 
 from calls.entry import Tell
 from calls.events import InputRefused
-from transports.flood_limit import FloodLimit
+from transports.flood_limit import KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import RATE_HZ
 
 FRAME_MS: Final = 20
 HELD_FRAMES: Final = 50  # a second of the caller; a call that is further behind loses the oldest
-KEYS_PER_S: Final = 10.0  # a key takes at least 65 ms
-KEYS_CAP: Final = 20.0
 KEYS: Final = frozenset(each.value for each in KeypadEntry)
 
 

@@ -6,13 +6,11 @@ from typing import Final, TypeAlias
 from calls.entry import Tell
 from calls.events import InputRefused
 from calls.leg_events import EarMeasured
-from transports.flood_limit import FloodLimit
+from transports.flood_limit import KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.webrtc_wire import ForPipecat, PageKey, Unwanted, read
 
 MESSAGES_PER_S: Final = 10.0  # the page pings once a second
-MESSAGES_CAP: Final = 50.0
-KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
-KEYS_CAP: Final = 20.0
+MESSAGES_CAP: Final = 100.0  # more than an entry has keys
 EARS_PER_S: Final = 0.5  # one for each answer
 EARS_CAP: Final = 5.0
 

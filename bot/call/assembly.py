@@ -40,6 +40,7 @@ from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
 from processors.farewell import End, Farewell
 from processors.input_queue import order_interruptions
+from processors.keypad import Keypad, KeyUse
 from processors.other_sound import WaitingSound
 from processors.sound_end import SoundEnd
 from processors.sound_windows import SoundWindows
@@ -157,6 +158,7 @@ def _list(
         SoundWindows(  # no piece goes on alone that the VAD can do nothing with
             quiet=lambda: core.vad.quiet, hear=hear
         ),
+        Keypad(_keys(call, core), wiring),  # what the caller keys in is their turn
         TurnOpener(  # the budget runs from the last sample
             wiring.turn, faintness=wiring.faintness, clock=wiring.clock
         ),
@@ -173,6 +175,14 @@ def _list(
         core.pair.assistant(),  # remembers what was heard, not what was sent
     ]
     return with_person(listed, more.person)
+
+
+def _keys(call: Around, core: CallCore) -> KeyUse:
+    return KeyUse(
+        lengths=[length for tool in call.agent.tools for length in tool.digits_asked],
+        own=call.agent.keys,
+        taken=lambda: core.hold_line.keeper.way_down.takes_keys,
+    )
 
 
 def _observers(observer: CallObserver, leg: Leg) -> list[BaseObserver]:

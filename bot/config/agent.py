@@ -19,6 +19,7 @@ from bot.config.values import (
 )
 from calls.answering import AnsweringPlan
 from calls.handover import LONGEST_RING_S
+from calls.keyed_entry import MOST_KEYS
 
 
 class SilenceSettings(Section):
@@ -51,10 +52,20 @@ class ToolSettings(Section):
     entry_point: EntryPoint | None = None  # `package.module:function`
     insecure: bool = False  # allows plain http to a public address
 
+    @property
+    def digits_asked(self) -> list[Any]:
+        """How many digits its parameters ask for, where `digits` stands in their schema."""
+        found = (self.parameters.get("properties") or {}).values()
+        return [
+            schema["digits"] for schema in found if isinstance(schema, dict) and "digits" in schema
+        ]
+
     @model_validator(mode="after")
     def _whole(self) -> Self:
         if self.parameters.get("type") != "object":
             raise ValueError("`parameters` must be a JSON schema of type object")
+        if any(length not in range(1, MOST_KEYS + 1) for length in self.digits_asked):
+            raise ValueError(f"`digits` must be a whole number from 1 to {MOST_KEYS}")
         if self.entry_point and self.url:
             raise ValueError("give `entry_point` or `url`, not both")
         if not self.entry_point and not (self.name and self.description and self.url):

@@ -37,7 +37,24 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
         lambda value, limit: not isinstance(value, str) or re.search(limit, value) is not None,
         "does not match",
     ),
+    "digits": (
+        lambda v, n: not isinstance(v, str) or re.fullmatch(f"[0-9]{{{n}}}", v) is not None,
+        "does not have exactly this many digits:",
+    ),
 }
+"""The last one is ours: what the caller keys in, and how many digits end it."""
+
+
+def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the parameters without `digits`, which a provider could refuse: as a pattern."""
+    found: Mapping[str, Any] = schema.get("properties") or {}
+    return {
+        name: {"pattern": f"^[0-9]{{{each['digits']}}}$"}
+        | {key: value for key, value in each.items() if key != "digits"}
+        if isinstance(each, Mapping) and "digits" in each
+        else each
+        for name, each in found.items()
+    }
 
 
 def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments") -> list[str]:

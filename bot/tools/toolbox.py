@@ -12,7 +12,7 @@ from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
-from bot.tools.schema import problems
+from bot.tools.schema import for_model, problems
 from calls.entry import Tell
 from calls.events import ToolCalled
 from calls.words import without_halves
@@ -79,7 +79,7 @@ class Toolbox:
             FunctionSchema(
                 name=tool.name,
                 description=tool.description,
-                properties=dict(tool.parameters.get("properties") or {}),
+                properties=for_model(tool.parameters),
                 required=list(tool.parameters.get("required") or ()),
                 handler=self._handler(tool),
             )

@@ -274,9 +274,8 @@ PIN = (OtherReading(text="pin 47", confidence=0.4),)
         (TranscriptFinal(turn=1, at_s=0, provider="p", text="", alternatives=PIN), "47"),
         (AgentSaid(turn=1, text="your pin is 4711"), "4711"),
         (CallStarted(transport="twilio", agent="a", caller="+15551234567"), "1234"),
-        (KeyPressed(key="7"), "7"),
     ],
-    ids=["transcript", "alternative", "answer", "number", "key"],
+    ids=["transcript", "alternative", "answer", "number"],
 )  # fmt: skip
 def test_what_everyone_may_see_holds_nobodys_words(event: object, secret: str) -> None:
     shown = without_words(an_entry(event)).as_json()

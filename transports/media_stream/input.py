@@ -18,7 +18,7 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from transports.flood_limit import FloodLimit
+from transports.flood_limit import KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.media_stream.codec import Codec
 from transports.media_stream.in_order import InOrder
 from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
@@ -37,8 +37,6 @@ from transports.media_stream.messages import (
 
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours
-KEYS_PER_S: Final = 10.0  # ITU-T Q.24: a key takes at least 65 ms
-KEYS_CAP: Final = 20.0
 STEPS: Final = 10
 IN_ORDER: Final = 1000  # RFC 6455, 7.4.1; a cut cable looks like 1005, a close without a word
 MESSAGE_S: Final = 1.0  # of sound in one message; carriers send 0.02 to 0.1 s

@@ -25,7 +25,7 @@ const WORDS = {
   ToolCalled: ({ tool, outcome, took_s }) => [outcome === "ok" ? "plain" : "warn", `Tool ${tool}: ${outcome} in ${took_s.toFixed(2)} s`],
   PersonWanted: () => ["plain", "The caller wants a person"],
   CallbackWanted: ({ when }) => ["plain", `Call back wanted${when ? `: ${when}` : ""}`],
-  KeyPressed: ({ key }) => ["plain", `Key ${key} pressed`],
+  KeyPressed: () => ["plain", "Key pressed"],
   InputRefused: ({ transport, reason }) => ["warn", `Input refused on ${transport}: ${words(reason)}`],
   LineRestored: ({ after_s }) => ["good", `The line was back after ${after_s.toFixed(1)} s`],
   AttemptFailed: ({ provider, kind, after_s }) => ["warn", `${provider}: ${words(kind)} after ${after_s.toFixed(2)} s`],

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bot.http import offers
-from calls.events import KeyPressed
+from calls.events import TranscriptFinal
 from calls.leg_events import EarMeasured, LineRestored
 from faultlab.carrier.carrier import Carrier
 from tests.bot.http.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
@@ -191,9 +191,9 @@ async def test_a_pages_keys_are_a_telephones(tmp_path: Path) -> None:
         for key in "12#":
             browser.say(type="key", key=key)
         await asyncio.sleep(5)
-        pressed = [each.key for each in beside.events if isinstance(each, KeyPressed)]
+        keyed = [each.text for each in beside.events if isinstance(each, TranscriptFinal)]
 
-    assert pressed == ["1", "2", "#"]
+    assert "Keys pressed: **" in keyed
     assert beside.refusals == []
 
 

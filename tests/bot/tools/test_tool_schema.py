@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.tools.schema import problems
+from bot.tools.schema import for_model, problems
 
 BOOKING: dict[str, Any] = {
     "type": "object",
@@ -52,3 +52,25 @@ def test_good_arguments_have_no_problems(arguments: Any) -> None:
 )
 def test_a_wrong_argument_is_named(arguments: Any, problem: str) -> None:
     assert problems(arguments, BOOKING) == [problem]
+
+
+CODE: dict[str, Any] = {
+    "type": "object",
+    "properties": {"code": {"type": "string", "description": "Six.", "digits": 6}, "day": {}},
+}
+
+
+@pytest.mark.parametrize(
+    ("code", "good"), [("471529", True), ("47152", False), ("4715299", False), ("47152a", False)]
+)
+def test_a_parameter_may_ask_for_so_many_digits(code: str, good: bool) -> None:  # noqa: FBT001
+    wrong = "arguments.code does not have exactly this many digits: 6"
+
+    assert problems({"code": code}, CODE) == ([] if good else [wrong])
+
+
+def test_the_model_is_told_of_digits_in_a_keyword_that_providers_know() -> None:
+    assert for_model(CODE) == {
+        "code": {"type": "string", "description": "Six.", "pattern": "^[0-9]{6}$"},
+        "day": {},
+    }

@@ -1,0 +1,56 @@
+"""Collects the keys that a caller presses into one entry, such as a code or a date of birth.
+
+`#`, a pause, or the length that the tools expect ends an entry, and so does its longest length.
+"""
+
+from collections.abc import Collection
+from typing import Final
+
+END_KEY: Final = "#"
+MASKED: Final = "*"  # a key in the record: it may be of a PIN
+PAUSE_S: Final = 2.0  # Pipecat's DTMF aggregator waits as long
+MOST_KEYS: Final = 64  # chosen: twice as many as an IBAN has
+
+
+class KeyedEntry:
+    """Of one call: takes keys, returns an entry when it has ended.
+
+    entry = KeyedEntry(lengths=[6])
+    entry.press("4", 100.0)  # None
+    entry.tick(102.0)  # "4"
+
+    Attributes:
+        wake_at: When `tick` has something to do, or None.
+    """
+
+    def __init__(self, lengths: Collection[int] = ()) -> None:
+        """Begin without a key.
+
+        Args:
+            lengths: How many digits the tools expect; the longest ends an entry.
+        """
+        self.wake_at: float | None = None
+        self._lengths = frozenset(lengths)
+        self._most = min(max(lengths, default=MOST_KEYS), MOST_KEYS)
+        self._keys = ""
+
+    def press(self, key: str, now: float) -> str | None:
+        """Take a key; return the entry that ends with it, without the key that only ends it."""
+        if key == END_KEY and self._keys:
+            return self.end()
+        self._keys += key
+        self.wake_at = now + PAUSE_S
+        return self.end() if len(self._keys) >= self._most else None
+
+    def tick(self, now: float) -> str | None:
+        """Return the entry that ends with a pause."""
+        return self.end() if self.wake_at is not None and now >= self.wake_at else None
+
+    def end(self) -> str:
+        """Return the keys so far, and begin again."""
+        entry, self._keys, self.wake_at = self._keys, "", None
+        return entry
+
+    def recorded(self, entry: str) -> str:
+        """Return an entry as the record may have it: masked unless a tool expects its length."""
+        return entry if len(entry) in self._lengths else MASKED * len(entry)

@@ -1,0 +1,133 @@
+"""What a caller keys in is their turn, in a whole call."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.call.call import Call
+from bot.lab.callers import caller_says
+from calls.events import AnswerHeard, BargedIn, TranscriptFinal, TurnDecided
+from fallbacks.facts import HeldTheLine
+from tests.bot.judged_call import JudgedCall, listening
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+ASKS_SIX = {
+    "name": "check_code",
+    "description": "Checks the caller's code.",
+    "url": "https://shop.example.com/codes",
+    "parameters": {
+        "type": "object",
+        "properties": {"code": {"type": "string", "digits": 6}},
+        "required": ["code"],
+    },
+}
+THIRTY_SIX = "1234567890" * 3 + "*12345"
+
+
+async def keyed(
+    folder: Path,
+    keys: str,
+    *,
+    tools: list[dict[str, Any]] | None = None,
+    into_greeting: bool = False,
+) -> JudgedCall:
+    """Key something in at one go, and hear the answer."""
+    agent = {"agent": {"greeting": "Hello, this is Holdline.", "tools": tools or []}}
+    async with listening(folder, agent, None) as beside, beside.call as call:
+        if into_greeting:
+            await asyncio.sleep(1.0)
+        else:
+            await call.listen(quiet_s=1.0, within_s=20)
+        for key in keys:
+            await call.press(key)
+        await asyncio.sleep(8.0)
+    return beside
+
+
+def asked(beside: JudgedCall) -> list[str]:
+    """Return the caller's last words in each request to the model."""
+    return [each.details["asked"] for each in beside.lab.record.requests("openai")]
+
+
+def written(folder: Path) -> str:
+    """Return all that was written to files and the database."""
+    files = (each for each in folder.rglob("*") if each.is_file())
+    return "".join(each.read_bytes().decode("utf-8", "replace") for each in files)
+
+
+@pytest.mark.parametrize(
+    ("keys", "entry"),
+    [("471529#", "471529"), ("471529", "471529"), (THIRTY_SIX, THIRTY_SIX), ("#", "#")],
+    ids=["ended by #", "ended by a pause", "36 in a burst", "# alone"],
+)
+async def test_the_model_is_given_what_was_keyed_in_and_answers_in_time(
+    tmp_path: Path, keys: str, entry: str
+) -> None:
+    beside = await keyed(tmp_path, keys)
+
+    assert set(asked(beside)) == {f"Keys pressed: {entry}"}
+    assert [each.turn for each in beside.events if isinstance(each, TurnDecided)] == [1]
+    (answer,) = [each for each in beside.events if isinstance(each, AnswerHeard)]
+    assert answer.v2v_s <= 1.5
+    assert not [each for each in beside.events if isinstance(each, HeldTheLine)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "tools", "recorded"),
+    [
+        ("471529#", [], "******"),
+        ("471529", [ASKS_SIX], "471529"),
+        ("4715#", [ASKS_SIX], "****"),
+    ],
+    ids=["no tool asked", "a tool asked", "a tool asked for another length"],
+)
+async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
+    tmp_path: Path, keys: str, tools: list[dict[str, Any]], recorded: str
+) -> None:
+    beside = await keyed(tmp_path, keys, tools=tools)
+
+    (heard,) = [each for each in beside.events if isinstance(each, TranscriptFinal)]
+    assert (heard.text, heard.turn) == (f"Keys pressed: {recorded}", 1)
+    entry = keys.removesuffix("#")
+    assert (entry in written(tmp_path)) is (recorded == entry)
+
+
+async def test_a_key_silences_the_agent_as_a_word_does(tmp_path: Path) -> None:
+    beside = await keyed(tmp_path, "5#", into_greeting=True)
+
+    assert [each for each in beside.events if isinstance(each, BargedIn)]
+    assert asked(beside) == ["Keys pressed: 5"]
+
+
+@pytest.mark.parametrize("key_after_words_s", [-1.0, 0.3, 1.0], ids=["before", "at once", "behind"])
+async def test_keys_next_to_spoken_words_are_answered_with_them(
+    tmp_path: Path, key_after_words_s: float
+) -> None:
+    agent = {"agent": {"greeting": "Hello, this is Holdline."}}
+    async with listening(tmp_path, agent, None) as beside, beside.call as call:
+        await call.listen(quiet_s=1.0, within_s=20)
+        if key_after_words_s < 0:
+            await call.press("5")
+            await asyncio.sleep(-key_after_words_s)
+        await call.say(caller_says("Where are you?"))
+        if key_after_words_s > 0:
+            await asyncio.sleep(key_after_words_s)
+            await call.press("5")
+        await asyncio.sleep(10.0)
+        (going_on,) = beside.switchboard.calls.values()
+        assert isinstance(going_on, Call)
+        conversation = going_on.conversation
+
+    roles = [each["role"] for each in conversation if isinstance(each, dict)]
+    said = str(conversation)
+    assert "Keys pressed: 5" in said
+    assert "Where are you?" in said
+    last = max(at for at, role in enumerate(roles) if role == "user")
+    assert roles[last + 1 :] == ["assistant"]

@@ -1,0 +1,68 @@
+"""When keys become an entry, and what the record keeps of it."""
+
+import pytest
+
+from calls.keyed_entry import MOST_KEYS, PAUSE_S, KeyedEntry
+
+
+def keyed(entry: KeyedEntry, keys: str) -> list[str]:
+    """Return the entries that ended while keys were pressed, one a tenth of a second."""
+    ended = (entry.press(key, 10.0 + at / 10) for at, key in enumerate(keys))
+    return [each for each in ended if each is not None]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "keys", "entries"),
+    [
+        ([], "471529#", ["471529"]),
+        ([], "471529", []),
+        ([], "*7*#", ["*7*"]),
+        ([], "12#34#", ["12", "34"]),
+        ([], "7" * MOST_KEYS + "8", ["7" * MOST_KEYS]),
+        ([6], "471529", ["471529"]),
+        ([6], "47#", ["47"]),
+        ([4, 6], "471529", ["471529"]),
+        ([4], "47152", ["4715"]),
+    ],
+)
+def test_an_entry_ends_with_the_hash_key_or_the_longest_length_that_tools_expect(
+    lengths: list[int], keys: str, entries: list[str]
+) -> None:
+    assert keyed(KeyedEntry(lengths), keys) == entries
+
+
+def test_a_pause_ends_an_entry() -> None:
+    entry = KeyedEntry()
+    keyed(entry, "47")
+
+    assert entry.wake_at == pytest.approx(10.1 + PAUSE_S)
+    assert entry.tick(10.0 + PAUSE_S) is None
+    assert entry.tick(10.1 + PAUSE_S) == "47"
+    assert entry.wake_at is None
+    assert entry.tick(99.0) is None
+
+
+def test_a_hash_key_alone_is_an_entry_behind_a_pause() -> None:
+    entry = KeyedEntry()
+
+    assert keyed(entry, "#") == []
+    assert entry.tick(10.0 + PAUSE_S) == "#"
+
+
+def test_an_entry_can_be_ended_early() -> None:
+    entry = KeyedEntry()
+    keyed(entry, "47")
+
+    assert entry.end() == "47"
+    assert entry.wake_at is None
+    assert keyed(entry, "15#") == ["15"]
+
+
+@pytest.mark.parametrize(
+    ("lengths", "entry", "recorded"),
+    [([], "4715", "****"), ([4], "4715", "4715"), ([6], "47", "**")],
+)
+def test_the_record_has_an_entry_whose_length_a_tool_expects(
+    lengths: list[int], entry: str, recorded: str
+) -> None:
+    assert KeyedEntry(lengths).recorded(entry) == recorded

@@ -1,0 +1,56 @@
+"""Which keys are an entry's, and which mean something else."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import InputDTMFFrame
+from pipecat.tests.utils import SleepFrame, run_test
+
+from calls.keyed_entry import PAUSE_S
+from calls.line import CallerLine
+from calls.turn import Turn
+from processors.keypad import KeyedFrame, Keypad, KeyUse
+from processors.wiring import CallWiring
+
+pytestmark = pytest.mark.virtual_time
+
+
+async def pressed(
+    keys: str, *, own: str = "", taken: Callable[[], bool] = lambda: False
+) -> tuple[str, list[str]]:
+    """Return the keys that go on down the list, and the entries for the model."""
+    clock = asyncio.get_running_loop().time
+    turn = Turn(budget_s=1.5)
+    wiring = CallWiring(clock=clock, turn=turn, line=CallerLine(), outside=lambda _: None)
+    keypad = Keypad(KeyUse(lengths=[], own=own, taken=taken), wiring)
+    frames = [InputDTMFFrame(button=KeypadEntry(each)) for each in keys]
+    down, _ = await run_test(keypad, frames_to_send=[*frames, SleepFrame(PAUSE_S + 0.5)])
+    on = "".join(each.button.value for each in down if isinstance(each, InputDTMFFrame))
+    return on, [each.recorded for each in down if isinstance(each, KeyedFrame)]
+
+
+@pytest.mark.parametrize(
+    ("keys", "own", "passed", "entries"),
+    [
+        ("47", "", "47", ["Keys pressed: **"]),
+        ("0", "0", "0", []),
+        ("470", "0", "47", ["Keys pressed: ***"]),
+        ("47#0", "0", "47#0", ["Keys pressed: **"]),
+    ],
+)
+async def test_a_key_with_a_meaning_of_its_own_is_a_digit_within_an_entry(
+    keys: str, own: str, passed: str, entries: list[str]
+) -> None:
+    assert await pressed(keys, own=own) == (passed, entries)
+
+
+async def test_keys_of_the_menu_are_not_given_to_the_model() -> None:
+    assert await pressed("1", taken=lambda: True) == ("1", [])
+
+
+async def test_keys_before_the_menu_are_not_given_to_the_model_with_the_menus() -> None:
+    answers = iter([False, False, True])
+
+    assert await pressed("471", taken=lambda: next(answers)) == ("471", [])
