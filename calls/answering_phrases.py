@@ -37,14 +37,16 @@ _KEY_VERBS: Final = r"(oprima|marque|presione|pulse)"
 
 PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
     Cue.SCREENING: {
-        r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
-        r"|(reason|purpose|why) (\w+ ){0,3}call(ing)?\b": ALONE,
         r"screening (service|assistant|calls?)|(virtual|digital) assistant (of|for)": ALONE,
         r"youre calling is using|(ill|to) see if (this|the) person is available": ALONE,
         r"(not|only) accept(s)? calls|unknown callers": ALONE,
         r"before i (try to )?connect you": ALONE,
-        r"diga(me)? (\w+ )?nombre|motivo (\w+ ){0,2}llamada|asistente virtual": ALONE,
-        r"назовите (себя|свое имя|ваше имя)|(цель|причину) (вашего )?звонка": ALONE,
+        r"asistente virtual": ALONE,
+        # What people say, too: each of them to a caller whom they do not know.
+        r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
+        r"|diga(me)? (\w+ )?nombre|назовите (себя|свое имя|ваше имя)": WITH_ANOTHER,
+        r"(reason|purpose|why) (\w+ ){0,3}call(ing)?\b"
+        r"|motivo (\w+ ){0,2}llamada|(цель|причину) (вашего )?звонка": WITH_ANOTHER,
     },
     Cue.HOLD: {
         r"(please )?(stay on|hold) the line|please (hold|wait)": ALONE,
@@ -75,37 +77,33 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(ящик|память) (\w+ ){0,3}(заполнен|переполнен)": ALONE,
     },
     Cue.VOICEMAIL: {
-        r"(after|at|following|hear|for) (\w+ ){0,2}(tone|beep|bleep|signal)\b": ALONE,
-        r"(voice ?mail|mail ?box) (of|for|service|system)\b|(message|answering) (service|system)"
-        r"|(to|the|s|is) (voice ?mail|mail ?box)\b|(this|it) is (\w+ )?answering machine": ALONE,
-        rf"please (\w+ )?leave {_SMALL}{_MESSAGE}|^(hi |hello )?leave {_SMALL}{_MESSAGE}": ALONE,
-        rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come to|answer|pick up|get to|take)\b"
-        rf"|{_CANNOT} (take|answer) your call": ALONE,
-        r"(is|has|have|been|call) (forwarded|redirected|diverted)|forwarded to": ALONE,
+        r"(after|at|following) (\w+ ){0,2}(tone|beep|bleep|signal)\b": ALONE,
+        r"(voice ?mail|mail ?box) (of|for|service|system)\b"
+        r"|(message|answering) (service|system)": ALONE,
         r"(person|subscriber|customer|party|user) (that )?(you|youre|youve)( are| have)?"
         r"( trying to)? (call|calling|called|dialed|dialled|reach|reached|reaching) "
         r"(is (not|un\w+|busy|currently|temporarily)|cannot|can not|has not)": ALONE,
         r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": ALONE,
-        r"away from (my|our|the) (\w+ )?phones?\b": ALONE,
-        r"get back to you (as|when)|if this is an? (\w+ )?emergency": ALONE,
-        r"record (a|your) message|(not available|unavailable) to (take|answer|come)": ALONE,
+        rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come|get) to (the|my|our) (tele)?phone": ALONE,
+        r"forwarded to (an? |the )?(auto|voice)": ALONE,
+        r"if this is an? (\w+ )?emergency|record (a|your) message": ALONE,
         r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
         r"buzon de|contestador (de|automatico)": ALONE,
-        r"deje (\w+ )?(mensaje|nombre)\b": ALONE,
-        r"no (puedo|podemos) (atender|contestar)|no se encuentra disponible": ALONE,
+        r"no se encuentra disponible": ALONE,
         r"после (\w+ )?(сигнала|гудка)": ALONE,
-        r"оставьте (\w+ ){0,2}сообщение": ALONE,
         r"голосов(ая|ой|ую) (почт|ящик)|(это|вас приветствует) (\w+ )?автоответчик": ALONE,
         r"абонент\w* (не|временно|сейчас|недоступен|находится|выключен)": ALONE,
-        r"не (могу|можем) (сейчас )?(подойти|ответить)": ALONE,
         # What people say, too.
         r"voice ?mail|mail ?box|answering machine|автоответчик|contestador": WITH_ANOTHER,
         rf"leave {_SMALL}{_MESSAGE}|\bmessages?\b": WITH_ANOTHER,
         r"not available|unavailable|(no ?one|nobody) is (\w+ )?(home|here|available|able)"
         r"|not (here|in|home|at home|at my desk)\b": WITH_ANOTHER,
         r"away from (my|the|our)|out of (the )?office|on (holiday|vacation|leave)": WITH_ANOTHER,
-        rf"{_CANNOT} (come to|get to|answer|pick up)": WITH_ANOTHER,
-        r"know what to do|\b(tone|beep)\b": WITH_ANOTHER,
+        rf"{_CANNOT} (come to|get to|answer|pick up|take)\b"
+        r"|no (puedo|podemos) (atender|contestar)"
+        r"|не (могу|можем) (сейчас )?(подойти|ответить)": WITH_ANOTHER,
+        r"(is|has|have|been|call) (forwarded|redirected|diverted)|forwarded to": WITH_ANOTHER,
+        r"know what to do|\b(tone|beep|bleep)\b|сигнала": WITH_ANOTHER,
         r"(call|ring|get back to) you|return your call|when i return": WITH_ANOTHER,
         r"sorry (i|we)( have|ve)? (missed|cant)|missed your call": WITH_ANOTHER,
         r"(send|leave) (me|us) a text|text me": WITH_ANOTHER,
@@ -114,8 +112,8 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(person|subscriber|customer|party) (that )?(you|youre|youve)": WITH_ANOTHER,
         r"ha llamado a|le (llamaremos|devolver)|no esta(mos)? disponible": WITH_ANOTHER,
         r"перезвон(ю|им)|абонент": WITH_ANOTHER,
-        r"оставьте|сообщени|сигнала": WITH_ANOTHER,
-        r"mensaje|senal|no puedo": WITH_ANOTHER,
+        r"оставьте|сообщени": WITH_ANOTHER,
+        r"mensaje|deje (\w+ )?nombre|senal": WITH_ANOTHER,
         r"(youve|you have) reached|thank(s| you) for (calling|your call)|welcome to"
         r"|bienvenid|gracias por (llamar|su llamada)|вы позвонили|вас приветствует": OPENER,
     },

@@ -293,12 +293,46 @@ def test_a_machines_words_are_taken_back_by_a_persons(
 
 
 def test_a_machine_of_one_sentence_is_parted_from_in_its_pause() -> None:
-    line = Line(leaves_message=False).begin(0.3).words("I cannot take your call", 2.5)
+    line = Line(leaves_message=False).begin(0.3).words("Speak after the tone", 2.5)
     line.wait(4.0).judge.silent(4.0)
     line.wait(20.0)
 
     assert line.verdicts == [(Answerer.VOICEMAIL, "words")]
     assert line.steps == [(4.0 + RULES.pause_s, "PartFromMachine")]
+
+
+SAID_BY_PEOPLE = (
+    "Hello? I can't take your call right now, I'm driving.",
+    "Leave me a message on WhatsApp.",
+    "State your name please.",
+    "What is the reason for your call?",
+    "I can't talk, leave me a message, I'll call you back.",
+    "No puedo contestar, deje un mensaje por WhatsApp.",
+    "Не могу сейчас ответить, оставьте сообщение.",  # noqa: RUF001
+)
+
+
+@pytest.mark.parametrize("leaves_message", [True, False])
+@pytest.mark.parametrize("said", SAID_BY_PEOPLE)
+def test_who_says_what_people_say_too_is_spoken_to_behind_it(
+    said: str, *, leaves_message: bool
+) -> None:
+    line = Line(leaves_message=leaves_message).begin(0.3).words(said, 2.2, final=True)
+    line.wait(2.3).judge.silent(2.3)
+    line.wait(40.0)
+
+    assert [name for _, name in line.steps] == ["Open"]
+    assert line.verdicts[-1][0] in (Answerer.HUMAN, Answerer.UNDECIDED)
+
+
+@pytest.mark.parametrize("said", [each for each in SAID_BY_PEOPLE if "essag" in each])
+def test_a_tone_makes_the_same_words_a_mailboxs(said: str) -> None:
+    line = Line().begin(0.3).words(said, 2.2, final=True)
+    line.wait(2.3).judge.silent(2.3)
+    line.beep(2.7).wait(20.0)
+
+    assert line.verdicts[-1][0] is Answerer.VOICEMAIL
+    assert line.steps == [(2.7, "LeaveMessage")]
 
 
 def test_a_beep_is_parted_from_at_once() -> None:

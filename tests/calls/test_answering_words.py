@@ -19,7 +19,7 @@ from calls.answering_words import plain, read_cues
         ("You have reached Tom and Lucy. We are not home, we will call you back", Cue.VOICEMAIL),
         ("El mailbox is full", Cue.FULL),
         ("Hola, deje su mensaje después de la señal", Cue.VOICEMAIL),
-        ("Ahora no puedo atender", Cue.VOICEMAIL),
+        ("Ahora no puedo atender, deje un mensaje", Cue.VOICEMAIL),
         ("Оставьте сообщение после сигнала", Cue.VOICEMAIL),
         ("Абонент временно недоступен", Cue.VOICEMAIL),
         ("For sales, press 1", Cue.MENU),
@@ -58,6 +58,28 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
         "Sorry, we are closed",
         "Oh, I just got your message",
         "Hi, sorry I missed your call earlier",
+        "Hello? I can't take your call right now, I'm driving.",
+        "Hello, I cannot answer right now, I'm in a meeting.",
+        "Leave me a message on WhatsApp.",
+        "Please leave a message with my wife.",
+        "State your name please.",
+        "Tell me your name.",
+        "What is the reason for your call?",
+        "What is the purpose of this call?",
+        "I hear a beep.",
+        "I thought you would go to voicemail.",
+        "This is no answering machine.",
+        "Your call was forwarded to me.",
+        "I was away from my phone.",
+        "I'll get back to you when I'm home.",
+        "Ahora no puedo atender, estoy conduciendo.",
+        "Deje un mensaje por WhatsApp.",
+        "Diga su nombre.",
+        "¿Cuál es el motivo de su llamada?",
+        "Не могу сейчас ответить, я за рулём.",  # noqa: RUF001
+        "Оставьте мне сообщение в телеграме.",
+        "Назовите себя, пожалуйста.",
+        "Назовите причину вашего звонка.",
     ],
 )
 def test_what_people_say_is_definite_of_nothing(said: str) -> None:
@@ -83,8 +105,8 @@ def test_a_machines_sentence_is_read_through_a_word_that_is_wrong(said: str) -> 
 
 
 def test_one_sentence_is_definite_and_two_are_certain() -> None:
-    one = read_cues("I cannot take your call")
-    two = read_cues("I cannot take your call, so speak after the tone")
+    one = read_cues("Speak after the tone")
+    two = read_cues("I cannot come to the phone, so speak after the tone")
 
     assert (one.definite, one.certain, one.sure) == (Cue.VOICEMAIL, None, True)
     assert two.certain is Cue.VOICEMAIL
