@@ -8,6 +8,7 @@ from loguru import logger
 
 from bot.clock import Clock
 from bot.crm.port import STAGE, Crm, classify, unanswered
+from calls.caller_number import is_dialable
 from calls.crm import CrmContact
 from calls.crm_events import CallerLookedUp
 from calls.entry import Tell
@@ -49,7 +50,7 @@ class CrmDesk:
     async def look_up(self, number: str, *, tell: Tell) -> CrmContact | None:
         """Return whom the register knows; told how it went."""
         began = self.clock()
-        permit = self._permit(began) if number else None
+        permit = self._permit(began) if is_dialable(number) else None
         if permit is None:
             outcome = "not_asked"
             contact = None

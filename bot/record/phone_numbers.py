@@ -1,14 +1,13 @@
 """One form for a telephone number, however somebody writes it: E.164."""
 
-import re
 from collections.abc import Callable
 from typing import Final
 from urllib.parse import unquote
 
 import phonenumbers
 
-AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
-LEAST_DIGITS: Final = 5  # a number with fewer is none that could be called
+from calls.caller_number import AROUND, LEAST_DIGITS, is_dialable
+
 ABROAD: Final = "00"  # before a country code (ITU-T E.164); elsewhere `server.region` knows it
 ENDING_DIGITS: Final = 6  # that every way of writing a number has at its end
 
@@ -21,6 +20,8 @@ def e164(text: str, *, region: str | None) -> str | None:
         region: ISO 3166 code of the country whose numbers are written without a country code.
     """
     bare = _bare(text)
+    if not is_dialable(bare):
+        return None
     try:
         number = phonenumbers.parse(bare, region)
     except phonenumbers.NumberParseException:

@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from loguru import logger
 
 from bot.tools.recorded_message import RecordedMessage
+from calls.caller_number import is_dialable
 from processors.farewell import End
 from storage.callbacks import Callback, Callbacks
 from storage.database import StorageError
@@ -19,7 +20,6 @@ from transports.leg import LegFacts
 KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept
 AGAIN_S: Final = 1.0  # between two attempts to keep it behind the call's end
 MOST_OWED: Final = 8  # requests of one call; their reasons are one row, and fill it before that
-DIGITS: Final = 5  # a number with fewer is none that could be called
 
 T = TypeVar("T")
 
@@ -73,7 +73,7 @@ class CallDesk:
     async def note_callback(self, reason: str) -> Unkept | None:
         """Note the same; None: it is committed, and whoever calls back will find it."""
         number = self._facts.other_party
-        if sum(each.isdigit() for each in number) < DIGITS:
+        if not is_dialable(number):
             return Unkept.NO_NUMBER
         wanted = Callback(
             call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from bot.tools.opt_outs import OptOuts
 from bot.tools.toolbox import Tool, ToolFailed
+from calls.caller_number import is_dialable
 from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
@@ -18,7 +19,6 @@ from storage.campaign_tables import NUMBER_LENGTH
 from storage.owed_numbers import OwedNumber
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
-DIGITS: Final = 5  # a number with fewer is none that could be called
 LISTED: Final = (
     "The number is on the do-not-call list. Tell the caller that they will not be called again, "
     "and say goodbye."
@@ -47,8 +47,8 @@ class DoNotCallDesk:
         """Put `number` on the list, and whom the dial called, once its owner asks for it."""
         self._opt_outs = opt_outs
         self._call_id = call_id
-        dialled = sum(map(str.isdigit, number)) >= DIGITS and len(number) <= NUMBER_LENGTH
-        self._number = number if dialled else ""
+        listable = is_dialable(number) and len(number) <= NUMBER_LENGTH
+        self._number = number if listable else ""
         self._turn = turn
         self._tell = tell
         self._utc_s = utc_s

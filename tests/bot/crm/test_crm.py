@@ -252,3 +252,16 @@ def test_a_file_without_numbers_knows_nobody(tmp_path: Path) -> None:
     file.write_text("Name\nTom\n", encoding="utf-8")
 
     assert read_contacts(file) == {}
+
+
+@pytest.mark.parametrize("number", ["+266696687", "anonymous", "+0000000000"])
+async def test_nobody_is_looked_up_by_what_stands_for_a_withheld_number(number: str) -> None:
+    told: list[Event] = []
+    async with register_at() as (register, url):
+        desk = desk_of(hubspot(url))
+        found = await desk.look_up(number, tell=told.append)
+        await desk.close()
+
+    assert found is None
+    assert [each.outcome for each in told if isinstance(each, CallerLookedUp)] == ["not_asked"]
+    assert register.requests == []

@@ -352,6 +352,8 @@ class TestPostgres(ForgettingContract):
         ("tel:+49-30-12345678", None, MARY),
         ("030 12345678", None, None),
         ("anonymous", "DE", None),
+        ("+266696687", "DE", None),  # "anonymous" on a telephone's keys
+        ("+0000000000", "DE", None),
         ("", "DE", None),
         ("+15550101", None, "+15550101"),  # of a film, and too short for its country
     ],

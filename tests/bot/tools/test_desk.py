@@ -203,12 +203,14 @@ async def test_nobody_is_promised_a_call_that_a_full_disk_did_not_take(
     await database.close()
 
 
+@pytest.mark.parametrize("caller", ["", "+266696687", "sip:anonymous@192.168.100.200"])
 async def test_a_number_that_is_not_known_is_another_reason_than_a_lost_wish(
-    url: str, tmp_path: Path
+    url: str, tmp_path: Path, caller: str
 ) -> None:
     database = Database(url)
 
-    assert await desk(database, tmp_path, caller="").note_callback("billing") is Unkept.NO_NUMBER
+    kept = await desk(database, tmp_path, caller=caller).note_callback("billing")
+    assert kept is Unkept.NO_NUMBER
     assert await desk(database, tmp_path).note_callback("billing") is None
     await database.close()
 

@@ -148,7 +148,7 @@ async def test_other_words_list_nobody(desks: Desks) -> None:
     assert numbers.listed == []
 
 
-@pytest.mark.parametrize("number", ["", "sip:12345@a.long.name.example"])
+@pytest.mark.parametrize("number", ["", "+266696687", "sip:12345@a.long.name.example"])
 async def test_a_caller_without_a_number_is_told_so(desks: Desks, number: str) -> None:
     with pytest.raises(ToolFailed, match="not known"):
         await desks.desk(AwayList(times=0), number=number).tool().run({})

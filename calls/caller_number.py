@@ -1,0 +1,29 @@
+"""Whether a value that a carrier gives for a number is one that could be called.
+
+Carriers put something in the place of a number that was withheld: a word, zeros, or the digits of a
+word on a telephone's keys, as Twilio does (+266696687 spells "anonymous").
+"""
+
+import re
+from typing import Final
+
+AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
+LEAST_DIGITS: Final = 5  # a number with fewer is none that could be called
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
+WITHHELD: Final = frozenset(
+    word.translate(_ON_KEYS)
+    for word in ("anonymous", "restricted", "blocked", "unknown", "unavailable", "private")
+)
+
+
+def is_dialable(text: str) -> bool:
+    """Return whether a caller's number could be called.
+
+    Args:
+        text: A number, or a SIP address whose user is one.
+    """
+    user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
+    digits = "".join(char for char in user if char.isdigit())
+    one_digit_alone = len(set(digits)) == 1
+    return len(digits.strip("0")) >= LEAST_DIGITS and not one_digit_alone and digits not in WITHHELD
