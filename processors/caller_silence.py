@@ -49,7 +49,10 @@ READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
 
 
 class CallerSilence(FrameProcessor):
-    """Stands right behind `Farewell`, and delays nothing."""
+    """Stands right behind `Farewell`, and delays nothing.
+
+    Nothing is timed before `answered`: a call that we place has a pipeline while it rings.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,14 @@ class CallerSilence(FrameProcessor):
         self._clock = clock
         self._alarm = Alarm(clock)
         self._away = False
+        self._answered = False
+
+    def answered(self) -> None:
+        """Begin to time the caller and the call."""
+        self._answered = True
+        self._length.start(self._clock())
+        self._silence.start(self._clock())
+        self._alarm.ring()
 
     def excuse(self, *, away: bool) -> None:
         """Ask the caller nothing, and part from nobody, while the caller is with a person."""
@@ -83,8 +94,6 @@ class CallerSilence(FrameProcessor):
         await self.push_frame(frame, direction)
         match frame:
             case StartFrame():
-                self._length.start(self._clock())
-                self._silence.start(self._clock())
                 self._alarm.start(self, self._wake_at, self._act)
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
@@ -106,13 +115,13 @@ class CallerSilence(FrameProcessor):
             self._alarm.ring()
 
     def _wake_at(self) -> float | None:
-        if self._away:
+        if self._away or not self._answered:
             return None
         moments = (self._silence.wake_at, self._length.wake_at)
         return min((each for each in moments if each is not None), default=None)
 
     async def _act(self, now: float) -> None:
-        if self._away:
+        if self._away or not self._answered:
             return
         for step in (*self._silence.tick(now), *self._length.tick(now)):
             await self._do(step)

@@ -89,6 +89,8 @@ class LivekitInput(BaseInputTransport):
         )
         try:
             async for each in stream:
+                if not self._line.answered.is_set():
+                    continue  # early media: a carrier's announcement, or what rings
                 await self.push_audio_frame(
                     InputAudioRawFrame(
                         audio=bytes(each.frame.data), sample_rate=RATE_HZ, num_channels=1
@@ -103,6 +105,8 @@ class LivekitInput(BaseInputTransport):
         task.add_done_callback(self._pressing.discard)
 
     async def _push_key(self, key: str) -> None:
+        if not self._line.answered.is_set():
+            return
         if key not in KEYS:
             self.tell(InputRefused(transport="livekit", reason="unknown_key"))
         elif not await self._keys.take(1):

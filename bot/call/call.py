@@ -178,6 +178,7 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
+        assembled.silence.answered()
         if assembled.answerer:
             call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
             try:

@@ -218,7 +218,7 @@ def _talk(
 
 
 def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> CallerSilence:
-    return CallerSilence(
+    rule = CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
@@ -229,6 +229,8 @@ def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> Cal
         tell=told.append,
         clock=time.monotonic,
     )
+    rule.answered()
+    return rule
 
 
 async def _run(talk: Talk) -> None:

@@ -29,7 +29,7 @@ AFTER_S = 0.1
 WORK_S = 0.3
 
 
-async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
+async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[Event]]:
     """Return what the silent caller is asked while these frames pass."""
     told: list[Event] = []
     loop = asyncio.get_running_loop()
@@ -42,6 +42,8 @@ async def asked(*frames: Frame) -> tuple[list[str], list[Event]]:
         tell=told.append,
         clock=loop.time,
     )
+    if answered:
+        processor.answered()
     async with asyncio.timeout(5.0):
         down, _ = await run_test(processor, frames_to_send=frames)
     return [each.text for each in down if isinstance(each, TTSSpeakFrame)], told
@@ -59,6 +61,14 @@ async def test_a_call_without_a_greeting_is_asked_later() -> None:
     late, _ = await asked(SleepFrame(WORK_S + AFTER_S * 1.5))
 
     assert (early, late) == ([], ["Hello?"])
+
+
+async def test_nobody_is_asked_while_it_rings() -> None:
+    frames = [SleepFrame(WORK_S * 2), VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame()]
+
+    said, told = await asked(*frames, SleepFrame(AFTER_S * 9), answered=False)
+
+    assert (said, told) == ([], [])
 
 
 async def test_nobody_is_asked_while_the_agent_speaks() -> None:

@@ -9,8 +9,12 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from livekit import rtc
 from pipecat.frames.frames import (
     EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
     InterruptionFrame,
     OutputAudioRawFrame,
     TextFrame,
@@ -20,6 +24,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
@@ -91,9 +96,9 @@ async def run(leg: LivekitLeg, worker: PipelineWorker) -> None:
     await runner.run()
 
 
-def worker_of(leg: LivekitLeg) -> PipelineWorker:
+def worker_of(leg: LivekitLeg, *between: FrameProcessor) -> PipelineWorker:
     return PipelineWorker(
-        Pipeline([leg.input(), leg.output()]),
+        Pipeline([leg.input(), *between, leg.output()]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_runner_on_idle_timeout=False,
@@ -129,6 +134,61 @@ async def test_what_is_being_said_waits_for_a_lost_server_and_goes_on() -> None:
     assert before == 0
     assert len(line.source.taken) == 50
     assert not failures
+
+
+class FarSound:
+    """Sound of the far end, one piece each `PIECE_S`, for ever."""
+
+    def __init__(self, *_: object, **__: object) -> None: ...
+
+    def __aiter__(self) -> "FarSound":
+        return self
+
+    async def __anext__(self) -> Any:
+        await asyncio.sleep(PIECE_S)
+        return SimpleNamespace(frame=SimpleNamespace(data=SOUND))
+
+    async def aclose(self) -> None: ...
+
+
+class Hearing(FrameProcessor):
+    """Counts what the far end sent."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces, self.keys = 0, ""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        self.pieces += isinstance(frame, InputAudioRawFrame)
+        self.keys += frame.button.value if isinstance(frame, InputDTMFFrame) else ""
+        await self.push_frame(frame, direction)
+
+
+@pytest.mark.virtual_time
+async def test_sound_and_keys_before_the_answer_are_nobodys(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(rtc, "AudioStream", FarSound)
+    line, hearing = StillLine(), Hearing()
+    line.sound = object()  # type: ignore[assignment] - early media: it is offered while it rings
+    leg = leg_on(line, [])
+    worker = worker_of(leg, hearing)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(run(leg, worker))
+        await asyncio.sleep(2.0)
+        line.on_key("1")
+        await asyncio.sleep(0.1)
+        ringing = hearing.pieces, hearing.keys
+        line.answered.set()
+        line.on_key("2")
+        await asyncio.sleep(1.0)
+        await worker.queue_frame(EndFrame())
+
+    assert ringing == (0, "")
+    assert hearing.pieces == pytest.approx(1.0 / PIECE_S, abs=2)
+    assert hearing.keys == "2"
 
 
 @pytest.mark.parametrize(
