@@ -1,6 +1,7 @@
 """Speaks to a caller who says nothing, and ends the call that lasts too long."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
 from pipecat.frames.frames import (
@@ -17,6 +18,7 @@ from pipecat.frames.frames import (
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
     StartFrame,
+    SystemFrame,
     TTSSpeakFrame,
     UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
@@ -48,10 +50,15 @@ READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
 """What a frame means to the rule. Broadcast frames pass once: the other copy goes the other way."""
 
 
+@dataclass
+class AnsweredFrame(SystemFrame):
+    """The other party has picked up."""
+
+
 class CallerSilence(FrameProcessor):
     """Stands right behind `Farewell`, and delays nothing.
 
-    Nothing is timed before `answered`: a call that we place has a pipeline while it rings.
+    Nothing is timed before `AnsweredFrame`: a call that we place has a pipeline while it rings.
     """
 
     def __init__(
@@ -73,13 +80,6 @@ class CallerSilence(FrameProcessor):
         self._away = False
         self._answered = False
 
-    def answered(self) -> None:
-        """Begin to time the caller and the call."""
-        self._answered = True
-        self._length.start(self._clock())
-        self._silence.start(self._clock())
-        self._alarm.ring()
-
     def excuse(self, *, away: bool) -> None:
         """Ask the caller nothing, and part from nobody, while the caller is with a person."""
         self._away = away
@@ -95,6 +95,11 @@ class CallerSilence(FrameProcessor):
         match frame:
             case StartFrame():
                 self._alarm.start(self, self._wake_at, self._act)
+            case AnsweredFrame():
+                self._answered = True
+                self._length.start(self._clock())
+                self._silence.start(self._clock())
+                self._alarm.ring()
             case EndFrame() | CancelFrame():
                 await self._alarm.stop()
             case InterruptionFrame():

@@ -34,7 +34,6 @@ from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.answerer_watch import AnswererWatch
 from processors.call_observer import CallObserver
-from processors.caller_silence import CallerSilence
 from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
@@ -62,7 +61,6 @@ class Assembled:
     services: Services
     context: LLMContext
     farewell: Farewell
-    silence: CallerSilence
     tools: Tools
     desk: CallDesk
     observer: CallObserver
@@ -105,7 +103,6 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         services=core.services,
         context=core.context,
         farewell=core.farewell,
-        silence=core.silence,
         desk=core.desk,
         observer=observer,
         person=more.person and more.person.reach,

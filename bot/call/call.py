@@ -26,6 +26,7 @@ from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
+from processors.caller_silence import AnsweredFrame
 from transports.leg import Leg, LegFacts
 
 
@@ -178,7 +179,7 @@ class Call:
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
             return
-        assembled.silence.answered()
+        await assembled.worker.queue_frame(AnsweredFrame())
         if assembled.answerer:
             call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
             try:

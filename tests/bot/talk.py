@@ -36,7 +36,7 @@ from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event
 from calls.silence import CallLength, Silence
-from processors.caller_silence import CallerSilence
+from processors.caller_silence import AnsweredFrame, CallerSilence
 from processors.context_window import ContextWindow
 from processors.farewell import Farewell
 
@@ -218,7 +218,7 @@ def _talk(
 
 
 def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> CallerSilence:
-    rule = CallerSilence(
+    return CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
@@ -229,13 +229,12 @@ def _silence(agent: AgentSettings, farewell: Farewell, told: list[Event]) -> Cal
         tell=told.append,
         clock=time.monotonic,
     )
-    rule.answered()
-    return rule
 
 
 async def _run(talk: Talk) -> None:
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(talk.worker)
+    await talk.worker.queue_frame(AnsweredFrame())
     await runner.run()
     talk.finished.set()
 

@@ -20,7 +20,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.events import CallerSilent, Event
 from calls.silence import CallLength, Silence
-from processors.caller_silence import CallerSilence
+from processors.caller_silence import AnsweredFrame, CallerSilence
 from processors.farewell import Farewell
 
 pytestmark = pytest.mark.virtual_time
@@ -43,7 +43,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         clock=loop.time,
     )
     if answered:
-        processor.answered()
+        frames = (AnsweredFrame(), *frames)
     async with asyncio.timeout(5.0):
         down, _ = await run_test(processor, frames_to_send=frames)
     return [each.text for each in down if isinstance(each, TTSSpeakFrame)], told
