@@ -10,6 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from bot.__main__ import app
+from bot.config.agent import AgentSettings
 from bot.config.environment import Environment
 from bot.config.loading import load
 from bot.config.shape import every_key
@@ -362,3 +363,16 @@ def test_each_place_of_a_register_s_template_is_told_with_the_others() -> None:
     report = CrmReport(key="call-1", call_id="1", direction="inbound", number="+15550100")
 
     assert set(report.values()) <= set(re.findall(r"`(\w+)`", told))
+
+
+def test_livekit_waits_longer_for_a_first_packet_than_we_for_a_caller_who_is_silent() -> None:
+    (config,) = [
+        yaml.safe_load(block)
+        for block in blocks(ROOT / "docs" / "sip.md", "yaml")
+        if "sip_port" in block
+    ]
+    silence = AgentSettings().silence
+    spoken_s = 10.0 * (len(silence.prompts) + 2)  # the greeting, each question and the goodbye
+    silent_s = silence.prompt_after_s * (len(silence.prompts) + 1)
+
+    assert float(config["media_timeout_initial"].removesuffix("s")) > silent_s + spoken_s

@@ -292,4 +292,5 @@ def _sip_config(ports: _Ports, media_timeout_s: float) -> dict[str, Any]:
         "health_port": ports.health,
         "max_cpu_utilization": 1.0,  # of the default 0.9 a busy machine has no room for a call
         "media_timeout": f"{media_timeout_s:g}s",
+        "media_timeout_initial": "120s",  # as in docs/sip.md
     }
