@@ -9,7 +9,7 @@ from calls.house_events import WorkerLost
 from calls.incident import Trouble
 from calls.record_events import WritesRefused
 from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
-from fallbacks.failure import Kind, Severity
+from fallbacks.failure import Scope, Severity
 
 CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
 DISK: Final = "disk"
@@ -34,8 +34,8 @@ def trouble_of(
                 kind=event.kind,
                 severity=event.severity,
                 reason=event.reason,
-                # As fallbacks/health.py has it: one bad request retires nobody.
-                left_alone=event.permanent and event.kind is not Kind.BAD_REQUEST,
+                # As fallbacks/health.py has it: what one call carries opens no breaker.
+                left_alone=event.permanent and event.scope is not Scope.REQUEST,
             )
         case ProviderFailed():
             return Trouble(

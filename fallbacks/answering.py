@@ -57,7 +57,6 @@ class ModelFailed:
 
     attempt: int
     failure: Failure
-    request: str  # tells different requests apart
 
 
 ModelEvent: TypeAlias = ModelWrote | ModelFinished | ModelFailed | Admitted | Refused
@@ -215,12 +214,7 @@ class Answering:
     def _fail(self, event: ModelFailed, now: float) -> tuple[Step, ...]:
         self._passing |= not event.failure.permanent
         heard_words = len(self._answer.said.split())
-        failed = Failed(
-            attempt=event.attempt,
-            failure=event.failure,
-            heard_words=heard_words,
-            request=event.request,
-        )
+        failed = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
         return self.work.handle(failed, now)
 
     def _carry_out(

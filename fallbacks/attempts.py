@@ -26,14 +26,12 @@ class Failed:
         attempt: Which.
         failure: What went wrong.
         heard_words: How many of its words the caller will hear.
-        request: Tells different requests apart; for bad requests.
         patient: A time-out in which the moments of our own stalls were not counted.
     """
 
     attempt: int
     failure: Failure
     heard_words: int = 0
-    request: str = ""
     patient: bool = False
 
 

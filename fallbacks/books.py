@@ -3,7 +3,7 @@
 Every attempt has a permit, every end of one hands it back to the roster, and both are facts.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from typing import Final, Literal
 
@@ -71,7 +71,7 @@ class Books:
         expected: str | None,
         chance: Callable[[], float],
         lag: Lag | None = None,
-        last_resort: bool = False,
+        call: Hashable = None,
     ) -> None:
         """Open the books.
 
@@ -81,14 +81,14 @@ class Books:
             expected: The rung that the caller expects to hear; None: the first one asked.
             chance: 0 to 1; spreads rests that nobody named.
             lag: How long we stalled ourselves, which is no rung's time; None: never.
-            last_resort: Whether a rung may be started that is promising, and not trusted yet.
+            call: Whose work this is: what one call's requests meet is evidence once.
         """
         self._stage = stage
         self._roster = roster
         self._expected = expected
         self._chance = chance
         self._lag = lag or Lag()
-        self._last_resort = last_resort
+        self._call = call
         self.hears: Callable[[str], bool] = lambda _: False
         self._entries: dict[int, _Entry] = {}
 
@@ -141,9 +141,10 @@ class Books:
 
     def _enter_start(self, start: Start, now: float) -> tuple[Fact, ...] | None:
         health = self._health(start.provider)
-        permit = health.permit(now, last_resort=self._last_resort)
-        if permit is None and self.hears(start.provider):
-            permit = health.permit(now, hears=True)
+        permit = health.permit(now)
+        if permit is None:
+            hears = self.hears(start.provider)
+            permit = health.permit(now, hears=hears, last_resort=not hears)
         if permit is None:
             return None
         ahead = next(iter(self._entries.values()), None)
@@ -186,7 +187,7 @@ class Books:
             heard_words=event.heard_words,
         )
         health_facts = self._roster.failed(
-            entry.permit, event.failure, now=now, request=event.request, chance=self._chance()
+            entry.permit, event.failure, now=now, call=self._call, chance=self._chance()
         )
         return (told, *health_facts)
 

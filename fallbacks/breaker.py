@@ -2,9 +2,9 @@
 
 CLOSED lets everything through. So many consecutive failures, or one that says it all, OPEN it:
 nothing is let through but probes. When it has rested, or a probe went well before that, it is
-HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off, or
-where something went well since and the caller has nobody else. Enough successes close it, one
-failure opens it again.
+HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off.
+In both states a caller who has no other rung may try it, also while a probe is under way. Enough
+good probes close it, or one success of a caller; one failure opens it again.
 
 A request needs a permit, and its result is reported by it. A permit is of the state in which it was
 given: what began before the breaker opened can neither close it nor open it anew. Cancelled work
@@ -83,7 +83,8 @@ class BreakerSettings:
     failures: int = 3  # consecutive
     open_s: float = 30.0
     successes: int = 2
-    slow_s: float = 900.0  # rest of what only a person can mend: a key, credit, a name
+    # Rest of what only a person can mend: a key, credit, a name. Longer than between two probes.
+    slow_s: float = 90.0
     trial_s: float = 15.0  # a trial that has not reported by then is forgotten
     probing: bool = True  # False: half-open admits one live attempt instead of a probe
 
@@ -115,7 +116,7 @@ class Breaker:
         self._spent_s = dict.fromkeys(State, 0.0)
         self._era = 0
         self._permits = 0
-        self._trial: tuple[int, float] | None = None  # the permit out on trial, and its end
+        self._trial: tuple[Permit, float] | None = None  # out on trial, and its end
 
     def permit(
         self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
@@ -125,30 +126,35 @@ class Breaker:
         Args:
             now: Monotonic, in seconds.
             probe: No caller waits for the answer.
-            last_resort: A caller does, and has nobody else: one that is promising may be asked.
+            last_resort: A caller does, and has no other rung: it may be asked in any state.
             hears: It hears the caller already, on a stream that stood before: whatever becomes of
                 that says nothing of a breaker that is not closed.
         """
+        permit = Permit(number=self._permits + 1, era=self._era, probe=probe)
         if self.state is not State.CLOSED and not hears:
-            tried = not self.settings.probing or (last_resort and self.promising)
-            if not probe and (self.state is State.OPEN or not tried):
+            in_turn = self.state is State.HALF_OPEN and not self.settings.probing
+            if not (probe or last_resort or in_turn):
                 return None
-            if self.on_trial(now):
+            if self.on_trial(now, by_probe=probe):
                 return None
-            self._trial = (self._permits + 1, now + self.settings.trial_s)
+            self._trial = (permit, now + self.settings.trial_s)
         self._permits += 1
-        return Permit(number=self._permits, era=self._era, probe=probe)
+        return permit
 
-    def on_trial(self, now: float) -> bool:
-        """Say whether the one trial is under way."""
-        return self._trial is not None and now < self._trial[1]
+    def on_trial(self, now: float, *, by_probe: bool = True) -> bool:
+        """Return whether the one trial is under way; a caller need not wait for a probe's."""
+        if self._trial is None or now >= self._trial[1]:
+            return False
+        return by_probe or not self._trial[0].probe
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
         """Note that the rung did what it was asked."""
         if not self.take_back(permit):
             return ()
+        if self.state is not State.CLOSED and not permit.probe:
+            return (*self._move(Input.PROBED, now), *self._move(Input.PROVEN, now))
         if self.state is State.OPEN:
-            return self._move(Input.PROBED, now) if permit.probe else ()
+            return self._move(Input.PROBED, now)
         self.failures = 0
         if self.state is State.HALF_OPEN:
             self.successes += 1
@@ -185,7 +191,7 @@ class Breaker:
             return False
         if self.state is State.CLOSED:
             return True
-        if self._trial is None or self._trial[0] != permit.number:
+        if self._trial is None or self._trial[0] != permit:
             return False  # expired, and another went out since, or it was never a trial
         self._trial = None
         return True

@@ -69,7 +69,7 @@ def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: M
         if not told.unknown:
             return told
     return _first(
-        CLOSES, provider_kind, code=code, words=frozenset(), text=reason.lower(), moment=moment
+        CLOSES, provider_kind, code=code, words=frozenset(), text=_letters(reason), moment=moment
     )
 
 
@@ -150,6 +150,11 @@ def _text(body: object) -> str:
 def _number(body: object, key: str) -> int | None:
     value = next((part[key] for part in _parts(body) if key in part), None)
     return value if isinstance(value, int) else None
+
+
+def _letters(reason: str) -> str:
+    """Return letters and digits alone: one code is written NET-0001, net_0001, dpgr.am/net0001."""
+    return "".join(each for each in reason.lower() if each.isalnum())
 
 
 def _said_in(reason: str) -> frozenset[str]:

@@ -32,6 +32,7 @@ class Scope(StrEnum):
     """What a failure says something about."""
 
     PAYLOAD = "payload"  # this request only: mend it and ask the same rung again
+    REQUEST = "request"  # what this call carries, until other calls and a probe meet it, too
     CONFIGURATION = "configuration"  # this rung with these settings
     CREDENTIAL = "credential"  # every rung that shares the key, account or project
     CAPACITY = "capacity"  # our own load
@@ -55,7 +56,6 @@ class Verdict:
     permanent: bool = False  # asking again does not help until a person acts
     counts: bool = True  # towards the breaker's consecutive failures
     trips: bool = False  # opens the breaker at once
-    slow: bool = False  # and is tried again every quarter of an hour only
     severity: Severity = Severity.LOW
 
 
@@ -65,18 +65,13 @@ VERDICTS: Final[Mapping[Kind, Verdict]] = {
     # Rests as long as the provider says, on a counter of its own: not broken, we are too many.
     Kind.RATE_LIMITED: Verdict(scope=Scope.CAPACITY, counts=False),
     Kind.OVERLOADED: Verdict(scope=Scope.ENDPOINT),
-    Kind.QUOTA: Verdict(
-        scope=Scope.CREDENTIAL, permanent=True, trips=True, slow=True, severity=Severity.HIGH
-    ),
-    Kind.AUTH: Verdict(
-        scope=Scope.CREDENTIAL, permanent=True, trips=True, slow=True, severity=Severity.HIGH
-    ),
-    # One bad request never retires a provider: a second, different one must meet it too.
+    Kind.QUOTA: Verdict(scope=Scope.CREDENTIAL, permanent=True, trips=True, severity=Severity.HIGH),
+    Kind.AUTH: Verdict(scope=Scope.CREDENTIAL, permanent=True, trips=True, severity=Severity.HIGH),
     Kind.BAD_REQUEST: Verdict(
-        scope=Scope.CONFIGURATION, permanent=True, counts=False, severity=Severity.HIGH
+        scope=Scope.REQUEST, permanent=True, counts=False, severity=Severity.HIGH
     ),
     Kind.NOT_FOUND: Verdict(
-        scope=Scope.CONFIGURATION, permanent=True, trips=True, slow=True, severity=Severity.HIGH
+        scope=Scope.CONFIGURATION, permanent=True, trips=True, severity=Severity.HIGH
     ),
     Kind.PROTOCOL: Verdict(scope=Scope.ENDPOINT, severity=Severity.MEDIUM),
     Kind.CUT: Verdict(scope=Scope.ENDPOINT),

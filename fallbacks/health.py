@@ -1,12 +1,14 @@
 """What all calls know together about one rung: breaker, suspicion, rests, recent speed.
 
 A rate limit is not a fault: the rung rests, on a counter of its own. One that failed and asks to be
-left alone is spared: asked behind all others, until it does well. A bad request retires a rung only
-when a second, different request met it too, or a probe did. What is permanent opens the breaker at
-once.
+left alone is spared: asked behind all others, until it does well. What one call's requests carry is
+never held against it for others: a refusal of that shape opens the breaker only when at least two
+calls and a probe have met it, and nothing has gone well since. What is permanent opens it at once.
+A probe that fails soon after a caller was served counts as nothing.
 """
 
 import math
+from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
@@ -21,6 +23,8 @@ HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderRese
 """What can happen to a rung's health."""
 
 PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
+WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
+SERVED_S: Final = 30.0  # for so long a caller who was served outweighs a probe that fails
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +36,7 @@ class Standing:
     suspect: bool
     spared: bool = False  # it failed, and asked to be left alone for a while
     promising: bool = False  # not usable, but a probe went well, and nobody tries it just now
+    last_resort: bool = False  # not usable, but a caller who has no other rung may try it
     p50_s: float  # to first useful output
     p95_s: float
     rests_until: float | None = None  # not usable for this alone: it asked to be left alone
@@ -142,7 +147,10 @@ class Health:
         self.rotation = Rotation()
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
-        self._refused: set[str] = set()  # different requests called bad since the last success
+        self._served_at = -math.inf  # when a caller was served last
+        # Since the last success: calls whose requests were refused, and whether a probe was.
+        self._witnesses: set[Hashable] = set()
+        self._probe_refused = False
 
     @property
     def suspect_since(self) -> float | None:
@@ -154,7 +162,7 @@ class Health:
         # Without probes one caller must try it, in its own place: behind a healthy standby it would
         # never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
-        free = not self.breaker.on_trial(now)
+        free = not self.breaker.on_trial(now, by_probe=False)
         admits = self.breaker.state is State.CLOSED or (trial and free)
         rests, out = now < self.rests_until, self.rotation.out
         offered = not rests and not out
@@ -164,6 +172,7 @@ class Health:
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
             spared=now < self.spared_until,
             promising=not admits and self.breaker.promising and free and offered,
+            last_resort=not admits and self._may_be_tried and free and offered,
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
             rests_until=self.rests_until if admits and rests and not out else None,
@@ -176,7 +185,13 @@ class Health:
         rests = now < self.rests_until and not hears
         if (rests or self.rotation.out) and not probe:
             return None
+        last_resort &= self._may_be_tried
         return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
+
+    @property
+    def _may_be_tried(self) -> bool:
+        """Whether a caller without another rung may try it: not while its key is refused."""
+        return not self.retired or self.breaker.promising
 
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
@@ -190,8 +205,8 @@ class Health:
         """
         if ttfb_s is not None:
             self.latency.took(ttfb_s)
-        self._limits = self._garbage = 0
-        self._refused.clear()
+        self._forgive()
+        self._served_at = self._served_at if permit.probe else now
         self.spared_until = now
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
@@ -205,7 +220,7 @@ class Health:
         failure: Failure,
         *,
         now: float,
-        request: str = "",
+        call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
         """Note a failure.
@@ -214,25 +229,25 @@ class Health:
             permit: The leave that the attempt was made by.
             failure: What went wrong.
             now: Monotonic, in seconds.
-            request: Tells different requests apart, such as a hash; for bad requests only.
+            call: Whose request it was, to tell calls apart; None: of none.
             chance: 0 to 1; spreads a rest that the provider did not name.
         """
-        match failure.scope:
-            case Scope.PAYLOAD:
-                self.breaker.take_back(permit)  # the rung did nothing wrong
-                return ()
-            case Scope.CAPACITY:
-                return self._rest_limited(permit, failure, now=now, chance=chance)
-            case _:
-                pass
+        outweighed = permit.probe and now < self._served_at + SERVED_S
+        if failure.scope is Scope.PAYLOAD or outweighed:
+            self.breaker.take_back(permit)  # the rung did nothing wrong
+            return ()
+        if failure.scope is Scope.CAPACITY:
+            return self._rest_limited(permit, failure, now=now, chance=chance)
         facts: tuple[HealthFact, ...] = self.suspicion.begin(failure.kind, now)
         asked_s = None if failure.permanent else failure.retry_after_s
         outage = asked_s is not None and asked_s > MOST_S
-        trip = self._says_it_all(permit, failure, request) or outage
-        if not trip and not failure.verdict.counts:
+        of_key = failure.kind is Kind.AUTH and permit.probe  # which carries no conversation
+        carried = failure.scope is Scope.REQUEST and not of_key
+        trip = self._accused(permit, call) if carried else self._says_it_all(failure) or outage
+        if not trip and (carried or not failure.verdict.counts):
             self.breaker.take_back(permit)
             return facts
-        slow = trip and failure.permanent
+        slow = trip and failure.permanent and not carried
         long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
@@ -255,8 +270,7 @@ class Health:
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
         self.rests_until = self.spared_until = now
-        self._limits = self._garbage = 0
-        self._refused.clear()
+        self._forgive()
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))
 
@@ -269,14 +283,24 @@ class Health:
             self.retired = retired
         return _weigh(moved, retired=self.retired)
 
-    def _says_it_all(self, permit: Permit, failure: Failure, request: str) -> bool:
+    def _forgive(self) -> None:
+        """Forget what counts only until something goes well."""
+        self._limits = self._garbage = 0
+        self._witnesses.clear()
+        self._probe_refused = False
+
+    def _says_it_all(self, failure: Failure) -> bool:
         if failure.kind is Kind.PROTOCOL:
             self._garbage += 1
             return failure.permanent or self._garbage >= PROTOCOL_LIMIT
-        if failure.kind is Kind.BAD_REQUEST:
-            self._refused.add(request)
-            return permit.probe or len(self._refused) > 1
         return failure.permanent or failure.verdict.trips
+
+    def _accused(self, permit: Permit, call: Hashable) -> bool:
+        """Note who met a refusal that may be of what a call carries; return whether it is not."""
+        self._probe_refused |= permit.probe
+        if call is not None and len(self._witnesses) < WITNESSES:
+            self._witnesses.add(call)
+        return self._probe_refused and len(self._witnesses) >= WITNESSES
 
     def _rest_limited(
         self, permit: Permit, failure: Failure, *, now: float, chance: float

@@ -278,9 +278,10 @@ class RungChoice:
         """The rungs that may be asked again, and in how many seconds.
 
         Of those that rest the one that has rested first; a rest is longer than was asked for if
-        that was too little.
+        that was too little. A last resort is asked once.
         """
-        ready = dict.fromkeys(self.ranked(until, now), 0.0)
+        ranked = self.ranked(until, now)
+        ready = {each: 0.0 for each in ranked if not self._seen[each].last_resort}
         ready |= resting(self._seen.values(), until, now=now)
         for provider, left_s in ready.items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1

@@ -1,9 +1,9 @@
 """When to try a rung without a caller, and how.
 
 A healthy rung is asked a cheap question now and then. One that is suspect, or whose breaker is not
-closed, gets a small request of the real kind, soon and then ever more seldom; one that only a
-person can mend is asked every quarter of an hour. One probe at a time; one that never reports is
-forgotten; and what probes of the real kind cost in a day is bounded.
+closed, gets a small request of the real kind, soon and then ever more seldom, but at least once a
+minute, whatever is wrong. One probe at a time; one that never reports is forgotten; and what probes
+of the real kind cost in a day is bounded.
 """
 
 from collections import deque
@@ -16,7 +16,6 @@ from fallbacks.health import Health
 
 DAY_S: Final = 86_400.0
 STEPS_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
-SLOW_S: Final = 900.0
 
 
 class Condition(StrEnum):
@@ -24,15 +23,11 @@ class Condition(StrEnum):
 
     HEALTHY = "healthy"
     DOUBTED = "doubted"  # suspect, open or half-open
-    RETIRED = "retired"  # open, and a person must act
 
 
 def condition_of(health: Health) -> Condition:
     """Return how a rung is."""
-    state = health.breaker.state
-    if state is State.OPEN and health.retired:
-        return Condition.RETIRED
-    doubted = state is not State.CLOSED or health.suspect_since is not None
+    doubted = health.breaker.state is not State.CLOSED or health.suspect_since is not None
     return Condition.DOUBTED if doubted else Condition.HEALTHY
 
 
@@ -45,7 +40,6 @@ class ProbeSettings:
     cost: float = 0.0001  # of one probe of the real kind, in the price table's currency
     daily_cost: float = 0.25  # for each rung; beyond it probes are cheap ones
     steps_s: tuple[float, ...] = STEPS_S
-    slow_s: float = SLOW_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,14 +118,10 @@ class Probing:
         self._next_at = now + self._wait_s() if self._settings.interval_s > 0 else None
 
     def _wait_s(self) -> float:
-        match self._condition:
-            case Condition.HEALTHY:
-                return self._settings.interval_s
-            case Condition.RETIRED:
-                return self._settings.slow_s
-            case Condition.DOUBTED:
-                steps = self._settings.steps_s
-                return steps[min(self._fails, len(steps) - 1)]
+        if self._condition is Condition.HEALTHY:
+            return self._settings.interval_s
+        steps = self._settings.steps_s
+        return steps[min(self._fails, len(steps) - 1)]
 
     def _affords(self, now: float) -> bool:
         while self._paid and self._paid[0] <= now - DAY_S:

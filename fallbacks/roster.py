@@ -6,7 +6,7 @@ are tripped with it; but a key may be well that is not the one that was refused,
 after an ordinary failure, and the next probe decides.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -68,13 +68,13 @@ class Roster:
         failure: Failure,
         *,
         now: float,
-        request: str = "",
+        call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
         """Count a failure of one rung, and what it says about those that share key or account."""
         key = (failure.stage, failure.provider)
         known = self._rungs[key].retired  # its account has been told before
-        facts = self._rungs[key].failed(permit, failure, now=now, request=request, chance=chance)
+        facts = self._rungs[key].failed(permit, failure, now=now, call=call, chance=chance)
         if failure.scope is not Scope.CREDENTIAL:
             return facts
         same_key = with_key_of(key, self._places)

@@ -30,7 +30,7 @@ class SymptomRow:
     providers: frozenset[str] = frozenset()
     codes: frozenset[int] = frozenset()  # HTTP statuses, or close codes
     words: frozenset[str] = frozenset()  # any of them as a code, type or status of the answer
-    says: str = ""  # in the message or the close reason, in lower case
+    says: str = ""  # in the message, in lower case; in a close reason, letters and digits alone
     moments: frozenset[Moment] = frozenset()
 
 
@@ -74,6 +74,9 @@ _SPENT: Final = (
     "project_spend_limit_exceeded organization_usage_limit_exceeded"
 )
 
+_MODERATION: Final = ("flagged", "moderation", "content policy", "content_policy", "safety")
+"""In a refusal by a model's provider or gateway: what the conversation carries, not our key."""
+
 HTTP: Final = (
     # Telephony first: its codes are numbers of its own, and say nothing about a stage's rung.
     _line(_AUTH, on="twilio", words="20003"),
@@ -92,6 +95,8 @@ HTTP: Final = (
     _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
     _line(_LIMITED, 429),
     _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
+    *(_line(_BAD, 403, on="openai", says=each) for each in _MODERATION),
+    _line(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or what the call said
     _line(_AUTH, 401, 403),
     _line(_NOT_FOUND, 404, 410),
     _line(
@@ -137,9 +142,10 @@ MESSAGES: Final = (
 """An error message inside an open stream that carries no `status_code` of its own."""
 
 CLOSES: Final = (
-    _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data-"),
-    _line(_NETWORK, 1011, on="deepgram", says="net-0001"),  # our silence: look at the keep-alive
-    _line(_OVERLOADED, 1011, on="deepgram", says="net-0000"),
+    _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),
+    _line(_NETWORK, 1011, on="deepgram", says="net0001"),  # our silence: look at the keep-alive
+    _line(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
+    _line(_OVERLOADED, 1011, on="deepgram", says="net0000"),
     # A recogniser is always at work: a close that nobody asked for is a cut, even a polite one.
     _line(_CUT, 1000, 1001, on="deepgram"),
     _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),

@@ -50,13 +50,15 @@ class StagePolicy:
     # What voices may be given of an unfinished sentence; those that are not named here: nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
-    # Where nobody else is left, ask a rung that is not trusted yet, but did well in its last probe.
-    last_resort: bool = False
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 
     def trusted(self, now: float) -> bool:
         """Say whether a rung may be asked that nobody doubts; if none may, a promising one."""
-        return any(each.usable and not each.suspect for each in self.standings(now))
+        found = self.roster.standings(self.stage, now)
+        usable = [each for each in found if each.usable]
+        if usable:
+            return any(not each.suspect for each in usable)
+        return any(each.promising for each in found)
 
     def standings(
         self,
@@ -70,7 +72,8 @@ class StagePolicy:
         Args:
             now: Monotonic, in seconds.
             offered: Whether this call can ask a rung; one that it cannot ask is not usable.
-            hears: Whether a rung hears this call already. Where nobody may be asked it goes on.
+            hears: Whether a rung hears this call already. Where no rung may be asked it goes on;
+                without such a one, this call tries each that no other caller tries.
         """
         found = self.roster.standings(self.stage, now)
         usable = [
@@ -80,14 +83,16 @@ class StagePolicy:
         if any(each.usable for each in usable):
             return usable
 
-        def left(each: Standing) -> bool:
-            if self.last_resort and each.promising:
-                return offered(each.provider)
+        def goes_on(each: Standing) -> bool:
             out = self.roster.health(self.stage, each.provider).rotation.out
             return hears(each.provider) and not out
 
+        left = [each for each in usable if goes_on(each)]
+        if not left:
+            tried = [each for each in usable if each.last_resort and offered(each.provider)]
+            left = [each for each in tried if each.promising] or tried
         asked = partial(replace, usable=True, suspect=False, rests_until=None)
-        return [asked(each) if left(each) else each for each in usable]
+        return [asked(each) if each in left else each for each in usable]
 
 
 class Work:
@@ -141,7 +146,7 @@ class Work:
             expected=stay_with,
             chance=policy.chance,
             lag=policy.lag,
-            last_resort=policy.last_resort,
+            call=numbers,
         )
         self._failover = Failover(
             partial(policy.standings, offered=offered, hears=hears),

@@ -71,8 +71,6 @@ def build_policies(
             untimed=untimed_voices(settings) if stage == "tts" else frozenset(),
             clauses=clause_rules(settings) if stage == "tts" else {},
             then_s=THEN_S[stage],
-            # A voice or a recogniser that fails again costs the caller words; a question does not.
-            last_resort=stage == "llm",
             chance=random.random,
         )
         for stage in STAGES

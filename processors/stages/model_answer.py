@@ -151,8 +151,7 @@ class ModelAnswer:
         stream = self._streams.pop(attempt)
         if stream.answered:
             self._ended.append(stream.billed)
-        request = str(hash(str(self.context.messages[-1:])))
-        return ModelFailed(attempt=attempt, failure=failure, request=request)
+        return ModelFailed(attempt=attempt, failure=failure)
 
     async def _do(
         self,

@@ -22,6 +22,7 @@ from fallbacks.answering import (
     WriteText,
 )
 from fallbacks.attempts import Admitted, Refused, TellFact
+from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted
 from fallbacks.failure import Kind, failed
@@ -66,7 +67,7 @@ def failure(
 ) -> ModelFailed:
     found = failed(kind, "llm", provider=name)
     assert found.permanent is permanent
-    return ModelFailed(attempt=attempt, failure=found, request="")
+    return ModelFailed(attempt=attempt, failure=found)
 
 
 def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
@@ -354,21 +355,27 @@ def test_a_failure_tells_how_many_words_the_caller_has_heard() -> None:
     assert [each.heard_words for each in facts if isinstance(each, AttemptFailed)] == [3]
 
 
-def test_a_request_that_is_bad_twice_says_nothing_of_a_model_unless_it_is_another() -> None:
-    def asked_with(*requests: str) -> bool:
-        _, roster = ladder("a")
-        policy, numbers = StagePolicy(stage="llm", roster=roster), itertools.count(1)
-        for number, request in enumerate(requests, start=1):
-            answering = Answering(lambda: Work(policy, numbers=numbers), until=four_seconds)
-            answering.start(NOW + number)
-            bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
-            answering.handle(
-                ModelFailed(attempt=number, failure=bad, request=request), NOW + number
-            )
-        (standing,) = roster.standings("llm", NOW + 5.0)
-        return standing.usable
+@pytest.mark.parametrize(("calls", "blamed"), [("x" * 5, False), ("xy", True)])
+def test_what_the_answers_of_one_call_are_refused_for_is_evidence_once(
+    calls: str, *, blamed: bool
+) -> None:
+    _, roster = ladder("a")
+    policy = StagePolicy(stage="llm", roster=roster)
+    health, bad = roster.health("llm", "a"), failed(Kind.BAD_REQUEST, "llm", provider="a")
+    numbers = {call: itertools.count(1) for call in calls}
+    for turn, call in enumerate(calls, start=1):
+        answering = Answering(
+            lambda: Work(policy, numbers=numbers[call]),  # noqa: B023 - called at once
+            until=four_seconds,
+        )
+        (ask,) = doing(answering.start(NOW + turn))
+        assert isinstance(ask, AskModel)
+        answering.handle(ModelFailed(attempt=ask.attempt, failure=bad), NOW + turn)
+    probe = health.permit(NOW + 9.0, probe=True)
+    assert probe is not None
+    roster.failed(probe, bad, now=NOW + 9.0)
 
-    assert [asked_with("x", "x"), asked_with("x", "y")] == [True, False]
+    assert (health.breaker.state is State.OPEN) is blamed
 
 
 def test_a_caller_who_speaks_ends_every_request() -> None:
@@ -390,7 +397,7 @@ def test_a_question_that_is_to_be_asked_again_in_a_moment_is_and_nobody_is_told_
         Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s({}, message)
     )
 
-    refused = answering.handle(ModelFailed(attempt=1, failure=limited, request=""), NOW + 0.1)
+    refused = answering.handle(ModelFailed(attempt=1, failure=limited), NOW + 0.1)
     at = answering.wake_at
     assert at is not None
     (ask,) = doing(answering.tick(at))

@@ -183,22 +183,6 @@ def test_a_failure_is_told_with_the_time_and_what_was_heard() -> None:
     assert books.enter_event(broken, NOW + 0.3) is None  # one failure is one failure
 
 
-@pytest.mark.parametrize(("requests", "out"), [(("one", "one"), False), (("one", "other"), True)])
-def test_only_different_requests_prove_that_a_rung_understands_none(
-    requests: tuple[str, str],
-    out: bool,  # noqa: FBT001 - a table
-) -> None:
-    roster = roster_of("a")
-    books = books_for(roster)
-    malformed = failed(Kind.BAD_REQUEST, "tts", provider="a")
-    for attempt, request in enumerate(requests):
-        books.enter_action(replace(START, attempt=attempt), NOW)
-        broken = Failed(attempt=attempt, failure=malformed, request=request)
-        books.enter_event(broken, NOW)
-
-    assert roster.health("tts", "a").standing(NOW).usable is not out
-
-
 def test_who_let_the_caller_wait_too_long_has_failed() -> None:
     books, _ = begun()
     abandon = Abandon(attempt=7, provider="a", kind=Kind.TIMEOUT, after_s=0.6)

@@ -174,28 +174,31 @@ def test_with_probing_a_half_open_one_lets_no_live_caller_through() -> None:
     assert half_opened().permit(31.0) is None
 
 
-def test_a_caller_without_anybody_else_tries_a_half_open_one_that_did_well() -> None:
-    asked = opened()
-    asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
-    others_left = asked.permit(2.0)
-    given = asked.permit(2.0, last_resort=True)
-    second = asked.permit(2.1, last_resort=True)
+@pytest.mark.parametrize("asked", [opened(), half_opened()])
+def test_a_caller_without_another_rung_tries_one_that_is_out_and_its_success_closes_it(
+    asked: Breaker,
+) -> None:
+    others_left = asked.permit(31.0)
+    given = asked.permit(31.0, last_resort=True)
+    second, probe = asked.permit(31.1, last_resort=True), asked.permit(31.1, probe=True)
     assert given is not None
 
-    asked.succeeded(given, 3.0)
-    (moved,) = asked.succeeded(permit(asked, 4.0, probe=True), 4.4)
+    moved = asked.succeeded(given, 32.0)
 
-    assert (others_left, second) == (None, None)  # one trial at a time
-    assert moved.after == "closed"
+    assert (others_left, second, probe) == (None, None, None)  # one trial at a time
+    assert moved[-1].after == "closed"
+    assert asked.state is State.CLOSED
 
 
-def test_a_caller_without_anybody_else_does_not_try_one_that_has_only_rested() -> None:
-    asked, still_open = half_opened(), opened()
+def test_a_caller_without_another_rung_need_not_wait_for_a_probe() -> None:
+    asked = opened()
+    probe = permit(asked, 1.0, probe=True)
 
-    assert asked.permit(31.0, last_resort=True) is None
-    assert still_open.permit(1.0, last_resort=True) is None
-    asked.succeeded(permit(asked, 31.0, probe=True), 31.4)
-    assert asked.permit(32.0, last_resort=True) is not None
+    given = asked.permit(1.1, last_resort=True)
+
+    assert given is not None
+    assert asked.failed(probe, 1.2) == ()
+    assert asked.succeeded(given, 1.3)[-1].after == "closed"
 
 
 @pytest.mark.parametrize("asked", [opened(), half_opened(), half_opened(probing=False)])
@@ -214,7 +217,7 @@ def test_what_is_heard_on_a_stream_that_stood_before_says_nothing_of_an_open_one
     assert not asked.on_trial(31.2)
 
 
-def test_one_that_did_well_and_then_failed_is_left_to_the_probes_again() -> None:
+def test_one_that_did_well_and_then_failed_is_promising_no_longer() -> None:
     asked = opened()
     asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
     (moved,) = asked.failed(permit(asked, 2.0, probe=True), 2.4)
@@ -222,7 +225,7 @@ def test_one_that_did_well_and_then_failed_is_left_to_the_probes_again() -> None
 
     assert moved.after == "open"
     assert asked.state is State.HALF_OPEN
-    assert asked.permit(33.0, last_resort=True) is None
+    assert not asked.promising
 
 
 def test_a_trial_that_never_reports_expires() -> None:

@@ -24,13 +24,11 @@ class Machine(RuleBasedStateMachine):
         self.good_trials = 0
         self.rest_s = 30.0
         self.opened_at = 0.0
-        self.probed = False  # a probe went well, and nothing moved since
 
     def _note(self, moved: tuple[BreakerMoved, ...]) -> None:
         for each in moved:
             self.moves += 1
             self.in_a_row = self.good_trials = 0
-            self.probed = each.cause == "probe"
             if each.after == State.OPEN:
                 self.opened_at = self.now
 
@@ -61,8 +59,8 @@ class Machine(RuleBasedStateMachine):
         given = self.breaker.permit(self.now, probe=probe, last_resort=last_resort)
 
         busy = trial is not None and self.now < trial[3] + self.settings.trial_s
-        tried = not self.settings.probing or (last_resort and (self.probed or self.good_trials > 0))
-        live = tried and state is State.HALF_OPEN
+        busy = busy and trial is not None and (probe or not trial[0].probe)
+        live = last_resort or (not self.settings.probing and state is State.HALF_OPEN)
         expected = state is State.CLOSED or ((probe or live) and not busy)
         assert (given is not None) == expected
         if given is not None:
@@ -83,8 +81,10 @@ class Machine(RuleBasedStateMachine):
         if before is State.CLOSED:
             assert moved == ()
             self.in_a_row = 0
+        elif not then[0].probe:  # one caller who was served is enough
+            assert [each.after for each in moved][-1] is State.CLOSED
         elif before is State.OPEN:
-            assert [each.after for each in moved] == ([State.HALF_OPEN] if then[0].probe else [])
+            assert [each.after for each in moved] == [State.HALF_OPEN]
         else:
             self.good_trials += 1
             closes = self.good_trials >= self.settings.successes

@@ -123,10 +123,39 @@ def test_a_model_or_voice_that_is_not_to_be_had_says_nothing_of_the_key(
 
 
 @pytest.mark.parametrize("body", [None, "Forbidden", openai(None), openai("permission_denied")])
-def test_any_other_403_says_that_the_key_is_not_accepted(body: object) -> None:
+def test_any_other_403_of_a_model_may_be_of_the_key_or_of_what_the_call_carries(
+    body: object,
+) -> None:
     found = classify_http("openai", 403, body)
 
+    assert (found.kind, found.scope) == (Kind.AUTH, Scope.REQUEST)
+
+
+@pytest.mark.parametrize("provider", ["deepgram", "cartesia", "elevenlabs"])
+def test_a_403_where_nothing_of_the_call_was_sent_yet_is_of_the_key(provider: str) -> None:
+    found = classify_http(provider, 403, "Forbidden")
+
     assert (found.kind, found.scope) == (Kind.AUTH, Scope.CREDENTIAL)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (403, {"message": "Input was flagged by moderation", "code": 403}),
+        (403, {"error": {"message": "Your input was flagged", "metadata": {"reasons": ["x"]}}}),
+        (403, "Blocked by our content policy"),
+        (403, openai("content_policy_violation") | {"message": "safety system"}),
+        (400, openai("tool_use_failed")),
+        (400, openai("string_above_max_length")),
+        (400, {"message": "messages with role 'tool' must follow 'tool_calls'"}),
+        (400, openai("a_code_that_no_list_has")),
+        (422, "Unprocessable Entity"),
+    ],
+)
+def test_a_refusal_of_what_a_call_carries_is_of_the_request(status: int, body: object) -> None:
+    found = classify_http("openai", status, body)
+
+    assert (found.kind, found.scope) == (Kind.BAD_REQUEST, Scope.REQUEST)
 
 
 PAYLOAD_ROWS = [
@@ -234,9 +263,18 @@ def test_a_message_that_no_list_names_is_told_as_unknown(message: object) -> Non
     assert classify_message("elevenlabs", message, moment=ASKED).unknown
 
 
+UNFED = "Deepgram did not receive audio data or a text message within the timeout window."
 CLOSE_ROWS = [
     ("deepgram", 1011, "NET-0000", FLOWING, Kind.OVERLOADED),
     ("deepgram", 1011, "NET-0001", IDLE, Kind.NETWORK),
+    ("deepgram", 1011, "NET-0001", FLOWING, Kind.NETWORK),
+    ("deepgram", 1011, f"{UNFED} See https://dpgr.am/net0001", IDLE, Kind.NETWORK),
+    ("deepgram", 1011, f"{UNFED} See https://dpgr.am/net0001", FLOWING, Kind.NETWORK),
+    ("deepgram", 1011, "https://dpgr.am/net-0001", FLOWING, Kind.NETWORK),
+    ("deepgram", 1011, "net_0001", FLOWING, Kind.NETWORK),
+    ("deepgram", 1011, UNFED, FLOWING, Kind.NETWORK),
+    ("deepgram", 1011, "See https://dpgr.am/net0000", FLOWING, Kind.OVERLOADED),
+    ("deepgram", 1008, "See https://dpgr.am/data0000", FLOWING, Kind.PROTOCOL),
     ("deepgram", 1008, "DATA-0000: not audio", FLOWING, Kind.PROTOCOL),
     ("deepgram", 1000, "", IDLE, Kind.CUT),
     ("deepgram", 1006, "", ASKED, Kind.NETWORK),
@@ -273,8 +311,9 @@ def test_a_close_is_of_the_kind_that_code_reason_and_moment_say(
     assert not found.harmless
 
 
-def test_deepgrams_data_error_condemns_this_encoding_and_nothing_else() -> None:
-    found = classify_close("deepgram", 1008, "DATA-0000", moment=FLOWING)
+@pytest.mark.parametrize("reason", ["DATA-0000", "See https://dpgr.am/data0000"])
+def test_deepgrams_data_error_condemns_this_encoding_and_nothing_else(reason: str) -> None:
+    found = classify_close("deepgram", 1008, reason, moment=FLOWING)
 
     assert (found.scope, found.permanent) == (Scope.CONFIGURATION, True)
 

@@ -3,10 +3,12 @@
 import pytest
 
 from fallbacks.breaker import BreakerSettings, Permit, State
+from fallbacks.classification import classify_http
 from fallbacks.facts import BreakerMoved, RungRested, Suspected, SuspicionCleared
 from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, finding
 from fallbacks.health import Health, Rotation
 from fallbacks.latency import RungLatency
+from fallbacks.probing import STEPS_S
 from fallbacks.roster import Place, Roster
 
 
@@ -69,7 +71,7 @@ def test_a_probe_that_only_connects_clears_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
-def test_what_only_a_person_can_mend_opens_the_breaker_for_a_quarter_of_an_hour(
+def test_what_only_a_person_can_mend_opens_the_breaker_for_longer_than_between_two_probes(
     kind: Kind,
 ) -> None:
     asked = health()
@@ -77,53 +79,105 @@ def test_what_only_a_person_can_mend_opens_the_breaker_for_a_quarter_of_an_hour(
     facts = asked.failed(leave(asked), failure(kind), now=1.0)
 
     assert asked.retired
-    assert asked.breaker.wake_at == 901.0
+    assert asked.breaker.wake_at == 91.0 > 1.0 + max(STEPS_S)
     assert [each.severity for each in facts if isinstance(each, BreakerMoved)] == [Severity.HIGH]
     assert not asked.standing(1.0).usable
 
 
-def test_one_bad_request_never_retires_a_rung_however_often_it_is_sent() -> None:
-    asked = health()
-    for _ in range(10):
-        asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+REFUSALS = (
+    pytest.param(finding(Kind.BAD_REQUEST), id="400"),
+    pytest.param(classify_http("openai", 422, {"error": {"code": "tool_use_failed"}}), id="422"),
+    pytest.param(classify_http("openai", 403, "blocked by a rule of yours"), id="403"),
+    pytest.param(classify_http("openai", 403, {"message": "prompt was flagged"}), id="flagged"),
+)
 
-    assert asked.standing(1.0).usable
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+def test_what_one_call_carries_never_opens_a_breaker(refusal: Finding) -> None:
+    asked = health()
+    for now in range(1, 20):
+        asked.failed(leave(asked), failure(refusal), now=now, call="one")
+
     assert asked.breaker.state is State.CLOSED
+    assert asked.standing(20.0).usable
 
 
-def test_a_second_different_bad_request_retires_it() -> None:
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize(
+    ("met", "opens"),
+    [
+        (["one", "two"], False),  # callers may say the same: no probe has met it
+        (["one", "two", "probe"], True),
+        (["probe", "one", "two"], True),
+        (["one", "probe", "two"], True),
+        (["one", "one", "probe"], False),
+        (["one", "two", "success", "probe"], False),
+        (["one", "probe", "success", "two"], False),
+        (["one", "two", "good probe", "probe"], False),
+        (["one", "two", "reset", "probe"], False),
+        ([None, None, "probe"], False),  # of no call
+    ],
+)
+def test_a_refused_request_opens_a_breaker_by_two_calls_and_a_probe(
+    refusal: Finding, met: list[str | None], *, opens: bool
+) -> None:
+    asked, now = health(), 0.0
+    for each in met:
+        now += 40.0  # a caller who was served outweighs a probe for less
+        match each:
+            case "success":
+                asked.succeeded(leave(asked, now), now)
+            case "good probe":
+                asked.succeeded(leave(asked, now, probe=True), now)
+            case "reset":
+                asked.reset(now)
+            case "probe":
+                content = finding(Kind.BAD_REQUEST)
+                asked.failed(leave(asked, now, probe=True), failure(content), now=now)
+            case _:
+                asked.failed(leave(asked, now), failure(refusal), now=now, call=each)
+
+    assert (asked.breaker.state is State.OPEN) is opens
+    assert asked.standing(now).last_resort is opens  # a caller without another rung still asks it
+
+
+def test_a_probe_that_is_forbidden_shows_that_the_key_is_refused() -> None:
     asked = health()
-    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
 
-    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=2.0, request="b")
+    forbidden = failure(classify_http("openai", 403, "no"))
+    asked.failed(leave(asked, probe=True), forbidden, now=1.0)
 
-    assert asked.breaker.state is State.OPEN
     assert asked.retired
 
 
-def test_a_probe_that_meets_the_bad_request_confirms_it() -> None:
+@pytest.mark.parametrize("kind", [each for each in Kind if each is not Kind.RATE_LIMITED])
+@pytest.mark.parametrize(("age_s", "counts"), [(0.6, False), (29.9, False), (30.1, True)])
+def test_a_caller_who_was_served_lately_outweighs_a_failed_probe(
+    kind: Kind, age_s: float, *, counts: bool
+) -> None:
     asked = health()
+    asked.succeeded(leave(asked), 1.0)
 
-    asked.failed(leave(asked, probe=True), failure(Kind.BAD_REQUEST), now=1.0, request="a")
+    facts = [
+        asked.failed(leave(asked, probe=True), failure(kind), now=1.0 + age_s) for _ in range(3)
+    ]
 
-    assert asked.breaker.state is State.OPEN
+    assert any(facts) is counts
+    assert asked.standing(1.0 + age_s).suspect is counts
 
 
-def test_a_success_in_between_forgives_the_first_bad_request() -> None:
+def test_a_probe_that_did_well_is_no_caller_who_was_served() -> None:
     asked = health()
-    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=1.0, request="a")
-    asked.succeeded(leave(asked), 2.0)
+    asked.succeeded(leave(asked, probe=True), 1.0)
 
-    asked.failed(leave(asked), failure(Kind.BAD_REQUEST), now=3.0, request="b")
-
-    assert asked.breaker.state is State.CLOSED
+    assert asked.failed(leave(asked, probe=True), failure(Kind.SILENT), now=2.0)
 
 
 def test_the_payloads_own_fault_says_nothing_about_the_rung() -> None:
     asked = health()
 
     facts = asked.failed(
-        leave(asked), failure(finding(Kind.BAD_REQUEST, Scope.PAYLOAD)), now=1.0, request="a"
+        leave(asked), failure(finding(Kind.BAD_REQUEST, Scope.PAYLOAD)), now=1.0, call="a"
     )
 
     assert facts == ()
@@ -209,7 +263,7 @@ def test_a_wait_that_is_named_with_what_only_a_person_mends_is_no_rest() -> None
 
     asked.failed(leave(asked), failure(Kind.AUTH, retry_after_s=1.0), now=1.0)
 
-    assert asked.breaker.wake_at == 901.0
+    assert asked.breaker.wake_at == 91.0 > 1.0 + max(STEPS_S)
     assert asked.rests_until == 0.0
 
 
@@ -240,10 +294,10 @@ def test_garbage_three_times_in_a_row_opens_the_breaker_whatever_its_threshold()
 def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> None:
     asked = health(probing=False)
     asked.failed(leave(asked), failure(Kind.AUTH), now=0.0)
-    asked.breaker.tick(900.0)
-    first = asked.standing(900.0)
-    asked.permit(900.0)
-    second = asked.standing(900.1)
+    asked.breaker.tick(90.0)
+    first = asked.standing(90.0)
+    asked.permit(90.0)
+    second = asked.standing(90.1)
 
     assert (first.usable, first.suspect) == (True, False)
     assert not second.usable
@@ -391,7 +445,7 @@ def test_a_key_that_is_refused_itself_is_not_tried_sooner_for_its_account() -> N
 
     slow = (("stt", "deepgram"), ("stt", "deepgram-b"))
     assert all(everyone.health(*each).retired for each in slow)
-    assert everyone.health("stt", "deepgram").breaker.wake_at == 901.0
+    assert everyone.health("stt", "deepgram").breaker.wake_at == 91.0
     assert not everyone.health("tts", "aura").retired
 
 

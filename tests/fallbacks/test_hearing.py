@@ -247,10 +247,10 @@ def test_who_takes_over_hears_all_of_it_where_nobody_knows_how_far_it_was_writte
 
 
 def outage(*names: str) -> Bench:
-    """Return a ladder that other calls cannot reach, and this one's first is connected."""
+    """Return a ladder that no caller may ask, and this one's first is connected."""
     bench = up(*names)
     for name in bench.names:
-        bench.roster.health("stt", name).breaker.trip(bench.now)
+        bench.roster.health("stt", name).retire(Kind.AUTH, bench.now)
     return bench
 
 
@@ -299,7 +299,7 @@ def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for(
     if wrote_before:  # on the connection that is gone
         bench.write("a", "Hello.")
     bench.fail("a")
-    bench.roster.health("stt", "a").breaker.trip(bench.now)
+    bench.roster.health("stt", "a").retire(Kind.AUTH, bench.now)
     bench.put(RecogniserOpened("a"), RecogniserConnected("a"))
     bench.pass_s(0.5)
 
@@ -331,6 +331,17 @@ def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
 
     assert exhausted(wanted) == [1]
     assert not any(isinstance(each, AskRecogniser) for each in bench.done)
+
+
+def test_without_a_stream_that_stands_the_caller_tries_a_rung_before_it_is_told() -> None:
+    bench = up("a")
+    bench.fail("a")
+    bench.roster.health("stt", "a").breaker.trip(bench.now)
+
+    began = bench.put(SpeechBegan(0.2))
+    lost = bench.fail("a")
+
+    assert (exhausted(began), exhausted(lost)) == ([], [1])
 
 
 def test_without_a_stream_that_stands_it_is_told_that_nobody_is_left() -> None:

@@ -52,20 +52,25 @@ def test_after_a_success_the_next_trial_comes_soon() -> None:
     assert plan.wake_at == pytest.approx(now + 1.2)
 
 
-def test_what_only_a_person_can_mend_is_tried_every_quarter_of_an_hour() -> None:
-    plan = Probing(now=0.0)
-    plan.see(Condition.RETIRED, 100.0)
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND, Kind.OVERLOADED])
+def test_whatever_is_wrong_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> None:
+    health, plan = Health("llm", "openai", now=0.0), Probing(now=0.0)
+    health.retire(kind, 0.0)
+    plan.see(condition_of(health), 0.0)
 
-    assert failing(plan, 3) == [1000.0, 1900.0, 2800.0]
+    probed = [0.0, *failing(plan, 12)]
+
+    assert max(after - before for before, after in itertools.pairwise(probed)) <= 60.0
 
 
 def test_an_operator_need_not_wait() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.RETIRED, 100.0)
+    plan.see(Condition.DOUBTED, 100.0)
+    failing(plan, 7)
 
-    plan.reset(101.0)
+    plan.reset(201.0)
 
-    (probe,) = plan.tick(101.0)
+    (probe,) = plan.tick(201.0)
     assert probe.real
 
 
@@ -169,9 +174,7 @@ def test_the_condition_follows_the_rungs_health() -> None:
     permit = health.permit(1.0)
     assert permit is not None
     health.failed(permit, failed(Kind.AUTH, "llm", provider="openai"), now=2.0)
-    assert condition_of(health) is Condition.RETIRED
-
-    health.reset(3.0)
+    health.suspicion.clear(2.0)
     assert condition_of(health) is Condition.DOUBTED
 
 

@@ -114,7 +114,7 @@ def test_a_key_that_is_refused_is_retired_everywhere(here: Process, there: Proce
     there.heeds(here.news(1.5), 1.6)
 
     assert there.health.retired
-    assert there.health.breaker.wake_at == pytest.approx(there.now(901.0))
+    assert there.health.breaker.wake_at == pytest.approx(there.now(91.0))
 
 
 def test_the_prober_closes_the_breaker_for_all(here: Process, there: Process) -> None:

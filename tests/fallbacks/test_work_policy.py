@@ -5,7 +5,17 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from fallbacks.attempts import Cancel, Exhausted, Failed, Progressed, Start, Step, TellFact
+from fallbacks.attempts import (
+    Cancel,
+    Exhausted,
+    Failed,
+    Finished,
+    Progressed,
+    Start,
+    Step,
+    TellFact,
+)
+from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
 from fallbacks.facts import (
     AttemptDropped,
@@ -94,24 +104,59 @@ def half_open(policy: StagePolicy, name: str) -> None:
     health.succeeded(permit, NOW)
 
 
-@pytest.mark.parametrize("last_resort", [True, False])
-def test_where_nobody_else_is_left_a_rung_that_did_well_in_a_probe_is_asked(
-    *, last_resort: bool
-) -> None:
+def test_without_a_usable_rung_each_caller_tries_one_that_no_other_tries() -> None:
     policy = stage("a", "b")
-    policy.last_resort = last_resort
     policy.roster.health("llm", "a").breaker.trip(NOW)
     half_open(policy, "b")
-    trusted, first, second = policy.trusted(NOW), work_on(policy), work_on(policy)
+    trusted, works = policy.trusted(NOW), [work_on(policy) for _ in range(3)]
 
-    assert trusted is last_resort
-    assert asked(first.start(UNTIL, NOW)) == (["b"] if last_resort else [])
-    assert asked(second.start(UNTIL, NOW)) == []  # one trial at a time, of all calls
+    assert trusted
+    # The one that did well in a probe first; one trial of each at a time, of all calls.
+    assert [asked(each.start(UNTIL, NOW)) for each in works] == [["b"], ["a"], []]
+
+
+def test_a_success_of_a_caller_closes_the_breaker_of_a_rung_that_was_out() -> None:
+    policy = stage("a")
+    trip(policy, "a")
+    work = work_on(policy)
+
+    started = asked(work.start(UNTIL, NOW))
+    work.handle(Progressed(attempt=1), NOW + 0.1)
+    work.handle(Finished(attempt=1), NOW + 0.2)
+
+    assert started == ["a"]
+    assert policy.roster.health("llm", "a").breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
+def test_a_rung_that_a_person_must_mend_is_tried_by_no_caller_before_a_probe_did_well(
+    kind: Kind,
+) -> None:
+    policy = stage("a")
+    health = policy.roster.health("llm", "a")
+    health.retire(kind, NOW)
+    before = asked(work_on(policy).start(UNTIL, NOW + 1.0))
+    permit = health.permit(NOW + 2.0, probe=True)
+    assert permit is not None
+    health.succeeded(permit, NOW + 2.0)
+
+    assert (before, asked(work_on(policy).start(UNTIL, NOW + 3.0))) == ([], ["a"])
+
+
+def test_a_caller_need_not_wait_for_a_probe_that_is_under_way() -> None:
+    policy = stage("a")
+    trip(policy, "a")
+    health = policy.roster.health("llm", "a")
+    probe = health.permit(NOW, probe=True)
+    assert probe is not None
+
+    assert asked(work_on(policy).start(UNTIL, NOW)) == ["a"]
+    assert health.permit(NOW, probe=True) is None
+    assert health.succeeded(probe, NOW + 0.1) == ()  # it is the caller's attempt that counts
 
 
 def test_a_rung_that_did_well_in_a_probe_is_not_asked_while_another_can_be() -> None:
     policy = stage("a", "b", "c")
-    policy.last_resort = True
     half_open(policy, "a")
     half_open(policy, "c")
     policy.roster.health("llm", "b").suspicion.begin(Kind.TIMEOUT, NOW)
@@ -144,9 +189,10 @@ def take_out(policy: StagePolicy, name: str) -> None:
         (trip, "a", ["a"]),
         (rest, "a", ["a"]),
         (take_out, "a", []),  # an operator's word is for streams, too
-        (trip, "", []),
+        (rest, "", []),
+        (trip, "b", ["b"]),  # not the preferred one, which would have to be tried
     ],
-    ids=["open", "resting", "taken out", "no stream stands"],
+    ids=["open", "resting", "taken out", "no stream stands", "the standby's stream stands"],
 )
 def test_where_nobody_may_be_asked_who_hears_the_caller_already_goes_on(
     leave_alone: Callable[[StagePolicy, str], None], heard: str, expected: list[str]
@@ -165,9 +211,8 @@ def test_who_hears_the_caller_goes_after_whoever_may_be_asked() -> None:
     assert asked(work_on(policy, hears=lambda name: name == "a").start(UNTIL, NOW)) == ["b"]
 
 
-def test_a_trial_that_fails_leaves_the_rung_to_the_probes() -> None:
+def test_a_trial_that_fails_is_not_made_again_for_the_same_work() -> None:
     policy = stage("a")
-    policy.last_resort = True
     half_open(policy, "a")
     work = work_on(policy)
     work.start(UNTIL, NOW)

@@ -278,9 +278,8 @@ async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_r
         for _ in range(3):  # probes: one opens the breaker by half, two close it
             await asyncio.sleep(1.0)
             now = time.monotonic()
-            permit = roster.health(*place).permit(now, probe=True)
-            assert permit
-            roster.succeeded(place, permit, now=now)
+            if permit := roster.health(*place).permit(now, probe=True):  # else a caller is quicker
+                roster.succeeded(place, permit, now=now)
 
     async with bench() as it, asyncio.TaskGroup() as tasks:
         for name in ("openai", "openai-b"):
