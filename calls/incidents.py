@@ -44,7 +44,6 @@ from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
-    ProviderProbed,
     RetriesExhausted,
     RungChosen,
     RungFollowed,
@@ -296,8 +295,6 @@ def _worker(_: OpenIncidents, event: WorkerLost | WorkerStarted, _now: float) ->
 def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
     """Remember what neither begins nor ends an incident by itself."""
     match event:
-        case ProviderProbed(ok=False):
-            incidents.rungs.get(event.stage, event.provider).reason = event.error
         case Suspected():
             rung = incidents.rungs.get(event.stage, event.provider)
             rung.suspect, rung.kind = True, event.kind
@@ -327,7 +324,7 @@ READS: Final[Mapping[type[Event], Callable[[OpenIncidents, Any, float], Facts]]]
     **dict.fromkeys((DoNotCallListed, DoNotCallWanted), _list),
     **dict.fromkeys((CampaignHeld, CampaignPaused, CampaignResumed), _campaign),
     **dict.fromkeys((WorkerLost, WorkerStarted), _worker),
-    **dict.fromkeys((ProviderProbed, Suspected, SuspicionCleared), _note),
+    **dict.fromkeys((Suspected, SuspicionCleared), _note),
     **dict.fromkeys((AttemptWon, StageRecovered, RecordResumed), _note),
 }
 """What reads which facts; all others say nothing of an incident."""

@@ -140,11 +140,15 @@ def _words(body: object) -> frozenset[str]:
     return frozenset(str(value).lower() for value in values if isinstance(value, str | int))
 
 
-def _text(body: object) -> str:
-    if isinstance(body, str):
-        return body.lower()
+def message_of(body: object) -> str:
+    """Return the sentences of an answer, in one line."""
     texts = [value for part in _parts(body) for key, value in part.items() if key in _TEXT_KEYS]
-    return " ".join(str(value) for value in texts).lower()
+    said = [body] if isinstance(body, str) else map(str, texts)
+    return " ".join(" ".join(said).split())
+
+
+def _text(body: object) -> str:
+    return message_of(body).lower()
 
 
 def _number(body: object, key: str) -> int | None:

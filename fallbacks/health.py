@@ -232,8 +232,7 @@ class Health:
             call: Whose request it was, to tell calls apart; None: of none.
             chance: 0 to 1; spreads a rest that the provider did not name.
         """
-        outweighed = permit.probe and now < self._served_at + SERVED_S
-        if failure.scope is Scope.PAYLOAD or outweighed:
+        if failure.scope is Scope.PAYLOAD or (permit.probe and self.served_lately(now)):
             self.breaker.take_back(permit)  # the rung did nothing wrong
             return ()
         if failure.scope is Scope.CAPACITY:
@@ -254,6 +253,10 @@ class Health:
             self.retired = slow
         self.spared_until = max(self.spared_until, now + (asked_s or 0.0))
         return (*facts, *_weigh(moved, retired=self.retired))
+
+    def served_lately(self, now: float) -> bool:
+        """Return whether a caller was served so recently that a failed probe counts as nothing."""
+        return now < self._served_at + SERVED_S
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""

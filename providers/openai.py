@@ -21,6 +21,7 @@ from providers.tls import tls_context
 
 MODEL: Final = "gpt-4.1-mini"
 CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s whole
+SAID: Final = 80  # characters of each part of a refusal that is told (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers remember it
 _LOADED: Final = AsyncChat  # the SDK would import it in the first answer: 30 ms for every call
 
@@ -121,11 +122,12 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
 
 def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
     headers = error.response.headers
+    said = (error.status_code, error.type, error.code, error.param)
     return failed(
         classify_http("openai", error.status_code, error.body),
         "llm",
         provider=rung_name,
-        reason=f"{error.status_code} {error.type or ''} {error.code or ''}".strip(),
+        reason=" ".join(str(each)[:SAID] for each in said if each),
         retry_after_s=retry_after_s(headers, error.message),
         same_rung=may_ask_again(headers),
     )

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
 from loguru import logger
@@ -12,7 +12,7 @@ from bot.clock import Clock
 from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.breaker import Permit
-from fallbacks.facts import ProviderProbed
+from fallbacks.facts import AttemptFailed, ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.health import Health
 from fallbacks.lag import Lag
@@ -188,6 +188,9 @@ class Prober:
 
     def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
         if failure is not None:
+            if not self.health.served_lately(now):
+                reason = f"probe: {printable(failure.reason)}"
+                self._tell(AttemptFailed.of(replace(failure, reason=reason)))
             facts = self._roster.failed(permit, failure, now=now)
         elif counts:
             place = (self._rung.stage, self._rung.name)

@@ -15,6 +15,7 @@ from fallbacks.classification import (
     classify_error,
     classify_http,
     classify_symptom,
+    message_of,
 )
 from fallbacks.failure import Finding, failed
 from fallbacks.retry_after import retry_after_s
@@ -23,6 +24,8 @@ from providers.one_address import ConnectHere
 from providers.provider import ProbeFailedError, RungSpec
 
 CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
+SAID: Final = 200  # characters of what a provider says (chosen)
+DEEPGRAM_SAYS: Final = "dg-error"  # the header of a refused upgrade that says why
 
 Verdict: TypeAlias = bool | Finding
 """What a message says: True, we are answered; False, not yet; a finding, it went wrong."""
@@ -53,8 +56,8 @@ async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
     """Ask, and return when the answer has come.
 
     Raises:
-        ProbeFailedError: It did not come, with the failure; the text names the host, never a header
-            or what the provider said, for that may hold the key.
+        ProbeFailedError: It did not come, with the failure; the text names the host and what the
+            provider said of it, without our key.
     """
     opened = False
     try:
@@ -85,13 +88,21 @@ async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) ->
     for each in question.messages:
         await socket.send(each)
     while True:
-        verdict = _read(question, await socket.recv())
+        message = await socket.recv()
+        verdict = _read(question, message)
         if isinstance(verdict, Finding):
-            raise _failed(rung, verdict, f"says {verdict.kind}")
+            raise _failed(rung, verdict, f"says {verdict.kind} {_message(message)}")
         if verdict:
             break
     if question.goodbye:
         await socket.send(question.goodbye)
+
+
+def _message(message: str | bytes) -> str:
+    try:
+        return message_of(json.loads(message))
+    except ValueError:
+        return ""
 
 
 def _read(question: Question, message: str | bytes) -> Verdict:
@@ -111,20 +122,22 @@ def _refused(rung: RungSpec, refused: InvalidStatus) -> ProbeFailedError:
         body: object = json.loads(text)
     except ValueError:
         body = text
-    found = classify_http(rung.kind, answer.status_code, body)
+    said = answer.headers.get(DEEPGRAM_SAYS) or message_of(body)
+    found = classify_http(rung.kind, answer.status_code, body or said)
     wait_s = retry_after_s(dict(answer.headers.raw_items()))
-    return _failed(rung, found, f"answered {answer.status_code}", wait_s=wait_s)
+    return _failed(rung, found, f"answered {answer.status_code} {said}", wait_s=wait_s)
 
 
 def _closed(rung: RungSpec, closed: ConnectionClosed) -> ProbeFailedError:
     code, reason = (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (1006, "")
     found = classify_close(rung.kind, code, reason, moment=Moment.ASKED)
-    return _failed(rung, found, f"closed with {code}")
+    return _failed(rung, found, f"closed with {code} {reason}")
 
 
 def _failed(
     rung: RungSpec, found: Finding, text: str, *, wait_s: float | None = None
 ) -> ProbeFailedError:
-    reason = f"{urlsplit(rung.url).netloc}: {text}"
+    said = text.replace(rung.api_key, "...") if rung.api_key else text
+    reason = f"{urlsplit(rung.url).netloc}: {said.strip()[:SAID]}"
     failure = failed(found, rung.stage, provider=rung.name, reason=reason, retry_after_s=wait_s)
     return ProbeFailedError(reason, failure=failure)

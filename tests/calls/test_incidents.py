@@ -7,11 +7,11 @@ import pytest
 from calls.events import Event, ProviderFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
 from calls.incidents import CALM_S, Incidents
+from calls.troubles import trouble_of
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
     BreakerMoved,
-    ProviderProbed,
     RetriesExhausted,
     RungChosen,
     StageExhausted,
@@ -208,15 +208,35 @@ def test_a_breaker_that_opens_for_what_nobody_told_is_of_an_unknown_kind() -> No
     assert began.kind == "unknown"
 
 
-def test_what_a_probe_found_is_the_reason_of_the_breakers_move() -> None:
-    probed = ProviderProbed(
-        stage="llm", provider="openai", real=True, ok=False, took_s=0.1, error="401 no such key"
+def test_what_a_probe_found_is_told_as_what_a_caller_met() -> None:
+    probed = AttemptFailed(
+        stage="llm",
+        provider="openai",
+        kind=Kind.AUTH,
+        scope=Scope.CREDENTIAL,
+        after_s=0.0,
+        permanent=True,
+        severity=Severity.HIGH,
+        reason="probe: 401 no such key",
     )
 
-    (began,) = told_by(probed, suspected(Kind.AUTH), moved("open", severity=Severity.HIGH), probed)
+    began, *_ = told_by(probed, suspected(Kind.AUTH), moved("open", severity=Severity.HIGH))
 
     assert isinstance(began, IncidentBegan)
-    assert (began.kind, began.reason) == ("auth", "401 no such key")
+    assert (began.kind, began.reason) == ("auth", "probe: 401 no such key")
+
+
+@pytest.mark.parametrize(
+    ("scope", "left_alone"), [(Scope.CREDENTIAL, True), (Scope.REQUEST, False)]
+)
+def test_a_key_that_may_be_well_is_not_said_to_be_left_alone(
+    scope: Scope, *, left_alone: bool
+) -> None:
+    forbidden = AttemptFailed(
+        stage="llm", provider="openai", kind=Kind.AUTH, scope=scope, after_s=0.1, permanent=True
+    )
+
+    assert trouble_of(forbidden).left_alone is left_alone
 
 
 def test_a_stage_whose_rungs_are_all_left_alone_is_critical() -> None:

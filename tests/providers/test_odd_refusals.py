@@ -9,7 +9,7 @@ import pytest
 from fallbacks.failure import Failure, Kind
 from providers.catalog import provider
 from providers.openai import failure_of
-from providers.provider import RungSpec
+from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.providers.bench import running
 from tests.providers.test_one_address import listening
 from tests.providers.test_tapped_voice import Ear
@@ -60,3 +60,49 @@ async def test_a_voice_that_is_refused_with_an_odd_date_says_why(
 
     failure = next(told for told in ear.told if isinstance(told, Failure))
     assert (failure.kind, failure.retry_after_s) == (Kind.RATE_LIMITED, 7.0)
+
+
+@pytest.mark.parametrize(
+    ("kind", "stage", "head", "body", "said"),
+    [
+        ("deepgram", "stt", "dg-error: Use keyterm, not sk-of-ours", "", "Use keyterm, not ..."),
+        ("deepgram", "stt", "X-Y: z", '{"err_msg": "Use keyterm"}', "Use keyterm"),
+        ("cartesia", "tts", "X-Y: z", '{"message": "No such voice."}', "No such voice."),
+        ("elevenlabs", "tts", "X-Y: z", '{"detail": {"message": "Odd\\nmodel"}}', "Odd model"),
+    ],
+)
+async def test_a_probe_that_is_refused_tells_what_the_provider_says_without_our_key(
+    kind: str, stage: Stage, head: str, body: str, said: str
+) -> None:
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        length = len(body.encode())
+        answer = f"HTTP/1.1 400 Bad\r\n{head}\r\nContent-Length: {length}\r\n\r\n{body}"
+        writer.write(answer.encode())
+        writer.close()
+
+    async with listening(refuse) as port:
+        rung = RungSpec(
+            name="it",
+            stage=stage,
+            kind=kind,
+            url=f"ws://127.0.0.1:{port}",
+            api_key="sk-of-ours",
+            sample_rate_hz=8000,
+        )
+        with pytest.raises(ProbeFailedError) as refused:
+            await provider(stage, kind).probe_for_real(rung, timeout_s=5.0)
+
+    failure = refused.value.failure(rung)
+    assert failure.kind is Kind.BAD_REQUEST
+    assert failure.reason == f"127.0.0.1:{port}: answered 400 {said}"
+
+
+def test_a_refused_parameter_is_named() -> None:
+    answer = httpx.Response(400, request=httpx.Request("POST", "http://127.0.0.1"))
+    body = {"type": "invalid_request_error", "code": "unsupported_parameter", "param": "max_tokens"}
+    refused = openai.BadRequestError("no", response=answer, body=body)
+
+    failure = failure_of(refused, "it", flowing=False)
+
+    assert failure.reason == "400 invalid_request_error unsupported_parameter max_tokens"

@@ -85,6 +85,9 @@ async def test_a_broken_one_fails_it_with_the_kind_of_its_fault(
     peer: Instance, fault: Fault, kind: Kind
 ) -> None:
     peer.set_faults([Window(fault=fault)])
+    if peer.kind == "deepgram" and isinstance(fault, faults.Alive):
+        await probe(peer, timeout_s=0.7)  # a recogniser that answers is well, also without words
+        return
 
     with pytest.raises(ProbeFailedError) as failed:
         async with asyncio.timeout(3.0):

@@ -12,7 +12,13 @@ from bot import clock
 from bot.health.probing import OURS, Prober, run_probers
 from calls.events import Event
 from fallbacks.breaker import BreakerSettings, State
-from fallbacks.facts import BreakerMoved, ProviderProbed, Suspected, SuspicionCleared
+from fallbacks.facts import (
+    AttemptFailed,
+    BreakerMoved,
+    ProviderProbed,
+    Suspected,
+    SuspicionCleared,
+)
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.probing import ProbeSettings
@@ -311,3 +317,22 @@ async def test_the_next_call_uses_a_rung_within_5_s_of_its_first_good_probe() ->
         await sick.until(lambda: sick.health.standing(clock.monotonic()).usable)
 
         assert clock.monotonic() - began_s <= 5.0
+
+
+@pytest.mark.parametrize("served", [False, True])
+async def test_a_probe_that_fails_is_told_as_a_failure_unless_a_caller_was_just_served(
+    *, served: bool
+) -> None:
+    async with ward(SOON) as sick:
+        if served:
+            permit = sick.health.permit(clock.monotonic())
+            assert permit
+            sick.health.succeeded(permit, clock.monotonic())
+        sick.peers[0].set_faults([Window(fault=faults.Http(status=401))])
+        sick.health.suspicion.begin(Kind.TIMEOUT, clock.monotonic())
+        await sick.until(lambda: any(not each.ok for each in sick.all(ProviderProbed)))
+        told = [(each.kind, each.attempt, each.after_s) for each in sick.all(AttemptFailed)]
+
+        assert told == ([] if served else [(Kind.AUTH, 0, 0.0)])
+        assert all(each.reason.startswith("probe: ") for each in sick.all(AttemptFailed))
+        assert sick.health.retired is not served
