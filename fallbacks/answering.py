@@ -27,13 +27,15 @@ from fallbacks.attempts import (
 )
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
-from fallbacks.failure import Failure
+from fallbacks.facts import StageExhausted
+from fallbacks.failure import Failure, Scope
 from fallbacks.speech import PATIENCE_S
 from fallbacks.work import Work
 
 RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
 RECHECK_S: Final = 0.1  # between two looks for one
 NO_ATTEMPT: Final = 0  # no attempt has this number
+OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,7 @@ class AskModel:
     said: str  # empty: it is asked the same as the first
     mended: bool  # with a context that was cut
     wait_until: Deadline | None  # for a place at the rung's gate; None: it has none
+    leave_out: bool = False  # from now on without the caller's last message, which each refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +139,7 @@ class Answering:
         *,
         until: Callable[[float], Deadline],
         recovers_s: float = RECOVERS_S,
+        leaves_out: bool = False,
     ) -> None:
         """Prepare.
 
@@ -143,6 +147,8 @@ class Answering:
             begin_work: Makes a fresh piece of work.
             until: Says when even a late answer is given up.
             recovers_s: How long the question is kept when nobody is left.
+            leaves_out: Whether the models are asked once more without the caller's last message
+                when each has refused what it was sent: that is no outage.
         """
         self.work = begin_work()
         self._begin_work = begin_work
@@ -150,6 +156,9 @@ class Answering:
         self._recovers_s = recovers_s
         self._answer = Answer()
         self._passing = False  # a failure was one that may pass
+        self._leaves_out = leaves_out
+        self._leaving_out = False  # from the next request on
+        self._refused = True  # every failure so far may be of what was sent
         self._tired_at: float | None = None
         self._recheck_at: float | None = None  # nobody is left, and the question is kept
 
@@ -180,7 +189,7 @@ class Answering:
             case ModelFinished():
                 return self._finish(event.attempt, now)
             case ModelFailed():
-                return self._carry_out(self._fail(event, now), now)
+                return self._fail(event, now)
             case Admitted() | Refused():
                 return self._carry_out(self.work.handle(event, now), now)
 
@@ -211,11 +220,19 @@ class Answering:
         steps = self.work.handle(Finished(attempt=attempt), now)
         return (*begun, *self._carry_out(steps, now, rest=rest))
 
-    def _fail(self, event: ModelFailed, now: float) -> tuple[Step, ...]:
+    def _fail(self, event: ModelFailed, now: float) -> tuple[AnswerAction, ...]:
         self._passing |= not event.failure.permanent
+        self._refused &= event.failure.scope in OF_REQUEST
         heard_words = len(self._answer.said.split())
         failed = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
-        return self.work.handle(failed, now)
+        steps = self.work.handle(failed, now)
+        if not self._is_refused(steps):
+            return self._carry_out(steps, now)
+        self._leaves_out, self._leaving_out = False, True
+        facts = (each for each in steps if isinstance(each, TellFact))
+        self.work = self._begin_work()
+        again = self.start(now)
+        return (*(each for each in facts if not isinstance(each.fact, StageExhausted)), *again)
 
     def _carry_out(
         self, steps: tuple[Step, ...], now: float, *, rest: str = ""
@@ -235,6 +252,7 @@ class Answering:
                     actions += [*_write(step.attempt, rest), FinishAnswer(step.attempt)]
                 case Cancel() | Abandon():
                     self._passing |= isinstance(step, Abandon)
+                    self._refused &= isinstance(step, Cancel)
                     outrun = isinstance(step, Cancel) and step.because == "outrun"
                     actions.append(CallOff(step.attempt, outrun=outrun))
                 case Exhausted():
@@ -243,7 +261,14 @@ class Answering:
                     actions += self._keep_question(now)
         return tuple(actions)
 
+    def _is_refused(self, steps: tuple[Step, ...]) -> bool:
+        """Return whether no rung is left, since each refused what it was sent, before any word."""
+        ended = any(isinstance(each, Exhausted) for each in steps)
+        asked = self.work.attempts > 0 and not self._answer.whole
+        return ended and asked and self._refused and self._leaves_out
+
     def _ask(self, start: Start, now: float) -> AskModel:
+        leave_out, self._leaving_out = self._leaving_out, False
         wait_until: Deadline | None = None
         if start.provider in self.work.policy.gates:
             self.work.handle(Idled(attempt=start.attempt), now)  # until it is let in
@@ -253,6 +278,7 @@ class Answering:
             attempt=start.attempt,
             said=self._answer.whole,
             mended=start.mended,
+            leave_out=leave_out,
             wait_until=wait_until,
         )
 

@@ -6,7 +6,7 @@ come through, because the words are pulled by us.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
@@ -16,9 +16,11 @@ from pipecat.frames.frames import (
     FunctionCallFromLLM,
     FunctionCallResultFrame,
     FunctionCallResultProperties,
+    LLMMessagesTransformFrame,
 )
 from pipecat.metrics.metrics import LLMTokenUsage
-from pipecat.processors.aggregators.llm_context import LLMContext, is_given
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.llm_service import FunctionCallRunnerItem
 from pipecat.services.openai.llm import OpenAILLMService
 
@@ -261,7 +263,11 @@ class LlmStage(OpenAILLMService):
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
         prepared = self.early.take(context) if self.early else None
         asked = _bounded(context)
-        answer = prepared.answer if prepared else self._make_answer(asked, self._tell, self._hear)
+        answer = (
+            prepared.answer
+            if prepared
+            else self._make_answer(asked, self._tell, self._hear, leaves_out=True)
+        )
         turn = self._turn.number
         try:
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
@@ -271,26 +277,42 @@ class LlmStage(OpenAILLMService):
             await (prepared or answer).close()
 
     def _make_answer(
-        self, context: LLMContext, tell: Callable[[Fact], None], heard: Heard
+        self,
+        context: LLMContext,
+        tell: Callable[[Fact], None],
+        heard: Heard,
+        *,
+        leaves_out: bool = False,
     ) -> ModelAnswer:
         def begin() -> Work:
             return Work(self._policy, numbers=self._turn.attempts, prompt=self._turn.until)
 
         return ModelAnswer(
             models=self._models,
-            answering=Answering(begin, until=self._turn.patient_until),
+            answering=Answering(begin, until=self._turn.patient_until, leaves_out=leaves_out),
             context=context,
             owner=self,
             clock=self._now,
             window_tokens=self._window_tokens,
             tell=tell,
             heard=heard,
+            left_out=self._leave_out,
         )
 
     async def _hear(self, provider: str, taken_back: int) -> None:
         self.speaker = provider or self.speaker
         if taken_back:
             await self.push_frame(TakeBackFrame(characters=taken_back))
+
+    async def _leave_out(self, refused: Sequence[LLMContextMessage]) -> None:
+        """Take messages out of the conversation that no model takes: each answer would be lost."""
+        logger.warning("every model refused the caller's last message: it is left out")
+        gone = {id(each) for each in refused}
+
+        def without(messages: list[LLMContextMessage]) -> list[LLMContextMessage]:
+            return [each for each in messages if id(each) not in gone]
+
+        await self.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 
     def _has_room(self) -> bool:
         """Say whether the rung that would be asked now would be asked at once."""

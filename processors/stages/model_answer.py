@@ -1,7 +1,7 @@
 """One answer of the language models: pulls the words of one rung, and goes on with the next."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
@@ -49,6 +49,12 @@ CUT_OFF: Final = (
 )
 
 
+REFUSED: Final = (
+    "The caller's last message could not be processed and is left out here. In one short sentence, "
+    "ask them to say it in other words."
+)
+
+
 class NoModelLeftError(ConnectionError):
     """Every rung of the ladder failed for this answer."""
 
@@ -65,6 +71,7 @@ class ModelAnswer:
     window_tokens: int
     tell: Callable[[Fact], None]
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
+    left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]]  # what no rung takes
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
@@ -165,7 +172,7 @@ class ModelAnswer:
                 case TellFact():
                     self.tell(action.fact)
                 case AskModel():
-                    self._begin(action, report)
+                    await self._begin(action, report)
                 case UseModel():
                     await self.heard(action.provider, action.taken_back)
                 case WriteText():
@@ -178,7 +185,10 @@ class ModelAnswer:
                     )
         return chunks
 
-    def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
+    async def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
+        if ask.leave_out:
+            self.context, refused = _without_last_turn(self.context)
+            await self.left_out(refused)
         context = _cut(self.context, self.window_tokens) if ask.mended else self.context
         work, place = self.answering.work, None
         if ask.wait_until is not None:
@@ -245,6 +255,17 @@ def _continued(context: LLMContext, said: str) -> LLMContext:
         tools=context.tools,
         tool_choice=context.tool_choice,
     )
+
+
+def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContextMessage]]:
+    """Return the context up to the caller's last message, with a note, and what is left out."""
+    messages = list(context.messages)
+    spoken = (at for at, each in enumerate(messages) if cast("Any", each)["role"] == "user")
+    begins = max(spoken, default=len(messages))
+    note = cast("LLMContextMessage", {"role": "developer", "content": REFUSED})
+    kept = [*messages[:begins], note]
+    asked = LLMContext(messages=kept, tools=context.tools, tool_choice=context.tool_choice)
+    return asked, messages[begins:]
 
 
 def _cut(context: LLMContext, window_tokens: int) -> LLMContext:

@@ -24,8 +24,8 @@ from fallbacks.answering import (
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted
-from fallbacks.failure import Kind, failed
+from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted, StageExhausted
+from fallbacks.failure import Finding, Kind, Scope, failed, finding
 from fallbacks.ladder import RETRY_WAIT_S
 from fallbacks.limits import Gate
 from fallbacks.retry_after import retry_after_s
@@ -46,6 +46,7 @@ def ladder(
     recovers_s: float = RECOVERS_S,
     until: Callable[[float], Deadline] = four_seconds,
     gates: Mapping[str, Gate] | None = None,
+    leaves_out: bool = False,
 ) -> tuple[Answering, Roster]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
     roster, numbers = Roster(places, now=NOW), itertools.count(1)
@@ -54,6 +55,7 @@ def ladder(
         lambda: Work(policy, numbers=numbers),
         until=until,
         recovers_s=recovers_s,
+        leaves_out=leaves_out,
     )
     return answering, roster
 
@@ -416,3 +418,53 @@ def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
 
     assert answering.cancel(NOW + 0.2) == ()
     assert (answering.over, answering.wake_at) == (True, None)
+
+
+@pytest.mark.parametrize(
+    ("found", "left_out"),
+    [
+        (finding(Kind.BAD_REQUEST), True),
+        (finding(Kind.BAD_REQUEST, Scope.PAYLOAD), True),
+        (finding(Kind.AUTH, Scope.REQUEST), True),
+        (finding(Kind.AUTH), False),
+        (finding(Kind.OVERLOADED), False),
+    ],
+    ids=["400", "flagged", "403", "401", "503"],
+)
+def test_what_every_model_refuses_is_left_out_and_no_outage(
+    found: Finding, *, left_out: bool
+) -> None:
+    answering, _ = ladder("a", "b", leaves_out=True)
+    did = list(answering.start(NOW))
+    for _ in range(20):
+        asked = [each for each in did if isinstance(each, AskModel)]
+        last = asked[-1]
+        if last.leave_out:
+            break
+        refusal = failed(found, "llm", provider=last.provider)
+        did += answering.handle(ModelFailed(attempt=last.attempt, failure=refusal), NOW + 0.1)
+    facts = [each.fact for each in did if isinstance(each, TellFact)]
+
+    assert any(isinstance(each, AskModel) and each.leave_out for each in did) is left_out
+    assert any(isinstance(each, StageExhausted) for each in facts) is not left_out
+
+
+def test_what_is_refused_once_more_without_the_message_is_an_outage() -> None:
+    answering, _ = ladder("a", leaves_out=True)
+    answering.start(NOW)
+    bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
+    again = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.1)
+    ended = answering.handle(ModelFailed(attempt=2, failure=bad), NOW + 0.2)
+
+    assert [each.leave_out for each in doing(again) if isinstance(each, AskModel)] == [True]
+    assert doing(ended)[-1] == GiveUp(1)
+
+
+def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
+    answering, _ = ladder("a", leaves_out=True)
+    answering.start(NOW)
+    answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
+    bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
+    ended = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.2)
+
+    assert not any(isinstance(each, AskModel) for each in ended)

@@ -15,6 +15,7 @@ from pipecat.frames.frames import (
     LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
+    LLMMessagesTransformFrame,
     LLMTextFrame,
 )
 from pipecat.processors.aggregators.llm_context import LLMContext
@@ -408,3 +409,31 @@ async def asked_for_a_person(it: Bench) -> list[dict[str, Any]]:
     async with asyncio.timeout(15):
         await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
     return called
+
+
+@pytest.mark.parametrize("status", [400, 403, 422])
+async def test_a_message_that_every_model_refuses_is_left_out_and_the_caller_asked_again(
+    status: int,
+) -> None:
+    context = LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
+    async with bench() as it:
+        for name in ("openai", "openai-b"):
+            # All but the last request, which does not hold the message.
+            it.lab.instance(name).set_faults(parse_windows([{"fault": "http", "status": status}]))
+
+        async def pass_on() -> None:
+            while len(it.told_of(AttemptFailed)) < 2:  # noqa: ASYNC110 - facts wake nobody here
+                await asyncio.sleep(0)
+            for name in ("openai", "openai-b"):
+                it.lab.instance(name).set_faults([])
+
+        passing = asyncio.ensure_future(pass_on())
+        down, up = await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
+        await passing
+
+    (change,) = [each for each in up if isinstance(each, LLMMessagesTransformFrame)]
+    assert written(down)
+    assert not it.told_of(StageExhausted)
+    assert change.transform(context.messages) == [
+        each for each in QUESTION if each["role"] == "system"
+    ]
