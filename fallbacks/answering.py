@@ -226,13 +226,14 @@ class Answering:
         heard_words = len(self._answer.said.split())
         failed = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
         steps = self.work.handle(failed, now)
-        if not self._is_refused(steps):
+        refused = self._refused and self._leaves_out and not self._answer.whole
+        if not refused or not any(isinstance(step, Exhausted) for step in steps):
             return self._carry_out(steps, now)
         self._leaves_out, self._leaving_out = False, True
-        facts = (each for each in steps if isinstance(each, TellFact))
+        told = (step for step in steps if isinstance(step, TellFact))
+        failures = [step for step in told if not isinstance(step.fact, StageExhausted)]
         self.work = self._begin_work()
-        again = self.start(now)
-        return (*(each for each in facts if not isinstance(each.fact, StageExhausted)), *again)
+        return (*failures, *self.start(now))
 
     def _carry_out(
         self, steps: tuple[Step, ...], now: float, *, rest: str = ""
@@ -260,12 +261,6 @@ class Answering:
                     actions.append(UseModel(provider="", taken_back=self._answer.taken_back))
                     actions += self._keep_question(now)
         return tuple(actions)
-
-    def _is_refused(self, steps: tuple[Step, ...]) -> bool:
-        """Return whether no rung is left, since each refused what it was sent, before any word."""
-        ended = any(isinstance(each, Exhausted) for each in steps)
-        asked = self.work.attempts > 0 and not self._answer.whole
-        return ended and asked and self._refused and self._leaves_out
 
     def _ask(self, start: Start, now: float) -> AskModel:
         leave_out, self._leaving_out = self._leaving_out, False

@@ -158,7 +158,7 @@ def _number(body: object, key: str) -> int | None:
 
 def _letters(reason: str) -> str:
     """Return letters and digits alone: one code is written NET-0001, net_0001, dpgr.am/net0001."""
-    return "".join(each for each in reason.lower() if each.isalnum())
+    return "".join(letter for letter in reason.lower() if letter.isalnum())
 
 
 def _said_in(reason: str) -> frozenset[str]:

@@ -24,7 +24,7 @@ HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderRese
 
 PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
 WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
-SERVED_S: Final = 30.0  # for so long a caller who was served outweighs a probe that fails
+SERVED_S: Final = 30.0  # after a caller was served, a probe that fails counts as nothing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +125,26 @@ class Rotation:
             self.at, self.out = since, out
 
 
+class Refusals:
+    """Whose requests were refused since something went well: perhaps for what they carry."""
+
+    def __init__(self) -> None:
+        self._calls: set[Hashable] = set()
+        self._probe = False
+
+    def add(self, call: Hashable, *, probe: bool) -> bool:
+        """Record one; return whether the rung is to blame: several calls and a probe met it."""
+        self._probe |= probe
+        if call is not None and len(self._calls) < WITNESSES:
+            self._calls.add(call)
+        return self._probe and len(self._calls) >= WITNESSES
+
+    def clear(self) -> None:
+        """Forget them: something went well."""
+        self._calls.clear()
+        self._probe = False
+
+
 class Health:
     """The health of one rung, shared by all calls of the process."""
 
@@ -147,10 +167,8 @@ class Health:
         self.rotation = Rotation()
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
-        self._served_at = -math.inf  # when a caller was served last
-        # Since the last success: calls whose requests were refused, and whether a probe was.
-        self._witnesses: set[Hashable] = set()
-        self._probe_refused = False
+        self.served_until = -math.inf  # until then a caller's success outweighs a failed probe
+        self._refusals = Refusals()
 
     @property
     def suspect_since(self) -> float | None:
@@ -164,6 +182,7 @@ class Health:
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
         free = not self.breaker.on_trial(now, by_probe=False)
         admits = self.breaker.state is State.CLOSED or (trial and free)
+        hopeless = self.retired and not self.breaker.promising
         rests, out = now < self.rests_until, self.rotation.out
         offered = not rests and not out
         return Standing(
@@ -172,7 +191,7 @@ class Health:
             suspect=not trial and self.suspicion.stands(now, self.breaker.settings),
             spared=now < self.spared_until,
             promising=not admits and self.breaker.promising and free and offered,
-            last_resort=not admits and self._may_be_tried and free and offered,
+            last_resort=not admits and not hopeless and free and offered,
             p50_s=self.latency.p50_s,
             p95_s=self.latency.p95_s,
             rests_until=self.rests_until if admits and rests and not out else None,
@@ -185,13 +204,8 @@ class Health:
         rests = now < self.rests_until and not hears
         if (rests or self.rotation.out) and not probe:
             return None
-        last_resort &= self._may_be_tried
+        last_resort &= not self.retired or self.breaker.promising
         return self.breaker.permit(now, probe=probe, last_resort=last_resort, hears=hears)
-
-    @property
-    def _may_be_tried(self) -> bool:
-        """Whether a caller without another rung may try it: not while its key is refused."""
-        return not self.retired or self.breaker.promising
 
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
@@ -205,8 +219,9 @@ class Health:
         """
         if ttfb_s is not None:
             self.latency.took(ttfb_s)
-        self._forgive()
-        self._served_at = self._served_at if permit.probe else now
+        self._limits = self._garbage = 0
+        self._refusals.clear()
+        self.served_until = self.served_until if permit.probe else now + SERVED_S
         self.spared_until = now
         moved = self.breaker.succeeded(permit, now)
         if self.breaker.state is State.CLOSED:
@@ -232,7 +247,7 @@ class Health:
             call: Whose request it was, to tell calls apart; None: of none.
             chance: 0 to 1; spreads a rest that the provider did not name.
         """
-        if failure.scope is Scope.PAYLOAD or (permit.probe and self.served_lately(now)):
+        if failure.scope is Scope.PAYLOAD or (permit.probe and now < self.served_until):
             self.breaker.take_back(permit)  # the rung did nothing wrong
             return ()
         if failure.scope is Scope.CAPACITY:
@@ -242,7 +257,11 @@ class Health:
         outage = asked_s is not None and asked_s > MOST_S
         of_key = failure.kind is Kind.AUTH and permit.probe  # which carries no conversation
         carried = failure.scope is Scope.REQUEST and not of_key
-        trip = self._accused(permit, call) if carried else self._says_it_all(failure) or outage
+        trip = (
+            self._refusals.add(call, probe=permit.probe)
+            if carried
+            else self._says_it_all(failure) or outage
+        )
         if not trip and (carried or not failure.verdict.counts):
             self.breaker.take_back(permit)
             return facts
@@ -253,10 +272,6 @@ class Health:
             self.retired = slow
         self.spared_until = max(self.spared_until, now + (asked_s or 0.0))
         return (*facts, *_weigh(moved, retired=self.retired))
-
-    def served_lately(self, now: float) -> bool:
-        """Return whether a caller was served so recently that a failed probe counts as nothing."""
-        return now < self._served_at + SERVED_S
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
         """Open at once, because a rung that shares the key met what only a person can mend."""
@@ -273,7 +288,8 @@ class Health:
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
         self.rests_until = self.spared_until = now
-        self._forgive()
+        self._limits = self._garbage = 0
+        self._refusals.clear()
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))
 
@@ -286,24 +302,11 @@ class Health:
             self.retired = retired
         return _weigh(moved, retired=self.retired)
 
-    def _forgive(self) -> None:
-        """Forget what counts only until something goes well."""
-        self._limits = self._garbage = 0
-        self._witnesses.clear()
-        self._probe_refused = False
-
     def _says_it_all(self, failure: Failure) -> bool:
         if failure.kind is Kind.PROTOCOL:
             self._garbage += 1
             return failure.permanent or self._garbage >= PROTOCOL_LIMIT
         return failure.permanent or failure.verdict.trips
-
-    def _accused(self, permit: Permit, call: Hashable) -> bool:
-        """Note who met a refusal that may be of what a call carries; return whether it is not."""
-        self._probe_refused |= permit.probe
-        if call is not None and len(self._witnesses) < WITNESSES:
-            self._witnesses.add(call)
-        return self._probe_refused and len(self._witnesses) >= WITNESSES
 
     def _rest_limited(
         self, permit: Permit, failure: Failure, *, now: float, chance: float

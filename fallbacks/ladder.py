@@ -281,7 +281,7 @@ class RungChoice:
         that was too little. A last resort is asked once.
         """
         ranked = self.ranked(until, now)
-        ready = {each: 0.0 for each in ranked if not self._seen[each].last_resort}
+        ready = {rung: 0.0 for rung in ranked if not self._seen[rung].last_resort}
         ready |= resting(self._seen.values(), until, now=now)
         for provider, left_s in ready.items():
             failure, tries = self._failures.get(provider), self._starts[provider] - 1

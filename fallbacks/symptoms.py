@@ -95,7 +95,7 @@ HTTP: Final = (
     _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
     _line(_LIMITED, 429),
     _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
-    *(_line(_BAD, 403, on="openai", says=each) for each in _MODERATION),
+    *(_line(_BAD, 403, on="openai", says=words) for words in _MODERATION),
     _line(finding(Kind.AUTH, Scope.REQUEST), 403, on="openai"),  # the key, or what the call said
     _line(_AUTH, 401, 403),
     _line(_NOT_FOUND, 404, 410),

@@ -55,10 +55,10 @@ class StagePolicy:
     def trusted(self, now: float) -> bool:
         """Say whether a rung may be asked that nobody doubts; if none may, a promising one."""
         found = self.roster.standings(self.stage, now)
-        usable = [each for each in found if each.usable]
+        usable = [rung for rung in found if rung.usable]
         if usable:
-            return any(not each.suspect for each in usable)
-        return any(each.promising for each in found)
+            return any(not rung.suspect for rung in usable)
+        return any(rung.promising for rung in found)
 
     def standings(
         self,
@@ -87,12 +87,12 @@ class StagePolicy:
             out = self.roster.health(self.stage, each.provider).rotation.out
             return hears(each.provider) and not out
 
-        left = [each for each in usable if goes_on(each)]
+        left = [rung for rung in usable if goes_on(rung)]
         if not left:
-            tried = [each for each in usable if each.last_resort and offered(each.provider)]
-            left = [each for each in tried if each.promising] or tried
+            tried = [rung for rung in usable if rung.last_resort and offered(rung.provider)]
+            left = [rung for rung in tried if rung.promising] or tried
         asked = partial(replace, usable=True, suspect=False, rests_until=None)
-        return [asked(each) if each in left else each for each in usable]
+        return [asked(rung) if rung in left else rung for rung in usable]
 
 
 class Work:

@@ -127,7 +127,7 @@ def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
         classify_http("openai", error.status_code, error.body),
         "llm",
         provider=rung_name,
-        reason=" ".join(str(each)[:SAID] for each in said if each),
+        reason=" ".join(str(part)[:SAID] for part in said if part),
         retry_after_s=retry_after_s(headers, error.message),
         same_rung=may_ask_again(headers),
     )

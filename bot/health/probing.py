@@ -188,7 +188,7 @@ class Prober:
 
     def _book(self, permit: Permit, failure: Failure | None, *, now: float, counts: bool) -> None:
         if failure is not None:
-            if not self.health.served_lately(now):
+            if now >= self.health.served_until:
                 reason = f"probe: {printable(failure.reason)}"
                 self._tell(AttemptFailed.of(replace(failure, reason=reason)))
             facts = self._roster.failed(permit, failure, now=now)

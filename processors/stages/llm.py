@@ -8,6 +8,7 @@ come through, because the words are pulled by us.
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any, Final
 
 from loguru import logger
@@ -296,23 +297,13 @@ class LlmStage(OpenAILLMService):
             window_tokens=self._window_tokens,
             tell=tell,
             heard=heard,
-            left_out=self._leave_out,
+            left_out=partial(_leave_out, self),
         )
 
     async def _hear(self, provider: str, taken_back: int) -> None:
         self.speaker = provider or self.speaker
         if taken_back:
             await self.push_frame(TakeBackFrame(characters=taken_back))
-
-    async def _leave_out(self, refused: Sequence[LLMContextMessage]) -> None:
-        """Take messages out of the conversation that no model takes: each answer would be lost."""
-        logger.warning("every model refused the caller's last message: it is left out")
-        gone = {id(each) for each in refused}
-
-        def without(messages: list[LLMContextMessage]) -> list[LLMContextMessage]:
-            return [each for each in messages if id(each) not in gone]
-
-        await self.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 
     def _has_room(self) -> bool:
         """Say whether the rung that would be asked now would be asked at once."""
@@ -329,3 +320,14 @@ def _bounded(context: LLMContext) -> LLMContext:
         return context
     logger.warning("the model asks for tools again and again: it has to speak now")
     return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)
+
+
+async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
+    """Take messages out of the conversation that no model takes: each answer would be lost."""
+    logger.warning("every model refused the caller's last message: it is left out")
+    gone = {id(message) for message in refused}
+
+    def without(messages: list[LLMContextMessage]) -> list[LLMContextMessage]:
+        return [message for message in messages if id(message) not in gone]
+
+    await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)

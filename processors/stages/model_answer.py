@@ -71,7 +71,8 @@ class ModelAnswer:
     window_tokens: int
     tell: Callable[[Fact], None]
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
-    left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]]  # what no rung takes
+    # Told what no rung takes; None: nothing is left out.
+    left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
@@ -186,7 +187,7 @@ class ModelAnswer:
         return chunks
 
     async def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
-        if ask.leave_out:
+        if ask.leave_out and self.left_out:
             self.context, refused = _without_last_turn(self.context)
             await self.left_out(refused)
         context = _cut(self.context, self.window_tokens) if ask.mended else self.context

@@ -17,7 +17,7 @@ CLOSE: Final = json.dumps({"type": "CloseStream"})
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have half a second of speech recognised, in whatever language; no words are an answer, too.
+    """Send half a second of speech; any result is an answer, whatever the language.
 
     Raises:
         ProbeFailedError: No result came back in time.
