@@ -9,7 +9,7 @@ from calls.incident import Trouble
 from calls.record_events import WritesRefused
 from calls.troubles import trouble_of, trouble_of_campaign, trouble_of_disk, trouble_of_worker
 from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
-from fallbacks.failure import Kind, Scope, Severity
+from fallbacks.failure import VERDICTS, Kind, Scope, Severity
 
 EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 
@@ -88,7 +88,7 @@ def test_a_rung_that_a_person_must_mend_is_left_alone(
         stage="tts",
         provider="cartesia",
         kind=kind,
-        scope=Scope.CONFIGURATION,
+        scope=VERDICTS[kind].scope,
         after_s=0.4,
         permanent=lasts == "until mended",
         severity=Severity.HIGH,
