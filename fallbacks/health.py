@@ -255,13 +255,8 @@ class Health:
         facts: tuple[HealthFact, ...] = self.suspicion.begin(failure.kind, now)
         asked_s = None if failure.permanent else failure.retry_after_s
         outage = asked_s is not None and asked_s > MOST_S
-        of_key = failure.kind is Kind.AUTH and permit.probe  # which carries no conversation
-        carried = failure.scope is Scope.REQUEST and not of_key
-        trip = (
-            self._refusals.add(call, probe=permit.probe)
-            if carried
-            else self._says_it_all(failure) or outage
-        )
+        carried = _may_be_carried(failure, permit)
+        trip = self._says_it_all(permit, failure, call) or outage
         if not trip and (carried or not failure.verdict.counts):
             self.breaker.take_back(permit)
             return facts
@@ -302,7 +297,9 @@ class Health:
             self.retired = retired
         return _weigh(moved, retired=self.retired)
 
-    def _says_it_all(self, failure: Failure) -> bool:
+    def _says_it_all(self, permit: Permit, failure: Failure, call: Hashable) -> bool:
+        if _may_be_carried(failure, permit):
+            return self._refusals.add(call, probe=permit.probe)
         if failure.kind is Kind.PROTOCOL:
             self._garbage += 1
             return failure.permanent or self._garbage >= PROTOCOL_LIMIT
@@ -318,6 +315,11 @@ class Health:
         self.breaker.take_back(permit)
         self.rests_until = max(self.rests_until, now + asked_s)
         return (RungRested(stage=self.stage, provider=self.provider, rest_s=asked_s),)
+
+
+def _may_be_carried(failure: Failure, permit: Permit) -> bool:
+    """Return whether a failure may be of what a call carries; a probe's 403 is of the key."""
+    return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
 
 
 def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:
