@@ -34,6 +34,7 @@ class ReportedCall:
         match event:
             case CallStarted():
                 self._started = event
+                self._turns = event.turn
                 self._outbound = self._outbound or event.direction == "outbound"
             case OutboundCallBegan():
                 self._outbound = True

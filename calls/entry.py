@@ -10,6 +10,23 @@ Tell: TypeAlias = Callable[[Event], None]
 """Hands a fact on. Never waits, never raises."""
 
 
+class Numbering:
+    """Numbers the entries of one call, also where another process goes on with it.
+
+    Attributes:
+        last: The latest number that was given.
+    """
+
+    def __init__(self, last: int = 0) -> None:
+        """Go on behind `last`."""
+        self.last = last
+
+    def next(self) -> int:
+        """Return the next number."""
+        self.last += 1
+        return self.last
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """One line of a call's journal."""

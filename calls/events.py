@@ -93,6 +93,9 @@ class CallStarted:
     called: str = ""
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
+    gap_s: float = 0.0  # since the process was last heard of that the call was taken over from
+    began_at: str = ""  # ISO 8601, UTC: when such a call began
+    turn: int = 0  # the latest decided one of such a call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -126,6 +126,9 @@ class RecordedCall:
                 row |= {"caller": event.caller, "called": event.called}
                 row["provider_call_id"] = event.call_ref or row["provider_call_id"]
                 row["direction"] = event.direction
+                if event.gap_s:  # it began in another process
+                    self.turn = row["turns"] = event.turn
+                    row["started_at"] = event.began_at
             case CallRecorded():
                 row["recording"] = event.path
             case OutboundCallBegan():

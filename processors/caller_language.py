@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from pipecat.frames.frames import (
     Frame,
+    StartFrame,
     TranscriptionFrame,
     TTSUpdateSettingsFrame,
     UserStartedSpeakingFrame,
@@ -28,6 +29,7 @@ class CallerLanguage(SoundPath):
         self,
         *,
         first: str,
+        now: str = "",
         voices: Sequence[FrameProcessor],
         follow: Callable[[str], None],
     ) -> None:
@@ -35,11 +37,13 @@ class CallerLanguage(SoundPath):
 
         Args:
             first: The language before anything was heard.
+            now: The language that was spoken before in this call; empty: it begins.
             voices: The services that are to speak the caller's language.
             follow: Takes each new language, for what else is said.
         """
         super().__init__()
-        self._language = TurnLanguage(first)
+        self._language = TurnLanguage(now or first)
+        self._is_first = self._language.current == first
         self._voices = tuple(voices)
         self._follow = follow
 
@@ -47,6 +51,10 @@ class CallerLanguage(SoundPath):
         """Pass everything on, the news of another language right before its words."""
         await super().process_frame(frame, direction)
         match frame:
+            case StartFrame() if not self._is_first:
+                await self.push_frame(frame, direction)
+                await self._tell(self._language.current)
+                return
             case TranscriptionFrame():
                 language = str(frame.language) if frame.language else None
                 if self._language.heard(frame.text, language):

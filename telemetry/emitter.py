@@ -2,20 +2,19 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from itertools import count
 from types import TracebackType
 from typing import Final, TypeAlias
 
-from calls.entry import Entry, Tell
+from calls.entry import Entry, Numbering, Tell
 from calls.events import Event
 from calls.incidents import Incidents
 from telemetry.masking import masked_event
 from telemetry.subscription import Listener, ListenerCounts, Subscription, count_of
 
 Clock: TypeAlias = Callable[[], float]
-Told: TypeAlias = tuple[str, Iterator[int], Event, float]
+Told: TypeAlias = tuple[str, Numbering, Event, float]
 """A fact as it was told: its call, what numbers the call's entries, and when by the clock."""
 
 QUEUE_ENTRIES: Final = 10_000  # of each listener: a minute of twenty busy calls; then the oldest go
@@ -52,20 +51,24 @@ class Emitter:
         self._utc_now = utc_now
         self._incidents = incidents
         self._clock = clock or (lambda: utc_now().timestamp())
-        self._own_numbers = count(1)  # of the process' entries
+        self._own_numbers = Numbering()  # of the process' entries
         self._pending: deque[Told] = deque()  # until the loop is free next
         self._rung = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._group = asyncio.TaskGroup()
 
-    def tell_for(self, call_id: str) -> Tell:
+    def tell_for(self, call_id: str, numbers: Numbering | None = None) -> Tell:
         """Return what a call hands its facts to; an empty `call_id` is the process itself.
 
         The count of a call's entries goes when nobody holds its `tell` any more: nothing here grows
         with the calls that were, and a fact told after the end still has its number.
+
+        Args:
+            call_id: Of the call.
+            numbers: Of its entries; None: they begin.
         """
-        numbers = count(1) if call_id else self._own_numbers
+        numbers = (numbers or Numbering()) if call_id else self._own_numbers
         clock, pending, bell = self._clock, self._pending, self._ring
 
         def tell(event: Event) -> None:
@@ -100,7 +103,7 @@ class Emitter:
             at = moment.isoformat(timespec="milliseconds")
             more = self._incidents.handle(event, told) if self._incidents else ()
             for fact in (event, *more):
-                entry = Entry(call_id=call_id, number=next(numbers), at=at, event=fact)
+                entry = Entry(call_id=call_id, number=numbers.next(), at=at, event=fact)
                 for each in self._subscriptions:
                     each.put(entry)
 

@@ -8,6 +8,7 @@ from pipecat.transports.base_input import BaseInputTransport
 
 from calls.entry import Tell
 from calls.handover import Destination, Handover
+from calls.resume import Parked, ResumeState
 from transports.leg_output import LegOutput
 
 
@@ -47,6 +48,12 @@ class Leg(Protocol):
     """
 
     facts: LegFacts
+    parked: Parked | None  # where the call's resume state is kept; None: its line never comes again
+
+    @property
+    def before(self) -> ResumeState | None:
+        """What the call was before, in another process or on another line; None: it begins."""
+        ...
 
     def tell_to(self, tell: Tell) -> None:
         """Tell the call, once there is one, what was told to the process until then."""
@@ -104,6 +111,12 @@ class Leg(Protocol):
 class PlainLeg:
     """What a line without a carrier says to what only carriers can do."""
 
+    parked: Parked | None = None
+
+    @property
+    def before(self) -> ResumeState | None:
+        """Return what was found where the call's resume state is kept."""
+        return self.parked.state if self.parked else None
     def tell_to(self, tell: Tell) -> None:
         """Ignore it: there is nothing to tell."""
 

@@ -69,8 +69,10 @@ def recording_of(
     """Return what records a call; None: it is not recorded."""
     if not agent.recording.enabled:
         return None
+    # A call that goes on in another process has a file there, too.
+    name = f"{call_id}-{leg.before.entries}" if leg.before else call_id
     return CallRecording(
-        shared.settings.logs.dir / RECORDINGS / f"{call_id}.wav",
+        shared.settings.logs.dir / RECORDINGS / f"{name}.wav",
         rate_hz=leg.facts.sample_rate_hz,
         notice=agent.recording.notice,
         clock=shared.clock,
@@ -100,4 +102,11 @@ def _language(call: Around, core: CallCore) -> list[FrameProcessor]:
     ladder, phrases = call.shared.settings.stages.tts, core.fallback.phrases
     followed = (each for each in ladder if follows_caller(each, call.agent))
     voices = [core.built["tts"][each.name] for each in followed]
-    return [CallerLanguage(first=phrases.language, voices=voices, follow=phrases.follow)]
+    return [
+        CallerLanguage(
+            first=phrases.language,
+            now=call.before.language if call.before else "",
+            voices=voices,
+            follow=phrases.follow,
+        )
+    ]

@@ -6,6 +6,7 @@ it (tools, a recording, the person at the other end) stands in `Assembled`, and 
 """
 
 from dataclasses import dataclass
+from itertools import count
 from typing import Final
 
 from pipecat.frames.frames import InputAudioRawFrame
@@ -13,6 +14,7 @@ from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.additions import Additions, additions_of, give_all_tools, recording_of
@@ -30,6 +32,7 @@ from calls.answering import AnsweringPlan
 from calls.entry import Tell
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
+from calls.resume import ResumeState
 from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.answerer_watch import AnswererWatch
@@ -38,6 +41,7 @@ from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
+from processors.fallback import Phrases
 from processors.farewell import End, Farewell
 from processors.input_queue import order_interruptions
 from processors.keypad import Keypad, KeyUse
@@ -64,10 +68,18 @@ class Assembled:
     tools: Tools
     desk: CallDesk
     observer: CallObserver
+    wiring: CallWiring
+    pair: LLMContextAggregatorPair
+    phrases: Phrases
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
     answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
     opt_out: DoNotCallDesk | None = None  # None: nobody is called from here
+
+    def speaks(self, now: float) -> bool:
+        """Say whether something is still to be heard of an answer."""
+        agenda = self.services.tts.agenda
+        return not (agenda.empty and agenda.written and self.wiring.line.dry_at <= now)
 
 
 def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
@@ -92,7 +104,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         answering: Of a call that we placed: what is said to a machine; None: nobody looks for one.
     """
     recording = recording_of(shared, leg, agent, call_id=call_id)
-    wiring = _wiring(shared, watched(tell, recording) if recording else tell)
+    wiring = _wiring(shared, watched(tell, recording) if recording else tell, leg.before)
     call = Around(shared=shared, leg=leg, agent=agent, wiring=wiring, call_id=call_id, end=end)
     core = core_of(call)
     more = additions_of(call, core, answering)
@@ -105,6 +117,9 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         farewell=core.farewell,
         desk=core.desk,
         observer=observer,
+        wiring=wiring,
+        pair=core.pair,
+        phrases=core.fallback.phrases,
         person=more.person and more.person.reach,
         recording=recording,
         answerer=more.answerer,
@@ -112,8 +127,10 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
     )
 
 
-def _wiring(shared: Shared, tell: Tell) -> CallWiring:
+def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWiring:
     turn = Turn(budget_s=shared.settings.latency.budget_s)
+    if before:  # each attempt was told: there were no more of them than entries
+        turn.number, turn.attempts = before.turn, count(1 + before.entries)
     return CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
 
 
@@ -121,6 +138,7 @@ def _observe_line(call: Around, core: CallCore, recording: CallRecording | None)
     """Return what watches the pipeline; it learns at the line's end what the caller heard."""
     shared, wiring = call.shared, call.wiring
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
+    timeline.number = wiring.turn.number
     observer = CallObserver(wiring, timeline=timeline, provider_of=core.services.speaker)
     call.leg.output().line_end = LineEnd(
         line=wiring.line,

@@ -1,9 +1,10 @@
 """One call: from the answered leg to the last fact, whatever happens in between."""
 
 import asyncio
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import asdict
-from typing import Any
+from datetime import timedelta
+from typing import Any, Final
 
 from loguru import logger
 from pipecat.frames.frames import (
@@ -12,7 +13,6 @@ from pipecat.frames.frames import (
     ErrorFrame,
     TTSSpeakFrame,
 )
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.workers.runner import WorkerRunner
 
 from bot.call.apology import SORRY, apologise
@@ -20,14 +20,19 @@ from bot.call.assembly import Assembled, assemble
 from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, take_step, tear_down
 from bot.call.known_caller import KnownCaller
+from bot.call.resuming import Keeper, go_on, state_of, take_up
 from bot.call.services import Shared
+from bot.clock import utc_now
 from bot.config.agent import AgentSettings
 from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
-from calls.entry import Tell
+from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
+from calls.resume import ResumeState
 from processors.caller_silence import AnsweredFrame
-from transports.leg import Leg, LegFacts
+from transports.leg import Leg
+
+LINE_LOST: Final = "line_lost"  # the reason of a call that its caller may take up again
 
 
 class Call:
@@ -41,7 +46,7 @@ class Call:
         call_id: str,
         agent: AgentSettings,
         tell: Tell,
-        remembered: Sequence[LLMContextMessage] = (),
+        numbers: Numbering,
         answering: AnsweringPlan | None = None,
     ) -> None:
         """Prepare the call; nothing runs yet.
@@ -52,7 +57,7 @@ class Call:
             call_id: Its name.
             agent: Who talks.
             tell: Takes its facts.
-            remembered: A lost call's conversation.
+            numbers: Of its entries.
             answering: Of a call that we placed: what is said to a machine that picks up.
         """
         self.call_id = call_id
@@ -60,17 +65,24 @@ class Call:
         self._leg = leg
         self._agent = agent
         self._emit = tell
-        self._remembered = remembered
-        self._answering = None if remembered else answering
+        self._numbers = numbers
+        self._before = leg.before
+        self._answering = None if leg.before else answering
+        goes_on = leg.before is not None and leg.before.call_id == call_id
+        self._began_at = leg.before.began_at if leg.before and goes_on else shared.clock()
+        self._gap_s = shared.clock() - leg.before.kept_at if leg.before and goes_on else 0.0
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._known: KnownCaller | None = None  # None: there is no register to ask
         self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
-    @property
-    def conversation(self) -> Sequence[LLMContextMessage]:
-        """What both sides have said so far, the system message first."""
-        return tuple(self._assembled.context.messages) if self._assembled else ()
+    def resume_state(self) -> ResumeState:
+        """Return what is needed to go on with the call elsewhere."""
+        now, entries = self._shared.clock(), self._numbers.last
+        about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
+        if self._assembled is None:
+            return self._before or ResumeState(**about)
+        return state_of(self._assembled, **about, now=now)
 
     @property
     def reason(self) -> str:
@@ -80,12 +92,11 @@ class Call:
 
     async def run(self) -> None:
         """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
-        started_at_s = self._shared.clock()
         try:
             self._leg.tell_to(self.tell)
-            for fact in _first_facts(self._leg.facts, self._agent.name):
+            for fact in self._first_facts():
                 self.tell(fact)
-            if self._shared.crm and not self._remembered:
+            if self._shared.crm and not self._before:
                 number = self._leg.facts.other_party
                 self._known = KnownCaller(self._shared.crm, number, tell=self.tell)
             await self._talk()
@@ -96,9 +107,9 @@ class Call:
             if self._assembled is None:  # nothing runs yet that could speak
                 await take_step("the apology", apologise(self._leg), call_id=self.call_id)
         finally:
-            await self._part(started_at_s)
+            await self._part()
 
-    async def _part(self, started_at_s: float) -> None:
+    async def _part(self) -> None:
         """End the call, step by step; a step that fails stops none of the others."""
         call_id, parts = self.call_id, self._assembled
         if self._known:
@@ -112,7 +123,9 @@ class Call:
             await take_step("observing the end", _end_observing(parts), call_id=call_id)
             if parts.recording:
                 await take_step("closing the recording", parts.recording.close(), call_id=call_id)
-        length_s = self._shared.clock() - started_at_s
+        if self._leg.parked and self.reason != LINE_LOST:
+            await take_step("forgetting the call", self._leg.parked.forget(), call_id=call_id)
+        length_s = self._shared.clock() - self._began_at
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
         if parts:
@@ -150,8 +163,8 @@ class Call:
         self._assembled = assembled
         if self._known:
             self._known.tell_model(assembled.context)
-        if self._remembered:
-            assembled.context.set_messages(list(self._remembered))
+        if self._before:
+            take_up(assembled, self._before)
         self._leg.on_gone(self.cancel)
         worker = assembled.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
@@ -168,17 +181,34 @@ class Call:
                 tearing.cancel()
 
     async def _greet(self, assembled: Assembled) -> None:
+        if not await self._answered(assembled):
+            return
+        agent = self._agent
+        if self._known:
+            within_s = self._shared.settings.crm.greeting_s
+            agent = await self._known.greeted_by(agent, within_s=within_s)
+        for frame in opening_frames(agent, resumed=self._before is not None):
+            await assembled.services.tts.queue_frame(frame)
+        if self._before:
+            await go_on(assembled, self._before)
+        if self._leg.parked:
+            keeper = Keeper(self._leg.parked, self.resume_state)
+            assembled.tools.box.before_each = keeper.keep
+            await keeper.run()
+
+    async def _answered(self, assembled: Assembled) -> bool:
+        """Wait until a person hears us; False: nobody will."""
         try:
             await self._leg.answered()
         except TimeoutError:
             await self.cancel("never_connected")
-            return
+            return False
         except Exception as broken:  # noqa: BLE001 - raised here it would tear the pipeline down
             self._reason = "failed"
             self.tell(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
-            return
+            return False
         await assembled.worker.queue_frame(AnsweredFrame())
         if assembled.answerer:
             call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
@@ -187,12 +217,7 @@ class Call:
                 await assembled.answerer.person()
             finally:
                 words.forget(call_ref)
-        agent = self._agent
-        if self._known:
-            within_s = self._shared.settings.crm.greeting_s
-            agent = await self._known.greeted_by(agent, within_s=within_s)
-        for frame in opening_frames(agent, resumed=bool(self._remembered)):
-            await assembled.services.tts.queue_frame(frame)
+        return True
 
     async def _end_for_good(self, reason: str) -> None:
         """End a call that a plain EndFrame may not end, in rising order of force."""
@@ -222,6 +247,23 @@ class Call:
         await services.tts.queue_frame(sorry)
         await services.tts.queue_frame(EndFrame())
 
+    def _first_facts(self) -> Iterator[Event]:
+        leg = self._leg.facts
+        began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
+        yield CallStarted(
+            transport=leg.transport,
+            agent=self._agent.name,
+            caller=leg.caller,
+            called=leg.called,
+            call_ref=leg.call_ref,
+            direction=leg.direction,
+            gap_s=round(self._gap_s, 3),
+            began_at=began.isoformat(timespec="milliseconds") if self._gap_s else "",
+            turn=self._before.turn if self._before else 0,
+        )
+        if leg.dial_id:
+            yield OutboundCallBegan(dial_id=leg.dial_id)
+
     def tell(self, event: Event) -> None:
         """Tell a fact of this call, and show it to who looks on."""
         self._emit(event)
@@ -229,19 +271,6 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
-
-
-def _first_facts(leg: LegFacts, agent: str) -> Iterator[Event]:
-    yield CallStarted(
-        transport=leg.transport,
-        agent=agent,
-        caller=leg.caller,
-        called=leg.called,
-        call_ref=leg.call_ref,
-        direction=leg.direction,
-    )
-    if leg.dial_id:
-        yield OutboundCallBegan(dial_id=leg.dial_id)
 
 
 def _failure(where: str, broken: BaseException) -> CallFailed:

@@ -110,7 +110,9 @@ def opening_frames(agent: AgentSettings, *, resumed: bool = False) -> list[Frame
         frame = TTSSpeakFrame(words)
         frame.interruptible = False  # its audio survives an interruption too
         frames.append(frame)
-    return [*frames, TTSSpeakFrame(agent.resumed if resumed else agent.greeting)]
+    # That it goes on is no part of the conversation: a question before it is still to be answered.
+    first = TTSSpeakFrame(agent.resumed, append_to_context=False) if resumed else None
+    return [*frames, first or TTSSpeakFrame(agent.greeting)]
 
 
 def _user_params(

@@ -11,6 +11,7 @@ from bot.call.models import SharedSilero
 from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.tools.desk import CallDesk
+from calls.resume import ResumeState
 from calls.silence import CallLength, Silence
 from fallbacks.descent import Step
 from fallbacks.line_events import LastWords
@@ -44,6 +45,11 @@ class Around:
     call_id: str
     end: End
 
+    @property
+    def before(self) -> ResumeState | None:
+        """What was before, in another process; None: the call begins."""
+        return self.leg.before
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallCore:
@@ -70,6 +76,7 @@ def core_of(call: Around) -> CallCore:
     vad = shared.models.vad(shared.settings.turn, wiring.faintness)
     context, pair = _memory(call, services, vad)
     fallback = _fallback(call, services, context, desk)
+    services.tts.agenda.speech.length = lambda: len(context.messages)
     hold_line = HoldLine(fallback, wiring)
     WordlessTurns(pair.user(), context, hold_line, wiring)
     if Step.LOCAL in shared.settings.hold.steps:

@@ -110,7 +110,7 @@ def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator
     transports = process.settings.transports
     if transports.webrtc.enabled:
         yield client_routes()
-        yield webrtc_router(process, tasks, Parked(house), house)
+        yield webrtc_router(process, tasks, Parked(house, "webrtc"), house)
     frame = DoorFrame(
         addresses=process.settings.server.addresses,
         switchboard=process.switchboard,

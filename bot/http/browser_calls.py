@@ -1,17 +1,15 @@
 """The calls that run on browsers, and how a page that lost its line takes its own up again."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
-
-from bot.call.call import Call
+from bot.call.call import LINE_LOST, Call
 from bot.call.watching import watch_leg
 from bot.house.house import House, NoSeat, take_seat
-from bot.http.parked import Parked
+from bot.http.parked import Parked, ParkedCall
 from bot.process.process import Process
 from calls.events import CallRefused
 from transports.webrtc import WebrtcLeg
@@ -25,6 +23,7 @@ BUSY: Final = "All our lines are busy. Please call again in a few minutes."
 @dataclass(slots=True)
 class _Running:
     call: Call
+    parked: ParkedCall
     over: asyncio.Event
 
 
@@ -60,7 +59,7 @@ class BrowserCalls:
         running = self._running.get(token)
         if running is None:
             return False
-        await running.call.cancel("line_lost")
+        await running.call.cancel(LINE_LOST)
         with suppress(TimeoutError):
             async with asyncio.timeout(TAKE_UP_S):
                 await running.over.wait()
@@ -69,28 +68,31 @@ class BrowserCalls:
 
     async def run(self, connection: BrowserConnection, resumed: str) -> None:
         """Run the call of a page that has connected; `resumed` is a lost one's token."""
-        remembered = await self._take_up(resumed)
+        parked = await self._take_up(resumed)
         admitted = await self.house.admit()
         if isinstance(admitted, NoSeat):
             self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
-            if remembered:
-                await self._parked.park(resumed, remembered)
+            if parked and parked.state:
+                await parked.keep(parked.state)
             await connection.part({"type": "refused", "detail": BUSY})
             return
         # The page may be lost once more before it has heard of a new token: it has this one.
-        token = resumed if remembered else self._parked.token()
+        if parked is None:
+            resumed = self._parked.token()
         with take_seat(self.house, admitted.seat):
-            await self._converse(connection, remembered, token)
+            await self._converse(connection, parked or self._parked.place(resumed), resumed)
 
     async def _converse(
-        self, connection: BrowserConnection, remembered: Sequence[LLMContextMessage], token: str
+        self, connection: BrowserConnection, parked: ParkedCall, token: str
     ) -> None:
         leg = WebrtcLeg(connection)
-        call = self._process.call(leg, remembered)
-        about = {"call_id": call.call_id, "resume_token": token, "remembers": bool(remembered)}
+        leg.parked = parked
+        call = self._process.call(leg)
+        remembers = parked.state is not None
+        about = {"call_id": call.call_id, "resume_token": token, "remembers": remembers}
         leg.greet_with({"type": "call", **about})
         leg.part_with(lambda: {"type": "ended", "reason": call.reason})
-        self._running[token] = running = _Running(call, asyncio.Event())
+        self._running[token] = running = _Running(call, parked, asyncio.Event())
         watch = self._tasks.create_task(watch_leg(leg, call), name="watch the browser")
         try:
             await self._process.switchboard.answer(leg, call)
@@ -106,12 +108,13 @@ class BrowserCalls:
         if self._running.get(token) is not running:
             return  # the page has it, and may have a call by the same token again
         del self._running[token]
-        if running.call.reason == "line_lost":
-            await self._parked.park(token, running.call.conversation)
+        if running.call.reason == LINE_LOST:
+            await running.parked.keep(running.call.resume_state().over())
 
-    async def _take_up(self, token: str) -> Sequence[LLMContextMessage]:
-        """Return the conversation that a token stands for; a call that still has it ends now."""
+    async def _take_up(self, token: str) -> ParkedCall | None:
+        """Return the call that a token stands for, if there is one; where it still runs it ends."""
         if not token:
-            return ()
+            return None
         await self.house.peers.ask_all("take_up", token=token)
-        return await self._parked.take(token)
+        parked = await self._parked.take(token)
+        return parked if parked.state else None

@@ -17,6 +17,7 @@ from bot.config.settings import LivekitSettings
 from bot.house.house import HeldSeat, House, take_seat
 from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
+from bot.http.parked import Parked
 from bot.process.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from campaigns.livekit_carrier import dial_of
@@ -164,6 +165,7 @@ class _LivekitDoor:
         leg = LivekitLeg(
             line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
         )
+        leg.parked = await Parked(self.house, "livekit").take(room.name)
         call = self.process.call(leg)
         watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:

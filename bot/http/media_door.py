@@ -14,6 +14,7 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import take_seat
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
+from bot.http.parked import Parked
 from bot.http.token_desk import AdmittedStream
 from bot.http.twilio_returns import Returns
 from calls.events import CallFailed, CallRefused, InputRefused
@@ -108,6 +109,9 @@ class MediaDoor:
                 if self.why_not and (reason := await self.why_not(admitted.call)):
                     self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
                     return
+                if self.returns:
+                    parked = Parked(self.frame.house, self.dialect.carrier)
+                    leg.parked = await parked.take(leg.facts.call_ref)
                 await self.frame.switchboard.answer(leg)
             if self.returns:
                 await self.returns.forget(leg.facts.call_ref)

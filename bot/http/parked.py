@@ -1,44 +1,57 @@
-"""Calls whose line was lost: for half a minute the caller may take them up, in any process."""
+"""Calls that may go on in another process: of each what that needs is kept outside its own."""
 
 import secrets
-from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
-
-from bot.house.house import House
+from bot.house.house import House, Shelf
+from calls.resume import ResumeState
 
 PARKED_S: Final = 30.0  # a caller who comes back later has begun a new matter
+# Behind the last word of a process: a worker that hangs is found out, and another one loads.
+KEPT_S: Final = 60.0
+
+
+class ParkedCall:
+    """Where one call's resume state is kept.
+
+    Attributes:
+        state: That was found there when the call's line came; None: the call begins.
+    """
+
+    def __init__(self, shelf: Shelf, place: str, state: ResumeState | None = None) -> None:
+        self.state = state
+        self._shelf = shelf
+        self._place = place
+
+    async def keep(self, state: ResumeState) -> None:
+        """Put the state in the place of the one before."""
+        for_s = KEPT_S if state.call_id else PARKED_S
+        await self._shelf.keep(self._place, state.as_json(), for_s=for_s)
+
+    async def forget(self) -> None:
+        """Keep nothing any more."""
+        await self._shelf.take(self._place)
 
 
 class Parked:
-    """Conversations by the token that their page holds; each is taken once."""
+    """Calls by what their line is known by when it comes again; each is taken up once."""
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, house: House, kind: str) -> None:
+        """Keep calls of one kind of line."""
         self._house = house
+        self._kind = kind
 
     @staticmethod
     def token() -> str:
         """Return a new token for a page."""
         return secrets.token_urlsafe(24)
 
-    async def park(self, token: str, messages: Sequence[LLMContextMessage]) -> None:
-        """Keep a lost call's conversation."""
-        await self._house.shelf.keep(_place(token), list(map(_ended, messages)), for_s=PARKED_S)
+    def place(self, token: str) -> ParkedCall:
+        """Return where a call that begins is kept."""
+        return ParkedCall(self._house.shelf, f"parked {self._kind} {token}")
 
-    async def take(self, token: str) -> tuple[LLMContextMessage, ...]:
-        """Return the conversation of a token, once; nothing when it is unknown or too old."""
-        return tuple(await self._house.shelf.take(_place(token)) or ())
-
-
-def _ended(message: LLMContextMessage) -> LLMContextMessage:
-    """Return a message as the call's end leaves it: a tool that was at work was stopped with it."""
-    match message:
-        case {"role": "tool", "content": "IN_PROGRESS"}:  # as Pipecat writes it
-            return cast("LLMContextMessage", {**message, "content": "CANCELLED"})
-        case _:
-            return message
-
-
-def _place(token: str) -> str:
-    return f"parked {token}"
+    async def take(self, token: str) -> ParkedCall:
+        """Return where a call is kept, with what was found there."""
+        place = f"parked {self._kind} {token}"
+        kept = await self._house.shelf.take(place)
+        return ParkedCall(self._house.shelf, place, ResumeState.from_json(kept) if kept else None)

@@ -1,16 +1,14 @@
 """Makes the calls of a process, each with an id, its agent and its own stream of facts."""
 
 import secrets
-from collections.abc import Sequence
 from typing import Protocol
-
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.call import Call
 from bot.call.services import Shared
 from bot.ladders.prices import with_prices
 from calls.answering import AnsweringPlan
 from calls.cost import PriceTable
+from calls.entry import Numbering
 from telemetry.emitter import Emitter
 from transports.leg import Leg
 
@@ -21,14 +19,12 @@ class MakeCall(Protocol):
     def __call__(
         self,
         leg: Leg,
-        remembered: Sequence[LLMContextMessage] = (),
         answering: AnsweringPlan | None = None,
     ) -> Call:
         """Return a call that has not begun.
 
         Args:
             leg: The telephone at the other end.
-            remembered: A lost call's conversation.
             answering: Of a call that we placed: what is said to a machine that picks up; None:
                 nobody listens for one.
         """
@@ -40,10 +36,11 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
 
     def make_call(
         leg: Leg,
-        remembered: Sequence[LLMContextMessage] = (),
         answering: AnsweringPlan | None = None,
     ) -> Call:
-        call_id = secrets.token_hex(6)
+        before = leg.before
+        call_id = (before and before.call_id) or secrets.token_hex(6)
+        numbers = Numbering(before.entries if before else 0)
         told = shared.briefs.agent(leg.facts.dial_id)
         agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(
@@ -51,8 +48,8 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
             leg,
             call_id=call_id,
             agent=agent,
-            tell=with_prices(emitter.tell_for(call_id), prices),
-            remembered=remembered,
+            tell=with_prices(emitter.tell_for(call_id, numbers), prices),
+            numbers=numbers,
             answering=answering or agent.answering,
         )
 

@@ -50,8 +50,10 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         mails = await erasure.voicemails_of(ids, same)
         left_by_them = {path for call_id, path in mails if call_id not in live}
         sound = {
-            "recordings": _sound(logs / "recordings", ids) | {each.recording for each in over},
-            "voicemail files": _sound(logs / "messages", ids) | left_by_them,
+            "recordings": await asyncio.to_thread(_sound, logs / "recordings", ids)
+            | {each.recording for each in over},
+            "voicemail files": await asyncio.to_thread(_sound, logs / "messages", ids)
+            | left_by_them,
         }
         counts, left = await asyncio.to_thread(_unlink, sound)
         kept = {Path(each).stem for each in left} | live.keys()  # to be found again
@@ -96,9 +98,12 @@ def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
     return ()
 
 
-def _sound(folder: Path, ids: Iterable[str]) -> set[str]:
+def _sound(folder: Path, ids: Sequence[str]) -> set[str]:
     """Return where the sound of calls stands, also that no row names: it may be gone before."""
-    return {str(folder / f"{each}.wav") for each in ids}
+    known, found = set(ids), {str(folder / f"{each}.wav") for each in ids}
+    # A call that went on in another process has a file from there, too.
+    parts = (each for each in folder.glob("*-*.wav") if each.stem.partition("-")[0] in known)
+    return found | set(map(str, parts))
 
 
 def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:

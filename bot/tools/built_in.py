@@ -95,18 +95,18 @@ class Tools:
             *more,
         )
         every = (*ours, *owner_tools(agent.tools))
-        self._toolbox = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
+        self.box = Toolbox(tools=every, turn=turn, tell=tell, clock=clock, speaking=speaking)
         hand_over = (reach_person(people, turn=turn, tell=tell),) if people and reaches else ()
         self.schemas = (
             end_call(agent, turn=turn, tell=tell),
             *hand_over,
-            *self._toolbox.schemas(),
+            *self.box.schemas(),
         )
         """What the model is told of each tool, with the handler that runs it."""
 
     async def close(self) -> None:
         """Wait a little for what is at work, and cancel what is left of it."""
-        await self._toolbox.close()
+        await self.box.close()
 
 
 def end_call(agent: AgentSettings, *, turn: Callable[[], int], tell: Tell) -> FunctionSchema:

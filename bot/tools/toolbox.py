@@ -15,6 +15,7 @@ from bot.clock import Clock
 from bot.tools.schema import for_model, problems
 from calls.entry import Tell
 from calls.events import ToolCalled
+from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.words import without_halves
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
@@ -47,17 +48,22 @@ class Tool:
 class _Attempt:
     turn: int
     began: float  # monotonic
-    task: asyncio.Task[dict[str, Any]]
+    task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has got the result
+    cut_off: bool = False  # another process did it, and nobody knows how far it came
 
     def holds(self, turn: int, now: float) -> bool:
         """Return whether the same request is still answered with this attempt."""
-        fresh = not self.delivered and now < self.began + UNDELIVERED_S
+        fresh = (self.cut_off or not self.delivered) and now < self.began + UNDELIVERED_S
         return self.turn == turn or fresh or not self.task.done()
 
 
 def _never() -> bool:
     return False
+
+
+async def _nothing() -> None:
+    """Wait for nothing."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -70,8 +76,30 @@ class Toolbox:
     clock: Clock
     speaking: Callable[[], bool] = _never  # whether the agent is heard right now
     bridge_after_s: float = BRIDGE_AFTER_S
+    before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
     _bridged_at: float = field(default=-math.inf, init=False)  # monotonic
+
+    @property
+    def kept(self) -> Sequence[KeptTool]:
+        """What another process must not do again."""
+        return [
+            KeptTool(key=key, turn=each.turn, result=_result_of(each), delivered=each.delivered)
+            for key, each in self._attempts.items()
+        ]
+
+    def restore(self, kept: Sequence[KeptTool]) -> None:
+        """Take over what another process has done, or has begun."""
+        for each in kept:
+            done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+            done.set_result(dict(each.result or CUT_OFF))
+            self._attempts[each.key] = _Attempt(
+                turn=each.turn,
+                began=self.clock(),
+                task=done,
+                delivered=each.delivered,
+                cut_off=each.result is None,
+            )
 
     def schemas(self) -> list[FunctionSchema]:
         """Return what the model is told of each tool, with the handler that runs it."""
@@ -114,7 +142,7 @@ class Toolbox:
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
     async def _bridge(
-        self, tool: Tool, task: asyncio.Task[dict[str, Any]], params: FunctionCallParams
+        self, tool: Tool, task: asyncio.Future[dict[str, Any]], params: FunctionCallParams
     ) -> None:
         """Tell the caller once that it takes a moment, unless the agent speaks anyway.
 
@@ -138,7 +166,7 @@ class Toolbox:
         """
         turn, now = self.turn(), self.clock()
         self._attempts = {k: a for k, a in self._attempts.items() if a.holds(turn, now)}
-        key = f"{tool.name} {json.dumps(arguments, sort_keys=True)}"
+        key = tool_key(tool.name, arguments)
         if key not in self._attempts:
             # Owned by this object, which cancels and awaits it: see `close`.
             work = self._work(tool, arguments, turn=turn)
@@ -148,12 +176,19 @@ class Toolbox:
 
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()
+        await self.before_each()
         outcome, result = await _run(tool, arguments)
         self._tell_outcome(tool, turn=turn, outcome=outcome, took_s=self.clock() - began)
         return result
 
     def _tell_outcome(self, tool: Tool, *, turn: int, outcome: str, took_s: float) -> None:
         self.tell(ToolCalled(turn=turn, tool=tool.name, outcome=outcome, took_s=took_s))
+
+
+def _result_of(attempt: _Attempt) -> Mapping[str, Any] | None:
+    task = attempt.task
+    known = task.done() and not task.cancelled() and not attempt.cut_off
+    return task.result() if known else None
 
 
 async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:

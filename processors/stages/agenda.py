@@ -25,6 +25,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
+from calls.resume import Speech
 from fallbacks.clauses import ClauseRule
 from fallbacks.speaking import (
     EndSpeech,
@@ -126,7 +127,11 @@ Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
 
 
 class Agenda:
-    """Makes pieces of speech of text, sentence by sentence; only the first one is under way."""
+    """Makes pieces of speech of text, sentence by sentence; only the first one is under way.
+
+    Attributes:
+        speech: What the caller is to hear of it, whether they have or not.
+    """
 
     def __init__(
         self,
@@ -147,6 +152,17 @@ class Agenda:
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the reply's next sentence
         self._in_reply = False
+        self.speech = Speech()
+
+    @property
+    def written(self) -> bool:
+        """Whether no reply is being written."""
+        return not self._in_reply
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing waits to be said."""
+        return not self._entries
 
     @property
     def head(self) -> SpokenPiece | None:
@@ -205,6 +221,7 @@ class Agenda:
     async def interrupt(self) -> list[SpokenPiece]:
         """Drop what an interruption drops; return the speech among it."""
         await self._sentences.handle_interruption()
+        self.speech.interrupted()
         self._in_reply, self._open = False, None
         dropped = [each for each in self._entries if each.interruptible]
         self._entries = deque(each for each in self._entries if not each.interruptible)
@@ -230,6 +247,8 @@ class Agenda:
         if self._open is None or not self._open.accepts:
             self._open = piece or SpokenPiece()
             self._entries.append(self._open)
+        if self._open.append_to_context:
+            self.speech.add(sentence)
         return [(self._open, SentenceAdded(sentence))]
 
     def _close(self) -> list[Said]:

@@ -75,6 +75,7 @@ class TtsStage(Stage[VoiceEvent]):
 
     Attributes:
         speaker: The name of the rung that is heard.
+        agenda: What is to be said.
         say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
     """
 
@@ -109,7 +110,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
-        self._agenda = Agenda(language=language, clock=clock, clause_rule=rule)
+        self.agenda = Agenda(language=language, clock=clock, clause_rule=rule)
         self._spoken = SpokenPiece()  # the last one that was begun
         self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
 
@@ -120,7 +121,7 @@ class TtsStage(Stage[VoiceEvent]):
             return self.now()
         moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
         moments += [rung.due_at for rung in self._rungs.values()]
-        hurriable = self._agenda.hurriable and self._spoken.starved
+        hurriable = self.agenda.hurriable and self._spoken.starved
         moments += [self._line.dry_at - HURRY_S] if hurriable else []
         return min((each for each in moments if each is not None), default=None)
 
@@ -159,7 +160,7 @@ class TtsStage(Stage[VoiceEvent]):
                     await rung.settle(frame)
             case _:
                 async with self.working():
-                    for piece, news in await self._agenda.add(frame):
+                    for piece, news in await self.agenda.add(frame):
                         self._plan(piece, piece.add(news, self.now()))
                     await self._go_on()
 
@@ -180,8 +181,8 @@ class TtsStage(Stage[VoiceEvent]):
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
         """Stop what may be stopped; what may not is spoken on."""
-        now, before = self.now(), self._agenda.head
-        stopped = await self._agenda.interrupt()
+        now, before = self.now(), self.agenda.head
+        stopped = await self.agenda.interrupt()
         self._line.flush(now)  # which keeps what must be heard
         if before is None or before in stopped:
             self._turn.flushed(now)
@@ -206,10 +207,10 @@ class TtsStage(Stage[VoiceEvent]):
         """Do all that is to be done, in order, and begin what comes first."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
-            for piece, news in self._agenda.hurry():  # rather than let the line run dry
+            for piece, news in self.agenda.hurry():  # rather than let the line run dry
                 self._plan(piece, piece.add(news, now))
         while True:
-            entry = self._agenda.next_entry()
+            entry = self.agenda.next_entry()
             if isinstance(entry, SpokenPiece):
                 self._begin(entry)
             elif entry is not None:

@@ -1,22 +1,41 @@
-"""Conversations that are kept for callers whose line was lost."""
+"""Calls that are kept for another process, or for a caller whose line was lost."""
 
-from typing import Any
+import pytest
 
 from bot.house.house import Alone
-from bot.http.parked import Parked
+from bot.http.parked import KEPT_S, PARKED_S, Parked
+from calls.resume import ResumeState
+
+GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
 
-async def test_a_tool_that_was_at_work_when_the_line_was_lost_is_not_at_work_for_ever() -> None:
-    parked = Parked(Alone(why_closed=str, clock=lambda: 0.0))
-    call = {"id": "a", "type": "function", "function": {"name": "look_up", "arguments": "{}"}}
-    lost: list[Any] = [
-        {"role": "user", "content": "Is there room on Monday?"},
-        {"role": "assistant", "tool_calls": [call]},
-        {"role": "tool", "tool_call_id": "a", "content": "IN_PROGRESS"},
-    ]
-    await parked.park("t", lost)
+async def test_what_was_kept_last_is_taken_up_once_and_only_by_its_kind_of_line() -> None:
+    house = Alone(why_closed=str, clock=lambda: 0.0)
+    parked = Parked(house, "twilio")
+    await parked.place("CA1").keep(GOES_ON)
+    await parked.place("CA1").keep(ResumeState(call_id="c", turn=4))
 
-    *kept, tool = await parked.take("t")
+    assert (await Parked(house, "webrtc").take("twilio CA1")).state is None
+    found = (await parked.take("CA1")).state
+    assert found is not None
+    assert found.turn == 4
+    assert (await parked.take("CA1")).state is None
 
-    assert kept == lost[:2]
-    assert tool == {"role": "tool", "tool_call_id": "a", "content": "CANCELLED"}
+
+async def test_a_call_that_ended_is_not_taken_up() -> None:
+    parked = Parked(Alone(why_closed=str, clock=lambda: 0.0), "twilio")
+    place = parked.place("CA1")
+    await place.keep(GOES_ON)
+    await place.forget()
+
+    assert (await parked.take("CA1")).state is None
+
+
+@pytest.mark.parametrize(("state", "for_s"), [(GOES_ON, KEPT_S), (GOES_ON.over(), PARKED_S)])
+async def test_a_caller_who_comes_too_late_begins_anew(state: ResumeState, for_s: float) -> None:
+    now = [0.0]
+    parked = Parked(Alone(why_closed=str, clock=lambda: now[0]), "webrtc")
+    await parked.place("t").keep(state)
+    now[0] = for_s + 0.1
+
+    assert (await parked.take("t")).state is None

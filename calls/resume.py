@@ -1,0 +1,222 @@
+"""How a call goes on in another process when its own has died, or its line was lost.
+
+What was said before is in its resume state. The next process first says that it is back. Then:
+
+- words of the caller that no answer followed are answered;
+- of an answer that was written to its end, the words that were not heard are said;
+- an answer that was still being written is asked for again, from what the caller heard of it.
+"""
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from enum import Enum
+from typing import Any, Final, Protocol
+
+from calls.words import without_halves
+from fallbacks.word_times import sayable
+
+MOST_BYTES: Final = 64 * 1024  # chosen: three times the conversation of a long call
+IN_PROGRESS: Final = "IN_PROGRESS"  # as Pipecat writes it in the place of a tool's result
+CUT_OFF: Final = {
+    "error": "The connection broke while this was being done. It may have been done: do not do it "
+    "again. Tell the caller that it is not certain yet."
+}
+"""What a model reads of a tool whose end nobody knows."""
+GO_ON: Final = (
+    "The line was cut while you were speaking. The caller heard your last message as far as it "
+    "stands here. Go on from there, and repeat nothing."
+)
+_PIECE: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptTool:
+    """A tool that was called in the conversation."""
+
+    key: str  # by which the same request is known again
+    turn: int
+    result: Mapping[str, Any] | None = None  # None: it was at work
+    delivered: bool = False  # the model has read the result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResumeState:
+    """What is kept of a call outside its process; plain values.
+
+    Attributes:
+        call_id: Its name in the record; empty: it has ended there.
+        began_at: On the machine's monotonic clock.
+        kept_at: When the state was taken, on the same clock.
+        entries: How many entries of it were told.
+        turn: Number of the latest decided turn.
+        language: Of the voices.
+        voice: The rung that was heard; None: none yet.
+        messages: The conversation as it was heard.
+        words: The caller's, that are not in the conversation yet.
+        said: What was to be said since the caller last spoke, heard or not.
+        heard: What was heard since then, all in all.
+        partial: The end of that, which is no message yet.
+        written: `said` is complete.
+        tools: Requests that must not be made twice.
+    """
+
+    call_id: str = ""
+    began_at: float = 0.0
+    kept_at: float = field(compare=False, default=0.0)
+    entries: int = field(compare=False, default=0)
+    turn: int = 0
+    language: str = ""
+    voice: str | None = None
+    messages: Sequence[Mapping[str, Any]] = ()
+    words: str = ""
+    said: str = ""
+    heard: str = ""
+    partial: str = ""
+    written: bool = True
+    tools: Sequence[KeptTool] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return plain values of bounded size: the oldest messages give way."""
+        plain = asdict(self)
+        while len(plain["messages"]) > 1 and len(json.dumps(plain)) > MOST_BYTES:
+            plain["messages"] = _shorter(plain["messages"])
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "ResumeState":
+        """Return the state that was written so."""
+        values = dict(plain)
+        values["tools"] = [KeptTool(**each) for each in plain["tools"]]
+        return cls(**values)
+
+    def over(self) -> "ResumeState":
+        """Return what is kept of a call that has ended because its line was lost."""
+        return replace(self, call_id="", turn=0, entries=0)
+
+
+class Parked(Protocol):
+    """Where one call's resume state is kept, until the call has ended.
+
+    Attributes:
+        state: That was found there when the call's line came; None: the call begins.
+    """
+
+    state: ResumeState | None
+
+    async def keep(self, state: ResumeState) -> None:
+        """Put the state in the place of the one before."""
+        ...
+
+    async def forget(self) -> None:
+        """Keep nothing any more."""
+        ...
+
+
+class Speech:
+    """What is to be said since the caller last interrupted, in the order of the conversation.
+
+    Attributes:
+        text: All of it.
+        since: How many messages the conversation had when it began.
+        length: Returns how many it has.
+    """
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.since = 0
+        self.length: Callable[[], int] = lambda: 0
+
+    def add(self, words: str) -> None:
+        """Add words that will be remembered once they are heard."""
+        if not self.text:
+            self.since = self.length()
+        self.text = f"{self.text} {words}".strip()
+
+    def interrupted(self) -> None:
+        """Drop what is left."""
+        self.text = ""
+
+
+class Next(Enum):
+    """What the agent does when it has said that it is back."""
+
+    LISTEN = "listen"
+    SAY = "say"  # the rest of an answer
+    ASK = "ask"  # the model
+
+
+def next_step(state: ResumeState) -> tuple[Next, str]:
+    """Return what follows, and the words that are to be said."""
+    rest = unheard(state.said, state.heard)
+    if state.words:
+        return Next.ASK, ""
+    if rest and state.written:
+        return Next.SAY, rest
+    if rest or not state.written:
+        return Next.ASK, ""
+    roles = [each.get("role") for each in state.messages if each.get("role") != "system"]
+    return (Next.ASK if roles[-1:] in (["user"], ["tool"]) else Next.LISTEN), ""
+
+
+def conversation(state: ResumeState) -> list[dict[str, Any]]:
+    """Return the conversation to go on with, as it was heard."""
+    messages = [_settled(each, state) for each in state.messages]
+    if state.partial:
+        messages.append({"role": "assistant", "content": state.partial})
+    spoke = bool(messages) and messages[-1].get("role") == "assistant"
+    if spoke and not state.written and not state.words:
+        messages.append({"role": "system", "content": GO_ON})
+    if state.words:
+        messages.append({"role": "user", "content": state.words})
+    return messages
+
+
+def unheard(said: str, heard: str) -> str:
+    """Return the rest of what was to be said, from the first word that was not heard.
+
+    Other words may have been heard in between, such as a filler's.
+    """
+    pieces = list(_PIECE.finditer(said))
+    at = 0
+    for word in (sayable(each) for each in _PIECE.findall(heard)):
+        while at < len(pieces) and not sayable(pieces[at][0]):
+            at += 1
+        if at < len(pieces) and word == sayable(pieces[at][0]):
+            at += 1
+    rest = said[pieces[at].start() :] if at < len(pieces) else ""
+    return rest if sayable(rest) else ""
+
+
+def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
+    """Return by what the same request of a tool is known again."""
+    return f"{name} {json.dumps(arguments, sort_keys=True)}"
+
+
+def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
+    """Return a message in which no tool is at work any more."""
+    if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
+        return dict(message)
+    key = _asked(state.messages, message.get("tool_call_id"))
+    result = next((each.result for each in state.tools if each.key == key), None)
+    return {**message, "content": without_halves(json.dumps(result or CUT_OFF))}
+
+
+def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
+    """Return the key of a tool's call in the conversation."""
+    for message in messages:
+        for call in message.get("tool_calls") or ():
+            if call["id"] == tool_call_id:
+                function = call["function"]
+                return tool_key(function["name"], json.loads(function["arguments"] or "{}"))
+    return ""
+
+
+def _shorter(messages: Sequence[Any]) -> list[Any]:
+    """Return messages without the oldest turn; a tool's result never stands without its call."""
+    first = 1 if messages[0].get("role") == "system" else 0
+    later = list(messages[first + 1 :])
+    while later and later[0].get("role") != "user":
+        later.pop(0)
+    return [*messages[:first], *later]

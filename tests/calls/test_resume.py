@@ -1,0 +1,136 @@
+"""How a call goes on in another process."""
+
+import json
+from typing import Any
+
+import pytest
+
+from calls.resume import (
+    CUT_OFF,
+    GO_ON,
+    MOST_BYTES,
+    KeptTool,
+    Next,
+    ResumeState,
+    Speech,
+    conversation,
+    next_step,
+    tool_key,
+    unheard,
+)
+
+ASKED: list[dict[str, Any]] = [
+    {"role": "system", "content": "Be kind."},
+    {"role": "assistant", "content": "Hello."},
+    {"role": "user", "content": "When do you open?"},
+]
+SAID = "We open at nine. On Sunday we are closed."
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "rest"),
+    [
+        (SAID, "", SAID),
+        (SAID, "We open at", "nine. On Sunday we are closed."),
+        (SAID, SAID, ""),
+        (SAID, "Hello. One moment. We open at nine.", "On Sunday we are closed."),
+        ("Nine – no, ten.", "Nine", "– no, ten."),
+        ("我们九点开门。", "我们 九", "点开门。"),
+        ("It costs 25 € now.", "It costs 25", "€ now."),
+        ("", "Hello.", ""),
+        ("Yes …", "Yes", ""),
+    ],
+)
+def test_the_rest_begins_at_the_first_word_that_was_not_heard(
+    said: str, heard: str, rest: str
+) -> None:
+    assert unheard(said, heard) == rest
+
+
+@pytest.mark.parametrize(
+    ("state", "step"),
+    [
+        (ResumeState(messages=ASKED[:2]), (Next.LISTEN, "")),
+        (ResumeState(messages=ASKED), (Next.ASK, "")),
+        (ResumeState(messages=ASKED, written=False), (Next.ASK, "")),
+        (ResumeState(messages=ASKED, said=SAID), (Next.SAY, SAID)),
+        (
+            ResumeState(messages=ASKED, said=SAID, heard="We open at nine.", partial="We open"),
+            (Next.SAY, "On Sunday we are closed."),
+        ),
+        (ResumeState(messages=ASKED, said=SAID, heard="We", written=False), (Next.ASK, "")),
+        (ResumeState(messages=ASKED[:2], words="I would like"), (Next.ASK, "")),
+        (ResumeState(messages=[*ASKED, {"role": "tool", "content": "{}"}]), (Next.ASK, "")),
+        (ResumeState(messages=[*ASKED[:2], {"role": "system", "content": "x"}]), (Next.LISTEN, "")),
+    ],
+)
+def test_what_is_owed_to_the_caller_comes_first(state: ResumeState, step: tuple[Next, str]) -> None:
+    assert next_step(state) == step
+
+
+def test_the_conversation_goes_on_with_what_was_heard_and_what_was_still_being_said() -> None:
+    heard = ResumeState(messages=ASKED, said=SAID, heard="We open", partial="We open")
+    cut = ResumeState(messages=ASKED, said="We", heard="We", partial="We", written=False)
+    spoke = ResumeState(messages=ASKED[:2], words="I would like")
+
+    assert conversation(heard)[3:] == [{"role": "assistant", "content": "We open"}]
+    assert [each["content"] for each in conversation(cut)[3:]] == ["We", GO_ON]
+    assert conversation(spoke)[2:] == [{"role": "user", "content": "I would like"}]
+
+
+@pytest.mark.parametrize(
+    ("result", "told"),
+    [({"result": "Monday at ten"}, {"result": "Monday at ten"}), (None, CUT_OFF)],
+)
+def test_a_tool_that_was_at_work_is_not_at_work_for_ever(
+    result: dict[str, Any] | None, told: dict[str, Any]
+) -> None:
+    function = {"name": "book", "arguments": '{"day": "Monday"}'}
+    call = {"id": "a", "type": "function", "function": function}
+    messages = [
+        *ASKED,
+        {"role": "assistant", "tool_calls": [call]},
+        {"role": "tool", "tool_call_id": "a", "content": "IN_PROGRESS"},
+    ]
+    tool = KeptTool(key=tool_key("book", {"day": "Monday"}), turn=1, result=result)
+
+    *before, last = conversation(ResumeState(messages=messages, tools=[tool]))
+
+    assert before == messages[:-1]
+    assert json.loads(last["content"]) == told
+
+
+def test_a_state_is_the_same_on_the_other_side_of_the_line() -> None:
+    tool = KeptTool(key="book {}", turn=2, result={"result": 1})
+    state = ResumeState(call_id="c", messages=ASKED, said=SAID, turn=2, tools=[tool])
+
+    assert ResumeState.from_json(json.loads(json.dumps(state.as_json()))) == state
+
+
+def test_of_a_long_conversation_the_latest_turns_are_kept() -> None:
+    call = {"role": "assistant", "tool_calls": [{"id": "a"}]}
+    turn = [{"role": "user", "content": "x" * 5_000}, call, {"role": "tool", "content": "y"}]
+    state = ResumeState(messages=[ASKED[0], *turn * 20])
+
+    kept = state.as_json()
+
+    assert len(json.dumps(kept)) <= MOST_BYTES
+    assert kept["messages"][0] == ASKED[0]
+    assert kept["messages"][1:4] == turn
+    assert kept["messages"][-1] == turn[-1]
+
+
+def test_a_speech_begins_where_the_conversation_stands_and_ends_with_an_interruption() -> None:
+    messages = ["Hello."]
+    speech = Speech()
+    speech.length = lambda: len(messages)
+
+    speech.add("We open at nine.")
+    messages.append("We open at nine.")
+    speech.add("Until six.")
+    assert (speech.text, speech.since) == ("We open at nine. Until six.", 1)
+
+    speech.interrupted()
+    assert not speech.text
+    speech.add("Yes.")
+    assert (speech.text, speech.since) == ("Yes.", 2)
