@@ -96,7 +96,7 @@ class ResumeState:
         return replace(self, call_id="", turn=0, entries=0)
 
 
-class Parked(Protocol):
+class ResumePlace(Protocol):
     """Where one call's resume state is kept, until the call has ended.
 
     Attributes:
@@ -114,7 +114,7 @@ class Parked(Protocol):
         ...
 
 
-class Speech:
+class OwedWords:
     """What is to be said since the caller last interrupted, in the order of the conversation.
 
     Attributes:

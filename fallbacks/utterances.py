@@ -38,6 +38,7 @@ class Situation(StrEnum):
     OFFER_CALLBACK = "offer_callback"  # in the person's place
     TOGETHER = "together"  # the caller and the person hear each other from now on
     BACK = "back"  # the person has hung up, the agent is there again
+    RESUMED = "resumed"  # the call was cut off for a moment, and goes on
     FOR_PERSON = "for_person"  # said to the person who is called, before what it is about
     ACCEPT = "accept"  # said to the person, behind it: the keys
     ACCEPT_EITHER = "accept_either"  # keys, and yes and no

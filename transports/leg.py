@@ -8,7 +8,7 @@ from pipecat.transports.base_input import BaseInputTransport
 
 from calls.entry import Tell
 from calls.handover import Destination, Handover
-from calls.resume import Parked, ResumeState
+from calls.resume import ResumePlace, ResumeState
 from transports.leg_output import LegOutput
 
 
@@ -48,7 +48,7 @@ class Leg(Protocol):
     """
 
     facts: LegFacts
-    parked: Parked | None  # where the call's resume state is kept; None: its line never comes again
+    parked: ResumePlace | None  # of the call's resume state; None: its line never comes again
 
     @property
     def before(self) -> ResumeState | None:
@@ -111,7 +111,7 @@ class Leg(Protocol):
 class PlainLeg:
     """What a line without a carrier says to what only carriers can do."""
 
-    parked: Parked | None = None
+    parked: ResumePlace | None = None
 
     @property
     def before(self) -> ResumeState | None:

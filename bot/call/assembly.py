@@ -14,7 +14,6 @@ from pipecat.observers.base_observer import BaseObserver
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
-from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.additions import Additions, additions_of, give_all_tools, recording_of
@@ -26,7 +25,6 @@ from bot.call.person_reach import PersonReach
 from bot.call.services import Services, Shared
 from bot.config.agent import AgentSettings
 from bot.tools.built_in import Tools
-from bot.tools.desk import CallDesk
 from bot.tools.do_not_call import DoNotCallDesk
 from calls.answering import AnsweringPlan
 from calls.entry import Tell
@@ -41,8 +39,7 @@ from processors.caller_words import CallerWords
 from processors.captions import Captions
 from processors.clip import ClipAudioRawFrame
 from processors.context_window import ContextWindow
-from processors.fallback import Phrases
-from processors.farewell import End, Farewell
+from processors.farewell import End
 from processors.input_queue import order_interruptions
 from processors.keypad import Keypad, KeyUse
 from processors.other_sound import WaitingSound
@@ -64,13 +61,10 @@ class Assembled:
     worker: PipelineWorker
     services: Services
     context: LLMContext
-    farewell: Farewell
     tools: Tools
-    desk: CallDesk
     observer: CallObserver
     wiring: CallWiring
-    pair: LLMContextAggregatorPair
-    phrases: Phrases
+    core: CallCore
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
     answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
@@ -79,7 +73,7 @@ class Assembled:
     def speaks(self, now: float) -> bool:
         """Say whether something is still to be heard of an answer."""
         agenda = self.services.tts.agenda
-        return not (agenda.empty and agenda.written and self.wiring.line.dry_at <= now)
+        return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
 
 
 def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
@@ -114,12 +108,9 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
         worker=_worker(_list(call, core, more, recording), _observers(observer, leg), leg),
         services=core.services,
         context=core.context,
-        farewell=core.farewell,
-        desk=core.desk,
         observer=observer,
         wiring=wiring,
-        pair=core.pair,
-        phrases=core.fallback.phrases,
+        core=core,
         person=more.person and more.person.reach,
         recording=recording,
         answerer=more.answerer,

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from loguru import logger
@@ -17,10 +17,9 @@ from pipecat.workers.runner import WorkerRunner
 
 from bot.call.apology import SORRY, apologise
 from bot.call.assembly import Assembled, assemble
-from bot.call.conversation import opening_frames
 from bot.call.ending import end_with_rising_force, take_step, tear_down
 from bot.call.known_caller import KnownCaller
-from bot.call.resuming import Keeper, go_on, state_of, take_up
+from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.services import Shared
 from bot.clock import utc_now
 from bot.config.agent import AgentSettings
@@ -87,14 +86,15 @@ class Call:
     @property
     def reason(self) -> str:
         """Why the call ended, or will."""
-        farewell = self._assembled.farewell.reason if self._assembled else None
+        farewell = self._assembled.core.farewell.reason if self._assembled else None
         return self._reason or farewell or "agent_hung_up"
 
     async def run(self) -> None:
         """Answer, talk, and return when nothing of the call runs any more; raises nothing."""
+        began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
         try:
             self._leg.tell_to(self.tell)
-            for fact in self._first_facts():
+            for fact in _first_facts(self._leg, self._agent.name, gap_s=self._gap_s, began=began):
                 self.tell(fact)
             if self._shared.crm and not self._before:
                 number = self._leg.facts.other_party
@@ -129,7 +129,7 @@ class Call:
         self.tell(CallEnded(reason=self.reason, length_s=length_s))
         await take_step("hanging up", self._leg.hang_up(self.reason), call_id=call_id)
         if parts:
-            await take_step("keeping a callback", parts.desk.close(), call_id=call_id)
+            await take_step("keeping a callback", parts.core.desk.close(), call_id=call_id)
 
     async def end(self, reason: str) -> None:
         """Have the agent say goodbye, behind what it is saying, and hang up.
@@ -137,7 +137,7 @@ class Call:
         Nothing of it can be barged in on. A call that is ending already ends as it was going to.
         """
         if self._assembled and self._reason is None:
-            await self._assembled.farewell.part(reason, words=self._agent.farewell, final=True)
+            await self._assembled.core.farewell.part(reason, words=self._agent.farewell, final=True)
 
     async def cancel(self, reason: str) -> None:
         """End the call at once, whatever hangs in it."""
@@ -181,34 +181,17 @@ class Call:
                 tearing.cancel()
 
     async def _greet(self, assembled: Assembled) -> None:
-        if not await self._answered(assembled):
-            return
-        agent = self._agent
-        if self._known:
-            within_s = self._shared.settings.crm.greeting_s
-            agent = await self._known.greeted_by(agent, within_s=within_s)
-        for frame in opening_frames(agent, resumed=self._before is not None):
-            await assembled.services.tts.queue_frame(frame)
-        if self._before:
-            await go_on(assembled, self._before)
-        if self._leg.parked:
-            keeper = Keeper(self._leg.parked, self.resume_state)
-            assembled.tools.box.before_each = keeper.keep
-            await keeper.run()
-
-    async def _answered(self, assembled: Assembled) -> bool:
-        """Wait until a person hears us; False: nobody will."""
         try:
             await self._leg.answered()
         except TimeoutError:
             await self.cancel("never_connected")
-            return False
+            return
         except Exception as broken:  # noqa: BLE001 - raised here it would tear the pipeline down
             self._reason = "failed"
             self.tell(_failure("leg", broken))
             logger.opt(exception=broken).error("call {} was not answered", self.call_id)
             await self.cancel("failed")
-            return False
+            return
         await assembled.worker.queue_frame(AnsweredFrame())
         if assembled.answerer:
             call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
@@ -217,7 +200,13 @@ class Call:
                 await assembled.answerer.person()
             finally:
                 words.forget(call_ref)
-        return True
+        agent = self._agent
+        if self._known:
+            within_s = self._shared.settings.crm.greeting_s
+            agent = await self._known.greeted_by(agent, within_s=within_s)
+        await speak_first(assembled, agent, self._before)
+        if self._leg.parked:
+            await keep(assembled, self._leg.parked, self.resume_state)
 
     async def _end_for_good(self, reason: str) -> None:
         """End a call that a plain EndFrame may not end, in rising order of force."""
@@ -247,23 +236,6 @@ class Call:
         await services.tts.queue_frame(sorry)
         await services.tts.queue_frame(EndFrame())
 
-    def _first_facts(self) -> Iterator[Event]:
-        leg = self._leg.facts
-        began = utc_now() - timedelta(seconds=self._shared.clock() - self._began_at)
-        yield CallStarted(
-            transport=leg.transport,
-            agent=self._agent.name,
-            caller=leg.caller,
-            called=leg.called,
-            call_ref=leg.call_ref,
-            direction=leg.direction,
-            gap_s=round(self._gap_s, 3),
-            began_at=began.isoformat(timespec="milliseconds") if self._gap_s else "",
-            turn=self._before.turn if self._before else 0,
-        )
-        if leg.dial_id:
-            yield OutboundCallBegan(dial_id=leg.dial_id)
-
     def tell(self, event: Event) -> None:
         """Tell a fact of this call, and show it to who looks on."""
         self._emit(event)
@@ -271,6 +243,23 @@ class Call:
             self._leg.show({"type": "entry", "event": type(event).__name__, **asdict(event)})
         except Exception as broken:  # noqa: BLE001 - a screen that fails takes nobody's words
             logger.debug("call {}: nothing can be shown: {!r}", self.call_id, broken)
+
+
+def _first_facts(leg: Leg, agent: str, *, gap_s: float, began: datetime) -> Iterator[Event]:
+    facts = leg.facts
+    yield CallStarted(
+        transport=facts.transport,
+        agent=agent,
+        caller=facts.caller,
+        called=facts.called,
+        call_ref=facts.call_ref,
+        direction=facts.direction,
+        gap_s=round(gap_s, 3),
+        began_at=began.isoformat(timespec="milliseconds") if gap_s else "",
+        turn=leg.before.turn if leg.before else 0,
+    )
+    if facts.dial_id:
+        yield OutboundCallBegan(dial_id=facts.dial_id)
 
 
 def _failure(where: str, broken: BaseException) -> CallFailed:

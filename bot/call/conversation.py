@@ -96,13 +96,14 @@ def give_tools(context: LLMContext, tools: Sequence[FunctionSchema]) -> None:
     context.set_tools(ToolsSchema(standard_tools=list(tools)))
 
 
-def opening_frames(agent: AgentSettings, *, resumed: bool = False) -> list[Frame]:
-    """Return what is said when the call is answered: the disclosure and the notice of a recording,
-    which nobody can barge in on, and the greeting, verbatim; in a call that was cut off, that it
-    goes on.
+def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = False) -> list[Frame]:
+    """Return what is said when the call is answered.
 
-    All are spoken words, so the assistant's side of the context remembers them once heard.
-    """  # noqa: D205 - one sentence
+    That is the disclosure and the notice of a recording, which nobody can barge in on, and the
+    greeting, verbatim. All are spoken words, so the assistant's side of the context remembers them
+    once heard. In a call that goes on, `resumed` is said in place of the greeting. Where an answer is
+    owed it is no part of the conversation: the question before it is still to be answered.
+    """
     disclosure = None if resumed else agent.disclosure
     notice = agent.recording.notice if agent.recording.enabled else None
     frames: list[Frame] = []
@@ -110,9 +111,8 @@ def opening_frames(agent: AgentSettings, *, resumed: bool = False) -> list[Frame
         frame = TTSSpeakFrame(words)
         frame.interruptible = False  # its audio survives an interruption too
         frames.append(frame)
-    # That it goes on is no part of the conversation: a question before it is still to be answered.
-    first = TTSSpeakFrame(agent.resumed, append_to_context=False) if resumed else None
-    return [*frames, first or TTSSpeakFrame(agent.greeting)]
+    first = TTSSpeakFrame(resumed or agent.greeting, append_to_context=not owed)
+    return [*frames, first]
 
 
 def _user_params(

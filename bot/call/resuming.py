@@ -8,9 +8,13 @@ from pipecat.frames.frames import LLMRunFrame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
 from bot.call.assembly import Assembled
+from bot.call.conversation import opening_frames
+from bot.config.agent import AgentSettings
 from calls.events import AgentSaid
-from calls.resume import Next, Parked, ResumeState, conversation, next_step
+from calls.resume import Next, ResumePlace, ResumeState, conversation, next_step
+from fallbacks.utterances import Situation
 
+BACK: Final = "I am back."  # where the owner's texts have nothing for it
 EACH_S: Final = 0.5
 AGAIN_S: Final = 10.0  # though nothing has changed: what is kept is forgotten in the end
 
@@ -18,7 +22,7 @@ AGAIN_S: Final = 10.0  # though nothing has changed: what is kept is forgotten i
 class Keeper:
     """Has a call's resume state kept while it changes."""
 
-    def __init__(self, parked: Parked, state: Callable[[], ResumeState]) -> None:
+    def __init__(self, parked: ResumePlace, state: Callable[[], ResumeState]) -> None:
         self._parked = parked
         self._state = state
         self._kept: ResumeState | None = None
@@ -42,7 +46,8 @@ def state_of(
 ) -> ResumeState:
     """Return what another process would need to go on with a call now."""
     messages = [dict(each) for each in parts.context.messages if isinstance(each, dict)]
-    speech, partial = parts.services.tts.agenda.speech, parts.pair.assistant().aggregation_string()
+    speech = parts.services.tts.agenda.speech
+    partial = parts.core.pair.assistant().aggregation_string()
     speaks = parts.speaks(now)
     heard = [each.get("content") for each in messages[speech.since :] if _is_spoken(each)]
     return ResumeState(
@@ -51,14 +56,14 @@ def state_of(
         kept_at=now,
         entries=entries,
         turn=parts.wiring.turn.number,
-        language=parts.phrases.language,
+        language=parts.core.fallback.phrases.language,
         voice=parts.services.tts.speaker,
         messages=messages,
-        words=parts.pair.user().aggregation_string(),
+        words=parts.core.pair.user().aggregation_string(),
         said=speech.text if speaks else "",
         heard=" ".join([*map(str, heard), partial]).strip() if speaks else "",
         partial=partial,
-        written=parts.services.tts.agenda.written,
+        written=not parts.services.tts.agenda.in_reply,
         tools=parts.tools.box.kept,
     )
 
@@ -72,13 +77,34 @@ def take_up(parts: Assembled, state: ResumeState) -> None:
         parts.wiring.outside(AgentSaid(turn=state.turn, text=state.partial))
 
 
-async def go_on(parts: Assembled, state: ResumeState) -> None:
-    """Say the rest of the answer, or have the model asked; the caller has been told of the cut."""
-    step, rest = next_step(state)
+async def speak_first(
+    parts: Assembled, agent: AgentSettings, before: ResumeState | None = None
+) -> None:
+    """Say what begins a call, or that it goes on, and then the rest of the answer."""
+    resumed = _resumed(parts, agent) if before else ""
+    step, rest = next_step(before) if before else (Next.LISTEN, "")
+    for frame in opening_frames(agent, resumed=resumed, owed=step is not Next.LISTEN):
+        await parts.services.tts.queue_frame(frame)
     if step is Next.SAY:
         await parts.services.tts.queue_frame(TTSSpeakFrame(rest))
     elif step is Next.ASK:
-        await parts.pair.user().queue_frame(LLMRunFrame())
+        await parts.core.pair.user().queue_frame(LLMRunFrame())
+
+
+async def keep(parts: Assembled, place: ResumePlace, state: Callable[[], ResumeState]) -> None:
+    """Have the state kept until cancelled, and before each tool: none is begun twice."""
+    keeper = Keeper(place, state)
+    parts.tools.box.before_each = keeper.keep
+    await keeper.run()
+
+
+def _resumed(parts: Assembled, agent: AgentSettings) -> str:
+    """Return what is said in place of the greeting in a call that goes on."""
+    if agent.resumed:
+        return agent.resumed
+    phrases = parts.core.fallback.phrases
+    said = phrases.choose((Situation.RESUMED,), topical=False, again=True)
+    return said.text if said else BACK
 
 
 def _is_spoken(message: dict[str, Any]) -> bool:

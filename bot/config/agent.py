@@ -104,7 +104,7 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
-    resumed: Text = "We were cut off for a moment, and I am back. Please go on."
+    resumed: Text | None = None  # said where a call was cut off and goes on; none: a fallback text
     farewell: Text = "Thank you for calling. Goodbye."
     tools: tuple[ToolSettings, ...] = ()
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)

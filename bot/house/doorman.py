@@ -10,6 +10,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Final
 
+from bot.house.meanwhile import TOLD_S
 from fallbacks.readiness import Readiness
 
 READ_BYTES: Final = 64 * 1024  # of a request: a webhook has about 1 kB
@@ -53,6 +54,12 @@ False: nobody is there to take it.
 Answer = Callable[[bytes], bytes]
 """Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
 
+Meanwhile = Callable[[bytes], bytes | None]
+"""Takes a request for which no worker is there; returns what the call is told.
+
+Empty: the request may wait for one. None: it is no call's.
+"""
+
 
 class ConnectionPace:
     """How many connections may be taken now: a burst at once, and then so many a second."""
@@ -82,6 +89,7 @@ class Doorman:
         *,
         hand: Hand,
         answer: Answer = lambda _: b"",
+        meanwhile: Meanwhile = lambda _: None,
         why_nobody: Callable[[], str] = lambda: STARTING,
         is_open: bool = True,
     ) -> None:
@@ -91,6 +99,7 @@ class Doorman:
             listener: Where connections are accepted; it listens already.
             hand: Takes them.
             answer: Spares a worker what it can.
+            meanwhile: Knows what a call can be told while no worker is there.
             why_nobody: Says the name of the reason why no worker is there.
             is_open: Whether they are handed on from the beginning.
         """
@@ -98,6 +107,7 @@ class Doorman:
         self._listener = listener
         self._hand = hand
         self._answer = answer
+        self._meanwhile = meanwhile
         self._why_nobody = why_nobody
         self._silent: dict[socket.socket, asyncio.TimerHandle] = {}  # the oldest first
         self._is_open = is_open
@@ -160,17 +170,21 @@ class Doorman:
         elif READY.match(first):
             _say(connection, _not_ready(self._why_nobody()))
         elif len(self._waiting) < MOST_WAITING:
+            within_s = self._lives_at - asyncio.get_running_loop().time()
             lives = LIVES.match(first)
-            self._waiting[connection] = self._say_later(connection) if lives else None
+            later = self._say_later(connection, within_s, ALIVE) if lives else None
+            self._waiting[connection] = later
         else:
             _say(connection, NOBODY)
 
-    def _say_later(self, connection: socket.socket) -> asyncio.TimerHandle:
+    def _say_later(
+        self, connection: socket.socket, after_s: float, answer: bytes
+    ) -> asyncio.TimerHandle:
         def say() -> None:
             del self._waiting[connection]
-            _say(connection, ALIVE)
+            _say(connection, answer)
 
-        return asyncio.get_running_loop().call_at(self._lives_at, say)
+        return asyncio.get_running_loop().call_later(after_s, say)
 
     def _bring(self, connection: socket.socket, first: bytes) -> None:
         one = FOR_ONE.match(first)
@@ -180,7 +194,16 @@ class Doorman:
         elif self._hand(connection, first.startswith(CALLS) and not name, name):
             connection.close()
         else:
-            _say(connection, _own_answer(first, self._why_nobody()))
+            self._keep_up(connection, first)
+
+    def _keep_up(self, connection: socket.socket, first: bytes) -> None:
+        """Answer for the workers, none of which is there; keep a call until one is."""
+        why = self._why_nobody()
+        said = self._meanwhile(first) if why == STARTING else None
+        if said == b"" and len(self._waiting) < MOST_WAITING:
+            self._waiting[connection] = self._say_later(connection, TOLD_S, NOBODY)
+        else:
+            _say(connection, said or _own_answer(first, why))
 
     def _close(self, connection: socket.socket) -> None:
         self._forget(connection)

@@ -13,6 +13,7 @@ from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.house.cores import own_cores
 from bot.house.doorman import Doorman
+from bot.house.meanwhile import meanwhile
 from bot.house.no_room import NoRoom
 from bot.house.office import Office
 from bot.house.quotas import Quotas
@@ -68,7 +69,10 @@ class Supervisor:
             if code := await self._slots.begin():
                 door.cancel()
                 return DONE if self._signals else code
-            around = (door, self._tasks.create_task(self._look_after(), name="look after them"))
+            around = (
+                door,
+                self._tasks.create_task(self._look_after(doorman), name="look after them"),
+            )
             doorman.open()
             self._reloading.open = not self._signals
             ready()
@@ -91,16 +95,24 @@ class Supervisor:
             self._listener,
             hand=self._office.hand,
             answer=no_room.answer,
+            meanwhile=self._meanwhile,
             why_nobody=lambda: self._office.desk.why_nobody,
             is_open=False,
         )
 
-    async def _look_after(self) -> None:
+    def _meanwhile(self, request: bytes) -> bytes | None:
+        settings = self._plan.settings
+        public_url, language = settings.server.public_url, settings.agent.language
+        return meanwhile(request, public_url=public_url, language=language)
+
+    async def _look_after(self, doorman: Doorman) -> None:
         """Tell the workers how the house is, and end one that hangs."""
         while True:
             for each in self._office.hung(HUNG_S):
                 logger.error("worker {} has not reported for {:g} s; killed", each.name, HUNG_S)
                 each.kill()
+            if any(each.ready.is_set() for each in self._office.workers.values()):
+                doorman.open()  # for calls that wait for a worker in place of one that was lost
             self._office.tell_state()
             self._quotas.divide()
             await asyncio.sleep(STATE_S)

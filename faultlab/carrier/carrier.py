@@ -60,6 +60,7 @@ class Carrier:
         lost_at: When a stream was over and the call was not, in seconds of the call.
         complaints: What Twilio's debugger would show of the agent's messages.
         echoed: The names of the marks that were echoed.
+        told: What the carrier's own voice said between two streams.
         action_s: How long the way to the `action` takes.
         frozen: The carrier's side says nothing more, and its socket stays open.
     """
@@ -98,6 +99,7 @@ class Carrier:
         self.ear = CarrierEar(self.manner.code)
         self.started_at = 0.0
         self.lost_at: list[float] = []
+        self.told: list[str] = []
         self.action_s = ACTION_S
         self._hand_on: HandOn | None = None
         self._server = AgentServer(
@@ -265,9 +267,7 @@ class Carrier:
         self.lost_at.append(self.now_s)
         await asyncio.sleep(self.action_s)
         try:
-            self.twiml = await self.manner.after(
-                self._session, self.phone, self._server, self.twiml
-            )
+            await self._follow(self.twiml.action)
             if self.twiml.stream_url is None:
                 return False
             self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
@@ -275,6 +275,17 @@ class Carrier:
         except (NotConnectedError, aiohttp.ClientError, TimeoutError):
             return False  # the caller hears that an application error has occurred
         return True
+
+    async def _follow(self, url: str | None) -> None:
+        """Ask what follows, and again where and when the answer says so."""
+        while url is not None:
+            asked = replace(self.twiml, action=url)
+            self.twiml = await self.manner.after(self._session, self.phone, self._server, asked)
+            url = None if self.twiml.stream_url else self.twiml.redirect
+            if self.twiml.said:
+                self.told.append(self.twiml.said)
+            if url is not None:
+                await asyncio.sleep(self.twiml.pause_s)
 
     async def _send(self, message: dict[str, Any]) -> None:
         if self.frozen:

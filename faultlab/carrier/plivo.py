@@ -223,7 +223,13 @@ class PlivoManner:
         stream, redirect, hangup = (root.find(each) for each in ("Stream", "Redirect", "Hangup"))
         if stream is None:
             said = "" if hangup is None else hangup.get("reason", "hung up")
-            return Twiml(stream_url=None, parameters={}, said=said)
+            return Twiml(
+                stream_url=None,
+                parameters={},
+                said=root.findtext("Speak") or said,
+                redirect=None if redirect is None else redirect.text,
+                pause_s=sum(float(each.get("length", 1)) for each in root.iter("Wait")),
+            )
         headers = stream.get("extraHeaders", "")
         pairs = dict(each.split("=", 1) for each in headers.split(",") if each)
         plain = all(each.isascii() and each.isalnum() for pair in pairs.items() for each in pair)

@@ -57,6 +57,8 @@ class Twiml:
     told: Mapping[str, str] = field(
         default_factory=dict[str, str]
     )  # to the action, beside the call
+    redirect: str | None = None  # where to ask again, after a pause
+    pause_s: float = 0.0
     headers: Mapping[str, str] = field(default_factory=dict)  # of the media socket's handshake
 
 
@@ -180,6 +182,8 @@ def read_twiml(text: str) -> Twiml:
         parameters={part.get("name", ""): part.get("value", "") for part in parameters},
         said=" ".join(say.text or "" for say in root.iter("Say")),
         action=None if connect is None else connect.get("action"),
+        redirect=root.findtext("Redirect"),
+        pause_s=sum(float(each.get("length", 1)) for each in root.iter("Pause")),
     )
 
 

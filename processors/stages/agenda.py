@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
 )
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from calls.resume import Speech
+from calls.resume import OwedWords
 from fallbacks.clauses import ClauseRule
 from fallbacks.speaking import (
     EndSpeech,
@@ -130,6 +130,7 @@ class Agenda:
     """Makes pieces of speech of text, sentence by sentence; only the first one is under way.
 
     Attributes:
+        in_reply: A reply is being written.
         speech: What the caller is to hear of it, whether they have or not.
     """
 
@@ -151,13 +152,8 @@ class Agenda:
         self._clause_rule = clause_rule
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the reply's next sentence
-        self._in_reply = False
-        self.speech = Speech()
-
-    @property
-    def written(self) -> bool:
-        """Whether no reply is being written."""
-        return not self._in_reply
+        self.in_reply = False
+        self.speech = OwedWords()
 
     @property
     def empty(self) -> bool:
@@ -176,7 +172,7 @@ class Agenda:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
                     append_to_context=frame.append_to_context,
-                    commits=frame.append_to_context and not self._in_reply,
+                    commits=frame.append_to_context and not self.in_reply,
                     interruptible=frame.interruptible,
                 )
                 return [*self._close(), *self._say(frame.text, piece), *self._close()]
@@ -191,7 +187,7 @@ class Agenda:
                 return said
             case _:
                 if isinstance(frame, LLMFullResponseStartFrame):
-                    self._in_reply = True
+                    self.in_reply = True
                     self._sentences.begin_reply(self._clause_rule())
                 self._entries.append(frame)
                 return []
@@ -222,13 +218,13 @@ class Agenda:
         """Drop what an interruption drops; return the speech among it."""
         await self._sentences.handle_interruption()
         self.speech.interrupted()
-        self._in_reply, self._open = False, None
+        self.in_reply, self._open = False, None
         dropped = [each for each in self._entries if each.interruptible]
         self._entries = deque(each for each in self._entries if not each.interruptible)
         return [each for each in dropped if isinstance(each, SpokenPiece)]
 
     async def _complete(self) -> list[Said]:
-        self._in_reply = False
+        self.in_reply = False
         left = await self._sentences.flush()
         return [*(self._say(left.text) if left else ()), *self._close()]
 

@@ -89,6 +89,14 @@ def test_a_call_is_one_row_from_its_start_to_its_end() -> None:
     assert ended["ended_at"] == "2026-03-01T12:00:01.000+00:00"
 
 
+def test_a_call_that_goes_on_in_another_process_keeps_its_beginning_and_its_turns() -> None:
+    began_at = "2026-11-21T10:00:00.000+00:00"
+    batch = told(fold(), replace(STARTED, gap_s=1.2, began_at=began_at, turn=3))
+
+    row = only(batch.calls)
+    assert (row["started_at"], row["turns"], row["state"]) == (began_at, 3, "live")
+
+
 def test_every_entry_stands_in_the_timeline() -> None:
     batch = told(fold(), STARTED, FAILED)
 

@@ -11,8 +11,8 @@ from calls.resume import (
     MOST_BYTES,
     KeptTool,
     Next,
+    OwedWords,
     ResumeState,
-    Speech,
     conversation,
     next_step,
     tool_key,
@@ -34,7 +34,7 @@ SAID = "We open at nine. On Sunday we are closed."
         (SAID, "We open at", "nine. On Sunday we are closed."),
         (SAID, SAID, ""),
         (SAID, "Hello. One moment. We open at nine.", "On Sunday we are closed."),
-        ("Nine – no, ten.", "Nine", "– no, ten."),
+        ("Nine - no, ten.", "Nine", "- no, ten."),
         ("我们九点开门。", "我们 九", "点开门。"),
         ("It costs 25 € now.", "It costs 25", "€ now."),
         ("", "Hello.", ""),
@@ -122,7 +122,7 @@ def test_of_a_long_conversation_the_latest_turns_are_kept() -> None:
 
 def test_a_speech_begins_where_the_conversation_stands_and_ends_with_an_interruption() -> None:
     messages = ["Hello."]
-    speech = Speech()
+    speech = OwedWords()
     speech.length = lambda: len(messages)
 
     speech.add("We open at nine.")

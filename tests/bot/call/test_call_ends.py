@@ -173,7 +173,7 @@ async def test_the_end_of_a_call_has_its_desk_keep_what_is_owed(
             closed.append(leg.facts.transport)
 
         assembled = assemble(shared, leg, *args, **kwargs)
-        monkeypatch.setattr(assembled.desk, "close", close)
+        monkeypatch.setattr(assembled.core.desk, "close", close)
         return assembled
 
     monkeypatch.setattr(call_module, "assemble", assemble_watched)

@@ -132,7 +132,7 @@ def test_the_notice_is_spoken_before_the_greeting_where_calls_are_recorded(
 def test_a_call_that_goes_on_after_a_lost_line_tells_its_caller_again() -> None:
     agent = AgentSettings.model_validate({"resumed": "Back", "recording": {"enabled": True}})
 
-    frames = opening_frames(agent, resumed=True)
+    frames = opening_frames(agent, resumed="Back")
 
     assert [getattr(each, "text", "") for each in frames] == [NOTICE, "Back"]
 

@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
 from bot.tools.toolbox import RESULT_LIMIT, Tool, Toolbox, _shorten
 from calls.events import Event, ToolCalled
+from calls.resume import CUT_OFF, KeptTool
 from tests.bot.talk import says, talking
 from tests.bot.tools import owner_functions
 
@@ -488,3 +489,44 @@ async def test_a_result_that_comes_behind_the_goodbye_has_nobody_speak(
 
     assert talk.voice.said == ["Goodbye."]
     assert len(talk.model.requests) == 1
+
+
+async def test_what_another_process_did_is_not_done_again() -> None:
+    done: list[Any] = []
+
+    async def book(arguments: Mapping[str, Any]) -> str:
+        done.append(arguments)
+        return "booked"
+
+    tool = Tool(name="book", description="", parameters={"type": "object"}, run=book)
+    async with desk(tool) as first:
+        assert await first.use("book", {"day": "Monday"}) == {"result": "booked"}
+        (kept,) = first.toolbox.kept
+    async with desk(tool) as second:
+        cut_off = KeptTool(key='book {"day": "Sunday"}', turn=1)
+        second.toolbox.restore([kept, cut_off])
+        assert await second.use("book", {"day": "Monday"}) == {"result": "booked"}
+        assert await second.use("book", {"day": "Sunday"}) == CUT_OFF
+        assert second.toolbox.kept == [kept, replace(cut_off, delivered=True)]
+        second.turn = 2
+        assert await second.use("book", {"day": "Sunday"}) == CUT_OFF  # whoever asks, and when
+        assert await second.use("book", {"day": "Monday"}) == {"result": "booked"}
+
+    assert done == [{"day": "Monday"}] * 2  # once by each: it was asked for in another turn
+
+
+async def test_that_a_tool_begins_is_kept_before_it_does() -> None:
+    order: list[str] = []
+
+    async def run(_: Mapping[str, Any]) -> str:
+        order.append("run")
+        return ""
+
+    async def keep() -> None:
+        order.append(f"kept {[each.key for each in it.toolbox.kept]}")
+
+    async with desk(Tool(name="a", description="", parameters={}, run=run)) as it:
+        it.toolbox.before_each = keep
+        await it.use("a")
+
+    assert order == ["kept ['a {}']", "run"]

@@ -1,0 +1,54 @@
+"""What another process needs of a call is kept while it changes, and no more often."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from bot.call.resuming import AGAIN_S, EACH_S, Keeper
+from calls.resume import ResumeState
+
+
+class Place:
+    def __init__(self) -> None:
+        self.state: ResumeState | None = None
+        self.kept: list[ResumeState] = []
+
+    async def keep(self, state: ResumeState) -> None:
+        self.kept.append(state)
+
+    async def forget(self) -> None:
+        self.kept.clear()
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("changes", "kept"),
+    [(False, round(AGAIN_S * 2 / AGAIN_S) + 1), (True, round(AGAIN_S * 2 / EACH_S) + 1)],
+)
+async def test_a_state_is_kept_twice_a_second_while_it_changes_and_else_before_it_is_too_old(
+    kept: int, *, changes: bool
+) -> None:
+    loop, place = asyncio.get_running_loop(), Place()
+    began = loop.time()
+
+    def state() -> ResumeState:
+        now = loop.time() - began
+        return ResumeState(call_id="c", kept_at=now, said=str(now) if changes else "Yes.")
+
+    keeping = loop.create_task(Keeper(place, state).run())
+    await asyncio.sleep(2 * AGAIN_S + EACH_S / 2)
+    keeping.cancel()
+
+    assert len(place.kept) == kept
+
+
+async def test_a_change_can_be_kept_at_once() -> None:
+    place, state = Place(), ResumeState(call_id="c")
+    keeper = Keeper(place, lambda: state)
+    await keeper.keep()
+    await keeper.keep()
+    state = replace(state, turn=1)
+    await keeper.keep()
+
+    assert [each.turn for each in place.kept] == [0, 1]

@@ -1,0 +1,99 @@
+"""A call whose worker has died is kept until another one is ready."""
+
+import asyncio
+import socket
+from xml.etree import ElementTree
+
+import pytest
+
+from bot.house.doorman import STARTING, Doorman
+from bot.house.listener import bind_socket
+from bot.house.meanwhile import MOST, PAUSE_S, TOLD_S, meanwhile
+
+URL = "https://agent.example/line/"
+
+
+def told(path: str, language: str = "en") -> bytes | None:
+    request = f"POST {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+    return meanwhile(request, public_url=URL, language=language)
+
+
+@pytest.mark.parametrize(
+    ("path", "say", "pause"),
+    [("/twilio/after", "Say", "Pause"), ("/plivo/after", "Speak", "Wait")],
+)
+def test_a_carrier_is_told_to_say_a_sentence_once_and_to_ask_again(
+    path: str, say: str, pause: str
+) -> None:
+    url, sentences, asked = path, 0, 0
+    while (answer := told(url)) is not None:
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert f"Content-Length: {len(body)}".encode() in head
+        root = ElementTree.fromstring(body)  # noqa: S314 - our own answer
+        sentences += len(root.findall(say))
+        (wait,) = root.findall(pause)
+        assert wait.get("length") == str(PAUSE_S)
+        redirect = root.findtext("Redirect") or ""
+        assert redirect.startswith(f"https://agent.example/line{path}?")
+        url = path + redirect.removeprefix(f"https://agent.example/line{path}")
+        asked += 1
+
+    assert (sentences, asked) == (1, MOST)
+    assert asked * PAUSE_S == TOLD_S
+
+
+def test_a_carrier_that_can_be_told_nothing_waits_for_its_answer() -> None:
+    assert told("/telnyx/voice") == b""
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/twilio/voice", "/plivo/voice", "/exotel/voice", "/twilio/after?meanwhile=99", "/api/offer"],
+)
+def test_what_is_no_call_of_ours_is_told_that_nobody_is_there(path: str) -> None:
+    assert told(path) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "One moment"), ("es-MX", "Un momento"), ("ru", "Одну минуту"), ("fr", "One moment")],
+)
+def test_the_sentence_is_in_the_agents_language(language: str, words: str) -> None:
+    answer = told("/twilio/after", language)
+
+    assert answer is not None
+    assert words in answer.decode()
+
+
+@pytest.mark.parametrize(("why", "is_kept"), [(STARTING, True), ("draining", False)])
+async def test_a_request_waits_for_the_next_worker_unless_we_end(
+    why: str, *, is_kept: bool
+) -> None:
+    there, asked, taken = asyncio.Event(), asyncio.Event(), list[bytes]()
+
+    def hand(connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
+        if there.is_set():
+            taken.append(connection.recv(100))
+        asyncio.get_running_loop().call_soon(asked.set)  # behind what the doorman does then
+        return there.is_set()
+
+    with bind_socket("127.0.0.1", 0) as listener:
+        doorman = Doorman(
+            listener,
+            hand=hand,
+            meanwhile=lambda each: meanwhile(each, public_url=URL, language="en"),
+            why_nobody=lambda: why,
+        )
+        running = asyncio.get_running_loop().create_task(doorman.run())
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"POST /telnyx/voice HTTP/1.1\r\n\r\n")
+        async with asyncio.timeout(10):
+            await asked.wait()
+            there.set()
+            doorman.open()
+            answer = await reader.read()
+        writer.close()
+        running.cancel()
+
+    assert bool(taken) is is_kept
+    assert answer.startswith(b"HTTP/1.1 503") is not is_kept
