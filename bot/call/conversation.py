@@ -101,8 +101,8 @@ def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = Fals
 
     That is the disclosure and the notice of a recording, which nobody can barge in on, and the
     greeting, verbatim. All are spoken words, so the assistant's side of the context remembers them
-    once heard. In a call that goes on, `resumed` is said in place of the greeting. Where an answer is
-    owed it is no part of the conversation: the question before it is still to be answered.
+    once heard. In a call that goes on, `resumed` is said in place of the greeting. While an answer
+    is owed it is no part of the conversation: its question is still to be answered.
     """
     disclosure = None if resumed else agent.disclosure
     notice = agent.recording.notice if agent.recording.enabled else None

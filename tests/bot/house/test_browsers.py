@@ -1,6 +1,8 @@
 """Browsers in a house of two workers: whichever a request comes to, the call finds its own."""
 
 import asyncio
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,11 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from bot.lab.process import lab_process
 from tests.bot.house.many import TWO, becomes, told, workers_of
+from tests.bot.http.peer import on_loopback, peer
 from tests.bot.serving import serving
 from tests.bot.test_root_bot import BrowserPage
+
+__all__ = ["on_loopback"]
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -82,3 +87,29 @@ async def watch(session: aiohttp.ClientSession, url: str) -> str:
             if "CallStarted" in seen:
                 break
     return seen
+
+
+async def test_a_page_whose_worker_is_killed_finds_its_call_at_another(
+    tmp_path: Path, on_loopback: None
+) -> None:
+    del on_loopback
+    async with (
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=TWO) as served,
+        peer(served.url) as first,
+        peer(served.url) as second,
+    ):
+        await becomes(lambda: len(workers_of(served)) == 2)
+        await first.call()
+        about = await first.until_told("call")
+        await first.until_told("said")
+        for each in tuple(workers_of(served).values()):  # whichever has it
+            os.kill(each, signal.SIGKILL)
+        first.vanish()
+        await becomes(lambda: len(workers_of(served)) == 4)
+        await second.call(request_data={"resume_token": about["resume_token"]})
+        back = await second.until_told("call")
+        said = await second.until_told("said")
+
+    assert (back["call_id"], back["remembers"]) == (about["call_id"], True)
+    assert "Hello" not in said["text"]

@@ -21,6 +21,7 @@ from bot.process.call_maker import MakeCall
 from bot.process.opening import open_process
 from bot.process.process import Process
 from calls.events import Event, ProviderFailed
+from calls.resume import ResumeState
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
@@ -392,6 +393,32 @@ async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_
         lasts.over.set()
 
     assert [each.place.room for each in lines] == ["call-1", "call-2"]
+
+
+async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[ResumeState | None] = []
+
+    class KeptCall(EndedCall):
+        def __init__(self, leg: LivekitLeg) -> None:
+            super().__init__(leg)
+            self._place = leg.parked
+            found.append(leg.before)
+
+        async def run(self) -> None:
+            """End as a process that is killed does: what was kept is left."""
+            assert self._place
+            await self._place.keep(ResumeState(call_id="kept"))
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=KeptCall) as door:
+        await door.post(started("call-1"))
+        await until(lambda: len(found) == 1)
+        await door.post(started("call-1", "EV_2", sid="RM_anew"))
+        await until(lambda: len(found) == 2)
+
+    assert [each and each.call_id for each in found] == [None, "kept"]
 
 
 async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
