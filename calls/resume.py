@@ -88,7 +88,7 @@ class ResumeState:
     def from_json(cls, plain: Mapping[str, Any]) -> "ResumeState":
         """Return the state that was written so."""
         values = dict(plain)
-        values["tools"] = [KeptTool(**each) for each in plain["tools"]]
+        values["tools"] = [KeptTool(**tool) for tool in plain["tools"]]
         return cls(**values)
 
     def over(self) -> "ResumeState":
@@ -156,13 +156,13 @@ def next_step(state: ResumeState) -> tuple[Next, str]:
         return Next.SAY, rest
     if rest or not state.written:
         return Next.ASK, ""
-    roles = [each.get("role") for each in state.messages if each.get("role") != "system"]
+    roles = [role for message in state.messages if (role := message.get("role")) != "system"]
     return (Next.ASK if roles[-1:] in (["user"], ["tool"]) else Next.LISTEN), ""
 
 
 def conversation(state: ResumeState) -> list[dict[str, Any]]:
     """Return the conversation to go on with, as it was heard."""
-    messages = [_settled(each, state) for each in state.messages]
+    messages = [_settled(message, state) for message in state.messages]
     if state.partial:
         messages.append({"role": "assistant", "content": state.partial})
     spoke = bool(messages) and messages[-1].get("role") == "assistant"
@@ -180,7 +180,7 @@ def unheard(said: str, heard: str) -> str:
     """
     pieces = list(_PIECE.finditer(said))
     at = 0
-    for word in (sayable(each) for each in _PIECE.findall(heard)):
+    for word in (sayable(piece) for piece in _PIECE.findall(heard)):
         while at < len(pieces) and not sayable(pieces[at][0]):
             at += 1
         if at < len(pieces) and word == sayable(pieces[at][0]):
@@ -199,7 +199,7 @@ def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
     if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
         return dict(message)
     key = _asked(state.messages, message.get("tool_call_id"))
-    result = next((each.result for each in state.tools if each.key == key), None)
+    result = next((tool.result for tool in state.tools if tool.key == key), None)
     return {**message, "content": without_halves(json.dumps(result or CUT_OFF))}
 
 
@@ -209,7 +209,11 @@ def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
         for call in message.get("tool_calls") or ():
             if call["id"] == tool_call_id:
                 function = call["function"]
-                return tool_key(function["name"], json.loads(function["arguments"] or "{}"))
+                try:
+                    arguments = json.loads(function["arguments"] or "{}")
+                except ValueError:  # the model wrote no JSON: that tool was not begun
+                    return ""
+                return tool_key(function["name"], arguments)
     return ""
 
 

@@ -71,7 +71,7 @@ class Assembled:
     opt_out: DoNotCallDesk | None = None  # None: nobody is called from here
 
     def speaks(self, now: float) -> bool:
-        """Say whether something is still to be heard of an answer."""
+        """Return whether a part of an answer is still to be heard."""
         agenda = self.services.tts.agenda
         return agenda.in_reply or not agenda.empty or self.wiring.line.dry_at > now
 
@@ -120,7 +120,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
 
 def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWiring:
     turn = Turn(budget_s=shared.settings.latency.budget_s)
-    if before:  # each attempt was told: there were no more of them than entries
+    if before:  # there were fewer attempts than entries: each was told
         turn.number, turn.attempts = before.turn, count(1 + before.entries)
     return CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
 

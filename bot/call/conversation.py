@@ -99,7 +99,7 @@ def give_tools(context: LLMContext, tools: Sequence[FunctionSchema]) -> None:
 def opening_frames(agent: AgentSettings, *, resumed: str = "", owed: bool = False) -> list[Frame]:
     """Return what is said when the call is answered.
 
-    That is the disclosure and the notice of a recording, which nobody can barge in on, and the
+    That is the disclosure and the notice of a recording, which cannot be interrupted, and the
     greeting, verbatim. All are spoken words, so the assistant's side of the context remembers them
     once heard. In a call that goes on, `resumed` is said in place of the greeting. While an answer
     is owed it is no part of the conversation: its question is still to be answered.

@@ -47,7 +47,7 @@ class Around:
 
     @property
     def before(self) -> ResumeState | None:
-        """What was before, in another process; None: the call begins."""
+        """The state of a call that goes on; `None` if it begins."""
         return self.leg.before
 
 

@@ -19,8 +19,8 @@ EACH_S: Final = 0.5
 AGAIN_S: Final = 10.0  # though nothing has changed: what is kept is forgotten in the end
 
 
-class Keeper:
-    """Has a call's resume state kept while it changes."""
+class StateSender:
+    """Sends a call's resume state to where it is kept, while it changes."""
 
     def __init__(self, parked: ResumePlace, state: Callable[[], ResumeState]) -> None:
         self._parked = parked
@@ -45,11 +45,11 @@ def state_of(
     parts: Assembled, *, call_id: str, began_at: float, entries: int, now: float
 ) -> ResumeState:
     """Return what another process would need to go on with a call now."""
-    messages = [dict(each) for each in parts.context.messages if isinstance(each, dict)]
+    messages = [dict(said) for said in parts.context.messages if isinstance(said, dict)]
     speech = parts.services.tts.agenda.speech
     partial = parts.core.pair.assistant().aggregation_string()
     speaks = parts.speaks(now)
-    heard = [each.get("content") for each in messages[speech.since :] if _is_spoken(each)]
+    heard = [said.get("content") for said in messages[speech.since :] if _is_spoken(said)]
     return ResumeState(
         call_id=call_id,
         began_at=began_at,
@@ -92,10 +92,10 @@ async def speak_first(
 
 
 async def keep(parts: Assembled, place: ResumePlace, state: Callable[[], ResumeState]) -> None:
-    """Have the state kept until cancelled, and before each tool: none is begun twice."""
-    keeper = Keeper(place, state)
-    parts.tools.box.before_each = keeper.keep
-    await keeper.run()
+    """Keep the state until cancelled, and before each tool, so that none is begun twice."""
+    sender = StateSender(place, state)
+    parts.tools.box.before_each = sender.keep
+    await sender.run()
 
 
 def _resumed(parts: Assembled, agent: AgentSettings) -> str:

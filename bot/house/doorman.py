@@ -55,9 +55,9 @@ Answer = Callable[[bytes], bytes]
 """Takes what has come of a request; returns the whole answer, or nothing: it is for a worker."""
 
 Meanwhile = Callable[[bytes], bytes | None]
-"""Takes a request for which no worker is there; returns what the call is told.
+"""Takes a request that no worker can take; returns the whole answer for the carrier.
 
-Empty: the request may wait for one. None: it is no call's.
+An empty answer means that the request may wait for a worker, `None` that it is no call's.
 """
 
 
@@ -197,7 +197,7 @@ class Doorman:
             self._keep_up(connection, first)
 
     def _keep_up(self, connection: socket.socket, first: bytes) -> None:
-        """Answer for the workers, none of which is there; keep a call until one is."""
+        """Answer a request while no worker is ready, or let a call's request wait for one."""
         why = self._why_nobody()
         said = self._meanwhile(first) if why == STARTING else None
         if said == b"" and len(self._waiting) < MOST_WAITING:

@@ -1,16 +1,16 @@
-"""What a call is told whose worker has died while no other one is ready.
+"""The supervisor's answers to carriers while no worker is ready.
 
-Its carrier asks what follows the stream that is over. It is told to say a sentence, to wait, and to
-ask again; how often it has asked stands in the address. A carrier that can be told nothing waits
-for its answer. All that a stranger could learn here is our public address, so that nobody has to
-prove who asks.
+A worker has died, and the carrier asks what follows its stream. It is told to say a sentence, to
+wait, and to ask again; the address counts how often it has asked. Telnyx cannot be told anything in
+an answer, so its request waits. The answers hold only our public address, which is no secret, so
+signatures are not checked.
 """
 
 import re
 from typing import Final
 from xml.sax.saxutils import escape, quoteattr
 
-TOLD_S: Final = 20.0  # that a call is kept for so long
+TOLD_S: Final = 20.0  # a call is kept as long as this
 PAUSE_S: Final = 2  # whole seconds
 SAID: Final = (
     ("en-US", "One moment, please."),
@@ -20,13 +20,13 @@ SAID: Final = (
 """By the language of the carrier's own voice; the first one for all others."""
 MOST: Final = round(TOLD_S / PAUSE_S)
 AFTER: Final = re.compile(rb"POST (/(?:twilio|plivo)/after)(?:\?meanwhile=(\d{1,2}))? HTTP/")
-WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # its news are answered by our requests
+WAITS: Final = re.compile(rb"POST /telnyx/voice HTTP/")  # we answer its news by requests of our own
 
 
 def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None:
-    """Return the whole answer to a request that no worker can take; None: there is none.
+    """Return the whole answer to a request that no worker can take, or `None` if it is no call's.
 
-    Empty: the request may wait for a worker, for `TOLD_S`.
+    An empty answer means that the request may wait for a worker, for `TOLD_S`.
 
     Args:
         request: What has come of it.

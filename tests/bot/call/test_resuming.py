@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from bot.call.resuming import AGAIN_S, EACH_S, Keeper
+from bot.call.resuming import AGAIN_S, EACH_S, StateSender
 from calls.resume import ResumeState
 
 
@@ -36,7 +36,7 @@ async def test_a_state_is_kept_twice_a_second_while_it_changes_and_else_before_i
         now = loop.time() - began
         return ResumeState(call_id="c", kept_at=now, said=str(now) if changes else "Yes.")
 
-    keeping = loop.create_task(Keeper(place, state).run())
+    keeping = loop.create_task(StateSender(place, state).run())
     await asyncio.sleep(2 * AGAIN_S + EACH_S / 2)
     keeping.cancel()
 
@@ -45,10 +45,10 @@ async def test_a_state_is_kept_twice_a_second_while_it_changes_and_else_before_i
 
 async def test_a_change_can_be_kept_at_once() -> None:
     place, state = Place(), ResumeState(call_id="c")
-    keeper = Keeper(place, lambda: state)
-    await keeper.keep()
-    await keeper.keep()
+    sender = StateSender(place, lambda: state)
+    await sender.keep()
+    await sender.keep()
     state = replace(state, turn=1)
-    await keeper.keep()
+    await sender.keep()
 
     assert [each.turn for each in place.kept] == [0, 1]
