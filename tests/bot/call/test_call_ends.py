@@ -35,9 +35,9 @@ BROKEN = "+15005550666"  # the number of the caller whose leg is broken
 METHODS = ("input", "output", "on_gone", "answered", "show", "hang_up")
 STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
     "closing the tools": lambda it: (it.tools, "close"),
-    "keeping a callback": lambda it: (it.desk, "close"),
+    "keeping a callback": lambda it: (it.core.desk, "close"),
     "the observer": lambda it: (it.observer, "ended"),
-    "the farewell": lambda it: (it.farewell, "part"),
+    "the farewell": lambda it: (it.core.farewell, "part"),
     "cancelling from within": lambda it: (it.worker.pipeline, "queue_frame"),
     "cancelling": lambda it: (it.worker, "cancel"),
 }
