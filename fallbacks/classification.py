@@ -1,5 +1,6 @@
 """Turns what a provider answered, said or did into a finding, by the tables of `symptoms`."""
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
@@ -18,6 +19,8 @@ from fallbacks.symptoms import (
 
 _WORD_KEYS: Final = frozenset({"code", "type", "status", "error", "error_code", "err_code"})
 _TEXT_KEYS: Final = frozenset({"message", "err_msg", "title", "description", "reason"})
+_STATUS_KEYS: Final = ("status_code", "status", "code", "error_code")
+_STATUS: Final = re.compile(r"[45][0-9]{2}")
 _NESTS: Final = ("error", "detail", "body")
 _CHAIN: Final = 8  # causes looked at; an error that hides deeper is not worth a loop
 
@@ -38,12 +41,13 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
 def classify_message(provider_kind: str, message: object, *, moment: Moment) -> Finding:
     """Say what an error message inside an open stream means.
 
-    A `status_code` in it counts first (Cartesia); then the words of it; what is left is unknown,
-    and a cut if useful output had begun.
+    An HTTP status in it counts first, as if the request had been refused with it; then the words
+    of it; what is left is unknown, and a cut if useful output had begun.
     """
-    status = _number(message, "status_code")
-    if status is not None and status >= 400:
-        return classify_http(provider_kind, status, message)
+    status = _status_in(message)
+    refused = classify_http(provider_kind, status, message) if status else UNKNOWN
+    if not refused.unknown:
+        return refused
     return _first(
         MESSAGES,
         provider_kind,
@@ -151,9 +155,10 @@ def _text(body: object) -> str:
     return message_of(body).lower()
 
 
-def _number(body: object, key: str) -> int | None:
-    value = next((part[key] for part in _parts(body) if key in part), None)
-    return value if isinstance(value, int) else None
+def _status_in(body: object) -> int | None:
+    """Return the HTTP status of an error message: a number or its digits, by any usual name."""
+    values = [part.get(key) for part in _parts(body) for key in _STATUS_KEYS]
+    return next((int(str(each)) for each in values if _STATUS.fullmatch(str(each))), None)
 
 
 def _letters(reason: str) -> str:

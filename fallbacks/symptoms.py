@@ -139,7 +139,7 @@ MESSAGES: Final = (
     _line(_CUT, on="openai", moments=(Moment.FLOWING,)),
     _line(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
 )
-"""An error message inside an open stream that carries no `status_code` of its own."""
+"""An error message inside an open stream that carries no HTTP status that the table above knows."""
 
 CLOSES: Final = (
     _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),

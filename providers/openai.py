@@ -15,6 +15,7 @@ from fallbacks.classification import classify_error, classify_http, classify_mes
 from fallbacks.failure import Failure, Kind, failed, finding
 from fallbacks.retry_after import may_ask_again, retry_after_s
 from fallbacks.symptoms import Moment
+from providers.event_stream import EventStream
 from providers.http_probe import ask
 from providers.provider import RungSpec
 from providers.tls import tls_context
@@ -24,6 +25,15 @@ CONNECT_S: Final = 1.0  # a handshake that takes longer eats a budget of 1.5 s w
 SAID: Final = 80  # characters of each part of a refusal that is told (chosen)
 IDLE_S: Final = 120.0  # chosen: longer than a pause in a talk, shorter than routers remember it
 _LOADED: Final = AsyncChat  # the SDK would import it in the first answer: 30 ms for every call
+
+
+class Client(AsyncOpenAI):
+    """The SDK's client for one rung, with our reading of its event streams."""
+
+    rung_name: str
+
+    def _make_sse_decoder(self) -> EventStream:
+        return EventStream(self.rung_name)
 
 
 class OneTryOpenAI(OpenAILLMService):
@@ -105,7 +115,7 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
     The SDK lifts `type` and `code` of the answer's body onto its errors and keeps the body; an
     error inside a stream has no status. Source: openai-python `_exceptions.py`, `_streaming.py`.
     """
-    moment = Moment.FLOWING if flowing else Moment.ASKED
+    moment, wait_s = Moment.FLOWING if flowing else Moment.ASKED, None
     match error:
         case openai.APIStatusError():
             return _refused(error, rung_name)
@@ -115,9 +125,11 @@ def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:
             found = finding(Kind.CUT) if flowing else classify_error(error)
         case openai.APIError():
             found = classify_message("openai", error.body, moment=moment)
+            wait_s = retry_after_s({}, error.message)
         case _:
             found = finding(Kind.CUT) if flowing else classify_error(error)
-    return failed(found, "llm", provider=rung_name, reason=type(error).__name__)
+    reason = type(error).__name__
+    return failed(found, "llm", provider=rung_name, reason=reason, retry_after_s=wait_s)
 
 
 def _refused(error: openai.APIStatusError, rung_name: str) -> Failure:
@@ -139,7 +151,7 @@ def share(rung: RungSpec) -> AsyncOpenAI:
     A connection that was idle for `IDLE_S` is closed: else each server would keep as many as it
     ever needed at once, and routers drop what is idle for long without telling.
     """
-    return AsyncOpenAI(
+    client = Client(
         api_key=rung.api_key,
         base_url=rung.url,
         max_retries=0,
@@ -150,6 +162,8 @@ def share(rung: RungSpec) -> AsyncOpenAI:
             follow_redirects=False,  # what callers say goes to the address that was configured
         ),
     )
+    client.rung_name = rung.name
+    return client
 
 
 def build(rung: RungSpec) -> OneTryOpenAI:

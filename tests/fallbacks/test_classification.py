@@ -231,6 +231,17 @@ MESSAGE_ROWS = [
     ("elevenlabs", {"error": "voice_id_does_not_exist"}, ASKED, Kind.NOT_FOUND),
     ("elevenlabs", {"error": "input_timeout_exceeded"}, ASKED, Kind.PROTOCOL),
     ("elevenlabs", {"status_code": 400, "error": "quota_exceeded"}, ASKED, Kind.QUOTA),
+    *[
+        (provider, {"error": "?", name: status}, moment, Kind.RATE_LIMITED)
+        for provider in ("openai", "cartesia", "elevenlabs")
+        for name in ("status_code", "status", "code", "error_code")
+        for status in (429, "429")
+        for moment in (ASKED, FLOWING)
+    ],
+    ("openai", {"code": 429, "type": "insufficient_quota"}, FLOWING, Kind.QUOTA),
+    ("openai", {"code": 503, "message": "?"}, FLOWING, Kind.OVERLOADED),
+    ("openai", {"code": 418, "type": "server_error"}, ASKED, Kind.OVERLOADED),
+    ("elevenlabs", {"error": "system_busy", "code": 429}, ASKED, Kind.OVERLOADED),
     ("deepgram", {"type": "Error", "variant": "SchemaError"}, FLOWING, Kind.PROTOCOL),
     ("deepgram", {"type": "ConfigureFailure", "code": "X"}, FLOWING, Kind.PROTOCOL),
 ]
@@ -257,7 +268,17 @@ def test_an_idle_context_that_elevenlabs_closes_is_normal() -> None:
 
 
 @pytest.mark.parametrize(
-    "message", ["{}", None, [], {"error": "new_and_strange"}, {"status_code": "many"}]
+    "message",
+    [
+        "{}",
+        None,
+        [],
+        {"error": "new_and_strange"},
+        {"status_code": "many"},
+        {"code": 200},
+        {"code": 4290},
+        {"code": "٤٢٩"},
+    ],
 )
 def test_a_message_that_no_list_names_is_told_as_unknown(message: object) -> None:
     assert classify_message("elevenlabs", message, moment=ASKED).unknown

@@ -83,6 +83,30 @@ async def streaming(*events: Any, hangs: bool = False, resets: bool = False) -> 
 
 
 @asynccontextmanager
+async def sending(text: str, *, hangs: bool = False) -> AsyncIterator[str]:
+    """Serve a model whose event stream is this text; lone surrogates are sent as the bytes.
+
+    Args:
+        text: The body.
+        hangs: The body does not end.
+
+    Yields:
+        The base of its URLs.
+    """
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        await response.write(text.encode(errors="surrogateescape"))
+        if hangs:
+            await asyncio.sleep(HANGS_S)
+        return response
+
+    async with _served(answer) as url:
+        yield url
+
+
+@asynccontextmanager
 async def choosing(choose: Callable[[dict[str, Any]], Sequence[Any]]) -> AsyncIterator[str]:
     """Serve a model that streams the events that `choose` returns for what it is asked.
 

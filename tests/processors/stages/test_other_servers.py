@@ -138,7 +138,6 @@ async def test_each_of_two_calls_is_run_once_however_they_are_sent(sent: list[An
             id="a loop of brackets",
         ),
         pytest.param([chunk({"content": [{"type": "text", "text": "We"}]}), END], id="no text"),
-        pytest.param(["We open."], id="no object"),
     ],
 )
 async def test_what_cannot_be_read_is_asked_of_the_next_model(sent: list[Any]) -> None:
