@@ -50,6 +50,7 @@ from calls.leg_events import (
 )
 from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,
@@ -491,6 +492,7 @@ Event: TypeAlias = (
     | RetriesExhausted
     | RungChosen
     | StageExhausted
+    | AnswerEmpty
     | StageRecovered
     | StepTaken
     | HeldTheLine

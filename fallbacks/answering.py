@@ -1,12 +1,15 @@
 """One answer of the language models: whose words go on, from where, and how long it is waited for.
 
-When nobody is left the question is kept for a while: a probe may find a rung well again. A request
+When nobody is left the question is kept for a while: a probe may find a rung well again. An answer
+without a word is no outage: it is asked for once more, then of each other rung once, and then the
+caller is asked to say it again. One of nothing that can be said is complete, and silent. A request
 that begins late, behind a slow tool or as a kept question, has some patience of its own: only what
 holds the line was heard meanwhile, and that moves no deadline.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Final, TypeAlias
 
 from fallbacks.attempts import (
@@ -27,8 +30,8 @@ from fallbacks.attempts import (
 )
 from fallbacks.continuation import Answer
 from fallbacks.deadline import Deadline
-from fallbacks.facts import StageExhausted
-from fallbacks.failure import Failure, Scope
+from fallbacks.facts import AnswerEmpty, StageExhausted
+from fallbacks.failure import Failure, Kind, Scope, failed, finding
 from fallbacks.speech import PATIENCE_S
 from fallbacks.work import Work
 
@@ -36,6 +39,14 @@ RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line i
 RECHECK_S: Final = 0.1  # between two looks for one
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
+
+
+class Wrote(StrEnum):
+    """What a complete answer is made of."""
+
+    WORDS = "words"  # or a tool's call
+    SIGNS = "signs"  # nothing of it can be said, such as an emoji
+    NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +62,7 @@ class ModelFinished:
     """A model says that its answer is complete, and it is."""
 
     attempt: int
+    wrote: Wrote = Wrote.WORDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -159,6 +171,8 @@ class Answering:
         self._leaves_out = leaves_out
         self._leaving_out = False  # from the next request on
         self._refused = True  # every failure so far may be of what was sent
+        self._asked: dict[int, str] = {}  # the rung of each attempt
+        self._wordless = 0  # how many answers had nothing in them
         self._tired_at: float | None = None
         self._recheck_at: float | None = None  # nobody is left, and the question is kept
 
@@ -187,7 +201,7 @@ class Answering:
                 text = self._answer.write(event.attempt, event.text) if event.text else ""
                 return (*actions, *_write(event.attempt, text))
             case ModelFinished():
-                return self._finish(event.attempt, now)
+                return self._finish(event, now)
             case ModelFailed():
                 return self._fail(event, now)
             case Admitted() | Refused():
@@ -211,11 +225,21 @@ class Answering:
         self._recheck_at = None
         return self._carry_out(self.work.cancel("caller", now), now)
 
-    def _finish(self, attempt: int, now: float) -> tuple[AnswerAction, ...]:
+    def _finish(self, event: ModelFinished, now: float) -> tuple[AnswerAction, ...]:
         """End the answer; one who goes on from its last sentence may have nothing to add."""
+        attempt = event.attempt
+        if event.wrote is Wrote.NOTHING and not self._answer.may_be_whole(attempt):
+            nothing = _said_nothing(self.work.policy.stage, self._asked[attempt], self._wordless)
+            self._wordless, self._refused = self._wordless + 1, False
+            return (
+                CallOff(attempt),
+                *self._fail(ModelFailed(attempt=attempt, failure=nothing), now),
+            )
         begun: tuple[AnswerAction, ...] = ()
-        if self._answer.may_be_whole(attempt):
+        if event.wrote is not Wrote.WORDS:
             begun = self._carry_out(self.work.handle(Progressed(attempt=attempt), now), now)
+        if event.wrote is Wrote.SIGNS and not self._answer.said:
+            begun = (*begun, _empty(self.work, asks_again=False))
         rest = self._answer.finish(attempt)
         steps = self.work.handle(Finished(attempt=attempt), now)
         return (*begun, *self._carry_out(steps, now, rest=rest))
@@ -224,8 +248,8 @@ class Answering:
         self._passing |= not event.failure.permanent
         self._refused &= event.failure.scope in OF_REQUEST
         heard_words = len(self._answer.said.split())
-        failed = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
-        steps = self.work.handle(failed, now)
+        entered = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
+        steps = self.work.handle(entered, now)
         refused = self._refused and self._leaves_out and not self._answer.whole
         if not refused or not any(isinstance(step, Exhausted) for step in steps):
             return self._carry_out(steps, now)
@@ -242,7 +266,8 @@ class Answering:
         for step in steps:
             match step:
                 case TellFact():
-                    actions.append(step)
+                    empty = self._wordless > 0 and isinstance(step.fact, StageExhausted)
+                    actions.append(_empty(self.work, asks_again=True) if empty else step)
                 case Start():
                     actions.append(self._ask(step, now))
                 case Win():
@@ -265,6 +290,7 @@ class Answering:
     def _ask(self, start: Start, now: float) -> AskModel:
         leave_out, self._leaving_out = self._leaving_out, False
         wait_until: Deadline | None = None
+        self._asked[start.attempt] = start.provider
         if start.provider in self.work.policy.gates:
             self.work.handle(Idled(attempt=start.attempt), now)  # until it is let in
             wait_until = self.work.may_wait_until(self._until(now), now)
@@ -272,13 +298,15 @@ class Answering:
             provider=start.provider,
             attempt=start.attempt,
             said=self._answer.whole,
-            mended=start.mended,
+            mended=start.mended and not self._wordless,
             leave_out=leave_out,
             wait_until=wait_until,
         )
 
     def _keep_question(self, now: float) -> tuple[GiveUp, ...]:
         """Wait for a rung to be trusted again, unless it takes too long, or nothing will change."""
+        if self._wordless:
+            return ()  # the caller is asked to say it again
         self._tired_at = now + self._recovers_s if self._tired_at is None else self._tired_at
         hopeless = self.work.attempts > 0 and not self._passing
         if hopeless or now >= self._tired_at:
@@ -293,6 +321,22 @@ def _no_sooner_than(
 ) -> Callable[[float], Deadline]:
     """Return when even a late answer is given up: the turn's moment, unless it was asked late."""
     return lambda now: turn_until(now).no_sooner_than(at)
+
+
+def _said_nothing(stage: str, provider: str, before: int) -> Failure:
+    """Return the failure of an answer without a word; only the first rung is asked once more."""
+    return failed(
+        finding(Kind.SILENT, Scope.PAYLOAD),
+        stage,
+        provider=provider,
+        reason="an answer without a word",
+        same_rung=before == 0,
+    )
+
+
+def _empty(work: Work, *, asks_again: bool) -> TellFact:
+    fact = AnswerEmpty(stage=work.policy.stage, attempts=work.attempts, asks_again=asks_again)
+    return TellFact(fact)
 
 
 def _write(attempt: int, text: str) -> tuple[WriteText, ...]:

@@ -137,6 +137,15 @@ class StageExhausted:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerEmpty:
+    """An answer ended that has nothing in it to say, and no provider is at fault."""
+
+    stage: str
+    attempts: int
+    asks_again: bool  # nothing was written: the caller is asked to say it again
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecovered:
     """A stage that was down answers again; the conversation goes on where it was."""
 
@@ -282,6 +291,7 @@ Fact: TypeAlias = (
     | LimitReached
     | RungChosen
     | StageExhausted
+    | AnswerEmpty
     | BreakerMoved
     | Suspected
     | SuspicionCleared

@@ -195,7 +195,7 @@ class RungChoice:
     def note_failure(self, provider: str, failure: Failure | None) -> None:
         """Note that a rung failed; None: by our own watch."""
         self._failures[provider] = failure
-        if failure is not None and failure.scope is Scope.PAYLOAD:
+        if failure is not None and failure.scope is Scope.PAYLOAD and failure.same_rung:
             self._mended.setdefault(provider, False)
 
     def find_next(

@@ -6,6 +6,7 @@ from typing import TypeAlias
 
 from fallbacks.caller_message import CallerMessage
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
@@ -245,4 +246,5 @@ LineEvent: TypeAlias = (
     | AttemptStarted
     | AttemptWon
     | EarlyAnswerTaken
+    | AnswerEmpty
 )

@@ -10,6 +10,7 @@ from typing import Final, TypeAlias
 from fallbacks.answer_debt import AnswerDebt
 from fallbacks.descent import Descent
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
@@ -31,6 +32,7 @@ from fallbacks.line_events import (
     LineEvent,
     MenuWordOwed,
     MessageBegan,
+    NothingSaid,
     RestTaken,
     SpeakFor,
     Spoken,
@@ -181,6 +183,8 @@ class LineKeeper:
                 self._news.drop("tts")
             case MenuWordOwed():
                 self._news.wait_for_word(event.until)
+            case AnswerEmpty():
+                self._debt.handle(NothingSaid(), now, deaf=self._news.deaf)
             case _:
                 pass
         if isinstance(event, DebtEvent):

@@ -20,7 +20,7 @@ from fallbacks.descent import (
     Step,
     UseLocal,
 )
-from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
+from fallbacks.facts import AnswerEmpty, AttemptWon, StageExhausted, StageRecovered, StepTaken
 from fallbacks.line_events import (
     AnswerSounded,
     AskDesk,
@@ -114,6 +114,8 @@ class WayDown:
                 actions = self._of_stage(event, now)
             case MenuKeyPressed() | MenuWordSaid():
                 actions = self._chosen(event, now)
+            case AnswerEmpty(asks_again=True):
+                actions = (_speak(Then.NOTHING, Situation.STT, Situation.LLM),)
             case Spoken() if event.action.then is Then.HANG_UP:
                 self._hang_up_at = event.dry_at or now
             case Spoken() if event.action.then is Then.WAIT and event.dry_at is None:

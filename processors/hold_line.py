@@ -24,6 +24,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from calls.events import Event, TranscriptFinal, TurnDecided
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
@@ -91,7 +92,7 @@ class HoldLine(FrameProcessor):
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
             ):
                 self._doer.handle(event)
-            case EarlyAnswerTaken():
+            case EarlyAnswerTaken() | AnswerEmpty():
                 self._doer.handle(event)
             case TurnDecided():  # not every end of a turn: one without a word is answered by nobody
                 self._doer.handle(AnswerDue())

@@ -135,7 +135,7 @@ class ModelAnswer:
             case None:
                 must_speak = self.context.tool_choice == NO_CALLS
                 failure = _failure_of_end(stream, must_speak=must_speak)
-                complete = ModelFinished(attempt=attempt)
+                complete = ModelFinished(attempt=attempt, wrote=stream.wrote)
                 event = self._fail(attempt, failure) if failure else complete
             case AtGate.REFUSED:
                 del self._streams[attempt]

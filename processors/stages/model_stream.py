@@ -13,6 +13,7 @@ from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.words import without_halves
+from fallbacks.answering import Wrote
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
@@ -110,6 +111,13 @@ class ModelStream:
         if tools:
             self.calls.add(chunk, tools)
         return text
+
+    @property
+    def wrote(self) -> Wrote:
+        """What a finished answer is made of."""
+        if self.spoke:
+            return Wrote.WORDS
+        return Wrote.SIGNS if self.unsaid and self.finish != "length" else Wrote.NOTHING
 
     def _begun_by(self, text: str) -> str:
         """Return what of a text is an answer: blanks and signs before a word say nothing."""

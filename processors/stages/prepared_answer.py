@@ -8,7 +8,7 @@ from typing import TypeAlias
 from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from fallbacks.facts import Fact, StageExhausted
+from fallbacks.facts import AnswerEmpty, Fact, StageExhausted
 from processors.stages.model_answer import ModelAnswer, NoModelLeftError
 from processors.stages.reconnector import TaskOwner
 
@@ -120,7 +120,7 @@ class PreparedAnswer:
         self._parts.put_nowait(Writer(provider, taken_back))
 
     def _tell_early(self, fact: Fact) -> None:
-        if isinstance(fact, StageExhausted) and not self._taken:
+        if isinstance(fact, StageExhausted | AnswerEmpty) and not self._taken:
             self._on_exhausted()
             return
         self._tell(fact)

@@ -20,11 +20,18 @@ from fallbacks.answering import (
     ModelWrote,
     UseModel,
     WriteText,
+    Wrote,
 )
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptStarted, StageExhausted
+from fallbacks.facts import (
+    AnswerEmpty,
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    StageExhausted,
+)
 from fallbacks.failure import Finding, Kind, Scope, failed, finding
 from fallbacks.ladder import RETRY_WAIT_S
 from fallbacks.limits import Gate
@@ -108,7 +115,8 @@ def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -
     answering.handle(ModelWrote(attempt=1, text='We open at "nine." '), NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
 
-    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.7))
+    finished = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
+    ended = doing(answering.handle(finished, NOW + 0.7))
 
     assert ended == [UseModel(provider="b", taken_back=0), FinishAnswer(2)]
     assert answering.over
@@ -118,16 +126,17 @@ def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -
 
 
 @pytest.mark.parametrize("said", ["", "We open at ", "We open at nine, "])
-def test_a_model_without_a_word_where_words_are_missing_has_failed(said: str) -> None:
+def test_a_model_without_a_word_where_words_are_missing_is_asked_once_more(said: str) -> None:
     answering, _ = ladder("a", "b", "c")
     answering.start(NOW)
     if said:
         answering.handle(ModelWrote(attempt=1, text=said), NOW + 0.3)
     answering.handle(failure(1, "a"), NOW + 0.4)
 
-    ended = doing(answering.handle(ModelFinished(attempt=2), NOW + 0.7))
+    nothing = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
+    ended = doing(answering.handle(nothing, NOW + 0.7))
 
-    assert [each.provider for each in ended if isinstance(each, AskModel)] == ["c"]
+    assert [each.provider for each in ended if isinstance(each, AskModel)] == ["b"]
 
 
 def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trusted() -> None:
@@ -161,14 +170,34 @@ def test_a_question_is_not_kept_for_ever() -> None:
     assert isinstance(actions[-1], GiveUp)
 
 
-def test_a_question_is_kept_when_models_end_without_a_word() -> None:
-    answering, _ = ladder("a")
-    answering.start(NOW)
-    while not answering.work.over:
-        actions = answering.handle(ModelFinished(attempt=answering.work.attempts), NOW + 0.1)
-        assert GiveUp(answering.work.attempts) not in actions
+@pytest.mark.parametrize("rungs", [("a",), ("a", "b"), ("a", "b", "c")])
+def test_when_every_model_ends_without_a_word_the_caller_is_asked_to_say_it_again(
+    rungs: tuple[str, ...],
+) -> None:
+    answering, roster = ladder(*rungs)
+    actions = [*answering.start(NOW)]
+    while not answering.over:
+        ended = ModelFinished(attempt=answering.work.attempts, wrote=Wrote.NOTHING)
+        actions += answering.handle(ended, NOW + 0.1)
 
-    assert answering.wake_at == NOW + 0.1 + RECHECK_S
+    assert [e.provider for e in actions if isinstance(e, AskModel)] == ["a", *rungs]
+    assert not any(e.mended for e in actions if isinstance(e, AskModel))
+    facts = [each.fact for each in actions if isinstance(each, TellFact)]
+    assert facts[-1] == AnswerEmpty(stage="llm", attempts=1 + len(rungs), asks_again=True)
+    assert not any(isinstance(each, StageExhausted) for each in facts)
+    assert all(e.usable and not e.suspect for e in roster.standings("llm", NOW + 0.2))
+
+
+def test_an_answer_of_nothing_that_can_be_said_is_complete() -> None:
+    answering, _ = ladder("a", "b")
+    answering.start(NOW)
+
+    actions = answering.handle(ModelFinished(attempt=1, wrote=Wrote.SIGNS), NOW + 0.3)
+
+    assert answering.over
+    assert doing(actions) == [UseModel(provider="a", taken_back=0), FinishAnswer(1)]
+    empty = AnswerEmpty(stage="llm", attempts=1, asks_again=False)
+    assert TellFact(empty) in actions
 
 
 def test_a_question_is_kept_for_ten_seconds_while_nobody_is_trusted() -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from fallbacks.descent import Descent
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
@@ -285,6 +286,21 @@ def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
     keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.07)
 
     assert (unsaid, keeper.wake_at) == (STOP + 4.55, STOP + 5.0)
+
+
+@pytest.mark.parametrize("asks_again", [True, False])
+def test_nothing_is_owed_for_an_answer_without_a_word_and_the_caller_may_be_asked_again(
+    asks_again: bool,  # noqa: FBT001 - a parameter of the test
+) -> None:
+    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (DUE, 0.3)])
+
+    empty = AnswerEmpty(stage="llm", attempts=3, asks_again=asks_again)
+    actions = keeper.handle(empty, STOP + 1.0)
+
+    situations = (Situation.STT, Situation.LLM)
+    again = SpeakFor(situations=situations, then=Then.NOTHING)
+    assert actions == ((again,) if asks_again else ())
+    assert keeper.wake_at is None
 
 
 EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS, SOUNDED])

@@ -26,13 +26,16 @@ from bot.health.policies import PACES, PRIORS_S
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptFailed,
     AttemptStarted,
     AttemptWon,
+    BreakerMoved,
     RungChosen,
     StageExhausted,
+    Suspected,
 )
-from fallbacks.failure import Kind
+from fallbacks.failure import Kind, Scope
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
@@ -310,23 +313,69 @@ async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> 
         assert len(it.told_of(StageExhausted)) == 1
 
 
-@pytest.mark.parametrize("finish", ["stop", "length", None])
-@pytest.mark.parametrize(
-    "pieces",
-    [("\n\n",), (" ", "\n", "\t "), ("👍",), ("**", "…", "**"), ("- ", " -")],
-    ids=["a blank", "blanks", "an emoji", "dots", "dashes"],
-)
-async def test_a_model_that_writes_nothing_that_can_be_said_has_not_answered(
-    pieces: tuple[str, ...], finish: str | None
+BLANKS = {"nothing": (), "a blank": ("\n\n",), "blanks": (" ", "\n", "\t ")}
+SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**"), "dashes": ("- ", " -")}
+EMPTY = [
+    *[pytest.param(each, "stop", id=name) for name, each in BLANKS.items()],
+    *[pytest.param(each, "length", id=f"{name}, cut") for name, each in (BLANKS | SIGNS).items()],
+]
+
+
+@pytest.mark.parametrize("pieces", (BLANKS | SIGNS).values(), ids=BLANKS | SIGNS)
+async def test_a_model_that_hangs_after_nothing_that_can_be_said_is_late(
+    pieces: tuple[str, ...],
 ) -> None:
-    async with writing(*pieces, finish=finish) as url, bench() as it:
+    async with writing(*pieces, finish=None) as url, bench() as it:
         it.urls["openai"] = url
         answer = await it.ask()
 
     assert answer == ANSWER
     (failure,) = it.told_of(AttemptFailed)
-    kind = Kind.TIMEOUT if finish is None else Kind.SILENT
-    assert (failure.provider, failure.kind) == ("openai", kind)
+    assert (failure.provider, failure.kind) == ("openai", Kind.TIMEOUT)
+
+
+@pytest.mark.parametrize(("pieces", "finish"), EMPTY)
+async def test_an_answer_without_a_word_is_asked_for_once_more_and_then_of_the_next_model(
+    pieces: tuple[str, ...], finish: str
+) -> None:
+    standby = writing("We open at nine.", finish="stop")
+    async with writing(*pieces, finish=finish) as url, standby as next_url, bench() as it:
+        it.urls |= {"openai": url, "openai-b": next_url}
+        answer = await it.ask()
+
+    assert answer == "We open at nine."
+    started = [each.provider for each in it.told_of(AttemptStarted)]
+    assert started == ["openai", "openai", "openai-b"]
+    failures = it.told_of(AttemptFailed)
+    assert {(each.kind, each.scope) for each in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
+
+
+@pytest.mark.parametrize(("pieces", "finish"), EMPTY)
+async def test_answers_without_a_word_of_every_model_are_held_against_none(
+    pieces: tuple[str, ...], finish: str
+) -> None:
+    async with writing(*pieces, finish=finish) as url, bench() as it:
+        it.urls |= {"openai": url, "openai-b": url}
+        answers = [await it.ask() for _ in range(4)]
+
+    assert answers == [""] * 4
+    assert len(it.told_of(AttemptStarted)) == 4 * 3
+    assert [each.asks_again for each in it.told_of(AnswerEmpty)] == [True] * 4
+    assert it.told_of(StageExhausted) == it.told_of(BreakerMoved) == it.told_of(Suspected) == []
+
+
+@pytest.mark.parametrize("pieces", SIGNS.values(), ids=SIGNS)
+async def test_an_answer_of_nothing_that_can_be_said_is_complete_and_silent(
+    pieces: tuple[str, ...],
+) -> None:
+    async with writing(*pieces, finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    assert answer == ""
+    assert len(it.told_of(AttemptStarted)) == 1
+    assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
+    assert [each.asks_again for each in it.told_of(AnswerEmpty)] == [False]
 
 
 async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
