@@ -2,8 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, cast
 
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameProcessor
 
 from bot.call.answerer_parts import answerer_for
@@ -17,6 +19,7 @@ from bot.config.agent import AgentSettings
 from bot.ladders.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.do_not_call import DoNotCallDesk
+from bot.tools.toolbox import LateResults
 from calls.answering import AnsweringPlan
 from processors.answerer_watch import AnswererWatch
 from processors.caller_language import CallerLanguage
@@ -91,8 +94,21 @@ def give_all_tools(call: Around, core: CallCore, more: Additions) -> Tools:
         people=more.person.reach if more.person else None,
         more=[more.opt_out.tool()] if more.opt_out else [],
     )
+    tools.tell_late(LateResults(now=partial(_is_quiet, core), ask_with=partial(_ask_with, core)))
     give_tools(core.context, tools.schemas)
     return tools
+
+
+def _is_quiet(core: CallCore) -> bool:
+    """Return whether neither side speaks, and the caller waits for nothing else."""
+    keeper = core.hold_line.keeper
+    return not (core.farewell.speaking or keeper.caller_speaks or keeper.owes or keeper.led)
+
+
+async def _ask_with(core: CallCore, note: str) -> None:
+    """Ask the model to speak, with something that it has to know first."""
+    core.context.add_message(cast("LLMContextMessage", {"role": "developer", "content": note}))
+    await core.pair.user().push_context_frame()
 
 
 def _language(call: Around, core: CallCore) -> list[FrameProcessor]:

@@ -12,7 +12,7 @@ from bot.config.agent import AgentSettings
 from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.schema import problems
-from bot.tools.toolbox import Tool, Toolbox, ToolFailed
+from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.words import clean
@@ -103,6 +103,10 @@ class Tools:
             *self.box.schemas(),
         )
         """What the model is told of each tool, with the handler that runs it."""
+
+    def tell_late(self, late: LateResults) -> None:
+        """Tell results that the caller's words cut off."""
+        self._toolbox.late = late
 
     async def close(self) -> None:
         """Wait a little for what is at work, and cancel what is left of it."""

@@ -5,6 +5,7 @@ import json
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeAlias
 
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
@@ -22,6 +23,12 @@ BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it take
 UNDELIVERED_S: Final = 300.0  # how long a result that nobody got is kept: a model is told that
 # asking again does nothing twice, and an old answer harms less than a second booking (chosen)
 FINISH_S: Final = 4.0  # for a tool at a call's end: a process that ends cuts its calls after 5 s
+QUIET_S: Final = 0.5  # of neither side speaking, before a late result is told (chosen)
+LOOK_S: Final = 0.1  # between two looks whether one speaks
+LATE: Final = (
+    "The tool {name} with the arguments {arguments}, which was at work when the caller spoke, is "
+    "done: {result} Tell the caller of it now. Do not call it again for that."
+)
 RESULT_LIMIT: Final = 4_000  # characters of a result that the model gets to read
 
 Run: TypeAlias = Callable[[Mapping[str, Any]], Awaitable[Any]]
@@ -51,6 +58,7 @@ class _Attempt:
     task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has got the result
     cut_off: bool = False  # another process did it, and nobody knows how far it came
+    follower: asyncio.Task[None] | None = None  # gives it to the model after it was cut off
 
     def holds(self, turn: int, now: float) -> bool:
         """Return whether the same request is still answered with this attempt."""
@@ -66,6 +74,14 @@ async def _nothing() -> None:
     """Wait for nothing."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateResults:
+    """When a late result may be told, and how."""
+
+    now: Callable[[], bool]  # whether neither side speaks, or is about to
+    ask_with: Callable[[str], Awaitable[None]]  # asks the model, which reads this first
+
+
 @dataclass(slots=True, kw_only=True)
 class Toolbox:
     """A call's tools. `close` it with the call."""
@@ -75,6 +91,7 @@ class Toolbox:
     tell: Tell
     clock: Clock
     speaking: Callable[[], bool] = _never  # whether the agent is heard right now
+    late: LateResults | None = None  # None: a late result waits until the model asks for it again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins
     _attempts: dict[str, _Attempt] = field(default_factory=dict, init=False)
@@ -117,12 +134,15 @@ class Toolbox:
     async def close(self) -> None:
         """Wait a little for what is at work: it was promised. Then cancel it, and await its end."""
         tasks = [each.task for each in self._attempts.values()]
+        followers = [each.follower for each in self._attempts.values() if each.follower]
         self._attempts.clear()
+        for task in followers:
+            task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=FINISH_S)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, *followers, return_exceptions=True)
 
     def _handler(self, tool: Tool) -> Callable[[FunctionCallParams], Coroutine[Any, Any, None]]:
         async def handle(params: FunctionCallParams) -> None:
@@ -136,8 +156,16 @@ class Toolbox:
             return {"error": "; ".join(wrong)}
         attempt = self._attempt(tool, params.arguments)
         # Waited for, not awaited: a caller who barges in ends the waiting, not the booking.
-        await self._bridge(tool, attempt.task, params)
-        await asyncio.wait({attempt.task})
+        try:
+            await self._bridge(tool, attempt.task, params)
+            await asyncio.wait({attempt.task})
+        except asyncio.CancelledError:
+            known = attempt in self._attempts.values()
+            if self.late and known and attempt.follower is None:
+                note = partial(LATE.format, name=tool.name, arguments=_written(params.arguments))
+                late = self._tell_when_quiet(attempt, self.late, note)
+                attempt.follower = asyncio.get_running_loop().create_task(late, name="late result")
+            raise
         attempt.delivered = True
         return {"error": "it was stopped"} if attempt.task.cancelled() else attempt.task.result()
 
@@ -174,6 +202,20 @@ class Toolbox:
             self._attempts[key] = _Attempt(turn=turn, began=now, task=task)
         return self._attempts[key]
 
+    async def _tell_when_quiet(
+        self, attempt: _Attempt, quiet: LateResults, note: Callable[..., str]
+    ) -> None:
+        """Give the model a result that the caller's words cut off, unless it has asked again."""
+        await asyncio.wait({attempt.task})
+        quiet_since = self.clock()
+        while self.clock() < quiet_since + QUIET_S:
+            await asyncio.sleep(LOOK_S)
+            quiet_since = quiet_since if quiet.now() else self.clock()
+            if attempt.delivered or self.clock() > attempt.began + UNDELIVERED_S:
+                return
+        attempt.delivered, attempt.turn = True, self.turn()  # asked again now, it is not done twice
+        await quiet.ask_with(note(result=_written(attempt.task.result())))
+
     async def _work(self, tool: Tool, arguments: Mapping[str, Any], *, turn: int) -> dict[str, Any]:
         began = self.clock()
         await self.before_each()
@@ -203,6 +245,10 @@ async def _run(tool: Tool, arguments: Mapping[str, Any]) -> tuple[str, dict[str,
     except (Exception, SystemExit) as error:  # noqa: BLE001 - an owner's may raise any
         return "failed", {"error": f"{tool.name} failed ({type(error).__name__})"}
     return "ok", {"result": result}
+
+
+def _written(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)[: 2 * RESULT_LIMIT]
 
 
 def _shorten(result: Any) -> Any:

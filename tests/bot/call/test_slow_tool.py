@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from bot.lab.callers import caller_says
-from calls.events import ToolCalled
+from calls.events import AgentSaid, ToolCalled
+from fallbacks.facts import AttemptStarted
 from faultlab.carrier.carrier import Carrier
 from tests.bot.judged_call import listening
 
@@ -46,3 +47,19 @@ async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_pa
     assert used.outcome == "ok"
     assert used.took_s > 2 * LONGEST_SILENCE_S
     assert longest_silence_s(call, since_s=asked_s) < LONGEST_SILENCE_S
+
+
+async def test_a_result_that_came_while_the_caller_spoke_is_told_by_itself(tmp_path: Path) -> None:
+    changes = {"agent": {"greeting": "Hello.", "tools": [TOOL]}}
+    async with listening(tmp_path, changes, None) as beside, beside.call as call:
+        await call.listen(quiet_s=1.0, within_s=20)
+        await call.say(caller_says("What are your opening hours?"))
+        await asyncio.sleep(3.0)
+        await call.say(caller_says("Okay."))
+        await asyncio.sleep(20)
+
+    (used,) = [at for at, each in enumerate(beside.events) if isinstance(each, ToolCalled)]
+    behind = beside.events[used:]
+    asked = [each for each in behind if isinstance(each, AttemptStarted) and each.stage == "llm"]
+    assert len(asked) == 1  # the caller has not spoken again
+    assert [each for each in behind if isinstance(each, AgentSaid)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,7 +19,7 @@ from pydantic import SecretStr
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, ToolSettings
 from bot.tools.owner import BODY_LIMIT_BYTES, owner_tools
-from bot.tools.toolbox import RESULT_LIMIT, Tool, Toolbox, _shorten
+from bot.tools.toolbox import LOOK_S, QUIET_S, RESULT_LIMIT, LateResults, Tool, Toolbox, _shorten
 from calls.events import Event, ToolCalled
 from calls.resume import CUT_OFF, KeptTool
 from tests.bot.talk import says, talking
@@ -60,6 +61,14 @@ class Desk:
     @property
     def outcomes(self) -> list[str]:
         return [each.outcome for each in self.told if isinstance(each, ToolCalled)]
+
+    def hear_late(self, told: list[tuple[float, str]], *, quiet_at: float) -> None:
+        """Keep what is told late, and when; the call is quiet from then on."""
+
+        async def tell(note: str) -> None:
+            told.append((time.monotonic(), note))
+
+        self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=tell)
 
     async def use_until_cut_off(self, name: str, arguments: Any) -> None:
         """Ask, and have the caller speak before it is done."""
@@ -263,6 +272,50 @@ async def test_a_result_that_was_cut_off_is_there_minutes_later() -> None:
 
         assert await at_desk.use("slow", {"name": "a"}) == {"result": "a done"}
         assert owner_functions.RUNS == ["a"]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("cuts", [1, 3])
+async def test_a_result_that_was_cut_off_is_told_when_neither_side_speaks(cuts: int) -> None:
+    owner_functions.RUNS.clear()
+    told, quiet_at = list[tuple[float, str]](), time.monotonic() + 3.0
+    async with desk(entry("slow")) as at_desk:
+        at_desk.hear_late(told, quiet_at=quiet_at)
+        for _ in range(cuts):
+            await at_desk.use_until_cut_off("slow", {"name": "a"})
+        at_desk.turn = 2
+        await asyncio.sleep(10.0)
+
+        ((at, note),) = told  # once, however often it was cut off
+        assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * LOOK_S)
+        assert '{"result": "a done"}' in note
+        assert '{"name": "a"}' in note
+        await at_desk.use("slow", {"name": "a"})  # the model does not believe it
+        assert owner_functions.RUNS == ["a"]
+
+
+@pytest.mark.virtual_time
+async def test_a_result_that_the_model_has_asked_for_again_is_not_told() -> None:
+    told = list[tuple[float, str]]()
+    async with desk(entry("slow")) as at_desk:
+        at_desk.hear_late(told, quiet_at=0.0)
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
+        at_desk.turn = 2
+        await at_desk.use("slow", {"name": "a"})
+        await asyncio.sleep(10.0)
+
+    assert told == []
+
+
+@pytest.mark.virtual_time
+async def test_a_result_is_not_told_when_the_call_never_falls_quiet() -> None:
+    told = list[tuple[float, str]]()
+    async with desk(entry("slow")) as at_desk:
+        at_desk.hear_late(told, quiet_at=math.inf)
+        await at_desk.use_until_cut_off("slow", {"name": "a"})
+        await asyncio.sleep(10.0)
+
+    assert told == []
 
 
 @pytest.mark.virtual_time
