@@ -21,6 +21,7 @@ from fallbacks.attempts import (
     Failed,
     Finished,
     Idled,
+    Lapsed,
     Progressed,
     Refused,
     Start,
@@ -37,6 +38,7 @@ from fallbacks.work import Work
 
 RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
 RECHECK_S: Final = 0.1  # between two looks for one
+MOST_PARTS: Final = 3  # of one answer that are continued; then it ends where it is (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
@@ -45,6 +47,7 @@ class Wrote(StrEnum):
     """What a complete answer is made of."""
 
     WORDS = "words"  # or a tool's call
+    PART = "part"  # of an answer: the model had no tokens left
     SIGNS = "signs"  # nothing of it can be said, such as an emoji
     NOTHING = "nothing"
 
@@ -173,6 +176,7 @@ class Answering:
         self._refused = True  # every failure so far may be of what was sent
         self._asked: dict[int, str] = {}  # the rung of each attempt
         self._wordless = 0  # how many answers had nothing in them
+        self._parts = 0  # how many ended inside a sentence, for want of tokens
         self._tired_at: float | None = None
         self._recheck_at: float | None = None  # nobody is left, and the question is kept
 
@@ -235,8 +239,13 @@ class Answering:
                 CallOff(attempt),
                 *self._fail(ModelFailed(attempt=attempt, failure=nothing), now),
             )
+        cut = event.wrote is Wrote.PART and not self._answer.at_sentence_end
+        if cut and self._parts < MOST_PARTS:
+            self._parts += 1
+            again = self._carry_out(self.work.handle(Lapsed(attempt=attempt), now), now)
+            return (CallOff(attempt), *again)
         begun: tuple[AnswerAction, ...] = ()
-        if event.wrote is not Wrote.WORDS:
+        if event.wrote in (Wrote.SIGNS, Wrote.NOTHING):
             begun = self._carry_out(self.work.handle(Progressed(attempt=attempt), now), now)
         if event.wrote is Wrote.SIGNS and not self._answer.said:
             begun = (*begun, _empty(self.work, asks_again=False))

@@ -73,7 +73,10 @@ class Refused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lapsed:
-    """A library's time-out ended an attempt, and our own stall had used up the time."""
+    """An attempt ended too soon through no fault of its rung, which is asked again.
+
+    Our own stall had used up a library's time-out, or the model its tokens.
+    """
 
     attempt: int
 

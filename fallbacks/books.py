@@ -111,6 +111,8 @@ class Books:
         match event:
             case Failed() if self._lapsed(entry, event, now, patience_s=patience_s):
                 told, facts = Lapsed(attempt=event.attempt), self._drop(entry, "lag")
+            case Lapsed():
+                told, facts = event, self._drop(entry, "length")
             case Failed():
                 told, facts = event, self._enter_failure(entry, event, now)
             case Admitted():
@@ -233,7 +235,7 @@ class Books:
         return stalled and self._took_s(entry, now) < patience_s
 
     def _drop(
-        self, entry: _Entry, because: CancelReason | Literal["limit", "lag"]
+        self, entry: _Entry, because: CancelReason | Literal["limit", "lag", "length"]
     ) -> tuple[Fact, ...]:
         """Strike an attempt out: its rung did nothing wrong."""
         del self._entries[entry.number]

@@ -59,7 +59,12 @@ class Answer:
 
         The one before it may have died between its last word and its end.
         """
-        return attempt != self._attempt and bool(_SENTENCE.search(self.whole))
+        return attempt != self._attempt and self.at_sentence_end
+
+    @property
+    def at_sentence_end(self) -> bool:
+        """Whether what was handed on ends with a sentence."""
+        return bool(_SENTENCE.search(self.whole))
 
     def begin(self, attempt: int) -> str:
         """Let another attempt write on; what is held of the one before is forgotten.

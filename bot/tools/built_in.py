@@ -106,7 +106,7 @@ class Tools:
 
     def tell_late(self, late: LateResults) -> None:
         """Tell results that the caller's words cut off."""
-        self._toolbox.late = late
+        self.box.late = late
 
     async def close(self) -> None:
         """Wait a little for what is at work, and cancel what is left of it."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Final, cast
 
+from loguru import logger
 from openai.types.chat import ChatCompletionChunk
 from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 
@@ -23,6 +24,7 @@ from fallbacks.answering import (
     ModelWrote,
     UseModel,
     WriteText,
+    Wrote,
 )
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.facts import Fact
@@ -135,6 +137,8 @@ class ModelAnswer:
             case None:
                 must_speak = self.context.tool_choice == NO_CALLS
                 failure = _failure_of_end(stream, must_speak=must_speak)
+                if stream.wrote is Wrote.PART:
+                    logger.warning("{}: an answer used up the model's tokens", stream.provider)
                 complete = ModelFinished(attempt=attempt, wrote=stream.wrote)
                 event = self._fail(attempt, failure) if failure else complete
             case AtGate.REFUSED:

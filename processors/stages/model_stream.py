@@ -116,7 +116,7 @@ class ModelStream:
     def wrote(self) -> Wrote:
         """What a finished answer is made of."""
         if self.spoke:
-            return Wrote.WORDS
+            return Wrote.PART if self.finish == "length" and not self.calls else Wrote.WORDS
         return Wrote.SIGNS if self.unsaid and self.finish != "length" else Wrote.NOTHING
 
     def _begun_by(self, text: str) -> str:

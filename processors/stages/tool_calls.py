@@ -63,6 +63,10 @@ class ToolCalls:
         self._latest: dict[int | None, _Call] = {}  # by the index that the model gave
         self._form: ChatCompletionChunk | None = None
 
+    def __bool__(self) -> bool:
+        """Whether there is one."""
+        return bool(self._calls)
+
     def add(self, chunk: ChatCompletionChunk, pieces: Iterable[ChoiceDeltaToolCall]) -> None:
         """Add what came of calls in a chunk."""
         self._form = self._form or chunk

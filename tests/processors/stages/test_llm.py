@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
+from loguru import logger
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 from pipecat.adapters.llm.schemas.tools_schema import ToolsSchema
 from pipecat.frames.frames import (
@@ -44,7 +45,7 @@ from processors.sentences import TakeBackFrame
 from processors.stages.llm import LlmStage
 from providers.openai import build
 from providers.provider import RungSpec
-from tests.providers.scripted_model import writing
+from tests.providers.scripted_model import choosing, chunk, writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -376,6 +377,38 @@ async def test_an_answer_of_nothing_that_can_be_said_is_complete_and_silent(
     assert len(it.told_of(AttemptStarted)) == 1
     assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
     assert [each.asks_again for each in it.told_of(AnswerEmpty)] == [False]
+
+
+@pytest.mark.parametrize(
+    ("parts", "whole"),
+    [
+        (["We open at ni"], "We open at nine, and close at six."),
+        (["We open at nine, ", "and close "], "We open at nine, and close at six."),
+        (["We ", "open ", "at nine, ", "and close"], "We open at nine, and close"),
+        (["We open at nine."], "We open at nine."),
+    ],
+    ids=["inside a word", "twice", "too often", "at a sentence's end"],
+)
+async def test_an_answer_that_used_up_its_tokens_goes_on_or_ends_at_a_sentence(
+    parts: list[str], whole: str
+) -> None:
+    left, lines = list(parts), list[str]()
+
+    def write(_asked: dict[str, Any]) -> list[Any]:
+        if left:
+            return [chunk({"content": left.pop(0)}), chunk({}, "length")]
+        return [chunk({"content": "We open at nine, and close at six."}), chunk({}, "stop")]
+
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    async with choosing(write) as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+    logger.remove(sink)
+
+    assert answer == whole
+    assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
+    assert {each.provider for each in it.told_of(AttemptStarted)} == {"openai"}
+    assert len([each for each in lines if "used up the model's tokens" in each]) == len(parts)
 
 
 async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
