@@ -83,7 +83,7 @@ class RecordWriter:
                 self._put(connection, batch, now)
 
         with storage_errors(self._address):
-            engine = await self._engine()
+            engine = await _engine(self._database, self._file)
             if self._file is not None:
                 await self._file.transact(work)
                 return
@@ -98,7 +98,7 @@ class RecordWriter:
     async def reach(self) -> None:
         """Have the database answer something."""
         with storage_errors(self._address):
-            engine = await self._engine()
+            engine = await _engine(self._database, self._file)
             async with engine.connect() as connection:
                 await connection.execute(select(1))
 
@@ -112,7 +112,7 @@ class RecordWriter:
         old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
         count = 0
         with storage_errors(self._address):
-            engine = await self._engine()
+            engine = await _engine(self._database, self._file)
             async with engine.begin() as connection:
                 found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
                 rows = (await connection.execute(found)).all()
@@ -129,11 +129,6 @@ class RecordWriter:
         await self._database.close()
         if self._file is not None:
             await self._file.close()
-
-    async def _engine(self) -> AsyncEngine:
-        if self._file is not None and self._database.is_gone:
-            await self._file.close()  # its connection is to the file that was deleted
-        return await self._database.engine()
 
     def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
         """Note the batch's number; False: this batch stands already."""
@@ -237,3 +232,9 @@ def _plain(value: Any) -> Any:
             return [_plain(each) for each in value]
         case _:
             return value
+
+
+async def _engine(database: Database, file: FileThread | None) -> AsyncEngine:
+    if file is not None and database.is_gone:
+        await file.close()  # its connection is to the file that was deleted
+    return await database.engine()

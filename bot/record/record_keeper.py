@@ -128,7 +128,11 @@ class RecordKeeper:
             return True
         try:
             async with asyncio.timeout(ANSWER_S):
-                await self._send()
+                if self._batch is None:
+                    await self._writer.reach()
+                else:
+                    now = self._utc_now()
+                    await self._writer.write(self._batch, number=self._number, now=now)
         except RefusedRowsError as error:
             self.lost_entries += len(self._batch.happenings) if self._batch else 0
             logger.error("the database refuses a part of the record, which is lost: {}", error)
@@ -139,12 +143,6 @@ class RecordKeeper:
         self._batch = None
         self._outage.note_back(lost_entries=self.lost_entries)
         return True
-
-    async def _send(self) -> None:
-        if self._batch is None:
-            await self._writer.reach()
-        else:
-            await self._writer.write(self._batch, number=self._number, now=self._utc_now())
 
     def end(self) -> None:
         """Have `run` return once it has done what it is at."""
