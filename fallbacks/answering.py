@@ -146,6 +146,7 @@ class Answering:
 
     Attributes:
         work: Who is asked.
+        answer: What is handed on.
     """
 
     def __init__(
@@ -155,6 +156,7 @@ class Answering:
         until: Callable[[float], Deadline],
         recovers_s: float = RECOVERS_S,
         leaves_out: bool = False,
+        answer: Answer | None = None,
     ) -> None:
         """Prepare.
 
@@ -164,12 +166,13 @@ class Answering:
             recovers_s: How long the question is kept when nobody is left.
             leaves_out: Whether the models are asked once more without the caller's last message
                 when each has refused what it was sent: that is no outage.
+            answer: Gets the words; None: one with the usual limits.
         """
         self.work = begin_work()
         self._begin_work = begin_work
         self._turn_until = self._until = until
         self._recovers_s = recovers_s
-        self._answer = Answer()
+        self.answer = answer or Answer()
         self._passing = False  # a failure was one that may pass
         self._leaves_out = leaves_out
         self._leaving_out = False  # from the next request on
@@ -202,8 +205,11 @@ class Answering:
             case ModelWrote():
                 progressed = Progressed(attempt=event.attempt)
                 actions = self._carry_out(self.work.handle(progressed, now), now)
-                text = self._answer.write(event.attempt, event.text) if event.text else ""
-                return (*actions, *_write(event.attempt, text))
+                text = self.answer.write(event.attempt, event.text) if event.text else ""
+                if not self.answer.limit.reason:
+                    return (*actions, *_write(event.attempt, text))
+                ended = self._carry_out(self.work.handle(Finished(attempt=event.attempt), now), now)
+                return (*actions, *_write(event.attempt, text), *map(_called_off, ended))
             case ModelFinished():
                 return self._finish(event, now)
             case ModelFailed():
@@ -232,34 +238,34 @@ class Answering:
     def _finish(self, event: ModelFinished, now: float) -> tuple[AnswerAction, ...]:
         """End the answer; one who goes on from its last sentence may have nothing to add."""
         attempt = event.attempt
-        if event.wrote is Wrote.NOTHING and not self._answer.may_be_whole(attempt):
+        if event.wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
             nothing = _said_nothing(self.work.policy.stage, self._asked[attempt], self._wordless)
             self._wordless, self._refused = self._wordless + 1, False
             return (
                 CallOff(attempt),
                 *self._fail(ModelFailed(attempt=attempt, failure=nothing), now),
             )
-        cut = event.wrote is Wrote.PART and not self._answer.at_sentence_end
+        cut = event.wrote is Wrote.PART and not self.answer.at_sentence_end
         if cut and self._parts < MOST_PARTS:
             self._parts += 1
             again = self._carry_out(self.work.handle(Lapsed(attempt=attempt), now), now)
             return (CallOff(attempt), *again)
         begun: tuple[AnswerAction, ...] = ()
-        if event.wrote in (Wrote.SIGNS, Wrote.NOTHING):
+        if event.wrote in (Wrote.SIGNS, Wrote.NOTHING) or self.answer.may_be_whole(attempt):
             begun = self._carry_out(self.work.handle(Progressed(attempt=attempt), now), now)
-        if event.wrote is Wrote.SIGNS and not self._answer.said:
+        if event.wrote is Wrote.SIGNS and not self.answer.said:
             begun = (*begun, _empty(self.work, asks_again=False))
-        rest = self._answer.finish(attempt)
+        rest = self.answer.finish(attempt)
         steps = self.work.handle(Finished(attempt=attempt), now)
         return (*begun, *self._carry_out(steps, now, rest=rest))
 
     def _fail(self, event: ModelFailed, now: float) -> tuple[AnswerAction, ...]:
         self._passing |= not event.failure.permanent
         self._refused &= event.failure.scope in OF_REQUEST
-        heard_words = len(self._answer.said.split())
+        heard_words = len(self.answer.said.split())
         entered = Failed(attempt=event.attempt, failure=event.failure, heard_words=heard_words)
         steps = self.work.handle(entered, now)
-        refused = self._refused and self._leaves_out and not self._answer.whole
+        refused = self._refused and self._leaves_out and not self.answer.whole
         if not refused or not any(isinstance(step, Exhausted) for step in steps):
             return self._carry_out(steps, now)
         self._leaves_out, self._leaving_out = False, True
@@ -280,8 +286,8 @@ class Answering:
                 case Start():
                     actions.append(self._ask(step, now))
                 case Win():
-                    self._answer.begin(step.attempt)
-                    taken_back = self._answer.taken_back
+                    self.answer.begin(step.attempt)
+                    taken_back = self.answer.taken_back
                     actions.append(UseModel(provider=step.provider, taken_back=taken_back))
                 case Done():
                     actions += [*_write(step.attempt, rest), FinishAnswer(step.attempt)]
@@ -291,8 +297,8 @@ class Answering:
                     outrun = isinstance(step, Cancel) and step.because == "outrun"
                     actions.append(CallOff(step.attempt, outrun=outrun))
                 case Exhausted():
-                    self._answer.begin(NO_ATTEMPT)
-                    actions.append(UseModel(provider="", taken_back=self._answer.taken_back))
+                    self.answer.begin(NO_ATTEMPT)
+                    actions.append(UseModel(provider="", taken_back=self.answer.taken_back))
                     actions += self._keep_question(now)
         return tuple(actions)
 
@@ -306,7 +312,7 @@ class Answering:
         return AskModel(
             provider=start.provider,
             attempt=start.attempt,
-            said=self._answer.whole,
+            said=self.answer.whole,
             mended=start.mended and not self._wordless,
             leave_out=leave_out,
             wait_until=wait_until,
@@ -350,3 +356,8 @@ def _empty(work: Work, *, asks_again: bool) -> TellFact:
 
 def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
     return (WriteText(attempt=attempt, text=text),) if text else ()
+
+
+def _called_off(action: AnswerAction) -> AnswerAction:
+    """Return what is done for an answer that is long enough: nothing more of it is wanted."""
+    return CallOff(action.attempt) if isinstance(action, FinishAnswer) else action

@@ -10,6 +10,8 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from fallbacks.reply_limit import MAX_S, ReplyLimit
+from fallbacks.spoken_text import SpokenText, SpokenTextRule
 from fallbacks.word_times import sayable
 
 RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
@@ -32,9 +34,22 @@ _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u0
 
 
 class Answer:
-    """What is handed on to speech of one answer, whichever rungs write it."""
+    """What is handed on to speech of one answer, whichever rungs write it.
 
-    def __init__(self) -> None:
+    What is no speech is removed of each attempt's text first, so that no standby, no voice and no
+    later request ever sees it.
+    """
+
+    def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
+        """Begin without a word.
+
+        Args:
+            rule: What is removed; None: all that is no speech.
+            max_s: How long it may take to speak.
+        """
+        self.limit = ReplyLimit(max_s)
+        self._rule = rule
+        self._text = SpokenText(rule)  # of the present attempt
         self._said = ""
         self._held = ""  # of the present attempt: words not yet judged
         self._judging = False
@@ -48,6 +63,11 @@ class Answer:
     def said(self) -> str:
         """All that was handed on, without white space at its ends."""
         return self._said.strip()
+
+    @property
+    def written_calls(self) -> tuple[str, ...]:
+        """What may be tool calls of what the present attempt wrote as text."""
+        return tuple(self._text.calls)
 
     @property
     def whole(self) -> str:
@@ -74,7 +94,9 @@ class Answer:
         """
         self.taken_back = self._half()
         self._said = self._said[: len(self._said) - self.taken_back]
+        self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
+        self._text = SpokenText(self._rule)
         self._joins = True
         self._judging = bool(self.said)
         return self.said
@@ -83,7 +105,7 @@ class Answer:
         """Add what an attempt wrote; return what to hand on now, sometimes nothing."""
         if attempt != self._attempt:
             return ""
-        self._held += text
+        self._held += self._text.write(text)
         if self._judging:
             words = "".join(_WHOLE.findall(self._held)).split()
             dropped = judged(self.said.split()[-LOOKED_AT:], words, ended=False)
@@ -96,6 +118,7 @@ class Answer:
         """Note that the answer is complete; return what is left to hand on."""
         if attempt != self._attempt:
             return ""
+        self._held += self._text.finish()
         if self._judging:
             dropped = judged(self.said.split()[-LOOKED_AT:], self._held.split(), ended=True)
             self._drop(dropped or 0)
@@ -122,6 +145,7 @@ class Answer:
             text = text.lstrip()
         elif text and self._joins and not self._said[-1].isspace() and not text[0].isspace():
             text = " " + text
+        text = self.limit.take(text)
         self._joins = self._joins and not text
         self._said += text
         return text

@@ -40,7 +40,7 @@ ALLOWED = {
         "enum",
         "functools",
     ),
-    *("hashlib", "itertools", "json", "math", "operator", "re", "statistics", "string"),
+    *("hashlib", "html", "itertools", "json", "math", "operator", "re", "statistics", "string"),
     *("types", "typing", "unicodedata"),
 }
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeAlias, cast
 
 from pipecat.processors.frame_processor import FrameProcessor
@@ -19,6 +20,8 @@ from bot.config.stages import STAGES
 from bot.crm.asking import CrmDesk
 from bot.ladders.rungs import rung_of
 from bot.tools.opt_outs import OptOuts
+from fallbacks.continuation import Answer
+from fallbacks.spoken_text import SpokenTextRule
 from fallbacks.work import StagePolicy
 from processors.stages.llm import LlmStage
 from processors.stages.model_stream import Model
@@ -99,6 +102,7 @@ def build_all(shared: Shared, agent: AgentSettings, *, sample_rate_hz: int) -> B
 
 def stages_of(shared: Shared, agent: AgentSettings, built: Built, wiring: CallWiring) -> Services:
     """Return the stages of a call."""
+    cleaning = SpokenTextRule(**agent.spoken_text.model_dump())
     policies, tell, clock, turn = shared.policies, wiring.tell, wiring.clock, wiring.turn
     return Services(
         stt=SttStage(built["stt"], policy=policies["stt"], tell=tell, clock=clock, turn=turn),
@@ -109,6 +113,7 @@ def stages_of(shared: Shared, agent: AgentSettings, built: Built, wiring: CallWi
             clock=clock,
             turn=turn,
             window_tokens=room_tokens(agent),
+            new_answer=partial(Answer, cleaning, max_s=agent.max_reply_s),
         ),
         tts=TtsStage(
             built["tts"],

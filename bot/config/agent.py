@@ -30,6 +30,19 @@ class SilenceSettings(Section):
     goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
 
 
+class SpokenTextSettings(Section):
+    """What is removed from a model's words before they are spoken."""
+
+    markdown: bool = True
+    links: bool = True
+    code: bool = True
+    emoji: bool = True
+    stage_directions: bool = True
+    reasoning: bool = True
+    tool_calls: bool = True
+    special_tokens: bool = True
+
+
 class RecordingSettings(Section):
     """Whether calls are recorded, and how their callers learn it."""
 
@@ -104,6 +117,8 @@ class AgentSettings(Section):
     silence: SilenceSettings = SilenceSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
+    max_reply_s: Seconds = 60.0  # of speech; the reply ends with the sentence that reaches it
+    spoken_text: SpokenTextSettings = SpokenTextSettings()
     resumed: Text | None = None  # said where a call was cut off and goes on; none: a fallback text
     farewell: Text = "Thank you for calling. Goodbye."
     tools: tuple[ToolSettings, ...] = ()

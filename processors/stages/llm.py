@@ -30,6 +30,7 @@ from calls.tool_rounds import must_speak
 from calls.turn import Turn
 from calls.words import without_halves
 from fallbacks.answering import Answering
+from fallbacks.continuation import Answer
 from fallbacks.facts import AttemptFailed, Fact
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
@@ -40,6 +41,7 @@ from processors.stages.early_answers import EarlyAnswers, EarlyMeans
 from processors.stages.model_answer import ModelAnswer
 from processors.stages.model_stream import NO_CALLS, Model
 from processors.stages.prepared_answer import Heard
+from processors.stages.tool_calls import calls_in_text
 
 GOES_ON: Final = {
     "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
@@ -138,7 +140,7 @@ class AsideAnswers:
 class LlmStage(OpenAILLMService):
     """Pipecat's own service, with a ladder where it asks for a completion."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what the call has of its own, each by its name
         self,
         models: Mapping[str, Model],
         *,
@@ -147,6 +149,7 @@ class LlmStage(OpenAILLMService):
         clock: Callable[[], float],
         turn: Turn,
         window_tokens: int,
+        new_answer: Callable[[], Answer] = Answer,
     ) -> None:
         """Ask these models in one call.
 
@@ -157,8 +160,10 @@ class LlmStage(OpenAILLMService):
             clock: Monotonic, in seconds.
             turn: The turn in progress: its number, its deadline, the numbers of attempts.
             window_tokens: The context window, for a context that a provider calls too long.
+            new_answer: Makes what an answer's words go through: cleaned, and not for ever.
         """
         self._models = models
+        self._new_answer = new_answer
         super().__init__(api_key="each rung has its own")
         self._policy = policy
         self._tell = tell
@@ -273,7 +278,11 @@ class LlmStage(OpenAILLMService):
         try:
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
                 yield chunk
+            for chunk in _calls_in_text(answer.answering.answer, asked):
+                yield chunk
         finally:  # also where the caller cut it off
+            if reason := answer.answering.answer.limit.reason:
+                logger.warning("a reply was ended: {}", reason)
             self._bill.tell(answer, turn=turn)
             await (prepared or answer).close()
 
@@ -290,7 +299,12 @@ class LlmStage(OpenAILLMService):
 
         return ModelAnswer(
             models=self._models,
-            answering=Answering(begin, until=self._turn.patient_until, leaves_out=leaves_out),
+            answering=Answering(
+                begin,
+                until=self._turn.patient_until,
+                leaves_out=leaves_out,
+                answer=self._new_answer(),
+            ),
             context=context,
             owner=self,
             clock=self._now,
@@ -331,3 +345,17 @@ async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> N
         return [message for message in messages if id(message) not in gone]
 
     await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
+
+
+def _calls_in_text(answer: Answer, context: LLMContext) -> list[ChatCompletionChunk]:
+    """Return what a model wrote as text, and is a call of a tool that it may call."""
+    written = answer.written_calls
+    given = context.tools.standard_tools if is_given(context.tools) else []
+    calls = [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
+    if written:
+        logger.warning(
+            "a model wrote {} blocks of code or tool calls as text: {} are run, none is spoken",
+            len(written),
+            len(calls),
+        )
+    return calls

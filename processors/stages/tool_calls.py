@@ -1,20 +1,34 @@
 """Tool calls that come in pieces: put together, and whether they can be run."""
 
 import json
+import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Final
 
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import (
+    Choice,
     ChoiceDelta,
     ChoiceDeltaToolCall,
     ChoiceDeltaToolCallFunction,
 )
+from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
 from calls.words import without_halves
 
 NO_ARGUMENTS = "{}"
+_NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{...}`
+_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "array": list,
+    "object": dict,
+}
+"""By their names in JSON schema."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -131,3 +145,61 @@ def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
 def _sendable(arguments: str) -> str:
     """Return arguments, too, without halves of characters: no model is asked with one again."""
     return without_halves(json.dumps(json.loads(arguments or NO_ARGUMENTS), ensure_ascii=False))
+
+
+def calls_in_text(
+    written: Iterable[str], tools: Sequence[FunctionSchema]
+) -> list[ChatCompletionChunk]:
+    """Return the calls of tools that there are, with arguments as they ask for, among texts."""
+    known = {tool.name: tool for tool in tools}
+    calls = ToolCalls()
+    for index, (name, arguments) in enumerate(call for text in written for call in _parsed(text)):
+        if name in known and _fits(arguments, known[name]):
+            function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
+            call = ChoiceDeltaToolCall(index=index, function=function)
+            choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[call]))
+            chunk = ChatCompletionChunk(
+                id="", choices=[choice], created=0, model="", object="chat.completion.chunk"
+            )
+            calls.add(chunk, [call])
+    return calls.whole()
+
+
+def _parsed(text: str) -> list[tuple[str, Any]]:
+    """Return the names and arguments of what looks like calls in a text."""
+    begins = re.search(r"[\[{]", text)
+    if begins is None:
+        return []
+    try:
+        found = json.JSONDecoder().raw_decode(text, begins.start())[0]
+        return _named(text, found)
+    except (ValueError, RecursionError):
+        return []
+
+
+def _named(text: str, found: Any) -> list[tuple[str, Any]]:
+    named = _NAMED.match(text)
+    if named and named[1] and isinstance(found, dict) and "arguments" not in found:
+        return [(named[1], found)]
+    calls: list[tuple[str, Any]] = []
+    for call in found if isinstance(found, list) else [found]:
+        inner = call.get("function", call) if isinstance(call, dict) else None
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            arguments = inner.get("arguments", inner.get("parameters", {}))
+            if isinstance(arguments, str):  # as in the protocol itself
+                arguments = json.loads(arguments) if arguments.startswith("{") else None
+            calls.append((inner["name"], arguments))
+    return calls
+
+
+def _fits(arguments: object, tool: FunctionSchema) -> bool:
+    """Return whether a tool can be called with these arguments."""
+    if not isinstance(arguments, dict) or not set(tool.required) <= arguments.keys():
+        return False
+    for name, value in arguments.items():
+        kind = tool.properties.get(name, {}).get("type") if name in tool.properties else ""
+        expected = _TYPES.get(str(kind)) if kind else None
+        wrong_bool = isinstance(value, bool) and kind in ("integer", "number")
+        if kind == "" or wrong_bool or (expected and not isinstance(value, expected)):
+            return False
+    return True

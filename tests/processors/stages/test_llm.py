@@ -37,7 +37,9 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, Scope
+from fallbacks.reply_limit import MAX_S
 from fallbacks.roster import Place, Roster
+from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
 from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
@@ -519,3 +521,57 @@ async def test_a_message_that_every_model_refuses_is_left_out_and_the_caller_ask
     assert change.transform(context.messages) == [
         each for each in QUESTION if each["role"] == "system"
     ]
+
+
+WRITTEN_CALL = '{"name": "transfer_to_person", "arguments": {"reason": "asked"}}'
+
+
+@pytest.mark.parametrize(
+    ("text", "runs"),
+    [
+        (WRITTEN_CALL, [{"reason": "asked"}]),
+        (f"<tool_call>{WRITTEN_CALL}</tool_call>", [{"reason": "asked"}]),
+        (f"One moment.\n```json\n{WRITTEN_CALL}\n```", [{"reason": "asked"}]),
+        ('<function=transfer_to_person>{"reason": "asked"}</function>', [{"reason": "asked"}]),
+        (WRITTEN_CALL.replace("transfer_to_person", "delete_all"), []),
+        (WRITTEN_CALL.replace("reason", "colour"), []),
+        (WRITTEN_CALL.replace('"asked"', "5"), []),
+        ('<tool_call>{"name": "transfer_to_person", "argu', []),
+    ],
+)
+async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
+    text: str, runs: list[dict[str, Any]]
+) -> None:
+    async with writing(text[:9], text[9:], finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        called = await asked_for_a_person(it)
+        assert (await it.ask()) in ("", "One moment.")
+
+    assert called == runs
+    assert it.told_of(AttemptFailed) == []
+
+
+async def test_a_standby_goes_on_from_what_was_spoken_not_from_what_was_written() -> None:
+    async with (
+        writing("**We** open ", "<think>when?</think>at *nine*. ", finish=None) as first,
+        writing("**We** open at *nine*. ", "- From Monday.", finish="stop") as second,
+        bench() as it,
+    ):
+        it.urls |= {"openai": first, "openai-b": second}
+        answer = await it.ask()
+
+    assert answer == "We open at nine. - From Monday."
+
+
+async def test_a_reply_without_end_is_ended_with_a_sentence() -> None:
+    sentences = [
+        f"Sentence number {n} is one of very many that the model writes. " for n in range(99)
+    ]
+    async with writing(*sentences, finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        answer = await it.ask()
+
+    spoken_s = len(answer) * CHARACTER_S
+    assert MAX_S - 5 < spoken_s < MAX_S + 5
+    assert answer.endswith("that the model writes.")
+    assert it.told_of(AttemptFailed) == []

@@ -1,0 +1,64 @@
+"""How long one reply may become: a model may write without end, or the same again and again."""
+
+import re
+from collections import Counter
+from typing import Final
+
+from fallbacks.word_times import CHARACTER_S, sayable
+
+MAX_S: Final = 60.0  # of speech; what nobody set
+OVERRUN: Final = 1.25  # of the limit, for text in which no sentence ends
+SAME: Final = 3  # times that a sentence may be written; the reply ends with the last (chosen)
+SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
+_ENDS: Final = re.compile(
+    r"[^\W\d_]{3}[.!?\u2026][\"'\u201d\u2019\u00bb)]*(?=\s)|[\u3002\uff01\uff1f]"
+)
+
+
+class ReplyLimit:
+    """Ends a reply with a sentence.
+
+    Attributes:
+        reason: Why it was ended; empty: it was not.
+    """
+
+    def __init__(self, max_s: float = MAX_S) -> None:
+        """End a reply that takes this long to speak, as estimated by its letters."""
+        self.reason = ""
+        self._most = max_s / CHARACTER_S
+        self._written = 0  # characters before the present sentence
+        self._sentence = ""
+        self._seen: Counter[str] = Counter()
+
+    def take(self, text: str) -> str:
+        """Return what of the next text is still a part of the reply."""
+        if self.reason:
+            return ""
+        before = len(self._sentence)
+        self._sentence += text
+        start = max(0, before - 8)  # characters that an end may have, begun in the text before
+        used = 0
+        while match := _ENDS.search(self._sentence, start):
+            self._judge(self._sentence[: match.end()])
+            self._sentence, used = self._sentence[match.end() :], used + match.end()
+            start = 0
+            if self.reason:
+                return text[: max(0, used - before)]
+        over = self._written + len(self._sentence) > OVERRUN * self._most
+        if over and " " in text:
+            self.reason = "too long, without the end of a sentence"
+            return text[: text.index(" ") + 1]
+        return text
+
+    def take_back(self, characters: int) -> None:
+        """Forget the last characters."""
+        self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
+
+    def _judge(self, sentence: str) -> None:
+        self._written += len(sentence)
+        words = [word for each in sentence.split() if (word := sayable(each))]
+        self._seen[" ".join(words)] += len(words) >= SAME_WORDS
+        if self._written >= self._most:
+            self.reason = "too long"
+        elif self._seen[" ".join(words)] >= SAME:
+            self.reason = "the same sentence again"

@@ -1,0 +1,470 @@
+"""Cleans the text of a model as it comes, so that only speech is left.
+
+A model writes Markdown, tags, reasoning, tool calls and special tokens although it was told not to.
+Voices read them aloud or fall silent. `SpokenText` removes them character by character. A character
+is held back only while it is undecided whether it begins a mark, and at most `MOST_HELD` of them:
+ordinary words pass at once, and how the text was cut into pieces makes no difference.
+
+Each mark is a row of `_MARKS`: how it begins, how it looks when it is whole, and what is said
+instead. Pipecat's `strip_markdown` needs whole sentences (of "**We", "open**" it leaves the
+asterisks), and it knows nothing of tags, reasoning and tool calls.
+"""
+
+import html
+import json
+import re
+import unicodedata
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Final, TypeAlias
+
+MOST_HELD: Final = 200  # characters; the longest tag that was seen has 90
+MOST_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
+_ENDINGS: Final = frozenset(".!?:\u2026\u3002\uff01\uff1f")
+_LOOK_BACK: Final = 60  # characters in which the end of removed text is looked for
+_JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
+
+# What models act, in stage directions: "laughs", "laughing softly".
+_ACTED: Final = (
+    r"(?:smil|laugh|sigh|chuckl|paus|nod|giggl|whisper|gasp|cough|wink|grin|shrug|inhal|exhal|"
+    r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:his|her|their|my|its)? ?throat"
+)
+_ATTRIBUTE: Final = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'<>]+)"
+_REASONING: Final = frozenset(
+    {"think", "thinking", "thought", "thoughts", "reasoning", "reflection", "scratchpad"}
+)
+_CALLS: Final = frozenset(
+    {"tool_call", "tool_calls", "tool_code", "tool_use", "tool_response", "tools", "invoke"}
+    | {"function", "function_call", "function_calls", "antml:function_calls", "antml:invoke"}
+)
+_SPECIAL: Final = frozenset(
+    {"s", "bos", "eos", "unk", "pad", "sys", "end_of_turn", "start_of_turn", "eos_token"}
+)
+_BREAKS: Final = frozenset({"br", "p", "li", "tr", "div", "ul", "ol", "table", "h1", "h2", "h3"})
+_ROLE_FOLLOWS: Final = re.compile(r"start_of_turn|(?:im_)?start|start_header_id")
+_CALL_FOLLOWS: Final = re.compile(r"python_tag|tool.calls?(?:.begin)?")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpokenTextRule:
+    """What is removed from a model's text; each can be turned off.
+
+    Attributes:
+        markdown: Marks of emphasis, headings, lists, tables and HTML; their words stay.
+        links: Addresses; the text of a link and the name of a host stay.
+        code: Blocks of code with all that is in them, and backticks.
+        emoji: Emoji and other pictures.
+        stage_directions: `*smiles warmly*`, `(laughs)`, `[sighs]`.
+        reasoning: Blocks in which a model thinks.
+        tool_calls: Calls of tools that a model writes as text.
+        special_tokens: Of a chat template, such as `<|im_end|>`.
+    """
+
+    markdown: bool = True
+    links: bool = True
+    code: bool = True
+    emoji: bool = True
+    stage_directions: bool = True
+    reasoning: bool = True
+    tool_calls: bool = True
+    special_tokens: bool = True
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """What is removed."""
+        return frozenset(each.name for each in fields(self) if getattr(self, each.name))
+
+
+Over: TypeAlias = Callable[[str], int | None]
+"""Returns where text that is being removed ends, from its first character on; None: not yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A whole mark."""
+
+    size: int
+    said: str = ""
+    over: Over | None = None  # what follows is removed, too, until this says so
+    call: str | None = None  # it may be a tool call, with this before it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mark:
+    """One kind of mark.
+
+    Attributes:
+        key: The attribute of `SpokenTextRule` that removes it.
+        first: Its first character is one of these.
+        begun: How it may begin; what is so is held.
+        whole: How it looks in the end, with what has to follow as a lookahead.
+        said: What is said instead, as a template of `re`; or a function.
+        where: `line` and `sentence`: at their beginning; `row`, `address`: in one.
+        over: Removed as well is what follows, until this.
+        closes: The line is an item, a heading or a row.
+    """
+
+    key: str
+    first: str
+    begun: str = "(?!)"
+    whole: str
+    said: str = ""
+    where: str = ""
+    over: str = ""
+    is_call: bool = False
+    closes: bool = False
+
+    def find(self, text: str, at: int, keys: frozenset[str]) -> _Found | None:
+        """Return the mark that stands at this place, if one is there and whole."""
+        match = re.compile(self.whole).match(text, at)
+        if match is None:
+            return None
+        size = match.end() - at
+        if read := _READERS.get(self.said):
+            return read(match, size, keys)
+        over = _until(self.over) if self.over else None
+        return _Found(size, match.expand(self.said), over, "" if self.is_call else None)
+
+    def may_be(self, text: str, at: int) -> bool:
+        """Return whether the text may become one."""
+        return re.compile(self.begun).fullmatch(text, at) is not None
+
+
+_MARKS: Final = (
+    _Mark(key="code", first="`", begun="`{1,2}", whole="```", over="```", is_call=True),
+    _Mark(key="code", first="`", whole="`"),
+    _Mark(
+        key="tool_calls",
+        first="{[",
+        begun=r"\[?\s*(?:\{\s*)?",
+        whole=r"(?:\[\s*)?\{\s*\"",
+        said="json",
+        where="line",
+    ),
+    _Mark(
+        key="markdown", first="#", begun="#{1,6}", whole=r"#{1,6}[ \t]", where="line", closes=True
+    ),
+    _Mark(key="markdown", first=">", begun=">", whole=r">[ \t]", where="line"),
+    _Mark(
+        key="markdown",
+        first="-*_=",
+        begun=r"([-*_=])\1*",
+        whole=r"([-*_=])\1{2,}(?=\s)",
+        where="line",
+    ),
+    _Mark(
+        key="markdown",
+        first="-*+\u2022\u2013",
+        begun=r"[-*+\u2022\u2013]",
+        whole=r"[-*+\u2022\u2013][ \t]",
+        where="line",
+        closes=True,
+    ),
+    _Mark(
+        key="markdown",
+        first="0123456789",
+        begun=r"\d{1,2}[.)]?",
+        whole=r"(\d{1,2})[.)][ \t]",
+        said=r"\1, ",
+        where="line",
+        closes=True,
+    ),
+    _Mark(key="markdown", first="|", whole=r"\|[ \t]?", where="line", closes=True),
+    _Mark(
+        key="markdown",
+        first="-:",
+        begun="[-:]+",
+        whole=r"[-:]{2,}(?=[\s|])",
+        where="row",
+    ),
+    _Mark(
+        key="markdown",
+        first=" \t|",
+        begun=r"[ \t|]+",
+        whole=r"[ \t|]*\|[ \t|]*(?=\n)",
+        where="row",
+    ),
+    _Mark(
+        key="markdown",
+        first=" \t|",
+        begun=r"[ \t|]+",
+        whole=r"[ \t|]*\|[ \t|]*(?=[^\s|])",
+        said="cell",
+        where="row",
+    ),
+    _Mark(
+        key="stage_directions",
+        first="*",
+        begun=r"\*(?:[^\W\d_A-Z*][^*\n]{0,60}\*?)?",
+        whole=r"\*[^\W\d_A-Z*][^*\n]{0,60}\*(?=[\s.,!?*])",
+        where="sentence",
+    ),
+    _Mark(
+        key="stage_directions",
+        first="*([",
+        begun=rf"[*(\[](?:[a-z]{{0,12}}|(?:{_ACTED})[^*)\]\n]{{0,60}})",
+        whole=rf"[*(\[](?:{_ACTED})[^*)\]\n]{{0,60}}[*)\]]",
+    ),
+    _Mark(key="markdown", first="_", begun="_+", whole=r"(?<=\w)_+(?=[^\W_])", said=r"\g<0>"),
+    _Mark(
+        key="markdown",
+        first="*",
+        begun=r"\*+",
+        whole=r"\*(?=[\d#])|(?<=[\d ])\*(?= )",
+        said=r"\g<0>",
+    ),
+    _Mark(key="markdown", first="*_", begun="[*_]+", whole=r"[*_]+(?=[^*_])"),
+    _Mark(key="markdown", first="~", begun="~", whole="~~"),
+    _Mark(key="markdown", first="\\", begun=r"\\", whole=r"\\(?=[^\w\s])"),
+    _Mark(key="markdown", first="&", begun=r"&#?\w{0,10}", whole=r"&#?\w{1,10};", said="entity"),
+    _Mark(
+        key="reasoning",
+        first="[",
+        begun=r"\[[A-Z]{0,5}",
+        whole=r"\[THINK\]",
+        over=r"\[/THINK\]",
+    ),
+    _Mark(
+        key="tool_calls",
+        first="[",
+        begun=r"\[[A-Z_]{0,10}",
+        whole=r"\[TOOL_CALLS\]",
+        over="(?!)",
+        is_call=True,
+    ),
+    _Mark(
+        key="special_tokens",
+        first="[",
+        begun=r"\[/?[A-Z]{0,5}",
+        whole=r"\[/?(?:INST|THINK)\]",
+    ),
+    _Mark(key="links", first="[", begun=r"\[\^?\d{0,3}\]?", whole=r"\[\^?\d{1,3}\](?=[^(])"),
+    _Mark(key="links", first="!", begun=r"(?<!\S)!", whole=r"(?<!\S)!(?=\[)"),
+    _Mark(key="links", first="[", whole=r"\["),
+    _Mark(key="links", first="]", begun=r"\]", whole=r"\]\(", over=r"\)|(?=\n)"),
+    _Mark(key="links", first="]", begun=r"\]", whole=r"\](?=[^(])"),
+    _Mark(
+        key="links",
+        first="hw",
+        begun=r"(?<!\w)(?:h(?:t(?:t(?:ps?(?::/{0,2})?)?)?)?|w{1,3}|www\.)(?:(?<=/)w{1,3}|(?<=/)www\.)?",
+        whole=r"(?<!\w)(?:https?://(?:www\.)?|www\.)(?=\S)",
+    ),
+    _Mark(
+        key="links",
+        first="/?#",
+        begun="[/?#]",
+        whole=r"[/?#](?=\S)",
+        where="address",
+        over=r"(?=[.,;:!?]*[\s)>\]\"])",
+    ),
+    _Mark(
+        key="",
+        first="<",
+        begun=rf"</?(?:[A-Za-z][\w:.=-]*(?:{_ATTRIBUTE})*"
+        r"(?:\s+(?:[\w:.-]+\s*(?:=\s*(?:\"[^\"\n]*|'[^'\n]*)?)?)?)?\s*/?)?",
+        whole=rf"<(/?)([A-Za-z][\w:.-]*)(=[\w.-]+)?(?:{_ATTRIBUTE})*\s*/?>",
+        said="tag",
+    ),
+    _Mark(
+        key="",
+        first="<",
+        begun=r"<(?:[|\uff5c][^<>\n]{0,40})?",
+        whole=r"<[|\uff5c]([^<>\n|\uff5c]{1,40})[|\uff5c]>",
+        said="token",
+    ),
+)
+
+
+def _is_picture(character: str, before: str) -> bool:
+    """Return whether a character is an emoji or another picture, or a part of one."""
+    if character in _JOINERS:
+        return character != "\u200d" or unicodedata.category(before[-1:] or "a") in ("So", "Mn")
+    if not ("\u2190" <= character < "\u3000" or character >= "\U0001f000"):
+        return False  # signs of measures, such as \u00b0 and \u33a1, are spoken
+    return unicodedata.category(character) in ("So", "Sk", "Cf")
+
+
+def _until(pattern: str) -> Over:
+    ending = re.compile(pattern, re.IGNORECASE)
+
+    def over(text: str) -> int | None:
+        match = ending.search(text, max(0, len(text) - _LOOK_BACK))
+        return match.end() if match else None
+
+    return over
+
+
+def _json_over(text: str) -> int | None:
+    if text[-1] not in "]}":
+        return None
+    try:
+        return json.JSONDecoder().raw_decode(text)[1]
+    except (ValueError, RecursionError):
+        return None
+
+
+def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
+    """Return what becomes of a tag, by its name."""
+    closing, name, value = match[1], match[2].lower(), match[3] or ""
+    block = not closing and not match[0].endswith("/>")
+    over = _until(rf"</{re.escape(match[2])}\s*>") if block else None
+    if name in _REASONING and "reasoning" in keys:
+        return _Found(size, over=over)
+    if name in _CALLS and "tool_calls" in keys:
+        return _Found(size, over=over, call=f"{value[1:]} " if block else None)
+    if name in _SPECIAL and "special_tokens" in keys:
+        role = block and _ROLE_FOLLOWS.fullmatch(name)
+        return _Found(size, over=_until(r"(?=[^\w])") if role else None)
+    return _Found(size, "\n" if name in _BREAKS else "") if "markdown" in keys else None
+
+
+def _token(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
+    """Return what becomes of a special token, by its name."""
+    name = match[1].strip().lower()
+    if _CALL_FOLLOWS.fullmatch(name) and "tool_calls" in keys:
+        return _Found(size, over=_until(r"<[|\uff5c][^<>\n]*(?:end|eom|eot)[^<>\n]*>"), call="")
+    if name == "channel" and "reasoning" in keys:  # the final one is spoken
+        return _Found(size, over=_until(r"(?<=final)<\|message\|>|^final(?=[^<\w])"))
+    if "special_tokens" not in keys:
+        return None
+    return _Found(size, over=_until(r"(?=[^\w])") if _ROLE_FOLLOWS.fullmatch(name) else None)
+
+
+def _json(_match: re.Match[str], _size: int, _keys: frozenset[str]) -> _Found:
+    return _Found(0, over=_json_over, call="")
+
+
+def _entity(match: re.Match[str], size: int, _keys: frozenset[str]) -> _Found:
+    return _Found(size, html.unescape(match[0]))
+
+
+_READERS: Final[Mapping[str, Callable[[re.Match[str], int, frozenset[str]], _Found | None]]] = {
+    "tag": _tag,
+    "token": _token,
+    "json": _json,
+    "entity": _entity,
+}
+"""What reads the marks of which `said` is no template."""
+
+_BY_FIRST: Final = {
+    first: [mark for mark in _MARKS if first in mark.first]
+    for first in set("".join(mark.first for mark in _MARKS))
+}
+
+
+class SpokenText:
+    """The text of one attempt at an answer.
+
+        text = SpokenText(SpokenTextRule())
+        text.write("We are **open**.")  # "We are open."
+        text.finish()                   # ""
+
+    Attributes:
+        calls: What may be tool calls of what was removed, as they were written.
+    """
+
+    def __init__(self, rule: SpokenTextRule | None = None) -> None:
+        self.calls: list[str] = []
+        self._keys = (rule or SpokenTextRule()).keys
+        self._held = ""
+        self._before = ""  # the last characters decided, as they were written
+        self._last = ""  # the last character said that is no white space
+        self._skip: _Found | None = None  # text is being removed
+        self._skipped = ""
+        self._tail = ""  # the last character said
+        self._removed = False  # something was, since the last word
+        self._in = {"line", "sentence"}  # where the next character stands: see `_Mark.where`
+        self._closes = False  # the line ends with a full stop
+
+    def write(self, text: str) -> str:
+        """Add text in pieces of any size; return what is to be said now."""
+        return "".join(self._add(each) for each in text)
+
+    def finish(self) -> str:
+        """Note that the text is complete; return what was held."""
+        said = self._add("\n", ended=True) + self._drain(ended=True)
+        if self._skip and self._skip.call is not None:  # nothing closed it
+            self.calls.append((self._skip.call + self._skipped)[:MOST_KEPT])
+        return said
+
+    def _add(self, character: str, *, ended: bool = False) -> str:
+        if self._skip is None:
+            self._held += character
+            return self._drain(ended=ended)
+        self._skipped += character
+        end = self._skip.over(self._skipped) if self._skip.over else None
+        if end is None:
+            return ""
+        if self._skip.call is not None and end <= MOST_KEPT:
+            self.calls.append(self._skip.call + self._skipped[:end])
+        self._held, self._skip, self._skipped = self._skipped[end:], None, ""
+        return self._drain(ended=ended)
+
+    def _drain(self, *, ended: bool = False) -> str:
+        """Decide as much of what is held as can be; at the end the last character is none."""
+        said = ""
+        while self._held and self._skip is None and not (ended and self._held == "\n"):
+            found = self._decide()
+            if found is None and len(self._held) <= MOST_HELD and not ended:
+                break
+            said += self._take(found or _Found(1, self._held[0]))
+        return said
+
+    def _decide(self) -> _Found | None:
+        """Return what becomes of the first characters held; None: it takes more to tell."""
+        text, at, first = self._before + self._held, len(self._before), self._held[0]
+        for mark in _BY_FIRST.get(first, ()):
+            if mark.key and mark.key not in self._keys:
+                continue
+            if mark.where and mark.where not in self._in:
+                continue
+            if found := mark.find(text, at, self._keys):
+                self._note_mark(mark, first)
+                return found
+            if mark.may_be(text, at):
+                return None
+        if "emoji" in self._keys and _is_picture(first, self._before):
+            return _Found(1)
+        if first == "\n" and self._closes and self._last.isalnum():
+            return _Found(1, ".\n")
+        return _Found(1, first)
+
+    def _note_mark(self, mark: _Mark, first: str) -> None:
+        self._closes = self._closes or mark.closes
+        if first == "|" and mark.closes:
+            self._in.add("row")
+        if first in "hw":
+            self._in.add("address")
+
+    def _take(self, found: _Found) -> str:
+        """Count characters as decided, and return what is said for them."""
+        written, self._held = self._held[: found.size], self._held[found.size :]
+        self._before = (self._before + written)[-2:]
+        said = self._spaced(found.said)
+        self._note_place(written, said)
+        if found.over is None:
+            return said
+        self._skip, again, self._held = found, self._held, ""
+        return said + "".join(self._add(each) for each in again)
+
+    def _spaced(self, said: str) -> str:
+        """Return what is said, without a second blank where something was removed."""
+        if said == "cell":
+            said = ", " if self._last.isalnum() else " "
+        doubled = self._tail in ("", "\n") or (self._tail == " " and said != "\n")
+        if said.isspace() and self._removed and doubled:
+            return ""
+        self._removed = not said or (self._removed and said.isspace())
+        self._tail = said[-1:] or self._tail
+        self._last = said.strip()[-1:] or self._last
+        return said
+
+    def _note_place(self, written: str, said: str) -> None:
+        """Note where the next character stands."""
+        if written == "\n":
+            self._in, self._closes = {"line", "sentence"}, False
+        elif said and not said.isspace():
+            self._in -= {"line", "sentence"}
+        elif written.isspace():
+            self._in -= {"address"}
+            self._in |= {"sentence"} if self._last in _ENDINGS else set[str]()

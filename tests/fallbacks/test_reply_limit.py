@@ -1,0 +1,57 @@
+"""How long a reply may become."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.continuation import Answer
+from fallbacks.reply_limit import OVERRUN, ReplyLimit
+from fallbacks.word_times import CHARACTER_S
+
+
+def limited(text: str, *, max_s: float, size: int) -> str:
+    limit = ReplyLimit(max_s)
+    return "".join(limit.take(text[at : at + size]) for at in range(0, len(text), size))
+
+
+@given(size=st.integers(1, 40))
+def test_a_reply_ends_with_the_sentence_that_reaches_the_limit(size: int) -> None:
+    text = "We open at nine. We close at five, or 5.30 p.m. on Sunday. Then we sleep. "
+    assert limited(text, max_s=50 * CHARACTER_S, size=size).strip() == text[:59].strip()
+
+
+@given(size=st.integers(1, 40))
+def test_a_reply_in_which_no_sentence_ends_is_cut_behind_a_word(size: int) -> None:
+    said = limited("word " * 100, max_s=50 * CHARACTER_S, size=size)
+    assert set(said.split()) == {"word"}
+    assert len(said) <= OVERRUN * 50 + 5 + size
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("This is what I said. " * 9, "This is what I said. " * 3),
+        (
+            "This is what I said. And this is, too. " * 9,
+            "This is what I said. And this is, too. " * 2 + "This is what I said.",
+        ),
+        ("One moment. " * 5, "One moment. " * 5),
+        (
+            "Line 1 is open now. Line 2 is open now. Line 3 is open now. ",
+            "Line 1 is open now. Line 2 is open now. Line 3 is open now. ",
+        ),
+    ],
+)
+@pytest.mark.parametrize("size", [1, 7, 1000])
+def test_the_same_sentence_again_and_again_ends_a_reply(text: str, said: str, size: int) -> None:
+    assert limited(text, max_s=60.0, size=size).strip() == said.strip()
+
+
+def test_what_several_models_write_is_one_reply() -> None:
+    answer = Answer(max_s=40 * CHARACTER_S)
+    answer.begin(1)
+    answer.write(1, "We open at nine. We cl")
+    answer.begin(2)
+    answer.write(2, "close at five each day. Then we sleep. ")
+    assert answer.said == "We open at nine. We close at five each day."
+    assert answer.limit.reason

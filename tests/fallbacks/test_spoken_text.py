@@ -1,0 +1,192 @@
+"""What of a model's text is spoken, however it is cut into pieces."""
+
+import json
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fallbacks.continuation import Answer
+from fallbacks.spoken_text import MOST_HELD, SpokenText, SpokenTextRule
+from tests.thoroughness import promised
+
+CALL = '{"name": "book", "arguments": {"time": "nine }"}}'
+CLEANED = {
+    "plain words": ("We open at 9.30, e.g. on 5 May.", "We open at 9.30, e.g. on 5 May."),
+    "bold and italic": ("**bold** and *italic*", "bold and italic"),
+    "underscores": ("__bold__ and _italic_ but snake_case", "bold and italic but snake_case"),
+    "struck": ("~~old~~ new", "old new"),
+    "escaped": (r"Press \# now", "Press # now"),
+    "bullets": ("- one\n- two", "one.\ntwo"),
+    "other bullets": ("Here:\n* one!\n\u2022 two\n", "Here:\none!\ntwo.\n"),
+    "a numbered list": ("1. First\n2. Second", "1, First.\n2, Second"),
+    "numbers with brackets": ("Choose:\n1) Tea\n12) Milk", "Choose:\n1, Tea.\n12, Milk"),
+    "a number at the end of a sentence": ("It costs\n9. We open", "It costs\n9, We open"),
+    "a heading": ("## Hours\nWe open", "Hours.\nWe open"),
+    "a quotation": ("> Yes.", "Yes."),
+    "a rule": ("Yes.\n---\nNo.", "Yes.\nNo."),
+    "a table": ("| Name | Price |\n|---|:--|\n| Tea | 5 |\nOk", "Name, Price.\nTea, 5.\nOk"),
+    "a table that is aligned": ("| a  |  b |\n| --- | --- |\n| c  |    |", "a, b.\nc"),
+    "a link": ("See [our page](https://example.com/a?b=c).", "See our page."),
+    "an image": ("![A map](https://example.com/m.png)", "A map"),
+    "a bare address": ("Go to https://www.example.com/a?b=c. Now", "Go to example.com. Now"),
+    "an address in brackets": ("(http://example.com/a)", "(example.com)"),
+    "a footnote": ("Nine [1] to five[^2].", "Nine to five."),
+    "an e-mail address": ("Write to a_b@example.com.", "Write to a_b@example.com."),
+    "emoji": ("Great \U0001f600! \U0001f469\u200d\U0001f467 \u2764\ufe0f Bye", "Great ! Bye"),
+    "a keycap": ("Press 1\ufe0f\u20e3", "Press 1"),
+    "signs that are spoken": (
+        "21 \u00b0C, 5 \u20ac, \u2116 7, 9 %",
+        "21 \u00b0C, 5 \u20ac, \u2116 7, 9 %",
+    ),
+    "a direction": ("*smiles warmly* Hello.", "Hello."),
+    "a direction between": ("Yes. *looks it up* We do.", "Yes. We do."),
+    "a direction in brackets": ("Well [laughs] yes (sighs deeply)", "Well yes "),
+    "emphasis is no direction": (
+        "That is *very* good. *Note* this",
+        "That is very good. Note this",
+    ),
+    "brackets of a sentence": (
+        "Call (between nine and five) us",
+        "Call (between nine and five) us",
+    ),
+    "a star code": ("Dial *67#, 5*3 or 5 * 3", "Dial *67#, 5*3 or 5 * 3"),
+    "a block of code": ("Sure.\n```python\nprint('*')\n```\nDone.", "Sure.\nDone."),
+    "code in a line": ("Say `help` now", "Say help now"),
+    "code without an end": ("Sure. ```x = 1", "Sure. "),
+    "html": ("Nine<br>to <b>five</b>", "Nine\nto five"),
+    "a pause for a voice": ('Hold on. <break time="1s"/>', "Hold on. "),
+    "entities": ("R&D &amp; more", "R&D & more"),
+    "no tag": ("if x < 5 and a <b and c> d", "if x < 5 and a <b and c> d"),
+    "reasoning": ("<think>\nThey ask *x*.</think>\n\nNine.", "Nine."),
+    "reasoning, otherwise": ("[THINK]hm[/THINK]Nine.", "Nine."),
+    "an end of reasoning alone": ("</think>Nine.", "Nine."),
+    "channels": (
+        "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>Nine.",
+        "Nine.",
+    ),
+    "a tool call": (f"One moment. <tool_call>\n{CALL}\n</tool_call>", "One moment. "),
+    "a tool call as JSON": (f"{CALL}", ""),
+    "tool calls in a list": (f"[{CALL}]\nDone.", "Done."),
+    "a tool call by its name": ('<function=book>{"time": "9"}</function>', ""),
+    "a tool call of Mistral's": (f"[TOOL_CALLS] [{CALL}]", ""),
+    "a tool call of Llama's": (f"<|python_tag|>{CALL}<|eom_id|>", ""),
+    "a tool call of DeepSeek's": (
+        f"<\uff5ctool\u2581calls\u2581begin\uff5c>{CALL}<\uff5ctool\u2581calls\u2581end\uff5c>",
+        "",
+    ),
+    "special tokens": ("<s><|im_start|>assistant\nNine.<|im_end|></s>", "Nine."),
+    "instructions": ("[INST] Nine. [/INST]", "Nine. "),
+}
+
+
+def cleaned(pieces: Sequence[str], rule: SpokenTextRule | None = None) -> str:
+    text = SpokenText(rule)
+    return "".join([*map(text.write, pieces), text.finish()])
+
+
+@pytest.mark.parametrize(("text", "spoken"), CLEANED.values(), ids=CLEANED)
+def test_what_is_no_speech_is_removed(text: str, spoken: str) -> None:
+    assert cleaned([text]).strip() == spoken.strip()
+
+
+def cut(text: str, sizes: Sequence[int]) -> list[str]:
+    pieces, at = list[str](), 0
+    for size in sizes:
+        pieces.append(text[at : at + size])
+        at += size
+    return [*pieces, text[at:]]
+
+
+@promised
+@given(
+    texts=st.lists(
+        st.sampled_from([text for text, _ in CLEANED.values()])
+        | st.text(alphabet='ab1 .\n*_`#[]()<>|/&\\-!{}":\U0001f600', max_size=20),
+        min_size=1,
+        max_size=4,
+    ),
+    between=st.sampled_from([" ", "\n", ""]),
+    sizes=st.lists(st.integers(0, 9), max_size=60),
+)
+def test_every_cut_of_a_text_gives_the_same_words(
+    texts: list[str], between: str, sizes: list[int]
+) -> None:
+    text = between.join(texts)
+
+    assert cleaned(cut(text, sizes)) == cleaned([text]) == cleaned(list(text))
+
+
+@promised
+@given(words=st.lists(st.text(alphabet="abchtwxyz,.?'\u00e9\u4e00 ", max_size=12), max_size=20))
+def test_text_without_marks_passes_as_it_is(words: list[str]) -> None:
+    text = " ".join(words)
+    assert cleaned(list(text)) == text
+
+
+@pytest.mark.parametrize(
+    "word", ["We ", "open ", "Hello! ", "5 ", "at 9.30 ", "e.g. ", "R & D ", "wow "]
+)
+def test_a_whole_word_is_not_held_back(word: str) -> None:
+    text = SpokenText()
+    text.write("Yes, ")
+    assert text.write(word) == word
+
+
+@given(text=st.text(alphabet='ab *_<[="({&`#', min_size=300, max_size=500))
+def test_what_is_held_has_a_bound(text: str) -> None:
+    spoken = SpokenText(SpokenTextRule(code=False, tool_calls=False, reasoning=False))
+    said = spoken.write(text)
+    rest = spoken.finish()
+    assert len(rest) <= MOST_HELD + 1
+    assert (
+        cleaned([text], SpokenTextRule(code=False, tool_calls=False, reasoning=False))
+        == said + rest
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        ("markdown", "**bold**"),
+        ("links", "[a](https://b.c)"),
+        ("code", "`a`"),
+        ("emoji", "a \U0001f600"),
+        ("stage_directions", "(laughs) a"),
+        ("reasoning", "[THINK]a[/THINK]"),
+        ("tool_calls", '{"name": "a"}'),
+        ("special_tokens", "a<|im_end|>"),
+    ],
+)
+def test_each_kind_can_be_left_in(key: str, text: str) -> None:
+    only = {each: each == key for each in SpokenTextRule().keys}
+
+    assert cleaned([text], SpokenTextRule(**only)) != text
+    assert cleaned([text], SpokenTextRule(**dict.fromkeys(only, False))) == text
+
+
+@pytest.mark.parametrize(
+    "text", [text for name, (text, _) in CLEANED.items() if name.startswith(("a tool", "tool"))]
+)
+def test_a_removed_call_is_kept(text: str) -> None:
+    spoken = SpokenText()
+    spoken.write(text)
+    spoken.finish()
+    (call,) = spoken.calls
+    assert json.loads(call[call.index("{") : call.rindex("}") + 1])
+
+
+@given(sizes=st.lists(st.integers(1, 7), max_size=30), heard=st.integers(0, 30))
+def test_a_standby_that_starts_over_repeats_no_word_that_was_cleaned(
+    sizes: list[int], heard: int
+) -> None:
+    text = "**We** are open:\n1. on *Monday*\n2. on `Tuesday` \U0001f600 from nine."
+    words = "We are open:\n1, on Monday.\n2, on Tuesday from nine."
+    answer = Answer()
+    answer.begin(1)
+    first = answer.write(1, text[:heard])
+    answer.begin(2)
+    first = first[: len(first) - answer.taken_back]
+    second = [answer.write(2, each) for each in cut(text, sizes)]
+    assert f"{first}{''.join(second)}{answer.finish(2)}".split() == words.split()
