@@ -7,7 +7,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind
 
-CancelReason: TypeAlias = Literal["outrun", "caller"]
+CancelReason: TypeAlias = Literal["outrun", "caller", "text"]
 """Why an attempt was ended that did nothing wrong."""
 
 

@@ -92,7 +92,7 @@ class AttemptDropped:
     stage: str
     provider: str
     attempt: int
-    because: Literal["outrun", "caller", "limit", "lag", "length"]  # lag: our own
+    because: Literal["outrun", "caller", "text", "limit", "lag", "length"]  # lag: our own
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

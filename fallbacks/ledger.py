@@ -59,7 +59,16 @@ class SpeechLedger:
     @property
     def rest(self) -> str:
         """What has not fully arrived, and what the next rung would have to say; empty: nothing."""
-        return " ".join(word.text for word in self.words.words[self._arrived() :])
+        return " ".join(word.text for word in self.words.words[self.arrived :])
+
+    @property
+    def arrived(self) -> int:
+        """The first word whose sound has not fully arrived."""
+        voice = self._voice
+        voice.arrived = max(voice.arrived, voice.done)
+        while voice.arrived < len(self.words.words) and _is_whole(self, voice.arrived):
+            voice.arrived += 1
+        return voice.arrived
 
     @property
     def sent(self) -> bool:
@@ -67,10 +76,12 @@ class SpeechLedger:
 
         They are not exact, so a word may be owed that was sent; its silence is no gap, though.
         """
-        owed = self.words.words[self._arrived() :]
-        spoken = [word for word in owed if word.letters] or owed  # nobody times a dash at the end
+        words, first = self.words.words, self.arrived
+        owed = range(first, len(words))
+        mute = not any(words[at].letters for at in owed)  # nobody times a dash at the end
         there_s = self.received_s + ROUNDING_S
-        return all(word.end_s is not None and word.end_s <= there_s for word in spoken)
+        ends = (words[at].end_s for at in owed if mute or words[at].letters)
+        return all(end_s is not None and end_s <= there_s for end_s in ends)
 
     @property
     def received_s(self) -> float:
@@ -80,16 +91,16 @@ class SpeechLedger:
     @property
     def keep_s(self) -> float:
         """Up to where the sound is good if the voice dies now; what came after it is dropped."""
-        voice, arrived = self._voice, self._arrived()
+        voice, arrived = self._voice, self.arrived
         if not self.words.timed:
             return self.received_s
-        ends = [self.words.end_s(each) for each in range(arrived - 1, voice.done - 1, -1)]
+        ends = (self.words.end_s(at) for at in range(arrived - 1, voice.done - 1, -1))
         clean_s = next((end_s for end_s in ends if end_s is not None), voice.done_s)
         return max(min(clean_s, self.received_s), min(self.released_s, self.received_s))
 
     def hand_over(self, text: str) -> None:
         """Add text that is to be spoken, in pieces of any size."""
-        self.words.add_text(text, may_join=self._arrived() < len(self.words.words))
+        self.words.add_text(text, may_join=self.arrived < len(self.words.words))
 
     def begin(self, attempt: int, *, timed: bool = True) -> str:
         """Let another attempt speak the rest, and return it.
@@ -98,7 +109,7 @@ class SpeechLedger:
             attempt: Its number; what comes from earlier ones is ignored from now on.
             timed: Whether this voice says when each word is spoken; if not, that is estimated.
         """
-        first, base_s = self._arrived(), self.keep_s
+        first, base_s = self.arrived, self.keep_s
         follower = self.words.begin_voice(first, base_s, timed=timed)
         self._voice = _Voice(
             attempt=attempt, follower=follower, done=first, done_s=base_s, arrived=first
@@ -140,22 +151,15 @@ class SpeechLedger:
         """
         return self.received_s if queued_s < LEAD_S else self.keep_s
 
-    def _arrived(self) -> int:
-        """The first word whose sound has not fully arrived."""
-        voice = self._voice
-        voice.arrived = max(voice.arrived, voice.done)
-        while voice.arrived < len(self.words.words) and _is_whole(self, voice.arrived):
-            voice.arrived += 1
-        return voice.arrived
-
 
 def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     """Say whether the sound of a word has surely come."""
     words = ledger.words.words
     if not words[at].letters:
-        after = next((n for n, word in enumerate(words) if word.letters), None)
-        # A dash comes with the word before it; the first of all, with the first that is spoken.
-        return at > 0 or (after is not None and _is_whole(ledger, after))
+        if at > 0:
+            return True  # a dash comes with the word before it
+        first = next((n for n, word in enumerate(words) if word.letters), None)
+        return first is not None and _is_whole(ledger, first)
     end_s = ledger.words.end_s(at)
     if end_s is None or end_s > ledger.received_s + ROUNDING_S:
         return False
@@ -241,9 +245,8 @@ class SoundOutlet:
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
         """Let go all that has come whole: nothing more will."""
         released = self._release_until(self.ledger.keep_s, now)
-        words = self.ledger.words.text.split()
-        upto = len(words) - len(self.ledger.rest.split())
-        return [*released, *(PlayWord(word=word) for word in words[self.said : upto])]
+        words = self.ledger.words.words[self.said : self.ledger.arrived]
+        return [*released, *(PlayWord(word=word.text) for word in words)]
 
     def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
         released: list[PlaySound | PlayWord] = []

@@ -112,6 +112,7 @@ class SpokenUtterance:
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt that is heard
         self._until = until
+        self._unspoken: dict[int, set[str]] = {}  # how many words were left, and by which voices
         self._actions: list[SpeechAction] = []
 
     @property
@@ -174,10 +175,8 @@ class SpokenUtterance:
         match event:
             case SoundCame() | WordTimed():
                 self._collect(event, live, now)
-            case Finished() if is_voice and _ends_too_soon(self._ledger):
-                found = classify_symptom(Symptom.END_UNFINISHED)
-                cut = failed(found, "tts", provider=live.provider)
-                self._hear(Failed(attempt=event.attempt, failure=cut), live, now)
+            case Finished() if not is_voice or _ends_too_soon(self._ledger):
+                self._end_early(event.attempt, live, now)
             case Finished():
                 self._ledger.done(event.attempt)
                 self._follow(self._work.handle(event, now), now)
@@ -190,6 +189,23 @@ class SpokenUtterance:
                 self._follow(self._work.handle(event, now), now)
             case Idled() | Admitted():
                 self._follow(self._work.handle(event, now), now)
+
+    def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
+        """Ask the next voice for words that were not spoken, unless two left out the same ones.
+
+        Then the text is at fault: it is left to the local voice, and no rung is blamed for it.
+        """
+        left, _ = self._ledger.words.untold(self._ledger.received_s)
+        self._unspoken.setdefault(left, set()).add(live.provider)
+        if len(self._unspoken[left]) > 1:
+            self._follow(self._work.cancel("text", now), now)
+            self._follow((Exhausted(attempts=self._work.attempts),), now)
+        elif attempt == self._voice:
+            found = classify_symptom(Symptom.END_UNFINISHED)
+            cut = failed(found, "tts", provider=live.provider, reason=reason)
+            self._hear(Failed(attempt=attempt, failure=cut), live, now)
+        else:
+            self._follow(self._work.handle(Finished(attempt=attempt), now), now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
         """Keep sound and times, of the voice that is heard and of one that may be."""
@@ -206,6 +222,8 @@ class SpokenUtterance:
             self._follow(self._work.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
                 self._outlet.hold_s = None  # if it was late, it goes on
+        if came.attempt == self._voice and self._ledger.words.follower.left_out:
+            self._end_early(came.attempt, live, now, reason="words were left out")
 
     def _follow(self, steps: tuple[Step, ...], now: float) -> None:
         for step in steps:

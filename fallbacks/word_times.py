@@ -14,6 +14,12 @@ CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a mi
 UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
 _AHEAD: Final = 3  # words looked ahead when a voice says something else than we wrote
 _SIGNS: Final = frozenset("%‰&+=°№")  # that stand for a word, beside those of currencies
+_LEFT_OUT_LETTERS: Final = 4  # shorter words are spoken within their neighbours' times (chosen)
+_LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: so little is no room for them
+# An SSML or HTML tag, or a special token of a model: no voice says it.
+_TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
+_TAGS: Final = re.compile(_TAG)
+_WORD: Final = re.compile(rf"(?:{_TAG}|\S)+")
 _RULE: Final = re.compile(r"([+=])\1+")  # a line of them is drawn, not spoken
 
 
@@ -22,7 +28,9 @@ def sayable(word: str) -> str:
 
     A sign may stand alone, as in "25 €": its word is lost if it counts as said with the number.
     """
-    written = _RULE.sub("", word).casefold()
+    if word.isalnum():
+        return word.casefold()
+    written = _RULE.sub("", _TAGS.sub("", word)).casefold()
     return "".join(each for each in written if each.isalnum() or is_sign(each))
 
 
@@ -42,6 +50,7 @@ class TimedWord:
 
     text: str
     letters: str  # what of it is spoken
+    offset: int = 0  # the characters before it, each word with its space
     start_s: float | None = None
     end_s: float | None = None
 
@@ -53,9 +62,12 @@ class WordFollower:
     followed letter by letter, and found again at the next word that is as we wrote it.
     """
 
-    def __init__(self, words: Sequence[TimedWord], *, first: int) -> None:
-        """Follow from the first word of a voice on; `words` may grow."""
+    def __init__(self, words: Sequence[TimedWord], *, first: int, from_s: float = 0.0) -> None:
+        """Follow from the first word of a voice on, and its time; `words` may grow."""
         self.begun = False
+        self.left_out = False  # words, between two that it said: what it says next is not followed
+        self._until_s = from_s  # it has spoken for so long
+        self._otherwise = False  # it has said something else since the last word that is as written
         self._words = words
         self._at = first  # the word that the voice has come to
         self._spelt = 0  # characters of that word that it has come to
@@ -63,34 +75,52 @@ class WordFollower:
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
         """Note when a word is spoken."""
         letters = sayable(said)
-        while letters and self._at < len(self._words):
+        while letters and self._at < len(self._words) and not self.left_out:
             letters = self._spell(letters, start_s=start_s, end_s=end_s)
+        self._until_s = start_s if end_s is None else end_s
 
     def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
         """Follow one of our words as far as the said letters go; return what is left of them."""
         word = self._words[self._at]
         left = word.letters[self._spelt :]
-        word.start_s = start_s if word.start_s is None else word.start_s
         same = min(len(left), len(letters))
-        if left[:same] != letters[:same]:
+        as_written = left[:same] == letters[:same]
+        if not as_written and self._leaves_out(letters, start_s):
+            self.left_out = True
+            return ""
+        word.start_s = start_s if word.start_s is None else word.start_s
+        if not as_written:
             return self._find(letters, start_s)
-        self._spelt += same
+        self._spelt, self._otherwise = self._spelt + same, False
         if same == len(left):
             word.end_s = end_s if left else start_s  # a dash is not spoken
             self._at, self._spelt = self._at + 1, 0
         self.begun = True
         return letters[same:]
 
+    def _ahead(self, letters: str) -> int | None:
+        ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
+        return next((n for n in ahead if self._words[n].letters == letters), None)
+
+    def _leaves_out(self, letters: str, start_s: float) -> bool:
+        """Return whether there was no time to speak the words before this one."""
+        found = self._ahead(letters)
+        if found is None or self._spelt or self._otherwise:
+            return False
+        skipped = sum(len(word.letters) for word in self._words[self._at : found])
+        room_s = start_s - self._until_s
+        return skipped >= _LEFT_OUT_LETTERS and room_s < _LEFT_OUT_SHARE * CHARACTER_S * skipped
+
     def _find(self, letters: str, start_s: float) -> str:
         """Go on at one of the next words that is as said, or stay: this is still the same one."""
-        ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
-        found = next((n for n in ahead if self._words[n].letters == letters), None)
+        found = self._ahead(letters)
         if found is None:
+            self._otherwise = True
             return ""
         for word in self._words[self._at : found]:
             word.start_s = start_s if word.start_s is None else word.start_s
             word.end_s = start_s
-        self._at, self._spelt, self.begun = found, 0, True
+        self._at, self._spelt, self.begun, self._otherwise = found, 0, True, False
         return letters
 
 
@@ -102,13 +132,16 @@ class WordTimes:
         first: The first word of the voice that speaks now.
         base_s: Where its sound begins.
         timed: Whether it says when each word is spoken; if not, that is estimated.
+        follower: Of the voice that speaks now.
     """
 
     def __init__(self) -> None:
         self.words: list[TimedWord] = []
+        self.follower = WordFollower(self.words, first=0)
         self.first = 0
         self.base_s = 0.0
         self.timed = True
+        self._filled = 0  # the words before this one have times
         self._open = False  # the last word may go on with the next text
 
     def add_text(self, text: str, *, may_join: bool) -> None:
@@ -118,11 +151,12 @@ class WordTimes:
             text: The next piece.
             may_join: Whether the last word may still grow: it was not spoken yet.
         """
-        pieces = text.split()
+        pieces = _WORD.findall(text)
         if pieces and self._open and may_join and not text[:1].isspace():
             whole = self.words[-1].text + pieces.pop(0)
             self.words[-1].text, self.words[-1].letters = whole, sayable(whole)
-        self.words += [TimedWord(each, sayable(each)) for each in pieces]
+        for piece in pieces:
+            self.words.append(TimedWord(piece, sayable(piece), self._offset(len(self.words))))
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
@@ -132,8 +166,9 @@ class WordTimes:
             self.words[at].end_s = self.end_s(at)
         for word in self.words[first:]:
             word.start_s = word.end_s = None
-        self.first, self.base_s, self.timed = first, base_s, timed
-        return WordFollower(self.words, first=first)
+        self.first, self.base_s, self.timed, self._filled = first, base_s, timed, first
+        self.follower = WordFollower(self.words, first=first, from_s=base_s)
+        return self.follower
 
     @property
     def text(self) -> str:
@@ -199,9 +234,14 @@ class WordTimes:
 
     def _guess_s(self, at: int) -> float:
         """Where a word of an untimed voice begins, by the letters before it."""
-        told = at
-        while told > self.first and self.words[told - 1].end_s is None:
-            told -= 1
+        while self._filled < at and self.words[self._filled].end_s is not None:
+            self._filled += 1
+        told = min(at, self._filled)
         begun = self.base_s if told == self.first else self.words[told - 1].end_s
-        letters = sum(len(each.text) + 1 for each in self.words[told:at])
-        return (begun or 0.0) + CHARACTER_S * letters
+        return (begun or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(told))
+
+    def _offset(self, at: int) -> int:
+        """Return how many characters stand before a word, or before the next one to come."""
+        if at < len(self.words) or at == 0:
+            return self.words[at].offset if self.words else 0
+        return self.words[-1].offset + len(self.words[-1].text) + 1

@@ -1,5 +1,7 @@
 """Every word of an utterance, once."""
 
+import time
+
 import pytest
 
 from fallbacks.ledger import SpeechLedger
@@ -384,3 +386,28 @@ def test_the_words_that_a_voice_gave_no_time_are_counted_with_the_sound_behind_t
     assert untold(spoken(7)) == (0, pytest.approx(0.0))
     assert untold(spoken(4, received_s=1.5)) == (3, pytest.approx(0.3))
     assert untold(SpeechLedger()) == (0, 0.0)
+
+
+def cost_s(words: int, *, timed: bool) -> float:
+    """What the ledger of so many words costs, of this thread's time."""
+    ledger, began = SpeechLedger(), time.thread_time()
+    for n in range(words):
+        ledger.hand_over(f"word{n} ")
+    ledger.begin(1, timed=timed)
+    for n in range(words):
+        if timed:
+            ledger.word(1, f"word{n}", start_s=n * 0.3, end_s=n * 0.3 + 0.3)
+        ledger.audio(1, 0.3)
+        ledger.released_s = ledger.let_go_s(1.0)
+        ledger.words.heard_at(n)
+        assert not ledger.sent or n == words - 1 or timed
+    ledger.done(1)
+    return time.thread_time() - began
+
+
+@pytest.mark.parametrize("timed", [True, False])
+def test_a_word_costs_no_more_in_a_long_utterance(timed: bool) -> None:  # noqa: FBT001 - a parameter
+    short = min(cost_s(400, timed=timed) for _ in range(5))
+    long = min(cost_s(3200, timed=timed) for _ in range(5))
+
+    assert long < 2.5 * 8 * short  # with the square of the words it was 40 times as much

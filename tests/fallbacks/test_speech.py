@@ -1,6 +1,7 @@
 """One utterance on the voices' ladder, with numbers for time and numbers for sound."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -38,11 +39,11 @@ pytestmark = pytest.mark.virtual_time
 
 RATE_HZ = 1000  # a sample is a millisecond
 WORD = 300  # samples
-TEXT = "zero one two three four five six seven"
+TEXT: str = "zero one two three four five six seven"
 NAMES = ("first", "second", "third", "fourth")
 
 
-def tone(words: list[str]) -> np.ndarray:
+def tone(words: Sequence[str]) -> np.ndarray:
     """The sound of words: each sample says which word of TEXT it belongs to, and its place."""
     numbers = [TEXT.split().index(word) + 1 for word in words]
     return (np.repeat(numbers, WORD) * 1000 + np.tile(np.arange(WORD), len(words))).astype("<i2")
@@ -134,6 +135,11 @@ class Bench:
 
     def of(self, kind: type[SpeechAction]) -> list[SpeechAction]:
         return [each for each in self.done if isinstance(each, kind)]
+
+    @property
+    def failures(self) -> list[AttemptFailed]:
+        told = [action.fact for action in self.done if isinstance(action, TellFact)]
+        return [fact for fact in told if isinstance(fact, AttemptFailed)]
 
     @property
     def asks(self) -> list[AskVoice]:
@@ -559,3 +565,89 @@ def test_an_utterance_that_begins_too_late_still_gets_its_time() -> None:
     bench.pass_s(1.0)
 
     assert not bench.speech.over
+
+
+@pytest.mark.parametrize(("left", "right"), [(2, 4), (0, 2), (5, 7), (4, 7)])
+def test_words_that_a_voice_leaves_out_are_said_by_the_next(left: int, right: int) -> None:
+    bench = Bench()
+    ask, words = bench.start(), TEXT.split()
+    spoken = " ".join([*words[:left], *words[right:]])
+
+    bench.speak(ask, text=spoken)
+    (second,) = bench.asks[1:]
+    bench.speak(second)
+    bench.finish(second)
+
+    assert bench.said == TEXT
+    assert bench.whole[left:] == [WORD] * (len(words) - left)
+    (cut,) = bench.failures
+    assert (cut.provider, cut.kind, cut.reason) == ("first", Kind.CUT, "words were left out")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("we have 350 rooms today", "we have three hundred fifty rooms today"),
+        ("we do not open today", "we don't open today"),
+        ("so a b c it is", "so it is"),
+        ("look - really - there", "look really there"),
+        ('hold on <break time="1s"/> and <b>wait</b> here', "hold on and wait here"),
+        ("\u00bfqu\u00e9? ok\u00e9", "qu\u00e9 ok\u00e9"),
+    ],
+)
+def test_a_voice_that_says_words_otherwise_has_left_none_out(text: str, said: str) -> None:
+    bench = Bench()
+    ask = bench.start(text)
+    for n, word in enumerate(said.split()):
+        bench.time(ask, word, n)
+        bench.sound(ask, np.ones(WORD, "<i2"))
+    bench.finish(ask)
+
+    assert bench.speech.over
+    assert len(bench.asks) == 1
+    assert bench.said == text
+
+
+def test_a_word_without_a_time_that_had_room_to_be_spoken_was_not_left_out() -> None:
+    bench = Bench()
+    ask = bench.start()
+    for n, word in enumerate(TEXT.split()):
+        bench.sound(ask, tone([word]))
+        if word not in ("three", "four"):
+            bench.time(ask, word, n)
+    bench.finish(ask)
+
+    assert (bench.said, len(bench.asks)) == (TEXT, 1)
+
+
+@pytest.mark.parametrize("words", [0, 3])
+def test_text_that_two_voices_end_without_is_at_fault_and_no_voice_is(words: int) -> None:
+    bench = Bench()
+    first, spoken = bench.start(), TEXT.split()[:words]
+    if words:
+        bench.speak(first, WORD * words)
+    bench.finish(first)
+    second = bench.asks[-1]
+    again = [word for word in second.rest.split() if word in spoken]
+    if again:
+        bench.speak(second, WORD * len(again))
+    bench.finish(second)
+
+    assert [ask.provider for ask in bench.asks] == ["first", "second"]
+    (end,) = [each for each in bench.done if isinstance(each, EndSpeech)]
+    assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
+    assert [failure.provider for failure in bench.failures] == ["first"]
+    assert bench.policy.roster.health("tts", "second").suspect_since is None
+
+
+def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
+    bench = Bench()
+    first = bench.start()
+    bench.speak(first, text="zero one four five six seven")
+    second = bench.asks[-1]
+    bench.speak(second, text=second.rest.replace("two three ", ""))
+
+    assert bench.speech.over
+    (end,) = [each for each in bench.done if isinstance(each, EndSpeech)]
+    assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
+    assert bench.policy.roster.health("tts", "second").suspect_since is None

@@ -687,3 +687,20 @@ async def test_a_barge_in_while_a_voice_connects_anew_does_not_lose_it_for_the_c
 
     assert languages(lab, "elevenlabs") == ["en", "es"]
     assert talk.failures == []
+
+
+@pytest.mark.parametrize(
+    "mute",
+    ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
+)
+@pytest.mark.parametrize("voice", ["cartesia", "elevenlabs"])
+async def test_a_piece_without_a_word_reaches_no_voice(lab: Lab, voice: str, mute: str) -> None:
+    async with talking(lab, [voice]) as talk:
+        await talk.put(TTSSpeakFrame(mute))
+        await talk.reply("We open at nine.", mute)
+        await talk.until(lambda: talk.said)
+        await talk.put(TTSSpeakFrame(mute))
+        await asyncio.sleep(1.0)
+
+    assert [said.rstrip(" \u2026") for said in talk.said] == ["We open at nine."]
+    assert (talk.asked, talk.failures, talk.unsaid) == ([voice], [], [])
