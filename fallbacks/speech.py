@@ -116,6 +116,11 @@ class SpokenUtterance:
         self._actions: list[SpeechAction] = []
 
     @property
+    def characters_left(self) -> int:
+        """How much of the text was not let go to the line."""
+        return self._ledger.words.characters_from(self._outlet.said)
+
+    @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
         if self.over:

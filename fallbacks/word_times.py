@@ -175,6 +175,10 @@ class WordTimes:
         """All of it."""
         return " ".join(each.text for each in self.words)
 
+    def characters_from(self, at: int) -> int:
+        """Return how long the text is from a word on."""
+        return self._offset(len(self.words)) - self._offset(at)
+
     def heard_at(self, at: int) -> tuple[str, float] | None:
         """Return a word by its number, and how much sound is played when it counts as heard.
 

@@ -36,9 +36,11 @@ from fallbacks.speaking import (
     TextEnded,
 )
 from fallbacks.speech import SpokenUtterance
-from fallbacks.word_times import sayable
+from fallbacks.word_times import CHARACTER_S, sayable
 from processors.sentences import Sentences, TakeBackFrame
 
+AHEAD_S: Final = 10.0  # of speech that a voice may have before the caller: more is often unheard
+NEXT_S: Final = 3.0  # on the line when a voice is given more: time for three that fail (chosen)
 RUNG: Final = "rung"
 """The key in a sound's or a word's metadata of the rung that spoke it."""
 
@@ -55,6 +57,7 @@ class SpokenPiece:
         closed: No sentence follows.
         utterance: Its way through the ladder, once it is under way.
         begun: The line has got something of it.
+        follows: It is a reply's next part, and begins when the line has little left to play.
     """
 
     append_to_context: bool = True
@@ -64,12 +67,27 @@ class SpokenPiece:
     closed: bool = False
     utterance: SpokenUtterance | None = None
     begun: bool = False
+    follows: bool = False
     context_id: str = field(default_factory=lambda: str(uuid.uuid4()))
 
     @property
     def accepts(self) -> bool:
         """Whether more sentences may be said in it."""
         return self.utterance.accepts if self.utterance else not self.closed
+
+    def has_room(self, sentence: str, queued_s: float) -> bool:
+        """Return whether a sentence may be said in it: the first one always may.
+
+        Args:
+            sentence: The sentence.
+            queued_s: What the line still has to play.
+        """
+        if self.utterance is None:
+            before = sum(map(len, self.sentences))
+            queued_s = NEXT_S if self.follows else queued_s
+        else:
+            before = self.utterance.characters_left
+        return not before or queued_s + CHARACTER_S * (before + len(sentence)) <= AHEAD_S
 
     @property
     def starved(self) -> bool:
@@ -140,6 +158,7 @@ class Agenda:
         language: Any,
         clock: Callable[[], float] = lambda: 0.0,
         clause_rule: Callable[[], ClauseRule | None] = lambda: None,
+        queued_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Prepare.
 
@@ -147,9 +166,11 @@ class Agenda:
             language: Of the sentences, as Pipecat's aggregators take it.
             clock: Monotonic, in seconds.
             clause_rule: What the voice that speaks next may be given of an unfinished sentence.
+            queued_s: What the line still has to play.
         """
         self._sentences = Sentences(language=language, clock=clock)
         self._clause_rule = clause_rule
+        self._queued_s = queued_s
         self._entries: deque[Frame | SpokenPiece] = deque()
         self._open: SpokenPiece | None = None  # gets the reply's next sentence
         self.in_reply = False
@@ -159,6 +180,11 @@ class Agenda:
     def empty(self) -> bool:
         """Whether nothing waits to be said."""
         return not self._entries
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the next part of a reply comes first, and waits for the line."""
+        return self.head is not None and self.head.utterance is None and self.head.follows
 
     @property
     def head(self) -> SpokenPiece | None:
@@ -240,12 +266,17 @@ class Agenda:
         """Have a sentence spoken, in the piece that is open or in a new one."""
         if not sayable(sentence):
             return []
+        closed: list[Said] = []
         if self._open is None or not self._open.accepts:
             self._open = piece or SpokenPiece()
             self._entries.append(self._open)
+        elif not self._open.has_room(sentence, self._queued_s()):
+            closed = self._close()
+            self._open = SpokenPiece(follows=True)
+            self._entries.append(self._open)
         if self._open.append_to_context:
             self.speech.add(sentence)
-        return [(self._open, SentenceAdded(sentence))]
+        return [*closed, (self._open, SentenceAdded(sentence))]
 
     def _close(self) -> list[Said]:
         piece, self._open = self._open, None

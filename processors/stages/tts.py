@@ -46,7 +46,7 @@ from fallbacks.speaking import (
 from fallbacks.speech import SpokenUtterance
 from fallbacks.work import StagePolicy, Work
 from processors.seat import Seat
-from processors.stages.agenda import Agenda, SpokenPiece
+from processors.stages.agenda import NEXT_S, Agenda, SpokenPiece
 from processors.stages.stage import Stage
 from processors.stages.voice_rung import VoiceRung
 
@@ -110,7 +110,12 @@ class TtsStage(Stage[VoiceEvent]):
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
-        self.agenda = Agenda(language=language, clock=clock, clause_rule=rule)
+        self.agenda = Agenda(
+            language=language,
+            clock=clock,
+            clause_rule=rule,
+            queued_s=lambda: self._line.queued_s(self.now()),
+        )
         self._spoken = SpokenPiece()  # the last one that was begun
         self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
 
@@ -123,6 +128,7 @@ class TtsStage(Stage[VoiceEvent]):
         moments += [rung.due_at for rung in self._rungs.values()]
         hurriable = self.agenda.hurriable and self._spoken.starved
         moments += [self._line.dry_at - HURRY_S] if hurriable else []
+        moments += [self._line.dry_at - NEXT_S] if self.agenda.waiting else []
         return min((each for each in moments if each is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
@@ -211,9 +217,10 @@ class TtsStage(Stage[VoiceEvent]):
                 self._plan(piece, piece.add(news, now))
         while True:
             entry = self.agenda.next_entry()
-            if isinstance(entry, SpokenPiece):
+            waits = self.agenda.waiting and now < self._line.dry_at - NEXT_S
+            if isinstance(entry, SpokenPiece) and not waits:
                 self._begin(entry)
-            elif entry is not None:
+            elif isinstance(entry, Frame):
                 self._to_do.append(entry)
             elif self._to_do:
                 await self._do(self._to_do.popleft())

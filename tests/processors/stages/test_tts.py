@@ -24,13 +24,14 @@ from websockets.asyncio.client import ClientConnection
 
 from bot.lab.callers import spoken_s
 from fallbacks.facts import RungChosen, StageExhausted
+from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
 from faultlab import faults
 from faultlab.faults import Fault
 from faultlab.lab import Lab
 from faultlab.receptionist.phrases import hours
 from faultlab.schedule import Window
-from processors.stages.agenda import RUNG
+from processors.stages.agenda import AHEAD_S, RUNG
 from providers import one_address
 from providers.one_address import ConnectHere
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
@@ -704,3 +705,39 @@ async def test_a_piece_without_a_word_reaches_no_voice(lab: Lab, voice: str, mut
 
     assert [said.rstrip(" \u2026") for said in talk.said] == ["We open at nine."]
     assert (talk.asked, talk.failures, talk.unsaid) == ([voice], [], [])
+
+
+LONG = [f"This is sentence {number} of a reply that is long." for number in range(20)]
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_a_voice_is_never_far_ahead_of_the_line(lab: Lab, *, dies: bool) -> None:
+    if dies:
+        window = Window(fault=faults.Cut(after_words=60, how="reset"))
+        lab.instance("cartesia").set_faults([window])
+    queued_s: list[float] = []
+    async with talking(lab, limit_s=120.0) as talk:
+        await talk.reply(*LONG)
+        while not talk.said:
+            queued_s.append(talk.caller_line.queued_s(time.monotonic()))
+            await asyncio.sleep(0.2)
+
+    assert talk.said == [" ".join(LONG)]
+    assert max(queued_s) < AHEAD_S + 2.0  # the lab's voices speak a little slower than estimated
+    assert max(talk.line.gaps_s, default=0.0) < 0.6
+    assert talk.unsaid == []
+    requests = {(word.instance, word.request): "" for word in lab.record.words()}
+    for word in lab.record.words():
+        requests[word.instance, word.request] += f"{word.text} "
+    assert max(map(len, requests.values())) * CHARACTER_S < AHEAD_S + 4.0
+
+
+async def test_a_barge_in_leaves_most_of_an_endless_reply_unspoken(lab: Lab) -> None:
+    async with talking(lab) as talk:
+        await talk.reply(*LONG, *LONG, *LONG)
+        await asyncio.sleep(3.0)
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(1.0)
+
+    spoken = sum(len(word.text) + 1 for word in lab.record.words())
+    assert spoken * CHARACTER_S < 3.0 + AHEAD_S + 4.0
