@@ -84,6 +84,13 @@ def _language_model() -> Iterator[Row]:
         yield one_turn(f"llm-{name}", f"LLM {name}", llm(window), extra(0.3))
     yield one_turn("llm-silent", "LLM silent", llm(SILENT), extra(0.7))
     yield one_turn("llm-alive", "LLM alive but no words", llm({"fault": "alive"}), extra(0.7))
+    yield one_turn(
+        "llm-no-speech",
+        "LLM ends its answer with a tag",
+        llm({"fault": "adds"}),
+        extra(0.3),
+        Target(measure="standby_requests", worst=0),
+    )
     for words in (1, 4, 11):
         yield _broken_model("cut", words, within_s=0.5)
         yield _broken_model("stall", words, within_s=0.9)
@@ -114,6 +121,8 @@ def _voices() -> Iterator[Row]:
     yield one_turn("tts-cut-inside", "TTS cut inside a word", tts(inside), gap(0.3))
     stall = {"fault": "stall", "after_words": CUT_WORDS}
     yield one_turn("tts-stall", "TTS stalled in mid-utterance", tts(stall), gap(0.6))
+    skips = {"fault": "leave_out", "after_words": CUT_WORDS, "words": 2}
+    yield one_turn("tts-leave-out", "TTS leaves two words out", tts(skips), gap(0.6))
 
 
 def _recognisers() -> Iterator[Row]:

@@ -66,8 +66,9 @@ class WordFollower:
         """Follow from the first word of a voice on, and its time; `words` may grow."""
         self.begun = False
         self.left_out = False  # words, between two that it said: what it says next is not followed
-        self._until_s = from_s  # it has spoken for so long
-        self._otherwise = False  # it has said something else since the last word that is as written
+        self._spoken_s = from_s  # it has said as written for so long
+        self._odd = ""  # what it has said otherwise since the last word that is as written
+        self._odd_s = 0.0  # when that began
         self._words = words
         self._at = first  # the word that the voice has come to
         self._spelt = 0  # characters of that word that it has come to
@@ -77,21 +78,17 @@ class WordFollower:
         letters = sayable(said)
         while letters and self._at < len(self._words) and not self.left_out:
             letters = self._spell(letters, start_s=start_s, end_s=end_s)
-        self._until_s = start_s if end_s is None else end_s
 
     def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
         """Follow one of our words as far as the said letters go; return what is left of them."""
         word = self._words[self._at]
         left = word.letters[self._spelt :]
         same = min(len(left), len(letters))
-        as_written = left[:same] == letters[:same]
-        if not as_written and self._leaves_out(letters, start_s):
-            self.left_out = True
-            return ""
-        word.start_s = start_s if word.start_s is None else word.start_s
-        if not as_written:
+        if left[:same] != letters[:same]:
             return self._find(letters, start_s)
-        self._spelt, self._otherwise = self._spelt + same, False
+        word.start_s = start_s if word.start_s is None else word.start_s
+        self._spelt, self._odd = self._spelt + same, ""
+        self._spoken_s = start_s if end_s is None else end_s
         if same == len(left):
             word.end_s = end_s if left else start_s  # a dash is not spoken
             self._at, self._spelt = self._at + 1, 0
@@ -102,26 +99,32 @@ class WordFollower:
         ahead = range(self._at + 1, min(self._at + 1 + _AHEAD, len(self._words)))
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
-    def _leaves_out(self, letters: str, start_s: float) -> bool:
-        """Return whether there was no time to speak the words before this one."""
-        found = self._ahead(letters)
-        if found is None or self._spelt or self._otherwise:
-            return False
-        skipped = sum(len(word.letters) for word in self._words[self._at : found])
-        room_s = start_s - self._until_s
-        return skipped >= _LEFT_OUT_LETTERS and room_s < _LEFT_OUT_SHARE * CHARACTER_S * skipped
-
     def _find(self, letters: str, start_s: float) -> str:
         """Go on at one of the next words that is as said, or stay: this is still the same one."""
-        found = self._ahead(letters)
-        if found is None:
-            self._otherwise = True
+        self._odd_s = self._odd_s if self._odd else start_s
+        whole = self._odd + letters  # a word may come in several pieces
+        found, since_s = self._ahead(whole), self._odd_s
+        if found is not None and self._leaves_out(found, since_s):
+            self.left_out, self._words[self._at].start_s = True, None
             return ""
-        for word in self._words[self._at : found]:
-            word.start_s = start_s if word.start_s is None else word.start_s
-            word.end_s = start_s
-        self._at, self._spelt, self.begun, self._otherwise = found, 0, True, False
-        return letters
+        if found is None:
+            found, since_s = self._ahead(letters), start_s
+        for word in self._words[self._at : self._at + 1 if found is None else found]:
+            word.start_s = since_s if word.start_s is None else word.start_s
+            word.end_s = word.end_s if found is None else since_s
+        if found is None:
+            self._odd = whole
+            return ""
+        self._at, self._spelt, self.begun, self._odd = found, 0, True, ""
+        self._words[found].start_s = since_s
+        return self._words[found].letters
+
+    def _leaves_out(self, found: int, start_s: float) -> bool:
+        """Return whether there was no time to speak the words before this one."""
+        skipped = sum(len(word.letters) for word in self._words[self._at : found])
+        room_s = _LEFT_OUT_SHARE * CHARACTER_S * skipped
+        enough = skipped >= _LEFT_OUT_LETTERS and not self._spelt
+        return enough and start_s - self._spoken_s < room_s
 
 
 class WordTimes:

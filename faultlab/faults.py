@@ -228,6 +228,36 @@ class Mistaken(_Named):
     what: str = "odd_pcm"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOut(_Named):
+    """A voice says its text without some of the words, and gives the true times of the others.
+
+    Attributes:
+        after_words: Words that come out first, of each piece of text.
+        words: How many are left out then.
+    """
+
+    name: ClassVar = "leave_out"
+    label: ClassVar = "Leaves words out"
+    forms: ClassVar = {"after_words": WORDS, "words": WORDS}
+    after_words: int = 4
+    words: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adds(_Named):
+    """A model ends each answer with a text that is no speech, such as a tag.
+
+    Attributes:
+        text: What it adds.
+    """
+
+    name: ClassVar = "adds"
+    label: ClassVar = "Adds text that is no speech"
+    forms: ClassVar = {"text": MAYBE_TEXT}
+    text: str = ' <break time="1s"/>'
+
+
 Fault: TypeAlias = (
     Refuse
     | Reset
@@ -245,6 +275,8 @@ Fault: TypeAlias = (
     | Quota
     | ErrorEvent
     | Mistaken
+    | LeaveOut
+    | Adds
 )
 
 FAULTS: Final[Mapping[str, type[Fault]]] = {
@@ -266,6 +298,8 @@ FAULTS: Final[Mapping[str, type[Fault]]] = {
         Quota,
         ErrorEvent,
         Mistaken,
+        LeaveOut,
+        Adds,
     )
 }
 

@@ -19,7 +19,7 @@ from faultlab.instance import Instance
 from faultlab.listener import abort
 from faultlab.voices.encoding import Torn, encode
 from faultlab.voices.pieces import AudioPiece, steady
-from faultlab.voices.speaking import LabUtterance, UtteranceOver
+from faultlab.voices.speaking import LabUtterance, UtteranceOver, spoken_text
 from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 INBOX: Final = 1000  # messages a context holds; a client that queues more is refused
@@ -151,7 +151,7 @@ class CartesiaContext:
 
     async def _synthesise(self, text: str) -> Speech:
         return await speak(
-            text,
+            spoken_text(text, self._admission.fault_now()),
             voice=self._socket.voice.faster(self._asked.speed),
             rate_hz=self._asked.rate_hz,
             language=self._asked.language,

@@ -12,7 +12,7 @@ from faultlab import faults
 from faultlab.admission import Admission
 from faultlab.elevenlabs.account import ElevenLabsAccount
 from faultlab.elevenlabs.channel import ElevenLabsChannel, Outlet
-from faultlab.voices.speaking import LabUtterance, UtteranceOver
+from faultlab.voices.speaking import LabUtterance, UtteranceOver, spoken_text
 from faultlab.voices.voices import SimulatedVoice, Speech, UnknownLanguageError, speak
 
 CHUNK_SCHEDULE: Final = (120, 160, 250, 290)  # characters before audio, without auto_mode
@@ -125,7 +125,7 @@ class ElevenLabsContext:
             raise UtteranceOver
         try:
             speech = await speak(
-                text,
+                spoken_text(text, self._admission.fault_now()),
                 voice=self._line.voice.faster(float((self.settings or {}).get("speed") or 1.0)),
                 rate_hz=self._line.format.rate_hz,
                 language=self._line.format.language,

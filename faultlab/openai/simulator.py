@@ -7,6 +7,7 @@ CompletionUsage) and what openai-python accepts.
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -144,6 +145,8 @@ class OpenAISimulator(Instance):
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
         _describe(admission, chat=chat, reply=reply)
+        if isinstance(admission.fault, faults.Adds) and reply.text:
+            reply = replace(reply, text=reply.text + admission.fault.text)
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)

@@ -176,3 +176,11 @@ class LabUtterance:
             step_s = min(left_s / factor, POLL_S)
             await asyncio.sleep(step_s)
             left_s -= step_s * factor
+
+
+def spoken_text(text: str, fault: Fault | None) -> str:
+    """Return what of a text is spoken: all of it, unless a fault leaves words out."""
+    if not isinstance(fault, faults.LeaveOut):
+        return text
+    words = text.split()
+    return " ".join(words[: fault.after_words] + words[fault.after_words + fault.words :])

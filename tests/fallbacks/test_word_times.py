@@ -295,3 +295,16 @@ def test_filling_nothing_changes_nothing() -> None:
     times.fill(5.0)
 
     assert spans(times) == [(0.0, 0.4)]
+
+
+@pytest.mark.parametrize("pieces", [["how"], ["h", "ow"], ["ho", "w"], ["h", "o", "w"]])
+@pytest.mark.parametrize(("begins_s", "left_out"), [(0.2, True), (0.9, False)])
+def test_a_word_is_left_out_if_there_was_no_time_for_it(
+    pieces: list[str], begins_s: float, *, left_out: bool
+) -> None:
+    _, follower = following("this is Holdline how are you")
+    follower.follow("this", start_s=0.0, end_s=0.2)
+    for n, piece in enumerate(pieces):
+        follower.follow(piece, start_s=begins_s + n / 20, end_s=begins_s + (n + 1) / 20)
+
+    assert follower.left_out == left_out

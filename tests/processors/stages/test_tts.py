@@ -741,3 +741,17 @@ async def test_a_barge_in_leaves_most_of_an_endless_reply_unspoken(lab: Lab) -> 
 
     spoken = sum(len(word.text) + 1 for word in lab.record.words())
     assert spoken * CHARACTER_S < 3.0 + AHEAD_S + 4.0
+
+
+@pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
+async def test_words_that_a_voice_leaves_out_are_heard_once_from_another(
+    lab: Lab, names: tuple[str, str]
+) -> None:
+    break_(lab, names[0], faults.LeaveOut(after_words=3, words=2))
+    async with talking(lab, names) as talk:
+        await talk.reply(TEXT)
+        await talk.until(lambda: talk.said)
+
+    assert talk.said == [TEXT]
+    assert talk.failures == [(names[0], "cut")]
+    assert " ".join(word.text for word in talk.spoken_by(names[1])).endswith("how are you?")
