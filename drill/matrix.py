@@ -121,8 +121,6 @@ def _voices() -> Iterator[Row]:
     yield one_turn("tts-cut-inside", "TTS cut inside a word", tts(inside), gap(0.3))
     stall = {"fault": "stall", "after_words": CUT_WORDS}
     yield one_turn("tts-stall", "TTS stalled in mid-utterance", tts(stall), gap(0.6))
-    skips = {"fault": "leave_out", "after_words": CUT_WORDS, "words": 2}
-    yield one_turn("tts-leave-out", "TTS leaves two words out", tts(skips), gap(0.6))
 
 
 def _recognisers() -> Iterator[Row]:
