@@ -28,6 +28,7 @@ from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
+from processors.answerer_watch import AnswererWatch
 from processors.caller_silence import AnsweredFrame
 from transports.leg import Leg
 
@@ -194,12 +195,7 @@ class Call:
             return
         await assembled.worker.queue_frame(AnsweredFrame())
         if assembled.answerer:
-            call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
-            try:
-                await words.watch(call_ref, assembled.answerer.carrier_says)
-                await assembled.answerer.person()
-            finally:
-                words.forget(call_ref)
+            await self._wait_for_person(assembled.answerer)
         agent = self._agent
         if self._known:
             within_s = self._shared.settings.crm.greeting_s
@@ -207,6 +203,15 @@ class Call:
         await speak_first(assembled, agent, self._before)
         if self._leg.parked:
             await keep(assembled, self._leg.parked, self.resume_state)
+
+    async def _wait_for_person(self, answerer: AnswererWatch) -> None:
+        """Return when it is known that a person has picked up, and no machine."""
+        call_ref, words = self._leg.facts.call_ref, self._shared.carrier_words
+        try:
+            await words.watch(call_ref, answerer.carrier_says)
+            await answerer.person()
+        finally:
+            words.forget(call_ref)
 
     async def _end_for_good(self, reason: str) -> None:
         """End a call that a plain EndFrame may not end, in rising order of force."""
