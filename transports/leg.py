@@ -117,6 +117,7 @@ class PlainLeg:
     def before(self) -> ResumeState | None:
         """Return what was found where the call's resume state is kept."""
         return self.parked.state if self.parked else None
+
     def tell_to(self, tell: Tell) -> None:
         """Ignore it: there is nothing to tell."""
 
