@@ -14,6 +14,7 @@ from calls.campaign_events import (
 )
 from calls.events import Event
 from fallbacks.facts import (
+    AnswerEmpty,
     AttemptDropped,
     AttemptFailed,
     AttemptStarted,
@@ -93,6 +94,7 @@ MEANINGS: Final[Mapping[type, Callable[[Any], str]]] = {
     LimitReached: _limited,
     RungChosen: lambda e: f"{e.after} takes over from {e.before}",
     StageExhausted: lambda e: f"nobody is left to ask, after {e.attempts} attempts",
+    AnswerEmpty: lambda e: "an answer without a word; no provider is at fault",
     BreakerMoved: _moved,
     Suspected: lambda e: f"{e.kind}: a standby is asked first until it has done well again",
     SuspicionCleared: lambda e: f"trusted again after {e.after_s:.1f} s",

@@ -11,6 +11,9 @@ What a call costs falls with their number, because the process itself is paid fo
 average at this number of calls is never less than what the next one adds, and to go by it lets in
 too few at first rather than too many (docs/decisions/0077).
 
+What a worker measures just after its start is its start (models, warm connections), and what one
+that leaves without a call measures is its end. Neither is the load of calls, so neither counts.
+
 A worker without a call always has room for one: to refuse the only caller helps nobody.
 """
 
@@ -26,6 +29,7 @@ CALL_CORES_MIN: Final = 0.05  # of ten calls, the cheapest: below it a quiet mom
 CALL_CORES_MAX: Final = 0.35  # a core that carries two: dearer is trouble, not calls (chosen)
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words
 STALE_S: Final = 1.0  # four reports: a worker that has missed them gets no new connection
+START_S: Final = 5.0  # chosen: callers were refused just after a start, after 5 s none
 SETTLE_S: Final = 3.0  # after so long a call's load is in what was measured
 MEASURED_S: Final = 2.0  # over which a worker's cores are measured (`bot/house/meter.py`)
 BELIEVED_S: Final = 10.0  # of calls: so much weighs what was believed (chosen)
@@ -42,6 +46,7 @@ class WorkerLoad:
         cores: That it uses.
         leaving: Gets no more calls.
         calls: Its calls' seats, and when each began.
+        settled_at: When what it measures is its start no more.
         reported_at: When it last said anything, as far as that could be heard.
     """
 
@@ -51,6 +56,7 @@ class WorkerLoad:
         self.leaving = False
         self.calls: dict[int, float] = {}
         self._lag_s = 0.0
+        self.settled_at = now + START_S
         self.reported_at = now
         self._handed: deque[float] = deque()  # when calls were sent that have not begun yet
         self._ended: deque[tuple[float, float]] = deque()  # when, and how much of a call was seen
@@ -84,11 +90,15 @@ class WorkerLoad:
 
     def load(self, call_cores: float, now: float) -> float:
         """Return the cores that its calls use, or soon will."""
+        if now < self.settled_at:
+            return len(self.calls) * call_cores
+        if self.leaving and not self.calls:
+            return 0.0
         return max(0.0, self.cores + (len(self.calls) - self.seen(now)) * call_cores)
 
     def late(self, now: float) -> bool:
         """Say whether its loop is later than calls bear."""
-        return self._lag_s > LATE_S or self.silent(now)
+        return self.silent(now) or (now >= self.settled_at and self._lag_s > LATE_S)
 
     def silent(self, now: float) -> bool:
         """Say whether it has reported nothing for so long that it may hang."""
@@ -261,7 +271,9 @@ class HouseSeats:
     def _learn(self, now: float) -> None:
         begun = sum(len(each.calls) for each in self.workers.values())
         seen = sum(each.seen(now) for each in self.workers.values())
-        if begun < 2 or seen < begun * 0.9:  # one call's load is mostly what a worker costs anyway
+        starting = any(now < worker.settled_at for worker in self.workers.values())
+        # One call's load is mostly what a worker costs anyway.
+        if starting or begun < 2 or seen < begun * 0.9:
             self.cost.pause()
             return
         cores = sum(each.cores for each in self.workers.values())

@@ -12,6 +12,7 @@ from fallbacks.admission import (
     MEASURED_S,
     SETTLE_S,
     STALE_S,
+    START_S,
     WAIT_S,
     HouseSeats,
     calls_in,
@@ -25,7 +26,8 @@ def house(
 ) -> HouseSeats:
     admission = HouseSeats(seats=seats, cores=cores, measured=measured)
     for number in range(1, workers + 1):
-        admission.open(number, now=0.0)
+        admission.open(number, now=-START_S)
+        admission.heed(number, cores=0.0, lag_s=0.0, now=0.0)
     return admission
 
 
@@ -125,6 +127,48 @@ def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
     report(admission, 1.0, cores=1.0, lag_s=5.0)
 
     assert admission.why_closed(1.0) == ""
+
+
+@pytest.mark.parametrize(
+    ("cores", "lag_s"),
+    [(1.0, 0.0), (0.0, 2 * LATE_S), (1.0, 2 * LATE_S)],
+    ids=["loads models", "a late loop", "both"],
+)
+@pytest.mark.parametrize("leaving", [0, 2], ids=["started", "reloaded"])
+def test_a_worker_that_has_just_started_takes_what_it_carries(
+    cores: float, lag_s: float, leaving: int
+) -> None:
+    admission = house(workers=leaving)
+    for number in admission.workers:
+        admission.workers[number].leaving = True
+    for number in (11, 12):
+        admission.open(number, now=0.0)
+    for number in admission.workers:
+        admission.heed(number, cores=cores, lag_s=lag_s, now=0.25)
+
+    assert len(fill(admission, now=0.25)) == 2 * CARRIED
+
+
+def test_a_start_is_no_load_and_afterwards_what_is_measured_counts() -> None:
+    admission = HouseSeats(seats=100, cores=2)
+    admission.open(1, now=0.0)
+    for seat in range(2):
+        admission.begin(admission.admit(0.0) or seat, 1, 0.0)
+    admission.heed(1, cores=FULL, lag_s=0.0, now=START_S - 0.1)
+
+    assert admission.why_closed(START_S - 0.1) == ""
+    assert admission.cost.cores == pytest.approx(CALL_CORES)  # the start of a worker is no call
+    assert admission.why_closed(START_S) == "busy"
+
+
+def test_a_worker_that_leaves_counts_as_long_as_it_has_calls() -> None:
+    admission = house(workers=2, cores=1)
+    for _ in range(2):
+        admission.begin(admission.admit(0.0) or 0, 1, 0.0)
+    admission.workers[1].leaving = True
+    admission.heed(1, cores=FULL, lag_s=0.0, now=SETTLE_S + 1)
+
+    assert admission.why_closed(SETTLE_S + 1) == "busy"
 
 
 def test_the_next_call_goes_where_most_room_is() -> None:
