@@ -64,7 +64,7 @@ class EventStream(SSEDecoder):
 
 
 async def _text(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Return valid UTF-8 without a byte order mark, and with a blank line behind the last event."""
+    """Return valid UTF-8 without a byte order mark, and with a blank line after the last event."""
     decoder = codecs.getincrementaldecoder("utf-8-sig")(errors="replace")
     async for chunk in chunks:
         yield decoder.decode(chunk).encode()
