@@ -42,7 +42,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(not|only) accept(s)? calls|unknown callers": ALONE,
         r"before i (try to )?connect you": ALONE,
         r"asistente virtual": ALONE,
-        # What people say, too: each of them to a caller whom they do not know.
+        # People say these, too, to callers they do not know.
         r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
         r"|diga(me)? (\w+ )?nombre|назовите (себя|свое имя|ваше имя)": WITH_ANOTHER,
         r"(reason|purpose|why) (\w+ ){0,3}call(ing)?\b"

@@ -1,4 +1,4 @@
-"""Whether a value that a carrier gives for a number is one that could be called.
+"""Tells a caller's number from the values that carriers put in its place.
 
 Carriers put something in the place of a number that was withheld: a word, zeros, or the digits of a
 word on a telephone's keys, as Twilio does (+266696687 spells "anonymous").

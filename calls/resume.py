@@ -23,7 +23,7 @@ CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
     "again. Tell the caller that it is not certain yet."
 }
-"""What a model reads of a tool whose end nobody knows."""
+"""The result that a model reads of a tool whose end is unknown."""
 GO_ON: Final = (
     "The line was cut while you were speaking. The caller heard your last message as far as it "
     "stands here. Go on from there, and repeat nothing."
@@ -35,9 +35,9 @@ _PIECE: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u340
 class KeptTool:
     """A tool that was called in the conversation."""
 
-    key: str  # by which the same request is known again
+    key: str  # the same for the same request
     turn: int
-    result: Mapping[str, Any] | None = None  # None: it was at work
+    result: Mapping[str, Any] | None = None  # `None` while it was at work
     delivered: bool = False  # the model has read the result
 
 
@@ -148,7 +148,7 @@ class Next(Enum):
 
 
 def next_step(state: ResumeState) -> tuple[Next, str]:
-    """Return what follows, and the words that are to be said."""
+    """Return the next step, and the words to say."""
     rest = unheard(state.said, state.heard)
     if state.words:
         return Next.ASK, ""

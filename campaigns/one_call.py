@@ -25,7 +25,7 @@ LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OneCall:
-    """Makes single calls, each of which is asked for once.
+    """Makes single calls; each is ordered once.
 
     Attributes:
         under_way: The ids of those that have no outcome yet.

@@ -158,7 +158,7 @@ def _text(body: object) -> str:
 def _status_in(body: object) -> int | None:
     """Return the HTTP status of an error message: a number or its digits, by any usual name."""
     values = [part.get(key) for part in _parts(body) for key in _STATUS_KEYS]
-    return next((int(str(each)) for each in values if _STATUS.fullmatch(str(each))), None)
+    return next((int(str(value)) for value in values if _STATUS.fullmatch(str(value))), None)
 
 
 def _letters(reason: str) -> str:

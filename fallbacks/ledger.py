@@ -78,7 +78,7 @@ class SpeechLedger:
         """
         words, first = self.words.words, self.arrived
         owed = range(first, len(words))
-        mute = not any(words[at].letters for at in owed)  # nobody times a dash at the end
+        mute = not any(words[at].letters for at in owed)  # no voice times a dash at the end
         there_s = self.received_s + ROUNDING_S
         ends = (words[at].end_s for at in owed if mute or words[at].letters)
         return all(end_s is not None and end_s <= there_s for end_s in ends)

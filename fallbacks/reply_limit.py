@@ -6,7 +6,7 @@ from typing import Final
 
 from fallbacks.word_times import CHARACTER_S, sayable
 
-MAX_S: Final = 60.0  # of speech; what nobody set
+MAX_S: Final = 60.0  # of speech; the default
 OVERRUN: Final = 1.25  # of the limit, for text in which no sentence ends
 SAME: Final = 3  # times that a sentence may be written; the reply ends with the last (chosen)
 SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
@@ -56,7 +56,7 @@ class ReplyLimit:
 
     def _judge(self, sentence: str) -> None:
         self._written += len(sentence)
-        words = [word for each in sentence.split() if (word := sayable(each))]
+        words = [word for token in sentence.split() if (word := sayable(token))]
         self._seen[" ".join(words)] += len(words) >= SAME_WORDS
         if self._written >= self._most:
             self.reason = "too long"

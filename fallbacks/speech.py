@@ -112,7 +112,7 @@ class SpokenUtterance:
         self._live: dict[int, _Live] = {}
         self._voice = NOBODY  # the attempt that is heard
         self._until = until
-        self._unspoken: dict[int, set[str]] = {}  # how many words were left, and by which voices
+        self._unspoken: dict[int, set[str]] = {}  # by words left: the voices that stopped there
         self._actions: list[SpeechAction] = []
 
     @property

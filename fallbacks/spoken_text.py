@@ -24,7 +24,7 @@ _ENDINGS: Final = frozenset(".!?:\u2026\u3002\uff01\uff1f")
 _LOOK_BACK: Final = 60  # characters in which the end of removed text is looked for
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
 
-# What models act, in stage directions: "laughs", "laughing softly".
+# Words of stage directions: "laughs", "laughing softly".
 _ACTED: Final = (
     r"(?:smil|laugh|sigh|chuckl|paus|nod|giggl|whisper|gasp|cough|wink|grin|shrug|inhal|exhal|"
     r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:his|her|their|my|its)? ?throat"
@@ -72,11 +72,11 @@ class SpokenTextRule:
     @property
     def keys(self) -> frozenset[str]:
         """What is removed."""
-        return frozenset(each.name for each in fields(self) if getattr(self, each.name))
+        return frozenset(key.name for key in fields(self) if getattr(self, key.name))
 
 
 Over: TypeAlias = Callable[[str], int | None]
-"""Returns where text that is being removed ends, from its first character on; None: not yet."""
+"""Returns where text that is being removed ends; `None` while its end has not come."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +304,7 @@ def _json_over(text: str) -> int | None:
 
 
 def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return what becomes of a tag, by its name."""
+    """Return how a tag is read, by its name."""
     closing, name, value = match[1], match[2].lower(), match[3] or ""
     block = not closing and not match[0].endswith("/>")
     over = _until(rf"</{re.escape(match[2])}\s*>") if block else None
@@ -319,7 +319,7 @@ def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None
 
 
 def _token(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return what becomes of a special token, by its name."""
+    """Return how a special token is read, by its name."""
     name = match[1].strip().lower()
     if _CALL_FOLLOWS.fullmatch(name) and "tool_calls" in keys:
         return _Found(size, over=_until(r"<[|\uff5c][^<>\n]*(?:end|eom|eot)[^<>\n]*>"), call="")
@@ -344,7 +344,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, frozenset[str]], _Fou
     "json": _json,
     "entity": _entity,
 }
-"""What reads the marks of which `said` is no template."""
+"""Readers of the marks that a template cannot describe."""
 
 _BY_FIRST: Final = {
     first: [mark for mark in _MARKS if first in mark.first]
@@ -378,10 +378,10 @@ class SpokenText:
 
     def write(self, text: str) -> str:
         """Add text in pieces of any size; return what is to be said now."""
-        return "".join(self._add(each) for each in text)
+        return "".join(self._add(character) for character in text)
 
     def finish(self) -> str:
-        """Note that the text is complete; return what was held."""
+        """Return the text that was held, at the end of the text."""
         said = self._add("\n", ended=True) + self._drain(ended=True)
         if self._skip and self._skip.call is not None:  # nothing closed it
             self.calls.append((self._skip.call + self._skipped)[:MOST_KEPT])
@@ -411,7 +411,7 @@ class SpokenText:
         return said
 
     def _decide(self) -> _Found | None:
-        """Return what becomes of the first characters held; None: it takes more to tell."""
+        """Return how the first characters held are read; `None` if more are needed."""
         text, at, first = self._before + self._held, len(self._before), self._held[0]
         for mark in _BY_FIRST.get(first, ()):
             if mark.key and mark.key not in self._keys:
@@ -445,7 +445,7 @@ class SpokenText:
         if found.over is None:
             return said
         self._skip, again, self._held = found, self._held, ""
-        return said + "".join(self._add(each) for each in again)
+        return said + "".join(self._add(character) for character in again)
 
     def _spaced(self, said: str) -> str:
         """Return what is said, without a second blank where something was removed."""

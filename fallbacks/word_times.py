@@ -66,7 +66,7 @@ class WordFollower:
         """Follow from the first word of a voice on, and its time; `words` may grow."""
         self.begun = False
         self.left_out = False  # words, between two that it said: what it says next is not followed
-        self._spoken_s = from_s  # it has said as written for so long
+        self._spoken_s = from_s  # up to here it has spoken the text as written
         self._odd = ""  # what it has said otherwise since the last word that is as written
         self._odd_s = 0.0  # when that began
         self._words = words

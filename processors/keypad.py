@@ -1,4 +1,4 @@
-"""Gives the model what the caller keys in, as a turn of theirs."""
+"""Gives the model the keys that the caller presses, as the caller's turn."""
 
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field

@@ -52,7 +52,7 @@ class Leg(Protocol):
 
     @property
     def before(self) -> ResumeState | None:
-        """What the call was before, in another process or on another line; None: it begins."""
+        """The call's earlier state, from another process or line; `None` if the call begins."""
         ...
 
     def tell_to(self, tell: Tell) -> None:

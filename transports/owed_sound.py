@@ -102,4 +102,4 @@ class RepeatingOutput(LegOutput):
     def repeat_owed(self) -> None:
         """Write again what the lost line did not take; there may be nothing else to write."""
         if self.owed.lost:
-            self.create_task(self.owed.repeat(), "what a lost line did not take")
+            self.create_task(self.owed.repeat(), "sound that a lost line did not take")

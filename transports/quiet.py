@@ -6,7 +6,7 @@ from transports.leg import Clock
 
 
 class Quiet:
-    """Measures each pause to its end: whoever looks now and then would miss a short one.
+    """Measures each pause to its end: polling would miss a short one.
 
     Attributes:
         on_back: Gets the length of each pause when something comes again.

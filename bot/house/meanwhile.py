@@ -42,7 +42,7 @@ def meanwhile(request: bytes, *, public_url: str, language: str) -> bytes | None
     path = asked[1].decode()
     url = f"{public_url.rstrip('/')}{path}?meanwhile={times + 1}"
     say, pause = ("Speak", "Wait") if path.startswith("/plivo") else ("Say", "Pause")
-    tag, words = next((each for each in SAID if language[:2] == each[0][:2]), SAID[0])
+    tag, words = next((said for said in SAID if language[:2] == said[0][:2]), SAID[0])
     verbs = (
         "" if times else f'<{say} language="{tag}">{words}</{say}>',
         f"<{pause} length={quoteattr(str(PAUSE_S))}/>",

@@ -111,7 +111,7 @@ class Supervisor:
             for each in self._office.hung(HUNG_S):
                 logger.error("worker {} has not reported for {:g} s; killed", each.name, HUNG_S)
                 each.kill()
-            if any(each.ready.is_set() for each in self._office.workers.values()):
+            if any(worker.ready.is_set() for worker in self._office.workers.values()):
                 doorman.open()  # for calls that wait for a worker in place of one that was lost
             self._office.tell_state()
             self._quotas.divide()

@@ -18,7 +18,7 @@ from campaigns.one_call import ONE_CALL
 from storage.database import StorageError
 
 NO_CARRIER: Final = "no carrier that could dial is configured"
-LEAVING: Final = "the server is stopping and places no more calls"
+LEAVING: Final = "the server is stopping and no longer places calls"
 NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 
 Wanted = Annotated[str, Body(embed=True, max_length=32)]

@@ -57,7 +57,7 @@ class _Attempt:
     began: float  # monotonic
     task: asyncio.Future[dict[str, Any]]
     delivered: bool = False  # whether the model has got the result
-    cut_off: bool = False  # another process did it, and nobody knows how far it came
+    cut_off: bool = False  # another process began it, and its end is unknown
     follower: asyncio.Task[None] | None = None  # gives it to the model after it was cut off
 
     def holds(self, turn: int, now: float) -> bool:
@@ -107,15 +107,15 @@ class Toolbox:
 
     def restore(self, kept: Sequence[KeptTool]) -> None:
         """Take over what another process has done, or has begun."""
-        for each in kept:
+        for tool in kept:
             done: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-            done.set_result(dict(each.result or CUT_OFF))
-            self._attempts[each.key] = _Attempt(
-                turn=each.turn,
+            done.set_result(dict(tool.result or CUT_OFF))
+            self._attempts[tool.key] = _Attempt(
+                turn=tool.turn,
                 began=self.clock(),
                 task=done,
-                delivered=each.delivered,
-                cut_off=each.result is None,
+                delivered=tool.delivered,
+                cut_off=tool.result is None,
             )
 
     def schemas(self) -> list[FunctionSchema]:

@@ -1,4 +1,4 @@
-"""When keys become an entry, and what the record keeps of it."""
+"""Keys become an entry; the record masks it."""
 
 import pytest
 

@@ -389,7 +389,7 @@ def test_the_words_that_a_voice_gave_no_time_are_counted_with_the_sound_behind_t
 
 
 def cost_s(words: int, *, timed: bool) -> float:
-    """What the ledger of so many words costs, of this thread's time."""
+    """Return the time of this thread that a ledger of this many words takes."""
     ledger, began = SpeechLedger(), time.thread_time()
     for n in range(words):
         ledger.hand_over(f"word{n} ")

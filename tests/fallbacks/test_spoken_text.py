@@ -1,4 +1,4 @@
-"""What of a model's text is spoken, however it is cut into pieces."""
+"""The spoken part of a model's text is the same however the text is cut into pieces."""
 
 import json
 from collections.abc import Sequence

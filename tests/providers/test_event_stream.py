@@ -34,7 +34,7 @@ FORMS: dict[str, str] = {
     "a named event": "event: message\n" + ONE + TWO + STOP + DONE,
     "data without a value": ONE + "data\n\n" + TWO + STOP + DONE,
     "data of a blank": ONE + "data:  \n\n" + TWO + STOP + DONE,
-    "a field that nobody knows": "model: it\n" + WHOLE,
+    "an unknown field": "model: it\n" + WHOLE,
     "no space after the colon": WHOLE.replace("data: ", "data:"),
     "lines that end with CR": WHOLE.replace("\n", "\r"),
     "lines that end with CRLF": WHOLE.replace("\n", "\r\n"),

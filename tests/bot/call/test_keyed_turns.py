@@ -1,4 +1,4 @@
-"""What a caller keys in is their turn, in a whole call."""
+"""Keys that a caller presses are their turn, in a whole call."""
 
 import asyncio
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What another process needs of a call is kept while it changes, and no more often."""
+"""The state that another process needs of a call is kept when it changes, and only then."""
 
 import asyncio
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""A line that rings: there is nobody yet who could be silent."""
+"""A line that rings: no other party is timed, asked or heard yet."""
 
 import asyncio
 from pathlib import Path

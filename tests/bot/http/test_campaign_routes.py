@@ -185,7 +185,7 @@ async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) ->
             answer = await client.post("/api/dials", json={"number": "+15550142"})
 
     assert answer.status_code == 503
-    assert answer.json() == {"detail": "the server is stopping and places no more calls"}
+    assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
 
 
 async def test_a_campaign_that_nobody_imported_into_is_listed_without_contacts(
