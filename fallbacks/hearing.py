@@ -222,10 +222,10 @@ class CallerHearing:
         heard = utterance.work.winner == attempt if utterance else feed is self.writer
         if not heard:
             return actions
-        if reading.final and not reading.text:
+        if reading.final and not reading.text and utterance:
             return (*actions, *_guessed(self._transcripts))
-        if reading.text:
-            self._transcripts.guess = None if reading.final else reading
+        if reading.text or not utterance:  # between utterances: of sound that is no speech
+            self._transcripts.guess = None if reading.final or not utterance else reading
         new_text = _new_text(
             reading, result.text, transcripts=self._transcripts, writing=self._writing
         )

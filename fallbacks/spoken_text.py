@@ -15,7 +15,7 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Final, TypeAlias
 
 MOST_HELD: Final = 200  # characters; the longest tag that was seen has 90
@@ -113,10 +113,16 @@ class _Mark:
     over: str = ""
     is_call: bool = False
     closes: bool = False
+    _whole: re.Pattern[str] = field(init=False)  # compiled at import: no call waits for it
+    _begun: re.Pattern[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_whole", re.compile(self.whole))
+        object.__setattr__(self, "_begun", re.compile(self.begun))
 
     def find(self, text: str, at: int, keys: frozenset[str]) -> _Found | None:
         """Return the mark that stands at this place, if one is there and whole."""
-        match = re.compile(self.whole).match(text, at)
+        match = self._whole.match(text, at)
         if match is None:
             return None
         size = match.end() - at
@@ -127,7 +133,7 @@ class _Mark:
 
     def may_be(self, text: str, at: int) -> bool:
         """Return whether the text may become one."""
-        return re.compile(self.begun).fullmatch(text, at) is not None
+        return self._begun.fullmatch(text, at) is not None
 
 
 _MARKS: Final = (

@@ -9,6 +9,8 @@ from typing import Any, Final, NoReturn
 
 import deepgram.listen.client  # these two the SDK would import with the first stream, in a call
 import deepgram.listen.v1.client
+from deepgram.core.client_wrapper import BaseClientWrapper
+from deepgram.environment import DeepgramClientEnvironment
 from pipecat.services.deepgram import stt as pipecats
 from websockets.exceptions import SecurityError
 
@@ -16,6 +18,9 @@ from providers.tls import tls_for
 
 OPEN_S: Final = 3.0  # a handshake that hangs longer is tried again (chosen); ten by default
 
+_ABOUT: Final = BaseClientWrapper(
+    api_key="", environment=DeepgramClientEnvironment.PRODUCTION
+).get_headers()
 _connect: Final = deepgram.listen.v1.client.websockets_client_connect
 
 
@@ -32,6 +37,10 @@ class StreamingClient(deepgram.AsyncDeepgramClient):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs, httpx_client=_NoHttp())
+        wrapper = self._client_wrapper  # it would read the SDK's version from disk for each stream
+        mine = {**_ABOUT, **(wrapper.get_custom_headers() or {})}
+        mine["Authorization"] = f"Token {wrapper.api_key}"
+        wrapper.get_headers = lambda: dict(mine)
 
 
 class _NoHttp:

@@ -587,6 +587,16 @@ def test_the_last_guess_stands_in_for_an_empty_final(end_s: float | None) -> Non
     assert not utterance.owed(bench.now)
 
 
+def test_words_of_noise_that_are_taken_back_are_not_the_callers() -> None:
+    bench = up()
+    bench.pass_s(1.0)
+    guess(bench, "a", "This", end_s=bench.hearing.sound.end_s)
+
+    assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == []
+    asks(bench)
+    assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == [WHOLE]
+
+
 def test_a_final_with_words_leaves_no_guess_to_stand_in() -> None:
     bench = up()
     asks(bench)

@@ -123,7 +123,7 @@ async def test_keys_next_to_spoken_words_are_answered_with_them(
         await asyncio.sleep(10.0)
         (going_on,) = beside.switchboard.calls.values()
         assert isinstance(going_on, Call)
-        conversation = going_on.conversation
+        conversation = going_on.resume_state().messages
 
     roles = [each["role"] for each in conversation if isinstance(each, dict)]
     said = str(conversation)

@@ -22,7 +22,7 @@ pytestmark = [
     pytest.mark.usefixtures("on_loopback", "quiet_log"),
 ]
 
-RESUMED = "We were cut off for a moment, and I am back."
+RESUMED = "Sorry, we were cut off for a moment."
 FEW = {"server": {"max_calls": 3}}
 BAD_SDPS = {
     "no media": "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
