@@ -12,6 +12,7 @@ import pytest
 from bot.config.settings import Settings
 from bot.house.listener import bind_socket
 from bot.house.supervisor import Supervisor
+from fallbacks.admission import START_S
 from tests.bot.house.test_shared_limits import settings_with
 
 
@@ -36,8 +37,8 @@ def test_who_is_let_in_is_decided_as_the_new_configuration_says(
 ) -> None:
     plan: Any = SimpleNamespace(settings=admitting(before))
     supervisor = Supervisor(plan, listener)
-    seats, now = supervisor._seats, 0.0
-    seats.open(1, now)
+    seats, now = supervisor._seats, START_S  # its own start is over
+    seats.open(1, 0.0)
     seats.begin(1, 1, now)
     seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker that can carry no more
 
