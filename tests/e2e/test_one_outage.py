@@ -210,17 +210,19 @@ async def test_everything_that_tells_tells_the_same(
 
 def compare_failures(told: Told) -> None:
     kinds = Counter((each["provider"], each["kind"]) for each in told.failed)
-    providers = Counter(each["provider"] for each in told.failed)
+    failures = told.evidence["failures"]
+    listed = Counter((each["provider"], each["kind"]) for each in failures)
+    probed = Counter((each["provider"], each["kind"]) for each in failures if not each["call"])
+    providers = Counter(each["provider"] for each in failures)
     touched = {each["call_id"] for each in told.failed}
     affected = {each["id"] for each in told.evidence["calls"] if each["affected"]}
     slow = {each["call"] for each in told.evidence["turns"] if not each["within_budget"]}
     counts = told.evidence["counts"]
 
     assert touched
-    assert counted(told.metrics, "holdline_failures_total", "provider", "kind") == kinds
+    assert counted(told.metrics, "holdline_failures_total", "provider", "kind") == listed
     assert Counter(each["service_name"] for each in told.errors) == providers
-    listed = Counter((each["provider"], each["kind"]) for each in told.evidence["failures"])
-    assert listed == kinds
+    assert listed == kinds + probed
     assert sum(each["failures"] for each in told.calls["recent"]) == len(told.failed)
     assert counts["calls"] == CALLERS
     assert told.calls["touched"]["callers"] == len(touched)
