@@ -237,6 +237,5 @@ def compare_alerts(told: Told) -> None:
     assert [each["status"] for each in told.listed] == ["RESOLVED"] * len(told.alerts)
     ends = [each for each in told.subjects if "RESOLVED" in each]
     assert len(ends) == len(worth_a_mail(told.alerts)), told.subjects
-    assert counted(told.metrics, "holdline_alerts_sent_total", "channel") == {
-        ("email",): len(told.subjects)
-    }
+    sent = Counter({("email",): len(told.subjects)})  # none of an alert that is listed alone
+    assert counted(told.metrics, "holdline_alerts_sent_total", "channel") == sent
