@@ -86,6 +86,7 @@ async def test_a_conversation_with_barge_in_keys_and_a_muted_microphone(
 
         await page.keyboard.press("5")
         await expect(page.get_by_text("Key pressed")).to_be_visible()
+        await answered(page, 4)  # keys are a turn of the caller's, and answered
 
         await page.get_by_role("button", name="Mute").click()
         heard = await page.locator(".said[data-who=caller]").count()
