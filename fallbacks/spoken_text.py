@@ -11,23 +11,30 @@ asterisks), and it knows nothing of tags, reasoning and tool calls.
 """
 
 import html
-import json
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import Final, TypeAlias
 
 MOST_HELD: Final = 200  # characters; the longest tag that was seen has 90
 MOST_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
-_ENDINGS: Final = frozenset(".!?:\u2026\u3002\uff01\uff1f")
+_ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
 _LOOK_BACK: Final = 60  # characters in which the end of removed text is looked for
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
 
-# Words of stage directions: "laughs", "laughing softly".
+# Words of stage directions. In square brackets they are nothing else; in other marks some may be a
+# part of a sentence: "We advise *pausing* it", "Symptoms (coughing, fever)".
 _ACTED: Final = (
     r"(?:smil|laugh|sigh|chuckl|paus|nod|giggl|whisper|gasp|cough|wink|grin|shrug|inhal|exhal|"
-    r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:his|her|their|my|its)? ?throat"
+    r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:[a-z]+ )?throat"
+)
+_FEELS: Final = (
+    r"(?:smil|laugh|sigh|chuckl|nod|giggl|gasp|wink|grin|shrug|frown|groan)e?s\b"
+    r"|clears (?:[a-z]+ )?throat"
+)
+_MONTH: Final = (  # in a language that writes "1. Mai"
+    r"(?:jan|feb|apr|jun|jul|aug|sep|okt|nov|dez|dec|m[a\u00e4][ijr](?:z|s|ts|e|us)?\b)"
 )
 _ATTRIBUTE: Final = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'<>]+)"
 _REASONING: Final = frozenset(
@@ -41,6 +48,7 @@ _SPECIAL: Final = frozenset(
     {"s", "bos", "eos", "unk", "pad", "sys", "end_of_turn", "start_of_turn", "eos_token"}
 )
 _BREAKS: Final = frozenset({"br", "p", "li", "tr", "div", "ul", "ol", "table", "h1", "h2", "h3"})
+_ITEM: Final = r"\g<1>, "
 _ROLE_FOLLOWS: Final = re.compile(r"start_of_turn|(?:im_)?start|start_header_id")
 _CALL_FOLLOWS: Final = re.compile(r"python_tag|tool.calls?(?:.begin)?")
 
@@ -169,9 +177,18 @@ _MARKS: Final = (
     _Mark(
         key="markdown",
         first="0123456789",
-        begun=r"\d{1,2}[.)]?",
-        whole=r"(\d{1,2})[.)][ \t]",
+        begun=r"\d{1,2}",
+        whole=r"(\d{1,2})\)[ \t]",
         said=r"\1, ",
+        where="line",
+        closes=True,
+    ),
+    _Mark(
+        key="markdown",
+        first="0123456789",
+        begun=r"\d{1,2}(?:\)|\.(?:[ \t]\w{0,12})?)?",
+        whole=rf"(\d{{1,2}})\.[ \t](?i:(?!{_MONTH}))(?=\w{{0,12}}\W|\w{{13}})",
+        said=_ITEM,
         where="line",
         closes=True,
     ),
@@ -201,22 +218,27 @@ _MARKS: Final = (
     _Mark(
         key="stage_directions",
         first="*",
-        begun=r"\*(?:[^\W\d_A-Z*][^*\n]{0,60}\*?)?",
-        whole=r"\*[^\W\d_A-Z*][^*\n]{0,60}\*(?=[\s.,!?*])",
+        begun=r"\*(?:[^\W\d_A-Z*][^*\n]{0,60}(?:\*[.,!?]*[ \t]*)?)?",
+        whole=r"\*([^\W\d_A-Z*])[^*\n]{0,60}\*(?=[.,!?]*(?:[ \t]+(\S)|\n))",
+        said="direction",
         where="sentence",
     ),
     _Mark(
         key="stage_directions",
         first="*([",
-        begun=rf"[*(\[](?:[a-z]{{0,12}}|(?:{_ACTED})[^*)\]\n]{{0,60}})",
-        whole=rf"[*(\[](?:{_ACTED})[^*)\]\n]{{0,60}}[*)\]]",
+        begun=r"[*(\[](?:[a-z]{0,12}|clears [a-z ]{0,14})|"
+        rf"\[(?:{_ACTED})[^\]\n]{{0,60}}|[*(](?:{_FEELS})[^*)\n]{{0,60}}",
+        whole=rf"\[(?:{_ACTED})[^\]\n]{{0,60}}\]|\*(?:{_FEELS})[^*\n]{{0,60}}\*"
+        rf"|\((?:{_FEELS})(?: [a-z]{{1,12}}ly| a (?:bit|little)| out loud)?\)",
     ),
     _Mark(key="markdown", first="_", begun="_+", whole=r"(?<=\w)_+(?=[^\W_])", said=r"\g<0>"),
     _Mark(
         key="markdown",
         first="*",
         begun=r"\*+",
-        whole=r"\*(?=[\d#])|(?<=[\d ])\*(?= )",
+        # A star code, a product and a key are no emphasis.
+        whole=r"\*(?=[\d#])|(?<=\d)\*+(?=\d)|(?<=[\d ])\*(?= )"
+        r"|(?<=[ \"'(\u201e\u201c])\*(?=[.,;:!?)\"'\u201c\u201d-])",
         said=r"\g<0>",
     ),
     _Mark(key="markdown", first="*_", begun="[*_]+", whole=r"[*_]+(?=[^*_])"),
@@ -261,8 +283,10 @@ _MARKS: Final = (
         begun="[/?#]",
         whole=r"[/?#](?=\S)",
         where="address",
-        over=r"(?=[.,;:!?]*[\s)>\]\"])",
+        over=r"(?=[.,;:!?]*[\s)>\]\"\u2019-\u201d\u3000-\u9fff\uff00-\uffef])",
     ),
+    _Mark(key="links", first="<", begun=r"<[\w.+-]*[:@]?", whole=r"<(?=https?:/|[\w.+-]+@\w)"),
+    _Mark(key="links", first=">", whole=">", where="address"),
     _Mark(
         key="",
         first="<",
@@ -284,7 +308,11 @@ _MARKS: Final = (
 def _is_picture(character: str, before: str) -> bool:
     """Return whether a character is an emoji or another picture, or a part of one."""
     if character in _JOINERS:
-        return character != "\u200d" or unicodedata.category(before[-1:] or "a") in ("So", "Mn")
+        return character != "\u200d" or before[-1:] == "\ufe0f" or _is_emoji(before[-1:])
+    return _is_emoji(character)
+
+
+def _is_emoji(character: str) -> bool:
     if not ("\u2190" <= character < "\u3000" or character >= "\U0001f000"):
         return False  # signs of measures, such as \u00b0 and \u33a1, are spoken
     return unicodedata.category(character) in ("So", "Sk", "Cf")
@@ -300,13 +328,22 @@ def _until(pattern: str) -> Over:
     return over
 
 
-def _json_over(text: str) -> int | None:
-    if text[-1] not in "]}":
-        return None
-    try:
-        return json.JSONDecoder().raw_decode(text)[1]
-    except (ValueError, RecursionError):
-        return None
+class _JsonOver:
+    """Finds the end of JSON by its brackets, character by character."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._quoted = self._escaped = False
+
+    def __call__(self, text: str) -> int | None:
+        character = text[-1]
+        if self._escaped or (self._quoted and character == "\\"):
+            self._escaped = not self._escaped
+        elif character == '"':
+            self._quoted = not self._quoted
+        elif not self._quoted:
+            self._depth += (character in "[{") - (character in "]}")
+        return None if self._depth else len(text)
 
 
 def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
@@ -337,7 +374,13 @@ def _token(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | No
 
 
 def _json(_match: re.Match[str], _size: int, _keys: frozenset[str]) -> _Found:
-    return _Found(0, over=_json_over, call="")
+    return _Found(0, over=_JsonOver(), call="")
+
+
+def _direction(match: re.Match[str], size: int, _keys: frozenset[str]) -> _Found | None:
+    """Return what a direction is read as: a sentence goes on after what is only emphasised."""
+    goes_on = (match[2] or "").islower()
+    return _Found(size) if match[1].islower() and not goes_on else None
 
 
 def _entity(match: re.Match[str], size: int, _keys: frozenset[str]) -> _Found:
@@ -349,6 +392,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, frozenset[str]], _Fou
     "token": _token,
     "json": _json,
     "entity": _entity,
+    "direction": _direction,
 }
 """Readers of the marks that a template cannot describe."""
 
@@ -380,6 +424,7 @@ class SpokenText:
         self._tail = ""  # the last character said
         self._removed = False  # something was, since the last word
         self._in = {"line", "sentence"}  # where the next character stands: see `_Mark.where`
+        self._item = 0  # the number of the list's latest item
         self._closes = False  # the line ends with a full stop
 
     def write(self, text: str) -> str:
@@ -390,7 +435,7 @@ class SpokenText:
         """Return the text that was held, at the end of the text."""
         said = self._add("\n", ended=True) + self._drain(ended=True)
         if self._skip and self._skip.call is not None:  # nothing closed it
-            self.calls.append((self._skip.call + self._skipped)[:MOST_KEPT])
+            self.calls.append(self._skip.call + self._skipped)
         return said
 
     def _add(self, character: str, *, ended: bool = False) -> str:
@@ -400,8 +445,11 @@ class SpokenText:
         self._skipped += character
         end = self._skip.over(self._skipped) if self._skip.over else None
         if end is None:
+            if len(self._skipped) > MOST_KEPT:
+                self._skip = replace(self._skip, call=None)
+                self._skipped = self._skipped[-_LOOK_BACK:]
             return ""
-        if self._skip.call is not None and end <= MOST_KEPT:
+        if self._skip.call is not None:
             self.calls.append(self._skip.call + self._skipped[:end])
         self._held, self._skip, self._skipped = self._skipped[end:], None, ""
         return self._drain(ended=ended)
@@ -424,7 +472,7 @@ class SpokenText:
                 continue
             if mark.where and mark.where not in self._in:
                 continue
-            if found := mark.find(text, at, self._keys):
+            if (found := mark.find(text, at, self._keys)) and self._is_next(mark, found):
                 self._note_mark(mark, first)
                 return found
             if mark.may_be(text, at):
@@ -435,11 +483,21 @@ class SpokenText:
             return _Found(1, ".\n")
         return _Found(1, first)
 
+    def _is_next(self, mark: _Mark, found: _Found) -> bool:
+        """Return whether a number is a list's next one: "3. Mai" begins no list."""
+        if mark.said != _ITEM:
+            return True
+        number = int(found.said[: -len(", ")])
+        before, self._item = self._item, number
+        return number in (1, before + 1)
+
     def _note_mark(self, mark: _Mark, first: str) -> None:
-        self._closes = self._closes or mark.closes
+        if mark.closes:
+            self._closes = True
+            self._in.discard("sentence")  # an item is emphasised as a whole
         if first == "|" and mark.closes:
             self._in.add("row")
-        if first in "hw":
+        if mark.key == "links" and first in "hw<":
             self._in.add("address")
 
     def _take(self, found: _Found) -> str:

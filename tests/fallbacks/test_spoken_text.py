@@ -1,6 +1,7 @@
 """The spoken part of a model's text is the same however the text is cut into pieces."""
 
 import json
+import sys
 from collections.abc import Sequence
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.continuation import Answer
-from fallbacks.spoken_text import MOST_HELD, SpokenText, SpokenTextRule
+from fallbacks.spoken_text import MOST_HELD, MOST_KEPT, SpokenText, SpokenTextRule
 from tests.thoroughness import promised
 
 CALL = '{"name": "book", "arguments": {"time": "nine }"}}'
@@ -22,7 +23,9 @@ CLEANED = {
     "other bullets": ("Here:\n* one!\n\u2022 two\n", "Here:\none!\ntwo.\n"),
     "a numbered list": ("1. First\n2. Second", "1, First.\n2, Second"),
     "numbers with brackets": ("Choose:\n1) Tea\n12) Milk", "Choose:\n1, Tea.\n12, Milk"),
-    "a number at the end of a sentence": ("It costs\n9. We open", "It costs\n9, We open"),
+    "a number at the end of a sentence": ("It costs\n9. We open", "It costs\n9. We open"),
+    "a German date": ("3. Mai um 10 Uhr.\n1. M\u00e4rz", "3. Mai um 10 Uhr.\n1. M\u00e4rz"),
+    "a list of dates": ("1. Mail us\n2. Mai", "1, Mail us.\n2. Mai"),
     "a heading": ("## Hours\nWe open", "Hours.\nWe open"),
     "a quotation": ("> Yes.", "Yes."),
     "a rule": ("Yes.\n---\nNo.", "Yes.\nNo."),
@@ -33,8 +36,22 @@ CLEANED = {
     "a bare address": ("Go to https://www.example.com/a?b=c. Now", "Go to example.com. Now"),
     "an address in brackets": ("(http://example.com/a)", "(example.com)"),
     "a footnote": ("Nine [1] to five[^2].", "Nine to five."),
+    "an address before Chinese": (
+        "\u8bf7\u8bbf\u95ee https://a.com/b\u3002\u8c22\u8c22",
+        "\u8bf7\u8bbf\u95ee a.com\u3002\u8c22\u8c22",
+    ),
+    "an address in quotation marks": ("(\u201ehttps://a.de/b\u201c)", "(\u201ea.de\u201c)"),
+    "addresses in angle brackets": (
+        "<a_b@example.com> or <https://example.com/a> today",
+        "a_b@example.com or example.com today",
+    ),
     "an e-mail address": ("Write to a_b@example.com.", "Write to a_b@example.com."),
     "emoji": ("Great \U0001f600! \U0001f469\u200d\U0001f467 \u2764\ufe0f Bye", "Great ! Bye"),
+    "an emoji with a colour": ("Hi \U0001f469\U0001f3fd\u200d\u2695\ufe0f Bob", "Hi Bob"),
+    "a joiner of a script": (
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf",
+        "\u0dc1\u0dca\u200d\u0dbb\u0dd3 \u0dbd\u0d82\u0d9a\u0dcf",
+    ),
     "a keycap": ("Press 1\ufe0f\u20e3", "Press 1"),
     "signs that are spoken": (
         "21 \u00b0C, 5 \u20ac, \u2116 7, 9 %",
@@ -47,10 +64,25 @@ CLEANED = {
         "That is *very* good. *Note* this",
         "That is very good. Note this",
     ),
+    "emphasis at the beginning of a sentence": (
+        "*really* good. *truly* so! It is: *very* good",
+        "really good. truly so! It is: very good",
+    ),
+    "emphasis in other scripts": (
+        "*\u00dcber* uns. *\u0412\u0430\u0436\u043d\u043e* Da. *\u91cd\u8981* A",
+        "\u00dcber uns. \u0412\u0430\u0436\u043d\u043e Da. \u91cd\u8981 A",
+    ),
+    "emphasis in a list": ("- *blue*\n- *red* one", "blue.\nred one"),
+    "what only looks like a direction": (
+        "We advise *pausing* it (coughing, fever), it *hums* (hums along)",
+        "We advise pausing it (coughing, fever), it hums (hums along)",
+    ),
+    "a direction with a tail": ("So *clears her throat* yes [hums softly] no", "So yes no"),
     "brackets of a sentence": (
         "Call (between nine and five) us",
         "Call (between nine and five) us",
     ),
+    "the star key": ('Press *, 2**3, or "*".', 'Press *, 2**3, or "*".'),
     "a star code": ("Dial *67#, 5*3 or 5 * 3", "Dial *67#, 5*3 or 5 * 3"),
     "a block of code": ("Sure.\n```python\nprint('*')\n```\nDone.", "Sure.\nDone."),
     "code in a line": ("Say `help` now", "Say help now"),
@@ -68,6 +100,8 @@ CLEANED = {
     ),
     "a tool call": (f"One moment. <tool_call>\n{CALL}\n</tool_call>", "One moment. "),
     "a tool call as JSON": (f"{CALL}", ""),
+    "what only begins like a tool call": ('{"a" is} no call, "b" neither', 'no call, "b" neither'),
+    "a tool call with quotes": ('{"a": "\\\\\\" }", "b": {}} Done.', "Done."),
     "tool calls in a list": (f"[{CALL}]\nDone.", "Done."),
     "a tool call by its name": ('<function=book>{"time": "9"}</function>', ""),
     "a tool call of Mistral's": (f"[TOOL_CALLS] [{CALL}]", ""),
@@ -144,6 +178,16 @@ def test_what_is_held_has_a_bound(text: str) -> None:
         cleaned([text], SpokenTextRule(code=False, tool_calls=False, reasoning=False))
         == said + rest
     )
+
+
+@pytest.mark.parametrize("piece", ["[1], ", "They ask. "])
+@pytest.mark.parametrize("begins", ['[{"a": [', "<think>", "```", "<tool_call>"])
+def test_what_is_removed_is_not_kept_for_ever(begins: str, piece: str) -> None:
+    spoken = SpokenText()
+    assert spoken.write(begins + piece * 4 * (MOST_KEPT // len(piece))) == ""
+    spoken.finish()
+    assert sys.getsizeof(vars(spoken)["_skipped"]) < 2 * MOST_KEPT
+    assert spoken.calls == []
 
 
 @pytest.mark.parametrize(
