@@ -8,7 +8,7 @@ holds the line was heard meanwhile, and that moves no deadline.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias
 
@@ -66,6 +66,7 @@ class ModelFinished:
 
     attempt: int
     wrote: Wrote = Wrote.WORDS
+    text: str = ""  # that only its end shows to be words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,6 +239,9 @@ class Answering:
     def _finish(self, event: ModelFinished, now: float) -> tuple[AnswerAction, ...]:
         """End the answer; one who goes on from its last sentence may have nothing to add."""
         attempt = event.attempt
+        if event.text:
+            last = self.handle(ModelWrote(attempt=attempt, text=event.text), now)
+            return (*last, *self._finish(replace(event, text=""), now))
         if event.wrote is Wrote.NOTHING and not self.answer.may_be_whole(attempt):
             nothing = _said_nothing(self.work.policy.stage, self._asked[attempt], self._wordless)
             self._wordless, self._refused = self._wordless + 1, False

@@ -48,7 +48,7 @@ class Answer:
             max_s: How long it may take to speak.
         """
         self.limit = ReplyLimit(max_s)
-        self._rule = rule
+        self.rule = rule
         self._text = SpokenText(rule)  # of the present attempt
         self._said = ""
         self._held = ""  # of the present attempt: words not yet judged
@@ -96,7 +96,7 @@ class Answer:
         self._said = self._said[: len(self._said) - self.taken_back]
         self.limit.take_back(self.taken_back)
         self._attempt, self._held, self._complete = attempt, "", False
-        self._text = SpokenText(self._rule)
+        self._text = SpokenText(self.rule)
         self._joins = True
         self._judging = bool(self.said)
         return self.said

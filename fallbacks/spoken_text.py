@@ -411,10 +411,12 @@ class SpokenText:
 
     Attributes:
         calls: What may be tool calls of what was removed, as they were written.
+        signs: Something came that is no part of a removed block: words, or signs such as an emoji.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None) -> None:
         self.calls: list[str] = []
+        self.signs = False
         self._keys = (rule or SpokenTextRule()).keys
         self._held = ""
         self._before = ""  # the last characters decided, as they were written
@@ -507,6 +509,7 @@ class SpokenText:
         said = self._spaced(found.said)
         self._note_place(written, said)
         if found.over is None:
+            self.signs = self.signs or not written.isspace()
             return said
         self._skip, again, self._held = found, self._held, ""
         return said + "".join(self._add(character) for character in again)

@@ -38,10 +38,9 @@ from processors.memory import Memory
 from processors.sentences import TakeBackFrame
 from processors.stages.answer_bill import AnswerBill
 from processors.stages.early_answers import EarlyAnswers, EarlyMeans
-from processors.stages.model_answer import ModelAnswer
+from processors.stages.model_answer import ModelAnswer, written_calls
 from processors.stages.model_stream import NO_CALLS, Model
 from processors.stages.prepared_answer import Heard
-from processors.stages.tool_calls import calls_in_text
 
 GOES_ON: Final = {
     "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
@@ -278,7 +277,7 @@ class LlmStage(OpenAILLMService):
         try:
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
                 yield chunk
-            for chunk in _calls_in_text(answer.answering.answer, asked):
+            for chunk in _run_written(answer.answering.answer.written_calls, asked):
                 yield chunk
         finally:  # also where the caller cut it off
             if reason := answer.answering.answer.limit.reason:
@@ -347,11 +346,8 @@ async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> N
     await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
 
 
-def _calls_in_text(answer: Answer, context: LLMContext) -> list[ChatCompletionChunk]:
-    """Return what a model wrote as text, and is a call of a tool that it may call."""
-    written = answer.written_calls
-    given = context.tools.standard_tools if is_given(context.tools) else []
-    calls = [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
+def _run_written(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+    calls = written_calls(written, context)
     if written:
         logger.warning(
             "a model wrote {} blocks of code or tool calls as text: {} are run, none is spoken",

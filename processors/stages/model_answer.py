@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 
 from loguru import logger
 from openai.types.chat import ChatCompletionChunk
-from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
 
 from calls.window import fit
 from fallbacks.answering import (
@@ -29,6 +29,7 @@ from fallbacks.answering import (
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind, Scope, failed, finding
+from fallbacks.spoken_text import SpokenText
 from processors.stages.alarm import Alarm
 from processors.stages.model_stream import (
     NO_CALLS,
@@ -41,6 +42,7 @@ from processors.stages.model_stream import (
     follow,
 )
 from processors.stages.reconnector import TaskOwner
+from processors.stages.tool_calls import calls_in_text
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
 FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider held back
@@ -136,10 +138,13 @@ class ModelAnswer:
         match news.what:
             case None:
                 must_speak = self.context.tool_choice == NO_CALLS
+                text = stream.last_text(
+                    runs=lambda written: bool(written_calls(written, self.context))
+                )
                 failure = _failure_of_end(stream, must_speak=must_speak)
                 if stream.wrote is Wrote.PART:
                     logger.warning("{}: an answer used up the model's tokens", stream.provider)
-                complete = ModelFinished(attempt=attempt, wrote=stream.wrote)
+                complete = ModelFinished(attempt=attempt, wrote=stream.wrote, text=text)
                 event = self._fail(attempt, failure) if failure else complete
             case AtGate.REFUSED:
                 del self._streams[attempt]
@@ -209,7 +214,11 @@ class ModelAnswer:
         )
         task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
         self._streams[ask.attempt] = ModelStream(
-            ask.provider, task, asked=place is None, goes_on=bool(ask.said)
+            ask.provider,
+            task,
+            asked=place is None,
+            goes_on=bool(ask.said),
+            begins=SpokenText(self.answering.answer.rule),
         )
 
     async def _drop(self, attempt: int) -> None:
@@ -236,7 +245,7 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
-    mute = must_speak and stream.words is None and not stream.goes_on
+    mute = must_speak and not stream.words and not stream.goes_on
     if stream.finish == FILTERED or mute:  # no fault of the model's, and half an answer is none
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
         reason = "called_a_tool_again" if mute else FILTERED
@@ -247,6 +256,12 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
     return None
+
+
+def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+    """Return what a model wrote as text, and is a call of a tool that it may call."""
+    given = context.tools.standard_tools if is_given(context.tools) else []
+    return [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
 
 
 def _continued(context: LLMContext, said: str) -> LLMContext:

@@ -1,7 +1,7 @@
 """One attempt at an answer: the words that a rung streams, and its place at the rung's gate."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,6 +17,7 @@ from fallbacks.answering import Wrote
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate
+from fallbacks.spoken_text import SpokenText
 from fallbacks.word_times import sayable
 from processors.stages.tool_calls import ToolCalls
 
@@ -81,12 +82,14 @@ class ModelStream:
     goes_on: bool = False  # from what was said already: the full stop alone may be what is left
     spoke: bool = False
     unsaid: str = ""  # what came before the first word: signs that belong to it, or to nothing
+    begins: SpokenText = field(default_factory=SpokenText)  # finds that first word
     characters: int = 0
     finish: str | None = None
     # A tool runs only when its call has come whole, and from the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
     usage: ChatCompletionChunk | None = None  # the latest that tells it
-    words: ChatCompletionChunk | None = None  # one with words in it, as a form for those held back
+    words: bool = False  # some came
+    form: ChatCompletionChunk | None = None  # one with text in it, as a form for what was held back
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
         """Keep what is handed on later, and return the text that came; None: nothing came."""
@@ -102,12 +105,13 @@ class ModelStream:
         named = [each.function for each in tools if each.function]
         called = [part for each in named for part in (each.name, each.arguments) if part]
         self.characters += len(text) + sum(map(len, called))
-        text = self.unsaid + text
-        if not self._begun_by(text) and not tools:
+        self.form = chunk if text else self.form
+        begun, text = self._begun_by(text), self.unsaid + text
+        if not begun and not tools:
             self.unsaid = text.lstrip()
-            return None  # a role, a keep-alive, the finish: not what the caller waits for
+            return None  # a role, a keep-alive, a thought: not what the caller waits for
         self.spoke, self.unsaid = True, ""
-        self.words = chunk if text else self.words
+        self.words = self.words or bool(text)
         if tools:
             self.calls.add(chunk, tools)
         return text
@@ -117,13 +121,25 @@ class ModelStream:
         """What a finished answer is made of."""
         if self.spoke:
             return Wrote.PART if self.finish == "length" and not self.calls else Wrote.WORDS
-        return Wrote.SIGNS if self.unsaid and self.finish != "length" else Wrote.NOTHING
+        return Wrote.SIGNS if self.begins.signs and self.finish != "length" else Wrote.NOTHING
 
-    def _begun_by(self, text: str) -> str:
-        """Return what of a text is an answer: blanks and signs before a word say nothing."""
-        if self.spoke:
-            return text
-        return text.strip() if self.goes_on else sayable(text)
+    def last_text(self, *, runs: Callable[[Sequence[str]], bool]) -> str:
+        """Return the text that only its end shows to be an answer.
+
+        Args:
+            runs: Returns whether there are calls of tools in what was removed.
+        """
+        if self.spoke or not (self._is_answer(self.begins.finish()) or runs(self.begins.calls)):
+            return ""
+        self.spoke = self.words = True
+        return self.unsaid
+
+    def _begun_by(self, text: str) -> bool:
+        return self.spoke or self._is_answer(self.begins.write(text))
+
+    def _is_answer(self, text: str) -> bool:
+        """Return whether it is one: blanks and signs before a word say nothing."""
+        return bool(text.strip() if self.goes_on else sayable(text))
 
     def behind_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
         """Return what is handed on behind the words: whole calls, then the usage, without words."""
@@ -140,9 +156,9 @@ class ModelStream:
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
         """Return text in the form of what came."""
-        if self.words is None:
+        if self.form is None:
             return []
-        new = self.words.model_copy(deep=True)
+        new = self.form.model_copy(deep=True)
         new.choices[0].delta.content = text
         new.choices[0].delta.tool_calls = None
         return [new]

@@ -317,14 +317,22 @@ async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> 
 
 
 BLANKS = {"nothing": (), "a blank": ("\n\n",), "blanks": (" ", "\n", "\t ")}
+THOUGHTS = {
+    "a thought": ("<think>", "They ask for ", "hours.</think>\n"),
+    "a thought without an end": ("<think>They ask.",),
+    "code": ("```\n", "x = 1\n```"),
+    "a call of no tool": ('{"name": "delete_', 'all", "arguments": {}}'),
+}
 SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**"), "dashes": ("- ", " -")}
 EMPTY = [
-    *[pytest.param(each, "stop", id=name) for name, each in BLANKS.items()],
+    *[pytest.param(each, "stop", id=name) for name, each in (BLANKS | THOUGHTS).items()],
     *[pytest.param(each, "length", id=f"{name}, cut") for name, each in (BLANKS | SIGNS).items()],
 ]
 
 
-@pytest.mark.parametrize("pieces", (BLANKS | SIGNS).values(), ids=BLANKS | SIGNS)
+@pytest.mark.parametrize(
+    "pieces", (BLANKS | SIGNS | THOUGHTS).values(), ids=BLANKS | SIGNS | THOUGHTS
+)
 async def test_a_model_that_hangs_after_nothing_that_can_be_said_is_late(
     pieces: tuple[str, ...],
 ) -> None:
@@ -545,9 +553,23 @@ async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
     async with writing(text[:9], text[9:], finish="stop") as url, bench() as it:
         it.urls["openai"] = url
         called = await asked_for_a_person(it)
-        assert (await it.ask()) in ("", "One moment.")
+        failed = it.told_of(AttemptFailed)
+        answer = await it.ask()  # without a tool
 
-    assert called == runs
+    # The standby calls it otherwise, or says something.
+    assert called == (runs or [{"reason": "can i speak to a person"}])
+    assert {each.kind for each in failed} == (set() if runs else {Kind.SILENT})
+    assert answer == ("One moment." if text.startswith("One") else ANSWER)
+
+
+@pytest.mark.parametrize("pieces", [("5",), ("1", "2."), ("h",), ("<think>a</think>", "9")])
+async def test_an_answer_whose_end_alone_shows_that_it_is_one_is_spoken(
+    pieces: tuple[str, ...],
+) -> None:
+    async with writing(*pieces, finish="stop") as url, bench() as it:
+        it.urls["openai"] = url
+        assert await it.ask() == "".join(pieces).removeprefix("<think>a</think>")
+
     assert it.told_of(AttemptFailed) == []
 
 
