@@ -1,6 +1,7 @@
 """How long one reply may become: a model may write without end, or the same again and again."""
 
 import re
+import unicodedata
 from collections import Counter
 from typing import Final
 
@@ -10,8 +11,10 @@ MAX_S: Final = 60.0  # of speech; the default
 OVERRUN: Final = 1.25  # of the limit, for text in which no sentence ends
 SAME: Final = 3  # times that a sentence may be written; the reply ends with the last (chosen)
 SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
-_ENDS: Final = re.compile(
-    r"[^\W\d_]{3}[.!?\u2026][\"'\u201d\u2019\u00bb)]*(?=\s)|[\u3002\uff01\uff1f]"
+WIDE: Final = 3  # letters that take as long to say as a Chinese or Japanese character (chosen)
+_ENDS: Final = re.compile(  # a full stop behind figures or a short word may be of an abbreviation
+    r"(?:[^\W\d_]{3}[.\u2026]|[!?\u061f])[\"'\u201d\u2019\u00bb)]*(?=\s)"
+    r"|[\u3002\uff01\uff1f\u0964\u06d4]|\S(?=\n)"
 )
 
 
@@ -26,8 +29,9 @@ class ReplyLimit:
         """End a reply that takes this long to speak, as estimated by its letters."""
         self.reason = ""
         self._most = max_s / CHARACTER_S
-        self._written = 0  # characters before the present sentence
+        self._written = 0  # letters before the present sentence
         self._sentence = ""
+        self._size = 0  # its letters
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
@@ -36,18 +40,21 @@ class ReplyLimit:
             return ""
         before = len(self._sentence)
         self._sentence += text
+        self._size += _letters(text)
         start = max(0, before - 8)  # characters that an end may have, begun in the text before
         used = 0
         while match := _ENDS.search(self._sentence, start):
             self._judge(self._sentence[: match.end()])
             self._sentence, used = self._sentence[match.end() :], used + match.end()
             start = 0
+            self._size = _letters(self._sentence)
             if self.reason:
                 return text[: max(0, used - before)]
-        over = self._written + len(self._sentence) > OVERRUN * self._most
-        if over and " " in text:
+        over = self._written + self._size > OVERRUN * self._most
+        space = text.find(" ")
+        if over and (space >= 0 or self._size > 2 * self._most):
             self.reason = "too long, without the end of a sentence"
-            return text[: text.index(" ") + 1]
+            return text[: space + 1]
         return text
 
     def take_back(self, characters: int) -> None:
@@ -55,10 +62,19 @@ class ReplyLimit:
         self._sentence = self._sentence[: max(0, len(self._sentence) - characters)]
 
     def _judge(self, sentence: str) -> None:
-        self._written += len(sentence)
+        self._written += _letters(sentence)
         words = [word for token in sentence.split() if (word := sayable(token))]
-        self._seen[" ".join(words)] += len(words) >= SAME_WORDS
+        wide = _letters(sentence) - len(sentence)
+        self._seen[" ".join(words)] += len(words) >= SAME_WORDS or wide >= 2 * WIDE * SAME_WORDS
         if self._written >= self._most:
             self.reason = "too long"
         elif self._seen[" ".join(words)] >= SAME:
             self.reason = "the same sentence again"
+
+
+def _letters(text: str) -> int:
+    """Return how many letters of an alphabet take as long to say."""
+    if text.isascii():
+        return len(text)
+    wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
+    return len(text) + (WIDE - 1) * wide

@@ -35,6 +35,12 @@ def test_a_reply_in_which_no_sentence_ends_is_cut_behind_a_word(size: int) -> No
             "This is what I said. And this is, too. " * 9,
             "This is what I said. And this is, too. " * 2 + "This is what I said.",
         ),
+        ("It costs 25 \u20ac, with 5 % off!\n" * 9, "It costs 25 \u20ac, with 5 % off!\n" * 3),
+        ("one of the same items\n" * 9, "one of the same items\n" * 3),
+        (
+            "\u6211\u4eec\u661f\u671f\u4e00\u65e9\u4e0a\u4e5d\u70b9\u5f00\u95e8\u3002" * 9,
+            "\u6211\u4eec\u661f\u671f\u4e00\u65e9\u4e0a\u4e5d\u70b9\u5f00\u95e8\u3002" * 3,
+        ),
         ("One moment. " * 5, "One moment. " * 5),
         (
             "Line 1 is open now. Line 2 is open now. Line 3 is open now. ",
@@ -45,6 +51,15 @@ def test_a_reply_in_which_no_sentence_ends_is_cut_behind_a_word(size: int) -> No
 @pytest.mark.parametrize("size", [1, 7, 1000])
 def test_the_same_sentence_again_and_again_ends_a_reply(text: str, said: str, size: int) -> None:
     assert limited(text, max_s=60.0, size=size).strip() == said.strip()
+
+
+@pytest.mark.parametrize(
+    ("piece", "letters"),
+    [("\u661f\u671f\uff0c", 9), ("abc", 3), ("\u0939\u0948 \u0939\u0902\u0964 ", 7)],
+)
+def test_a_reply_ends_in_every_script(piece: str, letters: int) -> None:
+    said = limited(piece * 900, max_s=100 * CHARACTER_S, size=3)
+    assert 90 <= len(said) / len(piece) * letters <= 100 * (1 + OVERRUN)
 
 
 def test_what_several_models_write_is_one_reply() -> None:
