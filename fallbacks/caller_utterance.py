@@ -7,7 +7,7 @@ spoke; the answer to Finalize, which Deepgram does not promise, is not needed fo
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Final, Protocol
 
 from fallbacks.attempts import Failed, Finished, Idled, Owed, Progressed, Refused, Step
@@ -21,7 +21,13 @@ SLACK_S: Final = 0.1  # of what the VAD calls speech, and of results that come i
 
 
 class TurnDeadlines(Protocol):
-    """The turn in progress, as far as it says how long words may take."""
+    """The turn in progress, as far as it says how long words may take.
+
+    Attributes:
+        attempts: Gives the call's attempt numbers.
+    """
+
+    attempts: Iterator[int]
 
     def patient_until(self, now: float) -> Deadline:
         """Return when even late words are given up."""

@@ -245,8 +245,17 @@ class CallerHearing:
             event = Failed(attempt=attempt, failure=failure)
             actions += self._carry_out(utterance.handle(event, now), now)
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
-            actions += _book(failure, self._policy, now)  # else the time-out may be our own doing
+            actions += self._book(failure, now)  # else the time-out may be our own doing
         return (*actions, *self._aim(now))
+
+    def _book(self, failure: Failure, now: float) -> tuple[TellFact, ...]:
+        """Book a failure outside an attempt: a standby was lost, or a connection refused."""
+        roster = self._policy.roster
+        permit = roster.health(self._policy.stage, failure.provider).permit(now)
+        if permit is None:
+            return ()  # it is known already
+        facts = roster.failed(permit, failure, now=now, call=self._turn.attempts)
+        return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
     def _connect(
         self, event: RecogniserOpened | RecogniserConnected | Refused, now: float
@@ -299,7 +308,7 @@ class CallerHearing:
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
-                actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, now)
+                actions += self._book(_failure(Symptom.NO_ANSWER, feed), now)
         if _in_progress(self.utterance):
             return tuple(actions)
         standings = self._policy.roster.standings(self._policy.stage, now)
@@ -371,15 +380,6 @@ def _words_so_far(
 
 def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
-
-
-def _book(failure: Failure, policy: StagePolicy, now: float) -> tuple[TellFact, ...]:
-    """Book a failure outside an attempt: a standby was lost, or a connection refused."""
-    permit = policy.roster.health(policy.stage, failure.provider).permit(now)
-    if permit is None:
-        return ()  # it is known already
-    facts = policy.roster.failed(permit, failure, now=now)
-    return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 
 def _new_text(

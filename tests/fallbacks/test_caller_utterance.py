@@ -1,8 +1,8 @@
 """One utterance of the caller: how long its words are waited for, and when they are all written."""
 
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 import pytest
@@ -28,6 +28,7 @@ class Waits:
     """A turn that waits until a moment, and never longer than 4 s more."""
 
     at: float = 103.0
+    attempts: Iterator[int] = field(default_factory=itertools.count)
 
     def patient_until(self, now: float) -> Deadline:
         return Deadline(at=min(now + 4.0, self.at))

@@ -48,10 +48,12 @@ class Bench:
     names: tuple[str, ...] = ("a", "b")
     now: float = 100.0
     done: list[HearingAction] = field(default_factory=list)
+    shared: Roster | None = None
 
     def __post_init__(self) -> None:
         places = [Place(stage="stt", provider=name, credential=name) for name in self.names]
-        policy = StagePolicy(stage="stt", roster=Roster(places, now=self.now), pace=Pace())
+        roster = self.shared or Roster(places, now=self.now)
+        policy = StagePolicy(stage="stt", roster=roster, pace=Pace())
         turn = Turn(budget_s=1.5)
         self.hearing = CallerHearing(
             dict.fromkeys(self.names, True),
@@ -548,6 +550,19 @@ def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
     wanted = bench.pass_s(4 * OPENING_S)
 
     assert failures(wanted) == [("stt", "a", Kind.TIMEOUT)]
+
+
+def test_connections_that_two_calls_and_a_probe_are_refused_take_the_rung_out() -> None:
+    roster = Roster([Place(stage="stt", provider="a", credential="a")], now=100.0)
+    refused = failed(Kind.BAD_REQUEST, "stt", provider="a")
+    calls = [Bench(("a",), shared=roster) for _ in range(2)]
+
+    for call, usable in ((calls[0], True), (calls[0], True), (calls[1], False)):
+        call.put(RecogniserFailed(provider="a", failure=refused))
+        permit = roster.health("stt", "a").permit(100.0, probe=True)
+        assert permit
+        roster.failed(permit, refused, now=100.0)
+        assert [each.usable for each in roster.standings("stt", 100.0)] == [usable]
 
 
 WHOLE = "What are your hours"
