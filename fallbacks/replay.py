@@ -167,7 +167,9 @@ class Transcripts:
         guess, self.guess, attempt = self.guess, None, self._attempt
         if guess is None or attempt is None:
             return ""
-        return self.deliver(attempt, guess.text, words=guess.words)
+        new_text = self.deliver(attempt, guess.text, words=guess.words)
+        self._again = guess.text.split()  # its final may still come
+        return new_text
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
         new = [each for each in words if (each.start_s + each.end_s) / 2 >= until_s]

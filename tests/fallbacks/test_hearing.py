@@ -562,7 +562,7 @@ def test_connections_that_two_calls_and_a_probe_are_refused_take_the_rung_out() 
         permit = roster.health("stt", "a").permit(100.0, probe=True)
         assert permit
         roster.failed(permit, refused, now=100.0)
-        assert [each.usable for each in roster.standings("stt", 100.0)] == [usable]
+        assert [rung.usable for rung in roster.standings("stt", 100.0)] == [usable]
 
 
 WHOLE = "What are your hours"
@@ -649,6 +649,19 @@ def test_a_final_that_comes_after_its_guess_stood_in_is_not_written_again() -> N
 
     assert guesses(bench.pass_s(0.9)) == [WHOLE]
     assert bench.write("a", WHOLE, end_s=stop_s + 1, words=words) == []
+
+
+@pytest.mark.parametrize(
+    ("final", "new"), [(WHOLE, []), (f"{WHOLE} today?", [PassOn("today?")])], ids=["same", "longer"]
+)
+def test_of_a_final_without_word_times_only_what_its_guess_lacks_is_passed_on(
+    final: str, new: list[PassOn]
+) -> None:
+    bench = up()
+    asks(bench)
+
+    assert guesses(bench.pass_s(0.9)) == [WHOLE]
+    assert bench.write("a", final) == new
 
 
 def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
