@@ -94,7 +94,7 @@ class Permit:
     """Leave to ask a rung once; handed back with the result."""
 
     number: int
-    era: int  # of the breaker's state; it changes with every move
+    era: int  # of the breaker's state; it changes with every move but the end of a rest
     probe: bool
 
 
@@ -247,10 +247,10 @@ class Breaker:
         after_s = now - self.since
         self._spent_s[before] += after_s
         self.state, self.since = after, now
-        self._era += 1
+        if happened is not Input.RESTED:  # time alone says nothing of what is under way
+            self._era, self._trial = self._era + 1, None
         self.failures = self.successes = 0
         self.promising = after is State.HALF_OPEN and happened is Input.PROBED
-        self._trial = None
         self.wake_at = now + (rest_s or self.settings.open_s) if after is State.OPEN else None
         return (
             BreakerMoved(

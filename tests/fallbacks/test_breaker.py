@@ -89,6 +89,21 @@ def test_it_half_opens_when_it_has_rested_and_not_before() -> None:
     assert (moved.before, moved.after, moved.cause) == ("open", "half_open", "rested")
 
 
+@pytest.mark.parametrize(("goes_well", "then"), [(True, "closed"), (False, "open")])
+def test_a_caller_who_tries_it_while_it_comes_to_the_end_of_its_rest_is_heard(
+    goes_well: bool, then: str
+) -> None:
+    asked = opened()
+    given = asked.permit(29.9, last_resort=True)
+    assert given is not None
+
+    asked.tick(30.0)
+    assert asked.permit(30.1, last_resort=True) is None
+    (asked.succeeded if goes_well else asked.failed)(given, 30.5)
+
+    assert asked.state == then
+
+
 def test_a_probe_that_goes_well_half_opens_it_before_its_rest_is_over() -> None:
     asked = opened()
 
