@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, cast
 
-from fallbacks.failure import Finding, Kind, finding
+from fallbacks.failure import Finding, Kind, Scope, finding
 from fallbacks.symptoms import (
     CLOSES,
     ERROR_NAMES,
@@ -22,6 +22,7 @@ _TEXT_KEYS: Final = frozenset({"message", "err_msg", "title", "description", "re
 _STATUS_KEYS: Final = ("status_code", "status", "code", "error_code")
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 _NESTS: Final = ("error", "detail", "body")
+_FORBIDDEN: Final = 403
 _CHAIN: Final = 8  # causes looked at; an error that hides deeper is not worth a loop
 
 
@@ -46,6 +47,8 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
     """
     status = _status_in(message)
     refused = classify_http(provider_kind, status, message) if status else UNKNOWN
+    if status == _FORBIDDEN and refused.kind is Kind.AUTH:  # the key was good for the stream
+        return finding(Kind.AUTH, Scope.REQUEST)
     if not refused.unknown:
         return refused
     return _first(

@@ -91,7 +91,7 @@ def test_it_half_opens_when_it_has_rested_and_not_before() -> None:
 
 @pytest.mark.parametrize(("goes_well", "then"), [(True, "closed"), (False, "open")])
 def test_a_caller_who_tries_it_while_it_comes_to_the_end_of_its_rest_is_heard(
-    goes_well: bool, then: str
+    *, goes_well: bool, then: str
 ) -> None:
     asked = opened()
     given = asked.permit(29.9, last_resort=True)

@@ -138,6 +138,13 @@ def test_a_403_where_nothing_of_the_call_was_sent_yet_is_of_the_key(provider: st
     assert (found.kind, found.scope) == (Kind.AUTH, Scope.CREDENTIAL)
 
 
+@pytest.mark.parametrize("provider", ["deepgram", "cartesia", "elevenlabs", "openai"])
+def test_a_403_in_a_stream_that_was_let_in_may_be_of_what_the_call_carries(provider: str) -> None:
+    found = classify_message(provider, {"type": "error", "status_code": 403}, moment=ASKED)
+
+    assert (found.kind, found.scope) == (Kind.AUTH, Scope.REQUEST)
+
+
 @pytest.mark.parametrize(
     ("status", "body"),
     [
