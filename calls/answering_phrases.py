@@ -39,10 +39,12 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
     Cue.SCREENING: {
         r"screening (service|assistant|calls?)|(virtual|digital) assistant (of|for)": ALONE,
         r"youre calling is using|(ill|to) see if (this|the) person is available": ALONE,
-        r"(not|only) accept(s)? calls|unknown callers": ALONE,
-        r"before i (try to )?connect you": ALONE,
+        r"(party|person|subscriber|customer|number) (\w+ ){1,6}(not|only) accepts? calls": ALONE,
+        r"before i try to connect you": ALONE,
         r"asistente virtual": ALONE,
         # People say these, too, to callers they do not know.
+        r"(not|only) accepts? calls|unknown callers": WITH_ANOTHER,
+        r"before i connect you": WITH_ANOTHER,
         r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
         r"|diga(me)? (\w+ )?nombre|назовите (себя|свое имя|ваше имя)": WITH_ANOTHER,
         r"(reason|purpose|why) (\w+ ){0,3}call(ing)?\b"
@@ -83,13 +85,14 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(person|subscriber|customer|party|user) (that )?(you|youre|youve)( are| have)?"
         r"( trying to)? (call|calling|called|dialed|dialled|reach|reached|reaching) "
         r"(is (not|un\w+|busy|currently|temporarily)|cannot|can not|has not)": ALONE,
-        r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": ALONE,
+        r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling) (\w+ ){1,3}"
+        r"(not|un\w+|busy|invalid|disconnected|changed|service)\b": ALONE,
         rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come|get) to (the|my|our) (tele)?phone": ALONE,
         r"forwarded to (an? |the )?(auto|voice)": ALONE,
         r"if this is an? (\w+ )?emergency|record (a|your) message": ALONE,
         r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
         r"buzon de|contestador (de|automatico)": ALONE,
-        r"no se encuentra disponible": ALONE,
+        r"(persona|abonad[oa]|usuari[oa]|cliente|numero) (\w+ ){0,4}no se encuentra": ALONE,
         r"после (\w+ )?(сигнала|гудка)": ALONE,
         r"голосов(ая|ой|ую) (почт|ящик)|(это|вас приветствует) (\w+ )?автоответчик": ALONE,
         r"абонент\w* (не|временно|сейчас|недоступен|находится|выключен)": ALONE,
@@ -110,7 +113,8 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(try|call) (your call )?(back |again )?later|try again": WITH_ANOTHER,
         r"(is|are) (now |currently )?closed|(opening|office|business) hours": WITH_ANOTHER,
         r"(person|subscriber|customer|party) (that )?(you|youre|youve)": WITH_ANOTHER,
-        r"ha llamado a|le (llamaremos|devolver)|no esta(mos)? disponible": WITH_ANOTHER,
+        r"ha llamado a|le (llamaremos|devolver)|no (esta(mos)?|se encuentra) disponible"
+        r"|number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": WITH_ANOTHER,
         r"перезвон(ю|им)|абонент": WITH_ANOTHER,
         r"оставьте|сообщени": WITH_ANOTHER,
         r"mensaje|deje (\w+ )?nombre|senal": WITH_ANOTHER,
