@@ -33,9 +33,9 @@ class EventStream(SSEDecoder):
         """Yield the events that say something of the answer."""
         try:
             async for event in super().aiter_bytes(_text(iterator)):
-                if event.data.startswith(DONE):
+                if event.data.lstrip().startswith(DONE):
                     yield ServerSentEvent(data=FINISHED)
-                    yield event
+                    yield ServerSentEvent(data=DONE)
                 elif read := self._read(event):
                     yield read
         finally:
@@ -50,14 +50,18 @@ class EventStream(SSEDecoder):
         """Return an event as the SDK can read it; `None` if it says nothing of the answer."""
         text = event.data.strip()
         data: object = text
-        if text.startswith("{"):
+        if text[:1] in ("{", "["):
             try:
                 data = json.loads(text)
             except ValueError:
-                return event  # the SDK raises
+                if text.startswith("{"):
+                    return event  # the SDK raises
+        if isinstance(data, list):  # Gemini's errors are in one
+            data = next(iter(cast("list[object]", data)), None)
+            event = ServerSentEvent(event=event.event, data=json.dumps(data))
         if error := _error_in(event.event, data):
             return ServerSentEvent(data=json.dumps({"error": error}))
-        if data is not text:
+        if isinstance(data, Mapping):
             return event
         self._malformed += bool(text)
         return None
@@ -84,4 +88,14 @@ def _error_in(name: str | None, data: object) -> object:
     if isinstance(error, Mapping) and error:
         return cast("Mapping[str, Any]", error)
     named = "error" in (name, body.get("object"), body.get("type"))
-    return body if error or named else None
+    if error or named:
+        return body
+    choices = body.get("choices")
+    ended = (
+        [one for one in choices if isinstance(one, Mapping)] if isinstance(choices, list) else []
+    )
+    return next((one.get("error") or one for one in ended if _is_error(one)), None)
+
+
+def _is_error(choice: Mapping[str, Any]) -> bool:
+    return bool(choice.get("error")) or choice.get("finish_reason") == "error"

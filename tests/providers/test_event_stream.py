@@ -45,11 +45,13 @@ FORMS: dict[str, str] = {
     "a keep-alive in words": ONE + "data: ping\n\n" + TWO + STOP + DONE,
     "a keep-alive of null": ONE + "data: null\n\n" + TWO + STOP + DONE,
     "a keep-alive of a list": ONE + "data: []\n\n" + TWO + STOP + DONE,
+    "a keep-alive in brackets": ONE + "data: [ping]\n\n" + TWO + STOP + DONE,
     "a keep-alive of an empty object": ONE + "data: {}\n\n" + TWO + STOP + DONE,
     "a keep-alive with a type": ONE + data({"type": "ping"}) + TWO + STOP + DONE,
     "a comment in data": ONE + "data: : keep-alive\n\n" + TWO + STOP + DONE,
     "no finish_reason": ONE + TWO + DONE,
     "no finish_reason, and no blank line at the end": ONE + TWO + "data: [DONE]\n",
+    "blanks before the end": ONE + TWO + "data:   [DONE]\n\n",
     "usage after the end": ONE + TWO + STOP + data(chunk({}) | {"choices": []}) + DONE,
 }
 
@@ -102,6 +104,12 @@ BROKEN: dict[str, tuple[str, Kind]] = {
     "an object named error": (data({"object": "error", "code": 404}), Kind.NOT_FOUND),
     "a named event": ("event: error\n" + data({"code": 502, "message": "?"}), Kind.OVERLOADED),
     "a named event in words": ("event: error\ndata: Oh no.\n\n", Kind.PROTOCOL),
+    "a list with an error": (data([{"error": {"code": 429, "message": "?"}}]), Kind.RATE_LIMITED),
+    "an error of a choice": (
+        ONE + data({"choices": [{"index": 0, "delta": {}, "error": {"code": 502}}]}) + DONE,
+        Kind.OVERLOADED,
+    ),
+    "a finish that is an error": (ONE + data(chunk({}, "error")) + DONE, Kind.CUT),
     "words have come": (ONE + data({"error": {"code": 429}}), Kind.RATE_LIMITED),
     "next to choices": (
         data(chunk({"content": ""}, "error") | {"error": {"code": 503, "message": "?"}}),
