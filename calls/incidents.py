@@ -11,7 +11,9 @@ its rungs are left alone. What stands on no ladder, such as a carrier, tells no 
 again after a while, if it still fails, and never said to be well.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
@@ -52,12 +54,13 @@ from fallbacks.facts import (
     Suspected,
     SuspicionCleared,
 )
-from fallbacks.failure import Scope, Severity
+from fallbacks.failure import Kind, Scope, Severity
 
 CALM_S: Final = 30.0  # a rung in doubt is probed every few seconds and would fail sooner (chosen)
 LISTS_LATER: Final = "it is tried again until it is listed, also after a restart"
 NOBODY_LISTS: Final = "a person has to list it"
 WAITS: Final = "calls go on; what is not written waits for room"
+WORDLESS: Final = 4  # answers of a rung in a row: a turn asks it twice, and one turn proves nothing
 AGAIN_S: Final = 900.0  # as often as what only a person can mend is tried
 
 Place: TypeAlias = tuple[str, str]
@@ -92,10 +95,12 @@ class OpenIncidents:
 
     Attributes:
         rungs: What the facts so far say of each rung.
+        wordless: How many answers of a rung had no words, since one had.
     """
 
     def __init__(self, rungs: KnownRungs) -> None:
         self.rungs = rungs
+        self.wordless: Counter[Place] = Counter()
         self._open: dict[Place, Incident] = {}
 
     def has(self, stage: str, rung: str) -> bool:
@@ -151,12 +156,23 @@ class OpenIncidents:
 
 def _attempt_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
     if event.scope is Scope.PAYLOAD:
-        return ()
+        return _payload_failed(incidents, event, now)
     rung = incidents.rungs.get(event.stage, event.provider)
     rung.kind, rung.reason = event.kind, event.reason
     if event.severity is Severity.LOW and not incidents.has(event.stage, event.provider):
         return ()  # a glitch, unless another rung has to answer instead
     return incidents.meet(trouble_of(event), now)
+
+
+def _payload_failed(incidents: OpenIncidents, event: AttemptFailed, now: float) -> Facts:
+    """Return what it means that a rung has no words for one question after the other."""
+    place = (event.stage, event.provider)
+    if event.kind is not Kind.SILENT or not incidents.rungs.has(*place):
+        return ()
+    incidents.wordless[place] += 1
+    if incidents.wordless[place] < WORDLESS:
+        return ()
+    return incidents.meet(replace(trouble_of(event), severity=Severity.MEDIUM), now)
 
 
 def _rung_chosen(incidents: OpenIncidents, event: RungChosen, now: float) -> Facts:
@@ -302,6 +318,7 @@ def _note(incidents: OpenIncidents, event: Event, now: float) -> Facts:
             incidents.rungs.get(event.stage, event.provider).suspect = False
             incidents.recover(event.stage, event.provider, now)
         case AttemptWon():
+            incidents.wordless.pop((event.stage, event.provider), None)
             incidents.recover(event.stage, event.provider, now)
             incidents.recover(event.stage, "", now)
         case StageRecovered():

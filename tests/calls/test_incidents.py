@@ -36,6 +36,10 @@ def attempt_failed(kind: Kind, rung: str = "openai", stage: str = "llm", **more:
     return AttemptFailed(stage=stage, provider=rung, kind=kind, after_s=0.1, attempt=1, **told)
 
 
+def wordless(rung: str = "openai") -> Event:
+    return attempt_failed(Kind.SILENT, rung, scope=Scope.PAYLOAD)
+
+
 def suspected(kind: Kind, rung: str = "openai", stage: str = "llm") -> Event:
     return Suspected(stage=stage, provider=rung, kind=kind)
 
@@ -279,3 +283,19 @@ def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> No
     assert isinstance(began, IncidentBegan)
     assert (began.rung, began.kind, began.severity) == ("", "exhausted", Severity.CRITICAL)
     assert ended == IncidentEnded(stage="llm", rung="", kind="exhausted", lasted_s=9.0, failures=3)
+
+
+def test_a_rung_without_words_for_one_question_after_the_other_is_an_incident() -> None:
+    incidents = Incidents(LADDERS, steps=STEPS)
+    won = AttemptWon(stage="llm", provider="openai", attempt=4, after_s=0.3)
+    calm = [*[wordless()] * 3, won, *[wordless()] * 3]
+
+    assert [incidents.handle(event, 1.0) for event in calm] == [()] * 7
+    assert incidents.handle(wordless("openai-b"), 1.0) == ()
+    (began,) = incidents.handle(wordless(), 2.0)
+    assert isinstance(began, IncidentBegan)
+    assert (began.rung, began.kind, began.severity) == ("openai", "silent", Severity.MEDIUM)
+
+    incidents.handle(won, 3.0)
+    (ended,) = incidents.tick(3.0 + CALM_S)
+    assert isinstance(ended, IncidentEnded)
