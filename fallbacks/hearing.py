@@ -245,17 +245,10 @@ class CallerHearing:
             event = Failed(attempt=attempt, failure=failure)
             actions += self._carry_out(utterance.handle(event, now), now)
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
-            actions += self._book(failure, now)  # else the time-out may be our own doing
+            actions += _book(
+                failure, self._policy, self._turn, now
+            )  # else the time-out may be our own doing
         return (*actions, *self._aim(now))
-
-    def _book(self, failure: Failure, now: float) -> tuple[TellFact, ...]:
-        """Book a failure outside an attempt: a standby was lost, or a connection refused."""
-        roster = self._policy.roster
-        permit = roster.health(self._policy.stage, failure.provider).permit(now)
-        if permit is None:
-            return ()  # it is known already
-        facts = roster.failed(permit, failure, now=now, call=self._turn.attempts)
-        return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
     def _connect(
         self, event: RecogniserOpened | RecogniserConnected | Refused, now: float
@@ -308,7 +301,7 @@ class CallerHearing:
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
-                actions += self._book(_failure(Symptom.NO_ANSWER, feed), now)
+                actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now)
         if _in_progress(self.utterance):
             return tuple(actions)
         standings = self._policy.roster.standings(self._policy.stage, now)
@@ -380,6 +373,17 @@ def _words_so_far(
 
 def _failure(symptom: Symptom, feed: Feed) -> Failure:
     return failed(classify_symptom(symptom), "stt", provider=feed.provider)
+
+
+def _book(
+    failure: Failure, policy: StagePolicy, turn: TurnDeadlines, now: float
+) -> tuple[TellFact, ...]:
+    """Book a failure outside an attempt: a standby was lost, or a connection refused."""
+    permit = policy.roster.health(policy.stage, failure.provider).permit(now)
+    if permit is None:
+        return ()  # it is known already
+    facts = policy.roster.failed(permit, failure, now=now, call=turn.attempts)
+    return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
 
 def _new_text(
