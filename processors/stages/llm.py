@@ -275,9 +275,12 @@ class LlmStage(OpenAILLMService):
         )
         turn = self._turn.number
         try:
+            called = False
             async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
+                called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
                 yield chunk
-            for chunk in _run_written(answer.answering.answer.written_calls, asked):
+            written = answer.answering.answer.written_calls
+            for chunk in [] if called else _run_written(written, asked):  # some write a call twice
                 yield chunk
         finally:  # also where the caller cut it off
             if reason := answer.answering.answer.limit.reason:

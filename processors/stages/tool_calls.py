@@ -153,15 +153,18 @@ def calls_in_text(
     """Return the calls of tools that there are, with arguments as they ask for, among texts."""
     known = {tool.name: tool for tool in tools}
     calls = ToolCalls()
-    for index, (name, arguments) in enumerate(call for text in written for call in _parsed(text)):
-        if name in known and _fits(arguments, known[name]):
+    seen: list[tuple[str, Any]] = []
+    for index, call in enumerate(call for text in written for call in _parsed(text)):
+        name, arguments = call
+        if name in known and _fits(arguments, known[name]) and call not in seen:
+            seen.append(call)
             function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
-            call = ChoiceDeltaToolCall(index=index, function=function)
-            choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[call]))
+            piece = ChoiceDeltaToolCall(index=index, function=function)
+            choice = Choice(index=0, delta=ChoiceDelta(tool_calls=[piece]))
             chunk = ChatCompletionChunk(
                 id="", choices=[choice], created=0, model="", object="chat.completion.chunk"
             )
-            calls.add(chunk, [call])
+            calls.add(chunk, [piece])
     return calls.whole()
 
 
@@ -197,9 +200,11 @@ def _fits(arguments: object, tool: FunctionSchema) -> bool:
     if not isinstance(arguments, dict) or not set(tool.required) <= arguments.keys():
         return False
     for name, value in arguments.items():
-        kind = tool.properties.get(name, {}).get("type") if name in tool.properties else ""
-        expected = _TYPES.get(str(kind)) if kind else None
+        asked: Mapping[str, Any] = tool.properties.get(name, {"enum": []})  # unknown: nothing fits
+        kind = asked.get("type")
+        expected = _TYPES.get(str(kind))
         wrong_bool = isinstance(value, bool) and kind in ("integer", "number")
-        if kind == "" or wrong_bool or (expected and not isinstance(value, expected)):
+        wrong = value not in asked.get("enum", [value])
+        if wrong or wrong_bool or (expected and not isinstance(value, expected)):
             return False
     return True

@@ -45,9 +45,10 @@ from faultlab.lab import Lab, Spec
 from faultlab.schedule import parse_windows
 from processors.sentences import TakeBackFrame
 from processors.stages.llm import LlmStage
+from processors.stages.tool_calls import calls_in_text
 from providers.openai import build
 from providers.provider import RungSpec
-from tests.providers.scripted_model import choosing, chunk, writing
+from tests.providers.scripted_model import choosing, chunk, streaming, writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -541,6 +542,7 @@ WRITTEN_CALL = '{"name": "transfer_to_person", "arguments": {"reason": "asked"}}
         (f"<tool_call>{WRITTEN_CALL}</tool_call>", [{"reason": "asked"}]),
         (f"One moment.\n```json\n{WRITTEN_CALL}\n```", [{"reason": "asked"}]),
         ('<function=transfer_to_person>{"reason": "asked"}</function>', [{"reason": "asked"}]),
+        (f"{WRITTEN_CALL}\n```\n{WRITTEN_CALL}\n```", [{"reason": "asked"}]),
         (WRITTEN_CALL.replace("transfer_to_person", "delete_all"), []),
         (WRITTEN_CALL.replace("reason", "colour"), []),
         (WRITTEN_CALL.replace('"asked"', "5"), []),
@@ -560,6 +562,24 @@ async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
     assert called == (runs or [{"reason": "can i speak to a person"}])
     assert {each.kind for each in failed} == (set() if runs else {Kind.SILENT})
     assert answer == ("One moment." if text.startswith("One") else ANSWER)
+
+
+@pytest.mark.parametrize(("value", "calls"), [("sales", 1), ("asked", 0)])
+def test_a_written_call_may_only_have_values_that_the_tool_lists(value: str, calls: int) -> None:
+    tool = FunctionSchema(
+        name="transfer_to_person", description="Put the caller through.",
+        properties={"reason": {"enum": ["sales", "billing"]}}, required=[],
+    )  # fmt: skip
+    assert len(calls_in_text([WRITTEN_CALL.replace("asked", value)], [tool])) == calls
+
+
+async def test_a_tool_call_that_is_sent_and_written_is_run_once() -> None:
+    function = {"name": "transfer_to_person", "arguments": '{"reason": "asked"}'}
+    sent = {"tool_calls": [{"index": 0, "id": "1", "type": "function", "function": function}]}
+    events = [chunk({"content": WRITTEN_CALL}), chunk(sent), chunk({}, "tool_calls")]
+    async with streaming(*events) as url, bench() as it:
+        it.urls["openai"] = url
+        assert await asked_for_a_person(it) == [{"reason": "asked"}]
 
 
 @pytest.mark.parametrize("pieces", [("5",), ("1", "2."), ("h",), ("<think>a</think>", "9")])
