@@ -1,13 +1,15 @@
 """What a carrier's webhooks and its media socket share: whose call a stream is, new or going on."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import partial
+from typing import Final
 
 from fastapi import WebSocket
 
-from bot.house.house import HeldSeat
+from bot.house.house import HeldSeat, NoSeat
 from bot.house.one_at_a_time import OneAtATime
 from bot.house.seat_desk import DRAINING
 from bot.http.door_frame import DoorFrame
@@ -18,6 +20,11 @@ from calls.handover import Handover
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import POLICY, Refusal, Started
+
+# In a full house a call that has lost its worker has no seat until another one is ready. Chosen:
+# carriers wait 10 s for what we answer, and longer.
+SEAT_S: Final = 8.0
+LOOK_S: Final = 0.25  # between two looks for one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,10 +165,26 @@ class TokenDesk:
             kept = replace(kept, beginnings=kept.beginnings + 1, news_id=news_id)
         if kept.beginnings > MOST_BEGINNINGS:
             return TurnedAway.OVER
-        return await self._begin(call, kept)
+        await self.returns.keep(kept)  # for other news of the same loss, while a seat is waited for
+        given = await self._begin(call, kept, within_s=SEAT_S)
+        if not isinstance(given, StreamPass):
+            await self.returns.forget(call.call_ref)
+        return given
 
-    async def _begin(self, call: CarriedCall, kept: Kept) -> StreamPass | TurnedAway:
-        admitted = await self._frame.house.admit(call.call_ref)
+    async def _seat(self, call_ref: str, *, within_s: float) -> HeldSeat | NoSeat:
+        house, until = self._frame.house, self._frame.clock() + within_s
+        while True:
+            admitted = await house.admit(call_ref)
+            if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING:
+                return admitted
+            if self._frame.clock() >= until:
+                return admitted
+            await asyncio.sleep(LOOK_S)
+
+    async def _begin(
+        self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
+    ) -> StreamPass | TurnedAway:
+        admitted = await self._seat(call.call_ref, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps on the very seat that is missing

@@ -222,3 +222,29 @@ async def test_every_answer_is_one_that_twilio_s_library_would_write() -> None:
         for text in (await ask(it, PhoneCall(), path="voice"), await ask(it, PhoneCall())):
             assert ElementTree.fromstring(text).tag == "Response"  # noqa: S314
             assert verbs(text)
+
+
+async def test_a_call_that_lost_its_worker_waits_for_a_seat_in_a_house_that_has_none() -> None:
+    phone = PhoneCall()
+    async with house(returns_within_s=30) as it:
+        await ask(it, phone, path="voice")
+        it.open, it.why_closed = False, "busy"
+        waiting = asyncio.create_task(ask(it, phone))
+        again = asyncio.create_task(ask(it, phone))  # the carrier tells of the same loss twice
+        await asyncio.sleep(5)
+        assert not waiting.done()
+        it.open, it.why_closed = True, ""
+
+        assert verbs(await waiting) == verbs(await again) == CONNECTED
+        assert it.seats_taken == 1
+
+
+async def test_a_call_that_finds_no_seat_in_time_is_told_so_and_forgotten() -> None:
+    phone = PhoneCall()
+    async with house(returns_within_s=30) as it:
+        await ask(it, phone, path="voice")
+        it.open, it.why_closed = False, "busy"
+
+        assert verbs(await ask(it, phone)) == ["Response", "Say", "Hangup"]
+        it.open, it.why_closed = True, ""
+        assert verbs(await ask(it, phone)) == HUNG_UP
