@@ -32,7 +32,8 @@ class Cloakroom:
         """Keep a value; the oldest of its kind gives way when there are too many."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
-        if len(kept) >= self._most:
+        kept.pop(token, None)  # kept anew, it is the latest
+        if kept and (len(kept) >= self._most or _first(kept).until_s <= now):
             kept = {key: each for key, each in kept.items() if each.until_s > now}
         while len(kept) >= self._most:
             del kept[next(iter(kept))]
@@ -55,6 +56,10 @@ class Cloakroom:
 
         wire.answer("keep", keep)
         wire.answer("take", take)
+
+
+def _first(kept: Mapping[str, _Kept]) -> _Kept:
+    return next(iter(kept.values()))
 
 
 def _kind(token: str) -> str:

@@ -1,5 +1,8 @@
 """What is left for another worker: whose place is whose when there is little room."""
 
+import gc
+import weakref
+
 from bot.house.cloakroom import MOST, Cloakroom
 from bot.house.house import Alone
 from bot.http.status_callbacks import StatusCallbacks
@@ -41,3 +44,28 @@ async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile
         await callbacks.take(said)
 
     assert await returns.forget("CA1") == kept
+
+
+def test_what_is_kept_anew_takes_nobodys_place() -> None:
+    room = Cloakroom(clock=lambda: 0.0, most=2)
+    room.keep("call one", 1, for_s=60)
+    room.keep("call two", 2, for_s=60)
+    room.keep("call two", 3, for_s=60)
+
+    assert (room.take("call one"), room.take("call two")) == (1, 3)
+
+
+def test_what_nobody_has_taken_in_time_is_not_kept_on() -> None:
+    class Words:
+        pass
+
+    now, words = [0.0], Words()
+    kept = weakref.ref(words)
+    room = Cloakroom(clock=lambda: now[0])
+    room.keep("call one", words, for_s=60)
+    del words
+    now[0] = 60.0
+    room.keep("call two", 2, for_s=60)
+    gc.collect()
+
+    assert kept() is None
