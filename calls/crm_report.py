@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from calls.caller_number import is_dialable
 from calls.campaign_events import OutboundCallBegan
 from calls.crm import CrmReport
 from calls.events import (
@@ -51,12 +52,12 @@ class ReportedCall:
 
     @property
     def _numbers(self) -> tuple[str, str]:
-        """Return the other party's number, and ours; empty: not known."""
+        """Return the other party's number, and ours; empty: not known, or withheld."""
         if self._started is None:
             return "", ""
         called, caller = self._started.called, self._started.caller
         if not self._outbound:
-            return caller, called
+            return caller if is_dialable(caller) else "", called
         return (called, caller) if called else (caller, "")
 
     def report(self, *, ended_s: float) -> CrmReport:

@@ -140,3 +140,10 @@ def test_a_callback_is_told_with_its_moment(
 
 def test_the_length_is_told_to_the_millisecond() -> None:
     assert reported(replace(ENDED, length_s=12.34567)).length_s == 12.346
+
+
+@pytest.mark.parametrize("caller", ["+266696687", "anonymous", "+10000000000", ""])
+def test_a_withheld_number_is_told_as_none(caller: str) -> None:
+    report = reported(replace(STARTED, caller=caller), ENDED)
+
+    assert (report.number, report.our_number) == ("", "+15550100")
