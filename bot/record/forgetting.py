@@ -56,7 +56,8 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
             | left_by_them,
         }
         counts, left = await asyncio.to_thread(_unlink, sound)
-        kept = {Path(each).stem for each in left} | live.keys()  # to be found again
+        # To be found again, also by what was recorded in another process.
+        kept = {_call_of(Path(each).stem) for each in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
         counts.update(await erasure.erase_calls(ids))
@@ -101,9 +102,13 @@ def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
 def _sound(folder: Path, ids: Sequence[str]) -> set[str]:
     """Return where the sound of calls stands, also that no row names: it may be gone before."""
     known, found = set(ids), {str(folder / f"{each}.wav") for each in ids}
-    # A call that went on in another process has a file from there, too.
-    parts = (each for each in folder.glob("*-*.wav") if each.stem.partition("-")[0] in known)
-    return found | set(map(str, parts))
+    # A call that went on in another process has a file from there, too, whole or not.
+    names = (path.name.partition(".")[0] for path in folder.glob("*-*.wav*"))
+    return found | {str(folder / f"{name}.wav") for name in names if _call_of(name) in known}
+
+
+def _call_of(name: str) -> str:
+    return name.partition("-")[0]
 
 
 def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[str, str]]:

@@ -239,6 +239,18 @@ class ForgettingContract:
         assert files(tmp_path) == {"out"}
         assert (counts["calls"], counts["recordings"], counts["call records"]) == (2, 2, 1)
 
+    @pytest.mark.parametrize("name", ["m1.wav", "m1.wav.part", "m1-7.wav", "m1-7.wav.part"])
+    async def test_what_was_recorded_in_any_process_goes_whole_or_not(
+        self, url: str, tmp_path: Path, name: str
+    ) -> None:
+        settings = settings_of(url, tmp_path)
+        await keep(settings, "m1", events(MARY))
+        (tmp_path / "recordings" / "m1.wav").rename(tmp_path / "recordings" / name)
+
+        await forget_number(settings, MARY)
+
+        assert files(tmp_path) == set()
+
     async def test_a_call_of_which_only_its_own_record_is_left_goes_too(
         self, url: str, tmp_path: Path
     ) -> None:
@@ -447,14 +459,15 @@ def test_a_number_whose_call_goes_on_is_asked_for_again(
     assert "run it again" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["c1.wav", "c1-7.wav"])
 def test_a_file_that_the_disk_does_not_delete_is_named_and_keeps_its_own_call_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     settings = settings_of(f"sqlite+aiosqlite:///{tmp_path}/h.db", tmp_path)
     for call_id in ("c1", "c2"):
         asyncio.run(keep(settings, call_id, events(MARY)))
-    stuck = tmp_path / "recordings" / "c1.wav"
-    stuck.unlink()
+    stuck = tmp_path / "recordings" / name
+    stuck.unlink(missing_ok=True)
     stuck.mkdir()  # no more than a file of another user can it be deleted
     with configured(tmp_path) as config:
         assert run(["forget", MARY, "--config", config]) == 1
