@@ -81,7 +81,7 @@ class ExotelCalls:
         """Ask for a call; return Exotel's id of it."""
         answer = await self.rest.ask("POST", "Calls/connect.json", self._form(order))
         call_sid = text(part(answer or {}, "call"), "sid")
-        if not call_sid or not is_id(call_sid):
+        if not is_id(call_sid):
             raise dial_error(PROVIDER, Kind.PROTOCOL, "an order was answered without the call's id")
         return call_sid
 

@@ -184,7 +184,7 @@ def _news(metadata: object, depth: int = 0) -> dict[str, Any] | None:
         return None
     fields = cast("dict[str, Any]", metadata)
     call_id = fields.get("call_control_id")
-    if call_id and is_id(call_id, MAX_REF_CHARS):
+    if is_id(call_id, MAX_REF_CHARS):
         return fields
     found = (_news(each, depth + 1) for each in fields.values())
     return next((each for each in found if each is not None), None)

@@ -48,7 +48,7 @@ def exotel_callback(fields: Mapping[str, str], *, ref: str) -> StatusCallback | 
         ref: Our own id of the dial, which the address has proven.
     """
     call_sid = fields.get("callsid", "")
-    if not call_sid or not is_id(call_sid):
+    if not is_id(call_sid):
         return None
     event, word = fields.get("eventtype", "").lower(), fields.get("status", "").lower()
     status = STATUSES.get(event) or ending_of(word)

@@ -154,7 +154,7 @@ class _PlivoDoor:
             return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
         if not self._is_signed(request, path, form):
             return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
-        if not is_id(form.get("CallUUID")) or not form["CallUUID"]:
+        if not is_id(form.get("CallUUID")):
             return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
         return form
 

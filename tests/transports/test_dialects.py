@@ -319,6 +319,33 @@ def test_what_we_send_is_what_each_carrier_documents() -> None:
     assert EXOTEL.clear("s1") == {"event": "clear", "stream_sid": "s1"}
 
 
+@pytest.mark.parametrize(
+    ("dialect", "start", "name"),
+    [
+        (TELNYX, telnyx_start(), "call_control_id"),
+        (TELNYX, telnyx_start(), "stream_id"),
+        (PLIVO, plivo_start(), "callId"),
+        (PLIVO, plivo_start(), "streamId"),
+        (EXOTEL, exotel_start(), "call_sid"),
+        (EXOTEL, exotel_start(), "stream_sid"),
+    ],
+)
+def test_a_start_with_an_empty_name_is_nobodys(
+    dialect: Dialect, start: dict[str, object], name: str
+) -> None:
+    def emptied(fields: dict[str, object]) -> dict[str, object]:
+        inner = {
+            key: emptied(value) if isinstance(value, dict) else value
+            for key, value in fields.items()
+        }
+        return inner | {name: ""} if name in fields else inner
+
+    said = dialect.read(json.dumps(emptied(start)))
+
+    assert isinstance(said, Refusal)
+    assert said.reason == "incomplete_message"
+
+
 HEADERS: dict[str, tuple[object, dict[str, str]]] = {
     "as documented": ("userId=1;token=abc", {"userId": "1", "token": "abc"}),
     "by commas": ("a=1,token=abc", {"a": "1", "token": "abc"}),

@@ -190,7 +190,7 @@ def _pairs(given: Any) -> Iterator[tuple[str, Any]]:
 
 def is_id(value: Any, most_chars: int = MAX_ID_CHARS) -> TypeGuard[str]:
     """Return whether this can be a carrier's name of a call or a stream."""
-    return isinstance(value, str) and len(value) <= most_chars and value.isascii()
+    return isinstance(value, str) and 0 < len(value) <= most_chars and value.isascii()
 
 
 def part(fields: Fields, name: str) -> Fields:
