@@ -7,7 +7,14 @@ from functools import partial
 from typing import Any, Final, TypeAlias
 
 from calls.entry import Entry
-from calls.events import CallEnded, LegEnded, MessageLeft, ProviderFailed, UsageMeasured
+from calls.events import (
+    CallEnded,
+    CallStarted,
+    LegEnded,
+    MessageLeft,
+    ProviderFailed,
+    UsageMeasured,
+)
 from calls.known_calls import KnownCalls
 from calls.record_call import RecordedCall, plus
 from fallbacks.facts import AttemptFailed, BreakerMoved
@@ -38,6 +45,7 @@ class RecordBatch:
     breaker_moves: list[RecordRow] = field(default_factory=_none)
     voicemails: list[RecordRow] = field(default_factory=_none)
     outcomes: dict[str, str] = field(default_factory=dict[str, str])  # by the carrier's id
+    taken_over: list[str] = field(default_factory=list[str])  # calls that another process began
     live: frozenset[str] = frozenset()  # calls that go on, when it is said that they do
 
 
@@ -72,6 +80,8 @@ class RecordFold:
             self._batch.messages.extend(call.add(entry))
         self._add_failure(entry, call)
         match entry.event:
+            case CallStarted() as started if started.gap_s:
+                self._batch.taken_over.append(entry.call_id)
             case MessageLeft() as left if call:
                 self._batch.voicemails.append(self._voicemail(entry, left, call.row))
             case UsageMeasured(behind_call=ended) as used if ended in self._calls.ended:

@@ -26,6 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from calls.record_call import plus
 from calls.record_fold import RecordBatch, RecordRow
 from storage.database import Database
 from storage.edge import storage_errors
@@ -52,6 +53,7 @@ ADDED: Final = (
     (BREAKER_MOVES, "breaker_moves"),
 )
 INTERRUPTED: Final = {"state": "interrupted", "reason": "interrupted"}
+SUMS: Final = ("failovers", "failures", "cost")
 LATER: Final = ("outcome", "recording", "provider_call_id")  # a word that is there stays
 
 
@@ -68,6 +70,7 @@ class RecordWriter:
         self._insert = INSERTS[backend]
         self._newer = self._numbering()
         self._statements: dict[Table, Any] = {}  # rows of a table always have the same names
+        self._earlier: dict[str, RecordRow] = {}  # what calls had come to elsewhere
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         """Write a batch, or know that it stands already.
@@ -144,7 +147,10 @@ class RecordWriter:
         )
 
     def _put(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
-        calls = [{**row, "seen_at": now} for row in batch.calls]
+        self._earlier |= _earlier(connection, batch.taken_over, but=self._holder)
+        calls = [
+            {**_whole(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
+        ]
         self._replace(connection, CALLS, calls, keep=LATER)
         self._replace(connection, TURNS, batch.turns)
         self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
@@ -190,6 +196,24 @@ class RecordWriter:
         for name in keep:
             new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
         return added.on_conflict_do_update(index_elements=list(keys), set_=new)
+
+
+def _earlier(
+    connection: Connection, call_ids: Sequence[str], *, but: str
+) -> Mapping[str, RecordRow]:
+    """Return what stands of calls that other processes wrote."""
+    if not call_ids:
+        return {}
+    found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != but)
+    return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
+
+
+def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
+    """Return a call's row with what it had come to before."""
+    if before is None:
+        return row
+    sums = {name: plus(row[name], before[name]) for name in SUMS}
+    return {**row, **sums, "touched": row["touched"] or before["touched"]}
 
 
 def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:

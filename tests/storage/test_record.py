@@ -128,6 +128,22 @@ class RecordContract:
 
         assert len(await reader.turns_between(AT, LATER)) == 1
 
+    async def test_a_call_that_another_process_takes_over_costs_what_it_cost_in_both(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", characters=9, cost=0.5)
+        await opened("one").write(batch(*entries(STARTED, FAILED, used)), number=1, now=AT)
+        taken_over = replace(STARTED, gap_s=1.5, began_at=AT.isoformat(), turn=1)
+        folded, writer = RecordFold(holder="two", messages=""), opened("two")
+        for number, event in enumerate((taken_over, used, FAILED, ENDED), start=1):
+            folded.add(*entries(event, at=AT + timedelta(seconds=9)))
+            await writer.write(folded.take(), number=number, now=AT)
+
+        (row,) = await reader.calls()
+
+        assert (row.cost, row.failures, row.touched) == (1.0, 2, True)
+        assert (row.state, row.started_at, row.turns) == ("ended", AT, 1)
+
     async def test_a_batch_that_is_sent_again_is_written_once(
         self, opened: Open, reader: RecordReader
     ) -> None:
