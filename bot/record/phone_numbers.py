@@ -35,11 +35,14 @@ def e164(text: str, *, region: str | None) -> str | None:
 def as_dialled(text: str, *, region: str | None) -> str:
     """Return a number that a carrier gave as it is dialled: E.164, as far as that can be told.
 
+    Empty: it is nobody's.
+
     Args:
         text: A number, or a SIP address whose user is one.
         region: As above.
     """
-    return e164(text, region=region) or _whole(_bare(text))
+    bare = _bare(text)
+    return e164(bare, region=region) or (_whole(bare) if is_dialable(bare) else "")
 
 
 def same_as(wanted: str, *, region: str | None) -> Callable[[str], bool]:

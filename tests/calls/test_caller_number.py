@@ -30,6 +30,11 @@ WITHHELD = (
     "sip:anonymous@192.168.100.200",
     "sip:%2B266696687@192.0.2.7;transport=udp",
     "tel:+266696687",
+    "00266696687",
+    "client:anna2024001",
+    "Client:anna.2024001",
+    "sip:anna2024001@example.com",
+    "user_0123456",
 )
 
 
@@ -52,6 +57,8 @@ def test_what_stands_for_a_withheld_number_is_no_number(text: str) -> None:
         "sip:%2B493012345@example.com",
         "tel:+1-555-010-0199;phone-context=example.com",
         "whatsapp:+15550199",
+        "Phone: +1 555 0199",
+        "15550199x12",
     ],
 )
 def test_a_number_of_a_caller_is_dialable(text: str) -> None:
