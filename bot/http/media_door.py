@@ -12,6 +12,7 @@ from loguru import logger
 from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
 from bot.house.house import take_seat
+from bot.house.wire import ASK_S
 from bot.http.bounded_socket import BEGUN, FLOOD
 from bot.http.door_frame import DoorFrame
 from bot.http.parked import Parked
@@ -27,6 +28,7 @@ from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal
 from transports.media_stream.stream import Stream
 
 START_S: Final = 2.0  # carriers send `connected` and `start` at once
+ADMIT_S: Final = 2 * ASK_S  # whose stream it is, other processes are asked; one of them may hang
 MAX_BEFORE_START: Final = 2  # messages: these two
 MAX_WAITING: Final = 100  # sockets that have not shown whose they are yet
 TRY_LATER: Final = 1013  # IANA websocket close codes: try again later
@@ -150,6 +152,8 @@ class MediaDoor:
                 started = await self._start(websocket)
                 if isinstance(started, Refusal):
                     return started
+                if not ousted:
+                    patience.reschedule(asyncio.get_running_loop().time() + ADMIT_S)
                 admitted = await self.admit(started, websocket)
                 return admitted if isinstance(admitted, Refusal) else (started, admitted)
         except TimeoutError:

@@ -1,12 +1,14 @@
 """A carrier that asks again about a call that is up: one conversation, whichever carrier."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
+from bot.house.wire import ASK_S
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
 from tests.transports.carrier_house import Doors, doors
@@ -140,3 +142,25 @@ async def test_a_call_of_exotel_s_that_comes_back_after_its_end_begins_anew() ->
         await until(lambda: it.house.seats_taken == 0)
         async with it.caller(caller.phone) as again:
             assert await talks(again, await it.house.call(1))
+
+
+@pytest.mark.parametrize("carrier", ["twilio", "plivo"])
+async def test_a_new_call_is_taken_while_another_process_hangs_that_is_asked_about_it(
+    carrier: str,
+) -> None:
+    async with line(carrier) as it:
+        for house in it.house._houses:
+            ask_all = house.peers.ask_all
+
+            async def ask_a_hung_one(
+                what: str, /, ask_all: Any = ask_all, **fields: Any
+            ) -> Sequence[Any]:
+                await asyncio.sleep(ASK_S)
+                return await ask_all(what, **fields)
+
+            house.peers.ask_all = ask_a_hung_one
+        async with it.caller() as caller:
+            call = await it.house.call()
+
+            assert await talks(caller, call)
+            assert len(caller.lost_at) == 0
