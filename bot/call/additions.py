@@ -21,6 +21,7 @@ from bot.tools.built_in import Tools
 from bot.tools.do_not_call import DoNotCallDesk
 from bot.tools.toolbox import LateResults
 from calls.answering import AnsweringPlan
+from calls.resume import ResumeState
 from processors.answerer_watch import AnswererWatch
 from processors.caller_language import CallerLanguage
 from transports.leg import Leg
@@ -79,6 +80,7 @@ def recording_of(
         rate_hz=leg.facts.sample_rate_hz,
         notice=agent.recording.notice,
         clock=shared.clock,
+        before=_said_in(leg.before),
     )
 
 
@@ -97,6 +99,12 @@ def give_all_tools(call: Around, core: CallCore, more: Additions) -> Tools:
     tools.tell_late(LateResults(now=partial(_is_quiet, core), ask_with=partial(_ask_with, core)))
     give_tools(core.context, tools.schemas)
     return tools
+
+
+def _said_in(before: ResumeState | None) -> str:
+    messages = before.messages if before else ()
+    said = (message.get("content") for message in messages if message.get("role") == "assistant")
+    return " ".join(text for text in said if isinstance(text, str))
 
 
 def _is_quiet(core: CallCore) -> bool:

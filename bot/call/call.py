@@ -22,7 +22,7 @@ from bot.call.known_caller import KnownCaller
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.services import Shared
 from bot.clock import utc_now
-from bot.config.agent import AgentSettings
+from bot.config.agent import AgentSettings, RecordingSettings
 from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
@@ -200,6 +200,8 @@ class Call:
         if self._known:
             within_s = self._shared.settings.crm.greeting_s
             agent = await self._known.greeted_by(agent, within_s=within_s)
+        if assembled.recording and assembled.recording.is_noticed:  # it is not said again
+            agent = agent.model_copy(update={"recording": RecordingSettings()})
         await speak_first(assembled, agent, self._before)
         if self._leg.parked:
             await keep(assembled, self._leg.parked, self.resume_state)

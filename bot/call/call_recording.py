@@ -26,7 +26,13 @@ class CallRecording:
     """The recording of one call."""
 
     def __init__(
-        self, path: Path, *, rate_hz: int, notice: str, clock: Callable[[], float]
+        self,
+        path: Path,
+        *,
+        rate_hz: int,
+        notice: str,
+        clock: Callable[[], float],
+        before: str = "",
     ) -> None:
         """Prepare; nothing is opened.
 
@@ -35,13 +41,16 @@ class CallRecording:
             rate_hz: Of both sides.
             notice: What the caller has to hear first.
             clock: Monotonic seconds.
+            before: What the agent has said in another process.
         """
         self._path = path
         self._clock = clock
         self._stereo = Stereo(rate_hz)
         self._most_bytes = round(HELD_S * rate_hz) * SECOND
         self._notice = words_of(notice)
-        self._said: list[str] = []  # by the agent, until the notice was among it
+        self._said = words_of(before)  # by the agent, until the notice was among it
+        self.is_noticed = contains(self._said, self._notice)
+        """Whether the caller heard the notice in another process."""
         self._noticed = False
         self._speaks = False  # the agent has begun to
         self._lost = False

@@ -124,14 +124,16 @@ def _fallback(call: Around, services: Services, context: LLMContext, desk: CallD
 
 
 def _silence(call: Around, farewell: Farewell) -> CallerSilence:
-    agent = call.agent
+    agent, before = call.agent, call.before
+    # In another process, if it is the same call.
+    lasted_s = call.wiring.clock() - before.began_at if before and before.call_id else 0.0
     return CallerSilence(
         silence=Silence(
             prompt_after_s=agent.silence.prompt_after_s,
             prompts=agent.silence.prompts,
             goodbye=agent.silence.goodbye,
         ),
-        length=CallLength(max_call_s=agent.max_call_s, words=agent.farewell),
+        length=CallLength(max_call_s=agent.max_call_s - lasted_s, words=agent.farewell),
         farewell=farewell,
         tell=call.wiring.outside,
         clock=call.wiring.clock,

@@ -1,0 +1,63 @@
+"""Calls that go on in this process: what counts on from the one in which they began."""
+
+from pathlib import Path
+
+import pytest
+
+from bot import clock
+from bot.house.house import OwnShelf
+from bot.http.parked import ParkedCall
+from calls.events import AgentSaid, CallEnded, CallRecorded
+from calls.resume import ResumeState
+from tests.bot.call.handover_bench import Telephone, house
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+NOTICE = "This call is recorded."
+RECORDED = {"resumed": "I am back.", "recording": {"enabled": True, "notice": NOTICE}}
+BACK = RECORDED["resumed"]
+
+
+def lost(*, said: str = f"{NOTICE} Hello.") -> Telephone:
+    """Return the telephone of a call whose process was lost a second ago."""
+    now = clock.monotonic()
+    messages = [{"role": "system", "content": "x"}, {"role": "assistant", "content": said}]
+    state = ResumeState(
+        call_id="c1", began_at=now - 50.0, kept_at=now - 1.0, entries=7, messages=messages
+    )
+    caller = Telephone()
+    caller.parked = ParkedCall(OwnShelf(clock.monotonic), "parked phone 1", state)
+    return caller
+
+
+def recordings(folder: Path) -> list[str]:
+    return [path.name for path in folder.rglob("*.wav")]
+
+
+async def test_a_call_is_as_long_as_it_lasts_in_all_its_processes(tmp_path: Path) -> None:
+    async with house(tmp_path, agent={"max_call_s": 60.0}, people=None, caller=lost()) as there:
+        await there.until(lambda: there.events(CallEnded), within_s=30.0)
+        (ended,) = there.events(CallEnded)
+
+        assert ended.reason == "max_length"
+
+
+async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorded(
+    tmp_path: Path,
+) -> None:
+    async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
+        await there.until(lambda: there.events(CallRecorded))
+
+        assert [each.text for each in there.events(AgentSaid)] == [BACK]
+    assert recordings(tmp_path) == ["c1-7.wav"]
+
+
+async def test_a_notice_that_is_no_longer_known_of_is_said_again(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=RECORDED, people=None, caller=lost(said="Hello.")) as there:
+        await there.until(lambda: len(there.events(AgentSaid)) > 1)
+
+        assert [each.text for each in there.events(AgentSaid)] == [NOTICE, BACK]
