@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from bot.house.house import Alone
+from bot.http.token_desk import SEAT_S
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination
 from faultlab.carrier.callee import Callee
@@ -45,11 +46,27 @@ async def test_a_call_that_begins_anew_while_every_seat_is_taken_is_hung_up_on()
         it.house.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
             it.house.why_closed = "busy"
-            await asyncio.wait_for(caller.ended.wait(), 5)
+            await asyncio.wait_for(caller.ended.wait(), SEAT_S + 2)
 
             assert caller.ended_by == "agent"
         assert commands(it) == ["answer", "streaming_start", "hangup"]
         assert it.house.told == [CallRefused(transport="telnyx", reason="busy")]
+
+
+@pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
+async def test_a_call_that_begins_anew_waits_for_a_seat(carrier: str) -> None:
+    async with doors(returns_within_s=30) as it:
+        it.house.full = True
+        async with it.caller(carrier) as caller:  # its stream is closed before there is a call
+            it.house.why_closed = "busy"
+            await until(lambda: bool(caller.lost_at))
+            await asyncio.sleep(SEAT_S / 2)
+            assert it.house.calls == []
+            it.house.full, it.house.why_closed = False, ""
+            await it.house.call()
+
+            assert not caller.ended.is_set()
+        assert it.house.told == []
 
 
 async def test_a_dial_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
