@@ -15,6 +15,7 @@ from calls.crm import CrmContact, CrmReport, dig, fill
 from calls.words import without_halves
 from fallbacks.failure import Kind
 from fallbacks.retry_after import retry_after_s
+from transports.http_requests import request
 
 MOST_BYTES: Final = 256 << 10  # of an answer
 MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
@@ -76,7 +77,6 @@ class RestCrm:
         self._name = name
         self._place = place
         self._mapping = mapping
-        self._session: aiohttp.ClientSession | None = None
 
     @property
     def name(self) -> str:
@@ -104,9 +104,7 @@ class RestCrm:
         await self.ask(self._mapping.write, report.values(), headers=headers)
 
     async def close(self) -> None:
-        """Let connections go."""
-        if self._session is not None:
-            await self._session.close()
+        """Do nothing: its connections belong to the process."""
 
     def _contact(self, found: Any) -> CrmContact | None:
         if not isinstance(found, Mapping):
@@ -118,68 +116,43 @@ class RestCrm:
 
     async def ask(
         self,
-        request: RestRequest,
+        asked: RestRequest,
         values: Mapping[str, Any],
         *,
         headers: Mapping[str, str] | None = None,
         most_bytes: int = MOST_BYTES,
     ) -> Any:
-        """Return what it answers to a request with these values in their places.
+        """Return the JSON it answers to a request with these values in their places, or `None`.
 
         Raises:
-            CrmError: It refused, or did not answer.
+            CrmError: It refused, did not answer, or answered with something else.
         """
-        url = self._address(request, values)
-        body = None if request.body is None else json.dumps(fill(request.body, values)).encode()
+        url = self._address(asked, values)
+        body = None if asked.body is None else json.dumps(fill(asked.body, values)).encode()
         told = {**self._place.headers, **(headers or {}), "content-type": "application/json"}
-        return await send(
-            self._open_session(),
-            request.method,
-            url,
-            body=body,
-            headers=told,
-            most_bytes=most_bytes,
-        )
+        try:
+            async with request(
+                asked.method,
+                url,
+                data=body,
+                headers=told,
+                allow_redirects=False,
+                timeout=aiohttp.ClientTimeout(total=self._place.timeout_s),
+            ) as said:
+                text = await _read(said.content, most_bytes)
+        except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
+            raise unanswered(error) from None  # its text may hold the address
+        check_taken(said.status, said.headers)
+        try:
+            return await asyncio.to_thread(json.loads, text) if text.strip() else None
+        except ValueError:
+            raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
 
     def _address(self, request: RestRequest, values: Mapping[str, Any]) -> str:
         if request.rooted:
             return root_of(self._place.url) + request.path
         escaped = {key: quote(str(value), safe="") for key, value in values.items()}
         return self._place.url.rstrip("/") + fill(request.path, escaped)
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            timeout = aiohttp.ClientTimeout(total=self._place.timeout_s)
-            self._session = aiohttp.ClientSession(timeout=timeout)
-        return self._session
-
-
-async def send(
-    session: aiohttp.ClientSession,
-    method: str,
-    url: str,
-    *,
-    body: bytes | None,
-    headers: Mapping[str, str],
-    most_bytes: int = MOST_BYTES,
-) -> Any:
-    """Return what was answered as JSON; None: nothing was said.
-
-    Raises:
-        CrmError: It refused, did not answer, or said what is no JSON.
-    """
-    try:
-        async with session.request(
-            method, url, data=body, headers=headers, allow_redirects=False
-        ) as said:
-            text = await _read(said.content, most_bytes)
-    except (TimeoutError, ValueError, aiohttp.ClientError, OSError) as error:
-        raise unanswered(error) from None  # its text may hold the address
-    check_taken(said.status, said.headers)
-    try:
-        return await asyncio.to_thread(json.loads, text) if text.strip() else None
-    except ValueError:
-        raise CrmError(Kind.PROTOCOL, "the answer is no JSON") from None
 
 
 def check_taken(status: int, headers: Mapping[str, str]) -> None:

@@ -43,7 +43,7 @@ class WebhookCrm:
         await self._post(body.encode(), headers)
 
     async def close(self) -> None:
-        """Do nothing: each post has a connection of its own."""
+        """Do nothing: its connections belong to the process."""
 
     async def _post(self, body: bytes, headers: dict[str, str]) -> None:
         timeout = aiohttp.ClientTimeout(total=self._timeout_s)

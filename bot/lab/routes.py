@@ -7,6 +7,7 @@ import aiohttp
 from fastapi import APIRouter, HTTPException, Request, Response
 
 from bot.lab.process import STAGE_OF, RunningLab, phrases
+from transports.http_requests import request
 
 ASK_S: Final = 5.0
 MAX_BODY_BYTES: Final = 16 * 1024  # a list of faults
@@ -70,10 +71,7 @@ class _Control:
             headers["Content-Type"] = "application/json"
         url = f"{self._lab.control_url}{path}"
         try:
-            async with (
-                aiohttp.ClientSession(timeout=timeout, headers=headers) as session,
-                session.request(method, url, data=body) as answer,
-            ):
+            async with request(method, url, data=body, headers=headers, timeout=timeout) as answer:
                 found = await answer.json()
         except (aiohttp.ClientError, TimeoutError) as gone:
             raise HTTPException(502, "The fault lab does not answer.") from gone

@@ -16,6 +16,7 @@ from bot.health.retrying import Retries, run_with_retries
 from calls.events import Event
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError
+from transports.http_requests import open_connections
 
 PAGE_BYTES: Final = 8 << 20  # a hundred people, however much is kept of each
 MOST_S: Final = 4 * 3600.0  # a register of a million, a page a second
@@ -41,15 +42,13 @@ async def fetch_people(settings: Settings, folder: Path, *, say: Callable[[str],
         raise UsageError(_why_not(settings))
     target = folder / "contacts.csv"
     try:
-        async with asyncio.timeout(MOST_S):
+        async with asyncio.timeout(MOST_S), open_connections():
             await _write(settings, register, mapping, target, say)
     except (ServiceError, CrmError) as failed:
         reason = failed.failure.reason if isinstance(failed, ServiceError) else failed.reason
         raise CommandError(f"crm: {register.name} did not say whom it knows: {reason}") from failed
     except TimeoutError:
         raise CommandError(f"crm: {register.name} was not read within {MOST_S:g} s") from None
-    finally:
-        await register.close()
     return target
 
 
