@@ -97,8 +97,8 @@ class ModelStream:
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
             return None
-        if self.finish not in FINISHES:  # the first one counts: `[DONE]` brings another "stop"
-            self.finish = choice.finish_reason or self.finish
+        if self.finish is None and choice.finish_reason in FINISHES:  # `[DONE]` brings another
+            self.finish = choice.finish_reason
         if not choice.delta:
             return None
         text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()

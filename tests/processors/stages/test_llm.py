@@ -1,6 +1,7 @@
 """The language model's stage against simulated providers that break on the wire."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -48,7 +49,7 @@ from processors.stages.llm import LlmStage
 from processors.stages.tool_calls import calls_in_text
 from providers.openai import build
 from providers.provider import RungSpec
-from tests.providers.scripted_model import choosing, chunk, streaming, writing
+from tests.providers.scripted_model import choosing, chunk, sending, streaming, writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -420,6 +421,17 @@ async def test_an_answer_that_used_up_its_tokens_goes_on_or_ends_at_a_sentence(
     assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
     assert {each.provider for each in it.told_of(AttemptStarted)} == {"openai"}
     assert len([each for each in lines if "used up the model's tokens" in each]) == len(parts)
+
+
+async def test_a_finish_reason_that_no_protocol_knows_ends_no_answer() -> None:
+    cut = f"data: {json.dumps(chunk({'content': 'We open at nine, and '}, 'null'))}\n\n"
+    standby = writing("close at six.", finish="stop")
+    async with sending(cut) as url, standby as next_url, bench() as it:
+        it.urls |= {"openai": url, "openai-b": next_url}
+        answer = await it.ask()
+
+    assert answer == "We open at nine, and close at six."
+    assert [each.kind for each in it.told_of(AttemptFailed)] == [Kind.CUT]
 
 
 async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
