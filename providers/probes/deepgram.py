@@ -31,8 +31,14 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
         "interim_results": "true",
         "mip_opt_out": "true",
     }
+    options = {**rung.options, **rung.options.get("extra", {})}
+    query |= {
+        key: _written(value)
+        for key, value in options.items()
+        if key != "extra" and value is not None
+    }
     question = Question(
-        url=f"{rung.url.rstrip('/')}/v1/listen?{urlencode(query)}",
+        url=f"{rung.url.rstrip('/')}/v1/listen?{urlencode(query, doseq=True)}",
         headers={"Authorization": f"Token {rung.api_key}"},
         messages=(samples, FINALIZE),
         read=_read,
@@ -40,6 +46,10 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
         goodbye=CLOSE,
     )
     await ask(question, rung, timeout_s=timeout_s)
+
+
+def _written(value: Any) -> Any:
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _read(message: Mapping[str, Any]) -> Verdict:

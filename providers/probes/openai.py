@@ -1,17 +1,17 @@
 """OpenAI: one word of an answer, then we hang up."""
 
 import asyncio
-from typing import Final, cast
+from dataclasses import replace
+from typing import Final
 from urllib.parse import urlsplit
 
 import openai
-from openai import AsyncOpenAI, AsyncStream
-from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext
 
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import Failure, failed
 from fallbacks.symptoms import Symptom
-from providers.openai import MODEL, failure_of, share
+from providers.openai import OneTryOpenAI, build, failure_of
 from providers.provider import ProbeFailedError, RungSpec
 
 # Bounded by what is asked, not by a parameter: servers do not agree on its name, and a probe must
@@ -20,32 +20,26 @@ PROMPT: Final = "Answer with one word: yes."
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have one word written.
+    """Have one word written, with the options that callers' requests have.
 
     Raises:
         ProbeFailedError: It did not come in time.
     """
-    client = rung.shared if isinstance(rung.shared, AsyncOpenAI) else share(rung)
+    model = build(replace(rung, instructions=""))
     try:
-        failure = await _failure(client, rung, timeout_s=timeout_s)
+        failure = await _failure(model, rung, timeout_s=timeout_s)
     finally:
-        if client is not rung.shared:
-            await client.close()
+        await model.close()
     if failure is not None:
         raise _failed(rung, failure)
 
 
-async def _failure(client: AsyncOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
+async def _failure(model: OneTryOpenAI, rung: RungSpec, *, timeout_s: float) -> Failure | None:
     symptom = Symptom.NO_ANSWER
     try:
         async with asyncio.timeout(timeout_s):
-            stream = cast(
-                "AsyncStream[ChatCompletionChunk]",
-                await client.chat.completions.create(
-                    model=rung.model or MODEL,
-                    messages=[{"role": "user", "content": PROMPT}],
-                    stream=True,
-                ),
+            stream = await model.get_chat_completions(
+                LLMContext([{"role": "user", "content": PROMPT}])
             )
             symptom = Symptom.NO_TEXT
             async with stream:

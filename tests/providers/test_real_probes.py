@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from faultlab.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near
-from tests.providers.scripted_model import writing
+from tests.providers.scripted_model import choosing, chunk, writing
 
 pytestmark = pytest.mark.virtual_time
 
@@ -34,7 +35,9 @@ async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Instance]:
         yield lab.instance("it")
 
 
-async def probe(peer: Instance, *, timeout_s: float = 5.0, api_key: str | None = None) -> None:
+async def probe(
+    peer: Instance, *, timeout_s: float = 5.0, api_key: str | None = None, **more: Any
+) -> None:
     stage = STAGE_OF[peer.kind]
     rung = RungSpec(
         name="it",
@@ -43,6 +46,7 @@ async def probe(peer: Instance, *, timeout_s: float = 5.0, api_key: str | None =
         url=peer.url,
         sample_rate_hz=16_000,
         api_key=api_key or peer.api_key,
+        **more,
     )
     try:
         await provider(stage, peer.kind).probe_for_real(rung, timeout_s=timeout_s)
@@ -112,6 +116,38 @@ async def test_a_model_that_writes_only_blanks_fails_its_probe() -> None:
             await provider("llm", "openai").probe_for_real(rung, timeout_s=5.0)
 
     assert failed.value.failure(rung).kind is Kind.SILENT
+
+
+async def test_a_model_is_asked_with_the_options_of_its_rung() -> None:
+    asked = list[dict[str, Any]]()
+
+    def write(body: dict[str, Any]) -> list[Any]:
+        asked.append(body)
+        return [chunk({"content": "yes"}, "stop")]
+
+    async with choosing(write) as url:
+        rung = RungSpec(
+            name="it",
+            stage="llm",
+            kind="openai",
+            url=url,
+            api_key="any",
+            sample_rate_hz=8_000,
+            instructions="You are Mary.",
+            options={"temperature": 0.2, "extra": {"reasoning_effort": "low"}},
+        )
+        await provider("llm", "openai").probe_for_real(rung, timeout_s=5.0)
+
+    (body,) = asked
+    assert (body["temperature"], body["reasoning_effort"]) == (0.2, "low")
+    assert [said["role"] for said in body["messages"]] == ["user"]
+
+
+async def test_options_that_a_recogniser_refuses_fail_its_probe() -> None:
+    async with bring_near(Lab([Spec(name="it", kind="deepgram")], speed=20.0)) as lab:
+        peer = lab.instance("it")
+        with pytest.raises(ProbeFailedError, match="Keywords are not supported for Nova-3"):
+            await probe(peer, options={"keywords": ["Holdline:2"], "punctuate": True})
 
 
 async def test_a_wrong_key_is_told_without_the_key(peer: Instance) -> None:
