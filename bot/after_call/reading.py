@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, cast
 
-from bot.tools.schema import problems
 from calls.after_call import (
     ANSWER_CHARACTERS,
     NOTES_CHARACTERS,
     SUMMARY_CHARACTERS,
     ResultQuestion,
 )
+from calls.tool_schema import problems
 from calls.words import clean
 from campaigns.window import zone_of
 

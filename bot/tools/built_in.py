@@ -11,10 +11,10 @@ from bot.clock import Clock
 from bot.config.agent import AgentSettings
 from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
-from bot.tools.schema import problems
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
 from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
+from calls.tool_schema import problems
 from calls.words import clean
 from processors.farewell import PartFrame
 

@@ -3,7 +3,7 @@
 import json
 import re
 import uuid
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,19 +16,12 @@ from openai.types.chat.chat_completion_chunk import (
 )
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
+from calls.tool_schema import problems
 from calls.words import without_halves
 
 NO_ARGUMENTS = "{}"
+NO_OTHERS: Final = {"additionalProperties": False}  # what is no argument of a tool is no call of it
 _NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{...}`
-_TYPES: Final[Mapping[str, type | tuple[type, ...]]] = {
-    "string": str,
-    "integer": int,
-    "number": (int, float),
-    "boolean": bool,
-    "array": list,
-    "object": dict,
-}
-"""By their names in JSON schema."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -151,12 +144,12 @@ def calls_in_text(
     written: Iterable[str], tools: Sequence[FunctionSchema]
 ) -> list[ChatCompletionChunk]:
     """Return the calls of tools that there are, with arguments as they ask for, among texts."""
-    known = {tool.name: tool for tool in tools}
+    known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
     calls = ToolCalls()
     seen: list[tuple[str, Any]] = []
     for index, call in enumerate(call for text in written for call in _parsed(text)):
         name, arguments = call
-        if name in known and _fits(arguments, known[name]) and call not in seen:
+        if name in known and not problems(arguments, known[name]) and call not in seen:
             seen.append(call)
             function = ChoiceDeltaToolCallFunction(name=name, arguments=json.dumps(arguments))
             piece = ChoiceDeltaToolCall(index=index, function=function)
@@ -193,18 +186,3 @@ def _named(text: str, found: Any) -> list[tuple[str, Any]]:
                 arguments = json.loads(arguments) if arguments.startswith("{") else None
             calls.append((inner["name"], arguments))
     return calls
-
-
-def _fits(arguments: object, tool: FunctionSchema) -> bool:
-    """Return whether a tool can be called with these arguments."""
-    if not isinstance(arguments, dict) or not set(tool.required) <= arguments.keys():
-        return False
-    for name, value in arguments.items():
-        asked: Mapping[str, Any] = tool.properties.get(name, {"enum": []})  # unknown: nothing fits
-        kind = asked.get("type")
-        expected = _TYPES.get(str(kind))
-        wrong_bool = isinstance(value, bool) and kind in ("integer", "number")
-        wrong = value not in asked.get("enum", [value])
-        if wrong or wrong_bool or (expected and not isinstance(value, expected)):
-            return False
-    return True

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from bot.tools.schema import for_model, problems
+from calls.tool_schema import for_model, problems
 
 BOOKING: dict[str, Any] = {
     "type": "object",

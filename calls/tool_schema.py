@@ -14,9 +14,17 @@ def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
+def _array(value: Any) -> bool:
+    return isinstance(value, list)
+
+
+def _object(value: Any) -> bool:
+    return isinstance(value, Mapping)
+
+
 TYPES: Final[Mapping[str, Callable[[Any], bool]]] = {
-    "object": lambda value: isinstance(value, Mapping),
-    "array": lambda value: isinstance(value, list),
+    "object": _object,
+    "array": _array,
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
@@ -31,8 +39,8 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
     "maximum": (lambda value, limit: not _number(value) or value <= limit, "is more than"),
     "minLength": (lambda v, limit: not isinstance(v, str) or len(v) >= limit, "is shorter than"),
     "maxLength": (lambda v, limit: not isinstance(v, str) or len(v) <= limit, "is longer than"),
-    "minItems": (lambda v, limit: not isinstance(v, list) or len(v) >= limit, "has fewer than"),
-    "maxItems": (lambda v, limit: not isinstance(v, list) or len(v) <= limit, "has more than"),
+    "minItems": (lambda v, limit: not _array(v) or len(v) >= limit, "has fewer than"),
+    "maxItems": (lambda v, limit: not _array(v) or len(v) <= limit, "has more than"),
     "pattern": (
         lambda value, limit: not isinstance(value, str) or re.search(limit, value) is not None,
         "does not match",
@@ -49,11 +57,11 @@ def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters without `digits`, which a provider could refuse: as a pattern."""
     found: Mapping[str, Any] = schema.get("properties") or {}
     return {
-        name: {"pattern": f"^[0-9]{{{each['digits']}}}$"}
-        | {key: value for key, value in each.items() if key != "digits"}
-        if isinstance(each, Mapping) and "digits" in each
-        else each
-        for name, each in found.items()
+        name: {"pattern": f"^[0-9]{{{asked['digits']}}}$"}
+        | {key: value for key, value in asked.items() if key != "digits"}
+        if _object(asked) and "digits" in asked
+        else asked
+        for name, asked in found.items()
     }
 
 
@@ -68,11 +76,11 @@ def problems(value: Any, schema: Mapping[str, Any], *, where: str = "arguments")
         for key, (holds, words) in LIMITS.items()
         if key in schema and not holds(value, schema[key])
     ]
-    if isinstance(value, Mapping):
+    if _object(value):
         found += _of_object(value, schema, where)
-    if isinstance(value, list) and isinstance(schema.get("items"), Mapping):
-        for at, each in enumerate(value):
-            found += problems(each, schema["items"], where=f"{where}[{at}]")
+    if _array(value) and _object(schema.get("items")):
+        for at, item in enumerate(value):
+            found += problems(item, schema["items"], where=f"{where}[{at}]")
     return found
 
 
