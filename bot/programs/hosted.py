@@ -26,7 +26,7 @@ from bot.tools.own_modules import find_own_modules
 from telemetry import logs
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
-from transports.media_stream.twilio import read
+from transports.media_stream.twilio import TWILIO
 from transports.twilio import TwilioCall, TwilioLeg
 from transports.webrtc import WebrtcLeg
 
@@ -165,7 +165,7 @@ async def _first_words(websocket: WebSocket) -> Started | None:
         async with asyncio.timeout(START_S):
             for _ in range(MAX_BEFORE_START):
                 message = await websocket.receive()
-                said = read(message.get("text") or message.get("bytes") or b"")
+                said = TWILIO.read(message.get("text") or message.get("bytes") or b"")
                 if isinstance(said, Started):
                     return said
                 if message["type"] == "websocket.disconnect":

@@ -17,7 +17,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.media_stream.twilio import read
+from transports.media_stream.twilio import TWILIO
 
 # As Twilio's documentation shows them.
 START = {
@@ -48,7 +48,7 @@ SAYS: dict[str, tuple[object, Message]] = {
 
 @pytest.mark.parametrize(("message", "said"), SAYS.values(), ids=SAYS.keys())
 def test_a_message_says_what_twilio_documents(message: object, said: Message) -> None:
-    assert read(json.dumps(message)) == said
+    assert TWILIO.read(json.dumps(message)) == said
 
 
 REFUSED: dict[str, tuple[object, int | None]] = {
@@ -67,7 +67,7 @@ REFUSED: dict[str, tuple[object, int | None]] = {
 
 @pytest.mark.parametrize(("message", "close_code"), REFUSED.values(), ids=REFUSED.keys())
 def test_what_is_not_understood_is_refused(message: object, close_code: int | None) -> None:
-    said = read(json.dumps(message))
+    said = TWILIO.read(json.dumps(message))
 
     assert isinstance(said, Refusal)
     assert said.close_code == close_code
@@ -99,7 +99,7 @@ COSTLY = {
 
 @pytest.mark.parametrize(("text", "reason"), COSTLY.values(), ids=COSTLY.keys())
 def test_what_costs_time_or_room_to_read_is_refused(text: str, reason: str) -> None:
-    said = read(text)
+    said = TWILIO.read(text)
 
     assert isinstance(said, Refusal)
     assert said.reason == reason
@@ -107,7 +107,7 @@ def test_what_costs_time_or_room_to_read_is_refused(text: str, reason: str) -> N
 
 @given(st.text() | st.binary() | st.recursive(st.none() | st.text(), st.lists).map(json.dumps))
 def test_nothing_that_comes_in_raises(data: str | bytes) -> None:
-    read(data)
+    TWILIO.read(data)
 
 
 def test_a_mark_is_due_every_fifth_of_a_second_of_audio() -> None:

@@ -4,42 +4,28 @@ Source: developer.exotel.com/docs/agentstream/stream-voicebot-applet. Plain samp
 first, in pieces of at least 3200 bytes and of whole 320: shorter ones are torn.
 """
 
-import base64
-from collections.abc import Mapping
 from typing import Final
 
 from transports.media_stream.codec import Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
-    MAX_WIDE_BYTES,
+    READERS,
     UNKNOWN_CODEC,
     Fields,
     Message,
-    Reader,
     Started,
     either,
     is_id,
     number,
     part,
-    read_connected,
-    read_digit,
-    read_mark,
-    read_media,
-    read_message,
     read_parameters,
-    read_stopped,
     text,
 )
 
 RATES_HZ: Final = (8000, 16000, 24000)  # as `?sample-rate=` in the applet's URL asks
 LEAST_BYTES: Final = 3200
 STEP_BYTES: Final = 320
-
-
-def read(data: str | bytes) -> Message:
-    """Return what one websocket message says."""
-    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def _started(fields: Fields) -> Message:
@@ -63,34 +49,10 @@ def _started(fields: Fields) -> Message:
     )
 
 
-def _media(stream_sid: str, payload: bytes, _: Codec) -> Fields:
-    media = {"payload": base64.b64encode(payload).decode()}
-    return {"event": "media", "stream_sid": stream_sid, "media": media}
-
-
-def _mark(stream_sid: str, name: str) -> Fields:
-    return {"event": "mark", "stream_sid": stream_sid, "mark": {"name": name}}
-
-
-def _clear(stream_sid: str) -> Fields:
-    return {"event": "clear", "stream_sid": stream_sid}
-
-
-_READERS: Final[Mapping[str, Reader]] = {
-    "connected": read_connected,
-    "start": _started,
-    "media": read_media,
-    "dtmf": read_digit,
-    "mark": read_mark,
-    "stop": read_stopped,
-}
-
 EXOTEL: Final = Dialect(
     carrier="exotel",
-    read=read,
-    media=_media,
-    mark=_mark,
-    clear=_clear,
+    readers=READERS | {"start": _started},
+    stream_key="stream_sid",
     least_bytes=LEAST_BYTES,
     step_bytes=STEP_BYTES,
 )

@@ -216,3 +216,13 @@ def number(value: Any) -> int | None:
         return value
     digits = isinstance(value, str) and value.isdecimal() and value.isascii()
     return int(value) if digits and len(value) <= MAX_DIGITS else None
+
+
+READERS: Final[dict[str, Reader]] = {
+    "connected": read_connected,
+    "media": read_media,
+    "dtmf": read_digit,
+    "mark": read_mark,
+    "stop": read_stopped,
+}
+"""Readers of the events that most carriers send."""

@@ -16,22 +16,17 @@ from transports.media_stream.codec import MULAW, Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
-    MAX_WIDE_BYTES,
+    READERS,
     UNKNOWN_CODEC,
     Acknowledged,
     Fields,
     MarkEchoed,
     Message,
-    Reader,
     Started,
     either,
     is_id,
     number,
     part,
-    read_digit,
-    read_media,
-    read_message,
-    read_stopped,
     text,
 )
 
@@ -44,11 +39,6 @@ CONTENT_TYPES: Final[Mapping[str, Codec]] = {
 MAX_HEADERS_CHARS: Final = 2048  # `extraHeaders` take 512 bytes; quotes and prefixes come on top
 # `\b`: a name begins where a word does, or each letter of a long word is tried as a beginning.
 _HEADER: Final = re.compile(r"\b(\w+)[\"']?\s*[=:]\s*[\"']?(\w+)")
-
-
-def read(data: str | bytes) -> Message:
-    """Return what one websocket message says."""
-    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def read_headers(given: object) -> Mapping[str, str]:
@@ -85,38 +75,26 @@ def _cleared(_: Fields) -> Message:
     return Acknowledged()
 
 
-def _media(stream_id: str, payload: bytes, codec: Codec) -> Fields:
-    media = {
-        "contentType": "audio/x-mulaw" if codec == MULAW else "audio/x-l16",
-        "sampleRate": codec.rate_hz,
-        "payload": base64.b64encode(payload).decode(),
-    }
-    return {"event": "playAudio", "streamId": stream_id, "media": media}
+class _Plivo(Dialect):
+    def media(self, stream_id: str, payload: bytes, codec: Codec) -> Fields:
+        media = {
+            "contentType": "audio/x-mulaw" if codec == MULAW else "audio/x-l16",
+            "sampleRate": codec.rate_hz,
+            "payload": base64.b64encode(payload).decode(),
+        }
+        return self.message("playAudio", stream_id, media=media)
+
+    def mark(self, stream_id: str, name: str) -> Fields:
+        return self.message("checkpoint", stream_id, name=name)
+
+    def clear(self, stream_id: str) -> Fields:
+        return self.message("clearAudio", stream_id)
 
 
-def _mark(stream_id: str, name: str) -> Fields:
-    return {"event": "checkpoint", "streamId": stream_id, "name": name}
-
-
-def _clear(stream_id: str) -> Fields:
-    return {"event": "clearAudio", "streamId": stream_id}
-
-
-_READERS: Final[Mapping[str, Reader]] = {
-    "start": _started,
-    "media": read_media,
-    "dtmf": read_digit,
-    "playedStream": _played,
-    "clearedAudio": _cleared,
-    "stop": read_stopped,
-}
-
-PLIVO: Final = Dialect(
+PLIVO: Final = _Plivo(
     carrier="plivo",
-    read=read,
-    media=_media,
-    mark=_mark,
-    clear=_clear,
+    readers=READERS | {"start": _started, "playedStream": _played, "clearedAudio": _cleared},
+    stream_key="streamId",
     ends_by_close=True,
     outlives_redirect=True,
 )

@@ -5,7 +5,6 @@ stream's name stands beside `start`, media may come out of order, and each direc
 its own: the caller's stands in `start`, ours is what `streaming_start` asked for.
 """
 
-import base64
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
@@ -14,25 +13,19 @@ from transports.media_stream.codec import ALAW, MULAW, Codec
 from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
-    MAX_WIDE_BYTES,
+    READERS,
     UNKNOWN_CODEC,
     Fields,
     Media,
     Message,
-    Reader,
     Refusal,
     Started,
     either,
     is_id,
     number,
     part,
-    read_connected,
-    read_digit,
-    read_mark,
     read_media,
-    read_message,
     read_parameters,
-    read_stopped,
     text,
 )
 
@@ -44,11 +37,6 @@ CODECS: Final[Mapping[str, Codec]] = {
     "PCMA": ALAW,
     "L16": Codec(encoding="pcm_big_endian", rate_hz=16000),
 }
-
-
-def read(data: str | bytes) -> Message:
-    """Return what one websocket message says."""
-    return read_message(data, _READERS, most_bytes=MAX_WIDE_BYTES)
 
 
 def _started(fields: Fields) -> Message:
@@ -93,26 +81,8 @@ def _failed(fields: Fields) -> Message:
     return Refusal(reason=f"telnyx_error_{code}" if code else "telnyx_error", close_code=None)
 
 
-def _media(_: str, payload: bytes, codec: Codec) -> Fields:
-    return {"event": "media", "media": {"payload": base64.b64encode(payload).decode()}}
-
-
-def _mark(_: str, name: str) -> Fields:
-    return {"event": "mark", "mark": {"name": name}}
-
-
-def _clear(_: str) -> Fields:
-    return {"event": "clear"}
-
-
-_READERS: Final[Mapping[str, Reader]] = {
-    "connected": read_connected,
-    "start": _started,
-    "media": _heard,
-    "dtmf": read_digit,
-    "mark": read_mark,
-    "stop": read_stopped,
-    "error": _failed,
-}
-
-TELNYX: Final = Dialect(carrier="telnyx", read=read, media=_media, mark=_mark, clear=_clear)
+TELNYX: Final = Dialect(
+    carrier="telnyx",
+    readers=READERS | {"start": _started, "media": _heard, "error": _failed},
+    stream_key="",
+)
