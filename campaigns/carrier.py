@@ -1,12 +1,15 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Final, Protocol, runtime_checkable
 
 from calls.dialled import DialVerdict, judge_dial
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
+from fallbacks.failure import ServiceError
+from transports.carrier_answers import DialOrder
 
 LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "completed": DialOutcome.COMPLETED,
@@ -45,6 +48,12 @@ class DialRequest:
     campaign: str
     patience_s: float = 30.0
     confirm: Callable[[], Awaitable[None]] = _confirm_all
+
+    def order(self, caller: str, *, machine: str = "") -> DialOrder:
+        """Return the carrier's order, with the number that is shown and how machines are found."""
+        return DialOrder(
+            to=self.to, caller=caller, ref=self.dial_id, ring_s=self.patience_s, machine=machine
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +121,15 @@ class CancellingCarrier(Protocol):
 
 class CarrierError(Exception):
     """The carrier did not answer, or not so that we understand it; nobody knows what it did."""
+
+
+@contextmanager
+def carrier_errors() -> Iterator[None]:
+    """Raise what a carrier's interface raises as `CarrierError`."""
+    try:
+        yield
+    except ServiceError as error:
+        raise CarrierError(error.failure.reason) from error
 
 
 class DialRefusedError(CarrierError):

@@ -12,12 +12,13 @@ from typing import Final, TypeVar
 import aiohttp
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier import DialRequest, FoundCall, carrier_errors, outcome_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
 from fallbacks.failure import Kind, ServiceError
-from transports.exotel_calls import ExotelCalls, ExotelOrder
+from transports.carrier_answers import DialOrder
+from transports.exotel_calls import ExotelCalls
 
 LIMITED_S: Final = 15.0  # chosen: Exotel counts 200 requests a minute, and refuses what is more
 UNHEARD_S: Final = 120.0  # chosen: a telephone rings for a minute, and callbacks are sent again
@@ -56,7 +57,7 @@ class ExotelCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; how long it rings is Exotel's affair."""
-        order = ExotelOrder(to=request.to, caller=self.number, ref=request.dial_id)
+        order = request.order(self.number)
         call_sid = await self._pace.place(lambda: self._order(order), confirm=request.confirm)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
@@ -74,10 +75,8 @@ class ExotelCarrier:
         call_sid = heard.call_ref if heard else self.news.refs.get(dial_id, "")
         if not call_sid:
             return None if dial_id in self._refused else self._unheard(dial_id, "", None)
-        try:
+        with carrier_errors():
             record = await self.calls.fetch(call_sid)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         if record is None:
             return self._unheard(dial_id, call_sid, heard)
         self._silent_since.pop(dial_id, None)
@@ -91,13 +90,11 @@ class ExotelCarrier:
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost, as soon as Exotel knows."""
-        try:
+        with carrier_errors():
             record = await self.calls.fetch(provider_call_id)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         return record.cost if record else None
 
-    async def _order(self, order: ExotelOrder) -> str:
+    async def _order(self, order: DialOrder) -> str:
         """Ask for a call, and remember if Exotel refused or never got the order."""
         self._refused.pop(order.ref, None)
         try:

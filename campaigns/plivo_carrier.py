@@ -11,12 +11,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier import DialRequest, FoundCall, carrier_errors, outcome_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
-from fallbacks.failure import ServiceError
-from transports.plivo_calls import PlivoCalls, PlivoOrder, PlivoRecord, same_number
+from transports.plivo_calls import PlivoCalls, PlivoRecord, same_number
 
 LIMITED_S: Final = 5.0  # Plivo counts requests in windows of so long
 UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call
@@ -31,14 +30,14 @@ class PlivoCarrier:
         number: Ours, which the callee sees.
         news: What callbacks have told; its ids of calls are the request's, and the call's own as
             soon as it is known.
-        machine: Whether Plivo listens for answering machines.
+        machine: How Plivo listens for answering machines; empty: not at all.
         calls_per_s: How many calls the account may place; Plivo queues what is more.
     """
 
     calls: PlivoCalls
     number: str
     news: CarrierNews
-    machine: bool = True
+    machine: str = "true"
     calls_per_s: float = 2.0
     _pace: DialPace = field(init=False)
     # On the loop's clock: when Plivo last had a dial somewhere.
@@ -50,13 +49,7 @@ class PlivoCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; return the id of the request."""
-        order = PlivoOrder(
-            to=request.to,
-            caller=self.number,
-            ref=request.dial_id,
-            ring_s=request.patience_s,
-            machine=self.machine,
-        )
+        order = request.order(self.number, machine=self.machine)
         request_uuid = await self._pace.place(
             lambda: self.calls.dial(order), confirm=request.confirm
         )
@@ -73,12 +66,10 @@ class PlivoCarrier:
         if heard is not None and heard.outcome is not None:
             self._seen_at.pop(dial_id, None)
             return heard.found
-        try:
+        with carrier_errors():
             record = await self._look(dial_id, heard)
             if record is None and heard is None:
                 record = await self._search(dial_id, to, since_s)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         if record is None:
             return self._unseen(dial_id, heard)
         self._see(dial_id, record.uuid)
@@ -86,17 +77,13 @@ class PlivoCarrier:
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Have a telephone ring no longer."""
-        try:
+        with carrier_errors():
             await self.calls.cancel(ordered)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost, as soon as there is a record of it."""
-        try:
+        with carrier_errors():
             record = await self.calls.fetch(provider_call_id, queued=False)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         return record.cost if record else None
 
     async def _look(self, dial_id: str, heard: HeardLeg | None) -> PlivoRecord | None:

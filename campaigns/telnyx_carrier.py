@@ -11,12 +11,19 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import CarrierError, DialRequest, FoundCall, outcome_of, verdict_of
+from campaigns.carrier import (
+    CarrierError,
+    DialRequest,
+    FoundCall,
+    carrier_errors,
+    outcome_of,
+    verdict_of,
+)
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
-from fallbacks.failure import Scope, ServiceError
-from transports.telnyx_calls import Detection, TelnyxCalls, TelnyxOrder, TelnyxRecord
+from fallbacks.failure import Scope
+from transports.telnyx_calls import TelnyxCalls, TelnyxRecord
 
 THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
 """Any other bad request, such as one with an unknown application, says nothing of the number."""
@@ -29,14 +36,14 @@ class TelnyxCarrier:
     Attributes:
         number: Ours, which the callee sees.
         news: What the application's news has told.
-        machine: Whether Telnyx listens for answering machines.
+        machine: How Telnyx listens for answering machines.
         calls_per_s: How many calls the account may place.
     """
 
     calls: TelnyxCalls
     number: str
     news: CarrierNews
-    machine: Detection = "detect"
+    machine: str = "detect"
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
 
@@ -46,13 +53,7 @@ class TelnyxCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called."""
-        order = TelnyxOrder(
-            to=request.to,
-            caller=self.number,
-            ref=request.dial_id,
-            ring_s=request.patience_s,
-            machine=self.machine,
-        )
+        order = request.order(self.number, machine=self.machine)
         placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
         self.news.refs[request.dial_id] = placed.call_id
         return placed.call_id
@@ -65,10 +66,8 @@ class TelnyxCarrier:
         heard = await self.news.heard(dial_id)
         if heard is not None and heard.outcome is not None:
             return heard.found
-        try:
+        with carrier_errors():
             record = await self._look(dial_id, to, since_s, heard)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         if record is None:
             return None
         self.news.refs[dial_id] = record.call_id

@@ -12,11 +12,11 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import UNANSWERED, CarrierError, DialRequest, FoundCall, outcome_of
+from campaigns.carrier import UNANSWERED, DialRequest, FoundCall, carrier_errors, outcome_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from fallbacks.failure import Kind, ServiceError
-from transports.twilio_calls import CallRecord, DialOrder, Machine, TwilioCalls
+from transports.twilio_calls import CallRecord, TwilioCalls
 
 CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
 MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
@@ -29,14 +29,14 @@ class TwilioCarrier:
     Attributes:
         number: Ours, which the callee sees.
         news: What callbacks have told.
-        machine: Whether Twilio listens for answering machines.
+        machine: How Twilio listens for answering machines; empty: not at all.
         calls_per_s: How many calls the account may place.
     """
 
     calls: TwilioCalls
     number: str
     news: CarrierNews
-    machine: Machine = "Enable"
+    machine: str = "Enable"
     calls_per_s: float = 1.0
     _pace: DialPace = field(init=False)
     # On the loop's clock: when a call was first seen to be over, of which no callback says why.
@@ -48,13 +48,7 @@ class TwilioCarrier:
 
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called."""
-        order = DialOrder(
-            to=request.to,
-            caller=self.number,
-            ref=request.dial_id,
-            ring_s=request.patience_s,
-            machine=self.machine,
-        )
+        order = request.order(self.number, machine=self.machine)
         placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
         self.news.refs[request.dial_id] = placed.call_sid
         return placed.call_sid
@@ -65,13 +59,11 @@ class TwilioCarrier:
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         """Return what became of a dial; without its id the oldest call to the number since then."""
-        try:
+        with carrier_errors():
             if call_sid := await self._told_id(dial_id):
                 return await self._fetch(dial_id, call_sid)
             since = datetime.fromtimestamp(since_s, UTC)
             known = await self.calls.search(to=to, since=since)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
         taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
         ours = [each for each in known if each.caller == self.number and each.call_sid not in taken]
         if not ours:
@@ -81,17 +73,13 @@ class TwilioCarrier:
 
     async def cancel(self, dial_id: str, ordered: str) -> None:
         """Have a telephone ring no longer."""
-        try:
+        with carrier_errors():
             await self.calls.cancel(ordered)
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
 
     async def cost_of(self, provider_call_id: str) -> float | None:
         """Return what a call cost; Twilio says so some time behind its end."""
-        try:
+        with carrier_errors():
             return (await self.calls.fetch(provider_call_id)).cost
-        except ServiceError as error:
-            raise CarrierError(error.failure.reason) from error
 
     async def _fetch(self, dial_id: str, call_sid: str) -> FoundCall | None:
         try:

@@ -1,8 +1,9 @@
-"""What carriers' REST interfaces answer to what we ask outside a call, and what it means if not."""
+"""Orders to carriers outside a call, what they answer, and what it means if they do not."""
 
 import asyncio
 import math
 from collections.abc import Awaitable
+from dataclasses import dataclass
 from typing import Any, Final
 
 import aiohttp
@@ -12,6 +13,26 @@ from fallbacks.failure import Finding, Kind, ServiceError, error_of, failed
 
 STAGE: Final = "dial"
 ASK_S: Final = 5.0  # in a call somebody waits for it; longer helps nobody
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DialOrder:
+    """A call to be placed.
+
+    Attributes:
+        to: The number, E.164.
+        caller: Whose number is shown, one of the account's.
+        ref: Our own id of the dial: it comes back with every callback, and so also for a call whose
+            order got no answer.
+        ring_s: How long it may ring, where the carrier can be told.
+        machine: The carrier's word for how it listens for an answering machine; empty: not at all.
+    """
+
+    to: str
+    caller: str
+    ref: str
+    ring_s: float = 30.0
+    machine: str = ""
 
 
 async def answered(carrier: str, asking: Awaitable[tuple[int, Any]]) -> tuple[int, Any]:

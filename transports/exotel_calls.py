@@ -25,7 +25,7 @@ from pydantic import SecretStr
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind
-from transports.carrier_answers import dial_error, number_of
+from transports.carrier_answers import DialOrder, dial_error, number_of
 from transports.exotel_rest import PROVIDER, ExotelRest, Form
 from transports.media_stream.messages import is_id, part, text
 
@@ -34,21 +34,6 @@ MEDIA_PATH: Final = "/exotel/media"
 EVENTS: Final = ("ringing", "answered", "terminal")
 MOST_REF_CHARS: Final = 64  # of our own id of a dial; Exotel's `CustomField` takes 128
 Purpose: TypeAlias = Literal["media", "status"]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExotelOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: Whose number is shown, one of the account's ExoPhones.
-        ref: Our own id of the dial: it stands in every address, with its proof.
-    """
-
-    to: str
-    caller: str
-    ref: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +62,7 @@ class ExotelCalls:
     rest: ExotelRest
     public_url: str
 
-    async def dial(self, order: ExotelOrder) -> str:
+    async def dial(self, order: DialOrder) -> str:
         """Ask for a call; return Exotel's id of it."""
         answer = await self.rest.ask("POST", "Calls/connect.json", self._form(order))
         call_sid = text(part(answer or {}, "call"), "sid")
@@ -90,7 +75,7 @@ class ExotelCalls:
         answer = await self.rest.ask("GET", f"Calls/{quote(call_sid, safe='')}.json")
         return None if answer is None else _record(call_sid, part(answer, "call"))
 
-    def _form(self, order: ExotelOrder) -> Form:
+    def _form(self, order: DialOrder) -> Form:
         return (
             ("From", order.to),  # whom Exotel calls first, and here alone
             ("CallerId", order.caller),

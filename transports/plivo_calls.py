@@ -21,7 +21,7 @@ from urllib.parse import quote, urlencode
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind
-from transports.carrier_answers import dial_error, number_of
+from transports.carrier_answers import DialOrder, dial_error, number_of
 from transports.plivo_rest import PROVIDER, PlivoRest, call_of
 from transports.plivo_words import ending_of
 
@@ -32,26 +32,6 @@ MOST_RING_S: Final = 600
 CALLS: Final = "Call/"
 QUEUED: Final = {"status": "queued"}
 LIVE: Final = {"status": "live"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PlivoOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: Whose number is shown, one of the account's.
-        ref: Our own id of the dial: it comes back in the address of every callback, and so also for
-            a call of which Plivo's answer was lost.
-        ring_s: How long it may ring.
-        machine: Whether to listen for an answering machine, beside the talk.
-    """
-
-    to: str
-    caller: str
-    ref: str
-    ring_s: float = 30.0
-    machine: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +69,7 @@ class PlivoCalls:
     rest: PlivoRest
     public_url: str
 
-    async def dial(self, order: PlivoOrder) -> str:
+    async def dial(self, order: DialOrder) -> str:
         """Ask for a call; return the id of the request."""
         answer = await self.rest.ask("POST", CALLS, self._fields(order)) or {}
         if not (request_uuid := str(answer.get("request_uuid") or "")):
@@ -155,7 +135,7 @@ class PlivoCalls:
         found = [await self.rest.ask("GET", call_of(str(each)), place) for each in ids]
         return [_going_on(each) for each in found if each]
 
-    def _fields(self, order: PlivoOrder) -> Mapping[str, Any]:
+    def _fields(self, order: DialOrder) -> Mapping[str, Any]:
         ref = urlencode({"dial": order.ref})
         status = f"{self.public_url}{STATUS_PATH}?{ref}"
         fields = {
@@ -171,7 +151,7 @@ class PlivoCalls:
         }
         if order.machine:
             fields |= {
-                "machine_detection": "true",
+                "machine_detection": order.machine,
                 "machine_detection_url": status,  # else a person who answers hears silence
                 "machine_detection_method": "POST",
             }

@@ -12,11 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Any, Final, Literal, TypeAlias, cast
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 from fallbacks.failure import Kind
-from transports.carrier_answers import dial_error
+from transports.carrier_answers import DialOrder, dial_error
 from transports.media_stream.messages import is_id, part, text
 from transports.media_stream.telnyx import MAX_REF_CHARS
 from transports.telnyx_dial import answerer_of, end_of, ref_of, state_of
@@ -32,27 +32,6 @@ VOICE_PATH: Final = "/telnyx/voice"
 MOST_PAGES: Final = 25  # of active calls, twenty each
 EVENTS_A_PAGE: Final = 250
 MOST_NESTED: Final = 4
-Detection: TypeAlias = Literal["disabled", "detect", "premium"]
-"""Whether Telnyx listens for an answering machine, and with which of its two means."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TelnyxOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: Whose number is shown, one of the account's.
-        ref: Our own id of the dial: it comes back, signed, with all that is told of the call.
-        ring_s: How long it may ring; Telnyx takes five seconds to ten minutes.
-        machine: Whether to listen for an answering machine, beside the talk.
-    """
-
-    to: str
-    caller: str
-    ref: str
-    ring_s: float = 30.0
-    machine: Detection = "disabled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +68,7 @@ class TelnyxCalls:
     connection_id: str
     public_url: str
 
-    async def dial(self, order: TelnyxOrder) -> TelnyxRecord:
+    async def dial(self, order: DialOrder) -> TelnyxRecord:
         """Ask for a call.
 
         Its `command_id` is our own id: for a minute Telnyx takes no second order with the same.
@@ -103,7 +82,7 @@ class TelnyxCalls:
             "client_state": state_of(order.ref),
             "command_id": order.ref,
             "timeout_secs": max(LEAST_RING_S, min(MOST_RING_S, round(order.ring_s))),
-            "answering_machine_detection": order.machine,
+            "answering_machine_detection": order.machine or "disabled",
         }
         placed = _record(_data(await self.rest.ask("POST", "calls", fields=fields)))
         if not placed.call_id:

@@ -7,38 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
-from transports.carrier_answers import number_of
+from transports.carrier_answers import DialOrder, number_of
 from transports.twilio_dial import STATUS_PATH
 from transports.twilio_rest import TwilioRest
 
 VOICE_PATH: Final = "/twilio/voice"
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 MOST_RING_S: Final = 600
-Machine: TypeAlias = Literal["no", "Enable", "DetectMessageEnd"]
-"""Whether Twilio listens for an answering machine, and whether to the end of its greeting."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DialOrder:
-    """A call to be placed.
-
-    Attributes:
-        to: The number, E.164.
-        caller: Whose number is shown, one of the account's.
-        ref: Our own id of the dial: it comes back in the address of every webhook, and so also
-            for a call of which Twilio's answer was lost.
-        ring_s: How long it may ring.
-        machine: Whether to listen for an answering machine, beside the talk.
-    """
-
-    to: str
-    caller: str
-    ref: str
-    ring_s: float = 30.0
-    machine: Machine = "no"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +86,7 @@ class TwilioCalls:
             ("StatusCallbackMethod", "POST"),
             *(("StatusCallbackEvent", each) for each in EVENTS),
         ]
-        if order.machine != "no":
+        if order.machine:
             fields += [
                 ("MachineDetection", order.machine),
                 ("AsyncAmd", "true"),  # else a person who answers hears silence for seconds

@@ -16,9 +16,9 @@ from fallbacks.failure import Kind, PermanentError, Scope, ServiceError, Transie
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.exotel_account import ExotelAccount
 from faultlab.carrier.exotel_exchange import ExotelDial
+from transports.carrier_answers import DialOrder
 from transports.exotel_calls import (
     ExotelCalls,
-    ExotelOrder,
     dial_proof,
     ending_of,
     is_proven,
@@ -27,7 +27,7 @@ from transports.exotel_rest import MOST_ANSWER_BYTES, ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = ExotelOrder(to="+15005550111", caller="+15005550006", ref="dial-1")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="dial-1")
 TOKEN = SecretStr("a-token")
 
 

@@ -17,13 +17,14 @@ from fallbacks.failure import Kind, PermanentError, TransientError
 from faultlab.carrier.callee import Callee, Fate
 from faultlab.carrier.plivo import PlivoAccount
 from faultlab.carrier.plivo_desk import PlivoDesk
-from transports.plivo_calls import PlivoCalls, PlivoOrder
+from transports.carrier_answers import DialOrder
+from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 from transports.plivo_words import ending_of
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = PlivoOrder(to="+15005550111", caller="+15005550006", ref="dial-1")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="dial-1", machine="true")
 OTHER = replace(ORDER, to="+15005550112")
 
 
@@ -73,7 +74,7 @@ async def test_a_call_is_asked_for_with_our_own_id_in_every_address() -> None:
 
 async def test_nobody_listens_for_machines_unless_asked() -> None:
     async with desk() as (it, calls):
-        await calls.dial(replace(ORDER, machine=False))
+        await calls.dial(replace(ORDER, machine=""))
 
         assert not [name for name in orders(it)[0] if name.startswith("machine")]
 

@@ -12,13 +12,14 @@ from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from transports.telnyx_calls import TelnyxCalls, TelnyxOrder, TelnyxRecord
+from transports.carrier_answers import DialOrder
+from transports.telnyx_calls import TelnyxCalls, TelnyxRecord
 from transports.telnyx_dial import state_of
 from transports.telnyx_rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = TelnyxOrder(to="+15005550111", caller="+15005550006", ref="dial-1", machine="detect")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="dial-1", machine="detect")
 
 
 @asynccontextmanager

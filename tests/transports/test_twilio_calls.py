@@ -12,7 +12,8 @@ from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from faultlab.carrier.callee import Callee
 from faultlab.carrier.rest import CarrierRest
 from tests.transports.test_exotel_calls import answering
-from transports.twilio_calls import DialOrder, TwilioCalls
+from transports.carrier_answers import DialOrder
+from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time

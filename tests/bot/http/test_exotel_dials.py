@@ -26,12 +26,13 @@ from faultlab.carrier.exotel_exchange import ExotelDial, GivenStream
 from faultlab.carrier.webhook import AgentServer
 from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_house import tone, until
-from transports.exotel_calls import ExotelCalls, ExotelOrder, Purpose, dial_proof
+from transports.carrier_answers import DialOrder
+from transports.exotel_calls import ExotelCalls, Purpose, dial_proof
 from transports.exotel_rest import ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = ExotelOrder(to="+15005550111", caller="+15005550006", ref="d-1")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1")
 LEG = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
 
 

@@ -21,12 +21,13 @@ from faultlab.carrier.plivo_exchange import PlivoDial
 from faultlab.carrier.webhook import AgentServer
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import COMMON, tone, until
-from transports.plivo_calls import PlivoCalls, PlivoOrder
+from transports.carrier_answers import DialOrder
+from transports.plivo_calls import PlivoCalls
 from transports.plivo_rest import PlivoRest
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = PlivoOrder(to="+15005550111", caller="+15005550006", ref="d-1")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="true")
 
 
 @dataclass(frozen=True)

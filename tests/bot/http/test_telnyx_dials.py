@@ -22,13 +22,14 @@ from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
 from faultlab.carrier.telnyx_exchange import telnyx_exchange
 from tests.transports.carrier_house import Doors, StreamHouse, doors
 from tests.transports.twilio_house import serving, tone, until
-from transports.telnyx_calls import TelnyxCalls, TelnyxOrder
+from transports.carrier_answers import DialOrder
+from transports.telnyx_calls import TelnyxCalls
 from transports.telnyx_dial import state_of
 from transports.telnyx_rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 
-ORDER = TelnyxOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="detect")
+ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="detect")
 FACTS = (LegRinging, LegAnswered, LegEnded, AnswererJudged, LegCharged)
 
 
@@ -127,7 +128,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
 
 @pytest.mark.parametrize("means", ["detect", "premium"])
 async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> None:
-    order = TelnyxOrder(to=ORDER.to, caller=ORDER.caller, ref="d-1", machine=means)
+    order = DialOrder(to=ORDER.to, caller=ORDER.caller, ref="d-1", machine=means)
     async with dialling(Callee(answered_by="machine_start")) as (it, calls):
         record = await calls.dial(order)
         await until(lambda: any(isinstance(each, AnswererJudged) for each in facts(it)))

@@ -19,7 +19,8 @@ from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import AgentServer, PhoneCall, signature
 from tests.transports.twilio_house import TOKEN, House, house, tone, until
-from transports.twilio_calls import DialOrder, TwilioCalls
+from transports.carrier_answers import DialOrder
+from transports.twilio_calls import TwilioCalls
 from transports.twilio_rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
