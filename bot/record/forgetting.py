@@ -51,7 +51,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         left_by_them = {path for call_id, path in mails if call_id not in live}
         sound = {
             "recordings": await asyncio.to_thread(_sound, logs / "recordings", ids)
-            | {each.recording for each in over},
+            | {call.recording for call in over},
             "voicemail files": await asyncio.to_thread(_sound, logs / "messages", ids)
             | left_by_them,
         }
@@ -101,7 +101,7 @@ def _numbers(path: Path, *, ours: bool) -> Sequence[str]:
 
 def _sound(folder: Path, ids: Sequence[str]) -> set[str]:
     """Return where the sound of calls stands, also that no row names: it may be gone before."""
-    known, found = set(ids), {str(folder / f"{each}.wav") for each in ids}
+    known, found = set(ids), {str(folder / f"{call_id}.wav") for call_id in ids}
     # A call that went on in another process has a file from there, too, whole or not.
     names = (path.name.partition(".")[0] for path in folder.glob("*-*.wav*"))
     return found | {str(folder / f"{name}.wav") for name in names if _call_of(name) in known}

@@ -101,8 +101,10 @@ class Toolbox:
     def kept(self) -> Sequence[KeptTool]:
         """What another process must not do again."""
         return [
-            KeptTool(key=key, turn=each.turn, result=_result_of(each), delivered=each.delivered)
-            for key, each in self._attempts.items()
+            KeptTool(
+                key=key, turn=attempt.turn, result=_result_of(attempt), delivered=attempt.delivered
+            )
+            for key, attempt in self._attempts.items()
         ]
 
     def restore(self, kept: Sequence[KeptTool]) -> None:
@@ -134,7 +136,7 @@ class Toolbox:
     async def close(self) -> None:
         """Wait a little for what is at work: it was promised. Then cancel it, and await its end."""
         tasks = [each.task for each in self._attempts.values()]
-        followers = [each.follower for each in self._attempts.values() if each.follower]
+        followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
         self._attempts.clear()
         for task in followers:
             task.cancel()

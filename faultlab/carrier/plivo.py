@@ -228,7 +228,7 @@ class PlivoManner:
                 parameters={},
                 said=root.findtext("Speak") or said,
                 redirect=None if redirect is None else redirect.text,
-                pause_s=sum(float(each.get("length", 1)) for each in root.iter("Wait")),
+                pause_s=sum(float(wait.get("length", 1)) for wait in root.iter("Wait")),
             )
         headers = stream.get("extraHeaders", "")
         pairs = dict(each.split("=", 1) for each in headers.split(",") if each)

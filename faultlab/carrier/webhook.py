@@ -183,7 +183,7 @@ def read_twiml(text: str) -> Twiml:
         said=" ".join(say.text or "" for say in root.iter("Say")),
         action=None if connect is None else connect.get("action"),
         redirect=root.findtext("Redirect"),
-        pause_s=sum(float(each.get("length", 1)) for each in root.iter("Pause")),
+        pause_s=sum(float(pause.get("length", 1)) for pause in root.iter("Pause")),
     )
 
 

@@ -280,7 +280,7 @@ def _continued(context: LLMContext, said: str) -> LLMContext:
 def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContextMessage]]:
     """Return the context up to the caller's last message, with a note, and what is left out."""
     messages = list(context.messages)
-    spoken = (at for at, each in enumerate(messages) if cast("Any", each)["role"] == "user")
+    spoken = (at for at, message in enumerate(messages) if cast("Any", message)["role"] == "user")
     begins = max(spoken, default=len(messages))
     note = cast("LLMContextMessage", {"role": "developer", "content": REFUSED})
     kept = [*messages[:begins], note]

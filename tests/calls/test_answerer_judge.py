@@ -325,7 +325,7 @@ def test_who_says_what_people_say_too_is_spoken_to_behind_it(
     assert line.verdicts[-1][0] in (Answerer.HUMAN, Answerer.UNDECIDED)
 
 
-@pytest.mark.parametrize("said", [each for each in SAID_BY_PEOPLE if "essag" in each])
+@pytest.mark.parametrize("said", [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence])
 def test_a_tone_makes_the_same_words_a_mailboxs(said: str) -> None:
     line = Line().begin(0.3).words(said, 2.2, final=True)
     line.wait(2.3).judge.silent(2.3)

@@ -8,7 +8,7 @@ from calls.keyed_entry import MOST_KEYS, PAUSE_S, KeyedEntry
 def keyed(entry: KeyedEntry, keys: str) -> list[str]:
     """Return the entries that ended while keys were pressed, one a tenth of a second."""
     ended = (entry.press(key, 10.0 + at / 10) for at, key in enumerate(keys))
-    return [each for each in ended if each is not None]
+    return [entry for entry in ended if entry is not None]
 
 
 @pytest.mark.parametrize(

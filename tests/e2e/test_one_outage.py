@@ -211,9 +211,11 @@ async def test_everything_that_tells_tells_the_same(
 def compare_failures(told: Told) -> None:
     kinds = Counter((each["provider"], each["kind"]) for each in told.failed)
     failures = told.evidence["failures"]
-    listed = Counter((each["provider"], each["kind"]) for each in failures)
-    probed = Counter((each["provider"], each["kind"]) for each in failures if not each["call"])
-    providers = Counter(each["provider"] for each in failures)
+    listed = Counter((failure["provider"], failure["kind"]) for failure in failures)
+    probed = Counter(
+        (failure["provider"], failure["kind"]) for failure in failures if not failure["call"]
+    )
+    providers = Counter(failure["provider"] for failure in failures)
     touched = {each["call_id"] for each in told.failed}
     affected = {each["id"] for each in told.evidence["calls"] if each["affected"]}
     slow = {each["call"] for each in told.evidence["turns"] if not each["within_budget"]}

@@ -136,7 +136,7 @@ def test_a_model_without_a_word_where_words_are_missing_is_asked_once_more(said:
     nothing = ModelFinished(attempt=2, wrote=Wrote.NOTHING)
     ended = doing(answering.handle(nothing, NOW + 0.7))
 
-    assert [each.provider for each in ended if isinstance(each, AskModel)] == ["b"]
+    assert [action.provider for action in ended if isinstance(action, AskModel)] == ["b"]
 
 
 def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trusted() -> None:
@@ -182,9 +182,9 @@ def test_when_every_model_ends_without_a_word_the_caller_is_asked_to_say_it_agai
 
     assert [e.provider for e in actions if isinstance(e, AskModel)] == ["a", *rungs]
     assert not any(e.mended for e in actions if isinstance(e, AskModel))
-    facts = [each.fact for each in actions if isinstance(each, TellFact)]
+    facts = [action.fact for action in actions if isinstance(action, TellFact)]
     assert facts[-1] == AnswerEmpty(stage="llm", attempts=1 + len(rungs), asks_again=True)
-    assert not any(isinstance(each, StageExhausted) for each in facts)
+    assert not any(isinstance(fact, StageExhausted) for fact in facts)
     assert all(e.usable and not e.suspect for e in roster.standings("llm", NOW + 0.2))
 
 
@@ -466,16 +466,16 @@ def test_what_every_model_refuses_is_left_out_and_no_outage(
     answering, _ = ladder("a", "b", leaves_out=True)
     did = list(answering.start(NOW))
     for _ in range(20):
-        asked = [each for each in did if isinstance(each, AskModel)]
+        asked = [action for action in did if isinstance(action, AskModel)]
         last = asked[-1]
         if last.leave_out:
             break
         refusal = failed(found, "llm", provider=last.provider)
         did += answering.handle(ModelFailed(attempt=last.attempt, failure=refusal), NOW + 0.1)
-    facts = [each.fact for each in did if isinstance(each, TellFact)]
+    facts = [action.fact for action in did if isinstance(action, TellFact)]
 
-    assert any(isinstance(each, AskModel) and each.leave_out for each in did) is left_out
-    assert any(isinstance(each, StageExhausted) for each in facts) is not left_out
+    assert any(isinstance(action, AskModel) and action.leave_out for action in did) is left_out
+    assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out
 
 
 def test_what_is_refused_once_more_without_the_message_is_an_outage() -> None:
@@ -485,7 +485,7 @@ def test_what_is_refused_once_more_without_the_message_is_an_outage() -> None:
     again = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.1)
     ended = answering.handle(ModelFailed(attempt=2, failure=bad), NOW + 0.2)
 
-    assert [each.leave_out for each in doing(again) if isinstance(each, AskModel)] == [True]
+    assert [action.leave_out for action in doing(again) if isinstance(action, AskModel)] == [True]
     assert doing(ended)[-1] == GiveUp(1)
 
 
@@ -496,4 +496,4 @@ def test_half_an_answer_whose_rest_is_refused_leaves_nothing_out() -> None:
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")
     ended = answering.handle(ModelFailed(attempt=1, failure=bad), NOW + 0.2)
 
-    assert not any(isinstance(each, AskModel) for each in ended)
+    assert not any(isinstance(action, AskModel) for action in ended)

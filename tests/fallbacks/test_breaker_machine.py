@@ -82,9 +82,9 @@ class Machine(RuleBasedStateMachine):
             assert moved == ()
             self.in_a_row = 0
         elif not then[0].probe:  # one caller who was served is enough
-            assert [each.after for each in moved][-1] is State.CLOSED
+            assert [move.after for move in moved][-1] is State.CLOSED
         elif before is State.OPEN:
-            assert [each.after for each in moved] == [State.HALF_OPEN]
+            assert [move.after for move in moved] == [State.HALF_OPEN]
         else:
             self.good_trials += 1
             closes = self.good_trials >= self.settings.successes

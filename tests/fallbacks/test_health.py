@@ -122,9 +122,9 @@ def test_a_refused_request_opens_a_breaker_by_two_calls_and_a_probe(
     refusal: Finding, met: list[str | None], *, opens: bool
 ) -> None:
     asked, now = health(), 0.0
-    for each in met:
+    for result in met:
         now += 40.0  # a caller who was served outweighs a probe for less
-        match each:
+        match result:
             case "success":
                 asked.succeeded(leave(asked, now), now)
             case "good probe":
@@ -135,7 +135,7 @@ def test_a_refused_request_opens_a_breaker_by_two_calls_and_a_probe(
                 content = finding(Kind.BAD_REQUEST)
                 asked.failed(leave(asked, now, probe=True), failure(content), now=now)
             case _:
-                asked.failed(leave(asked, now), failure(refusal), now=now, call=each)
+                asked.failed(leave(asked, now), failure(refusal), now=now, call=result)
 
     assert (asked.breaker.state is State.OPEN) is opens
     assert asked.standing(now).last_resort is opens  # a caller without another rung still asks it
@@ -150,7 +150,7 @@ def test_a_probe_that_is_forbidden_shows_that_the_key_is_refused() -> None:
     assert asked.retired
 
 
-@pytest.mark.parametrize("kind", [each for each in Kind if each is not Kind.RATE_LIMITED])
+@pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RATE_LIMITED])
 @pytest.mark.parametrize(("age_s", "counts"), [(0.6, False), (29.9, False), (30.1, True)])
 def test_a_caller_who_was_served_lately_outweighs_a_failed_probe(
     kind: Kind, age_s: float, *, counts: bool

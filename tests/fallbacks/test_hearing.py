@@ -587,7 +587,7 @@ def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
 
 def guesses(actions: list[HearingAction]) -> list[str | None]:
     """Return what was passed on as final though it was a guess."""
-    return [each.new_text for each in actions if isinstance(each, PassOn) and each.guess]
+    return [action.new_text for action in actions if isinstance(action, PassOn) and action.guess]
 
 
 @pytest.mark.parametrize("end_s", [None, 1.4], ids=["no word of how far", "to the end"])
@@ -630,7 +630,7 @@ def test_the_last_guess_stands_in_for_a_final_that_does_not_come() -> None:
     assert bench.now - stopped < 1.5
     assert bench.hearing.utterance is not None
     assert bench.hearing.utterance.work.over
-    assert not any(isinstance(each, KeepTurnOpen) for each in bench.pass_s(8.0))
+    assert not any(isinstance(action, KeepTurnOpen) for action in bench.pass_s(8.0))
 
 
 def test_a_final_that_comes_after_its_guess_stood_in_is_not_written_again() -> None:

@@ -634,7 +634,7 @@ def test_text_that_two_voices_end_without_is_at_fault_and_no_voice_is(words: int
     bench.finish(second)
 
     assert [ask.provider for ask in bench.asks] == ["first", "second"]
-    (end,) = [each for each in bench.done if isinstance(each, EndSpeech)]
+    (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
     assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
     assert [failure.provider for failure in bench.failures] == ["first"]
     assert bench.policy.roster.health("tts", "second").suspect_since is None
@@ -648,6 +648,6 @@ def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
     bench.speak(second, text=second.rest.replace("two three ", ""))
 
     assert bench.speech.over
-    (end,) = [each for each in bench.done if isinstance(each, EndSpeech)]
+    (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
     assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
     assert bench.policy.roster.health("tts", "second").suspect_since is None

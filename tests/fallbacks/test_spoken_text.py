@@ -232,5 +232,5 @@ def test_a_standby_that_starts_over_repeats_no_word_that_was_cleaned(
     first = answer.write(1, text[:heard])
     answer.begin(2)
     first = first[: len(first) - answer.taken_back]
-    second = [answer.write(2, each) for each in cut(text, sizes)]
+    second = [answer.write(2, piece) for piece in cut(text, sizes)]
     assert f"{first}{''.join(second)}{answer.finish(2)}".split() == words.split()

@@ -112,7 +112,7 @@ def test_without_a_usable_rung_each_caller_tries_one_that_no_other_tries() -> No
 
     assert trusted
     # The one that did well in a probe first; one trial of each at a time, of all calls.
-    assert [asked(each.start(UNTIL, NOW)) for each in works] == [["b"], ["a"], []]
+    assert [asked(work.start(UNTIL, NOW)) for work in works] == [["b"], ["a"], []]
 
 
 def test_a_success_of_a_caller_closes_the_breaker_of_a_rung_that_was_out() -> None:

@@ -134,7 +134,7 @@ async def test_a_caller_hears_the_whole_greeting_then_the_answer(
 
     assert phone.told("CALL_RINGING")
     assert Heard(text=GREETING, recording=greeting, sent=tuple(sent)).judged().whole
-    assert [each["key"] for each in records.entries("KeyPressed")] == ["*", "*"]  # masked
+    assert [entry["key"] for entry in records.entries("KeyPressed")] == ["*", "*"]  # masked
     assert records.entries("TranscriptFinal")[0]["text"] == HOURS
     assert ended["reason"] == "caller_hung_up"
     (started,) = records.entries("CallStarted")

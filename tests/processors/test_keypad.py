@@ -25,10 +25,10 @@ async def pressed(
     turn = Turn(budget_s=1.5)
     wiring = CallWiring(clock=clock, turn=turn, line=CallerLine(), outside=lambda _: None)
     keypad = Keypad(KeyUse(lengths=[], own=own, taken=taken), wiring)
-    frames = [InputDTMFFrame(button=KeypadEntry(each)) for each in keys]
+    frames = [InputDTMFFrame(button=KeypadEntry(key)) for key in keys]
     down, _ = await run_test(keypad, frames_to_send=[*frames, SleepFrame(PAUSE_S + 0.5)])
-    on = "".join(each.button.value for each in down if isinstance(each, InputDTMFFrame))
-    return on, [each.recorded for each in down if isinstance(each, KeyedFrame)]
+    on = "".join(frame.button.value for frame in down if isinstance(frame, InputDTMFFrame))
+    return on, [frame.recorded for frame in down if isinstance(frame, KeyedFrame)]
 
 
 @pytest.mark.parametrize(

@@ -54,8 +54,8 @@ def _delete_file(file: Path) -> None:
 
 
 def _delete_all(file: Path) -> None:
-    for each in file.parent.glob(f"{file.name}*"):
-        each.unlink()
+    for path in file.parent.glob(f"{file.name}*"):
+        path.unlink()
 
 
 def _delete_folder(file: Path) -> None:
@@ -66,8 +66,8 @@ def _replace(file: Path) -> None:
     other = file.with_name("other.db")
     other.touch()
     other.replace(file)
-    for each in ("-wal", "-shm"):
-        Path(f"{file}{each}").unlink(missing_ok=True)
+    for suffix in ("-wal", "-shm"):
+        Path(f"{file}{suffix}").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize("delete", [_delete_file, _delete_all, _delete_folder, _replace])

@@ -130,8 +130,8 @@ async def test_without_an_open_process_each_request_has_a_connection_of_its_own(
 async def test_each_remote_system_has_connections_of_its_own() -> None:
     async with remote() as it, remote() as other, open_connections():
         for _ in range(3):
-            for each in (it, other):
-                async with request("GET", each.url) as answer:
+            for peer in (it, other):
+                async with request("GET", peer.url) as answer:
                     await answer.read()
 
         assert (len(it.connections), len(other.connections)) == (1, 1)

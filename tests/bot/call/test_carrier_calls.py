@@ -146,7 +146,7 @@ async def test_a_whole_call_and_every_way_to_end_it_by_each_carrier(tmp_path: Pa
     ends = ("agent_hung_up", "caller_hung_up", "connection_lost")
     assert sorted(reasons) == sorted(ends * len(CARRIERS))
     facts = entries(it)
-    assert [each["key"] for each in facts if each["event"] == "KeyPressed"] == ["*"] * 3  # masked
+    assert [fact["key"] for fact in facts if fact["event"] == "KeyPressed"] == ["*"] * 3  # masked
     whole = [each for each in said_in(it.logs / "calls").values() if len(each) > 1]
     assert len(whole) == len(CARRIERS)
     for said in whole:

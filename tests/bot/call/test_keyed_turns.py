@@ -53,13 +53,13 @@ async def keyed(
 
 def asked(beside: JudgedCall) -> list[str]:
     """Return the caller's last words in each request to the model."""
-    return [each.details["asked"] for each in beside.lab.record.requests("openai")]
+    return [request.details["asked"] for request in beside.lab.record.requests("openai")]
 
 
 def written(folder: Path) -> str:
     """Return all that was written to files and the database."""
-    files = (each for each in folder.rglob("*") if each.is_file())
-    return "".join(each.read_bytes().decode("utf-8", "replace") for each in files)
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return "".join(path.read_bytes().decode("utf-8", "replace") for path in files)
 
 
 @pytest.mark.parametrize(
@@ -73,10 +73,10 @@ async def test_the_model_is_given_what_was_keyed_in_and_answers_in_time(
     beside = await keyed(tmp_path, keys)
 
     assert set(asked(beside)) == {f"Keys pressed: {entry}"}
-    assert [each.turn for each in beside.events if isinstance(each, TurnDecided)] == [1]
-    (answer,) = [each for each in beside.events if isinstance(each, AnswerHeard)]
+    assert [event.turn for event in beside.events if isinstance(event, TurnDecided)] == [1]
+    (answer,) = [event for event in beside.events if isinstance(event, AnswerHeard)]
     assert answer.v2v_s <= 1.5
-    assert not [each for each in beside.events if isinstance(each, HeldTheLine)]
+    assert not [event for event in beside.events if isinstance(event, HeldTheLine)]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
 ) -> None:
     beside = await keyed(tmp_path, keys, tools=tools)
 
-    (heard,) = [each for each in beside.events if isinstance(each, TranscriptFinal)]
+    (heard,) = [event for event in beside.events if isinstance(event, TranscriptFinal)]
     assert (heard.text, heard.turn) == (f"Keys pressed: {recorded}", 1)
     entry = keys.removesuffix("#")
     assert (entry in written(tmp_path)) is (recorded == entry)
@@ -102,7 +102,7 @@ async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
 async def test_a_key_silences_the_agent_as_a_word_does(tmp_path: Path) -> None:
     beside = await keyed(tmp_path, "5#", into_greeting=True)
 
-    assert [each for each in beside.events if isinstance(each, BargedIn)]
+    assert [event for event in beside.events if isinstance(event, BargedIn)]
     assert asked(beside) == ["Keys pressed: 5"]
 
 
@@ -125,7 +125,7 @@ async def test_keys_next_to_spoken_words_are_answered_with_them(
         assert isinstance(going_on, Call)
         conversation = going_on.resume_state().messages
 
-    roles = [each["role"] for each in conversation if isinstance(each, dict)]
+    roles = [message["role"] for message in conversation if isinstance(message, dict)]
     said = str(conversation)
     assert "Keys pressed: 5" in said
     assert "Where are you?" in said

@@ -21,7 +21,7 @@ pytestmark = [
 
 def told(beside: JudgedCall) -> list[type]:
     """Return what was said to the caller, and asked of their silence."""
-    return [type(each) for each in beside.events if isinstance(each, AgentSaid | CallerSilent)]
+    return [type(event) for event in beside.events if isinstance(event, AgentSaid | CallerSilent)]
 
 
 async def test_nothing_is_timed_said_or_recorded_while_it_rings(
@@ -38,7 +38,7 @@ async def test_nothing_is_timed_said_or_recorded_while_it_rings(
         await call.listen(within_s=10)
         await asyncio.sleep(4 * PROMPT_AFTER_S)
         answered = [
-            type(each) for each in beside.events if isinstance(each, AgentSaid | CallerSilent)
+            type(event) for event in beside.events if isinstance(event, AgentSaid | CallerSilent)
         ]
 
     assert (ringing, list(spoken)) == ([], [])

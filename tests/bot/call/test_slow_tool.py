@@ -58,8 +58,10 @@ async def test_a_result_that_came_while_the_caller_spoke_is_told_by_itself(tmp_p
         await call.say(caller_says("Okay."))
         await asyncio.sleep(20)
 
-    (used,) = [at for at, each in enumerate(beside.events) if isinstance(each, ToolCalled)]
+    (used,) = [at for at, event in enumerate(beside.events) if isinstance(event, ToolCalled)]
     behind = beside.events[used:]
-    asked = [each for each in behind if isinstance(each, AttemptStarted) and each.stage == "llm"]
+    asked = [
+        event for event in behind if isinstance(event, AttemptStarted) and event.stage == "llm"
+    ]
     assert len(asked) == 1  # the caller has not spoken again
-    assert [each for each in behind if isinstance(each, AgentSaid)]
+    assert [event for event in behind if isinstance(event, AgentSaid)]

@@ -263,5 +263,5 @@ async def test_nobody_is_looked_up_by_what_stands_for_a_withheld_number(number: 
         await desk.close()
 
     assert found is None
-    assert [each.outcome for each in told if isinstance(each, CallerLookedUp)] == ["not_asked"]
+    assert [event.outcome for event in told if isinstance(event, CallerLookedUp)] == ["not_asked"]
     assert register.requests == []

@@ -263,7 +263,7 @@ async def test_a_recogniser_that_answers_without_words_is_well() -> None:
 
         await doubted.until(lambda: doubted.health.suspect_since is None)
 
-        assert all(each.ok for each in doubted.all(ProviderProbed))
+        assert all(probe.ok for probe in doubted.all(ProviderProbed))
 
 
 async def test_a_key_that_is_refused_takes_out_all_rungs_that_share_it_and_is_probed_on() -> None:
@@ -330,9 +330,11 @@ async def test_a_probe_that_fails_is_told_as_a_failure_unless_a_caller_was_just_
             sick.health.succeeded(permit, clock.monotonic())
         sick.peers[0].set_faults([Window(fault=faults.Http(status=401))])
         sick.health.suspicion.begin(Kind.TIMEOUT, clock.monotonic())
-        await sick.until(lambda: any(not each.ok for each in sick.all(ProviderProbed)))
-        told = [(each.kind, each.attempt, each.after_s) for each in sick.all(AttemptFailed)]
+        await sick.until(lambda: any(not probe.ok for probe in sick.all(ProviderProbed)))
+        told = [
+            (failure.kind, failure.attempt, failure.after_s) for failure in sick.all(AttemptFailed)
+        ]
 
         assert told == ([] if served else [(Kind.AUTH, 0, 0.0)])
-        assert all(each.reason.startswith("probe: ") for each in sick.all(AttemptFailed))
+        assert all(failure.reason.startswith("probe: ") for failure in sick.all(AttemptFailed))
         assert sick.health.retired is not served

@@ -191,7 +191,7 @@ async def test_a_pages_keys_are_a_telephones(tmp_path: Path) -> None:
         for key in "12#":
             browser.say(type="key", key=key)
         await asyncio.sleep(5)
-        keyed = [each.text for each in beside.events if isinstance(each, TranscriptFinal)]
+        keyed = [event.text for event in beside.events if isinstance(event, TranscriptFinal)]
 
     assert "Keys pressed: **" in keyed
     assert beside.refusals == []

@@ -457,8 +457,8 @@ async def test_a_file_that_is_deleted_is_told_and_made_again(tmp_path: Path, *, 
     async with running(url, tmp_path, told) as keeper:
         await hear(keeper, STARTED)
         await until_written(keeper, url, 1)
-        for each in ("", "-wal", "-shm"):
-            os.unlink(f"{file}{each}")  # noqa: PTH108 - in a coroutine
+        for suffix in ("", "-wal", "-shm"):
+            os.unlink(f"{file}{suffix}")  # noqa: PTH108 - in a coroutine
         if busy:
             await hear(keeper, SAID, ENDED, first=2)
         await until(lambda: told.kinds == ["RecordHalted", "RecordResumed"])

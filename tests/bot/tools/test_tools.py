@@ -576,7 +576,7 @@ async def test_that_a_tool_begins_is_kept_before_it_does() -> None:
         return ""
 
     async def keep() -> None:
-        order.append(f"kept {[each.key for each in it.toolbox.kept]}")
+        order.append(f"kept {[tool.key for tool in it.toolbox.kept]}")
 
     async with desk(Tool(name="a", description="", parameters={}, run=run)) as it:
         it.toolbox.before_each = keep

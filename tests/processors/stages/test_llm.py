@@ -303,7 +303,7 @@ async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_r
         answer = await it.ask()
 
     assert answer == ANSWER
-    assert [each.provider for each in it.told_of(AttemptWon)] == ["openai-b"]
+    assert [won.provider for won in it.told_of(AttemptWon)] == ["openai-b"]
 
 
 async def test_a_question_that_trusted_rungs_refused_is_not_asked_for_ever() -> None:
@@ -327,8 +327,11 @@ THOUGHTS = {
 }
 SIGNS = {"an emoji": ("👍",), "dots": ("**", "…", "**"), "dashes": ("- ", " -")}
 EMPTY = [
-    *[pytest.param(each, "stop", id=name) for name, each in (BLANKS | THOUGHTS).items()],
-    *[pytest.param(each, "length", id=f"{name}, cut") for name, each in (BLANKS | SIGNS).items()],
+    *[pytest.param(pieces, "stop", id=name) for name, pieces in (BLANKS | THOUGHTS).items()],
+    *[
+        pytest.param(pieces, "length", id=f"{name}, cut")
+        for name, pieces in (BLANKS | SIGNS).items()
+    ],
 ]
 
 
@@ -357,10 +360,10 @@ async def test_an_answer_without_a_word_is_asked_for_once_more_and_then_of_the_n
         answer = await it.ask()
 
     assert answer == "We open at nine."
-    started = [each.provider for each in it.told_of(AttemptStarted)]
+    started = [attempt.provider for attempt in it.told_of(AttemptStarted)]
     assert started == ["openai", "openai", "openai-b"]
     failures = it.told_of(AttemptFailed)
-    assert {(each.kind, each.scope) for each in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
+    assert {(failure.kind, failure.scope) for failure in failures} == {(Kind.SILENT, Scope.PAYLOAD)}
 
 
 @pytest.mark.parametrize(("pieces", "finish"), EMPTY)
@@ -373,7 +376,7 @@ async def test_answers_without_a_word_of_every_model_are_held_against_none(
 
     assert answers == [""] * 4
     assert len(it.told_of(AttemptStarted)) == 4 * 3
-    assert [each.asks_again for each in it.told_of(AnswerEmpty)] == [True] * 4
+    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [True] * 4
     assert it.told_of(StageExhausted) == it.told_of(BreakerMoved) == it.told_of(Suspected) == []
 
 
@@ -388,7 +391,7 @@ async def test_an_answer_of_nothing_that_can_be_said_is_complete_and_silent(
     assert answer == ""
     assert len(it.told_of(AttemptStarted)) == 1
     assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
-    assert [each.asks_again for each in it.told_of(AnswerEmpty)] == [False]
+    assert [empty.asks_again for empty in it.told_of(AnswerEmpty)] == [False]
 
 
 @pytest.mark.parametrize(
@@ -419,8 +422,8 @@ async def test_an_answer_that_used_up_its_tokens_goes_on_or_ends_at_a_sentence(
 
     assert answer == whole
     assert it.told_of(AttemptFailed) == it.told_of(BreakerMoved) == []
-    assert {each.provider for each in it.told_of(AttemptStarted)} == {"openai"}
-    assert len([each for each in lines if "used up the model's tokens" in each]) == len(parts)
+    assert {attempt.provider for attempt in it.told_of(AttemptStarted)} == {"openai"}
+    assert len([line for line in lines if "used up the model's tokens" in line]) == len(parts)
 
 
 async def test_a_finish_reason_that_no_protocol_knows_ends_no_answer() -> None:
@@ -431,7 +434,7 @@ async def test_a_finish_reason_that_no_protocol_knows_ends_no_answer() -> None:
         answer = await it.ask()
 
     assert answer == "We open at nine, and close at six."
-    assert [each.kind for each in it.told_of(AttemptFailed)] == [Kind.CUT]
+    assert [failure.kind for failure in it.told_of(AttemptFailed)] == [Kind.CUT]
 
 
 async def test_blanks_before_the_first_word_and_between_words_do_no_harm() -> None:
@@ -536,11 +539,11 @@ async def test_a_message_that_every_model_refuses_is_left_out_and_the_caller_ask
         down, up = await run_test(it.stage(), frames_to_send=[LLMContextFrame(context)])
         await passing
 
-    (change,) = [each for each in up if isinstance(each, LLMMessagesTransformFrame)]
+    (change,) = [frame for frame in up if isinstance(frame, LLMMessagesTransformFrame)]
     assert written(down)
     assert not it.told_of(StageExhausted)
     assert change.transform(context.messages) == [
-        each for each in QUESTION if each["role"] == "system"
+        message for message in QUESTION if message["role"] == "system"
     ]
 
 
