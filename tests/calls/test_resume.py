@@ -74,7 +74,7 @@ def test_the_conversation_goes_on_with_what_was_heard_and_what_was_still_being_s
     spoke = ResumeState(messages=ASKED[:2], words="I would like")
 
     assert conversation(heard)[3:] == [{"role": "assistant", "content": "We open"}]
-    assert [each["content"] for each in conversation(cut)[3:]] == ["We", GO_ON]
+    assert [message["content"] for message in conversation(cut)[3:]] == ["We", GO_ON]
     assert conversation(spoke)[2:] == [{"role": "user", "content": "I would like"}]
 
 

@@ -51,4 +51,4 @@ async def test_a_change_can_be_kept_at_once() -> None:
     state = replace(state, turn=1)
     await sender.keep()
 
-    assert [each.turn for each in place.kept] == [0, 1]
+    assert [state.turn for state in place.kept] == [0, 1]

@@ -103,8 +103,8 @@ async def test_a_page_whose_worker_is_killed_finds_its_call_at_another(
         await first.call()
         about = await first.until_told("call")
         await first.until_told("said")
-        for each in tuple(workers_of(served).values()):  # whichever has it
-            os.kill(each, signal.SIGKILL)
+        for pid in tuple(workers_of(served).values()):  # whichever has it
+            os.kill(pid, signal.SIGKILL)
         first.vanish()
         await becomes(lambda: len(workers_of(served)) == 4)
         await second.call(request_data={"resume_token": about["resume_token"]})

@@ -95,8 +95,8 @@ def test_a_socket_that_does_not_fit_is_refused_in_one_line(
     count: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed = socket.socketpair() if count == "1" else [bind_socket("127.0.0.1", 0)] * 2
-    for number, each in enumerate(handed, FREE):
-        os.dup2(each.fileno(), number)
+    for number, handed_socket in enumerate(handed, FREE):
+        os.dup2(handed_socket.fileno(), number)
     monkeypatch.setattr("bot.house.listener.HANDED", FREE)
     monkeypatch.setenv("LISTEN_FDS", count)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
@@ -106,7 +106,7 @@ def test_a_socket_that_does_not_fit_is_refused_in_one_line(
 
     assert "server.port is 8080" in str(refused.value)
     assert "ListenStream=127.0.0.1:8080" in str(refused.value)
-    for each in handed:
-        each.close()
+    for handed_socket in handed:
+        handed_socket.close()
     if count == "1":
         os.close(FREE + 1)

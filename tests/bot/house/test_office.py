@@ -207,5 +207,5 @@ def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
     for _ in range(round(for_s / every_s)):
         now = office._clock() + every_s
         office._clock = lambda now=now: now
-        found += [each.name for each in office.hung(HUNG_S)]
+        found += [worker.name for worker in office.hung(HUNG_S)]
     return found

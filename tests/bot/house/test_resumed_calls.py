@@ -55,19 +55,19 @@ async def goes_on(call: Carrier) -> None:
 async def assert_heard_once(served: Served, lab: RunningLab) -> None:
     """Assert that one call of the record has the answer once, with what was said before."""
     started = told(served, "CallStarted")
-    (resumed,) = [each for each in started if each["gap_s"]]
+    (resumed,) = [call for call in started if call["gap_s"]]
     ended = resumed["call_id"]
-    await becomes(lambda: ended in {each["call_id"] for each in told(served, "CallEnded")})
-    entries = [each for each in entries_of(served) if each["call_id"] == resumed["call_id"]]
-    said = " ".join(str(each["text"]) for each in entries if each["event"] == "AgentSaid")
+    await becomes(lambda: ended in {entry["call_id"] for entry in told(served, "CallEnded")})
+    entries = [entry for entry in entries_of(served) if entry["call_id"] == resumed["call_id"]]
+    said = " ".join(str(entry["text"]) for entry in entries if entry["event"] == "AgentSaid")
     answer = said.partition("How can I help?")[2].partition("We are at twelve")[0]
     async with LabControl(lab) as control:
-        models = [each for each in control.names if "openai" in each]
-        asked = [each["details"] for name in models for each in await control.requests(name)]
+        models = [name for name in control.names if "openai" in name]
+        asked = [request["details"] for name in models for request in await control.requests(name)]
 
-    assert [each["event"] for each in entries].count("CallStarted") == 2
-    assert [each["event"] for each in entries].count("CallEnded") == 1
-    assert len({each["number"] for each in entries}) == len(entries)
+    assert [entry["event"] for entry in entries].count("CallStarted") == 2
+    assert [entry["event"] for entry in entries].count("CallEnded") == 1
+    assert len({entry["number"] for entry in entries}) == len(entries)
     assert 0 <= len(answer.split()) - len(hours("").split()) <= IN_FLIGHT
     assert said.count("Hello") == 1
     assert asked[-1]["messages"] == 6  # among them what was said before, by both
@@ -85,7 +85,7 @@ async def test_a_call_whose_worker_is_killed_goes_on_at_another(tmp_path: Path) 
             await becomes(lambda: bool(one.lost_at or other.lost_at))
             await goes_on(one if one.lost_at else other)
         await assert_heard_once(served, lab)
-    assert len({each["call_id"] for each in told(served, "CallStarted")}) == 2
+    assert len({entry["call_id"] for entry in told(served, "CallStarted")}) == 2
 
 
 def secrets_in(tree: Mapping[str, Any]) -> dict[str, str]:

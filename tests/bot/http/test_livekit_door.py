@@ -418,7 +418,7 @@ async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was(
         await door.post(started("call-1", "EV_2", sid="RM_anew"))
         await until(lambda: len(found) == 2)
 
-    assert [each and each.call_id for each in found] == [None, "kept"]
+    assert [state and state.call_id for state in found] == [None, "kept"]
 
 
 async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
