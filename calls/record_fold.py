@@ -29,21 +29,17 @@ RecordRow: TypeAlias = dict[str, Any]
 """A row of plain values; each moment is ISO 8601."""
 
 
-def _none() -> list[RecordRow]:
-    return []
-
-
 @dataclass(slots=True, kw_only=True)
 class RecordBatch:
     """What is to be written: calls and turns whole, in the place of what stands; the rest added."""
 
-    calls: list[RecordRow] = field(default_factory=_none)
-    turns: list[RecordRow] = field(default_factory=_none)
-    messages: list[RecordRow] = field(default_factory=_none)
-    happenings: list[RecordRow] = field(default_factory=_none)
-    failures: list[RecordRow] = field(default_factory=_none)
-    breaker_moves: list[RecordRow] = field(default_factory=_none)
-    voicemails: list[RecordRow] = field(default_factory=_none)
+    calls: list[RecordRow] = field(default_factory=list[RecordRow])
+    turns: list[RecordRow] = field(default_factory=list[RecordRow])
+    messages: list[RecordRow] = field(default_factory=list[RecordRow])
+    happenings: list[RecordRow] = field(default_factory=list[RecordRow])
+    failures: list[RecordRow] = field(default_factory=list[RecordRow])
+    breaker_moves: list[RecordRow] = field(default_factory=list[RecordRow])
+    voicemails: list[RecordRow] = field(default_factory=list[RecordRow])
     outcomes: dict[str, str] = field(default_factory=dict[str, str])  # by the carrier's id
     taken_over: list[str] = field(default_factory=list[str])  # calls that another process began
     live: frozenset[str] = frozenset()  # calls that go on, when it is said that they do

@@ -88,10 +88,6 @@ class DialLease:
             self.lost = not ours
 
 
-def _nothing() -> None:
-    """Do nothing."""
-
-
 @dataclass(slots=True, kw_only=True, eq=False)
 class DialRun:
     """Makes one dial of a campaign.
@@ -109,7 +105,7 @@ class DialRun:
     degraded: str = ""
     in_call: bool = False
     ending: bool = False
-    on_placed: Callable[[], None] = _nothing
+    on_placed: Callable[[], None] = lambda: None
     _lease: DialLease = field(default_factory=DialLease)
 
     @property

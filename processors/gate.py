@@ -42,7 +42,7 @@ class RungGate:
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
-        self.on_short: Callable[[], None] = _nothing  # when somebody finds no place
+        self.on_short: Callable[[], None] = lambda: None  # when somebody finds no place
         self._short = False  # since it was last asked
         self._called: dict[int, asyncio.Event] = {}
 
@@ -136,7 +136,3 @@ async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
         await asyncio.sleep(wait_s)
     if pace is not None:
         await pace.acquire()
-
-
-def _nothing() -> None:
-    """Tell nobody: the places are this process's own."""

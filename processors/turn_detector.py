@@ -28,10 +28,6 @@ Sound: TypeAlias = NDArray[np.float32]
 TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
 
 
-def _tell_nobody(_: type[PauseFrame]) -> None:
-    """Keep the news of a pause."""
-
-
 def silence_of(vad: VADAnalyzer) -> float | None:
     """Return for how long a caller who spoke has been silent, in seconds; 0: not silent.
 
@@ -110,7 +106,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._tell = tell
         self._begun: PendingJudgement | None = None
         self._paused = False  # and above they know
-        self.tell_pause: TellPause = _tell_nobody
+        self.tell_pause: TellPause = lambda _: None
         self._dropped: list[
             PendingJudgement
         ] = []  # looks whose answers nobody needed, since the last stop

@@ -33,10 +33,6 @@ RunBeside: TypeAlias = Callable[[Examine], "asyncio.Future[Judgement]"]
 """Runs it beside the loop."""
 
 
-def _ignore(_: Judgement | None) -> None:
-    """Leave what was found to whoever waits for it."""
-
-
 class PendingJudgement:
     """What comes of a look, at the latest when nobody waits for it any longer.
 
@@ -48,7 +44,7 @@ class PendingJudgement:
 
     def __init__(self, look: Look) -> None:
         self.look = look
-        self.on_end: Callable[[Judgement | None], None] = _ignore
+        self.on_end: Callable[[Judgement | None], None] = lambda _: None
         self.began = False
         self.took_s = 0.0
         self._judgement: Judgement | None = None

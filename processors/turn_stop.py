@@ -14,10 +14,6 @@ from processors.pauses import PauseFrame
 GRACE_S: Final = 0.1
 
 
-def _ignore() -> None:
-    """Do nothing after a piece of sound."""
-
-
 class TurnStop(TurnAnalyzerUserTurnStopStrategy):
     """Pipecat's own rule, which on a busy machine ended turns before their last words were read.
 
@@ -37,7 +33,7 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         self,
         *,
         owed: Callable[[], bool] = lambda: False,
-        after_sound: Callable[[], None] = _ignore,
+        after_sound: Callable[[], None] = lambda: None,
         **kwargs: Any,
     ) -> None:
         """Prepare.

@@ -77,7 +77,7 @@ class OneTryOpenAI(OpenAILLMService):
             await stream.close()
 
     async def _open_stream(self, context: LLMContext) -> AsyncStream[ChatCompletionChunk]:
-        tell = self._told_headers or _nobody
+        tell = self._told_headers or (lambda _: None)
         try:
             stream = await self.get_chat_completions(context)
         except openai.APIStatusError as refused:
@@ -103,10 +103,6 @@ class OneTryOpenAI(OpenAILLMService):
         """Close the client's sockets, too."""
         await super().cleanup()
         await self.close()
-
-
-def _nobody(_headers: Mapping[str, str]) -> None:
-    """Ignore headers that nobody wants."""
 
 
 def failure_of(error: Exception, rung_name: str, *, flowing: bool) -> Failure:

@@ -100,12 +100,8 @@ def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
     return api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout, failover=False)
 
 
-def _nobody(_: Dialled) -> None:
-    """Tell nobody."""
-
-
 async def dial(
-    lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = _nobody
+    lk: api.LiveKitAPI, call: OutboundCall, *, learn: Callable[[Dialled], None] = lambda _: None
 ) -> Dialled:
     """Call somebody and wait until they pick up or it is clear that they will not.
 

@@ -66,7 +66,8 @@ class LivekitInput(BaseInputTransport):
             await self.push_frame(frame)
 
     async def _hush(self) -> None:
-        self._line.on_sound = self._line.on_key = _ignore
+        self._line.on_sound = lambda _: None
+        self._line.on_key = lambda _: None
         tasks = [*self._pressing, *([self._listening] if self._listening else [])]
         self._listening = None
         for each in tasks:
@@ -113,7 +114,3 @@ class LivekitInput(BaseInputTransport):
             self.tell(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
         else:
             await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
-
-
-def _ignore(_: object) -> None:
-    """Leave it at that: nobody listens any more."""

@@ -72,10 +72,10 @@ class LivekitLine:
         self.left_for = 0
         self.sound: rtc.Track | None = None
         self.usable, self.answered = asyncio.Event(), asyncio.Event()
-        self.on_sound: Callable[[rtc.Track], None] = _nobody
-        self.on_key: Callable[[str], None] = _nobody
-        self.on_lost: Callable[[], None] = _nothing
-        self.on_restored: Callable[[float], None] = _nobody
+        self.on_sound: Callable[[rtc.Track], None] = lambda _: None
+        self.on_key: Callable[[str], None] = lambda _: None
+        self.on_lost: Callable[[], None] = lambda: None
+        self.on_restored: Callable[[float], None] = lambda _: None
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
         self._news = asyncio.Event()
@@ -253,11 +253,3 @@ class LivekitLine:
         else:
             self._taken_up = True
             self._settle()
-
-
-def _nobody(_: object) -> None:
-    """Leave it at that."""
-
-
-def _nothing() -> None:
-    """Leave it at that."""

@@ -15,7 +15,7 @@ class Quiet:
     def __init__(self, clock: Clock) -> None:
         """Wait for the first thing to come, on a clock of monotonic seconds."""
         self._clock = clock
-        self.on_back: Callable[[float], None] = _ignore
+        self.on_back: Callable[[float], None] = lambda _: None
         self._heard_at: float | None = None
         self._expected_at: float | None = None
         self._longest_s = 0.0
@@ -42,7 +42,3 @@ class Quiet:
         """Return the longest pause that has ended since this was last asked."""
         longest_s, self._longest_s = self._longest_s, 0.0
         return longest_s
-
-
-def _ignore(_: float) -> None:
-    """Leave it at that."""

@@ -52,7 +52,7 @@ class AlertReporter:
         self._refused = False
         self._set_aside: list[ReportedFact] = []  # of the database, which refused them
         self.lost_facts = 0
-        self.tell_refused: Callable[[ReportedFact], None] = _nobody
+        self.tell_refused: Callable[[ReportedFact], None] = lambda _: None
         self.lasting: Callable[[], Iterable[Place]] = tuple
 
     async def hear(self, entry: Entry) -> None:
@@ -175,10 +175,6 @@ class AlertReporter:
     def _touch(self, place: Place, call_id: str) -> None:
         turn = (call_id, self._turn.get(call_id, 0))
         self._touched.setdefault(place, set()).add(turn)
-
-
-def _nobody(_: ReportedFact) -> None:
-    """Tell nobody."""
 
 
 def _place_of(fact: AlertFact) -> Place:

@@ -78,7 +78,7 @@ def _write(url: str, name: str, ending: str, *, numbers: bool) -> BinaryIO:
     with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
         folder = Path(place)
         # On a loop of this thread: the server's has calls to look after.
-        asyncio.run(report_campaign(url, name, folder, say=_say_nothing))
+        asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
         path = folder / f"{name}.{ending}"
         return (path if numbers else _masked_file(path)).open("rb")
 
@@ -102,10 +102,6 @@ def _pieces(file: BinaryIO) -> Iterator[bytes]:
     with file:
         while piece := file.read(PIECE_BYTES):
             yield piece
-
-
-def _say_nothing(_: str) -> None:
-    """Leave the key figures to the page."""
 
 
 def _refused(why: str, status: int) -> JSONResponse:

@@ -72,7 +72,7 @@ class Server(uvicorn.Server):
         self.finished = asyncio.Event()
         self.leave: Callable[[], Awaitable[None]] = _take_leave
         """Called when no call is left, before the last requests are waited for."""
-        self.follows_dials: Callable[[], bool] = _never
+        self.follows_dials: Callable[[], bool] = lambda: False
         """Says whether a dial is followed here that has no outcome yet."""
         self.drain_s: float | None = None
         """How long calls may go on, if whoever asks us to stop says so; None: as configured."""
@@ -247,11 +247,6 @@ async def _call_off(server: Server, until: float) -> None:
         server.follows_dials() and not server.force_exit and loop.time() < until
     ):
         await asyncio.sleep(DIAL_LOOK_S)
-
-
-def _never() -> bool:
-    """Say no: nobody is called from here."""
-    return False
 
 
 async def _take_leave() -> None:

@@ -38,10 +38,6 @@ WAITING: Final = 20_000  # entries; some 20 MB, and ten minutes of five busy cal
 AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
 
 
-def _nobody(_: Event) -> None:
-    """Tell nobody."""
-
-
 class RecordKeeper:
     """Listens in every process that answers callers.
 
@@ -70,7 +66,7 @@ class RecordKeeper:
         self._beat_at = 0.0
         self._ending = asyncio.Event()
         self.lost_entries = 0
-        self.tell: Tell = _nobody
+        self.tell: Tell = lambda _: None
 
         def tell(event: Event) -> None:
             self.tell(event)  # to whoever is told by then

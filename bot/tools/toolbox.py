@@ -66,10 +66,6 @@ class _Attempt:
         return self.turn == turn or fresh or not self.task.done()
 
 
-def _never() -> bool:
-    return False
-
-
 async def _nothing() -> None:
     """Wait for nothing."""
 
@@ -90,7 +86,7 @@ class Toolbox:
     turn: Callable[[], int]  # the number of the turn in progress
     tell: Tell
     clock: Clock
-    speaking: Callable[[], bool] = _never  # whether the agent is heard right now
+    speaking: Callable[[], bool] = lambda: False  # whether the agent is heard right now
     late: LateResults | None = None  # None: a late result waits until the model asks for it again
     bridge_after_s: float = BRIDGE_AFTER_S
     before_each: Callable[[], Awaitable[None]] = _nothing  # awaited before a tool begins

@@ -17,15 +17,11 @@ FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
 LONGEST_WAIT_S: Final = 300.0
 
 
-def _nobody(_: Exception) -> None:
-    """Tell nobody."""
-
-
 async def keep_running(
     what: str,
     work: Callable[[], Awaitable[None]],
     *,
-    on_failure: Callable[[Exception], None] = _nobody,
+    on_failure: Callable[[Exception], None] = lambda _: None,
 ) -> None:
     """Do some work until it returns or is cancelled; after a failure do it again, later and later.
 
