@@ -1,8 +1,6 @@
 """A call over Twilio Media Streams, as a leg."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal
 
 from fastapi import WebSocket
 
@@ -16,25 +14,14 @@ from transports.media_stream.twilio import TWILIO
 from transports.twilio_rest import TwilioRest
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TwilioCall:
-    """What the webhook and the stream's `start` said of a call."""
-
-    call_sid: str
-    stream_sid: str
-    caller: str = ""
-    called: str = ""
-    direction: Literal["inbound", "outbound"] = "inbound"
-    dial_id: str = ""  # our own, if we placed it
-
-
 class TwilioLeg(RedirectedLeg):
     """The caller's audio connection through Twilio."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - as many as a line has
         self,
         websocket: WebSocket,
-        call: TwilioCall,
+        call: CarriedCall,
+        stream_id: str,
         *,
         tell: Tell,
         clock: Callable[[], float],
@@ -46,6 +33,7 @@ class TwilioLeg(RedirectedLeg):
         Args:
             websocket: Accepted; nothing else reads or writes it from here on.
             call: Whose it is.
+            stream_id: Names the stream.
             tell: Is told of what was refused. A key is a frame, told by who reads frames.
             clock: Monotonic seconds.
             rest: Where a hang-up is asked for; without it, closing the socket ends the call,
@@ -54,14 +42,8 @@ class TwilioLeg(RedirectedLeg):
         """
         super().__init__(
             websocket,
-            CarriedCall(
-                call_ref=call.call_sid,
-                caller=call.caller,
-                called=call.called,
-                direction=call.direction,
-                dial_id=call.dial_id,
-            ),
-            Stream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
+            call,
+            Stream(dialect=TWILIO, stream_id=stream_id, ours=MULAW, theirs=MULAW),
             tell=tell,
             clock=clock,
             control=rest,

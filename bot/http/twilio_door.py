@@ -23,7 +23,7 @@ from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started
 from transports.media_stream.twilio import TWILIO
-from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio import TwilioLeg
 from transports.twilio_dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
 from transports.twilio_rest import TwilioRest
 from transports.twilio_webhook import (
@@ -135,22 +135,15 @@ class _TwilioDoor:
         token = started.parameters.get("token", "")
         if self.people is None or token not in self.people.called:
             return await self.desk.admit(started, token)
-        call = TwilioCall(call_sid=started.call_sid, stream_sid=started.stream_sid)
-        taker = partial(self.people.take, token, call)
-        return AdmittedStream(call=CarriedCall(call_ref=call.call_sid), seat=0, taker=taker)
+        taker = partial(self.people.take, token, started)
+        return AdmittedStream(call=CarriedCall(call_ref=started.call_sid), seat=0, taker=taker)
 
     def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> TwilioLeg:
         """Return the leg of a call that begins."""
         return TwilioLeg(
             websocket,
-            TwilioCall(
-                call_sid=call.call_ref,
-                stream_sid=started.stream_sid,
-                caller=call.caller,
-                called=call.called,
-                direction=call.direction,
-                dial_id=call.dial_id,
-            ),
+            call,
+            started.stream_sid,
             tell=self.frame.tell,
             clock=self.frame.clock,
             rest=self.rest,

@@ -22,9 +22,9 @@ from fallbacks.failure import Kind, ServiceError, TransientError
 from transports.leg import Leg
 from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.messages import Started
 from transports.media_stream.stream import Stream as MediaStream
 from transports.media_stream.twilio import TWILIO
-from transports.twilio import TwilioCall
 from transports.twilio_rest import TwilioRest
 
 MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
@@ -96,15 +96,15 @@ class TwilioPeople:
         self.tell(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
         return outcome
 
-    async def take(self, token: str, call: TwilioCall, websocket: WebSocket) -> None:
+    async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
         """Answer the stream of somebody who has picked up, until it is over."""
         waiting = self.called.get(token)
         if waiting is None or waiting.picked_up.done():
             return
         leg = PersonLeg(
             websocket,
-            CarriedCall(call_ref=call.call_sid, called=waiting.called, direction="outbound"),
-            MediaStream(dialect=TWILIO, stream_id=call.stream_sid, ours=MULAW, theirs=MULAW),
+            CarriedCall(call_ref=started.call_sid, called=waiting.called, direction="outbound"),
+            MediaStream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW),
             tell=self.tell,
             clock=self.clock,
             control=self.rest,

@@ -24,10 +24,11 @@ from bot.programs.hosted_calls import calls_of_host
 from bot.record.record_keeper import record_keeper
 from bot.tools.own_modules import find_own_modules
 from telemetry import logs
+from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
 from transports.media_stream.twilio import TWILIO
-from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio import TwilioLeg
 from transports.webrtc import WebrtcLeg
 
 if TYPE_CHECKING:
@@ -115,13 +116,14 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
         logger.warning("a socket did not begin as Twilio's streams do, and was closed")
         await close(websocket, POLICY)
         return
-    call = TwilioCall(
-        call_sid=started.call_sid,
-        stream_sid=started.stream_sid,
+    call = CarriedCall(
+        call_ref=started.call_sid,
         caller=started.parameters.get("from", ""),
         called=started.parameters.get("to", ""),
     )
-    leg = TwilioLeg(websocket, call, tell=process.switchboard.tell, clock=clock.monotonic)
+    leg = TwilioLeg(
+        websocket, call, started.stream_sid, tell=process.switchboard.tell, clock=clock.monotonic
+    )
     try:
         await process.switchboard.answer(leg)
     finally:

@@ -22,8 +22,9 @@ from faultlab.carrier.rest import CarrierRest
 from faultlab.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
 from tests.virtual_time import VirtualLoop
+from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
-from transports.twilio import TwilioCall, TwilioLeg
+from transports.twilio import TwilioLeg
 from transports.twilio_rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
@@ -244,7 +245,8 @@ async def impatient_leg(
         await websocket.accept()
         leg = TwilioLeg(
             websocket,
-            TwilioCall(call_sid="CA1", stream_sid="MZ1"),
+            CarriedCall(call_ref="CA1"),
+            "MZ1",
             tell=lambda _: None,
             clock=time.monotonic,
             patience=LinePatience(stalled_s=stalled_s),
