@@ -11,14 +11,14 @@ Tell: TypeAlias = Callable[[Event], None]
 
 
 class Numbering:
-    """Numbers the entries of one call, also where another process goes on with it.
+    """Numbers the entries of one call, even if another process goes on with it.
 
     Attributes:
         last: The latest number that was given.
     """
 
     def __init__(self, last: int = 0) -> None:
-        """Go on behind `last`."""
+        """Continue after `last`."""
         self.last = last
 
     def next(self) -> int:

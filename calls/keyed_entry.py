@@ -13,7 +13,7 @@ MOST_KEYS: Final = 64  # chosen: twice as many as an IBAN has
 
 
 class KeyedEntry:
-    """Of one call: takes keys, returns an entry when it has ended.
+    """Collects the keys of one call, and returns each entry when it ends.
 
     entry = KeyedEntry(lengths=[6])
     entry.press("4", 100.0)  # None
@@ -52,5 +52,5 @@ class KeyedEntry:
         return entry
 
     def recorded(self, entry: str) -> str:
-        """Return an entry as the record may have it: masked unless a tool expects its length."""
+        """Return an entry for the record: masked unless a tool expects its length."""
         return entry if len(entry) in self._lengths else MASKED * len(entry)

@@ -1,10 +1,10 @@
 """One answer of the language models: whose words go on, from where, and how long it is waited for.
 
-When nobody is left the question is kept for a while: a probe may find a rung well again. An answer
-without a word is no outage: it is asked for once more, then of each other rung once, and then the
-caller is asked to say it again. One of nothing that can be said is complete, and silent. A request
-that begins late, behind a slow tool or as a kept question, has some patience of its own: only what
-holds the line was heard meanwhile, and that moves no deadline.
+When no rung is left, the question is kept for a while: a probe may find a rung well again. An
+answer without a word is no outage: the rung is asked once more, then each other rung once, and then
+the caller is asked to repeat. An answer with nothing that can be said is complete, and silent. A
+request that begins late, after a slow tool or as a kept question, has some patience of its own: the
+caller heard only what holds the line meanwhile, and that moves no deadline.
 """
 
 from collections.abc import Callable
@@ -90,7 +90,7 @@ class AskModel:
     said: str  # empty: it is asked the same as the first
     mended: bool  # with a context that was cut
     wait_until: Deadline | None  # for a place at the rung's gate; None: it has none
-    leave_out: bool = False  # from now on without the caller's last message, which each refused
+    leave_out: bool = False  # from now on, the caller's last message, which every rung refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +147,7 @@ class Answering:
 
     Attributes:
         work: Who is asked.
-        answer: What is handed on.
+        answer: The words handed on so far.
     """
 
     def __init__(
@@ -167,7 +167,7 @@ class Answering:
             recovers_s: How long the question is kept when nobody is left.
             leaves_out: Whether the models are asked once more without the caller's last message
                 when each has refused what it was sent: that is no outage.
-            answer: Gets the words; None: one with the usual limits.
+            answer: Gets the words; `None` for the usual limits.
         """
         self.work = begin_work()
         self._begin_work = begin_work
@@ -363,5 +363,5 @@ def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
 
 
 def _called_off(action: AnswerAction) -> AnswerAction:
-    """Return what is done for an answer that is long enough: nothing more of it is wanted."""
+    """Replace the end of an answer by the end of its request: the answer is long enough."""
     return CallOff(action.attempt) if isinstance(action, FinishAnswer) else action

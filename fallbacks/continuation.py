@@ -36,8 +36,8 @@ _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u0
 class Answer:
     """What is handed on to speech of one answer, whichever rungs write it.
 
-    What is no speech is removed of each attempt's text first, so that no standby, no voice and no
-    later request ever sees it.
+    Text that is no speech is removed from each attempt first, so no standby, voice or later request
+    sees it.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
@@ -66,7 +66,7 @@ class Answer:
 
     @property
     def written_calls(self) -> tuple[str, ...]:
-        """What may be tool calls of what the present attempt wrote as text."""
+        """The text of the present attempt that may be tool calls."""
         return tuple(self._text.calls)
 
     @property

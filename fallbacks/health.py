@@ -1,10 +1,10 @@
 """What all calls know together about one rung: breaker, suspicion, rests, recent speed.
 
 A rate limit is not a fault: the rung rests, on a counter of its own. One that failed and asks to be
-left alone is spared: asked behind all others, until it does well. What one call's requests carry is
-never held against it for others: a refusal of that shape opens the breaker only when at least two
-calls and a probe have met it, and nothing has gone well since. What is permanent opens it at once.
-A probe that fails soon after a caller was served counts as nothing.
+left alone is spared: asked after all others, until it does well. A refusal that may be due to what
+one call sent is not held against the rung: it opens the breaker only when at least two calls and a
+probe have met it, with no success in between. A permanent failure opens it at once. A probe that
+fails soon after a caller was served is ignored.
 """
 
 import math
@@ -24,7 +24,7 @@ HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderRese
 
 PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
 WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
-SERVED_S: Final = 30.0  # after a caller was served, a probe that fails counts as nothing
+SERVED_S: Final = 30.0  # after a caller was served, a failed probe is ignored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +126,7 @@ class Rotation:
 
 
 class Refusals:
-    """Whose requests were refused since something went well: perhaps for what they carry."""
+    """Calls whose requests were refused since the last success, perhaps for what they sent."""
 
     def __init__(self) -> None:
         self._calls: set[Hashable] = set()

@@ -338,13 +338,13 @@ def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: flo
 
 
 def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
-    """Return what to pass on in the place of a final result that is empty, or does not come."""
+    """Pass on the last interim result in place of an empty or missing final one."""
     new_text = transcripts.deliver_guess()
     return (PassOn(new_text, guess=True),) if new_text else ()
 
 
 def _drop(feed: Feed, step: Cancel | Abandon) -> tuple[HearingAction, ...]:
-    """End what a rung is asked for; one that was asked again since goes on."""
+    """End an attempt, unless its rung was asked again since."""
     if feed.attempt != step.attempt:
         return ()
     ended = feed.end()

@@ -1,4 +1,4 @@
-"""How long one reply may become: a model may write without end, or the same again and again."""
+"""Limits the length of a reply: some models write without end, or repeat themselves."""
 
 import re
 import unicodedata
@@ -22,11 +22,11 @@ class ReplyLimit:
     """Ends a reply with a sentence.
 
     Attributes:
-        reason: Why it was ended; empty: it was not.
+        reason: Why the reply was ended; empty if it was not.
     """
 
     def __init__(self, max_s: float = MAX_S) -> None:
-        """End a reply that takes this long to speak, as estimated by its letters."""
+        """End replies that would take longer than this to speak, estimated from their length."""
         self.reason = ""
         self._most = max_s / CHARACTER_S
         self._written = 0  # letters before the present sentence
@@ -35,7 +35,7 @@ class ReplyLimit:
         self._seen: Counter[str] = Counter()
 
     def take(self, text: str) -> str:
-        """Return what of the next text is still a part of the reply."""
+        """Return the part of the next text that still belongs to the reply."""
         if self.reason:
             return ""
         before = len(self._sentence)

@@ -42,7 +42,7 @@ class RungGate:
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
-        self.on_short: Callable[[], None] = lambda: None  # when somebody finds no place
+        self.on_short: Callable[[], None] = lambda: None  # when a caller finds no place
         self._short = False  # since it was last asked
         self._called: dict[int, asyncio.Event] = {}
 

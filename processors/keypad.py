@@ -106,7 +106,7 @@ class Keypad(SoundPath):
         await self._give(self._entry.tick(now))
 
     async def _give(self, entry: str | None) -> None:
-        """Ask the model, or leave that to the end of what the caller is saying."""
+        """Ask the model now, or when the caller has finished speaking."""
         if not entry:
             return
         if not self._speaks:

@@ -30,7 +30,7 @@ class EventStream(SSEDecoder):
         self._malformed = 0
 
     async def aiter_bytes(self, iterator: AsyncIterator[bytes]) -> AsyncIterator[ServerSentEvent]:
-        """Yield the events that say something of the answer."""
+        """Yield the events that belong to the answer."""
         try:
             async for event in super().aiter_bytes(_text(iterator)):
                 if event.data.lstrip().startswith(DONE):
@@ -47,7 +47,7 @@ class EventStream(SSEDecoder):
                 )
 
     def _read(self, event: ServerSentEvent) -> ServerSentEvent | None:
-        """Return an event as the SDK can read it; `None` if it says nothing of the answer."""
+        """Return an event as the SDK can read it; `None` if it does not belong to the answer."""
         text = event.data.strip()
         data: object = text
         if text[:1] in ("{", "["):

@@ -97,7 +97,7 @@ class Database:
 
 
 def file_of(url: URL) -> Path | None:
-    """Return the file that a database is; `None` if it is none."""
+    """Return the path of a database's file; `None` if it has none."""
     name = url.database
     is_file = url.get_backend_name() == "sqlite" and name and name != ":memory:"
     return Path(name) if is_file and name and not name.startswith("file:") else None
@@ -106,12 +106,12 @@ def file_of(url: URL) -> Path | None:
 def make_file(path: Path) -> None:
     """Make a database's folder and its empty file, if it is missing; blocks.
 
-    What SQLite kept beside a file that was deleted would be played back into the new one.
+    SQLite would apply the leftover journal of a deleted file to the new one.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
-        fcntl.flock(folder, fcntl.LOCK_EX)  # of our processes one begins it
+        fcntl.flock(folder, fcntl.LOCK_EX)  # only one of our processes creates it
         if not path.exists():
             for left_over in ("-wal", "-shm", "-journal"):
                 Path(f"{path}{left_over}").unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """HTTP requests of a process over warm connections: one pool for each remote system.
 
 While `open_connections` is open, a request reuses the connection of an earlier one to the same
-host, and pays for no DNS, TCP or TLS. Outside, as in a command, each has a connection of its own.
+host, without DNS, TCP or TLS. Outside, as in a command, each has a connection of its own.
 """
 
 import asyncio
@@ -47,7 +47,7 @@ async def request(
     Args:
         method: Of HTTP.
         url: Where.
-        twice: It may be done twice: asked once more if the host closed a kept connection just then.
+        twice: It is safe to repeat: sent again if the host has just closed the kept connection.
         asked: As `aiohttp.ClientSession.request` has it.
     """
     session = _SESSIONS.get(asyncio.get_running_loop())

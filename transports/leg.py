@@ -48,7 +48,9 @@ class Leg(Protocol):
     """
 
     facts: LegFacts
-    parked: ResumePlace | None  # of the call's resume state; None: its line never comes again
+    parked: (
+        ResumePlace | None
+    )  # where the resume state is kept; `None` if the line never comes back
 
     @property
     def before(self) -> ResumeState | None:
@@ -122,7 +124,7 @@ class PlainLeg:
         """Ignore it: there is nothing to tell."""
 
     def handed_on(self, outcome: Handover) -> None:
-        """Ignore what the carrier says came of a transfer."""
+        """Ignore the carrier's result of a transfer."""
 
     async def answered(self) -> None:
         """Return at once: nobody has to pick up."""

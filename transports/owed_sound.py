@@ -15,8 +15,8 @@ class OwedSound:
     """Everything that an output writes goes through here, a piece at a time.
 
     Attributes:
-        sent: What was written and is not known to have been heard, from the first word of it on.
-        lost: Whether the line was lost, and some of that is still to be written again.
+        sent: Written sound that is not known to have been heard, from the start of a word.
+        lost: Whether the line was lost, and some of that must be written again.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class OwedSound:
             await self._put(sound)
 
     async def repeat(self) -> None:
-        """Write again, once, what a line that was lost did not take, as soon as it is back."""
+        """Write the lost sound again, once, when the line is back."""
         while self.lost:
             await self._back()
             async with self._writing:
@@ -59,7 +59,7 @@ class OwedSound:
         self.lost = self.sent.length_s > 0
 
     def drop(self) -> None:
-        """Owe nothing any more: the caller barged in."""
+        """Drop all of it: the caller barged in."""
         self.sent.clear()
         self._owed.clear()
 

@@ -1,4 +1,4 @@
-"""Calls that may go on in another process: of each what that needs is kept outside its own."""
+"""Keeps what another process needs to go on with a call, outside the call's own process."""
 
 import secrets
 from typing import Final
@@ -7,7 +7,7 @@ from bot.house.house import House, Shelf
 from calls.resume import ResumeState
 
 PARKED_S: Final = 30.0  # a caller who comes back later has begun a new matter
-# Behind the last word of a process: a worker that hangs is found out, and another one loads.
+# After a process's last report: time to notice that a worker hangs, and to load another.
 KEPT_S: Final = 60.0
 
 
@@ -15,7 +15,7 @@ class ParkedCall:
     """Where one call's resume state is kept.
 
     Attributes:
-        state: That was found there when the call's line came; None: the call begins.
+        state: Found there when the call's line came; `None` if the call begins.
     """
 
     def __init__(self, shelf: Shelf, place: str, state: ResumeState | None = None) -> None:
@@ -34,7 +34,7 @@ class ParkedCall:
 
 
 class Parked:
-    """Calls by what their line is known by when it comes again; each is taken up once."""
+    """Calls by the name of their line; each is taken up once."""
 
     def __init__(self, house: House, kind: str) -> None:
         """Keep calls of one kind of line."""

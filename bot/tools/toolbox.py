@@ -67,7 +67,7 @@ class _Attempt:
 
 
 async def _nothing() -> None:
-    """Wait for nothing."""
+    """Do nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

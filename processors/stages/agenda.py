@@ -148,8 +148,8 @@ class Agenda:
     """Makes pieces of speech of text, sentence by sentence; only the first one is under way.
 
     Attributes:
-        in_reply: A reply is being written.
-        speech: What the caller is to hear of it, whether they have or not.
+        in_reply: Whether a reply is being written.
+        speech: The words of the reply, heard or not.
     """
 
     def __init__(
@@ -183,7 +183,7 @@ class Agenda:
 
     @property
     def waiting(self) -> bool:
-        """Whether the next part of a reply comes first, and waits for the line."""
+        """Whether the first entry is a reply's next part, which waits for the line."""
         return self.head is not None and self.head.utterance is None and self.head.follows
 
     @property

@@ -159,7 +159,7 @@ class LlmStage(OpenAILLMService):
             clock: Monotonic, in seconds.
             turn: The turn in progress: its number, its deadline, the numbers of attempts.
             window_tokens: The context window, for a context that a provider calls too long.
-            new_answer: Makes what an answer's words go through: cleaned, and not for ever.
+            new_answer: Makes the filter of an answer's words: it cleans and limits them.
         """
         self._models = models
         self._new_answer = new_answer
@@ -339,7 +339,7 @@ def _bounded(context: LLMContext) -> LLMContext:
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
-    """Take messages out of the conversation that no model takes: each answer would be lost."""
+    """Remove messages that every model refuses: with them, every answer would fail."""
     logger.warning("every model refused the caller's last message: it is left out")
     gone = {id(message) for message in refused}
 

@@ -75,7 +75,7 @@ class ModelAnswer:
     window_tokens: int
     tell: Callable[[Fact], None]
     heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
-    # Told what no rung takes; None: nothing is left out.
+    # Gets the messages that no rung accepts; `None`: nothing is left out.
     left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])

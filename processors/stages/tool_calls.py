@@ -20,7 +20,7 @@ from calls.tool_schema import problems
 from calls.words import without_halves
 
 NO_ARGUMENTS = "{}"
-NO_OTHERS: Final = {"additionalProperties": False}  # what is no argument of a tool is no call of it
+NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is not made
 _NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{...}`
 
 
@@ -143,7 +143,7 @@ def _sendable(arguments: str) -> str:
 def calls_in_text(
     written: Iterable[str], tools: Sequence[FunctionSchema]
 ) -> list[ChatCompletionChunk]:
-    """Return the calls of tools that there are, with arguments as they ask for, among texts."""
+    """Return the calls of known tools with valid arguments among texts."""
     known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
     calls = ToolCalls()
     seen: list[tuple[str, Any]] = []

@@ -20,7 +20,7 @@ PROMPT: Final = "Answer with one word: yes."
 
 
 async def probe(rung: RungSpec, *, timeout_s: float) -> None:
-    """Have one word written, with the options that callers' requests have.
+    """Ask for one word, with the options of callers' requests.
 
     Raises:
         ProbeFailedError: It did not come in time.

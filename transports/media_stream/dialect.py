@@ -53,5 +53,5 @@ class Dialect:
         return self.message("clear", stream_id)
 
     def message(self, event: str, stream_id: str, **more: object) -> Fields:
-        """Return a message of ours."""
+        """Return a message to the carrier."""
         return {"event": event, **({self.stream_key: stream_id} if self.stream_key else {}), **more}
