@@ -44,10 +44,10 @@ from processors.stages.prepared_answer import Heard
 
 GOES_ON: Final = {
     "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
-    "it was cancelled, nor that it is done. To know what became of it, call it again with the same "
-    "arguments: nothing is done twice by that."
+    "it was cancelled, nor that it is done. You are told its result; if it does not come, call it "
+    "again with the same arguments: nothing is done twice by that."
 }
-"""What a model reads of a tool at which the caller cut it off; see `bot/tools/toolbox.py`."""
+"""The result of a tool that the caller interrupted, for the model; see `bot/tools/toolbox.py`."""
 ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
 
 
