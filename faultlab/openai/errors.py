@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class OpenAIErrorRow:
     """One error: what stands in the body."""
 
@@ -19,14 +19,13 @@ class OpenAIErrorRow:
     param: str | None = None
 
 
+_BAD: Final = "invalid_request_error"
 _QUOTA: Final = OpenAIErrorRow(
-    type="insufficient_quota",
-    code="insufficient_quota",
-    message=(
-        "You exceeded your current quota, please check your plan and billing details. For more"
-        " information on this error, read the docs:"
-        " https://platform.openai.com/docs/guides/error-codes/api-errors."
-    ),
+    "insufficient_quota",
+    "You exceeded your current quota, please check your plan and billing details. For more"
+    " information on this error, read the docs:"
+    " https://platform.openai.com/docs/guides/error-codes/api-errors.",
+    "insufficient_quota",
 )
 _QUOTA_CODES: Final = (
     "credit_balance_exhausted",
@@ -34,109 +33,55 @@ _QUOTA_CODES: Final = (
     "project_spend_limit_exceeded",
     "organization_usage_limit_exceeded",
 )
+_CONTEXT: Final = (
+    "This model's maximum context length is 128000 tokens. However, your messages resulted in more"
+    " tokens than that. Please reduce the length of the messages."
+)
+_PARAMETER: Final = "Unsupported parameter: 'temperature' is not supported with this model."
+_SAFETY: Final = "Your request was rejected as a result of our safety system."
+_FLAGGED: Final = "Invalid prompt: your prompt was flagged as potentially violating our policy."
+_KEY: Final = (
+    "Incorrect API key provided. You can find your API key at"
+    " https://platform.openai.com/account/api-keys."
+)
+_COUNTRY: Final = "Country, region, or territory not supported"
+_MODEL: Final = "The model does not exist or you do not have access to it."
+_RATE: Final = (
+    "Rate limit reached for gpt-4.1-mini in organization org-lab on requests per min (RPM): Limit"
+    " 5000, Used 5000, Requested 1. Please try again in 1.2s."
+)
+_FAST: Final = "Your requests grew too fast. Please slow down and try again."
+_SERVER: Final = (
+    "The server had an error processing your request. Sorry about that! You can retry your"
+    " request, or contact us through our help center if you keep seeing this."
+)
+_LOADED: Final = "The engine is currently overloaded, please try again later"
 
 # By status; the first row is what a status means when no code is asked for.
 ROWS: Final[Mapping[int, tuple[OpenAIErrorRow, ...]]] = {
     400: (
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="invalid_value",
-            param="messages",
-            message="Invalid value for 'messages'.",
-        ),
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="context_length_exceeded",
-            param="messages",
-            message=(
-                "This model's maximum context length is 128000 tokens. However, your messages"
-                " resulted in more tokens than that. Please reduce the length of the messages."
-            ),
-        ),
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="unsupported_parameter",
-            param="temperature",
-            message="Unsupported parameter: 'temperature' is not supported with this model.",
-        ),
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="content_policy_violation",
-            message="Your request was rejected as a result of our safety system.",
-        ),
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="invalid_prompt",
-            message="Invalid prompt: your prompt was flagged as potentially violating our policy.",
-        ),
+        OpenAIErrorRow(_BAD, "Invalid value for 'messages'.", "invalid_value", "messages"),
+        OpenAIErrorRow(_BAD, _CONTEXT, "context_length_exceeded", "messages"),
+        OpenAIErrorRow(_BAD, _PARAMETER, "unsupported_parameter", "temperature"),
+        OpenAIErrorRow(_BAD, _SAFETY, "content_policy_violation"),
+        OpenAIErrorRow(_BAD, _FLAGGED, "invalid_prompt"),
     ),
-    401: (
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="invalid_api_key",
-            message=(
-                "Incorrect API key provided. You can find your API key at"
-                " https://platform.openai.com/account/api-keys."
-            ),
-        ),
-    ),
+    401: (OpenAIErrorRow(_BAD, _KEY, "invalid_api_key"),),
     402: (_QUOTA,),
-    403: (
-        OpenAIErrorRow(
-            type="request_forbidden",
-            code="unsupported_country_region_territory",
-            message="Country, region, or territory not supported",
-        ),
-    ),
-    404: (
-        OpenAIErrorRow(
-            type="invalid_request_error",
-            code="model_not_found",
-            param="model",
-            message="The model does not exist or you do not have access to it.",
-        ),
-    ),
-    408: (OpenAIErrorRow(type="server_error", message="Request timed out."),),
-    409: (
-        OpenAIErrorRow(
-            type="invalid_request_error", message="The resource is being changed; try again."
-        ),
-    ),
-    413: (OpenAIErrorRow(type="invalid_request_error", message="Request body is too large."),),
-    422: (OpenAIErrorRow(type="invalid_request_error", message="Unprocessable entity."),),
+    403: (OpenAIErrorRow("request_forbidden", _COUNTRY, "unsupported_country_region_territory"),),
+    404: (OpenAIErrorRow(_BAD, _MODEL, "model_not_found", "model"),),
+    408: (OpenAIErrorRow("server_error", "Request timed out."),),
+    409: (OpenAIErrorRow(_BAD, "The resource is being changed; try again."),),
+    413: (OpenAIErrorRow(_BAD, "Request body is too large."),),
+    422: (OpenAIErrorRow(_BAD, "Unprocessable entity."),),
     429: (
-        OpenAIErrorRow(
-            type="requests",
-            code="rate_limit_exceeded",
-            message=(
-                "Rate limit reached for gpt-4.1-mini in organization org-lab on requests per min"
-                " (RPM): Limit 5000, Used 5000, Requested 1. Please try again in 1.2s."
-            ),
-        ),
-        OpenAIErrorRow(
-            type="rate_limit_error",
-            code="slow_down",
-            message="Your requests grew too fast. Please slow down and try again.",
-        ),
+        OpenAIErrorRow("requests", _RATE, "rate_limit_exceeded"),
+        OpenAIErrorRow("rate_limit_error", _FAST, "slow_down"),
         _QUOTA,
         *(replace(_QUOTA, code=code) for code in _QUOTA_CODES),
     ),
-    500: (
-        OpenAIErrorRow(
-            type="server_error",
-            message=(
-                "The server had an error processing your request. Sorry about that! You can retry"
-                " your request, or contact us through our help center if you keep seeing this."
-            ),
-        ),
-    ),
-    503: (
-        OpenAIErrorRow(
-            type="service_unavailable_error",
-            code="server_is_overloaded",
-            message="The engine is currently overloaded, please try again later",
-        ),
-    ),
+    500: (OpenAIErrorRow("server_error", _SERVER),),
+    503: (OpenAIErrorRow("service_unavailable_error", _LOADED, "server_is_overloaded"),),
 }
 
 # What stands between answers these in HTML, not in JSON.
@@ -150,9 +95,7 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
         status: The HTTP status.
         code: Which of the status's rows; a code that OpenAI does not have is put into the first.
     """
-    rows = ROWS.get(
-        status, (OpenAIErrorRow(type="invalid_request_error", message="Unknown error."),)
-    )
+    rows = ROWS.get(status, (OpenAIErrorRow(_BAD, "Unknown error."),))
     row = next((each for each in rows if code is not None and each.code == code), rows[0])
     return error(row.type, row.message, code=code or row.code, param=row.param)
 
