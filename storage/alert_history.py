@@ -6,12 +6,11 @@ from dataclasses import dataclass
 from typing import Final
 
 from sqlalchemy import or_, select
-from sqlalchemy.engine import make_url
 
 from calls.alert import Alert
 from storage.alert_rows import read_alert
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading
 from storage.tables import ALERT_SENDINGS, ALERTS
 
 MOST_ALERTS: Final = 2_000  # an incident is one; a house that has more of them needs no report
@@ -31,8 +30,7 @@ class AlertHistory:
 
     def __init__(self, url: str) -> None:
         """Read from the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
+        self._database = Database(url)
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
         """Return the alerts that were open at some time between two moments, the oldest first."""
@@ -46,11 +44,9 @@ class AlertHistory:
         theirs = select(ALERT_SENDINGS).where(
             ALERT_SENDINGS.c.key.in_(wanted.with_only_columns(ALERTS.c.key))
         )
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                alerts = (await connection.execute(wanted)).all()
-                sendings = (await connection.execute(theirs)).all()
+        async with reading(self._database) as connection:
+            alerts = (await connection.execute(wanted)).all()
+            sendings = (await connection.execute(theirs)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)
         shown: dict[str, dict[str, int]] = defaultdict(dict)
         for each in sendings:

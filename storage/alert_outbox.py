@@ -7,22 +7,18 @@ owed until that one says that it was sent. So it is sent at least once.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, TypeAlias
 
 from sqlalchemy import Update, delete, insert, or_, select, update
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.alert import CHANNELS, Alert, TellAlert
 from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
-from storage.database import Database, StorageError
-from storage.provider_board import line_of
-from storage.sql_board import INSERTS, driver_errors
+from storage.database import Database, file_of
+from storage.edge import writing
+from storage.sql_board import INSERTS
 from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS, HANDLE_LENGTH
 
 LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
@@ -66,14 +62,13 @@ class AlertOutbox:
 
     def __init__(self, url: str) -> None:
         """Keep the outbox in the database at `url`."""
-        address = make_url(url)
-        self._database = Database(address)
-        self._password = address.password
-        self._file = _file_of(address)
-        turn = INSERTS[address.get_backend_name()](ALERT_ROUNDS).values(id=ROUND, rounds=1)
+        self._database = Database(url)
+        self._file = file_of(self._database.url)
+        turn = INSERTS[self._database.url.get_backend_name()](ALERT_ROUNDS).values(
+            id=ROUND, rounds=1
+        )
         rounds = {"rounds": ALERT_ROUNDS.c.rounds + 1}
         self._take_turn = turn.on_conflict_do_update(index_elements=["id"], set_=rounds)
-        self._errors = (*driver_errors(address.get_backend_name()), SQLAlchemyError, OSError)
 
     async def report(self, facts: Sequence[ReportedFact]) -> None:
         """Keep facts; when it returns, they are committed."""
@@ -86,7 +81,7 @@ class AlertOutbox:
             }
             for each in facts
         ]
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             await connection.execute(insert(ALERT_FACTS), rows)
 
     async def run_round(
@@ -99,7 +94,7 @@ class AlertOutbox:
         """
         if not await self._has_work(decide, now):
             return ()
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             # A change locks: the row in PostgreSQL, the whole file in SQLite. So whoever else
             # decides waits until this transaction ends, and then sees what came of it.
             await connection.execute(self._take_turn)
@@ -119,7 +114,7 @@ class AlertOutbox:
     async def _has_work(self, decide: Decide, now: float) -> bool:
         if self._file and not await asyncio.to_thread(self._file.exists):
             return False
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             known = await _known(connection, now)
             _, facts = await _reported(connection)
         outcome = decide(known, facts)
@@ -141,7 +136,7 @@ class AlertOutbox:
         if self._file and not await asyncio.to_thread(self._file.exists):
             return None
         while True:
-            async with self._work() as connection:
+            async with writing(self._database) as connection:
                 row = (await connection.execute(owed)).first()
                 if row is None:
                     return None
@@ -157,12 +152,12 @@ class AlertOutbox:
         # What is longer finds no message again; it must not keep it from being noted as sent.
         kept = handle[:HANDLE_LENGTH]
         values = {"sent": post.alert.revision, "handle": kept, "due_s": 0.0}
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             await connection.execute(_own(post).values(**values))
 
     async def put_off(self, post: ChannelPost, *, until_s: float) -> None:
         """Note that a channel did not take it, and is to be asked no sooner than then."""
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             await connection.execute(_own(post).values(due_s=until_s))
 
     async def recent(self, most: int) -> Sequence[Alert]:
@@ -172,30 +167,13 @@ class AlertOutbox:
             .order_by(ALERTS.c.ended_s.is_not(None), ALERTS.c.began_s.desc())
             .limit(most)
         )
-        async with self._work() as connection:
+        async with writing(self._database) as connection:
             found = (await connection.execute(newest)).scalars()
             return [alert for each in found if (alert := read_alert(each))]
 
     async def close(self) -> None:
         """Let the connections go."""
         await self._database.close()
-
-    @asynccontextmanager
-    async def _work(self) -> AsyncIterator[AsyncConnection]:
-        try:
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                yield connection
-        except self._errors as error:
-            said = error.orig if isinstance(error, DBAPIError) and error.orig else error
-            raise StorageError(line_of(said, hidden=self._password)) from error
-
-
-def _file_of(address: URL) -> Path | None:
-    """Return the file that a first report makes; None: there is nothing to look for."""
-    name = address.database
-    local = address.get_backend_name() == "sqlite" and name and name != ":memory:"
-    return Path(name) if local and name else None
 
 
 def _own(post: ChannelPost) -> Update:

@@ -44,18 +44,18 @@ class Database:
             tables: Those that are made when they are missing, and no others; None: an empty
                 database is made whole, and any other is left as it is (`storage/schema.py`).
         """
-        self._url = make_url(url)
-        arguments = ARGUMENTS.get(self._url.get_backend_name(), {})
-        on_disk = self._url.get_backend_name() == "sqlite"
+        self.url = make_url(url)
+        arguments = ARGUMENTS.get(self.url.get_backend_name(), {})
+        on_disk = self.url.get_backend_name() == "sqlite"
         self._engine = create_async_engine(
-            self._url,
+            self.url,
             connect_args=arguments,
             pool_pre_ping=not on_disk,  # nobody cuts the connection to a file
         )
         if on_disk:
             event.listen(self._engine.sync_engine, "connect", write_ahead)
         self._tables = tables
-        self._path = file_of(self._url)
+        self._path = file_of(self.url)
         self._inode: tuple[int, int] | None = None  # of the file, when its tables were there
         self._made = False
         self._making = asyncio.Lock()

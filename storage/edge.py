@@ -1,12 +1,13 @@
 """What a database raises becomes one error of ours: a line without its statement and password."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import RefusedRowsError, StorageError
+from storage.database import Database, RefusedRowsError, StorageError
 from storage.provider_board import line_of
 from storage.sql_board import driver_errors
 
@@ -28,6 +29,22 @@ def storage_errors(address: URL) -> Iterator[None]:
         said = error.orig if isinstance(error, DBAPIError) and error.orig else error
         kind = RefusedRowsError if _refuses(error) else StorageError
         raise kind(line_of(said, hidden=address.password)) from error
+
+
+@asynccontextmanager
+async def reading(database: Database) -> AsyncIterator[AsyncConnection]:
+    """Look at what is committed; raises `StorageError`."""
+    with storage_errors(database.url):
+        async with (await database.engine()).connect() as connection:
+            yield connection
+
+
+@asynccontextmanager
+async def writing(database: Database) -> AsyncIterator[AsyncConnection]:
+    """Change something, which is committed when the block ends; raises `StorageError`."""
+    with storage_errors(database.url):
+        async with (await database.engine()).begin() as connection:
+            yield connection
 
 
 def _refuses(error: Exception) -> bool:

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
-from sqlalchemy.engine import make_url
 
 from storage.crm_outbox import KEPT_S
 from storage.crm_tables import CRM_REPORTS
 from storage.database import Database, StorageError
-from storage.edge import storage_errors
+from storage.edge import reading, writing
 from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows, may_be
 from storage.record_tables import (
     BREAKER_MOVES,
@@ -78,8 +77,7 @@ class Erasure:
 
     def __init__(self, url: str) -> None:
         """Erase from the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
+        self._database = Database(url)
 
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
         """Erase what is older than its kind is kept; return how many rows of each kind.
@@ -119,10 +117,8 @@ class Erasure:
             placed & may_be(CALLS.c.called, ending),
             placed & (CALLS.c.transport == TURNED_ROUND) & may_be(CALLS.c.caller, ending),
         )
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                found = await connection.execute(select(CALLS).where(theirs))
+        async with reading(self._database) as connection:
+            found = await connection.execute(select(CALLS).where(theirs))
         return [
             TracedCall(
                 id=row["id"],
@@ -142,24 +138,20 @@ class Erasure:
             set(call_ids),
             select(VOICEMAILS.c.call_id, VOICEMAILS.c.number, VOICEMAILS.c.path),
         )
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                rows = (await connection.execute(found)).all()
+        async with reading(self._database) as connection:
+            rows = (await connection.execute(found)).all()
         return [(row.call_id, row.path) for row in rows if row.call_id in own or same(row.number)]
 
     async def erase_calls(self, call_ids: Sequence[str]) -> Mapping[str, int]:
         """Erase what calls have left that is about their callers; return how many rows of each."""
         erased: Counter[str] = Counter()
         for part in _parts(call_ids):
-            with storage_errors(self._address):
-                engine = await self._database.engine()
-                async with engine.begin() as connection:
-                    for table in (*OF_CALLS, VOICEMAILS):
-                        own = delete(table).where(table.c.call_id.in_(part))
-                        erased[table.name] += (await connection.execute(own)).rowcount
-                    own = delete(CALLS).where(CALLS.c.id.in_(part))
-                    erased["calls"] += (await connection.execute(own)).rowcount
+            async with writing(self._database) as connection:
+                for table in (*OF_CALLS, VOICEMAILS):
+                    own = delete(table).where(table.c.call_id.in_(part))
+                    erased[table.name] += (await connection.execute(own)).rowcount
+                own = delete(CALLS).where(CALLS.c.id.in_(part))
+                erased["calls"] += (await connection.execute(own)).rowcount
             await asyncio.sleep(REST_S)
         return erased
 
@@ -167,11 +159,9 @@ class Erasure:
         """Erase messages whose calls are known no more; return how many."""
         count = 0
         for part in _parts(call_ids):
-            with storage_errors(self._address):
-                engine = await self._database.engine()
-                async with engine.begin() as connection:
-                    own = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
-                    count += (await connection.execute(own)).rowcount
+            async with writing(self._database) as connection:
+                own = delete(VOICEMAILS).where(VOICEMAILS.c.call_id.in_(part))
+                count += (await connection.execute(own)).rowcount
         return count
 
     async def erase_numbered(
@@ -183,18 +173,14 @@ class Erasure:
         """
         erased: Counter[str] = Counter()
         for tables in AT_A_TIME:
-            with storage_errors(self._address):
-                engine = await self._database.engine()
-                async with engine.begin() as connection:
-                    erased.update(await erase_rows(connection, tables, ending, same, now=now))
+            async with writing(self._database) as connection:
+                erased.update(await erase_rows(connection, tables, ending, same, now=now))
         return erased
 
     async def count_called(self, ending: str, same: SameNumber, *, besides: Collection[str]) -> int:
         """Return how many contacts were left; but for dials whose calls are counted already."""
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                return await count_called(connection, ending, same, besides=besides)
+        async with reading(self._database) as connection:
+            return await count_called(connection, ending, same, besides=besides)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -205,12 +191,10 @@ class Erasure:
         some = select(*keys).where(old).limit(AT_ONCE)
         count = 0
         while True:
-            with storage_errors(self._address):
-                engine = await self._database.engine()
-                async with engine.begin() as connection:
-                    rows = (await connection.execute(some)).all()
-                    these = tuple_(*keys).in_([tuple(row) for row in rows])
-                    await connection.execute(delete(table).where(these))
+            async with writing(self._database) as connection:
+                rows = (await connection.execute(some)).all()
+                these = tuple_(*keys).in_([tuple(row) for row in rows])
+                await connection.execute(delete(table).where(these))
             count += len(rows)
             if len(rows) < AT_ONCE:
                 return count
@@ -230,23 +214,19 @@ class Erasure:
                 found = select(CALLS.c.recording).where(recorded)
             case _:
                 return {}
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                paths = list((await connection.execute(found)).scalars())
-            left = (await asyncio.to_thread(unlink_all, paths)).left
-            if kind == "recordings" and paths:
-                async with engine.begin() as connection:
-                    gone = recorded & CALLS.c.recording.not_in(left)
-                    await connection.execute(update(CALLS).where(gone).values(recording=""))
+        async with reading(self._database) as connection:
+            paths = list((await connection.execute(found)).scalars())
+        left = (await asyncio.to_thread(unlink_all, paths)).left
+        if kind == "recordings" and paths:
+            async with writing(self._database) as connection:
+                gone = recorded & CALLS.c.recording.not_in(left)
+                await connection.execute(update(CALLS).where(gone).values(recording=""))
         return left
 
     async def _erase_sendings(self) -> None:
         gone = ALERT_SENDINGS.c.key.not_in(select(ALERTS.c.key))
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                await connection.execute(delete(ALERT_SENDINGS).where(gone))
+        async with writing(self._database) as connection:
+            await connection.execute(delete(ALERT_SENDINGS).where(gone))
 
 
 def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:

@@ -5,11 +5,10 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Select, and_, func, or_, select
-from sqlalchemy.engine import make_url
 
 from fallbacks.breaker import State
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading
 from storage.record_reader import MOST, BreakerMoveRow, ask
 from storage.record_tables import BREAKER_MOVES
 
@@ -19,15 +18,12 @@ class OpenedBreakers:
 
     def __init__(self, url: str) -> None:
         """Read from the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
+        self._database = Database(url)
 
     async def before(self, at: datetime) -> Sequence[BreakerMoveRow]:
         """Return, of each breaker that was not closed at a moment, how it left that state."""
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                return await ask(connection, _opening_moves(at), BreakerMoveRow)
+        async with reading(self._database) as connection:
+            return await ask(connection, _opening_moves(at), BreakerMoveRow)
 
     async def close(self) -> None:
         """Let the connections go."""

@@ -5,10 +5,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from sqlalchemy import Table, select
-from sqlalchemy.engine import make_url
 
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading
 from storage.record_tables import CALLS, FAILURES, TURNS
 
 KINDS: Final[Mapping[str, tuple[Table, str]]] = {
@@ -28,20 +27,17 @@ class RecordExport:
 
     def __init__(self, url: str) -> None:
         """Read from the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
+        self._database = Database(url)
 
     async def rows(self, kind: str, since: datetime) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the rows of a kind since a moment, the oldest first."""
         table, name = KINDS[kind]
         keys = (table.c[name], *table.primary_key)
         wanted = select(table).where(table.c[name] >= since).order_by(*keys)
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
-                async for row in found.mappings():
-                    yield {each: _utc(value) for each, value in row.items()}
+        async with reading(self._database) as connection:
+            found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
+            async for row in found.mappings():
+                yield {each: _utc(value) for each, value in row.items()}
 
     async def close(self) -> None:
         """Let the connections go."""

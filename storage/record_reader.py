@@ -3,18 +3,16 @@
 It forgets nothing and writes nothing.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from sqlalchemy import Select, Table, func, select
-from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading
 from storage.record_tables import (
     BREAKER_MOVES,
     CALLS,
@@ -174,8 +172,7 @@ class RecordReader:
 
     def __init__(self, url: str) -> None:
         """Read from the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
+        self._database = Database(url)
 
     async def calls(
         self, *, limit: int = 50, before: datetime | None = None, live: bool | None = None
@@ -192,12 +189,12 @@ class RecordReader:
             wanted = wanted.where(CALLS.c.started_at < before)
         if live is not None:
             wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return await ask(connection, wanted, CallRow)
 
     async def call(self, call_id: str) -> CallPage | None:
         """Return one call with all that happened in it; None: there is none."""
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
             if not found:
                 return None
@@ -213,12 +210,12 @@ class RecordReader:
 
     async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
         """Return what providers did not do from one moment to another, the oldest first."""
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
 
     async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
         """Return how breakers moved from one moment to another, the oldest first."""
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             wanted = _between(BREAKER_MOVES, "at", since, until)
             return await ask(connection, wanted, BreakerMoveRow)
 
@@ -229,41 +226,34 @@ class RecordReader:
         wanted = _between(HAPPENINGS, "at", since, until)
         if kinds:  # a busy house tells two million facts in a day
             wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return await ask(connection, wanted, HappeningRow)
 
     async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
         """Return the calls that began between two moments, the oldest first."""
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return await ask(connection, _between(CALLS, "started_at", since, until), CallRow)
 
     async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
         """Return the turns that began between two moments, the oldest first."""
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
 
     async def cost_since(self, at: datetime) -> float:
         """Return what calls that began since then cost, as far as prices are known."""
         wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return float((await connection.execute(wanted)).scalar_one())
 
     async def last_seen(self) -> Mapping[str, datetime]:
         """Return when each process last wrote something; one that is long gone is not known."""
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
-        async with self._look() as connection:
+        async with reading(self._database) as connection:
             return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
 
     async def close(self) -> None:
         """Let the connections go."""
         await self._database.close()
-
-    @asynccontextmanager
-    async def _look(self) -> AsyncIterator[AsyncConnection]:
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                yield connection
 
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:

@@ -12,10 +12,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Update, delete, select, update
-from sqlalchemy.engine import make_url
 
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading, writing
 from storage.record_tables import CALLS
 from storage.sheet_tables import SHEET_ROWS
 from storage.sql_board import INSERTS
@@ -53,9 +52,8 @@ class SheetOutbox:
 
     def __init__(self, url: str) -> None:
         """Keep the outbox in the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
-        self._insert = INSERTS[self._address.get_backend_name()]
+        self._database = Database(url)
+        self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
         """Return calls that ended between two moments and are not noted, the oldest first."""
@@ -66,9 +64,8 @@ class SheetOutbox:
             .order_by(CALLS.c.ended_at)
             .limit(MOST_NEW)
         )
-        with storage_errors(self._address):
-            async with (await self._database.engine()).connect() as connection:
-                return [dict(each) for each in (await connection.execute(wanted)).mappings()]
+        async with reading(self._database) as connection:
+            return [dict(each) for each in (await connection.execute(wanted)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
         """Note rows to be written; what is noted already stays as it is."""
@@ -86,9 +83,8 @@ class SheetOutbox:
         if not values:
             return
         added = self._insert(SHEET_ROWS).on_conflict_do_nothing(index_elements=["key"])
-        with storage_errors(self._address):
-            async with (await self._database.engine()).begin() as connection:
-                await connection.execute(added, values)
+        async with writing(self._database) as connection:
+            await connection.execute(added, values)
 
     async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
         """Lease rows, those in doubt first; nobody else gets them meanwhile."""
@@ -117,9 +113,8 @@ class SheetOutbox:
     async def forget(self, *, now: float) -> None:
         """Forget what was sent long ago."""
         old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
-        with storage_errors(self._address):
-            async with (await self._database.engine()).begin() as connection:
-                await connection.execute(old)
+        async with writing(self._database) as connection:
+            await connection.execute(old)
 
     async def close(self) -> None:
         """Let the connections go."""
@@ -127,14 +122,12 @@ class SheetOutbox:
 
     async def _oldest(self, due: ColumnElement[bool], most: int) -> Sequence[str]:
         wanted = select(SHEET_ROWS.c.key).where(due).order_by(SHEET_ROWS.c.at_s).limit(most)
-        with storage_errors(self._address):
-            async with (await self._database.engine()).connect() as connection:
-                return (await connection.execute(wanted)).scalars().all()
+        async with reading(self._database) as connection:
+            return (await connection.execute(wanted)).scalars().all()
 
     async def _lend(self, taken: Update) -> Sequence[SheetRow]:
-        with storage_errors(self._address):
-            async with (await self._database.engine()).begin() as connection:
-                rows = (await connection.execute(taken.returning(SHEET_ROWS))).mappings().all()
+        async with writing(self._database) as connection:
+            rows = (await connection.execute(taken.returning(SHEET_ROWS))).mappings().all()
         found = [
             SheetRow(
                 key=row["key"], tab=row["tab"], at_s=row["at_s"], cells=json.loads(row["cells"])
@@ -147,6 +140,5 @@ class SheetOutbox:
         if not keys:
             return
         own = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(sorted(keys)))
-        with storage_errors(self._address):
-            async with (await self._database.engine()).begin() as connection:
-                await connection.execute(own.values(**values))
+        async with writing(self._database) as connection:
+            await connection.execute(own.values(**values))

@@ -10,10 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from sqlalchemy import case, select, update
-from sqlalchemy.engine import make_url
 
 from storage.database import Database
-from storage.edge import storage_errors
+from storage.edge import reading, writing
 from storage.record_tables import CALLS, VOICEMAILS
 from storage.sql_board import INSERTS
 from storage.storable import storable
@@ -37,54 +36,45 @@ class Voicemails:
 
     def __init__(self, url: str) -> None:
         """Keep the voicemails in the database at `url`."""
-        self._address = make_url(url)
-        self._database = Database(self._address)
-        self._insert = INSERTS[self._address.get_backend_name()]
+        self._database = Database(url)
+        self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
         """Return those of these calls that have a row, and whether it has a text."""
         own = VOICEMAILS.c.call_id.in_(sorted(call_ids))
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.connect() as connection:
-                wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
-                rows = (await connection.execute(wanted)).all()
+        async with reading(self._database) as connection:
+            wanted = select(VOICEMAILS.c.call_id, VOICEMAILS.c.transcript).where(own)
+            rows = (await connection.execute(wanted)).all()
         return {row.call_id: bool(row.transcript) for row in rows}
 
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
         """Make the rows that are missing; the caller's number is the call's."""
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                for each in found:
-                    theirs = select(THEIRS).where(CALLS.c.id == each.call_id)
-                    number = (await connection.execute(theirs)).scalar_one_or_none() or ""
-                    added = self._insert(VOICEMAILS).values(
-                        call_id=each.call_id,
-                        number=number,
-                        path=each.path,
-                        length_s=each.length_s,
-                        at=each.at,
-                        transcript="",
-                    )
-                    await connection.execute(added.on_conflict_do_nothing())
+        async with writing(self._database) as connection:
+            for each in found:
+                theirs = select(THEIRS).where(CALLS.c.id == each.call_id)
+                number = (await connection.execute(theirs)).scalar_one_or_none() or ""
+                added = self._insert(VOICEMAILS).values(
+                    call_id=each.call_id,
+                    number=number,
+                    path=each.path,
+                    length_s=each.length_s,
+                    at=each.at,
+                    transcript="",
+                )
+                await connection.execute(added.on_conflict_do_nothing())
 
     async def write_text(self, call_id: str, text: str) -> None:
         """Keep what a message says."""
         own = update(VOICEMAILS).where(VOICEMAILS.c.call_id == call_id)
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                await connection.execute(own.values(transcript=storable(text)))
+        async with writing(self._database) as connection:
+            await connection.execute(own.values(transcript=storable(text)))
 
     async def done(self, call_id: str, *, at: datetime) -> bool:
         """Note that somebody has dealt with it; False: nobody waited under this call."""
         open_one = (VOICEMAILS.c.call_id == call_id) & VOICEMAILS.c.done_at.is_(None)
-        with storage_errors(self._address):
-            engine = await self._database.engine()
-            async with engine.begin() as connection:
-                changed = update(VOICEMAILS).where(open_one).values(done_at=at)
-                return (await connection.execute(changed)).rowcount > 0
+        async with writing(self._database) as connection:
+            changed = update(VOICEMAILS).where(open_one).values(done_at=at)
+            return (await connection.execute(changed)).rowcount > 0
 
     async def close(self) -> None:
         """Let the connections go."""
