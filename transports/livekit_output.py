@@ -18,10 +18,9 @@ from pipecat.transports.base_transport import TransportParams
 
 from transports.livekit_line import LivekitLine
 from transports.livekit_room import RATE_HZ
-from transports.owed_sound import OwedSound, RepeatingOutput
+from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
 
 LAST_WORDS_S: Final = 1.0  # for what waits in the library's queue to be sent
-LOST_S: Final = 0.1  # what left that queue so shortly before a loss is lost, too (chosen)
 PATH_S: Final = 0.3  # from there to the caller's ear: server, gateway, both jitter buffers
 
 

@@ -3,12 +3,15 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from typing import Final
 
 from pipecat.frames.frames import BotStoppedSpeakingFrame, Frame, TTSTextFrame
 from pipecat.processors.frame_processor import FrameDirection
 
 from transports.leg_output import LegOutput
 from transports.sent_sound import SentSound, Stretch
+
+LOST_S: Final = 0.1  # what was sent so shortly before a loss is lost, too (chosen)
 
 
 class OwedSound:

@@ -13,8 +13,8 @@ from urllib.parse import quote, urlencode
 from transports.carrier_answers import DialOrder, number_of
 from transports.twilio_dial import STATUS_PATH
 from transports.twilio_rest import TwilioRest
+from transports.twilio_webhook import VOICE_PATH
 
-VOICE_PATH: Final = "/twilio/voice"
 EVENTS: Final = ("initiated", "ringing", "answered", "completed")
 MOST_RING_S: Final = 600
 
