@@ -16,6 +16,7 @@ from bot.after_call.asking import ResultPen, WrittenResult
 from bot.after_call.callbacks import CallbackQueue, zone_of
 from bot.after_call.reading import local_time, question_of
 from bot.after_call.results import reported, with_written
+from bot.upkeep.keep_running import UNWELL_S
 from calls.after_call import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
 from calls.after_call_events import CallSummarised
 from calls.call_story import CallStory
@@ -29,7 +30,6 @@ from storage.database import StorageError
 
 MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
 NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
 LAST_S: Final = 3.0  # for what is left at the end
 
 

@@ -13,7 +13,7 @@ from bot.alerts.message import alert_text
 from bot.alerts.reporter import LASTS_S
 from bot.alerts.sending import AlertSending
 from bot.health.retrying import Retries
-from bot.upkeep.keep_running import keep_running
+from bot.upkeep.keep_running import keep_repeating
 from calls.alert import Alert, AlertRules, TellAlert, closed
 from calls.alert_events import AlertClosed
 from calls.alerting import Alerting
@@ -22,7 +22,6 @@ from storage.alert_rows import ReportedFact
 from storage.database import StorageError
 
 LOOK_S: Final = 1.0  # between two looks into the outbox
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
 RECENT: Final = 200  # alerts that are shown
 
 
@@ -128,18 +127,7 @@ class AlertDesk:
         return alerting, (*told, *alerting.tick(self._utc_s()))
 
     async def _keep(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
-        await keep_running(what, partial(self._repeat, what, work))
+        async def work_if_leading() -> bool:
+            return self._leads() and await work()
 
-    async def _repeat(self, what: str, work: Callable[[], Awaitable[bool]]) -> None:
-        """Do it again and again while we lead; at once while there is more of it."""
-        unwell = False
-        while True:
-            try:
-                more = self._leads() and await work()
-                unwell = False
-            except StorageError as error:
-                if not unwell:
-                    logger.error("{}: the database does not answer: {}", what, error)
-                more, unwell = False, True
-            if not more:
-                await asyncio.sleep(UNWELL_S if unwell else LOOK_S)
+        await keep_repeating(what, work_if_leading, rest_s=lambda: LOOK_S)

@@ -11,7 +11,7 @@ from loguru import logger
 
 from bot.crm.port import STAGE, Crm, classify
 from bot.health.retrying import Retries, run_with_retries
-from bot.upkeep.keep_running import keep_running
+from bot.upkeep.keep_running import UNWELL_S, keep_repeating
 from calls.crm import CrmReport
 from calls.crm_events import CallReported
 from calls.crm_report import ReportedCall
@@ -23,7 +23,6 @@ from storage.crm_outbox import LAST_TRY_S, CrmOutbox, LentReport
 from storage.database import StorageError
 
 LOOK_S: Final = 1.0  # between two looks into the outbox
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
 MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
 
 
@@ -125,7 +124,7 @@ class CrmPoster:
 
     async def run(self) -> None:
         """Tell until cancelled."""
-        await keep_running("telling the CRM", self._repeat)
+        await keep_repeating("telling the CRM", self.tell_next, rest_s=lambda: self._rest_s)
 
     async def tell_next(self) -> bool:
         """Tell one report; False: nothing is owed, or it was not taken."""
@@ -163,16 +162,3 @@ class CrmPoster:
         if failure.kind is not Kind.BAD_REQUEST:
             self._rest_s = rest_s(lent.tries)
         await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)
-
-    async def _repeat(self) -> None:
-        unwell = False
-        while True:
-            try:
-                more = await self.tell_next()
-                unwell = False
-            except StorageError as error:
-                if not unwell:
-                    logger.error("telling the CRM: the database does not answer: {}", error)
-                more, unwell = False, True
-            if not more:
-                await asyncio.sleep(UNWELL_S if unwell else self._rest_s)

@@ -10,6 +10,7 @@ from typing import Final
 
 from loguru import logger
 
+from bot.upkeep.keep_running import UNWELL_S
 from calls.crm import CrmReport
 from calls.outbound import Dial
 from campaigns.dial_news import DialNews
@@ -19,7 +20,6 @@ from storage.unreported_dials import KEY, UnreportedDial, UnreportedDials
 
 REACH_S: Final = KEPT_S - 86_400.0  # what the outbox has forgotten must not be told again
 LOOK_S: Final = 600.0  # without news: what a process that was killed has left
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
 CRM_ID: Final = "crm_id"  # the field of a contact that came from a register
 
 

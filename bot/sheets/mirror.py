@@ -1,6 +1,5 @@
 """Notes what is new for the spreadsheet, and has it written there: one process for all."""
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,13 +13,11 @@ from bot.sheets.inherited import InheritedOutage
 from bot.sheets.refusal import GOOGLE, SHEETS, SheetError
 from bot.sheets.sheet import Sheet
 from bot.sheets.tries import TabTries
-from bot.upkeep.keep_running import keep_running
+from bot.upkeep.keep_running import keep_repeating
 from storage.alert_history import AlertHistory
-from storage.database import StorageError
 from storage.sheet_outbox import SheetBatch, SheetOutbox, SheetRow
 
 LOOK_S: Final = 5.0  # between two looks: what people read in a sheet is in no hurry
-UNWELL_S: Final = 15.0  # before a database that failed is asked again
 BACK: Final = timedelta(days=1)  # what ended earlier, while nobody mirrored, is left out
 SETTLED: Final = timedelta(seconds=30)  # after a call's end its cost may still come
 AT_ONCE: Final = 200  # rows of one request, some 50 kB
@@ -64,7 +61,7 @@ class SheetMirror:
 
     async def run(self) -> None:
         """Note and write until cancelled."""
-        await keep_running("the spreadsheet's mirror", self._repeat)
+        await keep_repeating("the spreadsheet's mirror", self._round, rest_s=lambda: LOOK_S)
 
     async def note(self) -> None:
         """Note what has ended or changed since the last time."""
@@ -142,27 +139,16 @@ class SheetMirror:
             self._headed.discard(tab)
             await self._outbox.leave_in_doubt(keys, due_s=now + max(wait_s, SETTLE_S))
 
-    async def _repeat(self) -> None:
-        unwell = False
-        while True:
-            try:
-                if self._leads():
-                    await self._round()
-                else:
-                    self.leave()
-                unwell = False
-            except StorageError as error:
-                if not unwell:
-                    logger.error("the spreadsheet's mirror: {}", error)
-                unwell = True
-            await asyncio.sleep(UNWELL_S if unwell else LOOK_S)
-
-    async def _round(self) -> None:
+    async def _round(self) -> bool:
+        if not self._leads():
+            self.leave()
+            return False
         await self.note()
         await self.write_all()
         if self._now_s() - self._tidied_s > TIDY_S:
             self._tidied_s = self._now_s()
             await self._outbox.forget(now=self._tidied_s)
+        return False
 
     def _now_s(self) -> float:
         return self._utc_now().timestamp()

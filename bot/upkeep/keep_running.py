@@ -12,9 +12,11 @@ from typing import Any, Final
 from loguru import logger
 
 from bot import clock
+from storage.database import StorageError
 
 FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
 LONGEST_WAIT_S: Final = 300.0
+UNWELL_S: Final = 15.0  # before a database that failed is asked again
 
 
 async def keep_running(
@@ -42,6 +44,33 @@ async def keep_running(
             on_failure(broken)
         await asyncio.sleep(wait_s)
         wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+
+async def keep_repeating(
+    what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
+) -> None:
+    """Do some work again and again until cancelled, also after failures.
+
+    Args:
+        what: What it does, for the log; a database that is away is logged once.
+        work: Returns whether there is more of it now.
+        rest_s: Returns how long to wait if there is not.
+    """
+
+    async def repeat() -> None:
+        unwell = False
+        while True:
+            try:
+                more = await work()
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("{}: the database does not answer: {}", what, error)
+                more, unwell = False, True
+            if not more:
+                await asyncio.sleep(UNWELL_S if unwell else rest_s())
+
+    await keep_running(what, repeat)
 
 
 @asynccontextmanager
