@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final, TypeAlias
+from typing import Any, ClassVar, Final, TypeAlias, get_args
 
 from faultlab.form import (
     MAYBE_SECONDS,
@@ -279,29 +279,7 @@ Fault: TypeAlias = (
     | Adds
 )
 
-FAULTS: Final[Mapping[str, type[Fault]]] = {
-    fault.name: fault
-    for fault in (
-        Refuse,
-        Reset,
-        Http,
-        NotTls,
-        Silent,
-        SlowStart,
-        SlowRate,
-        Cut,
-        Stall,
-        Alive,
-        Garbage,
-        Duplicate,
-        LateAfterCancel,
-        Quota,
-        ErrorEvent,
-        Mistaken,
-        LeaveOut,
-        Adds,
-    )
-}
+FAULTS: Final[Mapping[str, type[Fault]]] = {fault.name: fault for fault in get_args(Fault)}
 
 
 def parse(mapping: Mapping[str, Any]) -> Fault:

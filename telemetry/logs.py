@@ -165,48 +165,18 @@ SEVERITIES: Final[Mapping[Severity, str]] = {
     Severity.CRITICAL: "CRITICAL",
 }
 REFUSALS: Final = frozenset({"CallRefused", "InputRefused"})
-LEVELS: Final = {
-    "CallStarted": "INFO",
-    "CallEnded": "INFO",
-    "CallRefused": "WARNING",
-    "CallFailed": "ERROR",
-    "BudgetMissed": "WARNING",
-    "PhaseRefused": "WARNING",
-    "InputRefused": "WARNING",
-    "HedgeStarted": "INFO",
-    "LimitReached": "INFO",
-    "AnswerHeard": "INFO",
-    "ToolCalled": "INFO",
-    "PersonWanted": "INFO",
-    "HandedOver": "INFO",
-    "LegEnded": "INFO",
-    "LineRestored": "INFO",
-    "CallerReturned": "INFO",
-    "MessageTranscribed": "INFO",
-    "CallbackWanted": "INFO",
-    "CallbackQueued": "INFO",
-    "CallSummarised": "INFO",
-    "DoNotCallOwed": "WARNING",
-    "DoNotCallListed": "INFO",
-    "DoNotCallDropped": "ERROR",
-    "ProviderReset": "INFO",
-    "OperatorActed": "INFO",
-    "ShareLost": "WARNING",
-    "ProcessLagged": "WARNING",
-    "ShareRegained": "INFO",
-    "ConfigurationReloaded": "INFO",
-    "ConfigurationLoaded": "INFO",
-    "WorkerStarted": "INFO",
-    "WorkerLost": "ERROR",
-    "CallsCut": "WARNING",
-    "ClipsRendered": "INFO",
-    "RecordsForgotten": "INFO",
-    "AlertSent": "INFO",
-    "CampaignHeld": "WARNING",
-    "CampaignResumed": "INFO",
-    "CampaignPaused": "ERROR",
-    "ContactSkipped": "INFO",
-    "DialPlaced": "INFO",
-    "DialAsked": "INFO",
-    "DialEnded": "INFO",
+_NAMES: Final = {
+    "INFO": (
+        "CallStarted CallEnded HedgeStarted LimitReached AnswerHeard ToolCalled PersonWanted "
+        "HandedOver LegEnded LineRestored CallerReturned MessageTranscribed CallbackWanted "
+        "CallbackQueued CallSummarised DoNotCallListed ProviderReset OperatorActed ShareRegained "
+        "ConfigurationReloaded ConfigurationLoaded WorkerStarted ClipsRendered RecordsForgotten "
+        "AlertSent CampaignResumed ContactSkipped DialPlaced DialAsked DialEnded"
+    ),
+    "WARNING": (
+        "CallRefused BudgetMissed PhaseRefused InputRefused DoNotCallOwed ShareLost ProcessLagged "
+        "CallsCut CampaignHeld"
+    ),
+    "ERROR": "CallFailed DoNotCallDropped WorkerLost CampaignPaused",
 }
+LEVELS: Final = {name: level for level, names in _NAMES.items() for name in names.split()}
