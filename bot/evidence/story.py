@@ -132,8 +132,7 @@ def _move(row: BreakerMoveRow) -> dict[str, Any]:
         "at": _moment(row.at),
         "process": row.holder,
         "call": row.call_id,
-        "before": row.before,
-        "after": row.after,
+        **_picked(row, "before", "after"),
         "cause": masked(row.cause),
         "severity": row.severity,
     }
@@ -143,14 +142,8 @@ def _failure(row: FailureRow) -> dict[str, Any]:
     return {
         "at": _moment(row.at),
         "call": row.call_id,
-        "turn": row.turn,
-        "stage": row.stage,
-        "provider": row.provider,
-        "kind": row.kind,
-        "scope": row.scope,
-        "severity": row.severity,
-        "attempt": row.attempt,
-        "permanent": row.permanent,
+        **_picked(row, "turn", "stage", "provider", "kind", "scope"),
+        **_picked(row, "severity", "attempt", "permanent"),
         "reason": masked(row.reason),
     }
 
@@ -161,21 +154,13 @@ def _call(row: CallRow, *, slow: bool) -> dict[str, Any]:
         "id": row.id,
         "started_at": _moment(row.started_at),
         "ended_at": _moment(row.ended_at),
-        "transport": row.transport,
-        "direction": row.direction,
-        "agent": row.agent,
+        **_picked(row, "transport", "direction", "agent"),
         "caller": masked_number(row.caller),
         "called": masked_number(row.called),
-        "state": row.state,
-        "reason": row.reason,
-        "outcome": row.outcome,
-        "length_s": row.length_s,
-        "turns": row.turns,
-        "failures": row.failures,
-        "failovers": row.failovers,
+        **_picked(row, "state", "reason", "outcome"),
+        **_picked(row, "length_s", "turns", "failures", "failovers"),
         "process": row.holder,
-        "cost": row.cost,
-        "currency": row.currency,
+        **_picked(row, "cost", "currency"),
         "affected": bool(hurt or slow),
     }
 
@@ -184,14 +169,14 @@ def _turn(row: TurnRow) -> dict[str, Any]:
     return {
         "at": _moment(row.began_at),
         "call": row.call_id,
-        "turn": row.turn,
-        "v2v_s": row.v2v_s,
-        "within_budget": row.within_budget,
+        **_picked(row, "turn", "v2v_s", "within_budget"),
         "parts": dict(row.parts),
-        "stt": row.stt,
-        "llm": row.llm,
-        "tts": row.tts,
+        **_picked(row, "stt", "llm", "tts"),
     }
+
+
+def _picked(row: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
 
 
 def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
