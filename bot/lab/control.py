@@ -1,7 +1,6 @@
 """Breaks and mends the providers of a running lab, and reads its record, over its control."""
 
 from collections.abc import Mapping, Sequence
-from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
@@ -29,12 +28,7 @@ class LabControl:
         """Nothing to open; the first question connects."""
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Close the connection."""
         await self._session.close()
 

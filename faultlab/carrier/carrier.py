@@ -13,7 +13,6 @@ import struct
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Any, Final, Self, TypeAlias
 
 import aiohttp
@@ -126,17 +125,12 @@ class Carrier:
         self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Hang up if nobody has."""
         await self.hang_up()
         for task in self._tasks:
             task.cancel()
-        await self._stack.__aexit__(kind, error, trace)
+        await self._stack.__aexit__(*raised)
 
     @property
     def now_s(self) -> float:

@@ -9,7 +9,6 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
@@ -69,17 +68,12 @@ class ExotelAccount:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Listen no more, and let nobody ring on."""
         await self._runner.cleanup()
         for each in self._running:
             each.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(*raised)
 
     def _turned_away(self, request: web.Request) -> web.Response | None:
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)

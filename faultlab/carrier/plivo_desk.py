@@ -6,7 +6,6 @@ Source: as `plivo_exchange.py`.
 import asyncio
 import re
 from collections.abc import Mapping
-from types import TracebackType
 from typing import Any, Final, Self
 
 from aiohttp import web
@@ -47,17 +46,12 @@ class PlivoDesk:
         self._account.orders = self
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Take no more, and let nobody ring on."""
         self._account.orders = None
         for each in self._running:
             each.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(*raised)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
         """Answer what is asked of calls and requests."""

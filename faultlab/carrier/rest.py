@@ -9,7 +9,6 @@ import hmac
 import re
 from collections.abc import Mapping
 from email.utils import format_datetime
-from types import TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
@@ -89,17 +88,12 @@ class CarrierRest:
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *raised: Any) -> None:
         """Listen no more."""
         await self._runner.cleanup()
         for each in self._running:
             each.cancel()
-        await self._tasks.__aexit__(kind, error, trace)
+        await self._tasks.__aexit__(*raised)
 
     def know(self, call: Carrier) -> None:
         """Let a call be ended."""
