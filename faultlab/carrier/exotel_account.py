@@ -4,18 +4,18 @@ Source: as `exotel_exchange.py`; the refusal of a number on the list of those wh
 as customers' code reads it (HTTP 403, "TRAI NDNC" in the message).
 """
 
-import asyncio
 import hmac
 import re
 import secrets
 from collections.abc import Mapping
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
 
 from faultlab.carrier.exotel import exotel_call
 from faultlab.carrier.exotel_exchange import ExotelDial, ExotelExchange, described
+from faultlab.carrier.loopback_server import LoopbackServer
 from faultlab.carrier.webhook import AgentServer
 from faultlab.clock import utc_now
 
@@ -26,7 +26,7 @@ EVENTS: Final = frozenset({"answered", "terminal", "ringing"})
 EVENTS_FIELD: Final = "StatusCallbackEvents[]"
 
 
-class ExotelAccount:
+class ExotelAccount(LoopbackServer):
     """An account and its interface: `async with ExotelAccount(server) as account`.
 
     Attributes:
@@ -42,7 +42,7 @@ class ExotelAccount:
 
     def __init__(self, server: AgentServer | None = None) -> None:
         """Prepare."""
-        self.url = ""
+        super().__init__()
         self.account_sid = "exotel" + secrets.token_hex(3)
         self.api_key = secrets.token_hex(24)
         self.api_token = secrets.token_hex(24)
@@ -52,28 +52,9 @@ class ExotelAccount:
         self.swallow = 0
         self.barred: set[str] = set()
         self.forgets = False
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
-        app = web.Application()
         base = "/v1/Accounts/{account}/Calls"
-        app.router.add_post(base + "/connect.json", self._order)
-        app.router.add_get(base + "/{call}.json", self._describe)
-        self._runner = web.AppRunner(app)
-
-    async def __aenter__(self) -> Self:
-        """Listen on a free port of loopback."""
-        await self._tasks.__aenter__()
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *raised: Any) -> None:
-        """Listen no more, and let nobody ring on."""
-        await self._runner.cleanup()
-        for each in self._running:
-            each.cancel()
-        await self._tasks.__aexit__(*raised)
+        self.app.router.add_post(base + "/connect.json", self._order)
+        self.app.router.add_get(base + "/{call}.json", self._describe)
 
     def _turned_away(self, request: web.Request) -> web.Response | None:
         proof = aiohttp.encode_basic_auth(self.api_key, self.api_token)

@@ -12,7 +12,7 @@ import hmac
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 from urllib.parse import parse_qsl, urlsplit
 from xml.etree import ElementTree
 
@@ -20,6 +20,7 @@ import aiohttp
 from aiohttp import web
 
 from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.loopback_server import LoopbackServer
 from faultlab.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
 from faultlab.carrier.plivo_hand_on import PlivoSwitch, read_plivo_dial
 from faultlab.carrier.sound_code import MULAW_CODE, plain_code
@@ -42,7 +43,7 @@ class PlivoOrders(Protocol):
         ...
 
 
-class PlivoAccount:
+class PlivoAccount(LoopbackServer):
     """An account and the REST interface of its live calls: `async with PlivoAccount()`.
 
     Attributes:
@@ -59,7 +60,7 @@ class PlivoAccount:
     """
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.auth_id = "MA" + secrets.token_hex(9).upper()
         self.auth_token = secrets.token_hex(20)
         self.requests: list[tuple[str, str, dict[str, Any]]] = []
@@ -69,23 +70,10 @@ class PlivoAccount:
         self.switch = PlivoSwitch(self.signed)
         self.ends_streams = False
         self.loses_orders = False
-        app = web.Application()
-        app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
-        app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
-        app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
-        app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
-        self._runner = web.AppRunner(app)
-
-    async def __aenter__(self) -> Self:
-        """Listen on a free port of loopback."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
-        await self._runner.cleanup()
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
 
     def know(self, call: Carrier) -> None:
         """Let a call be ended."""

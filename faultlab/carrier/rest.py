@@ -4,12 +4,11 @@ Source: twilio.com/docs/voice/api/call-resource, /api/errors/20003, /20404, /204
 """
 
 import asyncio
-import base64
 import hmac
 import re
 from collections.abc import Mapping
 from email.utils import format_datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 
 import aiohttp
 from aiohttp import web
@@ -17,6 +16,7 @@ from aiohttp import web
 from faultlab.carrier.callee import read_dial
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.exchange import Exchange, Placed
+from faultlab.carrier.loopback_server import LoopbackServer
 from faultlab.carrier.webhook import AgentServer, PhoneCall
 from faultlab.clock import utc_now
 
@@ -24,7 +24,7 @@ NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
 MOST_TWIML_CHARS: Final = 4000
 
 
-class CarrierRest:
+class CarrierRest(LoopbackServer):
     """Does with calls what it is asked: `async with CarrierRest(account_sid, token) as rest`.
 
     Attributes:
@@ -54,7 +54,7 @@ class CarrierRest:
             auth_token: Lets requests in.
             server: Whose webhooks are asked of calls that are placed.
         """
-        self.url = ""
+        super().__init__()
         self.calls: dict[str, Carrier] = {}
         self.requests: list[tuple[str, str]] = []
         self.answer_with: int | None = None
@@ -66,34 +66,13 @@ class CarrierRest:
         self.exchange = Exchange(server)
         self.book: list[tuple[str, str, str]] = []
         self._placed_at = float("-inf")
-        self._tasks = asyncio.TaskGroup()
-        self._running: list[asyncio.Task[None]] = []
         self._account_sid = account_sid
-        pair = f"{account_sid}:{auth_token}"
-        self._proof = "Basic " + base64.b64encode(pair.encode()).decode()
-        app = web.Application()
+        self._proof = aiohttp.encode_basic_auth(account_sid, auth_token)
         base = "/2010-04-01/Accounts/{account}/Calls"
-        app.router.add_post(base + ".json", self._create)
-        app.router.add_get(base + ".json", self._list)
-        app.router.add_get(base + "/{call}.json", self._fetch)
-        app.router.add_post(base + "/{call}.json", self._update)
-        self._runner = web.AppRunner(app)
-
-    async def __aenter__(self) -> Self:
-        """Listen on a free port of loopback."""
-        await self._tasks.__aenter__()
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, "127.0.0.1", 0)
-        await site.start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *raised: Any) -> None:
-        """Listen no more."""
-        await self._runner.cleanup()
-        for each in self._running:
-            each.cancel()
-        await self._tasks.__aexit__(*raised)
+        self.app.router.add_post(base + ".json", self._create)
+        self.app.router.add_get(base + ".json", self._list)
+        self.app.router.add_get(base + "/{call}.json", self._fetch)
+        self.app.router.add_post(base + "/{call}.json", self._update)
 
     def know(self, call: Carrier) -> None:
         """Let a call be ended."""

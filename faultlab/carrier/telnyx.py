@@ -10,7 +10,7 @@ import json
 import secrets
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final, Protocol
 
 import aiohttp
 from aiohttp import web
@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from faultlab import clock
 from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.loopback_server import LoopbackServer
 from faultlab.carrier.manner import (
     ClearOrder,
     Complaint,
@@ -48,7 +49,7 @@ class HangsUp(Protocol):
         ...
 
 
-class TelnyxAccount:
+class TelnyxAccount(LoopbackServer):
     """An account: its keys, its calls, and the REST interface that commands them.
 
     `async with TelnyxAccount() as account`.
@@ -69,7 +70,7 @@ class TelnyxAccount:
     """
 
     def __init__(self) -> None:
-        self.url = ""
+        super().__init__()
         self.api_key = "KEY" + secrets.token_hex(16)
         self.commands: list[tuple[str, str, dict[str, Any]]] = []
         self.answer_with: int | None = None
@@ -84,11 +85,9 @@ class TelnyxAccount:
         self.over: set[str] = set()
         self.states: dict[str, str] = {}
         self._news = asyncio.Condition()
-        self.app = web.Application()
         self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
         update = "/v2/calls/{call}/actions/{action:client_state_update}"
         self.app.router.add_put(update, self._command)
-        self._runner = web.AppRunner(self.app)
 
     @property
     def public_key(self) -> str:
@@ -97,17 +96,6 @@ class TelnyxAccount:
             serialization.Encoding.Raw, serialization.PublicFormat.Raw
         )
         return base64.b64encode(raw).decode()
-
-    async def __aenter__(self) -> Self:
-        """Listen on a free port of loopback."""
-        await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
-        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        """Listen no more."""
-        await self._runner.cleanup()
 
     def know(self, call: Carrier) -> None:
         """Let a call be ended."""
