@@ -1,6 +1,5 @@
 """Exotel's REST interface, as much of it as we ask: what a request is, and what it came to."""
 
-import base64
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -55,13 +54,10 @@ class ExotelRest:
     async def _send(self, method: str, resource: str, form: Form) -> tuple[int, Any]:
         account = quote(self.account_sid.get_secret_value(), safe="")
         url = f"{self.api_url.rstrip('/')}/v1/Accounts/{account}/{resource}"
-        proof = {"Authorization": self._proof()}
+        key, token = self.api_key.get_secret_value(), self.api_token.get_secret_value()
+        proof = {"Authorization": aiohttp.encode_basic_auth(key, token)}
         async with request(method, url, data=form or None, headers=proof) as answer:
             return answer.status, await _json(answer)
-
-    def _proof(self) -> str:
-        pair = f"{self.api_key.get_secret_value()}:{self.api_token.get_secret_value()}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 async def _json(answer: aiohttp.ClientResponse) -> Any:

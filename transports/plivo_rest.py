@@ -1,7 +1,6 @@
 """Plivo's REST interface, as much of it as we ask: what a request is, and what it came to."""
 
 import asyncio
-import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -100,17 +99,13 @@ class PlivoRest:
             return NO_ANSWER
 
     async def _send(self, method: str, resource: str, fields: Mapping[str, Any]) -> tuple[int, Any]:
-        account = quote(self.auth_id.get_secret_value(), safe="")
-        url = f"{self.api_url.rstrip('/')}/v1/Account/{account}/{resource}"
+        auth_id, token = self.auth_id.get_secret_value(), self.auth_token.get_secret_value()
+        url = f"{self.api_url.rstrip('/')}/v1/Account/{quote(auth_id, safe='')}/{resource}"
         query, sent = (fields, None) if method == "GET" else (None, fields or None)
-        proof = {"Authorization": self._proof()}
+        proof = {"Authorization": aiohttp.encode_basic_auth(auth_id, token)}
         async with request(method, url, params=query, json=sent, headers=proof) as answer:
             is_json = answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
-
-    def _proof(self) -> str:
-        pair = f"{self.auth_id.get_secret_value()}:{self.auth_token.get_secret_value()}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def call_of(uuid: str) -> str:

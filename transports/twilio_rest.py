@@ -1,7 +1,6 @@
 """Twilio's REST interface, as much of it as we ask: what a request is, and what it came to."""
 
 import asyncio
-import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -126,16 +125,13 @@ class TwilioRest:
         account = quote(self.account_sid, safe="")
         url = f"{self.api_url.rstrip('/')}/2010-04-01/Accounts/{account}/{resource}.json"
         form, query = (fields, None) if method == "POST" else (None, fields)
-        proof, twice = {"Authorization": self._proof()}, ("Status", "completed") in fields
+        proof = aiohttp.encode_basic_auth(self.account_sid, self.auth_token.get_secret_value())
+        twice, headers = ("Status", "completed") in fields, {"Authorization": proof}
         async with request(
-            method, url, twice=twice, data=form, params=query, headers=proof
+            method, url, twice=twice, data=form, params=query, headers=headers
         ) as answer:
             is_json = reads and answer.content_type == "application/json"
             return answer.status, await answer.json() if is_json else None
-
-    def _proof(self) -> str:
-        pair = f"{self.account_sid}:{self.auth_token.get_secret_value()}"
-        return "Basic " + base64.b64encode(pair.encode()).decode()
 
 
 def _refusal(status: int, body: Any) -> ServiceError:

@@ -6,7 +6,6 @@ connection comes from; for a call that we place, by the proof of its dial in the
 was given with the order. The callbacks of such a call are proven in the same way.
 """
 
-import base64
 import hmac
 import ipaddress
 from collections.abc import Sequence
@@ -14,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
+import aiohttp
 from fastapi import APIRouter, Request, Response, WebSocket
 from pydantic import SecretStr
 
@@ -47,8 +47,8 @@ class ExotelProof:
     def holds(self, authorization: str, address: str) -> bool:
         """Return whether a handshake of the applet's shows enough."""
         if self.key and self.token:
-            pair = f"{self.key.get_secret_value()}:{self.token.get_secret_value()}"
-            right = "Basic " + base64.b64encode(pair.encode()).decode()
+            pair = self.key.get_secret_value(), self.token.get_secret_value()
+            right = aiohttp.encode_basic_auth(*pair)
             if not hmac.compare_digest(authorization.encode(), right.encode()):
                 return False
             return not self.addresses or self._is_near(address)
