@@ -1,7 +1,7 @@
 """Makes the calls of a process, each with an id, its agent and its own stream of facts."""
 
 import secrets
-from typing import Protocol
+from typing import Final, Protocol
 
 from bot.call.call import Call
 from bot.call.services import Shared
@@ -11,6 +11,8 @@ from calls.cost import PriceTable
 from calls.entry import Numbering
 from telemetry.emitter import Emitter
 from transports.leg import Leg
+
+UNKNOWN: Final = 100  # entries that a lost process may have told since its state was kept (chosen)
 
 
 class MakeCall(Protocol):
@@ -40,7 +42,7 @@ def call_maker(shared: Shared, emitter: Emitter, prices: PriceTable) -> MakeCall
     ) -> Call:
         before = leg.before
         call_id = (before and before.call_id) or secrets.token_hex(6)
-        numbers = Numbering(before.entries if before else 0)
+        numbers = Numbering(before.entries + UNKNOWN if before and before.call_id else 0)
         told = shared.briefs.agent(leg.facts.dial_id)
         agent = told or shared.settings.agent_for(leg.facts.called)
         return Call(

@@ -7,6 +7,7 @@ import pytest
 from bot import clock
 from bot.house.house import OwnShelf
 from bot.http.parked import ParkedCall
+from bot.process.call_maker import UNKNOWN
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
 from tests.bot.call.handover_bench import Telephone, house
@@ -61,3 +62,11 @@ async def test_a_notice_that_is_no_longer_known_of_is_said_again(tmp_path: Path)
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
         assert [each.text for each in there.events(AgentSaid)] == [NOTICE, BACK]
+
+
+async def test_what_the_lost_process_told_last_keeps_its_numbers_for_itself(tmp_path: Path) -> None:
+    async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
+        await there.until(lambda: there.events(AgentSaid))
+
+        numbers = [each.number for each in there.told if each.call_id == "c1"]
+    assert numbers == list(range(7 + UNKNOWN + 1, 7 + UNKNOWN + 1 + len(numbers)))
