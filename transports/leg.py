@@ -6,6 +6,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 
 from pipecat.transports.base_input import BaseInputTransport
 
+from calls.caller_number import is_dialable
 from calls.entry import Tell
 from calls.handover import Destination, Handover
 from calls.resume import ResumePlace, ResumeState
@@ -28,8 +29,10 @@ class LegFacts:
 
     @property
     def other_party(self) -> str:
-        """The number of whom we talk with."""
-        return (self.called or self.caller) if self.direction == "outbound" else self.caller
+        """The number of whom we talk with; empty: it was withheld, or there is none."""
+        outbound = self.direction == "outbound"
+        number = (self.called or self.caller) if outbound else self.caller
+        return number if is_dialable(number) else ""
 
 
 Clock: TypeAlias = Callable[[], float]

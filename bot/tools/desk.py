@@ -11,7 +11,6 @@ from typing import Any, Final, TypeVar
 from loguru import logger
 
 from bot.tools.recorded_message import RecordedMessage
-from calls.caller_number import is_dialable
 from processors.farewell import End
 from storage.callbacks import Callback, Callbacks
 from storage.database import StorageError
@@ -73,7 +72,7 @@ class CallDesk:
     async def note_callback(self, reason: str) -> Unkept | None:
         """Note the same; None: it is committed, and whoever calls back will find it."""
         number = self._facts.other_party
-        if not is_dialable(number):
+        if not number:
             return Unkept.NO_NUMBER
         wanted = Callback(
             call_id=self._call_id, number=number, reason=reason, asked_at=self._utc_now()
