@@ -8,7 +8,6 @@ of the real kind cost in a day is bounded.
 
 from collections import deque
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
 from fallbacks.breaker import State
@@ -18,17 +17,9 @@ DAY_S: Final = 86_400.0
 STEPS_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 40.0, 60.0)
 
 
-class Condition(StrEnum):
-    """How a rung is, as far as probing goes."""
-
-    HEALTHY = "healthy"
-    DOUBTED = "doubted"  # suspect, open or half-open
-
-
-def condition_of(health: Health) -> Condition:
-    """Return how a rung is."""
-    doubted = health.breaker.state is not State.CLOSED or health.suspect_since is not None
-    return Condition.DOUBTED if doubted else Condition.HEALTHY
+def is_doubted(health: Health) -> bool:
+    """Return whether a rung is suspect, open or half-open."""
+    return health.breaker.state is not State.CLOSED or health.suspect_since is not None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +48,8 @@ class Probing:
 
     def __init__(self, *, now: float, settings: ProbeSettings | None = None) -> None:
         self._settings = settings or ProbeSettings()
-        self._condition = Condition.HEALTHY
-        self._fails = 0  # probes without a success since the condition began
+        self._doubted = False
+        self._fails = 0  # probes without a success since it was doubted, or was not
         self._next_at: float | None = None
         self._out: tuple[int, float] | None = None  # the probe under way, and when to forget it
         self._number = 0
@@ -70,11 +61,11 @@ class Probing:
         """The moment at which `tick` has something to do; None while probing is off."""
         return self._next_at if self._out is None else self._out[1]
 
-    def see(self, condition: Condition, now: float) -> None:
-        """Note how the rung is; call it whenever that may have changed."""
-        if condition is self._condition:
+    def see(self, now: float, *, doubted: bool) -> None:
+        """Record whether the rung is doubted; call it whenever that may have changed."""
+        if doubted is self._doubted:
             return
-        self._condition, self._fails = condition, 0
+        self._doubted, self._fails = doubted, 0
         self._plan(now)
 
     def reset(self, now: float) -> None:
@@ -90,14 +81,13 @@ class Probing:
             self._out = None
             self._failed(now)
             return ()
-        doubted = self._condition is not Condition.HEALTHY
-        real = doubted and self._affords(now)
+        real = self._doubted and self._affords(now)
         if real:
             self._paid.append(now)
         self._number += 1
         self._out = (self._number, now + 2 * self._settings.timeout_s)
         timeout_s = self._settings.timeout_s
-        return (Probe(number=self._number, real=real, counts=doubted, timeout_s=timeout_s),)
+        return (Probe(number=self._number, real=real, counts=self._doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
         """Note how a probe went; tell the roster first, and then `see`."""
@@ -118,7 +108,7 @@ class Probing:
         self._next_at = now + self._wait_s() if self._settings.interval_s > 0 else None
 
     def _wait_s(self) -> float:
-        if self._condition is Condition.HEALTHY:
+        if not self._doubted:
             return self._settings.interval_s
         steps = self._settings.steps_s
         return steps[min(self._fails, len(steps) - 1)]

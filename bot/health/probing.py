@@ -16,7 +16,7 @@ from fallbacks.facts import AttemptFailed, ProviderProbed
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.health import Health
 from fallbacks.lag import Lag
-from fallbacks.probing import Probe, ProbeSettings, Probing, condition_of
+from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
 from fallbacks.roster import Roster
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -105,14 +105,14 @@ class Prober:
 
     def reset(self) -> None:
         """Probe as soon as may be, on an operator's word."""
-        self._probing.see(condition_of(self.health), self._clock())
+        self._probing.see(self._clock(), doubted=is_doubted(self.health))
         self._probing.reset(self._clock())
 
     async def run(self) -> None:
         """Probe until cancelled."""
         while True:
             now = self._clock()
-            self._probing.see(condition_of(self.health), now)
+            self._probing.see(now, doubted=is_doubted(self.health))
             for probe in self._probing.tick(now) if self._leads() else ():
                 await self._do(probe)
             await asyncio.sleep(LOOK_S)
@@ -146,7 +146,7 @@ class Prober:
         else:
             self._book(permit, failure, now=now, counts=probe.counts or tried.real)
         self._probing.reported(probe.number, now, ok=failure is None)
-        self._probing.see(condition_of(self.health), now)
+        self._probing.see(now, doubted=is_doubted(self.health))
 
     async def _try(self, probe: Probe) -> Tried:
         """Ask for the real kind, or the cheap question.

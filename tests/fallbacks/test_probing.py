@@ -7,7 +7,7 @@ import pytest
 from fallbacks.breaker import BreakerSettings
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
-from fallbacks.probing import DAY_S, Condition, Probe, ProbeSettings, Probing, condition_of
+from fallbacks.probing import DAY_S, Probe, ProbeSettings, Probing, is_doubted
 
 
 def failing(plan: Probing, count: int) -> list[float]:
@@ -31,7 +31,7 @@ def test_a_healthy_rung_is_asked_a_cheap_question_a_minute() -> None:
 
 def test_a_doubted_one_gets_real_requests_soon_and_then_ever_more_seldom() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 100.0)
+    plan.see(100.0, doubted=True)
 
     moments = failing(plan, 9)
 
@@ -41,7 +41,7 @@ def test_a_doubted_one_gets_real_requests_soon_and_then_ever_more_seldom() -> No
 
 def test_after_a_success_the_next_trial_comes_soon() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 100.0)
+    plan.see(100.0, doubted=True)
     now = failing(plan, 5)[-1]
     assert plan.wake_at is not None
     now = plan.wake_at
@@ -56,7 +56,7 @@ def test_after_a_success_the_next_trial_comes_soon() -> None:
 def test_whatever_is_wrong_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -> None:
     health, plan = Health("llm", "openai", now=0.0), Probing(now=0.0)
     health.retire(kind, 0.0)
-    plan.see(condition_of(health), 0.0)
+    plan.see(0.0, doubted=is_doubted(health))
 
     probed = [0.0, *failing(plan, 12)]
 
@@ -65,7 +65,7 @@ def test_whatever_is_wrong_a_rung_is_probed_at_least_once_a_minute(kind: Kind) -
 
 def test_an_operator_need_not_wait() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 100.0)
+    plan.see(100.0, doubted=True)
     failing(plan, 7)
 
     plan.reset(201.0)
@@ -76,7 +76,7 @@ def test_an_operator_need_not_wait() -> None:
 
 def test_there_is_one_probe_at_a_time() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 0.0)
+    plan.see(0.0, doubted=True)
     plan.tick(1.0)
 
     assert plan.tick(5.0) == ()
@@ -84,7 +84,7 @@ def test_there_is_one_probe_at_a_time() -> None:
 
 def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 0.0)
+    plan.see(0.0, doubted=True)
     (lost,) = plan.tick(1.0)
 
     assert plan.wake_at == 11.0
@@ -96,7 +96,7 @@ def test_one_that_never_reports_is_forgotten_and_counts_as_failed() -> None:
 
 def test_a_lost_ones_late_word_is_not_taken_for_the_next_ones() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 0.0)
+    plan.see(0.0, doubted=True)
     (lost,) = plan.tick(1.0)
     plan.tick(11.0)
     plan.tick(13.0)
@@ -112,7 +112,7 @@ def test_a_healthy_one_whose_question_failed_is_asked_again_in_a_minute() -> Non
 
 def test_after_an_operators_word_the_waits_begin_anew() -> None:
     plan = Probing(now=0.0)
-    plan.see(Condition.DOUBTED, 100.0)
+    plan.see(100.0, doubted=True)
     failing(plan, 5)
 
     plan.reset(200.0)
@@ -122,7 +122,7 @@ def test_after_an_operators_word_the_waits_begin_anew() -> None:
 
 def test_a_real_request_is_paid_for_one_day() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=1.0))
-    plan.see(Condition.DOUBTED, 0.0)
+    plan.see(0.0, doubted=True)
     failing(plan, 1)
 
     (next_day,) = plan.tick(1.0 + DAY_S)
@@ -140,7 +140,7 @@ def test_a_healthy_one_may_be_asked_every_second() -> None:
 
 def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(cost=1.0, daily_cost=2.0))
-    plan.see(Condition.DOUBTED, 0.0)
+    plan.see(0.0, doubted=True)
     probes: list[Probe] = []
     for _ in range(3):
         assert plan.wake_at is not None
@@ -157,7 +157,7 @@ def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None
 
 def test_probing_may_be_off() -> None:
     plan = Probing(now=0.0, settings=ProbeSettings(interval_s=0.0))
-    plan.see(Condition.DOUBTED, 1.0)
+    plan.see(1.0, doubted=True)
     assert plan.wake_at is None
 
     plan.reset(2.0)
@@ -166,26 +166,26 @@ def test_probing_may_be_off() -> None:
 
 def test_the_condition_follows_the_rungs_health() -> None:
     health = Health("llm", "openai", now=0.0, settings=BreakerSettings())
-    assert condition_of(health) is Condition.HEALTHY
+    assert not is_doubted(health)
 
     health.suspicion.begin(Kind.TIMEOUT, 1.0)
-    assert condition_of(health) is Condition.DOUBTED
+    assert is_doubted(health)
 
     permit = health.permit(1.0)
     assert permit is not None
     health.failed(permit, failed(Kind.AUTH, "llm", provider="openai"), now=2.0)
     health.suspicion.clear(2.0)
-    assert condition_of(health) is Condition.DOUBTED
+    assert is_doubted(health)
 
 
 def test_a_rung_that_came_back_is_trusted_within_five_seconds_of_its_first_good_probe() -> None:
     health = Health("tts", "cartesia", now=0.0)
     plan = Probing(now=0.0)
     health.breaker.trip(0.0)
-    plan.see(condition_of(health), 0.0)
+    plan.see(0.0, doubted=is_doubted(health))
     first_good: float | None = None
     now = 0.0
-    while condition_of(health) is not Condition.HEALTHY:
+    while is_doubted(health):
         assert plan.wake_at is not None
         now = plan.wake_at
         for probe in plan.tick(now):
@@ -194,7 +194,7 @@ def test_a_rung_that_came_back_is_trusted_within_five_seconds_of_its_first_good_
             health.succeeded(permit, now)
             first_good = now if first_good is None else first_good
             plan.reported(probe.number, now, ok=True)
-            plan.see(condition_of(health), now)
+            plan.see(now, doubted=is_doubted(health))
 
     assert first_good == 1.0
     assert now - first_good <= 5.0
