@@ -149,7 +149,7 @@ class MediaDoor:
             async with patience:
                 if not self.waiting.enter(guest, self.frame.clock()):
                     return NO_ROOM
-                started = await self._start(websocket)
+                started = await read_start(websocket, self.dialect)
                 if isinstance(started, Refusal):
                     return started
                 if not ousted:
@@ -161,23 +161,25 @@ class MediaDoor:
         finally:
             self.waiting.remove(guest)
 
-    async def _start(self, websocket: WebSocket) -> Started | Refusal:
-        for _ in range(MAX_BEFORE_START):
-            message = await websocket.receive()
-            if message["type"] == "websocket.disconnect":
-                reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
-                return Refusal(reason=reason, close_code=None)
-            text = message.get("text")
-            match self.dialect.read(text if text is not None else message.get("bytes") or b""):
-                case Started() as started:
-                    return started
-                case Refusal(close_code=int()) as refusal:
-                    return refusal
-                case Connected() | Refusal():
-                    continue
-                case _:
-                    return Refusal(reason="media_before_start", close_code=POLICY)
-        return Refusal(reason="no_start", close_code=POLICY)
+
+async def read_start(websocket: WebSocket, dialect: Dialect) -> Started | Refusal:
+    """Return how a media socket begins: its `start`, or why it is none of a carrier's."""
+    for _ in range(MAX_BEFORE_START):
+        message = await websocket.receive()
+        if message["type"] == "websocket.disconnect":
+            reason = _ENDS.get(message.get("code") or 0, "closed_before_start")
+            return Refusal(reason=reason, close_code=None)
+        text = message.get("text")
+        match dialect.read(text if text is not None else message.get("bytes") or b""):
+            case Started() as started:
+                return started
+            case Refusal(close_code=int()) as refusal:
+                return refusal
+            case Connected() | Refusal():
+                continue
+            case _:
+                return Refusal(reason="media_before_start", close_code=POLICY)
+    return Refusal(reason="no_start", close_code=POLICY)
 
 
 def unbriefed(

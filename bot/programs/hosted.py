@@ -2,9 +2,9 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from fastapi import WebSocket
 from loguru import logger
@@ -18,6 +18,7 @@ from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
+from bot.http.media_door import START_S, read_start
 from bot.process.opening import open_process
 from bot.process.process import Process
 from bot.programs.hosted_calls import calls_of_host
@@ -33,9 +34,6 @@ from transports.webrtc import WebrtcLeg
 
 if TYPE_CHECKING:
     from transports.livekit import LivekitLeg
-
-START_S: Final = 2.0  # Twilio sends `connected` and `start` at once
-MAX_BEFORE_START: Final = 2  # messages: these two
 
 
 async def answer(runner_args: Any) -> None:
@@ -111,8 +109,11 @@ async def _answer_twilio(settings: Settings, websocket: WebSocket) -> None:
 
 
 async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
-    started = await _first_words(websocket)
-    if started is None:
+    started: object = None
+    with suppress(TimeoutError):
+        async with asyncio.timeout(START_S):
+            started = await read_start(websocket, TWILIO)
+    if not isinstance(started, Started):
         logger.warning("a socket did not begin as Twilio's streams do, and was closed")
         await close(websocket, POLICY)
         return
@@ -160,18 +161,3 @@ async def _converse(process: Process, leg: "WebrtcLeg | LivekitLeg", call: Call)
             await process.switchboard.answer(leg, call)
         finally:
             watch.cancel()
-
-
-async def _first_words(websocket: WebSocket) -> Started | None:
-    try:
-        async with asyncio.timeout(START_S):
-            for _ in range(MAX_BEFORE_START):
-                message = await websocket.receive()
-                said = TWILIO.read(message.get("text") or message.get("bytes") or b"")
-                if isinstance(said, Started):
-                    return said
-                if message["type"] == "websocket.disconnect":
-                    return None
-    except TimeoutError:
-        return None
-    return None
