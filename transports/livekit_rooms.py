@@ -11,6 +11,7 @@ import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
 from livekit import api
+from livekit.api.twirp_client import TwirpClient
 from loguru import logger
 from pydantic import SecretStr
 
@@ -20,6 +21,9 @@ from transports.livekit_words import handover_of
 AGENT: Final = "holdline"  # our identity in every room: who comes second replaces who came first
 ASK_S: Final = 3.0
 MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
+SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
+ANSWER_S: Final = 1.2  # a live agent answers within hundredths of a second
+ASKED: Final = 2  # times: a question is lost while an agent reconnects
 DELETE_AGAIN_S: Final = 2.0  # a caller hears nothing meanwhile
 DELETE_FOR_S: Final = 600.0  # chosen: a gateway that has no server ends its calls much sooner
 TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
@@ -52,12 +56,15 @@ class OpenRoom:
 class LivekitRooms:
     """One server's rooms. Opened within a running loop; `close` lets go of its connections."""
 
-    def __init__(self, *, url: str, api_key: SecretStr, api_secret: SecretStr) -> None:
+    def __init__(
+        self, *, url: str, api_key: SecretStr, api_secret: SecretStr, server_id: str
+    ) -> None:
         self.url = url
+        self._server_id = server_id
         self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
-        self._api = api.LiveKitAPI(
-            url, self._key, self._secret, timeout=aiohttp.ClientTimeout(total=ASK_S)
-        )
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
+        self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
+        self._twirp = TwirpClient(self._session, url, "livekit")
         self._deleting: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
@@ -65,13 +72,14 @@ class LivekitRooms:
         for each in tuple(self._deleting):
             each.cancel()
         await asyncio.gather(*self._deleting, return_exceptions=True)
-        await self._api.aclose()  # pyright: ignore[reportUnknownMemberType]
+        await self._session.close()
 
     def token(self, room: str) -> str:
         """Return what lets us into a room, as its agent."""
         grants = api.VideoGrants(room_join=True, room=room, agent=True)
         token = api.AccessToken(self._key, self._secret).with_identity(AGENT).with_kind("agent")
-        return token.with_grants(grants).with_ttl(timedelta(seconds=TOKEN_S)).to_jwt()
+        token.with_grants(grants).with_attributes({SERVER: self._server_id})
+        return token.with_ttl(timedelta(seconds=TOKEN_S)).to_jwt()
 
     async def occupied(self, prefix: str) -> Sequence[OpenRoom]:
         """Return the rooms with this beginning of a name that somebody is in.
@@ -95,6 +103,47 @@ class LivekitRooms:
         asked = api.ListParticipantsRequest(room=room)
         listed = await _request(self._api.room.list_participants(asked))
         return any(each.kind == api.ParticipantInfo.SIP for each in listed.participants)
+
+    async def is_free(self, room: str) -> bool:
+        """Return whether a room has no agent, one of this server's, or one that is dead.
+
+        LiveKit lists a dead agent for some 20 s, so another server's is asked. This server's own is
+        not: its worker has ended, or it would hold the claim on the room.
+
+        Raises:
+            RoomsError: LiveKit does not answer.
+        """
+        asked = api.ListParticipantsRequest(room=room)
+        listed = await _request(self._api.room.list_participants(asked))
+        for agent in listed.participants:
+            if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
+                return not await self._answers(room)
+        return True
+
+    async def _answers(self, room: str) -> bool:
+        """Return whether an agent is alive: call a method that no agent has.
+
+        LiveKit's library refuses it at once, in an agent of any version. Only silence means death:
+        if LiveKit cannot ask, as a server without `PerformRpc`, the agent counts as alive until
+        LiveKit drops it.
+        """
+        grants = api.VideoGrants(room_admin=True, room=room)
+        shown = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
+        asked = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
+        for _ in range(ASKED):
+            asking = self._twirp.request(
+                "RoomService",
+                "PerformRpc",
+                asked,
+                {"authorization": f"Bearer {shown}"},
+                api.PerformRpcResponse,
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    with suppress(RoomsError):
+                        await _request(asking)
+                    return True
+        return False
 
     async def delete(self, room: str) -> None:
         """Close a room: everybody in it is hung up on; one that is closed already is fine.

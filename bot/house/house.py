@@ -1,5 +1,6 @@
 """What a door asks of the house: a seat, a place to leave things, the other processes."""
 
+import secrets
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,11 @@ class House(Protocol):
     @property
     def peers(self) -> Peers:
         """What the processes know, each for itself."""
+        ...
+
+    @property
+    def id(self) -> str:
+        """A random text that all its processes share, and no other server has."""
         ...
 
     @property
@@ -192,6 +198,7 @@ class Alone:
         """Let calls in as `why_closed` and the load allow; without `seats` no load counts."""
         self._why = why_closed
         self._clock = clock
+        self.id = secrets.token_hex(8)
         self.shelf = OwnShelf(clock)
         self.peers = NoPeers()
         self.seats = seats or HouseSeats(seats=NO_LIMIT, cores=1, measured=False)

@@ -85,16 +85,18 @@ class WirePeers:
 class Joined:
     """One of several processes behind one port."""
 
-    def __init__(self, wire: Wire, *, number: int, workers: int) -> None:
+    def __init__(self, wire: Wire, *, number: int, workers: int, house_id: str = "") -> None:
         """Join the house over the line to its supervisor.
 
         Args:
             wire: The line.
             number: What tells this worker from all others that ever were.
             workers: How many there are to be.
+            house_id: The same for all of them.
         """
         self.wire = wire
         self.workers = workers
+        self.id = house_id
         self.views = StreamedViews(wire)
         self.name = f"w{number}"
         self.shelf = WireShelf(wire)

@@ -40,7 +40,12 @@ def livekit_router(
     """Return the routes of the LiveKit door; calls run in `tasks`, and so does the look round."""
     if settings.api_key is None or settings.api_secret is None:
         raise ValueError("the configuration lets no LiveKit door open without its key")
-    rooms = LivekitRooms(url=settings.url, api_key=settings.api_key, api_secret=settings.api_secret)
+    rooms = LivekitRooms(
+        url=settings.url,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        server_id=house.id,
+    )
     reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
     people = LivekitPeople(
         rooms=rooms,
@@ -114,6 +119,11 @@ class _LivekitDoor:
             async with _claimed(room, self.house) as ours:
                 if not ours:
                     return
+                if not await self._is_free(room):
+                    self.house.peers.give_back(
+                        _claim_on(room)
+                    )  # to be looked at again: that server may die
+                    return
                 admitted = await self.house.admit(room.name)
                 if not isinstance(admitted, HeldSeat):
                     await self._refuse(room, admitted.reason)
@@ -125,6 +135,11 @@ class _LivekitDoor:
                 CallFailed(where="livekit_door", error=type(broken).__name__)
             )
             logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+
+    async def _is_free(self, room: OpenRoom) -> bool:
+        with suppress(RoomsError):  # the look round tells
+            return await self.rooms.is_free(room.name)
+        return False
 
     async def _answer(self, room: OpenRoom) -> None:
         """Join before anything else: the caller hears ringing until our track is there.

@@ -1,5 +1,6 @@
 """`holdline serve`: what is run behind its port, and how it is read anew."""
 
+import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,6 +39,7 @@ class ServePlan:
         self._flags = flags
         self._folder = folder
         self._numbers = count(1)
+        self._id = secrets.token_hex(8)
         self._metrics = folder / "metrics"
         self._metrics.mkdir()
         find_own_modules(loaded)
@@ -56,6 +58,7 @@ class ServePlan:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
+            house=self._id,
             config=str(self._kept.file),
             flags=dict(self._flags),
             board=f"sqlite:///{self._folder}/health.db",

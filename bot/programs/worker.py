@@ -73,6 +73,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
         workers=order["workers"],
+        house_id=order.get("house", ""),  # a supervisor of an older version has none
     )
     async with asyncio.TaskGroup() as tasks:
         line = tasks.create_task(house.wire.run(), name="the line to the supervisor")

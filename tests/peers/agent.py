@@ -19,8 +19,9 @@ async def answering(
     *,
     lab: RunningLab | None = None,
     changes: Mapping[str, Any] | None = None,
+    port: int | None = None,
 ) -> AsyncIterator[Served]:
-    """Answer the calls that a LiveKit tells of while the block runs."""
+    """Answer the calls that a LiveKit tells of while the block runs; at another port it looks."""
     livekit = {
         "enabled": True,
         "url": media_server.websocket_url,
@@ -37,7 +38,7 @@ async def answering(
     keys = {"LIVEKIT_API_KEY": media_server.key, "LIVEKIT_API_SECRET": media_server.secret}
     if lab is not None:
         async with serving(
-            lab, folder, changes=tree, environment=keys, port=media_server.webhook_port
+            lab, folder, changes=tree, environment=keys, port=port or media_server.webhook_port
         ) as served:
             yield served
         return

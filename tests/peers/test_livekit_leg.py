@@ -32,6 +32,7 @@ async def rooms(media_server: MediaServer) -> AsyncIterator[LivekitRooms]:
         url=media_server.websocket_url,
         api_key=SecretStr(media_server.key),
         api_secret=SecretStr(media_server.secret),
+        server_id="ours",
     )
     yield found
     await found.close()

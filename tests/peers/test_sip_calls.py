@@ -6,6 +6,7 @@ import os
 import signal
 import time
 from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from google.protobuf.duration_pb2 import Duration
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
 
+from bot.http.livekit_door import LOOK_EVERY_S
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.evidence import sent_between
+from tests.bot.serving import free_port
 from tests.e2e.hearing import Heard
 from tests.peers.agent import GREETING, answering
 from tests.peers.conftest import NewPhone
@@ -30,6 +33,7 @@ from tests.peers.sip_phone import RATE_HZ, Pcm, SipPhone
 CALLERS = Path(__file__).parents[1] / "fixtures" / "callers"
 LOUD = 600  # of 32768: a voice on this line, nothing else
 PATIENT_S = 60.0  # a guard
+LOOKS = 4
 HOURS = "What are your opening hours?"
 
 
@@ -255,10 +259,75 @@ async def test_another_worker_takes_the_call_of_one_that_died(
     assert len(phone.told("CALL_ESTABLISHED")) == 1
 
 
+@asynccontextmanager
+async def another_server(
+    media_server: MediaServer, lab: RunningLab, folder: Path
+) -> AsyncIterator[Records]:
+    """Have a second server, which has looked round for callers by now; return its records."""
+    await asyncio.to_thread(folder.mkdir)
+    async with answering(media_server, folder, lab=lab, port=free_port()) as served:
+        await asyncio.sleep(LOOKS * LOOK_EVERY_S)
+        yield Records(served.logs)
+
+
+async def test_a_server_that_starts_leaves_the_call_of_one_that_drains_alone(
+    number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
+) -> None:
+    phone = await new_phone()
+    long = {"shutdown": {"drain_s": PATIENT_S}}
+    async with answering(number, tmp_path, lab=lab, changes=long) as old:
+        records = Records(old.logs)
+        await dial(phone, number)
+        await until_silent(phone)
+        old.process.send_signal(signal.SIGTERM)
+        before = phone.heard().size
+        async with another_server(number, lab, tmp_path / "new") as new:
+            second_greeting_s = loud_s(phone.heard()[before:])
+            await phone.say(utterance("01_hours"))
+            await records.until("AnswerHeard")
+            await phone.hang_up()
+            ended = await records.until("CallEnded")
+        await old.process.wait()
+
+    assert not second_greeting_s
+    assert not new.entries("CallStarted")
+    assert [each["text"] for each in records.entries("TranscriptFinal")] == [HOURS]
+    assert ended["reason"] == "caller_hung_up"
+
+
+async def test_the_call_of_a_server_that_died_is_taken_up_by_another(
+    number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
+) -> None:
+    phone = await new_phone()
+    async with answering(number, tmp_path, lab=lab) as old:
+        await dial(phone, number)
+        await until_silent(phone)
+        async with another_server(number, lab, tmp_path / "new") as new:
+            before = phone.heard().size
+            _kill_with_workers(old.process.pid)
+            await old.process.wait()
+            await phone.until_heard(lambda sound: loud_s(sound[before:]) > 2.0, within_s=PATIENT_S)
+            await phone.hang_up()
+            await new.until("CallEnded")
+
+    assert len(phone.told("CALL_ESTABLISHED")) == 1
+    assert len(new.entries("CallStarted")) == 1
+
+
+def _kill_with_workers(supervisor: int) -> None:
+    os.kill(supervisor, signal.SIGSTOP)  # it would start another worker
+    for pid in (*_children(supervisor), supervisor):
+        os.kill(pid, signal.SIGKILL)
+
+
+def _children(supervisor: int) -> list[int]:
+    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
+    return [int(pid) for pid in children]
+
+
 def _busy_worker(supervisor: int) -> int:
     """Return the process of the worker that has media sockets."""
-    children = Path(f"/proc/{supervisor}/task/{supervisor}/children").read_text().split()
-    return max(map(int, children), key=_udp_sockets)
+    return max(_children(supervisor), key=_udp_sockets)
 
 
 def _udp_sockets(pid: int) -> int:

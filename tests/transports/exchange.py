@@ -28,6 +28,7 @@ DIALS = {
     "CreateSIPParticipant": "dial",
     "DeleteRoom": "delete",
     "ListParticipants": "participants",
+    "PerformRpc": "call",
     "RemoveParticipant": "remove",
     "TransferSIPParticipant": "transfer",
 }
@@ -41,9 +42,10 @@ class Exchange:
         refuses: What to answer to a method, as twirp's code and message.
         meta: What a refusal has beside these, such as a SIP status.
         there: Who is in every room.
+        attributes: What each of them has beside the name.
         deleted: The rooms that were closed.
         transferred: What is answered to a transfer.
-        hangs: Set, a dial is answered only when it is unset.
+        hangs: Set, a dial, or a participant, is answered only when it is unset.
         instead: What another server says in its place, to whatever is asked: status and body.
     """
 
@@ -53,6 +55,7 @@ class Exchange:
         self.objects: dict[str, dict[str, Any]] = {kind: {} for kind in KINDS}
         self.meta: dict[str, str] = {}
         self.there: list[str] = []
+        self.attributes: dict[str, str] = {}
         self.removed: list[str] = []
         self.deleted: list[str] = []
         self.dialled: list[sip.CreateSIPParticipantRequest] = []
@@ -116,8 +119,15 @@ class Exchange:
         return self.transferred
 
     def _participants(self, _body: bytes) -> Any:
-        there = [api.ParticipantInfo(identity=each) for each in self.there]
+        there = [
+            api.ParticipantInfo(identity=each, attributes=self.attributes) for each in self.there
+        ]
         return api.ListParticipantsResponse(participants=there)
+
+    def _call(self, _body: bytes) -> Any:
+        while self.hangs:
+            sleep(0.01)
+        return api.PerformRpcResponse()
 
     def _delete(self, body: bytes) -> Any:
         self.deleted.append(api.DeleteRoomRequest.FromString(body).room)

@@ -220,7 +220,10 @@ async def test_a_leg_that_we_end_is_told_once(
 
 async def test_a_line_is_left_whatever_becomes_of_its_room() -> None:
     rooms = LivekitRooms(
-        url="ws://127.0.0.1:9", api_key=SecretStr("key"), api_secret=SecretStr(SECRET)
+        url="ws://127.0.0.1:9",
+        api_key=SecretStr("key"),
+        api_secret=SecretStr(SECRET),
+        server_id="ours",
     )
     await rooms.close()  # asked all the same, as by a mistake of ours
     line = StillLine()

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from typing import NamedTuple
 
 import pytest
 import pytest_asyncio
@@ -12,7 +13,7 @@ from pydantic import SecretStr
 from calls.handover import Destination, Handover
 from tests.transports.exchange import SECRET, Exchange, running_exchange
 from transports import livekit_rooms
-from transports.livekit_rooms import LivekitRooms, RoomsError
+from transports.livekit_rooms import AGENT, SERVER, LivekitRooms, RoomsError
 
 DESK = Destination(name="desk", number="+15550123")
 ONGOING = api.SIPTransferStatus.STS_TRANSFER_ONGOING
@@ -20,6 +21,11 @@ FAILED = api.SIPTransferStatus.STS_TRANSFER_FAILED
 SUCCESSFUL = api.SIPTransferStatus.STS_TRANSFER_SUCCESSFUL
 RANG_OUT = api.SIPTransferReason.STR_RINGING_TIMEOUT
 Answer = api.TransferSIPParticipantResponse
+LIVE = ("invalid_argument", "RpcError 1400: Method not supported at destination")
+DEAD = None
+NEVER_ASKED = ("internal", "this one is not asked")
+NO_SUCH_METHOD = ("bad_route", "no handler for path")
+TIMES_ASKED = {NEVER_ASKED: 0, DEAD: livekit_rooms.ASKED}
 
 
 @pytest.fixture
@@ -30,7 +36,9 @@ def exchange() -> Iterator[Exchange]:
 
 @pytest_asyncio.fixture
 async def rooms(exchange: Exchange) -> AsyncIterator[LivekitRooms]:
-    rooms = LivekitRooms(url=exchange.url, api_key=SecretStr("key"), api_secret=SecretStr(SECRET))
+    rooms = LivekitRooms(
+        url=exchange.url, api_key=SecretStr("key"), api_secret=SecretStr(SECRET), server_id="ours"
+    )
     yield rooms
     await rooms.close()
 
@@ -82,6 +90,51 @@ async def test_what_another_server_says_in_its_place_is_no_answer(
     with pytest.raises(RoomsError):
         await rooms.delete("call-1")
     assert await rooms.transfer("sip_1", room="call-1", to=DESK, ring_s=20.0) == "failed"
+
+
+class Found(NamedTuple):
+    """Who is in a room, and whether it is free."""
+
+    who: str = ""
+    house: str | None = None
+    says: tuple[str, str] | None = NEVER_ASKED
+    free: bool = True
+
+
+@pytest.mark.parametrize(
+    "found",
+    [
+        pytest.param(Found(), id="nobody"),
+        pytest.param(Found("sip_1"), id="a telephone"),
+        pytest.param(Found(AGENT, "ours"), id="our agent, whose worker is gone"),
+        pytest.param(Found(AGENT, "theirs", LIVE, False), id="another server's live agent"),
+        pytest.param(Found(AGENT, "theirs", DEAD), id="another server's dead agent"),
+        pytest.param(Found(AGENT, None, LIVE, False), id="a live agent of an older version"),
+        pytest.param(Found(AGENT, None, DEAD), id="a dead agent of an older version"),
+        pytest.param(
+            Found(AGENT, "theirs", NO_SUCH_METHOD, False), id="a media server that cannot ask"
+        ),
+    ],
+)
+async def test_a_room_is_free_unless_a_live_agent_of_another_server_is_in_it(
+    exchange: Exchange, rooms: LivekitRooms, monkeypatch: pytest.MonkeyPatch, found: Found
+) -> None:
+    exchange.there = [found.who] if found.who else []
+    exchange.attributes = {} if found.house is None else {SERVER: found.house}
+    if found.says is DEAD:
+        exchange.hangs = True
+        monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.1)
+    if found.says is not None:
+        exchange.refuses["PerformRpc"] = found.says
+
+    assert await rooms.is_free("call-1") is found.free
+    assert exchange.asked.count("PerformRpc") == TIMES_ASKED.get(found.says, 1)
+
+
+async def test_our_agent_says_in_the_room_which_server_it_is_of(rooms: LivekitRooms) -> None:
+    claims = api.TokenVerifier("key", SECRET).verify(rooms.token("call-1"))
+
+    assert claims.attributes == {SERVER: "ours"}
 
 
 async def test_a_room_that_the_server_never_closes_is_left_and_the_log_names_it(

@@ -68,6 +68,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
+            house="",
             config="",
             flags=self.flags.get(number, self.usual),
             board="",

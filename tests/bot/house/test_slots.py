@@ -27,6 +27,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
+            house="",
             config=str(self.config),
             flags={},
             board="",

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -26,9 +26,11 @@ from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
 from tests.transports.twilio_house import until
+from transports import livekit_rooms
 from transports.leg import Clock, LegFacts
 from transports.livekit import LivekitLeg
 from transports.livekit_room import RoomPlace
+from transports.livekit_rooms import AGENT, SERVER
 
 GUARD_S = 30.0
 ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
@@ -45,6 +47,9 @@ class LockedServer:
     rooms: list[str] = field(default_factory=list)
     keeps_rooms: bool = False
     instead: tuple[int, str] | None = None  # what another server says in its place
+    agents: list[str] = field(default_factory=list)  # of which house each was that joined
+    agents_live: bool = True
+    asked: int = 0  # whether an agent lives
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -52,6 +57,8 @@ class LockedServer:
         if self.instead is not None:
             status, said = self.instead
             return web.Response(status=status, text=said, content_type="application/json")
+        if request.path.endswith("PerformRpc"):
+            return await self._ask_agent()
         return await self._answer(request)
 
     async def _answer(self, request: web.Request) -> web.Response:
@@ -67,10 +74,21 @@ class LockedServer:
             self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
             return _protobuf(api.DeleteRoomResponse())
         if method == "ListParticipants":
-            phone = api.ParticipantInfo(identity="sip_1", kind=api.ParticipantInfo.SIP)
-            return _protobuf(api.ListParticipantsResponse(participants=[phone]))
+            return _protobuf(api.ListParticipantsResponse(participants=self._participants()))
         found = [api.Room(name=each, sid=f"RM_{each}", num_participants=1) for each in self.rooms]
         return _protobuf(api.ListRoomsResponse(rooms=found))
+
+    async def _ask_agent(self) -> web.Response:
+        self.asked += 1
+        if not self.agents_live:
+            await asyncio.sleep(1.0)  # nobody waits so long
+        return web.json_response({"code": "invalid_argument", "msg": "1400"}, status=400)
+
+    def _participants(self) -> list[api.ParticipantInfo]:
+        phone = api.ParticipantInfo(identity="sip_1", kind=api.ParticipantInfo.SIP)
+        if not self.agents:
+            return [phone]
+        return [phone, api.ParticipantInfo(identity=AGENT, attributes={SERVER: self.agents[-1]})]
 
     async def until(self, true: Any) -> None:
         async with asyncio.timeout(GUARD_S):
@@ -180,9 +198,13 @@ def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
 
 @asynccontextmanager
 async def opened(
-    tmp_path: Path, *, call: MakeCall | None = None, **tree: Any
+    tmp_path: Path,
+    *,
+    call: MakeCall | None = None,
+    media_server: LockedServer | None = None,
+    **tree: Any,
 ) -> AsyncIterator[Opened]:
-    async with locked_server() as server:
+    async with nullcontext(media_server) if media_server else locked_server() as server:
         livekit = {"enabled": True, "url": server.url, "api_key": KEY, "api_secret": SECRET}
         settings = Settings.model_validate(
             {
@@ -393,6 +415,40 @@ async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_
         lasts.over.set()
 
     assert [each.place.room for each in lines] == ["call-1", "call-2"]
+
+
+async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_that_one_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with locked_server() as media_server:
+
+        class EnteringLine(JoinedLine):
+            async def open(self) -> None:
+                claims = api.TokenVerifier(KEY, SECRET).verify(self.place.token())
+                media_server.agents.append((claims.attributes or {})[SERVER])
+                media_server.changed.set()
+
+        def made(_: LivekitLeg) -> Any:
+            lasts = LastingCall()
+            return SimpleNamespace(
+                call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+            )
+
+        monkeypatch.setattr(livekit_door, "LivekitLine", EnteringLine)
+        monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.2)
+        async with opened(tmp_path / "old", call=made, media_server=media_server) as old:
+            media_server.rooms = ["call-1"]
+            await old.post(started("call-1"))
+            await media_server.until(lambda: media_server.agents)
+            async with opened(tmp_path / "new", call=made, media_server=media_server) as new:
+                await new.post(started("call-1"))
+                await media_server.until(lambda: media_server.asked >= 2)  # and by looking round
+                in_mid_call = len(media_server.agents)
+                media_server.agents_live = False
+                await media_server.until(lambda: len(media_server.agents) == 2)
+
+    assert in_mid_call == 1
+    assert len(set(media_server.agents)) == 2
 
 
 async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was(
