@@ -191,13 +191,18 @@ class _LivekitDoor:
             watch.cancel()
 
     async def _refuse(self, room: OpenRoom, reason: str) -> None:
-        """Tell a telephone that we are busy: a room closed before it was answered says 486."""
-        self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
+        """Tell a telephone that we are busy: a room closed before it was answered says 486.
+
+        While this server drains another one may be there, which finds the room by looking round.
+        """
         with suppress(RoomsError):  # `_close` tells
             for _ in range(round(RING_S / LOOK_S)):
-                if await self.rooms.has_caller(room.name):
+                if reason != "draining" and await self.rooms.has_caller(room.name):
                     break
                 await asyncio.sleep(LOOK_S)
+            if not await self.rooms.is_free(room.name):
+                return
+        self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
         await self._close(room)
 
     async def _close(self, room: OpenRoom) -> None:

@@ -50,6 +50,7 @@ class LockedServer:
     agents: list[str] = field(default_factory=list)  # of which house each was that joined
     agents_live: bool = True
     asked: int = 0  # whether an agent lives
+    listed: int = 0  # who is in a room
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -74,6 +75,8 @@ class LockedServer:
             self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
             return _protobuf(api.DeleteRoomResponse())
         if method == "ListParticipants":
+            self.listed += 1
+            self.changed.set()
             return _protobuf(api.ListParticipantsResponse(participants=self._participants()))
         found = [api.Room(name=each, sid=f"RM_{each}", num_participants=1) for each in self.rooms]
         return _protobuf(api.ListRoomsResponse(rooms=found))
@@ -526,6 +529,22 @@ async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) 
     assert not [each for each in door.notes.entries if type(each).__name__ == "CallFailed"]
     with pytest.raises(RuntimeError, match="closed"):  # let go of with the process
         await people.rooms.delete("person-1")
+
+
+async def test_a_draining_server_leaves_a_caller_to_another_that_answers(tmp_path: Path) -> None:
+    call = LastingCall()
+    async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
+        beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        beside.create_task(door.process.switchboard.close(drain_s=GUARD_S))
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.listed)  # no agent is there
+        door.server.agents = ["another"]
+        await door.server.until(lambda: door.server.asked)
+        call.over.set()
+
+    assert not door.server.deleted
+    assert not [event for event in door.notes.entries if type(event).__name__ == "CallRefused"]
 
 
 async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
