@@ -116,13 +116,8 @@ class _LivekitDoor:
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
-            async with _claimed(room, self.house) as ours:
+            async with _claimed(room, self.house, self.rooms) as ours:
                 if not ours:
-                    return
-                if not await self._is_free(room):
-                    self.house.peers.give_back(
-                        _claim_on(room)
-                    )  # to be looked at again: that server may die
                     return
                 admitted = await self.house.admit(room.name)
                 if not isinstance(admitted, HeldSeat):
@@ -135,11 +130,6 @@ class _LivekitDoor:
                 CallFailed(where="livekit_door", error=type(broken).__name__)
             )
             logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
-
-    async def _is_free(self, room: OpenRoom) -> bool:
-        with suppress(RoomsError):  # the look round tells
-            return await self.rooms.is_free(room.name)
-        return False
 
     async def _answer(self, room: OpenRoom) -> None:
         """Join before anything else: the caller hears ringing until our track is there.
@@ -228,11 +218,12 @@ def _claim_on(room: OpenRoom) -> str:
 
 
 @asynccontextmanager
-async def _claimed(room: OpenRoom, house: House) -> AsyncIterator[bool]:
+async def _claimed(room: OpenRoom, house: House, rooms: LivekitRooms) -> AsyncIterator[bool]:
     """Claim a room, and its name while the block runs; False: it is not ours to answer.
 
     A server that was stopped makes the room of a call that goes on anew, with another id: a second
-    agent in it would be the end of the first, and of what was said.
+    agent in it would be the end of the first, and of what was said. The same holds for another
+    server's agent; its room is given back, to be looked at again: that server may die.
     """
     if not await house.peers.claim(_claim_on(room)):
         yield False
@@ -242,8 +233,13 @@ async def _claimed(room: OpenRoom, house: House) -> AsyncIterator[bool]:
         house.peers.give_back(_claim_on(room))
         yield False
         return
+    ours = False
     try:
-        yield True
+        with suppress(RoomsError):  # the look round tells
+            ours = await rooms.is_free(room.name)
+        if not ours:
+            house.peers.give_back(_claim_on(room))
+        yield ours
     finally:
         house.peers.give_back(name)
 

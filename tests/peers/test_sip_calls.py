@@ -34,6 +34,7 @@ CALLERS = Path(__file__).parents[1] / "fixtures" / "callers"
 LOUD = 600  # of 32768: a voice on this line, nothing else
 PATIENT_S = 60.0  # a guard
 LOOKS = 4
+NO_PROMPTS = {"silence": {"prompt_after_s": PATIENT_S}}
 HOURS = "What are your opening hours?"
 
 
@@ -274,8 +275,8 @@ async def test_a_server_that_starts_leaves_the_call_of_one_that_drains_alone(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()
-    long = {"shutdown": {"drain_s": PATIENT_S}}
-    async with answering(number, tmp_path, lab=lab, changes=long) as old:
+    changes = {"shutdown": {"drain_s": PATIENT_S}, "agent": NO_PROMPTS}
+    async with answering(number, tmp_path, lab=lab, changes=changes) as old:
         records = Records(old.logs)
         await dial(phone, number)
         await until_silent(phone)
@@ -299,7 +300,7 @@ async def test_the_call_of_a_server_that_died_is_taken_up_by_another(
     number: MediaServer, new_phone: NewPhone, lab: RunningLab, tmp_path: Path
 ) -> None:
     phone = await new_phone()
-    async with answering(number, tmp_path, lab=lab) as old:
+    async with answering(number, tmp_path, lab=lab, changes={"agent": NO_PROMPTS}) as old:
         await dial(phone, number)
         await until_silent(phone)
         async with another_server(number, lab, tmp_path / "new") as new:

@@ -47,7 +47,7 @@ class LockedServer:
     rooms: list[str] = field(default_factory=list)
     keeps_rooms: bool = False
     instead: tuple[int, str] | None = None  # what another server says in its place
-    agents: list[str] = field(default_factory=list)  # of which house each was that joined
+    agents: list[str] = field(default_factory=list)  # the servers of those that joined
     agents_live: bool = True
     asked: int = 0  # whether an agent lives
     listed: int = 0  # who is in a room
@@ -84,7 +84,7 @@ class LockedServer:
     async def _ask_agent(self) -> web.Response:
         self.asked += 1
         if not self.agents_live:
-            await asyncio.sleep(1.0)  # nobody waits so long
+            await asyncio.sleep(1.0)  # longer than ANSWER_S
         return web.json_response({"code": "invalid_argument", "msg": "1400"}, status=400)
 
     def _participants(self) -> list[api.ParticipantInfo]:
