@@ -7,6 +7,7 @@ from fallbacks.holding import Holding
 from fallbacks.line_events import (
     AgentCutOff,
     AnswerDue,
+    AnswerOpen,
     AnswerSounded,
     CallerBegan,
     CallerFellSilent,
@@ -36,6 +37,7 @@ class AnswerDebt:
         self._tools: set[str] = set()  # at work, by their calls' ids
         self._stopped = False  # the caller, in the turn that is open
         self._sounded = False  # the agent, since it was last cut off
+        self._open = False  # an answer is being written, or spoken
 
     @property
     def worded(self) -> bool:
@@ -62,11 +64,11 @@ class AnswerDebt:
                 self._pending.settle()
                 self._pending.begin(unanswered=False)
                 self._holding.owe_nothing()
-            case AnswerSounded():
-                self._note_sound(event, now)
+            case AnswerSounded() | AnswerOpen():
+                self._note_answer(event, now)
             case RestTaken():
                 if event.dry_at is not None:  # the local voice's words are the answer, too
-                    self._note_sound(AnswerSounded(dry_at=event.dry_at, audible=True), now)
+                    self._note_answer(AnswerSounded(dry_at=event.dry_at, audible=True), now)
             case _:
                 self._note_tool(event, now)
 
@@ -102,12 +104,18 @@ class AnswerDebt:
         else:
             self._holding.paused()
 
-    def _note_sound(self, event: AnswerSounded, now: float) -> None:
+    def _note_answer(self, event: AnswerSounded | AnswerOpen, now: float) -> None:
+        if isinstance(event, AnswerOpen):
+            self._open = event.more
+            self._holding.goes_on = self._holding.goes_on and event.more
+            return
         self._holding.expected(now + BREATH_S)
         if event.audible:  # it is the answer, unless a tool works
             self._sounded = True
             self._pending.settle()
-            self._holding.answered(owed_from=event.dry_at if self._tools else None)
+            at = event.dry_at
+            owed_from, more_from = at if self._tools else None, at if self._open else None
+            self._holding.answered(owed_from=owed_from, more_from=more_from)
 
     def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
         """Note what tools are at work: what the model makes of their results is owed."""
@@ -124,4 +132,5 @@ class AnswerDebt:
                 pass
             case AgentCutOff():
                 self._tools.clear()
-                self._sounded = False
+                self._sounded = self._open = False
+                self._holding.goes_on = False

@@ -21,7 +21,7 @@ from typing import Final, TypeAlias
 from fallbacks.menu_words import Choice, Consent, Meaning
 
 QUESTIONS: Final = 3  # whether the caller said this or that, while a stage is down
-SILENCE_S: Final = 3.5  # of 4 s that are the most; the rest is for getting a clip onto the line
+REPLY_S: Final = 3.5  # of silence, for a caller to reply: a clip may ask, a menu always does
 CLIPS: Final = 2  # turns that are met with clips before something else is tried
 MENUS: Final = 2  # readings of the menu
 BURST_S: Final = 0.8  # from key to key of a number that somebody types (chosen)
@@ -112,7 +112,7 @@ class DescentSettings:
     steps: Sequence[Step] = STEPS
     clips: int = CLIPS
     menus: int = MENUS
-    silence_s: float = SILENCE_S
+    silence_s: float = REPLY_S
     keys: Mapping[str, Choice] | None = None  # None: 1 callback, 2 message, 0 person
 
     @property

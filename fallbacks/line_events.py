@@ -119,8 +119,15 @@ class NothingSaid:
 class AnswerSounded:
     """Sound of the answer went to the line."""
 
-    dry_at: float
+    dry_at: float  # when the last of it that a person can hear is played
     audible: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AnswerOpen:
+    """A model begins to write an answer, or all of its sound has gone to the line."""
+
+    more: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +230,7 @@ DebtEvent: TypeAlias = (
     | AnswerDue
     | NothingSaid
     | AnswerSounded
+    | AnswerOpen
     | RestTaken
     | ToolBegan
     | ToolEnded

@@ -165,8 +165,10 @@ class LineKeeper:
         was_down = self.way_down.in_charge
         actions = self.way_down.handle(event, now)
         if was_down and not self.way_down.in_charge:
-            quiet_since = self._descent.quiet_since
-            self._holding.answered(owed_from=now if quiet_since is None else quiet_since)
+            since = self._descent.quiet_since
+            # The way down leaves longer silences; what is at hand now is not talked over.
+            at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
+            self._holding.answered(owed_from=now if since is None else max(since, at_hand))
             if event.stage == "stt" and not self._debt.worded:
                 self._holding.paused()  # the caller was asked to say it again, and may not
         return actions

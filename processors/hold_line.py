@@ -14,6 +14,8 @@ from pipecat.frames.frames import (
     InputAudioRawFrame,
     InputDTMFFrame,
     InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
     StartFrame,
     TTSAudioRawFrame,
     TTSTextFrame,
@@ -35,6 +37,7 @@ from fallbacks.facts import (
 from fallbacks.line_events import (
     AgentCutOff,
     AnswerDue,
+    AnswerOpen,
     AnswerSounded,
     CallerAway,
     CallerBegan,
@@ -51,7 +54,7 @@ from fallbacks.line_events import (
 from fallbacks.line_keeper import LineKeeper
 from processors.fallback import Fallback
 from processors.line_doer import LineDoer
-from processors.pcm import audible
+from processors.pcm import quiet_end
 from processors.wiring import CallWiring
 
 
@@ -169,9 +172,8 @@ class HoldLine(FrameProcessor):
                 doer.handle(AgentCutOff())
             case FunctionCallInProgressFrame() | FunctionCallResultFrame():
                 doer.handle(read_tool(frame, dry_at=self._line.dry_at))
-            case TTSAudioRawFrame():
-                dry_at = self._line.dry_at
-                doer.handle(AnswerSounded(dry_at=dry_at, audible=audible(frame.audio)))
+            case TTSAudioRawFrame() | LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
+                doer.handle(read_answer(frame, dry_at=self._line.dry_at))
             case InputDTMFFrame():
                 doer.handle(MenuKeyPressed(digit=frame.button.value))
             case _:
@@ -181,6 +183,18 @@ class HoldLine(FrameProcessor):
 def is_answer(frame: Frame) -> bool:
     """Say whether a frame is of an answer, and of nothing that must be heard, such as a goodbye."""
     return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible
+
+
+def read_answer(
+    frame: TTSAudioRawFrame | LLMFullResponseStartFrame | LLMFullResponseEndFrame, *, dry_at: float
+) -> LineEvent:
+    """Return what a frame says of an answer; its end comes after the last of its sound."""
+    if not isinstance(frame, TTSAudioRawFrame):
+        return AnswerOpen(more=isinstance(frame, LLMFullResponseStartFrame))
+    quiet = quiet_end(frame.audio)
+    return AnswerSounded(
+        dry_at=dry_at - quiet / frame.sample_rate, audible=quiet < frame.num_frames
+    )
 
 
 def read_tool(

@@ -87,9 +87,11 @@ class OwnVoice:
 
         Returns:
             When the line will be dry again: never (`inf`) when the caller spoke first; None when
-            no text was left.
+            no text was left. A line that is not silent is not held.
         """
         holds = action.then is Then.HOLD  # without end, if need be: the answer is still to come
+        if holds and self._line.queued_s(self._now()):
+            return self._line.dry_at
         topical = not holds
         phrases = self._fallback.phrases
         utterance = phrases.choose(action.situations, topical=topical, again=holds)

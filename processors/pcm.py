@@ -15,6 +15,13 @@ def audible(pcm: bytes) -> bool:
     return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE
 
 
+def quiet_end(pcm: bytes) -> int:
+    """Return how many samples at the end of such PCM a person could not hear."""
+    levels = np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32))
+    heard = np.flatnonzero(levels > AUDIBLE)
+    return levels.size - int(heard[-1]) - 1 if heard.size else levels.size
+
+
 class Pieces:
     """Follows one voice's pieces of sound."""
 

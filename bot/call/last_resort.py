@@ -111,7 +111,6 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
                 steps=_steps(hold.steps, keys=call.facts.keys),
                 clips=hold.clips,
                 menus=hold.menus,
-                silence_s=hold.silence_s,
             )
         ),
         phrases=Phrases(

@@ -16,7 +16,7 @@ class HoldLineSettings(Section):
     first_s: Seconds = FIRST_S  # a filler, when no answer is expected soon
     last_s: Seconds = LAST_S  # a filler, even if one is
     clip_s: Seconds = CLIP_S  # a clip, where a filler may not be
-    silence_s: Seconds = SILENCE_S  # the longest silence while an answer is owed
+    silence_s: Seconds = SILENCE_S  # the longest silence while the agent works on an answer
     turns_apart: Count = TURNS_APART  # from one filler to the next
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = STEPS
     clips: CountOrZero = CLIPS  # turns that are met with clips before the menu is read

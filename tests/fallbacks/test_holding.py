@@ -20,7 +20,7 @@ def test_a_late_answer_is_spoken_for_once() -> None:
     assert line.tick(101.04) == ()
     assert line.tick(101.05) == (Say.FILLER,)
     assert line.tick(101.06) == ()
-    assert line.tick(104.5) == ()  # whoever speaks has not said yet until when
+    assert line.tick(102.9) == ()  # whoever speaks has not said yet until when
 
 
 def test_an_answer_in_time_is_not_spoken_for() -> None:
@@ -166,13 +166,13 @@ def test_a_turn_without_a_pause_is_owed_from_its_stop() -> None:
     assert line.wake_at == pytest.approx(101.05)
 
 
-def test_a_line_that_ran_dry_again_is_held_before_four_seconds_of_silence() -> None:
+def test_a_line_that_ran_dry_again_is_held_before_two_seconds_of_silence() -> None:
     line = turn(Holding())
     line.tick(101.2)
     line.said(101.8)
 
-    assert line.tick(105.2) == ()
-    assert line.tick(105.3) == (Say.CLIP,)
+    assert line.tick(103.6) == ()
+    assert line.tick(103.7) == (Say.CLIP,)
 
 
 def test_a_pause_that_looks_like_no_end_owes_nothing() -> None:

@@ -21,6 +21,7 @@ from fallbacks.holding import SILENCE_S, Holding
 from fallbacks.line_events import (
     AgentCutOff,
     AnswerDue,
+    AnswerOpen,
     AnswerSounded,
     CallerBegan,
     CallerFellSilent,
@@ -42,6 +43,7 @@ from tests.thoroughness import promised
 STOP = 100.0
 FIRST_S = 1.05
 BEGAN, DUE, CAME = CallerBegan(), AnswerDue(), WordsCame()
+OPEN, CLOSED = AnswerOpen(more=True), AnswerOpen(more=False)
 SILENT = CallerFellSilent(stopped_at=STOP)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
@@ -174,6 +176,14 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         ([*TWO_TOOLS, (SOUNDED, 0.8), (done("c2", asks=False), 0.9)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (CUT_OFF, 0.8), (SOUNDED, 1.3)], None),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (BEGAN, 0.8), (done(asks=False), 0.8)], None),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5)], FIRST_S),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (CLOSED, 1.0)], None),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (QUIET, 2.5)], 2.0 + SILENCE_S),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (CUT_OFF, 1.0)], None),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (BEGAN, 1.0)], None),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (PARTING, 1.0)], None),
+        ([(SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8), (TOOL, 1.0)], 2.0 + SILENCE_S),
         ([(SILENT_WORDED, 0.2), (REST, 0.6)], None),
         ([(SILENT_WORDED, 0.2), (RestTaken(), 0.6)], FIRST_S),
         ([(SILENT_WORDED, 0.2), (TOOL, 0.6), (REST, 0.7)], 2.0 + SILENCE_S),
@@ -245,6 +255,14 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "a tool of which nobody is asked, beside one that works on",
         "a tool that was cut off",
         "the caller speaks while a tool works",
+        "an answer is written, and nothing of it is heard yet",
+        "an answer that is heard is not complete",
+        "it is complete",
+        "it is not, and the voice sends silence",
+        "it was cut off",
+        "the caller speaks into it",
+        "a goodbye was asked for",
+        "it calls a tool",
         "the local voice has said the rest",
         "the local voice has the rest to say yet",
         "the local voice says what there is to say while a tool works",
@@ -276,6 +294,19 @@ def test_what_holds_the_line_is_a_filler_and_then_clips_until_the_answer() -> No
     assert keeper.wake_at is None
 
 
+def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None:
+    keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (OPEN, 0.5), (SOUNDED, 0.8)])
+    filler = SpeakFor(situations=(Situation.FILLER,), then=Then.HOLD)
+
+    at = 102.0 + SILENCE_S
+    assert keeper.tick(at) == (filler,)
+    assert not keeper.owes
+    keeper.handle(Spoken(action=filler, dry_at=at + 0.4), at)
+    assert keeper.tick(at + 0.4 + SILENCE_S) == (filler,)  # never a clip: the answer is there
+    keeper.handle(CLOSED, at + 3.0)
+    assert keeper.wake_at is None
+
+
 def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
     keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
     (filler,) = keeper.tick(STOP + 1.05)
@@ -285,7 +316,7 @@ def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
     unsaid = keeper.wake_at
     keeper.handle(Spoken(action=filler, dry_at=STOP + 1.5), STOP + 1.07)
 
-    assert (unsaid, keeper.wake_at) == (STOP + 4.55, STOP + 5.0)
+    assert (unsaid, keeper.wake_at) == (STOP + 1.05 + SILENCE_S, STOP + 1.5 + SILENCE_S)
 
 
 @pytest.mark.parametrize("asks_again", [True, False])

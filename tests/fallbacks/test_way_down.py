@@ -5,7 +5,7 @@ from math import inf
 import pytest
 
 from fallbacks.caller_message import QUIET_S, CallerMessage
-from fallbacks.descent import SILENCE_S, Descent, DescentSettings, Step
+from fallbacks.descent import REPLY_S, Descent, DescentSettings, Step
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
 from fallbacks.line_events import (
     AnswerSounded,
@@ -137,8 +137,8 @@ def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
 
     assert way.handle(exhausted(again), 2.5) == ()  # the clip is still heard
     assert way.in_charge
-    assert way.wake_at == 4.0 + SILENCE_S
-    assert way.tick(4.0 + SILENCE_S) == (
+    assert way.wake_at == 4.0 + REPLY_S
+    assert way.tick(4.0 + REPLY_S) == (
         StepTaken(stage=again, step=Step.CLIP.value),
         speak(*situations),
     )
@@ -153,7 +153,7 @@ def test_silence_counts_behind_what_held_the_line_between_two_outages() -> None:
 
     way.handle(exhausted(), 6.5)
 
-    assert way.wake_at == 9.0 + SILENCE_S
+    assert way.wake_at == 9.0 + REPLY_S
 
 
 @pytest.mark.parametrize(
@@ -341,8 +341,8 @@ def test_silence_counts_from_the_end_of_what_was_said() -> None:
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=3.0), 0.1)
 
-    assert way.wake_at == 3.0 + SILENCE_S
-    assert way.tick(3.0 + SILENCE_S) != ()
+    assert way.wake_at == 3.0 + REPLY_S
+    assert way.tick(3.0 + REPLY_S) != ()
 
 
 def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
@@ -373,7 +373,7 @@ def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
 
     way.handle(CallerFellSilent(stopped_at=1.5), 1.7)
 
-    assert way.wake_at == 1.7 + SILENCE_S
+    assert way.wake_at == 1.7 + REPLY_S
 
 
 def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
@@ -381,7 +381,7 @@ def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
     way.handle(exhausted(), 0.0)
     way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
 
-    assert way.wake_at == 8.0 + SILENCE_S
+    assert way.wake_at == 8.0 + REPLY_S
 
 
 def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
@@ -396,8 +396,8 @@ def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
 
     way.handle(CallerAway(away=False), 1001.0)
 
-    assert way.wake_at == 1001.0 + SILENCE_S
-    assert way.tick(1001.0 + SILENCE_S) != ()
+    assert way.wake_at == 1001.0 + REPLY_S
+    assert way.tick(1001.0 + REPLY_S) != ()
 
 
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:

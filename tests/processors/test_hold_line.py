@@ -6,6 +6,8 @@ import time
 
 import pytest
 from pipecat.frames.frames import (
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
     InterruptionFrame,
     TTSAudioRawFrame,
     UserStoppedSpeakingFrame,
@@ -666,3 +668,21 @@ async def test_two_stages_down_in_one_turn_are_one_step() -> None:
 
     assert call.steps == ["clip"]
     assert len(call.line.level(CLIP)) > 0
+
+
+async def test_the_line_is_not_silent_for_two_seconds_while_one_tool_follows_the_other() -> None:
+    async with held(HoldSettings()) as call:
+        stopped_at = await call.stops()
+        for number in range(6):
+            tool = {"function_name": "look", "tool_call_id": f"c{number}", "arguments": {}}
+            await asyncio.sleep(0.5)  # of the model
+            await call.put(FunctionCallInProgressFrame(**tool))
+            await asyncio.sleep(0.4)
+            await call.put(FunctionCallResultFrame(**tool, result="found"))
+        await asyncio.sleep(0.5)
+        await call.answers()
+        await call.until(lambda: call.line.level(ANSWER))
+
+    heard = [stopped_at, *(at for at, _ in call.line.played)]
+    assert heard[1] - heard[0] < 1.5
+    assert max(after - before for before, after in itertools.pairwise(heard)) < 2.0

@@ -1,7 +1,6 @@
 """A tool that takes long: the line is not silent behind the words that bridge it."""
 
 import asyncio
-import itertools
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,7 @@ import pytest
 from bot.lab.callers import caller_says
 from calls.events import AgentSaid, ToolCalled
 from fallbacks.facts import AttemptStarted
-from faultlab.carrier.carrier import Carrier
+from tests.bot.call.test_silences import LONGEST_S, silences
 from tests.bot.judged_call import listening
 
 pytestmark = [
@@ -18,19 +17,11 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
-LONGEST_SILENCE_S = 4.0
 TOOL = {
     "entry_point": "tests.bot.tools.owner_functions:opening_hours_slowly",
     "name": "opening_hours",
     "timeout_s": 10.0,
 }
-
-
-def longest_silence_s(call: Carrier, *, since_s: float) -> float:
-    bursts = [each for each in call.ear.bursts if each.end / call.rate_hz > since_s]
-    starts = [each.start / call.rate_hz for each in bursts[1:]]
-    ends = [each.end / call.rate_hz for each in bursts]
-    return max(start - end for end, start in itertools.zip_longest(ends[:-1], starts))
 
 
 async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_path: Path) -> None:
@@ -45,8 +36,8 @@ async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_pa
 
     (used,) = [each for each in beside.events if isinstance(each, ToolCalled)]
     assert used.outcome == "ok"
-    assert used.took_s > 2 * LONGEST_SILENCE_S
-    assert longest_silence_s(call, since_s=asked_s) < LONGEST_SILENCE_S
+    assert used.took_s > 2 * LONGEST_S
+    assert max(silences(call, since_s=asked_s)[1:]) < LONGEST_S
 
 
 async def test_a_result_that_came_while_the_caller_spoke_is_told_by_itself(tmp_path: Path) -> None:
