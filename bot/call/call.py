@@ -74,6 +74,7 @@ class Call:
         self._reason: str | None = None
         self._assembled: Assembled | None = None
         self._known: KnownCaller | None = None  # None: there is no register to ask
+        self._started = asyncio.Event()  # set when the pipeline's first frame has passed all of it
         self._torn = asyncio.Event()  # set where the pipeline cannot be told to end
 
     def resume_state(self) -> ResumeState:
@@ -146,8 +147,10 @@ class Call:
         if self._assembled is None:
             return
         worker = self._assembled.worker
-        within, call_id = worker.pipeline.queue_frame(CancelFrame()), self.call_id
-        await take_step("cancelling from within", within, call_id=call_id)
+        call_id = self.call_id
+        if self._started.is_set():  # else it would overtake the start, which is waited for 20 s
+            within = worker.pipeline.queue_frame(CancelFrame())
+            await take_step("cancelling from within", within, call_id=call_id)
         if not await take_step("cancelling", worker.cancel(reason=reason), call_id=call_id):
             self._torn.set()
 
@@ -169,6 +172,7 @@ class Call:
         self._leg.on_gone(self.cancel)
         worker = assembled.worker
         worker.add_event_handler("on_pipeline_error", self._on_error)
+        worker.add_event_handler("on_pipeline_started", lambda *_: self._started.set())
         runner = WorkerRunner(handle_sigint=False)  # one a call: it never forgets a worker
         await runner.add_workers(worker)
         async with asyncio.TaskGroup() as group:

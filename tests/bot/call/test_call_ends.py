@@ -15,7 +15,7 @@ from calls.events import CallEnded, CallStarted
 from faultlab.carrier.carrier import Carrier
 from faultlab.carrier.webhook import PhoneCall
 from tests.bot.http.peer import on_loopback, open_lines, peer
-from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call
+from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call, listening
 from transports.leg import Gone, Leg
 from transports.loopback import LoopbackLeg
 from transports.twilio import TwilioLeg
@@ -84,6 +84,21 @@ class ApartLeg(LoopbackLeg):
             self.telling = asyncio.ensure_future(gone(reason))
 
         super().on_gone(apart)
+
+
+class BriefLeg(LoopbackLeg):
+    """Is gone so many steps of the loop after its call has asked to be told."""
+
+    telling: asyncio.Task[None] | None = None
+    steps = 0
+
+    def on_gone(self, gone: Gone) -> None:
+        async def tell() -> None:
+            for _ in range(self.steps):
+                await asyncio.sleep(0)
+            await gone("caller_hung_up")
+
+        self.telling = asyncio.create_task(tell())
 
 
 def recorded() -> LoopbackLeg:
@@ -236,3 +251,15 @@ async def test_a_telephone_s_leg_that_throws_ends_its_own_call_alone(
                 await left_alone(beside, method)
 
         forget_others(beside)
+
+
+async def test_whoever_is_gone_while_the_call_starts_takes_no_seat_for_long(tmp_path: Path) -> None:
+    loop, took_s = asyncio.get_running_loop(), dict[int, float]()
+    async with listening(tmp_path, {}, None) as beside:
+        for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377):
+            leg = BriefLeg(SILENCE, sample_rate_hz=RATE_HZ, linger_s=4.0, clock=clock.monotonic)
+            leg.steps, began_at = steps, loop.time()
+            await answer(beside, leg)
+            took_s[steps] = loop.time() - began_at
+
+    assert {steps: each for steps, each in took_s.items() if each > 1.0} == {}
