@@ -79,7 +79,7 @@ class LivekitLine:
         self._room: rtc.Room | None = None
         self.watched = RoomWatch(clock())
         self._news = asyncio.Event()
-        self._closed = self._adrift = self._taken_up = False
+        self._closed = self._adrift = self._taken_up = self._given_up = False
         self._joined, self._offers = 0, OFFERS
         self._lost_at: float | None = None
 
@@ -93,10 +93,15 @@ class LivekitLine:
         self._room = await join(self.place, self.source, self._learn_of())
 
     async def caller_came(self) -> bool:
-        """Return once the caller is in the room; False: nobody will be."""
-        while self.party is None and not self.watched.over:
+        """Return once the caller is in the room; False: nobody will be, or we wait no longer."""
+        while self.party is None and not (self.watched.over or self._given_up):
             await self._wait()
         return self.party is not None
+
+    def give_up(self) -> None:
+        """Wait no longer for a caller who is not in the room yet."""
+        self._given_up = True
+        self._news.set()
 
     async def watch(self) -> str:
         """Keep the line, and return the reason's name once it is over."""

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
 
@@ -62,6 +62,8 @@ def livekit_router(
 
     def stop_looking() -> None:
         looking.cancel()
+        for line in door.empty:
+            line.give_up()
 
     process.switchboard.on_closing(stop_looking)
     router = APIRouter()
@@ -78,6 +80,7 @@ class _LivekitDoor:
     reader: WebhookReader
     prefix: str
     unreachable: bool = False
+    empty: set[LivekitLine] = field(default_factory=set[LivekitLine])  # into rooms without a caller
 
     async def look_round(self) -> None:
         """Look round until cancelled."""
@@ -138,7 +141,7 @@ class _LivekitDoor:
         """
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
         try:
-            if await self._join(line) and await line.caller_came():
+            if await self._meet(line):
                 await self._converse(room, line)
             else:  # whoever still rings, or comes into it later, is found
                 self.house.peers.give_back(_claim_on(room))
@@ -147,6 +150,13 @@ class _LivekitDoor:
             raise
         finally:
             await line.close()
+
+    async def _meet(self, line: LivekitLine) -> bool:
+        self.empty.add(line)
+        try:
+            return await self._join(line) and await line.caller_came()
+        finally:
+            self.empty.discard(line)
 
     async def _join(self, line: LivekitLine) -> bool:
         for _ in range(TRIES):

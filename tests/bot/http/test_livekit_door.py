@@ -26,7 +26,7 @@ from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
 from tests.transports.twilio_house import until
-from transports import livekit_rooms
+from transports import livekit_line, livekit_rooms
 from transports.leg import Clock, LegFacts
 from transports.livekit import LivekitLeg
 from transports.livekit_room import RoomPlace
@@ -567,3 +567,25 @@ async def test_what_is_not_livekits_is_refused_and_told(
     assert told == status
     assert (await door.notes.until("InputRefused")).transport == "livekit"
     assert not door.server.joins
+
+
+@pytest.mark.virtual_time
+async def test_a_server_that_stops_waits_for_nobody_in_the_room_of_a_refused_dial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def leave() -> None:
+        """We are out of it at once."""
+
+    async def join_empty(*_: object) -> Any:
+        joined.set()
+        return SimpleNamespace(disconnect=leave)
+
+    monkeypatch.setattr(livekit_line, "join", join_empty)
+    async with opened(tmp_path) as door:
+        await door.post(started("call-dial-one-7"))
+        await joined.wait()
+        stopped_at = loop.time()
+
+    assert loop.time() - stopped_at < 1.0
