@@ -201,7 +201,9 @@ class DialRun:
             return await self._give_back(why)
         waits, unanswered = self.parts.settings.ask_again_s, Unanswered(self.parts)
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
-            await asyncio.sleep(wait_s)
+            if wait_s and self.parts.house.leaving:
+                break  # the next process asks: to end waits for no dial that may ring nowhere
+            await self.parts.calls.wait(self.dial.id, wait_s)
             try:
                 found = await self.carrier.find(self.dial)
             except CarrierError as silence:
@@ -256,7 +258,7 @@ class DialRun:
             if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
                 break  # its end was lost, although the carrier says that it goes on
             if self.parts.house.leaving and ordered and not (found.answered or found.outcome):
-                await self.carrier.cancel(self.dial, ordered)
+                await self.carrier.cancel(self.dial.id, ordered)
                 ordered = None
             if answered:
                 self.in_call = True  # a look later: the house has counted its seat by now

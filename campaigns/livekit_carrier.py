@@ -17,6 +17,7 @@ from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
 from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
 from transports.livekit_dial import (
+    ASK_S,
     CALLEE,
     TIDY_S,
     AlreadyDiallingError,
@@ -86,7 +87,10 @@ class LivekitCarrier:
                 if not trunk_id:
                     raise CarrierError(f"LiveKit has no outbound trunk named {self.trunk}")
                 await request.confirm()
-                await lk.room.create_room(api.CreateRoomRequest(name=room, empty_timeout=KEPT_S))
+                async with asyncio.timeout(ASK_S):
+                    await lk.room.create_room(
+                        api.CreateRoomRequest(name=room, empty_timeout=KEPT_S)
+                    )
         except (*FAILURES, ExchangeError) as error:
             raise CarrierError(type(error).__name__) from error
         call = OutboundCall(
@@ -150,7 +154,7 @@ class LivekitCarrier:
                 await _close(lk, call.room)
 
     async def _seen(self, room: str, *, rang_here: bool) -> FoundCall | None:
-        async with self.open_exchange() as lk:
+        async with self.open_exchange() as lk, asyncio.timeout(ASK_S):
             rooms = await lk.room.list_rooms(api.ListRoomsRequest(names=[room]))
             if not rooms.rooms:
                 return _over(room) if rang_here else None

@@ -4,20 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from loguru import logger
-
 from calls.outbound import DialOutcome, DialResult
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
     REFUSED,
     CampaignCarrier,
-    CancellingCarrier,
     CarrierError,
     DialRefusedError,
     DialRequest,
+    DialWithdrawnError,
     FoundCall,
 )
 from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls
+from campaigns.watched_carrier import WatchedCarrier
 
 ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
 LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown
@@ -28,7 +27,7 @@ class OneCall:
     """Makes single calls; each is ordered once.
 
     Attributes:
-        under_way: The ids of those that have no outcome yet.
+        under_way: The ids of those that are ordered, or that the carrier has, without an outcome.
     """
 
     carrier: CampaignCarrier
@@ -41,7 +40,11 @@ class OneCall:
     async def make(self, dial_id: str, number: str) -> DialResult:
         """Call somebody; return when it is over, with what became of it."""
         request = DialRequest(
-            dial_id=dial_id, to=number, campaign="", patience_s=self.settings.ring_s
+            dial_id=dial_id,
+            to=number,
+            campaign="",
+            patience_s=self.settings.ring_s,
+            confirm=self._confirm,
         )
         self.under_way.add(dial_id)
         try:
@@ -50,38 +53,41 @@ class OneCall:
             self.under_way.discard(dial_id)
             self.calls.forget(dial_id)
 
+    async def _confirm(self) -> None:
+        if self.house.leaving:  # whoever picked up would find nobody
+            raise DialWithdrawnError("leaving")
+
     async def _make(self, request: DialRequest) -> DialResult:
         began_s = self.now_s()
         try:
             found = FoundCall(provider_call_id=await self.carrier.dial(request))
         except DialRefusedError:
             return DialResult(outcome=DialOutcome.FAILED, reason=REFUSED)
+        except DialWithdrawnError as withdrawn:
+            return DialResult(outcome=DialOutcome.FAILED, reason=str(withdrawn))
         except CarrierError:
             found = None  # it may have been placed
+            self.under_way.discard(request.dial_id)
         return await self._follow(request, found, began_s)
 
     async def _follow(
         self, request: DialRequest, found: FoundCall | None, began_s: float
     ) -> DialResult:
-        silent_s, ordered = 0.0, found.provider_call_id if found else None
+        silent_s, called_off = 0.0, False
         while found is None or found.outcome is None:
             await self.calls.wait(request.dial_id, self.settings.look_s)
             try:
                 again = await self.carrier.find(request.dial_id, request.to, began_s - 1.0)
             except CarrierError:
                 again = None
-            if self.house.leaving and ordered and not (again and (again.answered or again.outcome)):
-                await self._call_off(request.dial_id, ordered)  # an answer would find no agent
-                ordered = None
             found, silent_s = again or found, 0.0 if again else silent_s + self.settings.look_s
-            if silent_s > LOST_S:
+            leaving, ordered = self.house.leaving, found.provider_call_id if found else ""
+            if ordered:
+                self.under_way.add(request.dial_id)
+            if silent_s > LOST_S or (leaving and not ordered):  # it was refused, most likely
                 return DialResult(outcome=DialOutcome.UNKNOWN, reason="lost_at_carrier")
+            if leaving and found and not (called_off or found.answered or found.outcome):
+                # An answer would find no agent.
+                await WatchedCarrier(self.carrier).cancel(request.dial_id, ordered)
+                called_off = True
         return await judge_call(request.dial_id, found, self)
-
-    async def _call_off(self, dial_id: str, ordered: str) -> None:
-        if not isinstance(self.carrier, CancellingCarrier):
-            return
-        try:
-            await self.carrier.cancel(dial_id, ordered)
-        except CarrierError as error:
-            logger.warning("dial {} was not called off: {}", dial_id, error)

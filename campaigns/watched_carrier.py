@@ -63,14 +63,14 @@ class WatchedCarrier:
         self.down = ""
         return found
 
-    async def cancel(self, dial: Dial, ordered: str) -> None:
+    async def cancel(self, dial_id: str, ordered: str) -> None:
         """Have a telephone ring no longer, if the carrier can."""
         if not isinstance(self._carrier, CancellingCarrier):
             return
         try:
-            await self._carrier.cancel(dial.id, ordered)
+            await self._carrier.cancel(dial_id, ordered)
         except CarrierError as error:
-            logger.warning("dial {} was not called off: {}", dial.id, error)
+            logger.warning("dial {} was not called off: {}", dial_id, error)
 
     def recall(self, dial: Dial) -> None:
         """Have it know the call of a dial that another process has made, if it does not."""

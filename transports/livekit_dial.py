@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
-import aiohttp
 from google.protobuf.duration_pb2 import Duration
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig, SIPOutboundConfig
@@ -95,9 +94,11 @@ def room_of(purpose: str, *, prefix: str = "dial-") -> str:
 
 
 def open_exchange(url: str, key: str, secret: SecretStr) -> api.LiveKitAPI:
-    """Return a client that asks once: who asks again after a lost answer has two phones ring."""
-    timeout = aiohttp.ClientTimeout(total=ASK_S)
-    return api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout, failover=False)
+    """Return a client that asks once: who asks again after a lost answer has two phones ring.
+
+    Whoever asks sets the time: the library sets aside what a session has (livekit-api 1.2.2).
+    """
+    return api.LiveKitAPI(url, key, secret.get_secret_value(), failover=False)
 
 
 async def dial(
@@ -172,7 +173,8 @@ def _duration(length_s: float) -> Duration:
 
 async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
     try:
-        listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
+        async with asyncio.timeout(ASK_S):
+            listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
     except FAILURES:
         return False  # no such room; or a server that will not dial either
     return any(each.identity == CALLEE for each in listed.participants)

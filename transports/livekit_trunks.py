@@ -4,6 +4,7 @@ What is found by its name is brought up to date, what is not there is made; what
 beside our own fields, such as headers, stays as it is.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias, TypeVar
@@ -265,7 +266,8 @@ _T = TypeVar("_T")
 
 async def _request(answer: Awaitable[_T], what: str) -> _T:
     try:
-        return await answer
+        async with asyncio.timeout(ASK_S):  # the library sets aside what a session has
+            return await answer
     except api.ServerError as error:
         raise ExchangeError(f"does not {what}: {error.message or error.code}") from error
     except (aiohttp.ClientError, TimeoutError) as error:
