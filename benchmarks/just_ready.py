@@ -1,0 +1,104 @@
+"""Callers who ring together as soon as a server is ready, or reloaded: is anybody refused?
+
+    .venv/bin/python benchmarks/just_ready.py [--callers 8] [--runs 10]
+
+benchmarks/README.md tells what is measured and how.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+
+ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
+WITHIN_S: Final = 0.2  # all ring within so long of each other
+STAY_S: Final = 4.0  # that whoever is let in stays: longer than all need to ring
+RELOADED_S: Final = 120.0
+READY: Final = "is ready, as process"  # of a worker, in the server's log
+
+
+def main() -> int:
+    """Measure, print; return 0, or 1 when somebody was refused."""
+    options = _options()
+    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+
+    logs.set_up(level="WARNING", folder=None)
+    return asyncio.run(_measure(options.callers, options.runs))
+
+
+async def _measure(callers: int, runs: int) -> int:
+    refused = 0
+    with tempfile.TemporaryDirectory() as folder:
+        for number in range(1, runs + 1):
+            for when, told in (await _run(callers, Path(folder) / str(number))).items():
+                refused += len(told)
+                said = f": {', '.join(sorted(set(told)))}" if told else ""
+                print(f"run {number}, {when}: {len(told)} of {callers} refused{said}", flush=True)
+    print(f"{callers} callers within {WITHIN_S:g} s, {runs} runs: {refused} refused")
+    return 1 if refused else 0
+
+
+async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
+    """Return what callers who were not let in were told, by when they rang."""
+    from bot.lab.process import LabOptions, lab_process  # noqa: PLC0415
+    from drill.servers import GREETING, OURS, open_agent  # noqa: PLC0415
+
+    options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
+    async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
+        ready = await _refused(callers, agent.url)
+        await _reload(agent.url, folder)
+        return {"just ready": ready, "just reloaded": await _refused(callers, agent.url)}
+
+
+async def _refused(callers: int, url: str) -> list[str]:
+    apart_s = WITHIN_S / max(1, callers - 1)
+    told = await asyncio.gather(*(_call(url, number * apart_s) for number in range(callers)))
+    return [said for said in told if said]
+
+
+async def _call(url: str, rings_after_s: float) -> str:
+    from drill.servers import AUTH_TOKEN  # noqa: PLC0415
+    from faultlab.carrier.carrier import Carrier  # noqa: PLC0415
+    from faultlab.carrier.webhook import NotConnectedError  # noqa: PLC0415
+
+    await asyncio.sleep(rings_after_s)
+    try:
+        async with Carrier(url, AUTH_TOKEN):
+            await asyncio.sleep(STAY_S)
+    except NotConnectedError as refused:
+        return refused.said or f"status {refused.status}"
+    return ""
+
+
+async def _reload(url: str, folder: Path) -> None:
+    """Change the configuration, have it read, and return when the new workers are ready."""
+    config, log = folder / "holdline.yaml", folder / "logs" / "holdline.log"
+    tree: dict[str, Any] = yaml.safe_load(config.read_text())
+    tree["agent"]["farewell"] = "Goodbye."
+    config.write_text(yaml.safe_dump(tree))
+    wanted = 2 * log.read_text().count(READY)
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(f"{url}/api/reload", json={"by": "benchmark"}) as answer,
+    ):
+        answer.raise_for_status()
+    async with asyncio.timeout(RELOADED_S):
+        while log.read_text().count(READY) < wanted:  # noqa: ASYNC110 - the server tells its log
+            await asyncio.sleep(0.02)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description="Callers together on a server that is just ready.")
+    parser.add_argument("--callers", type=int, default=8, help="default 8")
+    parser.add_argument("--runs", type=int, default=10, help="running, default 10")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main())
