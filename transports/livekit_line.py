@@ -99,7 +99,7 @@ class LivekitLine:
         return self.party is not None
 
     def give_up(self) -> None:
-        """Wait no longer for a caller who is not in the room yet."""
+        """Wait no longer for a caller who has not come; harmless when the caller has."""
         self._given_up = True
         self._news.set()
 

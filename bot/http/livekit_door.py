@@ -62,7 +62,7 @@ def livekit_router(
 
     def stop_looking() -> None:
         looking.cancel()
-        for line in door.empty:
+        for line in door.lines:
             line.give_up()
 
     process.switchboard.on_closing(stop_looking)
@@ -80,7 +80,7 @@ class _LivekitDoor:
     reader: WebhookReader
     prefix: str
     unreachable: bool = False
-    empty: set[LivekitLine] = field(default_factory=set[LivekitLine])  # into rooms without a caller
+    lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
 
     async def look_round(self) -> None:
         """Look round until cancelled."""
@@ -140,8 +140,9 @@ class _LivekitDoor:
         Nobody is left in a room without us: they would hear nothing until they hang up.
         """
         line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
+        self.lines.add(line)
         try:
-            if await self._meet(line):
+            if await self._join(line) and await line.caller_came():
                 await self._converse(room, line)
             else:  # whoever still rings, or comes into it later, is found
                 self.house.peers.give_back(_claim_on(room))
@@ -149,14 +150,8 @@ class _LivekitDoor:
             await self._close(room)
             raise
         finally:
+            self.lines.discard(line)
             await line.close()
-
-    async def _meet(self, line: LivekitLine) -> bool:
-        self.empty.add(line)
-        try:
-            return await self._join(line) and await line.caller_came()
-        finally:
-            self.empty.discard(line)
 
     async def _join(self, line: LivekitLine) -> bool:
         for _ in range(TRIES):

@@ -150,6 +150,9 @@ class JoinedLine(StillLine):
     async def caller_came(self) -> bool:
         return True
 
+    def give_up(self) -> None:
+        """The caller is there already."""
+
     async def watch(self) -> str:
         await asyncio.Event().wait()
         return ""
