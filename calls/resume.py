@@ -189,6 +189,12 @@ def unheard(said: str, heard: str) -> str:
     return rest if sayable(rest) else ""
 
 
+def without_last(text: str, words: int) -> str:
+    """Return a text without its last words, which may not have been heard."""
+    pieces = list(_PIECE.finditer(text))
+    return text[: pieces[-words - 1].end()] if words < len(pieces) else ""
+
+
 def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
     """Return by what the same request of a tool is known again."""
     return f"{name} {json.dumps(arguments, sort_keys=True)}"

@@ -53,6 +53,11 @@ class LegOutput(BaseOutputTransport):
 
     line_end: LineEnd | None = None
 
+    @property
+    def unsure_words(self) -> int:
+        """How many of the words that were passed on as heard are perhaps still on their way."""
+        return 0
+
     async def set_transport_ready(self, frame: StartFrame) -> None:
         """Begin to send, with a sender that throws nothing away."""
         sender = WholeSender(

@@ -89,6 +89,12 @@ class LivekitOutput(RepeatingOutput):
         if self.line_end is not None:
             self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
 
+    @property
+    def unsure_words(self) -> int:
+        """How many words the server has perhaps not got yet."""
+        self.owed.sent.heard_but(self._unsent_s)
+        return self.owed.sent.words
+
     async def _write(self, sound: bytes, _: str) -> None:
         samples = len(sound) // 2
         await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))

@@ -94,6 +94,12 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await self.owed.write(frame.audio)
         return True
 
+    @property
+    def unsure_words(self) -> int:
+        """How many words the browser has perhaps not got yet."""
+        self._note_heard(0.0 if self._browser is None else self._browser.quiet.now_s)
+        return self.owed.sent.words
+
     async def _write(self, sound: bytes, name: str) -> None:
         self._note_heard(0.0 if self._browser is None else self._browser.quiet.now_s)
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere

@@ -83,7 +83,8 @@ class Call:
         about = {"call_id": self.call_id, "began_at": self._began_at, "entries": entries}
         if self._assembled is None:
             return self._before or ResumeState(**about)
-        return state_of(self._assembled, **about, now=now)
+        unsure = self._leg.output().unsure_words
+        return state_of(self._assembled, **about, unsure=unsure, now=now)
 
     @property
     def reason(self) -> str:

@@ -11,7 +11,14 @@ from bot.call.assembly import Assembled
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from calls.events import AgentSaid
-from calls.resume import Next, ResumePlace, ResumeState, conversation, next_step
+from calls.resume import (
+    Next,
+    ResumePlace,
+    ResumeState,
+    conversation,
+    next_step,
+    without_last,
+)
 from fallbacks.utterances import Situation
 
 BACK: Final = "I am back."  # where the owner's texts have nothing for it
@@ -42,9 +49,18 @@ class StateSender:
 
 
 def state_of(
-    parts: Assembled, *, call_id: str, began_at: float, entries: int, now: float
+    parts: Assembled, *, call_id: str, began_at: float, entries: int, unsure: int, now: float
 ) -> ResumeState:
-    """Return what another process would need to go on with a call now."""
+    """Return what another process would need to go on with a call now.
+
+    Args:
+        parts: Of the call.
+        call_id: Its name in the record.
+        began_at: On the machine's monotonic clock.
+        entries: How many entries of it were told.
+        unsure: How many of the last words may not have been heard.
+        now: On the same clock.
+    """
     messages = [dict(said) for said in parts.context.messages if isinstance(said, dict)]
     speech = parts.services.tts.agenda.speech
     partial = parts.core.pair.assistant().aggregation_string()
@@ -61,8 +77,8 @@ def state_of(
         messages=messages,
         words=parts.core.pair.user().aggregation_string(),
         said=speech.text if speaks else "",
-        heard=" ".join([*map(str, heard), partial]).strip() if speaks else "",
-        partial=partial,
+        heard=without_last(" ".join([*map(str, heard), partial]).strip(), unsure) if speaks else "",
+        partial=without_last(partial, unsure),
         written=not parts.services.tts.agenda.in_reply,
         tools=parts.tools.box.kept,
     )

@@ -17,6 +17,7 @@ from calls.resume import (
     next_step,
     tool_key,
     unheard,
+    without_last,
 )
 
 ASKED: list[dict[str, Any]] = [
@@ -45,6 +46,21 @@ def test_the_rest_begins_at_the_first_word_that_was_not_heard(
     said: str, heard: str, rest: str
 ) -> None:
     assert unheard(said, heard) == rest
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "left"),
+    [
+        ("We open at nine.", 0, "We open at nine."),
+        ("We open at nine. ", 1, "We open at"),
+        ("We open", 2, ""),
+        ("We open", 3, ""),
+        ("", 0, ""),
+        ("我们九点", 1, "我们九"),
+    ],
+)
+def test_the_last_words_can_be_left_out(text: str, words: int, left: str) -> None:
+    assert without_last(text, words) == left
 
 
 @pytest.mark.parametrize(

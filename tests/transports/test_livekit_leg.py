@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from itertools import groupby
 from types import SimpleNamespace
@@ -32,6 +32,7 @@ from pydantic import SecretStr
 from calls.events import Event
 from calls.room_watch import RoomWatch
 from tests.transports.exchange import SECRET
+from tests.transports.passed_words import PassedWords
 from transports.livekit import LivekitLeg
 from transports.livekit_dial import CALLEE
 from transports.livekit_line import LivekitLine
@@ -96,9 +97,11 @@ async def run(leg: LivekitLeg, worker: PipelineWorker) -> None:
     await runner.run()
 
 
-def worker_of(leg: LivekitLeg, *between: FrameProcessor) -> PipelineWorker:
+def worker_of(
+    leg: LivekitLeg, *between: FrameProcessor, after: Sequence[FrameProcessor] = ()
+) -> PipelineWorker:
     return PipelineWorker(
-        Pipeline([leg.input(), *between, leg.output()]),
+        Pipeline([leg.input(), *between, leg.output(), *after]),
         params=PipelineParams(audio_in_sample_rate=RATE_HZ, audio_out_sample_rate=RATE_HZ),
         enable_rtvi=False,
         cancel_runner_on_idle_timeout=False,
@@ -370,10 +373,15 @@ class LiveSource(StillSource):
 
 
 class LiveLine(StillLine):
-    """A line whose server can be lost."""
+    """A line whose server can be lost.
+
+    Attributes:
+        sure: Returns how many words are known to have been heard.
+    """
 
     def __init__(self) -> None:
         super().__init__()
+        self.sure: Callable[[], int] = lambda: 0
         self.source = LiveSource(self)
         self.usable.set()
 
@@ -411,8 +419,9 @@ def said(source: LiveSource) -> list[tuple[str, int]]:
 async def speaking() -> AsyncIterator[tuple[LiveLine, PipelineWorker]]:
     """Let a sentence of six words be said, one after the other."""
     line = LiveLine()
-    leg = leg_on(line, [])
-    worker = worker_of(leg)
+    leg, passed = leg_on(line, []), PassedWords()
+    worker = worker_of(leg, after=[passed])
+    line.sure = lambda: passed.count - leg.output().unsure_words
     async with asyncio.TaskGroup() as tasks:
         sending = tasks.create_task(line.source.send())
         tasks.create_task(run(leg, worker))
@@ -459,6 +468,17 @@ async def test_a_server_that_is_lost_long_after_the_last_word_repeats_nothing() 
         await line.lose(2.0)
 
     assert said(line.source) == [(word, round(WORD_S / PIECE_S)) for word in WORDS]
+
+
+@pytest.mark.virtual_time
+async def test_no_word_is_sure_before_the_server_has_all_of_it() -> None:
+    async with speaking() as (line, _):
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            whole = [word for word, pieces in said(line.source) if pieces >= WORD_S / PIECE_S]
+            assert line.sure() <= len(whole)
+        await asyncio.sleep(1)
+        assert line.sure() == len(WORDS)
 
 
 @pytest.mark.virtual_time

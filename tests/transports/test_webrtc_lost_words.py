@@ -1,7 +1,7 @@
 """Words that a browser missed while its line was lost are said again, whole."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from itertools import groupby
 from types import SimpleNamespace
@@ -22,6 +22,7 @@ from pipecat.transports.smallwebrtc.transport import RawAudioTrack
 from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
+from tests.transports.passed_words import PassedWords
 from transports.quiet import Quiet
 from transports.webrtc_connection import DOUBT_S, BrowserConnection
 from transports.webrtc_output import SAMPLE_RATE_HZ, WebrtcOutput
@@ -38,6 +39,7 @@ class Browser(BrowserConnection):
 
     Attributes:
         heard: The word in each piece that it got.
+        sure: Returns how many words are known to have been heard.
     """
 
     def __init__(self) -> None:
@@ -46,6 +48,8 @@ class Browser(BrowserConnection):
         self.track = RawAudioTrack(SAMPLE_RATE_HZ)
         self.up = True
         self.heard: list[str] = []
+        self.passed = PassedWords()
+        self.sure: Callable[[], int] = lambda: 0
 
     def is_connected(self) -> bool:
         return True
@@ -101,12 +105,13 @@ async def speaking() -> AsyncIterator[tuple[Browser, PipelineWorker]]:
     transport: Any = SimpleNamespace(_params=params, _output_name="browser")
     output = WebrtcOutput(transport, client)  # type: ignore[arg-type] - a stand-in
     worker = PipelineWorker(
-        Pipeline([output]),
+        Pipeline([output, browser.passed]),
         params=PipelineParams(audio_out_sample_rate=SAMPLE_RATE_HZ),
         enable_rtvi=False,
         cancel_runner_on_idle_timeout=False,
         idle_timeout_secs=None,
     )
+    browser.sure = lambda: browser.passed.count - output.unsure_words
     runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     async with asyncio.TaskGroup() as tasks:
@@ -169,3 +174,12 @@ async def test_a_caller_who_barges_in_once_the_line_is_back_hears_none_of_it_aga
         await worker.queue_frame(InterruptionFrame())
 
     assert set(browser.heard) == {"one", "two"}
+
+
+async def test_no_word_is_sure_before_the_browser_has_all_of_it() -> None:
+    async with speaking() as (browser, _):
+        for _ in range(20):
+            await asyncio.sleep(0.1)
+            assert browser.sure() <= len(browser.whole)
+        await asyncio.sleep(1)
+        assert browser.sure() == len(WORDS)
