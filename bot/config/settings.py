@@ -50,7 +50,7 @@ class ServerSettings(Section):
     also_called: tuple[PublicUrl, ...] = ()  # carriers' signatures for these count, too
     public_ip: str | None = None
     max_calls: Count = 20  # at once, over all workers
-    workers: Count | None = None  # processes behind the port; None: one for each core
+    workers: Count | None = None  # processes behind the port; None: one a core, at least 2
     admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
     region: Region | None = None  # whose numbers are written without a country code

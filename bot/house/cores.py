@@ -1,8 +1,11 @@
 """How many processes this machine is good for."""
 
 import os
+from typing import Final
 
 from bot.config.settings import Settings
+
+LEAST: Final = 2  # chosen: the calls of a worker that dies wait 6 s for one that must be started
 
 
 def own_cores() -> int:
@@ -14,4 +17,4 @@ def own_cores() -> int:
 
 def processes(settings: Settings) -> int:
     """Return how many workers there are to be, at least one."""
-    return settings.server.workers or own_cores()
+    return settings.server.workers or max(LEAST, own_cores())

@@ -27,7 +27,7 @@ from transports.livekit_room import LineError, RoomPlace
 from transports.livekit_rooms import LivekitRooms, OpenRoom, RoomsError
 
 WEBHOOK_PATH: Final = "/livekit/webhook"
-LOOK_EVERY_S: Final = 1.0  # a caller whose webhook was lost, or whose worker, hears ringing so long
+LOOK_EVERY_S: Final = 0.5  # a caller whose webhook was lost, or whose worker, hears ringing so long
 TRIES: Final = 3  # to join a room; the caller hears ringing meanwhile
 TRY_AGAIN_S: Final = 0.2
 RING_S: Final = 2.0  # for a telephone that we refuse to be in its room, so that it is told
