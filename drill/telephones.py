@@ -58,8 +58,10 @@ class Telephone(Protocol):
 class CarrierTelephone:
     """A telephone whose company streams the call to the agent's server."""
 
-    def __init__(self, url: str, *, token: str = AUTH_TOKEN) -> None:
-        self._carrier = Carrier(url, token)
+    def __init__(
+        self, url: str, *, token: str = AUTH_TOKEN, carrier: Carrier | None = None
+    ) -> None:
+        self._carrier = carrier or Carrier(url, token)
 
     async def __aenter__(self) -> Self:
         """Ring, and return when the media flows."""

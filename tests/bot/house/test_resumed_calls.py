@@ -3,10 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -14,14 +11,11 @@ import pytest
 from bot.lab.control import LabControl
 from bot.lab.process import RunningLab, lab_process
 from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from faultlab.receptionist.phrases import hours
 from faultlab.voices.voices import speak, voice_of
+from tests.bot.house.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
 from tests.bot.house.many import TWO, becomes, entries_of, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
-from tests.transports.conformance.doors.plivo import Plivo
-from tests.transports.conformance.doors.telnyx import Telnyx
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
@@ -86,44 +80,6 @@ async def test_a_call_whose_worker_is_killed_goes_on_at_another(tmp_path: Path) 
             await goes_on(one if one.lost_at else other)
         await assert_heard_once(served, lab)
     assert len({entry["call_id"] for entry in told(served, "CallStarted")}) == 2
-
-
-def secrets_in(tree: Mapping[str, Any]) -> dict[str, str]:
-    """Take the secrets out of a carrier's section, and return the variables that hold them."""
-    return {
-        f"{carrier}_{name}".upper(): door.pop(name)
-        for carrier, door in tree.get("transports", {}).items()
-        for name in ("api_key", "public_key", "auth_id", "auth_token")
-        if name in door
-    }
-
-
-class Twilio:
-    @asynccontextmanager
-    async def prepare(self, folder: Path) -> AsyncIterator[Mapping[str, Any]]:
-        del folder
-        yield {}
-
-    def carrier(self, url: str) -> Carrier:
-        return Carrier(url, AUTH_TOKEN)
-
-
-class TelnyxLine(Telnyx):
-    def carrier(self, url: str) -> Carrier:
-        account = self._account
-        assert isinstance(account, TelnyxAccount)
-        call = Carrier(url, "", phone=telnyx_call(), manner=TelnyxManner(account))
-        account.know(call)
-        return call
-
-
-class PlivoLine(Plivo):
-    def carrier(self, url: str) -> Carrier:
-        account = self._account
-        assert isinstance(account, PlivoAccount)
-        call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(account))
-        account.know(call)
-        return call
 
 
 @pytest.mark.parametrize(

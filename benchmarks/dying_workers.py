@@ -1,0 +1,394 @@
+"""What callers hear when the worker that has their call is killed, or hangs, in an answer.
+
+    .venv/bin/python -m benchmarks.dying_workers [--runs 10] [--workers 2]
+        [--doors twilio,telnyx,plivo,livekit,browser] [--faults killed,frozen]
+
+benchmarks/README.md tells what is measured.
+"""
+
+import argparse
+import asyncio
+import itertools
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import pytest
+
+from benchmarks.figures import percentile
+from bot.lab.callers import caller_says, spoken_s
+from bot.lab.control import LabControl
+from bot.lab.process import LabOptions, RunningLab, lab_process
+from drill.conversation import CallerEar
+from drill.evidence import sent_between
+from drill.hearing import Sent, bare, bare_words, heard_words, reply_words
+from drill.judge import compare_words
+from drill.matching import TELEPHONE, EarPath
+from drill.places import RATE_HZ, Pcm
+from drill.servers import GREETING
+from drill.telephones import CarrierTelephone, Telephone
+from telemetry import logs
+from tests.bot.house.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.house.many import becomes, entries_of, workers_of
+from tests.bot.http.page_telephone import PageTelephone
+from tests.bot.http.peer import _loopback_only
+from tests.bot.serving import Served, serving
+from tests.e2e.browser_telephone import BrowserTelephone
+from tests.e2e.hearing import BROWSER
+from tests.peers.children import UnprovenError
+from tests.peers.media_server import running_media_server
+from tests.peers.sip_telephone import SipTelephone
+
+FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
+WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
+IN_FLIGHT: Final = 5  # words that may be heard twice: what was heard is kept twice a second
+INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # of an answer of some ten seconds
+QUESTION: Final = "What are your opening hours?"
+AFTERWARDS: Final = "Where are you?"
+HOURS: Final = "We open at nine, close at six, and on Saturday we are here from ten until two."
+ANSWER: Final = f"Thank you for waiting. {HOURS} Is there anything else I can do for you?"
+RESUMED: Final = "Sorry, that was a brief interruption."
+TOOL: Final = '''"""The tool that the question needs; it writes down which process it ran in."""
+import os
+
+def opening_hours() -> str:
+    """Says when we are open."""
+    with open({runs!r}, "a") as runs:
+        runs.write(f"{{os.getpid()}}\\n")
+    return {said!r}
+'''
+SETTLED_S: Final = 2.0  # a worker that has just come up is still busy with itself
+QUIET_S: Final = 2.0  # of silence after an answer that is over
+RUN_S: Final = 120.0  # a guard
+STARTS_S: Final = 120.0  # a guard: a worker that died at once several times is replaced later
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDoor:
+    """A door, and what rings there.
+
+    Attributes:
+        ring: Takes the server's address.
+        tree: What the server's configuration needs for it.
+        port: Where the server must listen, if that is not free to choose.
+        path: What becomes of the voices' sound on its way to this ear.
+    """
+
+    ring: Callable[[str], Telephone]
+    tree: Mapping[str, Any]
+    port: int | None = None
+    path: EarPath = TELEPHONE
+
+
+@dataclass(slots=True, kw_only=True)
+class Death:
+    """One run: what the caller heard, and what was done for it.
+
+    Attributes:
+        again_s: From the fault to the next speech; None: there was none.
+        missing: Words of the answer that were not heard.
+        extra: Words that were heard twice, or in the wrong place.
+        greetings: That were heard.
+        messages: Of the next request to the model.
+        remembered: Each request after the fault has what the caller said before.
+        tools: How often the tool ran.
+        calls: In the record.
+        wrong: What else went wrong.
+    """
+
+    again_s: float | None = None
+    missing: Sequence[str] = ()
+    extra: Sequence[str] = ()
+    greetings: int = 0
+    messages: int = 0
+    remembered: bool = False
+    tools: int = 0
+    calls: int = 0
+    wrong: str = ""
+
+    @property
+    def whole(self) -> bool:
+        """Whether the caller noticed nothing but the pause."""
+        once = self.greetings == self.tools == self.calls == 1
+        heard = not self.missing and len(self.extra) <= IN_FLIGHT and self.again_s is not None
+        return once and heard and self.remembered and not self.wrong
+
+
+@dataclass(slots=True, kw_only=True)
+class Place:
+    """A server of several workers, its providers, and a door."""
+
+    door: OpenDoor
+    served: Served
+    lab: RunningLab
+    control: LabControl
+    runs: Path  # one line for each time that the tool ran: the process
+    workers: int
+    numbers: itertools.count = field(default_factory=itertools.count)
+
+    def ran(self) -> list[int]:
+        """Return the processes in which the tool ran, in order."""
+        return [int(pid) for pid in self.runs.read_text().split()] if self.runs.exists() else []
+
+    async def until_all_work(self) -> None:
+        """Wait for all workers."""
+        await becomes(lambda: self._alive() >= self.workers, within_s=STARTS_S)
+        await asyncio.sleep(SETTLED_S)
+
+    def _alive(self) -> int:
+        return sum(Path(f"/proc/{pid}").exists() for pid in workers_of(self.served).values())
+
+
+def main() -> int:
+    """Measure, print, and return 0; 1: something was missed; 3: a door could not be tried."""
+    parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
+    parser.add_argument("--runs", type=int, default=10, help="of each door and fault")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL)
+    parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
+    options = parser.parse_args()
+    logs.set_up(level="ERROR", folder=None)
+    codes = [_try(door, fault, options) for door in options.doors for fault in options.faults]
+    return 3 if 3 in codes else max(codes)
+
+
+def _try(name: str, fault: str, options: argparse.Namespace) -> int:
+    print(f"{name}, {fault}, {options.workers} workers, load {os.getloadavg()[0]:.1f}", flush=True)
+    with tempfile.TemporaryDirectory(prefix="holdline-dying-") as folder:
+        try:
+            found = asyncio.run(_measure(name, fault, options, Path(folder)))
+        except UnprovenError as why:
+            print(f"  unproven: {why}")
+            return 3
+    again = [death.again_s if death.again_s is not None else float("inf") for death in found]
+    whole = sum(death.whole for death in found)
+    p50, p95 = (percentile(again, share) for share in (0.5, 0.95))
+    good = p95 <= WITHIN_S[fault] and whole == len(found)
+    print(
+        f"  next speech after p50 {p50:.2f} s, p95 {p95:.2f} s ({WITHIN_S[fault]:g} s asked);",
+        end=" ",
+    )
+    print(f"{whole} of {len(found)} whole: {'met' if good else 'missed'}", flush=True)
+    return 0 if good else 1
+
+
+async def _measure(
+    name: str, fault: str, options: argparse.Namespace, folder: Path
+) -> Sequence[Death]:
+    deaths = []
+    async with _open(DOORS[name], options.workers, folder) as place:
+        for number in range(options.runs):
+            await place.until_all_work()
+            death = await _die(place, fault, INTO_S[number % len(INTO_S)])
+            _print(number, death)
+            deaths.append(death)
+    return deaths
+
+
+@asynccontextmanager
+async def _open(
+    open_door: Callable[[Path], AbstractAsyncContextManager[OpenDoor]], workers: int, folder: Path
+) -> AsyncIterator[Place]:
+    runs = folder / "runs.txt"
+    (folder / "hours.py").write_text(TOOL.format(runs=str(runs), said=HOURS), encoding="utf-8")
+    changes: dict[str, Any] = {
+        "server": {"workers": workers},
+        "hold": {"render": False},
+        "agent": {
+            "greeting": GREETING,
+            "resumed": RESUMED,
+            "tools": [{"entry_point": "hours:opening_hours"}],
+        },
+    }
+    async with (
+        open_door(folder) as door,
+        lab_process(options=LabOptions(keep_audio=True)) as lab,
+        LabControl(lab) as control,
+    ):
+        keys = secrets_in(door.tree)
+        async with serving(
+            lab, folder, changes={**changes, **door.tree}, environment=keys, port=door.port
+        ) as served:
+            yield Place(
+                door=door, served=served, lab=lab, control=control, runs=runs, workers=workers
+            )
+
+
+# -- one death
+
+
+async def _die(place: Place, fault: str, into_s: float) -> Death:
+    """Ask, break the worker in the middle of the answer, hear the rest, and ask again."""
+    death, before = Death(), len(place.ran())
+    known = {entry["call_id"] for entry in entries_of(place.served)}
+    telephone = place.door.ring(place.served.url)
+    try:
+        async with asyncio.timeout(RUN_S):
+            async with telephone:
+                times = await _talk(place, telephone, FAULTS[fault], into_s)
+                sound, began_at = telephone.heard(), telephone.started_at
+            await becomes(lambda: "CallEnded" in _events(place, known), within_s=20.0)
+    except (TimeoutError, ConnectionError) as broken:
+        death.wrong = f"{type(broken).__name__} {broken}".strip()
+        return death
+    death.tools = len(place.ran()) - before
+    death.calls = len({entry["call_id"] for entry in _entries(place, known)})
+    if _events(place, known).count("CallEnded") != 1:
+        death.wrong = f"{_events(place, known).count('CallEnded')} ends in the record"
+    since_s = began_at - place.lab.started_at_s
+    await _ask_lab(place, death, since_s, times)
+    sent = await sent_between(place.control, since_s, since_s + times.end_s)
+    await asyncio.to_thread(_judge, death, sound, sent, times, place.door.path)
+    return death
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Times:
+    """Moments of a call, in its seconds."""
+
+    asked_s: float
+    fault_s: float
+    rested_s: float
+    end_s: float
+
+
+async def _talk(place: Place, telephone: Telephone, fault: signal.Signals, into_s: float) -> Times:
+    ear = CallerEar(telephone)
+    await ear.hear_answer(0.0, wanted_s=spoken_s(GREETING), within_s=20.0)
+    before = len(place.ran())
+    asked_s = await telephone.say(caller_says(QUESTION))
+    if not await ear.hear_some(into_s, since_s=asked_s, within_s=20.0):
+        raise ConnectionError("no answer was heard")
+    if len(place.ran()) == before:
+        raise ConnectionError("the tool did not run")
+    os.kill(place.ran()[-1], fault)
+    fault_s = telephone.now_s
+    gaps = len(_gaps(place))
+    await becomes(lambda: len(_gaps(place)) > gaps)
+    await ear.hear_some(0.3, since_s=telephone.now_s, within_s=10.0)
+    while telephone.now_s - telephone.bursts()[-1][1] < QUIET_S:
+        await ear.wait(0.1)
+    rested_s = telephone.now_s
+    again_s = await telephone.say(caller_says(AFTERWARDS))
+    await ear.hear_some(1.0, since_s=again_s, within_s=15.0)
+    return Times(asked_s=asked_s, fault_s=fault_s, rested_s=rested_s, end_s=telephone.now_s)
+
+
+def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPath) -> None:
+    answer = sound[round(times.asked_s * RATE_HZ) : round(times.rested_s * RATE_HZ)]
+    words = heard_words(answer, reply_words(sent, ANSWER), line=path)
+    death.missing, death.extra = compare_words(words, ANSWER)
+    wanted = set(bare_words(RESUMED))
+    back = [word for word in sent if bare(word.text) in wanted]
+    heard = heard_words(sound[round(times.fault_s * RATE_HZ) :], back, line=path)
+    death.again_s = heard[0].at_s if heard else None
+    hello = [word for word in sent if bare(word.text) == "hello"]
+    death.greetings = len(heard_words(sound, hello, line=path))
+
+
+async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> None:
+    """Look what the models were asked after the fault."""
+    asked = [
+        request
+        for name in place.control.names
+        for request in await place.control.requests(name)
+        if "messages" in request["details"] and request["at_s"] > since_s + times.fault_s
+    ]
+    asked.sort(key=lambda request: request["at_s"])
+    said = [[bare_words(text) for text in request["details"]["caller"]] for request in asked]
+    death.remembered = bool(said) and all(bare_words(QUESTION) in texts for texts in said)
+    death.remembered &= bool(said) and bare_words(AFTERWARDS) in said[-1]
+    death.messages = asked[0]["details"]["messages"] if asked else 0
+
+
+def _entries(place: Place, known: set[str]) -> list[dict[str, Any]]:
+    return [entry for entry in entries_of(place.served) if entry["call_id"] not in known]
+
+
+def _events(place: Place, known: set[str]) -> list[str]:
+    return [entry["event"] for entry in _entries(place, known)]
+
+
+def _gaps(place: Place) -> list[dict[str, Any]]:
+    """Return the calls of the record that went on in another process."""
+    return [
+        entry
+        for entry in entries_of(place.served)
+        if entry["event"] == "CallStarted" and entry["gap_s"]
+    ]
+
+
+def _print(number: int, death: Death) -> None:
+    again = "never" if death.again_s is None else f"{death.again_s:.2f} s"
+    print(
+        f"  {number + 1:2}: speech after {again}; lost {len(death.missing)}, doubled"
+        f" {len(death.extra)}; greetings {death.greetings}, messages {death.messages}"
+        f"{'' if death.remembered else ' (forgot)'}, tools {death.tools}, calls {death.calls}"
+        f" {'' if death.whole else 'NOT WHOLE'} {death.wrong}"
+        f"{[*death.missing, '|', *death.extra] if death.missing or death.extra else ''}",
+        flush=True,
+    )
+
+
+# -- doors
+
+
+@asynccontextmanager
+async def _carrier(line: Twilio | TelnyxLine | PlivoLine, folder: Path) -> AsyncIterator[OpenDoor]:
+    async with line.prepare(folder) as tree:
+        yield OpenDoor(ring=lambda url: CarrierTelephone(url, carrier=line.carrier(url)), tree=tree)
+
+
+@asynccontextmanager
+async def _livekit(folder: Path) -> AsyncIterator[OpenDoor]:
+    numbers = itertools.count(1)
+    with running_media_server(folder) as server:
+        await server.add_number()
+        door = {
+            "enabled": True,
+            "url": server.websocket_url,
+            "api_key": server.key,
+            "api_secret": server.secret,
+        }
+        yield OpenDoor(
+            ring=lambda _: SipTelephone(folder / f"phone-{next(numbers)}", server.uri()),
+            tree={"transports": {"livekit": door}},
+            port=server.webhook_port,
+            path=BROWSER,
+        )
+
+
+@asynccontextmanager
+async def _browser(folder: Path) -> AsyncIterator[OpenDoor]:
+    del folder
+    with pytest.MonkeyPatch.context() as patch:  # WebRTC leaves 127.0.0.1 out
+        patch.setattr("aioice.ice.get_host_addresses", _loopback_only)
+        yield OpenDoor(ring=PageTelephone, tree={}, path=BROWSER)
+
+
+@asynccontextmanager
+async def _chromium(folder: Path) -> AsyncIterator[OpenDoor]:
+    del folder
+    yield OpenDoor(ring=BrowserTelephone, tree={}, path=BROWSER)
+
+
+DOORS: Final = {
+    "twilio": partial(_carrier, Twilio()),
+    "telnyx": partial(_carrier, TelnyxLine()),
+    "plivo": partial(_carrier, PlivoLine()),
+    "livekit": _livekit,
+    "browser": _browser,
+    "chromium": _chromium,
+}
+USUAL: Final = [name for name in DOORS if name != "chromium"]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,53 @@
+"""The lab's carriers as a server of several workers meets them."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from faultlab.carrier.carrier import Carrier
+from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from tests.bot.serving import AUTH_TOKEN
+from tests.transports.conformance.doors.plivo import Plivo
+from tests.transports.conformance.doors.telnyx import Telnyx
+
+SECRETS = ("api_key", "api_secret", "public_key", "auth_id", "auth_token")
+
+
+def secrets_in(tree: Mapping[str, Any]) -> dict[str, str]:
+    """Take the secrets out of a carrier's section, and return the variables that hold them."""
+    return {
+        f"{carrier}_{name}".upper(): door.pop(name)
+        for carrier, door in tree.get("transports", {}).items()
+        for name in SECRETS
+        if name in door
+    }
+
+
+class Twilio:
+    @asynccontextmanager
+    async def prepare(self, folder: Path) -> AsyncIterator[Mapping[str, Any]]:
+        del folder
+        yield {}
+
+    def carrier(self, url: str) -> Carrier:
+        return Carrier(url, AUTH_TOKEN)
+
+
+class TelnyxLine(Telnyx):
+    def carrier(self, url: str) -> Carrier:
+        account = self._account
+        assert isinstance(account, TelnyxAccount)
+        call = Carrier(url, "", phone=telnyx_call(), manner=TelnyxManner(account))
+        account.know(call)
+        return call
+
+
+class PlivoLine(Plivo):
+    def carrier(self, url: str) -> Carrier:
+        account = self._account
+        assert isinstance(account, PlivoAccount)
+        call = Carrier(url, "", phone=plivo_call(), manner=PlivoManner(account))
+        account.know(call)
+        return call
