@@ -36,7 +36,12 @@ class LivekitOutput(RepeatingOutput):
         self._line = line
         self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
         self._written_s = self._told_s = 0.0
-        self.owed = OwedSound(rate_hz=RATE_HZ, write=self._write, back=line.usable.wait)
+        self.owed = OwedSound(
+            rate_hz=RATE_HZ,
+            write=self._write,
+            back=line.usable.wait,
+            note_heard=lambda: self.owed.sent.heard_but(self._unsent_s),
+        )
         self._dry_at = 0.0  # when all that was written has left the queue
         self._kept_until_s = 0.0  # of what was written: no barge-in drops what lies before
 
@@ -89,19 +94,13 @@ class LivekitOutput(RepeatingOutput):
         if self.line_end is not None:
             self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
 
-    @property
-    def unsure_words(self) -> int:
-        """How many words the server has perhaps not got yet."""
-        self.owed.sent.heard_but(self._unsent_s)
-        return self.owed.sent.words
-
     async def _write(self, sound: bytes, _: str) -> None:
         samples = len(sound) // 2
         await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))
         if not self.owed.lost:
             self._written_s += samples / RATE_HZ
             self._dry_at = self._line.clock() + self._line.source.queued_duration
-            self.owed.sent.heard_but(self._unsent_s)
+            self.owed.note_heard()
 
     def _hush(self) -> None:
         self._written_s = self._sent_s

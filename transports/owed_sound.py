@@ -20,6 +20,7 @@ class OwedSound:
     Attributes:
         sent: Written sound that is not known to have been heard, from the start of a word.
         lost: Whether the line was lost, and some of that must be written again.
+        note_heard: Marks in `sent` what was heard by now.
     """
 
     def __init__(
@@ -28,6 +29,7 @@ class OwedSound:
         rate_hz: int,
         write: Callable[[bytes, str], Awaitable[None]],
         back: Callable[[], Awaitable[object]],
+        note_heard: Callable[[], None],
     ) -> None:
         """Begin with nothing written.
 
@@ -35,9 +37,11 @@ class OwedSound:
             rate_hz: Of the sound.
             write: Writes a piece; gets its name, too.
             back: Returns when the line can be written to.
+            note_heard: Marks in `sent` what was heard by now.
         """
         self.sent = SentSound(rate_hz=rate_hz)
         self.lost = False
+        self.note_heard = note_heard
         self._write, self._back = write, back
         self._writing = asyncio.Lock()  # a piece, or all that is still to be repeated
         self._owed: deque[Stretch] = deque()
@@ -101,6 +105,13 @@ class RepeatingOutput(LegOutput):
         if isinstance(frame, BotStoppedSpeakingFrame | TTSTextFrame):
             self.owed.sent.end_word()
         await super().push_frame(frame, direction)
+
+    @property
+    def unsure_words(self) -> int:
+        """How many of the words that were passed on the far end has perhaps not got yet."""
+        if not self.owed.lost:
+            self.owed.note_heard()
+        return sum(stretch.ends_word for stretch in self.owed.sent)
 
     def repeat_owed(self) -> None:
         """Write again what the lost line did not take; there may be nothing else to write."""

@@ -52,11 +52,6 @@ class SentSound:
         """How much of it was played already: the beginning of a word that was cut."""
         return self._length(stretch for stretch in self._stretches if stretch.played)
 
-    @property
-    def words(self) -> int:
-        """How many words end in it."""
-        return sum(stretch.ends_word for stretch in self._stretches)
-
     def add(self, sound: bytes) -> None:
         """Keep what is sent."""
         if not self._stretches or self._stretches[-1].mark is not None:

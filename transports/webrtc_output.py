@@ -65,7 +65,12 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
     def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
         super().__init__(client, transport._params, name=transport._output_name)  # noqa: SLF001 - as Pipecat's own does
         self._cushion = Cushion()
-        self.owed = OwedSound(rate_hz=SAMPLE_RATE_HZ, write=self._write, back=self._line_back)
+        self.owed = OwedSound(
+            rate_hz=SAMPLE_RATE_HZ,
+            write=self._write,
+            back=self._line_back,
+            note_heard=self._note_heard,
+        )
         self._taken: deque[tuple[float, str]] = deque()  # when, and which pieces; not yet heard
         self._must = False  # no barge-in drops what is written
         if (line := self._browser) is not None:
@@ -94,14 +99,8 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         await self.owed.write(frame.audio)
         return True
 
-    @property
-    def unsure_words(self) -> int:
-        """How many words the browser has perhaps not got yet."""
-        self._note_heard(0.0 if self._browser is None else self._browser.quiet.now_s)
-        return self.owed.sent.words
-
     async def _write(self, sound: bytes, name: str) -> None:
-        self._note_heard(0.0 if self._browser is None else self._browser.quiet.now_s)
+        self._note_heard()
         track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
         if track is None:
             return
@@ -114,8 +113,10 @@ class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
         taken.add_done_callback(note)
         await self._cushion.add(taken, must=self._must)
 
-    def _note_heard(self, quiet_s: float) -> None:
+    def _note_heard(self, quiet_s: float | None = None) -> None:
         """Mark as heard what was sent before the last sign of life, `quiet_s` ago."""
+        if quiet_s is None:
+            quiet_s = self._browser.quiet.now_s if self._browser else 0.0
         until = asyncio.get_running_loop().time() - quiet_s - LOST_S
         while self._taken and self._taken[0][0] <= until:
             self.owed.sent.echoed(self._taken.popleft()[1])
