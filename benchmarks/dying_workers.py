@@ -235,7 +235,7 @@ async def _die(place: Place, fault: str, into_s: float) -> Death:
                 times = await _talk(place, telephone, FAULTS[fault], into_s)
                 sound, began_at = telephone.heard(), telephone.started_at
             await becomes(lambda: "CallEnded" in _events(place, known), within_s=20.0)
-    except (TimeoutError, ConnectionError) as broken:
+    except (TimeoutError, ConnectionError, ExceptionGroup) as broken:
         death.wrong = f"{type(broken).__name__} {broken}".strip()
         return death
     death.tools = len(place.ran()) - before

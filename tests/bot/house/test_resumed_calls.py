@@ -1,4 +1,4 @@
-"""Calls whose worker is killed: another takes them up, and the caller hears the rest."""
+"""Calls whose worker is killed, or hangs: another takes them up, and the caller hears the rest."""
 
 import asyncio
 import os
@@ -67,7 +67,10 @@ async def assert_heard_once(served: Served, lab: RunningLab) -> None:
     assert asked[-1]["messages"] == 6  # among them what was said before, by both
 
 
-async def test_a_call_whose_worker_is_killed_goes_on_at_another(tmp_path: Path) -> None:
+@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
+async def test_a_call_whose_worker_dies_goes_on_at_another(
+    tmp_path: Path, fault: signal.Signals
+) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with (
@@ -75,7 +78,7 @@ async def test_a_call_whose_worker_is_killed_goes_on_at_another(tmp_path: Path) 
             Carrier(served.url, AUTH_TOKEN) as other,
         ):
             await asyncio.gather(is_answered(one), is_answered(other))
-            os.kill(workers_of(served)["w1"], signal.SIGKILL)
+            os.kill(workers_of(served)["w1"], fault)
             await becomes(lambda: bool(one.lost_at or other.lost_at))
             await goes_on(one if one.lost_at else other)
         await assert_heard_once(served, lab)
