@@ -8,6 +8,7 @@ benchmarks/README.md tells what is measured.
 
 import argparse
 import asyncio
+import difflib
 import itertools
 import os
 import signal
@@ -21,14 +22,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+import soundfile
 
 from benchmarks.figures import percentile
+from bot.exits import CommandError
 from bot.lab.callers import caller_says, spoken_s
 from bot.lab.control import LabControl
 from bot.lab.process import LabOptions, RunningLab, lab_process
 from drill.conversation import CallerEar
 from drill.evidence import sent_between
-from drill.hearing import Sent, bare, bare_words, heard_words, reply_words
+from drill.hearing import RecordedWord, Sent, bare, bare_words, heard_words, reply_words
 from drill.judge import compare_words
 from drill.matching import TELEPHONE, EarPath
 from drill.places import RATE_HZ, Pcm
@@ -48,6 +51,7 @@ from tests.peers.sip_telephone import SipTelephone
 
 FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
+FLIGHT_S: Final = 1.0  # before the fault: what was heard by then is none of its doing
 IN_FLIGHT: Final = 5  # words that may be heard twice: what was heard is kept twice a second
 INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # of an answer of some ten seconds
 QUESTION: Final = "What are your opening hours?"
@@ -95,28 +99,34 @@ class Death:
         again_s: From the fault to the next speech; None: there was none.
         missing: Words of the answer that were not heard.
         extra: Words that were heard twice, or in the wrong place.
-        greetings: That were heard.
+        torn: Words that were not found in what was heard long before the fault.
+        greetings: That were heard after the fault.
         messages: Of the next request to the model.
         remembered: Each request after the fault has what the caller said before.
         tools: How often the tool ran.
         calls: In the record.
         wrong: What else went wrong.
+        sound: All that the caller heard.
+        heard: The words of the answer in it, and when.
     """
 
     again_s: float | None = None
     missing: Sequence[str] = ()
     extra: Sequence[str] = ()
+    torn: Sequence[str] = ()
     greetings: int = 0
     messages: int = 0
     remembered: bool = False
     tools: int = 0
     calls: int = 0
     wrong: str = ""
+    sound: Pcm | None = None
+    heard: Sequence[str] = ()
 
     @property
     def whole(self) -> bool:
         """Whether the caller noticed nothing but the pause."""
-        once = self.greetings == self.tools == self.calls == 1
+        once = self.tools == self.calls == 1 and not self.greetings
         heard = not self.missing and len(self.extra) <= IN_FLIGHT and self.again_s is not None
         return once and heard and self.remembered and not self.wrong
 
@@ -153,6 +163,7 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--doors", type=lambda text: text.split(","), default=USUAL)
     parser.add_argument("--faults", type=lambda text: text.split(","), default=[*FAULTS])
+    parser.add_argument("--keep", type=Path, help="where the sound of runs that missed goes")
     options = parser.parse_args()
     logs.set_up(level="ERROR", folder=None)
     codes = [_try(door, fault, options) for door in options.doors for fault in options.faults]
@@ -164,7 +175,11 @@ def _try(name: str, fault: str, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="holdline-dying-") as folder:
         try:
             found = asyncio.run(_measure(name, fault, options, Path(folder)))
-        except UnprovenError as why:
+        except (
+            UnprovenError,
+            CommandError,
+            RuntimeError,
+        ) as why:  # what is broken is the measurement
             print(f"  unproven: {why}")
             return 3
     again = [death.again_s if death.again_s is not None else float("inf") for death in found]
@@ -188,6 +203,10 @@ async def _measure(
             await place.until_all_work()
             death = await _die(place, fault, INTO_S[number % len(INTO_S)])
             _print(number, death)
+            if options.keep and death.sound is not None and not death.whole:
+                file = options.keep / f"{name}-{fault}-{number}.wav"
+                await asyncio.to_thread(soundfile.write, file, death.sound, RATE_HZ)
+                file.with_suffix(".txt").write_text("\n".join(death.heard))
             deaths.append(death)
     return deaths
 
@@ -285,12 +304,38 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
     answer = sound[round(times.asked_s * RATE_HZ) : round(times.rested_s * RATE_HZ)]
     words = heard_words(answer, reply_words(sent, ANSWER), line=path)
     death.missing, death.extra = compare_words(words, ANSWER)
+    whole_s = times.fault_s - times.asked_s - FLIGHT_S
+    early = [word for word in words if word.end_s < whole_s]
+    if early and (first := _place(early, bare_words(ANSWER))):
+        before = compare_words(early, " ".join(ANSWER.split()[:first]))
+        death.torn = before[0]
+        death.missing = _without(death.missing, death.torn)
+    death.sound = sound
+    death.heard = [f"{word.text} {times.asked_s + word.at_s:.2f}" for word in words]
+    death.heard.append(f"fault {times.fault_s:.2f}")
+    after = sound[round(times.fault_s * RATE_HZ) :]
     wanted = set(bare_words(RESUMED))
     back = [word for word in sent if bare(word.text) in wanted]
-    heard = heard_words(sound[round(times.fault_s * RATE_HZ) :], back, line=path)
+    heard = heard_words(after, back, line=path)
     death.again_s = heard[0].at_s if heard else None
     hello = [word for word in sent if bare(word.text) == "hello"]
-    death.greetings = len(heard_words(sound, hello, line=path))
+    death.greetings = len(heard_words(after, hello, line=path))
+
+
+def _place(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
+    """Return how many words of the answer had been said when the last of these had."""
+    same = difflib.SequenceMatcher(
+        a=answer, b=[bare(word.text) for word in early], autojunk=False
+    ).get_matching_blocks()
+    return max((block.a + block.size for block in same if block.size), default=0)
+
+
+def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
+    left = list(words)
+    for word in others:
+        if word in left:
+            left.remove(word)
+    return left
 
 
 async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> None:
@@ -303,8 +348,8 @@ async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> 
     ]
     asked.sort(key=lambda request: request["at_s"])
     said = [[bare_words(text) for text in request["details"]["caller"]] for request in asked]
-    death.remembered = bool(said) and all(bare_words(QUESTION) in texts for texts in said)
-    death.remembered &= bool(said) and bare_words(AFTERWARDS) in said[-1]
+    again = [request for request in asked if request["at_s"] > since_s + times.rested_s]
+    death.remembered = bool(again) and all(bare_words(QUESTION) in texts for texts in said)
     death.messages = asked[0]["details"]["messages"] if asked else 0
 
 
@@ -332,7 +377,8 @@ def _print(number: int, death: Death) -> None:
         f" {len(death.extra)}; greetings {death.greetings}, messages {death.messages}"
         f"{'' if death.remembered else ' (forgot)'}, tools {death.tools}, calls {death.calls}"
         f" {'' if death.whole else 'NOT WHOLE'} {death.wrong}"
-        f"{[*death.missing, '|', *death.extra] if death.missing or death.extra else ''}",
+        f"{[*death.missing, '|', *death.extra] if death.missing or death.extra else ''}"
+        f"{f' torn before: {death.torn}' if death.torn else ''}",
         flush=True,
     )
 
