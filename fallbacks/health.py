@@ -4,7 +4,7 @@ A rate limit is not a fault: the rung rests, on a counter of its own. One that f
 left alone is spared: asked after all others, until it does well. A refusal that may be due to what
 one call sent is not held against the rung: it opens the breaker only when at least two calls and a
 probe have met it, with no success in between. A permanent failure opens it at once. A probe that
-fails soon after a caller was served is ignored.
+fails soon after a caller was served counts only when that time has passed without another success.
 """
 
 import math
@@ -24,7 +24,7 @@ HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderRese
 
 PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
 WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
-SERVED_S: Final = 30.0  # after a caller was served, a failed probe is ignored
+SERVED_S: Final = 30.0  # after a caller was served, a failed probe does not count yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +168,7 @@ class Health:
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
         self.served_until = -math.inf  # until then a caller's success outweighs a failed probe
+        self._outweighed = 0  # failed probes since the last success that do not count yet
         self._refusals = Refusals()
 
     @property
@@ -219,7 +220,7 @@ class Health:
         """
         if ttfb_s is not None:
             self.latency.took(ttfb_s)
-        self._limits = self._garbage = 0
+        self._limits = self._garbage = self._outweighed = 0
         self._refusals.clear()
         self.served_until = self.served_until if permit.probe else now + SERVED_S
         self.spared_until = now
@@ -238,17 +239,15 @@ class Health:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
-        """Note a failure.
+        """Count a failure of an attempt or a probe, made by this permit.
 
-        Args:
-            permit: The leave that the attempt was made by.
-            failure: What went wrong.
-            now: Monotonic, in seconds.
-            call: Whose request it was, to tell calls apart; None: of none.
-            chance: 0 to 1; spreads a rest that the provider did not name.
+        `call` tells calls apart: whose request it was; None: of none. `chance` is 0 to 1, and
+        spreads a rest that the provider did not name.
         """
-        if failure.scope is Scope.PAYLOAD or (permit.probe and now < self.served_until):
-            self.breaker.take_back(permit)  # the rung did nothing wrong
+        outweighed = permit.probe and now < self.served_until
+        if outweighed or failure.scope is Scope.PAYLOAD:
+            self.breaker.take_back(permit)  # the rung did nothing wrong, as far as callers know
+            self._outweighed += outweighed and failure.verdict.counts
             return ()
         if failure.scope is Scope.CAPACITY:
             return self._rest_limited(permit, failure, now=now, chance=chance)
@@ -262,6 +261,9 @@ class Health:
             return facts
         slow = trip and failure.permanent and not carried
         long_s = self.breaker.settings.slow_s if slow else asked_s if outage else None
+        if now >= self.served_until and self.breaker.state is State.CLOSED:
+            self.breaker.failures += self._outweighed
+            self._outweighed = 0
         moved = self.breaker.failed(permit, now, trip=trip, rest_s=long_s)
         if moved or (slow and permit.probe):  # a probe of an open rung moves nothing
             self.retired = slow
@@ -283,7 +285,7 @@ class Health:
     def reset(self, now: float) -> tuple[HealthFact, ...]:
         """Let the rung be tried at once, on an operator's word."""
         self.rests_until = self.spared_until = now
-        self._limits = self._garbage = 0
+        self._limits = self._garbage = self._outweighed = 0
         self._refusals.clear()
         told = ProviderReset(stage=self.stage, provider=self.provider)
         return (told, *self.breaker.reset(now))

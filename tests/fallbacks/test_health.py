@@ -166,6 +166,50 @@ def test_a_caller_who_was_served_lately_outweighs_a_failed_probe(
     assert asked.standing(1.0 + age_s).suspect is counts
 
 
+@pytest.mark.parametrize(
+    ("last_s", "probe", "opens"), [(39.0, True, True), (39.0, False, True), (29.0, False, False)]
+)
+def test_probes_that_a_served_caller_outweighed_count_when_no_caller_was_served_since(
+    last_s: float, *, probe: bool, opens: bool
+) -> None:
+    asked = health()
+    asked.succeeded(leave(asked), 0.0)
+    asked.failed(leave(asked, 1.0), failure(Kind.NETWORK), now=1.0)
+    for now in (2.0, 4.0, 9.0, 19.0):
+        asked.failed(leave(asked, now, probe=True), failure(Kind.NETWORK), now=now)
+    outweighed = asked.breaker.state
+    asked.failed(leave(asked, last_s, probe=probe), failure(Kind.NETWORK), now=last_s)
+
+    assert outweighed is State.CLOSED
+    assert (asked.breaker.state is State.OPEN) is opens
+
+
+@pytest.mark.parametrize("forgives", ["a caller", "a probe", "an operator"])
+def test_a_success_makes_good_for_the_probes_that_were_outweighed(forgives: str) -> None:
+    asked = health()
+    asked.succeeded(leave(asked), 0.0)
+    for now in (1.0, 2.0, 3.0):
+        asked.failed(leave(asked, now, probe=True), failure(Kind.NETWORK), now=now)
+    if forgives == "an operator":
+        asked.reset(4.0)
+    else:
+        asked.succeeded(leave(asked, 4.0, probe=forgives == "a probe"), 4.0)
+    asked.failed(leave(asked, 40.0, probe=True), failure(Kind.NETWORK), now=40.0)
+
+    assert asked.breaker.state is State.CLOSED
+
+
+@pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.BAD_REQUEST])
+def test_what_no_breaker_counts_is_not_counted_of_an_outweighed_probe_either(kind: Kind) -> None:
+    asked = health()
+    asked.succeeded(leave(asked), 0.0)
+    for now in (1.0, 2.0, 3.0):
+        asked.failed(leave(asked, now, probe=True), failure(kind), now=now)
+    asked.failed(leave(asked, 40.0), failure(Kind.NETWORK), now=40.0)
+
+    assert asked.breaker.state is State.CLOSED
+
+
 def test_a_probe_that_did_well_is_no_caller_who_was_served() -> None:
     asked = health()
     asked.succeeded(leave(asked, probe=True), 1.0)
