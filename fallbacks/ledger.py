@@ -94,9 +94,9 @@ class SpeechLedger:
         voice, arrived = self._voice, self.arrived
         if not self.words.timed:
             return self.received_s
-        ends = (self.words.end_s(at) for at in range(arrived - 1, voice.done - 1, -1))
+        ends = map(self.words.end_s, range(arrived - 1, voice.done - 1, -1))
         clean_s = next((end_s for end_s in ends if end_s is not None), voice.done_s)
-        return max(min(clean_s, self.received_s), min(self.released_s, self.received_s))
+        return min(max(clean_s, self.released_s), self.received_s)
 
     def hand_over(self, text: str) -> None:
         """Add text that is to be spoken, in pieces of any size."""
@@ -160,10 +160,10 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
             return True  # a dash comes with the word before it
         first = next((n for n, word in enumerate(words) if word.letters), None)
         return first is not None and _is_whole(ledger, first)
-    end_s = ledger.words.end_s(at)
-    if end_s is None or end_s > ledger.received_s + ROUNDING_S:
+    end_s, received_s = ledger.words.end_s(at), ledger.received_s
+    if end_s is None or end_s > received_s + ROUNDING_S:
         return False
-    sure = end_s + MARGIN_S <= ledger.received_s
+    sure = end_s + MARGIN_S <= received_s
     return sure or end_s - MARGIN_S <= ledger.released_s  # or on the line already
 
 
@@ -265,7 +265,7 @@ class SoundOutlet:
             samples = there
         if samples <= 0:
             return []
-        pcm = bytes(self._pcm[: SAMPLE_BYTES * samples])
+        pcm = bytes(memoryview(self._pcm)[: SAMPLE_BYTES * samples])  # copied once
         del self._pcm[: SAMPLE_BYTES * samples]
         self._released += samples
         self._line.add(samples / self._rate_hz, now, must=self._must)
