@@ -19,6 +19,7 @@ from pipecat.transcriptions.language import Language
 
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
+from fallbacks.roster import Place, Roster
 from faultlab import faults
 from faultlab.deepgram.socket import StreamLimits
 from faultlab.faults import Fault
@@ -290,6 +291,38 @@ async def test_a_stream_that_stands_is_heard_on_while_no_call_may_ask_for_one() 
         assert call.asked == ["a", "a", "a"]
     (stream,) = call.lab.instance("a").record.requests("a")
     assert stream.details["audio_s"] > 3.0
+
+
+def all_out(*names: str) -> Roster:
+    """Return what calls know of recognisers whose breakers are open, while nothing is wrong."""
+    now = time.monotonic()
+    places = [Place(stage="stt", provider=name, credential=name) for name in names]
+    roster = Roster(places, now=now, priors_s={"stt": 0.4})
+    for each in roster:
+        each.breaker.trip(now)
+    return roster
+
+
+async def test_where_every_recogniser_is_out_a_caller_s_own_attempt_is_made_and_heard() -> None:
+    roster = all_out("a", "b")
+    async with calling(roster=roster) as call:
+        said = [await call.says(FIRST), await call.says(SECOND)]
+
+        assert [words(each) for each in said] == [words(FIRST), words(SECOND)]
+        assert (call.asked, call.failures) == (["a", "a"], [])
+        assert not call.facts(StageExhausted)
+    assert roster.health("stt", "a").breaker.state is State.CLOSED
+
+
+async def test_a_recogniser_that_is_out_is_tried_by_one_caller_at_a_time() -> None:
+    roster = all_out("a", "b")
+    another = roster.health("stt", "a").permit(time.monotonic(), last_resort=True)
+    async with calling(roster=roster) as call:
+        said = await call.says(FIRST)
+
+        assert another is not None
+        assert words(said) == words(FIRST)
+        assert call.asked == ["b"]
 
 
 async def test_a_rung_that_comes_back_writes_what_nobody_could() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
@@ -23,6 +23,7 @@ from pipecat.services.settings import TTSSettings
 from websockets.asyncio.client import ClientConnection
 
 from bot.lab.callers import spoken_s
+from fallbacks.breaker import State
 from fallbacks.facts import RungChosen, StageExhausted
 from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
@@ -30,6 +31,7 @@ from faultlab import faults
 from faultlab.faults import Fault
 from faultlab.lab import Lab
 from faultlab.receptionist.phrases import hours
+from faultlab.record import Request
 from faultlab.schedule import Window
 from processors.stages.agenda import AHEAD_S, RUNG
 from providers import one_address
@@ -64,8 +66,9 @@ ODD: dict[str, Fault] = {
     "no end": faults.Mistaken(what="no_final"),
     "twice": faults.Duplicate(),
 }
+VOICES = ("cartesia", "elevenlabs")
 LADDERS = {
-    "cartesia first": ("cartesia", "elevenlabs"),
+    "cartesia first": VOICES,
     "elevenlabs first": ("elevenlabs", "cartesia"),
 }
 
@@ -690,6 +693,52 @@ async def test_a_barge_in_while_a_voice_connects_anew_does_not_lose_it_for_the_c
     assert talk.failures == []
 
 
+def all_out(names: Sequence[str]) -> StagePolicy:
+    """Return what calls know of voices whose breakers are all open."""
+    now = time.monotonic()
+    shared = policy(names, now)
+    for name in names:
+        shared.roster.health("tts", name).breaker.trip(now)
+    return shared
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+async def test_where_every_voice_is_out_a_caller_s_own_attempt_is_made_and_heard(
+    lab: Lab, ladder: tuple[str, str]
+) -> None:
+    shared = all_out(ladder)
+    async with talking(lab, ladder, shared=shared) as talk:
+        await spoken(talk)
+
+    assert talk.said == [TEXT]
+    assert (talk.asked, talk.failures, talk.unsaid) == ([ladder[0]], [], [])
+    states = [shared.roster.health("tts", name).breaker.state for name in ladder]
+    assert states == [State.CLOSED, State.OPEN]
+
+
+async def test_where_every_voice_is_out_each_is_tried_once_before_the_words_are_left(
+    lab: Lab,
+) -> None:
+    for name in VOICES:
+        break_(lab, name, faults.Refuse())
+    async with talking(lab, shared=all_out(VOICES)) as talk:
+        await talk.reply(TEXT)
+        await talk.until(lambda: talk.unsaid)
+
+    assert talk.asked == list(VOICES)
+    assert talk.unsaid == [TEXT]
+
+
+async def test_a_voice_that_is_out_is_tried_by_one_caller_at_a_time(lab: Lab) -> None:
+    shared = all_out(VOICES)
+    another = shared.roster.health("tts", "cartesia").permit(time.monotonic(), last_resort=True)
+    async with talking(lab, shared=shared) as talk:
+        await spoken(talk)
+
+    assert another is not None
+    assert (talk.said, talk.asked) == ([TEXT], ["elevenlabs"])
+
+
 @pytest.mark.parametrize(
     "mute",
     ['<break time="1s"/>', "<|im_end|>", "</s>", "\U0001f600", "\u2026", "- - -", "<b></b> ..."],
@@ -730,6 +779,34 @@ async def test_a_voice_is_never_far_ahead_of_the_line(lab: Lab, *, dies: bool) -
     for word in lab.record.words():
         requests[word.instance, word.request] += f"{word.text} "
     assert max(map(len, requests.values())) * CHARACTER_S < AHEAD_S + 4.0
+
+
+@pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
+@pytest.mark.parametrize("dies", [False, True])
+async def test_after_a_barge_in_little_is_billed_that_was_not_heard(
+    lab: Lab, ladder: tuple[str, str], *, dies: bool
+) -> None:
+    if dies:
+        window = Window(fault=faults.Cut(after_words=25, how="reset"), requests=1)
+        lab.instance(ladder[0]).set_faults([window])
+    async with talking(lab, ladder, limit_s=120.0) as talk:
+        await talk.reply(*LONG)
+        await talk.until(lambda: talk.line.length_s > 15.0, within_s=60.0)
+        await talk.put(InterruptionFrame())
+        await asyncio.sleep(5.0)
+
+    given = {name: [given_to(asked) for asked in lab.record.requests(name)] for name in ladder}
+    billed = sum(len(text) for texts in given.values() for text in texts)  # as voices bill
+    unheard_s = CHARACTER_S * (billed - len(talk.said[0]))
+    assert unheard_s < AHEAD_S + 4.0
+    assert bool(given[ladder[1]][1:]) is dies
+    for text in given[ladder[1]]:
+        assert len(text) * CHARACTER_S < AHEAD_S + 4.0
+
+
+def given_to(request: Request) -> str:
+    """Return the text that a voice was given in a request."""
+    return str(request.details.get("text", ""))
 
 
 @pytest.mark.parametrize("names", [("cartesia", "elevenlabs"), ("elevenlabs", "cartesia")])
