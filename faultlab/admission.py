@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -108,7 +108,7 @@ class AdmissionGate:
         )
         self._record.add(entry)
         admission = Admission(request=entry, gate=self, fault=None, chance=self._dice.random())
-        admission.tickets = self._tickets(admission.chance)
+        admission.tickets = self._tickets(admission)
         admission.fault = self.active_fault(admission)
         return admission
 
@@ -123,7 +123,7 @@ class AdmissionGate:
 
     def active_fault(self, admission: Admission) -> Fault | None:
         """Return the fault that holds for a request now."""
-        for index in self._schedule.standing(self._schedule_s(), chance=admission.chance):
+        for index in self._standing(admission):
             window = self._schedule.windows[index]
             if window.requests is None or (self._generation, index) in admission.tickets:
                 admission.request.fault = window.fault.name
@@ -137,9 +137,9 @@ class AdmissionGate:
                 return self._schedule.windows[index].fault
         return None
 
-    def _tickets(self, chance: float) -> frozenset[tuple[int, int]]:
+    def _tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
         """Return a place in the newest window that holds, if it counts and has one left."""
-        for index in self._schedule.standing(self._schedule_s(), chance=chance):
+        for index in self._standing(admission):
             limit = self._schedule.windows[index].requests
             if limit is None:
                 break
@@ -147,6 +147,10 @@ class AdmissionGate:
                 self._granted[index] = self._granted.get(index, 0) + 1
                 return frozenset({(self._generation, index)})
         return frozenset()
+
+    def _standing(self, admission: Admission) -> Iterator[int]:
+        path = admission.request.path
+        return self._schedule.standing(self._schedule_s(), chance=admission.chance, path=path)
 
     def _schedule_s(self) -> float:
         return self._clock() - self._schedule_at

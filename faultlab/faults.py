@@ -258,6 +258,22 @@ class Adds(_Named):
     text: str = ' <break time="1s"/>'
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endless(_Named):
+    """A model goes on after its answer, sentence by sentence.
+
+    Attributes:
+        words: How many more it writes, up to the end of a sentence.
+        same: It is one sentence, again and again.
+    """
+
+    name: ClassVar = "endless"
+    label: ClassVar = "Answers without end"
+    forms: ClassVar = {"words": WORDS, "same": SWITCH}
+    words: int = 2500
+    same: bool = False
+
+
 Fault: TypeAlias = (
     Refuse
     | Reset
@@ -277,6 +293,7 @@ Fault: TypeAlias = (
     | Mistaken
     | LeaveOut
     | Adds
+    | Endless
 )
 
 FAULTS: Final[Mapping[str, type[Fault]]] = {fault.name: fault for fault in get_args(Fault)}

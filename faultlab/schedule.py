@@ -35,6 +35,7 @@ class Window:
         p: The share of requests that it hits, drawn once for each request.
         requests: It hits only so many requests, the next ones; None: all.
         pattern: It comes and goes inside the window.
+        path: It hits only requests whose path or query contains this; empty: all.
     """
 
     fault: Fault
@@ -43,10 +44,11 @@ class Window:
     p: float = 1.0
     requests: int | None = None
     pattern: Pattern | None = None
+    path: str = ""
 
-    def holds(self, now_s: float, *, chance: float) -> bool:
+    def holds(self, now_s: float, *, chance: float, path: str = "") -> bool:
         """Return whether a request with this `chance` (0 to 1, drawn once) is hit at `now_s`."""
-        if not self.from_s <= now_s < self.until_s or chance >= self.p:
+        if not self.from_s <= now_s < self.until_s or chance >= self.p or self.path not in path:
             return False
         return self.pattern is None or self.pattern.on(now_s - self.from_s)
 
@@ -57,10 +59,10 @@ class Schedule:
 
     windows: tuple[Window, ...] = ()
 
-    def standing(self, now_s: float, *, chance: float) -> Iterator[int]:
+    def standing(self, now_s: float, *, chance: float, path: str = "") -> Iterator[int]:
         """Yield the indexes of the windows that hold, newest first."""
         for index in reversed(range(len(self.windows))):
-            if self.windows[index].holds(now_s, chance=chance):
+            if self.windows[index].holds(now_s, chance=chance, path=path):
                 yield index
 
     def active(self, now_s: float, chance: float) -> Fault | None:
@@ -70,7 +72,7 @@ class Schedule:
         return None
 
 
-_WINDOW_KEYS: Final = ("from_s", "until_s", "p", "requests", "pattern")
+_WINDOW_KEYS: Final = ("from_s", "until_s", "p", "requests", "pattern", "path")
 
 
 def parse_windows(rows: object) -> tuple[Window, ...]:
@@ -134,6 +136,8 @@ def window_as_mapping(window: Window) -> dict[str, Any]:
         mapping["requests"] = window.requests
     if window.pattern is not None:
         mapping["pattern"] = {"on_s": window.pattern.on_s, "off_s": window.pattern.off_s}
+    if window.path:
+        mapping["path"] = window.path
     return mapping
 
 
@@ -159,6 +163,8 @@ def _check(timing: Mapping[str, Any]) -> None:
     requests = timing.get("requests", 1)
     if not isinstance(requests, int) or isinstance(requests, bool) or requests < 1:
         raise ValueError(f"requests is {requests!r}; it takes a whole number, 1 or more")
+    if not isinstance(timing.get("path", ""), str):
+        raise ValueError(f"path is {timing['path']!r}; it takes a part of a path or query")  # noqa: TRY004 - it is a value, read from a file
 
 
 def _pattern(value: object) -> Pattern:

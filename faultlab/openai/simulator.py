@@ -7,7 +7,6 @@ CompletionUsage) and what openai-python accepts.
 import asyncio
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from typing import Any, ClassVar, Final
 
 from aiohttp import web
@@ -18,6 +17,7 @@ from faultlab.instance import ADMISSION, Core, Instance, no_credit_response
 from faultlab.listener import abort
 from faultlab.openai import errors as openai_errors
 from faultlab.openai import request as openai_request
+from faultlab.openai.additions import with_additions
 from faultlab.openai.answer import Completion
 from faultlab.openai.prompt_cache import PromptCache
 from faultlab.openai.rate import RequestRate
@@ -144,9 +144,8 @@ class OpenAISimulator(Instance):
             admission.mark_malformed(str(bad))
             return web.json_response(bad.body, status=bad.status, headers=self._headers())
         reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
+        reply = with_additions(reply, admission.fault)
         _describe(admission, chat=chat, reply=reply)
-        if isinstance(admission.fault, faults.Adds) and reply.text:
-            reply = replace(reply, text=reply.text + admission.fault.text)
         completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
         if isinstance(admission.fault, faults.SlowStart):
             await asyncio.sleep(admission.fault.delay_s)

@@ -162,6 +162,17 @@ async def test_a_fault_for_two_requests_hits_two(client: Client) -> None:
     assert [await client.ask() for _ in range(4)] == ["500", "500", "well", "well"]
 
 
+@pytest.mark.parametrize(
+    ("path", "seen"), [("/say", "ClientOSError"), ("/socket", "well")], ids=["hit", "missed"]
+)
+async def test_a_fault_for_some_paths_leaves_the_port_open_for_others(
+    client: Client, path: str, seen: str
+) -> None:
+    client.fault(fault="reset", path=path)
+
+    assert [await client.ask() for _ in range(2)] == [seen] * 2
+
+
 async def test_a_fault_with_a_probability_hits_about_that_share(client: Client) -> None:
     client.fault(fault="http", status=500, p=0.3)
 

@@ -157,6 +157,20 @@ async def test_an_answer_without_streaming_is_the_same(client: openai.AsyncOpenA
     assert whole.usage is not None
 
 
+@pytest.mark.parametrize(("same", "different"), [(False, 51), (True, 2)])
+async def test_an_answer_without_end_goes_on_sentence_by_sentence(
+    instance: OpenAISimulator, client: openai.AsyncOpenAI, *, same: bool, different: int
+) -> None:
+    instance.set_faults([Window(fault=faults.Endless(words=400, same=same))])
+    whole = await client.chat.completions.create(model=MODEL, messages=ASKED)
+    text = whole.choices[0].message.content or ""
+
+    assert text.startswith(HOURS)
+    added = text.removeprefix(HOURS)
+    assert len(added.split()) == 400
+    assert len(set(added.split("."))) == different  # and an empty rest
+
+
 async def test_a_tool_call_comes_in_pieces_that_join_to_json(client: openai.AsyncOpenAI) -> None:
     asked = [{"role": "user", "content": "my number is 555 1234, please call me back"}]
 

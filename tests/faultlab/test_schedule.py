@@ -30,6 +30,13 @@ def test_a_pattern_comes_and_goes_from_the_windows_beginning(now_s: float, *, on
     assert window.holds(now_s, chance=0.0) is on
 
 
+@pytest.mark.parametrize(
+    ("path", "hit"), [("/tts#probe", True), ("/tts#a-call", False), ("", False)]
+)
+def test_a_window_may_be_for_some_paths_alone(path: str, *, hit: bool) -> None:
+    assert Window(fault=STALL, path="#probe").holds(0.0, chance=0.0, path=path) is hit
+
+
 def test_the_newest_window_that_holds_wins() -> None:
     plan = Schedule((Window(fault=STALL), Window(fault=CUT, from_s=5.0, until_s=6.0)))
 
@@ -65,7 +72,9 @@ def test_a_schedule_in_json_may_be_indented_with_tabs() -> None:
 
 
 def test_a_window_goes_into_a_mapping_and_back() -> None:
-    window = Window(fault=CUT, from_s=1.0, p=0.5, requests=2, pattern=Pattern(on_s=1, off_s=1))
+    window = Window(
+        fault=CUT, from_s=1.0, p=0.5, requests=2, pattern=Pattern(on_s=1, off_s=1), path="#a"
+    )
 
     mapping = schedule.window_as_mapping(window)
 
@@ -84,6 +93,7 @@ def test_a_window_goes_into_a_mapping_and_back() -> None:
         ("openai: [{fault: cut, until_s: soon}]", "until_s is 'soon'; it takes seconds"),
         ("openai: [{fault: cut, from_s: 4, until_s: 4}]", "until_s is 4; it takes seconds after"),
         ("openai: [{fault: cut, requests: 0}]", "requests is 0; it takes a whole number"),
+        ("openai: [{fault: cut, path: 3}]", "path is 3; it takes a part of a path or query"),
         ("openai: [{fault: cut, pattern: 3}]", "pattern is 3; it takes {on_s"),
         ("openai: [{fault: cut, pattern: {on_s: 1, off_s: 0}}]", "it takes {on_s"),
         ("openai: [{fault: cut, form_s: 3}]", "unknown key 'form_s'"),
