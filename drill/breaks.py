@@ -18,6 +18,8 @@ HUNG: Final = {"fault": "silent", "where": "handshake"}  # open streams say noth
 CUT_WORDS: Final = 7  # "A haircut costs forty euros. It takes | about half an hour, ..."
 
 TAKEN_OVER_S: Final = 0.4  # beyond a healthy turn, when another recogniser writes the rest
+AHEAD_S: Final = 10.0  # of speech that a voice may have before the caller
+SENTENCE_S: Final = 4.0  # what a sentence that is given whole may take beyond that
 CAP: Final = 1.25  # times real time; deepgram-docs, "Recovering from connection errors"
 
 
@@ -38,11 +40,18 @@ def stt(
     return (Break(provider="deepgram", window=window, when=when, after_s=after_s),)
 
 
-def each_of(names: tuple[str, ...], window: Mapping[str, Any]) -> tuple[Break, ...]:
+def each_of(
+    names: tuple[str, ...], window: Mapping[str, Any], when: When = When.BEFORE_TURN
+) -> tuple[Break, ...]:
     """Break several providers in one way."""
-    return tuple(Break(provider=name, window=window) for name in names)
+    return tuple(Break(provider=name, window=window, when=when) for name in names)
 
 
 def replayed(spoken_s: float) -> Target:
     """Return a bound on the first word when so much of the question is heard once more."""
     return extra(TAKEN_OVER_S + (spoken_s + BEFORE_S) / CAP)
+
+
+def given_at_once() -> Target:
+    """Return a bound on the speech that a voice is given in one request."""
+    return Target(measure="given_s", worst=AHEAD_S + SENTENCE_S)

@@ -149,14 +149,20 @@ class Conversation:
         self.greeted_s = speech[0][0] if speech else None
 
     async def ask(
-        self, question: str, *, at: tuple[tuple[float | None, Hook], ...] = ()
+        self,
+        question: str,
+        *,
+        at: tuple[tuple[float | None, Hook], ...] = (),
+        wanted_s: float | None = None,
+        within_s: float = ANSWER_S,
     ) -> AskedTurn:
         """Ask, and listen until the answer is over or will not come.
 
         Args:
             question: What to ask.
-            at: What else to do, so many seconds after the caller began to speak; None: when the
-                caller's last sound has left.
+            at: What else to do, and how long after the caller began; None: at the caller's stop.
+            wanted_s: How much is to be heard; None: as much as the answer takes.
+            within_s: The longest wait for the end of the answer.
 
         Raises:
             ConnectionError: The agent has hung up.
@@ -173,7 +179,8 @@ class Conversation:
                 if after_s is None:
                     await hook()
         stop_s = said_s - TICK_S  # the mouth is known to be empty one piece after its last
-        await self.ear.hear_answer(stop_s, wanted_s=spoken_s(answer), within_s=ANSWER_S)
+        wanted_s = spoken_s(answer) if wanted_s is None else wanted_s
+        await self.ear.hear_answer(stop_s, wanted_s=wanted_s, within_s=within_s)
         return AskedTurn(
             question=question,
             answer=answer,

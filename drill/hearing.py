@@ -4,6 +4,7 @@ They are found by the sound that the simulated voices say they sent, and by what
 makes of the reply.
 """
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from drill.places import RATE_HZ
 Pcm: TypeAlias = NDArray[np.int16]
 
 LOCAL: Final = "local"  # the voice that needs no provider
+LEFT_OUT: Final = 3  # words spoken for each that a voice may leave out; two in a row are a stretch
 CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
 
 
@@ -85,8 +87,18 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
 
 
 def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
-    places = range(len(whole) - len(part) + 1)
-    return any(list(whole[at : at + len(part)]) == list(part) for at in places)
+    """Return whether the part is a stretch of the whole; a voice may have left words of it out."""
+    most = len(part) // LEFT_OUT
+    return any(
+        _left_out(part, whole[at:]) <= most for at, word in enumerate(whole) if word == part[0]
+    )
+
+
+def _left_out(part: Sequence[str], whole: Sequence[str]) -> float:
+    """Return how many words the whole has between those of the part; infinite: not all of them."""
+    rest = iter(enumerate(whole, 1))
+    ends = [next((at for at, other in rest if other == word), math.inf) for word in part]
+    return ends[-1] - len(part)
 
 
 # -- which of them were heard

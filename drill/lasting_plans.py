@@ -1,4 +1,4 @@
-"""The plans of calls in which a provider comes back, or is late for more than one turn."""
+"""The plans of calls in which a provider comes back, or is out or late for more than one turn."""
 
 import asyncio
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from drill.asking import ask, ask_broken
 from drill.clips_heard import find_clips, read_clips
 from drill.conversation import Conversation
-from drill.measured import MeasuredRun, changes, first_word_s, last, misheard
+from drill.measured import MeasuredRun, changes, first_word_s, last, misheard, or_lost
 from drill.rig import Rig
 from drill.rows import When
 from drill.wrote import is_back
@@ -15,6 +15,7 @@ VOICE: Final = "cartesia"  # the agent's, as long as nobody breaks it
 FLAPPING_S: Final = 60.0
 CLIP_TURNS: Final = 2  # a filler may be said in the first one, a sentence must be in the other
 BACK_S: Final = 5.0  # a provider that passed its trial is used again after so long
+OUT_S: Final = 8.0  # three failures in a row: a caller's, and those of probes 1 s and 3 s later
 PROBED_S: Final = 75.0  # the longest wait for a provider's trial
 
 
@@ -65,6 +66,21 @@ async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
         each = await ask(rig, call, run, rig.row.question)
         back = await is_back(rig.control, call, each, broken.provider)
         run.measures["next_call_elsewhere"] = not back
+
+
+async def play_probes(rig: Rig, run: MeasuredRun) -> None:
+    """Ask in a call that begins when every rung of a stage is out, though only probes fail."""
+    await rig.break_now(When.BEFORE_CALL)
+    async with rig.call() as call:
+        await call.ear.wait(OUT_S)
+    await rig.break_now(When.NEXT_CALL)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        run.measures["greeting_s"] = or_lost(call.greeted_s)
+        first = await ask(rig, call, run, rig.row.question)
+        run.measures["first_word_s"] = first_word_s(first)
+        await ask(rig, call, run, rig.row.question)
+    run.measures["closed"] = await asyncio.to_thread(rig.closed_breakers)
 
 
 async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, provider: str) -> None:

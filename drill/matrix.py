@@ -6,12 +6,15 @@ from typing import Any, Final
 
 from drill import matrix_calls
 from drill.breaks import (
+    AHEAD_S,
     CUT_WORDS,
     HUNG,
     REFUSE,
+    SENTENCE_S,
     SILENT,
     STANDBYS,
     TAKEN_OVER_S,
+    given_at_once,
     llm,
     replayed,
     stt,
@@ -96,6 +99,24 @@ def _language_model() -> Iterator[Row]:
         yield _broken_model("stall", words, within_s=0.9)
 
 
+def _long_replies() -> Iterator[Row]:
+    bounds = (Target(measure="ahead_s", worst=AHEAD_S + SENTENCE_S), given_at_once())
+    for name, same, longest_s in (("llm-endless", False, 75.0), ("llm-repeats", True, 25.0)):
+        yield Row(
+            name=name,
+            title=f"LLM writes {'one sentence again and again' if same else '2,500 words'}",
+            plan=CallPlan.ENDLESS,
+            breaks=llm({"fault": "endless", "same": same}),
+            targets=(
+                Target(measure="reply_s", worst=longest_s),
+                *bounds,
+                gap(0.3),
+                EVERY_WORD,
+                NEVER_SILENT,
+            ),
+        )
+
+
 def _broken_model(fault: str, words: int, *, within_s: float) -> Row:
     """Return a row of a model that breaks inside its answer.
 
@@ -121,6 +142,8 @@ def _voices() -> Iterator[Row]:
     yield one_turn("tts-cut-inside", "TTS cut inside a word", tts(inside), gap(0.3))
     stall = {"fault": "stall", "after_words": CUT_WORDS}
     yield one_turn("tts-stall", "TTS stalled in mid-utterance", tts(stall), gap(0.6))
+    skips = {"fault": "leave_out", "after_words": CUT_WORDS, "words": 2}
+    yield one_turn("tts-leave-out", "TTS leaves two words out", tts(skips), gap(0.6))
 
 
 def _recognisers() -> Iterator[Row]:
@@ -152,6 +175,7 @@ def _recognisers() -> Iterator[Row]:
 FULL: Final[tuple[Row, ...]] = (
     *_healthy(),
     *_language_model(),
+    *_long_replies(),
     *_voices(),
     *_recognisers(),
     *matrix_calls.build_rows(),

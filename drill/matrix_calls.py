@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from drill.breaks import (
     ALL,
@@ -11,6 +11,7 @@ from drill.breaks import (
     REFUSE,
     SILENT,
     each_of,
+    given_at_once,
     llm,
     replayed,
     stt,
@@ -33,6 +34,8 @@ from drill.rows import (
 QUESTION_S: Final = 1.2  # "How much is a haircut?"
 FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
 LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer, but behind the budget
+OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # probes; a telephone's sound has 8000
+OF_A_VOICE: Final = {"path": "#probe"}  # the context of one
 ANOTHER_MOMENT: Final = (
     "healthy turns themselves differ from their median by up to 0.06 s, by when the recogniser and"
     " the turn detector get the processor"
@@ -43,6 +46,7 @@ def build_rows() -> Iterator[Row]:
     """Yield them in the order of the table."""
     yield from _outages()
     yield from _second_callers()
+    yield from _judged_by_probes()
     yield from _flapping()
     yield from _crowd()
     yield from _barge_ins()
@@ -95,6 +99,24 @@ def _second_callers() -> Iterator[Row]:
             )
 
 
+def _judged_by_probes() -> Iterator[Row]:
+    greeting = Target(measure="greeting_s", worst=0.3, over=(HEALTHY, "greeting_s"))
+    closed = Target(measure="closed", worst=1, least=True)
+    probes: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+        "stt": (("deepgram", "deepgram-b"), {"fault": "http", "status": 503} | OF_A_RECOGNISER),
+        "tts": (("cartesia", "elevenlabs"), {"fault": "error_event"} | OF_A_VOICE),
+    }
+    for stage, (names, window) in probes.items():
+        out = each_of(names, REFUSE, When.BEFORE_CALL)
+        yield Row(
+            name=f"{stage}-probes",
+            title=f"Every {stage.upper()} was out and is well, but its probes fail",
+            plan=CallPlan.PROBES,
+            breaks=(*out, *each_of(names, window, When.NEXT_CALL)),
+            targets=(closed, greeting, extra(0.3), EVERY_WORD, NEVER_SILENT),
+        )
+
+
 def _flapping() -> Iterator[Row]:
     asked = Target(measure="misheard", worst=0)
     cases = {
@@ -130,18 +152,21 @@ def _barge_ins() -> Iterator[Row]:
     spoke = Target(measure="nothing_to_break", worst=0)
     cut = tts({"fault": "cut", "after_words": 4})
     no_model = each_of(("openai", "openai-b"), SILENT)
+    endless = (*llm({"fault": "endless"}), *cut)
     cases = {
         "failover": ("during failover", cut, 0.4),
         "clip": ("during a clip", no_model, 0.1),
         "resumed": ("during a resumed sentence", cut, 3.0),
+        "endless": ("into a reply of 2,500 words that another voice resumed", endless, 6.0),
     }
     for name, (title, breaks, audible_s) in cases.items():
+        given = (given_at_once(),) if name == "endless" else ()
         yield Row(
             name=f"barge-in-{name}",
             title=f"Barge-in {title}",
             plan=CallPlan.BARGE_IN,
             breaks=breaks,
-            targets=(quiet, spoke, EVERY_WORD, NEVER_SILENT, counted),
+            targets=(*given, quiet, spoke, EVERY_WORD, NEVER_SILENT, counted),
             audible_s=audible_s,
         )
 

@@ -7,7 +7,8 @@ from typing import Final, TypeAlias
 from bot.lab.callers import noise
 from drill.asking import ask, ask_broken
 from drill.evidence import judge_turn
-from drill.lasting_plans import play_clips, play_flapping, play_recovery
+from drill.lasting_plans import play_clips, play_flapping, play_probes, play_recovery
+from drill.long_reply import most_given, play_long_reply
 from drill.measured import (
     MeasuredRun,
     end_of_speech,
@@ -149,6 +150,7 @@ async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
         run.measures["quiet_s"] = quiet_after(call, turn)
         run.add(await judge_turn(call, rig.control, turn))
         run.measures["first_speech_s"] = max(waited_s, run.measures["first_speech_s"])
+        run.measures["given_s"] = await most_given(rig.control, call, asked_s)
     failures = await asyncio.to_thread(rig.failures_since_spoken_to)
     run.measures["failures_after"] = len(failures)
 
@@ -167,4 +169,6 @@ _PLAYS: Final[Mapping[CallPlan, Play]] = {
     CallPlan.CROWD: _crowd,
     CallPlan.BARGE_IN: _barge_in,
     CallPlan.RECOVERY: play_recovery,
+    CallPlan.PROBES: play_probes,
+    CallPlan.ENDLESS: play_long_reply,
 }

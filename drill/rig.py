@@ -14,6 +14,7 @@ from drill.matching import TELEPHONE, EarPath
 from drill.rows import Break, Row, When
 from drill.servers import GREETING, loopback_settings, run_agent
 from drill.telephones import CarrierTelephone, Telephone
+from fallbacks.breaker import State
 
 FAILURES: Final = ("ProviderFailed", "AttemptFailed")  # the facts of a call that count against one
 CALLER_BEGAN: Final = "CallerStarted"
@@ -65,6 +66,11 @@ class Rig:
         began = [at for at, each in enumerate(entries) if each.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
         return [each for each in later if each.get("event") in FAILURES]
+
+    def closed_breakers(self) -> int:
+        """Return how many breakers calls have closed, by a caller's own success."""
+        moved = [entry for entry in self._entries() if entry.get("event") == "BreakerMoved"]
+        return sum(entry["after"] == State.CLOSED for entry in moved)
 
     def _entries(self) -> list[dict[str, Any]]:
         return [

@@ -21,6 +21,7 @@ class When(StrEnum):
     BEFORE_TURN = "before the caller speaks"
     SPOKEN = "while the caller speaks"
     AT_STOP = "when the caller stops"
+    NEXT_CALL = "before a second call"
 
 
 class CallPlan(StrEnum):
@@ -39,6 +40,8 @@ class CallPlan(StrEnum):
     CROWD = "eight calls at once"
     BARGE_IN = "a turn that the caller breaks into"
     RECOVERY = "a turn, the provider's recovery, a turn and a second call"
+    ENDLESS = "one turn, heard to the end of a long reply"
+    PROBES = "a call until the breakers are open, then one in which only probes fail"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ LONG: Final = (
     CallPlan.CHANCE,
     CallPlan.CLIPS,
     CallPlan.CROWD,
+    CallPlan.ENDLESS,
     CallPlan.FLAPPING,
     CallPlan.RECOVERY,
 )

@@ -26,6 +26,10 @@ MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its 
     "voice_changed": ("voice changed in the call", ""),
     "next_turn_elsewhere": ("next turn not on it", ""),
     "next_call_elsewhere": ("next call not on it", ""),
+    "closed": ("breakers closed by callers", ""),
+    "reply_s": ("whole reply", "s"),
+    "ahead_s": ("voice before the line", "s"),
+    "given_s": ("speech given to a voice at once", "s"),
     "clips_heard": ("clips heard in the agent's voice", ""),
     "not_clips": ("other speech beside the reply", ""),
 }

@@ -103,6 +103,32 @@ def test_a_reply_that_two_voices_share_passes(after: int) -> None:
     assert verdict.voices == VOICES
 
 
+@pytest.mark.parametrize("words", [2, 3])
+def test_what_a_voice_said_before_it_left_words_out_is_recognised(words: int) -> None:
+    kept = PRICE.split()
+    skipped = " ".join(kept[:7] + kept[7 + words :])
+    before, rest = speech(skipped, "cartesia"), " ".join(kept[7:])
+    heard = before.samples[: before.index(before.words[6].end_s)]
+    sound = line(silence(1.0), heard, speech(rest, "elevenlabs").samples, silence(1.0))
+    said = (*sent(skipped), *sent(rest, "elevenlabs", request=7))
+
+    verdict = Reply(recording=sound, sent=said).judged()
+
+    assert verdict.whole, verdict
+    assert verdict.voices == VOICES
+
+
+def test_words_that_a_voice_left_out_and_nobody_said_are_missing() -> None:
+    kept = PRICE.split()
+    skipped = " ".join(kept[:7] + kept[9:])
+    sound = line(silence(1.0), speech(skipped, "cartesia").samples, silence(1.0))
+
+    verdict = Reply(recording=sound, sent=tuple(sent(skipped))).judged()
+
+    assert verdict.missing == tuple(bare_words(" ".join(kept[7:9])))
+    assert not verdict.extra
+
+
 @pytest.mark.parametrize("gap_s", [0.2, 0.5, 1.3])
 def test_a_gap_where_the_voices_change_is_measured(gap_s: float) -> None:
     verdict = taken_over(7, gap_s=gap_s).judged()

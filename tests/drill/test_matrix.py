@@ -4,7 +4,7 @@ import pytest
 
 from bot.exits import UsageError
 from bot.lab.callers import answers
-from drill.breaks import ALL
+from drill.breaks import AHEAD_S, ALL, SENTENCE_S
 from drill.matrix import FULL
 from drill.plans import QUESTIONS
 from drill.rows import HAIRCUT, HEALTHY, HOURS, Row
@@ -12,6 +12,9 @@ from drill.selection import SMOKE, chosen
 from drill.servers import GREETING
 from drill.verdicts import MEASURES
 from faultlab.schedule import parse_windows
+from processors.stages import agenda
+from providers.probes import cartesia, elevenlabs
+from providers.probes.morsels import speech
 
 
 def test_no_two_rows_have_one_name() -> None:
@@ -123,6 +126,19 @@ def test_a_provider_of_each_stage_flaps_and_recovers(stage: str) -> None:
     for name in (f"flapping-{stage}", f"recovery-{stage}"):
         (broken,) = ROWS[name].breaks
         assert broken.provider == kind
+
+
+def test_where_all_but_probes_go_well_the_lab_tells_probes_from_calls() -> None:
+    samples_hz = {fault.window.get("path") for fault in ROWS["stt-probes"].breaks} - {None}
+    contexts = {fault.window.get("path") for fault in ROWS["tts-probes"].breaks} - {None}
+
+    assert samples_hz == {f"sample_rate={speech()[1]}"}
+    assert contexts == {f"#{cartesia.CONTEXT}"} == {f"#{elevenlabs.CONTEXT}"}
+
+
+def test_what_a_voice_may_have_before_the_line_is_what_the_stage_gives_it() -> None:
+    assert AHEAD_S == agenda.AHEAD_S
+    assert bounds("llm-endless")["ahead_s"] == AHEAD_S + SENTENCE_S
 
 
 def test_calls_come_in_by_both_legs() -> None:

@@ -1,6 +1,6 @@
 """What one run measures, from recordings that nobody made by telephone."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from drill.conversation import AskedTurn
 from drill.evidence import Asked, Judged
-from drill.judge import ReplyVerdict
+from drill.hearing import RecordedWord
+from drill.judge import ReplyVerdict, compare_words
+from drill.long_reply import as_ended
 from drill.measured import MeasuredRun, changes, first_speech_after, quiet_after
 from drill.rows import LOST
 from tests.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
@@ -92,3 +94,41 @@ def test_a_voice_that_comes_back_has_changed_twice() -> None:
 def judge_turn(verdict: ReplyVerdict, *asked: str) -> Judged:
     requests = tuple(Asked(provider=each, at_s=0.5, outcome="done", fault=None) for each in asked)
     return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))
+
+
+@pytest.mark.parametrize(
+    ("sentences", "cut", "whole"),
+    [
+        (2, slice(None), True),  # the model wrote more, and the reply ended with a sentence
+        (2, slice(None, -1), False),  # in the middle of one
+        (2, slice(1, None), False),  # its first word is missing
+        (0, slice(None), False),
+    ],
+)
+def test_a_reply_that_its_model_does_not_end_may_end_with_any_sentence(
+    sentences: int, cut: slice, *, whole: bool
+) -> None:
+    written = [f"This is sentence {number}." for number in range(4)]
+    heard = " ".join(written[:sentences]).split()[cut]
+    words = tuple(recorded(word, float(at_s)) for at_s, word in enumerate(heard))
+    text = " ".join(written)
+    missing, extra = compare_words(words, text)
+    verdict = replace(whole_reply().judged(), words=words, missing=missing, extra=extra)
+    turn = replace(TURN, answer=text)
+
+    ended = as_ended(replace(judge_turn(verdict), turn=turn))
+
+    assert not verdict.whole
+    assert ended.verdict.whole is whole
+
+
+def recorded(word: str, at_s: float) -> RecordedWord:
+    return RecordedWord(
+        text=word,
+        provider="cartesia",
+        request=1,
+        at_s=at_s,
+        end_s=at_s + 0.5,
+        after_s=at_s,
+        until_s=at_s + 0.5,
+    )
