@@ -9,8 +9,7 @@ from sqlalchemy import or_, select
 
 from calls.alert import Alert
 from storage.alert_rows import read_alert
-from storage.database import Database
-from storage.edge import reading
+from storage.edge import Store, reading
 from storage.tables import ALERT_SENDINGS, ALERTS
 
 MOST_ALERTS: Final = 2_000  # an incident is one; a house that has more of them needs no report
@@ -25,12 +24,8 @@ class SentAlert:
     wanted: Mapping[str, int]  # by channel: the revision that it is to show
 
 
-class AlertHistory:
+class AlertHistory(Store):
     """Every method raises `StorageError` when the database does not answer."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._database = Database(url)
 
     async def between(self, since_s: float, until_s: float) -> Sequence[SentAlert]:
         """Return the alerts that were open at some time between two moments, the oldest first."""
@@ -57,7 +52,3 @@ class AlertHistory:
             for row in alerts
             if (alert := read_alert(row.alert))
         ]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()

@@ -16,8 +16,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.alert import CHANNELS, Alert, TellAlert
 from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
-from storage.database import Database, file_of
-from storage.edge import writing
+from storage.database import file_of
+from storage.edge import Store, writing
 from storage.sql_board import INSERTS
 from storage.tables import ALERT_FACTS, ALERT_ROUNDS, ALERT_SENDINGS, ALERTS, HANDLE_LENGTH
 
@@ -57,12 +57,12 @@ class AlertChannel:
     edits: bool  # it can change a message that it has sent
 
 
-class AlertOutbox:
+class AlertOutbox(Store):
     """One in each process that reports; every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
         """Keep the outbox in the database at `url`."""
-        self._database = Database(url)
+        super().__init__(url)
         self._file = file_of(self._database.url)
         turn = INSERTS[self._database.url.get_backend_name()](ALERT_ROUNDS).values(
             id=ROUND, rounds=1
@@ -170,10 +170,6 @@ class AlertOutbox:
         async with writing(self._database) as connection:
             found = (await connection.execute(newest)).scalars()
             return [alert for each in found if (alert := read_alert(each))]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
 
 def _own(post: ChannelPost) -> Update:

@@ -7,15 +7,11 @@ from sqlalchemy import select
 from calls.after_call import CallResult
 from storage.result_tables import CALL_RESULTS, CODE_LENGTH
 from storage.tables import NUMBER_LENGTH
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 
-class CallResults:
+class CallResults(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the results in the database at `url`."""
-        self._work = Transactions(url)
 
     async def put(self, result: CallResult) -> bool:
         """Keep a result; False: what a model wrote stands there, and stays."""
@@ -38,7 +34,3 @@ class CallResults:
         async with self._work.read() as connection:
             row = (await connection.execute(own)).mappings().first()
             return CallResult(**row) if row else None
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

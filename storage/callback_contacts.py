@@ -19,7 +19,7 @@ from storage.contact_book import NewContact, contact_row
 from storage.record_tables import CALLS
 from storage.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
 from storage.tables import CALLBACKS
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]
 """A new contact; one that was there has this time now; never to be called; nobody knows where."""
@@ -54,12 +54,12 @@ class CallbackNote:
     contact_id: int | None = None
 
 
-class CallbackContacts:
+class CallbackContacts(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str, *, within_s: float = WITHIN_S) -> None:
         """Queue in the database at `url`; what calls came to is known `within_s` of their end."""
-        self._work = Transactions(url)
+        super().__init__(url)
         self._settled_s = within_s + SETTLED_S
 
     async def queue(
@@ -109,10 +109,6 @@ class CallbackContacts:
         )
         async with self._work.read() as connection:
             return [_left(row) for row in await connection.execute(wanted)]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
     async def _become(
         self,

@@ -8,7 +8,7 @@ from typing import Final
 from sqlalchemy import func, select
 
 from storage.campaign_tables import CONTACTS, DIALS, SKIPPED
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 RECENT: Final = 60  # dials: chosen, a pace of some minutes
 SAMPLE: Final = 200  # contacts: chosen, all of a hundred thousand are too many to look at
@@ -32,12 +32,8 @@ class CampaignCourse:
     last_due_s: float | None = None
 
 
-class CourseReader:
+class CourseReader(TransactionStore):
     """Its method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._work = Transactions(url)
 
     async def course(self, campaign: str) -> CampaignCourse:
         """Return how a campaign has been going."""
@@ -58,7 +54,3 @@ class CourseReader:
         return CampaignCourse(
             intended_s=tuple(reversed(intended_s)), zones=zones, last_due_s=last_due_s
         )
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from calls.outbound import DialOutcome
 from storage.campaign_tables import CONTACTS, DIALS, SKIPPED
 from storage.dial_costs import DialCosts, cost_columns, read_costs
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 PAGE: Final = 500  # contacts that are read at a time
 
@@ -64,12 +64,8 @@ class ContactFigures:
         return self.costs.total
 
 
-class CampaignFigures:
+class CampaignFigures(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._work = Transactions(url)
 
     async def outcomes(self, campaign: str) -> Sequence[OutcomeFigures]:
         """Return the figures of each outcome that there was, the most frequent first."""
@@ -149,7 +145,3 @@ class CampaignFigures:
             if len(rows) < PAGE:
                 return
             after = rows[-1].id
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from calls.outbound import CampaignState
 from storage.campaign_course import LEFT
 from storage.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH, SKIPPED
-from storage.transactions import Transactions
+from storage.transactions import Transactions, TransactionStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,12 +44,8 @@ class CampaignStanding:
     day_spent: float = 0.0
 
 
-class CampaignOffice:
+class CampaignOffice(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the campaigns in the database at `url`."""
-        self._work = Transactions(url)
 
     async def open(self, campaign: str, *, now: float) -> None:
         """Have a campaign known; one that is known stays as it is."""
@@ -107,10 +103,6 @@ class CampaignOffice:
         async with self._work.read() as connection:
             rows = (await connection.execute(select(CAMPAIGNS).order_by(CAMPAIGNS.c.name))).all()
             return [await _standing(connection, row, now) for row in rows]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
 
 async def make_campaign(

@@ -39,15 +39,15 @@ from storage.campaign_tables import (
     DO_NOT_CALL,
     REASON_LENGTH,
 )
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 
-class CampaignStore:
+class CampaignStore(TransactionStore):
     """One in each process that dials; every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str, *, holder: str) -> None:
         """Claim in the database at `url`, as `holder`: a name that no other process ever has."""
-        self._work = Transactions(url)
+        super().__init__(url)
         self._dials = HeldDials(holder)
 
     async def claim(
@@ -136,10 +136,6 @@ class CampaignStore:
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]
             return [each for each in claims if each is not None]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
     async def _change(self, dial: Dial, **values: Any) -> bool:
         async with self._work.write() as connection:

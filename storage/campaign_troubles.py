@@ -12,7 +12,7 @@ from storage.alert_rows import read_alert
 from storage.campaign_tables import DIALS, SKIPPED
 from storage.record_tables import BREAKER_MOVES, RECORD_WRITERS
 from storage.tables import ALERTS
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 OPEN: Final = "open"
 LONGEST_S: Final = 3_600.0  # that a breaker is open at a stretch: what is longer is cut there
@@ -36,12 +36,8 @@ class OpenSpell:
     seen_s: float | None = None
 
 
-class CampaignTroubles:
+class CampaignTroubles(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._work = Transactions(url)
 
     async def dials(self, campaign: str, *, now: float) -> Sequence[tuple[float, float]]:
         """Return when each dial began and ended, the earliest first; none that was skipped."""
@@ -84,10 +80,6 @@ class CampaignTroubles:
         async with self._work.read() as connection:
             found = (await connection.execute(wanted)).scalars()
             return [alert for each in found if (alert := read_alert(each))]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
 
 def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:

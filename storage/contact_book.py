@@ -12,7 +12,7 @@ from storage.campaign_office import make_campaign
 from storage.campaign_rows import write_fields
 from storage.campaign_tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 from storage.many_rows import insert_missing, is_one_of, work_by_index
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
 """New; in the campaign before this import; twice in this import; never to be called."""
@@ -33,12 +33,8 @@ class NewContact:
     due_s: float = 0.0  # a callback has a time
 
 
-class ContactBook:
+class ContactBook(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the contacts in the database at `url`."""
-        self._work = Transactions(url)
 
     async def add(
         self, campaign: str, contacts: Sequence[NewContact], *, now: float
@@ -94,10 +90,6 @@ class ContactBook:
             open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
             await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
         return new
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
 
 async def _insert(

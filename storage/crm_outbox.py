@@ -16,7 +16,7 @@ from calls.crm import CrmReport
 from storage.crm_tables import CRM_REPORTS
 from storage.storable import storable
 from storage.tables import NUMBER_LENGTH
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 LENT_S: Final = 120.0  # to a sender; one that was killed says nothing
 LAST_TRY_S: Final = 80.0  # after that a sender begins no other try: it must be over in time
@@ -32,12 +32,8 @@ class LentReport:
     lent_until_s: float
 
 
-class CrmOutbox:
+class CrmOutbox(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the outbox in the database at `url`."""
-        self._work = Transactions(url)
 
     async def put(self, report: CrmReport, *, now: float, due_s: float | None = None) -> bool:
         """Keep a report; False: one with this key is there already.
@@ -124,10 +120,6 @@ class CrmOutbox:
         own = delete(CRM_REPORTS).where(CRM_REPORTS.c.number == number)
         async with self._work.write() as connection:
             return (await connection.execute(own)).rowcount
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()
 
 
 def read_report(text: str) -> CrmReport:

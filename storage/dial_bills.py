@@ -9,17 +9,13 @@ from calls.outbound import Dial
 from storage.campaign_rows import read_dial
 from storage.campaign_tables import CAMPAIGNS, DIALS
 from storage.dial_costs import picked_up
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 PAGE: Final = 500
 
 
-class DialBills:
+class DialBills(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the bills in the database at `url`."""
-        self._work = Transactions(url)
 
     async def open_ones(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[Dial]:
         """Return answered dials without a cost that were intended since then, the newest first."""
@@ -52,7 +48,3 @@ class DialBills:
                 return False
             await connection.execute(update(CAMPAIGNS).where(its_day).values(**spent))
             return True
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

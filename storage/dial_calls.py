@@ -14,7 +14,7 @@ from sqlalchemy import and_, exists, or_, select, update
 from storage.campaign_tables import CAMPAIGNS, DIALS
 from storage.dial_costs import picked_up
 from storage.record_tables import CALLS, HAPPENINGS
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 PAGE: Final = 500
 
@@ -53,12 +53,8 @@ class RecordedEnd:
     facts: Sequence[tuple[str, Mapping[str, Any]]]
 
 
-class DialCalls:
+class DialCalls(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Keep the calls of dials in the database at `url`."""
-        self._work = Transactions(url)
 
     async def news(self, campaigns: Sequence[str], *, since_s: float) -> Sequence[DialledCall]:
         """Return ended calls whose dials, intended since then, know less of them, some of them."""
@@ -135,7 +131,3 @@ class DialCalls:
             spent = update(CAMPAIGNS).where(its_day)
             await connection.execute(spent.values(day_spent=CAMPAIGNS.c.day_spent + more))
             return True
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

@@ -7,15 +7,11 @@ from sqlalchemy import select
 from calls.outbound import Claim, Dial
 from storage.campaign_rows import read_contact, read_dial
 from storage.campaign_tables import CONTACTS, DIALS
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 
-class DialReader:
+class DialReader(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._work = Transactions(url)
 
     async def find(self, dial_id: str) -> Claim | None:
         """Return a dial and its contact; None: there is no such dial, or no contact."""
@@ -34,7 +30,3 @@ class DialReader:
         async with self._work.read() as connection:
             rows = await connection.execute(own.order_by(DIALS.c.intended_s, DIALS.c.id))
             return [read_dial(row) for row in rows]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

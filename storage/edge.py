@@ -47,6 +47,18 @@ async def writing(database: Database) -> AsyncIterator[AsyncConnection]:
             yield connection
 
 
+class Store:
+    """A part of the database."""
+
+    def __init__(self, url: str) -> None:
+        """Work in the database at `url`."""
+        self._database = Database(url)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()
+
+
 def _refuses(error: Exception) -> bool:
     """Say whether it is about the rows: the classes 22 and 23 of SQL's states, and their like."""
     if not isinstance(error, DBAPIError):

@@ -15,8 +15,8 @@ from sqlalchemy import ColumnElement, Table, delete, or_, select, tuple_, update
 
 from storage.crm_outbox import KEPT_S
 from storage.crm_tables import CRM_REPORTS
-from storage.database import Database, StorageError
-from storage.edge import reading, writing
+from storage.database import StorageError
+from storage.edge import Store, reading, writing
 from storage.numbered_rows import AT_A_TIME, SameNumber, count_called, erase_rows, may_be
 from storage.record_tables import (
     BREAKER_MOVES,
@@ -72,12 +72,8 @@ class Unlinked:
     left: Mapping[str, str]  # by path: why the disk did not delete it
 
 
-class Erasure:
+class Erasure(Store):
     """Every method raises `StorageError` when it cannot; what was erased by then stays erased."""
-
-    def __init__(self, url: str) -> None:
-        """Erase from the database at `url`."""
-        self._database = Database(url)
 
     async def erase_old(self, keep_days: Mapping[str, int], *, now: datetime) -> Mapping[str, int]:
         """Erase what is older than its kind is kept; return how many rows of each kind.
@@ -181,10 +177,6 @@ class Erasure:
         """Return how many contacts were left; but for dials whose calls are counted already."""
         async with reading(self._database) as connection:
             return await count_called(connection, ending, same, besides=besides)
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
     async def _erase(self, table: Table, old: ColumnElement[bool]) -> int:
         keys = list(table.primary_key)

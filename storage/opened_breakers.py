@@ -7,27 +7,18 @@ from typing import Any
 from sqlalchemy import Select, and_, func, or_, select
 
 from fallbacks.breaker import State
-from storage.database import Database
-from storage.edge import reading
+from storage.edge import Store, reading
 from storage.record_reader import MOST, BreakerMoveRow, ask
 from storage.record_tables import BREAKER_MOVES
 
 
-class OpenedBreakers:
+class OpenedBreakers(Store):
     """Raises `StorageError` when the database does not answer."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._database = Database(url)
 
     async def before(self, at: datetime) -> Sequence[BreakerMoveRow]:
         """Return, of each breaker that was not closed at a moment, how it left that state."""
         async with reading(self._database) as connection:
             return await ask(connection, _opening_moves(at), BreakerMoveRow)
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
 
 def _opening_moves(at: datetime) -> Select[Any]:

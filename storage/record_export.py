@@ -6,8 +6,7 @@ from typing import Any, Final
 
 from sqlalchemy import Table, select
 
-from storage.database import Database
-from storage.edge import reading
+from storage.edge import Store, reading
 from storage.record_tables import CALLS, FAILURES, TURNS
 
 KINDS: Final[Mapping[str, tuple[Table, str]]] = {
@@ -22,12 +21,8 @@ COLUMNS: Final[Mapping[str, Sequence[str]]] = {
 AT_ONCE: Final = 500  # rows
 
 
-class RecordExport:
+class RecordExport(Store):
     """Every method raises `StorageError` when the database does not answer."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._database = Database(url)
 
     async def rows(self, kind: str, since: datetime) -> AsyncIterator[Mapping[str, Any]]:
         """Yield the rows of a kind since a moment, the oldest first."""
@@ -38,10 +33,6 @@ class RecordExport:
             found = await connection.stream(wanted.execution_options(yield_per=AT_ONCE))
             async for row in found.mappings():
                 yield {each: _utc(value) for each, value in row.items()}
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
 
 def _utc(value: Any) -> Any:

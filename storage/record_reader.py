@@ -11,8 +11,7 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from storage.database import Database
-from storage.edge import reading
+from storage.edge import Store, reading
 from storage.record_tables import (
     BREAKER_MOVES,
     CALLS,
@@ -167,12 +166,8 @@ class CallPage:
 Row = TypeVar("Row")
 
 
-class RecordReader:
+class RecordReader(Store):
     """Every method raises `StorageError` when the database does not answer."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._database = Database(url)
 
     async def calls(
         self, *, limit: int = 50, before: datetime | None = None, live: bool | None = None
@@ -250,10 +245,6 @@ class RecordReader:
         wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
         async with reading(self._database) as connection:
             return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
 
 def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:

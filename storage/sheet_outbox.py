@@ -13,8 +13,7 @@ from typing import Any, Final
 
 from sqlalchemy import ColumnElement, Update, delete, select, update
 
-from storage.database import Database
-from storage.edge import reading, writing
+from storage.edge import Store, reading, writing
 from storage.record_tables import CALLS
 from storage.sheet_tables import SHEET_ROWS
 from storage.sql_board import INSERTS
@@ -47,12 +46,12 @@ class SheetBatch:
     doubtful: bool  # they may stand there already
 
 
-class SheetOutbox:
+class SheetOutbox(Store):
     """Every method raises `StorageError` when the database does not answer."""
 
     def __init__(self, url: str) -> None:
         """Keep the outbox in the database at `url`."""
-        self._database = Database(url)
+        super().__init__(url)
         self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
@@ -115,10 +114,6 @@ class SheetOutbox:
         old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
         async with writing(self._database) as connection:
             await connection.execute(old)
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
 
     async def _oldest(self, due: ColumnElement[bool], most: int) -> Sequence[str]:
         wanted = select(SHEET_ROWS.c.key).where(due).order_by(SHEET_ROWS.c.at_s).limit(most)

@@ -55,6 +55,18 @@ class Transactions:
         await self._database.close()
 
 
+class TransactionStore:
+    """A part of the database that is worked on in transactions."""
+
+    def __init__(self, url: str) -> None:
+        """Work in the database at `url`."""
+        self._work = Transactions(url)
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._work.close()
+
+
 async def _take_turn(connection: AsyncConnection) -> None:
     for left in reversed(range(TURNS)):
         try:

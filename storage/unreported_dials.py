@@ -13,7 +13,7 @@ from calls.outbound import Dial, DialOutcome
 from storage.campaign_rows import read_dial, read_fields
 from storage.campaign_tables import CONTACTS, DIALS
 from storage.crm_tables import CRM_REPORTS
-from storage.transactions import Transactions
+from storage.transactions import TransactionStore
 
 KEY: Final = "dial-"  # begins the keys of such reports
 PAGE: Final = 200
@@ -29,12 +29,8 @@ class UnreportedDial:
     fields: Mapping[str, str]
 
 
-class UnreportedDials:
+class UnreportedDials(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
-
-    def __init__(self, url: str) -> None:
-        """Read from the database at `url`."""
-        self._work = Transactions(url)
 
     async def page(
         self, campaigns: Sequence[str], *, since_s: float, talked: bool
@@ -71,7 +67,3 @@ class UnreportedDials:
             UnreportedDial(dial=read_dial(row), fields=read_fields(row.fields or "{}"))
             for row in rows
         ]
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._work.close()

@@ -11,8 +11,7 @@ from typing import Final
 
 from sqlalchemy import case, select, update
 
-from storage.database import Database
-from storage.edge import reading, writing
+from storage.edge import Store, reading, writing
 from storage.record_tables import CALLS, VOICEMAILS
 from storage.sql_board import INSERTS
 from storage.storable import storable
@@ -31,12 +30,12 @@ class KeptVoicemail:
     at: datetime
 
 
-class Voicemails:
+class Voicemails(Store):
     """Every method raises `StorageError` when it cannot."""
 
     def __init__(self, url: str) -> None:
         """Keep the voicemails in the database at `url`."""
-        self._database = Database(url)
+        super().__init__(url)
         self._insert = INSERTS[self._database.url.get_backend_name()]
 
     async def known(self, call_ids: Collection[str]) -> Mapping[str, bool]:
@@ -75,7 +74,3 @@ class Voicemails:
         async with writing(self._database) as connection:
             changed = update(VOICEMAILS).where(open_one).values(done_at=at)
             return (await connection.execute(changed)).rowcount > 0
-
-    async def close(self) -> None:
-        """Let the connections go."""
-        await self._database.close()
