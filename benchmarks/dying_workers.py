@@ -51,7 +51,6 @@ from tests.peers.sip_telephone import SipTelephone
 
 FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
-FLIGHT_S: Final = 1.0  # before the fault: what was heard by then is none of its doing
 IN_FLIGHT: Final = 5  # words that may be heard twice: what was heard is kept twice a second
 INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # of an answer of some ten seconds
 QUESTION: Final = "What are your opening hours?"
@@ -99,7 +98,7 @@ class Death:
         again_s: From the fault to the next speech; None: there was none.
         missing: Words of the answer that were not heard.
         extra: Words that were heard twice, or in the wrong place.
-        torn: Words that were not found in what was heard long before the fault.
+        torn: Words that were not found though a later one was heard before the fault.
         greetings: That were heard after the fault.
         messages: Of the next request to the model.
         remembered: Each request after the fault has what the caller said before.
@@ -304,8 +303,7 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
     answer = sound[round(times.asked_s * RATE_HZ) : round(times.rested_s * RATE_HZ)]
     words = heard_words(answer, reply_words(sent, ANSWER), line=path)
     death.missing, death.extra = compare_words(words, ANSWER)
-    whole_s = times.fault_s - times.asked_s - FLIGHT_S
-    early = [word for word in words if word.end_s < whole_s]
+    early = [word for word in words if word.end_s < times.fault_s - times.asked_s]
     if early and (first := _place(early, bare_words(ANSWER))):
         before = compare_words(early, " ".join(ANSWER.split()[:first]))
         death.torn = before[0]

@@ -13,10 +13,11 @@ from pipecat.transports.smallwebrtc.transport import (
     SmallWebRTCTransport,
 )
 
-from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
+from transports.owed_sound import OwedSound, RepeatingOutput
 from transports.webrtc_connection import DOUBT_S, BrowserConnection
 
 SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
+LOST_S: Final = 0.25  # what was sent so shortly before the last sign of life is lost, too (chosen)
 CHUNK_S: Final = 0.01  # of the track's queue
 # Pieces of 20 ms that wait to be sent: after a stall of 0.15 s so much goes out at once, and what
 # is not there then is a hole. The browser's own buffer bridges the stall (pages/telephone.js).
