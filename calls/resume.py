@@ -80,8 +80,7 @@ class ResumeState:
     def as_json(self) -> dict[str, Any]:
         """Return plain values of bounded size: the oldest messages give way."""
         plain = asdict(self)
-        while len(plain["messages"]) > 1 and len(json.dumps(plain)) > MOST_BYTES:
-            plain["messages"] = _shorter(plain["messages"])
+        plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MOST_BYTES)
         return plain
 
     @classmethod
@@ -223,10 +222,15 @@ def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
     return ""
 
 
-def _shorter(messages: Sequence[Any]) -> list[Any]:
-    """Return messages without the oldest turn; a tool's result never stands without its call."""
-    first = 1 if messages[0].get("role") == "system" else 0
-    later = list(messages[first + 1 :])
-    while later and later[0].get("role") != "user":
-        later.pop(0)
-    return [*messages[:first], *later]
+def _latest(messages: Sequence[Any], *, over: int) -> list[Any]:
+    """Return messages without the oldest turns, by so many characters of JSON.
+
+    The system's message stays, and a tool's result never stands without its call.
+    """
+    first = begin = 1 if messages and messages[0].get("role") == "system" else 0
+    while begin < len(messages) and (
+        over > 0 or (begin > first and messages[begin].get("role") != "user")
+    ):
+        over -= len(json.dumps(messages[begin]))
+        begin += 1
+    return [*messages[:first], *messages[begin:]]

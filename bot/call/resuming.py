@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from loguru import logger
 from pipecat.frames.frames import LLMRunFrame, TTSSpeakFrame
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
@@ -41,11 +42,14 @@ class StateSender:
             await asyncio.sleep(EACH_S)
 
     async def keep(self) -> None:
-        """Keep it now, if it has changed."""
-        state, kept = self._state(), self._kept
-        if kept is None or state != kept or state.kept_at - kept.kept_at >= AGAIN_S:
-            self._kept = state
-            await self._parked.keep(state)
+        """Keep it now, if it has changed; a mistake in that costs the call no more than this."""
+        try:
+            state, kept = self._state(), self._kept
+            if kept is None or state != kept or state.kept_at - kept.kept_at >= AGAIN_S:
+                self._kept = state
+                await self._parked.keep(state)
+        except Exception as broken:  # noqa: BLE001 - the call goes on without
+            logger.opt(exception=broken).error("what another process needs of a call was not kept")
 
 
 def state_of(

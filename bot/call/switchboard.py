@@ -99,7 +99,8 @@ class Switchboard:
                 with logger.contextualize(call_id=call.call_id):  # also what libraries log in it
                     await call.run()
             finally:
-                del self.calls[call.call_id]
+                if self.calls.get(call.call_id) is call:  # not one that took it up here again
+                    del self.calls[call.call_id]
         finally:
             self._taken -= 1
             self.ended += 1

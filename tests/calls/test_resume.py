@@ -136,6 +136,25 @@ def test_of_a_long_conversation_the_latest_turns_are_kept() -> None:
     assert kept["messages"][-1] == turn[-1]
 
 
+def test_a_long_conversation_is_written_once_and_not_for_each_turn_dropped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    dumps = json.dumps
+
+    def counted(value: Any) -> str:
+        text = dumps(value)
+        written.append(len(text))
+        return text
+
+    turn = [{"role": "user", "content": "x" * 500}]
+    state = ResumeState(messages=[ASKED[0], *turn * 500])
+    monkeypatch.setattr(json, "dumps", counted)
+    state.as_json()
+
+    assert sum(written) <= 2 * written[0]
+
+
 def test_a_speech_begins_where_the_conversation_stands_and_ends_with_an_interruption() -> None:
     messages = ["Hello."]
     speech = OwedWords()

@@ -52,3 +52,19 @@ async def test_a_change_can_be_kept_at_once() -> None:
     await sender.keep()
 
     assert [state.turn for state in place.kept] == [0, 1]
+
+
+async def test_a_mistake_in_keeping_costs_one_state_and_not_the_call() -> None:
+    place, state = Place(), ResumeState(call_id="c")
+    mistakes = [ValueError("once")]
+
+    def taken() -> ResumeState:
+        if mistakes:
+            raise mistakes.pop()
+        return state
+
+    sender = StateSender(place, taken)
+    await sender.keep()
+    await sender.keep()
+
+    assert place.kept == [state]
