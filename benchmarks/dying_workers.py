@@ -339,16 +339,17 @@ def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
 async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> None:
     """Look what the models were asked after the fault."""
     asked = [
-        request
+        (request["at_s"] - since_s, request["details"])
         for name in place.control.names
         for request in await place.control.requests(name)
-        if "messages" in request["details"] and request["at_s"] > since_s + times.fault_s
+        if "messages" in request["details"] and request["at_s"] > since_s
     ]
-    asked.sort(key=lambda request: request["at_s"])
-    said = [[bare_words(text) for text in request["details"]["caller"]] for request in asked]
-    again = [request for request in asked if request["at_s"] > since_s + times.rested_s]
-    death.remembered = bool(again) and all(bare_words(QUESTION) in texts for texts in said)
-    death.messages = asked[0]["details"]["messages"] if asked else 0
+    asked.sort(key=lambda request: request[0])
+    said = [details["caller"] for at_s, details in asked if at_s <= times.fault_s][-1:]
+    later = [details for at_s, details in asked if at_s > times.fault_s]
+    again = any(at_s > times.rested_s for at_s, _ in asked)
+    death.remembered = again and all(set(*said) <= set(details["caller"]) for details in later)
+    death.messages = later[0]["messages"] if later else 0
 
 
 def _entries(place: Place, known: set[str]) -> list[dict[str, Any]]:
