@@ -1,7 +1,8 @@
 """What several processes tell each other about a rung, and what each makes of it.
 
-Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest, and
-whether an operator took it out of rotation. What it took over from another is nothing new and is
+Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest,
+whether an operator took it out of rotation, and that callers are served, which outweighs the failed
+probes of whoever probes for all. What it took over from another is nothing new and is
 not passed on. Moments are those of the board's clock, as well as each process can tell; a process
 that knows something newer keeps it. Nobody can tell them to the millisecond, but the order of what
 followed from each other is always right: what a process learnt after it heard or told a word is
@@ -9,18 +10,20 @@ told as newer than that word, and of two words the one with the later moment cou
 own clock makes of it.
 """
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
 from fallbacks.breaker import State
 from fallbacks.failure import Kind
-from fallbacks.health import Health
+from fallbacks.health import SERVED_S, Health
 
 STALE_S: Final = 300.0  # chosen: a suspicion that nobody has probed away by then is nobody's
 
 
 FOREVER_S: Final = 10 * 365 * 86_400.0  # what an operator took out stays out until put back
+SERVED_EACH_S: Final = 10.0  # chosen: a third of the time for which a served caller counts
 LEAST_S: Final = 0.001  # between a word and what was learnt after it was heard
 
 
@@ -31,6 +34,7 @@ class Aspect(StrEnum):
     SUSPICION = "suspicion"
     REST = "rest"
     ROTATION = "rotation"
+    SERVED = "served"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +45,7 @@ class BoardWord:
     aspect: Aspect
     at_s: float  # the board's clock: since when it is so
     value: str = ""  # the breaker's state; of a suspicion whether it stands; of a rotation: out
-    until_s: float = 0.0  # the board's clock: the end of a rest, also of an open breaker's
+    until_s: float = 0.0  # the board's clock: the end of a rest, or of a success's weight
     retired: bool = False
 
 
@@ -69,6 +73,7 @@ class SharedRung:
         self.health = health
         self._seen = self._look()
         self._again = False
+        self._served_until = -math.inf  # as it was told or heard last
         self._heard: dict[Aspect, _Moment] = {}  # the last word heeded: its moment, and when
         self._told: dict[Aspect, _Moment] = {}  # the last word told: its moment
 
@@ -101,6 +106,14 @@ class SharedRung:
             )
         if self._seen.withdrawn != before.withdrawn or (again and self._seen.withdrawn):
             words.append(self._rotation(offset_s))
+        served_until = self.health.served_until
+        if served_until > now and (again or served_until >= self._served_until + SERVED_EACH_S):
+            self._served_until = served_until
+            at_s = self._moment(Aspect.SERVED, now, offset_s)
+            until_s = served_until + offset_s
+            words.append(
+                BoardWord(place=self.place, aspect=Aspect.SERVED, at_s=at_s, until_s=until_s)
+            )
         return tuple(words)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
@@ -121,10 +134,13 @@ class SharedRung:
                 closed = self.health.breaker.state is State.CLOSED
                 self.health.suspicion.follow(kind, since=since, now=now, may_clear=closed)
             case Aspect.REST:
-                ours, until = self.health.rests_until, now + left_s
-                self.health.rests_until = max(ours, until) if left_s > 0 else min(ours, until)
+                end_of = max if left_s > 0 else min
+                self.health.rests_until = end_of(self.health.rests_until, now + left_s)
             case Aspect.ROTATION:
                 self.health.rotation.follow(out=bool(word.value), since=min(now, since))
+            case Aspect.SERVED:
+                until = max(self.health.served_until, now + min(left_s, SERVED_S))
+                self._served_until = self.health.served_until = until
             case _:
                 pass
         after = self._look()

@@ -4,8 +4,8 @@ import pytest
 
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.failure import Kind, failed
-from fallbacks.health import Health
-from fallbacks.shared_health import STALE_S, Aspect, BoardWord, SharedRung
+from fallbacks.health import SERVED_S, Health
+from fallbacks.shared_health import SERVED_EACH_S, STALE_S, Aspect, BoardWord, SharedRung
 
 UTC_S = 1_700_000_000.0  # the wall clock when both monotonic clocks are as below
 HERE, THERE = 100.0, 5_000.0  # the two processes' own clocks
@@ -23,14 +23,21 @@ class Process:
     def now(self, at_s: float) -> float:
         return self.clock_s + at_s
 
-    def fails(self, at_s: float, kind: Kind = Kind.NETWORK, **said: float) -> None:
-        permit = self.health.permit(self.now(at_s))
+    def fails(
+        self, at_s: float, kind: Kind = Kind.NETWORK, *, probe: bool = False, **said: float
+    ) -> None:
+        permit = self.health.permit(self.now(at_s), probe=probe)
         assert permit is not None
         failure = failed(kind, "llm", provider="it", retry_after_s=said.get("retry_after_s"))
         self.health.failed(permit, failure, now=self.now(at_s))
 
     def succeeds(self, at_s: float) -> None:
         permit = self.health.permit(self.now(at_s), probe=True)
+        assert permit is not None
+        self.health.succeeded(permit, self.now(at_s))
+
+    def serves(self, at_s: float) -> None:
+        permit = self.health.permit(self.now(at_s))
         assert permit is not None
         self.health.succeeded(permit, self.now(at_s))
 
@@ -359,3 +366,28 @@ def test_a_rung_rests_no_longer_than_it_was_to_though_the_clock_was_set(
 
     assert there.health.rests_until <= there.now(102.0)
     assert there.health.breaker.state is not State.OPEN
+
+
+def test_callers_whom_one_process_serves_outweigh_the_failed_probes_of_another(
+    here: Process, there: Process
+) -> None:
+    here.serves(0.0)
+    there.heeds(here.news(0.1), 0.1)
+
+    for at_s in (1.0, 2.0, 3.0, SERVED_S - 1):
+        there.fails(at_s, probe=True)
+    assert there.health.breaker.state is State.CLOSED
+    assert not [word for word in there.news(4.0) if word.aspect is Aspect.SERVED]
+
+    there.fails(SERVED_S + 1, probe=True)
+    assert there.health.breaker.state is State.OPEN
+
+
+def test_who_serves_callers_all_the_time_says_so_now_and_then(here: Process) -> None:
+    seconds = 5 * int(SERVED_EACH_S)
+    told = 0
+    for at_s in range(seconds):
+        here.serves(float(at_s))
+        told += len(here.news(at_s + 0.5))
+
+    assert told == 5
