@@ -18,6 +18,7 @@ from bot.house.house import HeldSeat, House, take_seat
 from bot.http.livekit_people import LivekitPeople
 from bot.http.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
 from bot.http.parked import Parked
+from bot.http.token_desk import SEAT_S, seat_for
 from bot.process.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from campaigns.livekit_carrier import dial_of
@@ -57,7 +58,9 @@ def livekit_router(
     )
     process.people.add("livekit", people)
     process.at_end.push_async_callback(rooms.close)  # any door's call may hang up on a person here
-    door = _LivekitDoor(process, tasks, house, rooms, reader, settings.room_prefix)
+    door = _LivekitDoor(
+        process, tasks, house, rooms, reader, settings.room_prefix, Parked(house, "livekit")
+    )
     looking = tasks.create_task(door.look_round(), name="look for rooms")
 
     def stop_looking() -> None:
@@ -79,6 +82,7 @@ class _LivekitDoor:
     rooms: LivekitRooms
     reader: WebhookReader
     prefix: str
+    parked: Parked
     unreachable: bool = False
     lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
 
@@ -122,7 +126,9 @@ class _LivekitDoor:
             async with _claimed(room, self.house, self.rooms) as ours:
                 if not ours:
                     return
-                admitted = await self.house.admit(room.name)
+                goes_on = await self.parked.holds(room.name)
+                within_s = SEAT_S if goes_on else 0.0
+                admitted = await seat_for(room.name, self.house, clock.monotonic, within_s=within_s)
                 if not isinstance(admitted, HeldSeat):
                     await self._refuse(room, admitted.reason)
                     return
@@ -175,7 +181,7 @@ class _LivekitDoor:
         leg = LivekitLeg(
             line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
         )
-        leg.parked = await Parked(self.house, "livekit").take(room.name)
+        leg.parked = await self.parked.take(room.name)
         call = self.process.call(leg)
         watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
         try:

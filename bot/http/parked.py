@@ -50,6 +50,13 @@ class Parked:
         """Return where a call that begins is kept."""
         return ParkedCall(self._house.shelf, f"parked {self._kind} {token}")
 
+    async def holds(self, token: str) -> bool:
+        """Return whether a call that can go on is kept, and leave it there."""
+        kept = await self.take(token)
+        if kept.state is not None:
+            await kept.keep(kept.state)
+        return kept.state is not None
+
     async def take(self, token: str) -> ParkedCall:
         """Return where a call is kept, with what was found there."""
         place = f"parked {self._kind} {token}"

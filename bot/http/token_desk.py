@@ -9,7 +9,8 @@ from typing import Final
 
 from fastapi import WebSocket
 
-from bot.house.house import HeldSeat, NoSeat
+from bot.clock import Clock
+from bot.house.house import HeldSeat, House, NoSeat
 from bot.house.one_at_a_time import OneAtATime
 from bot.house.seat_desk import DRAINING
 from bot.http.door_frame import DoorFrame
@@ -171,20 +172,11 @@ class TokenDesk:
             await self.returns.forget(call.call_ref)
         return given
 
-    async def _seat(self, call_ref: str, *, within_s: float) -> HeldSeat | NoSeat:
-        house, until = self._frame.house, self._frame.clock() + within_s
-        while True:
-            admitted = await house.admit(call_ref)
-            if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING:
-                return admitted
-            if self._frame.clock() >= until:
-                return admitted
-            await asyncio.sleep(LOOK_S)
-
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
-        admitted = await self._seat(call.call_ref, within_s=within_s)
+        house, clock = self._frame.house, self._frame.clock
+        admitted = await seat_for(call.call_ref, house, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps on the very seat that is missing
@@ -204,3 +196,15 @@ def _ticket(call: CarriedCall) -> Ticket:
         called=call.called,
         outbound=call.direction == "outbound",
     )
+
+
+async def seat_for(
+    call_ref: str, house: House, clock: Clock, *, within_s: float
+) -> HeldSeat | NoSeat:
+    """Hold a seat for a call; one that is in progress waits for it so long."""
+    until = clock() + within_s
+    while True:
+        admitted = await house.admit(call_ref)
+        if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING or clock() >= until:
+            return admitted
+        await asyncio.sleep(LOOK_S)

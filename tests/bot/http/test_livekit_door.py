@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn
 
 import httpx
 import pytest
@@ -17,6 +17,7 @@ from bot.config.settings import Settings
 from bot.http import livekit_door
 from bot.http.application import Extras, application
 from bot.http.livekit_people import LivekitPeople
+from bot.http.token_desk import LOOK_S
 from bot.process.call_maker import MakeCall
 from bot.process.opening import open_process
 from bot.process.process import Process
@@ -125,7 +126,7 @@ class DoorNotes:
         self.entries: list[Any] = []
         self.more = asyncio.Event()
 
-    def hear(self, entry: Any) -> None:
+    async def hear(self, entry: Any) -> None:
         self.entries.append(entry.event)
         self.more.set()
 
@@ -457,27 +458,34 @@ async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_th
     assert len(set(media_server.agents)) == 2
 
 
-async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+class KeptCall(EndedCall):
+    """A call that ends as its process is killed: what was kept is left."""
+
+    found: ClassVar[list[ResumeState | None]] = []
+
+    def __init__(self, leg: LivekitLeg) -> None:
+        super().__init__(leg)
+        self._place = leg.parked
+        self.found.append(leg.before)
+
+    async def run(self) -> None:
+        assert self._place
+        await self._place.keep(ResumeState(call_id="kept"))
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was_once_there_is_a_seat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
-    found: list[ResumeState | None] = []
-
-    class KeptCall(EndedCall):
-        def __init__(self, leg: LivekitLeg) -> None:
-            super().__init__(leg)
-            self._place = leg.parked
-            found.append(leg.before)
-
-        async def run(self) -> None:
-            """End as a process that is killed does: what was kept is left."""
-            assert self._place
-            await self._place.keep(ResumeState(call_id="kept"))
-
+    monkeypatch.setattr(KeptCall, "found", found := [])
     monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
-    async with opened(tmp_path, call=KeptCall) as door:
+    async with opened(tmp_path, call=KeptCall, server={"max_calls": 1}) as door:
         await door.post(started("call-1"))
         await until(lambda: len(found) == 1)
-        await door.post(started("call-1", "EV_2", sid="RM_anew"))
+        async with only_seat_taken(door) if full else nullcontext():
+            await door.post(started("call-1", "EV_2", sid="RM_anew"))
+            await asyncio.sleep(3 * LOOK_S if full else 0.0)
+            assert not door.server.deleted
         await until(lambda: len(found) == 2)
 
     assert [state and state.call_id for state in found] == [None, "kept"]
