@@ -27,6 +27,7 @@ from transports.livekit_room import (
     SoundOffered,
     TakenUp,
     join,
+    leave,
     publish,
 )
 from transports.livekit_words import (
@@ -41,7 +42,6 @@ from transports.livekit_words import (
 
 TAKE_UP_S: Final = 2.0  # for the caller's gateway to take our track up before it is offered anew
 OFFERS: Final = 2  # times that it is offered anew
-LEAVE_S: Final = 2.0
 AGAIN_S: Final = 2.0  # chosen: the longest pause between two tries; the caller hears nothing
 
 
@@ -139,9 +139,7 @@ class LivekitLine:
         self.watched.line_ended()  # for its watcher: there is nothing more to see
         self._news.set()
         if self._room is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(LEAVE_S):
-                    await self._room.disconnect()
+            await leave(self._room)
         await self.source.aclose()
 
     @property

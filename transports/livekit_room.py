@@ -1,6 +1,8 @@
 """LiveKit's room in one place: its events as values, and what is asked of it."""
 
+import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -8,6 +10,8 @@ from livekit import rtc
 
 RATE_HZ: Final = 8_000  # docs/decisions/0061
 LEAD_MS: Final = 200  # kept in the library's own queue: a stall of ours of 0.15 s makes no gap
+PUBLISH_S: Final = 2.0  # a try: where a room is closed meanwhile, the library waits for ever
+LEAVE_S: Final = 2.0
 CONNECT_S: Final = 1.5  # a try: a server that is starting takes a connection and says nothing
 TRACK: Final = "agent"
 
@@ -106,13 +110,24 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
     options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
     try:
         await room.connect(place.url, place.token(), options)
-        await publish(room, source)
     except rtc.ConnectError as refused:
         raise LineError("the media server did not let us in") from refused
+    try:
+        await publish(room, source)
+    except LineError:
+        await leave(room)
+        raise
     for each in room.remote_participants.values():
         if is_person(each):
             learn(PersonSeen(each.identity, each.attributes))
     return room
+
+
+async def leave(room: rtc.Room) -> None:
+    """Leave a room; one whose server does not answer forgets us by itself."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LEAVE_S):
+            await room.disconnect()
 
 
 async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
@@ -122,13 +137,15 @@ async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
         LineError: The server did not take it.
     """
     mine = room.local_participant
+    errors = (rtc.participant.PublishTrackError, rtc.participant.UnpublishTrackError)
     try:
-        for sid in tuple(mine.track_publications):
-            await mine.unpublish_track(sid)
-        track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
-        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-        await mine.publish_track(track, options)
-    except (rtc.participant.PublishTrackError, rtc.participant.UnpublishTrackError) as refused:
+        async with asyncio.timeout(PUBLISH_S):
+            for sid in tuple(mine.track_publications):
+                await mine.unpublish_track(sid)
+            track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
+            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+            await mine.publish_track(track, options)
+    except (*errors, TimeoutError) as refused:
         raise LineError("the media server did not take our track") from refused
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fallbacks.backoff import STABLE_S
-from transports import livekit_line
+from transports import livekit_line, livekit_room
 from transports.livekit_line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
 from transports.livekit_room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
 
@@ -129,3 +129,37 @@ async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
 
     assert server.offered == OFFERS
     assert waited_s == pytest.approx(TAKE_UP_S * (OFFERS + 1), abs=0.5)
+
+
+class ClosedRoom:
+    """The library's room that was closed as we joined: nothing comes of a track that we offer."""
+
+    def __init__(self) -> None:
+        self.left = False
+        never = asyncio.Event()
+        self.local_participant = SimpleNamespace(
+            track_publications={}, publish_track=lambda *_: never.wait()
+        )
+
+    def on(self, _event: str, heard: Any = None) -> Any:
+        return heard or (lambda handler: handler)
+
+    async def connect(self, *_: Any) -> None:
+        """We are let in."""
+
+    async def disconnect(self) -> None:
+        self.left = True
+
+
+async def test_a_room_that_was_closed_as_we_joined_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    room = ClosedRoom()
+    monkeypatch.setattr(livekit_room.rtc, "Room", lambda: room)
+    place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=lambda: "")
+    line = LivekitLine(place, clock=asyncio.get_running_loop().time)
+
+    with pytest.raises(LineError):
+        async with asyncio.timeout(4 * livekit_room.PUBLISH_S):
+            await line.open()
+
+    assert room.left
+    await line.close()
