@@ -119,7 +119,7 @@ async def placed(call: OneCall, floor: Floor) -> float:
         (carrier_at, status)
         for carrier_at in (twilio, telnyx, plivo, exotel, livekit)
         for status in REFUSALS
-        if (carrier_at, status) != (exotel, 429)  # asked again only after 15 s; the server waits for 5
+        if (carrier_at, status) != (exotel, 429)  # asked again after 15 s; a stop waits for 5
     ],
 )
 async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
