@@ -1,4 +1,4 @@
-"""What callers hear when the worker that has their call is killed, or hangs, in an answer.
+"""Callers whose worker is killed, or hangs, in the middle of an answer.
 
     .venv/bin/python -m benchmarks.dying_workers [--runs 10] [--workers 2]
         [--doors twilio,telnyx,plivo,livekit,browser] [--faults killed,frozen]

@@ -1,4 +1,4 @@
-"""Callers who ring together as soon as a server is ready, or reloaded: is anybody refused?
+"""Callers who ring together as soon as a server is ready, or reloaded, and how many are refused.
 
     .venv/bin/python benchmarks/just_ready.py [--callers 8] [--runs 10]
 
@@ -17,13 +17,13 @@ import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
 WITHIN_S: Final = 0.2  # all ring within so long of each other
-STAY_S: Final = 4.0  # that whoever is let in stays: longer than all need to ring
+STAY_S: Final = 4.0  # of an accepted caller: longer than all need to ring
 RELOADED_S: Final = 120.0
 READY: Final = "is ready, as process"  # of a worker, in the server's log
 
 
 def main() -> int:
-    """Measure, print; return 0, or 1 when somebody was refused."""
+    """Measure, print; return 0, or 1 if a caller was refused."""
     options = _options()
     from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 

@@ -54,7 +54,7 @@ class OneCall:
             self.calls.forget(dial_id)
 
     async def _confirm(self) -> None:
-        if self.house.leaving:  # whoever picked up would find nobody
+        if self.house.leaving:  # a callee who answers would find no agent
             raise DialWithdrawnError("leaving")
 
     async def _make(self, request: DialRequest) -> DialResult:

@@ -23,7 +23,7 @@ STALE_S: Final = 300.0  # chosen: a suspicion that nobody has probed away by the
 
 
 FOREVER_S: Final = 10 * 365 * 86_400.0  # what an operator took out stays out until put back
-SERVED_EACH_S: Final = 10.0  # chosen: a third of the time for which a served caller counts
+SERVED_EACH_S: Final = 10.0  # chosen: a third of SERVED_S
 LEAST_S: Final = 0.001  # between a word and what was learnt after it was heard
 
 

@@ -32,7 +32,7 @@ class Cloakroom:
         """Keep a value; the oldest of its kind gives way when there are too many."""
         now, kind = self._clock(), _kind(token)
         kept = self._kept.get(kind, {})
-        kept.pop(token, None)  # kept anew, it is the latest
+        kept.pop(token, None)  # so that it is the latest again
         if kept and (len(kept) >= self._most or _first(kept).until_s <= now):
             kept = {key: each for key, each in kept.items() if each.until_s > now}
         while len(kept) >= self._most:

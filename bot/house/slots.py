@@ -15,7 +15,7 @@ from bot.house.office import Office
 from calls.house_events import WorkerCause
 
 READY_S: Final = 90.0  # a worker that takes longer to load is given up
-TOGETHER_S: Final = 10.0  # behind the first, for the others: 7.9 s on a machine with too much to do
+TOGETHER_S: Final = 10.0  # after the first, for the others: it took 7.9 s on a machine under load
 WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
 WELL_S: Final = 60.0  # a worker that lived so long did not die at once
 

@@ -57,7 +57,7 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
         }
         counts, left = await asyncio.to_thread(_unlink, sound)
         # To be found again, also by what was recorded in another process.
-        kept = {_call_of(Path(each).stem) for each in left} | live.keys()
+        kept = {_call_of(Path(path).stem) for path in left} | live.keys()
         ids = sorted(set(ids) - kept)
         counts["call records"] = await asyncio.to_thread(_unlink_records, logs / "calls", ids)
         counts.update(await erasure.erase_calls(ids))

@@ -226,7 +226,7 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
         "messages": len(chat.messages),
         "tools": len(chat.tools),
         "asked": _last_words(chat),
-        "caller": [text_of(each) for each in chat.messages if each.get("role") == "user"],
+        "caller": [text_of(said) for said in chat.messages if said.get("role") == "user"],
         "answer": reply.text,
         "calls": [call.name for call in reply.calls],
     }

@@ -83,6 +83,20 @@ async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
     assert switchboard.ended == 1
 
 
+async def test_a_call_that_was_taken_up_here_again_stays_known_when_its_first_run_ends() -> None:
+    switchboard, first, again = board([], seats=2), Talk(), Talk()
+    runs = [asyncio.ensure_future(switchboard.answer(LINE, call)) for call in (first, again)]
+    await asyncio.sleep(0)
+
+    first.over.set()
+    await runs[0]
+    assert switchboard.calls == {"c": again}
+
+    again.over.set()
+    await runs[1]
+    assert switchboard.calls == {}
+
+
 async def test_closing_waits_for_calls_in_progress_and_takes_no_more() -> None:
     told: list[Event] = []
     switchboard, talk = board(told, seats=2), Talk()

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from contextlib import suppress
-from types import TracebackType
 from typing import Any, Final, Self
 
 import numpy as np
@@ -53,12 +52,7 @@ class PageTelephone:
         self._begin(self._watch())
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         """Hang up."""
         for task in self._tasks:
             task.cancel()
