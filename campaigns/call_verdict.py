@@ -11,6 +11,7 @@ from typing import Any, Final
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+from fallbacks.failure import Severity
 from storage.dial_calls import RecordedEnd
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
@@ -57,7 +58,7 @@ class CallJudge:
     def add(self, event: Event) -> None:
         """Add one fact."""
         match event:
-            case StageExhausted():
+            case StageExhausted(severity=Severity.CRITICAL):  # else the text was at fault
                 self._out.add(event.stage)
             case StageRecovered() | AttemptWon():
                 self._out.discard(event.stage)

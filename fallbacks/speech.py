@@ -26,7 +26,8 @@ from fallbacks.attempts import (
 )
 from fallbacks.classification import classify_symptom
 from fallbacks.deadline import Deadline
-from fallbacks.failure import failed
+from fallbacks.facts import StageExhausted
+from fallbacks.failure import Severity, failed
 from fallbacks.ledger import OutgoingLine, SoundOutlet, SpeechLedger
 from fallbacks.speaking import (
     AddSentence,
@@ -198,19 +199,25 @@ class SpokenUtterance:
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
         """Ask the next voice for words that were not spoken, unless two left out the same ones.
 
-        Then the text is at fault: it is left to the local voice, and no rung is blamed for it.
+        Then the text is at fault, and the local voice gets it; see `StagePolicy.unspoken`.
         """
         left, _ = self._ledger.words.untold(self._ledger.received_s)
-        self._unspoken.setdefault(left, set()).add(live.provider)
-        if len(self._unspoken[left]) > 1:
+        voices = self._unspoken.setdefault(left, set())
+        voices.add(live.provider)
+        policy, text = self._work.policy, (self._work.call, self._ledger.rest)
+        if len(voices) > 1:
+            policy.unspoken = policy.unspoken or text
+        if policy.unspoken == text:
             self._follow(self._work.cancel("text", now), now)
-            self._follow((Exhausted(attempts=self._work.attempts),), now)
-        elif attempt == self._voice:
-            found = classify_symptom(Symptom.END_UNFINISHED)
-            cut = failed(found, "tts", provider=live.provider, reason=reason)
-            self._hear(Failed(attempt=attempt, failure=cut), live, now)
+            attempts = self._work.attempts
+            told = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
+            self._follow((TellFact(told), Exhausted(attempts=attempts)), now)
         else:
-            self._follow(self._work.handle(Finished(attempt=attempt), now), now)
+            heard = attempt == self._voice
+            found = classify_symptom(Symptom.END_UNFINISHED if heard else Symptom.NO_AUDIO)
+            again = len(voices) < 2
+            end = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
+            self._hear(Failed(attempt=attempt, failure=end), live, now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
         """Keep sound and times, of the voice that is heard and of one that may be."""
@@ -239,6 +246,7 @@ class SpokenUtterance:
                     self._ask(step)
                 case Win():
                     live, self._voice = self._live[step.attempt], step.attempt
+                    self._work.policy.unspoken = None
                     timed = step.provider not in self._work.policy.untimed
                     self._outlet.switch_voice(step.attempt, live.held, timed=timed)
                     self._actions.append(UseVoice(provider=step.provider))

@@ -49,6 +49,8 @@ class StagePolicy:
     untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
     # What voices may be given of an unfinished sentence; those that are not named here: nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
+    # Whose text two voices ended without, since a voice spoke. It alone is the text's fault.
+    unspoken: tuple[Hashable, str] | None = None
     then_s: float = 0.0  # what takes time behind this stage before the caller hears something
     chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
 

@@ -103,6 +103,7 @@ def _failed(call: LiveCall, event: AttemptFailed) -> None:
 
 def _won(call: LiveCall, event: AttemptWon) -> None:
     call.providers[event.stage] = event.provider
+    _recovered(call, event)
 
 
 def _chosen(call: LiveCall, event: RungChosen) -> None:
@@ -115,7 +116,7 @@ def _exhausted(call: LiveCall, event: StageExhausted) -> None:
         call.down.append(event.stage)
 
 
-def _recovered(call: LiveCall, event: StageRecovered) -> None:
+def _recovered(call: LiveCall, event: StageRecovered | AttemptWon) -> None:
     if event.stage in call.down:
         call.down.remove(event.stage)
     call.step = call.step if call.down else ""

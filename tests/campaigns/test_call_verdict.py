@@ -8,6 +8,7 @@ from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
 from campaigns.call_verdict import CallJudge
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
+from fallbacks.failure import Severity
 
 
 def ended(reason: str) -> CallEnded:
@@ -15,6 +16,7 @@ def ended(reason: str) -> CallEnded:
 
 
 OUT = StageExhausted(stage="tts", attempts=2)
+TEXT_AT_FAULT = StageExhausted(stage="tts", attempts=2, severity=Severity.MEDIUM)
 BACK = StageRecovered(stage="tts", down_s=3.0)
 WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
 
@@ -29,6 +31,7 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
         ([ended("shutdown")], "shutdown"),
         ([CallFailed(where="call", error="ValueError"), ended("failed")], "call_failed"),
         ([OUT, ended("caller_hung_up")], "tts_out"),
+        ([TEXT_AT_FAULT, ended("caller_hung_up")], ""),
         ([OUT, BACK, ended("caller_hung_up")], ""),
         ([OUT, WON, ended("caller_hung_up")], ""),
         ([ended("caller_hung_up"), OUT], "tts_out"),

@@ -1,7 +1,7 @@
 """One utterance on the voices' ladder, with numbers for time and numbers for sound."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.attempts import Failed, Finished, Refused, TellFact
+from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
-from fallbacks.facts import AttemptFailed
-from fallbacks.failure import Kind, failed
+from fallbacks.facts import AttemptFailed, Fact, StageExhausted
+from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.speaking import (
@@ -80,7 +81,11 @@ class Bench:
             roster=Roster(places, now=self.now, priors_s={"tts": 0.3}),
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
-        work = Work(self.policy, numbers=itertools.count(1))
+        self.begin(itertools.count(1))
+
+    def begin(self, call: Iterator[int]) -> None:
+        """Have the next utterance ready, in a call with these numbers of attempts."""
+        work = Work(self.policy, numbers=call)
         self.speech = SpokenUtterance(
             work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
         )
@@ -137,9 +142,12 @@ class Bench:
         return [each for each in self.done if isinstance(each, kind)]
 
     @property
+    def facts(self) -> list[Fact]:
+        return [action.fact for action in self.done if isinstance(action, TellFact)]
+
+    @property
     def failures(self) -> list[AttemptFailed]:
-        told = [action.fact for action in self.done if isinstance(action, TellFact)]
-        return [fact for fact in told if isinstance(fact, AttemptFailed)]
+        return [fact for fact in self.facts if isinstance(fact, AttemptFailed)]
 
     @property
     def asks(self) -> list[AskVoice]:
@@ -651,3 +659,65 @@ def test_text_that_two_voices_leave_out_is_at_fault_and_no_voice_is() -> None:
     (end,) = [action for action in bench.done if isinstance(action, EndSpeech)]
     assert f"{bench.said} {end.unsaid}".split() == TEXT.split()
     assert bench.policy.roster.health("tts", "second").suspect_since is None
+
+
+IN_ONE_CALL = (("a", "zero one"), ("a", "two three"))
+IN_TWO_CALLS = (("a", "zero one"), ("b", "zero one"))
+MEDIUM, CRITICAL = Severity.MEDIUM, Severity.CRITICAL
+
+
+@pytest.mark.parametrize(
+    ("texts", "between", "told"),
+    [
+        (IN_ONE_CALL[:1], "", [MEDIUM]),
+        (IN_ONE_CALL[:1] * 4, "", [MEDIUM] * 4),
+        (IN_ONE_CALL, "", [MEDIUM, CRITICAL]),
+        (IN_TWO_CALLS, "", [MEDIUM, CRITICAL]),
+        (IN_ONE_CALL, "four", [MEDIUM, MEDIUM]),
+        (IN_TWO_CALLS, "four", [MEDIUM, MEDIUM]),
+    ],
+)
+def test_two_silent_voices_are_at_fault_from_the_second_text_on(
+    texts: Sequence[tuple[str, str]], between: str, told: list[Severity]
+) -> None:
+    bench = Bench(names=NAMES[:2])
+    calls = {"a": itertools.count(1), "b": itertools.count(1)}
+
+    severities: list[Severity] = []
+    for call, text in texts:
+        if between:
+            spoken = say_next(bench, calls["b"], between)
+            bench.speak(spoken)
+            bench.finish(spoken)
+        ask = say_next(bench, calls[call], text)
+        while not bench.speech.over:
+            bench.finish(bench.asks[-1])
+        assert bench.of(EndSpeech) == [EndSpeech(unsaid=ask.rest)]
+        severities += [f.severity for f in bench.facts if isinstance(f, StageExhausted)]
+
+    assert severities == told
+    breakers = [bench.policy.roster.health("tts", name).breaker for name in bench.names]
+    assert {breaker.state for breaker in breakers} == {State.CLOSED}
+    blamed = {failure.provider for failure in bench.failures}  # for the last text
+    assert (blamed == set(bench.names)) is (CRITICAL in told)
+
+
+def say_next(bench: Bench, call: Iterator[int], text: str) -> AskVoice:
+    """Have the next text said, and return who is asked first."""
+    bench.now += 1.0
+    bench.done.clear()
+    bench.begin(call)
+    return bench.start(text)
+
+
+def test_a_third_voice_is_asked_once_two_were_silent_with_another_text() -> None:
+    bench, call = Bench(names=NAMES[:3]), itertools.count(1)
+    for text in ("zero one", "two three"):
+        say_next(bench, call, text)
+        bench.finish(bench.asks[-1])
+        bench.finish(bench.asks[-1])
+
+    assert len({ask.provider for ask in bench.asks}) == 3
+    bench.speak(bench.asks[-1])
+    bench.finish(bench.asks[-1])
+    assert bench.said == "two three"

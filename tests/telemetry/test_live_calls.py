@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, PhaseMoved
 from fallbacks.facts import (
@@ -52,11 +54,20 @@ async def test_who_serves_each_stage_is_the_last_one_that_did() -> None:
     assert call["state"] == "speaking"
 
 
-async def test_a_stage_that_is_down_is_shown_with_what_is_done_instead_until_it_is_back() -> None:
+@pytest.mark.parametrize(
+    "back",
+    [
+        StageRecovered(stage="llm", down_s=4.0),
+        AttemptWon(stage="llm", provider="openai", attempt=3, after_s=0.2),
+    ],
+)
+async def test_a_stage_that_is_down_is_shown_with_what_is_done_instead_until_it_is_back(
+    back: Event,
+) -> None:
     down = (STARTED, StageExhausted(stage="llm", attempts=2), StepTaken(stage="llm", step="clip"))
 
     (call,) = await shown(*down)
-    (well,) = await shown(*down, StageRecovered(stage="llm", down_s=4.0))
+    (well,) = await shown(*down, back)
 
     assert (call["down"], call["step"]) == (["llm"], "clip")
     assert (well["down"], well["step"]) == ([], "")
