@@ -4,7 +4,6 @@ import asyncio
 from contextlib import suppress
 from typing import Final
 
-from livekit import rtc
 from loguru import logger
 from pipecat.transports.base_transport import TransportParams
 
@@ -18,7 +17,7 @@ from transports.livekit_dial import CALLEE
 from transports.livekit_input import LivekitInput
 from transports.livekit_line import LivekitLine
 from transports.livekit_output import LivekitOutput
-from transports.livekit_room import RATE_HZ
+from transports.livekit_room import RATE_HZ, LineError
 from transports.livekit_rooms import LivekitRooms, RoomsError
 from transports.livekit_words import CLIENT_INITIATED, KEY_CODES, outcome_of
 
@@ -130,7 +129,7 @@ class LivekitLeg(PlainLeg):
             for each in keys:
                 await self.line.press(each, code=KEY_CODES[each])
                 await asyncio.sleep(KEY_S)
-        except rtc.participant.PublishDTMFError:
+        except LineError:
             return False
         return True
 

@@ -28,6 +28,7 @@ from transports.livekit_room import (
     TakenUp,
     join,
     leave,
+    press,
     publish,
 )
 from transports.livekit_words import (
@@ -122,9 +123,13 @@ class LivekitLine:
         return self.watched.over
 
     async def press(self, key: str, *, code: int) -> None:
-        """Send a key to the far end."""
+        """Send a key to the far end.
+
+        Raises:
+            LineError: The server did not take it.
+        """
         if self._room is not None:
-            await self._room.local_participant.publish_dtmf(code=code, digit=key)
+            await press(self._room, key, code=code)
 
     def hush(self) -> None:
         """Send nothing more of what waits to be sent; harmless when we have left the room."""

@@ -1,8 +1,8 @@
 """LiveKit's room in one place: its events as values, and what is asked of it."""
 
 import asyncio
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -10,10 +10,16 @@ from livekit import rtc
 
 RATE_HZ: Final = 8_000  # docs/decisions/0061
 LEAD_MS: Final = 200  # kept in the library's own queue: a stall of ours of 0.15 s makes no gap
-PUBLISH_S: Final = 2.0  # a try: where a room is closed meanwhile, the library waits for ever
-LEAVE_S: Final = 2.0
+ANSWER_S: Final = 2.0  # where a room is closed meanwhile, the library waits for ever
+JOIN_S: Final = 10.0  # chosen: more than the library's own tries take
 CONNECT_S: Final = 1.5  # a try: a server that is starting takes a connection and says nothing
 TRACK: Final = "agent"
+REFUSALS: Final = (
+    rtc.ConnectError,
+    rtc.participant.PublishTrackError,
+    rtc.participant.UnpublishTrackError,
+    rtc.participant.PublishDTMFError,
+)
 
 _OTHERS: Final = frozenset(
     {
@@ -109,10 +115,8 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
     _listen(room, learn)
     options = rtc.RoomOptions(auto_subscribe=True, connect_timeout=CONNECT_S)
     try:
-        await room.connect(place.url, place.token(), options)
-    except rtc.ConnectError as refused:
-        raise LineError("the media server did not let us in") from refused
-    try:
+        async with _answering("let us in", within_s=JOIN_S):
+            await room.connect(place.url, place.token(), options)
         await publish(room, source)
     except LineError:
         await leave(room)
@@ -125,8 +129,8 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
 
 async def leave(room: rtc.Room) -> None:
     """Leave a room; one whose server does not answer forgets us by itself."""
-    with suppress(TimeoutError):
-        async with asyncio.timeout(LEAVE_S):
+    with suppress(LineError):
+        async with _answering("let us go"):
             await room.disconnect()
 
 
@@ -137,16 +141,36 @@ async def publish(room: rtc.Room, source: rtc.AudioSource) -> None:
         LineError: The server did not take it.
     """
     mine = room.local_participant
-    errors = (rtc.participant.PublishTrackError, rtc.participant.UnpublishTrackError)
+    async with _answering("take our track"):
+        for sid in tuple(mine.track_publications):
+            await mine.unpublish_track(sid)
+        track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
+        options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
+        await mine.publish_track(track, options)
+
+
+async def press(room: rtc.Room, key: str, *, code: int) -> None:
+    """Send a key to the far end.
+
+    Raises:
+        LineError: The server did not take it.
+    """
+    async with _answering("take our key"):
+        await room.local_participant.publish_dtmf(code=code, digit=key)
+
+
+@asynccontextmanager
+async def _answering(what: str, *, within_s: float = ANSWER_S) -> AsyncIterator[None]:
+    """Bound what the library is asked in the block.
+
+    Raises:
+        LineError: The server refused it, or did not answer.
+    """
     try:
-        async with asyncio.timeout(PUBLISH_S):
-            for sid in tuple(mine.track_publications):
-                await mine.unpublish_track(sid)
-            track = rtc.LocalAudioTrack.create_audio_track(TRACK, source)
-            options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-            await mine.publish_track(track, options)
-    except (*errors, TimeoutError) as refused:
-        raise LineError("the media server did not take our track") from refused
+        async with asyncio.timeout(within_s):
+            yield
+    except (*REFUSALS, TimeoutError) as refused:
+        raise LineError(f"the media server did not {what}") from refused
 
 
 def is_person(who: rtc.Participant) -> bool:

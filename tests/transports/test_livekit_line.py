@@ -1,8 +1,10 @@
 """Our line into a room, with a media server behind it that takes our track late, or never says."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
+from functools import partial
 from types import SimpleNamespace
 from typing import Any
 
@@ -131,35 +133,44 @@ async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
     assert waited_s == pytest.approx(TAKE_UP_S * (OFFERS + 1), abs=0.5)
 
 
-class ClosedRoom:
-    """The library's room that was closed as we joined: nothing comes of a track that we offer."""
+class SilentRoom:
+    """The library's room, of which one method gets no answer from the server."""
 
-    def __init__(self) -> None:
-        self.left = False
-        never = asyncio.Event()
-        self.local_participant = SimpleNamespace(
-            track_publications={}, publish_track=lambda *_: never.wait()
-        )
+    def __init__(self, silent: str) -> None:
+        self.asked = Counter[str]()
+        self.remote_participants: dict[str, Any] = {}
+        self._silent = silent
+        names = ("publish_track", "unpublish_track", "publish_dtmf")
+        methods = {name: partial(self._ask, name) for name in names}
+        self.local_participant = SimpleNamespace(track_publications={"TR_1": None}, **methods)
+        self.connect, self.disconnect = partial(self._ask, "connect"), partial(self._ask, "leave")
 
     def on(self, _event: str, heard: Any = None) -> Any:
         return heard or (lambda handler: handler)
 
-    async def connect(self, *_: Any) -> None:
-        """We are let in."""
+    async def _ask(self, name: str, *_: Any, **__: Any) -> None:
+        self.asked[name] += 1
+        if name == self._silent:
+            await asyncio.Event().wait()
 
-    async def disconnect(self) -> None:
-        self.left = True
 
-
-async def test_a_room_that_was_closed_as_we_joined_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
-    room = ClosedRoom()
+@pytest.mark.parametrize(
+    "silent", ["connect", "unpublish_track", "publish_track", "publish_dtmf", "leave"]
+)
+async def test_a_server_that_never_answers_delays_neither_a_call_nor_its_end(
+    monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
+    room = SilentRoom(silent)
     monkeypatch.setattr(livekit_room.rtc, "Room", lambda: room)
     place = RoomPlace(url="ws://127.0.0.1:1", room="call-1", token=lambda: "")
     line = LivekitLine(place, clock=asyncio.get_running_loop().time)
 
-    with pytest.raises(LineError):
-        async with asyncio.timeout(4 * livekit_room.PUBLISH_S):
+    with nullcontext() if silent == "leave" else pytest.raises(LineError):
+        async with asyncio.timeout(livekit_room.JOIN_S + 2 * livekit_room.ANSWER_S):
             await line.open()
+            await line.press("1", code=1)
+    async with asyncio.timeout(2 * livekit_room.ANSWER_S):
+        await line.close()
 
-    assert room.left
-    await line.close()
+    assert room.asked[silent] >= 1
+    assert room.asked["leave"] >= 1

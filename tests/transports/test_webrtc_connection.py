@@ -9,7 +9,7 @@ from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from tests.bot.http.peer import on_loopback
 from transports.ice_restart import transports_of
-from transports.webrtc_connection import BrowserConnection
+from transports.webrtc_connection import CLOSE_S, BrowserConnection
 
 __all__ = ["on_loopback"]
 
@@ -53,3 +53,15 @@ async def test_who_is_cancelled_while_a_line_closes_leaves_none_of_its_sockets_o
         assert sockets
         assert all(each.is_closing() for each in sockets)
         assert line.pc.connectionState == "closed"
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("close", ["disconnect", "shut"])
+async def test_a_line_whose_library_never_closes_it_is_left(
+    monkeypatch: pytest.MonkeyPatch, close: str
+) -> None:
+    line = BrowserConnection(tell=lambda _event: None, clock=asyncio.get_running_loop().time)
+    monkeypatch.setattr(line.pc, "close", asyncio.Event().wait)
+
+    async with asyncio.timeout(2 * CLOSE_S):
+        await getattr(line, close)()
