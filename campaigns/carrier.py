@@ -1,5 +1,6 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ class DialRequest:
         patience_s: How long it may ring.
         confirm: Awaited right before each time that the carrier is asked, behind all waiting;
             raises `DialWithdrawnError` if it may not be asked any more.
+        wait: Waits for so many seconds, or until the server is to end.
     """
 
     dial_id: str
@@ -48,6 +50,7 @@ class DialRequest:
     campaign: str
     patience_s: float = 30.0
     confirm: Callable[[], Awaitable[None]] = _confirm_all
+    wait: Callable[[float], Awaitable[None]] = asyncio.sleep
 
     def order(self, caller: str, *, machine: str = "") -> DialOrder:
         """Return the carrier's order, with the number that is shown and how machines are found."""

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from campaigns.carrier import CarrierError, DialRefusedError
+from campaigns.carrier import CarrierError, DialRefusedError, DialRequest
 from fallbacks.failure import Failure, Kind, Scope, ServiceError
 
 LIMITED_TRIES: Final = 5
@@ -27,39 +27,33 @@ class DialPace:
     calls_per_s: float
     refuses: frozenset[Scope] = frozenset(Scope)
     again_s: float = LIMITED_S
-    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _free_at: float = 0.0  # on the loop's clock: when the account may place the next call
 
-    async def place(
-        self, ask: Callable[[], Awaitable[Placed]], *, confirm: Callable[[], Awaitable[None]]
-    ) -> Placed:
+    async def place(self, ask: Callable[[], Awaitable[Placed]], request: DialRequest) -> Placed:
         """Return what `ask` does, in its turn; what is refused for its pace alone was not placed.
-
-        Args:
-            ask: Asks the carrier once.
-            confirm: The request's, awaited before each `ask`: the queue may be long.
 
         Raises:
             CarrierError: It failed; a `DialRefusedError` if it is the number's fault.
-            DialWithdrawnError: `confirm` raised it.
+            DialWithdrawnError: The request's `confirm` raised it.
         """
-        for _ in range(LIMITED_TRIES):
-            await self._wait()
-            await confirm()
+        for tries in range(LIMITED_TRIES):
+            if tries:
+                await request.wait(self.again_s)
+            await request.wait(self._take_turn())
+            await request.confirm()
             try:
                 return await ask()
             except ServiceError as error:
                 if error.failure.kind is not Kind.RATE_LIMITED:
                     raise self._carrier_error(error.failure) from error
-            await asyncio.sleep(self.again_s)
         raise CarrierError("too many calls for this account")
 
-    async def _wait(self) -> None:
-        """Wait for our turn: evenly, without a burst."""
-        loop = asyncio.get_running_loop()
-        async with self._turn:
-            await asyncio.sleep(max(0.0, self._free_at - loop.time()))
-            self._free_at = loop.time() + 1 / self.calls_per_s
+    def _take_turn(self) -> float:
+        """Take the next turn, evenly, without a burst; return the seconds until then."""
+        now = asyncio.get_running_loop().time()
+        turn_at = max(now, self._free_at)
+        self._free_at = turn_at + 1 / self.calls_per_s
+        return turn_at - now
 
     def _carrier_error(self, failure: Failure) -> CarrierError:
         refused = failure.kind is Kind.BAD_REQUEST and failure.scope in self.refuses

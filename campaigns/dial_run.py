@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import chain, repeat
 from typing import Final
 
@@ -27,7 +28,7 @@ from campaigns.carrier import (
     FoundCall,
 )
 from campaigns.confirming import confirm_claim
-from campaigns.dialer_parts import DialerParts
+from campaigns.dialer_parts import DialerParts, wait_to_ask
 from campaigns.fate import LOST, judge_fate, was_never_asked
 from campaigns.model import Campaign
 from campaigns.retrying import next_step, put_back
@@ -178,6 +179,7 @@ class DialRun:
             campaign=self.campaign.name,
             patience_s=self.parts.settings.ring_s,
             confirm=self._confirm,  # once more: it may have the dial wait for its turn
+            wait=partial(wait_to_ask, self.dial.id, calls=self.parts.calls, house=self.parts.house),
         )
         try:
             call_ref = await self.carrier.dial(request)

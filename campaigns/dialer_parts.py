@@ -1,5 +1,6 @@
 """What a dialer works with: the queue, the carrier, the house, and who is told."""
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Protocol
@@ -60,6 +61,14 @@ class OwnCalls(Protocol):
     def forget(self, dial_id: str) -> None:
         """Keep nothing of a dial any more."""
         ...
+
+
+async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, house: DialingHouse) -> None:
+    """Wait before the carrier is asked; no longer than until this process is to end."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + for_s
+    while not house.leaving and (left_s := until - loop.time()) > 0:
+        await calls.wait(dial_id, left_s)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

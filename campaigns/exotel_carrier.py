@@ -58,7 +58,7 @@ class ExotelCarrier:
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; how long it rings is Exotel's affair."""
         order = request.order(self.number)
-        call_sid = await self._pace.place(lambda: self._order(order), confirm=request.confirm)
+        call_sid = await self._pace.place(lambda: self._order(order), request)
         self.news.refs[request.dial_id] = call_sid
         return call_sid
 

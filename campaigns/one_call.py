@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from calls.outbound import DialOutcome, DialResult
@@ -15,7 +16,7 @@ from campaigns.carrier import (
     DialWithdrawnError,
     FoundCall,
 )
-from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls
+from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
 from campaigns.watched_carrier import WatchedCarrier
 
 ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
@@ -45,6 +46,7 @@ class OneCall:
             campaign="",
             patience_s=self.settings.ring_s,
             confirm=self._confirm,
+            wait=partial(wait_to_ask, dial_id, calls=self.calls, house=self.house),
         )
         self.under_way.add(dial_id)
         try:

@@ -50,9 +50,7 @@ class PlivoCarrier:
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called; return the id of the request."""
         order = request.order(self.number, machine=self.machine)
-        request_uuid = await self._pace.place(
-            lambda: self.calls.dial(order), confirm=request.confirm
-        )
+        request_uuid = await self._pace.place(lambda: self.calls.dial(order), request)
         self._see(request.dial_id, request_uuid)
         return request_uuid
 

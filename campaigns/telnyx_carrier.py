@@ -54,7 +54,7 @@ class TelnyxCarrier:
     async def dial(self, request: DialRequest) -> str:
         """Have somebody called."""
         order = request.order(self.number, machine=self.machine)
-        placed = await self._pace.place(lambda: self.calls.dial(order), confirm=request.confirm)
+        placed = await self._pace.place(lambda: self.calls.dial(order), request)
         self.news.refs[request.dial_id] = placed.call_id
         return placed.call_id
 

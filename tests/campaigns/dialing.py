@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -97,6 +97,7 @@ class Floor:
     free: int = 4
     failing: dict[str, str] = field(default_factory=dict)  # why ours failed, by the number
     numbers: dict[str, str] = field(default_factory=dict)  # by the dial
+    news: asyncio.Event = field(default_factory=asyncio.Event)
 
     def seats(self) -> int:
         return self.free
@@ -111,7 +112,15 @@ class Floor:
         return CallVerdict(over=True, failed=self.failing.get(self.numbers.get(dial_id, ""), ""))
 
     async def wait(self, dial_id: str, within_s: float) -> None:
-        await asyncio.sleep(within_s)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                await self.news.wait()
+        self.news.clear()
+
+    def stop(self) -> None:
+        """Have whoever waits for news learn that the server is to end."""
+        self.leads, self.leaving = False, True
+        self.news.set()
 
     def forget(self, dial_id: str) -> None:
         self.numbers.pop(dial_id, None)

@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Final
+from pathlib import Path
+from typing import Final, TypeAlias
 
 import pytest
 from aiohttp import web
@@ -17,7 +18,7 @@ from campaigns.one_call import OneCall
 from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
-from tests.campaigns.dialing import Floor, now_s
+from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.placing import ACCOUNT, OURS, A
 from tests.campaigns.told_news import ToldNews
 from transports.exotel_calls import ExotelCalls
@@ -74,6 +75,10 @@ def livekit(url: str, tasks: asyncio.TaskGroup) -> CampaignCarrier:
     )
 
 
+CARRIERS: Final = (twilio, telnyx, plivo, exotel, livekit)
+CarrierAt: TypeAlias = Callable[[str, asyncio.TaskGroup], CampaignCarrier]
+
+
 @asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[str]:
     """Have a carrier that answers everything with this status, or not at all."""
@@ -97,34 +102,26 @@ async def refusing(status: int) -> AsyncIterator[str]:
         await runner.cleanup()
 
 
-async def placed(call: OneCall, floor: Floor) -> float:
-    """Place a call, stop the server `KNOWN_S` later, and return how long that waits for the call.
+async def placed(call: OneCall, floor: Floor, *, stop_s: float, dials: int = 1) -> float:
+    """Place calls, stop the server `stop_s` later, and return how long that waits for them.
 
     A look that hangs at that moment is cut off with the request that has ordered the call.
     """
     loop = asyncio.get_running_loop()
-    making = loop.create_task(call.make("one-1", A))
-    await asyncio.wait([making], timeout=KNOWN_S)
-    floor.leaving, stopped_at = True, loop.time()
+    making = [loop.create_task(call.make(f"one-{at}", A)) for at in range(dials)]
+    await asyncio.wait(making, timeout=stop_s)
+    floor.stop()
+    stopped_at = loop.time()
     while call.under_way:  # noqa: ASYNC110 - as the server looks
         await asyncio.sleep(0.1)
     took_s = loop.time() - stopped_at
-    await making
+    await asyncio.wait(making)
     return took_s
 
 
-@pytest.mark.parametrize(
-    ("carrier_at", "status"),
-    [
-        (carrier_at, status)
-        for carrier_at in (twilio, telnyx, plivo, exotel, livekit)
-        for status in REFUSALS
-        if (carrier_at, status) != (exotel, 429)  # asked again after 15 s; a stop waits for 5
-    ],
-)
-async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
-    carrier_at: Callable[[str, asyncio.TaskGroup], CampaignCarrier], status: int
-) -> None:
+@asynccontextmanager
+async def calling(carrier_at: CarrierAt, status: int) -> AsyncIterator[tuple[OneCall, Floor]]:
+    """Have somebody who places calls through a carrier that refuses them."""
     floor = Floor()
     async with refusing(status) as url, asyncio.TaskGroup() as tasks:
         call = OneCall(
@@ -134,6 +131,39 @@ async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
             settings=DialerSettings(),
             now_s=now_s,
         )
-        took_s = await placed(call, floor)
+        yield call, floor
 
-    assert took_s < STOP_S
+
+@pytest.mark.parametrize("status", REFUSALS)
+@pytest.mark.parametrize("carrier_at", CARRIERS)
+async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
+    carrier_at: CarrierAt, status: int
+) -> None:
+    async with calling(carrier_at, status) as (call, floor):
+        assert await placed(call, floor, stop_s=KNOWN_S) < STOP_S
+
+
+@pytest.mark.parametrize("stop_s", [0.5, 4.0])
+@pytest.mark.parametrize("carrier_at", CARRIERS)
+async def test_a_server_that_stops_waits_for_no_dial_that_waits_to_be_asked_for(
+    carrier_at: CarrierAt, stop_s: float
+) -> None:
+    async with calling(carrier_at, 429) as (call, floor):
+        assert await placed(call, floor, stop_s=stop_s, dials=8) < STOP_S
+
+
+async def test_a_dial_that_waits_to_be_asked_for_again_is_put_back_when_the_server_stops(
+    tmp_path: Path,
+) -> None:
+    async with dialing(tmp_path, A) as it, refusing(429) as url, asyncio.TaskGroup() as tasks:
+        it.carrier = exotel(url, tasks)
+        async with running(it) as dialer:
+            await until(lambda: bool(dialer.runs))
+            await asyncio.sleep(4.0)
+            it.floor.stop()
+            await until(lambda: not dialer.runs, within_s=STOP_S)
+
+        standing = await it.office.standing("c", now=now_s())
+        assert await it.ledger() == []
+        assert standing is not None
+        assert standing.contacts == {"waiting": 1}
