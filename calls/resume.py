@@ -8,14 +8,13 @@ What was said before is in its resume state. The next process first says that it
 """
 
 import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Protocol
 
 from calls.words import without_halves
-from fallbacks.word_times import sayable
+from fallbacks.word_times import UNIT, sayable
 
 MOST_BYTES: Final = 64 * 1024  # chosen: three times the conversation of a long call
 IN_PROGRESS: Final = "IN_PROGRESS"  # as Pipecat writes it in the place of a tool's result
@@ -28,7 +27,6 @@ GO_ON: Final = (
     "The line was cut while you were speaking. The caller heard your last message as far as it "
     "stands here. Go on from there, and repeat nothing."
 )
-_PIECE: Final = re.compile(r"[\u3040-\u30ff\u3400-\u9fff]|[^\s\u3040-\u30ff\u3400-\u9fff]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,9 +175,9 @@ def unheard(said: str, heard: str) -> str:
 
     Other words may have been heard in between, such as a filler's.
     """
-    pieces = list(_PIECE.finditer(said))
+    pieces = list(UNIT.finditer(said))
     at = 0
-    for word in (sayable(piece) for piece in _PIECE.findall(heard)):
+    for word in (sayable(piece) for piece in UNIT.findall(heard)):
         while at < len(pieces) and not sayable(pieces[at][0]):
             at += 1
         if at < len(pieces) and word == sayable(pieces[at][0]):
@@ -190,7 +188,7 @@ def unheard(said: str, heard: str) -> str:
 
 def without_last(text: str, words: int) -> str:
     """Return a text without its last words, which may not have been heard."""
-    pieces = list(_PIECE.finditer(text))
+    pieces = list(UNIT.finditer(text))
     return text[: pieces[-words - 1].end()] if words < len(pieces) else ""
 
 

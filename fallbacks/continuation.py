@@ -12,14 +12,15 @@ from typing import Final
 
 from fallbacks.reply_limit import MAX_S, ReplyLimit
 from fallbacks.spoken_text import SpokenText, SpokenTextRule
-from fallbacks.word_times import sayable
+from fallbacks.word_times import SIGN, UNIT, sayable
 
 RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
 LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
-# A word is whole when a space follows; a sign of Chinese or Japanese is whole by itself.
-_SIGN: Final = r"[\u3000-\u30ff\u3400-\u9fff\uff00-\uffef]"
-_WHOLE: Final = re.compile(rf"\s*(?:\S*?{_SIGN}|\S+\s+)")
-_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{_SIGN})$")  # nothing more belongs to this word
+# A word is whole when a space follows; a sign of a script without blanks, when a letter does.
+_WHOLE: Final = re.compile(rf"\s*(?:\S*?{SIGN}[^\w\s]*(?=[\w\s])|\S+\s+)")
+_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # nothing more belongs to this word
+_ONE_SIGN: Final = re.compile(SIGN)
+_JOINED: Final = re.compile(rf"\s|{SIGN}")  # no space is missing next to these
 _GOES_ON: Final = re.compile(r"\d[.,:]$")  # but to a number: 12.50, 1,200, 9:30
 # The digits as people spell them out, in the languages of the fallback utterances.
 _DIGITS: Final = frozenset(
@@ -107,8 +108,8 @@ class Answer:
             return ""
         self._held += self._text.write(text)
         if self._judging:
-            words = "".join(_WHOLE.findall(self._held)).split()
-            dropped = judged(self.said.split()[-LOOKED_AT:], words, ended=False)
+            words = UNIT.findall("".join(_WHOLE.findall(self._held)))
+            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
             if dropped is None:
                 return ""
             self._drop(dropped)
@@ -120,7 +121,8 @@ class Answer:
             return ""
         self._held += self._text.finish()
         if self._judging:
-            dropped = judged(self.said.split()[-LOOKED_AT:], self._held.split(), ended=True)
+            words = UNIT.findall(self._held)
+            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
             self._drop(dropped or 0)
         self._complete = True
         return self._hand_on()
@@ -129,21 +131,23 @@ class Answer:
         """Return how long the last word is, if it may be half of one."""
         if self._complete or not self._said or self._said[-1].isspace():
             return 0
-        last = self._said.split()[-1]
+        last = UNIT.findall(self._said)[-1]
         closed = _CLOSED.search(last) and not _GOES_ON.search(last)
         return 0 if closed else len(last)
 
     def _drop(self, words: int) -> None:
         self._judging = False
-        self._held = self._held.lstrip()
-        for _ in range(words):
-            self._held = self._held[len(self._held.split(maxsplit=1)[0]) :].lstrip()
+        units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
+        end = units[-1].end() if units else 0
+        if units and _ONE_SIGN.match(last) and units[-1][0].startswith(last):
+            end = units[-1].start() + len(last)  # the one before may have died ahead of its marks
+        self._held = self._held[end:].lstrip()
 
     def _hand_on(self) -> str:
         text, self._held = self._held, ""
         if not self._said:
             text = text.lstrip()
-        elif text and self._joins and not self._said[-1].isspace() and not text[0].isspace():
+        elif text and self._joins and not _JOINED.search(self._said[-1] + text[0]):
             text = " " + text
         text = self.limit.take(text)
         self._joins = self._joins and not text
@@ -180,7 +184,8 @@ def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
     """Whether the answer begins with the last so many words once more.
 
     Numbers may be what comes next: "5 5" is followed by "5 0 1" as often as it is repeated by it,
-    and a caller who writes a number down needs each digit.
+    and a caller who writes a number down needs each digit. So may one or two signs of a script
+    without blanks, which are less than a word.
     """
     again = old[-size:]
     if again != spoken[:size]:
@@ -188,7 +193,8 @@ def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
     figures = all(_is_figure(word) for word in again)
     # One digit in words, such as an hour, is a word like others; with one before it, a number.
     spelled = _DIGITS.issuperset(old[-size - 1 :])
-    if size == len(old) or not (figures or spelled):
+    unspaced = all(_ONE_SIGN.match(word) for word in again)
+    if size == len(old) or not (figures or spelled or unspaced):
         return True
     return size >= RESTART and len(set(again)) > 1
 

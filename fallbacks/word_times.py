@@ -20,6 +20,14 @@ _LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: so little is
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
 _WORD: Final = re.compile(rf"(?:{_TAG}|\S)+")
+# Chinese and Japanese, Thai, Lao, Burmese and Khmer put no blanks between words.
+_UNSPACED: Final = (
+    r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uff00-\uffef"
+    r"\U00020000-\U0003ffff"
+)
+SIGN: Final = f"[{_UNSPACED}]"
+"""Of a script without blanks: it counts as a word, with the marks behind it."""
+UNIT: Final = re.compile(rf"{SIGN}[^\w\s]*|[^\s{_UNSPACED}]+")
 _RULE: Final = re.compile(r"([+=])\1+")  # a line of them is drawn, not spoken
 
 

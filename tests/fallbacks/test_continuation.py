@@ -229,6 +229,56 @@ def test_signs_without_spaces_are_handed_on_as_they_come() -> None:
     assert answer.write(1, "你好") == "你好"
 
 
+UNSPACED = {
+    "Chinese": "我们每天早上九点开门\uff0c晚上五点关门。",
+    "Chinese, rare signs": "我們喜歡𠮷野家的牛肉飯。",
+    "Japanese": "毎日、朝の九時から夕方まで開いています。",
+    "Thai": "เราเปิดทำการทุกวันตั้งแต่เก้าโมงเช้า",
+    "Lao": "ພວກເຮົາເປີດທຸກມື້ເວລາເກົ້າໂມງ",
+    "Khmer": "យើងបើករាល់ថ្ងៃម៉ោងប្រាំបួន",
+    "Burmese": "ကျွန်ုပ်တို့နေ့တိုင်းကိုးနာရီဖွင့်သည်",
+}
+
+
+@pytest.mark.parametrize("back", [0, 8, 100], ids=["goes on", "repeats", "starts over"])
+@pytest.mark.parametrize("text", UNSPACED.values(), ids=UNSPACED.keys())
+def test_of_a_script_without_blanks_no_sign_is_taken_back_or_said_twice(
+    text: str, back: int
+) -> None:
+    for cut in range(6, len(text) - 6):
+        answer, start = begun(text[:cut]), max(0, cut - back)
+        while back and not text[start].isalnum():  # nobody begins with a mark
+            start -= 1
+        goes_on(answer, text[start:])
+
+        assert answer.taken_back == 0
+        assert answer.said == text
+
+
+@pytest.mark.parametrize(
+    ("said", "taken_back"),
+    [("价格是12", 2), ("价格是12.", 3), ("電話はOpenA", 5), ("ราคา 12", 2), ("เปิด9", 1)],
+)
+def test_of_a_script_without_blanks_half_a_number_or_foreign_word_is_taken_back(
+    said: str, taken_back: int
+) -> None:
+    answer = begun(said)
+
+    assert answer.begin(2) == said[:-taken_back].strip()
+    assert answer.taken_back == taken_back
+
+
+@pytest.mark.parametrize(
+    ("said", "more"), [("我很高兴谢", "谢您的来电。"), ("はい、い", "いですよ。"), ("มาก", "กว่า")]
+)
+def test_a_sign_that_follows_itself_is_no_repetition(said: str, more: str) -> None:
+    answer = begun(said)
+
+    goes_on(answer, more)
+
+    assert answer.said == said + more
+
+
 DISTINCT = [f"word{n}" for n in range(40)]
 
 
