@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from rich.table import Table
 
 from drill.results import Results, measured
-from drill.rows import Row
+from drill.rows import LOST, Row
 from drill.servers import OURS, STOCK
 from drill.tally import count_met, judge_passes, newest_run
 from drill.verdicts import TargetFinding, extra_requests, findings
@@ -58,7 +58,7 @@ def number(value: float | None) -> str:
     """Return a measure as people read it."""
     if value is None:
         return ""
-    if value > 90:  # what never came
+    if value == LOST:
         return "never"
     return f"{value:.3f}".rstrip("0").rstrip(".") if value else "0"
 

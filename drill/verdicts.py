@@ -112,7 +112,8 @@ def _finding(
     usual = _usual(target, runs, side=target.side or side)
     if usual is None:
         return TargetFinding(target=target, values=(), met=None)
-    values = tuple(value - usual for each in own if (value := each.get(target)) is not None)
+    found = (value for run in own if (value := run.get(target)) is not None)
+    values = tuple(value if value == LOST else value - usual for value in found)
     return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
 
 

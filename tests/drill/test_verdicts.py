@@ -3,6 +3,7 @@
 import pytest
 
 from drill.rows import EVERY_WORD, HEALTHY, LOST, NEVER_SILENT, Row, Target, extra, gap
+from drill.table import number
 from drill.verdicts import Measured, extra_requests, findings, passed
 
 OURS, STOCK = "holdline", "stock-pipecat"
@@ -69,6 +70,24 @@ def test_a_reply_that_never_came_misses_its_bound() -> None:
     runs = [*healthy(1.0), run("broken", 1, first_word_s=LOST)]
 
     assert not passed(row(extra(0.3)), OURS, runs)
+
+
+@pytest.mark.parametrize(
+    ("target", "value", "told"),
+    [
+        (NEVER_SILENT, LOST, "never"),
+        (extra(0.3), LOST, "never"),
+        (NEVER_SILENT, 98.5, "98.5"),
+        (extra(0.3), 95.0, "94"),
+        (Target(measure="fillers", worst=3), 120.0, "120"),
+        (Target(measure="reply_s", worst=65), 180.0, "180"),
+    ],
+)
+def test_only_what_never_came_is_told_as_never(target: Target, value: float, told: str) -> None:
+    broken = Measured(row="broken", side=OURS, run=1, measures={target.measure: value})
+    (found,) = findings(row(target), OURS, [*healthy(1.0), broken])
+
+    assert number(found.worst) == told
 
 
 def test_a_row_that_was_not_run_has_not_passed() -> None:
