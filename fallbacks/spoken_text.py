@@ -14,7 +14,8 @@ import html
 import re
 import unicodedata
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from string import digits
 from typing import Final, TypeAlias
 
 MOST_HELD: Final = 200  # characters; the longest tag that was seen has 90
@@ -48,6 +49,7 @@ _SPECIAL: Final = frozenset(
     {"s", "bos", "eos", "unk", "pad", "sys", "end_of_turn", "start_of_turn", "eos_token"}
 )
 _BREAKS: Final = frozenset({"br", "p", "li", "tr", "div", "ul", "ol", "table", "h1", "h2", "h3"})
+_BEGINS: Final = frozenset({"line", "item", "sentence"})
 _ITEM: Final = r"\g<1>, "
 _ROLE_FOLLOWS: Final = re.compile(r"start_of_turn|(?:im_)?start|start_header_id")
 _CALL_FOLLOWS: Final = re.compile(r"python_tag|tool.calls?(?:.begin)?")
@@ -97,30 +99,30 @@ class _Found:
     call: str | None = None  # it may be a tool call, with this before it
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class _Mark:
     """One kind of mark.
 
     Attributes:
         key: The attribute of `SpokenTextRule` that removes it.
         first: Its first character is one of these.
-        begun: How it may begin; what is so is held.
         whole: How it looks in the end, with what has to follow as a lookahead.
+        begun: How it may begin; what is so is held.
         said: What is said instead, as a template of `re`; or a function.
-        where: `line` and `sentence`: at their beginning; `row`, `address`: in one.
+        where: `line` and `sentence`: at their beginning; `row`, `address`: in one; `item`: at the
+            beginning of a line, which is an item, a heading or a row.
         over: Removed as well is what follows, until this.
-        closes: The line is an item, a heading or a row.
     """
 
     key: str
     first: str
-    begun: str = "(?!)"
     whole: str
+    begun: str = "(?!)"
+    _: KW_ONLY
     said: str = ""
     where: str = ""
     over: str = ""
     is_call: bool = False
-    closes: bool = False
     _whole: re.Pattern[str] = field(init=False)  # compiled at import: no call waits for it
     _begun: re.Pattern[str] = field(init=False)
 
@@ -145,161 +147,95 @@ class _Mark:
 
 
 _MARKS: Final = (
-    _Mark(key="code", first="`", begun="`{1,2}", whole="```", over="```", is_call=True),
-    _Mark(key="code", first="`", whole="`"),
+    _Mark("code", "`", "```", "`{1,2}", over="```", is_call=True),
+    _Mark("code", "`", "`"),
+    _Mark("tool_calls", "{[", r"(?:\[\s*)?\{\s*\"", r"\[?\s*(?:\{\s*)?", said="json", where="line"),
+    _Mark("markdown", "#", r"#{1,6}[ \t]", "#{1,6}", where="item"),
+    _Mark("markdown", ">", r">[ \t]", ">", where="line"),
+    _Mark("markdown", "-*_=", r"([-*_=])\1{2,}(?=\s)", r"([-*_=])\1*", where="line"),
     _Mark(
-        key="tool_calls",
-        first="{[",
-        begun=r"\[?\s*(?:\{\s*)?",
-        whole=r"(?:\[\s*)?\{\s*\"",
-        said="json",
-        where="line",
+        "markdown", "-*+\u2022\u2013", r"[-*+\u2022\u2013][ \t]", r"[-*+\u2022\u2013]", where="item"
     ),
+    _Mark("markdown", digits, r"(\d{1,2})\)[ \t]", r"\d{1,2}", said=r"\1, ", where="item"),
     _Mark(
-        key="markdown", first="#", begun="#{1,6}", whole=r"#{1,6}[ \t]", where="line", closes=True
-    ),
-    _Mark(key="markdown", first=">", begun=">", whole=r">[ \t]", where="line"),
-    _Mark(
-        key="markdown",
-        first="-*_=",
-        begun=r"([-*_=])\1*",
-        whole=r"([-*_=])\1{2,}(?=\s)",
-        where="line",
-    ),
-    _Mark(
-        key="markdown",
-        first="-*+\u2022\u2013",
-        begun=r"[-*+\u2022\u2013]",
-        whole=r"[-*+\u2022\u2013][ \t]",
-        where="line",
-        closes=True,
-    ),
-    _Mark(
-        key="markdown",
-        first="0123456789",
-        begun=r"\d{1,2}",
-        whole=r"(\d{1,2})\)[ \t]",
-        said=r"\1, ",
-        where="line",
-        closes=True,
-    ),
-    _Mark(
-        key="markdown",
-        first="0123456789",
-        begun=r"\d{1,2}(?:\)|\.(?:[ \t]\w{0,12})?)?",
-        whole=rf"(\d{{1,2}})\.[ \t](?i:(?!{_MONTH}))(?=\w{{0,12}}\W|\w{{13}})",
+        "markdown",
+        digits,
+        rf"(\d{{1,2}})\.[ \t](?i:(?!{_MONTH}))(?=\w{{0,12}}\W|\w{{13}})",
+        r"\d{1,2}(?:\)|\.(?:[ \t]\w{0,12})?)?",
         said=_ITEM,
-        where="line",
-        closes=True,
+        where="item",
     ),
-    _Mark(key="markdown", first="|", whole=r"\|[ \t]?", where="line", closes=True),
+    _Mark("markdown", "|", r"\|[ \t]?", where="item"),
+    _Mark("markdown", "-:", r"[-:]{2,}(?=[\s|])", "[-:]+", where="row"),
+    _Mark("markdown", " \t|", r"[ \t|]*\|[ \t|]*(?=\n)", r"[ \t|]+", where="row"),
+    _Mark("markdown", " \t|", r"[ \t|]*\|[ \t|]*(?=[^\s|])", r"[ \t|]+", said="cell", where="row"),
     _Mark(
-        key="markdown",
-        first="-:",
-        begun="[-:]+",
-        whole=r"[-:]{2,}(?=[\s|])",
-        where="row",
-    ),
-    _Mark(
-        key="markdown",
-        first=" \t|",
-        begun=r"[ \t|]+",
-        whole=r"[ \t|]*\|[ \t|]*(?=\n)",
-        where="row",
-    ),
-    _Mark(
-        key="markdown",
-        first=" \t|",
-        begun=r"[ \t|]+",
-        whole=r"[ \t|]*\|[ \t|]*(?=[^\s|])",
-        said="cell",
-        where="row",
-    ),
-    _Mark(
-        key="stage_directions",
-        first="*",
-        begun=r"\*(?:[^\W\d_A-Z*][^*\n]{0,60}(?:\*[.,!?]*[ \t]*)?)?",
-        whole=r"\*([^\W\d_A-Z*])[^*\n]{0,60}\*(?=[.,!?]*(?:[ \t]+(\S)|\n))",
+        "stage_directions",
+        "*",
+        r"\*([^\W\d_A-Z*])[^*\n]{0,60}\*(?=[.,!?]*(?:[ \t]+(\S)|\n))",
+        r"\*(?:[^\W\d_A-Z*][^*\n]{0,60}(?:\*[.,!?]*[ \t]*)?)?",
         said="direction",
         where="sentence",
     ),
     _Mark(
-        key="stage_directions",
-        first="*([",
-        begun=r"[*(\[](?:[a-z]{0,12}|clears [a-z ]{0,14})|"
-        rf"\[(?:{_ACTED})[^\]\n]{{0,60}}|[*(](?:{_FEELS})[^*)\n]{{0,60}}",
-        whole=rf"\[(?:{_ACTED})[^\]\n]{{0,60}}\]|\*(?:{_FEELS})[^*\n]{{0,60}}\*"
+        "stage_directions",
+        "*([",
+        rf"\[(?:{_ACTED})[^\]\n]{{0,60}}\]|\*(?:{_FEELS})[^*\n]{{0,60}}\*"
         rf"|\((?:{_FEELS})(?: [a-z]{{1,12}}ly| a (?:bit|little)| out loud)?\)",
+        r"[*(\[](?:[a-z]{0,12}|clears [a-z ]{0,14})|"
+        rf"\[(?:{_ACTED})[^\]\n]{{0,60}}|[*(](?:{_FEELS})[^*)\n]{{0,60}}",
     ),
-    _Mark(key="markdown", first="_", begun="_+", whole=r"(?<=\w)_+(?=[^\W_])", said=r"\g<0>"),
+    _Mark("markdown", "_", r"(?<=\w)_+(?=[^\W_])", "_+", said=r"\g<0>"),
+    # A star code, a product and a key are no emphasis.
     _Mark(
-        key="markdown",
-        first="*",
-        begun=r"\*+",
-        # A star code, a product and a key are no emphasis.
-        whole=r"\*(?=[\d#])|(?<=\d)\*+(?=\d)|(?<=[\d ])\*(?= )"
+        "markdown",
+        "*",
+        r"\*(?=[\d#])|(?<=\d)\*+(?=\d)|(?<=[\d ])\*(?= )"
         r"|(?<=[ \"'(\u201e\u201c])\*(?=[.,;:!?)\"'\u201c\u201d-])",
+        r"\*+",
         said=r"\g<0>",
     ),
-    _Mark(key="markdown", first="*_", begun="[*_]+", whole=r"[*_]+(?=[^*_])"),
-    _Mark(key="markdown", first="~", begun="~", whole="~~"),
-    _Mark(key="markdown", first="\\", begun=r"\\", whole=r"\\(?=[^\w\s])"),
-    _Mark(key="markdown", first="&", begun=r"&#?\w{0,10}", whole=r"&#?\w{1,10};", said="entity"),
+    _Mark("markdown", "*_", r"[*_]+(?=[^*_])", "[*_]+"),
+    _Mark("markdown", "~", "~~", "~"),
+    _Mark("markdown", "\\", r"\\(?=[^\w\s])", r"\\"),
+    _Mark("markdown", "&", r"&#?\w{1,10};", r"&#?\w{0,10}", said="entity"),
+    _Mark("reasoning", "[", r"\[THINK\]", r"\[[A-Z]{0,5}", over=r"\[/THINK\]"),
+    _Mark("tool_calls", "[", r"\[TOOL_CALLS\]", r"\[[A-Z_]{0,10}", over="(?!)", is_call=True),
+    _Mark("special_tokens", "[", r"\[/?(?:INST|THINK)\]", r"\[/?[A-Z]{0,5}"),
+    _Mark("links", "[", r"\[\^?\d{1,3}\](?=[^(])", r"\[\^?\d{0,3}\]?"),
+    _Mark("links", "!", r"(?<!\S)!(?=\[)", r"(?<!\S)!"),
+    _Mark("links", "[", r"\["),
+    _Mark("links", "]", r"\]\(", r"\]", over=r"\)|(?=\n)"),
+    _Mark("links", "]", r"\](?=[^(])", r"\]"),
     _Mark(
-        key="reasoning",
-        first="[",
-        begun=r"\[[A-Z]{0,5}",
-        whole=r"\[THINK\]",
-        over=r"\[/THINK\]",
+        "links",
+        "hw",
+        r"(?<!\w)(?:https?://(?:www\.)?|www\.)(?=\S)",
+        r"(?<!\w)(?:h(?:t(?:t(?:ps?(?::/{0,2})?)?)?)?|w{1,3}|www\.)(?:(?<=/)w{1,3}|(?<=/)www\.)?",
     ),
     _Mark(
-        key="tool_calls",
-        first="[",
-        begun=r"\[[A-Z_]{0,10}",
-        whole=r"\[TOOL_CALLS\]",
-        over="(?!)",
-        is_call=True,
-    ),
-    _Mark(
-        key="special_tokens",
-        first="[",
-        begun=r"\[/?[A-Z]{0,5}",
-        whole=r"\[/?(?:INST|THINK)\]",
-    ),
-    _Mark(key="links", first="[", begun=r"\[\^?\d{0,3}\]?", whole=r"\[\^?\d{1,3}\](?=[^(])"),
-    _Mark(key="links", first="!", begun=r"(?<!\S)!", whole=r"(?<!\S)!(?=\[)"),
-    _Mark(key="links", first="[", whole=r"\["),
-    _Mark(key="links", first="]", begun=r"\]", whole=r"\]\(", over=r"\)|(?=\n)"),
-    _Mark(key="links", first="]", begun=r"\]", whole=r"\](?=[^(])"),
-    _Mark(
-        key="links",
-        first="hw",
-        begun=r"(?<!\w)(?:h(?:t(?:t(?:ps?(?::/{0,2})?)?)?)?|w{1,3}|www\.)(?:(?<=/)w{1,3}|(?<=/)www\.)?",
-        whole=r"(?<!\w)(?:https?://(?:www\.)?|www\.)(?=\S)",
-    ),
-    _Mark(
-        key="links",
-        first="/?#",
-        begun="[/?#]",
-        whole=r"[/?#](?=\S)",
+        "links",
+        "/?#",
+        r"[/?#](?=\S)",
+        "[/?#]",
         where="address",
         over=r"(?=[.,;:!?]*[\s)>\]\"\u2019-\u201d\u3000-\u9fff\uff00-\uffef])",
     ),
-    _Mark(key="links", first="<", begun=r"<[\w.+-]*[:@]?", whole=r"<(?=https?:/|[\w.+-]+@\w)"),
-    _Mark(key="links", first=">", whole=">", where="address"),
+    _Mark("links", "<", r"<(?=https?:/|[\w.+-]+@\w)", r"<[\w.+-]*[:@]?"),
+    _Mark("links", ">", ">", where="address"),
     _Mark(
-        key="",
-        first="<",
-        begun=rf"</?(?:[A-Za-z][\w:.=-]*(?:{_ATTRIBUTE})*"
+        "",
+        "<",
+        rf"<(/?)([A-Za-z][\w:.-]*)(=[\w.-]+)?(?:{_ATTRIBUTE})*\s*/?>",
+        rf"</?(?:[A-Za-z][\w:.=-]*(?:{_ATTRIBUTE})*"
         r"(?:\s+(?:[\w:.-]+\s*(?:=\s*(?:\"[^\"\n]*|'[^'\n]*)?)?)?)?\s*/?)?",
-        whole=rf"<(/?)([A-Za-z][\w:.-]*)(=[\w.-]+)?(?:{_ATTRIBUTE})*\s*/?>",
         said="tag",
     ),
     _Mark(
-        key="",
-        first="<",
-        begun=r"<(?:[|\uff5c][^<>\n]{0,40})?",
-        whole=r"<[|\uff5c]([^<>\n|\uff5c]{1,40})[|\uff5c]>",
+        "",
+        "<",
+        r"<[|\uff5c]([^<>\n|\uff5c]{1,40})[|\uff5c]>",
+        r"<(?:[|\uff5c][^<>\n]{0,40})?",
         said="token",
     ),
 )
@@ -425,7 +361,7 @@ class SpokenText:
         self._skipped = ""
         self._tail = ""  # the last character said
         self._removed = False  # something was, since the last word
-        self._in = {"line", "sentence"}  # where the next character stands: see `_Mark.where`
+        self._in = set(_BEGINS)  # where the next character stands: see `_Mark.where`
         self._item = 0  # the number of the list's latest item
         self._closes = False  # the line ends with a full stop
 
@@ -494,11 +430,10 @@ class SpokenText:
         return number in (1, before + 1)
 
     def _note_mark(self, mark: _Mark, first: str) -> None:
-        if mark.closes:
+        if mark.where == "item":
             self._closes = True
             self._in.discard("sentence")  # an item is emphasised as a whole
-        if first == "|" and mark.closes:
-            self._in.add("row")
+            self._in |= {"row"} if first == "|" else set[str]()
         if mark.key == "links" and first in "hw<":
             self._in.add("address")
 
@@ -529,9 +464,9 @@ class SpokenText:
     def _note_place(self, written: str, said: str) -> None:
         """Note where the next character stands."""
         if written == "\n":
-            self._in, self._closes = {"line", "sentence"}, False
+            self._in, self._closes = set(_BEGINS), False
         elif said and not said.isspace():
-            self._in -= {"line", "sentence"}
+            self._in -= _BEGINS
         elif written.isspace():
             self._in -= {"address"}
             self._in |= {"sentence"} if self._last in _ENDINGS else set[str]()
