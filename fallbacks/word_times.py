@@ -26,7 +26,7 @@ _UNSPACED: Final = (
     r"\U00020000-\U0003ffff"
 )
 SIGN: Final = f"[{_UNSPACED}]"
-"""Of a script without blanks: it counts as a word, with the marks behind it."""
+"""Of a script without blanks: it counts as a word, together with its marks."""
 UNIT: Final = re.compile(rf"{SIGN}[^\w\s]*|[^\s{_UNSPACED}]+")
 _RULE: Final = re.compile(r"([+=])\1+")  # a line of them is drawn, not spoken
 

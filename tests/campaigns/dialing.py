@@ -118,7 +118,7 @@ class Floor:
         self.news.clear()
 
     def stop(self) -> None:
-        """Have whoever waits for news learn that the server is to end."""
+        """Stop the server, and wake every wait for news."""
         self.leads, self.leaving = False, True
         self.news.set()
 

@@ -121,7 +121,7 @@ async def placed(call: OneCall, floor: Floor, *, stop_s: float, dials: int = 1) 
 
 @asynccontextmanager
 async def calling(carrier_at: CarrierAt, status: int) -> AsyncIterator[tuple[OneCall, Floor]]:
-    """Have somebody who places calls through a carrier that refuses them."""
+    """Open a carrier that refuses every call."""
     floor = Floor()
     async with refusing(status) as url, asyncio.TaskGroup() as tasks:
         call = OneCall(

@@ -247,7 +247,7 @@ def test_of_a_script_without_blanks_no_sign_is_taken_back_or_said_twice(
 ) -> None:
     for cut in range(6, len(text) - 6):
         answer, start = begun(text[:cut]), max(0, cut - back)
-        while back and not text[start].isalnum():  # nobody begins with a mark
+        while back and not text[start].isalnum():  # a text begins with a letter
             start -= 1
         goes_on(answer, text[start:])
 

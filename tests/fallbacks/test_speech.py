@@ -84,7 +84,7 @@ class Bench:
         self.begin(itertools.count(1))
 
     def begin(self, call: Iterator[int]) -> None:
-        """Have the next utterance ready, in a call with these numbers of attempts."""
+        """Make the next utterance, in a call with these numbers of attempts."""
         work = Work(self.policy, numbers=call)
         self.speech = SpokenUtterance(
             work, line=self.line, rate_hz=RATE_HZ, until=Deadline(at=self.now + self.left_s)
@@ -703,7 +703,7 @@ def test_two_silent_voices_are_at_fault_from_the_second_text_on(
 
 
 def say_next(bench: Bench, call: Iterator[int], text: str) -> AskVoice:
-    """Have the next text said, and return who is asked first."""
+    """Start the next text, and return the first request."""
     bench.now += 1.0
     bench.done.clear()
     bench.begin(call)

@@ -134,7 +134,7 @@ async def test_who_never_says_what_they_hear_is_talked_to_all_the_same(
 
 
 class SilentRoom:
-    """The library's room, of which one method gets no answer from the server."""
+    """The library's room; one of its methods gets no answer from the server."""
 
     def __init__(self, silent: str) -> None:
         self.asked = Counter[str]()
