@@ -6,7 +6,7 @@ from typing import Any
 from loguru import logger
 
 # The ONNX runtime runs the voice models, and reports to its maker from the moment it is imported:
-# its own switch comes too late (docs/decisions/0017). Who wants that sets the variable to 0.
+# its own switch comes too late (docs/decisions/0002). Who wants that sets the variable to 0.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written for it, not read
 
 # Importing Pipecat writes a banner to stderr, between lines that are read from there.

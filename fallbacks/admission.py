@@ -4,12 +4,12 @@ A call is taken while a seat is free (`full` otherwise) and while there is time 
 (`busy` otherwise). Time is what was measured: the cores that each worker uses, and how late its
 loop is. A call that has just come has not shown its load yet, so it counts with what a call costs
 on average, less with every second in which its own load is seen. The load of one that has just
-ended is still in what was measured, so it is taken off (docs/decisions/0134). A call that was
+ended is still in what was measured, so it is taken off (docs/decisions/0031). A call that was
 admitted keeps the seat until the call has ended, or for a while if it never begins.
 
 What a call costs falls with their number, because the process itself is paid for once. So the
 average at this number of calls is never less than what the next one adds, and to go by it lets in
-too few at first rather than too many (docs/decisions/0077).
+too few at first rather than too many (docs/decisions/0031).
 
 What a worker measures just after its start is its start (models, warm connections), and what one
 that leaves without a call measures is its end. Neither is the load of calls, so neither counts.
@@ -23,8 +23,8 @@ from dataclasses import dataclass
 from itertools import count
 from typing import Final
 
-FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 no more (decision 0077)
-CALL_CORES: Final = 0.11  # before it was measured: of one call alone, the dearest (decision 0077)
+FULL: Final = 0.7  # of a core: at 0.72 answers were in time, at 1.08 no more (decision 0031)
+CALL_CORES: Final = 0.11  # before it was measured: of one call alone, the dearest (decision 0031)
 CALL_CORES_MIN: Final = 0.05  # of ten calls, the cheapest: below it a quiet moment was measured
 CALL_CORES_MAX: Final = 0.35  # a core that carries two: dearer is trouble, not calls (chosen)
 LATE_S: Final = 0.25  # a loop that is so late for so many looks tears words

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-SHARE: Final = 0.25  # extra requests among the recent ones, at most; docs/decisions/0046
+SHARE: Final = 0.25  # extra requests among the recent ones, at most; docs/decisions/0009
 FLOOR: Final = 3  # extra requests that are always allowed: the first calls have no history
 RECENT: Final = 100  # requests that "recent" means
 _WORD: Final = re.compile(r"\w+")

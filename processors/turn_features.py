@@ -2,7 +2,7 @@
 
 The same figures as Pipecat's `compute_whisper_log_mel_features`, some frames at a time. Pipecat
 makes all 800 at once: it takes and frees 6.7 MB with each look, and OpenBLAS shares one small
-product among threads that mostly wait for each other (docs/decisions/0132).
+product among threads that mostly wait for each other (docs/decisions/0004).
 """
 
 from typing import Final

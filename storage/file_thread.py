@@ -1,7 +1,7 @@
 """Works in a database that is a file, in one thread: a whole transaction is one way there and back.
 
 Through aiosqlite each statement goes there and back three times, and each of these costs the loop
-some steps (docs/decisions/0118).
+some steps (docs/decisions/0036).
 """
 
 import asyncio

@@ -10,7 +10,7 @@ its address: of our own id of the dial, made with the account's token, which nob
 Source: developer.exotel.com/docs/agentstream/developer-guide ("Connect Voice AI"),
 docs.exotel.com/exotel-agentstream (the same, with its names in capitals), developer.exotel.com
 /docs/voice-v1/api-reference/call-details, /api/call-details-bulk ("will not provide ongoing calls'
-details"). Not tried on a live account: see decision 0128.
+details"). Not tried on a live account: see decision 0024.
 """
 
 import hashlib

@@ -8,7 +8,7 @@ from typing import Final, TypeAlias
 
 from livekit import rtc
 
-RATE_HZ: Final = 8_000  # docs/decisions/0061
+RATE_HZ: Final = 8_000  # docs/decisions/0021
 LEAD_MS: Final = 200  # kept in the library's own queue: a stall of ours of 0.15 s makes no gap
 ANSWER_S: Final = 2.0  # where a room is closed meanwhile, the library waits for ever
 JOIN_S: Final = 10.0  # chosen: more than the library's own tries take

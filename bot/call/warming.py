@@ -40,7 +40,7 @@ def _listen_once(models: VoiceModels) -> None:
 
 
 async def _judge_at_once(models: VoiceModels) -> None:
-    """Look for two callers at the same time: what that takes, a process keeps (decision 0124)."""
+    """Look for two callers at the same time: what that takes, a process keeps (decision 0004)."""
     judges = TurnJudges(clock=clock.monotonic)
     for _ in range(TIMES):
         await asyncio.gather(*(_judge_once(models, judges) for _ in range(AT_ONCE)))

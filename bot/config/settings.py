@@ -92,7 +92,7 @@ class TurnSettings(Section):
     vad_confidence: Share = 0.7
     vad_min_volume: Share = 0.4  # telephone lines are quiet; Pipecat's own default is 0.6
     smart_turn_stop_s: Seconds = 1.0  # behind the VAD's: 1.2 s of silence in all
-    decide_within_s: Seconds = 0.25  # of the VAD's stop; docs/decisions/0044
+    decide_within_s: Seconds = 0.25  # of the VAD's stop; docs/decisions/0007
     decide_early: bool = True
     user_turn_stop_timeout_s: Seconds = 2.5
 

@@ -31,7 +31,7 @@ class NoRoom:
 
     Calls that are let in keep the workers' loops busy just then: a dozen pipelines are put together
     while the others wait to be refused, in many small steps among theirs. The supervisor's loop
-    has nothing else to do (docs/decisions/0078). What is not whole at once, or not signed, or finds
+    has nothing else to do (docs/decisions/0031). What is not whole at once, or not signed, or finds
     room, goes on to a worker, which asks for the same seat by the same name.
     """
 

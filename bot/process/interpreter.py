@@ -38,7 +38,7 @@ def read_in_small_pieces() -> None:
 
     For each read Python takes a block of that size and gives back what was not filled. What then
     settles at the block's begin leaves a hole that is too small for the next read: 256 kB a minute
-    that nobody uses, in a worker with eight calls (a walk over its heap; docs/decisions/0124).
+    that nobody uses, in a worker with eight calls (a walk over its heap; docs/decisions/0004).
     """
     selector_events._SelectorTransport.max_size = READ_BYTES  # type: ignore[attr-defined]  # noqa: SLF001 - asyncio has no public way
 

@@ -13,7 +13,7 @@ from typing import Final
 
 from bot.upkeep.keep_running import at_work, keep_running
 
-EVERY_S: Final = 10.0  # chosen: in a round nobody is served (docs/decisions/0124)
+EVERY_S: Final = 10.0  # chosen: in a round nobody is served (docs/decisions/0004)
 
 
 @asynccontextmanager

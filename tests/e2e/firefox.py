@@ -2,7 +2,7 @@
 
 Playwright drives only a Firefox that it has patched, and geckodriver is not in Debian; but every
 Firefox speaks BiDi by itself on the port that `--remote-debugging-port` opens: JSON over a
-websocket (docs/decisions/0032).
+websocket (docs/decisions/0039).
 """
 
 import asyncio
