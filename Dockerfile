@@ -34,17 +34,15 @@ COPY pyproject.toml README.md LICENSE ./
 COPY engines engines
 COPY fallbacks fallbacks
 COPY calls calls
-COPY telemetry telemetry
-COPY storage storage
 COPY providers providers
 COPY transports transports
 COPY processors processors
+COPY operations operations
 COPY campaigns campaigns
-COPY faultlab faultlab
-COPY drill drill
+COPY lab lab
 COPY bot bot
 RUN sh scripts/setup requirements.lock && \
-    .venv/bin/python -m compileall -q bot calls campaigns drill engines fallbacks faultlab processors providers storage telemetry transports
+    .venv/bin/python -m compileall -q bot calls campaigns engines fallbacks lab operations processors providers transports
 # What installed and built it is not needed to run it; nor is what Pipecat brings for a resampler
 # that we do not use, 210 MB.
 RUN .venv/bin/python -m pip uninstall --quiet --yes --root-user-action ignore \

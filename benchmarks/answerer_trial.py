@@ -14,7 +14,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection
 
 from benchmarks.greetings import RATE_HZ, RenderedGreeting
-from calls.answering import (
+from processors.answerer.answerer_rules import (
     Answerer,
     AnsweringAction,
     AnsweringPlan,
@@ -25,8 +25,8 @@ from calls.answering import (
     SayWho,
     StopTalking,
 )
-from processors.answerer_ear import SpeechDetector
-from processors.answerer_watch import AnswererMeans, AnswererWatch
+from processors.answerer.ear import SpeechDetector
+from processors.answerer.watch import AnswererMeans, AnswererWatch
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 

@@ -30,7 +30,7 @@ WORDS: Final = ("spoken", "misheard", "sphinx", "none")
 def main() -> int:
     """Measure and print; 1: a target is missed."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="ERROR", folder=None)
     sets = ("known", "held-out") if options.greetings == "both" else (options.greetings,)

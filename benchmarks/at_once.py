@@ -28,7 +28,7 @@ DYING: Final = "cartesia"
 def main() -> int:
     """Measure, print; return 0, or 1 when somebody was not whole."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
@@ -36,7 +36,7 @@ def main() -> int:
 
 async def _measure(options: argparse.Namespace) -> int:
     from benchmarks.busy import busy  # noqa: PLC0415 - after the log's rules
-    from drill.servers import OURS, takes_workers  # noqa: PLC0415
+    from lab.drill.servers import OURS, takes_workers  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     sides = (OURS, STOCK) if options.beside else (OURS,)

@@ -17,11 +17,11 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
-from bot.ladders.rungs import rung_of
 from providers.catalog import provider
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 
 def bare_worker(

@@ -12,8 +12,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.sip_door import measure_door
-from drill.matrix import FULL
-from telemetry import logs
+from lab.drill.matrix import FULL
+from operations.telemetry import logs
 from tests.e2e.browser import CHROMIUM
 from tests.e2e.browser_rig import open_browser_rig
 from tests.e2e.page_mirror import measure_page

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from playwright.async_api import Page
 
-from bot.lab.process import lab_process
+from lab.process import lab_process
 from tests.bot.serving import free_port
 from tests.e2e.severable_serve import Severable, severable
 from tests.e2e.talking import answered, spoken, talking

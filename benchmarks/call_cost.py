@@ -21,7 +21,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is
 def main() -> int:
     """Measure, print, and return 0, or 1 when a target was missed."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     from benchmarks import costs  # noqa: PLC0415 - the same

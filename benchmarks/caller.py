@@ -14,7 +14,7 @@ from typing import Final, TypeAlias
 
 import aiohttp
 
-from bot.lab.callers import RATE_HZ, NotConnectedError, PhoneCall, answers, ring, start_message
+from lab.callers import RATE_HZ, NotConnectedError, PhoneCall, answers, ring, start_message
 
 TICK_S: Final = 0.02
 PIECE: Final = 160  # bytes of mu-law: 20 ms

@@ -27,7 +27,7 @@ WIDE: Final = 210  # columns of a table that goes to a file
 def main() -> int:
     """Measure, print, write; return 0, or 1 when fewer calls are held than should be."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
@@ -36,7 +36,7 @@ def main() -> int:
 async def _measure(options: argparse.Namespace) -> int:
     from benchmarks import capacity_report, load  # noqa: PLC0415 - after the log's rules
     from benchmarks.busy import busy  # noqa: PLC0415
-    from drill.servers import takes_workers  # noqa: PLC0415
+    from lab.drill.servers import takes_workers  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     if not console.is_terminal:
@@ -73,7 +73,7 @@ async def _measure(options: argparse.Namespace) -> int:
 
 def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
     """Yield the runs: all sides with the same calls after each other, each first now and then."""
-    from drill.servers import OURS  # noqa: PLC0415
+    from lab.drill.servers import OURS  # noqa: PLC0415
 
     sides = [(OURS, kind) for kind in workers] + ([(STOCK, "")] if options.beside else [])
     for turn, calls in enumerate(options.calls):
@@ -84,7 +84,7 @@ def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tupl
 
 async def _circumstances() -> dict[str, str]:
     from bot import clock  # noqa: PLC0415
-    from drill.circumstances import describe_machine, read_commit  # noqa: PLC0415
+    from lab.drill.circumstances import describe_machine, read_commit  # noqa: PLC0415
 
     return {
         "machine": describe_machine(),

@@ -6,7 +6,7 @@ from typing import Any, Final
 from rich.table import Table
 
 from benchmarks.figures import BUDGET_S, LoadRun, most_calls, reach, seconds
-from drill.servers import OURS, STOCK
+from lab.drill.servers import OURS, STOCK
 
 TARGET: Final = (2, 10)  # cores, calls that they are to hold, callers and simulators beside them
 REACHED: Final = (1, 2, 4, 8, 16)  # cores that the page tells of

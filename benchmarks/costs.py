@@ -15,9 +15,9 @@ from rich.table import Table
 
 from benchmarks import phrases
 from benchmarks.own_time import Used, used_by, with_children
-from bot.lab.callers import Carrier, hiss
-from bot.lab.process import LabOptions, lab_process
-from drill.servers import AUTH_TOKEN, OURS, run_agent
+from lab.callers import Carrier, hiss
+from lab.drill.servers import AUTH_TOKEN, OURS, run_agent
+from lab.process import LabOptions, lab_process
 
 RATE_HZ: Final = 8000
 ASKS_EVERY_S: Final = 7.0  # a caller asks, hears the answer, and is silent for a while

@@ -22,17 +22,17 @@ from typing import Any, Final
 import yaml
 
 from bot.exits import CommandError
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, lab_process
-from drill.conversation import Conversation
-from drill.evidence import judge_turn
-from drill.matching import TELEPHONE
-from drill.matrix import FULL
-from drill.rig import Rig
-from drill.rows import Row
-from drill.servers import GREETING
-from drill.telephones import CarrierTelephone
-from telemetry import logs
+from lab.control import LabControl
+from lab.drill.conversation import Conversation
+from lab.drill.evidence import judge_turn
+from lab.drill.matching import TELEPHONE
+from lab.drill.matrix import FULL
+from lab.drill.rig import Rig
+from lab.drill.rows import Row
+from lab.drill.servers import GREETING
+from lab.drill.telephones import CarrierTelephone
+from lab.process import LabOptions, lab_process
+from operations.telemetry import logs
 from tests.bot.serving import AUTH_TOKEN, configuration, free_port, serving
 from tests.e2e.browser_rig import CHANGES, open_browser_rig
 from tests.e2e.page_mirror import measure_page

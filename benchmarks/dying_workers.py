@@ -26,18 +26,18 @@ import soundfile
 
 from benchmarks.figures import percentile
 from bot.exits import CommandError
-from bot.lab.callers import caller_says, spoken_s
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, RunningLab, lab_process
-from drill.conversation import CallerEar
-from drill.evidence import sent_between
-from drill.hearing import RecordedWord, Sent, bare, bare_words, heard_words, reply_words
-from drill.judge import compare_words
-from drill.matching import TELEPHONE, EarPath
-from drill.places import RATE_HZ, Pcm
-from drill.servers import GREETING
-from drill.telephones import CarrierTelephone, Telephone
-from telemetry import logs
+from lab.callers import caller_says, spoken_s
+from lab.control import LabControl
+from lab.drill.conversation import CallerEar
+from lab.drill.evidence import sent_between
+from lab.drill.hearing import RecordedWord, Sent, bare, bare_words, heard_words, reply_words
+from lab.drill.judge import compare_words
+from lab.drill.matching import TELEPHONE, EarPath
+from lab.drill.places import RATE_HZ, Pcm
+from lab.drill.servers import GREETING
+from lab.drill.telephones import CarrierTelephone, Telephone
+from lab.process import LabOptions, RunningLab, lab_process
+from operations.telemetry import logs
 from tests.bot.house.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
 from tests.bot.house.many import becomes, entries_of, workers_of
 from tests.bot.http.page_telephone import PageTelephone

@@ -9,9 +9,9 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from calls.answering import Answerer
-from calls.answering_words import plain
 from engines.espeak import Espeak
+from processors.answerer.answerer_rules import Answerer
+from processors.answerer.word_rules import plain
 
 RATE_HZ: Final = 8000
 LEVEL: Final = 0.35  # of full scale, as a telephone brings a voice

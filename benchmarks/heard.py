@@ -16,11 +16,11 @@ from typing import Final
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S, HeardTurn
 from benchmarks.playback import Playback
-from bot.lab.callers import APART_S, RATE_HZ, sound_of
-from drill.hearing import RecordedWord, Sent, heard_words
-from drill.judge import compare_words
-from drill.places import Pcm
-from drill.sound import silence, stretches
+from lab.callers import APART_S, RATE_HZ, sound_of
+from lab.drill.hearing import RecordedWord, Sent, heard_words
+from lab.drill.judge import compare_words
+from lab.drill.places import Pcm
+from lab.drill.sound import silence, stretches
 
 VOICES: Final = ("cartesia", "elevenlabs")
 POLITE: Final = 10

@@ -24,16 +24,16 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.relay import relay
 from bot import clock
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.lab.control import LabControl
-from bot.lab.process import RunningLab, with_lab
-from bot.ladders.rungs import rung_of
 from calls.turn import Turn
 from fallbacks.facts import AttemptFailed, AttemptWon
-from processors.stages.tts import TtsStage
+from lab.control import LabControl
+from lab.process import RunningLab, with_lab
+from operations.telemetry import logs
+from processors.speaking.stage import TtsStage
 from providers.catalog import provider
-from telemetry import logs
 
 RATE_HZ: Final = 8000
 FIRST: Final = "cartesia"

@@ -8,7 +8,7 @@ is what the docs promise. Whoever changes a rule because of one of them moves it
 from typing import Final
 
 from benchmarks.greetings import BEEP, Greeting
-from calls.answering import Answerer
+from processors.answerer.answerer_rules import Answerer
 
 H, V, M, S = Answerer.HUMAN, Answerer.VOICEMAIL, Answerer.MENU, Answerer.SCREENING
 LOW_BEEP: Final = (620, 0.8)

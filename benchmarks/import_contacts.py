@@ -14,7 +14,7 @@ from typing import Final
 
 from campaigns.importing import ImportPlan, import_contacts
 from campaigns.model import Campaign
-from storage.contact_book import ContactBook
+from campaigns.store.contacts import ContactBook
 
 MOST_S: Final = 20.0  # for 100,000 rows
 MOST_GROWTH_MB: Final = 10.0  # of ten times the rows

@@ -25,7 +25,7 @@ READY: Final = "is ready, as process"  # of a worker, in the server's log
 def main() -> int:
     """Measure, print; return 0, or 1 if a caller was refused."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options.callers, options.runs))
@@ -45,8 +45,8 @@ async def _measure(callers: int, runs: int) -> int:
 
 async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
     """Return what callers who were not let in were told, by when they rang."""
-    from bot.lab.process import LabOptions, lab_process  # noqa: PLC0415
-    from drill.servers import GREETING, OURS, open_agent  # noqa: PLC0415
+    from lab.drill.servers import GREETING, OURS, open_agent  # noqa: PLC0415
+    from lab.process import LabOptions, lab_process  # noqa: PLC0415
 
     options = LabOptions(steady=True, delays="quick", ready=(GREETING,))
     async with lab_process(options=options) as lab, open_agent(lab, OURS, folder=folder) as agent:
@@ -62,9 +62,9 @@ async def _refused(callers: int, url: str) -> list[str]:
 
 
 async def _call(url: str, rings_after_s: float) -> str:
-    from drill.servers import AUTH_TOKEN  # noqa: PLC0415
-    from faultlab.carrier.carrier import Carrier  # noqa: PLC0415
-    from faultlab.carrier.webhook import NotConnectedError  # noqa: PLC0415
+    from lab.drill.servers import AUTH_TOKEN  # noqa: PLC0415
+    from lab.simulators.carrier.carrier import Carrier  # noqa: PLC0415
+    from lab.simulators.carrier.webhook import NotConnectedError  # noqa: PLC0415
 
     await asyncio.sleep(rings_after_s)
     try:

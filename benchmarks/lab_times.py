@@ -8,7 +8,7 @@ import aiohttp
 
 from benchmarks.accounting import Busy, Moments
 from benchmarks.ear import UnhealthyTurnError
-from bot.lab.process import RunningLab
+from lab.process import RunningLab
 
 Requests: TypeAlias = Mapping[str, Sequence[Mapping[str, Any]]]
 """For each instance its requests, as the lab's control shows them."""

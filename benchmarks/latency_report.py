@@ -10,7 +10,7 @@ from rich.table import Table
 from benchmarks.beside import SideFigures
 from benchmarks.figures import BUDGET_S, NEVER_S, seconds
 from benchmarks.read_clips import ClipVerdict
-from drill.servers import OURS, STOCK
+from lab.drill.servers import OURS, STOCK
 
 MEDIAN: Final = 0.80  # of stock's first word, at most
 SLOWEST: Final = 1.0  # the same of the 95th percentile

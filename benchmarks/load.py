@@ -21,11 +21,11 @@ from benchmarks.heard import JudgedCall, judge_all, sounds_of
 from benchmarks.usage import HeldResources, Shares, add_up, holding
 from bot import clock
 from bot.exits import CommandError
-from bot.lab.callers import answers, caller_says, encode, known
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, RunningLab, lab_process
-from drill.places import Pcm
-from drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
+from lab.callers import answers, caller_says, encode, known
+from lab.control import LabControl
+from lab.drill.places import Pcm
+from lab.drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
+from lab.process import LabOptions, RunningLab, lab_process
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
 SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself

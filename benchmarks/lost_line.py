@@ -26,7 +26,7 @@ def main() -> int:
     parser.add_argument("--times", type=int, default=8)
     times = parser.parse_args().times
     sys.path.insert(0, str(ROOT))
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="ERROR", folder=None)
     with tempfile.TemporaryDirectory() as folder:
@@ -41,9 +41,9 @@ def main() -> int:
 async def _measure(times: int, folder: Path) -> tuple[list[float], int]:
     import numpy as np  # noqa: PLC0415 - the same
 
-    from bot.lab.callers import RATE_HZ, Carrier, caller_says  # noqa: PLC0415 - the same
-    from bot.lab.process import LabOptions, lab_process  # noqa: PLC0415 - the same
-    from drill.servers import AUTH_TOKEN, OURS, run_agent  # noqa: PLC0415 - the same
+    from lab.callers import RATE_HZ, Carrier, caller_says  # noqa: PLC0415 - the same
+    from lab.drill.servers import AUTH_TOKEN, OURS, run_agent  # noqa: PLC0415 - the same
+    from lab.process import LabOptions, lab_process  # noqa: PLC0415 - the same
 
     found: list[float] = []
     options = LabOptions(steady=True)

@@ -18,9 +18,9 @@ from typing import Final
 
 import numpy as np
 
-from bot.lab.callers import caller_says
-from bot.lab.process import LabOptions, lab_process
-from telemetry import logs
+from lab.callers import caller_says
+from lab.process import LabOptions, lab_process
+from operations.telemetry import logs
 from tests.peers.agent import answering
 from tests.peers.children import UnprovenError
 from tests.peers.media_server import MediaServer, running_media_server

@@ -22,10 +22,10 @@ from benchmarks.figures import BUDGET_S, NEVER_S
 from benchmarks.heard import judge_all, playback
 from benchmarks.load import Site, script_for
 from bot import clock
-from bot.lab.callers import RATE_HZ
-from drill.hearing import bare_words
-from drill.places import Pcm
-from drill.sound import stretches
+from lab.callers import RATE_HZ
+from lab.drill.hearing import bare_words
+from lab.drill.places import Pcm
+from lab.drill.sound import stretches
 
 FOLDER: Final = Path(__file__).resolve().parent.parent / ".cache" / "read-clips"
 CLIPS: Final[Mapping[str, str]] = {  # file and words, as the package's transcriptions have them

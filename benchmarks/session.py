@@ -15,10 +15,10 @@ from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
 from bot.config.settings import LatencySettings
-from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process.opening import open_process
+from bot.workers.opening import open_process
 from calls.entry import Entry
 from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken
+from lab.process import RunningLab, lab_process, with_lab
 
 TURNS_A_CALL: Final = 20  # short enough that no conversation outgrows its window
 SPARE: Final = 0.2  # share of turns that may be set aside and asked again

@@ -18,12 +18,12 @@ from benchmarks.ear import Ear
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
-from bot.process.process import Process
+from bot.workers.process import Process
 from calls.entry import Tell
-from processors.turn_detector import TurnDetector
-from processors.turn_judges import TurnJudges
+from processors.turn.detector import TurnDetector
+from processors.turn.judges import TurnJudges
 from transports.leg import Clock
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ: Final = 16_000
 START_S: Final = 10.0

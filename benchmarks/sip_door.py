@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from contextlib import AbstractAsyncContextManager
     from typing import TypeAlias
 
-    from drill.rig import Rig
-    from drill.rows import Row, Target
+    from lab.drill.rig import Rig
+    from lab.drill.rows import Row, Target
     from tests.peers.media_server import MediaServer
 
     OpenRig: TypeAlias = Callable[[str], AbstractAsyncContextManager[Rig]]
@@ -65,7 +65,7 @@ def main() -> int:
     """Measure, print, and return 0; 1: a target was missed; 3: nothing could be proven."""
     options = _options()
     sys.path.insert(0, str(ROOT))
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
     from tests.peers.children import UnprovenError  # noqa: PLC0415 - as above
     from tests.peers.media_server import running_media_server  # noqa: PLC0415 - as above
 
@@ -135,7 +135,7 @@ async def measure_door(
 
 async def _turns(open_rig: "OpenRig", count: int) -> list[AnsweredTurn]:
     """Ask, and return what both ends say of each answer."""
-    from drill.evidence import judge_turn  # noqa: PLC0415 - found once the root is on the path
+    from lab.drill.evidence import judge_turn  # noqa: PLC0415 - found once the root is on the path
 
     ears: list[float] = []
     async with open_rig("healthy") as rig:
@@ -182,8 +182,8 @@ def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
 
 
 async def _play(name: str, open_rig: "OpenRig", given: Given) -> bool:
-    from drill.measured import MeasuredRun  # noqa: PLC0415 - found once the root is on the path
-    from drill.plans import play  # noqa: PLC0415 - as above
+    from lab.drill.measured import MeasuredRun  # noqa: PLC0415 - found once the root is on the path
+    from lab.drill.plans import play  # noqa: PLC0415 - as above
 
     run = MeasuredRun()
     async with open_rig(name) as rig:

@@ -25,7 +25,7 @@ TURNS: Final = 8  # of each call: a minute and a half
 def main() -> int:
     """Measure, print; return 0, or 1 when something drifts or a turn was lost."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     return asyncio.run(_measure(options))
@@ -34,7 +34,7 @@ def main() -> int:
 async def _measure(options: argparse.Namespace) -> int:
     from benchmarks import soaking  # noqa: PLC0415 - after the log's rules
     from benchmarks.busy import busy  # noqa: PLC0415
-    from drill.servers import OURS, takes_workers  # noqa: PLC0415
+    from lab.drill.servers import OURS, takes_workers  # noqa: PLC0415
 
     console = Console(soft_wrap=True, highlight=False)
     calls = options.calls or _most_of_measured(console)

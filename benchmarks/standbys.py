@@ -24,11 +24,11 @@ MODES: Final = ("warm", "cold")
 def main() -> int:
     """Measure and print."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="ERROR", folder=None)
     from benchmarks.held import failovers, held  # noqa: PLC0415 - Pipecat, after the log's rules
-    from bot.lab.process import LabOptions, RunningLab, lab_process  # noqa: PLC0415 - the same
+    from lab.process import LabOptions, RunningLab, lab_process  # noqa: PLC0415 - the same
 
     console = Console(soft_wrap=True, highlight=False)
 

@@ -43,11 +43,11 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
+from bot.config.instructions import system_text
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.ladders.instructions import system_text
-from telemetry import logs
+from operations.telemetry import logs
 
 RATE_HZ: Final = 8000
 DEEPGRAM_MODEL: Final = "nova-3"

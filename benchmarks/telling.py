@@ -27,7 +27,7 @@ MISSED_CODE, CANNOT_TELL_CODE = 1, 3
 def main() -> int:
     """Measure, print, and return 0, 1 when a target was missed, or 3 when nobody can tell."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     console = Console(soft_wrap=True, highlight=False)
     with tempfile.TemporaryDirectory() as folder:

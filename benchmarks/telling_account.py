@@ -18,7 +18,13 @@ from weakref import WeakKeyDictionary
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 ROOMS: Final = tuple(
-    f"{ROOT}/{room}/" for room in ("telemetry", "storage", "bot/record", "bot/alerts")
+    f"{ROOT}/{room}/"
+    for room in (
+        "operations/telemetry",
+        "operations/database",
+        "operations/record",
+        "operations/notify",
+    )
 )
 FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
 """Who writes to a console that is open: in the windows there is no other request over HTTP."""

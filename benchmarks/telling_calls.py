@@ -19,21 +19,21 @@ from benchmarks.load import QUESTIONS, SOON_S, crowds, script_for, usual_phrases
 from benchmarks.telling_facts import ToldFact, listeners_cost, tell_facts
 from benchmarks.telling_windows import WARM_S, Counted, Switch, Window, measure_window
 from bot import clock
-from bot.alerts.reporter import AlertReporter
-from bot.house.listener import bind_socket
-from bot.http.application import Extras, application
-from bot.http.bounded_socket import BoundedSocket
-from bot.http.bounds import bounds
-from bot.lab.callers import answers, known
-from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
 from bot.outbound.call_ledger import CallLedger
-from bot.process.opening import open_process
-from bot.process.process import Process
-from bot.record.record_keeper import record_keeper
-from drill.servers import AUTH_TOKEN, GREETING
-from storage.alert_outbox import AlertOutbox
-from storage.database import Database
-from storage.record_tables import HAPPENINGS
+from bot.server.application import Extras, application
+from bot.server.bounded_socket import BoundedSocket
+from bot.server.bounds import bounds
+from bot.workers.listener import bind_socket
+from bot.workers.opening import open_process
+from bot.workers.process import Process
+from lab.callers import answers, known
+from lab.drill.servers import AUTH_TOKEN, GREETING
+from lab.process import LabOptions, RunningLab, lab_process, with_lab
+from operations.database.database import Database
+from operations.database.record_tables import HAPPENINGS
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.reporter import AlertReporter
+from operations.record.record_keeper import record_keeper
 
 ASKS_EVERY_S: Final = 7.0
 RING_S: Final = 0.7  # between two callers, and so between two questions of ten

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from benchmarks.telling_turn import TURN
 
 if TYPE_CHECKING:
-    from bot.process.process import Process
-    from telemetry.subscription import Subscription
+    from bot.workers.process import Process
+    from operations.telemetry.subscription import Subscription
 
 APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
 STEPS: Final = 400  # of the control: some 15 µs, about what a fact takes with cold caches

@@ -23,7 +23,7 @@ DELAYS: Final = ("usual", "quick")
 def main() -> int:
     """Measure, print, and return 0, or 1 when a target was missed."""
     options = _options()
-    from telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
+    from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
     logs.set_up(level="WARNING", folder=None)
     console = Console(soft_wrap=True, highlight=False)

@@ -10,7 +10,7 @@ from loguru import logger
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # noqa: TID251 - written for it, not read
 
 # Importing Pipecat writes a banner to stderr, between lines that are read from there.
-# `telemetry.logs.set_up` lets it speak again.
+# `operations.telemetry.logs.set_up` lets it speak again.
 logger.disable("pipecat")
 
 

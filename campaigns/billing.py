@@ -14,8 +14,8 @@ from loguru import logger
 from calls.outbound import Dial
 from campaigns.carrier import CarrierError
 from campaigns.dial_news import DialNews
-from storage.database import StorageError
-from storage.dial_bills import DialBills
+from campaigns.store.dial_bills import DialBills
+from operations.database.database import StorageError
 
 FIRST_S: Final = 3.0  # after the end of a dial
 DAY_S: Final = 86_400.0

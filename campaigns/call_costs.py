@@ -14,8 +14,8 @@ from loguru import logger
 
 from campaigns.call_use import uses_of
 from campaigns.dial_news import DialNews
-from storage.database import StorageError
-from storage.dial_calls import DialCalls
+from campaigns.store.dial_calls import DialCalls
+from operations.database.database import StorageError
 
 REACH_S: Final = 7 * 86_400.0  # of dials that are looked at: a week without a server (chosen)
 NEAR_S: Final = 14_400.0 + 3_600.0  # the same a look later: the longest dial, and an hour

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Final
 
-from storage.dial_calls import DialledCall, DialUse
+from campaigns.store.dial_calls import DialledCall, DialUse
 
 THEY_WENT: Final = "caller_hung_up"
 

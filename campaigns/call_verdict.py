@@ -10,9 +10,9 @@ from typing import Any, Final
 
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
+from campaigns.store.dial_calls import RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
-from storage.dial_calls import RecordedEnd
 
 OURS: Final = frozenset({"failed", "outage", "shutdown", "never_connected"})
 """Reasons of `CallEnded` that are our own fault; a caller who hangs up is not."""

@@ -14,8 +14,8 @@ from campaigns.call_result import REACHED
 from campaigns.campaign_breaker import CampaignBreaker
 from campaigns.carrier import REFUSED
 from campaigns.dialer_parts import DialerParts
-from storage.campaign_office import CampaignStanding
-from storage.database import StorageError
+from campaigns.store.office import CampaignStanding
+from operations.database.database import StorageError
 
 FAILED_IN_A_ROW: Final = "agent_failed_in_a_row"
 REFUSED_IN_A_ROW: Final = "carrier_refused_in_a_row"

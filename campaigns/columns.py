@@ -7,8 +7,8 @@ from datetime import date, datetime
 from typing import Final
 
 from calls.outbound import CallConsent
-from campaigns.number import CallableNumber, read_number
 from campaigns.window import zone_of
+from operations.numbers import CallableNumber, read_number
 
 KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # ours, and what others call it
     "number": ("phone", "phone_number", "telephone", "mobile", "tel", "cell", "msisdn"),

@@ -33,7 +33,7 @@ from campaigns.fate import LOST, judge_fate, was_never_asked
 from campaigns.model import Campaign
 from campaigns.retrying import next_step, put_back
 from campaigns.watched_carrier import WatchedCarrier
-from storage.database import StorageError
+from operations.database.database import StorageError
 
 LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
 SILENT_LOOKS: Final = 3  # in a row, and whoever leads now, perhaps with another key, is to ask

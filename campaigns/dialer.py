@@ -25,9 +25,9 @@ from campaigns.holds import Hold, Holds, Succession
 from campaigns.model import Campaign
 from campaigns.progress import OPEN_STATES
 from campaigns.silent_looks import SilentLooks
+from campaigns.store.office import CampaignStanding
 from campaigns.watched_carrier import WatchedCarrier
-from storage.campaign_office import CampaignStanding
-from storage.database import StorageError
+from operations.database.database import StorageError
 
 
 class Dialer:

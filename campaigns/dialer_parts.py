@@ -13,8 +13,8 @@ from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
 from campaigns.holds import Hold
 from campaigns.model import Campaign
-from storage.campaign_office import CampaignOffice
-from storage.campaign_store import CampaignStore
+from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import CampaignStore
 
 LEASE_S: Final = 15.0  # chosen: a dead process's slots are free within seconds
 LOOK_S: Final = 2.0  # between two questions how a call stands; most news comes by itself

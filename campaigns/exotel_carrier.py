@@ -18,7 +18,7 @@ from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
 from fallbacks.failure import Kind, ServiceError
 from transports.carrier_answers import DialOrder
-from transports.exotel_calls import ExotelCalls
+from transports.exotel.calls import ExotelCalls
 
 LIMITED_S: Final = 15.0  # chosen: Exotel counts 200 requests a minute, and refuses what is more
 UNHEARD_S: Final = 120.0  # chosen: a telephone rings for a minute, and callbacks are sent again

@@ -16,8 +16,8 @@ from campaigns.columns import ContactRow, HeaderError, RowRules, read_contact_ro
 from campaigns.csv_encoding import guess_encoding
 from campaigns.csv_rows import CsvRow, read_rows
 from campaigns.model import Campaign
+from campaigns.store.contacts import BATCH, ContactBook, NewContact
 from campaigns.window import zone_of
-from storage.contact_book import BATCH, ContactBook, NewContact
 
 PIECE_BYTES: Final = 65_536
 

@@ -6,10 +6,10 @@ from functools import reduce
 from operator import add
 
 from calls.outbound import DialOutcome
+from campaigns.store.dial_costs import DialCosts
+from campaigns.store.figures import OutcomeFigures, ReachedContacts
+from campaigns.store.office import CampaignStanding
 from campaigns.troubles import HouseFigures
-from storage.campaign_figures import OutcomeFigures, ReachedContacts
-from storage.campaign_office import CampaignStanding
-from storage.dial_costs import DialCosts
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

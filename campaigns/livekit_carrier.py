@@ -16,7 +16,7 @@ from livekit import api
 from calls.dialled import ANSWERED
 from calls.outbound import DialOutcome
 from campaigns.carrier import LEG_OUTCOMES, CarrierError, DialRequest, FoundCall
-from transports.livekit_dial import (
+from transports.livekit.dial import (
     ASK_S,
     CALLEE,
     TIDY_S,
@@ -25,8 +25,8 @@ from transports.livekit_dial import (
     OutboundCall,
     dial,
 )
-from transports.livekit_rooms import FAILURES
-from transports.livekit_trunks import ExchangeError, outbound_trunk_id
+from transports.livekit.rooms import FAILURES
+from transports.livekit.trunks import ExchangeError, outbound_trunk_id
 
 KEPT_S: Final = 3600  # that an empty room stays: longer than any lease, and than most calls
 MOST: Final = 1000  # dials that are kept in mind; the oldest that are over give way

@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from calls.answering import MachineListening
 from calls.outbound import DialOutcome
+from processors.answerer.answerer_rules import MachineListening
 
 OnOutage: TypeAlias = Literal["hold", "skip", "degraded"]
 """While our own stages are down: wait; mark the contact and go on; call all the same."""

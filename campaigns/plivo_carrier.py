@@ -15,7 +15,7 @@ from campaigns.carrier import DialRequest, FoundCall, carrier_errors, outcome_of
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
-from transports.plivo_calls import PlivoCalls, PlivoRecord, same_number
+from transports.plivo.calls import PlivoCalls, PlivoRecord, same_number
 
 LIMITED_S: Final = 5.0  # Plivo counts requests in windows of so long
 UNSEEN_S: Final = 60.0  # chosen: Plivo does not say how soon there is a record of a call

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 from html import escape
 from typing import Final
 
-from campaigns.csv_export import safe_cell
 from campaigns.key_figures import KeyFigures
+from campaigns.store.dial_costs import DialCosts
+from campaigns.store.figures import ContactFigures, OutcomeFigures
+from campaigns.store.office import CampaignStanding
 from campaigns.troubles import HouseFigures
-from storage.campaign_figures import ContactFigures, OutcomeFigures
-from storage.campaign_office import CampaignStanding
-from storage.dial_costs import DialCosts
+from operations.csv_cells import safe_cell
 
 COLUMNS: Final = (
     "number",

@@ -23,7 +23,7 @@ from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from campaigns.heard_leg import HeardLeg
 from fallbacks.failure import Scope
-from transports.telnyx_calls import TelnyxCalls, TelnyxRecord
+from transports.telnyx.calls import TelnyxCalls, TelnyxRecord
 
 THIS_NUMBER: Final = frozenset({Scope.PAYLOAD})
 """Any other bad request, such as one with an unknown application, says nothing of the number."""

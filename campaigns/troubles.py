@@ -8,8 +8,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
-from calls.alert import Alert
-from storage.campaign_troubles import OpenSpell
+from campaigns.store.troubles import OpenSpell
+from operations.notify.alert import Alert
 
 PAUSE_S: Final = 900.0  # chosen: longer than the rest behind a busy number
 HOUR_S: Final = 3_600.0

@@ -16,7 +16,7 @@ from campaigns.carrier import UNANSWERED, DialRequest, FoundCall, carrier_errors
 from campaigns.carrier_news import CarrierNews
 from campaigns.dial_pace import DialPace
 from fallbacks.failure import Kind, ServiceError
-from transports.twilio_calls import CallRecord, TwilioCalls
+from transports.twilio.calls import CallRecord, TwilioCalls
 
 CALLBACK_S: Final = 5.0  # chosen: Twilio calls back within a second of what its record shows
 MOST: Final = 1000  # dials that are kept in mind; the oldest gives way

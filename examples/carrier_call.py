@@ -8,13 +8,13 @@ from pathlib import Path
 
 from pydantic import SecretStr
 
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.process import lab_process, with_lab
 from bot.programs.recording import read, write
+from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, TranscriptFinal
-from faultlab.carrier.carrier import Carrier
-from telemetry import logs
+from lab.process import lab_process, with_lab
+from lab.simulators.carrier.carrier import Carrier
+from operations.telemetry import logs
 
 RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "04_hours_band.wav"
 OUT = Path("out") / "carrier_call"

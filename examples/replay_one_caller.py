@@ -8,12 +8,12 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from bot.lab.process import lab_process, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, replay_one
+from bot.workers.opening import open_process
 from calls.events import AgentSaid, AnswerHeard, TranscriptFinal
-from telemetry import logs
+from lab.process import lab_process, with_lab
+from operations.telemetry import logs
 
 RECORDING = Path(__file__).parents[1] / "tests" / "fixtures" / "callers" / "01_hours.wav"
 OUT = Path("out") / "replay_one_caller"

@@ -10,13 +10,13 @@ from pathlib import Path
 import yaml
 from pydantic import SecretStr
 
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.process import lab_process, with_lab
+from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import PhoneCall
-from telemetry import logs
+from lab.process import lab_process, with_lab
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import PhoneCall
+from operations.telemetry import logs
 
 AGENTS = Path(__file__).with_suffix(".yaml")
 NUMBERS = ("+15550100", "+15550101", "+15550199")

@@ -30,7 +30,7 @@ from calls.events import (
 )
 from calls.phase import CallPhase, Phase
 from calls.timeline import Timeline
-from processors.clip import ClipAudioRawFrame
+from processors.holding.clip import ClipAudioRawFrame
 from processors.readings import OPEN_A_TURN, READINGS, Seen
 from processors.wiring import CallWiring
 

@@ -33,9 +33,9 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.keyed_entry import MASKED
-from processors.faintness import Faintness
-from processors.keypad import KEYPAD, KeyedFrame
-from processors.stages.model_answer import NoModelLeftError
+from processors.answering.model_answer import NoModelLeftError
+from processors.hearing.keypad import KEYPAD, KeyedFrame
+from processors.turn.faintness import Faintness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,8 +23,8 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 ROOMS: Final = (
-    *("bot", "calls", "campaigns", "drill", "engines", "fallbacks", "faultlab"),
-    *("processors", "providers", "storage", "telemetry", "transports"),
+    *("bot", "calls", "campaigns", "engines", "fallbacks", "lab", "operations"),
+    *("processors", "providers", "transports"),
 )
 FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 METHODS: Final = 12

@@ -9,9 +9,9 @@ copy DIR/figures.json back, and run this.
 from pathlib import Path
 from typing import Final
 
-from drill.markdown import render
-from drill.matrix import FULL
-from drill.results import Results
+from lab.drill.markdown import render
+from lab.drill.matrix import FULL
+from lab.drill.results import Results
 
 DOCS: Final = Path(__file__).resolve().parent.parent / "docs"
 FIGURES: Final = "drill-results.json"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from drill.evidence import Judged
+    from lab.drill.evidence import Judged
     from tests.peers.media_server import MediaServer
     from tests.peers.sip_telephone import SipTelephone
 
@@ -49,10 +49,10 @@ def main() -> int:
 
 
 async def _record(media_server: "MediaServer", folder: Path) -> None:
-    from drill.conversation import Conversation  # noqa: PLC0415 - found once the root is there
-    from drill.evidence import judge_turn  # noqa: PLC0415 - as above
-    from drill.rows import When  # noqa: PLC0415 - as above
-    from drill.servers import GREETING  # noqa: PLC0415 - as above
+    from lab.drill.conversation import Conversation  # noqa: PLC0415 - found once the root is there
+    from lab.drill.evidence import judge_turn  # noqa: PLC0415 - as above
+    from lab.drill.rows import When  # noqa: PLC0415 - as above
+    from lab.drill.servers import GREETING  # noqa: PLC0415 - as above
     from tests.peers.sip_rig import open_sip_rig, row_of  # noqa: PLC0415 - as above
     from tests.peers.sip_telephone import SipTelephone  # noqa: PLC0415 - as above
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
-from telemetry.meters import Meters
+from operations.telemetry.meters import Meters
 
 PAGE = Path(__file__).parents[1] / "docs" / "metrics.md"
 BEGIN, END = "| metric | kind | labels | what |\n| --- | --- | --- | --- |\n", "\n"

@@ -1,6 +1,6 @@
 """Breaks the decisions on purpose, one small thing at a time, and says what no test noticed.
 
-    make mutants                                            # fallbacks/ and calls/: hours
+    make mutants                                            # every decision: hours
     make mutants ONLY=fallbacks/breaker.py,calls/turn.py    # minutes
     make mutants JOBS=2                                     # two at a time
 
@@ -27,7 +27,11 @@ from pathlib import Path
 from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-ROOMS: Final = ("fallbacks", "calls")
+ROOMS: Final = (
+    *("fallbacks", "calls", "processors", "operations", "campaigns"),
+    *("transports", "providers", "engines", "bot"),
+)
+RULES: Final = ("*_rules.py", "decision.py")
 TESTS: Final = ("tests/fallbacks", "tests/calls")
 PROFILE: Final = {"HYPOTHESIS_PROFILE": "mutants", "PYTHONDONTWRITEBYTECODE": "1"}
 NEEDED: Final = (
@@ -60,6 +64,13 @@ def with_getters(source: str) -> str:
     return "".join(lines)
 
 
+def decisions() -> list[str]:
+    """Return all files of fallbacks/ and calls/, and the rules of other folders."""
+    found = [path for room in ("fallbacks", "calls") for path in (ROOT / room).rglob("*.py")]
+    found += [path for room in ROOMS for rule in RULES for path in (ROOT / room).rglob(rule)]
+    return sorted({str(path.relative_to(ROOT)) for path in found})
+
+
 def prepare(place: Path, *, only: Sequence[str]) -> None:
     """Copy to `place` what is mutated and what tests it, with mutmut's settings."""
     unwanted = shutil.ignore_patterns("__pycache__")
@@ -68,12 +79,12 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
     for name in NEEDED:
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, place / name)
-    for path in (path for room in ROOMS for path in (place / room).rglob("*.py")):
+    for path in (place / name for name in decisions()):
         path.write_text(with_getters(path.read_text(encoding="utf-8")), encoding="utf-8")
     settings = {
         "source_paths": [f"{room}/" for room in ROOMS],
-        "only_mutate": list(only) or [f"{room}/*" for room in ROOMS],
-        "also_copy": ["fallbacks/clips/"],
+        "only_mutate": list(only) or decisions(),
+        "also_copy": ["processors/holding/utterances.yaml"],
         "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "no:xdist"],
         "pytest_add_cli_args_test_selection": list(TESTS),
     }
@@ -135,9 +146,8 @@ def report(place: Path) -> int:
 def main(only: Sequence[str], *, jobs: int) -> int:
     """Make the mutants of these files, or of all; print what became of them."""
     for each in only:
-        if not (ROOT / each).is_file() or each.split("/")[0] not in ROOMS:
-            rooms = " or ".join(f"{room}/" for room in ROOMS)
-            print(f"ONLY={','.join(only)}: {each} is no file of {rooms}", file=sys.stderr)
+        if each not in decisions():
+            print(f"ONLY={','.join(only)}: {each} is no decision", file=sys.stderr)
             return 2
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = Path(folder)
@@ -152,7 +162,7 @@ def main(only: Sequence[str], *, jobs: int) -> int:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("files", nargs="*", help="files of fallbacks/ and calls/, also with commas")
+    parser.add_argument("files", nargs="*", help="files of decisions, also with commas")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     given = parser.parse_args()
     chosen = [each for word in given.files for each in word.split(",") if each]

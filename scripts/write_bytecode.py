@@ -13,9 +13,9 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 STARTS: Final = (
     "bot.cli.serve",
-    "bot.http.server",
-    "bot.programs.demo",
-    "faultlab.lab",
+    "bot.server.server",
+    "lab.demo.demo",
+    "lab.simulators.lab",
     "numpy.fft",
 )
 

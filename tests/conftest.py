@@ -10,12 +10,12 @@ import hypothesis  # else its plugin does it last, too deep for 3.11's parser
 import pytest
 from loguru import logger
 
-from telemetry.known_secrets import KNOWN
+from bot.config.known_secrets import KNOWN
 from tests.choosing import may_hold
 from tests.thoroughness import CHOSEN
 from tests.virtual_time import VirtualLoop
 
-ALARM = "processors.stages.alarm"
+ALARM = "processors.ladder.alarm"
 
 hypothesis.settings.load_profile(CHOSEN)
 

@@ -1,8 +1,8 @@
 """Numbers that a document quotes from the code, each with a comment that says where from.
 
-`1.43 s<!-- fallbacks.holding.LAST_S -->` quotes a constant, `1.5 s<!-- latency.budget_s -->` the
-default of a configuration key. A table's entry, a parameter's default and a field's default are
-named like attributes: `bot.health.policies.PACES.llm.gap_s`.
+`1.43 s<!-- processors.holding.late_answer_rules.LAST_S -->` quotes a constant,
+`1.5 s<!-- latency.budget_s -->` the default of a configuration key. A table's entry, a parameter's
+default and a field's default are named like attributes: `bot.health.policies.PACES.llm.gap_s`.
 """
 
 import importlib

@@ -17,16 +17,16 @@ import pipecat
 import pytest
 import yaml
 
-from bot.after_call import work
 from bot.call import switchboard
 from bot.config.environment import Environment
 from bot.config.loading import load
-from bot.house.supervisor import GRACE_S, STOP_S
-from bot.http import server
-from bot.process import opening
 from bot.programs import hosted_server, worker
-from bot.record import record_keeper
+from bot.server import server
 from bot.tools import opt_outs
+from bot.workers import opening
+from bot.workers.supervisor import GRACE_S, STOP_S
+from operations.after_call import work
+from operations.record import record_keeper
 from scripts.try_image import instructions, stages_of
 
 ROOT = Path(__file__).parents[1]
@@ -171,7 +171,7 @@ def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packa
     library = Path(pipecat.__file__).parent
     named = re.compile(r"^\s*(?:import|from) (?:resampy|numba|llvmlite)\b", re.MULTILINE)
     using = [file for file in library.rglob("*.py") if named.search(file.read_text("utf-8"))]
-    rooms = ("bot", "transports", "processors", "providers", "drill", "faultlab", "engines")
+    rooms = ("bot", "transports", "processors", "providers", "operations", "lab", "engines")
     ours = "".join(
         file.read_text("utf-8") for room in rooms for file in (ROOT / room).rglob("*.py")
     )

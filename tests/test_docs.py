@@ -14,15 +14,15 @@ from bot.config.agent import AgentSettings
 from bot.config.environment import Environment
 from bot.config.loading import load
 from bot.config.shape import every_key
-from calls.crm import CrmReport
 from calls.dialled import VERDICTS
-from campaigns.number import CallableNumber, read_number
-from drill.markdown import render
-from drill.matrix import FULL
-from drill.results import Results
-from drill.selection import chosen
-from faultlab.faults import FAULTS
-from faultlab.lab import schedule_for
+from lab.drill.markdown import render
+from lab.drill.matrix import FULL
+from lab.drill.results import Results
+from lab.drill.selection import chosen
+from lab.simulators.faults import FAULTS
+from lab.simulators.lab import schedule_for
+from operations.crm.customer import CrmReport
+from operations.numbers import CallableNumber, read_number
 from tests.documents import BLOCK, CODE, DOCUMENTS, LINK, ROOT, blocks, commands, name_of
 from tests.quoted_numbers import PLACE, constant, quotes, unquoted
 
@@ -34,18 +34,16 @@ FOLDERS = (
         "campaigns/",
         "deploy/",
         "docs/",
-        "drill/",
         "engines/",
         "examples/",
         "fallbacks/",
-        "faultlab/",
+        "lab/",
+        "operations/",
         "processors/",
     ),
     *(
         "providers/",
         "scripts/",
-        "storage/",
-        "telemetry/",
         "tests/",
         "transports/",
         "benchmarks/",
@@ -96,7 +94,7 @@ def test_a_file_that_is_named_exists(document: Path) -> None:
             assert (ROOT / word).exists() or list(ROOT.glob(f"{word}*")), word
 
 
-# `faultlab/lab.py`, `wire.py` and `pace.py`: who stands in a row behind a path is in its folder.
+# `lab/simulators/lab.py`, `wire.py` and `pace.py`: names in a row after a path are in its folder.
 ROW = re.compile(r"`([\w/]+/)\w+\.py`((?:(?:,\s|\sand\s|,\sand\s)`[\w/]+\.py`)+)")
 
 

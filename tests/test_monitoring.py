@@ -11,8 +11,8 @@ import yaml
 from prometheus_client import CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
 
+from operations.telemetry.meters import Meters
 from scripts.make_dashboards import DASHBOARDS, FOLDER, dashboard
-from telemetry.meters import Meters
 from tests.absent import report_absent
 from tests.documents import ROOT, blocks
 

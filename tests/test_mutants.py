@@ -41,7 +41,9 @@ def test_the_copy_has_the_decisions_their_tests_and_the_files_that_are_mutated(
     settings = tomllib.loads((tmp_path / "pyproject.toml").read_text(encoding="utf-8"))["tool"]
 
     assert settings["mutmut"]["only_mutate"] == ["calls/turn.py"]
-    assert "@property" not in (tmp_path / "fallbacks" / "holding.py").read_text(encoding="utf-8")
+    assert "@property" not in (
+        tmp_path / "processors" / "holding" / "late_answer_rules.py"
+    ).read_text(encoding="utf-8")
     for folder in ("tests/fallbacks", "tests/calls"):
         ours = {path.name for path in (ROOT / folder).glob("*.py")}
         assert {path.name for path in (tmp_path / folder).glob("*.py")} == ours
@@ -69,7 +71,7 @@ def test_a_timeout_was_noticed() -> None:
     assert row("calls/turn.py", fates).split() == ["calls/turn.py", "20", "15", "4", "1", "80.0%"]
 
 
-@pytest.mark.parametrize("name", ["fallbacks/nothing.py", "bot/process/opening.py"])
+@pytest.mark.parametrize("name", ["fallbacks/nothing.py", "bot/call/call.py"])
 def test_a_file_that_is_no_decision_is_refused_in_one_line(name: str) -> None:
     done = subprocess.run(  # noqa: S603 - our own script
         [sys.executable, ROOT / "scripts" / "mutants.py", name],
@@ -80,4 +82,4 @@ def test_a_file_that_is_no_decision_is_refused_in_one_line(name: str) -> None:
     )
 
     assert done.returncode == 2
-    assert done.stderr == f"ONLY={name}: {name} is no file of fallbacks/ or calls/\n"
+    assert done.stderr == f"ONLY={name}: {name} is no decision\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.exits import UsageError
-from bot.house.listener import bind_socket
+from bot.workers.listener import bind_socket
 from tests.documents import BLOCK, CODE, DOCUMENTS, ROOT, commands, name_of
 
 MAKE = shutil.which("make") or "make"

@@ -13,7 +13,7 @@ import aiosqlite
 import pytest
 
 from bot.clock import monotonic as our_clock
-from faultlab.clock import monotonic as labs_clock
+from lab.simulators.clock import monotonic as labs_clock
 from providers.menu_ear import MenuEar
 from tests.virtual_time import BEGIN_S, BEGIN_UTC_S, VirtualLoop
 

@@ -15,16 +15,16 @@ from pathlib import Path
 from typing import Final, Self, TypeVar
 
 from bot import clock
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
 from bot.health.policies import build_roster
-from bot.health.retrying import Retries
-from bot.health.rounds import run_down_ladder
-from bot.ladders.rungs import rung_of
 from calls.entry import Tell
 from calls.transcript import Transcript
 from fallbacks.failure import ServiceError
 from fallbacks.roster import Roster
+from operations.retrying import Retries
+from operations.rounds import run_down_ladder
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
 

@@ -15,11 +15,11 @@ from typing import Any, Final, TypeAlias
 from loguru import logger
 
 from bot.batch.batch import UnusableInputError
-from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.events import MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Scope, ServiceError
+from operations.keep_running import at_work, keep_running
 
 LOOK_S: Final = 5.0  # between two looks into the folder (chosen)
 AGAIN_S: Final = 600.0  # after the recognisers failed: their ladder has tried for a while by then

@@ -16,14 +16,14 @@ from bot.call.opt_out import opt_out_for
 from bot.call.person_parts import PersonParts, person_for
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
-from bot.ladders.rungs import DETECTED, follows_caller
+from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.do_not_call import DoNotCallDesk
 from bot.tools.toolbox import LateResults
-from calls.answering import AnsweringPlan
 from calls.resume import ResumeState
-from processors.answerer_watch import AnswererWatch
-from processors.caller_language import CallerLanguage
+from processors.answerer.answerer_rules import AnsweringPlan
+from processors.answerer.watch import AnswererWatch
+from processors.hearing.caller_language import CallerLanguage
 from transports.leg import Leg
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`

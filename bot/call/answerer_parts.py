@@ -1,8 +1,8 @@
 """What a call that we placed has of its own to learn who picked up."""
 
 from bot.call.core import Around, CallCore
-from calls.answering import AnsweringPlan
-from processors.answerer_watch import AnswererMeans, AnswererWatch
+from processors.answerer.answerer_rules import AnsweringPlan
+from processors.answerer.watch import AnswererMeans, AnswererWatch
 
 
 def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererWatch:

@@ -7,7 +7,7 @@ to all others; the one that has the call takes it.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from bot.house.house import House
+from bot.workers.pool import House
 from calls.entry import Entry
 from calls.leg_events import AnswererJudged
 

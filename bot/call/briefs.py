@@ -11,9 +11,9 @@ from typing import Final
 from loguru import logger
 
 from bot.config.agent import AgentSettings
-from calls.answering import AnsweringPlan
 from calls.outbound import Contact
 from campaigns.model import Campaign
+from processors.answerer.answerer_rules import AnsweringPlan
 
 LOOK_UP_S: Final = 2.0  # whoever picked up hears nothing meanwhile
 MOST: Final = 1000  # that are kept; the oldest gives way

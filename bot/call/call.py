@@ -23,13 +23,13 @@ from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.services import Shared
 from bot.clock import utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
-from calls.answering import AnsweringPlan
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
 from calls.events import CallEnded, CallFailed, CallStarted, Event
 from calls.resume import ResumeState
-from processors.answerer_watch import AnswererWatch
-from processors.caller_silence import AnsweredFrame
+from processors.answerer.answerer_rules import AnsweringPlan
+from processors.answerer.watch import AnswererWatch
+from processors.holding.caller_silence import AnsweredFrame
 from transports.leg import Leg
 
 LINE_LOST: Final = "line_lost"  # the reason of a call that its caller may take up again

@@ -12,16 +12,16 @@ from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.tools.desk import CallDesk
 from calls.resume import ResumeState
-from calls.silence import CallLength, Silence
-from fallbacks.descent import Step
-from fallbacks.line_events import LastWords
-from processors.caller_silence import CallerSilence
-from processors.fallback import Fallback
-from processors.farewell import End, Farewell
-from processors.hold_line import HoldLine
-from processors.memory import Memory
+from processors.answering.memory import Memory
+from processors.hearing.wordless_turns import WordlessTurns
+from processors.holding.caller_silence import CallerSilence
+from processors.holding.descent_rules import Step
+from processors.holding.fallback import Fallback
+from processors.holding.farewell import End, Farewell
+from processors.holding.hold_line import HoldLine
+from processors.holding.line_rules import LastWords
+from processors.holding.silence_rules import CallLength, Silence
 from processors.wiring import CallWiring
-from processors.wordless_turns import WordlessTurns
 from transports.leg import Leg
 
 

@@ -13,8 +13,11 @@ from loguru import logger
 
 from bot.call.handover_means import Means
 from bot.call.handover_sides import CallerSide, PersonSide
-from calls.handing import At, Handing
-from calls.handing_events import (
+from calls.handover import Destination, Handover
+from processors.holding.utterance_rules import Situation
+from processors.ladder.alarm import Alarm
+from processors.transfer.decision import At, Handing
+from processors.transfer.transfer_rules import (
     Announce,
     Announced,
     Brief,
@@ -36,9 +39,6 @@ from calls.handing_events import (
     SummaryReady,
     TakeBack,
 )
-from calls.handover import Destination, Handover
-from fallbacks.utterances import Situation
-from processors.stages.alarm import Alarm
 from processors.wiring import CallWiring
 
 FAILED: Final[Mapping[str, HandingEvent]] = {

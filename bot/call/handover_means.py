@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from bot.call.person_call import PersonCall, PersonNews
 from calls.handover import Destination
-from fallbacks.utterances import Situation
-from processors.caller_silence import CallerSilence
-from processors.farewell import End
-from processors.hold_line import HoldLine
-from processors.joined_sound import JoinedSound
-from processors.waiting_line import WaitingLine
+from processors.holding.caller_silence import CallerSilence
+from processors.holding.farewell import End
+from processors.holding.hold_line import HoldLine
+from processors.holding.utterance_rules import Situation
+from processors.transfer.joined_sound import JoinedSound
+from processors.transfer.waiting_line import WaitingLine
 from transports.leg import Leg
 from transports.people import CallsPeople
 

@@ -11,7 +11,11 @@ from loguru import logger
 from bot.call.handover_means import Means, Summary
 from bot.call.person_call import PersonCall, PersonNews
 from calls.entry import Tell
-from calls.handing_events import (
+from calls.handover import Destination, Handover
+from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
+from processors.holding.menu_word_rules import Consent
+from processors.holding.utterance_rules import Situation
+from processors.transfer.transfer_rules import (
     Announced,
     Briefed,
     HandedOn,
@@ -23,10 +27,6 @@ from calls.handing_events import (
     SummaryReady,
     TwoJoined,
 )
-from calls.handover import Destination, Handover
-from calls.leg_events import CallerReturned, HandedOver, PersonBriefed
-from fallbacks.menu_words import Consent
-from fallbacks.utterances import Situation
 from processors.wiring import CallWiring
 
 ACCEPT: Final = "1"

@@ -5,10 +5,10 @@ import asyncio
 from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot.config.agent import AgentSettings
-from bot.crm.asking import CrmDesk
-from calls.crm import CrmContact, is_personal, known_text, personal
 from calls.crm_events import CallerKnown
 from calls.entry import Tell
+from operations.crm.asking import CrmDesk
+from operations.crm.customer import CrmContact, is_personal, known_text, personal
 
 
 class KnownCaller:

@@ -13,19 +13,19 @@ from bot.call.local_voice import say_locally
 from bot.clips.store import CallVoice, ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.agent import AgentSettings
+from bot.config.rungs import follows_caller, rung_of, spoken
 from bot.config.settings import Settings
-from bot.ladders.rungs import follows_caller, rung_of, spoken
 from bot.tools.desk import CallDesk
-from fallbacks.descent import Descent, DescentSettings, Step
-from fallbacks.holding import Holding, HoldSettings
-from fallbacks.menu_words import LANGUAGE
-from fallbacks.utterances import Chooser, FallbackText, Situation, in_language
-from processors.fallback import Fallback, Phrases
-from processors.farewell import End
-from processors.on_device_words import NoEar, WordEar
+from operations.database.database import Database
+from operations.record.callbacks import Callbacks
+from processors.holding.descent_rules import Descent, DescentSettings, Step
+from processors.holding.fallback import Fallback, Phrases
+from processors.holding.farewell import End
+from processors.holding.late_answer_rules import Holding, HoldSettings
+from processors.holding.menu_word_rules import LANGUAGE
+from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.utterance_rules import Chooser, FallbackText, Situation, in_language
 from providers.menu_ear import MenuEar
-from storage.callbacks import Callbacks
-from storage.database import Database
 from transports.leg import LegFacts
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}

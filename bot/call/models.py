@@ -4,7 +4,7 @@ Pipecat loads both anew for every call: 40 MB, and 0.16 s (measured on two cores
 call is served. A session of the ONNX runtime keeps no state between runs, and its `Run` may be
 called from several threads at once, so calls share the sessions and each keeps its own state.
 
-They share the threads of the turn detector, too (`processors/turn_judges.py`).
+They share the threads of the turn detector, too (`processors/turn/judges.py`).
 """
 
 from collections.abc import Callable
@@ -18,9 +18,9 @@ from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams, VADState
 
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
-from processors.faintness import Faintness
-from processors.turn_detector import DetectorSettings, TurnDetector
-from processors.turn_judges import TurnJudges
+from processors.turn.detector import DetectorSettings, TurnDetector
+from processors.turn.faintness import Faintness
+from processors.turn.judges import TurnJudges
 
 # Chosen: noise scores below it. Measured: one window of the words "What are" scores 0.42.
 DOUBTFUL: Final = 0.3

@@ -2,8 +2,8 @@
 
 from bot import clock
 from bot.call.services import Shared
-from bot.record.phone_numbers import as_dialled
 from bot.tools.do_not_call import DoNotCallDesk
+from operations.record.phone_numbers import as_dialled
 from processors.wiring import CallWiring
 from transports.leg import Leg
 

@@ -18,12 +18,12 @@ from bot.call.services import Shared, build_rungs
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.menu_words import Consent
-from processors.input_queue import order_interruptions
-from processors.joined_sound import TakeSound
-from processors.person_leg import PersonEar, PersonVoice, SaidFrame
-from processors.person_words import PersonWords
-from processors.stages.tts import TtsStage
+from processors.holding.menu_word_rules import Consent
+from processors.speaking.stage import TtsStage
+from processors.transfer.joined_sound import TakeSound
+from processors.transfer.person_leg import PersonEar, PersonVoice, SaidFrame
+from processors.transfer.person_words import PersonWords
+from processors.turn.input_queue import order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
 

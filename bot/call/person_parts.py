@@ -10,12 +10,12 @@ from bot.call.handover_means import Means
 from bot.call.person_call import PersonCall, PersonNews
 from bot.call.person_reach import PersonReach
 from bot.call.person_summary import Summariser
-from fallbacks.descent import Step
-from fallbacks.menu_words import heard_here
-from fallbacks.utterances import Situation, in_language
-from processors.joined_sound import JoinedSound
-from processors.person_words import RATES_HZ, PersonWords
-from processors.waiting_line import WaitingLine
+from processors.holding.descent_rules import Step
+from processors.holding.menu_word_rules import heard_here
+from processors.holding.utterance_rules import Situation, in_language
+from processors.transfer.joined_sound import JoinedSound
+from processors.transfer.person_words import RATES_HZ, PersonWords
+from processors.transfer.waiting_line import WaitingLine
 from transports.leg import Leg
 
 

@@ -6,12 +6,10 @@ from typing import Final
 from bot.call.handover_attempt import HandoverAttempt, begin_owned
 from bot.call.handover_means import Means
 from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
-from calls.handing import Handing, How
-from calls.handing_events import (
-    CallerGone,
-)
 from calls.handover import Destination, Handover
-from fallbacks.utterances import Situation
+from processors.holding.utterance_rules import Situation
+from processors.transfer.decision import Handing, How
+from processors.transfer.transfer_rules import CallerGone
 from processors.wiring import CallWiring
 
 CLOSE_S: Final = 3.0  # for the person's leg to end with the call

@@ -13,9 +13,9 @@ from bot.call.summary_post import SummaryPosts
 from bot.clock import Clock
 from bot.config.settings import TransferSettings
 from calls.handover import Destination
-from calls.summary import plain_summary, transcript
 from calls.words import clean
-from processors.stages.llm import LlmStage
+from processors.answering.stage import LlmStage
+from processors.transfer.summary_rules import plain_summary, transcript
 
 TOLD_LIMIT: Final = 400  # characters that a person is made to listen to: some 25 s
 PROMPT: Final = """\

@@ -20,7 +20,7 @@ from calls.resume import (
     next_step,
     without_last,
 )
-from fallbacks.utterances import Situation
+from processors.holding.utterance_rules import Situation
 
 BACK: Final = "I am back."  # where the owner's texts have nothing for it
 EACH_S: Final = 0.5

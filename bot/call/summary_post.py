@@ -9,9 +9,9 @@ from typing import Any, Final
 import aiohttp
 from loguru import logger
 
-from bot.health.retrying import Retries, run_with_retries
-from bot.upkeep.keep_running import keep_running
 from fallbacks.failure import Failure, Kind, ServiceError, failed
+from operations.keep_running import keep_running
+from operations.retrying import Retries, run_with_retries
 from transports.http_requests import request
 
 WAITING: Final = 100  # summaries; more than that, and the newest is lost

@@ -14,7 +14,7 @@ from pipecat.utils.context.word_completion_tracker import WordCompletionTracker
 from bot import clock
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from processors.turn_judges import WIDTH, TurnJudges
+from processors.turn.judges import WIDTH, TurnJudges
 from providers.tls import tls_context
 
 RATES_HZ: Final = (8000, 16_000)  # of a telephone; of everything else

@@ -65,7 +65,7 @@ def command(  # noqa: PLR0917 - its options, each with a name
     if action == "import":
         source = _source(file, columns, encoding, crm=crm)
         return _import(settings, source, str(campaign), columns, encoding or "", out)
-    from bot.outbound import campaign_state  # noqa: PLC0415 - after the configuration's errors
+    from campaigns import state as campaign_state  # noqa: PLC0415 - after the configuration's errors
 
     if action == "status":
         return campaign_state.print_status(settings, campaign, say=typer.echo)
@@ -100,7 +100,7 @@ def _import(
     encoding: str,
     out: Path | None,
 ) -> int:
-    from bot.outbound.import_run import (  # noqa: PLC0415 - loads what campaigns alone need
+    from campaigns.import_run import (  # noqa: PLC0415 - loads what campaigns alone need
         ImportOptions,
         run_import,
     )

@@ -8,7 +8,7 @@ from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.exits import DONE, FAILED
-from telemetry import logs
+from operations.telemetry import logs
 
 
 def command(

@@ -22,8 +22,8 @@ def command(
     if action != "upgrade":
         raise UsageError(f'db takes "upgrade", not "{action}"')
     url = load(config, keys=False).settings.storage.url
-    from storage.database import StorageError  # noqa: PLC0415 - after the configuration's errors
-    from storage.upgrading import upgrade  # noqa: PLC0415
+    from operations.database.database import StorageError  # noqa: PLC0415 - after the configuration's errors
+    from operations.database.upgrading import upgrade  # noqa: PLC0415
 
     file = file_of(url)
     # The whole path: where this is run decides which file a short one means.

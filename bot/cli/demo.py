@@ -10,7 +10,7 @@ import typer
 from bot.cli.options import OWN_WORDS_ALONE
 from bot.config.folders import why_unwritable
 from bot.exits import UsageError
-from telemetry import logs
+from operations.telemetry import logs
 
 LOGS: Final = Path("logs")
 
@@ -49,7 +49,7 @@ def command(
         _call_people(5 if plain else contacts, 1 if plain else jobs, port=port, every=plain)
         return
     logs.set_up(level="WARNING", folder=LOGS)
-    from bot.programs.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from lab.demo.demo import demo  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     asyncio.run(demo(port=port, folder=LOGS))
 
@@ -57,7 +57,7 @@ def command(
 def _call_people(contacts: int, jobs: int, *, port: int, every: bool) -> None:
     from rich.console import Console  # noqa: PLC0415 - only here
 
-    from bot.programs.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
+    from lab.demo.campaign_demo import demo_campaign, plan_of  # noqa: PLC0415 - imports Pipecat
 
     with TemporaryDirectory(prefix="holdline-demo-") as folder:
         plan = plan_of(

@@ -13,8 +13,8 @@ from bot.config.settings import Settings
 from bot.doctor.doctor import examine
 from bot.exits import FAILED
 from bot.tools.own_modules import find_own_modules
-from telemetry import logs
-from telemetry.masking import without_keys
+from operations.masking import without_keys
+from operations.telemetry import logs
 
 
 def command(

@@ -9,7 +9,7 @@ from typer.core import TyperCommand
 
 from bot.config.folders import check_out
 from bot.exits import CommandError, UsageError
-from telemetry import logs
+from operations.telemetry import logs
 
 OUT: Final = Path("out/drill")
 
@@ -19,9 +19,9 @@ class DrillCommand(TyperCommand):
 
     def format_epilog(self, ctx: typer.Context, formatter: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - typer's own names for both are private
         """Write the matrices, the rows and the scenarios, as the drill knows them."""
-        from drill.demonstration import DEMONSTRATIONS  # noqa: PLC0415 - loads Pipecat
-        from drill.matrix import FULL  # noqa: PLC0415 - loads the lab's voices
-        from drill.selection import MATRICES, chosen  # noqa: PLC0415 - as above
+        from lab.drill.demonstration import DEMONSTRATIONS  # noqa: PLC0415 - loads Pipecat
+        from lab.drill.matrix import FULL  # noqa: PLC0415 - loads the lab's voices
+        from lab.drill.selection import MATRICES, chosen  # noqa: PLC0415 - as above
 
         rows = {name: [row.name for row in chosen(name, ())] for name in MATRICES}
         matrices = [
@@ -90,7 +90,7 @@ def command(
 
 def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int, out: Path) -> int:
     """Run the matrix; what is wrong with an option is told before anything is written."""
-    from drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
+    from lab.drill.drill import Wanted, check_wanted, drill  # noqa: PLC0415 - loads the lab's voices
 
     names = [name.strip() for name in (only or "").split(",") if name.strip()]
     wanted = Wanted(matrix=matrix, only=names, baseline=baseline, jobs=jobs, folder=out)
@@ -103,7 +103,7 @@ def _run_rows(matrix: str, only: str | None, *, baseline: str | None, jobs: int,
 
 
 def _play_scenario(name: str, out: Path | None) -> int:
-    from drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
+    from lab.drill.demonstration import demonstrate, scenario_named  # noqa: PLC0415 - loads Pipecat
 
     scenario = scenario_named(name)
     if out:

@@ -9,8 +9,8 @@ import typer
 from bot.cli.options import ConfigOption
 from bot.config.folders import check_out
 from bot.config.loading import load
-from bot.evidence.span import read_span
 from bot.exits import DONE
+from operations.postmortem.span import read_span
 
 
 def command(
@@ -31,7 +31,7 @@ def command(
     span = read_span(since, option="--since")
     settings = load(config, keys=False).settings
     check_out(out)
-    from bot.evidence.command import PAGE, write_evidence  # noqa: PLC0415 - the database's library
+    from operations.postmortem.command import PAGE, write_evidence  # noqa: PLC0415 - the database's library
 
     story = asyncio.run(write_evidence(settings, span, out))
     counts = story["counts"]

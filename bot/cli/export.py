@@ -29,9 +29,9 @@ def command(
 ) -> None:
     """Write calls, turns or failures into a file."""
     settings = load(config, keys=False).settings
-    from bot.record.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
-    from storage.database import StorageError  # noqa: PLC0415
-    from storage.record_export import COLUMNS  # noqa: PLC0415
+    from operations.database.database import StorageError  # noqa: PLC0415
+    from operations.record.export import COLUMNS  # noqa: PLC0415
+    from operations.record.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
 
     at = since_of(since, now=clock.utc_now())
     if what not in COLUMNS:

@@ -23,9 +23,9 @@ def command(
     used while the server runs.
     """
     settings = load(config, keys=False).settings
-    from bot.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
-    from bot.record.phone_numbers import e164  # noqa: PLC0415
-    from storage.database import StorageError  # noqa: PLC0415
+    from operations.database.database import StorageError  # noqa: PLC0415
+    from operations.record.forgetting import forget_number  # noqa: PLC0415 - after the configuration's errors
+    from operations.record.phone_numbers import e164  # noqa: PLC0415
 
     wanted = e164(number, region=settings.server.region)
     if wanted is None:

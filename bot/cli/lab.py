@@ -25,6 +25,6 @@ def command(
 
     Prints each one's URL and key, and the control's.
     """
-    from bot.lab.process import run_lab  # noqa: PLC0415 - its engines load when they are wanted
+    from lab.process import run_lab  # noqa: PLC0415 - its engines load when they are wanted
 
     asyncio.run(run_lab(faults=faults, speed=speed))

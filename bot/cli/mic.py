@@ -9,7 +9,7 @@ from bot.cli.options import ConfigOption
 from bot.config.folders import check_folders
 from bot.config.loading import load
 from bot.tools.own_modules import find_own_modules
-from telemetry import logs
+from operations.telemetry import logs
 
 
 def command(

@@ -8,7 +8,7 @@ import typer
 
 from bot.cli.options import FaultsOption
 from bot.config.folders import check_out
-from telemetry import logs
+from operations.telemetry import logs
 
 
 def command(

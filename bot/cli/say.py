@@ -9,7 +9,7 @@ import typer
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
 from bot.config.folders import why_unwritable
 from bot.exits import UsageError
-from telemetry import logs
+from operations.telemetry import logs
 
 RATES_HZ: Final = (8000, 16000, 22050, 24000, 44100, 48000)  # that all voices speak at
 PHONE_HZ: Final = 8000

@@ -9,13 +9,13 @@ from bot.cli.options import ConfigOption
 from bot.config.checks import LEAST_TOKEN, is_short
 from bot.config.exposure import why_exposed
 from bot.config.folders import check_folders
+from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
 from bot.config.printing import as_yaml
 from bot.config.settings import ServerSettings
 from bot.exits import DONE
 from bot.programs.many import serve_with_workers
-from telemetry import logs
-from telemetry.known_secrets import KNOWN
+from operations.telemetry import logs
 
 
 def command(

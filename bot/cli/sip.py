@@ -14,7 +14,7 @@ from bot.config.settings import LivekitSettings, Settings, SipSettings
 from bot.exits import CommandError, UsageError
 
 if TYPE_CHECKING:
-    from transports.livekit_trunks import Arranged, Credentials, ExchangePlan
+    from transports.livekit.trunks import Arranged, Credentials, ExchangePlan
 
 SIP: str = "transports.livekit.sip"
 
@@ -41,7 +41,7 @@ def command(
 
 
 async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePlan") -> list[str]:
-    from transports.livekit_trunks import ExchangeError, set_up  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import ExchangeError, set_up  # noqa: PLC0415 - late: it is slow
 
     try:
         done = await set_up(url, key.get_secret_value(), secret, plan)
@@ -71,7 +71,7 @@ def _not_set(key: str, variable: str) -> str:
 
 
 def _plan(livekit: LivekitSettings) -> "ExchangePlan":
-    from transports.livekit_trunks import (  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import (  # noqa: PLC0415 - late: it is slow
         ExchangePlan,
         InboundTrunk,
         OutboundTrunk,
@@ -121,7 +121,7 @@ def _outbound_login(sip: SipSettings) -> "Credentials | None":
 
 
 def _login(username: str | None, password: SecretStr | None) -> "Credentials | None":
-    from transports.livekit_trunks import Credentials  # noqa: PLC0415 - late: it is slow
+    from transports.livekit.trunks import Credentials  # noqa: PLC0415 - late: it is slow
 
     return Credentials(username=username, password=password) if username and password else None
 

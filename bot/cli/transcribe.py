@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from bot.cli.options import OWN_WORDS_ALONE, ConfigOption
-from telemetry import logs
+from operations.telemetry import logs
 
 
 def command(

@@ -10,9 +10,9 @@ from bot.clips.rendering import render_missing
 from bot.clips.store import ClipStore, clips_folder
 from bot.clips.utterances import load_utterances
 from bot.config.settings import Settings
-from bot.health.retrying import Retries
 from calls.events import Event
 from fallbacks.facts import RetryPlanned
+from operations.retrying import Retries
 
 
 async def render_all(settings: Settings) -> bool:

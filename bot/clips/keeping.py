@@ -11,11 +11,11 @@ from loguru import logger
 from bot.clips.rendering import Rendered, render_missing
 from bot.clips.store import ClipStore
 from bot.config.settings import Settings
-from bot.health.retrying import Retries
-from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from calls.house_events import ClipsRendered
-from fallbacks.utterances import FallbackText
+from operations.keep_running import at_work, keep_running
+from operations.retrying import Retries
+from processors.holding.utterance_rules import FallbackText
 
 LOOK_S: Final = 0.5  # between two looks whether the process is quiet
 QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)

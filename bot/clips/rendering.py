@@ -9,12 +9,12 @@ from itertools import groupby
 from bot.clips.store import RATE_HZ, Clip, ClipStore
 from bot.clips.voice import RungVoice
 from bot.config.agent import AgentSettings
+from bot.config.rungs import DETECTED, rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
-from bot.health.retrying import Retries
-from bot.ladders.rungs import DETECTED, rung_of
 from fallbacks.failure import Failure, ServiceError
-from fallbacks.utterances import FallbackText, in_language
+from operations.retrying import Retries
+from processors.holding.utterance_rules import FallbackText, in_language
 from providers.provider import RungSpec
 
 Go = Callable[[], Awaitable[None]]

@@ -7,9 +7,9 @@ import yaml
 
 from bot.config.errors import ConfigError, Problem
 from bot.config.yaml_text import value_of
-from fallbacks.utterances import FallbackText, utterances_of
+from processors.holding.utterance_rules import FallbackText, utterances_of
 
-BUILT_IN: Final = Path(__file__).parents[2] / "fallbacks" / "clips" / "utterances.yaml"
+BUILT_IN: Final = Path(__file__).parents[2] / "processors" / "holding" / "utterances.yaml"
 
 
 def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:

@@ -1,7 +1,7 @@
 """One rung's voice for clips: it says one text after the other, through the provider's service.
 
 A voice that fails is asked again after a while, as all work outside a turn is:
-`bot/health/retrying.py`.
+`operations/retrying.py`.
 """
 
 import asyncio
@@ -24,10 +24,10 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from bot.clips.store import RATE_HZ
-from bot.health.retrying import Retries, run_with_retries
 from calls.voice import ATTEMPT, Voice
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.whole_speech import is_cut_short
+from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import RungSpec
 

@@ -17,9 +17,9 @@ from bot.config.values import (
     Section,
     Text,
 )
-from calls.answering import AnsweringPlan
 from calls.handover import LONGEST_RING_S
 from calls.keyed_entry import MOST_KEYS
+from processors.answerer.answerer_rules import AnsweringPlan
 
 
 class SilenceSettings(Section):

@@ -16,10 +16,10 @@ from bot.config.values import (
     Text,
     Zone,
 )
-from calls.answering import MachineListening
 from calls.outbound import DialOutcome
 from campaigns.model import CallingWindow, Campaign, OnOutage, RetryRule
 from campaigns.retrying import RULES
+from processors.answerer.answerer_rules import MachineListening
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 DayName = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]

@@ -10,7 +10,7 @@ from bot.config.settings import ServerSettings
 def why_exposed(server: ServerSettings) -> str:
     """Say, behind the name of HOLDLINE_TOKEN, why it should be set; empty: it is, or need not be.
 
-    A proxy that says for whom it asks is refused (`bot/http/origin.py`); not each of them does.
+    A proxy that says for whom it asks is refused (`bot/server/origin.py`); not each of them does.
     """
     if server.token or is_loopback(urlsplit(server.public_url).hostname or ""):
         return ""

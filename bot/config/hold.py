@@ -6,8 +6,8 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from bot.config.values import Count, CountOrZero, Seconds, Section
-from fallbacks.descent import CLIPS, MENUS, STEPS, Step
-from fallbacks.holding import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
+from processors.holding.descent_rules import CLIPS, MENUS, STEPS, Step
+from processors.holding.late_answer_rules import CLIP_S, FIRST_S, LAST_S, SILENCE_S, TURNS_APART
 
 
 class HoldLineSettings(Section):

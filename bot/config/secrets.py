@@ -10,12 +10,12 @@ from bot.config.crm import CrmSettings
 from bot.config.environment import Environment
 from bot.config.errors import Key, Problem, dotted, is_secret, without_secrets
 from bot.config.files import FileTree
+from bot.config.known_secrets import KNOWN
 from bot.config.layers import NAMES, Layers, says_yes
 from bot.config.settings import LivekitSettings, SipSettings, TwilioSettings
 from bot.config.shape import model_at
 from bot.config.sheets import SheetsSettings
 from bot.config.stages import STAGES
-from telemetry.known_secrets import KNOWN
 
 VARIABLE: Final = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")
 LOOKS_LIKE_A_KEY: Final = re.compile(r"^(?=.*\d)[A-Za-z0-9]{20,}$")  # long, digits, no underscore

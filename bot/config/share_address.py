@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
 from bot.config.errors import MASK, without_secrets
-from storage.provider_board import ProviderBoard
+from operations.database.provider_board import ProviderBoard
 
 LOCAL: Final = "local"
 
@@ -108,12 +108,12 @@ def board_at(share: str, *, holder: str) -> ProviderBoard:
     """
     scheme = share.partition("://")[0]
     if PLACES[scheme].backend == "redis":
-        from storage.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
+        from operations.database.redis_board import RedisBoard  # noqa: PLC0415 - its driver is an extra
 
         return RedisBoard(share, holder=holder)
     from sqlalchemy.engine import make_url  # noqa: PLC0415 - not when a configuration is only read
 
-    from storage.sql_board import SqlBoard  # noqa: PLC0415 - as above
+    from operations.database.sql_board import SqlBoard  # noqa: PLC0415 - as above
 
     url = make_url(share)
     if PLACES[scheme] is _SQLITE:

@@ -16,12 +16,12 @@ from bot.config.alert_channels import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
 from bot.config.exposure import why_exposed
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.doctor.finding import DoctorFinding
 from bot.doctor.port import port_finding
 from bot.doctor.storage import storage_finding
-from bot.ladders.rungs import rung_of
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 

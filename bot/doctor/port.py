@@ -9,7 +9,7 @@ from typing import Any, Final
 from bot.config.near_address import near_address
 from bot.config.settings import ServerSettings
 from bot.doctor.finding import DoctorFinding
-from fallbacks.readiness import Readiness
+from bot.health.readiness_rules import Readiness
 
 ANSWER_S: Final = 5.0  # chosen: as the doctor's other questions
 MOST_BYTES: Final = 4096  # of an answer of ours, which has some 100

@@ -9,8 +9,8 @@ from typing import Final
 from bot import clock
 from bot.config.share_address import board_at, file_of, masked
 from bot.doctor.finding import DoctorFinding
-from storage.database import StorageError
-from storage.provider_board import ProviderBoard
+from operations.database.database import StorageError
+from operations.database.provider_board import ProviderBoard
 
 ANSWER_S: Final = 5.0
 LEASE_S: Final = 5.0  # a doctor that is stopped in the middle leaves nothing for longer

@@ -47,8 +47,8 @@ def _file_finding(url: str) -> DoctorFinding:
 
 async def _server_finding(url: str) -> DoctorFinding:
     # SQLAlchemy takes a while to import, and every command imports this module.
-    from storage.database import StorageError  # noqa: PLC0415
-    from storage.rehearsal import rehearse  # noqa: PLC0415
+    from operations.database.database import StorageError  # noqa: PLC0415
+    from operations.database.rehearsal import rehearse  # noqa: PLC0415
 
     try:
         async with asyncio.timeout(ANSWER_S):
@@ -67,8 +67,8 @@ async def _server_finding(url: str) -> DoctorFinding:
 
 async def _version_finding(url: str) -> DoctorFinding | None:
     """Return that a database is behind, and the cure; None: it is not."""
-    from storage.database import StorageError  # noqa: PLC0415 - as above
-    from storage.upgrading import find_lag  # noqa: PLC0415
+    from operations.database.database import StorageError  # noqa: PLC0415 - as above
+    from operations.database.upgrading import find_lag  # noqa: PLC0415
 
     try:
         async with asyncio.timeout(ANSWER_S):

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from telemetry.recent_work import merge_recent
+from operations.telemetry.recent_work import merge_recent
 
 WORST: Final = ("closed", "half_open", "open")
 

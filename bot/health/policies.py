@@ -11,7 +11,6 @@ from typing import Final
 from bot import clock
 from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
-from bot.upkeep.keep_running import at_work, keep_running
 from calls.entry import Tell
 from fallbacks.clauses import ClauseRule
 from fallbacks.early_answer import EarlyBudget
@@ -20,7 +19,8 @@ from fallbacks.lag import Lag
 from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from processors.gate import RungGate
+from operations.keep_running import at_work, keep_running
+from processors.ladder.gate import RungGate
 from providers.catalog import provider
 from providers.provider import Stage
 

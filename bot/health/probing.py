@@ -9,7 +9,6 @@ from typing import Final, TypeAlias
 from loguru import logger
 
 from bot.clock import Clock
-from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from fallbacks.breaker import Permit
 from fallbacks.facts import AttemptFailed, ProviderProbed
@@ -18,9 +17,10 @@ from fallbacks.health import Health
 from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
 from fallbacks.roster import Roster
+from operations.keep_running import keep_running
+from operations.masking import printable
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
-from telemetry.masking import printable
 
 LOOK_S: Final = 0.25  # how soon a rung that a call made suspect is noticed; its probe waits 1 s
 OURS: Final = "our own lag used up the time"

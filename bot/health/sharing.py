@@ -13,19 +13,19 @@ from typing import Final
 from loguru import logger
 
 from bot import clock
+from bot.config.rungs import spoken
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL, board_at
 from bot.health.policies import credential
-from bot.ladders.rungs import spoken
-from bot.upkeep.keep_running import keep_running
 from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.facts import RungFollowed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
-from storage.database import StorageError
-from storage.provider_board import ProviderBoard
+from operations.database.database import StorageError
+from operations.database.provider_board import ProviderBoard
+from operations.keep_running import keep_running
 
 LOOK_S: Final = 0.5  # how long at most one process does not know what another has found out
 LEASE_S: Final = 6.0  # a prober that died is replaced after so long

@@ -6,12 +6,12 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from bot import clock
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import rest_breakers
 from bot.health.probing import Prober, run_probers
 from bot.health.sharing import Share, places, share_health
 from bot.health.view import ProviderView
-from bot.ladders.rungs import rung_of
 from calls.entry import Tell
 from fallbacks.lag import Lag
 from fallbacks.roster import Roster

@@ -6,8 +6,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final
 
-from bot.house.house import House
 from bot.outbound.carrier_book import MOST, CarrierBook
+from bot.workers.pool import House
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded

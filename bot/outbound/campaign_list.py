@@ -10,10 +10,10 @@ from campaigns.guard import stage_down
 from campaigns.holds import Hold
 from campaigns.model import Campaign
 from campaigns.progress import Progress, progress_of
+from campaigns.store.course import CampaignCourse
+from campaigns.store.office import CampaignStanding
 from campaigns.time_left import Remainder, estimate_left_s
 from campaigns.window import day_began_s
-from storage.campaign_course import CampaignCourse
-from storage.campaign_office import CampaignStanding
 
 NO_CARRIER: Final = "no_carrier"
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, MutableMapping
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
-from bot.house.house import House
+from bot.workers.pool import House
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
 from campaigns.heard_leg import HeardLeg, joined

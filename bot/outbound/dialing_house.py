@@ -10,14 +10,14 @@ from loguru import logger
 from bot.call.briefs import Briefs, briefed
 from bot.config.agent import AgentSettings
 from bot.config.settings import Settings
-from bot.house.house import House
 from bot.outbound.call_ledger import CallLedger
-from bot.process.process import Process
+from bot.workers.pool import House
+from bot.workers.process import Process
 from calls.outbound import Claim
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.model import Campaign
-from storage.database import StorageError
-from storage.dial_calls import DialCalls
+from campaigns.store.dial_calls import DialCalls
+from operations.database.database import StorageError
 
 RECORD_S: Final = 1.0  # for one look at the record (chosen): it is looked at again and again
 

@@ -15,29 +15,29 @@ from bot.call.briefs import briefed
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
-from bot.house.house import House
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.carriers import Closing, NoCarrier, carrier_of
-from bot.outbound.clerks import Clerks, clerks_of
 from bot.outbound.dialing_house import CallsOfTheHouse, HouseOfCalls, agent_of
 from bot.outbound.rehearsal import rehearsal_of
-from bot.process.process import Process
-from bot.upkeep.keep_running import keep_running
-from calls.alert import Alert
+from bot.workers.pool import House
+from bot.workers.process import Process
 from calls.entry import Tell
-from calls.troubles import CAMPAIGN
 from campaigns.carrier import CampaignCarrier
+from campaigns.carriers import Closing, NoCarrier, carrier_of
+from campaigns.clerks import Clerks, clerks_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.holds import Hold
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
-from storage.campaign_course import CourseReader
-from storage.campaign_office import CampaignOffice
-from storage.campaign_store import CampaignStore
-from storage.contact_book import ContactBook
-from storage.dial_calls import DialCalls
-from storage.dial_reader import DialReader
+from campaigns.store.contacts import ContactBook
+from campaigns.store.course import CourseReader
+from campaigns.store.dial_calls import DialCalls
+from campaigns.store.dial_reader import DialReader
+from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import CampaignStore
+from operations.keep_running import keep_running
+from operations.notify.alert import Alert
+from operations.notify.trouble_rules import CAMPAIGN
 
 Alerts: TypeAlias = Callable[[], Awaitable[Sequence[Alert]]]
 

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from bot.config.stages import STAGES
-from bot.health.retrying import Retries, run_with_retries
-from bot.process.process import Process
+from bot.workers.process import Process
 from campaigns.guard import stage_down
 from fallbacks.failure import Failure, Kind, ServiceError, failed
 from fallbacks.roster import Roster
+from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 

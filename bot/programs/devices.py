@@ -4,8 +4,8 @@ from rich.console import Console
 from rich.table import Table
 
 from bot.exits import UsageError
-from transports.sound_card import list_devices
-from transports.sound_devices import NAMES, NoAudioError, SoundDevice
+from transports.local.sound_card import list_devices
+from transports.local.sound_devices import NAMES, NoAudioError, SoundDevice
 
 
 def print_devices() -> None:

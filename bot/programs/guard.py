@@ -8,8 +8,8 @@ import typer
 from pydantic import ValidationError
 
 from bot.config.errors import ConfigError, shown, without_secrets
+from bot.config.known_secrets import KNOWN
 from bot.exits import BAD_USAGE, DONE, FAILED, CommandError, UsageError
-from telemetry.known_secrets import KNOWN
 
 INTERRUPTED = 130  # what shells expect after Ctrl-C
 

@@ -18,22 +18,22 @@ from bot.call.watching import watch_leg
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
-from bot.http.media_door import START_S, read_start
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.hosted_calls import calls_of_host
-from bot.record.record_keeper import record_keeper
+from bot.server.media_door import START_S, read_start
 from bot.tools.own_modules import find_own_modules
-from telemetry import logs
+from bot.workers.opening import open_process
+from bot.workers.process import Process
+from operations.record.record_keeper import record_keeper
+from operations.telemetry import logs
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import NORMAL, close
 from transports.media_stream.messages import POLICY, Started
-from transports.media_stream.twilio import TWILIO
-from transports.twilio import TwilioLeg
-from transports.webrtc import WebrtcLeg
+from transports.twilio.dialect import TWILIO
+from transports.twilio.leg import TwilioLeg
+from transports.webrtc.leg import WebrtcLeg
 
 if TYPE_CHECKING:
-    from transports.livekit import LivekitLeg
+    from transports.livekit.leg import LivekitLeg
 
 
 async def answer(runner_args: Any) -> None:
@@ -133,9 +133,9 @@ async def _talk_to_twilio(process: Process, websocket: WebSocket) -> None:
 
 async def _answer_room(settings: Settings, given: LiveKitRunnerArguments) -> None:
     # Late: their library has 28 MB, which who is handed no room does without.
-    from transports.livekit import LivekitLeg  # noqa: PLC0415
-    from transports.livekit_line import LivekitLine  # noqa: PLC0415
-    from transports.livekit_room import LineError, RoomPlace  # noqa: PLC0415
+    from transports.livekit.leg import LivekitLeg  # noqa: PLC0415
+    from transports.livekit.line import LivekitLine  # noqa: PLC0415
+    from transports.livekit.room import LineError, RoomPlace  # noqa: PLC0415
 
     place = RoomPlace(url=given.url, room=given.room_name, token=lambda: given.token or "")
     line = LivekitLine(place, clock=clock.monotonic)

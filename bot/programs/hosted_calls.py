@@ -13,7 +13,7 @@ from typing import Final
 from loguru import logger
 
 from bot.call.switchboard import Switchboard, SwitchboardFullError
-from bot.process.opening import CLOSE_S
+from bot.workers.opening import CLOSE_S
 
 
 class HostedCalls:

@@ -6,8 +6,8 @@ from typing import Any, Final
 
 import uvicorn
 
-from bot.http.bounds import bounds
 from bot.programs.hosted_calls import HOSTED, HostedCalls
+from bot.server.bounds import bounds
 
 # For the HTTP connections that remain after the calls have ended and all that these had opened is
 # closed: uvicorn begins to wait only then, and cancels behind it what it still finds.

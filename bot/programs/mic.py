@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from bot.config.settings import LocalSettings, Settings
 from bot.exits import CommandError, UsageError
-from calls.echo_guard import EchoGuard
-from transports.sound_card import LATENCY_S, SoundCard, check_devices
-from transports.sound_devices import ChosenDevices, NoAudioError
+from transports.local.echo_guard_rules import EchoGuard
+from transports.local.sound_card import LATENCY_S, SoundCard, check_devices
+from transports.local.sound_devices import ChosenDevices, NoAudioError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.call.call import Call
     from bot.programs.terminal_line import TerminalLine
-    from transports.local import LocalLeg
+    from transports.local.leg import LocalLeg
 
 REDRAW_S: Final = 0.25
 GOODBYE_S: Final = 8.0  # as long as a server waits: what is being said, and two short sentences
@@ -38,11 +38,11 @@ async def talk(settings: Settings) -> None:
     # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.process.opening import open_process  # noqa: PLC0415
     from bot.programs.terminal_line import TerminalLine  # noqa: PLC0415
-    from bot.record.record_keeper import record_keeper  # noqa: PLC0415
-    from telemetry import logs  # noqa: PLC0415
-    from transports.local import LocalLeg  # noqa: PLC0415
+    from bot.workers.opening import open_process  # noqa: PLC0415
+    from operations.record.record_keeper import record_keeper  # noqa: PLC0415
+    from operations.telemetry import logs  # noqa: PLC0415
+    from transports.local.leg import LocalLeg  # noqa: PLC0415
 
     logs.set_up(level="WARNING", folder=settings.logs.dir)
     console, line = Console(soft_wrap=True, highlight=False), TerminalLine()

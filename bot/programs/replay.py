@@ -14,14 +14,14 @@ from rich.console import Console
 from bot import clock
 from bot.config.settings import Settings
 from bot.exits import BAD_USAGE, DONE, FAILED
-from bot.lab.process import lab_process, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.recording import Recording, UnreadableAudioError, read, write
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.outcome import Outcome, outcome
-from transports.loopback import LoopbackLeg
+from lab.process import lab_process, with_lab
+from transports.loopback.leg import LoopbackLeg
 
 LINGER_S: Final = 20.0  # the longest that a recorded caller waits for the end of the answer
 LOGS: Final = "logs"  # among the callers' folders

@@ -17,14 +17,14 @@ from bot.config.environment import count_together
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
-from bot.house.joined import Joined, take_connections
-from bot.house.wire import Wire
 from bot.programs.guard import guard
-from telemetry import logs
-from telemetry.meter_files import take_room
+from bot.workers.pool_client import Joined, take_connections
+from bot.workers.wire import Wire
+from operations.telemetry import logs
+from operations.telemetry.meter_files import take_room
 
 if TYPE_CHECKING:
-    from bot.http.server import Server  # imports Pipecat
+    from bot.server.server import Server  # imports Pipecat
 
 LOOK_S: Final = 0.25
 QUIET_S: Final = 12.0  # what was handed over has begun its call by then, or never will
@@ -79,7 +79,7 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
         line = tasks.create_task(house.wire.run(), name="the line to the supervisor")
         await house.wire.open.wait()
         house.wire.tell("configured")
-        from bot.http.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
+        from bot.server.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
 
         async with run_server(
             settings, [], extras=Extras(house=house, metrics_folder=Path(order["metrics"]))

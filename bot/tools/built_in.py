@@ -16,7 +16,7 @@ from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
 from calls.words import clean
-from processors.farewell import PartFrame
+from processors.holding.farewell import PartFrame
 
 REASON_LIMIT: Final = 200  # characters of what a model may write into a fact
 WHEN_LIMIT: Final = 80  # with the reason, no more than a callback's row takes

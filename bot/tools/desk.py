@@ -11,9 +11,9 @@ from typing import Any, Final, TypeVar
 from loguru import logger
 
 from bot.tools.recorded_message import RecordedMessage
-from processors.farewell import End
-from storage.callbacks import Callback, Callbacks
-from storage.database import StorageError
+from operations.database.database import StorageError
+from operations.record.callbacks import Callback, Callbacks
+from processors.holding.farewell import End
 from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept

@@ -8,15 +8,15 @@ import asyncio
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from bot.tools.opt_out_rules import wants_no_calls
 from bot.tools.opt_outs import OptOuts
 from bot.tools.toolbox import Tool, ToolFailed
 from calls.caller_number import is_dialable
 from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
-from calls.opt_out import wants_no_calls
-from storage.campaign_tables import NUMBER_LENGTH
-from storage.owed_numbers import OwedNumber
+from campaigns.store.owed_numbers import OwedNumber
+from operations.database.campaign_tables import NUMBER_LENGTH
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
 LISTED: Final = (

@@ -12,10 +12,10 @@ from typing import Final, Protocol
 
 from loguru import logger
 
-from bot.upkeep.keep_running import at_work, keep_running
 from calls.crm_events import DoNotCallDropped, DoNotCallListed
 from calls.entry import Tell
-from storage.owed_numbers import OwedNumber, OwedNumbers
+from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
+from operations.keep_running import at_work, keep_running
 
 ANSWER_S: Final = 10.0  # a database that has not answered by then is away (chosen)
 FIRST_WAIT_S: Final = 1.0  # before it is asked again; doubles with each try

@@ -13,8 +13,8 @@ from benchmarks.greetings import GREETINGS, Greeting, RenderedGreeting, render
 from benchmarks.held_out_greetings import HELD_OUT
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from calls.answering import Answerer
 from engines.espeak import Espeak
+from processors.answerer.answerer_rules import Answerer
 
 PEOPLE = ("hello", "long firm", "secretary", "street, far", "hold on")
 MACHINES = ("carrier", "pause first", "family", "full", "sales", "records")

@@ -13,8 +13,8 @@ from aiohttp import web
 
 from benchmarks.caller import HeldCall, Script, hold_call
 from benchmarks.heard import judge_call
-from bot.lab.callers import APART_S, RATE_HZ, encode, sound_of
-from faultlab.ears.known import BLOCK
+from lab.callers import APART_S, RATE_HZ, encode, sound_of
+from lab.simulators.ears.known import BLOCK
 
 pytestmark = pytest.mark.virtual_time
 

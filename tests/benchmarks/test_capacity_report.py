@@ -2,7 +2,7 @@
 
 from benchmarks.capacity_report import arithmetic, met, page, verdict
 from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, sum_up
-from drill.servers import OURS, STOCK
+from lab.drill.servers import OURS, STOCK
 
 KNOWN = {"machine": "M", "commit": "abc", "began": "now", "options": "--calls 10"}
 

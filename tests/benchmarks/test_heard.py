@@ -8,7 +8,7 @@ import pytest
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.figures import NEVER_S
 from benchmarks.heard import judge_call, playback
-from bot.lab.callers import APART_S, RATE_HZ, encode, sound_of
+from lab.callers import APART_S, RATE_HZ, encode, sound_of
 
 ANSWER = "We open at nine."
 STOP_S = 2.0

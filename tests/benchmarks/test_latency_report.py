@@ -9,7 +9,7 @@ from benchmarks.beside import SideFigures
 from benchmarks.figures import HeardTurn, sum_up
 from benchmarks.latency_report import as_json, met, ratios, show, show_clips
 from benchmarks.read_clips import ClipVerdict
-from drill.servers import OURS, STOCK
+from lab.drill.servers import OURS, STOCK
 
 CLIP = ClipVerdict(name="001.wav", length_s=0.8, first_word_s=1.2, split=False, requests=1)
 

@@ -8,7 +8,7 @@ import soundfile
 
 from benchmarks.caller import HeldCall, HeldTurn
 from benchmarks.read_clips import CLIPS, NoClipsError, load_clips, spoke_meanwhile
-from bot.lab.callers import RATE_HZ
+from lab.callers import RATE_HZ
 
 LOUD = "AAAA" * 60  # base64 of 180 loud samples
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from benchmarks.telling_account import Account
 from calls.entry import Entry
 from calls.events import CallEnded
-from telemetry.emitter import Emitter
+from operations.telemetry.emitter import Emitter
 
 WORK_S = 0.03  # of a thread's own time
 

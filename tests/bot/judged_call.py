@@ -27,13 +27,9 @@ import soxr
 from pydantic import SecretStr
 
 from bot.call.switchboard import Switchboard
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import RATE_HZ, Pcm, answers, caller_says
-from bot.lab.process import RunningLab, with_lab
+from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import CallFailed, Event, InputRefused, PhaseRefused, ProviderFailed
-from drill.hearing import Sent
-from drill.judge import ExpectedWords, ReplyVerdict, judge
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -43,9 +39,13 @@ from fallbacks.facts import (
     StageExhausted,
     Suspected,
 )
-from faultlab.carrier.carrier import Carrier
-from faultlab.instance import Core
-from faultlab.lab import Lab
+from lab.callers import RATE_HZ, Pcm, answers, caller_says
+from lab.drill.hearing import Sent
+from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.process import RunningLab, with_lab
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
 from tests.faultlab.near_ears import bring_near
 
 AUTH_TOKEN = "a-twilio-auth-token"

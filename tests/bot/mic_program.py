@@ -4,8 +4,8 @@ import asyncio
 import sys
 from pathlib import Path
 
-from bot.lab.process import lab_process, with_lab
 from bot.programs.mic import talk
+from lab.process import lab_process, with_lab
 
 
 async def main(logs: Path, *, headphones: bool) -> None:

@@ -41,14 +41,14 @@ sys.path.insert(0, str(Path.cwd()))
 
 from bot.config.environment import use_one_thread_for_arrays  # noqa: E402 - noted, too
 from bot.config.loading import load  # noqa: E402
-from telemetry import logs  # noqa: E402
+from operations.telemetry import logs  # noqa: E402
 
 use_one_thread_for_arrays()
 settings = load(Path(sys.argv[sys.argv.index("--config") + 1])).settings
 logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
 
-from bot.http.server import serve  # noqa: E402 - imports Pipecat, after the log's rules
-from storage.database import Database  # noqa: E402 - as above
+from bot.server.server import serve  # noqa: E402 - imports Pipecat, after the log's rules
+from operations.database.database import Database  # noqa: E402 - as above
 
 LATE_S = 3.0  # behind the start, and inside the first call
 find_engine = Database.engine

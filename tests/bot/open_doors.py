@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import ExotelManner, exotel_call
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.bot.judged_call import AUTH_TOKEN
 
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")

@@ -14,7 +14,7 @@ from typing import Any
 import aiohttp
 import yaml
 
-from bot.lab.process import RunningLab
+from lab.process import RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
 READY_S = 60.0  # all workers load at once, beside whatever else this machine does

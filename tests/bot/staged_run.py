@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.lab.process import RunningLab
-from bot.outbound.staged import StagedContact
-from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.entry import Entry
 from calls.events import Event
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from faultlab.schedule import Window
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.staged import StagedContact
+from lab.process import RunningLab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
 from tests.faultlab.near_ears import bring_near
 
 

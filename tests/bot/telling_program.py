@@ -11,17 +11,17 @@ from pathlib import Path
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.record.record_keeper import keep_record, record_keeper
 from bot.tools.recorded_message import RecordedMessage
 from calls.entry import Tell
 from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
-from storage.alert_outbox import AlertOutbox
-from storage.alert_rows import ReportedFact
-from storage.callbacks import Callback, Callbacks
-from storage.database import Database
-from telemetry.emitter import Emitter
+from operations.database.database import Database
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alert_rows import ReportedFact
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.record_keeper import keep_record, record_keeper
+from operations.telemetry.emitter import Emitter
 
 CALLS = 20
 STAGES = {

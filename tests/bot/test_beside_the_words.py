@@ -9,14 +9,14 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, replay_one
+from bot.workers.opening import open_process
 from calls.events import AgentSaid, Event, TranscriptFinal
 from fallbacks.facts import HeldTheLine
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
 STAGES = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}

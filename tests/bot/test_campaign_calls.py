@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.outbound.staged import (
+from calls.campaign_events import DialEnded
+from calls.events import AgentSaid
+from fallbacks.facts import AttemptFailed
+from lab.demo.staged import (
     BUSY,
     CONFIRMS,
     DISCLOSURE,
@@ -16,11 +19,8 @@ from bot.outbound.staged import (
     cast_of,
     compare_books,
 )
-from calls.campaign_events import DialEnded
-from calls.events import AgentSaid
-from fallbacks.facts import AttemptFailed
-from faultlab.faults import Http
-from faultlab.schedule import Window
+from lab.simulators.faults import Http
+from lab.simulators.schedule import Window
 from tests.bot.staged_run import staged_run
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 import yaml
 
-from bot.lab.callers import caller_says
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import PhoneCall
+from lab.callers import caller_says
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.canaries import (
     KEYS,
     SPOKEN,

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from bot.config.settings import Settings
 from bot.outbound.carrier_book import CarrierBook
-from bot.outbound.carriers import carrier_of
+from campaigns.carriers import carrier_of
 from campaigns.telnyx_carrier import TelnyxCarrier
 
 TOKEN = SecretStr("t")

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.config.settings import Settings
-from bot.process.configuration import configuration_of
+from bot.workers.configuration import configuration_of
 
 CARTESIA = {"name": "cartesia", "kind": "cartesia", "url": "wss://c/x", "api_key": "canary"}
 STAGES = {

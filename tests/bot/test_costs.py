@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
+from bot.workers.opening import open_process
 from calls.events import TurnCosted, UsageMeasured
-from faultlab.lab import Lab
+from lab.process import RunningLab, with_lab
+from lab.simulators.lab import Lab
 from tests.faultlab.near_ears import bring_near
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"

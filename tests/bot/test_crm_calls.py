@@ -11,22 +11,22 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
-from bot.lab.process import RunningLab
-from bot.outbound.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
-from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
 from calls.after_call_events import CallbackQueued, CallSummarised
 from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from campaigns.store.contacts import ContactBook
 from fallbacks.facts import AttemptFailed
-from faultlab.carrier.behaviour import spoken
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.ears.known import KnownEars
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from faultlab.openai.simulator import OpenAISimulator
-from storage.contact_book import ContactBook
+from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.staged import AUTH_TOKEN, TALKED, Behaviour, StagedContact
+from lab.process import RunningLab
+from lab.simulators.carrier.behaviour import spoken
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.ears.known import KnownEars
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
+from lab.simulators.openai.simulator import OpenAISimulator
 from tests.bot.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]

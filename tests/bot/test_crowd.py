@@ -14,8 +14,8 @@ import aiohttp
 import pytest
 from loguru import logger
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.call.long_call import held_bytes
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, going_on, judged_call, listening
 

@@ -9,7 +9,12 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
-from bot.outbound.staged import (
+from calls.campaign_events import DialAsked
+from calls.events import AgentSaid, Event
+from calls.leg_events import AnswererHeard, LegEnded
+from calls.outbound import Dial
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.staged import (
     BUSY,
     CONFIRMS,
     DISCLOSURE,
@@ -20,13 +25,8 @@ from bot.outbound.staged import (
     StagedContact,
     cast_of,
 )
-from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
-from calls.campaign_events import DialAsked
-from calls.events import AgentSaid, Event
-from calls.leg_events import AnswererHeard, LegEnded
-from calls.outbound import Dial
-from faultlab.carrier.exotel_account import ExotelAccount
-from faultlab.carrier.webhook import AgentServer
+from lab.simulators.carrier.exotel_account import ExotelAccount
+from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.serving import free_port
 from tests.bot.staged_run import Notes, near_lab
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.config.settings import Settings
-from bot.http.application import Extras, application
-from bot.process.interpreter import spare_the_loaded
-from bot.process.opening import open_process
-from bot.process.process import Process
-from bot.upkeep import freeing
+from bot.server.application import Extras, application
+from bot.workers import freeing
+from bot.workers.interpreter import spare_the_loaded
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.bot.record.test_record_keeper import STAGES
 from tests.conftest import forget_servers

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
-from faultlab.lab import Lab
-from telemetry import logs
+from bot.workers.opening import open_process
+from lab.process import RunningLab, with_lab
+from lab.simulators.lab import Lab
+from operations.telemetry import logs
 from tests.faultlab.near_ears import bring_near
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"

@@ -8,12 +8,12 @@ import sys
 
 import pytest
 
-from bot.process.interpreter import READ_BYTES, read_in_small_pieces
+from bot.workers.interpreter import READ_BYTES, read_in_small_pieces
 
 # Each thread takes something and keeps it; `malloc_info` tells one heap in each <heap> (malloc.h).
 PROGRAM = """
 import ctypes, os, threading
-from bot.process.interpreter import share_heaps
+from bot.workers.interpreter import share_heaps
 
 libc = ctypes.CDLL(None)
 if {told}:

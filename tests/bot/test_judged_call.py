@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from faultlab.faults import Stall
-from faultlab.schedule import Window
+from lab.simulators.faults import Stall
+from lab.simulators.schedule import Window
 from tests.bot.judged_call import judged_call
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]

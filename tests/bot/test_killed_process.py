@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.record.voicemail_rows import list_voicemails
-from storage.alert_outbox import AlertOutbox
-from storage.callbacks import Callbacks
-from storage.database import Database
-from storage.record_reader import RecordReader
-from storage.record_writer import CUT_S, RecordWriter
-from storage.voicemails import Voicemails
+from operations.database.database import Database
+from operations.notify.alert_outbox import AlertOutbox
+from operations.record.callbacks import Callbacks
+from operations.record.reader import RecordReader
+from operations.record.voicemail_rows import list_voicemails
+from operations.record.voicemails import Voicemails
+from operations.record.writer import CUT_S, RecordWriter
 from tests.bot.telling_program import CALLS
 from tests.share_servers import Server, postgres
 from tests.storage.kept_voicemails import kept_voicemails

@@ -11,10 +11,9 @@ import pytest
 import soundfile
 import yaml
 
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import UnreadableAudioError, read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
+from bot.workers.opening import open_process
 from calls.events import (
     AgentSaid,
     AnswerHeard,
@@ -26,8 +25,9 @@ from calls.events import (
     TranscriptFinal,
 )
 from fallbacks.facts import AttemptStarted
-from faultlab.instance import Core
-from faultlab.lab import Lab
+from lab.process import RunningLab, with_lab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
 from tests.bot.word_error import word_error
 from tests.faultlab.near_ears import bring_near
 from tests.virtual_time import VirtualLoop

@@ -22,9 +22,9 @@ from aiortc import (
 )
 from aiortc.mediastreams import MediaStreamError
 
-from bot.lab.process import RunningLab, lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import Twiml, read_twiml
+from lab.process import RunningLab, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import Twiml, read_twiml
 from tests.bot.serving import configuration, free_port
 from tests.e2e.conftest import network
 
@@ -192,7 +192,7 @@ def ring_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
         async with session.post(f"{base_url}/", data=form) as answer:  # where the runner listens
             return read_twiml(await answer.text())
 
-    monkeypatch.setattr("faultlab.carrier.manner.ring", ring)
+    monkeypatch.setattr("lab.simulators.carrier.manner.ring", ring)
 
 
 @pytest.mark.slow

@@ -13,26 +13,26 @@ from loguru import logger
 
 from benchmarks.telling_turn import TURN
 from bot import clock
-from bot.after_call.opening import AfterCallListener
-from bot.alerts.reporter import AlertReporter
 from bot.call.answerers import CarrierWords
-from bot.crm.opening import CrmListener
 from bot.outbound.call_ledger import CallLedger
-from bot.record.record_keeper import RecordKeeper
 from calls.events import CallStarted
-from calls.incidents import Incidents
-from calls.record_fold import RecordFold
-from storage.alert_outbox import AlertOutbox
-from storage.record_writer import RecordWriter
-from telemetry import logs
-from telemetry.console_sums import ConsoleSums
-from telemetry.emitter import Emitter, Listener
-from telemetry.journal import Journal
-from telemetry.live import Live
-from telemetry.logs import Log
-from telemetry.masking import redacted
-from telemetry.metrics import Exposition, Metrics
-from telemetry.record_files import RecordFiles
+from operations.after_call.opening import AfterCallListener
+from operations.crm.opening import CrmListener
+from operations.masking import redacted
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.incident_rules import Incidents
+from operations.notify.reporter import AlertReporter
+from operations.record.fold_rules import RecordFold
+from operations.record.record_keeper import RecordKeeper
+from operations.record.writer import RecordWriter
+from operations.telemetry import logs
+from operations.telemetry.console_sums import ConsoleSums
+from operations.telemetry.emitter import Emitter, Listener
+from operations.telemetry.journal import Journal
+from operations.telemetry.live import Live
+from operations.telemetry.logs import Log
+from operations.telemetry.metrics import Exposition, Metrics
+from operations.telemetry.record_files import RecordFiles
 from tests.bot.step_count import counted_calls
 
 TURNS = 5

@@ -9,7 +9,12 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.outbound.staged import (
+from calls.campaign_events import DialAsked, DialEnded, OutboundCallBegan
+from calls.events import AgentSaid
+from calls.leg_events import AnswererHeard, LegEnded
+from calls.outbound import Dial, DialOutcome
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.staged import (
     BUSY,
     CONFIRMS,
     DISCLOSURE,
@@ -20,15 +25,10 @@ from bot.outbound.staged import (
     StagedContact,
     cast_of,
 )
-from bot.programs.campaign_stage import StagedServer, StagePlan, staged_server
-from calls.campaign_events import DialAsked, DialEnded, OutboundCallBegan
-from calls.events import AgentSaid
-from calls.leg_events import AnswererHeard, LegEnded
-from calls.outbound import Dial, DialOutcome
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from tests.bot.staged_run import Notes, StagedRun, near_lab
-from transports.telnyx_dial import ref_of
+from transports.telnyx.dial import ref_of
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
 

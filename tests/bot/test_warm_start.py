@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import Carrier, caller_says
-from bot.lab.process import lab_process
-from drill import servers
+from lab.callers import Carrier, caller_says
+from lab.drill import servers
+from lab.process import lab_process
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = str(Path(__file__).with_name("noting_program.py"))

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from calls.after_call import ResultQuestion, codes_of, outcome_of
-from calls.call_story import CallStory
 from calls.crm_events import DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
+from operations.after_call.outcome_rules import ResultQuestion, codes_of, outcome_of
+from operations.after_call.story_rules import CallStory
 
 ENDED = "2026-11-21T18:00+01:00"
 HELLO = AgentSaid(turn=0, text="Hello, this is the surgery.")

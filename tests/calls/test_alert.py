@@ -4,9 +4,9 @@ from dataclasses import replace
 
 import pytest
 
-from calls.alert import RECOVERED, Alert, closed, step_up, worse
 from calls.alert_events import AlertClosed
 from fallbacks.failure import Severity
+from operations.notify.alert import RECOVERED, Alert, closed, step_up, worse
 
 OPEN = Alert(
     key="llm/openai/auth",

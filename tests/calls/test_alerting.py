@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.alert import Alert, AlertFact, AlertRules, IncidentLasted, TellAlert
-from calls.alerting import Alerting, Bell, begun
 from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
+from operations.notify.alert import Alert, AlertFact, AlertRules, IncidentLasted, TellAlert
+from operations.notify.alerting_rules import Alerting, Bell, begun
 
 RULES = AlertRules()
 BEGAN = IncidentBegan(

@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calls.answerer_judge import AnswererJudge
-from calls.answering import (
+from processors.answerer.answerer_rules import (
     Answerer,
     AnsweringAction,
     AnsweringRules,
@@ -16,6 +15,7 @@ from calls.answering import (
     SayWho,
     StopTalking,
 )
+from processors.answerer.decision import AnswererJudge
 
 RULES = AnsweringRules()
 TONE = "Please leave a message after the tone."

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.answering import (
+from processors.answerer.answerer_rules import (
     Answerer,
     AnsweringRules,
     Decide,
@@ -11,8 +11,8 @@ from calls.answering import (
     PartFromMachine,
     SayWho,
 )
-from calls.answering_course import AnsweringCourse, AnsweringState
-from calls.answering_phrases import Cue
+from processors.answerer.course_rules import AnsweringCourse, AnsweringState
+from processors.answerer.phrase_rules import Cue
 
 RULES = AnsweringRules()
 

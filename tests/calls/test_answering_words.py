@@ -2,8 +2,8 @@
 
 import pytest
 
-from calls.answering_phrases import Cue
-from calls.answering_words import plain, read_cues
+from processors.answerer.phrase_rules import Cue
+from processors.answerer.word_rules import plain, read_cues
 
 
 @pytest.mark.parametrize(

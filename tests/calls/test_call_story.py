@@ -2,10 +2,10 @@
 
 import pytest
 
-from calls.call_story import CallStory
 from calls.campaign_events import OutboundCallBegan
 from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, CallEnded, Event, TranscriptFinal
+from operations.after_call.story_rules import CallStory
 
 CALL_ME = CallbackWanted(turn=2, when="tomorrow", reason="is driving")
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from calls.crm import (
+from operations.crm.customer import (
     KNOWN,
     MOST_CHARACTERS,
     MOST_FIELDS,

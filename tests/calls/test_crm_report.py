@@ -5,8 +5,6 @@ from dataclasses import replace
 import pytest
 
 from calls.campaign_events import OutboundCallBegan
-from calls.crm import CrmReport
-from calls.crm_report import ReportedCall
 from calls.events import (
     CallbackWanted,
     CallEnded,
@@ -16,6 +14,8 @@ from calls.events import (
     TurnDecided,
     TurnEnded,
 )
+from operations.crm.customer import CrmReport
+from operations.crm.report_rules import ReportedCall
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"

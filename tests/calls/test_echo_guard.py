@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.echo_guard import TAIL_S, EchoGuard
+from transports.local.echo_guard_rules import TAIL_S, EchoGuard
 
 
 def guard_playing(*, until: float) -> EchoGuard:

@@ -1,8 +1,8 @@
 """A call as it is followed for what is done behind its end."""
 
-from calls.crm import CrmReport
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal, TurnDecided
-from calls.followed_call import FollowedCall
+from operations.after_call.followed_call import FollowedCall
+from operations.crm.customer import CrmReport
 
 CALL: tuple[Event, ...] = (
     CallStarted(transport="twilio", agent="surgery", caller="+4930123456", called="+4930999"),

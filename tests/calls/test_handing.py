@@ -4,7 +4,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from calls.handing import (
+from calls.handover import Handover
+from processors.transfer.decision import (
     ACCEPT_S,
     ANNOUNCED_S,
     ANSWER_S,
@@ -15,7 +16,7 @@ from calls.handing import (
     Handing,
     How,
 )
-from calls.handing_events import (
+from processors.transfer.transfer_rules import (
     Announce,
     Announced,
     Brief,
@@ -42,7 +43,6 @@ from calls.handing_events import (
     TakeBack,
     TwoJoined,
 )
-from calls.handover import Handover
 from tests.thoroughness import promised_machine
 
 RING_S = 20.0

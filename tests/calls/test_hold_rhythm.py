@@ -3,7 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.hold_rhythm import WORD_EVERY_S, HoldRhythm, HoldSound, SayWord, SoundTone
+from processors.transfer.hold_rhythm_rules import (
+    WORD_EVERY_S,
+    HoldRhythm,
+    HoldSound,
+    SayWord,
+    SoundTone,
+)
 
 TONE_S = 1.6
 WORD_S = 1.5

@@ -6,8 +6,6 @@ import pytest
 
 from calls.events import Event, ProviderFailed
 from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
-from calls.incidents import CALM_S, Incidents
-from calls.troubles import trouble_of
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -20,6 +18,8 @@ from fallbacks.facts import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity, failed
+from operations.notify.incident_rules import CALM_S, Incidents
+from operations.notify.trouble_rules import trouble_of
 
 LADDERS = {"stt": ["deepgram"], "llm": ["openai", "openai-b"], "tts": ["cartesia", "elevenlabs"]}
 STEPS = ("clip", "keypad", "goodbye")

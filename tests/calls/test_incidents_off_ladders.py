@@ -14,9 +14,9 @@ from calls.crm_events import (
 from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
 from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.incidents import AGAIN_S, CALM_S, Incidents
 from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.failure import Severity
+from operations.notify.incident_rules import AGAIN_S, CALM_S, Incidents
 
 
 @pytest.fixture

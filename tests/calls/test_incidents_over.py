@@ -2,9 +2,9 @@
 
 from calls.events import CallEnded, Event
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.incidents import AGAIN_S, CALM_S, Incidents
 from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, Severity
+from operations.notify.incident_rules import AGAIN_S, CALM_S, Incidents
 from tests.calls.test_incidents import (
     EXHAUSTED,
     LADDERS,

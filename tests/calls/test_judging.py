@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from calls.judging import MOST_S, Look, LookQueue
+from processors.turn.judging_rules import MOST_S, Look, LookQueue
 
 
 def test_whose_time_runs_out_first_is_first() -> None:

@@ -3,9 +3,9 @@
 import pytest
 
 from calls.incident import Trouble
-from calls.known_rungs import KnownRungs
 from fallbacks.breaker import State
 from fallbacks.failure import Severity
+from operations.notify.known_rung_rules import KnownRungs
 
 LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
 

@@ -1,7 +1,7 @@
 """What our own lag is told as: once an incident, with the longest of it."""
 
+from bot.workers.lag_rules import QUIET_S, TOLD_S, Lagging
 from calls.events import ProcessLagged
-from calls.lagging import QUIET_S, TOLD_S, Lagging
 
 NOW = 100.0
 

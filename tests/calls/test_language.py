@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.language import TurnLanguage
+from processors.hearing.language_rules import TurnLanguage
 
 
 @pytest.mark.parametrize(

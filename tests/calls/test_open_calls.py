@@ -2,7 +2,7 @@
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TurnDecided
-from calls.open_calls import MOST_CALLS, OpenCalls
+from operations.open_calls import MOST_CALLS, OpenCalls
 
 STARTED = CallStarted(transport="twilio", agent="desk")
 DECIDED = TurnDecided(turn=1, at_s=1.0)

@@ -3,7 +3,7 @@
 
 import pytest
 
-from calls.opt_out import wants_no_calls
+from bot.tools.opt_out_rules import wants_no_calls
 
 
 @pytest.mark.parametrize(

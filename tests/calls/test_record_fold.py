@@ -27,11 +27,11 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.record_call import TURNS_KEPT
-from calls.record_fold import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
-from calls.record_turn import spans as spans_of
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
+from operations.record.call_rules import TURNS_KEPT
+from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
+from operations.record.turn_rules import spans as spans_of
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"

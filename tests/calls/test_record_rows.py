@@ -15,7 +15,9 @@ from calls.events import (
     ProviderFailed,
     UsageMeasured,
 )
-from calls.record_fold import (
+from fallbacks.facts import AttemptFailed, BreakerMoved, StageRecovered
+from fallbacks.failure import Kind, Scope, Severity
+from operations.record.fold_rules import (
     ENDED_CALLS,
     WITH_TURNS,
     RecordBatch,
@@ -25,8 +27,6 @@ from calls.record_fold import (
     failure,
     happening,
 )
-from fallbacks.facts import AttemptFailed, BreakerMoved, StageRecovered
-from fallbacks.failure import Kind, Scope, Severity
 
 AT = "2026-03-01T12:00:01.000+00:00"
 STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101", called="+15550100")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.room_watch import BACK_S, EMPTY_S, LOST_S, RoomWatch
+from transports.livekit.room_watch_rules import BACK_S, EMPTY_S, LOST_S, RoomWatch
 
 
 def test_a_room_that_nobody_comes_into_is_left() -> None:

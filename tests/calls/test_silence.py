@@ -1,6 +1,6 @@
 """The rule for a caller who says nothing."""
 
-from calls.silence import CallLength, Goodbye, Prompt, Silence, SilenceSign
+from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
 
 
 def rule(*, prompts: tuple[str, ...] = ("One?", "Two?")) -> Silence:

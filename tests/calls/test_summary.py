@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.summary import MOST, plain_summary, transcript
+from processors.transfer.summary_rules import MOST, plain_summary, transcript
 
 TALK = [
     {"role": "system", "content": "You are a receptionist."},

@@ -7,9 +7,14 @@ from calls.events import ProviderFailed, RecordHalted
 from calls.house_events import WorkerLost
 from calls.incident import Trouble
 from calls.record_events import WritesRefused
-from calls.troubles import trouble_of, trouble_of_campaign, trouble_of_disk, trouble_of_worker
 from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
 from fallbacks.failure import VERDICTS, Kind, Scope, Severity
+from operations.notify.trouble_rules import (
+    trouble_of,
+    trouble_of_campaign,
+    trouble_of_disk,
+    trouble_of_worker,
+)
 
 EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 

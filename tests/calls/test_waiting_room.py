@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.waiting_room import Guest, WaitingRoom
+from bot.server.waiting_room_rules import Guest, WaitingRoom
 
 
 class Visitors:

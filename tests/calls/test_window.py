@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.window import CUT, SUMMARY, Message, estimate, fit
+from processors.answering.window_rules import CUT, SUMMARY, Message, estimate, fit
 
 SYSTEM: Message = {"role": "system", "content": "Be kind."}
 

@@ -18,10 +18,10 @@ from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.holds import Hold
 from campaigns.model import CallingWindow, Campaign, RetryRule
-from storage.campaign_office import CampaignOffice
-from storage.campaign_store import CampaignStore
-from storage.contact_book import ContactBook, NewContact
-from storage.dial_reader import DialReader
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.dial_reader import DialReader
+from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import CampaignStore
 
 TALK_S = 20.0
 OPEN = {"stt": True, "llm": True, "tts": True}

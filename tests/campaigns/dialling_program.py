@@ -25,8 +25,8 @@ from campaigns.claiming import rules_of
 from campaigns.fate import judge_fate, was_never_asked
 from campaigns.model import Campaign, RetryRule
 from campaigns.retrying import next_step
-from storage.campaign_store import CampaignStore
-from storage.database import StorageError
+from campaigns.store.queue import CampaignStore
+from operations.database.database import StorageError
 
 LEASE_S = 50.0  # of a time that is told, not measured: the next dialler comes 100 s later
 CAMPAIGN = Campaign(

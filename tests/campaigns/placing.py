@@ -9,11 +9,11 @@ from pydantic import SecretStr
 
 from campaigns.carrier import CampaignCarrier, DialRequest, DialWithdrawnError, FoundCall
 from campaigns.twilio_carrier import TwilioCarrier
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.rest import CarrierRest
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.told_news import ToldNews
-from transports.twilio_calls import TwilioCalls
-from transports.twilio_rest import TwilioRest
+from transports.twilio.calls import TwilioCalls
+from transports.twilio.rest import TwilioRest
 
 OURS: Final = "+15005550006"
 A: Final = "+15005550111"

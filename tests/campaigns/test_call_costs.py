@@ -11,18 +11,18 @@ from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, UsageMeasured
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
-from calls.record_fold import RecordFold
 from campaigns.call_costs import IDLE_S, LOOK_S, CallCosts
 from campaigns.call_use import uses_of
 from campaigns.key_figures import key_figures
 from campaigns.model import Campaign
 from campaigns.report import contact_lines, figure_lines, page
+from campaigns.store.dial_bills import DialBills
+from campaigns.store.dial_calls import DialCalls, DialledCall, DialUse
+from campaigns.store.dial_reader import DialReader
+from campaigns.store.figures import CampaignFigures
 from campaigns.troubles import HouseFigures
-from storage.campaign_figures import CampaignFigures
-from storage.dial_bills import DialBills
-from storage.dial_calls import DialCalls, DialledCall, DialUse
-from storage.dial_reader import DialReader
-from storage.record_writer import RecordWriter
+from operations.record.fold_rules import RecordFold
+from operations.record.writer import RecordWriter
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 

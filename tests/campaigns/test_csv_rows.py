@@ -8,8 +8,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from campaigns.csv_encoding import guess_encoding
-from campaigns.csv_export import safe_cell
 from campaigns.csv_rows import LONGEST_LINE, MOST_LINES, CsvRow, read_rows
+from operations.csv_cells import safe_cell
 
 
 def rows_of(text: str) -> list[tuple[int, tuple[str, ...] | str]]:

@@ -25,10 +25,10 @@ from campaigns.dial_run import DialRun
 from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
 from campaigns.model import CallingWindow
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.watched_carrier import WatchedCarrier
-from faultlab.carrier.callee import Callee
-from storage.campaign_office import CampaignOffice, CampaignStanding
-from storage.contact_book import ContactBook, NewContact
+from lab.simulators.carrier.callee import Callee
 from tests.campaigns.dialing import (
     TALK_S,
     Dialing,

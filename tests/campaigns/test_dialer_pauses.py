@@ -17,8 +17,8 @@ from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
 from campaigns.holds import Hold
 from campaigns.model import CallingWindow
-from storage.campaign_office import CampaignOffice
-from storage.database import StorageError
+from campaigns.store.office import CampaignOffice
+from operations.database.database import StorageError
 from tests.campaigns.dialing import (
     dialing,
     left_by_another,

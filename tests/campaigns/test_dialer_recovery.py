@@ -17,8 +17,8 @@ from calls.campaign_events import (
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.carrier import DialRequest
 from campaigns.dialer import Dialer
-from storage.campaign_store import CampaignStore
-from storage.database import StorageError
+from campaigns.store.queue import CampaignStore
+from operations.database.database import StorageError
 from tests.campaigns.dialing import (
     Dialing,
     Floor,

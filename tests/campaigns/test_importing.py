@@ -19,9 +19,9 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign
-from storage.campaign_office import CampaignOffice
-from storage.campaign_store import CampaignStore
-from storage.contact_book import BATCH, ContactBook
+from campaigns.store.contacts import BATCH, ContactBook
+from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import CampaignStore
 from tests.share_servers import Server
 
 NOW = 1_800_014_400.0  # 2027-01-15, 12:00 UTC

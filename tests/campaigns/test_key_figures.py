@@ -6,10 +6,10 @@ import pytest
 
 from campaigns.key_figures import KeyFigures, key_figures
 from campaigns.report import figure_lines
+from campaigns.store.dial_costs import DialCosts
+from campaigns.store.figures import OutcomeFigures, ReachedContacts
+from campaigns.store.office import CampaignStanding
 from campaigns.troubles import HouseFigures
-from storage.campaign_figures import OutcomeFigures, ReachedContacts
-from storage.campaign_office import CampaignStanding
-from storage.dial_costs import DialCosts
 
 STANDING = CampaignStanding(
     name="spring",

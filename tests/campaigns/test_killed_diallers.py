@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from storage.campaign_office import CampaignStanding
+from campaigns.store.office import CampaignStanding
 from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
 from tests.share_servers import Server
 from tests.storage.campaign_queue import NOON, new_contacts, open_queue

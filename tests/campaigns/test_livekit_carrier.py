@@ -17,7 +17,7 @@ from campaigns.livekit_carrier import LivekitCarrier
 from tests.campaigns.placing import ended, request, withdrawn
 from tests.transports.exchange import SECRET, running_exchange
 from tests.transports.exchange import Exchange as Telephones
-from transports.livekit_dial import open_exchange
+from transports.livekit.dial import open_exchange
 
 
 @dataclass

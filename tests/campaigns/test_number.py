@@ -2,7 +2,7 @@
 
 import pytest
 
-from campaigns.number import CallableNumber, read_number
+from operations.numbers import CallableNumber, read_number
 
 GOOD = {
     "E.164": ("+4930901820", "DE", "+4930901820"),

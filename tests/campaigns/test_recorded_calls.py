@@ -10,16 +10,16 @@ import pytest
 
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
-from bot.house.house import Alone
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.dialing_house import RECORD_S, CallsOfTheHouse
+from bot.workers.pool import Alone
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
+from campaigns.store.dial_calls import DialCalls, RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted
-from storage.database import StorageError
-from storage.dial_calls import DialCalls, RecordedEnd
-from storage.record_writer import CUT_S, RecordWriter
+from operations.database.database import StorageError
+from operations.record.writer import CUT_S, RecordWriter
 from tests.campaigns.dialing import Dialing, dialing, now_s
 from tests.campaigns.test_call_costs import AT, Call
 

@@ -14,12 +14,12 @@ from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
 from campaigns.telnyx_carrier import TelnyxCarrier
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from tests.campaigns.told_news import ToldNews
-from transports.telnyx_calls import TelnyxCalls
-from transports.telnyx_rest import TelnyxRest
+from transports.telnyx.calls import TelnyxCalls
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from calls.alert import Alert, AlertRules
-from calls.alerting import Alerting
 from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
-from calls.record_fold import RecordFold
+from campaigns.store.troubles import CampaignTroubles, OpenSpell
 from campaigns.troubles import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
-from storage.alert_outbox import AlertOutbox, RoundOutcome
-from storage.alert_rows import ReportedFact
-from storage.campaign_troubles import CampaignTroubles, OpenSpell
-from storage.record_writer import RecordWriter
+from operations.notify.alert import Alert, AlertRules
+from operations.notify.alert_outbox import AlertOutbox, RoundOutcome
+from operations.notify.alert_rows import ReportedFact
+from operations.notify.alerting_rules import Alerting
+from operations.record.fold_rules import RecordFold
+from operations.record.writer import RecordWriter
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 

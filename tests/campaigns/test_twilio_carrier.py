@@ -8,7 +8,7 @@ from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
 from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
 from campaigns.heard_leg import HeardLeg
-from faultlab.carrier.callee import Callee
+from lab.simulators.carrier.callee import Callee
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 from tests.campaigns.told_news import ToldNews
 

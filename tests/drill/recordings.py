@@ -7,10 +7,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from drill.hearing import Sent
-from drill.judge import ExpectedWords, ReplyVerdict, judge
-from faultlab import mulaw
-from faultlab.voices.voices import Speech, speak_now, voice_of
+from lab.drill.hearing import Sent
+from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.simulators import mulaw
+from lab.simulators.voices.voices import Speech, speak_now, voice_of
 
 Pcm = NDArray[np.int16]
 

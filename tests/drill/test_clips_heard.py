@@ -7,12 +7,12 @@ import pytest
 import soxr
 from numpy.typing import NDArray
 
-from drill.clips_heard import HeardClips, RenderedClip, find_clips
-from drill.conversation import AskedTurn
-from drill.evidence import Judged
-from drill.judge import ExpectedWords, judge
-from drill.local_utterances import utterances
-from faultlab.voices.voices import Speech, speak_now, voice_of
+from lab.drill.clips_heard import HeardClips, RenderedClip, find_clips
+from lab.drill.conversation import AskedTurn
+from lab.drill.evidence import Judged
+from lab.drill.judge import ExpectedWords, judge
+from lab.drill.local_utterances import utterances
+from lab.simulators.voices.voices import Speech, speak_now, voice_of
 from tests.drill.recordings import PRICE, RATE_HZ, line, sent, silence, whole_reply
 
 CLIPS_HZ = 16_000

@@ -7,15 +7,15 @@ from typing import Any
 import pytest
 
 from bot.__main__ import run
-from drill import demonstration
-from drill.bench import Say
-from drill.demonstration import Demonstration
-from drill.drill import Wanted, drill
-from drill.results import DrillPass, Results
-from drill.runner import Job
-from drill.scenarios import Proof, Proofs
-from drill.selection import SMOKE
-from drill.servers import OURS
+from lab.drill import demonstration
+from lab.drill.bench import Say
+from lab.drill.demonstration import Demonstration
+from lab.drill.drill import Wanted, drill
+from lab.drill.results import DrillPass, Results
+from lab.drill.runner import Job
+from lab.drill.scenarios import Proof, Proofs
+from lab.drill.selection import SMOKE
+from lab.drill.servers import OURS
 
 GOOD = {"lost_turns": 0.0, "first_speech_s": 1.0, "gap_s": 0.0, "misheard": 0.0}
 TIMES = {"first_word_s": 0.9, "standby_requests": 0.0}

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import answers
-from drill.breaks import tts
-from drill.measured import MeasuredRun
-from drill.plans import play
-from drill.rig import open_rig
-from drill.rows import Row
-from drill.servers import OURS, STOCK
+from lab.callers import answers
+from lab.drill.breaks import tts
+from lab.drill.measured import MeasuredRun
+from lab.drill.plans import play
+from lab.drill.rig import open_rig
+from lab.drill.rows import Row
+from lab.drill.servers import OURS, STOCK
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from drill.hearing import bare_words
-from drill.sound import silence as silence_in
-from drill.sound import stretches
+from lab.drill.hearing import bare_words
+from lab.drill.sound import silence as silence_in
+from lab.drill.sound import stretches
 from tests.drill.recordings import (
     HOURS,
     LEAD_S,

@@ -5,9 +5,9 @@ import pytest
 from numpy.typing import NDArray
 
 from bot.call.local_voice import say_locally
-from drill.hearing import LOCAL, Sent
-from drill.judge import ExpectedWords, ReplyVerdict, judge
-from drill.local_utterances import utterances
+from lab.drill.hearing import LOCAL, Sent
+from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.drill.local_utterances import utterances
 from tests.drill.recordings import HOURS, LEAD_S, PRICE, RATE_HZ, line, sent, silence, speech
 
 Pcm = NDArray[np.int16]

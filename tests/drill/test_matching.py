@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from drill.matching import TELEPHONE, EarPath, SearchedRecording
-from drill.mending import Wear
+from lab.drill.matching import TELEPHONE, EarPath, SearchedRecording
+from lab.drill.mending import Wear
 from tests.drill.recordings import PRICE, RATE_HZ, Pcm, sent, silence
 
 WORN = EarPath(

@@ -3,16 +3,16 @@
 import pytest
 
 from bot.exits import UsageError
-from bot.lab.callers import answers
-from drill.breaks import AHEAD_S, ALL, SENTENCE_S
-from drill.matrix import FULL
-from drill.plans import QUESTIONS
-from drill.rows import HAIRCUT, HEALTHY, HOURS, Row
-from drill.selection import SMOKE, chosen
-from drill.servers import GREETING
-from drill.verdicts import MEASURES
-from faultlab.schedule import parse_windows
-from processors.stages import agenda
+from lab.callers import answers
+from lab.drill.breaks import AHEAD_S, ALL, SENTENCE_S
+from lab.drill.matrix import FULL
+from lab.drill.plans import QUESTIONS
+from lab.drill.rows import HAIRCUT, HEALTHY, HOURS, Row
+from lab.drill.selection import SMOKE, chosen
+from lab.drill.servers import GREETING
+from lab.drill.verdicts import MEASURES
+from lab.simulators.schedule import parse_windows
+from processors.speaking import agenda
 from providers.probes import cartesia, elevenlabs
 from providers.probes.morsels import speech
 

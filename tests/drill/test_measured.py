@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from drill.conversation import AskedTurn
-from drill.evidence import Asked, Judged
-from drill.hearing import RecordedWord
-from drill.judge import ReplyVerdict, compare_words
-from drill.long_reply import as_ended
-from drill.measured import MeasuredRun, changes, first_speech_after, quiet_after
-from drill.rows import LOST
+from lab.drill.conversation import AskedTurn
+from lab.drill.evidence import Asked, Judged
+from lab.drill.hearing import RecordedWord
+from lab.drill.judge import ReplyVerdict, compare_words
+from lab.drill.long_reply import as_ended
+from lab.drill.measured import MeasuredRun, changes, first_speech_after, quiet_after
+from lab.drill.rows import LOST
 from tests.drill.recordings import RATE_HZ, silence, taken_over, whole_reply
 
 TURN = AskedTurn(question="?", answer="!", began_s=2.0, stop_s=3.0, end_s=9.0)

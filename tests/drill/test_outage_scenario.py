@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.outbound.staged import CONFIRMS, cast_of
-from drill.demonstration import DEMONSTRATIONS
-from drill.outage_scenario import CONTACTS, Proofs, in_order, with_standby, without_standby
+from lab.demo.staged import CONFIRMS, cast_of
+from lab.drill.demonstration import DEMONSTRATIONS
+from lab.drill.outage_scenario import CONTACTS, Proofs, in_order, with_standby, without_standby
 from tests.bot.staged_run import near_lab
 
 

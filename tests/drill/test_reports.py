@@ -12,13 +12,13 @@ import pytest
 from rich.console import Console
 
 from bot.exits import UsageError
-from drill import markdown, report
-from drill.results import FILE, Results
-from drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
-from drill.runner import Job, run_all
-from drill.servers import OURS, STOCK
-from drill.table import table
-from drill.tally import count_met, judge_passes, missed, newest_run
+from lab.drill import markdown, report
+from lab.drill.results import FILE, Results
+from lab.drill.rows import EVERY_WORD, HEALTHY, NEVER_SILENT, Row, extra
+from lab.drill.runner import Job, run_all
+from lab.drill.servers import OURS, STOCK
+from lab.drill.table import table
+from lab.drill.tally import count_met, judge_passes, missed, newest_run
 
 ROW = Row(name="tts-cut", title="TTS <cut>", targets=(EVERY_WORD, NEVER_SILENT))
 ONE_RUN = {ROW.name: 1}

@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 from typing import Any, cast
 
-from drill.rig import Rig
-from drill.rows import Row
+from lab.drill.rig import Rig
+from lab.drill.rows import Row
 
 
 def rig(calls: Path, *events: str) -> Rig:

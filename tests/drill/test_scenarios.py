@@ -6,11 +6,11 @@ from typing import get_args
 import pytest
 
 from calls.events import Event
-from drill.bench import FIRST, STANDBY
-from drill.demonstration import demonstrate
-from drill.scenarios import SCENARIOS, perform
-from drill.telling import MEANINGS
 from fallbacks.facts import Fact
+from lab.drill.bench import FIRST, STANDBY
+from lab.drill.demonstration import demonstrate
+from lab.drill.scenarios import SCENARIOS, perform
+from lab.drill.telling import MEANINGS
 
 
 @pytest.mark.slow

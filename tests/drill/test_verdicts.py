@@ -2,9 +2,9 @@
 
 import pytest
 
-from drill.rows import EVERY_WORD, HEALTHY, LOST, NEVER_SILENT, Row, Target, extra, gap
-from drill.table import number
-from drill.verdicts import Measured, extra_requests, findings, passed
+from lab.drill.rows import EVERY_WORD, HEALTHY, LOST, NEVER_SILENT, Row, Target, extra, gap
+from lab.drill.table import number
+from lab.drill.verdicts import Measured, extra_requests, findings, passed
 
 OURS, STOCK = "holdline", "stock-pipecat"
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from drill.evidence import is_of_call
-from drill.wrote import wrote_within
+from lab.drill.evidence import is_of_call
+from lab.drill.wrote import wrote_within
 
 
 def stream(*flushed: tuple[float, int]) -> dict[str, Any]:

@@ -6,11 +6,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, lab_process
-from drill.rig import Rig
-from drill.rows import Row
-from drill.servers import GREETING
+from lab.control import LabControl
+from lab.drill.rig import Rig
+from lab.drill.rows import Row
+from lab.drill.servers import GREETING
+from lab.process import LabOptions, lab_process
 from tests.bot.serving import free_port
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.e2e.hearing import BROWSER

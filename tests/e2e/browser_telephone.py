@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from playwright.async_api import Page
 
 from bot import clock
-from drill.conversation import TICK_S
-from drill.places import RATE_HZ
-from drill.sound import join_spans, stretches
+from lab.drill.conversation import TICK_S
+from lab.drill.places import RATE_HZ
+from lab.drill.sound import join_spans, stretches
 from tests.e2e.demo_server import ROOT
 from tests.e2e.talking import talking
 

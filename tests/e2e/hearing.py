@@ -14,15 +14,15 @@ import yaml
 from numpy.typing import NDArray
 from playwright.async_api import Page
 
-from bot.lab.callers import pauses
-from bot.lab.control import LabControl
-from bot.lab.process import RunningLab
-from drill.evidence import sent_between
-from drill.hearing import Sent
-from drill.judge import ExpectedWords, ReplyVerdict, judge
-from drill.matching import EarPath
-from drill.mending import Wear
-from drill.places import RATE_HZ
+from lab.callers import pauses
+from lab.control import LabControl
+from lab.drill.evidence import sent_between
+from lab.drill.hearing import Sent
+from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.drill.matching import EarPath
+from lab.drill.mending import Wear
+from lab.drill.places import RATE_HZ
+from lab.process import RunningLab
 
 Pcm = NDArray[np.int16]
 

@@ -10,9 +10,9 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from bot.lab.process import LabOptions, RunningLab
-from bot.programs.demo import demo
-from telemetry import logs
+from lab.demo.demo import demo
+from lab.process import LabOptions, RunningLab
+from operations.telemetry import logs
 
 LOGS: Final = Path("logs")
 

@@ -18,13 +18,13 @@ from typing import Any, Final
 import yaml
 
 from bot.config.loading import load
-from bot.http.server import serve
-from bot.lab.process import RunningLab
-from telemetry import logs
+from bot.server.server import serve
+from lab.process import RunningLab
+from operations.telemetry import logs
 from tests.bot.serving import _ready, configuration
 from tests.e2e.demo_server import ROOT
 from tests.e2e.severing import sever
-from transports.webrtc_connection import BrowserConnection
+from transports.webrtc.connection import BrowserConnection
 
 STOP_S: Final = 20.0
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from aiortc import RTCPeerConnection
 
-from transports.ice_restart import transports_of
+from transports.webrtc.ice_restart import transports_of
 
 
 def sever(line: RTCPeerConnection) -> None:

@@ -13,10 +13,10 @@ from aiortc.mediastreams import AudioStreamTrack
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from bot.http.pages.site import asset_routes, client_routes, console_routes
+from bot.server.pages.site import asset_routes, client_routes, console_routes
 from tests.e2e.severing import sever
-from transports import ice_restart
-from transports.ice_restart import names_in, transports_of
+from transports.webrtc import ice_restart
+from transports.webrtc.ice_restart import names_in, transports_of
 
 TOKEN = "token-of-the-first-call"
 WAV = b"RIFF"

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from drill.matrix import FULL
-from drill.measured import MeasuredRun
-from drill.plans import play
-from drill.rows import LOST
+from lab.drill.matrix import FULL
+from lab.drill.measured import MeasuredRun
+from lab.drill.plans import play
+from lab.drill.rows import LOST
 from tests.e2e.browser import need_chromium
 from tests.e2e.browser_rig import open_browser_rig
 

@@ -9,8 +9,8 @@ import pytest
 import pytest_asyncio
 from playwright.async_api import Page, expect
 
-from bot.lab.callers import answers
-from bot.lab.process import RunningLab
+from lab.callers import answers
+from lab.process import RunningLab
 from tests.e2e.browser import Watch, need_chromium
 from tests.e2e.demo_server import ROOT, Demo, running_demo
 from tests.e2e.hearing import EAR, Ear, Heard

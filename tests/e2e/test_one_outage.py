@@ -18,11 +18,11 @@ from playwright.async_api import Page, async_playwright, expect
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.config.loading import load
-from bot.evidence.command import write_evidence
-from bot.lab.process import RunningLab, lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import PhoneCall
-from faultlab.voices.voices import speak, voice_of
+from lab.process import RunningLab, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import PhoneCall
+from lab.simulators.voices.voices import speak, voice_of
+from operations.postmortem.command import write_evidence
 from tests.bot.alerts.conftest import Inbox, inbox
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.e2e.browser import ALLOWED, chromium, need_chromium

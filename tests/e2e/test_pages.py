@@ -10,7 +10,7 @@ from calls.leg_events import EarMeasured
 from tests.e2e.browser import ALLOWED, Watch, chromium
 from tests.e2e.conftest import Served
 from tests.e2e.stand_in import TOKEN
-from transports.webrtc_wire import read
+from transports.webrtc.wire import read
 
 pytestmark = [
     pytest.mark.e2e,

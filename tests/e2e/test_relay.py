@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Page, expect
 
-from bot.lab.process import lab_process
+from lab.process import lab_process
 from tests.bot.serving import free_port
 from tests.e2e.browser import Watch, need_chromium
 from tests.e2e.conftest import own_address

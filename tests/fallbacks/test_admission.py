@@ -4,7 +4,7 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fallbacks.admission import (
+from bot.workers.admission_rules import (
     CALL_CORES,
     CALL_CORES_MIN,
     FULL,

@@ -6,22 +6,6 @@ from typing import cast
 
 import pytest
 
-from fallbacks.answering import (
-    RECHECK_S,
-    RECOVERS_S,
-    AnswerAction,
-    Answering,
-    AskModel,
-    CallOff,
-    FinishAnswer,
-    GiveUp,
-    ModelFailed,
-    ModelFinished,
-    ModelWrote,
-    UseModel,
-    WriteText,
-    Wrote,
-)
 from fallbacks.attempts import Admitted, Refused, TellFact
 from fallbacks.breaker import State
 from fallbacks.deadline import Deadline
@@ -37,8 +21,24 @@ from fallbacks.ladder import RETRY_WAIT_S
 from fallbacks.limits import Gate
 from fallbacks.retry_after import retry_after_s
 from fallbacks.roster import Place, Roster
-from fallbacks.speech import PATIENCE_S
 from fallbacks.work import StagePolicy, Work
+from processors.answering.decision import (
+    RECHECK_S,
+    RECOVERS_S,
+    AnswerAction,
+    Answering,
+    AskModel,
+    CallOff,
+    FinishAnswer,
+    GiveUp,
+    ModelFailed,
+    ModelFinished,
+    ModelWrote,
+    UseModel,
+    WriteText,
+    Wrote,
+)
+from processors.speaking.decision import PATIENCE_S
 
 NOW = 100.0
 SOME_GATE = cast("Gate", object())  # that there is one is all that is asked here

@@ -8,14 +8,14 @@ from typing import Final
 import pytest
 
 from fallbacks.attempts import Done, Exhausted, Failed, Start, Step, TellFact, Win
-from fallbacks.caller_utterance import CallerUtterance
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
 from fallbacks.lag import GRACE_S, PERIOD_S
-from fallbacks.listening import Reading
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
+from processors.hearing.attempt_rules import Reading
+from processors.hearing.utterance_rules import CallerUtterance
 
 NOW: Final = 100.0
 UNHURRIED_S: Final = 9.0

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fallbacks.connection import COLD_S, CONNECT_S, Connection
 from fallbacks.failure import Failure, Kind, failed
+from processors.speaking.connection_rules import COLD_S, CONNECT_S, Connection
 
 NOW = 100.0
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.continuation import Answer
+from processors.answering.continuation_rules import Answer
 from tests.thoroughness import promised
 
 

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from fallbacks.descent import (
+from processors.holding.descent_rules import (
     BURST_S,
     QUESTIONS,
     AskBack,
@@ -21,7 +21,7 @@ from fallbacks.descent import (
     Step,
     UseLocal,
 )
-from fallbacks.menu_words import PHRASES, Choice, Consent, Meaning, heard_here
+from processors.holding.menu_word_rules import PHRASES, Choice, Consent, Meaning, heard_here
 
 
 def at_the_menu() -> Descent:

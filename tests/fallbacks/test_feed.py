@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from fallbacks.feed import OPENING_S, Feed, Opening
 from fallbacks.lag import Lag
-from fallbacks.listening import Reading
-from fallbacks.replay import HeardWord, SoundRing
+from processors.hearing.attempt_rules import Reading
+from processors.hearing.feed_rules import OPENING_S, Feed, Opening
+from processors.hearing.replay_rules import HeardWord, SoundRing
 
 NOW = 100.0
 

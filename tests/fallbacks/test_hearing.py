@@ -10,10 +10,10 @@ from calls.turn import Turn
 from fallbacks.attempts import TellFact
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
-from fallbacks.feed import BEAT_S, OPENING_S, STEADY
-from fallbacks.hearing import TURN_HELD_S, CallerHearing
 from fallbacks.ladder import Pace
-from fallbacks.listening import (
+from fallbacks.roster import Place, Roster
+from fallbacks.work import StagePolicy, Work
+from processors.hearing.attempt_rules import (
     AskForWords,
     AskRecogniser,
     FeedSound,
@@ -34,9 +34,9 @@ from fallbacks.listening import (
     SpeechPaused,
     SpeechStopped,
 )
-from fallbacks.replay import HeardWord
-from fallbacks.roster import Place, Roster
-from fallbacks.work import StagePolicy, Work
+from processors.hearing.decision import TURN_HELD_S, CallerHearing
+from processors.hearing.feed_rules import BEAT_S, OPENING_S, STEADY
+from processors.hearing.replay_rules import HeardWord
 
 FRAME = bytes(640)  # 20 ms
 

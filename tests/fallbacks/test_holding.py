@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fallbacks.holding import AT_ONCE_S, FillerTurns, Holding, Say
+from processors.holding.late_answer_rules import AT_ONCE_S, FillerTurns, Holding, Say
 
 
 def turn(line: Holding, at: float = 100.0) -> Holding:

@@ -8,15 +8,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.attempts import Abandon, Failed, Progressed, Start, Step, TellFact
-from fallbacks.connection import CONNECT_S, Connection
 from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon, Suspected
 from fallbacks.failure import Kind, failed
-from fallbacks.feed import OPENING_S, Feed
 from fallbacks.ladder import Allowance
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
+from processors.hearing.feed_rules import OPENING_S, Feed
+from processors.speaking.connection_rules import CONNECT_S, Connection
 
 NOW = 100.0
 UNTIL = Deadline(at=NOW + 1.5)

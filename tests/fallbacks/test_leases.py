@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from fallbacks.leases import Leases, Lent
+from bot.workers.lease_rules import Leases, Lent
 
 
 def two(limit: int) -> Leases:

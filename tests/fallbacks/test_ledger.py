@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from fallbacks.ledger import SpeechLedger
 from fallbacks.word_times import sayable
+from processors.speaking.ledger_rules import SpeechLedger
 
 SENTENCE = "We are open from nine to five."  # seven words
 

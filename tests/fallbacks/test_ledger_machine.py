@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from fallbacks.ledger import MARGIN_S, ROUNDING_S, UNTIMED_S, SpeechLedger
+from processors.speaking.ledger_rules import MARGIN_S, ROUNDING_S, UNTIMED_S, SpeechLedger
 from tests.fallbacks.test_ledger import heard
 from tests.thoroughness import promised_machine
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.descent import Descent
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptFailed,
@@ -17,8 +16,10 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.holding import SILENCE_S, Holding
-from fallbacks.line_events import (
+from processors.holding.decision import LineKeeper
+from processors.holding.descent_rules import Descent
+from processors.holding.late_answer_rules import SILENCE_S, Holding
+from processors.holding.line_rules import (
     AgentCutOff,
     AnswerDue,
     AnswerOpen,
@@ -36,8 +37,7 @@ from fallbacks.line_events import (
     ToolEnded,
     WordsCame,
 )
-from fallbacks.line_keeper import LineKeeper
-from fallbacks.utterances import Situation
+from processors.holding.utterance_rules import Situation
 from tests.thoroughness import promised
 
 STOP = 100.0

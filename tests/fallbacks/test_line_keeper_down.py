@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.descent import REPLY_S, Descent, DescentSettings, Step
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from fallbacks.holding import SILENCE_S, Holding
-from fallbacks.line_events import (
+from processors.holding.decision import USUALLY_S, LineKeeper
+from processors.holding.descent_rules import REPLY_S, Descent, DescentSettings, Step
+from processors.holding.late_answer_rules import SILENCE_S, Holding
+from processors.holding.line_rules import (
     AnswerDue,
     AnswerSounded,
     CallerBegan,
@@ -25,8 +26,7 @@ from fallbacks.line_events import (
     Then,
     WordsCame,
 )
-from fallbacks.line_keeper import USUALLY_S, LineKeeper
-from fallbacks.utterances import Situation
+from processors.holding.utterance_rules import Situation
 from tests.thoroughness import promised
 
 STOP = 100.0

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fallbacks.pending_turn import PendingTurn
+from processors.holding.pending_turn_rules import PendingTurn
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 import pytest
 
-from fallbacks.descent import STEPS, Step
-from fallbacks.readiness import Readiness, judge_readiness
+from bot.health.readiness_rules import Readiness, judge_readiness
+from processors.holding.descent_rules import STEPS, Step
 
 WELL = {"stt": True, "llm": True, "tts": True}
 FAREWELLS = (Step.CLIP, Step.CHOSEN, Step.GOODBYE)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.replay import (
+from processors.hearing.replay_rules import (
     SOFT_S,
     HeardWord,
     SoundRing,

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.continuation import Answer
-from fallbacks.reply_limit import OVERRUN, ReplyLimit
 from fallbacks.word_times import CHARACTER_S
+from processors.answering.continuation_rules import Answer
+from processors.answering.reply_limit_rules import OVERRUN, ReplyLimit
 
 
 def limited(text: str, *, max_s: float, size: int) -> str:

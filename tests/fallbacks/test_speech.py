@@ -16,7 +16,8 @@ from fallbacks.facts import AttemptFailed, Fact, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
-from fallbacks.speaking import (
+from fallbacks.work import StagePolicy, Work
+from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
     CallerInterrupted,
@@ -32,8 +33,7 @@ from fallbacks.speaking import (
     UseVoice,
     WordTimed,
 )
-from fallbacks.speech import DONE_S, IDLE_S, SpokenUtterance
-from fallbacks.work import StagePolicy, Work
+from processors.speaking.decision import DONE_S, IDLE_S, SpokenUtterance
 from tests.thoroughness import promised
 
 pytestmark = pytest.mark.virtual_time

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fallbacks.continuation import Answer
-from fallbacks.spoken_text import MOST_HELD, MOST_KEPT, SpokenText, SpokenTextRule
+from processors.answering.continuation_rules import Answer
+from processors.answering.spoken_text_rules import MOST_HELD, MOST_KEPT, SpokenText, SpokenTextRule
 from tests.thoroughness import promised
 
 CALL = '{"name": "book", "arguments": {"time": "nine }"}}'

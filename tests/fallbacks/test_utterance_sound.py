@@ -6,12 +6,12 @@ from typing import Final
 import pytest
 
 from calls.turn import Turn
-from fallbacks.caller_utterance import CallerUtterance
-from fallbacks.feed import Feed
-from fallbacks.listening import AskRecogniser, FeedSound, HearingAction, MarkSpeech
-from fallbacks.replay import SoundRing
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy, Work
+from processors.hearing.attempt_rules import AskRecogniser, FeedSound, HearingAction, MarkSpeech
+from processors.hearing.feed_rules import Feed
+from processors.hearing.replay_rules import SoundRing
+from processors.hearing.utterance_rules import CallerUtterance
 
 NOW: Final = 100.0
 FRAME_S: Final = 0.02

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import yaml
 
-import fallbacks
-from fallbacks.utterances import PLAYS, Chooser, Situation, utterances_of
+import processors.holding
+from processors.holding.utterance_rules import PLAYS, Chooser, Situation, utterances_of
 
 TEXTS: dict[str, Any] = {
     "en": {
@@ -20,7 +20,7 @@ TEXTS: dict[str, Any] = {
     },
     "es": {"goodbye": ["Adiós."]},
 }
-SHIPPED = Path(fallbacks.__file__).parent / "clips" / "utterances.yaml"
+SHIPPED = Path(processors.holding.__file__).parent / "utterances.yaml"
 
 
 def chooser() -> Chooser:

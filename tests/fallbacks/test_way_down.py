@@ -4,10 +4,9 @@ from math import inf
 
 import pytest
 
-from fallbacks.caller_message import QUIET_S, CallerMessage
-from fallbacks.descent import REPLY_S, Descent, DescentSettings, Step
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from fallbacks.line_events import (
+from processors.holding.descent_rules import REPLY_S, Descent, DescentSettings, Step
+from processors.holding.line_rules import (
     AnswerSounded,
     AskDesk,
     CallerAway,
@@ -27,9 +26,10 @@ from fallbacks.line_events import (
     Spoken,
     Then,
 )
-from fallbacks.menu_words import Choice, Consent
-from fallbacks.utterances import Situation
-from fallbacks.way_down import WayDown
+from processors.holding.menu_word_rules import Choice, Consent
+from processors.holding.message_rules import QUIET_S, CallerMessage
+from processors.holding.utterance_rules import Situation
+from processors.holding.way_down_rules import WayDown
 
 ALL = tuple(Step)
 CLIPS = DescentSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)

@@ -2,12 +2,12 @@
 
 import asyncio
 
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.ears.ears import Ears
-from faultlab.ears.heard import HeardAudio, HearingSettings
-from faultlab.ears.hearing import Hearing
-from faultlab.ears.worker import WorkerMessage
-from faultlab.lab import Lab
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.ears.ears import Ears
+from lab.simulators.ears.heard import HeardAudio, HearingSettings
+from lab.simulators.ears.hearing import Hearing
+from lab.simulators.ears.worker import WorkerMessage
+from lab.simulators.lab import Lab
 from tests.virtual_time import VirtualLoop
 
 

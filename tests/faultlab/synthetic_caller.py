@@ -6,8 +6,8 @@ import io
 import numpy as np
 import soundfile
 
-from faultlab.voices.lab_engine import new_engine
-from faultlab.voices.voices import SimulatedVoice, speak_now
+from lab.simulators.voices.lab_engine import new_engine
+from lab.simulators.voices.voices import SimulatedVoice, speak_now
 
 VOICES = {
     "american": SimulatedVoice(variant="", words_per_minute=160),

@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from faultlab import mulaw
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.ear import RATE_HZ, Burst, CarrierEar
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import NotConnectedError, read_twiml, signature
+from lab.simulators import mulaw
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.ear import RATE_HZ, Burst, CarrierEar
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import NotConnectedError, read_twiml, signature
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,8 +12,8 @@ from aiohttp import web
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.ear import RATE_HZ
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.ear import RATE_HZ
 
 pytestmark = pytest.mark.virtual_time
 

@@ -5,11 +5,11 @@ import base64
 import numpy as np
 import pytest
 
-from faultlab.carrier.exotel import ExotelManner, exotel_call
-from faultlab.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.sound_code import MULAW_CODE, SoundCode, plain_code
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode, plain_code
+from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 
 EXOTEL, EXOTEL_CALL = ExotelManner(), exotel_call()
 PLIVO, PLIVO_CALL = PlivoManner(PlivoAccount()), plivo_call()

@@ -22,12 +22,12 @@ from pipecat.frames.frames import (
 from pipecat.services.cartesia.tts import CartesiaTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab import faults
-from faultlab.cartesia.simulator import CartesiaSimulator
-from faultlab.cartesia.socket import CartesiaAccount
-from faultlab.faults import Fault
-from faultlab.instance import Core
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.cartesia.simulator import CartesiaSimulator
+from lab.simulators.cartesia.socket import CartesiaAccount
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Core
+from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time
 

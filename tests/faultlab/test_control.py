@@ -6,10 +6,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from faultlab import faults
-from faultlab.lab import Lab, Spec, schedule_for
-from faultlab.record import SpokenWord
-from faultlab.schedule import Window, load_schedules
+from lab.simulators import faults
+from lab.simulators.lab import Lab, Spec, schedule_for
+from lab.simulators.record import SpokenWord
+from lab.simulators.schedule import Window, load_schedules
 
 pytestmark = pytest.mark.virtual_time
 

@@ -25,11 +25,11 @@ from pipecat.frames.frames import (
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.faults import Fault, parse
-from faultlab.instance import Core
-from faultlab.schedule import Window
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault, parse
+from lab.simulators.instance import Core
+from lab.simulators.schedule import Window
 from tests.faultlab import synthetic_caller as caller
 from tests.faultlab.near_ears import hear_near
 

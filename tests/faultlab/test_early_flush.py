@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from faultlab.ears.heard import HearingSettings
-from faultlab.ears.hearing import SETTLE_FRAMES, Hearing
-from faultlab.ears.voice_gate import FRAME_S, FRAME_SAMPLES
+from lab.simulators.ears.heard import HearingSettings
+from lab.simulators.ears.hearing import SETTLE_FRAMES, Hearing
+from lab.simulators.ears.voice_gate import FRAME_S, FRAME_SAMPLES
 from tests.faultlab import synthetic_caller as caller
 
 RATE_HZ = 16_000

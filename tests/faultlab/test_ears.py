@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from faultlab.ears.domain import phrases, read_templates, sample, words_of
-from faultlab.ears.ears import Ears, EarsError
-from faultlab.ears.heard import HeardAudio, HearingSettings
-from faultlab.ears.hearing import Hearing
+from lab.simulators.ears.domain import phrases, read_templates, sample, words_of
+from lab.simulators.ears.ears import Ears, EarsError
+from lab.simulators.ears.heard import HeardAudio, HearingSettings
+from lab.simulators.ears.hearing import Hearing
 from tests.faultlab import synthetic_caller as caller
 
 BOOKING = "I would like to book an appointment for tomorrow."

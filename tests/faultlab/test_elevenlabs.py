@@ -24,12 +24,12 @@ from pipecat.frames.frames import (
 from pipecat.services.elevenlabs.tts import ElevenLabsTTSService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab import faults
-from faultlab.elevenlabs.account import ElevenLabsAccount
-from faultlab.elevenlabs.simulator import ElevenLabsSimulator
-from faultlab.faults import Fault
-from faultlab.instance import Core
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.elevenlabs.account import ElevenLabsAccount
+from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Core
+from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time
 

@@ -8,10 +8,10 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.exchange import Exchange, Placed
-from faultlab.carrier.webhook import AgentServer, PhoneCall
-from faultlab.clock import utc_now
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.exchange import Exchange, Placed
+from lab.simulators.carrier.webhook import AgentServer, PhoneCall
+from lab.simulators.clock import utc_now
 
 pytestmark = pytest.mark.virtual_time
 

@@ -1,6 +1,6 @@
 import pytest
 
-from faultlab import faults
+from lab.simulators import faults
 
 
 @pytest.mark.parametrize("name", faults.FAULTS)

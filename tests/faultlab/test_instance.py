@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from faultlab import faults
-from faultlab.instance import Core, Instance
-from faultlab.schedule import Window, parse_windows
+from lab.simulators import faults
+from lab.simulators.instance import Core, Instance
+from lab.simulators.schedule import Window, parse_windows
 
 pytestmark = pytest.mark.virtual_time
 

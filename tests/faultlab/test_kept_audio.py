@@ -7,10 +7,10 @@ import aiohttp
 import numpy as np
 import pytest
 
-from faultlab import faults
-from faultlab.kept_audio import KeptAudio, Take
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.kept_audio import KeptAudio, Take
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time
 

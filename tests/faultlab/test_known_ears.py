@@ -5,9 +5,9 @@ import asyncio
 import numpy as np
 import pytest
 
-from faultlab.ears.ears import EarsError
-from faultlab.ears.heard import HearingSettings, RecognisedWord
-from faultlab.ears.known import BLOCK, KnownEars, KnownHearing, KnownSounds, KnownUtterance
+from lab.simulators.ears.ears import EarsError
+from lab.simulators.ears.heard import HearingSettings, RecognisedWord
+from lab.simulators.ears.known import BLOCK, KnownEars, KnownHearing, KnownSounds, KnownUtterance
 
 RATE_HZ = 8000
 TELEPHONE = HearingSettings(rate_hz=RATE_HZ, endpoint_s=None)

@@ -13,12 +13,12 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionChunk
 
-from faultlab import faults
-from faultlab.instance import Core
-from faultlab.openai import errors as openai_errors
-from faultlab.openai.simulator import OpenAISimulator
-from faultlab.receptionist import phrases
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Core
+from lab.simulators.openai import errors as openai_errors
+from lab.simulators.openai.simulator import OpenAISimulator
+from lab.simulators.receptionist import phrases
+from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time
 

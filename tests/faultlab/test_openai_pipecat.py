@@ -15,11 +15,11 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.services.openai.llm import OpenAILLMService
 from pipecat.tests.utils import SleepFrame, run_test
 
-from faultlab import faults
-from faultlab.instance import Core
-from faultlab.openai.simulator import OpenAISimulator
-from faultlab.receptionist import phrases
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Core
+from lab.simulators.openai.simulator import OpenAISimulator
+from lab.simulators.receptionist import phrases
+from lab.simulators.schedule import Window
 
 pytestmark = pytest.mark.virtual_time
 

@@ -3,8 +3,8 @@
 import aiohttp
 import pytest
 
-from faultlab.lab import Lab, Spec
-from faultlab.openai.rate import RequestRate
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.openai.rate import RequestRate
 
 pytestmark = pytest.mark.virtual_time
 

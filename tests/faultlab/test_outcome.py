@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from faultlab.receptionist.receptionist import reply
+from lab.simulators.receptionist.receptionist import reply
 
 ASKED = (
     "Answer with one JSON object and with nothing else. Its keys:\n"

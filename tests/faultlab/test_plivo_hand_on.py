@@ -2,9 +2,9 @@
 
 import pytest
 
-from faultlab.carrier.callee import DialVerb
-from faultlab.carrier.plivo_hand_on import NEVER_S, read_plivo_dial
-from faultlab.carrier.webhook import NotConnectedError
+from lab.simulators.carrier.callee import DialVerb
+from lab.simulators.carrier.plivo_hand_on import NEVER_S, read_plivo_dial
+from lab.simulators.carrier.webhook import NotConnectedError
 
 WAYS = 'method="POST" callbackMethod="POST"'
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from faultlab.ears import domain
-from faultlab.receptionist import phrases, receptionist
-from faultlab.receptionist.receptionist import Reply
-from faultlab.receptionist.understood import understand
+from lab.simulators.ears import domain
+from lab.simulators.receptionist import phrases, receptionist
+from lab.simulators.receptionist.receptionist import Reply
+from lab.simulators.receptionist.understood import understand
 
 HOURS = phrases.hours("")
 NOTE = "Your message was cut off after those words. Write only what comes next."

@@ -5,8 +5,8 @@ import asyncio
 import aiohttp
 import pytest
 
-from faultlab.lab import Lab
-from faultlab.record import MARKS_KEPT, Request
+from lab.simulators.lab import Lab
+from lab.simulators.record import MARKS_KEPT, Request
 
 pytestmark = pytest.mark.virtual_time
 

@@ -2,8 +2,8 @@ import math
 
 import pytest
 
-from faultlab import faults, schedule
-from faultlab.schedule import Pattern, Schedule, Window
+from lab.simulators import faults, schedule
+from lab.simulators.schedule import Pattern, Schedule, Window
 
 STALL = faults.Stall(after_words=2)
 CUT = faults.Cut()

@@ -5,8 +5,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from faultlab.samples import Samples
-from faultlab.voices.voices import (
+from lab.simulators.samples import Samples
+from lab.simulators.voices.voices import (
     VOICES,
     Speech,
     UnknownLanguageError,

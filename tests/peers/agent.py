@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from bot.lab.process import LabOptions, RunningLab, lab_process
+from lab.process import LabOptions, RunningLab, lab_process
 from tests.bot.serving import Served, serving
 from tests.peers.media_server import MediaServer
 

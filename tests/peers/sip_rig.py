@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, lab_process
-from drill.matrix import FULL
-from drill.rig import Rig
-from drill.rows import Row
-from drill.servers import GREETING
+from lab.control import LabControl
+from lab.drill.matrix import FULL
+from lab.drill.rig import Rig
+from lab.drill.rows import Row
+from lab.drill.servers import GREETING
+from lab.process import LabOptions, lab_process
 from tests.e2e.hearing import BROWSER
 from tests.peers.agent import answering
 from tests.peers.media_server import MediaServer

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bot import clock
-from drill.sound import join_spans, stretches
+from lab.drill.sound import join_spans, stretches
 from tests.peers.sip_phone import RATE_HZ, SipPhone, sip_phone
 
 Pcm = NDArray[np.int16]

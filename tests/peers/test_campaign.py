@@ -21,7 +21,7 @@ from tests.peers.conftest import NewPhone
 from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
 from tests.peers.sip_phone import SipPhone
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
-from transports.livekit_dial import open_exchange
+from transports.livekit.dial import open_exchange
 
 ANSWERS, BUSY, NEVER = "+15005550401", "+15005550402", "+15005550403"
 LONGEST_S = 90.0

@@ -10,21 +10,15 @@ import pytest_asyncio
 from livekit import api
 from pydantic import SecretStr
 
-from drill.sound import stretches
+from lab.drill.sound import stretches
 from tests.peers.agent import answering
 from tests.peers.conftest import NewPhone, proven
 from tests.peers.media_server import KEY, NUMBER, SECRET, MediaServer
 from tests.peers.refusing_phone import carrier_with_login, refusing_phone
 from tests.peers.sip_phone import Pcm
 from tests.peers.test_peers import TONE_HZ, loud_s, participant
-from transports.livekit_dial import (
-    AlreadyDiallingError,
-    OutboundCall,
-    dial,
-    open_exchange,
-    room_of,
-)
-from transports.livekit_trunks import (
+from transports.livekit.dial import AlreadyDiallingError, OutboundCall, dial, open_exchange, room_of
+from transports.livekit.trunks import (
     Credentials,
     ExchangePlan,
     InboundTrunk,

@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.lab.callers import caller_says
-from bot.lab.process import LabOptions, RunningLab, lab_process
-from drill.hearing import Sent
+from lab.callers import caller_says
+from lab.drill.hearing import Sent
+from lab.process import LabOptions, RunningLab, lab_process
 from tests.bot.call.handover_bench import BACK, CONNECTING, NOBODY, OFFER, TOGETHER, local
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
 from tests.peers.agent import GREETING, answering

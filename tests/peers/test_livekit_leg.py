@@ -16,10 +16,10 @@ from tests.peers.conftest import NewPhone
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_phone import SipPhone
 from tests.peers.test_peers import first_room
-from transports.livekit import LivekitLeg
-from transports.livekit_line import LivekitLine
-from transports.livekit_room import RoomPlace
-from transports.livekit_rooms import LivekitRooms
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import RoomPlace
+from transports.livekit.rooms import LivekitRooms
 
 GUARD_S = 30.0
 

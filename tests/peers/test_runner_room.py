@@ -10,9 +10,9 @@ import aiohttp
 import numpy as np
 from livekit import rtc
 
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, lab_process
-from drill.evidence import sent_between
+from lab.control import LabControl
+from lab.drill.evidence import sent_between
+from lab.process import LabOptions, lab_process
 from tests.bot.test_root_bot import GREETING, hosted
 from tests.e2e.hearing import Heard
 from tests.peers.media_server import MediaServer

@@ -19,10 +19,10 @@ from google.protobuf.duration_pb2 import Duration
 from livekit import api
 from livekit.protocol.sip import SIPMediaConfig
 
-from bot.http.livekit_door import LOOK_EVERY_S
-from bot.lab.control import LabControl
-from bot.lab.process import LabOptions, RunningLab, lab_process
-from drill.evidence import sent_between
+from bot.server.livekit_door import LOOK_EVERY_S
+from lab.control import LabControl
+from lab.drill.evidence import sent_between
+from lab.process import LabOptions, RunningLab, lab_process
 from tests.bot.serving import free_port
 from tests.e2e.hearing import Heard
 from tests.peers.agent import GREETING, answering

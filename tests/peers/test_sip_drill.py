@@ -5,9 +5,9 @@ How soon it is heard depends on the machine; `benchmarks/sip_door.py` measures t
 
 from pathlib import Path
 
-from drill.measured import MeasuredRun
-from drill.plans import play
-from drill.rows import LOST
+from lab.drill.measured import MeasuredRun
+from lab.drill.plans import play
+from lab.drill.rows import LOST
 from tests.peers.media_server import MediaServer
 from tests.peers.sip_rig import open_sip_rig, row_of
 

@@ -33,11 +33,11 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
-from processors.faintness import Faintness
-from processors.pauses import PauseFrame
-from processors.turn_detector import DetectorSettings, TurnDetector
-from processors.turn_judges import Examine, Judgement, TurnJudges
-from processors.turn_stop import TurnStop
+from processors.turn.detector import DetectorSettings, TurnDetector
+from processors.turn.faintness import Faintness
+from processors.turn.judges import Examine, Judgement, TurnJudges
+from processors.turn.pauses import PauseFrame
+from processors.turn.stop import TurnStop
 
 RATE_HZ = 8000
 PIECE_S = 0.02

@@ -33,16 +33,16 @@ from pipecat.workers.runner import WorkerRunner
 from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.descent import Descent, DescentSettings
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from fallbacks.holding import Holding, HoldSettings
-from fallbacks.utterances import Chooser, utterances_of
-from processors.clip import ClipAudioRawFrame
-from processors.fallback import Fallback, Phrases
-from processors.hold_line import HoldLine
-from processors.on_device_words import NoEar, WordEar
-from processors.sound_end import SoundEnd
-from processors.turn_opener import TurnOpener
+from processors.holding.clip import ClipAudioRawFrame
+from processors.holding.descent_rules import Descent, DescentSettings
+from processors.holding.fallback import Fallback, Phrases
+from processors.holding.hold_line import HoldLine
+from processors.holding.late_answer_rules import Holding, HoldSettings
+from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.utterance_rules import Chooser, utterances_of
+from processors.turn.opener import TurnOpener
+from processors.turn.sound_end import SoundEnd
 from processors.wiring import CallWiring
 
 RATE_HZ = 8000

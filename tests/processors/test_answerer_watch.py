@@ -4,8 +4,8 @@ import pytest
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import Frame, TranscriptionFrame
 
-from calls.answering import AnsweringPlan
-from processors.answerer_watch import AnswererMeans, AnswererWatch, FirstWords
+from processors.answerer.answerer_rules import AnsweringPlan
+from processors.answerer.watch import AnswererMeans, AnswererWatch, FirstWords
 
 
 class NoEar:

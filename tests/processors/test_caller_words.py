@@ -12,7 +12,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.events import Event, InputRefused
-from processors.caller_words import CallerWords
+from processors.hearing.caller_words import CallerWords
 
 pytestmark = pytest.mark.virtual_time
 

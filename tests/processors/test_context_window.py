@@ -11,7 +11,7 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
 from calls.events import ContextShortened, Event
-from processors.context_window import ContextWindow
+from processors.answering.context_window import ContextWindow
 
 pytestmark = pytest.mark.virtual_time
 

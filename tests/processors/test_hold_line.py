@@ -15,7 +15,6 @@ from pipecat.frames.frames import (
 )
 
 from calls.events import CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal, TurnDecided
-from fallbacks.descent import DescentSettings
 from fallbacks.facts import (
     AttemptFailed,
     AttemptStarted,
@@ -26,9 +25,10 @@ from fallbacks.facts import (
     StageRecovered,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.holding import HoldSettings
-from fallbacks.line_events import NothingSaid
-from fallbacks.utterances import PLAYS
+from processors.holding.descent_rules import DescentSettings
+from processors.holding.late_answer_rules import HoldSettings
+from processors.holding.line_rules import NothingSaid
+from processors.holding.utterance_rules import PLAYS
 from tests.processors.hold_bench import ANSWER, CLIP, LOCAL, RATE_HZ, SOON, TEXTS, Call, held, sound
 
 pytestmark = pytest.mark.virtual_time

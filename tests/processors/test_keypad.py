@@ -11,7 +11,7 @@ from pipecat.tests.utils import SleepFrame, run_test
 from calls.keyed_entry import PAUSE_S
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.keypad import KeyedFrame, Keypad, KeyUse
+from processors.hearing.keypad import KeyedFrame, Keypad, KeyUse
 from processors.wiring import CallWiring
 
 pytestmark = pytest.mark.virtual_time

@@ -5,8 +5,8 @@ from collections import deque
 
 import pytest
 
-from fallbacks.descent import DescentSettings, Step
-from processors.on_device_words import BEFORE_S, LONGEST_S, OnDeviceWords
+from processors.holding.descent_rules import DescentSettings, Step
+from processors.holding.on_device_words import BEFORE_S, LONGEST_S, OnDeviceWords
 from tests.processors.hold_bench import RATE_HZ, Call, held, sound
 from tests.processors.owner import Owner
 

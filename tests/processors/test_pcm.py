@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from processors.pcm import Pieces, audible
+from processors.speaking.pcm import Pieces, audible
 
 LOUD = (1000 * np.sin(np.arange(80))).astype("<i2").tobytes()
 QUIET = bytes(160)

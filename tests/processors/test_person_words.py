@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.lab.callers import caller_says
-from fallbacks.menu_words import Consent
-from processors.person_words import PersonWords
+from lab.callers import caller_says
+from processors.holding.menu_word_rules import Consent
+from processors.transfer.person_words import PersonWords
 from providers.menu_ear import MenuEar
 from tests.processors.owner import Owner
 

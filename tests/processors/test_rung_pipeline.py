@@ -9,7 +9,7 @@ from pipecat.frames.frames import EndFrame, Frame, InterruptionFrame, StartFrame
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 from pipecat.tests.utils import run_test
 
-from processors.rung_pipeline import RungPipeline
+from processors.ladder.rung_pipeline import RungPipeline
 
 pytestmark = pytest.mark.virtual_time
 

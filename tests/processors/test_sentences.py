@@ -1,6 +1,6 @@
 import pytest
 
-from processors.sentences import Sentences
+from processors.speaking.sentences import Sentences
 
 pytestmark = pytest.mark.virtual_time
 

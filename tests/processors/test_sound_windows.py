@@ -12,8 +12,8 @@ from pipecat.tests.utils import run_test
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from bot.programs.recording import read
-from processors.sound_end import SoundEnd
-from processors.sound_windows import QUIET_WINDOWS, SoundWindows
+from processors.turn.sound_end import SoundEnd
+from processors.turn.sound_windows import QUIET_WINDOWS, SoundWindows
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,10 +9,10 @@ import pytest
 from fallbacks.facts import AttemptFailed, AttemptWon, LimitReached, Suspected
 from fallbacks.limits import Limits
 from fallbacks.work import StagePolicy
-from faultlab.faults import Refuse
-from faultlab.lab import Lab
-from faultlab.schedule import Window
-from processors.gate import RungGate
+from lab.simulators.faults import Refuse
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
+from processors.ladder.gate import RungGate
 from tests.processors.stages import stt_call, tts_bench
 from tests.processors.stages.stt_call import calling, words
 from tests.processors.stages.tts_bench import laboratory, talking

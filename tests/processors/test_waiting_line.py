@@ -5,12 +5,12 @@ from pipecat.frames.frames import Frame
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from fallbacks.descent import Descent
-from fallbacks.holding import Holding
-from fallbacks.utterances import Chooser, Situation, utterances_of
-from processors.fallback import Fallback, Phrases
-from processors.on_device_words import NoEar
-from processors.waiting_line import WaitingVoice
+from processors.holding.descent_rules import Descent
+from processors.holding.fallback import Fallback, Phrases
+from processors.holding.late_answer_rules import Holding
+from processors.holding.on_device_words import NoEar
+from processors.holding.utterance_rules import Chooser, Situation, utterances_of
+from processors.transfer.waiting_line import WaitingVoice
 from processors.wiring import CallWiring
 from tests.processors.hold_bench import CLIP, RATE_HZ, Desk, Voice, sound
 

@@ -11,9 +11,9 @@ import pytest
 from bot.health.policies import PRIORS_S
 from fallbacks.breaker import BreakerSettings
 from fallbacks.roster import Place, Roster
-from faultlab.faults import Fault
-from faultlab.lab import Lab
-from faultlab.schedule import Window
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
+from lab.simulators.schedule import Window
 
 SPELL_S = (3.0, 40.0)  # how long a fault lasts
 FAIR_S = (35.0, 70.0)  # and how long nothing is wrong after it

@@ -15,10 +15,10 @@ from pipecat.frames.frames import (
     ErrorFrame,
 )
 
-from faultlab import faults
-from faultlab.instance import Instance
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Instance
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near

@@ -15,9 +15,9 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import LLMUsageMetricsData
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from faultlab import faults
-from faultlab.instance import Instance
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Instance
+from lab.simulators.schedule import Window
 from providers.provider import Stage
 from tests.providers.bench import QUIET_S, Bench, running
 from tests.providers.conformance import Simulated

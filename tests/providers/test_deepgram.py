@@ -5,8 +5,8 @@ from typing import Any, ClassVar
 
 import pytest
 
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.instance import Instance
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.instance import Instance
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.providers.bench import Bench, running

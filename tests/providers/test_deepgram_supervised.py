@@ -28,11 +28,11 @@ from websockets.utils import accept_key
 
 from fallbacks.failure import Failure, Kind, ServiceError
 from fallbacks.symptoms import Moment
-from faultlab import faults
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.faults import Fault
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault
+from lab.simulators.schedule import Window
 from processors.readings import alternatives
 from providers.deepgram import (
     DeepgramRung,

@@ -13,9 +13,9 @@ from pipecat.frames.frames import (
 )
 from pipecat.services.settings import TTSSettings
 
-from faultlab import faults
-from faultlab.instance import Instance
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Instance
+from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.providers.bench import running

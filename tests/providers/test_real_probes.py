@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from fallbacks.failure import Kind
-from faultlab import faults
-from faultlab.faults import Fault
-from faultlab.instance import Instance
-from faultlab.lab import KINDS, Lab, Spec
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Instance
+from lab.simulators.lab import KINDS, Lab, Spec
+from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
 from tests.faultlab.near_ears import bring_near

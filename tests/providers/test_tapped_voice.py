@@ -13,10 +13,10 @@ from websockets.asyncio.client import ClientConnection
 from websockets.protocol import State
 
 from fallbacks.failure import Failure, Kind
-from faultlab import faults
-from faultlab.instance import Instance
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Instance
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import Window
 from providers import elevenlabs
 from providers.catalog import provider
 from providers.elevenlabs import spelt
@@ -98,7 +98,7 @@ def test_pipecat_still_has_what_we_override(owner: type, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["_next", "_prev", "_setup", "_metrics", "_name"])
 def test_no_attribute_of_ours_is_one_of_pipecats(name: str) -> None:
-    from processors.rung_pipeline import RungPipeline  # noqa: PLC0415 - guards that one as well
+    from processors.ladder.rung_pipeline import RungPipeline  # noqa: PLC0415 - guards that one as well
 
     assert name not in vars(RungPipeline)
 

@@ -19,10 +19,10 @@ from pipecat.frames.frames import (
 )
 from pipecat.metrics.metrics import TTSUsageMetricsData
 
-from faultlab import faults
-from faultlab.faults import Fault
-from faultlab.instance import Instance
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Instance
+from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import Stage
 from tests.providers.bench import QUIET_S, Bench, running, text_of

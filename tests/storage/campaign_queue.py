@@ -7,9 +7,9 @@ from dataclasses import dataclass, replace
 from calls.outbound import CallConsent, Claim, NothingToDial
 from campaigns.claiming import rules_of
 from campaigns.model import Campaign
-from storage.campaign_office import CampaignOffice, CampaignStanding
-from storage.campaign_store import CampaignStore
-from storage.contact_book import ContactBook, NewContact
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.queue import CampaignStore
 
 NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC, a Friday
 LEASE_S = 6.0

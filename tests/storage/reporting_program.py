@@ -6,8 +6,8 @@ from itertools import count
 
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
-from storage.alert_outbox import AlertOutbox
-from storage.alert_rows import ReportedFact
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alert_rows import ReportedFact
 
 
 async def main(url: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from sqlalchemy import insert
 
-from storage.alert_history import AlertHistory
-from storage.alert_rows import write_alert
-from storage.database import Database
-from storage.tables import ALERT_SENDINGS, ALERTS
+from operations.database.database import Database
+from operations.database.tables import ALERT_SENDINGS, ALERTS
+from operations.notify.alert_history import AlertHistory
+from operations.notify.alert_rows import write_alert
 from tests.bot.evidence.rows import ALERT, at, sending
 
 CHANNELS = ("mail", "telegram", "webhook")

@@ -12,14 +12,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy import update
 
-from calls.alert import Alert, AlertRules, IncidentLasted
-from calls.alerting import Alerting
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.failure import Severity
-from storage.alert_outbox import LENT_S, AlertChannel, AlertOutbox, RoundOutcome
-from storage.alert_rows import ReportedFact, read_alert, read_fact, write_alert, write_fact
-from storage.database import Database, StorageError
-from storage.tables import ALERTS
+from operations.database.database import Database, StorageError
+from operations.database.tables import ALERTS
+from operations.notify.alert import Alert, AlertRules, IncidentLasted
+from operations.notify.alert_outbox import LENT_S, AlertChannel, AlertOutbox, RoundOutcome
+from operations.notify.alert_rows import (
+    ReportedFact,
+    read_alert,
+    read_fact,
+    write_alert,
+    write_fact,
+)
+from operations.notify.alerting_rules import Alerting
 from tests.share_servers import PASSWORD, Server
 
 BEGAN = IncidentBegan(

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from calls.after_call import CallResult
 from calls.outbound import (
     CallConsent,
     Claim,
@@ -19,13 +18,14 @@ from calls.outbound import (
 from campaigns.model import Campaign
 from campaigns.retrying import RULES as RULES_OF_OUTCOMES
 from campaigns.retrying import next_step
-from storage.call_results import CallResults
-from storage.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
-from storage.callbacks import Callback, Callbacks
-from storage.campaign_office import CampaignOffice
-from storage.campaign_store import CampaignStore
-from storage.contact_book import ContactBook, NewContact
-from storage.database import Database
+from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.office import CampaignOffice
+from campaigns.store.queue import CampaignStore
+from operations.after_call.outcome_rules import CallResult
+from operations.after_call.results_store import CallResults
+from operations.database.database import Database
+from operations.record.callbacks import Callback, Callbacks
 from tests.share_servers import Server
 
 NUMBER = "+12125550142"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from storage.callbacks import Callback, Callbacks
-from storage.database import Database, StorageError
-from storage.tables import NUMBER_LENGTH, REASON_LENGTH
+from operations.database.database import Database, StorageError
+from operations.database.tables import NUMBER_LENGTH, REASON_LENGTH
+from operations.record.callbacks import Callback, Callbacks
 from tests.share_servers import Server
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from storage.campaign_course import RECENT, SAMPLE, CampaignCourse, CourseReader
-from storage.campaign_office import CampaignOffice
+from campaigns.store.course import RECENT, SAMPLE, CampaignCourse, CourseReader
+from campaigns.store.office import CampaignOffice
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 

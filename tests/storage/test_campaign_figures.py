@@ -8,9 +8,9 @@ import pytest
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.model import Campaign
 from campaigns.retrying import put_back
-from storage.campaign_course import CourseReader
-from storage.campaign_figures import CampaignFigures, ContactFigures, ReachedContacts
-from storage.campaign_troubles import CampaignTroubles
+from campaigns.store.course import CourseReader
+from campaigns.store.figures import CampaignFigures, ContactFigures, ReachedContacts
+from campaigns.store.troubles import CampaignTroubles
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 

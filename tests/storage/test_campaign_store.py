@@ -12,10 +12,10 @@ from sqlalchemy import delete, event
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
 from campaigns.claiming import rules_of
 from campaigns.model import CallingWindow
-from storage.campaign_store import CampaignStore
-from storage.campaign_tables import CONTACTS, DIALS
-from storage.database import StorageError
-from storage.dial_reader import DialReader
+from campaigns.store.dial_reader import DialReader
+from campaigns.store.queue import CampaignStore
+from operations.database.campaign_tables import CONTACTS, DIALS
+from operations.database.database import StorageError
 from tests.share_servers import PASSWORD, Server
 from tests.storage.campaign_queue import (
     CONSENT,

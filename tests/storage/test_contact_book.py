@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from storage.contact_book import BATCH, ContactBook, NewContact
+from campaigns.store.contacts import BATCH, ContactBook, NewContact
 from tests.share_servers import Server
 from tests.storage.campaign_queue import CONSENT, NOON
 

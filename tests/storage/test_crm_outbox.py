@@ -1,7 +1,7 @@
 """The outbox of a register, in a database that looks at lengths."""
 
-from calls.crm import CrmReport
-from storage.crm_outbox import CrmOutbox
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
 from tests.share_servers import Server
 
 

@@ -9,8 +9,8 @@ import pytest
 from sqlalchemy import Connection, text
 from sqlalchemy.engine import make_url
 
-from storage import file_thread
-from storage.file_thread import FileThread
+from operations.database import file_thread
+from operations.database.file_thread import FileThread
 
 
 @pytest.fixture

@@ -9,22 +9,22 @@ from sqlalchemy import update
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from calls.crm import CrmReport
 from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.record_fold import RecordFold
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope, Severity
-from storage.alert_outbox import AlertOutbox
-from storage.alert_rows import ReportedFact
-from storage.callbacks import Callback, Callbacks
-from storage.crm_outbox import CrmOutbox
-from storage.database import Database, StorageError
-from storage.forgetting import AT_ONCE, Erasure
-from storage.record_reader import RecordReader
-from storage.record_tables import CALLS
-from storage.record_writer import RecordWriter
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database, StorageError
+from operations.database.record_tables import CALLS
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alert_rows import ReportedFact
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.erasing import AT_ONCE, Erasure
+from operations.record.fold_rules import RecordFold
+from operations.record.reader import RecordReader
+from operations.record.writer import RecordWriter
 from tests.share_servers import Server
 from tests.storage.kept_voicemails import kept_voicemails
 from tests.storage.test_alert_outbox import MAIL, decide

@@ -25,13 +25,13 @@ from calls.events import (
     TurnDecided,
     UsageMeasured,
 )
-from calls.record_fold import RecordBatch, RecordFold
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
-from storage.database import RefusedRowsError, StorageError
-from storage.record_reader import RecordReader
-from storage.record_tables import RECORD_WRITERS
-from storage.record_writer import CUT_S, FORGOTTEN_S, RecordWriter
+from operations.database.database import RefusedRowsError, StorageError
+from operations.database.record_tables import RECORD_WRITERS
+from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.reader import RecordReader
+from operations.record.writer import CUT_S, FORGOTTEN_S, RecordWriter
 from tests.share_servers import PASSWORD, Server
 from tests.storage.kept_voicemails import kept_voicemails
 

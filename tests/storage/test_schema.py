@@ -13,10 +13,10 @@ from sqlalchemy import Connection, inspect, text
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from storage.database import Database, StorageError, write_ahead
-from storage.schema import UNMARKED, compile_tables, known_versions
-from storage.tables import HEALTH, METADATA, PROBERS
-from storage.upgrading import find_lag, upgrade
+from operations.database.database import Database, StorageError, write_ahead
+from operations.database.schema import UNMARKED, compile_tables, known_versions
+from operations.database.tables import HEALTH, METADATA, PROBERS
+from operations.database.upgrading import find_lag, upgrade
 from tests.share_servers import PASSWORD, Server
 
 

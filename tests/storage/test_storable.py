@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.record.voicemail_rows import TEXT, list_voicemails
-from calls.crm import CrmReport
-from storage.callbacks import Callback, Callbacks
-from storage.crm_outbox import CrmOutbox
-from storage.database import Database
-from storage.voicemails import Voicemails
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.voicemail_rows import TEXT, list_voicemails
+from operations.record.voicemails import Voicemails
 from tests.share_servers import Server
 from tests.storage.kept_voicemails import kept_voicemails
 

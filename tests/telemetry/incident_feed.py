@@ -4,8 +4,8 @@ from dataclasses import replace
 from datetime import datetime
 
 from calls.entry import Entry
-from calls.incidents import Incidents
-from telemetry.subscription import Listener
+from operations.notify.incident_rules import Incidents
+from operations.telemetry.subscription import Listener
 
 
 class IncidentFeed:

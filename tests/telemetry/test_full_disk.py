@@ -16,18 +16,18 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.incidents import Incidents
 from calls.record_events import WritesRefused, WritesResumed
-from calls.troubles import DISK
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import logs
-from telemetry.emitter import Emitter
-from telemetry.journal import Journal
-from telemetry.log_file import LogFile
-from telemetry.masking import redacted
-from telemetry.record_files import RecordFiles
-from telemetry.record_folder import NAMES
+from operations.masking import redacted
+from operations.notify.incident_rules import Incidents
+from operations.notify.trouble_rules import DISK
+from operations.telemetry import logs
+from operations.telemetry.emitter import Emitter
+from operations.telemetry.journal import Journal
+from operations.telemetry.log_file import LogFile
+from operations.telemetry.record_files import RecordFiles
+from operations.telemetry.record_folder import NAMES
 from tests.small_disk import SmallDisk, mounted
 
 FAILED = AttemptFailed(

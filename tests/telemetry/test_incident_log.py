@@ -10,10 +10,10 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import Event
-from calls.incidents import Incidents
 from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted, Suspected
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import logs
+from operations.notify.incident_rules import Incidents
+from operations.telemetry import logs
 from tests.telemetry.incident_feed import IncidentFeed
 
 RUNG: Any = {"stage": "llm", "provider": "openai"}

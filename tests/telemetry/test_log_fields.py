@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 from loguru import logger
 
+from bot.config.known_secrets import KNOWN
 from calls.entry import Entry
 from calls.events import CallEnded, CallerStopped, CallStarted, Event, TranscriptFinal
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import logs
-from telemetry.known_secrets import KNOWN
-from telemetry.log_fields import LogFields
+from operations.telemetry import logs
+from operations.telemetry.log_fields import LogFields
 
 KEY = "canary-of-a-key-1234"
 FAILED = AttemptFailed(
@@ -103,7 +103,7 @@ async def test_both_forms_have_the_fields(folder: Path) -> None:
     assert lines[-1] | {"timestamp": "", "message": ""} == {
         "timestamp": "",
         "level": "DEBUG",
-        "logger": "telemetry.logs",
+        "logger": "operations.telemetry.logs",
         "call_id": "c1",
         "turn": 1,
         "stage": "tts",

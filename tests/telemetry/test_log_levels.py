@@ -16,7 +16,7 @@ from calls.leg_events import (
     LegRinging,
     LineRestored,
 )
-from telemetry import logs
+from operations.telemetry import logs
 
 
 @pytest.fixture

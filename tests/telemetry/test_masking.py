@@ -13,12 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.config.known_secrets import KNOWN, KnownSecrets
 from calls.entry import Entry
 from calls.events import CallFailed
-from telemetry.emitter import Emitter
-from telemetry.known_secrets import KNOWN, KnownSecrets
-from telemetry.masking import READ_CHARACTERS, clean, printable, redacted, without_keys
-from telemetry.phones import MOST_ASKED, REGIONS, without_phones
+from operations.masking import READ_CHARACTERS, clean, printable, redacted, without_keys
+from operations.phones import MOST_ASKED, REGIONS, without_phones
+from operations.telemetry.emitter import Emitter
 
 KEY = 'q7Zx/"canary"+Kd 41'  # with what addresses, JSON and headers write in another way
 UNHURRIED = settings(deadline=None)  # the machine may be busy

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.programs.worker import _count_together
-from telemetry.meter_files import ROOM, take_room
+from operations.telemetry.meter_files import ROOM, take_room
 
 PID = 4711
 COUNTS = """
@@ -19,7 +19,7 @@ import os, sys
 os.getpid = lambda: int(sys.argv[2])
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from prometheus_client import CollectorRegistry
-from telemetry.meters import Meters
+from operations.telemetry.meters import Meters
 for each in vars(Meters(CollectorRegistry())).values():
     if names := getattr(each, "_labelnames", ()):
         each.labels(*names)

@@ -21,7 +21,6 @@ from calls.events import (
     TurnParts,
     UsageMeasured,
 )
-from calls.incidents import Incidents
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,
@@ -31,10 +30,11 @@ from fallbacks.facts import (
     RungFollowed,
 )
 from fallbacks.failure import Kind, Scope, Severity
+from operations.notify.incident_rules import Incidents
+from operations.telemetry import metrics as module
+from operations.telemetry.meters import BREAKER, Meters
+from operations.telemetry.metrics import Exposition, Metrics
 from scripts.metrics_page import PAGE, renew
-from telemetry import metrics as module
-from telemetry.meters import BREAKER, Meters
-from telemetry.metrics import Exposition, Metrics
 from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"]}
@@ -239,7 +239,7 @@ count_together(Path(sys.argv[1]))
 import asyncio
 from calls.entry import Entry
 from calls.events import CallStarted
-from telemetry.metrics import Exposition, Metrics
+from operations.telemetry.metrics import Exposition, Metrics
 exposition = Exposition(Path(sys.argv[1]))
 metrics = Metrics(exposition.registry, {"tts": ["cartesia"]})
 entry = Entry(call_id="c", number=1, at="now", event=CallStarted(transport="twilio", agent="a"))

@@ -11,13 +11,13 @@ import pytest
 
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
-from calls.incidents import Incidents
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import record_files, record_folder
-from telemetry.masking import redacted
-from telemetry.record_files import RecordFiles
-from telemetry.record_folder import ALERTS, ERRORS, NAMES
+from operations.masking import redacted
+from operations.notify.incident_rules import Incidents
+from operations.telemetry import record_files, record_folder
+from operations.telemetry.record_files import RecordFiles
+from operations.telemetry.record_folder import ALERTS, ERRORS, NAMES
 from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}

@@ -11,11 +11,11 @@ import pytest
 from calls.entry import Entry
 from calls.events import KeyPressed
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.incidents import CALM_S, Incidents
 from fallbacks.facts import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope, Severity
-from telemetry import emitter as emitter_module
-from telemetry.emitter import FLUSH_S, Emitter, Listener
+from operations.notify.incident_rules import CALM_S, Incidents
+from operations.telemetry import emitter as emitter_module
+from operations.telemetry.emitter import FLUSH_S, Emitter, Listener
 
 pytestmark = pytest.mark.virtual_time
 

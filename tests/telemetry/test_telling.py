@@ -22,13 +22,13 @@ from calls.events import (
     TranscriptFinal,
     UsageMeasured,
 )
-from telemetry import emitter as emitter_module
-from telemetry import logs
-from telemetry.emitter import Emitter
-from telemetry.journal import ENDED_CALLS, Journal, forget_old
-from telemetry.live import Live
-from telemetry.masking import redacted
-from telemetry.privacy import masked, without_words
+from operations.masking import redacted
+from operations.privacy import masked, without_words
+from operations.telemetry import emitter as emitter_module
+from operations.telemetry import logs
+from operations.telemetry.emitter import Emitter
+from operations.telemetry.journal import ENDED_CALLS, Journal, forget_old
+from operations.telemetry.live import Live
 
 USED = UsageMeasured(turn=1, stage="llm", provider="openai", model="m", prompt_tokens=7)
 

@@ -37,7 +37,7 @@ from fallbacks.facts import (
     RungChosen,
 )
 from fallbacks.failure import Kind, Scope
-from telemetry.spans import CallSpans
+from operations.telemetry.spans import CallSpans
 from tests.absent import report_absent
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -129,7 +129,7 @@ async def collector() -> AsyncIterator[Collector]:
 
 async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = CALL) -> int:
     """Tell a call; return how many spans are remembered behind its end."""
-    from telemetry.traces import Traces  # noqa: PLC0415 - an extra
+    from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra
 
     traces = Traces.over_http(collector.url, version="1.2.3")
     for number, (after_s, event) in enumerate(told, start=1):
@@ -224,7 +224,7 @@ async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
     collector: Collector,
 ) -> None:
     """An agent may be named after its number, a rung after its key."""
-    from telemetry.traces import Traces  # noqa: PLC0415 - an extra
+    from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra
 
     traces = Traces.over_http(collector.url, version="1.2.3")
     at = BEGAN.isoformat(timespec="milliseconds")
@@ -246,7 +246,7 @@ async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
 async def test_a_collector_that_never_answers_holds_up_nobody(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from telemetry import traces  # noqa: PLC0415 - an extra
+    from operations.telemetry import traces  # noqa: PLC0415 - an extra
 
     monkeypatch.setattr(traces, "CLOSE_S", 0.1)
     monkeypatch.setattr(traces, "SEND_S", 0.2)

@@ -11,23 +11,29 @@ from pydantic import SecretStr
 from bot import clock
 from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
-from bot.http import telnyx_signature
-from bot.http.door_frame import DoorFrame
-from bot.http.exotel_door import ExotelProof, exotel_router
-from bot.http.plivo_door import plivo_router
-from bot.http.telnyx_door import telnyx_router
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import ExotelManner, exotel_call
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import CODES, TelnyxAccount, TelnyxManner, telnyx_call, telnyx_payload
-from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from faultlab.carrier.webhook import PhoneCall
+from bot.server import telnyx_signature
+from bot.server.door_frame import DoorFrame
+from bot.server.exotel_door import ExotelProof, exotel_router
+from bot.server.plivo_door import plivo_router
+from bot.server.telnyx_door import telnyx_router
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.telnyx import (
+    CODES,
+    TelnyxAccount,
+    TelnyxManner,
+    telnyx_call,
+    telnyx_payload,
+)
+from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from lab.simulators.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import Call, House, serving
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
-from transports.plivo_rest import PlivoRest
-from transports.telnyx_rest import TelnyxRest
+from transports.plivo.rest import PlivoRest
+from transports.telnyx.rest import TelnyxRest
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 

@@ -16,8 +16,8 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
-from transports.local import LocalLeg
-from transports.sound_card import RATE_HZ
+from transports.local.leg import LocalLeg
+from transports.local.sound_card import RATE_HZ
 
 
 class Echo(FrameProcessor):

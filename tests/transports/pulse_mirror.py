@@ -6,7 +6,7 @@
 import asyncio
 import signal
 
-from transports.sound_card import Playback, SoundCard
+from transports.local.sound_card import Playback, SoundCard
 
 
 async def mirror() -> None:

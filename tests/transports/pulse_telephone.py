@@ -18,8 +18,8 @@ import soxr
 from numpy.typing import NDArray
 
 from bot import clock
-from drill.places import RATE_HZ
-from drill.sound import join_spans, stretches
+from lab.drill.places import RATE_HZ
+from lab.drill.sound import join_spans, stretches
 from tests.transports import pulse
 
 Pcm = NDArray[np.int16]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
 
 from calls.events import CallRefused, ProviderFailed
-from faultlab.carrier.webhook import NotConnectedError
+from lab.simulators.carrier.webhook import NotConnectedError
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, until
 from transports.carrier_answers import ASK_S

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pipecat.audio.utils import create_stream_resampler
 
+from transports.exotel.dialect import EXOTEL
 from transports.media_stream.codec import ALAW, MULAW, Codec
 from transports.media_stream.dialect import Dialect
-from transports.media_stream.exotel import EXOTEL
 from transports.media_stream.in_order import FAR, PATIENCE, InOrder
 from transports.media_stream.messages import (
     Acknowledged,
@@ -28,10 +28,10 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.media_stream.plivo import MAX_HEADERS_CHARS, PLIVO, read_headers
 from transports.media_stream.stream import GatheredAudio, Stream
-from transports.media_stream.telnyx import TELNYX
-from transports.media_stream.twilio import TWILIO
+from transports.plivo.dialect import MAX_HEADERS_CHARS, PLIVO, read_headers
+from transports.telnyx.dialect import TELNYX
+from transports.twilio.dialect import TWILIO
 
 WIDE = Codec(encoding="pcm_big_endian", rate_hz=16000)
 PLAIN = Codec(encoding="pcm", rate_hz=8000)

@@ -13,17 +13,12 @@ from pydantic import SecretStr
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, Scope, ServiceError, TransientError
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.exotel_account import ExotelAccount
-from faultlab.carrier.exotel_exchange import ExotelDial
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.exotel_account import ExotelAccount
+from lab.simulators.carrier.exotel_exchange import ExotelDial
 from transports.carrier_answers import DialOrder
-from transports.exotel_calls import (
-    ExotelCalls,
-    dial_proof,
-    ending_of,
-    is_proven,
-)
-from transports.exotel_rest import MOST_ANSWER_BYTES, ExotelRest
+from transports.exotel.calls import ExotelCalls, dial_proof, ending_of, is_proven
+from transports.exotel.rest import MOST_ANSWER_BYTES, ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 

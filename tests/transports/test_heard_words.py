@@ -13,8 +13,8 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.ear import CarrierEar
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.ear import CarrierEar
 from tests.transports.carrier_house import doors
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
 from transports.leg_output import LineEnd

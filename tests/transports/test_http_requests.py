@@ -11,11 +11,11 @@ from aiohttp import web
 from pydantic import SecretStr
 
 from fallbacks.failure import ServiceError
-from transports.exotel_rest import ExotelRest
+from transports.exotel.rest import ExotelRest
 from transports.http_requests import open_connections, request
-from transports.plivo_rest import PlivoRest
-from transports.telnyx_rest import TelnyxRest
-from transports.twilio_rest import TwilioRest
+from transports.plivo.rest import PlivoRest
+from transports.telnyx.rest import TelnyxRest
+from transports.twilio.rest import TwilioRest
 
 SECRET = SecretStr("secret")
 

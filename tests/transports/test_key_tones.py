@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.transports.key_ear import decode
 from tests.transports.twilio_house import RATE_HZ, TOKEN, house, tone
 from transports.key_tones import MOST_KEYS, key_tones

@@ -30,15 +30,15 @@ from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
 from calls.events import Event
-from calls.room_watch import RoomWatch
 from tests.transports.exchange import SECRET
 from tests.transports.passed_words import PassedWords
-from transports.livekit import LivekitLeg
-from transports.livekit_dial import CALLEE
-from transports.livekit_line import LivekitLine
-from transports.livekit_room import RoomPlace
-from transports.livekit_rooms import LivekitRooms
-from transports.livekit_words import CLIENT_INITIATED, USER_REJECTED, party_of
+from transports.livekit.dial import CALLEE
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import RoomPlace
+from transports.livekit.room_watch_rules import RoomWatch
+from transports.livekit.rooms import LivekitRooms
+from transports.livekit.words import CLIENT_INITIATED, USER_REJECTED, party_of
 
 RATE_HZ = 8_000
 PIECE_S = 0.02

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 
 from fallbacks.backoff import STABLE_S
-from transports import livekit_line, livekit_room
-from transports.livekit_line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
-from transports.livekit_room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
+from transports.livekit import line as livekit_line
+from transports.livekit import room as livekit_room
+from transports.livekit.line import AGAIN_S, OFFERS, TAKE_UP_S, LivekitLine
+from transports.livekit.room import Learn, LineError, Parted, PersonSeen, RoomPlace, TakenUp
 
 pytestmark = pytest.mark.virtual_time
 

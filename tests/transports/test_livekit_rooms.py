@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from calls.handover import Destination, Handover
 from tests.transports.exchange import SECRET, Exchange, running_exchange
-from transports import livekit_rooms
-from transports.livekit_rooms import AGENT, SERVER, LivekitRooms, RoomsError
+from transports.livekit import rooms as livekit_rooms
+from transports.livekit.rooms import AGENT, SERVER, LivekitRooms, RoomsError
 
 DESK = Destination(name="desk", number="+15550123")
 ONGOING = api.SIPTransferStatus.STS_TRANSFER_ONGOING

@@ -9,7 +9,7 @@ from livekit import api
 from pydantic import SecretStr
 
 from tests.transports.exchange import SECRET, Exchange, running_exchange
-from transports.livekit_trunks import (
+from transports.livekit.trunks import (
     Arranged,
     Credentials,
     ExchangeError,

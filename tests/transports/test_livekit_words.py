@@ -5,8 +5,8 @@ from livekit import rtc
 
 from calls.handover import Handover
 from calls.leg_events import LegOutcome
-from transports.livekit_rooms import uri_of
-from transports.livekit_words import (
+from transports.livekit.rooms import uri_of
+from transports.livekit.words import (
     CLIENT_INITIATED,
     DUPLICATE_IDENTITY,
     FOR_GOOD,

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from tests.transports import pulse
-from transports.sound_card import BLOCK_FRAMES, Direction, Playback
-from transports.sound_devices import NoAudioError
+from transports.local.sound_card import BLOCK_FRAMES, Direction, Playback
+from transports.local.sound_devices import NoAudioError
 
 PROGRAM = Path(__file__).parent / "local_program.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -134,7 +134,7 @@ def with_sounddevice(folder: Path, code: str) -> dict[str, str]:
 def check(environment: Mapping[str, str]) -> str:
     """Return what `check_devices` says in a process of its own."""
     code = (
-        "from transports.sound_card import NoAudioError, check_devices\n"
+        "from transports.local.sound_card import NoAudioError, check_devices\n"
         "try: check_devices()\n"
         "except NoAudioError as missing: print(missing)\n"
         "else: print('ready')\n"

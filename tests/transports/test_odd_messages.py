@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from calls.events import Event, InputRefused
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.transports.carrier_house import doors
 from tests.transports.test_carriers import loud_s, say, tone
 from tests.transports.twilio_house import TOKEN, Call, House, house, until

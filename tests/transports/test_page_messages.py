@@ -7,8 +7,8 @@ import pytest
 from calls.events import Event, InputRefused
 from calls.leg_events import EarMeasured
 from transports.flood_limit import KEYS_CAP
-from transports.page_messages import EARS_CAP, MESSAGES_CAP, PageMessages
-from transports.webrtc_wire import PageKey
+from transports.webrtc.page_messages import EARS_CAP, MESSAGES_CAP, PageMessages
+from transports.webrtc.wire import PageKey
 
 pytestmark = pytest.mark.virtual_time
 

@@ -14,13 +14,13 @@ from bot.clock import utc_now
 from calls.leg_events import LegOutcome
 from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, TransientError
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.plivo import PlivoAccount
-from faultlab.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.plivo import PlivoAccount
+from lab.simulators.carrier.plivo_desk import PlivoDesk
 from transports.carrier_answers import DialOrder
-from transports.plivo_calls import PlivoCalls
-from transports.plivo_rest import PlivoRest
-from transports.plivo_words import ending_of
+from transports.plivo.calls import PlivoCalls
+from transports.plivo.rest import PlivoRest
+from transports.plivo.words import ending_of
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,18 +11,18 @@ from plivo import plivoxml
 from plivo.utils.signature_v3 import validate_v3_signature
 from pydantic import SecretStr
 
-from bot.http.plivo_ring_orders import PlivoRingOrders
+from bot.server.plivo_ring_orders import PlivoRingOrders
 from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.plivo import PlivoAccount, plivo_call, plivo_form
-from faultlab.carrier.webhook import PhoneCall
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_form
+from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.http.test_carrier_doors import canonical
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, tone, until
-from transports.plivo_dial import answered_for, dial_outcome, dial_verb, transfer_url
-from transports.plivo_rest import PlivoRest
+from transports.plivo.dial import answered_for, dial_outcome, dial_verb, transfer_url
+from transports.plivo.rest import PlivoRest
 
 pytestmark = pytest.mark.virtual_time
 

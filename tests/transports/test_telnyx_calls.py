@@ -10,12 +10,12 @@ from pydantic import SecretStr
 
 from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from transports.carrier_answers import DialOrder
-from transports.telnyx_calls import TelnyxCalls, TelnyxRecord
-from transports.telnyx_dial import state_of
-from transports.telnyx_rest import TelnyxRest
+from transports.telnyx.calls import TelnyxCalls, TelnyxRecord
+from transports.telnyx.dial import state_of
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

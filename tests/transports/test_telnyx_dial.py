@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from transports.telnyx_dial import (
+from transports.telnyx.dial import (
     HANDED_ON,
     TelnyxEnd,
     answerer_of,

@@ -17,15 +17,15 @@ from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
 from pydantic import SecretStr
 
 from calls.events import InputRefused, ProviderFailed
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import PhoneCall
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import PhoneCall
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
 from tests.virtual_time import VirtualLoop
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
-from transports.twilio import TwilioLeg
-from transports.twilio_rest import TwilioRest
+from transports.twilio.leg import TwilioLeg
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,12 +9,12 @@ from pydantic import SecretStr
 
 from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.rest import CarrierRest
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.rest import CarrierRest
 from tests.transports.test_exotel_calls import answering
 from transports.carrier_answers import DialOrder
-from transports.twilio_calls import TwilioCalls
-from transports.twilio_rest import TwilioRest
+from transports.twilio.calls import TwilioCalls
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

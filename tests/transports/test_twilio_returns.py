@@ -17,7 +17,7 @@ from pipecat.frames.frames import (
 from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
 from transports.leg_output import LineEnd
 

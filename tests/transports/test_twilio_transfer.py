@@ -9,16 +9,16 @@ from pydantic import SecretStr
 
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover, RingTrouble
-from faultlab.carrier.callee import Callee, Fate, read_dial
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer
+from lab.simulators.carrier.callee import Callee, Fate, read_dial
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.http.twiml import verbs
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone
 from transports.carrier_answers import ASK_S
 from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
-from transports.twilio_dial import dial_twiml
-from transports.twilio_rest import TwilioRest
+from transports.twilio.dial import dial_twiml
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

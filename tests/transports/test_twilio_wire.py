@@ -17,7 +17,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
-from transports.media_stream.twilio import TWILIO
+from transports.twilio.dialect import TWILIO
 
 # As Twilio's documentation shows them.
 START = {

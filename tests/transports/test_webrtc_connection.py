@@ -8,8 +8,8 @@ import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
 from tests.bot.http.peer import on_loopback
-from transports.ice_restart import transports_of
-from transports.webrtc_connection import CLOSE_S, BrowserConnection
+from transports.webrtc.connection import CLOSE_S, BrowserConnection
+from transports.webrtc.ice_restart import transports_of
 
 __all__ = ["on_loopback"]
 

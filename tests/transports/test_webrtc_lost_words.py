@@ -24,8 +24,8 @@ from pipecat.workers.runner import WorkerRunner
 
 from tests.transports.passed_words import PassedWords
 from transports.quiet import Quiet
-from transports.webrtc_connection import DOUBT_S, BrowserConnection
-from transports.webrtc_output import SAMPLE_RATE_HZ, WebrtcOutput
+from transports.webrtc.connection import DOUBT_S, BrowserConnection
+from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 
 pytestmark = pytest.mark.virtual_time
 

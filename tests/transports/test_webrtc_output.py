@@ -8,7 +8,7 @@ import pytest
 from pipecat.transports.smallwebrtc.transport import RawAudioTrack
 
 from tests.virtual_time import VirtualLoop
-from transports.webrtc_output import AHEAD, Cushion
+from transports.webrtc.output import AHEAD, Cushion
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from calls.leg_events import EarMeasured
-from transports.webrtc_wire import ForPipecat, PageKey, Unwanted, read
+from transports.webrtc.wire import ForPipecat, PageKey, Unwanted, read
 
 EAR = {
     "type": "ear",

@@ -11,23 +11,23 @@ from typing import Any
 
 from aiohttp import web
 
-from bot.after_call.asking import ResultPen
-from bot.after_call.callbacks import CallbackQueue
-from bot.after_call.work import AfterCallParts, AfterCalls, CallPurpose
-from bot.crm.reporting import CrmReporter
-from bot.health.retrying import Retries
-from calls.after_call import CallResult
 from calls.cost import PriceTable, Rate
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
+from campaigns.store.callback_contacts import CallbackContacts
 from fallbacks.breaker import BreakerSettings
 from fallbacks.retrying import RetrySettings
 from fallbacks.roster import Place, Roster
+from operations.after_call.asking import ResultPen
+from operations.after_call.callbacks import CallbackQueue
+from operations.after_call.outcome_rules import CallResult
+from operations.after_call.results_store import CallResults
+from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose
+from operations.crm.outbox import CrmOutbox
+from operations.crm.reporting import CrmReporter
+from operations.database.database import StorageError
+from operations.retrying import Retries
 from providers.provider import RungSpec
-from storage.call_results import CallResults
-from storage.callback_contacts import CallbackContacts
-from storage.crm_outbox import CrmOutbox
-from storage.database import StorageError
 
 NUMBER = "+12125550142"
 BEGIN_S = 1_795_276_800.0  # Saturday, 21 November 2026, 16:00 UTC

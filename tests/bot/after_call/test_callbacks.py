@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from calls.after_call import CallResult
 from calls.after_call_events import CallbackQueued
 from calls.crm_events import DoNotCallWanted
 from calls.events import CallbackWanted
-from storage.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
-from storage.callbacks import Callback, Callbacks
-from storage.contact_book import ContactBook
-from storage.database import Database
-from storage.dial_reader import DialReader
-from storage.record_tables import CALLS
+from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
+from campaigns.store.contacts import ContactBook
+from campaigns.store.dial_reader import DialReader
+from operations.after_call.outcome_rules import CallResult
+from operations.database.database import Database
+from operations.database.record_tables import CALLS
+from operations.record.callbacks import Callback, Callbacks
 from tests.bot.after_call.bench import (
     BEGIN_S,
     GOOD,

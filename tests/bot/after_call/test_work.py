@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.after_call.work import CallPurpose
 from calls.after_call_events import CallSummarised
-from calls.crm import CrmReport
 from calls.crm_events import DoNotCallWanted
 from calls.events import Event, UsageMeasured
-from storage.crm_outbox import CrmOutbox
+from operations.after_call.work import CallPurpose
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
 from tests.bot.after_call.bench import (
     BEGIN_S,
     GOOD,

@@ -12,9 +12,6 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.alerts.desk import AlertDesk, AlertPolicy
-from bot.alerts.quiet import quiet_hours
-from bot.alerts.trial import NONE, try_channels
 from bot.config.settings import (
     AlertsSettings,
     EmailSettings,
@@ -22,16 +19,19 @@ from bot.config.settings import (
     TelegramSettings,
     WebhookSettings,
 )
-from bot.health.retrying import Retries
-from bot.http.alert_routes import alert_router
-from calls.alert import AlertRules
-from calls.alerting import never_quiet
+from bot.server.alert_routes import alert_router
 from calls.events import Event, OperatorActed
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
-from storage.alert_outbox import AlertOutbox
-from storage.alert_rows import ReportedFact
+from operations.notify.alert import AlertRules
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alert_rows import ReportedFact
+from operations.notify.alerting_rules import never_quiet
+from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.quiet import quiet_hours
+from operations.notify.trial import NONE, try_channels
+from operations.retrying import Retries
 from tests.bot.alerts.conftest import Inbox, Receiver
 
 NOW = 1_800_000_000.0

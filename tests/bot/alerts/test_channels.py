@@ -12,15 +12,15 @@ import pytest
 from aiosmtpd.smtp import SMTP
 from pydantic import SecretStr
 
-from bot.alerts.channel import ChannelError
-from bot.alerts.mail import MailChannel
-from bot.alerts.message import alert_text
-from bot.alerts.telegram import TelegramChannel
-from bot.alerts.webhook import MOST_WAIT_S, WebhookChannel
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
-from calls.alert import Alert
 from fallbacks.failure import Kind, Severity
-from storage.alert_outbox import ChannelPost
+from operations.notify.alert import Alert
+from operations.notify.alert_outbox import ChannelPost
+from operations.notify.channel import ChannelError
+from operations.notify.mail import MailChannel
+from operations.notify.message import alert_text
+from operations.notify.telegram import TelegramChannel
+from operations.notify.webhook import MOST_WAIT_S, WebhookChannel
 from tests.bot.alerts.conftest import Inbox, Receiver
 
 NOW = 1_800_000_000.0

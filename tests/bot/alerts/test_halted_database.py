@@ -10,17 +10,17 @@ from pathlib import Path
 
 from loguru import logger
 
-from bot.alerts.opening import tell_operators, utc_s
-from bot.alerts.reporter import AlertReporter
 from bot.config.settings import Settings
 from calls.entry import Entry
 from calls.events import Event, RecordHalted, RecordResumed
-from calls.incidents import CALM_S, Incidents
-from storage.alert_outbox import AlertOutbox
-from storage.upgrading import upgrade
-from telemetry.logs import Log
-from telemetry.masking import redacted
-from telemetry.record_files import RecordFiles
+from operations.database.upgrading import upgrade
+from operations.masking import redacted
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.incident_rules import CALM_S, Incidents
+from operations.notify.opening import tell_operators, utc_s
+from operations.notify.reporter import AlertReporter
+from operations.telemetry.logs import Log
+from operations.telemetry.record_files import RecordFiles
 from tests.bot.alerts.conftest import Receiver
 from tests.bot.record.test_record_keeper import STAGES
 from tests.telemetry.incident_feed import IncidentFeed

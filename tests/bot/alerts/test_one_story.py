@@ -9,22 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from bot.alerts.desk import AlertDesk, AlertPolicy
-from bot.alerts.reporter import AlertReporter
-from bot.health.retrying import Retries
-from calls.alert import AlertRules
-from calls.alerting import Alerting, never_quiet
 from calls.events import CallFailed, Event
-from calls.incidents import Incidents
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
-from storage.alert_outbox import AlertOutbox
-from telemetry.emitter import Emitter
-from telemetry.masking import redacted
-from telemetry.record_files import RecordFiles
-from telemetry.record_folder import ALERTS, ERRORS
+from operations.masking import redacted
+from operations.notify.alert import AlertRules
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alerting_rules import Alerting, never_quiet
+from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.incident_rules import Incidents
+from operations.notify.reporter import AlertReporter
+from operations.retrying import Retries
+from operations.telemetry.emitter import Emitter
+from operations.telemetry.record_files import RecordFiles
+from operations.telemetry.record_folder import ALERTS, ERRORS
 
 BEGIN_S = 1_800_000_000.0
 LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}

@@ -11,31 +11,31 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.alerts.channel import Channel
-from bot.alerts.desk import AlertDesk, AlertPolicy
-from bot.alerts.mail import MailChannel
-from bot.alerts.reporter import LASTS_S, AlertReporter
-from bot.alerts.telegram import TelegramChannel
-from bot.alerts.webhook import WebhookChannel
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
-from bot.health.retrying import Retries
-from calls.alert import AlertRules, TellAlert
 from calls.alert_events import AlertClosed
-from calls.alerting import never_quiet
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallerStopped, CallFailed, Event, RecordHalted
 from calls.house_events import AlertSent
 from calls.incident import IncidentBegan
-from calls.incidents import Incidents, Place
 from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
-from storage.alert_outbox import AlertOutbox, Decide
-from storage.alert_rows import ReportedFact
-from storage.database import StorageError
+from operations.database.database import StorageError
+from operations.notify.alert import AlertRules, TellAlert
+from operations.notify.alert_outbox import AlertOutbox, Decide
+from operations.notify.alert_rows import ReportedFact
+from operations.notify.alerting_rules import never_quiet
+from operations.notify.channel import Channel
+from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.incident_rules import Incidents, Place
+from operations.notify.mail import MailChannel
+from operations.notify.reporter import LASTS_S, AlertReporter
+from operations.notify.telegram import TelegramChannel
+from operations.notify.webhook import WebhookChannel
+from operations.retrying import Retries
 from tests.bot.alerts.conftest import Inbox, Receiver
 from tests.telemetry.incident_feed import IncidentFeed
 

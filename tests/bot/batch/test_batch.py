@@ -18,9 +18,9 @@ from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
 from fallbacks.roster import Roster
-from faultlab.lab import Lab, Spec
-from faultlab.record import Request
-from faultlab.schedule import parse_windows
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.record import Request
+from lab.simulators.schedule import parse_windows
 from tests.faultlab.near_ears import bring_near
 from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
 

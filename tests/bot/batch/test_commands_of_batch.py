@@ -13,8 +13,8 @@ import yaml
 from aiohttp import web
 
 from bot.__main__ import run
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
 from tests.faultlab.synthetic_caller import as_wav
 from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
 

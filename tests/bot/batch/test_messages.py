@@ -14,8 +14,8 @@ from bot.batch.messages import AGAIN_S, LOOK_S, keep_messages_written
 from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
-from storage.forgetting import unlink_all
-from storage.message_file import MessageFile
+from operations.record.erasing import unlink_all
+from operations.record.message_file import MessageFile
 
 pytestmark = pytest.mark.virtual_time
 

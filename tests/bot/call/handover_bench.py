@@ -18,20 +18,20 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from bot.call.local_voice import say_locally
-from bot.lab.callers import caller_says
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event, HandedOver
 from calls.handover import Destination, Handover
 from fallbacks.facts import StepTaken
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from processors.waiting_line import hold_tone
+from lab.callers import caller_says
+from lab.process import RunningLab, with_lab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
+from processors.transfer.waiting_line import hold_tone
 from tests.faultlab.near_ears import bring_near
 from transports.leg import Leg, LegFacts
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ = 8000
 Pcm = NDArray[np.int16]

@@ -12,14 +12,14 @@ import numpy as np
 
 from bot import clock
 from bot.call.local_voice import say_locally
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
+from bot.workers.opening import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
-from faultlab.lab import Lab
+from lab.process import RunningLab, with_lab
+from lab.simulators.lab import Lab
 from tests.faultlab import synthetic_caller as caller
 from tests.faultlab.near_ears import bring_near
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ = 16_000
 PATIENCE_S = 30.0  # far longer than any answer

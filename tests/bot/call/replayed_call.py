@@ -5,16 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
+from bot.workers.opening import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from telemetry.emitter import Listener
+from lab.process import RunningLab, with_lab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
+from operations.telemetry.emitter import Listener
 from tests.faultlab.near_ears import bring_near
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "03_booking.wav"
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bot.lab.control import LabControl
-from bot.lab.process import RunningLab
-from drill.evidence import sent_between
-from drill.hearing import Sent, bare, bare_words, heard_words
-from drill.judge import compare_words
-from drill.matching import TELEPHONE, EarPath
+from lab.control import LabControl
+from lab.drill.evidence import sent_between
+from lab.drill.hearing import Sent, bare, bare_words, heard_words
+from lab.drill.judge import compare_words
+from lab.drill.matching import TELEPHONE, EarPath
+from lab.process import RunningLab
 
 HELLO = "Hello. I have a caller on the line who would like to speak with you."
 ASKED = "To take the call, press 1, or say yes. To decline, press 2, or say no."

@@ -8,15 +8,15 @@ import pytest
 
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
-from bot.lab.process import lab_process, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.replay import KeptEntries
-from calls.answering import Answerer, AnsweringPlan
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
-from transports.loopback import LoopbackLeg
+from lab.process import lab_process, with_lab
+from processors.answerer.answerer_rules import Answerer, AnsweringPlan
+from transports.loopback.leg import LoopbackLeg
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

@@ -8,17 +8,17 @@ import pytest
 
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
-from bot.lab.callers import known
-from bot.lab.process import LabOptions, lab_process, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.replay import KeptEntries
-from calls.answering import Answerer, AnsweringPlan
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak
-from faultlab.mulaw import decode, encode
-from transports.loopback import LoopbackLeg
+from lab.callers import known
+from lab.process import LabOptions, lab_process, with_lab
+from lab.simulators.mulaw import decode, encode
+from processors.answerer.answerer_rules import Answerer, AnsweringPlan
+from transports.loopback.leg import LoopbackLeg
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

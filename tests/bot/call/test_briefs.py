@@ -9,7 +9,7 @@ from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
 from calls.outbound import Contact
 from campaigns.model import Campaign
-from storage.database import StorageError
+from operations.database.database import StorageError
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,14 +9,14 @@ import pytest
 from pipecat.frames.frames import TranscriptionFrame
 
 from bot.exits import UsageError
-from bot.lab.process import lab_process, with_lab
-from bot.process import opening as house_module
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.recording import Recording, read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
+from bot.workers import opening as house_module
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.events import AgentSaid, AnswerHeard, CallEnded, CallFailed
-from processors.caller_words import CallerWords
+from lab.process import lab_process, with_lab
+from processors.hearing.caller_words import CallerWords
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 BAD_TOOL = {"tools": [{"entry_point": "no_such_module:tool"}]}

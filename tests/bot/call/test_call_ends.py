@@ -12,14 +12,14 @@ from bot import clock
 from bot.call import call as call_module
 from bot.call.assembly import Assembled
 from calls.events import CallEnded, CallStarted
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import PhoneCall
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.http.peer import on_loopback, open_lines, peer
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call, listening
 from transports.leg import Gone, Leg
-from transports.loopback import LoopbackLeg
-from transports.twilio import TwilioLeg
-from transports.webrtc import WebrtcLeg
+from transports.loopback.leg import LoopbackLeg
+from transports.twilio.leg import TwilioLeg
+from transports.webrtc.leg import WebrtcLeg
 
 __all__ = ["on_loopback"]
 

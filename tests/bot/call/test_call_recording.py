@@ -18,18 +18,18 @@ from pipecat.frames.frames import TTSSpeakFrame
 from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
-from bot.lab.process import RunningLab, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
-from bot.record.record_keeper import record_keeper
+from bot.workers.opening import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
-from faultlab.instance import Core
-from faultlab.lab import Lab
-from storage.message_file import LEFT_S, MessageFile, finish_left
-from storage.record_reader import RecordReader
+from lab.process import RunningLab, with_lab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
+from operations.record.message_file import LEFT_S, MessageFile, finish_left
+from operations.record.reader import RecordReader
+from operations.record.record_keeper import record_keeper
 from tests.faultlab.near_ears import bring_near
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
 NOTICE = "This call is recorded."

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import caller_says
 from calls.events import BargedIn
-from faultlab.carrier.carrier import Carrier
+from lab.callers import caller_says
+from lab.simulators.carrier.carrier import Carrier
 from tests.bot.judged_call import judged_call
 from tests.bot.open_doors import TWILIO_FIRST, open_doors
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from bot.lab.process import RunningLab, lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import ExotelManner, exotel_call
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
-from faultlab.carrier.webhook import NotConnectedError
+from lab.process import RunningLab, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.call.test_phone_calls import GREETING, caller_says, ends_in, requests_of, said_in
 from tests.bot.serving import Served, serving
 

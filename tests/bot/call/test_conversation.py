@@ -12,7 +12,7 @@ from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, SilenceSettings
-from bot.ladders.instructions import system_text
+from bot.config.instructions import system_text
 from bot.tools.desk import CallDesk
 from calls.events import (
     CallbackWanted,
@@ -21,9 +21,9 @@ from calls.events import (
     PersonWanted,
     ToolCalled,
 )
-from calls.window import SUMMARY
-from storage.callbacks import Callbacks
-from storage.database import Database
+from operations.database.database import Database
+from operations.record.callbacks import Callbacks
+from processors.answering.window_rules import SUMMARY
 from tests.bot.talk import Talk, says, talking
 from transports.leg import LegFacts
 

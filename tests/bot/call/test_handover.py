@@ -18,9 +18,9 @@ from calls.events import (
     TurnDecided,
 )
 from fallbacks.facts import HeldTheLine
-from faultlab.deepgram.simulator import DeepgramSimulator
-from faultlab.faults import Refuse
-from faultlab.schedule import Window
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.faults import Refuse
+from lab.simulators.schedule import Window
 from tests.bot.call.handover_bench import (
     BACK,
     CALLED_BACK,

@@ -15,8 +15,8 @@ from calls.events import (
     TurnDecided,
 )
 from fallbacks.facts import HeldTheLine
-from faultlab.faults import Refuse
-from faultlab.schedule import Window
+from lab.simulators.faults import Refuse
+from lab.simulators.schedule import Window
 from tests.bot.call.handover_bench import (
     BACK,
     HOURS,

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from bot.call.call import Call
-from bot.lab.callers import caller_says
 from calls.events import AnswerHeard, BargedIn, TranscriptFinal, TurnDecided
 from fallbacks.facts import HeldTheLine
+from lab.callers import caller_says
 from tests.bot.judged_call import JudgedCall, listening
 
 pytestmark = [

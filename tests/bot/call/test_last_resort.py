@@ -14,10 +14,9 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from bot.lab.process import lab_process, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries
+from bot.workers.opening import open_process
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -28,11 +27,12 @@ from calls.events import (
     MessageLeft,
 )
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from storage.callbacks import Callbacks
-from storage.database import Database
+from lab.process import lab_process, with_lab
+from operations.database.database import Database
+from operations.record.callbacks import Callbacks
 from tests.faultlab import synthetic_caller
 from transports.leg import LegFacts
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"
 LLM_GONE = {name: [{"fault": "http", "status": 503}] for name in ("openai", "openai-b")}

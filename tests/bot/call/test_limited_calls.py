@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from bot.lab.control import LabControl
-from bot.lab.process import RunningLab, lab_process, with_lab
-from bot.process.opening import open_process
 from bot.programs.recording import read
 from bot.programs.replay import KeptEntries, Replayed, replay_one
+from bot.workers.opening import open_process
 from calls.events import AgentSaid
 from fallbacks.facts import AttemptFailed, AttemptWon
+from lab.control import LabControl
+from lab.process import RunningLab, lab_process, with_lab
 
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "07_two_utterances", "01_hours")

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.process import LabOptions, lab_process, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.recording import read
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.entry import Entry
 from calls.events import CallStarted
+from lab.process import LabOptions, lab_process, with_lab
 from tests.bot.step_meter import StepMeter, metered
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 pytestmark = pytest.mark.slow
 

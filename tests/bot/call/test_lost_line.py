@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.lab.callers import RATE_HZ, caller_says
 from calls.events import CallEnded, CallStarted, LineRestored
-from drill.judge import ExpectedWords, ReplyVerdict, judge
-from faultlab.carrier.ear import AUDIBLE
+from lab.callers import RATE_HZ, caller_says
+from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
+from lab.simulators.carrier.ear import AUDIBLE
 from tests.bot.judged_call import GREETING, JudgedCall, listening
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixtures("quiet_log")]

@@ -9,8 +9,8 @@ import pytest
 from bot.call.opt_out import opt_out_for
 from bot.tools.opt_outs import OptOuts
 from calls.events import TranscriptFinal
-from storage.contact_book import ContactBook
-from storage.owed_numbers import OwedNumbers
+from campaigns.store.contacts import ContactBook
+from campaigns.store.owed_numbers import OwedNumbers
 from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bot.lab.process import RunningLab, lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError, PhoneCall
-from faultlab.voices.voices import speak, voice_of
+from lab.process import RunningLab, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall
+from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.serving import AUTH_TOKEN, serving
 
 pytestmark = pytest.mark.slow

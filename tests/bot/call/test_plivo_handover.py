@@ -10,16 +10,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import caller_says
-from bot.lab.process import RunningLab, with_lab
+from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import AgentSaid, CallEnded, Event, HandedOver
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.instance import Core
-from faultlab.lab import Lab
+from lab.callers import caller_says
+from lab.process import RunningLab, with_lab
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
 from tests.bot.call.handover_bench import NOBODY, OFFER, WISH
 from tests.faultlab.near_ears import bring_near
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import caller_says
-from faultlab.carrier.carrier import Carrier
-from faultlab.faults import Fault, Stall
-from faultlab.schedule import Window
+from lab.callers import caller_says
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.faults import Fault, Stall
+from lab.simulators.schedule import Window
 from tests.bot.judged_call import listening
 
 pytestmark = [

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import caller_says
 from calls.events import AgentSaid, ToolCalled
 from fallbacks.facts import AttemptStarted
+from lab.callers import caller_says
 from tests.bot.call.test_silences import LONGEST_S, silences
 from tests.bot.judged_call import listening
 

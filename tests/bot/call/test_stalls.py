@@ -10,10 +10,9 @@ from typing import cast
 
 import pytest
 
-from bot.lab.process import LabOptions, RunningLab, lab_process, with_lab
-from bot.process.opening import open_process
-from bot.process.process import Process
 from bot.programs.recording import read
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
 from fallbacks.facts import (
@@ -26,11 +25,12 @@ from fallbacks.facts import (
     StageExhausted,
     Suspected,
 )
-from faultlab.instance import Core
-from faultlab.lab import Lab
+from lab.process import LabOptions, RunningLab, lab_process, with_lab
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
 from tests.faultlab.near_ears import bring_near
 from tests.virtual_time import VirtualLoop
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]
 

@@ -9,10 +9,10 @@ import pytest
 from aiohttp import web
 
 from bot.call.summary_post import WAITING, SummaryPosts, sending
-from bot.health.retrying import Retries
 from calls.events import Event
 from fallbacks.facts import AttemptFailed, RetryPlanned
 from fallbacks.retrying import RetrySettings
+from operations.retrying import Retries
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.usefixtures("quiet_log")]
 

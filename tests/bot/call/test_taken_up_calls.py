@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from bot import clock
-from bot.house.house import OwnShelf
-from bot.http.parked import ParkedCall
-from bot.process.call_maker import UNKNOWN
+from bot.call.call_maker import UNKNOWN
+from bot.server.parked import ParkedCall
+from bot.workers.pool import OwnShelf
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
 from tests.bot.call.handover_bench import Telephone, house

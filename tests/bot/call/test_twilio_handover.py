@@ -11,9 +11,7 @@ import numpy as np
 import pytest
 from pydantic import SecretStr
 
-from bot.http.server import Extras, bind_socket, run_server
-from bot.lab.callers import caller_says, decode, encode
-from bot.lab.process import RunningLab, with_lab
+from bot.server.server import Extras, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -24,15 +22,17 @@ from calls.events import (
     PersonBriefed,
     TranscriptFinal,
 )
-from drill.hearing import Sent
-from drill.servers import GREETING
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exchange import Placed
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer, PhoneCall
-from faultlab.instance import Core
-from faultlab.lab import Lab
+from lab.callers import caller_says, decode, encode
+from lab.drill.hearing import Sent
+from lab.drill.servers import GREETING
+from lab.process import RunningLab, with_lab
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer, PhoneCall
+from lab.simulators.instance import Core
+from lab.simulators.lab import Lab
 from tests.bot.call.handover_bench import (
     BACK,
     CONNECTING,

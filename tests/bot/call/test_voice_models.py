@@ -13,9 +13,9 @@ from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.lab.callers import RATE_HZ, caller_says, hiss
-from processors.turn_detector import TurnDetector
-from processors.turn_judges import WIDTH, Judgement, TurnJudges
+from lab.callers import RATE_HZ, caller_says, hiss
+from processors.turn.detector import TurnDetector
+from processors.turn.judges import WIDTH, Judgement, TurnJudges
 
 NOISE = np.random.default_rng(1)
 

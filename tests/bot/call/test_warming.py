@@ -7,8 +7,8 @@ import pytest
 
 from bot.call.models import VoiceModels
 from bot.call.warming import AT_ONCE, warm_up
-from processors.turn_detector import TurnDetector
-from processors.turn_judges import Judgement, PendingJudgement
+from processors.turn.detector import TurnDetector
+from processors.turn.judges import Judgement, PendingJudgement
 
 MEET_S: Final = 10.0  # for threads to get to work
 

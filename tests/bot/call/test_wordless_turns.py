@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.callers import answers, caller_says
 from calls.events import AgentSaid, BargedIn, CallerSilent, TurnDecided
 from fallbacks.facts import HeldTheLine
-from faultlab.faults import SlowStart
-from faultlab.schedule import Window
+from lab.callers import answers, caller_says
+from lab.simulators.faults import SlowStart
+from lab.simulators.schedule import Window
 from tests.bot.judged_call import GREETING, JudgedCall, listening
 
 pytestmark = [

@@ -10,7 +10,7 @@ from bot.__main__ import run
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.claiming import rules_of
 from campaigns.model import CallingWindow, Campaign
-from storage.campaign_store import CampaignStore
+from campaigns.store.queue import CampaignStore
 
 CONTACTS = """number,name,consent_kind,consent_date,consent_source
 030 901820,"=HYPERLINK(""http://x"")",written,2026-11-01,form 7

@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.lab.process import lab_process
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer
+from lab.process import lab_process
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.serving import AUTH_TOKEN, free_port, serving
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]

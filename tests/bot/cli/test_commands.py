@@ -14,9 +14,9 @@ import pytest
 from typer.main import get_command
 
 from bot.__main__ import app, run
-from drill.matrix import FULL
-from drill.scenarios import SCENARIOS
-from drill.selection import MATRICES
+from lab.drill.matrix import FULL
+from lab.drill.scenarios import SCENARIOS
+from lab.drill.selection import MATRICES
 
 ROOT = Path(__file__).parents[3]
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
@@ -141,7 +141,8 @@ def test_nothing_of_pipecats_stands_between_our_lines(command: list[str]) -> Non
 
 def test_what_imports_a_call_shows_no_banner() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import bot.process.opening, loguru; from telemetry import logs;"
+        [sys.executable, "-c", "import bot.workers.opening, loguru;"
+         "from operations.telemetry import logs;"
          "logs.set_up(level='WARNING', folder=None);"
          "exec(compile('loguru.logger.warning(1)', 'x', 'exec'), {'__name__': 'pipecat.x',"
          " 'loguru': loguru})"],

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from storage.database import Database
-from storage.schema import UNMARKED
+from operations.database.database import Database
+from operations.database.schema import UNMARKED
 from tests.bot.evidence.rows import fill
 
 CONFIG = "storage: {{url: 'sqlite+aiosqlite:///{}'}}\n"

@@ -21,15 +21,15 @@ from bot.clips.voice import UnspokenError, trim
 from bot.config.errors import ConfigError
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.health.retrying import Retries
 from calls.events import Event
 from calls.house_events import ClipsRendered
 from fallbacks.breaker import State
 from fallbacks.facts import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings
-from fallbacks.utterances import FallbackText, utterances_of
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
+from operations.retrying import Retries
+from processors.holding.utterance_rules import FallbackText, utterances_of
 from providers.provider import RungSpec
 
 pytestmark = pytest.mark.virtual_time

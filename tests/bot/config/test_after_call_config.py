@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.after_call.opening import asks_a_model, works_after_calls
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
+from operations.after_call.opening import asks_a_model, works_after_calls
 
 NOTHING = "server: {port: 8080}\n"
 REGISTER = "crm: {kind: own}\n"

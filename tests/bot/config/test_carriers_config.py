@@ -9,7 +9,7 @@ from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import TransportsSettings
-from faultlab.carrier.telnyx import TelnyxAccount
+from lab.simulators.carrier.telnyx import TelnyxAccount
 
 PROVIDERS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 PUBLIC_KEY = TelnyxAccount().public_key

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.alerts.webhook import signature
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError
 from bot.config.loading import load
 from bot.config.settings import Settings
+from operations.notify.webhook import signature
 
 PACKED = "c2VjcmV0" * 4
 WEBHOOK = 'crm: {kind: webhook, url: "https://crm.example.com/calls"}\n'

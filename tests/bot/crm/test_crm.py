@@ -8,19 +8,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.alerts.webhook import signature
-from bot.crm.asking import BREAKER, CrmDesk, roster_of
-from bot.crm.hubspot import HUBSPOT
-from bot.crm.own import OwnContacts, read_contacts
-from bot.crm.port import CrmError
-from bot.crm.rest import MOST_BYTES, RestCrm, RestPlace
-from bot.crm.webhook import WebhookCrm
-from calls.crm import STATUSES, CrmContact, CrmReport
 from calls.crm_events import CallerLookedUp
 from calls.events import Event
 from calls.outbound import DialOutcome
+from campaigns.store.contacts import ContactBook, NewContact
 from fallbacks.failure import Kind
-from storage.contact_book import ContactBook, NewContact
+from operations.crm.asking import BREAKER, CrmDesk, roster_of
+from operations.crm.customer import STATUSES, CrmContact, CrmReport
+from operations.crm.hubspot import HUBSPOT
+from operations.crm.own import OwnContacts, read_contacts
+from operations.crm.port import CrmError
+from operations.crm.rest import MOST_BYTES, RestCrm, RestPlace
+from operations.crm.webhook import WebhookCrm
+from operations.notify.webhook import signature
 from tests.bot.crm.register import register_at
 
 pytestmark = pytest.mark.virtual_time

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.outbound.dial_reports import DialReports
-from calls.crm import CrmReport
 from calls.outbound import DialOutcome, DialResult, NextStep
-from storage.crm_outbox import CrmOutbox
-from storage.unreported_dials import UnreportedDials
+from campaigns.dial_reports import DialReports
+from campaigns.store.unreported_dials import UnreportedDials
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 
 pytestmark = pytest.mark.virtual_time

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from bot.__main__ import run
-from bot.crm.people import PeopleMapping
-from bot.crm.port import CrmError
-from bot.crm.rest import RestRequest
-from faultlab.faults import Http
-from faultlab.register.people import KnownPerson
-from faultlab.register.simulator import RegisterSimulator
-from faultlab.schedule import Window
+from lab.simulators.faults import Http
+from lab.simulators.register.people import KnownPerson
+from lab.simulators.register.simulator import RegisterSimulator
+from lab.simulators.schedule import Window
+from operations.crm.people import PeopleMapping
+from operations.crm.port import CrmError
+from operations.crm.rest import RestRequest
 
 MANY = 250
 CONSENT = {"agreed_by": "written", "agreed_on": "2026-11-01", "agreed_in": "form 7"}

@@ -9,10 +9,10 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from bot.call.known_caller import KnownCaller
 from bot.config.agent import AgentSettings
-from bot.crm.asking import CrmDesk, roster_of
-from calls.crm import CrmContact, CrmReport
 from calls.crm_events import CallerKnown
 from calls.events import Event
+from operations.crm.asking import CrmDesk, roster_of
+from operations.crm.customer import CrmContact, CrmReport
 
 pytestmark = pytest.mark.virtual_time
 

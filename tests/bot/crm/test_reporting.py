@@ -6,16 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from bot.crm.asking import roster_of
-from bot.crm.hubspot import HUBSPOT
-from bot.crm.reporting import CrmPoster, CrmReporter
-from bot.crm.rest import RestCrm, RestPlace
-from bot.health.retrying import Retries
-from calls.crm import CrmReport
 from calls.entry import Entry
 from calls.events import CallbackWanted, CallEnded, CallStarted, Event, TranscriptFinal
 from fallbacks.retrying import RetrySettings
-from storage.crm_outbox import CrmOutbox
+from operations.crm.asking import roster_of
+from operations.crm.customer import CrmReport
+from operations.crm.hubspot import HUBSPOT
+from operations.crm.outbox import CrmOutbox
+from operations.crm.reporting import CrmPoster, CrmReporter
+from operations.crm.rest import RestCrm, RestPlace
+from operations.retrying import Retries
 from tests.bot.crm.register import register_at
 
 pytestmark = pytest.mark.virtual_time

@@ -16,7 +16,7 @@ from aiohttp import web
 from bot.config.settings import AlertsSettings, Settings
 from bot.doctor.doctor import examine
 from bot.doctor.finding import DoctorFinding
-from fallbacks.readiness import judge_readiness
+from bot.health.readiness_rules import judge_readiness
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
 

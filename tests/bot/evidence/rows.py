@@ -6,12 +6,9 @@ from typing import Any
 
 from sqlalchemy import Table, insert
 
-from calls.alert import Alert
 from fallbacks.failure import Severity
-from storage.alert_rows import write_alert
-from storage.database import Database
-from storage.record_reader import BreakerMoveRow, FailureRow, TurnRow
-from storage.record_tables import (
+from operations.database.database import Database
+from operations.database.record_tables import (
     BREAKER_MOVES,
     CALLS,
     FAILURES,
@@ -20,7 +17,10 @@ from storage.record_tables import (
     RECORD_WRITERS,
     TURNS,
 )
-from storage.tables import ALERT_SENDINGS, ALERTS
+from operations.database.tables import ALERT_SENDINGS, ALERTS
+from operations.notify.alert import Alert
+from operations.notify.alert_rows import write_alert
+from operations.record.reader import BreakerMoveRow, FailureRow, TurnRow
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 NUMBER = "+15550104477"

@@ -2,14 +2,14 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.evidence.outages import (
+from operations.postmortem.outages import (
     breaker_states,
     find_outages,
     latency_beside,
     latency_of,
     with_ends,
 )
-from storage.record_reader import BreakerMoveRow, FailureRow
+from operations.record.reader import BreakerMoveRow, FailureRow
 from tests.bot.evidence.rows import at, failure, move, turn
 
 

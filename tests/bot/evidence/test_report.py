@@ -6,11 +6,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bot.evidence import gathering
-from bot.evidence.gathering import gather
-from bot.evidence.page import as_page
-from bot.evidence.story import tell_story
-from storage import record_reader
+from operations.postmortem import gathering
+from operations.postmortem.gathering import gather
+from operations.postmortem.page import as_page
+from operations.postmortem.story import tell_story
+from operations.record import reader as record_reader
 from tests.bot.evidence.rows import (
     KEY,
     NUMBER,

@@ -1,7 +1,7 @@
 import pytest
 
-from bot.evidence.span import read_span
 from bot.exits import UsageError
+from operations.postmortem.span import read_span
 
 
 @pytest.mark.parametrize(

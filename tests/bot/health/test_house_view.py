@@ -3,7 +3,7 @@
 from typing import Any
 
 from bot.health.house_view import emptied_by, merge_rungs
-from telemetry.recent_work import NOTHING
+from operations.telemetry.recent_work import NOTHING
 
 
 def rung(name: str, **said: Any) -> dict[str, Any]:

@@ -23,11 +23,11 @@ from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.probing import ProbeSettings
 from fallbacks.roster import Place, Roster
-from faultlab import faults
-from faultlab.instance import Core, Instance
-from faultlab.lab import Lab, Spec
-from faultlab.openai.simulator import OpenAISimulator
-from faultlab.schedule import Window
+from lab.simulators import faults
+from lab.simulators.instance import Core, Instance
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.openai.simulator import OpenAISimulator
+from lab.simulators.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import RungSpec, Stage
 from tests.faultlab.near_ears import bring_near

@@ -18,10 +18,10 @@ from bot.__main__ import run
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
-from bot.http.application import Extras, application
 from bot.outbound.dial_order import order_dial
-from bot.process.opening import open_process
-from bot.process.process import Process
+from bot.server.application import Extras, application
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 

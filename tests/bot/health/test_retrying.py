@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import pytest
 
-from bot.health.retrying import Retries, run_with_retries
 from calls.events import Event
 from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import (
@@ -27,6 +26,7 @@ from fallbacks.failure import (
 )
 from fallbacks.retrying import RetrySettings
 from fallbacks.roster import Place, Roster
+from operations.retrying import Retries, run_with_retries
 
 pytestmark = pytest.mark.virtual_time
 

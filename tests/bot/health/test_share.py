@@ -28,8 +28,8 @@ from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.roster import Roster
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
-from storage.database import StorageError
-from storage.provider_board import ProviderBoard
+from operations.database.database import StorageError
+from operations.database.provider_board import ProviderBoard
 from tests.share_servers import PASSWORD, Server
 
 WITHIN_S = 20.0  # far longer than anything takes, also on a busy machine

@@ -8,9 +8,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.lab.control import LabControl
-from bot.lab.process import lab_process
-from faultlab.carrier.carrier import Carrier
+from lab.control import LabControl
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
 from tests.bot.call.test_phone_calls import caller_says
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.share_servers import PASSWORD

@@ -5,9 +5,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
-from faultlab.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
+from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.bot.serving import AUTH_TOKEN
 from tests.transports.conformance.doors.plivo import Plivo
 from tests.transports.conformance.doors.telnyx import Telnyx

@@ -7,11 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bot.house.joined import Joined
-from bot.house.office import Office
-from bot.house.quotas import Quotas
-from bot.house.wire import Wire
-from fallbacks.admission import HouseSeats
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool_client import Joined
+from bot.workers.pool_server import Office
+from bot.workers.quotas import Quotas
+from bot.workers.wire import Wire
 
 
 @dataclass(eq=False)

@@ -11,7 +11,7 @@ import pytest
 from aiortc import RTCPeerConnection
 from aiortc.mediastreams import AudioStreamTrack
 
-from bot.lab.process import lab_process
+from lab.process import lab_process
 from tests.bot.house.many import TWO, becomes, told, workers_of
 from tests.bot.http.peer import on_loopback, peer
 from tests.bot.serving import serving

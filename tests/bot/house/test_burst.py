@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.process import lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.house.many import TWO, becomes, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, serving
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from bot.house.joined import Joined
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.carrier_book import MOST, CarrierBook
+from bot.workers.pool_client import Joined
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event

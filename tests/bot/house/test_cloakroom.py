@@ -3,10 +3,10 @@
 import gc
 import weakref
 
-from bot.house.cloakroom import MOST, Cloakroom
-from bot.house.house import Alone
-from bot.http.status_callbacks import StatusCallbacks
-from bot.http.twilio_returns import Kept, Returns
+from bot.server.status_callbacks import StatusCallbacks
+from bot.server.twilio_returns import Kept, Returns
+from bot.workers.kept_values import MOST, Cloakroom
+from bot.workers.pool import Alone
 from calls.events import Event
 from calls.leg_progress import StatusCallback
 

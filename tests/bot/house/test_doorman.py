@@ -9,10 +9,10 @@ from dataclasses import asdict
 
 import pytest
 
-from bot.house import doorman
-from bot.house.doorman import Doorman
-from bot.house.listener import bind_socket
-from fallbacks.readiness import Readiness
+from bot.health.readiness_rules import Readiness
+from bot.workers import connections as doorman
+from bot.workers.connections import Doorman
+from bot.workers.listener import bind_socket
 from tests.bot.house.descriptors import descriptors_left
 
 CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"

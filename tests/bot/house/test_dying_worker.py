@@ -8,7 +8,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.lab.process import lab_process
+from lab.process import lab_process
 from tests.bot.house.many import TWO, becomes, log_of, workers_of
 from tests.bot.serving import serving
 

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from bot.exits import UsageError
-from bot.house.listener import bind_socket, listening_socket
+from bot.workers.listener import bind_socket, listening_socket
 from tests.bot.serving import free_port
 
 FREE = 500  # a file descriptor that pytest does not use
 SERVE = """
 import os, socket, sys
 os.environ["LISTEN_PID"] = str(os.getpid())
-from bot.house.listener import listening_socket
+from bot.workers.listener import listening_socket
 with listening_socket("127.0.0.1", int(sys.argv[1])) as listener:
     print("LISTEN_FDS" in os.environ, flush=True)
     while True:
@@ -97,7 +97,7 @@ def test_a_socket_that_does_not_fit_is_refused_in_one_line(
     handed = socket.socketpair() if count == "1" else [bind_socket("127.0.0.1", 0)] * 2
     for number, handed_socket in enumerate(handed, FREE):
         os.dup2(handed_socket.fileno(), number)
-    monkeypatch.setattr("bot.house.listener.HANDED", FREE)
+    monkeypatch.setattr("bot.workers.listener.HANDED", FREE)
     monkeypatch.setenv("LISTEN_FDS", count)
     monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
 

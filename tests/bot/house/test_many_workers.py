@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bot.lab.process import lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError
-from faultlab.voices.voices import speak, voice_of
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError
+from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 

@@ -6,9 +6,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bot.house.doorman import STARTING, Doorman
-from bot.house.listener import bind_socket
-from bot.house.meanwhile import MOST, PAUSE_S, TOLD_S, meanwhile
+from bot.workers.connections import STARTING, Doorman
+from bot.workers.listener import bind_socket
+from bot.workers.meanwhile import MOST, PAUSE_S, TOLD_S, meanwhile
 
 URL = "https://agent.example/line/"
 

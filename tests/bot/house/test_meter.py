@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
-from bot.house.meter import BEATS, REPORT_S, Meter
-from bot.upkeep.lag import measure_lag
-from fallbacks.admission import MEASURED_S
+from bot.workers.admission_rules import MEASURED_S
+from bot.workers.lag import measure_lag
+from bot.workers.meter import BEATS, REPORT_S, Meter
 from fallbacks.lag import PERIOD_S, Lag
 
 

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.house.joined import Joined
-from bot.http.door_frame import DoorFrame
-from bot.http.token_desk import StreamPass, TokenDesk
+from bot.server.door_frame import DoorFrame
+from bot.server.token_desk import StreamPass, TokenDesk
+from bot.workers.pool_client import Joined
 from calls.events import Event
 from calls.leg_events import LegEnded
 from calls.leg_progress import StatusCallback

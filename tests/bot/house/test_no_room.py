@@ -9,10 +9,10 @@ import aiohttp
 import pytest
 
 from bot.config.settings import Settings
-from bot.house.doorman import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
-from bot.house.listener import bind_socket
-from bot.house.no_room import NoRoom
-from faultlab.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
+from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
+from bot.workers.listener import bind_socket
+from bot.workers.no_room import NoRoom
+from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.house.lines import lines
 from tests.bot.serving import AUTH_TOKEN
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from bot.house.house import HeldSeat, NoSeat
-from bot.house.joined import Joined
-from bot.house.office import Office
-from bot.house.supervisor import HUNG_S
-from bot.http.twilio_tokens import Ticket, Tokens
+from bot.server.twilio_tokens import Ticket, Tokens
+from bot.workers.pool import HeldSeat, NoSeat
+from bot.workers.pool_client import Joined
+from bot.workers.pool_server import Office
+from bot.workers.supervisor import HUNG_S
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
-from bot.house.house import Alone, HeldSeat
-from bot.house.joined import Joined
 from bot.outbound.call_ledger import MOST, CallLedger
 from bot.outbound.dialing_house import HouseOfCalls
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool import Alone, HeldSeat
+from bot.workers.pool_client import Joined
 from calls.entry import Entry
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered
-from fallbacks.admission import HouseSeats
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
 

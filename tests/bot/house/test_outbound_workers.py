@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.lab.process import lab_process
-from bot.outbound.staged import (
+from calls.outbound import Dial, DialOutcome
+from campaigns.store.dial_reader import DialReader
+from lab.demo.staged import (
     ACCOUNT,
     AUTH_TOKEN,
     NAME,
@@ -17,9 +18,8 @@ from bot.outbound.staged import (
     staged_carrier,
     staged_tree,
 )
-from calls.outbound import Dial, DialOutcome
-from faultlab.carrier.callee import Callee
-from storage.dial_reader import DialReader
+from lab.process import lab_process
+from lab.simulators.carrier.callee import Callee
 from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
 from tests.bot.serving import free_port, serving
 
@@ -57,7 +57,7 @@ async def ended(url: str) -> Sequence[Dial]:
 async def test_a_carriers_word_and_a_free_seat_are_the_houses(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("faultlab.carrier.exchange.VERDICT_S", 1.0)  # well before ours is due
+    monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before ours is due
     port = free_port()
     contacts = [
         StagedContact(number=f"+1500555{1000 + index}", name="Ada", behaviour=MACHINE)

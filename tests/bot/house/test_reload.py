@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 import yaml
 
-from bot.lab.process import lab_process
-from faultlab.carrier.carrier import Carrier
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
 from tests.bot.house.many import TWO, becomes, log_of, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 

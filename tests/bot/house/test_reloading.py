@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from bot.house.reloading import BUSY, BY_SIGNAL, Reloading, Reread
-from bot.house.slots import Relieved
+from bot.workers.reloading import BUSY, BY_SIGNAL, Reloading, Reread
+from bot.workers.slots import Relieved
 
 
 @dataclass

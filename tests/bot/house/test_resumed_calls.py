@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bot.lab.control import LabControl
-from bot.lab.process import RunningLab, lab_process
-from faultlab.carrier.carrier import Carrier
-from faultlab.receptionist.phrases import hours
-from faultlab.voices.voices import speak, voice_of
+from lab.control import LabControl
+from lab.process import RunningLab, lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.receptionist.phrases import hours
+from lab.simulators.voices.voices import speak, voice_of
 from tests.bot.house.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
 from tests.bot.house.many import TWO, becomes, entries_of, told, workers_of
 from tests.bot.serving import AUTH_TOKEN, Served, serving

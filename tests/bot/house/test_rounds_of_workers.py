@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from loguru import logger
 
-from bot.house import slots
-from bot.house.crew import Worker, WorkerOrder
-from bot.house.office import Office
-from bot.house.quotas import Quotas
-from bot.house.slots import Relieved, Slots
-from fallbacks.admission import HouseSeats
+from bot.workers import slots
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool_server import Office
+from bot.workers.quotas import Quotas
+from bot.workers.slots import Relieved, Slots
+from bot.workers.worker_process import Worker, WorkerOrder
 from tests.bot.house.descriptors import descriptors_left
 from tests.bot.house.test_shared_limits import settings_with
 

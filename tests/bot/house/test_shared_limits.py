@@ -5,9 +5,9 @@ from typing import Any
 
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.house.shared_limits import SharedLimits
+from bot.workers.shared_limits import SharedLimits
 from fallbacks.deadline import Deadline
-from processors.gate import RungGate
+from processors.ladder.gate import RungGate
 from tests.bot.house.lines import Lines, lines
 
 

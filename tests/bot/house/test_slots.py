@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from bot.exits import BAD_USAGE, FAILED
-from bot.house.crew import WorkerOrder
-from bot.house.office import Office
-from bot.house.quotas import Quotas
-from bot.house.slots import Slots
-from fallbacks.admission import HouseSeats
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool_server import Office
+from bot.workers.quotas import Quotas
+from bot.workers.slots import Slots
+from bot.workers.worker_process import WorkerOrder
 from tests.bot.house.test_shared_limits import settings_with
 
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.house.listener import bind_socket
-from bot.house.supervisor import Supervisor
-from fallbacks.admission import START_S
+from bot.workers.admission_rules import START_S
+from bot.workers.listener import bind_socket
+from bot.workers.supervisor import Supervisor
 from tests.bot.house.test_shared_limits import settings_with
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from bot.house.wire import ASK_S, Wire, WireError
+from bot.workers.wire import ASK_S, Wire, WireError
 from tests.virtual_time import BEGIN_S
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
-from drill.places import RATE_HZ, Pcm
-from faultlab.carrier.ear import CarrierEar
-from faultlab.carrier.sound_code import plain_code
+from lab.drill.places import RATE_HZ, Pcm
+from lab.simulators.carrier.ear import CarrierEar
+from lab.simulators.carrier.sound_code import plain_code
 from tests.bot.http.peer import Peer, post
 from tests.transports.conformance.door import RATE_HZ as MOUTH_HZ
 from tests.transports.conformance.doors.webrtc import Mouth
 
-LOOK_S: Final = 0.25  # these as in bot/http/pages/line.js and telephone.js
+LOOK_S: Final = 0.25  # these as in bot/server/pages/line.js and telephone.js
 QUIET_S: Final = 1.2
 RESTART_S: Final = 3.0
 AGAIN_S: Final = 0.5

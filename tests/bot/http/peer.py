@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
-from transports.ice_restart import transports_of
+from transports.webrtc.ice_restart import transports_of
 
 
 @pytest.fixture

@@ -13,9 +13,9 @@ import uvicorn
 import yaml
 
 from bot.config.settings import Settings
-from bot.http.application import Extras, application
-from bot.http.bounds import bounds
-from bot.process.opening import open_process
+from bot.server.application import Extras, application
+from bot.server.bounds import bounds
+from bot.workers.opening import open_process
 from tests.bot.http.test_server import STAGES, TOKEN
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "compose.yaml").read_text(encoding="utf-8"))

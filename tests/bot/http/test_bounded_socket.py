@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.http.bounded_socket import (
+from bot.server.bounded_socket import (
     FRAMES_CAP,
     FRAMES_PER_S,
     PIECE_BYTES,
     STRANGERS_FRAMES,
     BoundedSocket,
 )
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.transports.twilio_house import TOKEN, house, until
 
 pytestmark = pytest.mark.virtual_time

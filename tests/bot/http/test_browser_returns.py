@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from calls.events import CallEnded, CallFailed
-from faultlab.lab import Lab
+from lab.simulators.lab import Lab
 from tests.bot.http.peer import on_loopback, peer
 from tests.bot.judged_call import listening
 

@@ -17,13 +17,13 @@ from pydantic import SecretStr
 from starlette.middleware.base import BaseHTTPMiddleware
 
 from bot import clock
-from bot.house.house import Alone, House
-from bot.http.access import Access
-from bot.http.campaign_reports import report_router
-from bot.http.campaign_routes import campaign_router
-from bot.http.house_campaigns import LOOK_S, HouseCampaigns
-from bot.http.live_routes import live_router
 from bot.outbound.opening import Outbound
+from bot.server.access import Access
+from bot.server.campaign_reports import report_router
+from bot.server.campaign_routes import campaign_router
+from bot.server.house_campaigns import LOOK_S, HouseCampaigns
+from bot.server.live_routes import live_router
+from bot.workers.pool import Alone, House
 from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.claiming import rules_of
@@ -32,12 +32,12 @@ from campaigns.dialer_parts import DialerSettings
 from campaigns.holds import Hold
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
-from storage.campaign_course import CourseReader
-from storage.campaign_office import CampaignOffice, CampaignStanding
-from storage.campaign_store import CampaignStore
-from storage.contact_book import ContactBook, NewContact
-from storage.database import StorageError
-from telemetry.live import Live
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.course import CourseReader
+from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.queue import CampaignStore
+from operations.database.database import StorageError
+from operations.telemetry.live import Live
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
 from tests.campaigns.dialing import Floor, ScriptedCarrier

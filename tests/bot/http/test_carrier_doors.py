@@ -12,11 +12,11 @@ import pytest
 from plivo import plivoxml
 from pydantic import SecretStr
 
-from bot.http.exotel_door import ExotelProof
+from bot.server.exotel_door import ExotelProof
 from calls.events import CallRefused, InputRefused, ProviderFailed
-from faultlab.carrier.exotel import ExotelManner
-from faultlab.carrier.plivo import plivo_call
-from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
+from lab.simulators.carrier.exotel import ExotelManner
+from lab.simulators.carrier.plivo import plivo_call
+from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_house import until
 

@@ -10,9 +10,9 @@ from plivo.utils.signature_v3 import validate_v3_signature
 from telnyx.lib.webhook_verification import WebhookVerificationError, verify_webhook_signature
 
 from bot import clock
-from bot.http import plivo_signature, telnyx_signature
-from faultlab.carrier.plivo import plivo_signature as plivo_signs
-from faultlab.carrier.telnyx import TelnyxAccount
+from bot.server import plivo_signature, telnyx_signature
+from lab.simulators.carrier.plivo import plivo_signature as plivo_signs
+from lab.simulators.carrier.telnyx import TelnyxAccount
 
 URL = "https://agent.example.com/plivo/voice"
 FORM = {"CallUUID": "a1", "From": "15005550006", "To": "15005550100", "Event": "StartApp"}

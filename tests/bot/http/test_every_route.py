@@ -23,8 +23,8 @@ from schemathesis import GenerationMode
 from starlette.routing import BaseRoute, Route
 
 from bot.config.settings import Settings
-from bot.http.application import Extras
-from bot.http.server import bind_socket, run_server
+from bot.server.application import Extras
+from bot.server.server import bind_socket, run_server
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 

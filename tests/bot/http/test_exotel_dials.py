@@ -12,23 +12,23 @@ from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
-from bot.http.exotel_door import ExotelProof
-from bot.http.exotel_status import exotel_callback, read_callback
-from bot.http.webhook import MAX_WEBHOOK_BYTES
+from bot.server.exotel_door import ExotelProof
+from bot.server.exotel_status import exotel_callback, read_callback
+from bot.server.webhook import MAX_WEBHOOK_BYTES
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import StatusCallback
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import exotel_call
-from faultlab.carrier.exotel_account import ExotelAccount
-from faultlab.carrier.exotel_exchange import ExotelDial, GivenStream
-from faultlab.carrier.webhook import AgentServer
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import exotel_call
+from lab.simulators.carrier.exotel_account import ExotelAccount
+from lab.simulators.carrier.exotel_exchange import ExotelDial, GivenStream
+from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_house import tone, until
 from transports.carrier_answers import DialOrder
-from transports.exotel_calls import ExotelCalls, Purpose, dial_proof
-from transports.exotel_rest import ExotelRest
+from transports.exotel.calls import ExotelCalls, Purpose, dial_proof
+from transports.exotel.rest import ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 

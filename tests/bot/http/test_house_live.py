@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.http.house_live import HouseLive, gather
+from bot.server.house_live import HouseLive, gather
 from calls.entry import Entry
 from calls.events import CallRefused
-from telemetry.live import Live
+from operations.telemetry.live import Live
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from starlette.responses import StreamingResponse
 
-from bot.http.live_routes import BEAT_S, GATHER_S, live_router
-from telemetry.live import Live
+from bot.server.live_routes import BEAT_S, GATHER_S, live_router
+from operations.telemetry.live import Live
 
 
 class NoCalls:

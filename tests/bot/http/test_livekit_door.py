@@ -13,25 +13,26 @@ import pytest
 from aiohttp import web
 from livekit import api
 
+from bot.call.call_maker import MakeCall
 from bot.config.settings import Settings
-from bot.http import livekit_door
-from bot.http.application import Extras, application
-from bot.http.livekit_people import LivekitPeople
-from bot.http.token_desk import LOOK_S
-from bot.process.call_maker import MakeCall
-from bot.process.opening import open_process
-from bot.process.process import Process
+from bot.server import livekit_door
+from bot.server.application import Extras, application
+from bot.server.livekit_people import LivekitPeople
+from bot.server.token_desk import LOOK_S
+from bot.workers.opening import open_process
+from bot.workers.process import Process
 from calls.events import Event, ProviderFailed
 from calls.resume import ResumeState
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.http.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
 from tests.transports.twilio_house import until
-from transports import livekit_line, livekit_rooms
 from transports.leg import Clock, LegFacts
-from transports.livekit import LivekitLeg
-from transports.livekit_room import RoomPlace
-from transports.livekit_rooms import AGENT, SERVER
+from transports.livekit import line as livekit_line
+from transports.livekit import rooms as livekit_rooms
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.room import RoomPlace
+from transports.livekit.rooms import AGENT, SERVER
 
 GUARD_S = 30.0
 ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))

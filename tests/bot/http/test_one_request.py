@@ -3,7 +3,7 @@
 import httpx
 from fastapi import FastAPI
 
-from bot.http.one_request import OneRequest
+from bot.server.one_request import OneRequest
 
 
 async def test_an_answer_closes_its_connection() -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.house.house import Alone
-from bot.http.parked import KEPT_S, PARKED_S, Parked
+from bot.server.parked import KEPT_S, PARKED_S, Parked
+from bot.workers.pool import Alone
 from calls.resume import ResumeState
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)

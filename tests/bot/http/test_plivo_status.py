@@ -14,16 +14,16 @@ from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.plivo import plivo_call, plivo_form
-from faultlab.carrier.plivo_desk import PlivoDesk
-from faultlab.carrier.plivo_exchange import PlivoDial
-from faultlab.carrier.webhook import AgentServer
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.plivo import plivo_call, plivo_form
+from lab.simulators.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.plivo_exchange import PlivoDial
+from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import COMMON, tone, until
 from transports.carrier_answers import DialOrder
-from transports.plivo_calls import PlivoCalls
-from transports.plivo_rest import PlivoRest
+from transports.plivo.calls import PlivoCalls
+from transports.plivo.rest import PlivoRest
 
 pytestmark = pytest.mark.virtual_time
 

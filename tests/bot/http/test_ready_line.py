@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from bot.config.settings import Settings
-from bot.http.ready_line import ready_line
+from bot.server.ready_line import ready_line
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

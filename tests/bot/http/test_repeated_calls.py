@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.house.wire import ASK_S
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
+from bot.workers.wire import ASK_S
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.test_carriers import loud_s, say
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone, until

@@ -17,10 +17,10 @@ from aiohttp import web
 
 from bot.config.checks import LEAST_TOKEN
 from bot.config.settings import Settings
-from bot.http import live_routes
-from bot.http.application import Extras, application
-from bot.process.opening import open_process
-from bot.record.record_keeper import record_keeper
+from bot.server import live_routes
+from bot.server.application import Extras, application
+from bot.workers.opening import open_process
+from operations.record.record_keeper import record_keeper
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

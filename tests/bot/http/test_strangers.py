@@ -12,9 +12,9 @@ import pytest
 from loguru import logger
 from yarl import URL
 
-from bot.http.connection import MOST
-from faultlab.carrier.carrier import Carrier
-from telemetry import logs
+from bot.server.connection import MOST
+from lab.simulators.carrier.carrier import Carrier
+from operations.telemetry import logs
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]

@@ -14,18 +14,18 @@ from pydantic import SecretStr
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
 from bot.config.settings import TransportsSettings
-from bot.http.carrier_doors import carrier_routers
+from bot.server.carrier_doors import carrier_routers
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, LegRinging
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
-from faultlab.carrier.telnyx_exchange import telnyx_exchange
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
+from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
 from tests.transports.carrier_house import Doors, StreamHouse, doors
 from tests.transports.twilio_house import serving, tone, until
 from transports.carrier_answers import DialOrder
-from transports.telnyx_calls import TelnyxCalls
-from transports.telnyx_dial import state_of
-from transports.telnyx_rest import TelnyxRest
+from transports.telnyx.calls import TelnyxCalls
+from transports.telnyx.dial import state_of
+from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

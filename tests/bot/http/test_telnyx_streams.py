@@ -7,17 +7,17 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.house.house import Alone
-from bot.http.token_desk import SEAT_S
+from bot.server.token_desk import SEAT_S
+from bot.workers.pool import Alone
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.telnyx import telnyx_call, telnyx_payload
-from faultlab.carrier.webhook import NotConnectedError
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
+from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.http.test_telnyx_dials import ORDER, commands, dialling, told
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import tone, until
-from transports.telnyx_dial import CALLER, HANDED_ON, state_of_call
+from transports.telnyx.dial import CALLER, HANDED_ON, state_of_call
 
 pytestmark = pytest.mark.virtual_time
 

@@ -8,8 +8,8 @@ import pytest
 from pipecat.frames.frames import EndFrame
 
 from calls.events import InputRefused
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import PhoneCall, Twiml, read_twiml, signature, start_message
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import PhoneCall, Twiml, read_twiml, signature, start_message
 from tests.bot.http.twiml import verbs
 from tests.transports.twilio_house import TOKEN, House, house, tone, until
 

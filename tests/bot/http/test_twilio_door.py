@@ -11,12 +11,12 @@ import aiohttp
 import numpy as np
 import pytest
 
-from bot.house.cloakroom import MOST, Cloakroom
-from bot.http import media_door
-from bot.http.twilio_tokens import Ticket, Tokens
+from bot.server import media_door
+from bot.server.twilio_tokens import Ticket, Tokens
+from bot.workers.kept_values import MOST, Cloakroom
 from calls.events import CallRefused, InputRefused
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.webhook import (
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import (
     NotConnectedError,
     PhoneCall,
     Twiml,

@@ -10,20 +10,20 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.http.door_frame import socket_url
-from bot.http.twilio_door import MEDIA_PATH, twilio_router
-from bot.http.twilio_people import MORE_S, PersonLeg, TwilioPeople
+from bot.server.door_frame import socket_url
+from bot.server.twilio_door import MEDIA_PATH, twilio_router
+from bot.server.twilio_people import MORE_S, PersonLeg, TwilioPeople
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
 from fallbacks.failure import ServiceError
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exchange import Placed
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exchange import Placed
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_house import TOKEN, House, serving, until
 from transports.leg import Leg
-from transports.twilio_rest import Fields, TwilioRest
+from transports.twilio.rest import Fields, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

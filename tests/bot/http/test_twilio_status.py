@@ -14,14 +14,14 @@ from calls.events import Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
 from campaigns.carrier import DialRequest
 from campaigns.twilio_carrier import TwilioCarrier
-from faultlab.carrier.callee import Callee, Fate
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer, PhoneCall, signature
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer, PhoneCall, signature
 from tests.transports.twilio_house import TOKEN, House, house, tone, until
 from transports.carrier_answers import DialOrder
-from transports.twilio_calls import TwilioCalls
-from transports.twilio_rest import TwilioRest
+from transports.twilio.calls import TwilioCalls
+from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from faultlab.carrier.webhook import PhoneCall, Twiml, signature, start_message
+from lab.simulators.carrier.webhook import PhoneCall, Twiml, signature, start_message
 from tests.bot.http.test_strangers import HEAD, drip, pour, stranger
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call
 

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.http import offers
+from bot.server import offers
 from calls.events import TranscriptFinal
 from calls.leg_events import EarMeasured, LineRestored
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.bot.http.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
 from tests.bot.judged_call import AUTH_TOKEN, judged_call
-from transports import webrtc_connection
+from transports.webrtc import connection as webrtc_connection
 
 __all__ = ["on_loopback"]
 

@@ -3,8 +3,8 @@
 import httpx
 from fastapi import FastAPI
 
-from bot.lab.process import RunningLab
-from bot.lab.routes import lab_router
+from bot.server.lab_routes import lab_router
+from lab.process import RunningLab
 
 LAB = RunningLab(
     control_url="http://127.0.0.1:9",

@@ -13,8 +13,18 @@ import pytest
 from rich.console import Console
 
 from bot.exits import CommandError
-from bot.outbound.four_books import compare_contacts, compare_page, read_books
-from bot.outbound.staged import (
+from lab.demo.campaign_demo import (
+    FAILING,
+    CampaignDemo,
+    Teller,
+    plan_of,
+    show_books,
+    show_campaign,
+    stage_of,
+)
+from lab.demo.campaign_stage import StagedServer, staged_server
+from lab.demo.four_books import compare_contacts, compare_page, read_books
+from lab.demo.staged import (
     BUSY,
     CONFIRMS,
     HANGS_UP,
@@ -26,19 +36,9 @@ from bot.outbound.staged import (
     cast_of,
     staged_register,
 )
-from bot.programs.campaign_demo import (
-    FAILING,
-    CampaignDemo,
-    Teller,
-    plan_of,
-    show_books,
-    show_campaign,
-    stage_of,
-)
-from bot.programs.campaign_stage import StagedServer, staged_server
-from faultlab.faults import Http
-from faultlab.register.simulator import RegisterSimulator
-from faultlab.schedule import Window
+from lab.simulators.faults import Http
+from lab.simulators.register.simulator import RegisterSimulator
+from lab.simulators.schedule import Window
 from tests.bot.staged_run import near_lab
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]

@@ -17,7 +17,7 @@ from pipecat.runner.types import (
 )
 
 from bot import bot
-from telemetry import logs
+from operations.telemetry import logs
 from transports.media_stream.messages import POLICY
 
 CONFIG = """

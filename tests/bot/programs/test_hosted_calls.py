@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 import uvicorn
 
-from bot.after_call import work
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
-from bot.process import opening
 from bot.programs.hosted_calls import HostedCalls
 from bot.programs.hosted_server import CLOSE_S, HostedServer
-from bot.record import record_keeper
 from bot.tools import opt_outs
+from bot.workers import opening
+from operations.after_call import work
+from operations.record import record_keeper
 from tests.virtual_time import BEGIN_S
 from transports.leg import Leg, LegFacts
 

@@ -18,7 +18,7 @@ import soxr
 import yaml
 from numpy.typing import NDArray
 
-from bot.lab.process import lab_process
+from lab.process import lab_process
 from tests.bot.serving import configuration
 from tests.transports import pulse
 

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from bot.house.joined import Joined
-from bot.house.wire import Wire
-from bot.http.server import CALLED_OFF_S, _drain
 from bot.programs.worker import _WorkPlace
+from bot.server.server import CALLED_OFF_S, _drain
+from bot.workers.pool_client import Joined
+from bot.workers.wire import Wire
 
 
 @dataclass

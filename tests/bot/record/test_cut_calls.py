@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
-from bot.record.cut_calls import LOOK_S
-from bot.record.record_keeper import RecordKeeper
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted, Event
 from calls.house_events import CallsCut
-from calls.record_fold import RecordBatch, RecordFold
-from storage.database import StorageError
-from storage.record_tables import CALLS
-from storage.record_writer import CUT_S, RecordWriter
-from storage.transactions import Transactions
+from operations.database.database import StorageError
+from operations.database.record_tables import CALLS
+from operations.database.transactions import Transactions
+from operations.record.cut_calls import LOOK_S
+from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.record_keeper import RecordKeeper
+from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 
 from bot.__main__ import run
-from bot.record.exporting import cell, export, since_of
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnDecided, TurnParts
-from calls.record_fold import RecordFold
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
-from storage.record_writer import RecordWriter
+from operations.record.exporting import cell, export, since_of
+from operations.record.fold_rules import RecordFold
+from operations.record.writer import RecordWriter
 from tests.share_servers import Server, postgres
 
 __all__ = ["postgres"]

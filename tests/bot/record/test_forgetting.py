@@ -11,8 +11,6 @@ import pytest
 from bot import clock
 from bot.__main__ import run
 from bot.config.settings import Settings
-from bot.record.forgetting import forget_number
-from bot.record.phone_numbers import e164, same_as
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -26,16 +24,18 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
-from calls.record_fold import RecordFold
 from campaigns.claiming import rules_of
-from storage.callbacks import Callback, Callbacks
-from storage.campaign_claim import LONGEST_S
-from storage.contact_book import NewContact
-from storage.database import Database
-from storage.dial_reader import DialReader
-from storage.record_reader import RecordReader
-from storage.record_writer import RecordWriter
-from telemetry.journal import Journal
+from campaigns.store.claim import LONGEST_S
+from campaigns.store.contacts import NewContact
+from campaigns.store.dial_reader import DialReader
+from operations.database.database import Database
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.fold_rules import RecordFold
+from operations.record.forgetting import forget_number
+from operations.record.phone_numbers import e164, same_as
+from operations.record.reader import RecordReader
+from operations.record.writer import RecordWriter
+from operations.telemetry.journal import Journal
 from tests.share_servers import Server, postgres
 from tests.storage.campaign_queue import CONSENT, FAST, NOON, Queue, queues
 from tests.storage.kept_voicemails import kept_voicemails

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.record.phone_numbers import as_dialled
+from operations.record.phone_numbers import as_dialled
 
 
 @pytest.mark.parametrize("text", ["client:anna2024001", "sip:anna2024001@a.example", "anonymous"])

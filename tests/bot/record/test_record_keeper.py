@@ -18,14 +18,6 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.record.record_keeper import (
-    ANSWER_S,
-    AT_ONCE,
-    WAITING,
-    RecordKeeper,
-    keep_record,
-    record_keeper,
-)
 from calls.entry import Entry
 from calls.events import (
     AgentSaid,
@@ -36,11 +28,19 @@ from calls.events import (
     RecordResumed,
 )
 from calls.house_events import CallsCut
-from calls.record_fold import RecordBatch, RecordFold
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
-from storage.record_reader import RecordReader
-from storage.record_writer import RecordWriter
+from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.reader import RecordReader
+from operations.record.record_keeper import (
+    ANSWER_S,
+    AT_ONCE,
+    WAITING,
+    RecordKeeper,
+    keep_record,
+    record_keeper,
+)
+from operations.record.writer import RecordWriter
 from tests.share_servers import Server, postgres
 from tests.small_disk import SmallDisk, mounted
 

@@ -8,10 +8,10 @@ import pytest
 
 from bot import clock
 from bot.config.settings import Settings
-from bot.record.retention import DAY_S, forget_daily
 from calls.events import Event
 from calls.house_events import RecordsForgotten
-from storage.message_file import LEFT_S, MessageFile
+from operations.record.message_file import LEFT_S, MessageFile
+from operations.record.retention import DAY_S, forget_daily
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

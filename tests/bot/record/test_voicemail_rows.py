@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from bot.record.voicemail_rows import list_voicemails
-from storage.message_file import MessageFile
-from storage.voicemails import Voicemails
+from operations.record.message_file import MessageFile
+from operations.record.voicemail_rows import list_voicemails
+from operations.record.voicemails import Voicemails
 from tests.storage.kept_voicemails import kept_voicemails
 
 

@@ -21,13 +21,13 @@ from bot.clips.store import ClipStore
 from bot.clips.utterances import load_utterances
 from bot.tools import desk as desk_module
 from bot.tools.desk import AGAIN_S, CallDesk, Unkept
-from fallbacks.descent import STEPS, Step
-from fallbacks.utterances import FallbackText, Situation
-from processors.on_device_words import NoEar
+from operations.database.database import Database
+from operations.record.callbacks import Callbacks
+from operations.record.message_file import LEFT_S, finish_left
+from processors.holding.descent_rules import STEPS, Step
+from processors.holding.on_device_words import NoEar
+from processors.holding.utterance_rules import FallbackText, Situation
 from providers.menu_ear import MenuEar
-from storage.callbacks import Callbacks
-from storage.database import Database
-from storage.message_file import LEFT_S, finish_left
 from transports.leg import LegFacts
 
 AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)

@@ -12,9 +12,9 @@ from bot.tools.opt_outs import DoNotCallList, OptOuts
 from bot.tools.toolbox import ToolFailed
 from calls.crm_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
 from calls.events import Event, TranscriptFinal
-from storage.contact_book import ContactBook, NewContact
-from storage.database import StorageError
-from storage.owed_numbers import OwedNumbers
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.owed_numbers import OwedNumbers
+from operations.database.database import StorageError
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,8 +12,8 @@ from bot.tools import opt_outs as under_test
 from bot.tools.opt_outs import CLOSE_S, LOOK_S, OptOuts, listing
 from calls.crm_events import DoNotCallDropped, DoNotCallListed
 from calls.events import Event
-from storage.database import StorageError
-from storage.owed_numbers import OwedNumber, OwedNumbers
+from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
+from operations.database.database import StorageError
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,11 +11,11 @@ from loguru import logger
 
 import bot.clips.keeping
 import bot.health.policies
-import bot.record.retention
+import operations.record.retention
 from bot.health.probing import Prober
 from bot.health.sharing import Share
-from bot.upkeep.keep_running import LONGEST_WAIT_S, at_work, keep_running
 from calls.events import ShareLost
+from operations.keep_running import LONGEST_WAIT_S, at_work, keep_running
 from tests.bot.judged_call import judged_call
 
 pytestmark = pytest.mark.virtual_time
@@ -94,7 +94,7 @@ BACKGROUND: dict[str, tuple[object, str, Callable[..., Awaitable[None] | None]]]
     "probing openai": (Prober, "_do", fail),
     "resting the breakers": (bot.health.policies, "_tick", fail),
     "rendering clips": (bot.clips.keeping, "_complete", fail),
-    "forgetting old calls": (bot.record.retention, "forget", fail_at_once),
+    "forgetting old calls": (operations.record.retention, "forget", fail_at_once),
 }
 
 

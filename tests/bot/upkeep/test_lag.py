@@ -9,12 +9,12 @@ from pathlib import Path
 from types import CodeType
 
 from bot import clock
-from bot.upkeep.lag import measure_lag
-from bot.upkeep.loop_watch import IDLE, LoopWatch
+from bot.workers.lag import measure_lag
+from bot.workers.loop_watch import IDLE, LoopWatch
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag
-from telemetry.journal import Journal
+from operations.telemetry.journal import Journal
 
 STALLING = "test_a_stall_is_counted_and_told_with_the_function_that_caused_it"
 

@@ -43,16 +43,16 @@ from fallbacks.facts import (
 )
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
+from processors.answering.context_window import ContextWindow
+from processors.answering.memory import Memory
+from processors.answering.stage import LlmStage
 from processors.call_observer import CallObserver
-from processors.caller_words import CallerWords
-from processors.context_window import ContextWindow
-from processors.memory import Memory
-from processors.pauses import PauseEnded, PauseSoundsFinal
-from processors.stages.llm import LlmStage
-from processors.turn_opener import TurnOpener
-from processors.turn_stop import TurnStop
+from processors.hearing.caller_words import CallerWords
+from processors.turn.opener import TurnOpener
+from processors.turn.pauses import PauseEnded, PauseSoundsFinal
+from processors.turn.stop import TurnStop
 from processors.wiring import CallWiring
 from providers.openai import build
 from providers.provider import RungSpec

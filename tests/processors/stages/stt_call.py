@@ -21,12 +21,12 @@ from fallbacks.facts import AttemptFailed, AttemptStarted
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.faults import Fault
-from faultlab.instance import Instance
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import Window
-from processors.stages.stt import SttStage
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Instance
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import Window
+from processors.hearing.stage import SttStage
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller

@@ -38,15 +38,15 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.reply_limit import MAX_S
 from fallbacks.roster import Place, Roster
 from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
-from processors.sentences import TakeBackFrame
-from processors.stages.llm import LlmStage
-from processors.stages.tool_calls import calls_in_text
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
+from processors.answering.reply_limit_rules import MAX_S
+from processors.answering.stage import LlmStage
+from processors.answering.tool_calls import calls_in_text
+from processors.speaking.sentences import TakeBackFrame
 from providers.openai import build
 from providers.provider import RungSpec
 from tests.providers.scripted_model import choosing, chunk, sending, streaming, writing

@@ -17,9 +17,9 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from bot.health.policies import PACES, rest_breakers
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.work import StagePolicy
-from faultlab.lab import Lab, Spec
-from faultlab.receptionist import receptionist
-from faultlab.schedule import parse_windows
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.receptionist import receptionist
+from lab.simulators.schedule import parse_windows
 from tests.processors.stages.test_llm import FAULTS, Bench, written
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather
 from tests.providers.bench import Bench as Pipe

@@ -26,11 +26,11 @@ from fallbacks.ladder import Allowance, Pace
 from fallbacks.limits import Limits
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import parse_windows
-from processors.gate import RungGate
-from processors.stages.answer_bill import TOKEN_CHARACTERS
-from processors.stages.llm import LlmStage
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import parse_windows
+from processors.answering.answer_bill import TOKEN_CHARACTERS
+from processors.answering.stage import LlmStage
+from processors.ladder.gate import RungGate
 from providers.openai import build, share
 from providers.provider import RungSpec
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.clock import monotonic
-from processors.stages.reconnector import Reconnector
+from processors.ladder.reconnector import Reconnector
 
 pytestmark = pytest.mark.virtual_time
 

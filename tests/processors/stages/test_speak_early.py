@@ -10,9 +10,9 @@ from pipecat.frames.frames import InterruptionFrame
 from fallbacks import clauses
 from fallbacks.clauses import ClauseRule
 from fallbacks.facts import RungChosen
-from faultlab import faults
-from faultlab.faults import Fault
-from faultlab.lab import Lab
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
 from tests.processors.stages.test_tts import BROKEN, MUTE, break_
 from tests.processors.stages.tts_bench import Talk, laboratory, policy, talking
 

@@ -20,10 +20,10 @@ from pipecat.transcriptions.language import Language
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
 from fallbacks.roster import Place, Roster
-from faultlab import faults
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.faults import Fault
-from processors.pauses import PauseBegan
+from lab.simulators import faults
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault
+from processors.turn.pauses import PauseBegan
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller

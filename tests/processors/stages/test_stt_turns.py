@@ -17,13 +17,13 @@ from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings
 from bot.config.settings import TurnSettings
 from calls.turn import Turn
-from faultlab import faults
-from faultlab.deepgram.socket import StreamLimits
-from faultlab.faults import Fault
-from faultlab.lab import Lab, Spec
-from faultlab.schedule import Window
-from processors.caller_words import CallerWords
-from processors.stages.stt import SttStage
+from lab.simulators import faults
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.schedule import Window
+from processors.hearing.caller_words import CallerWords
+from processors.hearing.stage import SttStage
 from tests.faultlab import synthetic_caller as caller
 from tests.faultlab.near_ears import bring_near
 from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words

@@ -16,7 +16,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.services.llm_service import FunctionCallParams, LLMService
 from pipecat.workers.runner import WorkerRunner
 
-from processors.stages.llm import GOES_ON
+from processors.answering.stage import GOES_ON
 from tests.bot.talk import RATE_HZ, Ear, Voice
 from tests.processors.stages.test_llm import QUESTION, bench
 from tests.processors.stages.test_other_servers import END, call, calls

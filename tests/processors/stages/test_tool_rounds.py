@@ -14,8 +14,8 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair
 from pipecat.services.llm_service import FunctionCallParams
 
-from calls.tool_rounds import MOST_CALLS
 from fallbacks.facts import AttemptFailed
+from processors.answering.tool_round_rules import MOST_CALLS
 from tests.bot.talk import Ear, Voice
 from tests.processors.stages.test_llm import QUESTION, Bench, bench
 from tests.processors.stages.test_other_servers import END, call, calls

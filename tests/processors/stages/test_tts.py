@@ -22,18 +22,18 @@ from pipecat.frames.frames import (
 from pipecat.services.settings import TTSSettings
 from websockets.asyncio.client import ClientConnection
 
-from bot.lab.callers import spoken_s
 from fallbacks.breaker import State
 from fallbacks.facts import RungChosen, StageExhausted
 from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
-from faultlab import faults
-from faultlab.faults import Fault
-from faultlab.lab import Lab
-from faultlab.receptionist.phrases import hours
-from faultlab.record import Request
-from faultlab.schedule import Window
-from processors.stages.agenda import AHEAD_S, RUNG
+from lab.callers import spoken_s
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+from lab.simulators.lab import Lab
+from lab.simulators.receptionist.phrases import hours
+from lab.simulators.record import Request
+from lab.simulators.schedule import Window
+from processors.speaking.agenda import AHEAD_S, RUNG
 from providers import one_address
 from providers.one_address import ConnectHere
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage

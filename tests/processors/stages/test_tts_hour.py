@@ -15,10 +15,10 @@ from pipecat.frames.frames import (
 )
 
 from bot.health.policies import PACES, rest_breakers
-from bot.lab.callers import spoken_s
 from fallbacks.facts import StageExhausted
 from fallbacks.work import StagePolicy
-from faultlab.receptionist.phrases import GREETING, SAYS, hours, price
+from lab.callers import spoken_s
+from lab.simulators.receptionist.phrases import GREETING, SAYS, hours, price
 from tests.processors.stages.test_tts import BROKEN, DEAD, MUTE, ODD
 from tests.processors.stages.tts_bench import Talk, laboratory, talking
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather

@@ -34,9 +34,9 @@ from fallbacks.facts import AttemptFailed, AttemptStarted, RungChosen, StageExha
 from fallbacks.ladder import Pace
 from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
-from faultlab.lab import Lab, Spec
-from faultlab.record import SpokenWord
-from processors.stages.tts import TtsStage
+from lab.simulators.lab import Lab, Spec
+from lab.simulators.record import SpokenWord
+from processors.speaking.stage import TtsStage
 from providers.catalog import provider
 from providers.provider import RungSpec
 

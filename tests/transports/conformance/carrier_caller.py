@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import soxr
 
-from faultlab.carrier.carrier import Carrier
+from lab.simulators.carrier.carrier import Carrier
 from tests.transports.conformance.door import RATE_HZ, Sound, audible_s
 from tests.transports.key_ear import RATE_HZ as EAR_HZ
 from tests.transports.key_ear import decode

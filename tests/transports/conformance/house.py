@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 from bot.call.call import Call
-from bot.http.server import Extras, Server, bind_socket, run_server
-from bot.lab.process import lab_process, with_lab
+from bot.server.server import Extras, Server, bind_socket, run_server
 from calls.entry import Entry
 from calls.events import CallStarted
+from lab.process import lab_process, with_lab
 from transports.leg import Leg
 
 HOST: Final = "127.0.0.1"

@@ -4,7 +4,7 @@ import pytest
 from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
-from bot.http.pages.site import (
+from bot.server.pages.site import (
     CONTENT_TYPES,
     FOLDER,
     VENDOR,

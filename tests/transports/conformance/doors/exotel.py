@@ -5,8 +5,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.exotel import ExotelManner, exotel_call
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House

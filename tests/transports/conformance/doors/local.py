@@ -16,8 +16,8 @@ import soxr
 from tests.transports import pulse
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
-from transports.local import LocalLeg
-from transports.sound_card import _sounddevice
+from transports.local.leg import LocalLeg
+from transports.local.sound_card import _sounddevice
 
 PIECE_BYTES = pulse.RATE_HZ // 50 * 2
 LISTEN = ("parec", "-d", "agent.monitor", "--format=s16le", f"--rate={pulse.RATE_HZ}")

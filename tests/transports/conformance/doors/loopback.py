@@ -13,7 +13,7 @@ from pipecat.frames.frames import InputDTMFFrame
 from bot import clock
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
 from tests.transports.conformance.house import House
-from transports.loopback import LoopbackLeg
+from transports.loopback.leg import LoopbackLeg
 
 NO_WIRE = "nothing lies between the two ends"
 CANNOT: Final = {

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import aiohttp
 
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.plivo import PlivoAccount, PlivoManner, plivo_call, plivo_form
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call, plivo_form
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from faultlab.carrier.callee import Callee
-from faultlab.carrier.carrier import Carrier
-from faultlab.carrier.rest import CarrierRest
-from faultlab.carrier.webhook import AgentServer, PhoneCall
+from lab.simulators.carrier.callee import Callee
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.rest import CarrierRest
+from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
 from tests.transports.conformance.house import House

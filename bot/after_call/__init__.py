@@ -1,1 +1,0 @@
-"""What a call came to: found out behind its end, kept, told, and called back."""

@@ -1,1 +1,0 @@
-"""Tells operators of incidents, through the channels that the configuration names."""

@@ -1,0 +1,48 @@
+"""From a ladder's settings to the rungs that services are built from."""
+
+from typing import Any, Final
+
+from bot.config.agent import AgentSettings
+from bot.config.instructions import system_text
+from bot.config.stages import RungSettings
+from providers.catalog import provider
+from providers.provider import RungSpec, Stage
+
+DETECTED: Final = "multi"  # an agent's language when the caller's is followed
+
+
+def rung_of(
+    settings: RungSettings,
+    stage: Stage,
+    *,
+    agent: AgentSettings,
+    sample_rate_hz: int,
+    shared: Any = None,
+) -> RungSpec:
+    """Return one place of a ladder, made ready for a leg and an agent."""
+    return RungSpec(
+        name=settings.name,
+        stage=stage,
+        kind=settings.kind,
+        url=settings.url or provider(stage, settings.kind).url,
+        sample_rate_hz=sample_rate_hz,
+        language=settings.language or spoken(agent.language, stage),
+        model=settings.model,
+        voice=settings.voice,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else "",
+        timeout_s=settings.timeout_s,
+        options=settings.options,
+        alternatives=getattr(settings, "alternatives", 1),
+        shared=shared,
+        instructions=system_text(agent) if stage == "llm" else "",
+    )
+
+
+def spoken(language: str, stage: Stage) -> str:
+    """Return the language for a stage: only a recogniser can be told `multi`."""
+    return "en" if language == DETECTED and stage != "stt" else language
+
+
+def follows_caller(settings: RungSettings, agent: AgentSettings) -> bool:
+    """Return whether a voice speaks the caller's language: one that has its own keeps it."""
+    return agent.language == DETECTED and settings.language is None

@@ -1,1 +1,0 @@
-"""What a post-mortem needs: read from the database, written as a page and as JSON."""

@@ -1,1 +1,0 @@
-"""The server: who may come in, by which door, and the pages."""

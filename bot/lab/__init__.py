@@ -1,1 +1,0 @@
-"""The door to the fault lab: as a process, its control, its callers."""

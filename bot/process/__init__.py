@@ -1,1 +1,0 @@
-"""A process that takes calls: what they share, who hears of them, what is done beside them."""

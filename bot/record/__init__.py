@@ -1,1 +1,0 @@
-"""The record of the calls, as a process keeps it: written, listed, forgotten, handed out."""

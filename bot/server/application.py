@@ -1,0 +1,166 @@
+"""The web application: the doors, the pages, and the two questions of health."""
+
+import asyncio
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from bot import clock
+from bot.call.models import VoiceModels
+from bot.health.readiness_rules import judge_readiness
+from bot.server.access import Access
+from bot.server.body_limit import BodyLimit
+from bot.server.call_routes import call_router
+from bot.server.carrier_doors import carrier_routers
+from bot.server.door_frame import DoorFrame
+from bot.server.house_calls import HouseCalls
+from bot.server.house_live import HouseLive
+from bot.server.live_routes import CampaignsView, live_router
+from bot.server.metrics_route import metrics_router
+from bot.server.one_request import OneRequest
+from bot.server.one_sentence import explain_request
+from bot.server.pages.site import asset_routes, client_routes, console_routes
+from bot.server.parked import Parked
+from bot.server.provider_routes import provider_router
+from bot.server.reload_routes import reload_router
+from bot.server.twilio_parts import twilio_routers
+from bot.server.webrtc_door import webrtc_router
+from bot.workers.pool import Alone, House
+from bot.workers.pool_client import Joined
+from bot.workers.process import Process
+from campaigns.dialer_parts import DialerSettings
+from operations.record.reader import RecordReader
+from operations.telemetry.emitter import Listener
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extras:
+    """What a server may have beyond its configuration."""
+
+    words: bool = False  # the live view shows what is said
+    listeners: Sequence[Listener] = ()
+    routers: Sequence[APIRouter] = ()
+    models: VoiceModels | None = None  # loaded already
+    reader: RecordReader | None = None  # of the record; None: one that nobody closes
+    house: Joined | None = None  # the other processes behind the same port
+    metrics_folder: Path | None = None  # where they count
+    campaigns: CampaignsView | None = None  # whom we call; None: nobody is told of them
+    dialing: DialerSettings | None = None  # how the dialer takes its time
+
+
+def application(
+    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
+) -> FastAPI:
+    """Return the web application: who may ask what, the pages, the doors, what an operator sees."""
+    settings = process.settings
+    house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
+    access = Access(
+        settings.server.token,
+        public_client=settings.transports.webrtc.public,
+        public_url=settings.server.public_url,
+    )
+    app = _guarded(access, one_request=extras.house is not None)
+    for router in (
+        access.routes(),
+        *_pages(process, house, extras),
+        *_doors(process, tasks, house),
+        *_watched(process, house, extras),
+        *extras.routers,
+    ):
+        app.include_router(router)
+    return app
+
+
+def _guarded(access: Access, *, one_request: bool) -> FastAPI:
+    """Return an application without routes; a request passes its bounds before it is read.
+
+    Args:
+        access: Who may ask.
+        one_request: Whether a connection ends with its request, for the next may be another
+            process's.
+    """
+    app = FastAPI(title="Holdline", docs_url=None, redoc_url=None, openapi_url=None)
+    app.add_exception_handler(RequestValidationError, explain_request)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    if one_request:
+        app.add_middleware(OneRequest)
+    app.add_middleware(BodyLimit)  # the last one added is asked first
+    return app
+
+
+def _pages(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+    """Return the pages, and what they and other machines ask of a process."""
+    return [
+        _health(process, house),
+        console_routes(),
+        asset_routes(),
+        provider_router(process.providers, house, process.sums.recent),
+        metrics_router(process.exposition),
+        reload_router(extras.house),
+    ]
+
+
+def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator[APIRouter]:
+    """Return the routes by which calls come in, each where it is enabled."""
+    transports = process.settings.transports
+    if transports.webrtc.enabled:
+        yield client_routes()
+        yield webrtc_router(process, tasks, Parked(house, "webrtc"), house)
+    frame = DoorFrame(
+        addresses=process.settings.server.addresses,
+        switchboard=process.switchboard,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+        house=house,
+    )
+    yield from twilio_routers(process, frame)
+    yield from carrier_routers(transports, frame, process.briefs)
+    if transports.livekit.enabled:
+        # Here, and not above: its library has 28 MB, which a server without this door does without.
+        from bot.server.livekit_door import livekit_router  # noqa: PLC0415
+
+        yield livekit_router(process, tasks, house, transports.livekit)
+
+
+def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+    """Return what an operator sees of the calls: those in progress, and those on record."""
+    settings = process.settings
+    calls = HouseCalls(process.sums.calls, process.sums.recent, house)
+    view = HouseLive(process.live, house)
+    reader = extras.reader or RecordReader(settings.storage.url)
+    return [
+        live_router(
+            view,
+            budget_s=settings.latency.budget_s,
+            calls=calls,
+            campaigns=extras.campaigns,
+        ),
+        call_router(calls, reader),
+    ]
+
+
+def _health(process: Process, house: House) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/healthz")
+    @router.head("/healthz", include_in_schema=False)
+    async def healthz() -> dict[str, str]:  # pyright: ignore[reportUnusedFunction]
+        return {"status": "ok"}
+
+    @router.get("/readyz")
+    @router.head("/readyz", include_in_schema=False)
+    async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        found = judge_readiness(
+            why_closed=process.switchboard.why_closed or house.why_closed,
+            usable=process.providers.usable(),
+            steps=process.settings.hold.steps,
+            recorded=process.recorded(),
+        )
+        return JSONResponse(asdict(found), status_code=200 if found.ready else 503)
+
+    return router

@@ -1,0 +1,159 @@
+"""The calls over HTTP: those in progress, those that were, and one with all that happened in it."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Query
+from fastapi.responses import FileResponse, JSONResponse
+
+from bot import clock
+from bot.server.house_calls import HouseCalls
+from operations.database.database import StorageError
+from operations.privacy import masked
+from operations.record.reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
+
+MOST: Final = 200  # calls of one answer
+USUAL: Final = 25
+UNKNOWN: Final = "The database does not answer; calls go on, and their record is written later."
+NO_CALL: Final = "There is no such call."
+TOLD: Final = frozenset(
+    {
+        *("RungChosen", "StageExhausted", "StageRecovered", "StepTaken", "HeldTheLine", "BargedIn"),
+        *("BudgetMissed", "ToolCalled", "PersonWanted", "HandedOver", "CallerReturned"),
+        *("LineRestored", "CallerSilent", "CallFailed", "CallerStarted", "CallerStopped"),
+        *("AnswerHeard", "EarMeasured", "AttemptFailed"),
+    }
+)
+"""What a call's page shows of its timeline: none of it holds words or numbers of a caller."""
+HOLDS_WORDS: Final = frozenset({"reason"})  # why somebody wanted a person
+
+Limit = Annotated[int, Query(ge=1, le=MOST)]
+
+
+def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
+    """Return the routes under `/api/calls`; numbers are masked unless somebody asks for them."""
+    router = APIRouter(prefix="/api/calls")
+
+    @router.get("")
+    async def list_calls(  # pyright: ignore[reportUnusedFunction]
+        limit: Limit = USUAL, before: datetime | None = None, *, numbers: bool = False
+    ) -> dict[str, Any]:
+        now = clock.utc_now()
+        recorded = await _recorded(reader, now, limit=limit, before=before, numbers=numbers)
+        return {
+            "live": await calls.live(),
+            "turns": await calls.turns(),
+            "touched": await calls.touched(),
+            **recorded,
+        }
+
+    @router.get("/{call_id}", response_model=None)
+    async def one_call(  # pyright: ignore[reportUnusedFunction]
+        call_id: str, *, numbers: bool = False
+    ) -> JSONResponse | dict[str, Any]:
+        try:
+            page = await reader.call(call_id)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        if page is not None:
+            return _page(page, numbers=numbers)
+        live = next((each for each in await calls.live() if each["id"] == call_id), None)
+        return JSONResponse({"detail": NO_CALL}, status_code=404) if live is None else _begun(live)
+
+    @router.get("/{call_id}/audio", response_model=None)
+    async def audio(call_id: str) -> FileResponse | JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        try:
+            page = await reader.call(call_id)
+        except StorageError:
+            return JSONResponse({"detail": UNKNOWN}, status_code=503)
+        return await _sound(page.call.recording if page else "")
+
+    return router
+
+
+async def _sound(recording: str) -> FileResponse | JSONResponse:
+    if not recording or not await asyncio.to_thread(Path(recording).is_file):
+        return JSONResponse({"detail": "Nothing of this call was recorded."}, status_code=404)
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
+    return FileResponse(recording, media_type="audio/wav", headers=headers)
+
+
+async def _recorded(
+    reader: RecordReader, now: datetime, *, limit: int, before: datetime | None, numbers: bool
+) -> dict[str, Any]:
+    midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    until = None if before is None else _in_utc(before)
+    try:
+        rows = await reader.calls(limit=limit, before=until, live=False)
+        cost = await reader.cost_since(midnight)
+    except StorageError:
+        return {"recent": [], "today": None, "problem": UNKNOWN}
+    currency = next((each.currency for each in rows if each.currency), "")
+    return {
+        "recent": [_call(each, numbers=numbers) for each in rows],
+        "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
+        "problem": "",
+    }
+
+
+def _in_utc(at: datetime) -> datetime:
+    """Return the same moment as the record has moments: SQLite keeps no zone, and heeds none."""
+    try:
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except OverflowError:  # on the first or the last day that there is
+        return at.replace(tzinfo=UTC)
+
+
+def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
+    """Return a call without its numbers, and without where its recording lies."""
+    shown = asdict(row) | {"recorded": bool(row.recording)}
+    del shown["recording"]
+    if not numbers:
+        shown |= {"caller": masked(row.caller), "called": masked(row.called)}
+    return _plain(shown)
+
+
+def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
+    return {
+        "call": _call(page.call, numbers=numbers),
+        "turns": [_plain(asdict(each)) for each in page.turns],
+        "messages": [_plain(asdict(each)) for each in page.messages],
+        "failures": [_plain(asdict(each)) for each in page.failures],
+        "breaker_moves": [_plain(asdict(each)) for each in page.breaker_moves],
+        "happenings": [_told(each) for each in page.happenings if each.kind in TOLD],
+        "result": _result(page.result) if page.result else None,
+    }
+
+
+def _result(row: CallResultRow) -> dict[str, Any]:
+    """Return what a call came to, with the moment of a callback as the other moments are."""
+    shown = asdict(row)
+    at_s = shown.pop("callback_at_s")
+    at = None if at_s is None else datetime.fromtimestamp(at_s, UTC).isoformat()
+    return shown | {"callback_at": at}
+
+
+def _told(row: HappeningRow) -> dict[str, Any]:
+    """Return a fact as the live feed has it."""
+    said = {key: value for key, value in row.data.items() if key not in HOLDS_WORDS}
+    place = {"number": row.number, "at": row.at, "event": row.kind}
+    return _plain({"call_id": row.call_id, **said, **place})
+
+
+def _begun(live: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a call of which nothing is written yet."""
+    nothing: Sequence[Any] = ()
+    names = ("turns", "messages", "failures", "breaker_moves", "happenings")
+    call = {**live, "state": "live", "turns": live["turn"], "recorded": False}
+    return {"call": call, **dict.fromkeys(names, nothing), "result": None}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: value.isoformat() if isinstance(value, datetime) else value
+        for key, value in values.items()
+    }

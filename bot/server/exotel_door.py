@@ -1,0 +1,171 @@
+"""Where Exotel comes in: the media socket of its Voicebot applet, and of calls that we place.
+
+No webhook precedes either and nothing is signed. For those who call us the carrier is proven by the
+name and password that the applet's own address holds (`wss://KEY:TOKEN@…`), or by where the
+connection comes from; for a call that we place, by the proof of its dial in the address that Exotel
+was given with the order. The callbacks of such a call are proven in the same way.
+"""
+
+import hmac
+import ipaddress
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+
+import aiohttp
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+
+from bot.call.briefs import Briefs
+from bot.server.door_frame import DoorFrame
+from bot.server.exotel_status import exotel_callback, read_callback
+from bot.server.media_door import TRY_LATER, MediaDoor, unbriefed
+from bot.server.status_callbacks import StatusCallbacks
+from bot.server.token_desk import AdmittedStream
+from bot.server.twilio_returns import Returns
+from bot.server.webhook import read_body, refuse
+from bot.workers.pool import HeldSeat
+from calls.events import CallRefused, InputRefused
+from calls.leg_progress import StatusCallback
+from transports.exotel.calls import MEDIA_PATH, STATUS_PATH, is_proven
+from transports.exotel.dialect import EXOTEL
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.messages import POLICY, Refusal, Started
+
+OF_ONE_DIAL: Final = "/{dial}/{proof}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExotelProof:
+    """What a handshake must show: the pair, where there is one, or else a known address."""
+
+    key: SecretStr | None = None
+    token: SecretStr | None = None
+    addresses: Sequence[str] = ()
+
+    def holds(self, authorization: str, address: str) -> bool:
+        """Return whether a handshake of the applet's shows enough."""
+        if self.key and self.token:
+            pair = self.key.get_secret_value(), self.token.get_secret_value()
+            right = aiohttp.encode_basic_auth(*pair)
+            if not hmac.compare_digest(authorization.encode(), right.encode()):
+                return False
+            return not self.addresses or self._is_near(address)
+        return self._is_near(address)
+
+    def holds_for(self, dial_id: str, shown: str, address: str) -> bool:
+        """Return whether a handshake for a call that we placed shows enough."""
+        if self.token is None or not is_proven(self.token, dial_id, shown, "media"):
+            return False
+        return not self.addresses or self._is_near(address)
+
+    def _is_near(self, address: str) -> bool:
+        try:
+            host = ipaddress.ip_address(address)
+        except ValueError:
+            return False
+        return any(host in ipaddress.ip_network(each) for each in self.addresses)
+
+
+def exotel_router(
+    frame: DoorFrame, *, proof: ExotelProof, briefs: Briefs | None = None
+) -> APIRouter:
+    """Return the routes of the Exotel door.
+
+    Args:
+        frame: What the house offers.
+        proof: What the carrier must show.
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
+    door = _ExotelDoor(frame=frame, proof=proof)
+    door.sockets = MediaDoor(
+        frame=frame,
+        dialect=EXOTEL,
+        admit=door.admit,
+        returns=door.returns,
+        why_not=unbriefed(briefs),
+    )
+    router = APIRouter()
+    router.add_api_websocket_route(MEDIA_PATH, door.media)
+    router.add_api_websocket_route(MEDIA_PATH + OF_ONE_DIAL, door.media)
+    router.add_api_route(STATUS_PATH + OF_ONE_DIAL, door.status, methods=["POST"])
+    return router
+
+
+class _ExotelDoor:
+    sockets: MediaDoor
+
+    def __init__(self, *, frame: DoorFrame, proof: ExotelProof) -> None:
+        self._frame = frame
+        self._proof = proof
+        self._progress: StatusCallbacks = frame.status_callbacks("exotel")
+        self.returns = Returns(frame.house, "exotel")
+
+    async def media(self, websocket: WebSocket) -> None:
+        """Let in a handshake that proves the carrier; another one is answered 403."""
+        if not self._is_proven(websocket):
+            self._frame.tell(InputRefused(transport="exotel", reason="wrong_credentials"))
+            await websocket.close(POLICY)
+            return
+        await self.sockets.media(websocket)
+
+    async def status(self, request: Request, dial: str, proof: str) -> Response:
+        """Note what Exotel reports of a call that we placed; it sends again what is not 200."""
+        token = self._proof.token
+        if token is None or not is_proven(token, dial, proof, "status"):
+            return self._refuse("wrong_credentials", HTTPStatus.FORBIDDEN)
+        body = await read_body(request)
+        if body is None:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            return self._refuse("webhook_too_big_or_too_slow", status)
+        fields = read_callback(body, request.headers.get("content-type", ""))
+        if fields is None:
+            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        said = exotel_callback(fields, ref=dial)
+        if said is None:
+            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+        # Kept by the dial, which is proven, and not by the call's id, which is only said.
+        await self._progress.take(said, place_of=dial)
+        return Response(status_code=HTTPStatus.OK)
+
+    async def admit(self, started: Started, websocket: WebSocket) -> AdmittedStream | Refusal:
+        """Say whether there is a seat; without one the applet's next step has the caller."""
+        dial_id = websocket.path_params.get("dial", "")
+        if dial_id:  # that its stream begins is how a call that we placed proves an answer
+            picked_up = StatusCallback(call_ref=started.call_sid, ref=dial_id, status="in-progress")
+            await self._progress.take(picked_up, place_of=dial_id)
+        if await self.returns.find(started.call_sid) is not None:
+            return Refusal(reason="call_goes_on", close_code=POLICY)
+        admitted = await self._frame.house.admit(started.call_sid)
+        if not isinstance(admitted, HeldSeat):
+            self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
+            return Refusal(reason="no_seat", close_code=TRY_LATER)
+        # Behind the seat: who found none may come once more, and whoever has had one may not.
+        if dial_id and not await self._frame.house.peers.claim(f"exotel stream of {dial_id}"):
+            self._frame.house.end(admitted.seat)
+            return Refusal(reason="stream_used", close_code=POLICY)
+        return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
+
+    def _is_proven(self, websocket: WebSocket) -> bool:
+        address = websocket.client.host if websocket.client else ""
+        if "dial" in websocket.path_params:
+            dial_id, shown = websocket.path_params["dial"], websocket.path_params["proof"]
+            return self._proof.holds_for(dial_id, shown, address)
+        return self._proof.holds(websocket.headers.get("authorization", ""), address)
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        return refuse(self._frame.tell, "exotel", reason, status)
+
+
+def _call(started: Started, dial_id: str) -> CarriedCall:
+    if not dial_id:
+        return CarriedCall(call_ref=started.call_sid, caller=started.caller, called=started.called)
+    # Whom Exotel calls first is its `from`, also of a call that goes out.
+    return CarriedCall(
+        call_ref=started.call_sid,
+        caller=started.called,
+        called=started.caller,
+        direction="outbound",
+        dial_id=dial_id,
+    )

@@ -1,0 +1,80 @@
+"""The lab's switches, passed on to the page of a demo."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import aiohttp
+from fastapi import APIRouter, HTTPException, Request, Response
+
+from lab.process import STAGE_OF, RunningLab, phrases
+from transports.http_requests import request
+
+ASK_S: Final = 5.0
+MAX_BODY_BYTES: Final = 16 * 1024  # a list of faults
+
+
+def lab_router(lab: RunningLab) -> APIRouter:
+    """Return the routes by which a page breaks and mends the simulated providers."""
+    control = _Control(lab)
+    router = APIRouter(prefix="/api/lab")
+    router.add_api_route("/instances", control.instances, methods=["GET"])
+    router.add_api_route("/faults", control.faults, methods=["GET"])
+    router.add_api_route("/instances/{name}/faults", control.change, methods=["PUT", "DELETE"])
+    router.add_api_route("/phrases", phrases, methods=["GET"])
+    router.add_api_route("/stages", control.stages, methods=["GET"])
+    return router
+
+
+class _Control:
+    def __init__(self, lab: RunningLab) -> None:
+        self._lab = lab
+
+    async def instances(self) -> list[Mapping[str, Any]]:
+        """Return the simulated providers with their faults; never an address or a key."""
+        found = await self._ask("GET", "/instances")
+        return [
+            {
+                "name": each["name"],
+                "kind": each["kind"],
+                "stage": STAGE_OF[each["kind"]],
+                "faults": each["faults"],
+                "requests": each["requests"],
+            }
+            for each in found
+        ]
+
+    async def stages(self) -> dict[str, list[dict[str, Any]]]:
+        """Return the simulated ladders, for a command on this machine that has no keys.
+
+        Their keys open nothing but this lab, and a demo listens on loopback only.
+        """
+        return self._lab.stages
+
+    async def faults(self) -> Any:
+        """Return the menu of faults."""
+        return await self._ask("GET", "/faults")
+
+    async def change(self, name: str, request: Request) -> Response:
+        """Set or clear a provider's faults; they act at once on the call in progress."""
+        body = await request.body()
+        if len(body) > MAX_BODY_BYTES:
+            raise HTTPException(413, "That is more than a list of faults.")
+        if name not in {each["name"] for each in self._lab.instances}:
+            raise HTTPException(404, "There is no such simulated provider.")
+        await self._ask(request.method, f"/instances/{name}/faults", body or None)
+        return Response(status_code=204)
+
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> Any:
+        timeout = aiohttp.ClientTimeout(total=ASK_S)
+        headers = {"Authorization": f"Bearer {self._lab.control_token}"}
+        if body:
+            headers["Content-Type"] = "application/json"
+        url = f"{self._lab.control_url}{path}"
+        try:
+            async with request(method, url, data=body, headers=headers, timeout=timeout) as answer:
+                found = await answer.json()
+        except (aiohttp.ClientError, TimeoutError) as gone:
+            raise HTTPException(502, "The fault lab does not answer.") from gone
+        if answer.status >= 400:
+            raise HTTPException(400, str(found.get("error", "The fault lab refused that.")))
+        return found

@@ -1,0 +1,259 @@
+"""Where telephone calls come in over LiveKit: its webhook, and a look round for what it missed."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Request, Response
+from loguru import logger
+
+from bot import clock
+from bot.call.switchboard import SwitchboardFullError
+from bot.call.watching import watch_leg
+from bot.config.settings import LivekitSettings
+from bot.server.livekit_people import LivekitPeople
+from bot.server.livekit_webhook import WebhookReader, WebhookRefusal, begins_call
+from bot.server.parked import Parked
+from bot.server.token_desk import SEAT_S, seat_for
+from bot.workers.pool import HeldSeat, House, take_seat
+from bot.workers.process import Process
+from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
+from campaigns.livekit_carrier import dial_of
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import LineError, RoomPlace
+from transports.livekit.rooms import LivekitRooms, OpenRoom, RoomsError
+
+WEBHOOK_PATH: Final = "/livekit/webhook"
+LOOK_EVERY_S: Final = 0.5  # a caller whose webhook was lost, or whose worker, hears ringing so long
+TRIES: Final = 3  # to join a room; the caller hears ringing meanwhile
+TRY_AGAIN_S: Final = 0.2
+RING_S: Final = 2.0  # for a telephone that we refuse to be in its room, so that it is told
+LOOK_S: Final = 0.1
+
+
+def livekit_router(
+    process: Process, tasks: asyncio.TaskGroup, house: House, settings: LivekitSettings
+) -> APIRouter:
+    """Return the routes of the LiveKit door; calls run in `tasks`, and so does the look round."""
+    if settings.api_key is None or settings.api_secret is None:
+        raise ValueError("the configuration lets no LiveKit door open without its key")
+    rooms = LivekitRooms(
+        url=settings.url,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        server_id=house.id,
+    )
+    reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
+    people = LivekitPeople(
+        rooms=rooms,
+        api_key=settings.api_key,
+        api_secret=settings.api_secret,
+        sip=settings.sip,
+        tasks=tasks,
+        tell=process.switchboard.tell,
+    )
+    process.people.add("livekit", people)
+    process.at_end.push_async_callback(rooms.close)  # any door's call may hang up on a person here
+    door = _LivekitDoor(
+        process, tasks, house, rooms, reader, settings.room_prefix, Parked(house, "livekit")
+    )
+    looking = tasks.create_task(door.look_round(), name="look for rooms")
+
+    def stop_looking() -> None:
+        looking.cancel()
+        for line in door.lines:
+            line.give_up()
+
+    process.switchboard.on_closing(stop_looking)
+    router = APIRouter()
+    router.add_api_route(WEBHOOK_PATH, door.webhook, methods=["POST"])
+    return router
+
+
+@dataclass(slots=True)
+class _LivekitDoor:
+    process: Process
+    tasks: asyncio.TaskGroup
+    house: House
+    rooms: LivekitRooms
+    reader: WebhookReader
+    prefix: str
+    parked: Parked
+    unreachable: bool = False
+    lines: set[LivekitLine] = field(default_factory=set[LivekitLine])
+
+    async def look_round(self) -> None:
+        """Look round until cancelled."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            if self.house.leads:
+                await self._look_round()
+
+    async def webhook(self, request: Request) -> Response:
+        """Read an event; what it leads to goes on behind the answer."""
+        proof = request.headers.get("authorization", "")
+        news = self.reader.read(await request.body(), proof, now_s=clock.utc_now().timestamp())
+        if isinstance(news, WebhookRefusal):
+            self._tell_refusal(news)
+            return Response(news.status.phrase, status_code=news.status, media_type="text/plain")
+        if begins_call(news, self.prefix):
+            self._begin(OpenRoom(sid=news.sid, name=news.room))
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _look_round(self) -> None:
+        """Find the rooms that nobody told us of, and those whose worker is gone."""
+        try:
+            found = await self.rooms.occupied(self.prefix)
+        except RoomsError as silent:
+            if not self.unreachable:
+                self._tell_failure(silent)
+            self.unreachable = True
+            return
+        self.unreachable = False
+        for each in found:
+            self._begin(each)
+
+    def _begin(self, room: OpenRoom) -> None:
+        self.tasks.create_task(self._take(room), name=f"room {room.name}")
+
+    async def _take(self, room: OpenRoom) -> None:
+        """Answer a room that no other process has claimed; a mistake ends this call alone."""
+        try:
+            async with _claimed(room, self.house, self.rooms) as ours:
+                if not ours:
+                    return
+                goes_on = await self.parked.holds(room.name)
+                within_s = SEAT_S if goes_on else 0.0
+                admitted = await seat_for(room.name, self.house, clock.monotonic, within_s=within_s)
+                if not isinstance(admitted, HeldSeat):
+                    await self._refuse(room, admitted.reason)
+                    return
+                with take_seat(self.house, admitted.seat):
+                    await self._answer(room)
+        except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
+            self.process.switchboard.tell(
+                CallFailed(where="livekit_door", error=type(broken).__name__)
+            )
+            logger.opt(exception=broken).error("a telephone call ended with a mistake of ours")
+
+    async def _answer(self, room: OpenRoom) -> None:
+        """Join before anything else: the caller hears ringing until our track is there.
+
+        Nobody is left in a room without us: they would hear nothing until they hang up.
+        """
+        line = LivekitLine(_place(self.rooms, room.name), clock=clock.monotonic)
+        self.lines.add(line)
+        try:
+            if await self._join(line) and await line.caller_came():
+                await self._converse(room, line)
+            else:  # whoever still rings, or comes into it later, is found
+                self.house.peers.give_back(_claim_on(room))
+        except Exception:
+            await self._close(room)
+            raise
+        finally:
+            self.lines.discard(line)
+            await line.close()
+
+    async def _join(self, line: LivekitLine) -> bool:
+        for _ in range(TRIES):
+            try:
+                await line.open()
+            except LineError as refused:
+                logger.info("{}: {}", line.place.room, refused)
+                await asyncio.sleep(TRY_AGAIN_S)
+            else:
+                return True
+        self._tell_failure(LineError(f"no room after {TRIES} tries"))
+        return False
+
+    async def _converse(self, room: OpenRoom, line: LivekitLine) -> None:
+        dial_id = dial_of(room.name, self.prefix)
+        if not await self.process.briefs.load(dial_id):
+            tell = self.process.switchboard.tell
+            tell(CallRefused(transport="livekit", reason="no_brief"))
+            await self._close(room)  # rather than say somebody else's greeting
+            return
+        leg = LivekitLeg(
+            line, tell=self.process.switchboard.tell, rooms=self.rooms, dial_id=dial_id
+        )
+        leg.parked = await self.parked.take(room.name)
+        call = self.process.call(leg)
+        watch = self.tasks.create_task(watch_leg(leg, call), name="watch the room")
+        try:
+            await self.process.switchboard.answer(leg, call)
+        except SwitchboardFullError:
+            await leg.hang_up("busy")
+        finally:
+            watch.cancel()
+
+    async def _refuse(self, room: OpenRoom, reason: str) -> None:
+        """Tell a telephone that we are busy: a room closed before it was answered says 486.
+
+        While this server drains another one may be there, which finds the room by looking round.
+        """
+        with suppress(RoomsError):  # `_close` tells
+            for _ in range(round(RING_S / LOOK_S)):
+                if reason != "draining" and await self.rooms.has_caller(room.name):
+                    break
+                await asyncio.sleep(LOOK_S)
+            if not await self.rooms.is_free(room.name):
+                return
+        self.process.switchboard.tell(CallRefused(transport="livekit", reason=reason))
+        await self._close(room)
+
+    async def _close(self, room: OpenRoom) -> None:
+        """Hang up on whoever is in a room; where that fails they are found again."""
+        try:
+            await self.rooms.delete(room.name)
+        except RoomsError as silent:
+            self._tell_failure(silent)
+            self.house.peers.give_back(_claim_on(room))
+
+    def _tell_refusal(self, refusal: WebhookRefusal) -> None:
+        if refusal.status is not HTTPStatus.OK:  # told again, or late: nobody's fault
+            self.process.switchboard.tell(InputRefused(transport="livekit", reason=refusal.reason))
+
+    def _tell_failure(self, failed: Exception) -> None:
+        self.process.switchboard.tell(
+            ProviderFailed(stage="transport", provider="livekit", error=str(failed))
+        )
+
+
+def _claim_on(room: OpenRoom) -> str:
+    return f"room {room.sid or room.name}"
+
+
+@asynccontextmanager
+async def _claimed(room: OpenRoom, house: House, rooms: LivekitRooms) -> AsyncIterator[bool]:
+    """Claim a room, and its name while the block runs; False: it is not ours to answer.
+
+    A server that was stopped makes the room of a call that goes on anew, with another id: a second
+    agent in it would be the end of the first, and of what was said. The same holds for another
+    server's agent; its room is given back, to be looked at again: that server may die.
+    """
+    if not await house.peers.claim(_claim_on(room)):
+        yield False
+        return
+    name = f"call in {room.name}"
+    if not await house.peers.claim(name):
+        house.peers.give_back(_claim_on(room))
+        yield False
+        return
+    ours = False
+    try:
+        with suppress(RoomsError):  # the look round tells
+            ours = await rooms.is_free(room.name)
+        if not ours:
+            house.peers.give_back(_claim_on(room))
+        yield ours
+    finally:
+        house.peers.give_back(name)
+
+
+def _place(rooms: LivekitRooms, room: str) -> RoomPlace:
+    return RoomPlace(url=rooms.url, room=room, token=lambda: rooms.token(room))

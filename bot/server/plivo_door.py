@@ -1,0 +1,236 @@
+"""Where Plivo comes in: the answer webhook, what follows a stream, callbacks, the media socket."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from xml.sax.saxutils import escape, quoteattr
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+
+from bot.call.briefs import Briefs
+from bot.server import plivo_signature
+from bot.server.door_frame import DoorFrame
+from bot.server.media_door import MediaDoor, unbriefed
+from bot.server.plivo_ring_orders import PlivoRingOrders
+from bot.server.plivo_status import is_over, plivo_callback
+from bot.server.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
+from bot.server.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.server.webhook import elsewhere, read_body, read_form, refuse
+from calls.handover import Handover
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started, is_id
+from transports.media_stream.redirected_leg import RedirectedLeg
+from transports.media_stream.stream import Stream
+from transports.plivo.calls import STATUS_PATH, VOICE_PATH
+from transports.plivo.dial import (
+    AFTER_PATH,
+    TRANSFER_PATH,
+    answered_for,
+    dial_outcome,
+    is_dial_news,
+)
+from transports.plivo.dialect import CONTENT_TYPES, PLIVO
+from transports.plivo.rest import PlivoRest
+
+MEDIA_PATH: Final = "/plivo/media"
+BUSY: Final = '<Hangup reason="busy"/>'
+OVER: Final = "<Hangup/>"
+
+
+def plivo_router(
+    frame: DoorFrame,
+    *,
+    auth_token: SecretStr,
+    rest: PlivoRest,
+    content_type: str,
+    patience: LinePatience | None = None,
+    briefs: Briefs | None = None,
+) -> APIRouter:
+    """Return the routes of the Plivo door.
+
+    Args:
+        frame: What the house offers.
+        auth_token: Of the account, which signs webhooks.
+        rest: Where calls are handed on and ended.
+        content_type: In which sound is to come and go, as Plivo names it.
+        patience: How long a line is waited for.
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
+    door = _PlivoDoor(
+        frame=frame,
+        auth_token=auth_token,
+        content_type=content_type,
+        rest=rest,
+        orders=PlivoRingOrders(rest=rest, shelf=frame.house.shelf),
+        desk=TokenDesk(frame, "plivo", patience or LinePatience()),
+        progress=frame.status_callbacks("plivo"),
+    )
+    return _routes(door, briefs)
+
+
+def _routes(door: "_PlivoDoor", briefs: Briefs | None) -> APIRouter:
+    media = MediaDoor(
+        frame=door.frame,
+        dialect=PLIVO,
+        admit=door.admit,
+        returns=door.desk.returns,
+        new_leg=door.new_leg,
+        why_not=unbriefed(briefs),
+    )
+    router = APIRouter()
+    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(TRANSFER_PATH, door.transfer, methods=["POST"])
+    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
+    return router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _PlivoDoor:
+    frame: DoorFrame
+    auth_token: SecretStr
+    content_type: str
+    rest: PlivoRest
+    orders: PlivoRingOrders
+    desk: TokenDesk
+    progress: StatusCallbacks
+
+    async def voice(self, request: Request) -> Response:
+        """Answer Plivo's question what to do with a call."""
+        form = await self._form(request, VOICE_PATH)
+        if isinstance(form, Response):
+            return form
+        dial_id = _dial_id(request)
+        if dial_id:  # that it asks what to do is how Plivo says that somebody picked up
+            await self.progress.take(plivo_callback(form, ref=dial_id))
+        return self._what_next(await self.desk.begin(_call(form, dial_id=dial_id)))
+
+    async def after(self, request: Request) -> Response:
+        """Answer Plivo's question what to do with a call whose stream is over."""
+        form = await self._form(request, AFTER_PATH)
+        if isinstance(form, Response):
+            return form
+        outcome = dial_outcome(form)
+        # A stream that we end for an order may have Plivo go on here, behind it, instead.
+        if outcome is None and (verb := await self.orders.take(form["CallUUID"])):
+            return _xml(verb)
+        return await self._follow(form, outcome)
+
+    async def transfer(self, request: Request) -> Response:
+        """Answer Plivo's question whom to connect a caller with, as a leg of ours has asked."""
+        form = await self._form(request, TRANSFER_PATH)
+        if isinstance(form, Response):
+            return form
+        order_id = request.query_params.get("order", "")
+        verb = await self.orders.take(form["CallUUID"], order_id)
+        return _xml(verb) if verb else await self._follow(form, "failed")
+
+    async def status(self, request: Request) -> Response:
+        """Note what Plivo reports of a call: that it rings, that a machine picked up, its end."""
+        form = await self._form(request, STATUS_PATH)
+        if isinstance(form, Response):
+            return form
+        if is_dial_news(form):  # of another leg, under the name of the caller's call
+            if caller := answered_for(form):
+                await self.desk.returns.find(caller, handed_on="connected")
+            return Response(status_code=HTTPStatus.NO_CONTENT)
+        await self.progress.take(plivo_callback(form, ref=_dial_id(request)))
+        if is_over(form):
+            await self.desk.end(form["CallUUID"])
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def _form(self, request: Request, path: str) -> Mapping[str, str] | Response:
+        body = await read_body(request)
+        if body is None:
+            status = HTTPStatus.REQUEST_ENTITY_TOO_LARGE
+            return self._refuse("webhook_too_big_or_too_slow", status)
+        form = read_form(body)
+        if form is None:
+            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        if not self._is_signed(request, path, form):
+            return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
+        if not is_id(form.get("CallUUID")):
+            return self._refuse("webhook_without_call_id", HTTPStatus.BAD_REQUEST)
+        return form
+
+    def _is_signed(self, request: Request, path: str, form: Mapping[str, str]) -> bool:
+        nonce = request.headers.get("x-plivo-signature-v3-nonce", "")
+        if not nonce or len(nonce) > plivo_signature.MOST_NONCE_CHARS:
+            return False
+        proofs = request.headers.get("x-plivo-signature-v3", "")
+        texts = (
+            plivo_signature.signed_text(f"{address}{path}", request.url.query, form, nonce)
+            for address in self.frame.addresses
+        )
+        token = self.auth_token.get_secret_value()
+        return any(plivo_signature.is_signed(token, text, proofs) for text in texts)
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        return refuse(self.frame.tell, "plivo", reason, status)
+
+    async def _follow(self, form: Mapping[str, str], outcome: Handover | None) -> Response:
+        """Answer what follows for a call whose stream or whose transfer is over."""
+        return self._what_next(await self.desk.follow(_call(form), handed_on=outcome))
+
+    def _what_next(self, given: StreamPass | TurnedAway) -> Response:
+        match given:
+            case StreamPass():
+                return _xml(self._verbs(given))
+            case TurnedAway.LEAVING:
+                return elsewhere()
+            case TurnedAway.OVER:
+                return _xml(OVER)
+            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+                return _xml(BUSY)
+
+    def _verbs(self, given: StreamPass) -> str:
+        """Return a stream that the call outlives, and whom to ask what follows it."""
+        said = (
+            f'<Stream bidirectional="true" keepCallAlive="true" audioTrack="inbound"'
+            f' contentType={quoteattr(self.content_type)} extraHeaders="token={given.token}">'
+            f"{escape(self.frame.socket_url(MEDIA_PATH, given.worker))}</Stream>"
+        )
+        after = escape(f"{self.frame.public_url}{AFTER_PATH}")
+        return f'{said}<Redirect method="POST">{after}</Redirect>'
+
+    async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
+        """Say whose stream begins so: its token was given to Plivo for one call."""
+        return await self.desk.admit(started, started.parameters.get("token", ""))
+
+    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> RedirectedLeg:
+        """Return the leg of a call that begins."""
+        ours = CONTENT_TYPES[self.content_type]
+        return RedirectedLeg(
+            websocket,
+            call,
+            Stream(dialect=PLIVO, stream_id=started.stream_sid, ours=ours, theirs=started.codec),
+            tell=self.frame.tell,
+            clock=self.frame.clock,
+            control=self.rest,
+            patience=self.desk.patience,
+            ring=self.orders.ring,
+        )
+
+
+def _dial_id(request: Request) -> str:
+    return request.query_params.get("dial", "")[:MOST_WORD_CHARS]
+
+
+def _call(form: Mapping[str, str], *, dial_id: str = "") -> CarriedCall:
+    return CarriedCall(
+        call_ref=form["CallUUID"],
+        caller=form.get("From", ""),
+        called=form.get("To", ""),
+        direction="outbound" if form.get("Direction") == "outbound" else "inbound",
+        dial_id=dial_id,
+    )
+
+
+def _xml(verbs: str) -> Response:
+    head = '<?xml version="1.0" encoding="UTF-8"?>'
+    return Response(f"{head}<Response>{verbs}</Response>", media_type="text/xml")

@@ -1,0 +1,253 @@
+"""The server: every door that the configuration enables, until SIGTERM."""
+
+import asyncio
+import functools
+import socket
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
+from types import FrameType
+from typing import Final
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+
+from bot.call.switchboard import Switchboard
+from bot.config.settings import Settings
+from bot.outbound.call_ledger import CallLedger
+from bot.outbound.opening import Outbound, open_outbound
+from bot.server.alert_routes import alert_router
+from bot.server.application import Extras, application
+from bot.server.bounded_socket import BoundedSocket
+from bot.server.bounds import bounds
+from bot.server.campaign_reports import report_router
+from bot.server.campaign_routes import campaign_router
+from bot.server.house_campaigns import HouseCampaigns
+from bot.server.own_house import open_house
+from bot.server.ready_line import ready_line
+from bot.workers.chores import do_chores
+from bot.workers.listener import bind_socket
+from bot.workers.opening import open_process
+from bot.workers.pool import House
+from bot.workers.process import Process
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.desk import AlertDesk
+from operations.notify.opening import tell_operators, utc_s
+from operations.notify.reporter import AlertReporter
+from operations.record.reader import RecordReader
+from operations.record.record_keeper import record_keeper
+from operations.sheets.opening import mirror_in_sheet
+from operations.telemetry.emitter import Listener
+
+CALLED_OFF_S: Final = 5.0  # for the dials that ring when we are told to stop: to end, and be noted
+DIAL_LOOK_S: Final = 0.1
+CLOSE_S: Final = 3.0  # for the HTTP connections that remain after the calls have ended
+
+
+async def serve(settings: Settings, *, extras: Extras | None = None) -> None:
+    """Answer calls until SIGTERM or SIGINT, then drain and return; a second signal cuts the calls.
+
+    Raises:
+        UsageError: The address is taken, or not ours.
+    """
+    sockets = [bind_socket(settings.server.host, settings.server.port)]
+    async with run_server(settings, sockets, extras=extras or Extras()) as server:
+        await server.ready.wait()
+        if server.started:
+            line = ready_line(settings, port=sockets[0].getsockname()[1])
+            print(line, flush=True)  # noqa: T201 - for the terminal
+        await server.finished.wait()
+
+
+class Server(uvicorn.Server):
+    """Uvicorn, with a stop that lets the calls end first."""
+
+    def __init__(self, config: uvicorn.Config, switchboard: Switchboard) -> None:
+        """Prepare; on a second signal the switchboard waits for its calls no more."""
+        super().__init__(config)
+        self.switchboard = switchboard
+        self.asked_to_stop = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once it answers, or never will."""
+        self.finished = asyncio.Event()
+        self.leave: Callable[[], Awaitable[None]] = _take_leave
+        """Called when no call is left, before the last requests are waited for."""
+        self.follows_dials: Callable[[], bool] = lambda: False
+        """Says whether a dial is followed here that has no outcome yet."""
+        self.drain_s: float | None = None
+        """How long calls may go on, if whoever asks us to stop says so; None: as configured."""
+        self._signals = 0
+        self._loop = asyncio.get_running_loop()
+
+    async def take(self, connection: socket.socket) -> None:
+        """Serve a connection that was accepted elsewhere."""
+        protocol = functools.partial(
+            self.config.http_protocol_class,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        try:
+            await self._loop.connect_accepted_socket(protocol, connection)
+        except OSError:  # gone already
+            connection.close()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Start, and say so."""
+        await super().startup(sockets=sockets)
+        self.ready.set()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on a first signal; on a second one, of either kind, stop at once."""
+        self._signals += 1
+        if self._signals > 1:
+            self._loop.call_soon_threadsafe(self.hurry)
+        self._loop.call_soon_threadsafe(self.asked_to_stop.set)
+
+    def hurry(self) -> None:
+        """Wait for nobody any more."""
+        self.force_exit = True
+        self.switchboard.hurry()
+
+
+@asynccontextmanager
+async def run_server(
+    settings: Settings, sockets: list[socket.socket], *, extras: Extras
+) -> AsyncIterator[Server]:
+    """Run the server while the block runs.
+
+    What calls need is open before anybody can call, and is closed when the last call has ended:
+    first the process, then the house around it, what is done beside the calls, and the dialer. The
+    port is last to open and first to close.
+    """
+    outbox = AlertOutbox(settings.storage.url)
+    reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
+    async with (
+        _process(settings, extras, [reporter, ledger]) as process,
+        open_house(process, extras.house) as house,
+        do_chores(process, house),
+        _alerts(process, house, reporter, outbox) as alerts,
+        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
+        _record_of(settings) as reader,
+        open_outbound(
+            process, house, ledger, alerts=alerts.recent, dialing=extras.dialing
+        ) as outbound,
+        asyncio.TaskGroup() as tasks,
+    ):
+        campaigns = HouseCampaigns(outbound, house)
+        reporter.lasting = campaigns.lasting
+        routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
+        more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
+        app = application(process, tasks, more, house)
+        server = Server(_bounded(app), process.switchboard)
+        server.follows_dials = lambda: outbound.follows_dials
+        async with _answering(server, sockets, process, tasks):
+            yield server
+
+
+def _process(
+    settings: Settings, extras: Extras, listeners: Sequence[Listener]
+) -> AbstractAsyncContextManager[Process]:
+    return open_process(
+        settings,
+        words=extras.words,
+        listeners=[*listeners, *extras.listeners],
+        models=extras.models,
+        metrics_folder=extras.metrics_folder,
+        keeper=record_keeper(settings),
+    )
+
+
+def _alerts(
+    process: Process, house: House, reporter: AlertReporter, outbox: AlertOutbox
+) -> AbstractAsyncContextManager[AlertDesk]:
+    return tell_operators(
+        process.settings,
+        reporter,
+        outbox,
+        tell=process.switchboard.tell,
+        leads=lambda: house.leads,
+    )
+
+
+def _operators(
+    process: Process, alerts: AlertDesk, outbound: Outbound, campaigns: HouseCampaigns
+) -> list[APIRouter]:
+    """Return where operators see and steer what is done beside the calls."""
+    tell = process.switchboard.tell
+    return [
+        alert_router(alerts, tell),
+        campaign_router(outbound, campaigns, tell),
+        report_router(outbound),
+    ]
+
+
+def _bounded(app: FastAPI) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        log_config=None,
+        access_log=False,
+        lifespan="off",
+        ws=BoundedSocket,
+        timeout_graceful_shutdown=round(CLOSE_S),
+        **bounds(),
+    )
+
+
+@asynccontextmanager
+async def _answering(
+    server: Server, sockets: list[socket.socket], process: Process, tasks: asyncio.TaskGroup
+) -> AsyncIterator[None]:
+    """Answer while the block runs; behind it the calls end first, then the last requests."""
+    serving = tasks.create_task(_serve(server, sockets), name="http server")
+    stopping = tasks.create_task(_drain(server, process), name="stop when asked")
+    try:
+        yield
+    finally:
+        server.asked_to_stop.set()
+        await asyncio.wait([stopping, serving])
+
+
+@asynccontextmanager
+async def _record_of(settings: Settings) -> AsyncIterator[RecordReader]:
+    reader = RecordReader(settings.storage.url)
+    try:
+        yield reader
+    finally:
+        await reader.close()
+
+
+async def _serve(server: Server, sockets: list[socket.socket]) -> None:
+    try:
+        await server.serve(sockets=sockets)
+    finally:
+        server.asked_to_stop.set()
+        server.ready.set()
+        server.finished.set()
+
+
+async def _drain(server: Server, process: Process) -> None:
+    await server.asked_to_stop.wait()
+    configured_s = process.settings.shutdown.drain_s
+    drain_s = configured_s if server.drain_s is None else server.drain_s
+    called_off_at = asyncio.get_running_loop().time() + CALLED_OFF_S
+    await process.switchboard.close(drain_s=drain_s)
+    await _call_off(server, called_off_at)
+    await server.leave()
+    server.should_exit = True
+
+
+async def _call_off(server: Server, until: float) -> None:
+    """Wait for the last dials to be over, which are called off since we began to close.
+
+    Whoever finds them behind us could not tell of each carrier's what became of it.
+    """
+    loop = asyncio.get_running_loop()
+    while (  # noqa: ASYNC110 - a dial that has ended tells nobody here
+        server.follows_dials() and not server.force_exit and loop.time() < until
+    ):
+        await asyncio.sleep(DIAL_LOOK_S)
+
+
+async def _take_leave() -> None:
+    """Leave at once: a process that listens for itself hands connections to nobody."""

@@ -1,0 +1,228 @@
+"""Where Twilio comes in: its webhooks and the media socket."""
+
+from dataclasses import dataclass
+from functools import partial
+from http import HTTPStatus
+from typing import Final
+
+from fastapi import APIRouter, Request, Response, WebSocket
+from pydantic import SecretStr
+from twilio.request_validator import RequestValidator
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
+
+from bot.call.briefs import Briefs
+from bot.server.door_frame import DoorFrame
+from bot.server.media_door import MediaDoor, unbriefed
+from bot.server.status_callbacks import StatusCallbacks
+from bot.server.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.server.twilio_people import TwilioPeople
+from bot.server.twilio_status import twilio_callback
+from bot.server.webhook import elsewhere, read_body, refuse
+from calls.leg_progress import OUTCOMES
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import Refusal, Started
+from transports.twilio.dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
+from transports.twilio.dialect import TWILIO
+from transports.twilio.leg import TwilioLeg
+from transports.twilio.rest import TwilioRest
+from transports.twilio.webhook import (
+    VOICE_PATH,
+    Form,
+    busy_twiml,
+    is_outbound,
+    is_signed,
+    read_form,
+)
+
+MEDIA_PATH: Final = "/twilio/media"
+MOST_REF_CHARS: Final = 64  # of our own id of a dial
+
+
+def twilio_router(
+    frame: DoorFrame,
+    *,
+    auth_token: SecretStr,
+    rest: TwilioRest | None = None,
+    patience: LinePatience | None = None,
+    people: TwilioPeople | None = None,
+    briefs: Briefs | None = None,
+) -> APIRouter:
+    """Return the routes of the Twilio door.
+
+    Args:
+        frame: The house; signatures are checked over its address, whatever a proxy made of the
+            request.
+        auth_token: The account's primary one, which signs the webhooks.
+        rest: Where hang-ups are asked for; None closes the socket instead.
+        patience: How long a line is waited for.
+        people: Who is being called for a caller; their streams come here, too.
+        briefs: What agents are told who talk with those whom campaigns call.
+    """
+    desk = TokenDesk(frame, "twilio", patience or LinePatience())
+    door = _TwilioDoor(
+        frame=frame,
+        validator=RequestValidator(auth_token.get_secret_value()),
+        desk=desk,
+        rest=rest,
+        people=people,
+        briefs=briefs,
+        progress=frame.status_callbacks("twilio"),
+    )
+    return _routes(door)
+
+
+def _routes(door: "_TwilioDoor") -> APIRouter:
+    media = MediaDoor(
+        frame=door.frame,
+        dialect=TWILIO,
+        admit=door.admit,
+        returns=door.desk.returns,
+        is_known=door.is_known,
+        new_leg=door.new_leg,
+        why_not=unbriefed(door.briefs),
+    )
+    router = APIRouter()
+    router.add_api_route(VOICE_PATH, door.voice, methods=["POST"])
+    router.add_api_route(AFTER_PATH, door.after, methods=["POST"])
+    router.add_api_route(STATUS_PATH, door.status, methods=["POST"])
+    router.add_api_websocket_route(MEDIA_PATH, media.media)
+    router.add_api_websocket_route(MEDIA_PATH + "/{worker}", media.media)
+    return router
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TwilioDoor:
+    frame: DoorFrame
+    validator: RequestValidator
+    desk: TokenDesk
+    rest: TwilioRest | None
+    people: TwilioPeople | None
+    briefs: Briefs | None
+    progress: StatusCallbacks
+
+    async def voice(self, request: Request) -> Response:
+        """Answer Twilio's question what to do with a call."""
+        form = await self._form(request, VOICE_PATH)
+        if isinstance(form, Response):
+            return form
+        dial_id = request.query_params.get("dial", "")[:MOST_REF_CHARS]
+        return self._what_next(form, await self.desk.begin(_call(form, dial_id=dial_id)))
+
+    async def after(self, request: Request) -> Response:
+        """Answer Twilio's question what to do with a call whose stream is over."""
+        form = await self._form(request, AFTER_PATH)
+        if isinstance(form, Response):
+            return form
+        over = form.get("CallStatus", "") in OUTCOMES
+        given = await self.desk.follow(_call(form), over=over, handed_on=dial_outcome(form))
+        return self._what_next(form, given)
+
+    async def status(self, request: Request) -> Response:
+        """Note what Twilio reports of a call: how it goes, who picked up, that it has ended."""
+        form = await self._form(request, STATUS_PATH)
+        if isinstance(form, Response):
+            return form
+        await self.progress.take(twilio_callback(form, ref=request.query_params.get("dial", "")))
+        if caller := answered_for(form):
+            await self.desk.returns.find(caller, handed_on="connected")
+        if form.get("CallStatus", "") in OUTCOMES:
+            await self.desk.returns.find(form["CallSid"], over=True)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    async def admit(self, started: Started, _: WebSocket) -> AdmittedStream | Refusal:
+        """Say whose stream begins so: a person's whom we called, or that of a call with a token."""
+        token = started.parameters.get("token", "")
+        if self.people is None or token not in self.people.called:
+            return await self.desk.admit(started, token)
+        taker = partial(self.people.take, token, started)
+        return AdmittedStream(call=CarriedCall(call_ref=started.call_sid), seat=0, taker=taker)
+
+    def new_leg(self, websocket: WebSocket, started: Started, call: CarriedCall) -> TwilioLeg:
+        """Return the leg of a call that begins."""
+        return TwilioLeg(
+            websocket,
+            call,
+            started.stream_sid,
+            tell=self.frame.tell,
+            clock=self.frame.clock,
+            rest=self.rest,
+            patience=self.desk.patience,
+        )
+
+    def is_known(self, websocket: WebSocket) -> bool:
+        """Say whether Twilio signed the handshake, which it does over the address in the TwiML.
+
+        One that is not signed, or not as we think, only waits with the strangers: a proxy may keep
+        the header to itself, and some deployments saw a slash behind the path.
+        """
+        proof = websocket.headers.get("x-twilio-signature", "")
+        url = self.frame.socket_url(MEDIA_PATH, websocket.path_params.get("worker") or "")
+        return bool(proof) and any(
+            self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
+        )
+
+    async def _form(self, request: Request, path: str) -> Form | Response:
+        """Return what Twilio has signed, or the refusal of whatever else came."""
+        body = await read_body(request)
+        if body is None:
+            return self._refuse("webhook_too_big_or_too_slow", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        try:
+            form = read_form(body)
+        except ValueError:
+            return self._refuse("webhook_is_no_form", HTTPStatus.BAD_REQUEST)
+        if not self._is_signed(request, path, form):
+            return self._refuse("wrong_signature", HTTPStatus.FORBIDDEN)
+        if not form.get("CallSid"):
+            return self._refuse("webhook_without_call_sid", HTTPStatus.BAD_REQUEST)
+        return form
+
+    def _is_signed(self, request: Request, path: str, form: Form) -> bool:
+        return is_signed(
+            self.validator,
+            form,
+            addresses=self.frame.addresses,
+            path=path,
+            query=request.url.query,
+            proof=request.headers.get("x-twilio-signature", ""),
+        )
+
+    def _what_next(self, form: Form, given: StreamPass | TurnedAway) -> Response:
+        match given:
+            case StreamPass():
+                return _xml(self._connect(given))
+            case TurnedAway.LEAVING:
+                return elsewhere()
+            case TurnedAway.NO_SEAT | TurnedAway.GOES_ON:
+                return _xml(busy_twiml(form))
+            case TurnedAway.OVER:
+                answer = VoiceResponse()
+                answer.hangup()
+                return _xml(answer)
+
+    def _connect(self, given: StreamPass) -> VoiceResponse:
+        """Have a stream opened, at the one worker that has the call already if it is named."""
+        stream = Stream(url=self.frame.socket_url(MEDIA_PATH, given.worker))
+        stream.parameter(name="token", value=given.token)
+        connect = Connect(action=f"{self.frame.public_url}{AFTER_PATH}")
+        connect.append(stream)
+        answer = VoiceResponse()
+        answer.append(connect)
+        return answer
+
+    def _refuse(self, reason: str, status: HTTPStatus) -> Response:
+        return refuse(self.frame.tell, "twilio", reason, status)
+
+
+def _call(form: Form, *, dial_id: str = "") -> CarriedCall:
+    return CarriedCall(
+        call_ref=form["CallSid"],
+        caller=form.get("From", ""),
+        called=form.get("To", ""),
+        direction="outbound" if is_outbound(form) else "inbound",
+        dial_id=dial_id,
+    )
+
+
+def _xml(answer: VoiceResponse | str) -> Response:
+    return Response(str(answer), media_type="text/xml")

@@ -1,0 +1,235 @@
+"""Calls people through Twilio, each onto a media stream of ours, for callers who wait for them."""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote
+
+from fastapi import WebSocket
+from loguru import logger
+from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
+
+from bot.call.handover_attempt import begin_owned
+from bot.workers.pool import House
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
+from fallbacks.failure import Kind, ServiceError, TransientError
+from transports.leg import Leg
+from transports.media_stream.codec import MULAW
+from transports.media_stream.leg import CarriedCall, StreamLeg
+from transports.media_stream.messages import Started
+from transports.media_stream.stream import Stream as MediaStream
+from transports.twilio.dialect import TWILIO
+from transports.twilio.rest import TwilioRest
+
+MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
+LOOK_S: Final = 1.0  # between two questions what has become of a call; an answer comes by itself
+OUTCOMES: Final[Mapping[str, Handover]] = {
+    "busy": "busy",
+    "no-answer": "no_answer",
+    "canceled": "no_answer",
+    "failed": "failed",
+    "completed": "declined",  # picked up and put down again, before its stream was opened
+}
+"""Source: twilio.com/docs/voice/api/call-resource, "Call Status Values"."""
+NOT_ANSWERED: Final = (Kind.TIMEOUT, Kind.NETWORK, Kind.PROTOCOL)  # what was asked may be done
+UNDER_WAY: Final = frozenset({"queued", "initiated", "ringing", "in-progress"})
+OUTCOME_OF: Final[dict[Handover, LegOutcome]] = {
+    "busy": "busy",
+    "no_answer": "no-answer",
+    "declined": "completed",
+}
+
+
+@dataclass(slots=True)
+class _Called:
+    """A person who is being called, and what comes of it."""
+
+    called: str
+    placing: asyncio.Task[str]  # returns the call's id
+    sid: str = ""
+    unseen: bool = False  # once a look at the call failed
+    picked_up: asyncio.Future[Leg] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+
+
+@dataclass(slots=True, kw_only=True)
+class TwilioPeople:
+    """Who is being called, by the token that their stream will show."""
+
+    rest: TwilioRest
+    our_number: str
+    socket_url: str
+    house: House
+    tell: Tell
+    clock: Callable[[], float]
+    called: dict[str, _Called] = field(default_factory=dict)
+
+    async def call_person(self, to: Destination, *, ring_s: float) -> Leg | Handover:
+        """Call somebody; return their leg once they have picked up, or what came of it instead."""
+        token, began_at = secrets.token_urlsafe(32), self.clock()
+        placing = begin_owned(self._place(to.number, token, ring_s=ring_s), "call a person")
+        waiting = self.called[token] = _Called(called=to.number, placing=placing)
+        try:
+            waiting.sid = await asyncio.shield(placing)
+            self.tell(LegRinging(call_ref=waiting.sid))
+            outcome = await self._outcome(waiting, ring_s + MORE_S)
+        except ServiceError as error:
+            self._tell_failure(error, "nobody was called")
+            outcome = "failed"
+        except asyncio.CancelledError:
+            await asyncio.shield(self._give_up(waiting))
+            raise
+        finally:
+            del self.called[token]
+        if outcome is None:
+            self.tell(LegAnswered(call_ref=waiting.sid, after_s=self.clock() - began_at))
+            return waiting.picked_up.result()
+        await self._end(waiting)
+        ended = OUTCOME_OF.get(outcome, "failed")
+        self.tell(LegEnded(call_ref=waiting.sid, outcome=ended, reason=outcome))
+        return outcome
+
+    async def take(self, token: str, started: Started, websocket: WebSocket) -> None:
+        """Answer the stream of somebody who has picked up, until it is over."""
+        waiting = self.called.get(token)
+        if waiting is None or waiting.picked_up.done():
+            return
+        leg = PersonLeg(
+            websocket,
+            CarriedCall(call_ref=started.call_sid, called=waiting.called, direction="outbound"),
+            MediaStream(dialect=TWILIO, stream_id=started.stream_sid, ours=MULAW, theirs=MULAW),
+            tell=self.tell,
+            clock=self.clock,
+            control=self.rest,
+        )
+        waiting.picked_up.set_result(leg)
+        await leg.over.wait()
+
+    async def _outcome(self, waiting: _Called, within_s: float) -> Handover | None:
+        """Return what came of a call; None: somebody has picked up."""
+        until_s = self.clock() + within_s
+        while self.clock() < until_s:
+            await asyncio.wait({waiting.picked_up}, timeout=LOOK_S)
+            if waiting.picked_up.done():
+                return None
+            if (outcome := await self._look(waiting)) is not None:
+                return None if waiting.picked_up.done() else outcome
+        return None if waiting.picked_up.done() else "no_answer"
+
+    async def _give_up(self, waiting: _Called) -> None:
+        """End a call that Twilio may be about to say it has placed: without its id it rings on."""
+        with suppress(ServiceError):
+            waiting.sid = await waiting.placing
+        await self._end(waiting)
+
+    async def _end(self, waiting: _Called) -> None:
+        """Have nothing ring on, and nobody wait on a stream of ours."""
+        if waiting.picked_up.done() and not waiting.picked_up.cancelled():
+            await waiting.picked_up.result().hang_up("too_late")
+            return
+        waiting.picked_up.cancel()
+        if not waiting.sid:
+            return
+        canceled = (("Status", "canceled"),)  # of one that rings; an answered one is completed
+        try:
+            await self.rest.ask("POST", f"Calls/{quote(waiting.sid, safe='')}", canceled)
+        except ServiceError:
+            error = await self.rest.complete(waiting.sid)
+            if error is not None:
+                self.tell(ProviderFailed(stage="transport", provider="twilio", error=error))
+
+    async def _place(self, number: str, token: str, *, ring_s: float) -> str:
+        """Have a call placed and return its id; asked once, or two telephones might ring."""
+        wanted = (
+            ("To", number),
+            ("From", self.our_number),
+            ("Twiml", self._twiml(token)),
+            ("Timeout", str(max(1, round(ring_s)))),
+        )
+        try:
+            placed = await self.rest.ask("POST", "Calls", wanted)
+        except TransientError as lost:
+            sid = await self._find_lost(number) if lost.failure.kind in NOT_ANSWERED else ""
+            if not sid:
+                raise
+            return sid
+        return str(placed.get("sid", ""))
+
+    async def _find_lost(self, number: str) -> str:
+        """Return the id of a call that was placed without our being told; empty: it is not clear.
+
+        Without it a telephone would ring for a caller who was told that nobody was called.
+        """
+        wanted = (("To", number), ("From", self.our_number), ("PageSize", "20"))
+        try:
+            listed = await self.rest.ask("GET", "Calls", wanted)
+        except ServiceError:  # the first failure says more
+            return ""
+        calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
+        rings = {str(each.get("sid", "")) for each in calls if each.get("status") in UNDER_WAY}
+        found = rings - {each.sid for each in self.called.values()}
+        return found.pop() if len(found) == 1 else ""
+
+    async def _look(self, waiting: _Called) -> Handover | None:
+        """Return what has become of a call; who picks up meanwhile does not wait for the answer."""
+        looking = begin_owned(self._become_of(waiting), "look at a person's call")
+        try:
+            await asyncio.wait({looking, waiting.picked_up}, return_when=asyncio.FIRST_COMPLETED)
+            return looking.result() if looking.done() else None
+        finally:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
+
+    async def _become_of(self, waiting: _Called) -> Handover | None:
+        """Return what has become of a call that nobody has taken; None: it is under way, it seems.
+
+        A look that fails says nothing of the call: it rings, or they are just picking up.
+        """
+        try:
+            shown = await self.rest.ask("GET", f"Calls/{quote(waiting.sid, safe='')}")
+        except ServiceError as error:
+            if not waiting.unseen:  # one a second would be told otherwise
+                self._tell_failure(error, "it is not known whether it still rings")
+            waiting.unseen = True
+            return None
+        return OUTCOMES.get(str(shown.get("status")))
+
+    def _twiml(self, token: str) -> str:
+        url = f"{self.socket_url}/{self.house.name}" if self.house.name else self.socket_url
+        stream = Stream(url=url)
+        stream.parameter(name="token", value=token)
+        connect = Connect()
+        connect.append(stream)
+        answer = VoiceResponse()
+        answer.append(connect)
+        return str(answer)
+
+    def _tell_failure(self, error: ServiceError, what: str) -> None:
+        logger.warning("{}: {}", what, error)
+        self.tell(ProviderFailed(stage="transport", provider="twilio", error=str(error)))
+
+
+class PersonLeg(StreamLeg):
+    """The leg of a person whom we called.
+
+    Attributes:
+        over: Set once we have hung up; who brought the stream waits for it.
+    """
+
+    def __init__(self, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)  # pyright: ignore[reportArgumentType] - as they are
+        self.over = asyncio.Event()
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the call at the carrier, and close the socket."""
+        try:
+            await super().hang_up(reason)
+        finally:
+            self.over.set()

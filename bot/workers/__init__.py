@@ -1,0 +1,1 @@
+"""The supervisor, its workers, and what one process needs to answer calls."""

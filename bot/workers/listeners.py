@@ -1,0 +1,158 @@
+"""Who hears the facts of a process's calls, and what must be written before it may end."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Protocol
+
+from bot import clock
+from bot.call.answerers import CarrierWords
+from bot.config.settings import Settings
+from bot.workers.configuration import ladders, local_rungs
+from calls.entry import Tell
+from operations.after_call.opening import AfterCallListener, works_after_calls
+from operations.crm.opening import CrmListener
+from operations.keep_running import keep_running
+from operations.masking import redacted
+from operations.notify.incident_rules import Incidents
+from operations.record.record_keeper import RecordKeeper, keep_record
+from operations.record.retention import forget_daily
+from operations.telemetry.console_sums import ConsoleSums
+from operations.telemetry.emitter import Emitter, Listener
+from operations.telemetry.journal import Journal
+from operations.telemetry.live import Live
+from operations.telemetry.logs import Log
+from operations.telemetry.metrics import Exposition, Metrics
+from operations.telemetry.record_files import RecordFiles
+
+
+class Tracing(Listener, Protocol):
+    """Tells of calls as spans."""
+
+    async def close(self) -> None:
+        """Send what is left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnListeners:
+    """Those that a process has by itself, whatever more it is given.
+
+    Attributes:
+        crm: Of the two that follow calls, the one that has the register told.
+        after_calls: The other one.
+        keeper: Keeps the record of the calls; None: nobody does.
+    """
+
+    live: Live
+    exposition: Exposition
+    metrics: Metrics
+    record: RecordFiles
+    sums: ConsoleSums
+    carrier_words: CarrierWords
+    crm: CrmListener
+    after_calls: AfterCallListener
+    keeper: RecordKeeper | None
+    traces: Sequence[Tracing]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether the database takes the record, or nobody wants one."""
+        return self.keeper is None or not self.keeper.halted
+
+    def emitter(self, settings: Settings, more: Sequence[Listener]) -> Emitter:
+        """Return what tells the log, the calls' own records, all of these and more."""
+        keepers = [self.keeper] if self.keeper else []
+        return Emitter(
+            listeners=[
+                Log(words=settings.logs.words),
+                Journal(settings.logs.dir / "calls"),
+                *(self.live, self.metrics, self.record, self.sums, self.carrier_words),
+                *(self.crm, self.after_calls, *keepers, *self.traces),
+                *more,
+            ],
+            utc_now=clock.utc_now,
+            incidents=Incidents(ladders(settings), steps=settings.hold.steps),
+            clock=clock.monotonic,
+        )
+
+
+def own_listeners(
+    settings: Settings,
+    *,
+    words: bool,
+    metrics_folder: Path | None,
+    keeper: RecordKeeper | None,
+) -> OwnListeners:
+    """Return those of a process that opens, which was asked for them in `open_process`."""
+    exposition = Exposition(metrics_folder)
+    return OwnListeners(
+        live=Live(words=words),
+        exposition=exposition,
+        metrics=Metrics(exposition.registry, ladders(settings), local=local_rungs(settings)),
+        record=record_of(settings),
+        sums=ConsoleSums(),
+        carrier_words=CarrierWords(),
+        crm=CrmListener(follows=not works_after_calls(settings)),
+        after_calls=AfterCallListener(),
+        keeper=keeper,
+        traces=traces_of(settings),
+    )
+
+
+@asynccontextmanager
+async def open_listeners(
+    settings: Settings, own: OwnListeners, emitter: Emitter
+) -> AsyncIterator[None]:
+    """Have facts told while the block runs; whoever writes them down ends behind the last one."""
+    tell = emitter.tell_for("")
+    async with (
+        forget_daily(settings, tell=tell),
+        write_record_files(own.record, tell),
+        close_traces(own.traces),
+        keep_record(own.keeper, settings, tell=tell),
+        emitter,
+    ):
+        yield
+
+
+def record_of(settings: Settings) -> RecordFiles:
+    """Return what writes the files that tools of others read."""
+    logs = settings.logs
+    again_s = settings.alerts.again_s
+    return RecordFiles(logs.dir, names=logs.files, redact=redacted, again_s=again_s)
+
+
+def traces_of(settings: Settings) -> Sequence[Tracing]:
+    """Return what tells of calls as spans, if anybody wants them."""
+    if not settings.traces.enabled:
+        return ()
+    from operations.telemetry.traces import Traces  # noqa: PLC0415 - an extra, which few have
+
+    return (Traces.over_http(settings.traces.url, version=version("holdline")),)
+
+
+@asynccontextmanager
+async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
+    """Have what is left of the spans sent when the block ends."""
+    try:
+        yield
+    finally:
+        for each in traces:
+            await each.close()
+
+
+@asynccontextmanager
+async def write_record_files(record: RecordFiles, tell: Tell) -> AsyncIterator[None]:
+    """Have the record's files written while the block runs, and its rest behind it."""
+    async with asyncio.TaskGroup() as tasks:
+        run = keep_running("the record", partial(record.run, tell))
+        writing = tasks.create_task(run, name="the record")
+        try:
+            yield
+        finally:
+            writing.cancel()

@@ -1,0 +1,183 @@
+"""A worker's side of the house: everything is asked of the supervisor over one line."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from loguru import logger
+
+from bot.workers.pool import Answer, HeldSeat, NoSeat
+from bot.workers.views import StreamedViews
+from bot.workers.wire import Wire, WireError
+
+
+class WireShelf:
+    """The shelf of the house stands at the supervisor."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    async def keep(self, token: str, value: Any, *, for_s: float) -> None:
+        """Leave it with the supervisor."""
+        try:
+            await self._wire.ask("keep", token=token, value=value, for_s=for_s)
+        except WireError as gone:
+            logger.warning("not kept for another worker: {}", gone)
+
+    async def take(self, token: str) -> Any:
+        """Fetch it from the supervisor."""
+        try:
+            return await self._wire.ask("take", token=token)
+        except WireError as gone:
+            logger.warning("not found at another worker: {}", gone)
+            return None
+
+
+class WirePeers:
+    """The other workers, by way of the supervisor.
+
+    Attributes:
+        others: Their names, as the supervisor last said.
+    """
+
+    def __init__(self, wire: Wire, name: str) -> None:
+        """Ask as the worker of this name."""
+        self.others: Sequence[str] = ()
+        self._wire = wire
+        self._name = name
+        self._answers: dict[str, Answer] = {}
+
+    async def claim(self, what: str) -> bool:
+        """Claim it at the supervisor; without an answer it is not ours."""
+        try:
+            return bool(await self._wire.ask("claim", what=what))
+        except WireError as gone:
+            logger.warning("not claimed: {}", gone)
+            return False
+
+    def give_back(self, what: str) -> None:
+        """Give it back to the supervisor."""
+        self._wire.tell("give_back", what=what)
+
+    def answer(self, what: str, answer: Answer) -> None:
+        """Answer it for any worker."""
+        self._answers[what] = answer
+        self._wire.answer(what, answer)
+
+    async def ask(self, name: str, what: str, /, **fields: Any) -> Any:
+        """Ask by way of the supervisor."""
+        if name == self._name:
+            return await self._answers[what](fields)
+        try:
+            return await self._wire.ask("peer", peer=name, question=what, fields=fields)
+        except WireError as gone:
+            raise LookupError(str(gone)) from gone
+
+    async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
+        """Ask everyone at once; who does not answer is left out."""
+        own = await self._answers[what](fields)
+        asked = [self.ask(each, what, **fields) for each in self.others]
+        said = await asyncio.gather(*asked, return_exceptions=True)
+        return [own, *(each for each in said if not isinstance(each, BaseException))]
+
+
+class Joined:
+    """One of several processes behind one port."""
+
+    def __init__(self, wire: Wire, *, number: int, workers: int, house_id: str = "") -> None:
+        """Join the house over the line to its supervisor.
+
+        Args:
+            wire: The line.
+            number: What tells this worker from all others that ever were.
+            workers: How many there are to be.
+            house_id: The same for all of them.
+        """
+        self.wire = wire
+        self.workers = workers
+        self.id = house_id
+        self.views = StreamedViews(wire)
+        self.name = f"w{number}"
+        self.shelf = WireShelf(wire)
+        self.peers = WirePeers(wire, self.name)
+        self._state: Mapping[str, Any] = {}
+        wire.on("house", self._learn)
+
+    @property
+    def why_closed(self) -> str:
+        """Return what the supervisor last said."""
+        return str(self._state.get("why_closed", ""))
+
+    @property
+    def room(self) -> int:
+        """Return what the supervisor last said."""
+        return int(self._state.get("room", 0))
+
+    @property
+    def full_paces(self) -> Collection[str]:
+        """The rungs at which a request would have to wait now."""
+        return self._state.get("full_paces", ())
+
+    @property
+    def leads(self) -> bool:
+        """Return whether the supervisor named us."""
+        return self._state.get("leads") == self.name
+
+    @property
+    def quiet(self) -> bool:
+        """Return whether the supervisor knows of no call."""
+        return not self._state.get("calls")
+
+    def report(self, cores: float, lag_s: float) -> None:
+        """Pass on what was measured."""
+        self.wire.tell("report", cores=round(cores, 4), lag_s=round(lag_s, 4))
+
+    async def admit(self, call: str = "") -> HeldSeat | NoSeat:
+        """Ask the supervisor for a seat; without an answer there is none."""
+        try:
+            said = await self.wire.ask("admit", call=call)
+        except WireError as gone:
+            logger.warning("no seat: {}", gone)
+            return NoSeat(reason="busy")
+        return NoSeat(reason=said["reason"]) if "reason" in said else HeldSeat(seat=said["seat"])
+
+    def begin(self, seat: int) -> None:
+        """Tell the supervisor."""
+        self.wire.tell("begin", seat=seat)
+
+    def end(self, seat: int) -> None:
+        """Tell the supervisor."""
+        self.wire.tell("end", seat=seat)
+
+    def _learn(self, state: Mapping[str, Any]) -> None:
+        self._state = state
+        self.peers.others = [each for each in state.get("workers", ()) if each != self.name]
+
+
+def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:
+    """Have each connection that the supervisor hands over taken, as long as the loop runs.
+
+    Returns:
+        Set when the last one was taken: the supervisor hands none over any more.
+    """
+    over = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    hand.settimeout(0)
+
+    def ready() -> None:
+        try:
+            message, files, _, _ = socket.recv_fds(hand, 1, 1)
+        except BlockingIOError:
+            return
+        except OSError:
+            message, files = b"", []
+        if not message:
+            loop.remove_reader(hand)
+            over.set()
+            return
+        for each in files:
+            take(socket.socket(fileno=each))
+
+    loop.add_reader(hand, ready)
+    return over

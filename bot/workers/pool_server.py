@@ -1,0 +1,171 @@
+"""What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
+
+import socket
+from collections.abc import Mapping
+from typing import Any, Final
+
+from loguru import logger
+
+from bot.clock import Clock
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.kept_values import Cloakroom
+from bot.workers.locks import Claims
+from bot.workers.quotas import Quotas
+from bot.workers.seats import SeatDesk
+from bot.workers.supervisor_events import HouseNews
+from bot.workers.views import ViewRelay
+from bot.workers.wire import Answer, WireError
+from bot.workers.worker_process import Worker
+
+AWAY_S: Final = 0.4  # chosen: two looks of the supervisor; it was kept from looking itself
+
+
+class Office:
+    """Answers the workers' questions, and knows who is there.
+
+    Attributes:
+        workers: By name.
+        news: Words for all of them, and facts that one of them tells.
+        desk: Gives out seats.
+        answers: What else a worker may ask, and who answers it; known before the first one comes.
+    """
+
+    def __init__(self, seats: HouseSeats, quotas: Quotas, *, clock: Clock) -> None:
+        """Open with no worker."""
+        self.workers: dict[str, Worker] = {}
+        self._seats = seats
+        self._quotas = quotas
+        self._clock = clock
+        self._cloakroom = Cloakroom(clock=clock)
+        self._claims = Claims()
+        self._views = ViewRelay(self.workers)
+        self.news = HouseNews(self.workers)
+        self.desk = SeatDesk(seats, self.workers, clock=clock)
+        self.answers: dict[str, Answer] = {}
+        self._looked_at = clock()  # for workers that hang
+
+    def receive(self, worker: Worker) -> None:
+        """Admit a new worker, before its line is read."""
+        self.workers[worker.name] = worker
+        wire = worker.wire
+        wire.on("configured", lambda _: worker.configured.set())
+        wire.on("ready", lambda _: self._open(worker))
+        wire.on("closing", lambda _: self._leave(worker))
+        wire.on("leaving", lambda _: worker.close_hand())
+        wire.on("report", lambda said: self._heed(worker, said))
+        self.desk.serve(worker)
+        self._cloakroom.serve(wire)
+        self._claims.serve(wire, holder=worker.name)
+        wire.answer("peer", self._ask_peer)
+        for what, answer in self.answers.items():
+            wire.answer(what, answer)
+
+    def lose(self, worker: Worker) -> int:
+        """Strike off a worker that is gone; return how many calls went with it."""
+        self.workers.pop(worker.name, None)
+        self._views.lose(worker)
+        self._claims.lose(worker.name)
+        self._quotas.lose(worker)
+        return self._seats.lose(worker.number)
+
+    def retire(self, worker: Worker) -> None:
+        """Give a worker nothing new; it ends when its calls have ended, and at once while it loads.
+
+        One that loads does not listen yet: it would come to stay, with nobody's place.
+        """
+        worker.leaving = True
+        self._leave(worker)
+        if worker.ready.is_set():
+            worker.wire.tell("retire")
+        else:
+            worker.kill()
+
+    def stop(self, *, drain_s: float) -> None:
+        """Refuse calls everywhere, and have all workers drain, each with as much time for calls."""
+        self.desk.stop()
+        self.news.tell_all("stop", drain_s=drain_s)
+
+    def hung(self, silent_s: float) -> list[Worker]:
+        """Return the workers that have reported nothing for so long; asked again and again.
+
+        While nobody asked we were kept still ourselves, and perhaps the whole machine with us: a
+        container that was paused has nobody in it who hangs. That time is nobody's silence.
+        """
+        now = self._clock()
+        away_s, self._looked_at = now - self._looked_at, now
+        if away_s > AWAY_S:
+            for each in self.workers.values():
+                each.heard_at = min(now, each.heard_at + away_s)
+            for load in self._seats.workers.values():
+                load.reported_at = min(now, load.reported_at + away_s)
+        oldest = now - silent_s
+        return [
+            each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
+        ]
+
+    def tell_state(self) -> None:
+        """Tell every worker how the house is."""
+        ready = [each for each in self.workers.values() if each.ready.is_set()]
+        staying = [each for each in ready if not each.leaving]
+        leader = min(staying, key=lambda each: each.closing.is_set(), default=None)
+        self.news.tell_all(
+            "house",
+            why_closed=self.desk.why_closed,
+            calls=self._seats.taken,
+            room=self._seats.room(self._clock()),
+            leads=leader.name if leader else "",
+            full_paces=self._quotas.full_paces(),
+            workers=[each.name for each in ready],
+        )
+
+    def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
+        """Give a connection to the worker named, to the one with most room, or to any."""
+        now = self._clock()
+        best = self._seats.best(now)
+        order = sorted(
+            self.workers.values(),
+            key=lambda each: (each.name != name, each.number != best, each.leaving),
+        )
+        for worker in order:
+            if worker.ready.is_set() and worker.hand_over(connection):
+                if is_call:
+                    self._seats.workers[worker.number].hand(now)
+                return True
+        return False
+
+    def _leave(self, worker: Worker) -> None:
+        worker.closing.set()
+        if load := self._seats.workers.get(worker.number):
+            load.leaving = True
+
+    def _open(self, worker: Worker) -> None:
+        if worker.leaving:  # it said so while it was being ended
+            return
+        logger.info("worker {} is ready, as process {}", worker.name, worker.pid)
+        self._seats.open(worker.number, self._clock())
+        self._quotas.receive(worker)
+        worker.heard_at = self._clock()
+        worker.ready.set()
+        self._views.receive(worker)
+        self.tell_state()
+        self.news.catch_up(worker)
+        self.news.tell_one(
+            "worker_started",
+            worker=worker.name,
+            process=worker.pid,
+            cause=worker.cause,
+            replaces=worker.replaces,
+            after_s=self._clock() - worker.replaces_since_s if worker.replaces else 0.0,
+        )
+
+    def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
+        worker.heard_at = self._clock()
+        self._seats.heed(
+            worker.number, cores=said["cores"], lag_s=said["lag_s"], now=worker.heard_at
+        )
+
+    async def _ask_peer(self, said: Mapping[str, Any]) -> Any:
+        peer = self.workers.get(said["peer"])
+        if peer is None:
+            raise WireError(f"{said['peer']} is not there")
+        return await peer.wire.ask(said["question"], **said["fields"])

@@ -1,0 +1,252 @@
+"""The places of the workers: who works at each, who replaces or relieves whom."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Final, Protocol
+
+from loguru import logger
+
+from bot.clock import Clock
+from bot.exits import DONE, FAILED
+from bot.workers.pool_server import Office
+from bot.workers.worker_process import Worker, WorkerOrder
+from calls.house_events import WorkerCause
+
+READY_S: Final = 90.0  # a worker that takes longer to load is given up
+TOGETHER_S: Final = 10.0  # after the first, for the others: it took 7.9 s on a machine under load
+WAITS_S: Final = (0.0, 1.0, 2.0, 5.0, 10.0, 30.0)  # before a worker that dies at once is replaced
+WELL_S: Final = 60.0  # a worker that lived so long did not die at once
+
+
+class Orders(Protocol):
+    """What is to be run, as the configuration has it now."""
+
+    def order(self, number: int) -> WorkerOrder:
+        """Return what a new worker is told."""
+        ...
+
+    @property
+    def wanted(self) -> int:
+        """How many workers there are to be."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Relieved:
+    """How far a round of new workers came."""
+
+    workers: int  # that were relieved
+    whole: bool  # False: the next new one could not start
+
+
+class Slots:
+    """So many places, each with a worker.
+
+    A worker may be lost at any moment, also in the middle of a round. Who cares for a place looks
+    who stands there now: a task that cared for another worker goes no further.
+
+    Attributes:
+        all_gone: Set when we are closing and no worker is left.
+        failed: A worker that ended badly when it was told to stop.
+    """
+
+    def __init__(
+        self, orders: Orders, office: Office, tasks: asyncio.TaskGroup, *, clock: Clock
+    ) -> None:
+        """Prepare; `begin` starts the workers, in `tasks`."""
+        self._orders = orders
+        self._office = office
+        self._tasks = tasks
+        self._clock = clock
+        self._numbers = count(1)
+        self._slots: list[Worker] = []
+        self._dying: dict[int, int] = {}  # by slot: workers in a row that died at once
+        self._closing = False
+        self.all_gone = asyncio.Event()
+        self.failed: Worker | None = None
+
+    async def begin(self) -> int:
+        """Start all workers; return when calls can be taken, or the exit code if none can work.
+
+        The first one reads the configuration alone: what is wrong with it is said once.
+        """
+        first = self._start(0)
+        await _first_of(first.configured, first.ended)
+        if not self._closing and not first.ended.is_set():
+            self.fill()
+        workers = tuple(self._slots)
+        if not await _some_are_ready(workers) or self._closing:
+            await asyncio.gather(*(each.ended.wait() for each in workers))
+            return first.code or FAILED
+        for worker in workers:
+            self._tasks.create_task(self._see_in(worker), name="see a worker in")
+        return DONE
+
+    def fill(self) -> Sequence[Worker]:
+        """Start the workers that are missing; return them."""
+        return [self._start(slot) for slot in range(len(self._slots), self._orders.wanted)]
+
+    async def renew(self) -> Relieved:
+        """Have each worker relieved by a new one, until a new one cannot start."""
+        kept = min(len(self._slots), self._orders.wanted)
+        for slot in range(kept):
+            if not await self._relieve(slot):
+                return Relieved(workers=slot, whole=False)
+        for surplus in self._slots[kept:]:
+            self._office.retire(surplus)
+        del self._slots[kept:]
+        for added in self.fill():
+            self._tasks.create_task(self._see_in(added), name="see a worker in")
+        return Relieved(workers=kept, whole=True)
+
+    def close(self) -> None:
+        """Replace nobody any more; who has not begun yet is ended."""
+        self._closing = True
+        for worker in tuple(self._office.workers.values()):
+            if not worker.ready.is_set():
+                worker.kill()
+        if not self._office.workers:
+            self.all_gone.set()
+
+    def _start(self, slot: int, cause: WorkerCause = "start") -> Worker:
+        worker = Worker(self._orders.order(next(self._numbers)))
+        worker.cause = cause
+        self._slots[slot : slot + 1] = [worker]
+        self._office.receive(worker)
+        self._tasks.create_task(self._live(worker), name=f"worker {worker.name}")
+        return worker
+
+    async def _live(self, worker: Worker) -> None:
+        began = self._clock()
+        try:
+            await worker.start()
+        except (OSError, RuntimeError) as full:  # no more processes, threads, descriptors or memory
+            logger.error("worker {} cannot be started: {}", worker.name, full)
+            worker.give_up()
+            self._lose(worker)
+            return
+        if self._closing or worker.leaving:
+            worker.kill()
+        self._tasks.create_task(self._replace_early(worker), name="replace one that closes")
+        code = await worker.run()
+        lost = self._lose(worker)
+        told_to = worker.leaving or self._closing
+        began_work = worker.ready.is_set()
+        level = "INFO" if told_to and (code == 0 or not began_work) else "ERROR"
+        if began_work and not told_to:
+            self._office.news.tell_one("worker_lost", worker=worker.name, code=code, calls=lost)
+        if worker.configured.is_set():  # otherwise it has said itself what is wrong
+            logger.log(level, "worker {} has ended with {}, {} calls lost", worker.name, code, lost)
+        if worker not in self._slots or not began_work:
+            return
+        if self._closing:
+            self.failed = self.failed or (worker if code else None)
+            return
+        await self._replace(worker, lived_s=self._clock() - began)
+
+    def _lose(self, worker: Worker) -> int:
+        lost = self._office.lose(worker)
+        if self._closing and not self._office.workers:
+            self.all_gone.set()
+        return lost
+
+    async def _replace_early(self, worker: Worker) -> None:
+        """Have a worker replaced that ends although we have not told it to, while it still drains.
+
+        Whoever sends it SIGTERM, an operator or a guard of the machine's memory, wants another one;
+        with a single worker nobody would take calls until the last of its own has ended.
+        """
+        await _first_of(worker.closing, worker.ended)
+        if worker.closing.is_set() and not worker.ended.is_set() and not worker.leaving:
+            await self._replace(worker, lived_s=WELL_S)
+
+    async def _replace(self, worker: Worker, *, lived_s: float) -> None:
+        """Start another worker in place of one that has ended; again until one is ready.
+
+        Args:
+            worker: Who stood there; once it is another, the place is not ours to fill.
+            lived_s: How long it worked.
+        """
+        lost, lost_at_s = worker.name if worker.ready.is_set() else "", self._clock()
+        while not self._closing and worker in self._slots:
+            slot = self._slots.index(worker)
+            tries = 0 if lived_s >= WELL_S else self._dying.get(slot, 0)
+            lived_s, self._dying[slot] = 0.0, tries + 1
+            await wait_at_most(WAITS_S[min(tries, len(WAITS_S) - 1)], self.all_gone)
+            if self._closing or worker not in self._slots:
+                return
+            worker = self._start(self._slots.index(worker), "lost")
+            worker.replaces, worker.replaces_since_s = lost, lost_at_s
+            logger.info("worker {} takes the place of one that was lost", worker.name)
+            if await _is_ready(worker):
+                return
+
+    async def _see_in(self, worker: Worker) -> None:
+        """Have a worker that takes nobody's place replaced if it does not become ready."""
+        if not await _is_ready(worker) and not worker.ready.is_set():
+            await self._replace(worker, lived_s=0.0)
+
+    async def _relieve(self, slot: int) -> bool:
+        """Have a new worker take over from an old one, whose calls go on; False: it cannot."""
+        old = self._slots[slot]
+        new = self._start(slot, "relief")
+        if await _is_ready(new):
+            logger.info("worker {} relieves {}", new.name, old.name)
+            self._office.retire(old)
+            return True
+        if not self._closing:
+            logger.error("a new worker cannot start: the workers that run stay as they are")
+        if self._slots[slot] is not new:  # it was ready for a moment, and another is to replace it
+            self._office.retire(self._slots[slot])
+        self._slots[slot] = old
+        if old.ended.is_set() and not self._closing:
+            # later, by what is in force then: with what no worker can start on it would be for ever
+            self._tasks.create_task(self._replace(old, lived_s=WELL_S), name="replace a worker")
+        return False
+
+
+async def _is_ready(worker: Worker) -> bool:
+    """Wait until a worker answers; one that will not is ended."""
+    try:
+        async with asyncio.timeout(READY_S):
+            await _first_of(worker.ready, worker.ended)
+    except TimeoutError:
+        logger.error("worker {} was not ready within {:g} s", worker.name, READY_S)
+        worker.kill()
+        await worker.ended.wait()
+    return worker.ready.is_set() and not worker.ended.is_set()
+
+
+async def _some_are_ready(workers: Sequence[Worker]) -> bool:
+    """Wait until one worker answers, and not for long until the others do; False: none will."""
+    ready = False
+    async with asyncio.TaskGroup() as waiting:
+        left = {waiting.create_task(_is_ready(each), name="wait") for each in workers}
+        while left and not ready:
+            done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
+            ready = any(each.result() for each in done)
+        if left:
+            await asyncio.wait(left, timeout=TOGETHER_S)
+        for each in left:
+            each.cancel()
+    return ready
+
+
+async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
+    """Wait for an event, and no longer than that."""
+    try:
+        async with asyncio.timeout(wait_s):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+async def _first_of(*events: asyncio.Event) -> None:
+    """Wait until one of the events has come."""
+    async with asyncio.TaskGroup() as waiting:
+        tasks = [waiting.create_task(each.wait(), name="wait") for each in events]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for each in tasks:
+            each.cancel()

@@ -1,0 +1,164 @@
+"""The supervisor: one port, several workers, one that is lost is replaced; imports no Pipecat."""
+
+import asyncio
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from loguru import logger
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.exits import DONE, CommandError
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.connections import Doorman
+from bot.workers.cores import own_cores
+from bot.workers.meanwhile import meanwhile
+from bot.workers.no_room import NoRoom
+from bot.workers.pool_server import Office
+from bot.workers.quotas import Quotas
+from bot.workers.reloading import BY_SIGNAL, Plan, Reloading
+from bot.workers.slots import Slots, wait_at_most
+
+STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
+# After the drain, for all that a worker waits for, each with its own bound: goodbyes and a cut, its
+# connections, what came of calls, numbers that want no calls, the record. Then it is killed.
+STOP_S: Final = 31.0
+GRACE_S: Final = 35.0  # behind the drain, for whoever stops us: `STOP_S`, and a busy machine
+MEASURED: Final = "measured"  # `server.admission`: load counts, not seats alone
+HUNG_S: Final = (
+    3.0  # a worker that loads reports nothing, too; one that is ready does, every 0.25 s
+)
+
+
+class Supervisor:
+    """Keeps so many workers at work behind one listening socket."""
+
+    def __init__(self, plan: Plan, listener: socket.socket) -> None:
+        """Prepare; `run` starts the workers."""
+        server = plan.settings.server
+        self._plan = plan
+        self._listener = listener
+        self._signals = 0
+        self._tasks = asyncio.TaskGroup()
+        self._seats = HouseSeats(
+            seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
+        )
+        self._quotas = Quotas(plan.settings)
+        self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
+        self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
+        self._reloading = Reloading(
+            plan, self._slots, apply=self._go_by, tell=self._office.news.tell_one
+        )
+        self._office.answers["reload"] = self._answer_reload
+
+    async def run(self, ready: Callable[[], None]) -> int:
+        """Serve until SIGTERM or SIGINT, then drain; return the exit code.
+
+        Args:
+            ready: Called when calls can be taken.
+
+        Raises:
+            CommandError: A worker ended badly while all were told to stop.
+        """
+        self._listen_to_signals()
+        doorman = self._doorman()
+        async with self._tasks:
+            door = self._tasks.create_task(doorman.run(), name="the door")
+            if code := await self._slots.begin():
+                door.cancel()
+                return DONE if self._signals else code
+            around = (
+                door,
+                self._tasks.create_task(self._look_after(doorman), name="look after them"),
+            )
+            doorman.open()
+            self._reloading.open = not self._signals
+            ready()
+            if self._reloading.owed and self._reloading.open:
+                self._reload(BY_SIGNAL)
+            await self._slots.all_gone.wait()
+            for each in around:
+                each.cancel()
+        if self._signals == 1 and (failed := self._slots.failed):
+            raise CommandError(f"worker {failed.name} ended with {failed.code}")
+        return DONE
+
+    def _doorman(self) -> Doorman:
+        no_room = NoRoom(
+            lambda: self._plan.settings,
+            admit=self._office.desk.hold,
+            tell=self._office.news.tell_turned_away,
+        )
+        return Doorman(
+            self._listener,
+            hand=self._office.hand,
+            answer=no_room.answer,
+            meanwhile=self._meanwhile,
+            why_nobody=lambda: self._office.desk.why_nobody,
+            is_open=False,
+        )
+
+    def _meanwhile(self, request: bytes) -> bytes | None:
+        settings = self._plan.settings
+        public_url, language = settings.server.public_url, settings.agent.language
+        return meanwhile(request, public_url=public_url, language=language)
+
+    async def _look_after(self, doorman: Doorman) -> None:
+        """Tell the workers how the house is, and end one that hangs."""
+        while True:
+            for each in self._office.hung(HUNG_S):
+                logger.error("worker {} has not reported for {:g} s; killed", each.name, HUNG_S)
+                each.kill()
+            if any(worker.ready.is_set() for worker in self._office.workers.values()):
+                doorman.open()  # for calls that wait for a worker in place of one that was lost
+            self._office.tell_state()
+            self._quotas.divide()
+            await asyncio.sleep(STATE_S)
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(each, self._stop)
+        loop.add_signal_handler(signal.SIGHUP, self._reload, BY_SIGNAL)
+
+    def _stop(self) -> None:
+        self._signals += 1
+        if self._signals > 1:
+            self._office.news.tell_all("hurry")
+            return
+        self._reloading.open = False
+        self._office.stop(drain_s=self._plan.settings.shutdown.drain_s)
+        self._slots.close()
+        self._tasks.create_task(self._end_late(), name="end what does not end")
+
+    async def _end_late(self) -> None:
+        await wait_at_most(self._plan.settings.shutdown.drain_s + STOP_S, self._slots.all_gone)
+        for worker in tuple(self._office.workers.values()):
+            logger.error("worker {} did not end and is killed", worker.name)
+            worker.kill()
+
+    def _reload(self, by: str, read: asyncio.Future[Mapping[str, Any]] | None = None) -> None:
+        """Begin a round beside the line on which it was asked for: that worker is relieved, too."""
+        self._tasks.create_task(self._reloading.run(by, read=read), name="replace the workers")
+
+    async def _answer_reload(self, said: Mapping[str, Any]) -> Mapping[str, Any]:
+        read: asyncio.Future[Mapping[str, Any]] = asyncio.get_running_loop().create_future()
+        self._reload(said["by"], read)
+        return await read
+
+    def _go_by(self, settings: Settings) -> None:
+        """Admit, and lend places, as a configuration says."""
+        self._seats.seats = settings.server.max_calls
+        self._seats.measured = settings.server.admission == MEASURED
+        self._quotas.renew(settings)
+
+
+def run_supervisor(plan: Plan, listener: socket.socket, ready: Callable[[], None]) -> int:
+    """Run a house of several workers until it was told to stop; return the exit code."""
+
+    async def run() -> int:
+        return await Supervisor(plan, listener).run(ready)
+
+    return asyncio.run(run())

@@ -1,0 +1,163 @@
+"""`holdline campaign import`: a file or a URL into a campaign, refused rows into a file."""
+
+import asyncio
+import csv
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TextIO
+from urllib.parse import urlsplit
+
+from bot.clock import utc_now
+from bot.config.campaigns import campaign_of
+from bot.config.errors import shown
+from bot.config.settings import Settings
+from bot.exits import CommandError, UsageError
+from campaigns.columns import KNOWN
+from campaigns.crm_source import fetch_people
+from campaigns.fetching import FetchError, fetch_file
+from campaigns.importing import (
+    ImportPlan,
+    ImportRefusedError,
+    ImportTally,
+    RefusedRow,
+    import_contacts,
+)
+from campaigns.store.contacts import ContactBook
+from operations.csv_cells import safe_cell
+from operations.database.database import StorageError
+from operations.printable import one_line
+
+MOST_SHOWN: Final = 200  # characters of a row
+SHOWN: Final = 10  # refused rows on the terminal; all of them stand in the file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """What the command line says of an import."""
+
+    source: str  # a file, or its URL; empty: the register that is configured
+    columns: tuple[str, ...] = ()
+    encoding: str = ""
+    refused_file: Path | None = None  # None: beside the working directory's other files
+
+
+class RefusedFile:
+    """Keeps every refused row; the file is made with the first of them."""
+
+    def __init__(self, path: Path, say: Callable[[str], None]) -> None:
+        self._path = path
+        self._say = say
+        self._file: TextIO | None = None
+        self.rows = 0
+
+    def add(self, row: RefusedRow) -> None:
+        """Write one row, and show it if it is one of the first."""
+        with self._edge():
+            if self._file is None:
+                self._file = self._path.open("w", encoding="utf-8", newline="")
+                csv.writer(self._file).writerow(("line", "reason", "row"))
+            cells = (safe_cell(cell) for cell in row.cells)
+            csv.writer(self._file).writerow((str(row.line), row.reason, *cells))
+        self.rows += 1
+        if self.rows <= SHOWN:
+            shown = f"line {row.line}: {row.reason} {', '.join(row.cells)}"[:MOST_SHOWN]
+            self._say(one_line(shown))  # a terminal obeys some characters
+
+    def close(self) -> None:
+        """Be done with it."""
+        with self._edge():
+            if self._file is not None:
+                self._file.close()
+
+    @contextmanager
+    def _edge(self) -> Iterator[None]:
+        """Name this file where it cannot be written: the contacts' own can be read."""
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(f"--out: {self._path} cannot be written: {error.strerror}") from error
+
+
+def run_import(
+    settings: Settings, campaign: str, options: ImportOptions, *, say: Callable[[str], None]
+) -> int:
+    """Import, say what became of the rows, and return the exit code."""
+    if unknown := [name for name in options.columns if not name]:
+        raise UsageError(f"--columns has {len(unknown)} names that are empty; {_known_columns()}")
+    path = options.refused_file or Path(f"{campaign}.refused.csv")
+    refused = RefusedFile(path, say)
+    try:
+        tally = asyncio.run(_import(settings, campaign, options, refused, say))
+    except ImportRefusedError as error:
+        raise UsageError(str(error)) from error
+    except (FetchError, StorageError, OSError) as error:
+        raise CommandError(str(error)) from error
+    finally:
+        refused.close()
+    _tell(tally, refused, path, say)
+    return 0
+
+
+async def _import(
+    settings: Settings,
+    campaign: str,
+    options: ImportOptions,
+    refused: RefusedFile,
+    say: Callable[[str], None],
+) -> ImportTally:
+    book = ContactBook(settings.storage.url)
+    try:
+        with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
+            file = Path(options.source)
+            if not options.source:
+                file = await fetch_people(settings, Path(folder), say=say)
+            elif _is_url(options.source):
+                file = Path(folder) / "contacts.csv"
+                await fetch_file(options.source, file)
+            plan = ImportPlan(
+                file=file,
+                campaign=campaign_of(campaign, settings.campaigns[campaign]),
+                now=utc_now().timestamp(),
+                encoding=options.encoding,
+                columns=options.columns,
+            )
+            return await import_contacts(plan, book, refused.add)
+    finally:
+        await book.close()
+
+
+def _is_url(source: str) -> bool:
+    """Say whether a source is fetched.
+
+    Raises:
+        UsageError: It begins as a URL does and is none.
+    """
+    if not source.lower().startswith(("http://", "https://")):
+        return False
+    try:
+        parts = urlsplit(source)
+        reachable = bool(parts.hostname) and (parts.port or 0) >= 0  # reading a port judges it
+    except ValueError:  # a port that is none, or half an IPv6 address
+        reachable = False
+    if not reachable:
+        cure = "give one such as https://example.com/contacts.csv"
+        raise UsageError(f"FILE is {shown(source)}, which is no URL; {cure}")
+    return True
+
+
+def _tell(tally: ImportTally, refused: RefusedFile, path: Path, say: Callable[[str], None]) -> None:
+    say(
+        f"{tally.rows} rows ({tally.encoding}): {tally.added} added, {tally.known} known before, "
+        f"{refused.rows} refused"
+    )
+    for reason, count in tally.refused.most_common():
+        say(f"  {reason}: {count}")
+    if refused.rows:
+        say(f"every refused row stands in {path}")
+
+
+def _known_columns() -> str:
+    return f"known: {', '.join(KNOWN)}; every other name is kept with the contact"

@@ -1,0 +1,161 @@
+"""`holdline campaign start | pause | resume | status | report`: the state, and what came of it."""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from pathlib import Path
+from typing import Final, TextIO
+
+from bot.clock import utc_now
+from bot.config.settings import Settings
+from bot.exits import CommandError, UsageError
+from calls.outbound import CampaignState
+from campaigns.key_figures import KeyFigures, key_figures
+from campaigns.report import contact_lines, figure_lines, page
+from campaigns.store.figures import CampaignFigures, OutcomeFigures
+from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.troubles import CampaignTroubles
+from campaigns.troubles import HouseFigures, house_figures, spans_of
+from operations.database.database import StorageError
+
+Say = Callable[[str], None]
+MOVES: Final[Mapping[str, tuple[frozenset[CampaignState], CampaignState]]] = {
+    "start": (frozenset({"ready", "paused", "done"}), "running"),
+    "pause": (frozenset({"running"}), "paused"),
+    "resume": (frozenset({"paused"}), "running"),
+}
+"""From which states each word leads, and to which one."""
+
+
+def move_campaign(settings: Settings, campaign: str, action: str, *, say: Say) -> int:
+    """Start, pause or resume a campaign; those who dial see it within seconds."""
+    return _run(_move(settings.storage.url, campaign, action, say))
+
+
+def print_status(settings: Settings, campaign: str | None, *, say: Say) -> int:
+    """Say how one campaign stands, or each."""
+    return _run(_status(settings.storage.url, campaign, say))
+
+
+def write_report(settings: Settings, campaign: str, folder: Path, *, say: Say) -> int:
+    """Write the report of a campaign, as a page and as a line for each contact."""
+    return _run(report_campaign(settings.storage.url, campaign, folder, say=say))
+
+
+def _run(work: Coroutine[None, None, int]) -> int:
+    try:
+        return asyncio.run(work)
+    except StorageError as error:
+        raise CommandError(f"storage.url: {error}") from error
+
+
+async def _move(url: str, campaign: str, action: str, say: Say) -> int:
+    now = utc_now().timestamp()
+    async with AsyncExitStack() as stack:
+        office = CampaignOffice(url)
+        stack.push_async_callback(office.close)
+        standing = await office.standing(campaign, now=now)
+        if standing is None or not standing.contacts:
+            raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
+        begins, becomes = MOVES[action]
+        if standing.state not in begins:
+            raise UsageError(f"{campaign} is {standing.state}; {action} needs {_either(begins)}")
+        await office.move(campaign, becomes, reason="operator", now=now)
+    say(f"{campaign} is {becomes}")
+    return 0
+
+
+async def _status(url: str, campaign: str | None, say: Say) -> int:
+    now = utc_now().timestamp()
+    async with AsyncExitStack() as stack:
+        office, books = CampaignOffice(url), CampaignFigures(url)
+        stack.push_async_callback(office.close)
+        stack.push_async_callback(books.close)
+        standings = await office.standings(now=now)
+        found = [each for each in standings if campaign in (None, each.name)]
+        if not found:
+            raise UsageError("there is no such campaign yet; holdline campaign import makes it")
+        for each in found:
+            outcomes = await books.outcomes(each.name)
+            for line in _status_lines(each, outcomes):
+                say(line)
+    return 0
+
+
+async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) -> int:
+    """Write the report of a campaign, and say its key figures.
+
+    Raises:
+        UsageError: There is no such campaign, or the folder cannot be written.
+        StorageError: The database does not answer.
+    """
+    now = utc_now().timestamp()
+    async with AsyncExitStack() as stack:
+        office, books = CampaignOffice(url), CampaignFigures(url)
+        stack.push_async_callback(office.close)
+        stack.push_async_callback(books.close)
+        standing = await office.standing(campaign, now=now)
+        if standing is None:
+            raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
+        outcomes = await books.outcomes(campaign)
+        house = await _house(url, campaign, now)
+        reached = await books.reached(campaign)
+        figures = key_figures(standing, outcomes, reached=reached, house=house)
+        lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
+            with _replacing(lines) as file, _replacing(html) as shown:
+                async for line in contact_lines(books.contacts(campaign)):
+                    file.write(line)
+                shown.write(page(standing, figures, outcomes, now))
+        except OSError as error:
+            raise UsageError(f"--out: {folder} cannot be written: {error.strerror}") from error
+    for line in _figures(figures):
+        say(line)
+    say(f"{html} and {lines} are written")
+    return 0
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[TextIO]:
+    """Have a file written anew; what stands there stays until the new one is whole."""
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        with partial.open("w", encoding="utf-8", newline="") as file:
+            yield file
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+async def _house(url: str, campaign: str, now: float) -> HouseFigures:
+    """Return how well the house was while a campaign called."""
+    troubles = CampaignTroubles(url)
+    try:
+        spans = spans_of(await troubles.dials(campaign, now=now))
+        if not spans:
+            return house_figures((), (), ())
+        since_s, until_s = spans[0][0], spans[-1][1]
+        spells = await troubles.open_spells(since_s, until_s)
+        return house_figures(spans, spells, await troubles.alerts(since_s, until_s))
+    finally:
+        await troubles.close()
+
+
+def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:
+    reason = f" ({standing.reason})" if standing.reason else ""
+    contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
+    told = ", ".join(f"{each.dials} {each.outcome}" for each in outcomes)
+    return [
+        f"{standing.name}: {standing.state}{reason}, {standing.calls_now} calls now",
+        f"  contacts: {contacts or 'none'}",
+        f"  outcomes: {told or 'none'}; cost {standing.cost:.4f}",
+    ]
+
+
+def _figures(figures: KeyFigures) -> list[str]:
+    return [f"{name}: {value}" for name, value in figure_lines(figures)]
+
+
+def _either(states: frozenset[CampaignState]) -> str:
+    return " or ".join(sorted(states))

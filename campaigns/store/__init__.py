@@ -1,0 +1,1 @@
+"""The tables' readers and writers for campaigns: queue, contacts, dials, figures."""

@@ -1,0 +1,257 @@
+"""One claim on a campaign's queue, inside the transaction of whoever claims.
+
+It begins with a change of the campaign's row, so those who claim on the same campaign come one
+after the other, and its limits are exact. Contacts that somebody else is changing are passed over
+(SKIP LOCKED in PostgreSQL); SQLite has one writer.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from sqlalchemy import Select, exists, func, insert, select, update
+from sqlalchemy.engine import Row
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from calls.outbound import (
+    CallConsent,
+    CampaignUse,
+    Claim,
+    ClaimRules,
+    Contact,
+    ContactState,
+    Dial,
+    DialState,
+    NothingToDial,
+    TokenBucket,
+)
+from campaigns.store.rows import read_contact, write_intent
+from operations.database.campaign_tables import CAMPAIGNS, CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
+
+LOOKS: Final = (4, 96, 200, 200)
+"""Contacts at a time, in one transaction: most often the first is taken, unless many sleep."""
+OPEN_STATES: Final[Sequence[ContactState]] = ("waiting", "resting")
+LIVE_STATES: Final[Sequence[DialState]] = ("intended", "placed", "answered")
+ENGAGED_S: Final = 10.0  # chosen: before a number that another campaign calls is looked at again
+LONGEST_S: Final = 2 * 3600.0  # of a dial; one without an outcome is of a campaign that is no more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimant:
+    """Who claims, when, and for how long."""
+
+    holder: str
+    now: float
+    lease_s: float
+
+
+async def claim_next(
+    connection: AsyncConnection, campaign: str, rules: ClaimRules, by: Claimant
+) -> Claim | NothingToDial:
+    """Claim the next contact of a campaign, or say why there is none."""
+    row = await _take_turn(connection, campaign, by.now)
+    if row is None:
+        return NothingToDial(reason="not_running")
+    use = await _use(connection, row, rules, by.now)
+    bucket = rules.pace(use, by.now)
+    if isinstance(bucket, NothingToDial):
+        if row.filled_s > by.now + by.lease_s:  # the clock was put back: it fills from now on
+            await _change(connection, campaign, filled_s=by.now)
+        return bucket
+    contact, closed = await _next_contact(connection, campaign, rules, by.now)
+    if contact is None:
+        return await _why_nobody(connection, campaign, closed=closed, now=by.now)
+    dial = _dial(contact, _dial_id(row.mark, contact), by)
+    await connection.execute(insert(DIALS).values(write_intent(dial)))
+    await _put(connection, contact.id, state="dialling", dials=dial.attempt)
+    used = {
+        "tokens": bucket.tokens,
+        "filled_s": bucket.filled_s,
+        "day_s": rules.day_began_s,
+        "day_calls": use.calls_today + 1,
+        "day_spent": use.spent_today,
+    }
+    await _change(connection, campaign, **used)
+    return Claim(contact=replace(contact, state="dialling", dials=dial.attempt), dial=dial)
+
+
+async def has_due(connection: AsyncConnection, campaign: str, now: float) -> bool:
+    """Return whether a claim is worth a turn."""
+    running = select(CAMPAIGNS.c.name).where(
+        CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running"
+    )
+    due = exists().where(_open_ones(campaign), CONTACTS.c.due_s <= now)
+    return (await connection.execute(running.where(due))).first() is not None
+
+
+async def why_none(connection: AsyncConnection, campaign: str, now: float) -> NothingToDial:
+    """Return why there is nobody to dial, when nobody is due."""
+    state = select(CAMPAIGNS.c.state).where(CAMPAIGNS.c.name == campaign)
+    if (await connection.execute(state)).scalar_one_or_none() != "running":
+        return NothingToDial(reason="not_running")
+    return await _why_nobody(connection, campaign, closed=False, now=now)
+
+
+async def consent_of(connection: AsyncConnection, campaign: str, number: str) -> CallConsent | None:
+    """Return what is kept of somebody's consent."""
+    own = select(CONSENTS).where(CONSENTS.c.campaign == campaign, CONSENTS.c.number == number)
+    row = (await connection.execute(own)).first()
+    return _consent_in(row) if row else None
+
+
+def _consent_in(row: Row[Any]) -> CallConsent | None:
+    if row.kind is None:
+        return None  # there is no row of it
+    return CallConsent(kind=row.kind, given_on=row.given_on, source=row.source)
+
+
+async def _take_turn(connection: AsyncConnection, campaign: str, now: float) -> Row[Any] | None:
+    turn = (
+        update(CAMPAIGNS)
+        .where(CAMPAIGNS.c.name == campaign, CAMPAIGNS.c.state == "running")
+        .values(claims=CAMPAIGNS.c.claims + 1, claimed_s=now)
+        .returning(CAMPAIGNS)
+    )
+    return (await connection.execute(turn)).first()
+
+
+async def _use(
+    connection: AsyncConnection, row: Row[Any], rules: ClaimRules, now: float
+) -> CampaignUse:
+    live = (
+        select(func.count())
+        .select_from(DIALS)
+        .where(
+            DIALS.c.campaign == row.name,
+            DIALS.c.state.in_(LIVE_STATES),
+            DIALS.c.lease_until_s > now,
+        )
+    )
+    today = row.day_s == rules.day_began_s
+    return CampaignUse(
+        calls_now=(await connection.execute(live)).scalar_one(),
+        calls_today=row.day_calls if today else 0,
+        spent_today=row.day_spent if today else 0.0,
+        bucket=TokenBucket(tokens=row.tokens, filled_s=row.filled_s),
+    )
+
+
+async def _next_contact(
+    connection: AsyncConnection, campaign: str, rules: ClaimRules, now: float
+) -> tuple[Contact | None, bool]:
+    """Return the first contact that may be dialled now, and whether any was outside its hours."""
+    closed, engaged = False, await _engaged(connection, now)
+    for many in LOOKS:
+        rows = await _candidates(connection, campaign, now, many)
+        contact, passed = _look_through(rows, rules, now, engaged=engaged)
+        await _pass_over(connection, passed)
+        closed = closed or any(opens_s not in {None, now + ENGAGED_S} for opens_s in passed)
+        if contact is not None or not rows:
+            return contact, closed
+    return None, closed
+
+
+async def _engaged(connection: AsyncConnection, now: float) -> frozenset[str]:
+    """Return the numbers that are being called, by whichever campaign."""
+    by_index = DIALS.c.campaign.in_(select(CAMPAIGNS.c.name)) & DIALS.c.state.in_(LIVE_STATES)
+    live = await connection.execute(select(DIALS.c.number, DIALS.c.intended_s).where(by_index))
+    # Asked for by time, too, a database reads all dials of two hours by the index of times.
+    return frozenset(row.number for row in live if row.intended_s > now - LONGEST_S)
+
+
+def _look_through(
+    rows: Sequence[Row[Any]], rules: ClaimRules, now: float, *, engaged: Collection[str]
+) -> tuple[Contact | None, Mapping[float | None, Sequence[int]]]:
+    """Return the first who may be dialled now, and until when those before may not; None: ever."""
+    passed: dict[float | None, list[int]] = {}
+    for row in rows:
+        contact = read_contact(row, _consent_in(row))
+        opens_s = None if row.barred else rules.opens_s(contact, now)
+        if opens_s is not None and opens_s <= now:
+            if row.number not in engaged:
+                return contact, passed
+            opens_s = now + ENGAGED_S
+        passed.setdefault(opens_s, []).append(row.id)
+    return None, passed
+
+
+async def _pass_over(
+    connection: AsyncConnection, passed: Mapping[float | None, Sequence[int]]
+) -> None:
+    for opens_s, ids in passed.items():
+        then = {"state": "excluded"} if opens_s is None else {"due_s": opens_s}
+        await connection.execute(update(CONTACTS).where(CONTACTS.c.id.in_(ids)).values(**then))
+
+
+async def _candidates(
+    connection: AsyncConnection, campaign: str, now: float, many: int
+) -> Sequence[Row[Any]]:
+    """Return the next ones in turn: by priority, then by how long they have been due."""
+    found: list[Row[Any]] = []
+    for state in OPEN_STATES:  # one after the other: each is read in the order of the index
+        found += (await connection.execute(_in_turn(campaign, state, now, many))).all()
+    found.sort(key=lambda row: (-row.priority, row.due_s, row.id))
+    return found[:many]
+
+
+def _in_turn(campaign: str, state: str, now: float, many: int) -> Select[Any]:
+    barred = exists().where(DO_NOT_CALL.c.number == CONTACTS.c.number)
+    own = (CONSENTS.c.campaign == CONTACTS.c.campaign) & (CONSENTS.c.number == CONTACTS.c.number)
+    consent = (CONSENTS.c.kind, CONSENTS.c.given_on, CONSENTS.c.source)
+    return (
+        select(CONTACTS, *consent, barred.label("barred"))
+        .select_from(CONTACTS.outerjoin(CONSENTS, own))
+        .where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == state, CONTACTS.c.due_s <= now)
+        .order_by(CONTACTS.c.priority.desc(), CONTACTS.c.due_s, CONTACTS.c.id)
+        .limit(many)
+        .with_for_update(skip_locked=True, of=CONTACTS)
+    )
+
+
+def _open_ones(campaign: str) -> Any:
+    return (CONTACTS.c.campaign == campaign) & CONTACTS.c.state.in_(OPEN_STATES)
+
+
+async def _why_nobody(
+    connection: AsyncConnection, campaign: str, *, closed: bool, now: float
+) -> NothingToDial:
+    soonest = select(func.min(CONTACTS.c.due_s)).where(_open_ones(campaign))
+    due_s: float | None = (await connection.execute(soonest)).scalar_one_or_none()
+    if due_s is not None:
+        reason = "window_closed" if closed else "nobody_due"
+        return NothingToDial(reason=reason, again_s=max(due_s, now))
+    dialling = exists().where(CONTACTS.c.campaign == campaign, CONTACTS.c.state == "dialling")
+    going_on = (await connection.execute(select(dialling))).scalar_one()
+    return NothingToDial(reason="nobody_due" if going_on else "finished")
+
+
+async def _change(connection: AsyncConnection, campaign: str, **values: Any) -> None:
+    own = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign)
+    await connection.execute(own.values(**values))
+
+
+async def _put(connection: AsyncConnection, contact_id: int, **values: Any) -> None:
+    own = update(CONTACTS).where(CONTACTS.c.id == contact_id)
+    await connection.execute(own.values(**values))
+
+
+def _dial_id(mark: str, contact: Contact) -> str:
+    """Return the id of a contact's next dial: the same whenever it is begun anew.
+
+    SQLite gives the id of an erased contact to another one, and processes may still know that one's
+    dials. The moment of the import tells them apart.
+    """
+    return f"{mark}-{contact.id}-{round(contact.imported_s * 1000.0):x}-{contact.dials + 1}"
+
+
+def _dial(contact: Contact, dial_id: str, by: Claimant) -> Dial:
+    return Dial(
+        id=dial_id,
+        campaign=contact.campaign,
+        contact_id=contact.id,
+        number=contact.number,
+        attempt=contact.dials + 1,
+        holder=by.holder,
+        lease_until_s=by.now + by.lease_s,
+        intended_s=by.now,
+    )

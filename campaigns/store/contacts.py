@@ -1,0 +1,166 @@
+"""Whom campaigns may call: contacts that were imported, their consent, the do-not-call list."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+from sqlalchemy import select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from calls.outbound import CallConsent
+from campaigns.store.office import make_campaign
+from campaigns.store.rows import write_fields
+from operations.database.campaign_tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
+from operations.database.many_rows import insert_missing, is_one_of, work_by_index
+from operations.database.transactions import TransactionStore
+
+ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]
+"""New; in the campaign before this import; twice in this import; never to be called."""
+
+BATCH: Final = 1000  # rows of one transaction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContact:
+    """A contact to be kept; the number is E.164."""
+
+    number: str
+    name: str = ""
+    zones: tuple[str, ...] = ()
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+    consent: CallConsent | None = None
+    priority: int = 0
+    due_s: float = 0.0  # a callback has a time
+
+
+class ContactBook(TransactionStore):
+    """Every method raises `StorageError` when it cannot."""
+
+    async def add(
+        self, campaign: str, contacts: Sequence[NewContact], *, now: float
+    ) -> Sequence[ImportedAs]:
+        """Keep contacts, at most `BATCH`; say of each what became of it, in their order.
+
+        All batches of one import have the same `now`: so a number that comes twice in it is told
+        from one that was there before. A campaign that is not known is made.
+        """
+        numbers = [each.number for each in contacts]
+        async with self._work.write() as connection:
+            # Else two imports of one file might both take a number for new.
+            await work_by_index(connection, f"contacts of {campaign}")
+            await make_campaign(self._work, connection, campaign, now)
+            known = await _known(connection, campaign, numbers)
+            barred = await _barred_of(connection, numbers)
+            told: list[ImportedAs] = []
+            new: dict[str, NewContact] = {}
+            for each in contacts:
+                told.append(_become(each.number, new, known, barred, now))
+                if told[-1] == "added":
+                    new[each.number] = each
+            await _insert(connection, campaign, list(new.values()), now)
+        return told
+
+    async def do_not_call(self, numbers: Iterable[str]) -> frozenset[str]:
+        """Return those of these numbers that are on the list."""
+        async with self._work.read() as connection:
+            return await _barred_of(connection, list(numbers))
+
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
+        """Put a number on the list, and its contacts out of every campaign; False: it was on it.
+
+        Who is being called at this moment is put out when that call has its outcome.
+
+        Args:
+            number: E.164, or as a carrier has written it.
+            source: Where it comes from.
+            now: Since when.
+            dial_id: The dial by which a campaign has called them: the number of its contact goes
+                onto the list, too, which the carrier may have written in another way.
+        """
+        dialled = select(DIALS.c.number).where(DIALS.c.id == dial_id)
+        async with self._work.write() as connection:
+            numbers = {number, *(await connection.execute(dialled)).scalars()}
+            row = {"source": source[:100], "added_s": now}
+            rows = [{"number": each, **row} for each in sorted(numbers)]
+            listed = self._work.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
+            new = (await connection.execute(listed)).rowcount > 0
+            theirs = CONTACTS.c.number.in_(numbers)
+            open_ones = CONTACTS.c.state.in_(("waiting", "resting")) & theirs
+            await connection.execute(update(CONTACTS).where(open_ones).values(state="excluded"))
+        return new
+
+
+async def _insert(
+    connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
+) -> None:
+    await insert_missing(connection, CONTACTS, [contact_row(campaign, each, now) for each in new])
+    consents = [_consent(campaign, each, now) for each in new if each.consent]
+    await insert_missing(connection, CONSENTS, consents)
+
+
+def _become(
+    number: str,
+    new: Iterable[str],
+    known: dict[str, float],
+    barred: frozenset[str],
+    now: float,
+) -> ImportedAs:
+    if number in barred:
+        return "do_not_call"
+    if number in new or known.get(number) == now:
+        return "duplicate"
+    return "known" if number in known else "added"
+
+
+async def _known(
+    connection: AsyncConnection, campaign: str, numbers: Sequence[str]
+) -> dict[str, float]:
+    # By the number first, and apart. Asked for both at once, PostgreSQL reads the whole campaign
+    # for each thousand numbers: until it has counted, it takes a campaign for a few contacts.
+    found = (
+        select(CONTACTS.c.campaign, CONTACTS.c.number, CONTACTS.c.imported_s)
+        .where(is_one_of(connection, CONTACTS.c.number, numbers))
+        .cte("found")
+        .prefix_with("MATERIALIZED", dialect="postgresql")
+    )
+    own = select(found.c.number, found.c.imported_s).where(found.c.campaign == campaign)
+    return {row.number: row.imported_s for row in await connection.execute(own)}
+
+
+async def _barred_of(connection: AsyncConnection, numbers: Sequence[str]) -> frozenset[str]:
+    among = is_one_of(connection, DO_NOT_CALL.c.number, numbers)
+    own = select(DO_NOT_CALL.c.number).where(among)
+    return frozenset((await connection.execute(own)).scalars())
+
+
+def contact_row(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    """Return the row of a contact whom nobody has dialled yet."""
+    return {
+        "campaign": campaign,
+        "number": contact.number,
+        "name": contact.name[:200],
+        "zones": " ".join(contact.zones),
+        "fields": write_fields(contact.fields),
+        "priority": contact.priority,
+        "state": "waiting",
+        "due_s": contact.due_s,
+        "attempts": 0,
+        "dials": 0,
+        "uncounted": 0,
+        "outcome": "",
+        "imported_s": now,
+    }
+
+
+def _consent(campaign: str, contact: NewContact, now: float) -> dict[str, Any]:
+    consent = contact.consent or CallConsent(kind="", given_on="", source="")
+    return {
+        "campaign": campaign,
+        "number": contact.number,
+        "kind": consent.kind[:64],
+        "given_on": consent.given_on[:32],
+        "source": consent.source[:300],
+        "recorded_s": now,
+    }

@@ -1,1 +1,0 @@
-"""The drill: breaks everything on purpose and judges what the caller's ear got."""

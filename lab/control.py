@@ -1,0 +1,69 @@
+"""Breaks and mends the providers of a running lab, and reads its record, over its control."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, Self
+
+import aiohttp
+import numpy as np
+from numpy.typing import NDArray
+
+from bot.exits import CommandError
+from lab.process import RunningLab
+
+ASK_S: Final = 5.0
+
+
+class LabControl:
+    """One connection to a lab's control: `async with LabControl(lab) as control:`."""
+
+    def __init__(self, lab: RunningLab) -> None:
+        self.names = tuple(str(each["name"]) for each in lab.instances)
+        self._url = lab.control_url
+        self._session = aiohttp.ClientSession(
+            timeout=aiohttp.ClientTimeout(total=ASK_S),
+            headers={"Authorization": f"Bearer {lab.control_token}"},
+        )
+
+    async def __aenter__(self) -> Self:
+        """Nothing to open; the first question connects."""
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Close the connection."""
+        await self._session.close()
+
+    async def set_faults(self, instance: str, windows: Sequence[Mapping[str, Any]]) -> None:
+        """Replace the faults of one provider; their seconds count from now."""
+        await self._json("PUT", f"/instances/{instance}/faults", json=list(windows))
+
+    async def mend_all(self) -> None:
+        """Lift all faults."""
+        for name in self.names:
+            await self._json("DELETE", f"/instances/{name}/faults")
+
+    async def requests(self, instance: str) -> list[dict[str, Any]]:
+        """Return what one provider was asked, oldest first."""
+        return await self._json("GET", f"/instances/{instance}/requests")
+
+    async def words(self) -> list[dict[str, Any]]:
+        """Return every word that the voices have sent, in the order they were sent."""
+        return await self._json("GET", "/words")
+
+    async def audio(self, instance: str, request: int) -> tuple[NDArray[np.int16], int]:
+        """Return the sound of one request and its rate in Hz."""
+        url = f"{self._url}/audio/{instance}/{request}"
+        async with self._session.get(url) as answer:
+            body = await answer.read()
+            _check(answer, body.decode(errors="replace") if not answer.ok else "")
+            return np.frombuffer(body, "<i2").astype(np.int16), int(answer.headers["X-Rate-Hz"])
+
+    async def _json(self, method: str, path: str, **body: Any) -> Any:
+        async with self._session.request(method, self._url + path, **body) as answer:
+            found = await answer.json()
+            _check(answer, str(found))
+            return found
+
+
+def _check(answer: aiohttp.ClientResponse, told: str) -> None:
+    if not answer.ok:
+        raise CommandError(f"the fault lab answered {answer.status}: {told}")

@@ -1,0 +1,280 @@
+"""The campaign demo: simulated callees, failing providers, and books that agree in the end."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bot import clock
+from bot.call.models import VoiceModels
+from bot.exits import CommandError
+from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed, DialEnded
+from calls.entry import Entry
+from calls.events import Event
+from calls.outbound import Dial
+from campaigns.state import report_campaign
+from campaigns.store.office import CampaignStanding
+from fallbacks.facts import AttemptFailed, BreakerMoved, RungChosen, StageExhausted
+from lab.callers import RegisterSimulator
+from lab.control import LabControl
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.four_books import ComparedContact, compare_contacts, compare_page, read_books
+from lab.demo.staged import NAME, StagedContact, cast_of, register_tree, staged_register
+from lab.process import STAGE_OF, RunningLab, lab_process
+from providers.catalog import provider
+
+FAILING: Final = 0.3  # of requests, at each provider
+STUCK_S: Final = 600.0  # a demo that takes longer hangs
+BOOKS_S: Final = 120.0  # until the CRM was told everything, and the carrier knows its prices
+LOOK_S: Final = 0.5
+RETRY_S: Final = 0.5  # chosen: the first wait before the CRM is told again, as a demo has it
+RETRIES: Final = 6
+FAULTS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "stt": {"fault": "http", "status": 503, "p": FAILING},
+    "llm": {"fault": "http", "status": 503, "p": FAILING},
+    "tts": {"fault": "error_event", "status": 503, "p": FAILING},
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CampaignDemo:
+    """What is shown.
+
+    Attributes:
+        contacts: Who is called.
+        jobs: How many calls at once.
+        port: Where the server listens; 0: anywhere.
+        folder: Where the database, the log and the calls' own records go.
+        every: Each failure is printed, not only what became of each dial.
+        reports: Where the report goes; None: into that folder.
+    """
+
+    contacts: Sequence[StagedContact]
+    jobs: int
+    port: int
+    folder: Path
+    every: bool = False
+    reports: Path | None = None
+
+
+async def demo_campaign(plan: CampaignDemo, console: Console) -> None:
+    """Call everybody, print what becomes of each, and end with a report.
+
+    Raises:
+        UsageError: The port is taken.
+        CommandError: The ledger and the carrier's own book differ, or somebody has no outcome.
+    """
+    loading = asyncio.get_running_loop().run_in_executor(None, _load)
+    async with lab_process() as lab, LabControl(lab) as control:
+        await _break(lab, control)
+        teller = Teller(plan.contacts, console, every=plan.every)
+        await show_campaign(plan, lab, teller, models=await loading)
+
+
+async def show_campaign(
+    plan: CampaignDemo, lab: RunningLab, teller: "Teller", *, models: VoiceModels | None = None
+) -> None:
+    """Do it with a lab whose providers fail already.
+
+    Raises:
+        UsageError: The port is taken.
+        CommandError: Somebody has no outcome, or the books differ.
+    """
+    console = teller.console
+    async with staged_register(plan.contacts, failing=FAILING) as register:
+        teller.begin()
+        async with staged_server(lab, stage_of(plan, register, teller, models)) as staged:
+            console.print(
+                f"Watch it at {staged.url}/ ; {len(plan.contacts)} contacts, "
+                f"{FAILING:.0%} of each provider's requests fail, and of the CRM's."
+            )
+            standing, dials = await _ended(staged)
+            _report(console, plan, teller, standing, dials)
+            _check(standing, plan)
+            await show_books(plan, staged, register, console)
+
+
+def stage_of(
+    plan: CampaignDemo, register: RegisterSimulator, teller: "Teller", models: VoiceModels | None
+) -> StagePlan:
+    """Return what is staged: these contacts, and a register that is told of every dial."""
+    return StagePlan(
+        contacts=plan.contacts,
+        folder=plan.folder,
+        port=plan.port,
+        campaign={"concurrent": plan.jobs},
+        changes={
+            "crm": register_tree(register.url, register.api_key),
+            "resilience": {"retry": {"initial_s": RETRY_S, "attempts": RETRIES}},
+        },
+        listeners=[teller],
+        models=models,
+    )
+
+
+async def show_books(
+    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, console: Console
+) -> None:
+    """Print what the four books say, once the slowest of them is complete.
+
+    Raises:
+        CommandError: They differ.
+    """
+    folder, said = plan.reports or plan.folder, list[str]()
+    compared, page = await _books(plan, staged, register, said)
+    until_s = clock.monotonic() + BOOKS_S
+    while (page or any(each.differs for each in compared)) and clock.monotonic() < until_s:
+        await asyncio.sleep(LOOK_S)
+        compared, page = await _books(plan, staged, register, said)
+    console.print()
+    for line in (*said, "", *(each.line for each in compared), *page):
+        console.print(line, markup=False, soft_wrap=True)
+    differing = sum(bool(each.differs) for each in compared)
+    if differing or page:
+        raise CommandError(f"the books differ about {differing} contacts; see {folder}")
+    console.print(
+        f"Ledger, report, CRM and carrier agree about all {len(compared)} contacts; the CRM was "
+        f"told {register.repeats} things twice, and kept each once."
+    )
+
+
+async def _books(
+    plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, said: list[str]
+) -> tuple[list[ComparedContact], tuple[str, ...]]:
+    folder = plan.reports or plan.folder
+    said.clear()
+    await report_campaign(staged.storage, NAME, folder, say=said.append)
+    dials = await staged.dials()
+    books = await asyncio.to_thread(
+        read_books, folder, NAME, dials=dials, register=register, carrier=staged.carrier
+    )
+    return compare_contacts(books, plan.contacts), compare_page(books)
+
+
+async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]]:
+    try:
+        async with asyncio.timeout(STUCK_S):
+            return await staged.ended()
+    except TimeoutError:
+        raise CommandError(f"the campaign was not done within {STUCK_S:g} s") from None
+
+
+async def _break(lab: RunningLab, control: LabControl) -> None:
+    for each in lab.instances:
+        await control.set_faults(each["name"], [FAULTS[STAGE_OF[each["kind"]]]])
+
+
+def _check(standing: CampaignStanding, plan: CampaignDemo) -> None:
+    if standing.state != "done" or standing.contacts.get("done") != len(plan.contacts):
+        raise CommandError(f"the campaign is {standing.state}: {dict(standing.contacts)}")
+
+
+def _report(
+    console: Console,
+    plan: CampaignDemo,
+    teller: "Teller",
+    standing: CampaignStanding,
+    dials: Sequence[Dial],
+) -> None:
+    last = {each.number: each for each in dials}
+    table = Counter(
+        (each.behaviour.label, str(last[each.number].outcome) if each.number in last else "none")
+        for each in plan.contacts
+    )
+    console.print()
+    for (label, outcome), count in sorted(table.items()):
+        console.print(f"{count:4}  {label:<24} {outcome}")
+    talked_s = sum(each.length_s or 0.0 for each in dials)
+    console.print(
+        f"{len(dials)} dials to {len(plan.contacts)} contacts in {teller.now_s:.0f} s; "
+        f"{standing.outcomes.get('agent_failed', 0)} failed for our own reasons and were made "
+        f"again; {talked_s:.0f} s of talk; {teller.failures} provider requests failed, "
+        f"{teller.opened} breakers opened."
+    )
+
+
+@dataclass(slots=True)
+class Teller:
+    """Prints what happens, as it happens."""
+
+    contacts: Sequence[StagedContact]
+    console: Console
+    every: bool = False
+    failures: int = 0
+    opened: int = 0
+    _began_s: float = 0.0
+    _ended: int = 0
+    _by_dial: dict[str, StagedContact] = field(default_factory=dict[str, StagedContact])
+
+    def begin(self) -> None:
+        """Count the seconds from here."""
+        self._began_s = clock.monotonic()
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the campaign began."""
+        return clock.monotonic() - self._began_s
+
+    async def hear(self, entry: Entry) -> None:
+        """Print an entry that somebody may want to see."""
+        self._count(entry.event)
+        if line := self._line(entry.event):
+            self.console.print(f"{self.now_s:6.1f} s  {line}", markup=False, soft_wrap=True)
+
+    def _count(self, event: Event) -> None:
+        self.failures += isinstance(event, AttemptFailed)
+        self.opened += isinstance(event, BreakerMoved) and event.after == "open"
+
+    def _line(self, event: Event) -> str:
+        match event:
+            case DialEnded():
+                return self._ending(event)
+            case CampaignHeld() | CampaignPaused():
+                return f"-- nobody is dialled: {event.reason}"
+            case CampaignResumed():
+                return f"-- dialling again, after {event.held_s:.1f} s"
+            case _:
+                return self._failure(event) if self.every else ""
+
+    def _failure(self, event: Event) -> str:
+        match event:
+            case AttemptFailed():
+                return f"   {event.stage} {event.provider} failed: {event.kind}"
+            case RungChosen():
+                return f"   {event.stage}: {event.after} takes over from {event.before}"
+            case StageExhausted():
+                return f"   no {event.stage} is left"
+            case _:
+                return ""
+
+    def _ending(self, event: DialEnded) -> str:
+        contact = self.contacts[(int(event.dial_id.split("-")[1]) - 1) % len(self.contacts)]
+        self._ended += 1
+        why = f" ({event.reason})" if event.reason else ""
+        length = f", {event.length_s:.0f} s" if event.length_s else ""
+        return f"{contact.name:<6} {contact.behaviour.label:<24} {event.outcome}{why}{length}"
+
+
+def _load() -> VoiceModels:
+    """Load what takes longest while the lab starts; blocks."""
+    for kind, stage in STAGE_OF.items():
+        provider(stage, kind).load()
+    return VoiceModels.load()
+
+
+def plan_of(
+    *, contacts: int, jobs: int, port: int, folder: Path, reports: Path, every: bool
+) -> CampaignDemo:
+    """Return a demo with so many contacts of every kind."""
+    return CampaignDemo(
+        contacts=cast_of(contacts),
+        jobs=jobs,
+        port=port,
+        folder=folder,
+        reports=reports,
+        every=every,
+    )

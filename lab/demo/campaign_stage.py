@@ -1,0 +1,109 @@
+"""A server whose campaign is dialled among simulated callees: for the demo, the drill and tests."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bot import clock
+from bot.call.models import VoiceModels
+from bot.server.lab_routes import lab_router
+from bot.server.server import Extras, bind_socket, run_server
+from calls.outbound import Dial
+from campaigns.dialer_parts import DialerSettings
+from campaigns.store.dial_reader import DialReader
+from campaigns.store.office import CampaignOffice, CampaignStanding
+from lab.callers import CarrierRest
+from lab.demo.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree
+from lab.process import RunningLab, with_lab
+from operations.telemetry.emitter import Listener
+
+HOST = "127.0.0.1"
+LOOK_S = 0.5
+NEVER = 1_000_000
+RING_S = 6.0  # chosen: callees here either answer at once or never
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagePlan:
+    """What is staged.
+
+    Attributes:
+        contacts: Who is called.
+        folder: Where the database, the log and the calls' own records go.
+        port: Where the server listens; 0: anywhere.
+        campaign: What is not as ever in the campaign's section of the configuration.
+        changes: The same of other sections.
+        listeners: Are told everything.
+        models: Already loaded; None: they are loaded now.
+    """
+
+    contacts: Sequence[StagedContact]
+    folder: Path
+    port: int = 0
+    campaign: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    changes: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    listeners: Sequence[Listener] = ()
+    models: VoiceModels | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedServer:
+    """A campaign in progress."""
+
+    url: str
+    storage: str
+    carrier: CarrierRest
+
+    async def dials(self) -> Sequence[Dial]:
+        """Return the ledger."""
+        reader = DialReader(self.storage)
+        try:
+            return await reader.of_campaign(NAME)
+        finally:
+            await reader.close()
+
+    async def ended(self) -> tuple[CampaignStanding, Sequence[Dial]]:
+        """Wait until nobody is dialled any more; return how it stands, and the ledger."""
+        office, reader = CampaignOffice(self.storage), DialReader(self.storage)
+        try:
+            while True:
+                standing = await office.standing(NAME, now=clock.utc_s())
+                if standing is not None and standing.state in ("done", "paused"):
+                    return standing, await reader.of_campaign(NAME)
+                await asyncio.sleep(LOOK_S)
+        finally:
+            await office.close()
+            await reader.close()
+
+
+@asynccontextmanager
+async def staged_server(lab: RunningLab, plan: StagePlan) -> AsyncIterator[StagedServer]:
+    """Have these people called while the block runs.
+
+    Raises:
+        UsageError: The port is taken.
+    """
+    listener = bind_socket(HOST, plan.port)
+    port = listener.getsockname()[1]
+    async with staged_carrier(port, plan.contacts) as carrier:
+        tree = staged_tree(port, carrier.url, plan.folder, **plan.campaign)
+        for section, change in plan.changes.items():
+            tree[section] = {**tree.get(section, {}), **change}
+        settings = with_lab(lab, tree)
+        await fill_queue(settings.storage.url, plan.contacts)
+        extras = Extras(
+            words=True,
+            listeners=plan.listeners,
+            routers=[lab_router(lab)],
+            models=plan.models,
+            # What fails here is meant to: that is no reason to wait for an operator.
+            dialing=DialerSettings(ring_s=RING_S, look_s=LOOK_S, failures=NEVER),
+        )
+        async with run_server(settings, [listener], extras=extras) as server:
+            await server.ready.wait()
+            yield StagedServer(
+                url=f"http://{HOST}:{port}", storage=settings.storage.url, carrier=carrier
+            )

@@ -1,0 +1,83 @@
+"""The demo: a whole telephone with no keys, on simulated providers that one may break."""
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.live import Live as LiveDisplay
+from rich.text import Text
+
+from bot.call.models import VoiceModels
+from bot.programs.terminal_line import TerminalLine
+from bot.server.lab_routes import lab_router
+from bot.server.server import Extras, Server, bind_socket, run_server
+from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab
+from providers.catalog import provider
+
+HOST: Final = "127.0.0.1"
+REDRAWS_PER_S: Final = 4  # enough for a person who reads along
+
+
+async def demo(
+    *,
+    port: int,
+    folder: Path,
+    options: LabOptions | None = None,
+    lab_runs: Callable[[RunningLab], None] = lambda _: None,
+) -> None:
+    """Start the lab and a server against it, print one URL, and run until SIGINT or SIGTERM.
+
+    Args:
+        port: Where to listen on loopback; 0 for any.
+        folder: Where the log and the calls' own records go.
+        options: What sort of lab.
+        lab_runs: Is told where the lab is, before anybody can call.
+
+    Raises:
+        UsageError: The port is taken.
+    """
+    listener = bind_socket(HOST, port)
+    loading = asyncio.get_running_loop().run_in_executor(None, _load)  # the lab has its own core
+    port = listener.getsockname()[1]
+    console = Console(soft_wrap=True, highlight=False)
+    async with lab_process(options=options) as lab:
+        lab_runs(lab)
+        line = TerminalLine()
+        settings = with_lab(lab, _its_own(folder, port))
+        extras = Extras(
+            words=True, listeners=[line], routers=[lab_router(lab)], models=await loading
+        )
+        async with run_server(settings, [listener], extras=extras) as server:
+            console.print(f"Holdline is ready: open http://{HOST}:{port}/ and press Call.")
+            console.print("Ctrl-C ends it.", style="dim")
+            await _show_until_finished(server, line, console)
+
+
+async def _show_until_finished(server: Server, line: TerminalLine, console: Console) -> None:
+    with LiveDisplay(Text(""), console=console, refresh_per_second=REDRAWS_PER_S) as display:
+        while not server.finished.is_set():
+            display.update(line.draw())
+            try:
+                async with asyncio.timeout(1 / REDRAWS_PER_S):
+                    await server.finished.wait()
+            except TimeoutError:
+                continue
+
+
+def _load() -> VoiceModels:
+    """Load what takes longest while the lab starts; blocks."""
+    for kind, stage in STAGE_OF.items():
+        provider(stage, kind).load()
+    return VoiceModels.load()
+
+
+def _its_own(folder: Path, port: int) -> dict[str, Any]:
+    """Return what of the configuration is the demo's own."""
+    return {
+        "server": {"host": HOST, "port": port},
+        "logs": {"dir": folder},
+        "storage": {"url": f"sqlite+aiosqlite:///{folder / 'demo.db'}"},  # nobody's own
+        "shutdown": {"drain_s": 0},
+    }

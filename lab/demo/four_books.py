@@ -1,0 +1,217 @@
+"""Compares what four books say of a campaign, contact by contact.
+
+The ledger in the database, the report that is made of it (the table and the page), what the owner's
+register was told, and the carrier's own record. Each of the last two was written by somebody else.
+"""
+
+import csv
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from calls.outbound import Dial, DialOutcome
+from campaigns.store.unreported_dials import KEY, NO_AGENT, TALKED
+from lab.callers import CarrierRest, RegisterSimulator
+from lab.demo.staged import STATUS_OF, StagedContact, dial_id_of
+
+ROW: Final = re.compile(r'<tr><td>([a-z_]+)</td><td class="number">(\d+)</td>')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FourBooks:
+    """All that was written down of one campaign.
+
+    Attributes:
+        dials: The ledger.
+        rows: The report's table, by number.
+        page: How many dials of each outcome the report's page has.
+        told: What the register was told, by key.
+    """
+
+    dials: Sequence[Dial]
+    rows: Mapping[str, Mapping[str, str]]
+    page: Mapping[str, int]
+    told: Mapping[str, Mapping[str, Any]]
+    carrier: CarrierRest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ComparedContact:
+    """What each book says of a contact, and where they differ; nowhere: they agree."""
+
+    number: str
+    name: str
+    ledger: str
+    report: str
+    register: str
+    carrier: str
+    differs: tuple[str, ...]
+
+    @property
+    def line(self) -> str:
+        """All of it, for people."""
+        end = f"DIFFER: {'; '.join(self.differs)}" if self.differs else "agree"
+        return (
+            f"{self.number} {self.name:<6} ledger {self.ledger} | report {self.report} | "
+            f"CRM {self.register} | carrier {self.carrier} | {end}"
+        )
+
+
+def read_books(
+    folder: Path,
+    campaign: str,
+    *,
+    dials: Sequence[Dial],
+    register: RegisterSimulator,
+    carrier: CarrierRest,
+) -> FourBooks:
+    """Return the books; the report is read from its files. Blocks."""
+    with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
+        # A number begins with a plus, which a spreadsheet would take for a formula: it is quoted.
+        rows = {each["number"].lstrip("'"): each for each in csv.DictReader(file)}
+    page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
+    return FourBooks(
+        dials=dials,
+        rows=rows,
+        page={outcome: int(count) for outcome, count in ROW.findall(page)},
+        told=register.book,
+        carrier=carrier,
+    )
+
+
+def compare_page(books: FourBooks) -> tuple[str, ...]:
+    """Return where the report's page and the ledger differ."""
+    counts = Counter(str(each.outcome) for each in books.dials)
+    if counts == Counter(books.page):
+        return ()
+    return (f"the report's page has {dict(books.page)}, the ledger {dict(counts)}",)
+
+
+def compare_contacts(books: FourBooks, contacts: Sequence[StagedContact]) -> list[ComparedContact]:
+    """Return what the books say of each contact; whoever else is in one of them comes last."""
+    known = {each.number: each.name for each in contacts}
+    others = {number for _, number, _ in books.carrier.book} | set(books.rows)
+    others |= {str(each["number"]) for each in books.told.values()}
+    names = known | dict.fromkeys(sorted(others - known.keys()), "nobody")
+    return [_compare(books, number, name) for number, name in names.items()]
+
+
+def _compare(books: FourBooks, number: str, name: str) -> ComparedContact:
+    dials = sorted((each for each in books.dials if each.number == number), key=_attempt)
+    row = books.rows.get(number, {})
+    told = {
+        key.removeprefix(KEY): each
+        for key, each in books.told.items()
+        if key.startswith(KEY) and each["number"] == number
+    }
+    placed = {dial_id_of(url): sid for sid, to, url in books.carrier.book if to == number}
+    statuses = [books.carrier.exchange.placed[sid].status for sid in placed.values()]
+    differs = (
+        *_against_report(dials, row),
+        *_against_register(dials, told),
+        *_against_calls(books, dials, number),
+        *_against_carrier(books.carrier, dials, placed),
+    )
+    return ComparedContact(
+        number=number,
+        name=name,
+        ledger=_listed(str(each.outcome) for each in dials),
+        report=f"{row.get('outcome', 'nothing')} after {row.get('dials', '0')}",
+        register=_listed(str(each["outcome"]) for each in told.values()),
+        carrier=_listed(statuses),
+        differs=differs,
+    )
+
+
+def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str, ...]:
+    if not dials or dials[-1].outcome is None:
+        return ("the ledger has no outcome",)
+    wanted = {
+        "state": "done",
+        "outcome": str(dials[-1].outcome),
+        "dials": str(len(dials)),
+        "length_s": f"{sum(each.length_s or 0.0 for each in dials):.1f}",
+        "carrier_cost": f"{sum(each.cost or 0.0 for each in dials):.4f}",
+        "cost": _cost(dials),
+    }
+    return tuple(
+        f"the report's {key} is {row.get(key)}, not {value}"
+        for key, value in wanted.items()
+        if row.get(key) != value
+    )
+
+
+def _cost(dials: Sequence[Dial]) -> str:
+    """Return both parts as the report has them: nothing, where all there was has no price."""
+    total = sum((each.cost or 0.0) + (each.providers_cost or 0.0) for each in dials)
+    return "" if not total and any(each.unpriced for each in dials) else f"{total:.4f}"
+
+
+def _against_register(
+    dials: Sequence[Dial], told: Mapping[str, Mapping[str, Any]]
+) -> tuple[str, ...]:
+    """Each dial that a carrier was asked for is told once, as it is in the ledger."""
+    wanted = {
+        each.id: (each.provider_call_id, str(each.outcome), round(each.length_s or 0.0, 3))
+        for each in dials
+        if each.provider_call_id
+    }
+    found = {
+        key: (each["call_id"], each["outcome"], each["length_s"]) for key, each in told.items()
+    }
+    return () if found == wanted else (f"the CRM was told {found}, not {wanted}",)
+
+
+def _against_calls(books: FourBooks, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
+    """Each dial in which somebody talked with an agent is a call that the register was told of."""
+    talks = [
+        each
+        for each in dials
+        if each.outcome in TALKED and each.reason != NO_AGENT and each.provider_call_id
+    ]
+    unknown = sum(each.unpriced is None for each in talks)
+    if unknown:
+        return (f"what {unknown} calls used is not in the ledger yet",)
+    talked = len(talks)
+    calls = sum(
+        each["number"] == number and not key.startswith(KEY) for key, each in books.told.items()
+    )
+    return () if calls == talked else (f"the CRM was told of {calls} calls, not {talked}",)
+
+
+def _against_carrier(
+    carrier: CarrierRest, dials: Sequence[Dial], placed: Mapping[str, str]
+) -> tuple[str, ...]:
+    asked = {each.id: each.provider_call_id for each in dials if each.provider_call_id}
+    if asked != placed:
+        return (f"the carrier has {dict(placed)}, the ledger {asked}",)
+    return tuple(
+        problem
+        for each in dials
+        if each.provider_call_id
+        for problem in _against_call(carrier, each)
+    )
+
+
+def _against_call(carrier: CarrierRest, dial: Dial) -> tuple[str, ...]:
+    call = carrier.exchange.placed[dial.provider_call_id]
+    price = abs(float(call.price)) if call.price else 0.0
+    differs: list[str] = []
+    if str(dial.outcome) not in STATUS_OF.get(call.status, frozenset()):
+        differs.append(f"dial {dial.attempt} is {dial.outcome}, and {call.status} for the carrier")
+    if call.price is None and dial.outcome is DialOutcome.COMPLETED:
+        differs.append(f"dial {dial.attempt} has no price yet")
+    if abs(price - (dial.cost or 0.0)) > 1e-9:
+        differs.append(f"dial {dial.attempt} costs {dial.cost}, and {price} for the carrier")
+    return tuple(differs)
+
+
+def _attempt(dial: Dial) -> int:
+    return dial.attempt
+
+
+def _listed(words: Iterable[str]) -> str:
+    return ", ".join(words) or "nothing"

@@ -1,0 +1,249 @@
+"""A campaign among simulated callees: who they are, what each does, and whether all books agree.
+
+For the demo, the drill and tests. The carrier is the lab's; the server, the queue and every call
+are real.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+from pydantic import SecretStr
+
+from bot import clock
+from calls.outbound import Dial, DialOutcome
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.office import CampaignOffice
+from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
+
+ACCOUNT: Final = "AC" + "0" * 32
+AUTH_TOKEN: Final = "a-simulated-carrier's"  # noqa: S105 - of a carrier that is ours
+OUR_NUMBER: Final = "+15005550006"
+CALLS_PER_S: Final = 5.0  # chosen: thirty contacts in under three minutes
+NAME: Final = "demo"
+BUSINESS: Final = "Oak Street Dental"
+DISCLOSURE: Final = f"Hello, this is the automated assistant of {BUSINESS}."
+GREETING: Final = "You have an appointment tomorrow at ten, {name}. Does that still suit you?"
+NAMES: Final = ("Anna", "John", "Maria", "David", "Emma", "Paul", "Laura", "Peter", "Julia", "Tom")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behaviour:
+    """A manner of callees.
+
+    Attributes:
+        label: What they do.
+        callee: The lab's.
+        ends: The outcomes that a dial to them may have, when nothing of ours fails.
+    """
+
+    label: str
+    callee: Callee
+    ends: frozenset[DialOutcome]
+
+
+TALKED: Final = frozenset({DialOutcome.COMPLETED})
+CONFIRMS: Final = Behaviour(
+    label="answers and confirms",
+    callee=Callee(ring_s=1.0, lines=("Yes, that is right.", "Thank you, goodbye.")),
+    ends=TALKED,
+)
+BUSY: Final = Behaviour(
+    label="busy", callee=Callee(fate="busy", ring_s=0.5), ends=frozenset({DialOutcome.BUSY})
+)
+NO_ANSWER: Final = Behaviour(
+    label="does not answer", callee=Callee(ring_s=600.0), ends=frozenset({DialOutcome.NO_ANSWER})
+)
+VOICEMAIL: Final = Behaviour(
+    label="voicemail",
+    callee=Callee(
+        ring_s=1.0,
+        answered_by="machine_start",
+        greeting="You have reached the voice mail of this number. Please leave a message.",
+        records_s=4.0,
+    ),
+    ends=frozenset({DialOutcome.VOICEMAIL}),
+)
+HANGS_UP: Final = Behaviour(
+    label="hangs up in the middle",
+    callee=Callee(ring_s=1.0, lines=("What are your opening hours?",), leaves_after_s=0.8),
+    ends=TALKED,
+)
+WANTS_A_PERSON: Final = Behaviour(
+    label="asks for a person",
+    callee=Callee(
+        ring_s=1.0, lines=("Can I speak to a person?", "Yes, please.", "Thank you, goodbye.")
+    ),
+    ends=TALKED,
+)
+BEHAVIOURS: Final = (
+    CONFIRMS, BUSY, CONFIRMS, VOICEMAIL, HANGS_UP, CONFIRMS, NO_ANSWER, WANTS_A_PERSON, CONFIRMS,
+    VOICEMAIL,
+)  # fmt: skip
+"""In this order again and again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StagedContact:
+    """Somebody to be called."""
+
+    number: str
+    name: str
+    behaviour: Behaviour
+
+
+def cast_of(many: int, behaviours: Sequence[Behaviour] = BEHAVIOURS) -> list[StagedContact]:
+    """Return so many contacts, their behaviours in turn."""
+    named = zip(cycle(NAMES), islice(cycle(behaviours), many), strict=False)
+    return [
+        StagedContact(number=f"+1500555{1000 + at}", name=name, behaviour=behaviour)
+        for at, (name, behaviour) in enumerate(named)
+    ]
+
+
+def staged_tree(port: int, carrier_url: str, folder: Path, **campaign: Any) -> dict[str, Any]:
+    """Return the configuration of a server whose campaign is dialled through that carrier."""
+    url = f"http://127.0.0.1:{port}"
+    wanted = {
+        "script": f"You call patients of {BUSINESS} about their appointment.",
+        "goals": ["Have them confirm the appointment, or note that they want another one."],
+        "disclosure": DISCLOSURE,
+        "greeting": GREETING,
+        "consent_required": False,
+        "window": {"begin": "00:00", "end": "24:00"},
+        "attempts": 2,
+        "rest_s": 5.0,
+        "dials_per_minute": 60.0 * CALLS_PER_S,
+        "concurrent": 6,
+        "retry": {
+            "busy": {"rest_s": 5.0},
+            "no_answer": {"rest_s": 5.0},
+            "agent_failed": {"rest_s": 3.0, "most": 20},
+        },
+    }
+    twilio = {
+        "enabled": True,
+        "account_sid": SecretStr(ACCOUNT),
+        "auth_token": SecretStr(AUTH_TOKEN),
+        "number": OUR_NUMBER,
+        "api_url": carrier_url,
+        "calls_per_s": CALLS_PER_S,
+    }
+    return {
+        "server": {"host": "127.0.0.1", "port": port, "public_url": url, "admission": "seats"},
+        "transports": {"twilio": twilio},
+        "campaigns": {NAME: wanted | campaign},
+        "storage": {"url": f"sqlite+aiosqlite:///{folder / 'holdline.db'}"},
+        "logs": {"dir": folder},
+        "hold": {"render": False},
+        "shutdown": {"drain_s": 0},
+    }
+
+
+def register_tree(url: str, token: str) -> dict[str, Any]:
+    """Return the configuration of the lab's register, which is told of every dial and call."""
+    told = ("call_id", "direction", "number", "outcome", "length_s", "summary", "callback")
+    return {
+        "kind": "rest",
+        "url": url,
+        "token": SecretStr(token),
+        "dials": "all",
+        "mapping": {
+            "look_up": {"method": "GET", "path": "/v1/people?number={number}"},
+            "found": "results.0",
+            "write": {"path": "/v1/calls", "body": {each: f"{{{each}}}" for each in told}},
+        },
+    }
+
+
+@asynccontextmanager
+async def staged_register(
+    contacts: Sequence[StagedContact], *, failing: float = 0.0
+) -> AsyncIterator[RegisterSimulator]:
+    """Have the lab's register know these people while the block runs.
+
+    Args:
+        contacts: Whom it knows.
+        failing: The share of its requests that fail.
+    """
+    people = [
+        KnownPerson(id=str(at), number=each.number, name=each.name)
+        for at, each in enumerate(contacts, start=1)
+    ]
+    async with RegisterSimulator(people=people) as register:
+        register.fail(failing)
+        yield register
+
+
+@asynccontextmanager
+async def staged_carrier(
+    port: int, contacts: Sequence[StagedContact]
+) -> AsyncIterator[CarrierRest]:
+    """Have the lab's carrier call these people while the block runs."""
+    url = f"http://127.0.0.1:{port}"
+    server = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
+    async with CarrierRest(ACCOUNT, AUTH_TOKEN, server=server) as carrier:
+        carrier.calls_per_s = 100.0  # ours keeps to its own pace
+        carrier.exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+        yield carrier
+
+
+async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
+    """Put the contacts into the queue, and have the campaign run."""
+    book, office, now = ContactBook(url), CampaignOffice(url), clock.utc_s()
+    try:
+        new = [NewContact(number=each.number, name=each.name, zones=("UTC",)) for each in contacts]
+        await book.add(NAME, new, now=now)
+        await office.move(NAME, "running", now=now)
+    finally:
+        await book.close()
+        await office.close()
+
+
+@dataclass(slots=True)
+class Disagreement:
+    """What the books do not say alike; nothing: they agree."""
+
+    lines: list[str] = field(default_factory=list[str])
+
+    def __bool__(self) -> bool:
+        """Say whether there is any."""
+        return bool(self.lines)
+
+
+STATUS_OF: Final[Mapping[str, frozenset[str]]] = {
+    "completed": frozenset({"completed", "voicemail", "agent_failed"}),
+    "busy": frozenset({"busy"}),
+    "no-answer": frozenset({"no_answer"}),
+    "failed": frozenset({"failed"}),
+    "canceled": frozenset({"cancelled"}),
+}
+"""Which outcomes may stand in our ledger for each of the carrier's."""
+
+
+def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
+    """Return where our ledger and the carrier's own book differ, dial by dial."""
+    said = Disagreement()
+    placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
+    if len(placed) != len(carrier.book):
+        said.lines.append("the carrier was asked twice for one dial")
+    asked = {each.id: each for each in dials if each.provider_call_id}
+    said.lines += [f"the carrier has {each}, the ledger does not" for each in placed.keys() - asked]
+    said.lines += [f"the ledger has {each}, the carrier does not" for each in asked.keys() - placed]
+    for dial_id in asked.keys() & placed.keys():
+        dial, (sid, number) = asked[dial_id], placed[dial_id]
+        status = carrier.exchange.placed[sid].status
+        if (dial.number, dial.provider_call_id) != (number, sid):
+            said.lines.append(f"{dial_id} is another call for the carrier")
+        if str(dial.outcome) not in STATUS_OF.get(status, frozenset()):
+            said.lines.append(f"{dial_id} is {dial.outcome}, and {status} for the carrier")
+    return said
+
+
+def dial_id_of(callback: str) -> str:
+    """Return our own id of a dial from the address of its callbacks."""
+    return parse_qs(urlsplit(callback).query).get("dial", [""])[0]

@@ -1,0 +1,23 @@
+"""Asks in a call of the drill, and keeps what became of it."""
+
+from lab.drill.conversation import Conversation
+from lab.drill.evidence import Judged, judge_turn
+from lab.drill.measured import MeasuredRun, first_word_s, misheard
+from lab.drill.rig import Rig
+from lab.drill.rows import When
+
+
+async def ask(rig: Rig, call: Conversation, run: MeasuredRun, question: str) -> Judged:
+    """Ask, listen, judge, and count the turn."""
+    turn = await call.ask(question)
+    return run.add(await judge_turn(call, rig.control, turn))
+
+
+async def ask_broken(rig: Rig, call: Conversation, run: MeasuredRun) -> Judged:
+    """Ask the row's question while what it breaks breaks, and measure."""
+    await rig.break_now(When.BEFORE_TURN)
+    turn = await call.ask(rig.row.question, at=rig.timed())
+    each = run.add(await judge_turn(call, rig.control, turn))
+    run.measures["first_word_s"] = first_word_s(each)
+    run.measures["misheard"] = await misheard(rig.control, call, turn)
+    return each

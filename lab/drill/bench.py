@@ -1,0 +1,255 @@
+"""A language model's ladder on a lab of its own: asked, broken, and watched, without a call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import Any, Final, TypeAlias, TypeVar, cast
+
+from pipecat.processors.aggregators.llm_context import LLMContext
+
+from bot import clock
+from bot.call.conversation import room_tokens
+from bot.config.rungs import rung_of
+from bot.config.settings import Settings
+from bot.health.policies import build_policies
+from bot.health.watch import PHONE_RATE_HZ, watch_providers
+from bot.workers.shared import load_providers, share_providers
+from calls.events import Event
+from calls.turn import Turn
+from fallbacks.health import Health
+from fallbacks.work import StagePolicy, Work
+from lab.control import LabControl
+from lab.drill.rows import HOURS
+from lab.process import LabOptions, RunningLab, lab_process, with_lab
+from processors.answering.decision import Answering
+from processors.answering.model_answer import ModelAnswer, NoModelLeftError
+from processors.answering.model_stream import Model
+from providers.catalog import provider
+
+FIRST: Final = "openai"  # the rung that is broken
+STANDBY: Final = "openai-b"
+POLL_S: Final = 0.05
+
+F = TypeVar("F")
+Say: TypeAlias = Callable[[float, Event | str], None]
+"""Takes each event, and what the scenario itself does, with the seconds since its start."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuestionOutcome:
+    """What became of one question; seconds from the question."""
+
+    provider: str  # who spoke last; empty: nobody could
+    first_word_s: float | None
+    took_s: float
+
+
+class _Owner:
+    """Owns the attempts, as a Pipecat processor does in a call."""
+
+    def __init__(self, group: asyncio.TaskGroup) -> None:
+        self._group = group
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        return self._group.create_task(coroutine, name=name)
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+class Bench:
+    """One ladder. Everything about it is told in the order in which it happens."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        control: LabControl,
+        *,
+        policy: StagePolicy,
+        models: Mapping[str, Model],
+        owner: _Owner,
+        told: "ToldEvents",
+    ) -> None:
+        self.told = told
+        self._settings = settings
+        self._control = control
+        self._policy = policy
+        self._models = models
+        self._owner = owner
+        self._turn = Turn(budget_s=settings.latency.budget_s)
+
+    @property
+    def health(self) -> Health:
+        """What is known of the first rung."""
+        return self._policy.roster.health("llm", FIRST)
+
+    def trusted(self) -> bool:
+        """Return whether the first rung would be asked first now."""
+        standing = self.health.standing(clock.monotonic())
+        return standing.usable and not standing.suspect
+
+    async def ask(self) -> QuestionOutcome:
+        """Ask for a reply, and wait until it is over or nobody is left to give it."""
+        self.told.note("a caller asks")
+        began_s = clock.monotonic()
+        self._turn.caller_stopped(began_s)
+        first_s, speaker = None, ""
+
+        async def heard(provider: str, _taken_back: int) -> None:
+            nonlocal speaker
+            speaker = provider
+
+        writing = self._begin_answer(heard)
+        try:
+            async with aclosing(writing.chunks()) as chunks:  # type: ignore[type-var]
+                async for _ in chunks:
+                    first_s = first_s or clock.monotonic() - began_s
+        except NoModelLeftError:
+            speaker = ""
+        finally:
+            await writing.close()
+        answer = QuestionOutcome(
+            provider=speaker, first_word_s=first_s, took_s=clock.monotonic() - began_s
+        )
+        self.told.note(_outcome(answer))
+        return answer
+
+    async def fault(self, **window: Any) -> None:
+        """Break the first rung from now on."""
+        self.told.note(f"{FIRST} breaks: {_describe(window)}")
+        await self._control.set_faults(FIRST, [window])
+
+    async def mend(self) -> None:
+        """Lift the fault."""
+        self.told.note(f"{FIRST} is mended")
+        await self._control.mend_all()
+
+    async def requests(self) -> int:
+        """Return how many requests have reached the first rung, by the lab's own count."""
+        return len(await self._control.requests(FIRST))
+
+    async def until(self, holds: Callable[[], bool], *, within_s: float) -> bool:
+        """Wait for something; say whether it came about in time."""
+        give_up_s = clock.monotonic() + within_s
+        while not holds():
+            if clock.monotonic() >= give_up_s:
+                return False
+            await asyncio.sleep(POLL_S)
+        return True
+
+    def _begin_answer(self, heard: Callable[[str, int], Coroutine[Any, Any, None]]) -> ModelAnswer:
+        question = [{"role": "user", "content": HOURS}]
+        answering = Answering(
+            lambda: Work(self._policy, numbers=self._turn.attempts),
+            until=self._turn.patient_until,
+            recovers_s=0.0,
+        )
+        return ModelAnswer(
+            models=self._models,
+            answering=answering,
+            context=LLMContext(messages=cast("Any", question)),
+            owner=self._owner,
+            clock=clock.monotonic,
+            window_tokens=room_tokens(self._settings.agent),
+            tell=self.told,
+            heard=heard,
+        )
+
+
+class ToldEvents:
+    """Keeps the events, and passes each one on at once."""
+
+    def __init__(self, say: Say) -> None:
+        self.events: list[Event] = []  # of half a minute of one ladder
+        self._say = say
+        self._began_s = clock.monotonic()
+
+    def __call__(self, event: Event) -> None:
+        """Keep an event."""
+        self.events.append(event)
+        self._say(self.now_s, event)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        return clock.monotonic() - self._began_s
+
+    def note(self, text: str) -> None:
+        """Say what the scenario does, between the events."""
+        self._say(self.now_s, text)
+
+    def of(self, kind: type[F]) -> list[F]:
+        """Return the events of one kind about the first rung, or about no rung at all."""
+        found = [each for each in self.events if isinstance(each, kind)]
+        return [each for each in found if getattr(each, "provider", FIRST) == FIRST]
+
+
+@asynccontextmanager
+async def bench(
+    *, rungs: Sequence[str], resilience: Mapping[str, Any], seed: int, say: Say
+) -> AsyncIterator[Bench]:
+    """Start a lab and a ladder against it, and stop both when the block ends.
+
+    Args:
+        rungs: The language models, by their names in the lab.
+        resilience: That section of the configuration; what is not said is as ever.
+        seed: Of the lab's dice.
+        say: Is told everything.
+    """
+    async with lab_process(options=LabOptions(seed=seed)) as lab, LabControl(lab) as control:
+        settings = with_lab(_with_models(lab, rungs), {"resilience": resilience})
+        await asyncio.to_thread(load_providers, settings)
+        policy = build_policies(settings, clock.monotonic())["llm"]
+        shared = await asyncio.to_thread(share_providers, settings)
+        told = ToldEvents(say)
+        try:
+            async with (
+                watch_providers(settings, policy.roster, shared=shared, tell=told),
+                asyncio.TaskGroup() as group,
+            ):
+                yield Bench(
+                    settings,
+                    control,
+                    policy=policy,
+                    models=_models(settings, shared),
+                    owner=_Owner(group),
+                    told=told,
+                )
+        finally:
+            for each in shared.values():
+                await each.close()
+
+
+def _with_models(lab: RunningLab, rungs: Sequence[str]) -> RunningLab:
+    """Return the lab as if it had no other language models than these."""
+    kept = [each for each in lab.instances if each["kind"] != "openai" or each["name"] in rungs]
+    return replace(lab, instances=kept)
+
+
+def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model]:
+    rungs = [
+        rung_of(
+            each,
+            "llm",
+            agent=settings.agent,
+            sample_rate_hz=PHONE_RATE_HZ,
+            shared=shared.get(each.name),
+        )
+        for each in settings.stages.llm
+    ]
+    built = {each.name: provider("llm", each.kind).build(each) for each in rungs}
+    return cast("dict[str, Model]", built)
+
+
+def _describe(window: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in window.items())
+
+
+def _outcome(answer: QuestionOutcome) -> str:
+    if not answer.provider:
+        return f"nobody can answer; known after {1000 * answer.took_s:.1f} ms"
+    if answer.first_word_s is None:
+        return f"{answer.provider} answered without a word"
+    return f"{answer.provider} answered, its first word after {answer.first_word_s:.2f} s"

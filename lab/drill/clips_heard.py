@@ -1,0 +1,98 @@
+"""Finds in a turn what was rendered ahead, by the sound that the voices sent for it.
+
+A clip counts when its whole sound is found. The local voice saying the same words is another sound,
+and so is any other filler.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lab.control import LabControl
+from lab.drill.evidence import Judged, read_sounds
+from lab.drill.matching import EarPath, SearchedRecording
+from lab.drill.places import RATE_HZ, Pcm
+from lab.drill.sound import SPEECH_S, join_spans
+
+# A clip is trimmed before it goes to 8000 Hz: its samples lie between those of the lab's sound.
+BETWEEN: Final = EarPath(alike=0.95, short_alike=0.95, finer=4)
+AROUND_S: Final = 0.3  # of a stretch of speech, in which a clip's faint edges are looked for
+PAUSE_S: Final = 1.0  # longer than a voice's own between two sentences of a clip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenderedClip:
+    """A text as a voice said it before the call; 8000 Hz."""
+
+    text: str
+    provider: str
+    samples: Pcm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardClips:
+    """What else than its reply was heard in a turn; seconds from the caller's stop.
+
+    Attributes:
+        clips: The texts of those that were found, with when each was heard.
+        other: Stretches of speech that are no clip.
+    """
+
+    clips: tuple[tuple[str, float, float], ...]
+    other: tuple[tuple[float, float], ...]
+
+
+async def read_clips(control: LabControl) -> tuple[RenderedClip, ...]:
+    """Return what the voices have been asked to say so far, from the lab's record."""
+    words = await control.words()
+    sounds = await read_sounds(control, words)
+    clips: list[RenderedClip] = []
+    for (provider, request), sound in sounds.items():
+        said = [w for w in words if (w["instance"], w["request"]) == (provider, request)]
+        first, last = round(said[0]["start_s"] * RATE_HZ), round(said[-1]["end_s"] * RATE_HZ)
+        text = " ".join(word["text"] for word in said)
+        clips.append(RenderedClip(text=text, provider=provider, samples=sound[first:last]))
+    return tuple(clips)
+
+
+def find_clips(each: Judged, rendered: Sequence[RenderedClip]) -> HeardClips:
+    """Return the clips in what a turn's reply does not account for; blocks some 0.1 s."""
+    stop_s = each.turn.stop_s - each.turn.began_s
+    clips: list[tuple[str, float, float]] = []
+    for start_s, end_s in join_spans(each.verdict.other, within_s=PAUSE_S):
+        from_s = max(0.0, stop_s + start_s - AROUND_S)
+        part = each.recording[
+            round(from_s * RATE_HZ) : round((stop_s + end_s + AROUND_S) * RATE_HZ)
+        ]
+        for text, at_s, until_s in _found(part, rendered):
+            clips.append((text, from_s - stop_s + at_s, from_s - stop_s + until_s))
+    other = [left for span in each.verdict.other for left in _uncovered(span, clips)]
+    return HeardClips(clips=tuple(clips), other=tuple(other))
+
+
+def _found(part: Pcm, rendered: Sequence[RenderedClip]) -> list[tuple[str, float, float]]:
+    """Return the clips in a part of a recording, each place once; the longest one explains most."""
+    ear = SearchedRecording(part, line=BETWEEN)
+    found: list[tuple[str, float, float]] = []
+    for clip in sorted(rendered, key=lambda one: -one.samples.size):
+        if clip.samples.size > part.size:
+            continue
+        for match in ear.matches(clip.samples):
+            at_s, until_s = match.start / RATE_HZ, match.end / RATE_HZ
+            if all(until_s <= a or at_s >= b for _, a, b in found):
+                found.append((clip.text, at_s, until_s))
+    return found
+
+
+def _uncovered(
+    span: tuple[float, float], clips: Iterable[tuple[str, float, float]]
+) -> list[tuple[float, float]]:
+    """Return the audible parts of a stretch of speech outside all clips."""
+    at_s, end_s = span
+    left: list[tuple[float, float]] = []
+    for _, start_s, until_s in sorted(clips, key=lambda one: one[1]):
+        if start_s < end_s and until_s > at_s:
+            left.append((at_s, start_s))
+            at_s = max(at_s, until_s)
+    left.append((at_s, end_s))
+    return [(a, b) for a, b in left if b - a >= 2 * SPEECH_S]

@@ -1,0 +1,87 @@
+"""`holdline drill --scenario`: prints the events as they happen, and what that proved."""
+
+import asyncio
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from rich.console import Console
+
+from bot.config.errors import nearest
+from bot.exits import DONE, FAILED, UsageError
+from lab.drill.bench import Say
+from lab.drill.scenarios import SCENARIOS, Proofs, Scenario, perform
+from lab.drill.telling import tell_on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Demonstration:
+    """What can be shown.
+
+    Attributes:
+        title: What it shows.
+        play: Does it, is told each event as it happens, and says what it proved.
+    """
+
+    title: str
+    play: Callable[[Say], Awaitable[Proofs]]
+
+
+async def _play_outage(say: Say) -> Proofs:
+    from lab.drill.outage_scenario import play_outage  # noqa: PLC0415 - loads a server; the help does not
+
+    return await play_outage(say)
+
+
+DEMONSTRATIONS: Final[Mapping[str, Demonstration]] = {
+    name: Demonstration(title=each.title, play=functools.partial(perform, each))
+    for name, each in SCENARIOS.items()
+} | {
+    "elevenlabs-503": Demonstration(
+        title="a campaign meets a voice that is down, with a standby and without", play=_play_outage
+    )
+}
+
+
+def scenario_named(name: str) -> Demonstration:
+    """Return a scenario.
+
+    Raises:
+        UsageError: There is none of this name; one line with the nearest.
+    """
+    if name in DEMONSTRATIONS:
+        return DEMONSTRATIONS[name]
+    close = nearest(name, DEMONSTRATIONS)
+    guess = f'did you mean "{close}"? ' if close else ""
+    raise UsageError(f'--scenario is "{name}"; {guess}({", ".join(DEMONSTRATIONS)})')
+
+
+async def demonstrate(
+    name: str, scenario: Scenario | Demonstration, *, out: Path | None = None
+) -> int:
+    """Play a scenario, print it, and write what was printed into the folder `out`, if there is one.
+
+    Returns:
+        0; 1 when it did not prove what it set out to.
+    """
+    console = Console(highlight=False, markup=False, soft_wrap=True, record=True)
+    try:
+        return await _show(name, scenario, console)
+    finally:
+        if out:
+            written = functools.partial(console.save_text, str(out / f"{name}.txt"))
+            await asyncio.to_thread(written)
+
+
+async def _show(name: str, scenario: Scenario | Demonstration, console: Console) -> int:
+    console.print(f"{name}: {scenario.title}")
+    say = functools.partial(tell_on, console)
+    if isinstance(scenario, Demonstration):
+        proofs = await scenario.play(say)
+    else:
+        proofs = await perform(scenario, say)
+    for each in proofs:
+        console.print(f"{'proved' if each.holds else 'NOT PROVED'}: {each.text}")
+    return DONE if all(each.holds for each in proofs) else FAILED

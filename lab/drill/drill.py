@@ -1,0 +1,150 @@
+"""The drill: breaks everything on purpose, and says what callers heard of it."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+from rich.console import Console
+
+from bot.exits import DONE, FAILED
+from lab.drill import markdown, report
+from lab.drill.matrix import FULL
+from lab.drill.results import DrillPass, Results
+from lab.drill.rows import HEALTHY, LOST
+from lab.drill.runner import Job, run_all
+from lab.drill.selection import chosen
+from lab.drill.servers import OURS, check_side
+from lab.drill.table import table
+from lab.drill.tally import count_met, judge_passes, missed
+
+SMOKE: Final = "smoke"  # one run of a row says little on a machine that others use, too
+Play: TypeAlias = Callable[[Job, Results], Awaitable[DrillPass]]
+
+WIDE: Final = 150  # columns of a table that goes to a file
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What the command line asks for.
+
+    Attributes:
+        matrix: `full` or `smoke`.
+        only: Names of rows; none: all of the matrix.
+        jobs: How many runs of a row go on at once.
+        baseline: The side that is measured beside ours, if any.
+        folder: Where results and report go.
+    """
+
+    matrix: str
+    only: Sequence[str]
+    baseline: str | None
+    jobs: int
+    folder: Path
+
+    @property
+    def sides(self) -> tuple[str, ...]:
+        """Who is measured, ours first."""
+        return (OURS, self.baseline) if self.baseline else (OURS,)
+
+    @property
+    def options(self) -> str:
+        """The options, as they are kept with what was measured; not the folder, which moves."""
+        only = f" --only {','.join(self.only)}" if self.only else ""
+        baseline = f" --baseline {self.baseline}" if self.baseline else ""
+        return f"--matrix {self.matrix}{only}{baseline} --jobs {self.jobs}"
+
+
+def check_wanted(wanted: Wanted) -> None:
+    """See that there is all that is asked for.
+
+    Raises:
+        UsageError: A matrix, row or baseline that there is not.
+    """
+    for side in wanted.sides:
+        check_side(side)
+    chosen(wanted.matrix, wanted.only)
+
+
+async def drill(wanted: Wanted, *, play: Play = run_all) -> int:
+    """Run the rows, print the table, write the report.
+
+    Args:
+        wanted: What; checked with `check_wanted`.
+        play: Plays the rows of a job once, as one pass.
+
+    Returns:
+        0; 1 when a row misses a target.
+    """
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = WIDE
+    results = await asyncio.to_thread(Results, wanted.folder)
+    known = all(results.of(HEALTHY, side) for side in wanted.sides)
+    job = Job(
+        rows=chosen(wanted.matrix, wanted.only, healthy_known=known),
+        sides=wanted.sides,
+        folder=wanted.folder,
+        jobs=wanted.jobs,
+        options=wanted.options,
+        tell=lambda entry: _tell(console, entry),
+    )
+    with _cancel_on_sigterm():
+        await play(job, results)
+        console.print(table(job.rows, results, sides=job.sides))
+        if wanted.matrix == SMOKE and (again := missed(job.rows, results, OURS)):
+            await _play_again(console, job, results, again, play=play)
+    return await _report(console, job, results)
+
+
+async def _report(console: Console, job: Job, results: Results) -> int:
+    """Write the report of all passes, and return the exit code."""
+    await asyncio.to_thread(markdown.write, FULL, results, job.folder)
+    await asyncio.to_thread(results.write_figures)
+    pictures = await asyncio.to_thread(report.write, FULL, results, job.folder)
+    console.print(f"Waterfalls of the runs: {pictures}")
+    if names := missed(job.rows, results, OURS):
+        console.print(f"Missed: {', '.join(names)}")
+        return FAILED
+    return DONE
+
+
+async def _play_again(
+    console: Console, job: Job, results: Results, names: Sequence[str], *, play: Play
+) -> None:
+    """Play missed rows once more, and print what both passes say of them: neither is hidden."""
+    told = ", ".join(names)
+    console.print(f"Missed: {told}. What else runs on this machine may be why, so once more.")
+    rows = [row for row in job.rows if row.name in names]
+    await play(replace(job, rows=rows, options=f"{job.options} (again: {told})"), results)
+    console.print(table(rows, results, sides=job.sides))
+    for row in rows:
+        passes = judge_passes(row, OURS, results)
+        each = ", ".join(f"pass {one.within.number} {one.verdict}" for one in passes[-2:])
+        console.print(f"{row.name}: {each}; met in {count_met(passes)} passes of this folder")
+
+
+@contextmanager
+def _cancel_on_sigterm() -> Iterator[None]:
+    """Have SIGTERM stop the servers and the lab too, as Ctrl-C does."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task  # noqa: S101 - a coroutine runs in one
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        yield
+    finally:
+        loop.remove_signal_handler(signal.SIGTERM)
+
+
+def _tell(console: Console, entry: dict[str, Any]) -> None:
+    found = entry["measures"]
+    said = ", ".join(f"{name} {_short(name, value)}" for name, value in found.items())
+    line = f"{entry['row']} {entry['side']} {entry['run']}: {entry.get('error') or said}"
+    console.print(line, soft_wrap=True)
+
+
+def _short(name: str, value: float) -> str:
+    return "never" if value == LOST and name.endswith("_s") else f"{value:.3g}"

@@ -1,0 +1,170 @@
+"""Which words of a reply are in a recording, and where: pure.
+
+They are found by the sound that the simulated voices say they sent, and by what the local voice
+makes of the reply.
+"""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.drill.local_words import LocalUtterance, heard_utterances
+from lab.drill.matching import TELEPHONE, EarPath, SearchedRecording
+from lab.drill.places import RATE_HZ
+
+Pcm: TypeAlias = NDArray[np.int16]
+
+LOCAL: Final = "local"  # the voice that needs no provider
+LEFT_OUT: Final = 3  # words spoken for each that a voice may leave out; two in a row are a stretch
+CROWDED: Final = 0.4  # two words that share more of the shorter one cannot both be there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sent:
+    """One word that a voice sent, with its sound at 8000 Hz.
+
+    Attributes:
+        text: The word as the voice was given it.
+        provider: Whose voice.
+        request: Which of its requests.
+        start_s: Where the word begins in that request's sound.
+        end_s: Where it ends there.
+        samples: What it sounds like.
+    """
+
+    text: str
+    provider: str
+    request: int
+    start_s: float
+    end_s: float
+    samples: Pcm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedWord:
+    """A word in the recording; times are seconds from its beginning."""
+
+    text: str
+    provider: str
+    request: int
+    at_s: float
+    end_s: float
+    after_s: float  # where it stands in its request's sound
+    until_s: float
+
+
+def bare(word: str) -> str:
+    """Return a word without case and punctuation."""
+    return re.sub(r"[\W_]", "", word).lower()
+
+
+def bare_words(text: str) -> list[str]:
+    """Return the words of a text that make a sound."""
+    return [each for each in map(bare, text.split()) if each]
+
+
+# -- which requests spoke the reply
+
+
+def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
+    """Return the words of those requests that spoke a stretch of the reply, and no filler."""
+    reply = bare_words(text)
+    requests: dict[tuple[str, int], list[Sent]] = {}
+    for word in sent:
+        if bare(word.text):
+            requests.setdefault((word.provider, word.request), []).append(word)
+    return [
+        word
+        for words in requests.values()
+        if _inside([bare(each.text) for each in words], reply)
+        for word in words
+    ]
+
+
+def _inside(part: Sequence[str], whole: Sequence[str]) -> bool:
+    """Return whether the part is a stretch of the whole; a voice may have left words of it out."""
+    most = len(part) // LEFT_OUT
+    return any(
+        _left_out(part, whole[at:]) <= most for at, word in enumerate(whole) if word == part[0]
+    )
+
+
+def _left_out(part: Sequence[str], whole: Sequence[str]) -> float:
+    """Return how many words the whole has between those of the part; infinite: not all of them."""
+    rest = iter(enumerate(whole, 1))
+    ends = [next((at for at, other in rest if other == word), math.inf) for word in part]
+    return ends[-1] - len(part)
+
+
+# -- which of them were heard
+
+
+def heard_words(
+    recording: Pcm, sent: Iterable[Sent], *, line: EarPath = TELEPHONE
+) -> tuple[RecordedWord, ...]:
+    """Return the words that are in a recording, in the order in which they are heard."""
+    found = SearchedRecording(recording, line=line)
+    # Callers who ask the same get the same sound: looked for once, it is found as often.
+    sounds = {(word.text, word.samples.tobytes()): word for word in reversed(list(sent))}
+    matches = [(match, word) for word in sounds.values() for match in found.matches(word.samples)]
+    # The surest first; of two words at one place the longer one explains more of it.
+    matches.sort(key=lambda each: (-round(each[0].alike, 2), each[0].start - each[0].end))
+    taken: list[tuple[int, int]] = []
+    words: list[RecordedWord] = []
+    for match, word in matches:
+        if any(_crowded((match.start, match.end), place) for place in taken):
+            continue
+        taken.append((match.start, match.end))
+        words.append(
+            RecordedWord(
+                text=word.text,
+                provider=word.provider,
+                request=word.request,
+                at_s=match.start / RATE_HZ,
+                end_s=match.end / RATE_HZ,
+                after_s=word.start_s,
+                until_s=word.end_s,
+            )
+        )
+    return tuple(sorted(words, key=lambda each: each.at_s))
+
+
+def with_local_words(
+    recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
+) -> tuple[RecordedWord, ...]:
+    """Return the words heard and what the local voice said where they are not."""
+    taken = [(each.at_s, each.end_s) for each in words]
+    more: list[RecordedWord] = []
+    for heard in heard_utterances(recording, looked_for):
+        spoken = looked_for[heard.index]
+        places = [(heard.at_s + start_s, heard.at_s + end_s) for _, start_s, end_s in spoken.words]
+        if any(_crowded(place, other) for place in places for other in taken):
+            continue
+        taken += places
+        said = list(zip(spoken.words, places, strict=True))
+        if heard.begun_twice:
+            (word, (at_s, until_s)) = said[0]
+            said.insert(0, (word, (2 * at_s - until_s, at_s)))
+        more += [
+            RecordedWord(
+                text=text,
+                provider=LOCAL,
+                request=heard.index,
+                at_s=at_s,
+                end_s=until_s,
+                after_s=start_s,
+                until_s=end_s,
+            )
+            for (text, start_s, end_s), (at_s, until_s) in said
+        ]
+    return tuple(sorted([*words, *more], key=lambda each: each.at_s))
+
+
+def _crowded(one: tuple[float, float], other: tuple[float, float]) -> bool:
+    shared = min(one[1], other[1]) - max(one[0], other[0])
+    return shared > CROWDED * min(one[1] - one[0], other[1] - other[0])

@@ -1,0 +1,175 @@
+"""Judges what a caller heard of one reply: every word once, in order, without gaps; pure.
+
+The words are found in the recording itself. Nothing of what the agent believes to have said is
+asked.
+"""
+
+import difflib
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.drill.hearing import (
+    RecordedWord,
+    Sent,
+    bare,
+    bare_words,
+    heard_words,
+    reply_words,
+    with_local_words,
+)
+from lab.drill.local_words import LocalUtterance
+from lab.drill.matching import TELEPHONE, EarPath
+from lab.drill.sound import SPEECH_S, silence, stretches
+
+Pcm: TypeAlias = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReplyVerdict:
+    """What became of one reply; times are seconds from the caller's stop.
+
+    Attributes:
+        words: What was heard of it, in order.
+        missing: Words that should have been heard and were not.
+        extra: Words that were heard too often or in the wrong place.
+        first_word_s: When its first word began; None: never.
+        first_speech_s: When any speech began, a filler too; None: never.
+        gap_s: The longest silence inside it beyond the speech's own pauses.
+        other: Stretches of speech that are no words of it: fillers, clips, half words.
+        voices: The providers that spoke it, in the order in which they took over.
+    """
+
+    words: tuple[RecordedWord, ...]
+    missing: tuple[str, ...]
+    extra: tuple[str, ...]
+    first_word_s: float | None
+    first_speech_s: float | None
+    gap_s: float
+    other: tuple[tuple[float, float], ...] = ()
+    voices: tuple[str, ...] = ()
+
+    @property
+    def whole(self) -> bool:
+        """Whether each word was heard once, in order."""
+        return bool(self.words) and not self.missing and not self.extra
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedWords:
+    """What should have been heard.
+
+    Attributes:
+        text: The whole reply.
+        pauses: The silence that belongs after each of its words, in seconds; by index.
+    """
+
+    text: str
+    pauses: Sequence[float] = field(default=())
+
+
+def judge(
+    recording: Pcm,
+    sent: Sequence[Sent],
+    *,
+    said: ExpectedWords,
+    stop_s: float,
+    local: Sequence[LocalUtterance] = (),
+    line: EarPath = TELEPHONE,
+) -> ReplyVerdict:
+    """Return what a caller heard of a reply.
+
+    Args:
+        recording: The caller's ear from the moment at which judging is to begin, 8000 Hz.
+        sent: What the voices sent in that time, fillers too.
+        said: What should have been heard.
+        stop_s: When the caller stopped speaking, in seconds of the recording.
+        local: What the local voice may have said of the reply.
+        line: What the voices' sound became on its way to the ear.
+    """
+    words = heard_words(recording, reply_words(sent, said.text), line=line)
+    words = with_local_words(recording, words, local)
+    missing, extra = compare_words(words, said.text)
+    speech = stretches(recording, from_s=stop_s)
+    return ReplyVerdict(
+        words=words,
+        missing=missing,
+        extra=extra,
+        first_word_s=words[0].at_s - stop_s if words else None,
+        first_speech_s=speech[0][0] - stop_s if speech else None,
+        gap_s=longest_gap(recording, words, said=said),
+        other=tuple((a - stop_s, b - stop_s) for a, b in _unexplained(speech, words)),
+        voices=_voices(words),
+    )
+
+
+def compare_words(
+    words: Sequence[RecordedWord], text: str
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the words of a text that were not heard, and what was heard in their place."""
+    wanted, got = bare_words(text), [bare(each.text) for each in words]
+    missing: list[str] = []
+    extra: list[str] = []
+    same = difflib.SequenceMatcher(a=wanted, b=got, autojunk=False)
+    for kind, a1, a2, b1, b2 in same.get_opcodes():
+        if kind != "equal":
+            missing += wanted[a1:a2]
+            extra += got[b1:b2]
+    return tuple(missing), tuple(extra)
+
+
+# -- speech and silence
+
+
+def longest_gap(recording: Pcm, words: Sequence[RecordedWord], *, said: ExpectedWords) -> float:
+    """Return the longest silence between two words of a reply, less the speech's own pause."""
+    longest = 0.0
+    for index, (word, after) in enumerate(itertools.pairwise(words)):
+        if (word.provider, word.request) == (after.provider, after.request):
+            natural_s = max(0.0, after.after_s - word.until_s)
+        else:
+            natural_s = said.pauses[index] if index < len(said.pauses) else 0.0
+        longest = max(longest, silence(recording, word.end_s, after.at_s) - natural_s)
+    return longest
+
+
+def _unexplained(
+    speech: Sequence[tuple[float, float]], words: Sequence[RecordedWord]
+) -> list[tuple[float, float]]:
+    """Return the parts of speech that no word of the reply accounts for."""
+    left: list[tuple[float, float]] = []
+    for start, end in speech:
+        at_s = start
+        inside = [each for each in words if each.end_s > start and each.at_s < end]
+        for word in inside:
+            left.append((at_s, word.at_s))
+            at_s = max(at_s, word.end_s)
+        left.append((at_s, end))
+    return [(a, b) for a, b in left if b - a >= 2 * SPEECH_S]
+
+
+def _voices(words: Sequence[RecordedWord]) -> tuple[str, ...]:
+    voices: list[str] = []
+    for word in words:
+        if not voices or voices[-1] != word.provider:
+            voices.append(word.provider)
+    return tuple(voices)
+
+
+def as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
+    """Return a verdict as values that JSON can hold."""
+    return {
+        "whole": verdict.whole,
+        "missing": list(verdict.missing),
+        "extra": list(verdict.extra),
+        "first_word_s": verdict.first_word_s,
+        "first_speech_s": verdict.first_speech_s,
+        "gap_s": verdict.gap_s,
+        "other": [list(each) for each in verdict.other],
+        "voices": list(verdict.voices),
+        "words": [[each.text, each.provider, each.at_s, each.end_s] for each in verdict.words],
+    }

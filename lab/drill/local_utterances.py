@@ -1,0 +1,31 @@
+"""What the local voice can have said of a text: from any of its words to the sentence's end."""
+
+import functools
+from typing import Final
+
+from lab.drill.local_words import LocalUtterance
+from lab.drill.places import RATE_HZ
+from providers.espeak_words import Manner, names, pieces, speak
+from providers.local_tts import VOICE
+
+LANGUAGE: Final = "en"  # of the drill's calls
+
+
+@functools.cache
+def utterances(text: str) -> tuple[LocalUtterance, ...]:
+    """Return each sentence of a text from each of its words on; blocks some ms a word."""
+    return tuple(
+        _spoken(" ".join(words[first:]))
+        for sentence in pieces(text)
+        for words in (sentence.split(),)
+        for first in range(len(words))
+    )
+
+
+def _spoken(words: str) -> LocalUtterance:
+    piece = speak(words, names(VOICE, LANGUAGE), manner=Manner(), rate_hz=RATE_HZ)
+    ends = [*(start_s for _, start_s in piece.words[1:]), piece.duration_s]
+    return LocalUtterance(
+        samples=piece.samples,
+        words=tuple((word, at, end) for (word, at), end in zip(piece.words, ends, strict=True)),
+    )

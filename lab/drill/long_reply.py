@@ -1,0 +1,87 @@
+"""The plan of a reply that its model does not end, and its measures."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from fallbacks.word_times import CHARACTER_S
+from lab.control import LabControl
+from lab.drill.conversation import Conversation
+from lab.drill.evidence import Judged, judge_turn
+from lab.drill.judge import compare_words
+from lab.drill.measured import MeasuredRun
+from lab.drill.rig import Rig
+from lab.drill.rows import LOST, When
+from lab.process import STAGE_OF
+
+LONG_S: Final = 100.0  # the longest wait for the end of a reply of 60 s
+MOST_S: Final = 30.0  # of speech; with so much of it, a pause is its end
+JUDGED: Final = 260  # words of the model's text; a minute has some 170
+
+
+async def play_long_reply(rig: Rig, run: MeasuredRun) -> None:
+    """Ask once, and listen until the reply is over."""
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await rig.break_now(When.BEFORE_TURN)
+        asked = await call.ask(rig.row.question, wanted_s=MOST_S, within_s=LONG_S)
+        written = await _written(rig.control, call.lab_s(asked.began_s))
+        turn = dataclasses.replace(asked, answer=" ".join(written.split()[:JUDGED]))
+        each = as_ended(await judge_turn(call, rig.control, turn))
+        run.add(each)
+        run.measures["reply_s"] = _length_s(each)
+        run.measures["ahead_s"] = await _ahead_s(rig.control, call, each)
+        run.measures["given_s"] = await most_given(rig.control, call, turn.began_s)
+
+
+def as_ended(each: Judged) -> Judged:
+    """Return a turn as if its answer were only what was heard, if that ends with a sentence."""
+    words = each.verdict.words
+    if not words or not words[-1].text.endswith((".", "!", "?")):
+        return each
+    answer = " ".join(each.turn.answer.split()[: len(words)])
+    missing, extra = compare_words(words, answer)
+    verdict = dataclasses.replace(each.verdict, missing=missing, extra=extra)
+    turn = dataclasses.replace(each.turn, answer=answer)
+    return dataclasses.replace(each, turn=turn, verdict=verdict)
+
+
+async def most_given(control: LabControl, call: Conversation, since_s: float) -> float:
+    """Return how much speech a voice was given at most in one request since then, in seconds."""
+    given = [
+        len(request["details"].get("text", ""))
+        for name in control.names
+        if STAGE_OF.get(name.partition("-")[0]) == "tts"
+        for request in await control.requests(name)
+        if request["at_s"] >= call.lab_s(since_s)
+    ]
+    return CHARACTER_S * max(given, default=0)
+
+
+async def _written(control: LabControl, since_s: float) -> str:
+    """Return the whole text that the model wrote."""
+    answers: Sequence[str] = [
+        request["details"]["answer"]
+        for name in control.names
+        for request in await control.requests(name)
+        if request["at_s"] >= since_s and "answer" in request["details"]
+    ]
+    return max(answers, key=len, default="")
+
+
+def _length_s(each: Judged) -> float:
+    words = each.verdict.words
+    return words[-1].end_s - words[0].at_s if words else LOST
+
+
+async def _ahead_s(control: LabControl, call: Conversation, each: Judged) -> float:
+    """Return how long a word waited at most between its voice and the caller's ear."""
+    from_s, until_s = call.lab_s(each.turn.began_s), call.lab_s(each.turn.end_s)
+    sent: Sequence[Mapping[str, Any]] = [
+        word for word in await control.words() if from_s <= word["sent_at_s"] <= until_s
+    ]
+    waited = [
+        from_s + word.at_s - other["sent_at_s"]
+        for word, other in zip(each.verdict.words, sent, strict=False)
+    ]
+    return max(waited, default=LOST)

@@ -1,0 +1,149 @@
+"""The drill's report for the documentation: every pass, as tables in Markdown."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+from lab.drill.results import DrillPass, Results, measured
+from lab.drill.rows import Row
+from lab.drill.servers import OURS, STOCK
+from lab.drill.table import marked, number
+from lab.drill.tally import MARK, RowInPass, count_met, judge_passes, newest_run, others_of
+from lab.drill.verdicts import TargetFinding, extra_requests, findings
+
+FILE: Final = "report.md"
+COLUMNS: Final = (
+    *("fault", "target", "p50", "worst", "verdict", "extra requests"),
+    *("stock p50", "stock worst", "passes met"),
+)
+PASSES: Final = ("pass", "began", "commit", "options", "machine", "others used", "rows met")
+EVERY: Final = ("fault", "pass", "runs", "verdict", "worst of each target, in the order above")
+HOW: Final = (
+    "Every figure is taken from the recording at the caller's ear. *Extra* is what is beyond a"
+    " healthy turn of the same question with the same delays; *gap* is silence inside the reply"
+    " beyond the speech's own pauses; *any speech* counts fillers and clips too. *Stock* is plain"
+    " Pipecat with its own failover, under the same faults. The figures are those of the newest"
+    " pass that ran a row; *passes met* counts all passes that were to run it, and says in how many"
+    " every target was met, as the targets are today. "
+    f"`{MARK}` stands behind what was measured beside other load. The file is made by"
+    " `scripts/drill_report.py` of [drill-results.json](drill-results.json), which has"
+    " every pass.\n\n"
+)
+
+
+def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
+    """Write the report and return its path."""
+    path = folder / FILE
+    path.write_text(render(rows, results), encoding="utf-8")
+    return path
+
+
+def render(rows: Sequence[Row], results: Results) -> str:
+    """Return the report: all passes, the newest figures of each row, and each row in each pass."""
+    judged = {row.name: judge_passes(row, OURS, results) for row in rows}
+    return "".join(_page([row for row in rows if judged[row.name]], results, judged))
+
+
+def _page(
+    rows: Sequence[Row], results: Results, judged: dict[str, list[RowInPass]]
+) -> Iterator[str]:
+    yield "# What the caller's ear got\n\n"
+    yield HOW
+    yield _head(COLUMNS)
+    for row in rows:
+        yield from _lines(row, results, judged[row.name])
+    yield "\n## The passes\n\n"
+    yield _head(PASSES)
+    for one in results.passes:
+        yield _line(_describe(one, results, judged))
+    yield "\n## Every row in every pass\n\n"
+    yield _head(EVERY)
+    for row in rows:
+        for index, each in enumerate(judged[row.name]):
+            yield _line([f"`{row.name}`" if index == 0 else "", *_outcome(each, row)])
+    known = {row.name for row in rows}
+    if gone := sorted(
+        {name for one in results.passes for name in one.planned.get(OURS, ())} - known
+    ):
+        yield f"\nNo row of the matrix any more, though passes ran it: {', '.join(gone)}.\n"
+
+
+def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    newest = newest_run(passes)
+    mark = newest.mark
+    stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
+    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
+    for index, each in enumerate(newest.findings):
+        other = stock[index] if index < len(stock) else None
+        yield _line(
+            [
+                f"{row.title} (`{row.name}`)" if index == 0 else "",
+                each.told,
+                marked(each.p50, mark),
+                marked(each.worst, mark),
+                _verdict(each),
+                "" if index or more is None else f"{more:+.2g}",
+                number(other.p50) if other else "",
+                number(other.worst) if other else "",
+                count_met(passes) if index == 0 else "",
+            ]
+        )
+
+
+def _verdict(finding: TargetFinding) -> str:
+    if finding.met is None:
+        return "not judged"
+    if finding.met:
+        return "met"
+    reason = finding.target.if_missed
+    return f"**missed**: {reason}" if reason else "**missed**"
+
+
+def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass]]) -> list[str]:
+    inside = {
+        name: each
+        for name, passes in judged.items()
+        for each in passes
+        if each.within.number == one.number
+    }
+    told = [f"{sum(each.met for each in inside.values())} of {len(inside)}"]
+    for verdict in ("missed", "not run"):
+        names = [f"`{name}`" for name, each in inside.items() if each.verdict == verdict]
+        told += [f"{verdict}: {', '.join(names)}"] if names else []
+    return [
+        str(one.number),
+        one.began,
+        one.commit or "not known",
+        f"`{one.options}`" if one.options else "not known",
+        one.machine,
+        _others(one, results),
+        "; ".join(told) + (f" ({one.note})" if one.note else ""),
+    ]
+
+
+def _others(one: DrillPass, results: Results) -> str:
+    others = others_of(results, one)
+    if others is None:
+        return "not measured"
+    return f"{others[0]:.2f} cores, at most {others[1]:.2f}"
+
+
+def _outcome(each: RowInPass, row: Row) -> list[str]:
+    wanted = each.within.wanted(row.name, OURS)
+    mark = each.mark
+    worst = [marked(one.worst, mark) or "-" for one in each.findings]
+    bold = [
+        f"**{value}**" if one.met is False else value
+        for one, value in zip(each.findings, worst, strict=True)
+    ]
+    verdict = "met" if each.met else f"**{each.verdict}**"
+    runs = str(each.runs) if each.runs >= wanted else f"{each.runs} of {wanted}"
+    return [str(each.within.number), runs, verdict, ", ".join(bold)]
+
+
+def _head(columns: Sequence[str]) -> str:
+    return f"{_line(columns)}|{' --- |' * len(columns)}\n"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |\n"

@@ -1,0 +1,212 @@
+"""The rows whose calls are longer than one turn, or come in another way."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, Final
+
+from lab.drill.breaks import (
+    ALL,
+    CUT_WORDS,
+    HUNG,
+    REFUSE,
+    SILENT,
+    each_of,
+    given_at_once,
+    llm,
+    replayed,
+    stt,
+    tts,
+)
+from lab.drill.rows import (
+    EVERY_WORD,
+    HEALTHY,
+    NEVER_SILENT,
+    Break,
+    CallPlan,
+    Row,
+    Target,
+    When,
+    extra,
+    gap,
+    one_turn,
+)
+
+QUESTION_S: Final = 1.2  # "How much is a haircut?"
+FLAPS: Final = {**REFUSE, "pattern": {"on_s": 3, "off_s": 3}}
+LATE: Final = {"fault": "slow_start", "delay_s": 2.0}  # an answer, but behind the budget
+OF_A_RECOGNISER: Final = {"path": "sample_rate=16000"}  # probes; a telephone's sound has 8000
+OF_A_VOICE: Final = {"path": "#probe"}  # the context of one
+ANOTHER_MOMENT: Final = (
+    "healthy turns themselves differ from their median by up to 0.06 s, by when the recogniser and"
+    " the turn detector get the processor"
+)
+
+
+def build_rows() -> Iterator[Row]:
+    """Yield them in the order of the table."""
+    yield from _outages()
+    yield from _second_callers()
+    yield from _judged_by_probes()
+    yield from _flapping()
+    yield from _crowd()
+    yield from _barge_ins()
+    yield from _recoveries()
+    yield _clips()
+    yield _loopback()
+
+
+def _outages() -> Iterator[Row]:
+    silence = Target(measure="silence_s", worst=4.0)
+    for name, title, window in (
+        ("all-dead", "Everything dead", REFUSE),
+        ("all-hung", "Everything hangs", HUNG),
+    ):
+        yield Row(
+            name=name,
+            title=title,
+            plan=CallPlan.ALL_DEAD,
+            breaks=each_of(ALL, window),
+            targets=(NEVER_SILENT, silence),
+        )
+    both = (*llm({"fault": "http", "status": 503}), *tts({"fault": "cut", "after_words": 7}))
+    yield one_turn("two-stages", "LLM 503 and TTS cut in one turn", both, extra(1.0))
+    third = {"fault": "http", "status": 503, "p": 0.3}
+    yield Row(
+        name="thirty-percent",
+        title="30 % of all requests fail",
+        plan=CallPlan.CHANCE,
+        breaks=tuple(Break(provider=each, window=third, when=When.BEFORE_CALL) for each in ALL),
+        targets=(EVERY_WORD, NEVER_SILENT, Target(measure="in_budget", worst=0.95, least=True)),
+        steady=False,
+    )
+
+
+def _second_callers() -> Iterator[Row]:
+    for stage, breaks in (("stt", stt(SILENT)), ("llm", llm(SILENT)), ("tts", tts(SILENT))):
+        for what, plan in (("turn", CallPlan.SECOND_TURN), ("call", CallPlan.SECOND_CALL)):
+            as_healthy = Target(
+                measure="first_word_s",
+                worst=0.05,
+                over=(HEALTHY, f"second_{what}_s"),
+                if_missed=ANOTHER_MOMENT,
+            )
+            yield Row(
+                name=f"second-{what}-{stage}",
+                title=f"{stage.upper()} silent: the second {what}",
+                plan=plan,
+                breaks=breaks,
+                targets=(as_healthy, EVERY_WORD, NEVER_SILENT),
+            )
+
+
+def _judged_by_probes() -> Iterator[Row]:
+    greeting = Target(measure="greeting_s", worst=0.3, over=(HEALTHY, "greeting_s"))
+    closed = Target(measure="closed", worst=1, least=True)
+    probes: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
+        "stt": (("deepgram", "deepgram-b"), {"fault": "http", "status": 503} | OF_A_RECOGNISER),
+        "tts": (("cartesia", "elevenlabs"), {"fault": "error_event"} | OF_A_VOICE),
+    }
+    for stage, (names, window) in probes.items():
+        out = each_of(names, REFUSE, When.BEFORE_CALL)
+        yield Row(
+            name=f"{stage}-probes",
+            title=f"Every {stage.upper()} was out and is well, but its probes fail",
+            plan=CallPlan.PROBES,
+            breaks=(*out, *each_of(names, window, When.NEXT_CALL)),
+            targets=(closed, greeting, extra(0.3), EVERY_WORD, NEVER_SILENT),
+        )
+
+
+def _flapping() -> Iterator[Row]:
+    asked = Target(measure="misheard", worst=0)
+    cases = {
+        "stt": (stt(FLAPS), (asked, replayed(QUESTION_S))),
+        "llm": (llm(FLAPS), (extra(0.5), gap(0.5))),  # it may die at any word, as in llm-cut-*
+        "tts": (tts(FLAPS), (Target(measure="switches", worst=1), gap(0.3))),
+    }
+    for stage, (breaks, targets) in cases.items():
+        yield Row(
+            name=f"flapping-{stage}",
+            title=f"{stage.upper()} dies and comes back every 3 s",
+            plan=CallPlan.FLAPPING,
+            breaks=breaks,
+            targets=(EVERY_WORD, *targets, NEVER_SILENT),
+        )
+
+
+def _crowd() -> Iterator[Row]:
+    window = {"fault": "cut", "after_words": 4}
+    yield Row(
+        name="eight-at-once",
+        title="Eight calls at once, TTS cut in all of them",
+        plan=CallPlan.CROWD,
+        alone=True,
+        breaks=tts(window),
+        targets=(EVERY_WORD, gap(0.3), NEVER_SILENT),
+    )
+
+
+def _barge_ins() -> Iterator[Row]:
+    quiet = Target(measure="quiet_s", p50=0.35, worst=0.45)
+    counted = Target(measure="failures_after", worst=0)
+    spoke = Target(measure="nothing_to_break", worst=0)
+    cut = tts({"fault": "cut", "after_words": 4})
+    no_model = each_of(("openai", "openai-b"), SILENT)
+    endless = (*llm({"fault": "endless"}), *cut)
+    cases = {
+        "failover": ("during failover", cut, 0.4),
+        "clip": ("during a clip", no_model, 0.1),
+        "resumed": ("during a resumed sentence", cut, 3.0),
+        "endless": ("into a reply of 2,500 words that another voice resumed", endless, 6.0),
+    }
+    for name, (title, breaks, audible_s) in cases.items():
+        given = (given_at_once(),) if name == "endless" else ()
+        yield Row(
+            name=f"barge-in-{name}",
+            title=f"Barge-in {title}",
+            plan=CallPlan.BARGE_IN,
+            breaks=breaks,
+            targets=(*given, quiet, spoke, EVERY_WORD, NEVER_SILENT, counted),
+            audible_s=audible_s,
+        )
+
+
+def _recoveries() -> Iterator[Row]:
+    same_voice = Target(measure="voice_changed", worst=0)
+    next_turn = Target(measure="next_turn_elsewhere", worst=0)
+    next_call = Target(measure="next_call_elsewhere", worst=0)
+    cases = {
+        "stt": (stt(REFUSE), (next_turn, next_call)),
+        "llm": (llm(REFUSE), (next_turn, next_call)),
+        "tts": (tts(REFUSE), (same_voice, next_call)),  # nobody wants a voice to change twice
+    }
+    for stage, (breaks, targets) in cases.items():
+        yield Row(
+            name=f"recovery-{stage}",
+            title=f"{stage.upper()} recovers",
+            plan=CallPlan.RECOVERY,
+            breaks=breaks,
+            targets=(*targets, EVERY_WORD, NEVER_SILENT),
+        )
+
+
+def _clips() -> Row:
+    heard = Target(measure="clips_heard", worst=1, least=True)
+    other = Target(measure="not_clips", worst=0)
+    return Row(
+        name="clips",
+        title="LLM late: rendered clips hold the line",
+        plan=CallPlan.CLIPS,
+        breaks=each_of(("openai", "openai-b"), LATE),
+        targets=(heard, other, EVERY_WORD, NEVER_SILENT),
+        clips=True,
+    )
+
+
+def _loopback() -> Row:
+    cut = {"fault": "cut", "after_words": CUT_WORDS}
+    row = one_turn(
+        "loopback-cut", "TTS cut in mid-utterance, on the loopback leg", tts(cut), gap(0.3)
+    )
+    # Another run's call that begins in the same process, or is judged, tears what is heard here.
+    return replace(row, leg="loopback", alone=True)

@@ -1,0 +1,109 @@
+"""What one run of a row measures; pure but for the questions to the lab's record."""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from lab.control import LabControl
+from lab.drill.breaks import STANDBYS
+from lab.drill.conversation import AskedTurn, Conversation
+from lab.drill.evidence import Judged
+from lab.drill.hearing import bare_words
+from lab.drill.places import RATE_HZ
+from lab.drill.rows import LOST
+from lab.drill.sound import stretches
+
+QUIET_FOR_S: Final = 0.3  # a shorter pause of the agent is not yet quiet
+
+
+@dataclass(slots=True)
+class MeasuredRun:
+    """What one run yields: measures by name, and the turns they come from."""
+
+    measures: dict[str, float] = field(default_factory=dict)
+    turns: list[Judged] = field(default_factory=list)
+
+    def add(self, each: Judged) -> Judged:
+        """Keep a turn, and count it in the measures that all plans have."""
+        self.turns.append(each)
+        verdict = each.verdict
+        worst = self.measures
+        worst["lost_turns"] = worst.get("lost_turns", 0.0) + (not verdict.whole)
+        gap_s = LOST if verdict.missing else verdict.gap_s  # after the gap the rest never came
+        worst["gap_s"] = max(worst.get("gap_s", 0.0), gap_s)
+        worst["fillers"] = worst.get("fillers", 0.0) + len(verdict.other)
+        first_s = LOST if verdict.first_speech_s is None else verdict.first_speech_s
+        worst["first_speech_s"] = max(worst.get("first_speech_s", 0.0), first_s)
+        worst["turns"] = len(self.turns)
+        worst["requests"] = worst.get("requests", 0.0) + len(each.requests)
+        standby = sum(asked.provider in STANDBYS.values() for asked in each.requests)
+        worst["standby_requests"] = worst.get("standby_requests", 0.0) + standby
+        return each
+
+
+def first_word_s(each: Judged) -> float:
+    """Return when the first word of the reply began after the caller's stop."""
+    return LOST if each.verdict.first_word_s is None else each.verdict.first_word_s
+
+
+def first_speech_after(call: Conversation, stop_s: float) -> float:
+    """Return how long it took until the agent was heard, a filler or a clip too."""
+    speech = stretches(call.heard(), from_s=stop_s)
+    return speech[0][0] - stop_s if speech else LOST
+
+
+def quiet_after(call: Conversation, turn: AskedTurn) -> float:
+    """Return how long the agent went on after the caller began; 0 when it was quiet already."""
+    end_s = turn.began_s
+    for start_s, until_s in stretches(call.heard(), from_s=turn.began_s):
+        if start_s - end_s > QUIET_FOR_S:
+            break
+        end_s = until_s
+    return end_s - turn.began_s
+
+
+def end_of_speech(call: Conversation) -> float:
+    """Return when the agent was last heard: after a goodbye the silence is nobody's."""
+    speech = stretches(call.heard())
+    return speech[-1][1] if speech else call.now_s
+
+
+async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> float:
+    """Return 1 unless a model was asked for what the caller said, and for nothing else."""
+    since_s = call.lab_s(turn.began_s)
+    asked = [
+        bare_words(each["details"]["asked"])
+        for name in control.names
+        for each in await control.requests(name)
+        if each["at_s"] >= since_s and "asked" in each["details"]
+    ]
+    said = bare_words(turn.question)
+    return float(not asked or any(each != said for each in asked))
+
+
+def or_lost(at_s: float | None) -> float:
+    """Return a moment, or one that is later than any target when there was none."""
+    return LOST if at_s is None else at_s
+
+
+def last(voices: Sequence[str]) -> str:
+    """Return the voice that spoke last, if any did."""
+    return voices[-1] if voices else ""
+
+
+def changes(voices: Sequence[str]) -> int:
+    """Return how often the voice changed."""
+    return sum(one != other for one, other in itertools.pairwise(voices))
+
+
+def speech_of(each: Judged) -> list[tuple[float, float]]:
+    """Return when the agent was heard in a turn, in seconds from the caller's stop."""
+    stop_s = each.turn.stop_s - each.turn.began_s
+    spans = stretches(each.recording)
+    return [(a - stop_s, b - stop_s) for a, b in spans]
+
+
+def length_of(each: Judged) -> float:
+    """Return how long a turn was listened to, in seconds."""
+    return each.recording.size / RATE_HZ

@@ -1,0 +1,272 @@
+"""`elevenlabs-503`: a campaign meets a voice that answers 503, with a standby and without one.
+
+With one the callee never notices. Without one nobody is dialled into it: the voice is rehearsed
+outside any call, again after 5, 10 and 20 s; then its breaker is open, operators are told, the
+contact is put back and the next one looked at; probes go on, and when they succeed the campaign
+goes on by itself. Engine, queue, server and calls are real; providers, carrier and callees are the
+lab's.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final
+
+from bot import clock
+from bot.call.models import VoiceModels
+from calls.campaign_events import (
+    CampaignHeld,
+    CampaignResumed,
+    ContactSkipped,
+    DialEnded,
+    DialPlaced,
+)
+from calls.entry import Entry
+from calls.events import AgentSaid, CallEnded, Event
+from calls.incident import IncidentBegan
+from calls.outbound import Dial, DialOutcome
+from fallbacks.facts import (
+    AttemptFailed,
+    BreakerMoved,
+    ProviderProbed,
+    RetriesExhausted,
+    RetryPlanned,
+    RungChosen,
+    StageExhausted,
+)
+from lab.control import LabControl
+from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
+from lab.demo.staged import CONFIRMS, StagedContact, cast_of, compare_books
+from lab.drill.bench import Say
+from lab.drill.scenarios import Proof, Proofs
+from lab.process import RunningLab, lab_process
+from operations.notify.incident_rules import Incidents
+
+VOICE: Final = "elevenlabs"
+STANDBY: Final = "cartesia"
+ALONE: Final = ("deepgram", "deepgram-b", "openai", "openai-b", VOICE)
+CONTACTS: Final = 2
+LONGEST_S: Final = 240.0
+LOOK_S: Final = 0.1
+OUTAGE: Final[Mapping[str, Any]] = {"fault": "http", "status": 503}
+SHOWN: Final = (
+    AttemptFailed, BreakerMoved, CampaignHeld, CampaignResumed, ContactSkipped, DialEnded,
+    DialPlaced, ProviderProbed, RetriesExhausted, RetryPlanned, RungChosen, StageExhausted,
+)  # fmt: skip
+FLOW: Final = (
+    "retry in 5 s", "retry in 10 s", "retry in 20 s", "open", "alert", "skipped", "skipped",
+    "probe failed", "mended", "probe did well", "half_open", "closed", "resumed", "dialled",
+    "completed", "completed",
+)  # fmt: skip
+"""What has to happen without a standby, in this order; more may happen in between."""
+
+
+@dataclass(slots=True)
+class Witness:
+    """Listens, prints, and keeps what happened as short codes, in order."""
+
+    say: Say
+    incidents: Incidents
+    events: list[Event] = field(default_factory=list[Event])
+    codes: list[str] = field(default_factory=list[str])
+    began_s: float = field(default_factory=clock.monotonic)
+
+    async def hear(self, entry: Entry) -> None:
+        """Note one entry."""
+        event = entry.event
+        self.events.append(event)
+        if isinstance(event, SHOWN) and getattr(event, "provider", VOICE) == VOICE:
+            self.say(self.now_s, event)
+            if code := code_of(event):
+                self.codes.append(code)
+        for each in self.incidents.handle(event, self.now_s):
+            if isinstance(each, IncidentBegan):
+                self.codes.append("alert")
+                place = f"{each.stage} {each.rung}".strip()
+                self.note(f"ALERT, severity {each.severity.upper()}: {place}: {each.kind}")
+
+    def note(self, text: str) -> None:
+        """Say what the scenario does."""
+        self.say(self.now_s, text)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the start."""
+        return clock.monotonic() - self.began_s
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        """Return the events of one kind."""
+        return [each for each in self.events if isinstance(each, kind)]
+
+
+def code_of(event: Event) -> str:
+    """Return what happened in a word or two; empty: it is only shown."""
+    match event:
+        case RetryPlanned():
+            return f"retry in {5 * round(event.wait_s / 5)} s"
+        case BreakerMoved():
+            return event.after
+        case ProviderProbed():
+            return "probe did well" if event.ok else "probe failed"
+        case DialEnded():
+            return str(event.outcome)
+        case _:
+            return _SHORT.get(type(event), "")
+
+
+_SHORT: Final[Mapping[type, str]] = {
+    ContactSkipped: "skipped",
+    CampaignResumed: "resumed",
+    DialPlaced: "dialled",
+}
+
+
+def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
+    """Return those of `wanted` that did not happen behind the ones before them."""
+    missing: list[str] = []
+    at = 0
+    for each in wanted:
+        if each in happened[at:]:
+            at += happened[at:].index(each) + 1
+        else:
+            missing.append(each)
+    return missing
+
+
+async def play_outage(say: Say) -> Proofs:
+    """Play both ways, one after the other, each with a lab and a server of its own."""
+    loading = asyncio.get_running_loop().run_in_executor(None, VoiceModels.load)
+    contacts = cast_of(CONTACTS, (CONFIRMS,))
+    proofs: list[Proof] = []
+    for play in (with_standby, without_standby):
+        async with lab_process() as lab:
+            proofs += await play(lab, contacts, say, await loading)
+    return proofs
+
+
+async def with_standby(
+    lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
+) -> Proofs:
+    """Have the voice fail while a standby is there."""
+    async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
+        it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
+        dials = await _wait_until_ended(staged, it, control)
+    failed = [each for each in it.of(AttemptFailed) if each.provider == VOICE]
+    said = [each.text for each in it.of(AgentSaid)]
+    return (
+        Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
+        Proof(
+            text="the callee heard the disclosure, the greeting and the answers",
+            holds=len(said) >= 3 and not it.of(StageExhausted),
+        ),
+        _all_completed(dials, contacts[:1]),
+        Proof(
+            text="nobody was skipped and nothing was held",
+            holds=not it.of(ContactSkipped) and not it.of(CampaignHeld),
+        ),
+        *_books(dials, staged),
+    )
+
+
+async def without_standby(
+    lab: RunningLab, contacts: Sequence[StagedContact], say: Say, models: VoiceModels | None
+) -> Proofs:
+    """Have the only voice fail before anybody is dialled, and mend it when all were skipped."""
+    async with _stage(lab, ALONE, contacts, say, models) as (staged, it, control):
+        it.note(f"without a standby: {VOICE} answers 503")
+        dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
+    missing = in_order(FLOW, it.codes)
+    placed = [each.dial_id for each in it.of(DialPlaced)]
+    skipped = [each.dial_id for each in it.of(ContactSkipped)]
+    return (
+        Proof(
+            text="in order: " + ", ".join(FLOW) + (f"; not: {missing}" if missing else ""),
+            holds=not missing,
+        ),
+        Proof(text="nobody was dialled into the outage", holds=not set(placed) & set(skipped)),
+        Proof(
+            text=f"{len(it.of(CampaignHeld))} word to operators that nobody is dialled",
+            holds=len(it.of(CampaignHeld)) == 1 and len(it.of(CampaignResumed)) == 1,
+        ),
+        Proof(
+            text="no call was lost",
+            holds=all(each.reason != "failed" for each in it.of(CallEnded)),
+        ),
+        _all_completed(dials, contacts),
+        *_books(dials, staged),
+    )
+
+
+@asynccontextmanager
+async def _stage(
+    lab: RunningLab,
+    rungs: Sequence[str],
+    contacts: Sequence[StagedContact],
+    say: Say,
+    models: VoiceModels | None,
+) -> AsyncIterator[tuple[StagedServer, Witness, LabControl]]:
+    kept = [each for each in lab.instances if each["name"] in rungs]
+    order = sorted(kept, key=lambda each: rungs.index(str(each["name"])))
+    witness = Witness(say, Incidents({"tts": [each for each in rungs if each in (VOICE, STANDBY)]}))
+    with TemporaryDirectory(prefix="holdline-drill-") as folder:
+        plan = StagePlan(
+            contacts=contacts,
+            folder=Path(folder),
+            campaign={"on_outage": "skip", "concurrent": 1},
+            listeners=[witness],
+            models=models,
+        )
+        async with LabControl(lab) as control:
+            await control.set_faults(VOICE, [OUTAGE])
+            async with staged_server(replace(lab, instances=order), plan) as staged:
+                yield staged, witness, control
+
+
+async def _wait_until_ended(
+    staged: StagedServer,
+    it: Witness,
+    control: LabControl,
+    *,
+    mend_after: int = 0,
+) -> Sequence[Dial]:
+    async with asyncio.timeout(LONGEST_S):
+        if mend_after:
+            await _until(lambda: len(it.of(ContactSkipped)) >= mend_after and _probed(it))
+            await control.mend_all()
+            it.codes.append("mended")
+            it.note(f"{VOICE} is mended")
+        _, dials = await staged.ended()
+        return dials
+
+
+def _probed(it: Witness) -> bool:
+    """Say whether a probe has failed behind the last contact that was skipped."""
+    return "probe failed" in it.codes[_last(it.codes, "skipped") :]
+
+
+def _last(codes: Sequence[str], code: str) -> int:
+    return max(at for at, each in enumerate(codes) if each == code)
+
+
+async def _until(holds: Callable[[], bool]) -> None:
+    while not holds():  # noqa: ASYNC110 - the witness tells nobody
+        await asyncio.sleep(LOOK_S)
+
+
+def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:
+    reached = {each.number for each in dials if each.outcome is DialOutcome.COMPLETED}
+    return Proof(
+        text=f"{len(reached)} of {len(contacts)} contacts were talked with in the end",
+        holds=len(reached) == len(contacts),
+    )
+
+
+def _books(dials: Sequence[Dial], staged: StagedServer) -> Proofs:
+    differ = compare_books(dials, staged.carrier)
+    more = ": " + "; ".join(differ.lines) if differ else ""
+    return (
+        Proof(text=f"the ledger and the carrier's own book agree{more}", holds=not differ.lines),
+    )

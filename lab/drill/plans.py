@@ -1,0 +1,174 @@
+"""How the call of each row goes, and what is measured in it."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final, TypeAlias
+
+from lab.callers import noise
+from lab.drill.asking import ask, ask_broken
+from lab.drill.evidence import judge_turn
+from lab.drill.lasting_plans import play_clips, play_flapping, play_probes, play_recovery
+from lab.drill.long_reply import most_given, play_long_reply
+from lab.drill.measured import (
+    MeasuredRun,
+    end_of_speech,
+    first_speech_after,
+    first_word_s,
+    or_lost,
+    quiet_after,
+)
+from lab.drill.rig import Rig
+from lab.drill.rows import HAIRCUT, HOURS, CallPlan, When
+from lab.drill.sound import silence
+
+DEAD_S: Final = 20.0  # of listening after everything died
+NOISE_S: Final = 3.0
+CALLS, TURNS = 5, 6
+CROWD: Final = 8
+APART_S: Final = 0.25  # eight people do not stop speaking in the same instant
+QUESTIONS: Final = (HAIRCUT, HOURS)  # others got other answers, 3 of 16 in a crowd
+BUDGET_S: Final = 1.5  # latency.budget_s
+LATE_S: Final = 10.0  # the longest wait for a reply that the caller is to break into
+MENDED_S: Final = 0.5  # into the words that break in: noticed as speech, and nothing is asked yet
+
+
+Play: TypeAlias = Callable[[Rig, MeasuredRun], Awaitable[None]]
+
+
+async def play(rig: Rig, run: MeasuredRun) -> None:
+    """Have the rig's row played once; `run` holds what was measured, also when it breaks off."""
+    await _PLAYS[rig.row.plan](rig, run)
+
+
+async def _healthy(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        run.measures["greeting_s"] = or_lost(call.greeted_s)
+        first = await ask(rig, call, run, rig.row.question)
+        run.measures["first_word_s"] = first_word_s(first)
+        second = await ask(rig, call, run, rig.row.question)
+        run.measures["second_turn_s"] = first_word_s(second)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        other = await ask(rig, call, run, rig.row.question)
+        run.measures["second_call_s"] = first_word_s(other)
+
+
+async def _turn(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
+
+
+async def _start(rig: Rig, run: MeasuredRun) -> None:
+    await rig.break_now(When.BEFORE_CALL)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        run.measures["greeting_s"] = or_lost(call.greeted_s)
+        each = await ask(rig, call, run, rig.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _second_turn(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
+        each = await ask(rig, call, run, rig.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _second_call(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await ask_broken(rig, call, run)
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        each = await ask(rig, call, run, rig.row.question)
+        run.measures["first_word_s"] = first_word_s(each)
+
+
+async def _noise(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await call.make_noise(noise(NOISE_S))
+        await call.ear.wait(1.0)
+        await ask(rig, call, run, rig.row.question)
+    run.measures["failures"] = len(await asyncio.to_thread(rig.failures))
+
+
+async def _all_dead(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await rig.break_now(When.BEFORE_TURN)
+        turn = await call.ask(rig.row.question)
+        await call.ear.wait(turn.stop_s + DEAD_S - call.now_s)
+        run.add(await judge_turn(call, rig.control, turn))
+        end_s = call.now_s if not call.over else end_of_speech(call)
+        run.measures["silence_s"] = silence(call.heard(), turn.stop_s, end_s)
+
+
+async def _chance(rig: Rig, run: MeasuredRun) -> None:
+    await rig.break_now(When.BEFORE_CALL)
+    for _ in range(CALLS):
+        async with rig.call() as call:
+            await call.wait_for_greeting()
+            for turn in range(TURNS):
+                if not call.over:
+                    await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
+    answered = sum(first_word_s(each) <= BUDGET_S for each in run.turns)
+    run.measures["in_budget"] = answered / (CALLS * TURNS)
+    run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
+
+
+async def _crowd(rig: Rig, run: MeasuredRun) -> None:
+    together = asyncio.Barrier(CROWD)
+
+    async def one(number: int) -> None:
+        async with rig.call() as call:
+            await call.wait_for_greeting()
+            await together.wait()
+            await rig.break_now(When.BEFORE_TURN)
+            await call.ear.wait(number * APART_S)
+            await ask(rig, call, run, QUESTIONS[number % len(QUESTIONS)])
+
+    async with asyncio.TaskGroup() as callers:
+        for number in range(CROWD):
+            callers.create_task(one(number))
+    for count in ("requests", "standby_requests"):  # each caller's turn has seen everybody's
+        run.measures[count] /= CROWD
+
+
+async def _barge_in(rig: Rig, run: MeasuredRun) -> None:
+    async with rig.call() as call:
+        await call.wait_for_greeting()
+        await rig.break_now(When.BEFORE_TURN)
+        asked_s = await call.ask_only(rig.row.question)
+        spoke = await call.ear.hear_some(rig.row.audible_s, since_s=asked_s, within_s=LATE_S)
+        run.measures["nothing_to_break"] = not spoke  # then being quiet proves nothing
+        waited_s = first_speech_after(call, asked_s)
+        turn = await call.ask(HOURS, at=((MENDED_S, rig.control.mend_all),))
+        run.measures["quiet_s"] = quiet_after(call, turn)
+        run.add(await judge_turn(call, rig.control, turn))
+        run.measures["first_speech_s"] = max(waited_s, run.measures["first_speech_s"])
+        run.measures["given_s"] = await most_given(rig.control, call, asked_s)
+    failures = await asyncio.to_thread(rig.failures_since_spoken_to)
+    run.measures["failures_after"] = len(failures)
+
+
+_PLAYS: Final[Mapping[CallPlan, Play]] = {
+    CallPlan.HEALTHY: _healthy,
+    CallPlan.TURN: _turn,
+    CallPlan.START: _start,
+    CallPlan.SECOND_TURN: _second_turn,
+    CallPlan.SECOND_CALL: _second_call,
+    CallPlan.NOISE: _noise,
+    CallPlan.ALL_DEAD: _all_dead,
+    CallPlan.CLIPS: play_clips,
+    CallPlan.FLAPPING: play_flapping,
+    CallPlan.CHANCE: _chance,
+    CallPlan.CROWD: _crowd,
+    CallPlan.BARGE_IN: _barge_in,
+    CallPlan.RECOVERY: play_recovery,
+    CallPlan.PROBES: play_probes,
+    CallPlan.ENDLESS: play_long_reply,
+}

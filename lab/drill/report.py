@@ -1,0 +1,121 @@
+"""The drill's report: one HTML file that needs nothing else."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from html import escape
+from pathlib import Path
+from typing import Any, Final
+
+from lab.drill.results import DrillPass, Results, measured
+from lab.drill.rows import Row
+from lab.drill.servers import OURS, STOCK
+from lab.drill.table import marked
+from lab.drill.tally import RowInPass, count_met, judge_passes, newest_run, others_of
+from lab.drill.verdicts import TargetFinding, extra_requests, findings
+from lab.drill.waterfall import waterfall
+
+FILE: Final = "report.html"
+STYLE: Final = """
+:root { color-scheme: light dark; font: 15px/1.5 system-ui, sans-serif; }
+body { max-width: 70rem; margin: 2rem auto; padding: 0 1rem; }
+table { border-collapse: collapse; width: 100%; }
+th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #8884; }
+td.n { text-align: right; font-variant-numeric: tabular-nums; }
+.met { color: #16a34a; } .missed { color: #dc2626; font-weight: 600; }
+svg { width: 100%; height: auto; background: #8881; border-radius: 4px; margin: .3rem 0 1rem; }
+svg text { font: 11px system-ui, sans-serif; fill: currentColor; }
+svg text.word { fill: #fff; font-size: 10px; } svg text.tick { opacity: .7; }
+svg line.grid { stroke: #8884; } svg line.budget { stroke: #dc2626; stroke-dasharray: 4 3; }
+svg circle.good { fill: #16a34a; } svg circle.bad { fill: #dc2626; }
+"""
+HOW: Final = """
+<p>Every figure is taken from the recording at the caller's ear. A word counts as heard when the
+very samples that a simulated voice sent are found there. <em>Extra</em> is what is beyond a
+healthy turn of the same question with the same delays; <em>gap</em> is silence inside the reply
+beyond the speech's own pauses; <em>any speech</em> counts fillers and clips too. The dashed line
+is 1.5 s after the caller's last sound. The figures are those of the newest pass that ran a row;
+<em>passes met</em> counts all of them. A star stands behind what was measured beside other load.
+Pictures are of each row's newest pass, and of every pass in which it missed.</p>
+"""
+
+
+def write(rows: Sequence[Row], results: Results, folder: Path) -> Path:
+    """Write the report of all passes and return its path."""
+    path = folder / FILE
+    path.write_text("".join(_page(rows, results)), encoding="utf-8")
+    return path
+
+
+def _page(rows: Sequence[Row], results: Results) -> Iterator[str]:
+    yield '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+    yield '<meta name="viewport" content="width=device-width"><title>Holdline drill</title>'
+    yield f"<style>{STYLE}</style></head><body><h1>What the caller's ear got</h1>{HOW}"
+    judged = [(row, passes) for row in rows if (passes := judge_passes(row, OURS, results))]
+    yield from (_about(one, results) for one in results.passes)
+    yield "<table><tr><th>fault</th><th>target</th><th>p50</th><th>worst</th><th>verdict</th>"
+    yield "<th>passes met</th><th>extra requests</th><th>stock p50</th><th>stock worst</th></tr>"
+    for row, passes in judged:
+        yield from _lines(row, results, passes)
+    yield "</table>"
+    for row, passes in judged:
+        yield from _pictures(row, results, passes)
+    yield "</body></html>\n"
+
+
+def _about(one: DrillPass, results: Results) -> str:
+    others = others_of(results, one)
+    used = f"others used {others[0]:.2f} cores, at most {others[1]:.2f}" if others else ""
+    known = (
+        *(f"Pass {one.number} of {one.began}", one.machine, f"commit {one.commit or 'not known'}"),
+        *(one.options, used or "what others used was not measured", one.note),
+    )
+    return f"<p>{escape('; '.join(each for each in known if each))}.</p>"
+
+
+def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    newest = newest_run(passes)
+    mark = newest.mark
+    stock = findings(row, STOCK, measured(results.newest(row, STOCK)))
+    more = extra_requests(row, OURS, measured(results.newest(row, OURS)))
+    for index, each in enumerate(newest.findings):
+        title = f'<a href="#{row.name}">{escape(row.title)}</a>' if index == 0 else ""
+        verdict = "" if each.met is None else "met" if each.met else "missed"
+        reason = f": {escape(each.target.if_missed)}" if each.met is False else ""
+        counted = count_met(passes) if index == 0 else ""
+        asked = "" if index or more is None else f"{more:+.2g}"
+        yield f"<tr><td>{title}</td><td>{escape(each.told)}</td>{_numbers(each, mark)}"
+        yield f'<td class="{verdict}">{verdict or "not judged"}{reason.removesuffix(": ")}</td>'
+        yield f'<td class="n">{counted}</td><td class="n">{asked}</td>'
+        yield f"{_numbers(stock[index] if index < len(stock) else None)}</tr>"
+
+
+def _numbers(finding: TargetFinding | None, mark: str = "") -> str:
+    values = (finding.p50, finding.worst) if finding else (None, None)
+    return "".join(f'<td class="n">{marked(value, mark)}</td>' for value in values)
+
+
+def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
+    yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
+    told = ", ".join(f"{each.within.number} {each.verdict}" for each in passes)
+    yield f"<p>{row.plan}. Passes: {told}.</p>"
+    shown = {each.within.number for each in passes if not each.met} | {
+        newest_run(passes).within.number
+    }
+    for entry in results.of(row.name, OURS):
+        if entry["pass"] in shown:
+            yield from _run(entry)
+    for entry in results.newest(row, STOCK):
+        if entry["row"] == row.name and entry["side"] == STOCK:
+            yield from _run(entry)
+
+
+def _run(entry: Mapping[str, Any]) -> Iterator[str]:
+    yield f"<h3>{escape(entry['side'])}, pass {entry['pass']}, run {entry['run']}</h3>"
+    if entry.get("error"):
+        yield f'<p class="missed">{escape(entry["error"])}</p>'
+    for turn in entry["turns"]:
+        verdict = turn["verdict"]
+        lost = f"; missing: {' '.join(verdict['missing'])}" if verdict["missing"] else ""
+        more = f"; too much: {' '.join(verdict['extra'])}" if verdict["extra"] else ""
+        whole = "every word once" if verdict["whole"] else "not whole"
+        yield f"<p>\u201c{escape(turn['question'])}\u201d: {whole}{escape(lost + more)}</p>"
+        yield waterfall(turn)

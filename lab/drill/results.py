@@ -1,0 +1,194 @@
+"""What the drill has measured so far: one JSON file that only grows."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from bot.exits import UsageError
+from lab.drill import judge as judging
+from lab.drill.evidence import Judged
+from lab.drill.measured import length_of, speech_of
+from lab.drill.rows import HEALTHY, Row
+from lab.drill.verdicts import Measured
+
+FILE: Final = "results.json"
+FIGURES: Final = "figures.json"
+DIGITS: Final = 4  # of a second: more than a telephone's sound can tell
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrillPass:
+    """One pass of the drill, on record from its beginning: it stays there, however it ends.
+
+    Attributes:
+        number: Counts the passes in the file from 1, and its runs name it by this; a gap is a pass
+            that somebody took out.
+        began: When, as a date.
+        commit: Of the code; empty: not known.
+        options: Of the command line.
+        machine: In a few words.
+        planned: How many runs each row was to have, by side and row.
+        note: What else there is to be said of it.
+    """
+
+    number: int
+    began: str
+    commit: str
+    options: str
+    machine: str
+    planned: Mapping[str, Mapping[str, int]]
+    note: str = field(default="")
+
+    def wanted(self, row: str, side: str) -> int:
+        """Return how many runs a row was to have on a side."""
+        return self.planned.get(side, {}).get(row, 0)
+
+
+class Results:
+    """The passes in a folder and their runs, of this drill and of earlier ones."""
+
+    def __init__(self, folder: Path, *, file: str = FILE) -> None:
+        """Read what is there.
+
+        Raises:
+            UsageError: There is a file of that name that the drill has not written, or one that
+                lacks a pass.
+        """
+        self._path = folder / file
+        self.passes: list[DrillPass] = []
+        self.entries: list[dict[str, Any]] = []
+        if self._path.is_file():
+            try:
+                kept = json.loads(self._path.read_text(encoding="utf-8"))
+                self.passes = [DrillPass(**each) for each in kept["passes"]]
+                self.entries = list(kept["runs"])
+            except (ValueError, KeyError, TypeError) as wrong:
+                raise UsageError(
+                    f"{self._path} holds no results of a drill with a list of its passes;"
+                    " choose another --out, or move it away"
+                ) from wrong
+            self._check_passes()
+
+    def begin(self, **known: Any) -> DrillPass:
+        """Put a pass on record before its first run, and return it."""
+        begun = DrillPass(number=len(self.passes) + 1, **known)
+        self.passes.append(begun)
+        self._write()
+        return begun
+
+    def add(self, entry: Mapping[str, Any]) -> None:
+        """Append a run, and have it on disk before the next one begins."""
+        self.entries.append(dict(entry))
+        self._write()
+
+    def write_figures(self) -> Path:
+        """Write everything but the turns, a pass or a run a line, and return the path.
+
+        It is small enough to be kept, and as `results.json` it lets further passes be added.
+        """
+        runs = [
+            json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
+            for run in self.entries
+        ]
+        passes = [json.dumps(asdict(each), ensure_ascii=False) for each in self.passes]
+        path = self._path.with_name(FIGURES)
+        path.write_text(
+            '{"passes": [\n'
+            + ",\n".join(passes)
+            + '\n],\n"runs": [\n'
+            + ",\n".join(runs)
+            + "\n]}\n",
+            encoding="utf-8",
+        )
+        return path
+
+    def passes_of(self, row: Row, side: str) -> list[DrillPass]:
+        """Return every pass that was to run a row on a side, oldest first."""
+        return [each for each in self.passes if each.wanted(row.name, side)]
+
+    def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
+        """Return the runs of a pass.
+
+        Where it did not run the healthy row, which others are compared with, on some side, the
+        runs of the last pass before it that did stand in; of the first one behind it, if none.
+        """
+        entries = [each for each in self.entries if each["pass"] == one.number]
+        measured_sides = {each["side"] for each in entries if each["row"] == HEALTHY}
+        for side in dict.fromkeys(each["side"] for each in self.entries):
+            if side not in measured_sides:
+                entries += self._healthy_for(one, side)
+        return entries
+
+    def newest(self, row: Row, side: str) -> list[dict[str, Any]]:
+        """Return the runs of the newest pass that ran a row on a side; all its rows."""
+        runs = self.of(row.name, side)
+        return self.of_pass(self.passes[runs[-1]["pass"] - 1]) if runs else []
+
+    def of(self, row: str, side: str) -> list[dict[str, Any]]:
+        """Return every run of a row on a side, oldest first."""
+        return [each for each in self.entries if each["row"] == row and each["side"] == side]
+
+    def _healthy_for(self, one: DrillPass, side: str) -> list[dict[str, Any]]:
+        healthy = self.of(HEALTHY, side)
+        known = {each["pass"] for each in healthy}
+        before = {number for number in known if number < one.number}
+        stands_in = max(before) if before else min(known, default=0)
+        return [each for each in healthy if each["pass"] == stands_in]
+
+    def _check_passes(self) -> None:
+        numbers = [each.number for each in self.passes]
+        whole = list(range(1, len(numbers) + 1))
+        if numbers != whole:
+            gone = next((n for n in whole if n not in numbers), len(numbers))
+            raise UsageError(
+                f"{self._path} lacks pass {gone}; a report is made of every pass that was begun"
+            )
+        if strays := {each["pass"] for each in self.entries} - set(numbers):
+            raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")
+
+    def _write(self) -> None:
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        written = self._path.with_suffix(".tmp")
+        kept = {"passes": [asdict(each) for each in self.passes], "runs": self.entries}
+        text = json.dumps(kept, ensure_ascii=False, indent=1)
+        written.write_text(text + "\n", encoding="utf-8")
+        written.replace(self._path)
+
+
+def _round(measures: Mapping[str, float]) -> dict[str, float]:
+    return {name: round(value, DIGITS) for name, value in measures.items()}
+
+
+def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
+    """Return entries as what verdicts are made of."""
+    return [
+        Measured(
+            row=each["row"],
+            side=each["side"],
+            run=each["run"],
+            measures=each["measures"],
+            error=each.get("error", ""),
+        )
+        for each in entries
+    ]
+
+
+def turn_as_json(each: Judged) -> dict[str, Any]:
+    """Return what is kept of a turn; times are seconds from the caller's stop."""
+    stop_s = each.turn.stop_s - each.turn.began_s
+    verdict = dict(judging.as_json(each.verdict))
+    verdict["words"] = [
+        [text, provider, at_s - stop_s, end_s - stop_s]
+        for text, provider, at_s, end_s in verdict["words"]
+    ]
+    return {
+        "question": each.turn.question,
+        "answer": each.turn.answer,
+        "began_s": -stop_s,
+        "ended_s": length_of(each) - stop_s,
+        "speech": speech_of(each),
+        "requests": [asdict(asked) for asked in each.requests],
+        "verdict": verdict,
+    }

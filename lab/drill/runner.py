@@ -1,0 +1,177 @@
+"""Runs rows, ours and stock Pipecat's, and keeps what they yield."""
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+
+from bot import clock
+from bot.exits import CommandError
+from bot.programs.recording import write
+from lab.callers import NotConnectedError
+from lab.drill.circumstances import describe_machine, others_cores, read_commit, read_cpu_times
+from lab.drill.measured import MeasuredRun
+from lab.drill.places import RATE_HZ
+from lab.drill.plans import play
+from lab.drill.results import DrillPass, Results, turn_as_json
+from lab.drill.rig import Rig, open_rig
+from lab.drill.rows import CallPlan, Row
+from lab.drill.servers import OURS, ROOT
+
+RUN_S: Final = 150.0  # the longest that a run of an ordinary row can take
+LONG_RUN_S: Final = 900.0  # of the rows that hold many turns
+APART_S: Final = 3.0  # between calls that go on at once: a question and the wait for its answer
+SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
+LONG: Final = (
+    CallPlan.CHANCE,
+    CallPlan.CLIPS,
+    CallPlan.CROWD,
+    CallPlan.ENDLESS,
+    CallPlan.FLAPPING,
+    CallPlan.RECOVERY,
+)
+BROKEN: Final = (
+    aiohttp.ClientError,
+    CommandError,
+    ConnectionError,
+    NotConnectedError,
+    TimeoutError,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What one pass of the drill is to do.
+
+    Attributes:
+        rows: In this order.
+        sides: Ours, and stock Pipecat's if it is to be measured too.
+        folder: Where results and the servers' files go.
+        jobs: How many runs of a row go on at once; each has its own lab and server.
+        options: Of the command line, for the record.
+        tell: Told of each run when it is over.
+    """
+
+    rows: Sequence[Row]
+    sides: Sequence[str]
+    folder: Path
+    jobs: int
+    options: str
+    tell: Callable[[dict[str, Any]], None]
+
+
+async def run_all(job: Job, results: Results) -> DrillPass:
+    """Run every row on every side: one pass, which is on record before its first run.
+
+    Each run is kept as soon as it is over. What another side did with a row is measured once, and
+    kept for the passes that follow.
+    """
+    rounds = [
+        (row, side)
+        for row, side in itertools.product(job.rows, job.sides)
+        if side == OURS or not (row.ours_alone or results.of(row.name, side))
+    ]
+    begun = await asyncio.to_thread(results.begin, **await _read_known(job, rounds))
+    folder = job.folder / "runs" / f"pass-{begun.number}"  # what an earlier one left is not counted
+    for row, side in rounds:
+        together = 1 if row.alone else job.jobs
+        for first in range(1, row.runs + 1, together):
+            numbers = range(first, min(first + together, row.runs + 1))
+            before = await asyncio.to_thread(read_cpu_times)
+            yielded = await _together(row, side, numbers, folder=folder)
+            others = others_cores(before, await asyncio.to_thread(read_cpu_times))
+            for each in yielded:
+                known = {"pass": begun.number, "together": together, "others_cores": others}
+                entry = known | each
+                await asyncio.to_thread(results.add, entry)
+                job.tell(entry)
+    return begun
+
+
+async def _read_known(job: Job, rounds: Sequence[tuple[Row, str]]) -> dict[str, Any]:
+    """Return what is known of a pass before its first run."""
+    planned = {
+        side: {row.name: row.runs for row, other in rounds if other == side} for side in job.sides
+    }
+    return {
+        "began": clock.utc_now().isoformat(timespec="seconds"),
+        "commit": await read_commit(ROOT),
+        "options": job.options,
+        "machine": describe_machine(),
+        "planned": {side: rows for side, rows in planned.items() if rows},
+    }
+
+
+async def _together(
+    row: Row, side: str, numbers: Sequence[int], *, folder: Path
+) -> list[dict[str, Any]]:
+    """Play some runs of a row at once, each a little after the one before."""
+    ready = asyncio.Barrier(len(numbers))  # starting a server would disturb calls in progress
+    async with asyncio.TaskGroup() as group:
+        tasks = [
+            group.create_task(_run(row, side, number, folder=folder, ready=ready, after_s=after_s))
+            for number, after_s in zip(numbers, itertools.count(0.0, APART_S), strict=False)
+        ]
+    return [task.result() for task in tasks]
+
+
+async def _run(
+    row: Row, side: str, number: int, *, folder: Path, ready: asyncio.Barrier, after_s: float
+) -> dict[str, Any]:
+    files = folder / f"{row.name}-{side}-{number}"
+    entry: dict[str, Any] = {
+        "at": clock.utc_now().isoformat(timespec="seconds"),
+        "row": row.name,
+        "side": side,
+        "run": number,
+        "measures": {},
+        "turns": [],
+    }
+    run = MeasuredRun()
+    try:
+        async with asyncio.timeout(LONG_RUN_S if row.plan in LONG else RUN_S):
+            async with AsyncExitStack() as stack:
+                rig = await _play_on_rig(stack, row, side, number=number, folder=files, ready=ready)
+                await asyncio.sleep(SETTLED_S + after_s)
+                await play(rig, run)
+    except BROKEN as broken:
+        entry["error"] = f"{type(broken).__name__}: {broken}"
+    except BaseExceptionGroup as group:
+        known, other = group.split(BROKEN)
+        if other is not None or known is None:
+            raise
+        entry["error"] = "; ".join(_leaves(known))
+    await asyncio.to_thread(_keep_sound, run, files)
+    entry["measures"] = run.measures
+    entry["turns"] = [turn_as_json(each) for each in run.turns]
+    return entry
+
+
+async def _play_on_rig(
+    stack: AsyncExitStack, row: Row, side: str, *, number: int, folder: Path, ready: asyncio.Barrier
+) -> Rig:
+    """Start a lab and a server, and wait for those of the other runs, come they up or not."""
+    try:
+        return await stack.enter_async_context(open_rig(row, side, run=number, folder=folder))
+    finally:
+        await ready.wait()
+
+
+def _keep_sound(run: MeasuredRun, folder: Path) -> None:
+    """Write what was heard in each turn, for a reader who doubts a verdict."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number, each in enumerate(run.turns, start=1):
+        write(folder / f"turn-{number}.wav", each.recording, rate_hz=RATE_HZ)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
+    for each in group.exceptions:
+        if isinstance(each, BaseExceptionGroup):
+            yield from _leaves(each)
+        else:
+            yield f"{type(each).__name__}: {each}"

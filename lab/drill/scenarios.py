@@ -1,0 +1,252 @@
+"""Five demonstrations: each breaks one language model in one way, and says what that proved."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final, TypeAlias
+
+from fallbacks.breaker import Input, State
+from fallbacks.facts import AttemptFailed, BreakerMoved, ProviderProbed, RungRested
+from fallbacks.failure import Kind, Severity
+from lab.drill.bench import FIRST, STANDBY, Bench, QuestionOutcome, Say, bench
+
+SEED: Final = 8  # of the lab's dice; with it three time-outs come within seven or so requests
+TIME_OUTS: Final = 3  # that are waited for; the dice decide which requests meet them
+CHANCE: Final = 0.4
+LONGEST_S: Final = 20.0  # of asking in the hope of them
+TRUST_S: Final = 15.0  # the longest wait for a mended rung's probe
+RESTS: Final = 3
+LATER: Final = 5  # pieces of work behind an open breaker
+FAST_S: Final = 0.1  # chosen: a fifteenth of the budget, and far above what a busy machine adds
+QUIET_S: Final = 4.0  # longer than the first two waits between probes, 1 and 2 s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """One thing that a scenario set out to show, with what was measured."""
+
+    text: str
+    holds: bool
+
+
+Proofs: TypeAlias = Sequence[Proof]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scenario:
+    """A demonstration.
+
+    Attributes:
+        title: What it shows.
+        play: Does it, and says what it proved.
+        rungs: The ladder.
+        resilience: That section of the configuration, where it is not as ever.
+    """
+
+    title: str
+    play: Callable[[Bench], Awaitable[Proofs]]
+    rungs: Sequence[str] = (FIRST, STANDBY)
+    resilience: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+async def perform(scenario: Scenario, say: Say) -> Proofs:
+    """Play a scenario from start to end; `say` is told each event as it happens."""
+    async with bench(
+        rungs=scenario.rungs, resilience=scenario.resilience, seed=SEED, say=say
+    ) as stage:
+        return await scenario.play(stage)
+
+
+async def _transient(stage: Bench) -> Proofs:
+    def timed_out() -> int:
+        return sum(each.kind is Kind.TIMEOUT for each in stage.told.of(AttemptFailed))
+
+    await stage.fault(fault="silent", where="handshake", p=CHANCE)
+    answers: list[QuestionOutcome] = []
+    until_s = stage.told.now_s + LONGEST_S
+    while timed_out() < TIME_OUTS and stage.told.now_s < until_s:
+        answers.append(await stage.ask())
+        await stage.until(stage.trusted, within_s=until_s - stage.told.now_s)
+    await stage.mend()
+    trusted = await stage.until(stage.trusted, within_s=TRUST_S)
+    last = await stage.ask()
+    asked = [*answers, last]
+    slowest_s = max((each.first_word_s or 0.0 for each in asked), default=0.0)
+    return (
+        Proof(
+            text=f"{timed_out()} attempts at {FIRST} timed out, at random",
+            holds=timed_out() >= TIME_OUTS,
+        ),
+        _all_answered(asked, f"; the slowest first word came after {slowest_s:.2f} s"),
+        Proof(
+            text=f"{FIRST} is trusted again and answered the last question",
+            holds=trusted and last.provider == FIRST,
+        ),
+    )
+
+
+async def _rate_limit(stage: Bench) -> Proofs:
+    await stage.fault(fault="http", status=429, code="slow_down")  # says nothing of how long
+    answers: list[QuestionOutcome] = []
+    for number in range(RESTS):
+        answers.append(await stage.ask())
+        if number:  # an answer may take as long as the first rest
+            answers.append(await stage.ask())
+        if number < RESTS - 1:
+            await stage.until(stage.trusted, within_s=TRUST_S)
+    requests = await stage.requests()
+    await stage.mend()
+    await stage.until(stage.trusted, within_s=TRUST_S)
+    last = await stage.ask()
+    rests_s = [each.rest_s for each in stage.told.of(RungRested)]
+    grew = len(rests_s) == RESTS and all(a < b for a, b in pairwise(rests_s))
+    return (
+        Proof(text=f"the rests grew: {', '.join(f'{each:.1f} s' for each in rests_s)}", holds=grew),
+        Proof(
+            text=f"{len(answers)} questions made {requests} requests to {FIRST}, none in a rest",
+            holds=requests == RESTS,
+        ),
+        _all_answered([*answers, last]),
+        Proof(
+            text="being too many for a provider did not open its breaker",
+            holds=not stage.told.of(BreakerMoved),
+        ),
+        Proof(text=f"after the last rest {FIRST} answered again", holds=last.provider == FIRST),
+    )
+
+
+async def _breaker(stage: Bench) -> Proofs:
+    await stage.fault(fault="http", status=503)
+    await stage.ask()
+    opening = await stage.requests()
+    later = [await stage.ask() for _ in range(LATER)]
+    touched = await stage.requests() - opening
+    slowest_s = max(each.took_s for each in later)
+    opened = _moves(stage)
+    opens = _moved(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
+    await stage.mend()
+    last = await stage.ask()
+    return (
+        Proof(
+            text=f"{opening} failures in a row opened the breaker: {opened}",
+            holds=opening == stage.health.breaker.settings.failures and opens,
+        ),
+        Proof(
+            text=f"{LATER} later questions failed within {1000 * slowest_s:.1f} ms each",
+            holds=slowest_s < FAST_S and not any(each.provider for each in later),
+        ),
+        Proof(
+            text=f"they made {touched} requests to {FIRST}, one each: it is the only rung",
+            holds=touched == LATER,
+        ),
+        Proof(
+            text=f"mended, {last.provider or 'no rung'} answered the next caller, and it closed",
+            holds=last.provider == FIRST and stage.health.breaker.state is State.CLOSED,
+        ),
+    )
+
+
+async def _permanent(stage: Bench) -> Proofs:
+    await stage.fault(fault="http", status=401)
+    answers = [await stage.ask(), await stage.ask()]
+    stage.told.note(f"nobody asks for {QUIET_S:g} s")
+    await asyncio.sleep(QUIET_S)
+    requests = await stage.requests()
+    failures = [fact for fact in stage.told.of(AttemptFailed) if fact.attempt]
+    probes = len(stage.told.of(ProviderProbed))
+    rest_s = stage.health.breaker.settings.slow_s
+    return (
+        Proof(
+            text=f"{requests} requests reached {FIRST} in {stage.told.now_s:.0f} s, {probes} of "
+            "them probes: no retry",
+            holds=requests - probes == 1 and probes > 0,
+        ),
+        Proof(
+            text=f"it was told {len(failures)} time, with severity "
+            + ", ".join(each.severity.upper() for each in failures),
+            holds=[(each.permanent, each.severity) for each in failures] == [(True, Severity.HIGH)],
+        ),
+        Proof(
+            text=f"that one failure opened the breaker, for {rest_s:.0f} s: {_moves(stage)}",
+            holds=_moved(stage) == [(State.CLOSED, State.OPEN, Input.TRIPPED)]
+            and stage.health.retired,
+        ),
+        _all_answered(answers, f", by {STANDBY}"),
+    )
+
+
+async def _recovery(stage: Bench) -> Proofs:
+    def probes(*, ok: bool) -> int:
+        return sum(each.ok is ok for each in stage.told.of(ProviderProbed))
+
+    await stage.fault(fault="http", status=503)
+    await stage.ask()
+    while_open = await stage.ask()
+    await stage.until(lambda: probes(ok=False) > 0, within_s=TRUST_S)
+    await stage.mend()
+    await stage.until(stage.trusted, within_s=TRUST_S)
+    last = await stage.ask()
+    moves, rest_s = stage.told.of(BreakerMoved), stage.health.breaker.settings.open_s
+    opened_s = next((each.after_s for each in moves if each.before == State.OPEN), 0.0)
+    return (
+        Proof(
+            text=f"the breaker went its way: {_moves(stage)}",
+            holds=_moved(stage)
+            == [
+                (State.CLOSED, State.OPEN, Input.FAILURES),
+                (State.OPEN, State.HALF_OPEN, Input.PROBED),
+                (State.HALF_OPEN, State.CLOSED, Input.PROVEN),
+            ],
+        ),
+        Proof(
+            text=f"a probe half-opened it after {opened_s:.1f} s, before its rest of {rest_s:g} s",
+            holds=0.0 < opened_s < rest_s,
+        ),
+        Proof(
+            text=f"{probes(ok=False)} probes failed and {probes(ok=True)} did well",
+            holds=probes(ok=False) > 0 and probes(ok=True) > 1,
+        ),
+        Proof(
+            text=f"behind the open breaker nobody answered; now {last.provider or 'nobody'} does",
+            holds=not while_open.provider and last.provider == FIRST,
+        ),
+    )
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "transient": Scenario(
+        title="random time-outs, recovered",
+        play=_transient,
+        resilience={"probe": {"timeout_s": 1}},
+    ),
+    "rate-limit": Scenario(title="429, with growing rests", play=_rate_limit),
+    "breaker": Scenario(
+        title="3 failures open it; then only a caller without another rung tries it, once",
+        play=_breaker,
+        rungs=(FIRST,),
+        resilience={"probe": {"interval_s": 0}},  # each request is then a caller's
+    ),
+    "permanent": Scenario(title="401: no retry, told with severity HIGH", play=_permanent),
+    "recovery": Scenario(
+        title="OPEN -> HALF_OPEN by a probe -> CLOSED", play=_recovery, rungs=(FIRST,)
+    ),
+}
+
+
+def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
+    count = sum(each.first_word_s is not None for each in answers)
+    return Proof(
+        text=f"{count} of {len(answers)} questions were answered{more}",
+        holds=count == len(answers),
+    )
+
+
+def _moved(stage: Bench) -> list[tuple[str, str, str]]:
+    return [(each.before, each.after, each.cause) for each in stage.told.of(BreakerMoved)]
+
+
+def _moves(stage: Bench) -> str:
+    moves = stage.told.of(BreakerMoved)
+    states = [each.before.upper() for each in moves[:1]] + [each.after.upper() for each in moves]
+    return " -> ".join(states) or "it did not move"

@@ -1,0 +1,35 @@
+"""Which rows a drill runs."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Final
+
+from bot.exits import UsageError
+from lab.drill.matrix import FULL
+from lab.drill.rows import HEALTHY, Row
+
+SMOKE: Final = (HEALTHY, "llm-5xx", "tts-cut-reset", "stt-dead-capped")
+MATRICES: Final = ("full", "smoke")
+
+
+def chosen(matrix: str, only: Sequence[str], *, healthy_known: bool = False) -> tuple[Row, ...]:
+    """Return the rows to run, the healthy one first, since others are compared with it.
+
+    Args:
+        matrix: `full`, or `smoke`: a few rows, one run of each.
+        only: The names of the rows wanted; none: all of the matrix.
+        healthy_known: There are healthy runs already that named rows can be compared with.
+
+    Raises:
+        UsageError: There is no such matrix or row.
+    """
+    if matrix not in MATRICES:
+        raise UsageError(f"--matrix is {matrix!r}; it takes {', '.join(MATRICES)}")
+    known = {row.name: row for row in FULL}
+    if unknown := [name for name in only if name not in known]:
+        raise UsageError(f"--only names {unknown[0]!r}; it takes {', '.join(known)}")
+    wanted = only or (SMOKE if matrix == "smoke" else tuple(known))
+    yardstick = () if only and healthy_known else (HEALTHY,)
+    names = dict.fromkeys((*yardstick, *wanted))
+    rows = (known[name] for name in names)
+    return tuple(replace(row, runs=1) if matrix == "smoke" else row for row in rows)

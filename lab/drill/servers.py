@@ -1,0 +1,210 @@
+"""What is put to the drill: a server of ours or of stock Pipecat, as a process, against the lab."""
+
+import asyncio
+import random
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import yaml
+
+from bot.config import environment
+from bot.config.settings import Settings
+from bot.exits import CommandError, UsageError
+from lab.process import STAGE_OF, RunningLab, with_lab
+
+AUTH_TOKEN: Final = "the-drill-signs-with-this"  # noqa: S105 - of a telephone company that is ours
+GREETING: Final = "Hello, this is Holdline. How can I help?"
+PORTS: Final = (20_000, 32_000)  # below Linux's range for outgoing connections, 32768 and up
+READY_S: Final = 90.0  # five that start at once on two slow cores took over 30 s
+STOP_S: Final = 10.0
+RENDERED_S: Final = 180.0  # some 40 clips, each about as long as it takes to say it
+ROOT: Final = Path(__file__).parents[2]
+OURS: Final = "holdline"
+STOCK: Final = "stock-pipecat"
+_PROGRAMS: Final[Mapping[str, Sequence[str]]] = {
+    OURS: ("-m", "bot", "serve"),
+    STOCK: ("-m", "benchmarks.stock_pipecat"),
+}
+_RENDERING: Final = ("-m", "bot", "clips")
+
+
+def check_side(side: str) -> None:
+    """Raise a `UsageError` for a side that is unknown or not installed."""
+    if side not in _PROGRAMS:
+        raise UsageError(f"--baseline is {side!r}; it takes {STOCK}")
+    if side == STOCK and not (ROOT / "benchmarks" / "stock_pipecat.py").is_file():
+        raise UsageError(f"--baseline {STOCK} needs Holdline's source, with its benchmarks folder")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningAgent:
+    """A server that answers."""
+
+    url: str
+    pid: int
+
+
+@asynccontextmanager
+async def run_agent(
+    lab: RunningLab, side: str, *, folder: Path, clips: bool = False
+) -> AsyncIterator[str]:
+    """Run a server while the block runs, and yield its URL; see `open_agent`."""
+    async with open_agent(lab, side, folder=folder, clips=clips) as agent:
+        yield agent.url
+
+
+@asynccontextmanager
+async def open_agent(
+    lab: RunningLab,
+    side: str,
+    *,
+    folder: Path,
+    clips: bool = False,
+    more: Sequence[str] = (),
+) -> AsyncIterator[RunningAgent]:
+    """Run a server while the block runs.
+
+    Args:
+        lab: What its rungs lead to.
+        side: Whose server, `holdline` or `stock-pipecat`.
+        folder: Where its configuration and its logs go.
+        clips: What holds the line is rendered first, in its voices.
+        more: Further options of its command line.
+
+    Raises:
+        CommandError: It did not come up.
+    """
+    port = _free_port()
+    tree, keys = _configuration(lab, port, folder / "logs")
+    config = await asyncio.to_thread(_write, folder, tree)
+    url = f"http://127.0.0.1:{port}"
+    told = (folder / "server.txt").open("wb")
+    options = ("--config", str(config.resolve()))
+
+    start = partial(
+        asyncio.create_subprocess_exec, sys.executable,
+        env=_surroundings() | keys, cwd=ROOT, stdout=told, stderr=told,
+    )  # fmt: skip
+    if clips:
+        await _render(await start(*_RENDERING, *options), told=folder / "server.txt")
+    process = await start(*_PROGRAMS[side], *options, *more)
+    try:
+        await _ready(url, process, told=folder / "server.txt")
+        yield RunningAgent(url=url, pid=process.pid)
+    finally:
+        told.close()
+        await _stop(process)
+
+
+async def takes_workers() -> bool:
+    """Return whether `holdline serve` can be told how many processes to be."""
+    asked = await asyncio.create_subprocess_exec(
+        sys.executable, *_PROGRAMS[OURS], "--help",
+        env=_surroundings() | {"COLUMNS": "120"}, cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.DEVNULL,
+    )  # fmt: skip
+    told, _ = await asked.communicate()
+    return b"--workers" in told
+
+
+async def _render(process: asyncio.subprocess.Process, *, told: Path) -> None:
+    try:
+        async with asyncio.timeout(RENDERED_S):
+            code = await process.wait()
+    except TimeoutError:
+        process.kill()
+        code = await process.wait()
+    if code:
+        raise CommandError(f"the clips could not be rendered; see {told}")
+
+
+def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
+    """Return the settings of a call that comes in on the loopback leg: a server's, but its doors.
+
+    Args:
+        lab: What the rungs lead to.
+        logs: Where the calls' records go.
+    """
+    tree, _ = _configuration(lab, 0, logs)
+    return with_lab(lab, {key: tree[key] for key in ("agent", "logs", "hold", "storage")})
+
+
+def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
+    stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
+    keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}
+    for each in lab.instances:
+        variable = f"KEY_{each['name'].upper().replace('-', '_')}"
+        keys[variable] = each["api_key"]
+        rung = {"name": each["name"], "kind": each["kind"], "url": each["url"]}
+        stages[STAGE_OF[each["kind"]]].append(rung | {"api_key_env": variable})
+    tree = {
+        "server": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
+        "agent": {"greeting": GREETING},
+        "stages": stages,
+        "transports": {"twilio": {"enabled": True}, "webrtc": {"enabled": False}},
+        "logs": {"level": "INFO", "dir": str(logs.resolve())},
+        "hold": {"render": False},  # in the background it would disturb the calls
+        "storage": {"url": f"sqlite+aiosqlite:///{(logs.resolve().parent / 'holdline.db')}"},
+        "shutdown": {"drain_s": 0},
+    }
+    return tree, keys
+
+
+def _write(folder: Path, tree: Mapping[str, Any]) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    config = folder / "holdline.yaml"
+    config.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return config
+
+
+def _surroundings() -> dict[str, str]:
+    """Return what a process needs of ours, and no key of a real provider."""
+    given = environment.read().values
+    return {name: given[name] for name in ("PATH", "HOME", "TMPDIR", "LANG") if name in given}
+
+
+def _free_port() -> int:
+    """Return a port that nobody has, and that the system does not give to outgoing connections."""
+    while True:
+        port = random.randrange(*PORTS)  # noqa: S311 - to meet nobody, not to be secret
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
+
+
+async def _ready(url: str, process: asyncio.subprocess.Process, *, told: Path) -> None:
+    try:
+        async with asyncio.timeout(READY_S), aiohttp.ClientSession() as session:
+            while process.returncode is None:
+                try:
+                    async with session.get(f"{url}/readyz") as answer:
+                        if answer.status == 200:
+                            return
+                except aiohttp.ClientConnectionError:
+                    pass  # it does not listen yet
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise CommandError(f"the server was not ready within {READY_S:g} s; see {told}") from None
+    raise CommandError(f"the server ended with {process.returncode}; see {told}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+    try:
+        async with asyncio.timeout(STOP_S):
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()

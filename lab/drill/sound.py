@@ -1,0 +1,48 @@
+"""When a recording holds speech and when it is silent, by energy; pure."""
+
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.drill.places import RATE_HZ
+
+Pcm: TypeAlias = NDArray[np.int16]
+
+AUDIBLE: Final = 200  # of 32768, about -44 dBFS: what lies below is a quiet line
+FRAME: Final = RATE_HZ // 100
+SPEECH_S: Final = 0.06  # a shorter sound is a click
+
+
+def stretches(recording: Pcm, *, from_s: float = 0.0) -> list[tuple[float, float]]:
+    """Return when there was speech, in seconds: frames of 10 ms above the hiss of a line."""
+    first = round(from_s * RATE_HZ)
+    frames = np.abs(recording[first:].astype(np.int32))
+    frames = frames[: frames.size // FRAME * FRAME].reshape(-1, FRAME).max(axis=1, initial=0)
+    edges = np.flatnonzero(np.diff(np.concatenate([[0], frames > AUDIBLE, [0]])))
+    spans = [
+        (from_s + a * FRAME / RATE_HZ, from_s + b * FRAME / RATE_HZ)
+        for a, b in edges.reshape(-1, 2).tolist()
+    ]
+    return [(a, b) for a, b in join_spans(spans) if b - a >= SPEECH_S]
+
+
+def join_spans(
+    spans: Iterable[tuple[float, float]], *, within_s: float = 0.05
+) -> list[tuple[float, float]]:
+    """Return spans in order, those with a shorter pause between them as one."""
+    joined: list[tuple[float, float]] = []
+    for start, end in spans:
+        if joined and start - joined[-1][1] < within_s:
+            joined[-1] = (joined[-1][0], end)
+        else:
+            joined.append((start, end))
+    return joined
+
+
+def silence(recording: Pcm, from_s: float, until_s: float) -> float:
+    """Return the longest stretch without speech between two moments, in seconds."""
+    part = recording[: max(0, round(until_s * RATE_HZ))]
+    edges = [from_s, *(each for span in stretches(part, from_s=from_s) for each in span), until_s]
+    return max(0.0, *(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)))

@@ -1,0 +1,90 @@
+"""How often a row met its targets: in every pass that was to run it, not in the newest alone."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lab.drill.results import DrillPass, Results, measured
+from lab.drill.rows import Row
+from lab.drill.verdicts import TargetFinding, findings, passed
+
+BESIDE_CORES: Final = 0.25  # chosen: what others use of the machine before figures say so
+MARK: Final = "*"  # behind a figure that was measured beside other load
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowInPass:
+    """What one pass says of a row.
+
+    Attributes:
+        within: The pass.
+        findings: Target by target.
+        runs: How many there are, of those that were to be.
+        met: Whether every target holds, in as many runs as were to be.
+        mark: What stands behind its figures: others kept the machine busy during these runs.
+    """
+
+    within: DrillPass
+    findings: tuple[TargetFinding, ...]
+    runs: int
+    met: bool
+    mark: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in a word."""
+        return "met" if self.met else "missed" if self.runs else "not run"
+
+
+def judge_passes(row: Row, side: str, results: Results) -> list[RowInPass]:
+    """Return what each pass that was to run a row says of it, oldest first."""
+    return [_judge(row, side, results, one) for one in results.passes_of(row, side)]
+
+
+def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
+    entries = results.of_pass(one)
+    runs = measured(entries)
+    of_row = [
+        each for each in entries if (each["row"], each["side"], each["pass"])
+        == (row.name, side, one.number)
+    ]  # fmt: skip
+    whole = len(of_row) >= one.wanted(row.name, side)  # a run that is not there is not a good one
+    return RowInPass(
+        within=one,
+        findings=findings(row, side, runs),
+        runs=len(of_row),
+        met=whole and passed(row, side, runs),
+        mark=MARK if _is_busy(_others(of_row)) else "",
+    )
+
+
+def newest_run(passes: Sequence[RowInPass]) -> RowInPass:
+    """Return the newest pass that ran the row; the newest one if none did."""
+    return next((each for each in reversed(passes) if each.runs), passes[-1])
+
+
+def count_met(passes: Sequence[RowInPass]) -> str:
+    """Return how often a row was met, as people read it."""
+    return f"{sum(each.met for each in passes)} of {len(passes)}"
+
+
+def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
+    """Return the names of the rows that the newest pass of each has not met."""
+    newest = {row.name: judge_passes(row, side, results)[-1:] for row in rows}
+    return [name for name, passes in newest.items() if not (passes and passes[0].met)]
+
+
+def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
+    """Return how many cores others used during a pass: at the median, at most; None: not known."""
+    values = _others([each for each in results.entries if each["pass"] == one.number])
+    return (statistics.median(values), max(values)) if values else None
+
+
+def _others(entries: Sequence[Mapping[str, Any]]) -> list[float]:
+    known = (each.get("others_cores") for each in entries)
+    return [each for each in known if each is not None]
+
+
+def _is_busy(others: Sequence[float]) -> bool:
+    return bool(others) and statistics.median(others) > BESIDE_CORES

@@ -1,0 +1,105 @@
+"""What a caller of the drill speaks into, and the one whose company is a carrier."""
+
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lab.callers import Carrier
+from lab.drill.places import RATE_HZ
+from lab.drill.servers import AUTH_TOKEN
+
+
+class Telephone(Protocol):
+    """One call in progress: `async with telephone:`; all seconds are the call's."""
+
+    async def __aenter__(self) -> Self:
+        """Ring, and return when the sound flows."""
+        ...
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up if nobody has."""
+        ...
+
+    @property
+    def started_at(self) -> float:
+        """When the call was connected, on the monotonic clock."""
+        ...
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since then."""
+        ...
+
+    @property
+    def over(self) -> bool:
+        """Whether the agent's side has hung up."""
+        ...
+
+    def heard(self) -> NDArray[np.int16]:
+        """Return what was heard so far, 8000 Hz, from the start of the call."""
+        ...
+
+    def bursts(self) -> list[tuple[float, float]]:
+        """Return when the agent was heard; short pauses count as speech."""
+        ...
+
+    async def say(self, samples: NDArray[np.int16]) -> float:
+        """Say 8000 Hz sound; return when its last sample has left."""
+        ...
+
+
+class CarrierTelephone:
+    """A telephone whose company streams the call to the agent's server."""
+
+    def __init__(
+        self, url: str, *, token: str = AUTH_TOKEN, carrier: Carrier | None = None
+    ) -> None:
+        self._carrier = carrier or Carrier(url, token)
+
+    async def __aenter__(self) -> Self:
+        """Ring, and return when the media flows."""
+        await self._carrier.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Hang up."""
+        await self._carrier.__aexit__(kind, error, trace)
+
+    @property
+    def started_at(self) -> float:
+        """When the call was connected."""
+        return self._carrier.started_at
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since then."""
+        return self._carrier.now_s
+
+    @property
+    def over(self) -> bool:
+        """Whether the agent's side has hung up."""
+        return self._carrier.ended.is_set()
+
+    def heard(self) -> NDArray[np.int16]:
+        """Return what was heard so far."""
+        return self._carrier.heard()
+
+    def bursts(self) -> list[tuple[float, float]]:
+        """Return when the agent was heard."""
+        return [(each.start / RATE_HZ, each.end / RATE_HZ) for each in self._carrier.ear.bursts]
+
+    async def say(self, samples: NDArray[np.int16]) -> float:
+        """Say sound; return when its last sample has left."""
+        return await self._carrier.say(samples)

@@ -1,0 +1,160 @@
+"""What the runs of a row say about its targets; pure."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lab.drill.rows import LOST, Row, Target
+
+MEASURES: Final[Mapping[str, tuple[str, str]]] = {  # what people read, and its unit
+    "first_word_s": ("first word", "s"),
+    "first_speech_s": ("any speech", "s"),
+    "gap_s": ("gap", "s"),
+    "greeting_s": ("greeting", "s"),
+    "silence_s": ("longest silence", "s"),
+    "quiet_s": ("agent quiet", "s"),
+    "lost_turns": ("turns not whole", ""),
+    "misheard": ("words to the model wrong", ""),
+    "switches": ("switches of voice", ""),
+    "in_budget": ("turns in budget", ""),
+    "standby_requests": ("requests to standbys", ""),
+    "fillers": ("fillers", ""),
+    "failures": ("failures counted", ""),
+    "failures_after": ("failures counted after", ""),
+    "nothing_to_break": ("nothing to break into", ""),
+    "voice_changed": ("voice changed in the call", ""),
+    "next_turn_elsewhere": ("next turn not on it", ""),
+    "next_call_elsewhere": ("next call not on it", ""),
+    "closed": ("breakers closed by callers", ""),
+    "reply_s": ("whole reply", "s"),
+    "ahead_s": ("voice before the line", "s"),
+    "given_s": ("speech given to a voice at once", "s"),
+    "clips_heard": ("clips heard in the agent's voice", ""),
+    "not_clips": ("other speech beside the reply", ""),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """One run, as it is kept in the results.
+
+    Attributes:
+        row: Its row's name.
+        side: Whose server.
+        run: Its number.
+        measures: By name.
+        error: Why the run came to nothing, if it did.
+    """
+
+    row: str
+    side: str
+    run: int
+    measures: Mapping[str, float]
+    error: str = ""
+
+    def get(self, target: Target) -> float | None:
+        """Return what a target asks for; a run that came to nothing misses every target."""
+        if self.error:
+            return 0.0 if target.least else LOST
+        return self.measures.get(target.measure)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetFinding:
+    """One target against the runs.
+
+    Attributes:
+        target: What was asked.
+        values: The measure in each run, less what it is compared with.
+        met: Whether the target holds; None: it could not be judged.
+    """
+
+    target: Target
+    values: tuple[float, ...]
+    met: bool | None
+
+    @property
+    def p50(self) -> float | None:
+        """The median of the runs."""
+        return statistics.median(self.values) if self.values else None
+
+    @property
+    def worst(self) -> float | None:
+        """The worst run."""
+        if not self.values:
+            return None
+        return min(self.values) if self.target.least else max(self.values)
+
+    @property
+    def told(self) -> str:
+        """The target in words."""
+        target = self.target
+        name, unit = MEASURES.get(target.measure, (target.measure, ""))
+        extra = "extra " if target.over else ""
+        than = f" over {target.side}" if target.side else ""
+        sign = "\u2265" if target.least else "\u2264"
+        p50 = "" if target.p50 is None else f"p50 {sign} {target.p50:g}, worst "
+        return f"{extra}{name}{than} {p50}{sign} {target.worst:g} {unit}".rstrip()
+
+
+def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
+    """Return what all runs say about a row's targets on one side."""
+    own = [each for each in runs if each.row == row.name and each.side == side]
+    return tuple(_finding(target, own, runs, side=side) for target in row.targets)
+
+
+def _finding(
+    target: Target, own: Sequence[Measured], runs: Sequence[Measured], *, side: str
+) -> TargetFinding:
+    if target.side == side:  # no side is compared with itself
+        return TargetFinding(target=target, values=(), met=None)
+    usual = _usual(target, runs, side=target.side or side)
+    if usual is None:
+        return TargetFinding(target=target, values=(), met=None)
+    found = (value for run in own if (value := run.get(target)) is not None)
+    values = tuple(value if value == LOST else value - usual for value in found)
+    return TargetFinding(target=target, values=values, met=_met(target, values) if values else None)
+
+
+def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | None:
+    """Return what is taken off: the median of the runs that a target compares with, or nothing."""
+    if target.over is None:
+        return 0.0
+    row, measure = target.over
+    values = [
+        each.measures[measure]
+        for each in runs
+        if each.row == row and each.side == side and measure in each.measures
+    ]
+    return statistics.median(values) if values else None
+
+
+def _met(target: Target, values: Sequence[float]) -> bool:
+    if target.least:
+        return min(values) >= target.worst
+    median_met = target.p50 is None or statistics.median(values) <= target.p50
+    return max(values) <= target.worst and median_met
+
+
+def passed(row: Row, side: str, runs: Sequence[Measured]) -> bool:
+    """Return whether every target that could be judged holds, and any could."""
+    met = [each.met for each in findings(row, side, runs) if each.met is not None]
+    return bool(met) and all(met)
+
+
+def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | None:
+    """Return how many more requests a turn of this row made than a healthy one, at the median."""
+    mine = _requests(row.name, side, runs)
+    usual = _requests("healthy", side, runs)
+    if not mine or not usual:
+        return None
+    return statistics.median(mine) - statistics.median(usual)
+
+
+def _requests(row: str, side: str, runs: Sequence[Measured]) -> list[float]:
+    return [
+        each.measures["requests"] / each.measures["turns"]
+        for each in runs
+        if each.row == row and each.side == side and each.measures.get("turns")
+    ]

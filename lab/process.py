@@ -1,0 +1,212 @@
+"""The one door to the fault lab: as a command, and as a process beside a demo, a replay or a test.
+
+The lab runs in a process of its own, so that the engines of its simulated providers take nothing
+from the loop that answers the caller, just as real providers would not.
+"""
+
+import asyncio
+import multiprocessing
+import signal
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+
+from bot.config.settings import Settings
+from bot.exits import CommandError, UsageError
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.ears.known import KnownEars, KnownUtterance
+from lab.simulators.instance import Core
+from lab.simulators.lab import DEFAULT, Lab, schedule_for
+from lab.simulators.schedule import Window, load_schedules
+from lab.simulators.tempos import TEMPOS
+from lab.simulators.voices.voices import voice_of, word_sound
+from providers.provider import Stage
+
+START_S: Final = 30.0  # loads a speech recogniser
+STOP_S: Final = 5.0
+PHONE_HZ: Final = 8000  # what a telephone's voices are asked for
+PHRASES: Final = Path(__file__).parent / "simulators" / "ears" / "data" / "caller_phrases.txt"
+STAGE_OF: Final[Mapping[str, Stage]] = {
+    "deepgram": "stt",
+    "openai": "llm",
+    "cartesia": "tts",
+    "elevenlabs": "tts",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningLab:
+    """A lab that answers."""
+
+    control_url: str
+    control_token: str
+    instances: Sequence[Mapping[str, Any]]  # name, kind, url, port, api_key
+    started_at_s: float = 0.0  # on the monotonic clock; the lab's record counts from there
+    pid: int = 0  # of its process
+
+    @property
+    def stages(self) -> dict[str, list[dict[str, Any]]]:
+        """The ladders that lead to this lab, as `Settings.stages` takes them."""
+        ladders: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
+        for each in self.instances:
+            rung = {key: each[key] for key in ("name", "kind", "url", "api_key")}
+            ladders[STAGE_OF[each["kind"]]].append(rung)
+        return ladders
+
+
+def phrases() -> list[str]:
+    """Return what a caller may say to the simulated receptionist."""
+    lines = PHRASES.read_text(encoding="utf-8").splitlines()
+    return [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+
+
+def with_lab(lab: RunningLab, tree: Mapping[str, Any] | None = None) -> Settings:
+    """Return settings whose rungs are the lab's; `tree` sets the rest."""
+    return Settings.model_validate({**(tree or {}), "stages": lab.stages})
+
+
+def schedule_in(path: Path | None) -> str:
+    """Return the text of a fault schedule that the lab accepts; none is an empty one.
+
+    Raises:
+        UsageError: It cannot be read, or is wrong; one line with the file.
+    """
+    if path is None:
+        return ""
+    try:
+        text = path.read_text(encoding="utf-8")
+        schedule_for(text)
+    except (OSError, ValueError) as unreadable:
+        raise UsageError(f"--faults {path}: {' '.join(str(unreadable).split())}") from unreadable
+    return text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabOptions:
+    """What sort of lab.
+
+    Attributes:
+        speed: Divides every simulated delay.
+        seed: Of all its dice.
+        steady: Every delay is the median of its distribution: for comparing two runs.
+        keep_audio: It keeps what its voices send, for a judge of what was heard.
+        uncapped: Its recognisers take audio as fast as it comes, which Deepgram does not.
+        delays: `usual`, or `quick` (`lab/simulators/tempos.py`).
+        known: What callers will say. Then nothing is recognised, only looked up, and voices speak
+            word by word: a lab that costs little, for measures.
+        ready: Texts whose words those voices have ready before the first call.
+    """
+
+    speed: float = 1.0
+    seed: int = 0
+    steady: bool = False
+    keep_audio: bool = False
+    uncapped: bool = False
+    delays: str = "usual"
+    known: tuple[KnownUtterance, ...] = ()
+    ready: tuple[str, ...] = ()
+
+
+@asynccontextmanager
+async def lab_process(
+    *, faults: Path | None = None, options: LabOptions | None = None
+) -> AsyncIterator[RunningLab]:
+    """Run a lab in a process of its own while the block runs.
+
+    Args:
+        faults: A fault schedule.
+        options: What sort of lab.
+
+    Raises:
+        UsageError: The fault schedule is wrong.
+        CommandError: The lab did not come up.
+    """
+    schedule = schedule_in(faults)
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    arguments = (theirs, schedule, options or LabOptions())
+    process = context.Process(target=_run_child, args=arguments, name="holdline-lab")
+    process.start()
+    theirs.close()
+    try:
+        yield replace(await _receive_description(ours), pid=process.pid or 0)
+    finally:
+        ours.close()  # the lab ends by itself when its pipe does, also when we were killed
+        await asyncio.to_thread(process.join, STOP_S)
+        if process.is_alive():
+            process.kill()
+            await asyncio.to_thread(process.join, STOP_S)
+
+
+async def _receive_description(pipe: Connection) -> RunningLab:
+    try:
+        if not await asyncio.to_thread(pipe.poll, START_S):
+            raise CommandError(f"the fault lab did not start within {START_S:g} s")
+        described = pipe.recv()
+    except EOFError as dead:
+        raise CommandError("the fault lab ended before it had started") from dead
+    return RunningLab(
+        control_url=described["control"]["url"],
+        control_token=described["control"]["token"],
+        instances=described["instances"],
+        started_at_s=described["started_at_s"],
+    )
+
+
+def _run_child(pipe: Connection, schedule: str, options: LabOptions) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, whose end ends us
+    asyncio.run(_serve_parent(pipe, schedule, options))
+
+
+async def _serve_parent(pipe: Connection, schedule: str, options: LabOptions) -> None:
+    for name in ("cartesia", "elevenlabs") if options.known else ():
+        for word in " ".join(options.ready).split():
+            word_sound(word, voice=voice_of(name), rate_hz=PHONE_HZ)
+    async with _build(load_schedules(schedule), options) as lab:
+        pipe.send(lab.describe())
+        ended = asyncio.Event()
+        asyncio.get_running_loop().add_reader(pipe.fileno(), ended.set)
+        await ended.wait()
+
+
+def _build(schedule: Mapping[str, Sequence[Window]], options: LabOptions) -> Lab:
+    changed: dict[str, Any] = {}
+    if options.uncapped:
+        changed["limits"] = StreamLimits(intake_cap=None)
+    if options.known:
+        changed["ears"] = KnownEars(options.known, early=options.delays == "quick")
+    specs = [
+        replace(spec, options=changed) if spec.kind == "deepgram" else spec for spec in DEFAULT
+    ]
+    return Lab(
+        specs,
+        schedule=schedule,
+        speed=options.speed,
+        seed=options.seed,
+        core=Core(
+            steady=options.steady,
+            tempos=TEMPOS[options.delays],
+            word_by_word=bool(options.known),
+        ),
+        keep_audio=options.keep_audio,
+    )
+
+
+async def run_lab(*, faults: Path | None, speed: float) -> None:
+    """Run the lab in this process until SIGINT or SIGTERM, and print its addresses."""
+    schedule = schedule_in(faults)
+    stop = asyncio.Event()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    console = Console(soft_wrap=True, highlight=False)
+    async with Lab(schedule=load_schedules(schedule), speed=speed) as lab:
+        described = lab.describe()
+        for each in described["instances"]:
+            console.print(f"{each['name']:<12} {each['url']}  key {each['api_key']}")
+        console.print(f"{'control':<12} {lab.control_url}  token {described['control']['token']}")
+        await stop.wait()

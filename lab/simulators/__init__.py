@@ -1,0 +1,1 @@
+"""Simulated providers, carriers and callers; imports nothing of Holdline but the engines."""

@@ -1,0 +1,161 @@
+"""Who is let in, and which fault holds for whom: the schedule of one instance at work."""
+
+import asyncio
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from aiohttp import web
+
+from lab.simulators.clock import Clock
+from lab.simulators.faults import Fault
+from lab.simulators.record import Record, Request
+from lab.simulators.schedule import Schedule, Window
+
+POLL_S: Final = 0.02  # how soon a window that opens by itself acts on open connections
+_ALWAYS: Final = 1 - 1e-9  # the chance of a request that only a window with p = 1 hits
+
+
+@dataclass(slots=True, kw_only=True)
+class Admission:
+    """A request that was let in.
+
+    Attributes:
+        request: Its entry in the record, to be completed by the handler.
+        gate: Who let it in, and knows which fault holds.
+        fault: The fault on it when it was let in, if any.
+        chance: Drawn once for the request, from 0 to 1; decides about faults with a probability.
+        tickets: The windows for a limited number of requests that it was counted in.
+    """
+
+    request: Request
+    gate: "AdmissionGate" = field(repr=False)
+    fault: Fault | None
+    chance: float
+    tickets: frozenset[tuple[int, int]] = frozenset()
+
+    def fault_now(self) -> Fault | None:
+        """Return the fault that holds for it now; to be read again before each output."""
+        return self.gate.active_fault(self)
+
+    async def while_fault(self, kind: type[Fault]) -> None:
+        """Wait while a fault of this kind holds for it: a stall that can be lifted."""
+        while isinstance(self.fault_now(), kind):  # noqa: ASYNC110 - windows open by time
+            await asyncio.sleep(POLL_S)
+
+    def mark_malformed(self, why: str) -> None:
+        """Mark the request as one that the real provider would not have understood."""
+        self.request.well_formed = False
+        self.request.details["malformed"] = why
+
+    def close(self, outcome: str) -> None:
+        """Say how it ended, unless that was said already."""
+        if self.request.outcome == "open":
+            self.request.outcome = outcome
+
+
+class RequestRefused(Exception):  # noqa: N818 - it carries an answer, it is not an error of the lab
+    """The request is over before the handler sees it; `response` is the answer."""
+
+    def __init__(self, response: web.StreamResponse) -> None:
+        super().__init__()
+        self.response = response
+
+
+class AdmissionGate:
+    """Numbers and records requests, and knows which fault holds for each of them."""
+
+    def __init__(
+        self, name: str, *, record: Record, clock: Clock, started_at: float, dice: random.Random
+    ) -> None:
+        self._name = name
+        self._record = record
+        self._clock = clock
+        self._started_at = started_at
+        self._dice = dice
+        self._schedule = Schedule()
+        self._schedule_at = started_at
+        self._generation = 0  # of schedules; a ticket of an old one is worth nothing
+        self._granted: dict[int, int] = {}
+        self._numbers = 0
+
+    def now_s(self) -> float:
+        """Return the seconds since the lab's start."""
+        return self._clock() - self._started_at
+
+    @property
+    def windows(self) -> tuple[Window, ...]:
+        """The windows set at present, oldest first."""
+        return self._schedule.windows
+
+    def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool) -> None:
+        """Replace the schedule; its seconds count from now or from the lab's start."""
+        self._schedule = Schedule(tuple(windows))
+        self._schedule_at = self._started_at if since_lab_start else self._clock()
+        self._generation += 1
+        self._granted = {}
+
+    def let_in(self, *, method: str, path: str) -> Admission:
+        """Record a request, draw its chance and count it in a limited window."""
+        self._numbers += 1
+        entry = Request(
+            number=self._numbers,
+            instance=self._name,
+            at_s=self.now_s(),
+            method=method,
+            path=path,
+        )
+        self._record.add(entry)
+        admission = Admission(request=entry, gate=self, fault=None, chance=self._dice.random())
+        admission.tickets = self._tickets(admission)
+        admission.fault = self.active_fault(admission)
+        return admission
+
+    def let_in_within(self, upgrade: web.Request, *, name: str) -> Admission:
+        """Record one generation inside an open websocket as a request of its own.
+
+        Args:
+            upgrade: The websocket's request.
+            name: What to call it, for instance the context's id.
+        """
+        return self.let_in(method="WS", path=f"{upgrade.path}#{name}")
+
+    def active_fault(self, admission: Admission) -> Fault | None:
+        """Return the fault that holds for a request now."""
+        for index in self._standing(admission):
+            window = self._schedule.windows[index]
+            if window.requests is None or (self._generation, index) in admission.tickets:
+                admission.request.fault = window.fault.name
+                return window.fault
+        return None
+
+    def certain_fault(self) -> Fault | None:
+        """Return the fault that hits every request now, if there is one."""
+        for index in self._schedule.standing(self._schedule_s(), chance=_ALWAYS):
+            if self._schedule.windows[index].requests is None:
+                return self._schedule.windows[index].fault
+        return None
+
+    def _tickets(self, admission: Admission) -> frozenset[tuple[int, int]]:
+        """Return a place in the newest window that holds, if it counts and has one left."""
+        for index in self._standing(admission):
+            limit = self._schedule.windows[index].requests
+            if limit is None:
+                break
+            if self._granted.get(index, 0) < limit:
+                self._granted[index] = self._granted.get(index, 0) + 1
+                return frozenset({(self._generation, index)})
+        return frozenset()
+
+    def _standing(self, admission: Admission) -> Iterator[int]:
+        path = admission.request.path
+        return self._schedule.standing(self._schedule_s(), chance=admission.chance, path=path)
+
+    def _schedule_s(self) -> float:
+        return self._clock() - self._schedule_at
+
+
+async def hang() -> None:
+    """Wait until the connection is gone; the handler is cancelled then."""
+    await asyncio.Event().wait()

@@ -1,0 +1,345 @@
+"""A caller who comes in through a carrier: what it does between a telephone and an agent.
+
+Tells the agent of the call, opens the media socket that the answer names, sends the
+caller's sound piece by piece, plays what comes back at its own pace, and echoes marks when their
+audio was played. How a carrier does all that stands in its manner.
+"""
+
+import asyncio
+import json
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from typing import Any, Final, Self, TypeAlias
+
+import aiohttp
+
+from lab.simulators.carrier.ear import CarrierEar
+from lab.simulators.carrier.manner import (
+    CarrierManner,
+    ClearOrder,
+    Complaint,
+    MarkOrder,
+    PlayOrder,
+    TwilioManner,
+)
+from lab.simulators.carrier.mouth import CarrierMouth
+from lab.simulators.carrier.webhook import (
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    web_session,
+)
+from lab.simulators.mulaw import Pcm
+
+TICK_S: Final = 0.02
+ACTION_S: Final = 0.1  # half way round the earth, there and back
+AT_ONCE: Final = struct.pack("ii", 1, 0)  # SO_LINGER: closing resets the connection
+
+
+HandOn: TypeAlias = Callable[
+    [aiohttp.ClientSession, PhoneCall], Awaitable[tuple[str | None, dict[str, str]]]
+]
+
+
+class Carrier:
+    """One call in progress: `async with Carrier(url, token) as call`.
+
+    Attributes:
+        phone: Who calls whom.
+        twiml: The last webhook's answer.
+        ended: Set when the call is over.
+        ended_by: `agent` or `caller`, once it is over.
+        ended_s: When that was, in seconds of the call.
+        close_code: Of the last socket, when the agent closed it.
+        lost_at: When a stream was over and the call was not, in seconds of the call.
+        complaints: What Twilio's debugger would show of the agent's messages.
+        echoed: The names of the marks that were echoed.
+        told: What the carrier's own voice said between two streams.
+        action_s: How long the way to the `action` takes.
+        frozen: The carrier's side says nothing more, and its socket stays open.
+    """
+
+    ended_by = ""
+    ended_s: float | None = None
+    close_code: int | None = None
+    frozen = False
+    _session: aiohttp.ClientSession
+    _socket: aiohttp.ClientWebSocketResponse
+
+    def __init__(
+        self,
+        base_url: str,
+        auth_token: str,
+        *,
+        phone: PhoneCall | None = None,
+        public_url: str | None = None,
+        manner: CarrierManner | None = None,
+    ) -> None:
+        """Prepare a call.
+
+        Args:
+            base_url: Where the agent's server really is, as `http://127.0.0.1:8080`.
+            auth_token: Signs the webhook.
+            phone: Who calls whom; made up when not given.
+            public_url: The address that the server believes to have, if another.
+            manner: Which carrier's; Twilio's when not given.
+        """
+        self.phone = phone or PhoneCall()
+        self.twiml = Twiml(stream_url=None, parameters={}, said="")
+        self.ended = asyncio.Event()
+        self.complaints: list[str] = []
+        self.echoed: list[str] = []
+        self.manner = manner or TwilioManner()
+        self.ear = CarrierEar(self.manner.code)
+        self.started_at = 0.0
+        self.lost_at: list[float] = []
+        self.told: list[str] = []
+        self.action_s = ACTION_S
+        self._hand_on: HandOn | None = None
+        self._server = AgentServer(
+            base_url=base_url.rstrip("/"),
+            public_url=(public_url or base_url).rstrip("/"),
+            auth_token=auth_token,
+        )
+        self._stack = AsyncExitStack()
+        self._mouth = CarrierMouth(self.manner.code, tick_s=self.manner.tick_s)
+        self._sequence = 1  # the number 1 is the start's
+        self._chunk = 0
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Ring, and return when the media flows."""
+        try:
+            self._session = await self._stack.enter_async_context(web_session())
+            self.twiml = await self.manner.ring(self._session, self.phone, self._server)
+            await self._open()
+            group = await self._stack.enter_async_context(asyncio.TaskGroup())
+        except BaseException:
+            await self._stack.aclose()
+            raise
+        self._tasks = [group.create_task(self._talk()), group.create_task(self._listen())]
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        """Hang up if nobody has."""
+        await self.hang_up()
+        for task in self._tasks:
+            task.cancel()
+        await self._stack.__aexit__(*raised)
+
+    @property
+    def now_s(self) -> float:
+        """Seconds since the call was connected."""
+        return asyncio.get_running_loop().time() - self.started_at
+
+    @property
+    def rate_hz(self) -> int:
+        """Of all sound that comes and goes."""
+        return self.manner.code.rate_hz
+
+    @property
+    def heard_at(self) -> list[float]:
+        """When the agent began to be heard, each time, in seconds from the start of the call."""
+        return [burst.start / self.rate_hz for burst in self.ear.bursts]
+
+    def heard(self) -> Pcm:
+        """Return what the caller has heard so far, at `rate_hz`, from the start of the call."""
+        return self.ear.recording(self.now_s if self.ended_s is None else self.ended_s)
+
+    def begin(self, pcm: Pcm) -> None:
+        """Queue sound of `rate_hz` to be said, at once if nothing is being said."""
+        self._mouth.begin(pcm)
+
+    async def say(self, pcm: Pcm) -> float:
+        """Say sound of `rate_hz`; return when its last sample has left, in seconds of the call."""
+        self.begin(pcm)
+        await self._mouth.silent.wait()
+        return self.now_s
+
+    async def listen(self, *, quiet_s: float = 0.8, within_s: float = 10.0) -> Pcm:
+        """Wait until the agent has spoken and been quiet for `quiet_s`; return what was heard.
+
+        Raises:
+            TimeoutError: That did not happen within `within_s`.
+            ConnectionError: The call ended before.
+        """
+        since = round(self.now_s * self.rate_hz)
+        async with asyncio.timeout(within_s):
+            while True:
+                if self._spoke(since, quiet_s):
+                    return self.heard()[since:]
+                if self.ended.is_set():
+                    raise ConnectionError(f"the call was ended by the {self.ended_by}")
+                await asyncio.sleep(TICK_S)
+
+    def _spoke(self, since: int, quiet_s: float) -> bool:
+        if not self.ear.bursts or self.ear.bursts[-1].end <= since:
+            return False
+        return self.now_s - self.ear.bursts[-1].end / self.rate_hz >= quiet_s
+
+    async def press(self, digit: str) -> None:
+        """Press a key."""
+        await self._send(self.manner.key(digit))
+
+    async def send_raw(self, data: str | bytes) -> None:
+        """Send what no carrier would."""
+        if isinstance(data, str):
+            await self._socket.send_str(data)
+        else:
+            await self._socket.send_bytes(data)
+
+    async def hang_up(self, *, by: str = "caller") -> None:
+        """End the call as a carrier does: `stop`, then close the socket; harmless afterwards."""
+        if self.ended.is_set():
+            return
+        self._over(by)
+        if not self._tasks:
+            return  # it has no stream yet
+        if self.manner.says_stop:
+            await self._send(self.manner.stop(self.phone))
+        await self._socket.close()
+
+    async def redirect(self, hand_on: HandOn) -> None:
+        """Leave the stream, as an order to the live call has it do, and connect with somebody.
+
+        Args:
+            hand_on: Connects; returns the address that is asked afterwards and what it is told.
+        """
+        self._hand_on = hand_on
+        stop = {"accountSid": self.phone.account_sid, "callSid": self.phone.call_sid}
+        await self._send({"event": "stop", "stop": stop})
+        await self._socket.close()
+
+    def vanish(self) -> None:
+        """End the call as a cut cable does: no `stop`, no close, just nothing more."""
+        self._over("caller")
+        if (transport := self._socket.get_extra_info("socket")) is not None:
+            transport.shutdown(2)
+
+    async def break_off(self, code: int | None = None) -> None:
+        """Lose the media socket, and not the call: closed with a code; None: reset, as 1006 is."""
+        if code is not None:
+            await self._socket.close(code=code)
+            return
+        connection = self._socket._response.connection  # noqa: SLF001 - aiohttp shows it nowhere
+        if connection is not None and connection.transport is not None:
+            raw = connection.transport.get_extra_info("socket")
+            raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, AT_ONCE)
+            connection.transport.abort()
+
+    def _over(self, by: str) -> None:
+        if not self.ended.is_set():
+            self.ended_by, self.ended_s = by, self.now_s
+            self.ear.clear(self.now_s)  # what was still queued is never heard
+            self.ended.set()
+            self._mouth.silent.set()
+
+    async def _open(self) -> None:
+        url = self._server.real(self.twiml.stream_url or "")
+        self._socket = await self._session.ws_connect(
+            url, max_msg_size=0, headers=self.twiml.headers
+        )
+        self.started_at = self.started_at or asyncio.get_running_loop().time()
+        self._sequence = 1  # the number 1 is the start's
+        self._chunk = 0  # each stream counts its pieces from 1
+        for message in self.manner.opening(self.phone, self.twiml):
+            await self._socket.send_json(message)
+
+    async def _open_again(self) -> bool:
+        """Do what the `action` says to a call whose stream is over; False: the call is over."""
+        if self._hand_on is not None:
+            hand_on, self._hand_on = self._hand_on, None
+            action, told = await hand_on(self._session, self.phone)
+            self.twiml = replace(self.twiml, action=action, told=told)
+        if self.twiml.action is None:
+            return False
+        self.lost_at.append(self.now_s)
+        await asyncio.sleep(self.action_s)
+        try:
+            await self._follow(self.twiml.action)
+            if self.twiml.stream_url is None:
+                return False
+            self.phone = replace(self.phone, stream_sid="MZ" + secrets.token_hex(16))
+            await self._open()
+        except (NotConnectedError, aiohttp.ClientError, TimeoutError):
+            return False  # the caller hears that an application error has occurred
+        return True
+
+    async def _follow(self, url: str | None) -> None:
+        """Ask what follows, and again where and when the answer says so."""
+        while url is not None:
+            asked = replace(self.twiml, action=url)
+            self.twiml = await self.manner.after(self._session, self.phone, self._server, asked)
+            url = None if self.twiml.stream_url else self.twiml.redirect
+            if self.twiml.said:
+                self.told.append(self.twiml.said)
+            if url is not None:
+                await asyncio.sleep(self.twiml.pause_s)
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        if self.frozen:
+            return
+        self._sequence += 1
+        numbered = self.manner.numbered(message, self.phone, self._sequence)
+        try:
+            await self._socket.send_json(numbered)
+        except (ConnectionError, RuntimeError):
+            return  # the reader learns how it ended
+
+    async def _talk(self) -> None:
+        ticks = 0
+        while not self.ended.is_set():
+            ticks += 1
+            self._chunk += 1
+            await self._send(self.manner.media(self._chunk, self._mouth.next_payload()))
+            for name in self.ear.due(self.now_s):
+                await self._echo(name)
+            # From the start, not from now: a late tick is made up for, so the pace cannot drift.
+            await asyncio.sleep(max(0.0, ticks * self.manner.tick_s - self.now_s))
+
+    async def _echo(self, name: str) -> None:
+        self.echoed.append(name)
+        await self._send(self.manner.echo(name))
+
+    async def _listen(self) -> None:
+        while not self.ended.is_set():
+            await self._read()
+            if self.ended.is_set():
+                return
+            self.close_code = self._socket.close_code
+            self.ear.clear(self.now_s)  # a stream's queue goes with it
+            if not await self._open_again():
+                self._over("agent")
+
+    async def _read(self) -> None:
+        with suppress(ConnectionError):
+            async for message in self._socket:
+                if message.type is not aiohttp.WSMsgType.TEXT:
+                    self.complaints.append("31950: binary message")
+                    continue
+                await self._obey(message.data)
+
+    async def _obey(self, text: str) -> None:
+        match self.manner.order(_object(text), self.phone):
+            case PlayOrder(payload):
+                self.ear.hear(payload, self.now_s)
+            case MarkOrder(name):
+                self.ear.mark(name)
+            case ClearOrder():
+                for name in self.ear.clear(self.now_s):
+                    await self._echo(name)
+            case Complaint(complaint):
+                self.complaints.append(complaint)
+
+
+def _object(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}

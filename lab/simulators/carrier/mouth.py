@@ -1,0 +1,38 @@
+"""What one telephone sends: speech when there is some, silence otherwise, a tick at a time."""
+
+import asyncio
+
+from lab.simulators.carrier.sound_code import MULAW_CODE, SoundCode
+from lab.simulators.mulaw import Pcm
+
+
+class CarrierMouth:
+    """Speech waiting to be sent.
+
+    Attributes:
+        silent: Set while nothing is left to say.
+    """
+
+    def __init__(self, code: SoundCode = MULAW_CODE, *, tick_s: float = 0.02) -> None:
+        """Speak in a carrier's code."""
+        self.silent = asyncio.Event()
+        self.silent.set()
+        self._code = code
+        self._piece = round(tick_s * code.rate_hz)  # samples
+        self._speech = bytearray()
+
+    def begin(self, pcm: Pcm) -> None:
+        """Queue sound of the code's rate."""
+        self._speech += self._code.encode(pcm)
+        self.silent.clear()
+
+    def next_payload(self) -> bytes:
+        """Return the next tick as a media message carries it."""
+        size = self._piece * self._code.sample_bytes
+        if not self._speech:
+            self.silent.set()
+            return self._code.silence * self._piece
+        piece = bytes(self._speech[:size])
+        del self._speech[:size]
+        missing = (size - len(piece)) // self._code.sample_bytes
+        return piece + self._code.silence * missing

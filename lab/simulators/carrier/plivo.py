@@ -1,0 +1,338 @@
+"""Plivo between a telephone and an agent: signed forms, XML, audio streams.
+
+Source: plivo.com/docs/voice/xml/audiostream, /voice/audio-streaming/audio-streaming,
+/voice/concepts/signature-validation, /voice/api/call. Calls that it places are in
+`plivo_exchange.py`, people with whom it connects a caller in `plivo_hand_on.py`.
+"""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final, Protocol
+from urllib.parse import parse_qsl, urlsplit
+from xml.etree import ElementTree
+
+import aiohttp
+from aiohttp import web
+
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.loopback_server import LoopbackServer
+from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.plivo_hand_on import PlivoSwitch, read_plivo_dial
+from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
+from lab.simulators.carrier.webhook import (
+    ANSWER_S,
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+)
+
+CODES: Final = {
+    "audio/x-mulaw;rate=8000": MULAW_CODE,
+    "audio/x-l16;rate=8000": plain_code(8000),
+    "audio/x-l16;rate=16000": plain_code(16000),
+}
+MOST_HEADER_BYTES: Final = 512
+IN_ORDER: Final = 1000  # RFC 6455, 7.4.1
+
+
+class PlivoOrders(Protocol):
+    """Who places an account's calls, and knows what became of them."""
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is asked of calls and requests, but for what ends a live call."""
+        ...
+
+
+class PlivoAccount(LoopbackServer):
+    """An account and the REST interface of its live calls: `async with PlivoAccount()`.
+
+    Attributes:
+        url: Where it listens; what `transports.plivo.api_url` is set to.
+        auth_id: Whose it is.
+        auth_token: Signs its forms, and lets commands in.
+        requests: The method, the call and the fields of every request that was let in.
+        answer_with: A status to answer instead, to be broken on purpose.
+        orders: Who places its calls, if anybody does.
+        switch: Connects its live calls with people.
+        ends_streams: Whether an order to a live call ends its stream; else it waits until the agent
+            closes that.
+        loses_orders: An order to a live call is acknowledged, and nothing comes of it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.auth_id = "MA" + secrets.token_hex(9).upper()
+        self.auth_token = secrets.token_hex(20)
+        self.requests: list[tuple[str, str, dict[str, Any]]] = []
+        self.answer_with: int | None = None
+        self.calls: dict[str, Carrier] = {}
+        self.orders: PlivoOrders | None = None
+        self.switch = PlivoSwitch(self.signed)
+        self.ends_streams = False
+        self.loses_orders = False
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Request/{request}/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/", self._call)
+        self.app.router.add_route("*", "/v1/Account/{account}/Call/{call}/DTMF/", self._call)
+
+    def know(self, call: Carrier) -> None:
+        """Let a call be ended."""
+        self.calls[call.phone.call_sid] = call
+
+    def signed(self, url: str, form: Mapping[str, str]) -> dict[str, str]:
+        """Return the headers of a form posted to `url`."""
+        nonce = secrets.token_hex(10)
+        return {
+            "X-Plivo-Signature-V3": plivo_signature(self.auth_token, url, form, nonce),
+            "X-Plivo-Signature-V3-Nonce": nonce,
+        }
+
+    async def _call(self, request: web.Request) -> web.StreamResponse:
+        proof = aiohttp.encode_basic_auth(self.auth_id, self.auth_token)
+        if not hmac.compare_digest(request.headers.get("Authorization", ""), proof):
+            return web.json_response({"error": "unauthorized"}, status=401)
+        if self.answer_with is not None:
+            return web.json_response({"error": "broken"}, status=self.answer_with)
+        call = self.calls.get(request.match_info.get("call", ""))
+        if self.orders is not None and (call is None or request.method == "GET"):
+            return await self.orders.ask(request)
+        return await self._command(request, call)
+
+    async def _command(self, request: web.Request, call: Carrier | None) -> web.Response:
+        fields = await request.json() if request.can_read_body else {}
+        self.requests.append((request.method, request.match_info.get("call", ""), fields))
+        if call is None or call.ended.is_set():
+            return web.json_response({"error": "not found"}, status=404)
+        if request.method == "DELETE":
+            await call.hang_up(by="agent")
+            return web.Response(status=204)
+        if "legs" in fields:
+            return await self._transfer(call, fields)
+        return web.json_response({"message": "digits sent"}, status=202)
+
+    async def _transfer(self, call: Carrier, fields: Mapping[str, Any]) -> web.Response:
+        if fields["legs"] != "aleg" or fields.get("aleg_method") != "POST":
+            return web.json_response({"error": "invalid parameters"}, status=400)
+        if not self.loses_orders:
+            call.twiml = replace(call.twiml, action=fields["aleg_url"])
+        if self.ends_streams:
+            await call.break_off(IN_ORDER)
+        return web.json_response({"message": "call transferred", "api_id": "1"}, status=202)
+
+
+def plivo_signature(token: str, url: str, form: Mapping[str, str], nonce: str) -> str:
+    """Return the third version of Plivo's signature of a form posted to `url`."""
+    parts = urlsplit(url)
+    query = "&".join(
+        f"{name}={value}" for name, value in sorted(parse_qsl(parts.query, keep_blank_values=True))
+    )
+    told = f"{parts.scheme}://{parts.netloc}{parts.path}"
+    told += f"?{query}" if query or form else ""
+    told += "." if query and form else ""
+    told += "".join(name + form[name] for name in sorted(form))
+    digest = hmac.new(token.encode(), f"{told}.{nonce}".encode(), hashlib.sha256).digest()
+    return base64.b64encode(digest).decode()
+
+
+class PlivoManner:
+    """Plivo's: forms and XML, names in camel case, checkpoints for marks, no word at the end."""
+
+    tick_s = 0.02
+    says_stop = False
+
+    def __init__(
+        self,
+        account: PlivoAccount,
+        *,
+        content_type: str = "audio/x-mulaw;rate=8000",
+        answer_url: str = "",
+        told: dict[str, str] | None = None,
+    ) -> None:
+        """Call through an account.
+
+        Args:
+            account: Whose call it is.
+            content_type: In the codec that the agent is expected to ask for.
+            answer_url: Of a call that was ordered; the application's when not given.
+            told: What every form says beside what all calls' say.
+        """
+        self.account = account
+        self._answer_url = answer_url
+        self._told = told or {}
+        self.code = CODES[content_type]
+        self._content_type = content_type
+        self._extra_headers = ""
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Post the form to the answer URL."""
+        url = self._answer_url or f"{server.public_url}/plivo/voice"
+        status = "in-progress" if self._answer_url else "ringing"
+        form = plivo_form(phone, status) | self._told
+        said = self._read(await self._ask(session, url, form, server))
+        if said.stream_url is None:
+            raise NotConnectedError(status=200, said=said.said)
+        return said
+
+    async def after(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
+    ) -> Twiml:
+        """Post the form to where the `<Redirect>` behind the stream, or an order, leads.
+
+        A `<Dial>` in the answer is done first, and its action asked what follows.
+        """
+        form = plivo_form(phone, "in-progress") | self._told
+        text = await self._ask(session, last.action or "", form, server)
+        while (verb := read_plivo_dial(text)) is not None:
+            told = await self.account.switch.connect(session, form, verb, server)
+            text = await self._ask(session, verb.action or "", form | told, server)
+        return self._read(text)
+
+    async def _ask(
+        self,
+        session: aiohttp.ClientSession,
+        url: str,
+        form: dict[str, str],
+        server: AgentServer,
+    ) -> str:
+        headers = self.account.signed(url, form)
+        async with (
+            asyncio.timeout(ANSWER_S),
+            session.post(server.real(url), data=form, headers=headers) as answer,
+        ):
+            text = await answer.text()
+            if not answer.ok:
+                raise NotConnectedError(status=answer.status, said=text)
+        return text
+
+    def _read(self, text: str) -> Twiml:
+        root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
+        stream, redirect, hangup = (root.find(each) for each in ("Stream", "Redirect", "Hangup"))
+        if stream is None:
+            said = "" if hangup is None else hangup.get("reason", "hung up")
+            return Twiml(
+                stream_url=None,
+                parameters={},
+                said=root.findtext("Speak") or said,
+                redirect=None if redirect is None else redirect.text,
+                pause_s=sum(float(wait.get("length", 1)) for wait in root.iter("Wait")),
+            )
+        headers = stream.get("extraHeaders", "")
+        pairs = dict(each.split("=", 1) for each in headers.split(",") if each)
+        plain = all(each.isascii() and each.isalnum() for pair in pairs.items() for each in pair)
+        wanted = (stream.get("bidirectional"), stream.get("contentType"))
+        if wanted != ("true", self._content_type) or not plain or len(headers) > MOST_HEADER_BYTES:
+            raise NotConnectedError(status=200, said=f"a stream that cannot be: {stream.attrib}")
+        keeps = stream.get("keepCallAlive") == "true" and redirect is not None
+        return Twiml(
+            stream_url=stream.text,
+            parameters=pairs,
+            said="",
+            action=redirect.text if keeps and redirect is not None else None,
+        )
+
+    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+        """Return `start`."""
+        encoding, _, rate = self._content_type.partition(";rate=")
+        self._extra_headers = ";".join(
+            f"{name}={value}" for name, value in twiml.parameters.items()
+        )
+        start = {
+            "callId": phone.call_sid,
+            "streamId": phone.stream_sid,
+            "accountId": self.account.auth_id,
+            "tracks": ["inbound"],
+            "mediaFormat": {"encoding": encoding, "sampleRate": int(rate)},
+        }
+        return (
+            {
+                "event": "start",
+                "sequenceNumber": 1,
+                "start": start,
+                "extra_headers": self._extra_headers,
+            },
+        )
+
+    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
+        """Return the message with its number and its stream."""
+        more = {"sequenceNumber": number, "streamId": phone.stream_sid}
+        return message | more | {"extra_headers": self._extra_headers}
+
+    def media(self, chunk: int, payload: bytes) -> Said:
+        """Return 20 ms."""
+        media = {
+            "track": "inbound",
+            "timestamp": str(1_705_312_200_000 + chunk * 20),
+            "chunk": chunk,
+            "payload": base64.b64encode(payload).decode(),
+        }
+        return {"event": "media", "media": media}
+
+    def key(self, digit: str) -> Said:
+        """Return `dtmf`."""
+        return {"event": "dtmf", "dtmf": {"track": "inbound", "digit": digit, "timestamp": "1"}}
+
+    def echo(self, name: str) -> Said:
+        """Return `playedStream`."""
+        return {"event": "playedStream", "name": name}
+
+    def stop(self, phone: PhoneCall) -> Said:
+        """Return nothing that is ever said."""
+        return {}
+
+    def order(self, message: Said, phone: PhoneCall) -> Order:
+        """Return what the agent asks for."""
+        if message.get("streamId") != phone.stream_sid:
+            return Complaint("wrong streamId")
+        match message:
+            case {"event": "playAudio", "media": {"payload": str(payload)} as media}:
+                said = f"{media.get('contentType')};rate={media.get('sampleRate')}"
+                if said != self._content_type:
+                    return Complaint(f"a codec that was not asked for: {said}")
+                return PlayOrder(base64.b64decode(payload))
+            case {"event": "checkpoint", "name": str(name)}:
+                return MarkOrder(name)
+            case _:
+                return ClearOrder() if message.get("event") == "clearAudio" else _UNKNOWN
+
+
+_UNKNOWN: Final = Complaint("unknown event")
+
+
+def plivo_call(
+    caller: str = "+15005550006", called: str = "+15005550100", direction: str = "inbound"
+) -> PhoneCall:
+    """Return a call with names as Plivo makes them."""
+    return PhoneCall(
+        caller=caller,
+        called=called,
+        call_sid=plivo_uuid(),
+        stream_sid=secrets.token_hex(16),
+        direction=direction,
+    )
+
+
+def plivo_uuid() -> str:
+    """Return a name as Plivo makes them."""
+    uuid = secrets.token_hex(16)
+    return "-".join((uuid[:8], uuid[8:12], uuid[12:16], uuid[16:20], uuid[20:]))
+
+
+def plivo_form(phone: PhoneCall, status: str) -> dict[str, str]:
+    """Return what Plivo posts of a call."""
+    return {
+        "ALegUUID": phone.call_sid,
+        "CallUUID": phone.call_sid,
+        "CallStatus": status,
+        "Direction": phone.direction,
+        "Event": "StartApp",
+        "From": phone.caller.removeprefix("+"),
+        "To": phone.called.removeprefix("+"),
+    }

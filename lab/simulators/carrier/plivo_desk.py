@@ -1,0 +1,152 @@
+"""Plivo's REST interface for calls: orders, the three places where a call may be, cancelling.
+
+Source: as `plivo_exchange.py`.
+"""
+
+import asyncio
+import re
+from collections.abc import Mapping
+from typing import Any, Final, Self
+
+from aiohttp import web
+
+from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_uuid
+from lab.simulators.carrier.plivo_exchange import (
+    CANCELLED,
+    CAUSES,
+    PlivoDial,
+    PlivoExchange,
+    record_of,
+)
+from lab.simulators.carrier.webhook import AgentServer
+from lab.simulators.clock import utc_now
+
+NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
+NEEDED: Final = ("from", "to", "answer_url")
+
+
+class PlivoDesk:
+    """Takes the orders of an account: `async with PlivoDesk(account, server) as desk`.
+
+    Attributes:
+        exchange: Places them.
+        book: Every order, written down before anything is answered: the call's id, the number, and
+            the address of its callbacks, in which the agent's own id stands.
+        one_id: Whether a request's id is its call's, as it has been wherever one was recorded.
+        swallow: How many more calls are placed without a word of it.
+    """
+
+    def __init__(self, account: PlivoAccount, server: AgentServer | None = None) -> None:
+        """Prepare; the account listens."""
+        self.exchange = PlivoExchange(account, server)
+        self.book: list[tuple[str, str, str]] = []
+        self.one_id = False
+        self.swallow = 0
+        self._account = account
+        self._tasks = asyncio.TaskGroup()
+        self._running: list[asyncio.Task[None]] = []
+
+    async def __aenter__(self) -> Self:
+        """Take the account's orders."""
+        await self._tasks.__aenter__()
+        self._account.orders = self
+        return self
+
+    async def __aexit__(self, *raised: Any) -> None:
+        """Take no more, and let nobody ring on."""
+        self._account.orders = None
+        for each in self._running:
+            each.cancel()
+        await self._tasks.__aexit__(*raised)
+
+    async def ask(self, request: web.Request) -> web.StreamResponse:
+        """Answer what is asked of calls and requests."""
+        uuid = request.match_info.get("call") or request.match_info.get("request") or ""
+        match request.method, uuid:
+            case "POST", "":
+                return await self._order(request)
+            case "GET", "":
+                return self._listed(request.query)
+            case "GET", _:
+                return self._described(uuid, request.query.get("status", ""))
+            case "DELETE", _:
+                return self._end(uuid, of_call="call" in request.match_info)
+            case _:
+                return _not_found()
+
+    async def _order(self, request: web.Request) -> web.StreamResponse:
+        order = await request.json()
+        for name in NEEDED:
+            if name not in order or (name != "answer_url" and not NUMBER.fullmatch(order[name])):
+                return web.json_response({"error": f"{name} parameter is invalid"}, status=400)
+        phone = plivo_call(f"+{order['from']}", f"+{order['to']}", "outbound")
+        dial = PlivoDial(
+            phone=phone,
+            request_uuid=phone.call_sid if self.one_id else plivo_uuid(),
+            order=order,
+            created=utc_now(),
+        )
+        self.exchange.placed[phone.call_sid] = dial
+        self.book.append((phone.call_sid, phone.called, order.get("hangup_url", "")))
+        self._running.append(self._tasks.create_task(self.exchange.run(dial)))
+        if self.swallow:
+            self.swallow -= 1
+            if request.transport is not None:
+                request.transport.abort()
+        answer = {"message": "call fired", "request_uuid": dial.request_uuid, "api_id": "1"}
+        return web.json_response(answer, status=201)
+
+    def _listed(self, query: Mapping[str, str]) -> web.Response:
+        """List ids of calls that go on, or records of those that are over."""
+        to, place = query.get("to_number"), query.get("status", "record")
+        found = [
+            each
+            for each in self.exchange.placed.values()
+            if each.place == place and (to is None or each.phone.called == f"+{to}")
+        ]
+        found = found[: int(query.get("limit", "20"))]
+        if place != "record":
+            ids = [_id_in(each, place) for each in found]
+            return web.json_response({"api_id": "1", "calls": ids})
+        since = query.get("end_time__gte", "")
+        ended = [each for each in found if f"{each.ended:%Y-%m-%d %H:%M:%S}" >= since]
+        return web.json_response({"api_id": "1", "objects": [record_of(each) for each in ended]})
+
+    def _described(self, uuid: str, place: str) -> web.Response:
+        wanted = place or "record"
+        for each in self.exchange.placed.values():
+            if each.place == wanted and uuid == _id_in(each, wanted):
+                return web.json_response(_going_on(each) if place else record_of(each))
+        return _not_found()
+
+    def _end(self, uuid: str, *, of_call: bool) -> web.Response:
+        """End a call that is not over; by its request's id one that nobody has answered."""
+        for each in self.exchange.placed.values():
+            known = each.phone.call_sid == uuid if of_call else each.request_uuid == uuid
+            if known and not each.over and (of_call or each.answered is None):
+                cause = CANCELLED if each.answered is None else CAUSES["answered"]
+                self._running.append(self._tasks.create_task(self.exchange.end(each, cause)))
+                return web.Response(status=204)
+        return _not_found()
+
+
+def _going_on(dial: PlivoDial) -> dict[str, Any]:
+    return {
+        "api_id": "1",
+        "call_status": dial.status,
+        "call_uuid": _id_in(dial, dial.place),
+        "caller_name": "",
+        "direction": "outbound",
+        "from": dial.phone.caller,
+        "request_uuid": dial.request_uuid,
+        "session_start": f"{dial.created:%Y-%m-%d %H:%M:%S.%f}",
+        "to": dial.phone.called.removeprefix("+"),
+    }
+
+
+def _id_in(dial: PlivoDial, place: str) -> str:
+    return dial.request_uuid if place == "queued" else dial.phone.call_sid
+
+
+def _not_found() -> web.Response:
+    return web.json_response({"api_id": "1", "error": "not found"}, status=404)

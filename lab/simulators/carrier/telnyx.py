@@ -1,0 +1,364 @@
+"""Telnyx between a telephone and an agent: Call Control, and Media Streaming.
+
+Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+/api-reference/call-commands, /api-reference/websockets/stream-call-media-over-websocket.
+"""
+
+import asyncio
+import base64
+import json
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Final, Protocol
+
+import aiohttp
+from aiohttp import web
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from lab.simulators import clock
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.loopback_server import LoopbackServer
+from lab.simulators.carrier.manner import ClearOrder, Complaint, MarkOrder, Order, PlayOrder, Said
+from lab.simulators.carrier.sound_code import MULAW_CODE, plain_code
+from lab.simulators.carrier.webhook import (
+    ANSWER_S,
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+)
+
+CODES: Final = {"PCMU": MULAW_CODE, "L16": plain_code(16000, high_byte_first=True)}
+COMMAND_S: Final = 5.0  # for the agent to say what to do with a call
+
+
+class HangsUp(Protocol):
+    """A call that can be ended."""
+
+    async def hang_up(self, *, by: str = ...) -> None:
+        """End it."""
+        ...
+
+
+class TelnyxAccount(LoopbackServer):
+    """An account: its keys, its calls, and the REST interface that commands them.
+
+    `async with TelnyxAccount() as account`.
+
+    Attributes:
+        url: Where it listens; what `transports.telnyx.api_url` is set to.
+        api_key: What commands must show.
+        commands: The call, the action and the fields of every command that was let in.
+        answer_with: A status to answer instead, to be broken on purpose.
+        refuses: The same for one action alone.
+        late_s: By action, how long the answer to the next one is kept back, once it is done.
+        repeats: How often each piece of news is told, as Telnyx may; it keeps its id.
+        people: By number, how a leg to somebody ends: `answered`, or a `hangup_cause`.
+        calls: Those that can be ended.
+        over: Those that have ended.
+        states: By call, the `client_state` that a command gave it last: all news of it has that.
+        app: The REST interface, which has no calls placed unless an exchange is made for it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.api_key = "KEY" + secrets.token_hex(16)
+        self.commands: list[tuple[str, str, dict[str, Any]]] = []
+        self.answer_with: int | None = None
+        self.refuses: dict[str, int] = {}
+        self.late_s: dict[str, float] = {}
+        self.repeats = 1
+        self.people: dict[str, str] = {}
+        self._webhook = ""
+        self._ringing: set[asyncio.Task[None]] = set()
+        self.calls: dict[str, HangsUp] = {}
+        self._private = Ed25519PrivateKey.generate()
+        self.over: set[str] = set()
+        self.states: dict[str, str] = {}
+        self._news = asyncio.Condition()
+        self.app.router.add_post("/v2/calls/{call}/actions/{action}", self._command)
+        update = "/v2/calls/{call}/actions/{action:client_state_update}"
+        self.app.router.add_put(update, self._command)
+
+    @property
+    def public_key(self) -> str:
+        """What the portal shows: base64 of the raw key."""
+        raw = self._private.public_key().public_bytes(
+            serialization.Encoding.Raw, serialization.PublicFormat.Raw
+        )
+        return base64.b64encode(raw).decode()
+
+    def know(self, call: Carrier) -> None:
+        """Let a call be ended."""
+        self.calls[call.phone.call_sid] = call
+
+    def signed(self, body: bytes, *, at_s: float | None = None) -> dict[str, str]:
+        """Return the headers of a webhook with this body."""
+        stamp = str(int(clock.utc_now().timestamp() if at_s is None else at_s))
+        proof = self._private.sign(stamp.encode() + b"|" + body)
+        return {
+            "telnyx-timestamp": stamp,
+            "telnyx-signature-ed25519": base64.b64encode(proof).decode(),
+            "Content-Type": "application/json",
+        }
+
+    async def tell(
+        self, session: aiohttp.ClientSession, url: str, event: str, payload: dict[str, Any]
+    ) -> None:
+        """Post news of a call.
+
+        Raises:
+            NotConnectedError: It is not taken.
+        """
+        self._webhook = url
+        data = {"record_type": "event", "event_type": event, "id": secrets.token_hex(16)}
+        body = json.dumps({"data": data | {"payload": payload}}).encode()
+        for _ in range(self.repeats):
+            async with (
+                asyncio.timeout(ANSWER_S),
+                session.post(url, data=body, headers=self.signed(body)) as answer,
+            ):
+                if not answer.ok:
+                    raise NotConnectedError(status=answer.status, said=await answer.text())
+
+    async def asked(
+        self, call: str, *actions: str, number: int = 0, within_s: float | None = COMMAND_S
+    ) -> tuple[str, dict[str, Any]]:
+        """Wait for a command of these to a call; return its action and its fields."""
+        async with asyncio.timeout(within_s), self._news:
+            while True:
+                found = self.asked_so_far(call, *actions)
+                if len(found) > number:
+                    return found[number]
+                await self._news.wait()
+
+    def asked_so_far(self, call: str, *actions: str) -> list[tuple[str, dict[str, Any]]]:
+        """Return the commands of these to a call, once for each `command_id`."""
+        found: dict[object, tuple[str, dict[str, Any]]] = {}
+        for number, (of, action, fields) in enumerate(self.commands):
+            if of == call and action in actions:
+                found.setdefault(fields.get("command_id", number), (action, fields))
+        return list(found.values())
+
+    def turned_away(self, request: web.Request) -> web.Response | None:
+        """Return the refusal of whoever has no key, or of everybody."""
+        if request.headers.get("Authorization") != f"Bearer {self.api_key}":
+            return telnyx_refusal(401, "10009", "Authentication failed")
+        if self.answer_with is not None:
+            return telnyx_refusal(self.answer_with, "10007", "Unexpected error")
+        return None
+
+    async def _command(self, request: web.Request) -> web.Response:
+        if refused := self.turned_away(request):
+            return refused
+        call, action = request.match_info["call"], request.match_info["action"]
+        if call in self.over:
+            return telnyx_refusal(422, "90018", "Call has already ended")
+        if action in self.refuses:
+            return telnyx_refusal(self.refuses[action], "10015", "Bad Request")
+        fields = await request.json()
+        if "client_state" in fields:
+            self.states[call] = fields["client_state"]
+        again = _was_given(self.commands, call, fields)
+        async with self._news:
+            self.commands.append((call, action, fields))
+            self._news.notify_all()
+        if action == "transfer" and not again:
+            task = asyncio.get_running_loop().create_task(self._tell_of_person(fields))
+            self._ringing.add(task)
+            task.add_done_callback(self._ringing.discard)
+        if action in ("hangup", "reject"):
+            self.over.add(call)
+        if action == "hangup" and call in self.calls:
+            await self.calls[call].hang_up(by="agent")
+        await asyncio.sleep(self.late_s.pop(action, 0.0))
+        return web.json_response({"data": {"result": "ok"}})
+
+    async def _tell_of_person(self, fields: dict[str, Any]) -> None:
+        """Ring somebody, and tell of that leg as it goes."""
+        ends = self.people.get(fields["to"], "timeout")
+        leg = telnyx_payload(telnyx_call(called=fields["to"])) | {
+            "client_state": fields["target_leg_client_state"],
+            "direction": "outgoing",
+        }
+        async with aiohttp.ClientSession() as session:
+            await self.tell(session, self._webhook, "call.initiated", leg)
+            if ends == "answered":
+                await self.tell(session, self._webhook, "call.answered", leg)
+                await self.tell(session, self._webhook, "call.bridged", leg)
+                return
+            await asyncio.sleep(float(fields["timeout_secs"]) if ends == "timeout" else 0.0)
+            await self.tell(session, self._webhook, "call.hangup", leg | {"hangup_cause": ends})
+
+
+def _was_given(
+    commands: Sequence[tuple[str, str, dict[str, Any]]], call: str, fields: dict[str, Any]
+) -> bool:
+    """Return whether a call has had a command of the same `command_id`, which is done once."""
+    name = fields.get("command_id")
+    return name is not None and name in [
+        each.get("command_id") for of, _, each in commands if of == call
+    ]
+
+
+class TelnyxManner:
+    """Telnyx's: signed news, commands by REST, names in snake case."""
+
+    tick_s = 0.02
+    says_stop = True
+
+    def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
+        """Call through an account, in the codec that the agent is expected to ask for."""
+        self.account = account
+        self.code = CODES[codec]
+        self._codec = codec
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Tell of the call, have it answered, tell of that, and have its stream asked for."""
+        url = f"{server.base_url}/telnyx/voice"
+        await self.account.tell(session, url, "call.initiated", self.payload(phone))
+        action, fields = await self.account.asked(phone.call_sid, "answer", "reject")
+        if action == "reject":
+            raise NotConnectedError(status=200, said=fields["cause"])
+        await self.account.tell(session, url, "call.answered", self.payload(phone))
+        action, fields = await self.account.asked(phone.call_sid, "streaming_start", "hangup")
+        if action == "hangup":
+            raise NotConnectedError(status=200, said="hung up")
+        return self.stream(fields)
+
+    def payload(self, phone: PhoneCall) -> dict[str, Any]:
+        """Return what is told of a call."""
+        return telnyx_payload(phone) | {"client_state": self.account.states.get(phone.call_sid)}
+
+    def stream(self, fields: dict[str, Any]) -> Twiml:
+        """Return where the media goes, by a `streaming_start`."""
+        wanted = {
+            "stream_bidirectional_mode": "rtp",
+            "stream_bidirectional_codec": self._codec,
+            "stream_bidirectional_sampling_rate": self.code.rate_hz,
+        }
+        found = {name: fields.get(name) for name in wanted}
+        if found != wanted:
+            raise NotConnectedError(status=200, said=f"the stream would carry {found}")
+        parameters = {each["name"]: each["value"] for each in fields["custom_parameters"]}
+        return Twiml(
+            stream_url=fields["stream_url"], parameters=parameters, said="", action="webhook"
+        )
+
+    async def after(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer, last: Twiml
+    ) -> Twiml:
+        """Tell that the stream failed, and go on in silence until another is asked for."""
+        number = len(self.account.asked_so_far(phone.call_sid, "streaming_start"))
+        url = f"{server.base_url}/telnyx/voice"
+        reason = {"failure_reason": "connection_failed", "stream_id": phone.stream_sid}
+        with suppress(NotConnectedError):  # nobody took the news: the call goes on all the same
+            await self.account.tell(session, url, "streaming.failed", self.payload(phone) | reason)
+        _, fields = await self.account.asked(
+            phone.call_sid, "streaming_start", number=number, within_s=None
+        )
+        return self.stream(fields)
+
+    def opening(self, phone: PhoneCall, twiml: Twiml) -> Sequence[Said]:
+        """Return `connected` and `start`."""
+        start = {
+            "user_id": "3E6F995F-85F7-4705-9741-53B116D28237",
+            "call_control_id": phone.call_sid,
+            "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
+            "from": phone.caller,
+            "to": phone.called,
+            "tags": [],
+            "client_state": "",
+            "custom_parameters": dict(twiml.parameters),
+            "media_format": {
+                "encoding": self._codec,
+                "sample_rate": self.code.rate_hz,
+                "channels": 1,
+            },
+        }
+        return (
+            {"event": "connected", "version": "1.0.0"},
+            {
+                "event": "start",
+                "sequence_number": "1",
+                "stream_id": phone.stream_sid,
+                "start": start,
+            },
+        )
+
+    def numbered(self, message: Said, phone: PhoneCall, number: int) -> Said:
+        """Return the message with its number and its stream."""
+        return message | {"sequence_number": str(number), "stream_id": phone.stream_sid}
+
+    def media(self, chunk: int, payload: bytes) -> Said:
+        """Return 20 ms."""
+        media = {
+            "track": "inbound",
+            "chunk": str(chunk),
+            "timestamp": str(chunk * 20),
+            "payload": base64.b64encode(payload).decode(),
+        }
+        return {"event": "media", "media": media}
+
+    def key(self, digit: str) -> Said:
+        """Return `dtmf`."""
+        return {"event": "dtmf", "occurred_at": "2026-11-21T12:00:00.0Z", "dtmf": {"digit": digit}}
+
+    def echo(self, name: str) -> Said:
+        """Return `mark`."""
+        return {"event": "mark", "mark": {"name": name}}
+
+    def stop(self, phone: PhoneCall) -> Said:
+        """Return `stop`."""
+        stop = {"user_id": "3E6F995F", "call_control_id": phone.call_sid}
+        return {"event": "stop", "stop": stop}
+
+    def order(self, message: Said, phone: PhoneCall) -> Order:
+        """Return what the agent asks for; complaints have the codes of `error` frames."""
+        match message:
+            case {"event": "media", "media": {"payload": str(payload)}}:
+                sound = base64.b64decode(payload)
+                seconds = len(sound) / self.code.sample_bytes / self.code.rate_hz
+                if not 0.02 <= seconds <= 30:
+                    return Complaint(f"100003: a chunk of {seconds:.3f} s")
+                return PlayOrder(sound)
+            case {"event": "mark", "mark": {"name": str(name)}}:
+                return MarkOrder(name)
+            case {"event": "clear"}:
+                return ClearOrder()
+            case _:
+                return Complaint("100002: unknown event")
+
+
+def telnyx_call(caller: str = "+15005550006", called: str = "+15005550100") -> PhoneCall:
+    """Return a call with names as Telnyx makes them."""
+    return PhoneCall(
+        caller=caller,
+        called=called,
+        call_sid="v3:" + secrets.token_urlsafe(40),
+        stream_sid=secrets.token_hex(16).upper(),
+    )
+
+
+def telnyx_payload(phone: PhoneCall) -> dict[str, Any]:
+    """Return what is told of a call."""
+    return {
+        "call_control_id": phone.call_sid,
+        "call_leg_id": "428c31b6-7af4-4bcb-b7f5-5013ef9657c1",
+        "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
+        "connection_id": "7267xxxxxxxxxxxxxx",
+        "client_state": None,
+        "direction": "incoming",
+        "from": phone.caller,
+        "to": phone.called,
+        "state": "parked",
+    }
+
+
+def telnyx_refusal(status: int, code: str, title: str) -> web.Response:
+    """Return what is answered to what cannot be."""
+    return web.json_response({"errors": [{"code": code, "title": title}]}, status=status)

@@ -1,0 +1,352 @@
+"""Calls that Telnyx places: the order, what becomes of it, and what is told of it on the way.
+
+Source: developers.telnyx.com/api-reference/call-commands/dial, /call-information/*,
+/debugging/list-call-events, /callbacks/call-hangup, apispec.telnyx.com/call-cost-received-event.
+Chosen, for nothing is written of it: what an event's `metadata` looks like around the raw event,
+the answer to a second order with the same `command_id`, and the SIP code beside each cause.
+"""
+
+import asyncio
+import math
+import re
+import uuid
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp import web
+
+from lab.simulators.carrier.behaviour import converse
+from lab.simulators.carrier.callee import Callee, Fate
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.exchange import VERDICT_S
+from lab.simulators.carrier.telnyx import (
+    TelnyxAccount,
+    TelnyxManner,
+    telnyx_call,
+    telnyx_payload,
+    telnyx_refusal,
+)
+from lab.simulators.carrier.webhook import (
+    AgentServer,
+    NotConnectedError,
+    PhoneCall,
+    Twiml,
+    web_session,
+)
+from lab.simulators.clock import utc_now
+
+NUMBER: Final = re.compile(r"\+[1-9]\d{6,14}")
+KNOWN_S: Final = 600.0  # behind its end a call's status is still told
+PRICE: Final = 0.0070  # chosen: of a minute that has begun, in the account's currency
+CAUSES: Final[Mapping[Fate, tuple[str, str]]] = {
+    "answered": ("normal_clearing", "200"),
+    "busy": ("user_busy", "486"),
+    "no-answer": ("timeout", "unspecified"),
+    "failed": ("not_found", "404"),
+}
+STANDARD: Final = {"human": "human", "machine_start": "machine", "unknown": "not_sure"}
+PREMIUM: Final = {
+    "human": "human_residence",
+    "machine_start": "machine",
+    "fax": "fax_detected",
+    "unknown": "silence",
+}
+
+
+@dataclass(slots=True, kw_only=True)
+class TelnyxPlaced:
+    """A call that Telnyx was asked to place."""
+
+    phone: PhoneCall
+    order: Mapping[str, Any]
+    created: datetime
+    leg_id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    carrier: Carrier | None = None
+    answered: bool = False
+    ended: datetime | None = None
+    lasted_s: float = 0.0
+    given_up: asyncio.Event = field(default_factory=asyncio.Event)  # by whoever asked for it
+    events: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+    async def hang_up(self, *, by: str = "agent") -> None:
+        """End it, also while it rings."""
+        self.given_up.set()
+        if self.carrier is not None:
+            await self.carrier.hang_up(by=by)
+
+    def payload(self, **more: str) -> dict[str, Any]:
+        """Return what is told of it."""
+        said = {
+            "call_leg_id": self.leg_id,
+            "connection_id": self.order["connection_id"],
+            "client_state": self.order.get("client_state"),
+            "direction": "outgoing",
+        }
+        return telnyx_payload(self.phone) | said | more
+
+    def described(self) -> dict[str, Any]:
+        """Return its status, which says nothing of a cause."""
+        said = {
+            "record_type": "call",
+            "call_control_id": self.phone.call_sid,
+            "call_leg_id": self.leg_id,
+            "call_session_id": "ff55a038-6f5d-11ef-9692-02420aeffb1f",
+            "client_state": self.order.get("client_state"),
+            "is_alive": self.answered and self.ended is None,
+            "start_time": self.created.isoformat(),
+        }
+        if self.ended is None:
+            return said
+        lasted = round(self.lasted_s)
+        return said | {"end_time": self.ended.isoformat(), "call_duration": lasted}
+
+
+class DialManner(TelnyxManner):
+    """Telnyx's way with somebody whom it called, and who has picked up."""
+
+    def __init__(self, exchange: "TelnyxExchange", placed: TelnyxPlaced, *, codec: str) -> None:
+        super().__init__(exchange.account, codec=codec)
+        self._exchange, self._placed = exchange, placed
+
+    async def ring(
+        self, session: aiohttp.ClientSession, phone: PhoneCall, server: AgentServer
+    ) -> Twiml:
+        """Tell of the answer, and have the stream asked for."""
+        await self._exchange.tell(session, self._placed, "call.answered")
+        asked = self.account.asked(phone.call_sid, "streaming_start", "hangup")
+        action, fields = await asked
+        if action == "hangup":
+            raise NotConnectedError(status=200, said="hung up")
+        return self.stream(fields)
+
+    def payload(self, phone: PhoneCall) -> dict[str, Any]:
+        """Return what is told of it, with the state that the order gave it."""
+        return self._placed.payload(**_state(self.account, self._placed))
+
+
+class TelnyxExchange:
+    """Rings people for an account, and connects those who answer.
+
+    Made before the account listens: `async with telnyx_exchange() as exchange`.
+
+    Attributes:
+        account: Whose REST interface takes the orders.
+        connection_id: Of the application that may place calls.
+        callees: What becomes of a call to a number; anybody else answers.
+        placed: Every call, by its `call_control_id`.
+        book: Every call that was asked for, written down before anything is answered: its
+            `call_control_id`, the number, and the state in which the agent's own id stands.
+        calls_per_s: How many may be placed; more are refused.
+        too_soon: How many were.
+        swallow: How many more calls are placed without a word of it.
+        mute: No news is sent; it stands in the list of events alone.
+        behind: The list of events has none yet.
+        tells_cost: Whether the application tells what calls cost.
+        billed_after_s: How long behind the end of a call.
+    """
+
+    def __init__(self, account: TelnyxAccount, *, codec: str = "PCMU") -> None:
+        self.account = account
+        self.connection_id = "1684641123236054244"
+        self.callees: dict[str, Callee] = {}
+        self.placed: dict[str, TelnyxPlaced] = {}
+        self.book: list[tuple[str, str, str]] = []
+        self.calls_per_s = 100.0
+        self.too_soon = 0
+        self.swallow = 0
+        self.mute = False
+        self.behind = False
+        self.tells_cost = True
+        self.billed_after_s = 2.0
+        self.running: set[asyncio.Task[None]] = set()
+        self._codec = codec
+        self._placed_at = float("-inf")
+        router = account.app.router
+        router.add_post("/v2/calls", self._create)
+        router.add_get("/v2/calls/{call}", self._status)
+        router.add_get("/v2/connections/{connection}/active_calls", self._active)
+        router.add_get("/v2/call_events", self._events)
+
+    async def tell(
+        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, event: str, **more: str
+    ) -> None:
+        """Note that something happened, and tell it where the order says."""
+        payload = placed.payload(**_state(self.account, placed), **more)
+        data = {"event_type": event, "payload": payload, "record_type": "event"}
+        noted = {
+            "record_type": "call_event",
+            "call_leg_id": placed.leg_id,
+            "call_session_id": payload["call_session_id"],
+            "event_timestamp": utc_now().isoformat(),
+            "name": event,
+            "type": "webhook",
+            "metadata": {"event": {"data": data}, "status": "delivered"},
+        }
+        placed.events.append(noted)
+        if not self.mute:
+            await self.account.tell(session, placed.order["webhook_url"], event, payload)
+
+    async def _create(self, request: web.Request) -> web.StreamResponse:
+        if refused := self.account.turned_away(request):
+            return refused
+        order = await request.json()
+        if refused := self._refused(order):
+            return refused
+        again = [each for each in self.placed.values() if _same(each.order, order)]
+        if not again and self._too_soon():
+            return telnyx_refusal(429, "10011", "Too many requests")
+        placed = again[0] if again else self._place(order)
+        if self.swallow:
+            self.swallow -= 1
+            if request.transport is not None:
+                request.transport.abort()
+        return web.json_response({"data": placed.described() | {"is_alive": False}})
+
+    def _refused(self, order: Mapping[str, Any]) -> web.Response | None:
+        """Return what is answered to an order that cannot be."""
+        if order.get("connection_id") != self.connection_id:
+            return telnyx_refusal(422, "10017", "Associated resource does not exist")
+        if not all(NUMBER.fullmatch(str(order.get(each))) for each in ("to", "from")):
+            return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
+        return None
+
+    def _too_soon(self) -> bool:
+        now, last = asyncio.get_running_loop().time(), self._placed_at
+        if now - last < 1 / self.calls_per_s:
+            self.too_soon += 1
+            return True
+        self._placed_at = now
+        return False
+
+    def _place(self, order: Mapping[str, Any]) -> TelnyxPlaced:
+        phone = telnyx_call(caller=order["from"], called=order["to"])
+        placed = TelnyxPlaced(phone=phone, order=order, created=utc_now())
+        self.book.append((phone.call_sid, phone.called, order.get("client_state", "")))
+        self.placed[phone.call_sid] = placed
+        self.account.calls[phone.call_sid] = placed
+        task = asyncio.get_running_loop().create_task(self._run(placed))
+        self.running.add(task)
+        task.add_done_callback(self.running.discard)
+        return placed
+
+    async def _run(self, placed: TelnyxPlaced) -> None:
+        """Ring somebody, connect them if they answer, and tell how it goes until it is over."""
+        callee = self.callees.get(placed.phone.called, Callee())
+        async with web_session() as session:
+            began_s = asyncio.get_running_loop().time()
+            await self.tell(session, placed, "call.initiated", state="bridging")
+            cause, sip_code = await _ring(placed, callee)
+            if cause == "normal_clearing":
+                await self._talk(session, placed, callee)
+            placed.ended = utc_now()
+            placed.lasted_s = asyncio.get_running_loop().time() - began_s
+            self.account.over.add(placed.phone.call_sid)
+            said = {"hangup_cause": cause, "sip_hangup_cause": sip_code, "hangup_source": "callee"}
+            await self.tell(session, placed, "call.hangup", state="hangup", **said)
+            if self.tells_cost and placed.answered:
+                await asyncio.sleep(self.billed_after_s)
+                total = f"{math.ceil(placed.lasted_s / 60) * PRICE:.5f}"
+                await self.tell(session, placed, "call.cost", status="valid", total_cost=total)
+
+    async def _talk(
+        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, callee: Callee
+    ) -> None:
+        placed.answered = True
+        where = urlsplit(placed.order["webhook_url"])
+        manner = DialManner(self, placed, codec=self._codec)
+        url = f"{where.scheme}://{where.netloc}"
+        carrier = Carrier(url, "", phone=placed.phone, manner=manner)
+        try:
+            async with carrier:
+                placed.carrier = carrier
+                await converse(carrier, callee, self._judge(session, placed, callee))
+        except (NotConnectedError, TimeoutError):
+            return  # it was answered, and nobody wanted to talk
+
+    async def _judge(
+        self, session: aiohttp.ClientSession, placed: TelnyxPlaced, callee: Callee
+    ) -> None:
+        means = placed.order.get("answering_machine_detection", "disabled")
+        if means == "disabled":
+            return
+        await asyncio.sleep(VERDICT_S)
+        premium = means == "premium"
+        result = (PREMIUM if premium else STANDARD).get(callee.answered_by, "not_sure")
+        event = f"call.machine.{'premium.' if premium else ''}detection.ended"
+        await self.tell(session, placed, event, result=result)
+
+    async def _status(self, request: web.Request) -> web.Response:
+        if refused := self.account.turned_away(request):
+            return refused
+        placed = self.placed.get(request.match_info["call"])
+        if placed is None or not _known(placed):
+            return telnyx_refusal(404, "10005", "Resource not found")
+        return web.json_response({"data": placed.described()})
+
+    async def _active(self, request: web.Request) -> web.Response:
+        if refused := self.account.turned_away(request):
+            return refused
+        if request.match_info["connection"] != self.connection_id:
+            return telnyx_refusal(404, "10005", "Resource not found")
+        calls = [each.described() for each in self.placed.values() if each.ended is None]
+        return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
+
+    async def _events(self, request: web.Request) -> web.Response:
+        if refused := self.account.turned_away(request):
+            return refused
+        to, since = request.query["filter[to]"], request.query["filter[occurred_at][gte]"]
+        found = [
+            event
+            for each in self.placed.values()
+            for event in each.events
+            if each.phone.called == to
+            and not self.behind
+            and datetime.fromisoformat(event["event_timestamp"]) >= datetime.fromisoformat(since)
+        ]
+        return web.json_response({"data": found, "meta": {"total_results": len(found)}})
+
+
+@asynccontextmanager
+async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
+    """Have an account listen that places calls, while the block runs."""
+    exchange = TelnyxExchange(TelnyxAccount())
+    async with exchange.account:
+        try:
+            yield exchange
+        finally:
+            running = tuple(exchange.running)
+            for each in running:
+                each.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+
+
+async def _ring(placed: TelnyxPlaced, callee: Callee) -> tuple[str, str]:
+    ring_s = float(placed.order.get("timeout_secs", 30))
+    try:
+        async with asyncio.timeout(min(callee.ring_s, ring_s)):
+            await placed.given_up.wait()
+    except TimeoutError:
+        if callee.sip_code is not None and callee.ring_s <= ring_s:
+            return "call_rejected", str(callee.sip_code)  # its word for whatever is no ordinary end
+        return CAUSES["no-answer" if callee.ring_s > ring_s else callee.fate]
+    return "originator_cancel", "487"
+
+
+def _known(placed: TelnyxPlaced) -> bool:
+    return placed.ended is None or (utc_now() - placed.ended).total_seconds() < KNOWN_S
+
+
+def _state(account: TelnyxAccount, placed: TelnyxPlaced) -> dict[str, str]:
+    """Return the state of a call, if a command has given it another than the order did."""
+    state = account.states.get(placed.phone.call_sid)
+    return {} if state is None else {"client_state": state}
+
+
+def _same(order: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    command_id = order.get("command_id")
+    return command_id is not None and command_id == other.get("command_id")

@@ -1,0 +1,200 @@
+"""A simulated Cartesia: the websocket with contexts, `/tts/bytes`, `/tts/sse`, `/voices`."""
+
+import hmac
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.admission import RequestRefused
+from lab.simulators.cartesia.context import piece_events
+from lab.simulators.cartesia.request import CartesiaBadRequest, Generation, parse, problem
+from lab.simulators.cartesia.socket import CartesiaAccount, CartesiaSocket
+from lab.simulators.faults import Fault
+from lab.simulators.instance import ADMISSION, Core, Instance
+from lab.simulators.pace import Tempo
+from lab.simulators.voices.encoding import Torn, as_file, encode
+from lab.simulators.voices.pieces import AudioPiece, steady, whole
+from lab.simulators.voices.spoken_body import SpokenBody
+from lab.simulators.voices.voices import Speech, UnknownLanguageError, speak, voice_of
+
+CONTENT_TYPES: Final[Mapping[str, str]] = {
+    "raw": "application/octet-stream",
+    "wav": "audio/wav",
+    "mp3": "audio/mpeg",
+}
+VERSION: Final = re.compile(r"20\d\d-\d\d-\d\d")
+
+
+class CartesiaSimulator(Instance):
+    """One simulated Cartesia account on its own port."""
+
+    kind: ClassVar[str] = "cartesia"
+    tempo: ClassVar[Tempo] = Tempo(
+        ttfb_s=0.12,
+        spread=0.25,
+        rate=4.0,  # seconds of audio a second
+        source="chosen: the 90 ms that Cartesia states for Sonic, and a network between",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        core: Core | None = None,
+        plan: CartesiaAccount | None = None,
+    ) -> None:
+        super().__init__(name, api_key=api_key, core=core)
+        self.voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
+        self.plan = plan or CartesiaAccount()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the provider's routes."""
+        return [
+            web.get("/tts/websocket", self._websocket),
+            web.post("/tts/bytes", self._bytes),
+            web.post("/tts/sse", self._sse),
+            web.get("/voices", self._voices),
+        ]
+
+    @property
+    def url(self) -> str:
+        """The whole websocket URL."""
+        return f"{self.server.base_url('ws')}/tts/websocket"
+
+    def authorised(self, request: web.Request) -> bool:
+        """Accept the key as a header, as a bearer token or, for browsers, in the query."""
+        given = (
+            request.headers.get("X-API-Key")
+            or request.headers.get("Authorization", "").removeprefix("Bearer ")
+            or request.query.get("api_key")
+            or request.query.get("access_token", "")
+        )
+        return hmac.compare_digest(given.encode(), self.api_key.encode())
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return a structured error, as since version 2026-03-01."""
+        headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+        return web.json_response(problem(status, code=code), status=status, headers=headers)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        version = _read_version(request)
+        if self.plan.open_sockets >= self.plan.sockets:
+            admission.close("429")
+            return self.error_response(429)
+        return await CartesiaSocket(
+            self, self.voice, request=request, plan=self.plan, version=version
+        ).serve()
+
+    async def _bytes(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._read_generation(request)
+        torn = Torn()
+
+        def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
+            return torn.pass_on(
+                encode(piece.samples, asked.encoding), tear=fault == faults.Mistaken(what="odd_pcm")
+            )
+
+        def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
+            return as_file(piece.samples, asked.rate_hz, container=asked.container)
+
+        streams = asked.container == "raw"
+        body = SpokenBody(
+            self,
+            request,
+            headers={"Content-Type": CONTENT_TYPES[asked.container]},
+            render=raw if streams else file,
+            piece_end=steady(request[ADMISSION]) if streams else whole,
+        )
+        return await body.speak(await self._synthesise(request, asked))
+
+    async def _sse(self, request: web.Request) -> web.StreamResponse:
+        asked = await self._read_generation(request)
+
+        def events(piece: AudioPiece, fault: Fault | None) -> bytes:
+            found = piece_events(
+                piece, asked, fault=fault, audio=encode(piece.samples, asked.encoding)
+            )
+            return b"".join(_sse_event(event) for event in found)
+
+        body = SpokenBody(
+            self,
+            request,
+            headers={"Content-Type": "text/event-stream"},
+            render=events,
+            piece_end=steady(request[ADMISSION]),
+        )
+        done = {"type": "done", "done": True, "status_code": 200, "context_id": asked.context_id}
+        return await body.speak(await self._synthesise(request, asked), last=_sse_event(done))
+
+    async def _read_generation(self, request: web.Request) -> Generation:
+        """Admit and read a request for speech over HTTP; refuse what the API refuses."""
+        admission = await self.admit(request)
+        _read_version(request)
+        try:
+            asked = parse(await request.json())
+        except (CartesiaBadRequest, json.JSONDecodeError) as wrong:
+            raise _refusal(request, str(wrong)) from None
+        admission.request.details["text"] = asked.transcript
+        return asked
+
+    async def _synthesise(self, request: web.Request, asked: Generation) -> Speech:
+        try:
+            return await speak(
+                asked.transcript,
+                voice=self.voice.faster(asked.speed),
+                rate_hz=asked.rate_hz,
+                language=asked.language,
+            )
+        except UnknownLanguageError as unknown:
+            raise _refusal(request, str(unknown)) from None
+
+    async def _voices(self, request: web.Request) -> web.StreamResponse:
+        try:
+            await self.admit(request)
+        except RequestRefused:
+            # A list costs nothing: an account without credit gets it.
+            if not isinstance(request[ADMISSION].fault, faults.Quota):
+                raise
+        _read_version(request)
+        return web.json_response(
+            {"data": [_voice_entry(self.name)], "has_more": False, "next_page": None}
+        )
+
+
+def _sse_event(event: Mapping[str, Any]) -> bytes:
+    return f"event: {event['type']}\ndata: {json.dumps(event)}\n\n".encode()
+
+
+def _refusal(request: web.Request, why: str) -> RequestRefused:
+    request[ADMISSION].mark_malformed(why)
+    return RequestRefused(web.json_response(problem(400, message=why), status=400))
+
+
+def _read_version(request: web.Request) -> str:
+    given = request.headers.get("Cartesia-Version") or request.query.get("cartesia_version", "")
+    if not VERSION.fullmatch(given):
+        raise _refusal(request, "The header Cartesia-Version is required.")
+    return given
+
+
+def _voice_entry(name: str) -> dict[str, Any]:
+    return {
+        "id": f"lab-{name}",
+        "name": f"The voice of {name}",
+        "access": "public",
+        "visibility": "all",
+        "is_owner": False,
+        "created_at": "2026-01-01T00:00:00Z",
+        "description": "espeak-ng",
+        "tagline": "",
+        "language": "en",
+        "locales": [{"locale": "en-US", "is_native": True}],
+    }

@@ -1,0 +1,146 @@
+"""The lab's control over HTTP: look at the instances, break them, mend them, read the record."""
+
+import dataclasses
+import hmac
+import json
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.instance import Instance
+from lab.simulators.listener import LOOPBACK
+from lab.simulators.record import Record
+from lab.simulators.schedule import parse_windows, window_as_mapping
+from lab.simulators.server import STOP_S
+
+
+class Control:
+    """Serves the control on a loopback port of its own; every request needs the bearer token."""
+
+    def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
+        self.token = secrets.token_urlsafe(24)
+        self.port = 0
+        self._doors = ControlDoors(instances, record=record)
+        self._runner: web.AppRunner | None = None
+
+    @property
+    def url(self) -> str:
+        """The base URL."""
+        return f"http://{LOOPBACK}:{self.port}"
+
+    async def start(self) -> None:
+        """Listen on a free port."""
+        app = web.Application(middlewares=[self._guard])
+        app.add_routes(self._doors.routes())
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=STOP_S)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, LOOPBACK, 0)
+        await site.start()
+        self.port = self._runner.addresses[0][1]
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+            self._runner = None
+
+    @web.middleware
+    async def _guard(
+        self,
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        given = request.headers.get("Authorization", "").encode()
+        if not hmac.compare_digest(given, f"Bearer {self.token}".encode()):
+            return web.json_response({"error": "the control needs its bearer token"}, status=401)
+        return await handler(request)
+
+
+class ControlDoors:
+    """What the control answers."""
+
+    def __init__(self, instances: Mapping[str, Instance], *, record: Record) -> None:
+        self._instances = instances
+        self._record = record
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the doors with their paths."""
+        return [
+            web.get("/instances", self._list),
+            web.get("/instances/{name}", self._one),
+            web.put("/instances/{name}/faults", self._break),
+            web.delete("/instances/{name}/faults", self._mend),
+            web.get("/instances/{name}/requests", self._requests),
+            web.get("/words", self._words),
+            web.get("/audio", self._takes),
+            web.get("/audio/{name}/{request}", self._audio),
+            web.get("/faults", _menu),
+        ]
+
+    async def _list(self, request: web.Request) -> web.Response:
+        return web.json_response([self._describe(each) for each in self._instances.values()])
+
+    async def _one(self, request: web.Request) -> web.Response:
+        return web.json_response(self._describe(self._find_instance(request)))
+
+    async def _break(self, request: web.Request) -> web.Response:
+        instance = self._find_instance(request)
+        try:
+            instance.set_faults(parse_windows(await request.json()))
+        except ValueError as error:  # json's error is one too
+            return web.json_response({"error": str(error)}, status=400)
+        return web.json_response(self._describe(instance))
+
+    async def _mend(self, request: web.Request) -> web.Response:
+        instance = self._find_instance(request)
+        instance.clear()
+        return web.json_response(self._describe(instance))
+
+    async def _requests(self, request: web.Request) -> web.Response:
+        kept = self._record.requests(self._find_instance(request).name)
+        return web.json_response([dataclasses.asdict(entry) for entry in kept])
+
+    async def _words(self, request: web.Request) -> web.Response:
+        return web.json_response([dataclasses.asdict(word) for word in self._record.words()])
+
+    async def _takes(self, request: web.Request) -> web.Response:
+        return web.json_response([take.as_json() for take in self._record.audio.takes()])
+
+    async def _audio(self, request: web.Request) -> web.Response:
+        """Answer with what one request sent: 16-bit samples, little-endian."""
+        name, number = self._find_instance(request).name, request.match_info["request"]
+        take = self._record.audio.take(name, int(number)) if number.isdecimal() else None
+        if take is None:
+            raise web.HTTPNotFound(
+                text=json.dumps({"error": "no sound is kept of that request"}),
+                content_type="application/json",
+            )
+        return web.Response(
+            body=take.samples().astype("<i2").tobytes(), headers={"X-Rate-Hz": str(take.rate_hz)}
+        )
+
+    def _find_instance(self, request: web.Request) -> Instance:
+        instance = self._instances.get(request.match_info["name"])
+        if instance is None:
+            raise web.HTTPNotFound(
+                text=json.dumps({"error": f"no such instance; {', '.join(self._instances)}"}),
+                content_type="application/json",
+            )
+        return instance
+
+    def _describe(self, instance: Instance) -> dict[str, Any]:
+        return {
+            "name": instance.name,
+            "kind": instance.kind,
+            "url": instance.url,
+            "faults": [window_as_mapping(window) for window in instance.gate.windows],
+            "requests": len(self._record.requests(instance.name)),
+        }
+
+
+async def _menu(request: web.Request) -> web.Response:
+    del request
+    return web.json_response(faults.menu())

@@ -1,0 +1,238 @@
+"""What goes out on one Deepgram stream: when it is due, and what the present fault does to it."""
+
+import asyncio
+import dataclasses
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.admission import POLL_S, Admission
+from lab.simulators.clock import monotonic
+from lab.simulators.deepgram.errors import CLOSE_SERVER, answer
+from lab.simulators.deepgram.results import ResultsTeller, error
+from lab.simulators.ears.heard import HeardAudio
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Instance
+from lab.simulators.listener import abort
+
+GARBAGE: Final = '{"type":"Results","channel":{"alternatives":[{"transcr\x00'
+WAITING: Final = 500  # messages; a stream has about three a second, so minutes of a slow rate
+
+
+class StreamOver(Exception):  # noqa: N818 - the stream's end, not an error
+    """The stream is over; the message says how it ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outgoing:
+    """Something to be sent.
+
+    Attributes:
+        heard: A result; None: `event` is sent as it is.
+        due_s: When, on the clock.
+        delay_s: What was drawn for it, so that a slow rate can stretch it.
+        last: The stream ends with it.
+    """
+
+    due_s: float
+    delay_s: float
+    heard: HeardAudio | None = None
+    event: dict[str, Any] | None = None
+    from_finalize: bool = False
+    last: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeepgramStream:
+    """One open stream: the upgrade's request, its admission, the websocket."""
+
+    request: web.Request
+    admission: Admission
+    ws: web.WebSocketResponse
+
+
+class ShownWords:
+    """How many words the client was shown, in all and under the present fault."""
+
+    def __init__(self) -> None:
+        self.words = 0  # those in finals, and the most that interim results had beyond
+        self._final_words = 0
+        self._fault: Fault | None = None
+        self._before_fault = 0
+
+    def under(self, fault: Fault | None) -> Fault | None:
+        """Count from now if another fault holds than before; return the fault."""
+        if fault != self._fault:
+            self._fault = fault
+            self._before_fault = self.words
+        return fault
+
+    @property
+    def since_fault(self) -> int:
+        """The words since the present fault began."""
+        return self.words - self._before_fault
+
+    def room(self, limit: int) -> int:
+        """Return how many words of the next result still fit, if a fault allows so many."""
+        return max(0, self._before_fault + limit - self._final_words)
+
+    def add(self, heard: HeardAudio) -> None:
+        """Count a result that was shown."""
+        words = self._final_words + len(heard.words)
+        self.words = max(self.words, words)
+        if heard.what != "interim":
+            self._final_words = words
+
+
+class Sender:
+    """Sends results in order, as the fault of the moment allows."""
+
+    def __init__(self, instance: Instance, line: DeepgramStream, *, teller: ResultsTeller) -> None:
+        self._instance = instance
+        self._line = line
+        self._admission = line.admission
+        self._teller = teller
+        self._ws = line.ws
+        self._queue: asyncio.Queue[Outgoing] = asyncio.Queue(WAITING)
+        self._shown = ShownWords()
+        self._finals: list[str] = line.admission.request.details.setdefault("finals", [])
+
+    async def put(
+        self,
+        *,
+        heard: HeardAudio | None = None,
+        event: dict[str, Any] | None = None,
+        since_s: float | None = None,
+        from_finalize: bool = False,
+        last: bool = False,
+    ) -> None:
+        """Queue something; it is due after the provider's delay, counted from `since_s` or now."""
+        delay_s = self._instance.pace.ttfb_s()
+        out = Outgoing(
+            heard=heard,
+            event=event,
+            due_s=(monotonic() if since_s is None else since_s) + delay_s,
+            delay_s=delay_s,
+            from_finalize=from_finalize,
+            last=last,
+        )
+        await self._queue.put(out)  # a full queue holds up the reading: the client feels it
+
+    async def run(self) -> None:
+        """Send until the stream is over.
+
+        Raises:
+            StreamOver: It ended on our side.
+        """
+        while True:
+            out = await self._queue.get()
+            await self._wait(out)
+            await self._send(out)
+            await self.act()
+
+    async def act(self) -> None:
+        """Do at once what the present fault does to an open stream.
+
+        Raises:
+            StreamOver: It ends the stream.
+        """
+        match self._fault():
+            case faults.Cut(after_words=limit, how=how) if self._shown.since_fault >= limit:
+                await self._cut(how)
+            case faults.ErrorEvent(status=status, code=code):
+                await _fail(self._ws, status, code=code)
+            case faults.Quota(where="event", code=code):
+                await _fail(self._ws, 402, code=code)
+            case _:
+                pass
+
+    def _fault(self) -> Fault | None:
+        return self._shown.under(self._admission.fault_now())
+
+    async def _wait(self, out: Outgoing) -> None:
+        # Step by step: a fault may be lifted meanwhile.
+        while (left_s := out.due_s + self._added_s(out) - monotonic()) > 0:  # noqa: ASYNC110
+            await asyncio.sleep(min(left_s, POLL_S))
+
+    def _added_s(self, out: Outgoing) -> float:
+        match self._fault():
+            case faults.SlowStart(delay_s=delay_s):
+                return delay_s / self._instance.speed
+            case faults.SlowRate(factor=factor):
+                return out.delay_s * (1 / factor - 1)
+            case _:
+                return 0.0
+
+    async def _send(self, out: Outgoing) -> None:
+        match self._fault():
+            case faults.Silent():
+                await self._say_nothing(out)
+            case faults.Garbage():
+                await self._ws.send_str(GARBAGE)
+            case faults.Alive() if out.heard is not None:
+                await self._tell(dataclasses.replace(out, heard=_without_words(out.heard)))
+            case faults.Stall(after_words=limit) if self._shown.since_fault >= limit:
+                await self._say_nothing(out)
+            case faults.Cut(after_words=limit) | faults.Stall(after_words=limit) if out.heard:
+                await self._tell_at_most(out, out.heard, limit=limit)
+            case faults.Duplicate():
+                await self._tell(out, times=2)
+            case _:
+                await self._tell(out)
+        if out.last:
+            await self._ws.close(code=1000)
+            raise StreamOver("done")
+
+    async def _say_nothing(self, out: Outgoing) -> None:
+        details = self._line.admission.request.details
+        details["withheld"] = details.get("withheld", 0) + 1
+        if out.last:  # a mute server does not say goodbye either
+            while isinstance(self._fault(), faults.Silent | faults.Stall):  # noqa: ASYNC110 - by time
+                await asyncio.sleep(POLL_S)
+            await self._tell(out)
+
+    async def _tell_at_most(self, out: Outgoing, heard: HeardAudio, *, limit: int) -> None:
+        room = self._shown.room(limit)
+        if len(heard.words) > room:  # the words that still fit, as a result that may yet change
+            heard = dataclasses.replace(heard, words=heard.words[:room], what="interim")
+        await self._tell(dataclasses.replace(out, heard=heard))
+
+    async def _tell(self, out: Outgoing, *, times: int = 1) -> None:
+        message = out.event
+        if out.heard is not None:
+            final = out.heard.what != "interim"
+            message = self._teller.results(out.heard, final=final, from_finalize=out.from_finalize)
+        for _ in range(times):
+            await self._ws.send_str(json.dumps(message, separators=(",", ":")))
+        if out.heard is not None:
+            self._shown.add(out.heard)
+            if out.heard.what != "interim" and out.heard.words:
+                self._finals.append(" ".join(word.text for word in out.heard.words))
+        if out.from_finalize:
+            now_s = self._instance.gate.now_s()
+            self._admission.request.mark("flushed", now_s, words=self._shown.words)
+
+    async def _cut(self, how: str) -> None:
+        if how == "reset":
+            abort(self._line.request.transport)
+        elif how == "close":
+            await self._ws.close(code=1000)
+        else:
+            await _fail(self._ws, 500, code=None)
+        raise StreamOver(f"cut: {how}")
+
+
+async def _fail(ws: web.WebSocketResponse, status: int, *, code: str | None) -> None:
+    """Send the error and close the stream with it."""
+    said = answer(status, code)
+    message = error(description=said.text, message=said.code, variant="ServerError")
+    await ws.send_str(json.dumps(message))
+    await ws.close(code=CLOSE_SERVER[0], message=CLOSE_SERVER[1])
+    raise StreamOver(f"error: {said.code}")
+
+
+def _without_words(heard: HeardAudio) -> HeardAudio:
+    return dataclasses.replace(heard, words=())

@@ -1,0 +1,277 @@
+"""One open `/v1/listen` stream: audio and messages in, what the ears hear out.
+
+Source: deepgram-docs, "Finalize", "Audio Keep Alive", "Close Stream", "Utterance End" and
+"WebSocket DATA and NET errors".
+"""
+
+import asyncio
+import hashlib
+import json
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+from aiohttp import WSMsgType
+
+from lab.simulators.admission import POLL_S
+from lab.simulators.clock import monotonic
+from lab.simulators.deepgram.errors import CLOSE_BAD_DATA, CLOSE_NO_DATA
+from lab.simulators.deepgram.query import Query
+from lab.simulators.deepgram.results import ResultsTeller, error
+from lab.simulators.deepgram.sender import DeepgramStream, Sender, StreamOver
+from lab.simulators.ears.ears import EarsError, EarStream
+from lab.simulators.ears.heard import HeardAudio
+from lab.simulators.ears.intake import ENCODINGS
+from lab.simulators.ears.known import KnownStream
+from lab.simulators.instance import Instance
+
+COMPRESSED: Final = (b"ID3", b"fLaC", b"OggS")  # how such files begin
+BURST_S: Final = 0.25  # audio taken at once before the intake cap holds: two or three packets
+PIECE_S: Final = 0.1  # longest piece handed to the ears, so that one caller does not block others
+
+Why: TypeAlias = Literal["finalize", "close"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """What the provider puts up with.
+
+    Attributes:
+        intake_cap: Audio seconds taken in a second, times the lab's speed; None: as many as come.
+        idle_s: Without audio or KeepAlive for so long, it closes.
+        first_audio_s: So does a stream that had no audio at all by then; None: KeepAlive is enough.
+    """
+
+    intake_cap: float | None = 1.25  # deepgram-docs, "Recovering from connection errors"
+    idle_s: float = 10.0
+    first_audio_s: float | None = 10.0
+
+
+class TakenAudio:
+    """The audio of a stream as far as it came."""
+
+    def __init__(self, bytes_a_second: int) -> None:
+        self.bytes_a_second = bytes_a_second
+        self.count_bytes = 0
+        self.digest = hashlib.sha256()
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        return self.count_bytes / self.bytes_a_second
+
+    def add(self, audio: bytes) -> None:
+        """Count more of it."""
+        self.count_bytes += len(audio)
+        self.digest.update(audio)
+
+
+class IntakeRate:
+    """How fast audio is taken in.
+
+    Args:
+        rate: Seconds of audio in a second; None: as many as come.
+    """
+
+    def __init__(self, rate: float | None) -> None:
+        self._rate = rate
+        self._taken_until = 0.0
+
+    def take(self, audio_s: float) -> float:
+        """Count this much audio; return how many seconds to wait before it is read."""
+        if self._rate is None:
+            return 0.0
+        now = monotonic()
+        self._taken_until = max(self._taken_until, now) + audio_s / self._rate
+        return self._taken_until - now - BURST_S / self._rate
+
+
+class UtteranceEnd:
+    """When an utterance is over by the words' own times.
+
+    Args:
+        wait_s: So long after the last word; None: never.
+    """
+
+    def __init__(self, wait_s: float | None) -> None:
+        self._wait_s = wait_s
+        self._last_word_s: float | None = None  # when it ended, until that was told
+
+    def reached(self, heard: HeardAudio) -> float | None:
+        """Return when the last word ended, once, if that is so long ago now."""
+        if self._wait_s is None:
+            return None
+        if heard.words:
+            self._last_word_s = heard.words[-1].end_s
+        elif self._last_word_s is not None and heard.end_s - self._last_word_s >= self._wait_s:
+            last_word_s, self._last_word_s = self._last_word_s, None
+            return last_word_s
+        return None
+
+
+class DeepgramSocket:
+    """Runs one stream until it ends."""
+
+    def __init__(
+        self,
+        instance: Instance,
+        line: DeepgramStream,
+        *,
+        teller: ResultsTeller,
+        ears: EarStream | KnownStream,
+        limits: StreamLimits,
+    ) -> None:
+        self._instance = instance
+        self._ws = line.ws
+        self._request = line.admission.request
+        self._admission = line.admission
+        self._teller = teller
+        self._ears = ears
+        self._limits = limits
+        self._sender = Sender(instance, line, teller=teller)
+        query = teller.query
+        bytes_a_second = ENCODINGS[query.encoding or "linear16"] * (query.rate_hz or 16_000)
+        self._audio = TakenAudio(bytes_a_second)
+        self._opened_at = self._told_at = monotonic()
+        cap = None if limits.intake_cap is None else limits.intake_cap * instance.speed
+        self._intake = IntakeRate(cap)
+        self._flushes: deque[tuple[Why, float]] = deque()
+        self._utterance_end = UtteranceEnd(query.utterance_end_s)
+
+    async def run(self) -> None:
+        """Serve the stream until one side ends it."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for part in (self._receive, self._listen, self._sender.run, self._watch):
+                    tasks.create_task(part())
+        except* StreamOver as ends:
+            self._admission.close(str(ends.exceptions[0]))
+        except* ConnectionError:
+            self._admission.close("connection gone")
+        finally:
+            self._request.details["audio_s"] = round(self._audio.seconds, 3)
+            await self._ears.close()
+
+    async def _receive(self) -> None:
+        while True:
+            message = await self._ws.receive()
+            self._told_at = monotonic()
+            match message.type:
+                case WSMsgType.BINARY:
+                    await self._take(message.data)
+                case WSMsgType.TEXT:
+                    await self._obey(message.data)
+                case WSMsgType.CLOSING:  # by ourselves: the reason was said there
+                    return
+                case _:
+                    raise StreamOver(f"closed by the client: {self._ws.close_code}")
+
+    async def _take(self, audio: bytes) -> None:
+        if not audio:  # an empty frame means: no more audio
+            await self._flush("close")
+            return
+        if not self._audio.count_bytes and not _plausible(audio, self._teller.query):
+            self._admission.mark_malformed("no encoding stated and no container recognised")
+            await self._ws.close(code=CLOSE_BAD_DATA[0], message=CLOSE_BAD_DATA[1])
+            raise StreamOver("DATA-0000")
+        self._audio.add(audio)
+        bytes_a_second = self._audio.bytes_a_second
+        piece = max(2, int(bytes_a_second * PIECE_S) & ~1)
+        for at in range(0, len(audio), piece):
+            ahead_s = self._intake.take(len(audio[at : at + piece]) / bytes_a_second)
+            if ahead_s > 0:
+                await asyncio.sleep(ahead_s)
+                self._told_at = monotonic()  # what is waiting to be read counts as having come
+            await self._ears.hear(audio[at : at + piece])
+
+    async def _obey(self, text: str) -> None:
+        try:
+            message: Any = json.loads(text)
+            kind = message["type"]
+        except (ValueError, TypeError, KeyError) as wrong:
+            await self._reject_message(text, str(wrong))
+            return
+        match kind:
+            case "Finalize":
+                await self._flush("finalize")
+            case "CloseStream":
+                await self._flush("close")
+            case "KeepAlive":
+                self._request.details["keep_alives"] = (
+                    self._request.details.get("keep_alives", 0) + 1
+                )
+            case "Configure":
+                configured = {"type": "ConfigureSuccess", "request_id": self._teller.request_id}
+                await self._sender.put(event=configured)
+            case _:
+                await self._reject_message(text, f"unknown type {kind!r}")
+
+    async def _reject_message(self, text: str, why: str) -> None:
+        self._admission.mark_malformed(f"message not understood: {text[:200]}")
+        told = error(description=f"could not parse the message: {why}", message=text[:200])
+        await self._sender.put(event=told)
+
+    async def _flush(self, why: Why) -> None:
+        self._flushes.append((why, monotonic()))
+        self._request.mark("flush", self._instance.gate.now_s())
+        await self._ears.flush()
+
+    async def _listen(self) -> None:
+        try:
+            async for heard in self._ears.results():
+                await self._tell(heard)
+        except EarsError as wrong:
+            await self._sender.put(event=error(description=str(wrong)), last=True)
+
+    async def _tell(self, heard: HeardAudio) -> None:
+        query = self._teller.query
+        match heard.what:
+            case "speech_started":
+                if query.vad_events:
+                    await self._sender.put(event=self._teller.speech_started(heard))
+            case "interim":
+                if query.interim:
+                    await self._sender.put(heard=heard)
+                await self._end_utterance(heard)
+            case "final":
+                await self._sender.put(heard=heard)
+                await self._end_utterance(heard)
+            case _:
+                await self._answer_flush(heard)
+
+    async def _answer_flush(self, heard: HeardAudio) -> None:
+        why, since_s = self._flushes.popleft()
+        await self._sender.put(heard=heard, since_s=since_s, from_finalize=why == "finalize")
+        if why == "close":
+            metadata = self._teller.metadata(audio_s=self._audio.seconds, audio=self._audio.digest)
+            await self._sender.put(event=metadata, since_s=since_s, last=True)
+        else:
+            await self._end_utterance(heard)
+
+    async def _end_utterance(self, heard: HeardAudio) -> None:
+        last_word_s = self._utterance_end.reached(heard)
+        if last_word_s is not None:
+            event = self._teller.utterance_end(last_word_end_s=last_word_s)
+            await self._sender.put(event=event)
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_S)
+            await self._sender.act()
+            now = monotonic()
+            first_s = self._limits.first_audio_s
+            mute = (
+                first_s is not None
+                and not self._audio.count_bytes
+                and now - self._opened_at > first_s
+            )
+            if mute or now - self._told_at > self._limits.idle_s:
+                await self._ws.close(code=CLOSE_NO_DATA[0], message=CLOSE_NO_DATA[1])
+                raise StreamOver("NET-0001")
+
+
+def _plausible(audio: bytes, query: Query) -> bool:
+    """Return whether the first bytes are what the query announced."""
+    if query.encoding is None:
+        return False  # a container in a stream: real, rare, not simulated
+    return not audio.startswith(COMPRESSED)

@@ -1,0 +1,152 @@
+"""Speech recognition for the simulators: many streams, one worker process, no wait for the loop.
+
+Decoding takes about seven hundredths of the audio's length, so one process follows ten callers who
+all speak at once; a process of its own because the recogniser holds Python's lock while it works.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final, Self
+
+from lab.simulators.ears.heard import HeardAudio, HearingSettings
+from lab.simulators.ears.worker import HEADER, LONGEST_BYTES, WorkerMessage, message
+
+RESULTS_KEPT: Final = 1000  # a stream tells about three a second
+_ROOT: Final = Path(__file__).parents[3]  # where `lab` can be imported from
+
+
+class EarsError(Exception):
+    """The stream cannot be heard; the message says why."""
+
+
+class EarStream:
+    """One caller's audio on its way through the worker."""
+
+    def __init__(self, number: int, ears: "Ears") -> None:
+        self.number = number
+        self._ears = ears
+        self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
+
+    async def hear(self, audio: bytes) -> None:
+        """Hand on audio; waits only when the worker is far behind."""
+        await self._ears.send(self.number, WorkerMessage.AUDIO, audio)
+
+    async def flush(self) -> None:
+        """Ask for a final result now; it comes as a `flushed`."""
+        await self._ears.send(self.number, WorkerMessage.FLUSH)
+
+    async def results(self) -> AsyncIterator[HeardAudio]:
+        """Yield what was heard, as it comes, until the caller of this stops asking.
+
+        Raises:
+            EarsError: The stream failed.
+        """
+        while True:
+            heard = await self._results.get()
+            if heard.what == "failed":
+                raise EarsError(heard.why)
+            yield heard
+
+    async def close(self) -> None:
+        """Forget the stream."""
+        await self._ears.forget(self.number)
+
+    def put(self, heard: HeardAudio) -> None:
+        """Queue a result from the worker; the oldest one goes when nobody fetches them."""
+        if self._results.full():
+            self._results.get_nowait()
+        self._results.put_nowait(heard)
+
+
+class Ears:
+    """The worker process and its streams: `async with Ears() as ears`."""
+
+    def __init__(self) -> None:
+        self._numbers = itertools.count(1)
+        self._streams: dict[int, EarStream] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._starting = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        """Start the worker."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """End the worker."""
+        await self.stop()
+
+    async def start(self) -> None:
+        """Start the worker, unless it runs; it gets ready on its own, in about half a second."""
+        async with self._starting:
+            if self._reader is not None and not self._reader.done():
+                return  # the reader, not the exit code: that one is known a moment later
+            await self._end()
+            self._process = await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "lab.simulators.ears.worker"),
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                cwd=_ROOT,
+                start_new_session=True,  # a Ctrl-C is for the lab
+                limit=LONGEST_BYTES,
+            )
+            self._reader = asyncio.get_running_loop().create_task(self._read(self._process))
+
+    async def stop(self) -> None:
+        """End the worker; open streams fail."""
+        async with self._starting:
+            await self._end()
+
+    async def open(self, settings: HearingSettings) -> EarStream:
+        """Return a new stream; a worker that died is replaced."""
+        await self.start()
+        stream = EarStream(next(self._numbers), self)
+        self._streams[stream.number] = stream
+        await self.send(stream.number, WorkerMessage.OPEN, settings.as_json())
+        return stream
+
+    async def send(self, number: int, kind: WorkerMessage, content: bytes = b"") -> None:
+        """Send a message to the worker; nothing, when the stream or the worker is gone."""
+        if number not in self._streams or self._process is None or self._process.stdin is None:
+            return
+        with contextlib.suppress(ConnectionError):  # the reader sees the end and tells the streams
+            self._process.stdin.write(message(number, kind, content))
+            await self._process.stdin.drain()
+
+    async def forget(self, number: int) -> None:
+        """Close a stream."""
+        await self.send(number, WorkerMessage.CLOSE)
+        self._streams.pop(number, None)
+
+    async def _read(self, process: asyncio.subprocess.Process) -> None:
+        answers = process.stdout
+        if answers is None:
+            return
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            while True:
+                number, _, length = HEADER.unpack(await answers.readexactly(HEADER.size))
+                heard = HeardAudio.from_json(await answers.readexactly(length))
+                if number in self._streams:
+                    self._streams[number].put(heard)
+        gone = HeardAudio(what="failed", start_s=0, end_s=0, why="the recogniser's process ended")
+        for stream in self._streams.values():
+            stream.put(gone)
+        self._streams.clear()
+
+    async def _end(self) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):  # it ended before us
+            process.kill()  # it holds nothing that is worth a goodbye
+        await process.wait()
+        if process.stdin is not None:
+            process.stdin.close()
+        if self._reader is not None:
+            await self._reader
+            self._reader = None

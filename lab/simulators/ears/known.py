@@ -1,0 +1,263 @@
+"""Ears for measures: they know what will be said, so hearing it costs next to nothing.
+
+A caller who plays known sounds over a telephone line is understood by those sounds: 20 ms of them
+are looked up at a time. What did not arrive is not heard, so a lost word is lost here, too. Sound
+that is not known is silence to these ears. They speak to the simulator as `Ears` does, and the wire
+is as real as ever.
+"""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from lab.simulators.ears.ears import RESULTS_KEPT, EarsError
+from lab.simulators.ears.heard import HeardAudio, HearingSettings, RecognisedWord
+from lab.simulators.samples import Samples
+
+RATE_HZ: Final = 8000  # of a telephone
+BLOCK: Final = 160  # samples: 20 ms, what a telephone sends at once
+BLOCK_S: Final = BLOCK / RATE_HZ
+BLOCK_BYTES: Final = 2 * BLOCK
+QUIET: Final = bytes(BLOCK_BYTES)
+INTERIM_S: Final = 0.4  # between interim results in speech, as the real ears have it
+QUIET_INTERIM_S: Final = 1.0
+QUIET_FINAL_S: Final = 5.0
+EARLY_S: Final = 0.1  # of quiet after which early ears are done: before a client asks for it
+HEARD: Final = 0.5  # chosen: a word of which half arrived is understood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownUtterance:
+    """What a caller will say.
+
+    Attributes:
+        samples: As it comes out of the telephone's coding, 8000 Hz.
+        words: With their times in it.
+    """
+
+    samples: Samples
+    words: tuple[RecognisedWord, ...]
+
+
+class KnownSounds:
+    """Finds the place of 20 ms of sound in everything that callers will say."""
+
+    def __init__(self, utterances: Sequence[KnownUtterance]) -> None:
+        self.utterances = utterances
+        self._places: dict[bytes, tuple[int, int]] = {}  # utterance, first sample
+        for number, each in enumerate(utterances):
+            sound = each.samples.astype("<i2").tobytes()
+            for at in range(0, len(each.samples) - BLOCK + 1, BLOCK):
+                block = sound[2 * at : 2 * at + BLOCK_BYTES]
+                if block.strip(b"\0"):
+                    self._places.setdefault(block, (number, at))
+
+    def place(self, block: bytes) -> tuple[int, int] | None:
+        """Return which utterance the block is of, and at which of its samples it begins."""
+        return self._places.get(block)
+
+
+class KnownHearing:
+    """Hears one stream: bytes in, facts out; no clock, no I/O."""
+
+    def __init__(self, sounds: KnownSounds, settings: HearingSettings, *, early: bool) -> None:
+        """Prepare for the stream.
+
+        Raises:
+            ValueError: The audio is not a telephone's.
+        """
+        if (settings.encoding, settings.rate_hz) != ("linear16", RATE_HZ):
+            coming = f"{settings.encoding} at {settings.rate_hz} Hz"
+            raise ValueError(f"these ears hear linear16 at {RATE_HZ} Hz; what comes is {coming}")
+        self._sounds = sounds
+        self._endpoint_s = EARLY_S if early else settings.endpoint_s
+        self._rest = b""
+        self._blocks = 0  # of the stream
+        self._final_until_s = self._told_at_s = 0.0
+        self._utterance: int | None = None  # of which something was heard, and not all is final
+        self._base_s = 0.0  # where it began in the stream
+        self._arrived: dict[int, int] = {}  # by word of it: samples
+        self._told: set[int] = set()  # words of it that are final
+        self._quiet_s = 0.0
+        self._speaking = False
+
+    def hear(self, audio: bytes) -> Iterator[HeardAudio]:
+        """Yield what the next piece of audio brought."""
+        self._rest += audio
+        while len(self._rest) >= BLOCK_BYTES:
+            block, place = self._next_block()
+            self._rest = self._rest[len(block) :]
+            self._blocks += 1
+            yield from self._follow(place)
+            yield from self._interim()
+
+    def flush(self) -> Iterator[HeardAudio]:
+        """Yield what is final now, as an answer to a flush; the words may be none."""
+        yield self._final(what="flushed", endpoint=self._quiet_s > 0)
+
+    @property
+    def _now_s(self) -> float:
+        return round(self._blocks * BLOCK_S, 3)
+
+    def _next_block(self) -> tuple[bytes, tuple[int, int] | None]:
+        """Return the next bytes and their place; fewer than a block to get into step with it."""
+        block = self._rest[:BLOCK_BYTES]
+        if block == QUIET:
+            return block, None
+        if place := self._sounds.place(block):
+            return block, place
+        for shift in range(2, min(BLOCK_BYTES, len(self._rest) - BLOCK_BYTES + 1), 2):
+            if self._sounds.place(self._rest[shift : shift + BLOCK_BYTES]):
+                return self._rest[:shift], None
+        return block, None
+
+    def _follow(self, place: tuple[int, int] | None) -> Iterator[HeardAudio]:
+        if place is None:
+            if self._speaking:
+                yield from self._wait()
+            return
+        number, at = place
+        if not self._speaking:
+            yield HeardAudio(what="speech_started", start_s=self._now_s, end_s=self._now_s)
+        self._speaking, self._quiet_s = True, 0.0
+        base_s = self._now_s - BLOCK_S - at / RATE_HZ
+        if number != self._utterance or abs(base_s - self._base_s) > 1.0:
+            self._utterance, self._base_s = number, base_s
+            self._arrived, self._told = {}, set()
+        for index, word in enumerate(self._sounds.utterances[number].words):
+            shared_s = min(word.end_s, at / RATE_HZ + BLOCK_S) - max(word.start_s, at / RATE_HZ)
+            if shared_s > 0:
+                self._arrived[index] = self._arrived.get(index, 0) + round(shared_s * RATE_HZ)
+
+    def _wait(self) -> Iterator[HeardAudio]:
+        self._quiet_s += BLOCK_S
+        if self._endpoint_s is not None and self._quiet_s >= self._endpoint_s - 1e-6:
+            yield self._final(what="final", endpoint=True)
+
+    def _understood(self) -> list[int]:
+        """Return which words were heard and are not final."""
+        if self._utterance is None:
+            return []
+        words = self._sounds.utterances[self._utterance].words
+        return [
+            index
+            for index, samples in sorted(self._arrived.items())
+            if index not in self._told and samples >= HEARD * _length(words[index])
+        ]
+
+    def _words(self) -> tuple[RecognisedWord, ...]:
+        if self._utterance is None:
+            return ()
+        words = self._sounds.utterances[self._utterance].words
+        return tuple(
+            RecognisedWord(
+                text=words[index].text,
+                start_s=round(max(0.0, self._base_s + words[index].start_s), 3),
+                end_s=round(self._base_s + words[index].end_s, 3),
+                confidence=words[index].confidence,
+            )
+            for index in self._understood()
+        )
+
+    def _interim(self) -> Iterator[HeardAudio]:
+        if self._speaking:
+            if self._now_s - self._told_at_s >= INTERIM_S:
+                yield self._tell(self._words())
+        elif self._now_s - self._final_until_s >= QUIET_FINAL_S:
+            yield self._final(what="final", endpoint=False)
+        elif self._now_s - self._told_at_s >= QUIET_INTERIM_S:
+            yield self._tell(())
+
+    def _tell(self, words: tuple[RecognisedWord, ...]) -> HeardAudio:
+        self._told_at_s = self._now_s
+        return HeardAudio(
+            what="interim", start_s=self._final_until_s, end_s=self._now_s, words=words
+        )
+
+    def _final(self, *, what: str, endpoint: bool) -> HeardAudio:
+        words, start_s = self._words(), self._final_until_s
+        self._told.update(self._understood())  # half a word is still to come
+        self._final_until_s = self._told_at_s = self._now_s
+        self._speaking = self._speaking and self._quiet_s == 0.0
+        return HeardAudio(
+            what="flushed" if what == "flushed" else "final",
+            start_s=start_s,
+            end_s=self._now_s,
+            words=words,
+            endpoint=endpoint,
+        )
+
+
+def _length(word: RecognisedWord) -> float:
+    return (word.end_s - word.start_s) * RATE_HZ
+
+
+class KnownStream:
+    """One caller's audio, heard as it comes."""
+
+    def __init__(self, number: int, hearing: KnownHearing | str) -> None:
+        """Hear with `hearing`; a string says why there is none."""
+        self.number = number
+        self._hearing = hearing
+        self._results: asyncio.Queue[HeardAudio] = asyncio.Queue(RESULTS_KEPT)
+        if isinstance(hearing, str):
+            self._put([HeardAudio(what="failed", start_s=0, end_s=0, why=hearing)])
+
+    async def hear(self, audio: bytes) -> None:
+        """Hear audio."""
+        if isinstance(self._hearing, KnownHearing):
+            self._put(self._hearing.hear(audio))
+
+    async def flush(self) -> None:
+        """Ask for a final result now; it comes as a `flushed`."""
+        if isinstance(self._hearing, KnownHearing):
+            self._put(self._hearing.flush())
+
+    async def results(self) -> AsyncIterator[HeardAudio]:
+        """Yield what was heard, as it comes, until the caller of this stops asking.
+
+        Raises:
+            EarsError: The stream cannot be heard.
+        """
+        while True:
+            heard = await self._results.get()
+            if heard.what == "failed":
+                raise EarsError(heard.why)
+            yield heard
+
+    async def close(self) -> None:
+        """Forget the stream."""
+
+    def _put(self, every: Iterable[HeardAudio]) -> None:
+        for heard in every:
+            if self._results.full():  # the oldest one goes when nobody fetches them
+                self._results.get_nowait()
+            self._results.put_nowait(heard)
+
+
+class KnownEars:
+    """The streams of all callers."""
+
+    def __init__(self, utterances: Sequence[KnownUtterance], *, early: bool = False) -> None:
+        """Learn what will be said.
+
+        Args:
+            utterances: All of it.
+            early: Words are final after 0.1 s of quiet, whatever a client asked for.
+        """
+        self._sounds = KnownSounds(utterances)
+        self._early = early
+        self._numbers = itertools.count(1)
+
+    async def open(self, settings: HearingSettings) -> KnownStream:
+        """Return a new stream."""
+        try:
+            hearing = KnownHearing(self._sounds, settings, early=self._early)
+        except ValueError as wrong:
+            return KnownStream(next(self._numbers), str(wrong))
+        return KnownStream(next(self._numbers), hearing)
+
+    async def stop(self) -> None:
+        """Nothing runs that would have to end."""

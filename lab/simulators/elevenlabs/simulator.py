@@ -1,0 +1,241 @@
+"""A simulated ElevenLabs: the multi-context websocket, streamed HTTP, subscription, voices."""
+
+import base64
+import hmac
+import json
+import re
+import uuid
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.admission import RequestRefused
+from lab.simulators.elevenlabs.account import ElevenLabsAccount
+from lab.simulators.elevenlabs.channel import Format
+from lab.simulators.elevenlabs.errors import detail, unprocessable
+from lab.simulators.elevenlabs.socket import ElevenLabsSocket
+from lab.simulators.faults import Fault
+from lab.simulators.instance import ADMISSION, Core, Instance
+from lab.simulators.pace import Tempo
+from lab.simulators.voices.alignment import Character, characters, of_piece
+from lab.simulators.voices.encoding import Torn, as_file, encode
+from lab.simulators.voices.pieces import AudioPiece, steady, whole
+from lab.simulators.voices.spoken_body import Render, SpokenBody
+from lab.simulators.voices.voices import Speech, UnknownLanguageError, speak, voice_of
+
+PCM_HZ: Final = (8000, 16000, 22050, 24000, 32000, 44100, 48000)
+G711: Final[Mapping[str, str]] = {"ulaw_8000": "pcm_mulaw", "alaw_8000": "pcm_alaw"}
+MP3: Final = re.compile(r"mp3_(22050|44100)(_\d+)?")
+DEFAULT_FORMAT: Final = "mp3_44100_128"
+INACTIVITY_S: Final = (20.0, 180.0)  # the default and the most that may be asked for
+
+
+class ElevenLabsSimulator(Instance):
+    """One simulated ElevenLabs account on its own port."""
+
+    kind: ClassVar[str] = "elevenlabs"
+    no_credit = (401, "quota_exceeded")  # not 402: it looks like an account without a key
+    tempo: ClassVar[Tempo] = Tempo(
+        ttfb_s=0.11,
+        spread=0.25,
+        rate=4.0,  # seconds of audio a second
+        source="chosen: the 75 ms that ElevenLabs states for Flash, and Cartesia's network",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        core: Core | None = None,
+        plan: ElevenLabsAccount | None = None,
+    ) -> None:
+        super().__init__(name, api_key=api_key, core=core)
+        self.voice = voice_of(name, word_by_word=core is not None and core.word_by_word)
+        self.plan = plan or ElevenLabsAccount()
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the provider's routes."""
+        speech = "/v1/text-to-speech/{voice}"
+        return [
+            web.get(f"{speech}/multi-stream-input", self._websocket),
+            web.post(speech, self._stream),
+            web.post(f"{speech}/stream", self._stream),
+            web.post(f"{speech}/stream/with-timestamps", self._stream_with_timestamps),
+            web.get("/v1/user/subscription", self._subscription),
+            web.get("/v1/voices", self._voices),
+        ]
+
+    @property
+    def url(self) -> str:
+        """The websocket base; the same port serves HTTP."""
+        return self.server.base_url("ws")
+
+    def authorised(self, request: web.Request) -> bool:
+        """Accept the key in its header or, for browsers, in the query."""
+        given = request.headers.get("xi-api-key") or request.query.get("xi-api-key", "")
+        return hmac.compare_digest(given.encode(), self.api_key.encode())
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return an error with its `detail`, which carries the new and the legacy fields."""
+        headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+        body = unprocessable("text") if status == 422 else detail(status, code=code)
+        return web.json_response(body, status=status, headers=headers)
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        encoding, rate_hz = _raw_format(request, "websocket")
+        asked_s = request.query.get("inactivity_timeout", str(INACTIVITY_S[0]))
+        if not asked_s.replace(".", "", 1).isdigit() or float(asked_s) > INACTIVITY_S[1]:
+            raise _refusal(request, 400, f"inactivity_timeout is {asked_s}; at most 180")
+        if request.query.get("model_id", "").startswith("eleven_v3"):
+            raise _refusal(request, 400, "eleven_v3 is not available on this endpoint")
+        fixed = Format(
+            encoding=encoding,
+            rate_hz=rate_hz,
+            language=request.query.get("language_code", "en"),
+            auto=request.query.get("auto_mode") == "true",
+            inactivity_s=float(asked_s),
+        )
+        admission.request.details["model"] = request.query.get("model_id")
+        return await ElevenLabsSocket(
+            self, self.voice, request=request, plan=self.plan, fixed=fixed
+        ).serve()
+
+    async def _stream(self, request: web.Request) -> web.StreamResponse:
+        speech = await self._synthesise(request)
+        mp3 = _is_mp3(request)
+        torn = Torn()
+
+        def raw(piece: AudioPiece, fault: Fault | None) -> bytes:
+            tear = fault == faults.Mistaken(what="odd_pcm")
+            return torn.pass_on(encode(piece.samples, _raw_format(request)[0]), tear=tear)
+
+        def file(piece: AudioPiece, _fault: Fault | None) -> bytes:
+            return as_file(piece.samples, speech.rate_hz, container="mp3")
+
+        return await self._body(request, speech, render=file if mp3 else raw, kind="audio/mpeg")
+
+    async def _stream_with_timestamps(self, request: web.Request) -> web.StreamResponse:
+        speech = await self._synthesise(request)
+        found = characters(speech)
+
+        def line(piece: AudioPiece, fault: Fault | None) -> bytes:
+            blind = fault == faults.Mistaken(what="null_alignment")
+            times = (
+                None
+                if blind or piece.speech is None
+                else _in_seconds(of_piece(piece, found), piece)
+            )
+            audio = (
+                as_file(piece.samples, speech.rate_hz, container="mp3")
+                if _is_mp3(request)
+                else encode(piece.samples, _raw_format(request)[0])
+            )
+            row = {
+                "audio_base64": base64.b64encode(audio).decode(),
+                "alignment": times,
+                "normalized_alignment": times,
+            }
+            return json.dumps(row).encode() + b"\n"
+
+        return await self._body(request, speech, render=line, kind="application/json")
+
+    async def _body(
+        self, request: web.Request, speech: Speech, *, render: Render, kind: str
+    ) -> web.StreamResponse:
+        refused = await self.plan.begin(len(speech.text))
+        if refused is not None:
+            status = 401 if refused == "quota_exceeded" else 429
+            raise RequestRefused(self.error_response(status, code=refused))
+        headers = {
+            "Content-Type": kind,
+            "request-id": uuid.uuid4().hex,
+            "character-cost": str(len(speech.text)),
+            "current-concurrent-requests": str(self.plan.generating),
+            "maximum-concurrent-requests": str(self.plan.concurrent),
+        }
+        ends = whole if _is_mp3(request) else steady(request[ADMISSION])
+        try:
+            body = SpokenBody(self, request, headers=headers, render=render, piece_end=ends)
+            return await body.speak(speech)
+        finally:
+            self.plan.end()
+
+    async def _synthesise(self, request: web.Request) -> Speech:
+        """Admit a request for speech over HTTP, read it and synthesise it."""
+        admission = await self.admit(request)
+        try:
+            body = await request.json()
+        except json.JSONDecodeError:
+            body = None
+        fields: dict[str, Any] = body if isinstance(body, dict) else {}
+        text = fields.get("text")
+        if not isinstance(text, str):
+            admission.mark_malformed("no text")
+            raise RequestRefused(web.json_response(unprocessable("text"), status=422))
+        admission.request.details["text"] = text
+        rate_hz = 44100 if _is_mp3(request) else _raw_format(request)[1]
+        language = str(fields.get("language_code") or "en")
+        try:
+            return await speak(text, voice=self.voice, rate_hz=rate_hz, language=language)
+        except UnknownLanguageError as unknown:
+            raise _refusal(request, 400, str(unknown)) from None
+
+    async def _subscription(self, request: web.Request) -> web.StreamResponse:
+        used = self.plan.character_count
+        try:
+            await self.admit(request)
+        except RequestRefused:
+            # Asking costs nothing, so an account without credit is told that it has none.
+            if not isinstance(request[ADMISSION].fault, faults.Quota):
+                raise
+            used = self.plan.character_limit
+        return web.json_response(
+            {
+                "tier": "scale",
+                "character_count": used,
+                "character_limit": self.plan.character_limit,
+                "status": "active",
+            }
+        )
+
+    async def _voices(self, request: web.Request) -> web.StreamResponse:
+        await self.admit(request)
+        voice = {"voice_id": f"lab-{self.name}", "name": f"The voice of {self.name}"}
+        return web.json_response({"voices": [voice | {"category": "premade"}]})
+
+
+def _in_seconds(found: Sequence[Character], piece: AudioPiece) -> dict[str, Any]:
+    """Return times from the body's start: over HTTP they do not begin again with every line."""
+    return {
+        "characters": [char.text for char in found],
+        "character_start_times_seconds": [round(piece.start_s + c.start_s, 3) for c in found],
+        "character_end_times_seconds": [round(piece.start_s + c.end_s, 3) for c in found],
+    }
+
+
+def _raw_format(request: web.Request, where: str = "stream") -> tuple[str, int]:
+    """Return encoding and rate of a raw output format, or refuse what is none."""
+    asked = request.query.get("output_format", DEFAULT_FORMAT)
+    if asked in G711:
+        return G711[asked], 8000
+    kind, _, rate = asked.partition("_")
+    if kind == "pcm" and rate in map(str, PCM_HZ):
+        return "pcm_s16le", int(rate)
+    raise _refusal(
+        request, 400, f"output_format {asked!r} is not one that the lab speaks on a {where}"
+    )
+
+
+def _is_mp3(request: web.Request) -> bool:
+    return bool(MP3.fullmatch(request.query.get("output_format", DEFAULT_FORMAT)))
+
+
+def _refusal(request: web.Request, status: int, why: str) -> RequestRefused:
+    request[ADMISSION].mark_malformed(why)
+    return RequestRefused(web.json_response(detail(status, message=why), status=status))

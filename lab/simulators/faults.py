@@ -1,0 +1,363 @@
+"""What a provider can do wrong: one frozen value for each fault, and its form in YAML and JSON."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Final, TypeAlias, get_args
+
+from lab.simulators.form import (
+    MAYBE_SECONDS,
+    MAYBE_TEXT,
+    SECONDS,
+    SHARE,
+    STATUS,
+    SWITCH,
+    WORDS,
+    Form,
+    one_of,
+    suggestion,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Named:
+    name: ClassVar[str] = ""
+    label: ClassVar[str] = ""
+    forms: ClassVar[Mapping[str, Form]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refuse(_Named):
+    """Nobody listens on the port; connections in progress are reset."""
+
+    name: ClassVar = "refuse"
+    label: ClassVar = "Connection refused"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reset(_Named):
+    """The connection is accepted and then reset."""
+
+    name: ClassVar = "reset"
+    label: ClassVar = "Connection reset"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Http(_Named):
+    """Requests and upgrades are answered with this status and the provider's own body for it.
+
+    Attributes:
+        status: The HTTP status.
+        code: The provider's own code, when it has several for one status.
+        retry_after_s: Sent as `retry-after` when given.
+    """
+
+    name: ClassVar = "http"
+    label: ClassVar = "HTTP error"
+    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT, "retry_after_s": MAYBE_SECONDS}
+    status: int
+    code: str | None = None
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotTls(_Named):
+    """The port answers with bytes that are neither TLS nor HTTP."""
+
+    name: ClassVar = "not_tls"
+    label: ClassVar = "Not TLS, not HTTP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Silent(_Named):
+    """The request is accepted and nothing ever comes.
+
+    Attributes:
+        where: `handshake`: not even an answer to the request; `stream`: an open stream, no output.
+    """
+
+    name: ClassVar = "silent"
+    label: ClassVar = "Accepts, then says nothing"
+    forms: ClassVar = {"where": one_of("handshake", "stream")}
+    where: str = "stream"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowStart(_Named):
+    """The first output comes `delay_s` later than it would."""
+
+    name: ClassVar = "slow_start"
+    label: ClassVar = "Slow start"
+    forms: ClassVar = {"delay_s": SECONDS}
+    delay_s: float = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowRate(_Named):
+    """Output flows at `factor` of its normal rate."""
+
+    name: ClassVar = "slow_rate"
+    label: ClassVar = "Slow rate"
+    forms: ClassVar = {"factor": SHARE}
+    factor: float = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cut(_Named):
+    """Output ends after so many words.
+
+    Attributes:
+        after_words: Whole words that come out first.
+        how: `reset` (TCP RST), `close` (a clean end as if finished), `error` (the provider's error
+            message on the open stream).
+        inside_word: End in the middle of the next word instead of before it.
+    """
+
+    name: ClassVar = "cut"
+    label: ClassVar = "Cut in the middle"
+    forms: ClassVar = {
+        "after_words": WORDS,
+        "how": one_of("reset", "close", "error"),
+        "inside_word": SWITCH,
+    }
+    after_words: int = 4
+    how: str = "reset"
+    inside_word: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stall(_Named):
+    """Output stops after so many words; the connection stays open."""
+
+    name: ClassVar = "stall"
+    label: ClassVar = "Stalls in the middle"
+    forms: ClassVar = {"after_words": WORDS}
+    after_words: int = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alive(_Named):
+    """Signs of life (keep-alives, role-only chunks, silent audio), no content."""
+
+    name: ClassVar = "alive"
+    label: ClassVar = "Alive without content"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Garbage(_Named):
+    """Frames and bodies that cannot be parsed."""
+
+    name: ClassVar = "garbage"
+    label: ClassVar = "Garbage"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicate(_Named):
+    """Every output frame comes twice."""
+
+    name: ClassVar = "duplicate"
+    label: ClassVar = "Everything twice"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateAfterCancel(_Named):
+    """Output goes on for `delay_s` after it was cancelled."""
+
+    name: ClassVar = "late_after_cancel"
+    label: ClassVar = "Goes on after a cancel"
+    forms: ClassVar = {"delay_s": SECONDS}
+    delay_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quota(_Named):
+    """The provider's own words for "no credit left".
+
+    Attributes:
+        where: `request`: answered at the request or upgrade; `event`: on the open stream.
+        code: The provider's own code, when it has several.
+    """
+
+    name: ClassVar = "quota"
+    label: ClassVar = "Quota exhausted"
+    forms: ClassVar = {"where": one_of("request", "event"), "code": MAYBE_TEXT}
+    where: str = "request"
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrorEvent(_Named):
+    """The stream opens, then carries the provider's error message instead of output.
+
+    Attributes:
+        status: The HTTP status that the provider would name.
+        code: The provider's own code, when it has several for one status.
+    """
+
+    name: ClassVar = "error_event"
+    label: ClassVar = "Error on the open stream"
+    forms: ClassVar = {"status": STATUS, "code": MAYBE_TEXT}
+    status: int = 500
+    code: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistaken(_Named):
+    """A speaking provider breaks its own protocol in one detail.
+
+    Attributes:
+        what: `odd_pcm` (16-bit samples torn between two messages), `wrong_context` (audio under an
+            id that nobody opened), `error_without_context`, `no_final` (no `done`, no `isFinal`),
+            `no_audio` (a clean end without any), `snake_case` (keys spelled another way),
+            `null_alignment` (no word or character times).
+    """
+
+    name: ClassVar = "mistaken"
+    label: ClassVar = "Breaks its own protocol"
+    forms: ClassVar = {
+        "what": one_of(
+            "odd_pcm",
+            "wrong_context",
+            "error_without_context",
+            "no_final",
+            "no_audio",
+            "snake_case",
+            "null_alignment",
+        )
+    }
+    what: str = "odd_pcm"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeaveOut(_Named):
+    """A voice says its text without some of the words, and gives the true times of the others.
+
+    Attributes:
+        after_words: Words that come out first, of each piece of text.
+        words: How many are left out then.
+    """
+
+    name: ClassVar = "leave_out"
+    label: ClassVar = "Leaves words out"
+    forms: ClassVar = {"after_words": WORDS, "words": WORDS}
+    after_words: int = 4
+    words: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adds(_Named):
+    """A model ends each answer with a text that is no speech, such as a tag.
+
+    Attributes:
+        text: What it adds.
+    """
+
+    name: ClassVar = "adds"
+    label: ClassVar = "Adds text that is no speech"
+    forms: ClassVar = {"text": MAYBE_TEXT}
+    text: str = ' <break time="1s"/>'
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endless(_Named):
+    """A model goes on after its answer, sentence by sentence.
+
+    Attributes:
+        words: How many more it writes, up to the end of a sentence.
+        same: It is one sentence, again and again.
+    """
+
+    name: ClassVar = "endless"
+    label: ClassVar = "Answers without end"
+    forms: ClassVar = {"words": WORDS, "same": SWITCH}
+    words: int = 2500
+    same: bool = False
+
+
+Fault: TypeAlias = (
+    Refuse
+    | Reset
+    | Http
+    | NotTls
+    | Silent
+    | SlowStart
+    | SlowRate
+    | Cut
+    | Stall
+    | Alive
+    | Garbage
+    | Duplicate
+    | LateAfterCancel
+    | Quota
+    | ErrorEvent
+    | Mistaken
+    | LeaveOut
+    | Adds
+    | Endless
+)
+
+FAULTS: Final[Mapping[str, type[Fault]]] = {fault.name: fault for fault in get_args(Fault)}
+
+
+def parse(mapping: Mapping[str, Any]) -> Fault:
+    """Return the fault that a YAML or JSON mapping describes.
+
+    Args:
+        mapping: `{"fault": NAME, FIELD: VALUE, ...}` and nothing else.
+
+    Raises:
+        ValueError: A wrong name, field or value, in one line with what would be valid.
+    """
+    fault = _fault_named(mapping.get("fault"))
+    fields = {key: value for key, value in mapping.items() if key != "fault"}
+    for key, value in fields.items():
+        if key not in fault.forms:
+            raise ValueError(f"fault {fault.name}: unknown key {suggestion(key, fault.forms)}")
+        if not fault.forms[key].accepts(value):
+            raise ValueError(
+                f"fault {fault.name}: {key} is {value!r}; it takes {fault.forms[key].takes}"
+            )
+    missing = [
+        field.name
+        for field in dataclasses.fields(fault)
+        if field.default is dataclasses.MISSING and field.name not in fields
+    ]
+    if missing:
+        raise ValueError(f"fault {fault.name}: {missing[0]} is missing; {_takes(fault, missing)}")
+    return fault(**fields)
+
+
+def as_mapping(fault: Fault) -> dict[str, Any]:
+    """Return what `parse` would make the same fault of."""
+    return {"fault": fault.name, **dataclasses.asdict(fault)}
+
+
+def menu() -> list[dict[str, Any]]:
+    """Return every fault with its fields, for a page that offers them."""
+    return [
+        {"fault": name, "label": fault.label, "fields": [_field(fault, key) for key in fault.forms]}
+        for name, fault in FAULTS.items()
+    ]
+
+
+def _fault_named(name: object) -> type[Fault]:
+    if name is None:
+        raise ValueError(f"fault is missing; it takes one of {', '.join(FAULTS)}")
+    if name not in FAULTS:
+        raise ValueError(f"unknown fault {suggestion(name, FAULTS)}")
+    return FAULTS[str(name)]
+
+
+def _takes(fault: type[Fault], missing: list[str]) -> str:
+    return f"it takes {fault.forms[missing[0]].takes}"
+
+
+def _field(fault: type[Fault], key: str) -> dict[str, Any]:
+    form = fault.forms[key]
+    default = next(field.default for field in dataclasses.fields(fault) if field.name == key)
+    return {
+        "name": key,
+        "default": 503 if default is dataclasses.MISSING else default,
+        "takes": form.takes,
+        "choices": list(form.choices),
+    }

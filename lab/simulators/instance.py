@@ -1,0 +1,236 @@
+"""One simulated provider on its own loopback port: admission, faults, record, start and stop.
+
+A subclass overrides `kind`, `tempo`, `routes` and, where the provider differs, `authorised` and
+`error_response`. Every handler begins with `admission = await self.admit(request)`: what concerns
+the connection (refused, reset, silent, an HTTP error, a wrong key) is dealt with there and never
+comes back to the handler. What concerns the stream is `admission.fault_now()`, to be read again
+before each output, so that a fault switched on in the middle acts in the middle.
+"""
+
+import asyncio
+import dataclasses
+import random
+import secrets
+import ssl
+import zlib
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from lab.simulators import faults
+from lab.simulators.admission import Admission, AdmissionGate, RequestRefused
+from lab.simulators.clock import Clock, monotonic
+from lab.simulators.listener import abort
+from lab.simulators.pace import Delays, Tempo
+from lab.simulators.record import Record
+from lab.simulators.schedule import Window
+from lab.simulators.server import LabServer
+
+ADMISSION: Final = web.RequestKey("admission", Admission)
+NOT_HTTP: Final = b"\x00\x16lab: neither TLS nor HTTP\r\n\r\n"  # no TLS record and no status line
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Core:
+    """What a lab gives every one of its instances.
+
+    Attributes:
+        record: Where requests and words are kept.
+        clock: Seconds that only grow.
+        started_at: The clock at the lab's start; None: when the instance is made.
+        speed: Divides every simulated delay; fault windows stay in real seconds.
+        seed: Of all dice; each instance mixes its name into it.
+        steady: Every delay is the median of its distribution: for comparing two runs.
+        tempos: Other delays than the simulators' own, by kind.
+        word_by_word: Voices speak each word alone, so that it always sounds the same.
+        tls: Serve https and wss with this certificate instead of http and ws.
+    """
+
+    record: Record = dataclasses.field(default_factory=Record)
+    clock: Clock = monotonic
+    started_at: float | None = None
+    speed: float = 1.0
+    seed: int = 0
+    steady: bool = False
+    tempos: Mapping[str, Tempo] = dataclasses.field(default_factory=dict[str, Tempo])
+    word_by_word: bool = False
+    tls: ssl.SSLContext | None = None
+
+
+class Instance:
+    """One simulated provider.
+
+    Attributes:
+        gate: Its schedule of faults, and the lab's time.
+        server: Its port.
+    """
+
+    kind: ClassVar[str] = ""
+    no_credit: ClassVar[tuple[int, str | None]] = (402, None)  # its status and code for that
+    tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.1, rate=50.0, source="chosen; a subclass has its own")
+
+    def __init__(self, name: str, *, api_key: str | None = None, core: Core | None = None) -> None:
+        core = core or Core()
+        self.name = name
+        self.api_key = api_key or f"{self.kind}-{secrets.token_hex(12)}"
+        self.record = core.record
+        self.speed = core.speed
+        own_seed = core.seed ^ zlib.crc32(name.encode())  # two of a kind do not move as one
+        tempo = core.tempos.get(self.kind, self.tempo)
+        if core.steady:
+            tempo = dataclasses.replace(tempo, spread=0, jitter=0)
+        self.pace = Delays(tempo, seed=own_seed, speed=core.speed)
+        self.random = random.Random(own_seed)  # noqa: S311 - a simulation's dice, not a secret
+        self.gate = AdmissionGate(
+            name,
+            record=core.record,
+            clock=core.clock,
+            started_at=core.clock() if core.started_at is None else core.started_at,
+            dice=self.random,
+        )
+        self.server = LabServer(name, self.gate, tls=core.tls)
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return the provider's HTTP and websocket routes."""
+        return []
+
+    def authorised(self, request: web.Request) -> bool:
+        """Return whether the request carries this instance's key; by default as a bearer token."""
+        return request.headers.get("Authorization") == f"Bearer {self.api_key}"
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return the provider's own answer for an HTTP error.
+
+        Args:
+            status: The HTTP status.
+            code: The provider's own code, where a status has several; None: the usual one.
+            retry_after_s: Seconds for the header `retry-after`, if it is to be sent.
+        """
+        headers = {} if retry_after_s is None else {"retry-after": f"{retry_after_s:g}"}
+        return web.json_response({"error": code or status}, status=status, headers=headers)
+
+    def noted(self, request: web.Request) -> dict[str, Any]:
+        """Return what the record keeps of every request, also of one that is refused."""
+        del request
+        return {}
+
+    @property
+    def url(self) -> str:
+        """What a rung's `url` takes; by default the plain HTTP base."""
+        return self.server.base_url("http")
+
+    async def start(self) -> None:
+        """Listen on a free port.
+
+        Raises:
+            OSError: No port can be had.
+        """
+        await self.server.start(self.routes(), _end_requests(self.error_response))
+
+    async def stop(self) -> None:
+        """Stop listening and end every connection; well under a second."""
+        await self.server.stop()
+
+    def set_faults(self, windows: Sequence[Window], *, since_lab_start: bool = False) -> None:
+        """Replace the schedule, at once also for what is in progress.
+
+        Args:
+            windows: Their seconds count from now.
+            since_lab_start: Their seconds count from the lab's start instead.
+        """
+        self.gate.set_faults(windows, since_lab_start=since_lab_start)
+        self.server.follow_faults(anew=True)
+
+    def clear(self) -> None:
+        """Recover: no faults from now on."""
+        self.set_faults(())
+
+    def drop_connections(self) -> None:
+        """Reset every open connection, also the idle ones that are kept alive."""
+        self.server.drop_connections()
+
+    async def admit(self, request: web.Request) -> Admission:
+        """Record a request, do to it what its connection-level fault does, check its key.
+
+        Raises:
+            Refused: The handler must not go on; let it pass through to the middleware.
+        """
+        admission = self.gate.let_in(method=request.method, path=request.path_qs)
+        request[ADMISSION] = admission
+        admission.request.details |= self.noted(request)
+        await _break_connection(request, admission)
+        if not self.authorised(request):
+            admission.request.ok_auth = False
+            admission.close("401")
+            raise RequestRefused(self.error_response(401))
+        match admission.fault:
+            case faults.Http(status=status, code=code, retry_after_s=wait_s):
+                admission.close(str(status))
+                raise RequestRefused(self.error_response(status, code=code, retry_after_s=wait_s))
+            case faults.Quota(where="request", code=code):
+                admission.close("quota")
+                raise RequestRefused(no_credit_response(self, code))
+        return admission
+
+
+def no_credit_response(instance: Instance, code: str | None = None) -> web.Response:
+    """Return the provider's own answer when the credit is used up."""
+    status, usual = instance.no_credit
+    return instance.error_response(status, code=code or usual)
+
+
+async def _break_connection(request: web.Request, admission: Admission) -> None:
+    """Do to a connection what the fault of its request does, if the fault is of that sort."""
+    match admission.fault:
+        case faults.Refuse() | faults.Reset():
+            admission.close("reset")
+            abort(request.transport)
+            raise RequestRefused(web.Response(status=500))
+        case faults.NotTls():
+            admission.close("not_tls")
+            if request.transport is not None:
+                request.transport.write(NOT_HTTP)
+                request.transport.close()
+            raise RequestRefused(web.Response(status=500))
+        case faults.Silent(where="handshake"):
+            await admission.while_fault(faults.Silent)
+
+
+def _end_requests(error_response: Callable[[int], web.Response]) -> Middleware:
+    """Return what stands around every handler: it answers, and records how the request ended.
+
+    Args:
+        error_response: The provider's own words for an unknown route.
+    """
+
+    @web.middleware
+    async def middleware(
+        request: web.Request,
+        handler: Callable[[web.Request], Awaitable[web.StreamResponse]],
+    ) -> web.StreamResponse:
+        try:
+            response = await handler(request)
+        except RequestRefused as refused:
+            response = refused.response
+        except web.HTTPException as missing:
+            response = error_response(missing.status)
+        except asyncio.CancelledError:
+            _close(request, "connection gone")
+            raise
+        except ConnectionError:
+            _close(request, "connection gone")
+            return web.Response(status=500)
+        _close(request, "done" if response.status < 400 else str(response.status))
+        return response
+
+    return middleware
+
+
+def _close(request: web.Request, outcome: str) -> None:
+    admission = request.get(ADMISSION)
+    if admission is not None:
+        admission.close(outcome)

@@ -1,0 +1,175 @@
+"""The whole lab in one event loop: a set of simulated providers, their faults, their record."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Self
+
+from lab.simulators.cartesia.simulator import CartesiaSimulator
+from lab.simulators.control import Control
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.elevenlabs.simulator import ElevenLabsSimulator
+from lab.simulators.form import suggestion
+from lab.simulators.instance import Core, Instance
+from lab.simulators.kept_audio import SAMPLES_KEPT
+from lab.simulators.openai.simulator import OpenAISimulator
+from lab.simulators.record import Record
+from lab.simulators.schedule import Window, load_schedules
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One simulated provider to be built.
+
+    Attributes:
+        name: Unique in the lab; what schedules and the control address it by.
+        kind: A key of `KINDS`.
+        api_key: The key it accepts; None: a random one.
+        options: Keyword arguments of its class.
+    """
+
+    name: str
+    kind: str
+    api_key: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+KINDS: Final[Mapping[str, type[Instance]]] = {
+    each.kind: each
+    for each in (DeepgramSimulator, OpenAISimulator, CartesiaSimulator, ElevenLabsSimulator)
+}
+
+DEFAULT: Final = (
+    Spec(name="deepgram", kind="deepgram"),
+    Spec(name="deepgram-b", kind="deepgram"),
+    Spec(name="openai", kind="openai"),
+    Spec(name="openai-b", kind="openai"),
+    Spec(name="cartesia", kind="cartesia"),
+    Spec(name="elevenlabs", kind="elevenlabs"),
+)
+
+
+def schedule_for(text: str) -> dict[str, tuple[Window, ...]]:
+    """Return the fault schedule in a YAML text, for a lab of the default instances.
+
+    Raises:
+        ValueError: Not YAML, a wrong key or value, an instance that the lab does not have; one
+            line.
+    """
+    schedule = load_schedules(text)
+    known = {spec.name: spec for spec in DEFAULT}
+    for name in schedule:
+        if name not in known:
+            raise ValueError(f"unknown instance {suggestion(name, known)}")
+    return schedule
+
+
+class Lab:
+    """Simulated providers, started and stopped together: `async with Lab() as lab:`."""
+
+    def __init__(
+        self,
+        instances: Sequence[Spec] = DEFAULT,
+        *,
+        schedule: Mapping[str, Sequence[Window]] | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        core: Core | None = None,
+        keep_audio: bool = False,
+    ) -> None:
+        """Build the instances.
+
+        Args:
+            instances: Which providers.
+            schedule: Their faults, in seconds from the lab's start.
+            speed: Divides every simulated delay.
+            seed: Of all dice.
+            core: The rest of what instances share, such as a certificate.
+            keep_audio: Keep what the voices send, for `GET /audio`.
+
+        Raises:
+            ValueError: An unknown kind or option, a name twice, a schedule for nobody; one line.
+        """
+        given = core or Core()
+        self.record = Record()
+        self.record.audio.limit = SAMPLES_KEPT if keep_audio else 0
+        self._started_at_s = given.clock()
+        own = {"record": self.record, "started_at": self._started_at_s, "speed": speed}
+        self.instances = _build_all(instances, dataclasses.replace(given, seed=seed, **own))
+        for name, windows in (schedule or {}).items():
+            self.instance(name).set_faults(windows, since_lab_start=True)
+        self.control = Control(self.instances, record=self.record)
+
+    def instance(self, name: str) -> Instance:
+        """Return the instance of that name.
+
+        Raises:
+            ValueError: There is none.
+        """
+        if name not in self.instances:
+            raise ValueError(
+                f"the lab has no instance {name!r}; it has {', '.join(self.instances)}"
+            )
+        return self.instances[name]
+
+    @property
+    def control_url(self) -> str:
+        """Where the control listens; its bearer token is in `describe()`."""
+        return self.control.url
+
+    def describe(self) -> dict[str, Any]:
+        """Return addresses and keys, for a program that is to use the lab.
+
+        `started_at_s` is on the clock that the lab reads; on Linux its monotonic clock is the same
+        in all processes, so that the record's times can be laid beside a client's own.
+        """
+        return {
+            "started_at_s": self._started_at_s,
+            "control": {"url": self.control.url, "token": self.control.token},
+            "instances": [
+                {
+                    "name": each.name,
+                    "kind": each.kind,
+                    "url": each.url,
+                    "port": each.server.port,
+                    "api_key": each.api_key,
+                }
+                for each in self.instances.values()
+            ],
+        }
+
+    async def __aenter__(self) -> Self:
+        """Start everything; on a failure stop what was started."""
+        try:
+            for instance in self.instances.values():
+                await instance.start()
+            await self.control.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Stop everything."""
+        await self.stop()
+
+    async def stop(self) -> None:
+        """Stop everything, also when only a part was started."""
+        await self.control.stop()
+        for instance in self.instances.values():
+            await instance.stop()
+
+
+def _build_all(specs: Sequence[Spec], core: Core) -> dict[str, Instance]:
+    built: dict[str, Instance] = {}
+    for spec in specs:
+        if spec.name in built:
+            raise ValueError(f"the lab has two instances named {spec.name!r}")
+        built[spec.name] = _build(spec, core)
+    return built
+
+
+def _build(spec: Spec, core: Core) -> Instance:
+    if spec.kind not in KINDS:
+        raise ValueError(f"{spec.name}: kind is {spec.kind!r}; it takes {', '.join(KINDS)}")
+    return KINDS[spec.kind](spec.name, api_key=spec.api_key, core=core, **spec.options)

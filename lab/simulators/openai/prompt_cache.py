@@ -1,0 +1,31 @@
+"""How much of a prompt was sent before: what a real account is charged less for."""
+
+import collections
+from typing import Final
+
+from lab.simulators.openai.request import CHARS_PER_TOKEN, ChatRequest
+
+CACHED_PROMPTS: Final = 8  # chosen: calls at once, each with a prompt of its own
+CACHE_FROM_TOKENS: Final = 1024  # platform.openai.com/docs/guides/prompt-caching
+CACHE_STEP_TOKENS: Final = 128  # the same page: it grows in such steps
+
+
+class PromptCache:
+    """The prompts that were sent last."""
+
+    def __init__(self) -> None:
+        self._prompts: collections.deque[str] = collections.deque(maxlen=CACHED_PROMPTS)
+
+    def add(self, chat: ChatRequest) -> int:
+        """Remember a prompt; return how many of its tokens an earlier one had from its start."""
+        prompt = chat.prompt
+        shared = max((_shared(prompt, each) for each in self._prompts), default=0)
+        self._prompts.append(prompt)
+        tokens = min(shared // CHARS_PER_TOKEN, chat.prompt_tokens)
+        return tokens // CACHE_STEP_TOKENS * CACHE_STEP_TOKENS if tokens >= CACHE_FROM_TOKENS else 0
+
+
+def _shared(one: str, other: str) -> int:
+    """Return how many characters two texts have in common from their beginning."""
+    pairs = zip(one, other, strict=False)
+    return next((at for at, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))

@@ -1,0 +1,147 @@
+"""What OpenAI makes of a chat completion request: read it, refuse what the real one refuses."""
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lab.simulators.openai import errors as openai_errors
+from lab.simulators.receptionist.messages import text_of
+
+ROLES: Final = ("system", "developer", "user", "assistant", "tool", "function")
+CONTEXT_TOKENS: Final = 128_000  # of the gpt-4 family's smaller windows; openai.com/api
+CHARS_PER_TOKEN: Final = 4  # OpenAI's own rule of thumb for English
+TOKENS_PER_MESSAGE: Final = 4  # role and separators
+
+
+class OpenAIBadRequest(Exception):  # noqa: N818 - named for the answer it becomes
+    """The real service would refuse the request.
+
+    Attributes:
+        status: The HTTP status.
+        body: The JSON body.
+    """
+
+    def __init__(self, status: int, body: Mapping[str, Any]) -> None:
+        super().__init__(body["error"]["message"])
+        self.status = status
+        self.body = body
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChatRequest:
+    """A chat completion request that is in order.
+
+    Attributes:
+        most_tokens: Where the answer is cut with `length`.
+    """
+
+    model: str
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]] = ()
+    stream: bool = False
+    usage: bool = False
+    most_tokens: float = math.inf
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as one text, in the order in which a prefix may be cached."""
+        return "\n".join([*map(str, self.tools), *(str(dict(each)) for each in self.messages)])
+
+    @property
+    def prompt_tokens(self) -> int:
+        """A fair estimate of the prompt's tokens."""
+        texts = sum(len(text_of(each)) for each in self.messages)
+        tools = sum(len(str(each)) for each in self.tools)
+        return (texts + tools) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * len(self.messages) + 3
+
+
+def read(body: object, *, models: Sequence[str]) -> ChatRequest:
+    """Return the request that a JSON body holds.
+
+    Args:
+        body: The parsed JSON.
+        models: The models that exist; a dated version of one is one too.
+
+    Raises:
+        BadRequest: What the real service refuses.
+    """
+    if not isinstance(body, Mapping):
+        raise _invalid("We could not parse the JSON body of your request.")
+    model, messages = body.get("model"), body.get("messages")
+    if not isinstance(model, str) or not model:
+        raise _invalid("you must provide a model parameter")
+    if not any(
+        re.fullmatch(rf"{re.escape(known)}(-\d{{4}}-\d\d-\d\d)?", model) for known in models
+    ):
+        raise OpenAIBadRequest(404, openai_errors.body(404))
+    if not isinstance(messages, list) or not messages:
+        raise _invalid("Invalid 'messages': expected a non-empty array.", param="messages")
+    _check_messages(messages)
+    request = ChatRequest(
+        model=model,
+        messages=messages,
+        tools=_tools(body.get("tools")),
+        stream=bool(body.get("stream")),
+        usage=bool((body.get("stream_options") or {}).get("include_usage")),
+        most_tokens=body.get("max_completion_tokens") or body.get("max_tokens") or math.inf,
+    )
+    if request.prompt_tokens > CONTEXT_TOKENS:
+        raise OpenAIBadRequest(400, openai_errors.body(400, "context_length_exceeded"))
+    return request
+
+
+def _check_messages(messages: Sequence[Any]) -> None:
+    owed: set[str] = set()
+    for at, message in enumerate(messages):
+        where = f"messages[{at}]"
+        if not isinstance(message, Mapping) or message.get("role") not in ROLES:
+            raise _invalid(f"Invalid value: '{where}.role'.", param=f"{where}.role")
+        if message["role"] == "tool":
+            owed = _take_answer(message, owed, where=where)
+        elif owed:
+            raise _invalid(
+                "An assistant message with 'tool_calls' must be followed by tool messages"
+                f" responding to each 'tool_call_id'. ({', '.join(sorted(owed))})",
+                param=where,
+            )
+        elif message.get("tool_calls"):
+            owed = {str(call.get("id")) for call in message["tool_calls"]}
+        elif not isinstance(message.get("content"), str | list):
+            raise _invalid(f"Invalid value for 'content' in {where}.", param=f"{where}.content")
+    if owed:
+        raise _invalid(f"No tool message answers {', '.join(sorted(owed))}.", param="messages")
+
+
+def _take_answer(message: Mapping[str, Any], owed: set[str], *, where: str) -> set[str]:
+    call_id = str(message.get("tool_call_id"))
+    if call_id not in owed:
+        raise _invalid(
+            "messages with role 'tool' must be a response to a preceeding message with"
+            " 'tool_calls'.",
+            param=f"{where}.role",
+        )
+    return owed - {call_id}
+
+
+def _tools(tools: object) -> Sequence[Mapping[str, Any]]:
+    if tools is None:
+        return ()
+    if not isinstance(tools, list) or not tools:
+        raise _invalid("Invalid 'tools': expected a non-empty array.", param="tools")
+    for at, tool in enumerate(tools):
+        function = tool.get("function") if isinstance(tool, Mapping) else None
+        name = function.get("name") if isinstance(function, Mapping) else None
+        if not isinstance(name, str) or not re.fullmatch(r"[a-zA-Z0-9_-]{1,64}", name):
+            raise _invalid(
+                f"Invalid 'tools[{at}].function.name'.", param=f"tools[{at}].function.name"
+            )
+    return tools
+
+
+def _invalid(message: str, *, param: str | None = None) -> OpenAIBadRequest:
+    code = "invalid_value" if param else None
+    return OpenAIBadRequest(
+        400, openai_errors.error("invalid_request_error", message, code=code, param=param)
+    )

@@ -1,0 +1,245 @@
+"""A simulated OpenAI: chat completions, streamed and whole, and the list of models.
+
+Source of shapes and order: openai/openai-openapi (CreateChatCompletionStreamResponse,
+CompletionUsage) and what openai-python accepts.
+"""
+
+import asyncio
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, Final
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.admission import Admission
+from lab.simulators.instance import ADMISSION, Core, Instance, no_credit_response
+from lab.simulators.listener import abort
+from lab.simulators.openai import errors as openai_errors
+from lab.simulators.openai import request as openai_request
+from lab.simulators.openai.additions import with_additions
+from lab.simulators.openai.answer import Completion
+from lab.simulators.openai.prompt_cache import PromptCache
+from lab.simulators.openai.rate import RequestRate
+from lab.simulators.openai.request import ChatRequest, OpenAIBadRequest
+from lab.simulators.openai.stream import AnswerStream, rate_factor
+from lab.simulators.pace import Tempo
+from lab.simulators.receptionist import receptionist
+from lab.simulators.receptionist.cut_off import CONTINUATIONS
+from lab.simulators.receptionist.messages import text_of
+from lab.simulators.receptionist.receptionist import Reply
+
+MODELS: Final = ("gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano", "gpt-4o", "gpt-4o-mini", "gpt-5-mini")
+FIRST_SHARE: Final = 0.85  # chosen: the role chunk comes before the first word, not with it
+
+
+class OpenAISimulator(Instance):
+    """One simulated OpenAI account."""
+
+    kind: ClassVar[str] = "openai"
+    no_credit = (429, "insufficient_quota")
+    tempo: ClassVar[Tempo] = Tempo(
+        ttfb_s=0.35,
+        spread=0.2,  # p95 is then 0.49 s
+        rate=60.0,
+        source="chosen: a small model's usual first token and tokens a second; not a measurement",
+    )
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        api_key: str | None = None,
+        core: Core | None = None,
+        continuation: str = "clean",
+        models: Iterable[str] = MODELS,
+        per_minute: int = 5000,
+    ) -> None:
+        """Make the instance.
+
+        Args:
+            name: Unique in the lab.
+            api_key: The key it accepts; None: a random one.
+            core: What the lab shares.
+            continuation: One of `cut_off.CONTINUATIONS`.
+            models: The models that exist.
+            per_minute: Requests that the account may make, in real seconds whatever the speed.
+
+        Raises:
+            ValueError: No such continuation.
+        """
+        if continuation not in CONTINUATIONS:
+            known = ", ".join(CONTINUATIONS)
+            raise ValueError(f"{name}: continuation is {continuation!r}; it takes {known}")
+        super().__init__(name, api_key=api_key, core=core)
+        self._continuation = continuation
+        self._models = tuple(models)
+        self._rate = RequestRate(per_minute, clock=self.gate.now_s)
+        self._at_once = 0
+        self._prompts = PromptCache()
+
+    @property
+    def url(self) -> str:
+        """The base with `/v1`."""
+        return f"{self.server.base_url('http')}/v1"
+
+    def routes(self) -> list[web.RouteDef]:
+        """Chat completions and models."""
+        return [
+            web.post("/v1/chat/completions", self._chat),
+            web.get("/v1/models", self._list_models),
+            web.get("/v1/models/{model}", self._one_model),
+        ]
+
+    def error_response(
+        self, status: int, *, code: str | None = None, retry_after_s: float | None = None
+    ) -> web.Response:
+        """Return OpenAI's answer for an error: JSON, or HTML from the edge."""
+        headers = self._headers()
+        if retry_after_s is not None:
+            headers["retry-after"] = f"{retry_after_s:g}"
+        if status in openai_errors.EDGE:
+            page = openai_errors.page(status)
+            return web.Response(text=page, status=status, headers=headers, content_type="text/html")
+        return web.json_response(openai_errors.body(status, code), status=status, headers=headers)
+
+    def noted(self, request: web.Request) -> dict[str, Any]:
+        """Return how often the SDK says that it has retried, and the SDK."""
+        return {
+            "retries": int(request.headers.get("x-stainless-retry-count", "0")),
+            "user_agent": request.headers.get("user-agent", ""),
+        }
+
+    # -- models
+
+    async def _list_models(self, request: web.Request) -> web.Response:
+        await self.admit(request)
+        models = {"object": "list", "data": [_model(name) for name in self._models]}
+        return web.json_response(models, headers=self._headers())
+
+    async def _one_model(self, request: web.Request) -> web.Response:
+        await self.admit(request)
+        name = request.match_info["model"]
+        if name not in self._models:
+            return self.error_response(404)
+        return web.json_response(_model(name), headers=self._headers())
+
+    # -- chat completions
+
+    async def _chat(self, request: web.Request) -> web.StreamResponse:
+        admission = await self.admit(request)
+        self._at_once += 1
+        admission.request.details["at_once"] = self._at_once
+        try:
+            return await self._answer(request, admission)
+        finally:
+            self._at_once -= 1
+
+    async def _answer(self, request: web.Request, admission: Admission) -> web.StreamResponse:
+        if not self._rate.take():
+            return self.error_response(429, retry_after_s=self._rate.next_in_s)
+        try:
+            chat = openai_request.read(await _json(request), models=self._models)
+        except OpenAIBadRequest as bad:
+            admission.mark_malformed(str(bad))
+            return web.json_response(bad.body, status=bad.status, headers=self._headers())
+        reply = receptionist.reply(chat.messages, chat.tools, continuation=self._continuation)
+        reply = with_additions(reply, admission.fault)
+        _describe(admission, chat=chat, reply=reply)
+        completion = Completion(chat=chat, reply=reply, cached_tokens=self._prompts.add(chat))
+        if isinstance(admission.fault, faults.SlowStart):
+            await asyncio.sleep(admission.fault.delay_s)
+        answer = self._send_stream if chat.stream else self._send_whole
+        return await answer(request, admission=admission, completion=completion)
+
+    async def _send_whole(
+        self, request: web.Request, *, admission: Admission, completion: Completion
+    ) -> web.StreamResponse:
+        await self.pace.wait_first()
+        for _ in completion.pieces:
+            fault = admission.fault_now()
+            await self.pace.wait_gap(factor=rate_factor(fault))
+        match fault := admission.fault_now():
+            case faults.ErrorEvent(status=status, code=code):
+                return self.error_response(status, code=code)
+            case faults.Quota(code=code):
+                return no_credit_response(self, code)
+            case faults.Silent() | faults.Alive() | faults.Stall():
+                await admission.while_fault(type(fault))
+            case faults.Garbage():
+                return web.Response(text='{"id": "chatcmpl-', content_type="application/json")
+            case faults.Cut():
+                return await _cut_half_way(request, completion, headers=self._headers())
+        admission.request.details["sent"] = completion.reply.text
+        return web.json_response(completion.whole(), headers=self._headers())
+
+    async def _send_stream(
+        self, request: web.Request, *, admission: Admission, completion: Completion
+    ) -> web.StreamResponse:
+        first_s = self.pace.ttfb_s()
+        await asyncio.sleep(first_s * FIRST_SHARE)
+        response = web.StreamResponse(headers=self._headers())
+        response.content_type = "text/event-stream"
+        response.charset = "utf-8"
+        response.enable_chunked_encoding()
+        await response.prepare(request)
+        stream = AnswerStream(self, request, response=response, admission=admission)
+        await stream.send_all(completion, first_s=first_s * (1 - FIRST_SHARE))
+        return response
+
+    def _headers(self) -> dict[str, str]:
+        return {
+            "x-request-id": f"req_{self.random.getrandbits(128):032x}",
+            "openai-processing-ms": str(round(self.tempo.ttfb_s * 1000 / self.speed)),
+            "openai-organization": "org-lab",
+            "openai-version": "2020-10-01",
+            **self._rate.headers(),
+            "x-ratelimit-limit-tokens": "160000",
+            "x-ratelimit-remaining-tokens": "159976",
+            "x-ratelimit-reset-tokens": "9ms",
+        }
+
+
+async def _cut_half_way(
+    request: web.Request, completion: Completion, *, headers: Mapping[str, str]
+) -> web.StreamResponse:
+    """Send half of a whole answer and break the connection."""
+    body = json.dumps(completion.whole()).encode()
+    response = web.StreamResponse(headers=headers)
+    response.content_type = "application/json"
+    response.content_length = len(body)
+    await response.prepare(request)
+    await response.write(body[: len(body) // 2])
+    request[ADMISSION].close("cut")
+    abort(request.transport)
+    return response
+
+
+def _model(name: str) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": 1744316542, "owned_by": "system"}
+
+
+def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
+    admission.request.details |= {
+        "model": chat.model,
+        "stream": chat.stream,
+        "messages": len(chat.messages),
+        "tools": len(chat.tools),
+        "asked": _last_words(chat),
+        "caller": [text_of(said) for said in chat.messages if said.get("role") == "user"],
+        "answer": reply.text,
+        "calls": [call.name for call in reply.calls],
+    }
+
+
+def _last_words(chat: ChatRequest) -> str:
+    """Return the caller's last words in a request."""
+    said = (each for each in reversed(chat.messages) if each.get("role") == "user")
+    return text_of(next(said, {}))
+
+
+async def _json(request: web.Request) -> object:
+    try:
+        return await request.json()
+    except ValueError:
+        return None

@@ -1,0 +1,73 @@
+"""What the receptionist remembers of a conversation, and the form of its answers."""
+
+from dataclasses import dataclass, replace
+from typing import TypeAlias
+
+from lab.simulators.receptionist.understood import Understood
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notes:
+    """What the receptionist remembers.
+
+    Attributes:
+        topic: `book`, `callback` or "".
+        asked: What the last answer asked for: a slot, `confirm`, `number`, `else` or "".
+        last: The last answer's text.
+    """
+
+    topic: str = ""
+    asked: str = ""
+    last: str = ""
+    service: str = ""
+    day: str = ""
+    time: str = ""
+    name: str = ""
+    number: str = ""
+
+    @property
+    def appointment(self) -> str:
+        """The appointment in words, as far as it is known."""
+        what = f"a {self.service}" if self.service else "an appointment"
+        when = f" for {self.day}" if self.day else ""
+        at = f" {clock(self.time)}" if self.time else ""
+        return f"{what}{when}{at}" + (f", in the name of {self.name}" if self.name else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReceptionistAnswer:
+    """What is said and done.
+
+    Attributes:
+        text: The words; "" when a tool is called first and answered later.
+        tool: The tool to call, by name, if it is offered.
+        without_tool: Said when it is not.
+    """
+
+    text: str = ""
+    tool: str = ""
+    without_tool: str = ""
+
+
+Turn: TypeAlias = tuple[Notes, ReceptionistAnswer]
+
+
+def clock(time: str) -> str:
+    """Return a time of day as it stands in a sentence."""
+    return time if time.startswith("in the") else f"at {time}"
+
+
+def with_facts(notes: Notes, heard: Understood) -> Notes:
+    """Add the facts of an utterance."""
+    return replace(
+        notes,
+        service=heard.service or notes.service,
+        day=heard.day or notes.day,
+        time=heard.time or notes.time,
+        name=heard.name or notes.name,
+    )
+
+
+def asking_else(notes: Notes) -> Notes:
+    """Close the topic; the answer ends with the question whether there is anything else."""
+    return replace(notes, topic="", asked="else")

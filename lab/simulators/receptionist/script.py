@@ -1,0 +1,106 @@
+"""What the receptionist says: one utterance of the caller and the notes so far give an answer.
+
+Pure and without chance: the same conversation gets the same words from every instance, so that a
+listener, or a test, can tell a failover only by what must not be heard.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Final
+
+from lab.simulators.receptionist import booking
+from lab.simulators.receptionist.notes import Notes, ReceptionistAnswer, Turn, asking_else
+from lab.simulators.receptionist.phrases import ELSE, GOODBYE, GREETING, SAYS, UNKNOWN, hours, price
+from lab.simulators.receptionist.understood import Understood
+
+
+def step(notes: Notes, heard: Understood) -> Turn:
+    """Return the answer to one utterance, and the notes after it."""
+    notes, answer = _TURNS[heard.want](notes, heard)
+    if heard.want != "repeat":
+        notes = replace(notes, last=answer.text or answer.without_tool)
+    return notes, answer
+
+
+def _repeat(notes: Notes, heard: Understood) -> Turn:
+    del heard
+    return notes, ReceptionistAnswer(text=f"I said: {notes.last or GREETING}")
+
+
+def _goodbye(notes: Notes, heard: Understood) -> Turn:
+    text = f"Very well. {GOODBYE}" if heard.want == "done" or heard.no else GOODBYE
+    return replace(notes, topic="", asked=""), ReceptionistAnswer(text=text, tool="end_call")
+
+
+def _person(notes: Notes, heard: Understood) -> Turn:
+    del heard
+    refused = (
+        "I am sorry, I cannot put you through to a person from here. Shall somebody call you back?"
+    )
+    asked = replace(notes, topic="", asked="callback")
+    return asked, ReceptionistAnswer(tool="transfer_to_person", without_tool=refused)
+
+
+def _callback(notes: Notes, heard: Understood) -> Turn:
+    notes = asking_else(replace(notes, number=heard.number or notes.number))
+    noted = f"That is noted. Somebody will call you back. {ELSE}"
+    return notes, ReceptionistAnswer(tool="request_callback", without_tool=noted)
+
+
+def _price(notes: Notes, heard: Understood) -> Turn:
+    return _aside(notes), ReceptionistAnswer(text=price(heard.service))
+
+
+def _hours(notes: Notes, heard: Understood) -> Turn:
+    return _aside(notes), ReceptionistAnswer(text=hours(heard.day))
+
+
+def _simple(notes: Notes, heard: Understood) -> Turn:
+    return notes, ReceptionistAnswer(text=SAYS[heard.want])
+
+
+def _no_keyword(notes: Notes, heard: Understood) -> Turn:
+    if notes.topic == "book":
+        return booking.go_on(notes, heard)
+    if heard.name and not (heard.service or heard.day or heard.time):
+        named = replace(asking_else(notes), name=heard.name)
+        return named, ReceptionistAnswer(text=f"Hello, {heard.name}. How can I help you?")
+    return booking.begin(notes, heard) if heard.slots else _small_talk(notes, heard)
+
+
+def _small_talk(notes: Notes, heard: Understood) -> Turn:
+    if (notes.asked == "callback" and heard.yes) or heard.number:
+        return _callback(notes, heard)
+    if heard.no and notes.asked in ("else", "callback"):
+        return _goodbye(notes, heard)
+    if heard.thanks:
+        return asking_else(notes), ReceptionistAnswer(text=f"You are welcome. {ELSE}")
+    if heard.hello:
+        return notes, ReceptionistAnswer(text=GREETING)
+    agreed = heard.yes or heard.no
+    return notes, ReceptionistAnswer(text="Very well. How can I help you?" if agreed else UNKNOWN)
+
+
+def _aside(notes: Notes) -> Notes:
+    """Go back to the booking afterwards, if there is one under way."""
+    return notes if notes.topic == "book" else asking_else(notes)
+
+
+_TURNS: Final[Mapping[str, Callable[[Notes, Understood], Turn]]] = {
+    "": _no_keyword,
+    "address": _simple,
+    "book": booking.begin,
+    "callback": _callback,
+    "cancel": booking.cancel,
+    "change": booking.change,
+    "done": _goodbye,
+    "free": booking.begin,
+    "goodbye": _goodbye,
+    "help": _simple,
+    "hours": _hours,
+    "person": _person,
+    "presence": _simple,
+    "price": _price,
+    "repeat": _repeat,
+    "wait": _simple,
+}

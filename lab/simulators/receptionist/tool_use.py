@@ -1,0 +1,148 @@
+"""How the receptionist calls tools, and how it puts their results into words."""
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from lab.simulators.receptionist import phrases
+from lab.simulators.receptionist.messages import Message, text_of
+from lab.simulators.receptionist.notes import Notes
+from lab.simulators.receptionist.understood import Understood
+
+OWN_TOOLS: Final = ("end_call", "transfer_to_person", "request_callback")
+
+_FAILED: Final = re.compile(r"\berror\b|\bfail|\btime[d]?[ -]?out\b|\bunavailable\b|\bcancelled\b")
+_SPOKEN_RESULT_CHARS: Final = 160  # two sentences; a result may be a whole page
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToolRequest:
+    """A call of a tool: its name and its arguments as JSON text."""
+
+    name: str
+    arguments: str
+
+
+def call_for(
+    wanted: str, heard: Understood, *, notes: Notes, tools: Sequence[Mapping[str, Any]]
+) -> ToolRequest | None:
+    """Return the call of a tool that an utterance asks for, if one is offered.
+
+    Args:
+        wanted: The tool that the script wants; "": any of an owner's own that the words name.
+        heard: The utterance.
+        notes: What is known, for the arguments.
+        tools: Chat completion tools.
+    """
+    offered = {name: tool for tool in tools if (name := _tool_name(tool))}
+    name = wanted or _owners_tool(heard, offered)
+    if name not in offered:
+        return None
+    return ToolRequest(name=name, arguments=_arguments(offered[name], notes=notes, heard=heard))
+
+
+def _tool_name(tool: Mapping[str, Any]) -> str:
+    function = tool.get("function")
+    return str(function.get("name", "")) if isinstance(function, Mapping) else ""
+
+
+def _owners_tool(heard: Understood, offered: Iterable[str]) -> str:
+    """Return a tool whose name shares a word with the utterance: an owner's own tool."""
+    words = {word.removesuffix("s") for word in heard.words.split() if len(word) >= 4}
+    for name in offered:
+        if name in OWN_TOOLS:
+            continue
+        parts = {part.removesuffix("s") for part in name.lower().split("_") if len(part) >= 4}
+        if parts & words:
+            return name
+    return ""
+
+
+def _arguments(tool: Mapping[str, Any], *, notes: Notes, heard: Understood) -> str:
+    schema = tool["function"].get("parameters") or {}
+    properties = schema.get("properties") or {}
+    required = schema.get("required") or []
+    filled = {
+        key: value
+        for key, form in properties.items()
+        if (value := _argument(key, form, notes=notes, heard=heard)) != "" or key in required
+    }
+    return json.dumps(filled, separators=(",", ":"), ensure_ascii=False)
+
+
+_PLAIN_ARGUMENTS: Final[Mapping[str, Any]] = {
+    "integer": 1,
+    "number": 1,
+    "boolean": True,
+    "array": [],
+    "object": {},
+}
+
+
+def _argument(key: str, form: Mapping[str, Any], *, notes: Notes, heard: Understood) -> Any:
+    if form.get("enum"):
+        return form["enum"][0]
+    if form.get("type") in _PLAIN_ARGUMENTS:
+        return _PLAIN_ARGUMENTS[form["type"]]
+    known = {
+        r"number|phone": notes.number or "the number of this call",
+        r"when|time|day|date": " ".join(part for part in (heard.day, heard.time) if part)
+        or "as soon as possible",
+        r"name": notes.name,
+    }
+    found = next((value for words, value in known.items() if re.search(words, key.lower())), None)
+    return heard.words if found is None else found
+
+
+def result_in_words(messages: Sequence[Message]) -> str:
+    """Return what is said when the last message is the result of a tool."""
+    result = messages[-1]
+    content = text_of(result)
+    if content == "IN_PROGRESS":  # Pipecat's placeholder for a result that is still to come
+        return "One moment, please. I am still waiting for that."
+    name = _called(messages, str(result.get("tool_call_id", "")))
+    if _FAILED.search(content.lower()):
+        return _NOT_DONE.get(name, phrases.DID_NOT_WORK)
+    return _DONE.get(name) or f"Thank you for waiting. {_spoken(content)} {phrases.ELSE}"
+
+
+_DONE: Final = {
+    "end_call": phrases.GOODBYE,
+    "transfer_to_person": (
+        "I have passed that on. Somebody will be with you soon, so please stay on the line."
+    ),
+    "request_callback": f"That is noted. Somebody will call you back. {phrases.ELSE}",
+}
+
+_NOT_DONE: Final = {
+    "request_callback": f"I am sorry, I could not note that you want a call. {phrases.ELSE}",
+}
+
+
+def _called(messages: Sequence[Message], call_id: str) -> str:
+    for message in reversed(messages):
+        for call in message.get("tool_calls") or ():
+            if call.get("id") == call_id:
+                return str(call.get("function", {}).get("name", ""))
+    return ""
+
+
+def _spoken(content: str) -> str:
+    """Return a result as a sentence: one that is a sentence already is said as it stands."""
+    try:
+        value = json.loads(content)
+    except ValueError:
+        value = content
+    if isinstance(value, Mapping) and set(value) == {"result"}:
+        value = value["result"]  # the envelope that a client puts around a plain result
+    if isinstance(value, Mapping):
+        words = ", ".join(f"{key.replace('_', ' ')} {each}" for key, each in value.items())
+    else:
+        words = str(value).strip()
+    words = textwrap.shorten(words, _SPOKEN_RESULT_CHARS, placeholder="")
+    if words.endswith((".", "!", "?")):
+        return words if words[0].isupper() else f"The answer is: {words}"
+    return f"The answer is: {words}."

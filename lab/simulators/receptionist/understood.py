@@ -1,0 +1,198 @@
+"""What the receptionist takes from a caller's words: what is wanted, and the facts of a booking.
+
+Words come from a recogniser, so everything is found by keyword: no grammar, no order, and digits
+count as the words for them.
+"""
+
+import functools
+import re
+from dataclasses import dataclass
+from typing import Final
+
+from lab.simulators.ears import domain
+
+_WORDS: Final = re.compile(r"[a-z']+|\d+")
+_NUMBERS: Final = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    *("nineteen", "twenty"),
+)
+_LARGER: Final = {"30": "thirty", "40": "forty", "45": "forty five"}
+_SAID_APART: Final = {"hair cut": "haircut", "checkup": "check up", "o clock": "o'clock"}
+_PHONE_DIGITS_AT_LEAST: Final = 5  # fewer are a time of day
+
+DAYS: Final = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
+SERVICES: Final = ("haircut", "consultation", "check up", "massage", "cleaning", "table")
+_SERVICE: Final = re.compile(rf"\b({'|'.join(SERVICES)})s?\b")
+_HOUR: Final = "(one|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve)"
+_MINUTE: Final = "(fifteen|thirty|forty five)"
+_TIMES: Final = tuple(
+    re.compile(rf"\b({pattern})\b")
+    for pattern in (
+        rf"(?:half past|quarter past|quarter to) {_HOUR}",
+        rf"{_HOUR} in the (?:morning|afternoon|evening)",
+        rf"{_HOUR} (?:o'clock|[ap] m|[ap]m)",
+        rf"{_HOUR} {_MINUTE}",
+        rf"(?:at|about|around) {_HOUR}",
+        r"noon|midday",
+    )
+)
+_BARE_HOUR: Final = re.compile(rf"^(?:for |{'|'.join(DAYS)}| )*{_HOUR}(?: please)?$")
+_PARTS: Final = re.compile(r"\b(morning|afternoon|evening)\b")
+_DAY: Final = re.compile(
+    r"\b(?:the )?(day after tomorrow|tomorrow|today|next week|this week"
+    rf"|(?:next )?(?:{'|'.join(DAYS)}))\b"
+)
+_NAME_IS: Final = re.compile(r"\b(?:name is|this is|it is|it's|i am|i'm|call me) ([a-z ']+)$")
+_AND_NO_MORE: Final = re.compile(r"\b(please|thanks|thank you|and|from|speaking)\b.*$")
+
+# The first row that matches says what is wanted, so the particular stands before the general.
+_WANTS: Final = tuple(
+    (want, re.compile(pattern))
+    for want, pattern in (
+        ("cancel", r"\bcancel\b"),
+        ("repeat", r"\brepeat\b|\bsay (?:that|it) again\b|\bdid you say\b|\bpardon\b"),
+        ("repeat", r"^(?:sorry )?what$|^(?:i am |i'm )?sorry$"),
+        ("repeat", r"\b(?:not|don't|didn't) understand\b"),
+        ("goodbye", r"\b(?:good ?bye|bye)\b"),
+        ("callback", r"\bcall(?:ed)? (?:me )?back\b|\bcallback\b|\bring me back\b"),
+        ("presence", r"\bare you there\b|\bis any(?:body|one) there\b|\bhear me\b"),
+        ("person", r"\bperson\b|\bhuman\b|\bmanager\b|\btransfer\b|\bcolleague\b"),
+        ("person", r"\bput me through\b|\b(?:speak|talk) (?:to|with)\b"),
+        ("free", r"\b(?:any|some)thing (?:free|later|earlier|else|on|at|for|in)\b"),
+        ("free", r"\bare you free\b|\bis .+ free\b|\bhave (?:time|anything)\b"),
+        ("price", r"\bcosts?\b|\bprices?\b|\bcharge\b|\bhow much\b"),
+        ("hours", r"\bhours\b|\bopen\b|\bclose[ds]?\b|\bopening\b"),
+        ("address", r"\bwhere\b|\baddress\b|\bget there\b|\boffice\b"),
+        ("wait", r"\bwait\b|\bhold on\b|\b(?:one|a|just a) moment\b|^stop\b"),
+        ("change", r"\bchange\b|\bmove my\b"),
+        ("done", r"\bthat is all\b|\bthat's all\b|\bnothing else\b|^no,? (?:thank|thanks)\b"),
+        ("book", r"\bbook\b|\bappointment\b|\breserve\b|\bcome\b"),
+        ("help", r"\bhelp\b|\bquestion\b|\bwhat can you\b"),
+    )
+)
+_YES: Final = re.compile(
+    r"^(?:yes|yeah|yep|sure|okay|ok|correct|right|fine|great|perfect|that is right|that's right"
+    r"|please do)\b"
+)
+_NO: Final = re.compile(r"^(?:no|nope|not)\b")
+_THANKS: Final = re.compile(r"\bthank(?:s| you)\b")
+_HELLO: Final = re.compile(r"^(?:hello|hi|hey|good (?:morning|afternoon|evening|day))\b")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Understood:
+    """One utterance of the caller, as far as the receptionist understands it.
+
+    Attributes:
+        words: The utterance in lower case without punctuation, numbers as words.
+        want: What is wanted: `book`, `hours`, `price`, ...; "" when no keyword says so.
+        number: A telephone number, digit by digit.
+    """
+
+    words: str
+    want: str = ""
+    yes: bool = False
+    no: bool = False
+    thanks: bool = False
+    hello: bool = False
+    service: str = ""
+    day: str = ""
+    time: str = ""
+    name: str = ""
+    number: str = ""
+
+    @property
+    def slots(self) -> bool:
+        """Whether it holds a fact that belongs to a booking."""
+        return bool(self.service or self.day or self.time or self.name)
+
+
+def understand(text: str) -> Understood:
+    """Return what an utterance says."""
+    words = plain(text)
+    return Understood(
+        words=words,
+        want=next((want for want, pattern in _WANTS if pattern.search(words)), ""),
+        yes=bool(_YES.search(words)),
+        no=bool(_NO.search(words)),
+        thanks=bool(_THANKS.search(words)),
+        hello=bool(_HELLO.search(words)),
+        service=_service(words),
+        day=_day(words),
+        time=_time(words),
+        name=_name(words),
+        number=_number(words),
+    )
+
+
+def plain(text: str) -> str:
+    """Return a text in lower case, without punctuation, with numbers as words."""
+    words = " ".join(_as_word(found) for found in _WORDS.findall(text.lower()))
+    for apart, together in _SAID_APART.items():
+        words = words.replace(apart, together)
+    return words
+
+
+def _as_word(found: str) -> str:
+    if not found.isdigit():
+        return found
+    if found in _LARGER:
+        return _LARGER[found]
+    if len(found) <= 2 and int(found) < len(_NUMBERS):
+        return _NUMBERS[int(found)]
+    return " ".join(_NUMBERS[int(digit)] for digit in found)
+
+
+def _service(words: str) -> str:
+    found = _SERVICE.search(words)
+    return found[1] if found else ""
+
+
+def _day(words: str) -> str:
+    found = _DAY.search(words)
+    if not found:
+        return ""
+    day = " ".join(each.capitalize() if each in DAYS else each for each in found[1].split())
+    return f"the {day}" if day.startswith("day") else day
+
+
+def _time(words: str) -> str:
+    if _number(words):
+        return ""
+    for pattern in _TIMES:
+        if found := pattern.search(words):
+            return _spoken_time(re.sub(r"^(?:at|about|around) ", "", found[1]))
+    if found := _BARE_HOUR.search(words):
+        return _spoken_time(found[1])
+    rest = re.sub(r"\bgood (?:morning|afternoon|evening)\b", "", words)
+    if found := _PARTS.search(rest):
+        return f"in the {found[1]}"
+    return ""
+
+
+def _spoken_time(time: str) -> str:
+    return f"{time} o'clock" if time in _NUMBERS else time
+
+
+def _name(words: str) -> str:
+    first, last = _names()
+    if found := _NAME_IS.search(words):
+        said = _AND_NO_MORE.sub("", found[1]).split()
+        if "name is" in words or (said and said[0] in first):
+            return " ".join(said[:2]).title()
+    said = words.split()
+    if len(said) <= 3 and said and said[0] in first:
+        return " ".join(said[: 2 if len(said) > 1 and said[1] in last else 1]).title()
+    return ""
+
+
+def _number(words: str) -> str:
+    digits = [each for each in words.split() if each in _NUMBERS[:10] or each == "oh"]
+    return " ".join(digits) if len(digits) >= _PHONE_DIGITS_AT_LEAST else ""
+
+
+@functools.cache
+def _names() -> tuple[frozenset[str], frozenset[str]]:
+    slots = domain.read_templates().slots
+    return frozenset(slots["first"]), frozenset(slots["last"])

@@ -1,0 +1,124 @@
+"""A register of customers over REST: pages of people, one by number, calls under a key each.
+
+What it is told under a key that it knows already it answers as before, and keeps once. HubSpot's
+paths lead to the same people and the same book. Source: developers.hubspot.com, CRM API v3
+(objects/contacts, objects/contacts/search, objects/calls); its keys are those of the draft
+ietf-httpapi-idempotency-key-header.
+"""
+
+import json
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from aiohttp import web
+
+from lab.simulators import faults
+from lab.simulators.admission import Admission
+from lab.simulators.instance import Core, Instance
+from lab.simulators.listener import abort
+from lab.simulators.pace import Tempo
+from lab.simulators.register.people import KnownPerson, page_of
+from lab.simulators.schedule import Window
+
+
+class RegisterSimulator(Instance):
+    """One register, with a book of its own: `async with RegisterSimulator() as register`.
+
+    Attributes:
+        people: Whom it knows.
+        book: What it was told, by the key under which it was, in the order in which it came.
+        repeats: How often it was told what it knew already.
+        link_origin: Where its links lead; empty: to itself.
+    """
+
+    kind: ClassVar[str] = "register"
+    tempo: ClassVar[Tempo] = Tempo(ttfb_s=0.06, rate=50.0, source="chosen: one query of a database")
+
+    def __init__(self, *, people: Sequence[KnownPerson] = (), core: Core | None = None) -> None:
+        super().__init__("register", core=core)
+        self.people = list(people)
+        self.book: dict[str, dict[str, Any]] = {}
+        self.repeats = 0
+        self.link_origin = ""
+
+    async def __aenter__(self) -> "RegisterSimulator":
+        """Listen on a free port of loopback."""
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        """Listen no more."""
+        await self.stop()
+
+    def fail(self, share: float) -> None:
+        """Have this share of all requests fail: a third of them is done, and the answer lost."""
+        refused = Window(fault=faults.Http(status=503), p=share)
+        self.set_faults([refused, Window(fault=faults.Cut(), p=share / 3)])
+
+    def routes(self) -> list[web.RouteDef]:
+        """Return its own paths and HubSpot's."""
+        hubspot = "/crm/v3/objects"
+        return [
+            web.get("/v1/people", self._people),
+            web.get("/v1/linked", self._linked),
+            web.post("/v1/calls", self._take),
+            web.get(f"{hubspot}/contacts", self._contacts),
+            web.post(f"{hubspot}/contacts/search", self._search),
+            web.post(f"{hubspot}/calls", self._take),
+        ]
+
+    async def _people(self, request: web.Request) -> web.StreamResponse:
+        admission, said = await self._let_in(request), request.query
+        if number := said.get("number", ""):
+            found, after = [each for each in self.people if each.number == number], ""
+        else:
+            found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
+        body = {"results": [each.plain() for each in found], "next": after or None}
+        return self._answered(request, admission, body)
+
+    async def _linked(self, request: web.Request) -> web.StreamResponse:
+        """Name the next page by its whole address, as OData does and Django's REST framework."""
+        admission, said = await self._let_in(request), request.query
+        found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
+        link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
+        body = {"value": [each.plain() for each in found], "next": link if after else None}
+        return self._answered(request, admission, body)
+
+    async def _contacts(self, request: web.Request) -> web.StreamResponse:
+        admission, said = await self._let_in(request), request.query
+        found, after = page_of(self.people, said.get("after", ""), said.get("limit", "10"))
+        body: dict[str, Any] = {"results": [each.as_hubspot() for each in found]}
+        if after:
+            body["paging"] = {"next": {"after": after}}
+        return self._answered(request, admission, body)
+
+    async def _search(self, request: web.Request) -> web.StreamResponse:
+        admission, asked = await self._let_in(request), json.loads(await request.read())
+        filters = [each for group in asked["filterGroups"] for each in group["filters"]]
+        numbers = {each["value"] for each in filters if each["operator"] == "EQ"}
+        found = [each.as_hubspot() for each in self.people if each.number in numbers]
+        body = {"total": len(found), "results": found[: int(asked.get("limit", 10))]}
+        return self._answered(request, admission, body)
+
+    async def _take(self, request: web.Request) -> web.StreamResponse:
+        admission = await self._let_in(request)
+        told: dict[str, Any] = json.loads(await request.read())
+        key = request.headers.get("Idempotency-Key") or f"without a key {len(self.book)}"
+        known = key in self.book
+        self.repeats += known
+        self.book.setdefault(key, told)
+        return self._answered(request, admission, {"id": key}, status=200 if known else 201)
+
+    async def _let_in(self, request: web.Request) -> Admission:
+        admission = await self.admit(request)
+        await self.pace.wait_first()
+        return admission
+
+    def _answered(
+        self, request: web.Request, admission: Admission, body: Any, *, status: int = 200
+    ) -> web.StreamResponse:
+        """Return an answer, or lose it behind what was done."""
+        if isinstance(admission.fault, faults.Cut):
+            admission.close("answer lost")
+            abort(request.transport)
+        return web.json_response(body, status=status)

@@ -1,0 +1,180 @@
+"""When a fault holds: windows in time, by chance, or for the next few requests."""
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import yaml
+
+from lab.simulators import faults
+from lab.simulators.faults import Fault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pattern:
+    """A fault that comes and goes: `on_s` seconds of it, `off_s` seconds without, and again."""
+
+    on_s: float
+    off_s: float
+
+    def on(self, after_s: float) -> bool:
+        """Return whether the fault is there `after_s` seconds after the window began."""
+        return after_s % (self.on_s + self.off_s) < self.on_s
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A fault and when it holds.
+
+    Attributes:
+        fault: What goes wrong.
+        from_s: Seconds after the schedule's start at which it begins.
+        until_s: Seconds after the schedule's start at which it is over; never, if infinite.
+        p: The share of requests that it hits, drawn once for each request.
+        requests: It hits only so many requests, the next ones; None: all.
+        pattern: It comes and goes inside the window.
+        path: It hits only requests whose path or query contains this; empty: all.
+    """
+
+    fault: Fault
+    from_s: float = 0.0
+    until_s: float = math.inf
+    p: float = 1.0
+    requests: int | None = None
+    pattern: Pattern | None = None
+    path: str = ""
+
+    def holds(self, now_s: float, *, chance: float, path: str = "") -> bool:
+        """Return whether a request with this `chance` (0 to 1, drawn once) is hit at `now_s`."""
+        if not self.from_s <= now_s < self.until_s or chance >= self.p or self.path not in path:
+            return False
+        return self.pattern is None or self.pattern.on(now_s - self.from_s)
+
+
+@dataclass(frozen=True, slots=True)
+class Schedule:
+    """The windows of one provider, oldest first; the newest that holds wins."""
+
+    windows: tuple[Window, ...] = ()
+
+    def standing(self, now_s: float, *, chance: float, path: str = "") -> Iterator[int]:
+        """Yield the indexes of the windows that hold, newest first."""
+        for index in reversed(range(len(self.windows))):
+            if self.windows[index].holds(now_s, chance=chance, path=path):
+                yield index
+
+    def active(self, now_s: float, chance: float) -> Fault | None:
+        """Return the fault of the newest window that holds, if any."""
+        for index in self.standing(now_s, chance=chance):
+            return self.windows[index].fault
+        return None
+
+
+_WINDOW_KEYS: Final = ("from_s", "until_s", "p", "requests", "pattern", "path")
+
+
+def parse_windows(rows: object) -> tuple[Window, ...]:
+    """Return the windows that a YAML or JSON list describes.
+
+    Args:
+        rows: `[{"fault": NAME, FIELD: VALUE, "from_s": ..., ...}, ...]`
+
+    Raises:
+        ValueError: A wrong key or value, in one line with what would be valid.
+    """
+    if not isinstance(rows, Sequence) or isinstance(rows, str):
+        raise ValueError(f"a schedule is {rows!r}; it takes a list of faults")  # noqa: TRY004 - it is a value, read from a file
+    return tuple(_window(row) for row in rows)
+
+
+def parse_schedules(mapping: object) -> dict[str, tuple[Window, ...]]:
+    """Return the windows of each instance: `{INSTANCE: [WINDOW, ...]}`.
+
+    Raises:
+        ValueError: A wrong key or value, in one line with what would be valid.
+    """
+    if not isinstance(mapping, Mapping):
+        raise ValueError(f"the schedule is {mapping!r}; it takes instance names and their faults")  # noqa: TRY004 - it is a value, read from a file
+    schedules: dict[str, tuple[Window, ...]] = {}
+    for name, rows in mapping.items():
+        try:
+            schedules[str(name)] = parse_windows(rows)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from None
+    return schedules
+
+
+def load_schedules(text: str) -> dict[str, tuple[Window, ...]]:
+    """Return the windows of each instance from a text in YAML or JSON.
+
+    Raises:
+        ValueError: Neither, or a wrong key or value; one line.
+    """
+    try:
+        return parse_schedules(_json(text) or yaml.safe_load(text) or {})
+    except yaml.YAMLError as error:
+        raise ValueError(f"not YAML: {' '.join(str(error).split())}") from None
+
+
+def _json(text: str) -> object:
+    """Return what JSON says, which PyYAML refuses when it has tabs; None: it is none."""
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def window_as_mapping(window: Window) -> dict[str, Any]:
+    """Return what `parse_windows` would make the same window of; JSON has no infinity."""
+    mapping = faults.as_mapping(window.fault)
+    mapping |= {"from_s": window.from_s, "p": window.p}
+    if math.isfinite(window.until_s):
+        mapping["until_s"] = window.until_s
+    if window.requests is not None:
+        mapping["requests"] = window.requests
+    if window.pattern is not None:
+        mapping["pattern"] = {"on_s": window.pattern.on_s, "off_s": window.pattern.off_s}
+    if window.path:
+        mapping["path"] = window.path
+    return mapping
+
+
+def _window(row: object) -> Window:
+    if not isinstance(row, Mapping):
+        raise ValueError(f"a fault is {row!r}; it takes a mapping with the key fault")  # noqa: TRY004 - it is a value, read from a file
+    timing = {key: row[key] for key in _WINDOW_KEYS if row.get(key) is not None}
+    fault = faults.parse({key: value for key, value in row.items() if key not in _WINDOW_KEYS})
+    if "pattern" in timing:
+        timing["pattern"] = _pattern(timing["pattern"])
+    _check(timing)
+    return Window(fault=fault, **timing)
+
+
+def _check(timing: Mapping[str, Any]) -> None:
+    for key in ("from_s", "until_s"):
+        if key in timing and not _positive(timing[key], least=0):
+            raise ValueError(f"{key} is {timing[key]!r}; it takes seconds, 0 or more")
+    if timing.get("until_s", math.inf) <= timing.get("from_s", 0):
+        raise ValueError(f"until_s is {timing['until_s']!r}; it takes seconds after from_s")
+    if "p" in timing and not (_positive(timing["p"], least=0) and timing["p"] <= 1):
+        raise ValueError(f"p is {timing['p']!r}; it takes a share from 0 to 1")
+    requests = timing.get("requests", 1)
+    if not isinstance(requests, int) or isinstance(requests, bool) or requests < 1:
+        raise ValueError(f"requests is {requests!r}; it takes a whole number, 1 or more")
+    if not isinstance(timing.get("path", ""), str):
+        raise ValueError(f"path is {timing['path']!r}; it takes a part of a path or query")  # noqa: TRY004 - it is a value, read from a file
+
+
+def _pattern(value: object) -> Pattern:
+    takes = "it takes {on_s: SECONDS, off_s: SECONDS}, both above 0"
+    if not isinstance(value, Mapping) or set(value) != {"on_s", "off_s"}:
+        raise ValueError(f"pattern is {value!r}; {takes}")
+    if not all(_positive(part, least=1e-3) for part in value.values()):
+        raise ValueError(f"pattern is {dict(value)!r}; {takes}")
+    return Pattern(on_s=value["on_s"], off_s=value["off_s"])
+
+
+def _positive(value: object, *, least: float) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= least

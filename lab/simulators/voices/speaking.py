@@ -1,0 +1,186 @@
+"""One utterance on its way out: cut into pieces, paced, counted in words, broken on purpose.
+
+What a fault does to a stream of speech is the same for every provider and stands here; how audio,
+an error or an end looks on the wire is the provider's `SpeechChannel`.
+"""
+
+import asyncio
+from typing import Final
+
+import numpy as np
+
+from lab.simulators import faults
+from lab.simulators.admission import POLL_S, Admission
+from lab.simulators.faults import Fault
+from lab.simulators.instance import Instance
+from lab.simulators.voices.pieces import AudioPiece, SpeechChannel, cut_piece, sample_limit
+from lab.simulators.voices.sent_words import keep_sound, note_words
+from lab.simulators.voices.voices import Speech
+
+ALIVE_S: Final = 0.1  # chosen: length and distance of the silent pieces that a sign of life is
+LAST_BYTES_S: Final = 0.02  # a reset discards what the client has not read; loopback needs less
+
+
+class UtteranceOver(Exception):  # noqa: N818 - a fault ended the utterance as it was told to
+    """The utterance ended before its text did."""
+
+
+class LabUtterance:
+    """The speech of one request or context."""
+
+    def __init__(self, instance: Instance, admission: Admission, channel: SpeechChannel) -> None:
+        self.sent_s = 0.0  # audio sent so far
+        self._instance = instance
+        self._admission = admission
+        self._channel = channel
+        self._words = 0  # in the speeches before this one
+
+    @property
+    def begun(self) -> bool:
+        """Whether any audio was sent."""
+        return self.sent_s > 0
+
+    async def say(self, speech: Speech, *, fresh: bool) -> None:
+        """Send a speech piece by piece.
+
+        Args:
+            speech: All of it follows what was said before.
+            fresh: Nothing was on its way, so the first piece takes the time of a first output.
+
+        Raises:
+            UtteranceOver: A fault ended it.
+        """
+        if fresh:
+            await self._wait_first()
+        at = 0
+        while at < len(speech.samples):
+            fault = await self._wait_for_passage(speech, at)
+            piece = self._piece(speech, at, fault=fault)
+            await self._send(piece, fault)
+            if at == 0:
+                self._admission.request.mark("audio", self._instance.gate.now_s())
+            await self._gap(piece.end_s - piece.start_s)
+            at = piece.last
+        await self._wait_for_passage(speech, at)
+        self._words += len(speech.words)
+
+    async def repeat(self, speech: Speech, *, for_s: float) -> None:
+        """Send a speech over and over for so many seconds: output that nobody wants any more."""
+        until_s = self._instance.gate.now_s() + for_s
+        at = 0
+        while speech.duration_s and self._instance.gate.now_s() < until_s:
+            piece = self._piece(speech, at % len(speech.samples), fault=None)
+            await self._channel.send(piece, None)
+            self.sent_s, at = piece.end_s, piece.last
+            await self._gap(piece.end_s - piece.start_s)
+
+    # -- faults
+
+    async def _wait_for_passage(self, speech: Speech, at: int) -> Fault | None:
+        """Wait until the fault of the moment lets audio pass, and return it; or end."""
+        while True:
+            fault = self._admission.fault_now()
+            limit = sample_limit(speech, fault, words_before=self._words)
+            reached = limit is not None and at >= limit
+            match fault:
+                case faults.Silent():
+                    await asyncio.sleep(POLL_S)
+                case faults.Alive():
+                    await self._hum(speech.rate_hz)
+                case faults.Stall() if reached:
+                    await asyncio.sleep(POLL_S)
+                case faults.Cut() if reached:
+                    await self._cut(fault)
+                case _:
+                    await self._refuse(fault)
+                    return fault
+
+    async def _refuse(self, fault: Fault | None) -> None:
+        """End the utterance, if the fault is of that sort."""
+        match fault:
+            case (
+                faults.ErrorEvent(status=status, code=code) | faults.Http(status=status, code=code)
+            ):
+                await self._channel.failure(status, code, with_id=True)
+            case faults.Quota(code=code):
+                await self._channel.quota(code)
+            case faults.Mistaken(what="error_without_context"):
+                await self._channel.failure(500, None, with_id=False)
+            case faults.Refuse() | faults.Reset() | faults.NotTls():
+                self._channel.reset()
+            case _:
+                return
+        self._admission.close(fault.name)
+        raise UtteranceOver
+
+    async def _cut(self, cut: faults.Cut) -> None:
+        self._admission.close(f"cut after {cut.after_words} words")
+        self._admission.request.details["cut_at_s"] = self.sent_s
+        match cut.how:
+            case "close":
+                await self._channel.close()
+            case "error":
+                await self._channel.failure(500, None, with_id=True)
+            case _:
+                await asyncio.sleep(LAST_BYTES_S)
+                self._channel.reset()
+        raise UtteranceOver
+
+    async def _hum(self, rate_hz: int) -> None:
+        silence = np.zeros(round(ALIVE_S * rate_hz), np.int16)
+        piece = AudioPiece(samples=silence, start_s=self.sent_s, end_s=self.sent_s + ALIVE_S)
+        await self._channel.send(piece, None)
+        self.sent_s = piece.end_s
+        await asyncio.sleep(ALIVE_S)
+
+    def _piece(self, speech: Speech, at: int, *, fault: Fault | None) -> AudioPiece:
+        total = len(speech.samples)
+        limit = sample_limit(speech, fault, words_before=self._words)
+        end = min(self._channel.piece_end(speech, at), total if limit is None else limit, total)
+        return cut_piece(speech, at, end, start_s=self.sent_s)
+
+    # -- sending
+
+    async def _send(self, piece: AudioPiece, fault: Fault | None) -> None:
+        if fault == faults.Mistaken(what="no_audio"):
+            return
+        self.sent_s = piece.end_s
+        if isinstance(fault, faults.Garbage):
+            await self._channel.garbage()
+            return
+        await self._channel.send(piece, fault)
+        if isinstance(fault, faults.Duplicate):
+            await self._channel.send(piece, fault)
+        keep_sound(piece, self._instance, self._admission)
+        note_words(piece, self._instance, self._admission)
+
+    # -- time
+
+    async def _wait_first(self) -> None:
+        await self._instance.pace.wait_first()
+        begin_s = self._instance.gate.now_s()
+        while True:
+            fault = self._admission.fault_now()
+            late_s = fault.delay_s if isinstance(fault, faults.SlowStart) else 0.0
+            left_s = begin_s + late_s - self._instance.gate.now_s()
+            if left_s <= 0:
+                return
+            await asyncio.sleep(min(left_s, POLL_S))
+
+    async def _gap(self, duration_s: float) -> None:
+        """Wait as long as this much audio takes; a change of the rate acts within it."""
+        left_s = self._instance.pace.gap_s(duration_s)
+        while left_s > 0:
+            fault = self._admission.fault_now()
+            factor = fault.factor if isinstance(fault, faults.SlowRate) else 1.0
+            step_s = min(left_s / factor, POLL_S)
+            await asyncio.sleep(step_s)
+            left_s -= step_s * factor
+
+
+def spoken_text(text: str, fault: Fault | None) -> str:
+    """Return what of a text is spoken: all of it, unless a fault leaves words out."""
+    if not isinstance(fault, faults.LeaveOut):
+        return text
+    words = text.split()
+    return " ".join(words[: fault.after_words] + words[fault.after_words + fault.words :])

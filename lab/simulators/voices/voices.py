@@ -1,0 +1,251 @@
+"""Voices: speak text with espeak-ng and say when each word of it is heard."""
+
+import asyncio
+import bisect
+import dataclasses
+import functools
+import re
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import soxr
+
+from engines.espeak import Espeak, UnknownVoiceError
+from lab.simulators.samples import Samples
+from lab.simulators.voices.lab_engine import lab_engine, new_engine
+
+AUDIBLE: Final = 300  # of 32767 (-41 dBFS); chosen: below it a word's end is only its pause
+ALONE: Final = 1.4  # times as fast: a word alone would else take twice as long as one in a sentence
+APART_S: Final = 0.04  # chosen: between words that are spoken alone; shorter than any pause
+SHORTEST_WORD_S: Final = 0.01  # chosen: two word events closer than this are one spoken unit
+
+
+class UnknownLanguageError(ValueError):
+    """espeak-ng has no voice for what was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulatedVoice:
+    """How one simulated provider sounds.
+
+    Attributes:
+        variant: espeak-ng's name for the timbre (`f1`-`f5`, `m1`-`m8` and names).
+        accent: the voice that speaks English.
+        pitch: 0 to 100, 50 is the variant's own.
+        words_per_minute: 80 to 450.
+        word_by_word: Each word is spoken alone, always with the same sound.
+    """
+
+    variant: str
+    accent: str = "en-us"
+    pitch: int = 50
+    words_per_minute: int = 170
+    word_by_word: bool = False
+
+    def name(self, language: str) -> str:
+        """Return espeak-ng's name of this voice in a language (`en`, `es-MX`, `ru`)."""
+        code = language.partition("-")[0].lower()
+        return f"{self.accent if code in ('en', 'multi', '') else code}+{self.variant}"
+
+    def faster(self, factor: float) -> "SimulatedVoice":
+        """Return the same voice, speaking so many times as fast."""
+        return dataclasses.replace(self, words_per_minute=round(self.words_per_minute * factor))
+
+
+# A listener must hear which provider speaks, so no two instances share a timbre.
+VOICES: Final[Mapping[str, SimulatedVoice]] = {
+    "cartesia": SimulatedVoice(variant="f3"),
+    "cartesia-b": SimulatedVoice(variant="f5", accent="en-gb-x-rp", pitch=62),
+    "elevenlabs": SimulatedVoice(variant="m3", accent="en-gb-x-rp", pitch=42),
+    "elevenlabs-b": SimulatedVoice(variant="m7", pitch=30),
+}
+SPARE_VOICES: Final[Sequence[SimulatedVoice]] = tuple(
+    SimulatedVoice(variant=variant, pitch=pitch)
+    for variant in ("f1", "m1", "f2", "m2", "f4", "m4", "m5", "m6")
+    for pitch in (35, 50, 65)
+)
+
+
+def voice_of(instance: str, *, word_by_word: bool = False) -> SimulatedVoice:
+    """Return the voice of an instance, always the same one for the same name."""
+    spare = SPARE_VOICES[zlib.crc32(instance.encode()) % len(SPARE_VOICES)]
+    return dataclasses.replace(VOICES.get(instance, spare), word_by_word=word_by_word)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabWord:
+    """A word as it stands in the text, and where it is in the audio.
+
+    Attributes:
+        text: the characters between two spaces, punctuation included.
+        at: index of its first character in the spoken text.
+        start_s: seconds from the first sample.
+        end_s: seconds; equal to `start_s` for a token that makes no sound, such as a lone dash.
+    """
+
+    text: str
+    at: int
+    start_s: float
+    end_s: float
+
+    def later(self, by_s: float) -> "LabWord":
+        """Return the same word in audio that begins so many seconds earlier."""
+        return dataclasses.replace(self, start_s=self.start_s + by_s, end_s=self.end_s + by_s)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Speech:
+    """Spoken text: mono 16-bit samples at `rate_hz` and the words in them."""
+
+    text: str
+    samples: Samples
+    rate_hz: int
+    words: tuple[LabWord, ...]
+
+    @property
+    def duration_s(self) -> float:
+        """Seconds of audio."""
+        return len(self.samples) / self.rate_hz
+
+    def index(self, at_s: float) -> int:
+        """Return the sample at a time in it."""
+        return min(round(at_s * self.rate_hz), len(self.samples))
+
+
+async def speak(text: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Speech:
+    """Speak without holding up the event loop.
+
+    Args:
+        text: anything; white space alone gives no audio.
+        voice: whose voice.
+        rate_hz: sample rate of the result.
+        language: ISO 639-1, with or without a region.
+
+    Returns:
+        The audio and, for every token between spaces, its place in it. espeak-ng rolls dice for
+        breath: the same text again differs by a few samples.
+
+    Raises:
+        UnknownLanguageError: espeak-ng does not speak `language`.
+    """
+    return await asyncio.to_thread(speak_now, text, voice=voice, rate_hz=rate_hz, language=language)
+
+
+def speak_now(
+    text: str,
+    *,
+    voice: SimulatedVoice,
+    rate_hz: int,
+    language: str = "en",
+    by: Espeak | None = None,
+) -> Speech:
+    """Speak in this thread, about 1 ms a sentence; see `speak`. `by`: not the usual engine."""
+    by = by or lab_engine()
+    if voice.word_by_word:
+        return _word_by_word(text, voice, rate_hz=rate_hz, language=language)
+    if not text.strip():
+        return Speech(text=text, samples=np.zeros(0, np.int16), rate_hz=rate_hz, words=())
+    name = voice.name(language)
+    try:
+        raw, events = by.speak(
+            text, [name], words_per_minute=voice.words_per_minute, pitch=voice.pitch
+        )
+    except UnknownVoiceError as unknown:
+        spoken = name.partition("+")[0]
+        raise UnknownLanguageError(f'espeak-ng has no voice for "{spoken}"') from unknown
+    raw_hz = by.rate_hz
+    words = _words(text, raw, events=events, rate_hz=raw_hz)
+    samples = raw if rate_hz == raw_hz else soxr.resample(raw, raw_hz, rate_hz)
+    return Speech(text=text, samples=samples.astype(np.int16), rate_hz=rate_hz, words=words)
+
+
+def word_sound(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str = "en") -> Samples:
+    """Return the sound that a voice always gives a word when it speaks word by word.
+
+    Case and punctuation do not change it; where nothing is left to say, it is empty.
+    """
+    spoken = re.sub(r"[\W_]", "", word).lower()
+    plain = dataclasses.replace(voice.faster(ALONE), word_by_word=False)
+    return _alone(spoken, voice=plain, rate_hz=rate_hz, language=language)
+
+
+@functools.cache
+def _alone(word: str, *, voice: SimulatedVoice, rate_hz: int, language: str) -> Samples:
+    engine = (
+        new_engine()
+    )  # what one says depends on all that it has said: this one has said nothing
+    try:
+        samples = speak_now(
+            word, voice=voice, rate_hz=rate_hz, language=language, by=engine
+        ).samples
+    finally:
+        engine.unload()
+    loud = np.flatnonzero(np.abs(samples.astype(np.int32)) > AUDIBLE)
+    return samples[int(loud[0]) : int(loud[-1]) + 1] if len(loud) else samples[:0]
+
+
+def _word_by_word(text: str, voice: SimulatedVoice, *, rate_hz: int, language: str) -> Speech:
+    pause = np.zeros(round(APART_S * rate_hz), np.int16)
+    pieces: list[Samples] = []
+    words: list[LabWord] = []
+    at_s = 0.0
+    for match in re.finditer(r"\S+", text):
+        sound = word_sound(match.group(), voice=voice, rate_hz=rate_hz, language=language)
+        end_s = at_s + len(sound) / rate_hz
+        words.append(LabWord(text=match.group(), at=match.start(), start_s=at_s, end_s=end_s))
+        pieces += [sound, pause] if len(sound) else []
+        at_s = end_s + (APART_S if len(sound) else 0.0)
+    samples = np.concatenate([np.zeros(0, np.int16), *pieces])
+    return Speech(text=text, samples=samples, rate_hz=rate_hz, words=tuple(words))
+
+
+def _words(
+    text: str, samples: Samples, *, events: Sequence[tuple[int, int]], rate_hz: int
+) -> tuple[LabWord, ...]:
+    """Give every token its place, also those that espeak-ng joins ("of the") or skips."""
+    tokens = [(match.start(), match.group()) for match in re.finditer(r"\S+", text)]
+    starts = _starts(tokens, events, apart=round(SHORTEST_WORD_S * rate_hz))
+    ends = [*(sample for _, sample in starts[1:]), len(samples)]
+    last = [*(index for index, _ in starts[1:]), len(tokens)]
+    words: list[LabWord] = []
+    for (first, start), end, stop in zip(starts, ends, last, strict=True):
+        heard = _without_pause(samples, start, end)
+        words += _shared_out(tokens[first:stop], start / rate_hz, heard / rate_hz)
+    return tuple(words)
+
+
+def _starts(
+    tokens: Sequence[tuple[int, str]], events: Sequence[tuple[int, int]], *, apart: int
+) -> list[tuple[int, int]]:
+    """Return (index of token, first sample), rising in both; the first token starts it all."""
+    ends = [at + len(token) for at, token in tokens]
+    starts = [(0, 0)]
+    for position, sample in events:
+        index = bisect.bisect_right(ends, position)
+        known_index, known_sample = starts[-1]
+        if known_index < index < len(tokens) and sample - known_sample >= apart:
+            starts.append((index, sample))
+    return starts
+
+
+def _without_pause(samples: Samples, start: int, end: int) -> int:
+    loud = np.flatnonzero(np.abs(samples[start:end].astype(np.int32)) > AUDIBLE)
+    return start + int(loud[-1]) + 1 if len(loud) else start
+
+
+def _shared_out(tokens: Sequence[tuple[int, str]], start_s: float, end_s: float) -> list[LabWord]:
+    """Divide what was spoken as one among its tokens by their letters."""
+    weights = [sum(map(str.isalnum, token)) for _, token in tokens]
+    if not any(weights):
+        weights[0] = 1  # "&" or "$" alone is spoken
+    total, done, begin_s = sum(weights), 0, start_s
+    words: list[LabWord] = []
+    for (at, token), weight in zip(tokens, weights, strict=True):
+        done += weight
+        until_s = end_s if done == total else start_s + (end_s - start_s) * done / total
+        words.append(LabWord(text=token, at=at, start_s=begin_s, end_s=until_s))
+        begin_s = until_s
+    return words

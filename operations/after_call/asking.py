@@ -1,0 +1,140 @@
+"""Asks the model's ladder what a call came to: outside the call, and bounded in time."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import partial
+from typing import Final
+
+from calls.cost import PriceTable, cost
+from calls.events import UsageMeasured
+from calls.turn import Turn
+from fallbacks.failure import Kind, Scope, ServiceError, error_of, failed, finding
+from fallbacks.limits import Gate
+from operations.after_call.outcome_rules import ResultQuestion
+from operations.after_call.reading import ReadAnswer, read_answer
+from operations.retrying import Retries
+from operations.rounds import run_down_ladder
+from providers.catalog import provider
+from providers.provider import PenAnswer, PenQuestion, RungSpec
+
+STAGE: Final = "llm"
+GATE_S: Final = 10.0  # for a place at a rung that is limited; callers go first (chosen)
+GUEST: Final = "after the call"  # one turn for all of this work, each call has its own
+ASKED: Final = 2  # times: an answer that is none is sent back once, with what is wrong with it
+TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
+NO_PRICES: Final = PriceTable(currency="", rates={})
+AGAIN: Final = (
+    "\n\nYour answer before this was refused: {wrong}. Answer with the JSON object alone."
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenResult:
+    """What became of a question.
+
+    Attributes:
+        read: What the model said; None: nothing that could be used.
+        provider: Who answered.
+        why: Why there is nothing: `no_model`, `malformed`, `refused` or `too_late`.
+    """
+
+    read: ReadAnswer | None = None
+    provider: str = ""
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResultPen:
+    """The ladder of the calls, for one question about each.
+
+    Attributes:
+        rungs: The preferred one first.
+        retries: With the roster of the calls: both know the same of the rungs.
+        gates: Of the rungs that are limited, by name.
+        prices: What an answer costs is told by them.
+    """
+
+    rungs: tuple[RungSpec, ...]
+    retries: Retries
+    gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])
+    prices: PriceTable = NO_PRICES
+
+    async def ask(
+        self,
+        question: ResultQuestion,
+        text: str,
+        ended: datetime,
+        *,
+        within_s: float,
+        call_id: str = "",
+    ) -> WrittenResult:
+        """Return what a model makes of a transcript; raises nothing, and takes no longer."""
+        try:
+            async with asyncio.timeout(within_s):
+                return await self._ask(question, text, ended, call_id)
+        except TimeoutError:
+            return WrittenResult(why="too_late")
+        except ServiceError as error:
+            is_payload = error.failure.scope is Scope.PAYLOAD
+            return WrittenResult(why="refused" if is_payload else "no_model")
+
+    async def _ask(
+        self, question: ResultQuestion, text: str, ended: datetime, call_id: str
+    ) -> WrittenResult:
+        instruction = question.prompt
+        for _ in range(ASKED):
+            asked = PenQuestion(instruction=instruction, text=text)
+            name, answer = await self._down_the_ladder(asked)
+            used = use_of(name, asked, answer)  # also what cannot be read is billed
+            priced = replace(used, cost=cost(used, self.prices), behind_call=call_id)
+            self.retries.tell(priced)
+            read = read_answer(answer.text, question, ended)
+            if isinstance(read, ReadAnswer):
+                return WrittenResult(read=read, provider=name)
+            instruction = question.prompt + AGAIN.format(wrong=read)
+        return WrittenResult(why="malformed")
+
+    async def _down_the_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
+        works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
+            each.name: partial(self._at_gate, each, question) for each in self.rungs
+        }
+        return await run_down_ladder(works, stage=STAGE, retries=replace(self.retries))
+
+    async def _at_gate(self, rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
+        gate = self.gates.get(rung.name)
+        if gate is None:
+            return await _write(rung, question)
+        until = Turn(budget_s=GATE_S).until(self.retries.clock())  # of nobody who waits
+        ticket = await gate.enter(GUEST, until=until)
+        if ticket is None:  # callers need every place: that says nothing against the rung
+            busy = finding(Kind.RATE_LIMITED, Scope.PAYLOAD)
+            raise error_of(failed(busy, STAGE, provider=rung.name, reason="no place is free"))
+        try:
+            return await _write(rung, question)
+        finally:
+            gate.leave(ticket)
+
+
+async def _write(rung: RungSpec, question: PenQuestion) -> tuple[str, PenAnswer]:
+    pen = provider(STAGE, rung.kind).load_batch_pen()
+    return rung.name, await pen.write(rung, question)
+
+
+def use_of(name: str, question: PenQuestion, answer: PenAnswer) -> UsageMeasured:
+    """Return what an answer will be billed: as the provider says, else by our own count."""
+    told = answer.prompt_tokens
+    asked = len(question.instruction) + len(question.text)
+    return UsageMeasured(
+        turn=0,
+        stage=STAGE,
+        provider=name,
+        model=answer.model,
+        prompt_tokens=asked // TOKEN_CHARACTERS if told is None else told,
+        cached_tokens=answer.cached_tokens,
+        completion_tokens=(
+            len(answer.text) // TOKEN_CHARACTERS if told is None else answer.completion_tokens
+        ),
+        estimated=told is None,
+    )

@@ -1,0 +1,160 @@
+"""Puts together what works behind the end of calls, and has it work while a server runs."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+
+from bot import clock
+from bot.config.rungs import rung_of
+from bot.config.settings import Settings
+from calls.cost import PriceTable
+from calls.entry import Entry, Tell
+from campaigns.store.callback_contacts import CallbackContacts
+from campaigns.store.dial_reader import DialReader
+from fallbacks.work import StagePolicy
+from operations.after_call.asking import STAGE, ResultPen
+from operations.after_call.callbacks import CallbackQueue
+from operations.after_call.results_store import CallResults
+from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, ReportsCalls
+from operations.keep_running import keep_running
+from operations.retrying import Retries
+
+NO_HZ = 8000  # of a leg: a question has no sound in it
+
+
+@dataclass(slots=True)
+class AfterCallListener:
+    """A place among the listeners, for what is made later; there may be nothing."""
+
+    after_calls: AfterCalls | None = field(default=None)
+
+    async def hear(self, entry: Entry) -> None:
+        """Hand a fact on."""
+        if self.after_calls is not None:
+            await self.after_calls.hear(entry)
+
+
+def asks_a_model(settings: Settings) -> bool:
+    """Say whether a model is asked what calls came to."""
+    said = settings.after_call.enabled
+    return bool(settings.crm.kind != "none" or settings.campaigns) if said is None else said
+
+
+def works_after_calls(settings: Settings) -> bool:
+    """Say whether anything is done behind a call's end but what its record does."""
+    return asks_a_model(settings) or bool(settings.callbacks.campaign)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterCallMeans:
+    """What it takes of those that were opened before.
+
+    Attributes:
+        policy: Of the models' stage: the rungs' health, and their gates.
+        clients: What calls share of a rung, by its name.
+        reporter: Has the register told; None: there is none.
+        prices: What a model's answer costs.
+    """
+
+    policy: StagePolicy
+    clients: Mapping[str, object]
+    reporter: ReportsCalls | None
+    prices: PriceTable
+
+
+@asynccontextmanager
+async def open_after_calls(
+    settings: Settings, listener: AfterCallListener, means: AfterCallMeans, *, tell: Tell
+) -> AsyncIterator[None]:
+    """Do what is to be done behind the end of calls while the block runs."""
+    if not works_after_calls(settings):
+        yield
+        return
+    url, reader = settings.storage.url, DialReader(settings.storage.url)
+    contacts = CallbackContacts(url, within_s=settings.after_call.within_s)
+    queue = _queue(settings, contacts, tell)
+    parts = AfterCallParts(
+        results=CallResults(url),
+        pen=_pen(settings, means, tell),
+        reporter=means.reporter,
+        callbacks=queue,
+        purpose=partial(_purpose, settings, reader),
+        tell=tell,
+        utc_s=clock.utc_s,
+        within_s=settings.after_call.within_s,
+        at_once=settings.after_call.at_once,
+        region=settings.server.region or "",
+    )
+    after_calls = AfterCalls(parts)
+    listener.after_calls = after_calls
+    works = [("what calls came to", after_calls.run)]
+    if queue is not None:
+        works.append(("callbacks", queue.run))
+    async with asyncio.TaskGroup() as tasks:
+        working = [tasks.create_task(keep_running(what, run), name=what) for what, run in works]
+        try:
+            yield
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.wait(working)
+            await after_calls.close()
+            await contacts.close()
+            await reader.close()
+
+
+def _queue(settings: Settings, contacts: CallbackContacts, tell: Tell) -> CallbackQueue | None:
+    said = settings.callbacks
+    if not said.campaign:
+        return None
+    return CallbackQueue(
+        contacts=contacts,
+        campaign=said.campaign,
+        tell=tell,
+        utc_s=clock.utc_s,
+        region=settings.server.region or settings.campaigns[said.campaign].region,
+        unclear_s=said.unclear_s,
+    )
+
+
+def _pen(settings: Settings, means: AfterCallMeans, tell: Tell) -> ResultPen | None:
+    if not asks_a_model(settings):
+        return None
+    models = settings.after_call.models
+    rungs = tuple(
+        rung_of(
+            each.model_copy(update={"model": models.get(each.name, each.model)}),
+            STAGE,
+            agent=settings.agent,
+            sample_rate_hz=NO_HZ,
+            shared=means.clients.get(each.name),
+        )
+        for each in settings.stages.llm
+    )
+    retries = Retries(
+        settings=settings.resilience.retry_settings(),
+        tell=tell,
+        roster=means.policy.roster,
+    )
+    return ResultPen(rungs=rungs, retries=retries, gates=means.policy.gates, prices=means.prices)
+
+
+async def _purpose(settings: Settings, reader: DialReader, dial_id: str) -> CallPurpose:
+    """Return what a call was for.
+
+    Raises:
+        StorageError: The ledger of dials does not answer.
+    """
+    claim = await reader.find(dial_id) if dial_id else None
+    name = claim.dial.campaign if claim else ""
+    campaign = settings.campaigns.get(name)
+    if campaign is None:
+        return CallPurpose(campaign=name, results=settings.after_call.results)
+    return CallPurpose(
+        campaign=name,
+        goals=campaign.goals,
+        results=campaign.results or settings.after_call.results,
+        zone=campaign.zone,
+    )

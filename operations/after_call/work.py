@@ -1,0 +1,242 @@
+"""What is done about each call behind its end: its facts are kept, a model is asked, all is told.
+
+First what is known without a model is committed, and held back from the register for as long as a
+model may take. Whoever is killed meanwhile has lost nothing: the register is told the facts then.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from loguru import logger
+
+from calls.after_call_events import CallSummarised
+from calls.entry import Entry, Tell
+from calls.words import clean
+from operations.after_call.asking import ResultPen, WrittenResult
+from operations.after_call.callbacks import CallbackQueue, zone_of
+from operations.after_call.followed_call import FollowedCall
+from operations.after_call.outcome_rules import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
+from operations.after_call.reading import local_time, question_of
+from operations.after_call.results import reported, with_written
+from operations.after_call.results_store import CallResults
+from operations.after_call.story_rules import CallStory
+from operations.crm.customer import CrmReport
+from operations.database.database import StorageError
+from operations.keep_running import UNWELL_S
+from operations.open_calls import OpenCalls
+
+MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
+NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there
+LAST_S: Final = 3.0  # for what is left at the end
+
+
+class ReportsCalls(Protocol):
+    """Has the register told."""
+
+    def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
+        """Have a report kept, and told then at the soonest."""
+        ...
+
+    def complete(self, report: CrmReport) -> None:
+        """Have it told now, in the place of the one under its key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPurpose:
+    """What a call was for: of a campaign, or of nobody's."""
+
+    campaign: str = ""
+    goals: Sequence[str] = ()
+    results: Sequence[str] = ()
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AfterCallParts:
+    """What it works with.
+
+    Attributes:
+        results: Where it is kept.
+        pen: The model's ladder; None: no model is asked.
+        reporter: Has the register told; None: there is none.
+        callbacks: Gives callbacks to a campaign; None: the staff calls back.
+        purpose: Of a call by the id of its dial, which is empty for a call that came in.
+        within_s: Of a call's end; then what is known has to do.
+        at_once: How many calls.
+        region: Of numbers without a country code.
+    """
+
+    results: CallResults
+    pen: ResultPen | None
+    reporter: ReportsCalls | None
+    callbacks: CallbackQueue | None
+    purpose: Callable[[str], Awaitable[CallPurpose]]
+    tell: Tell
+    utc_s: Callable[[], float]
+    within_s: float = 60.0
+    at_once: int = 2
+    region: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndedCall:
+    """A call that is over, and what is known of it."""
+
+    report: CrmReport
+    story: CallStory
+    result: CallResult
+    purpose: CallPurpose
+
+
+class AfterCalls:
+    """A listener that follows each call, and does what is to be done behind its end."""
+
+    def __init__(self, parts: AfterCallParts) -> None:
+        """Start with nothing to do; `parts` is everything that the work needs."""
+        self._parts = parts
+        self._calls = OpenCalls(FollowedCall)
+        self._ended: deque[tuple[FollowedCall, float]] = deque()
+        self._news = asyncio.Event()
+        self._asking: asyncio.Queue[EndedCall] = asyncio.Queue(MOST_WAITING)
+        self.lost = 0
+
+    async def hear(self, entry: Entry) -> None:
+        """Note one fact; never waits."""
+        call = self._calls.add(entry)
+        if call is not None:
+            self._note_end(call)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._keep_all(), name="keeping what is known of calls")
+            for _ in range(self._parts.at_once):
+                tasks.create_task(self._ask_all(), name="asking what calls came to")
+
+    async def close(self) -> None:
+        """Keep what is known of the calls that ended last, and of those nobody asked about yet."""
+        try:
+            async with asyncio.timeout(LAST_S):
+                while self._ended and await self._keep_next():
+                    pass
+        except TimeoutError:
+            pass
+        if self._ended:
+            logger.error("what {} calls came to is not kept", len(self._ended))
+        await self._parts.results.close()
+
+    def _note_end(self, call: FollowedCall) -> None:
+        if len(self._ended) >= MOST_WAITING:
+            self._ended.popleft()
+            self.lost += 1
+            logger.error("the database is away for too long: what a call came to is lost")
+        self._ended.append((call, self._parts.utc_s()))
+        self._news.set()
+
+    async def _keep_all(self) -> None:
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._ended:
+                if not await self._keep_next():
+                    await asyncio.sleep(UNWELL_S)
+
+    async def _keep_next(self) -> bool:
+        """Commit what is known of the next call; False: the database does not take it now."""
+        call, ended_s = self._ended[0]
+        parts = self._parts
+        try:
+            ended = await self._gather(call, ended_s)
+            await parts.results.put(ended.result)
+        except StorageError as error:
+            logger.error("what a call came to is not kept yet: {}", error)
+            return False
+        if self._ended and self._ended[0][0] is call:
+            self._ended.popleft()
+        asks = parts.pen is not None and call.story.spoke
+        if parts.reporter:
+            due_s = ended_s + parts.within_s + 1.0 if asks else None
+            parts.reporter.add(reported(ended.report, ended.result), due_s=due_s)
+        if not asks:
+            await self._finish(ended, ended.result)
+        elif self._asking.full():
+            await self._finish(ended, replace(ended.result, why="too_many"))
+        else:
+            self._asking.put_nowait(ended)
+        return True
+
+    async def _gather(self, call: FollowedCall, ended_s: float) -> EndedCall:
+        report = call.report(ended_s=ended_s)
+        purpose = await self._purpose(call.story.dial_id)
+        result = CallResult(
+            call_id=report.call_id,
+            number=clean(report.number, NUMBER_CHARACTERS),
+            campaign=purpose.campaign,
+            outcome=outcome_of(call.story),
+            summary=clean(report.summary, SUMMARY_CHARACTERS),
+            why="no_words" if not call.story.spoke else "no_model",
+            ended_s=ended_s,
+        )
+        return EndedCall(report=report, story=call.story, result=result, purpose=purpose)
+
+    async def _purpose(self, dial_id: str) -> CallPurpose:
+        """Return what a call was for: nobody's, where the ledger does not know its dial."""
+        try:
+            return await self._parts.purpose(dial_id)
+        except StorageError as error:  # a database that is down does not take the result either
+            logger.warning("what a call was for is not known: {}", error)
+            return CallPurpose()
+
+    async def _ask_all(self) -> None:
+        while True:
+            call = await self._asking.get()
+            result = await self._ask(call)
+            kept = await _put(self._parts.results, result)
+            if self._parts.reporter:
+                self._parts.reporter.complete(reported(call.report, result))
+            await self._finish(call, result)
+            while not kept:  # nobody is asked meanwhile: no other call's facts are taken, either
+                await asyncio.sleep(UNWELL_S)
+                kept = await _put(self._parts.results, result)
+
+    async def _ask(self, call: EndedCall) -> CallResult:
+        parts, known, purpose = self._parts, call.result, call.purpose
+        left_s = known.ended_s + parts.within_s - parts.utc_s()
+        written = WrittenResult(why="too_late")
+        if parts.pen is not None and left_s > 0:
+            zone = zone_of(known.number, region=parts.region) or purpose.zone
+            ended = local_time(known.ended_s, zone)
+            question = question_of(codes_of(purpose.results), purpose.goals, ended)
+            text = call.story.text
+            written = await parts.pen.ask(
+                question, text, ended, within_s=left_s, call_id=known.call_id
+            )
+        return with_written(known, written, call.story)
+
+    async def _finish(self, call: EndedCall, result: CallResult) -> None:
+        parts = self._parts
+        parts.tell(
+            CallSummarised(
+                call_id=result.call_id,
+                made_by=result.made_by,
+                outcome=result.outcome,
+                provider=result.provider,
+                why=result.why,
+                took_s=round(max(0.0, parts.utc_s() - result.ended_s), 3),
+            )
+        )
+        if parts.callbacks and call.story.callback is not None:
+            await parts.callbacks.take_wish(result, when=call.story.callback.when)
+
+
+async def _put(results: CallResults, result: CallResult) -> bool:
+    try:
+        await results.put(result)
+    except StorageError as error:
+        logger.error("what a model says of a call is not kept yet: {}", error)
+        return False
+    return True

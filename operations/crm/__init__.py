@@ -1,0 +1,1 @@
+"""The owner's customer register: asked about callers, and told of calls."""

@@ -1,0 +1,102 @@
+"""Puts the parts together: which register is configured, and what works while a server runs."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from bot import clock
+from bot.config.crm import CrmMappingSettings, CrmRequestSettings, CrmSettings
+from bot.config.settings import Settings
+from calls.entry import Entry, Tell
+from operations.crm import hubspot
+from operations.crm.asking import CrmDesk, roster_of
+from operations.crm.outbox import CrmOutbox
+from operations.crm.own import OwnContacts
+from operations.crm.port import Crm
+from operations.crm.reporting import CrmPoster, CrmReporter
+from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
+from operations.crm.webhook import WebhookCrm
+from operations.keep_running import at_work, keep_running
+from operations.retrying import Retries
+
+
+@dataclass(slots=True)
+class CrmListener:
+    """A place among the listeners, for a reporter that is made later; there may be none.
+
+    Attributes:
+        follows: Whether the reporter follows the calls itself; False: others tell it of them.
+    """
+
+    follows: bool = True
+    reporter: CrmReporter | None = field(default=None)
+
+    async def hear(self, entry: Entry) -> None:
+        """Hand a fact on."""
+        if self.follows and self.reporter is not None:
+            await self.reporter.hear(entry)
+
+
+def crm_of(settings: Settings) -> Crm | None:
+    """Return the register that is configured; None: there is none."""
+    crm = settings.crm
+    match crm.kind:
+        case "own":
+            return OwnContacts(settings.storage.url, file=crm.file)
+        case "webhook":
+            secret = crm.token.get_secret_value() if crm.token else ""
+            return WebhookCrm(crm.url or "", secret, timeout_s=crm.timeout_s, utc_s=clock.utc_s)
+        case "hubspot":
+            return RestCrm(crm.kind, _place(crm, hubspot.URL), hubspot.HUBSPOT)
+        case "rest" if crm.mapping:
+            return RestCrm(crm.kind, _place(crm, ""), _mapping(crm.mapping))
+        case _:
+            return None
+
+
+@asynccontextmanager
+async def open_crm(
+    settings: Settings, listener: CrmListener, *, tell: Tell
+) -> AsyncIterator[CrmDesk | None]:
+    """Look callers up and tell of calls while the block runs; None: there is no register."""
+    crm = crm_of(settings)
+    if crm is None:
+        yield None
+        return
+    outbox = CrmOutbox(settings.storage.url)
+    roster = roster_of(crm, clock.monotonic())
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=tell, roster=roster)
+    reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
+    poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
+    desk = CrmDesk(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
+    listener.reporter = reporter
+    try:
+        async with at_work(
+            reports=keep_running("reports to the CRM", reporter.run), posts=poster.run()
+        ):
+            yield desk
+    finally:
+        await reporter.write()
+        await desk.close()
+        await outbox.close()
+
+
+def _place(crm: CrmSettings, url: str) -> RestPlace:
+    token = {"authorization": f"Bearer {crm.token.get_secret_value()}"} if crm.token else {}
+    return RestPlace(url=crm.url or url, headers=token, timeout_s=crm.timeout_s)
+
+
+def _mapping(said: CrmMappingSettings) -> RestMapping:
+    return RestMapping(
+        look_up=_request(said.look_up),
+        found=said.found,
+        contact_id=said.contact_id,
+        name=said.name,
+        fields=said.fields,
+        write=_request(said.write),
+        key_header=said.idempotency_header,
+    )
+
+
+def _request(said: CrmRequestSettings | None) -> RestRequest | None:
+    return RestRequest(method=said.method, path=said.path, body=said.body) if said else None

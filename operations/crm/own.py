@@ -1,0 +1,85 @@
+"""The contacts of our own database, and of a CSV file beside it: the register nobody has to run."""
+
+import asyncio
+import csv
+import json
+from pathlib import Path
+from typing import Final
+
+from sqlalchemy import select
+
+from fallbacks.failure import Kind
+from operations.crm.customer import CrmContact, CrmReport
+from operations.crm.port import CrmError
+from operations.database.campaign_tables import CONTACTS
+from operations.database.database import StorageError
+from operations.database.transactions import Transactions
+
+NUMBERS: Final = ("number", "phone", "telephone")  # columns of a file that may hold it
+MOST_ROWS: Final = 200_000  # of a file; more belongs into the database
+
+
+class OwnContacts:
+    """What campaigns imported, newest first; then the file."""
+
+    name = "own"
+
+    def __init__(self, url: str, *, file: Path | None = None) -> None:
+        """Look contacts up in the database at `url`, or in a file."""
+        self._work = Transactions(url)
+        self._file = file
+        self._of_file: dict[str, CrmContact] | None = None
+
+    async def look_up(self, number: str) -> CrmContact | None:
+        """Return whom we know under a number."""
+        newest = select(CONTACTS).where(CONTACTS.c.number == number)
+        try:
+            async with self._work.read() as connection:
+                found = await connection.execute(
+                    newest.order_by(CONTACTS.c.imported_s.desc()).limit(1)
+                )
+                row = found.first()
+        except StorageError as error:
+            raise CrmError(Kind.NETWORK, str(error)) from error
+        if row is None:
+            return await self._in_file(number)
+        return CrmContact(id=str(row.id), name=row.name, fields=json.loads(row.fields or "{}"))
+
+    async def write(self, report: CrmReport) -> None:
+        """Do nothing: the report stands in our own database already."""
+        del report
+
+    async def close(self) -> None:
+        """Let connections go."""
+        await self._work.close()
+
+    async def _in_file(self, number: str) -> CrmContact | None:
+        if self._file is None:
+            return None
+        if self._of_file is None:
+            try:
+                self._of_file = await asyncio.to_thread(read_contacts, self._file)
+            except (OSError, ValueError, csv.Error) as error:
+                raise CrmError(Kind.BAD_REQUEST, f"{self._file.name}: {error}") from error
+        return self._of_file.get(digits(number))
+
+
+def read_contacts(path: Path) -> dict[str, CrmContact]:
+    """Return a file's people by the digits of their number; blocks."""
+    people: dict[str, CrmContact] = {}
+    with path.open(encoding="utf-8-sig", newline="") as lines:
+        for at, row in enumerate(csv.DictReader(lines)):
+            if at >= MOST_ROWS:
+                raise ValueError(f"it has more than {MOST_ROWS} rows; import it instead")
+            said = {str(key).strip().lower(): str(value or "") for key, value in row.items()}
+            number = next((digits(said[each]) for each in NUMBERS if said.get(each)), "")
+            if number:
+                name = said.pop("name", "")
+                fields = {key: value for key, value in said.items() if key not in NUMBERS}
+                people[number] = CrmContact(id=number, name=name, fields=fields)
+    return people
+
+
+def digits(number: str) -> str:
+    """Return what tells numbers apart, however they are written."""
+    return "".join(each for each in number if each.isdigit())

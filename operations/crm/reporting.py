@@ -1,0 +1,164 @@
+"""Tells the register of each call that has ended: first into the outbox, from there until taken."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Final
+
+from loguru import logger
+
+from calls.crm_events import CallReported
+from calls.entry import Entry
+from fallbacks.failure import Kind, ServiceError
+from fallbacks.retrying import LONGEST_REST_S, rest_s
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import LAST_TRY_S, CrmOutbox, LentReport
+from operations.crm.port import STAGE, Crm, classify
+from operations.crm.report_rules import ReportedCall
+from operations.database.database import StorageError
+from operations.keep_running import UNWELL_S, keep_repeating
+from operations.open_calls import OpenCalls
+from operations.retrying import Retries, run_with_retries
+
+LOOK_S: Final = 1.0  # between two looks into the outbox
+MOST_WAITING: Final = 1000  # reports that wait for a database; more lose the oldest, and say so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptReport:
+    """A report on its way into the outbox.
+
+    Attributes:
+        due_s: When it is told at the soonest; None: now.
+        whole: It takes the place of the one that waits there.
+    """
+
+    report: CrmReport
+    due_s: float | None = None
+    whole: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class CrmReporter:
+    """A listener that follows each call, and keeps what it came to in the outbox."""
+
+    outbox: CrmOutbox
+    utc_s: Callable[[], float]
+    lost: int = 0
+    _calls: OpenCalls[ReportedCall] = field(default_factory=lambda: OpenCalls(ReportedCall))
+    _waiting: deque[KeptReport] = field(default_factory=deque[KeptReport])
+    _news: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def hear(self, entry: Entry) -> None:
+        """Note one fact; never waits for the database."""
+        call = self._calls.add(entry)
+        if call is not None:
+            self.add(call.report(ended_s=self.utc_s()))
+
+    def add(self, report: CrmReport, *, due_s: float | None = None) -> None:
+        """Have a report kept, and told then at the soonest; None: now."""
+        self._keep(KeptReport(report=report, due_s=due_s))
+
+    def complete(self, report: CrmReport) -> None:
+        """Have a report told now, in the place of the one under its key."""
+        self._keep(KeptReport(report=report, whole=True))
+
+    def _keep(self, report: KeptReport) -> None:
+        if len(self._waiting) >= MOST_WAITING:
+            self._waiting.popleft()
+            self.lost += 1
+            logger.error("the database is away for too long: a report to the CRM is lost")
+        self._waiting.append(report)
+        self._news.set()
+
+    async def run(self) -> None:
+        """Keep what waits until cancelled."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            if not await self.write():
+                await asyncio.sleep(UNWELL_S)
+                self._news.set()
+
+    async def write(self) -> bool:
+        """Keep all that waits; False: the database does not take it now."""
+        while self._waiting:
+            kept = self._waiting[0]
+            try:
+                await self._put(kept)
+            except StorageError as error:
+                logger.error("a report to the CRM is not kept yet: {}", error)
+                return False
+            if self._waiting and self._waiting[0] is kept:
+                self._waiting.popleft()
+        return True
+
+    async def _put(self, kept: KeptReport) -> None:
+        if kept.whole:
+            await self.outbox.complete(kept.report, now=self.utc_s())
+        else:
+            await self.outbox.put(kept.report, now=self.utc_s(), due_s=kept.due_s)
+
+
+class CrmPoster:
+    """Tells the register what the outbox holds."""
+
+    def __init__(
+        self,
+        crm: Crm,
+        outbox: CrmOutbox,
+        *,
+        retries: Retries,
+        utc_s: Callable[[], float],
+        look_s: float = LOOK_S,
+    ) -> None:
+        """Post what waits in `outbox` to `crm`; `retries` holds the register's breaker."""
+        self._look_s = look_s
+        self._crm = crm
+        self._outbox = outbox
+        self._retries = replace(retries, settings=replace(retries.settings, within_s=LAST_TRY_S))
+        self._utc_s = utc_s
+        self._rest_s = look_s  # before the next look, when a look came to nothing
+
+    async def run(self) -> None:
+        """Tell until cancelled."""
+        await keep_repeating("telling the CRM", self.tell_next, rest_s=lambda: self._rest_s)
+
+    async def tell_next(self) -> bool:
+        """Tell one report; False: nothing is owed, or it was not taken."""
+        self._rest_s = self._look_s
+        lent = await self._outbox.lend(now=self._utc_s())
+        if lent is None:
+            return False
+        self._rest_breaker()
+        try:
+            await run_with_retries(
+                lambda: self._crm.write(lent.report),
+                asked=(STAGE, self._crm.name),
+                classify=partial(classify, self._crm.name),
+                retries=self._retries,
+            )
+        except ServiceError as error:
+            await self._put_off(lent, error)
+            return False
+        await self._outbox.told(lent, now=self._utc_s())
+        told = CallReported(crm=self._crm.name, call_id=lent.report.call_id, tries=lent.tries)
+        self._retries.tell(told)
+        return True
+
+    def _rest_breaker(self) -> None:
+        roster = self._retries.roster
+        for fact in roster.tick(self._retries.clock()) if roster else ():
+            self._retries.tell(fact)
+
+    async def _put_off(self, lent: LentReport, error: ServiceError) -> None:
+        failure = error.failure
+        logger.warning("the CRM did not take a report: {}", failure.reason)
+        wait_s = LONGEST_REST_S if failure.permanent else rest_s(lent.tries)
+        wait_s = max(wait_s, failure.retry_after_s or 0.0)
+        # A request that is called bad says nothing of the next one; after all else none is taken.
+        if failure.kind is not Kind.BAD_REQUEST:
+            self._rest_s = rest_s(lent.tries)
+        await self._outbox.put_off(lent, until_s=self._utc_s() + wait_s)

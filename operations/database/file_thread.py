@@ -1,0 +1,57 @@
+"""Works in a database that is a file, in one thread: a whole transaction is one way there and back.
+
+Through aiosqlite each statement goes there and back three times, and each of these costs the loop
+some steps (docs/decisions/0036).
+"""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Final, TypeVar
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+
+from operations.database.database import ARGUMENTS, write_ahead
+
+DRIVER: Final = "sqlite+pysqlite"
+CLOSE_S: Final = 3.0  # for the end: a statement waits 2.5 s for another writer (`BUSY_S`)
+
+Result = TypeVar("Result")
+
+
+class FileThread:
+    """Has one thread, and one connection in it; what comes meanwhile waits its turn."""
+
+    def __init__(self, url: URL) -> None:
+        """Serve one file; nothing is opened yet.
+
+        Args:
+            url: Of a SQLite whose tables are there.
+        """
+        self.engine: Final[Engine] = create_engine(
+            url.set(drivername=DRIVER), connect_args=ARGUMENTS["sqlite"]
+        )
+        event.listen(self.engine, "connect", write_ahead)
+        self._thread: ThreadPoolExecutor | None = None
+
+    async def transact(self, work: Callable[[Connection], Result]) -> Result:
+        """Do some work as one transaction.
+
+        Who is cancelled meanwhile does not know what became of it: the thread goes on.
+        """
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="a file's work")
+        return await asyncio.get_running_loop().run_in_executor(self._thread, self._transact, work)
+
+    def _transact(self, work: Callable[[Connection], Result]) -> Result:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    async def close(self) -> None:
+        """Let the connection go, behind what is under way, unless that hangs."""
+        thread, self._thread = self._thread, None
+        if thread is not None:
+            going = asyncio.get_running_loop().run_in_executor(thread, self.engine.dispose)
+            await asyncio.wait([going], timeout=CLOSE_S)
+            thread.shutdown(wait=False)

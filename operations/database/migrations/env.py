@@ -1,0 +1,12 @@
+"""Runs the migrations on the connection that `operations/database/upgrading.py` hands over."""
+
+from alembic import context
+from sqlalchemy import Connection
+
+from operations.database import schema as _schema  # noqa: F401 - tells METADATA all tables
+from operations.database.tables import METADATA
+
+connection: Connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=METADATA, render_as_batch=True)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,143 @@
+"""A board in Redis: a key an aspect of a rung, a key a lease, all with an end of their own.
+
+Whatever must not happen between two processes is one script, which Redis runs as a whole
+(https://redis.io/docs/latest/develop/programmability/eval-intro/). The braces put all keys into one
+slot, so that a cluster can run the scripts, too.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final, cast
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import RedisError
+
+from fallbacks.shared_health import Aspect, BoardWord
+from operations.database.database import StorageError
+from operations.database.provider_board import KEEP_S, line_of, said_of, word_of
+
+WORDS: Final = "{holdline}:health:"
+LEASES: Final = "{holdline}:prober:"
+ANSWER_S: Final = 2.0  # a Redis that takes longer is as good as none
+CONNECTIONS: Final = 2  # one asks, one more where the last was given up
+
+# Each key has its moment, its value and the milliseconds for which it is kept.
+# A value is "AT_S JSON", so that the newer of two is found without reading the JSON.
+WRITE: Final = """
+for i, key in ipairs(KEYS) do
+  local old = redis.call('GET', key)
+  local old_at = old and tonumber(string.match(old, '^%S+'))
+  if not old_at or old_at <= tonumber(ARGV[3 * i - 2]) then
+    redis.call('SET', key, ARGV[3 * i - 2] .. ' ' .. ARGV[3 * i - 1], 'PX', ARGV[3 * i])
+  end
+end
+"""
+# What is left of a lease is more than the whole of one when the clock was set back since.
+LEASE: Final = """
+local held = {}
+for i, key in ipairs(KEYS) do
+  local holder = redis.call('GET', key)
+  local stuck = redis.call('PTTL', key) > tonumber(ARGV[2])
+  if not holder or holder == ARGV[1] or stuck then
+    redis.call('SET', key, ARGV[1], 'PX', ARGV[2])
+    held[#held + 1] = i
+  end
+end
+return held
+"""
+LEAVE: Final = """
+for _, key in ipairs(KEYS) do
+  if redis.call('GET', key) == ARGV[1] then redis.call('DEL', key) end
+end
+"""
+
+
+class RedisBoard:
+    """A `ProviderBoard` in Redis; what nobody renews ends by itself."""
+
+    def __init__(self, url: str, *, holder: str) -> None:
+        """Write to the Redis at `url`, as `holder`: the name of this process."""
+        pool = BlockingConnectionPool.from_url(
+            url,
+            max_connections=CONNECTIONS,
+            timeout=ANSWER_S,
+            socket_timeout=ANSWER_S,
+            socket_connect_timeout=ANSWER_S,
+            retry=Retry(NoBackoff(), 0),  # the next look comes soon enough
+            decode_responses=True,
+        )
+        self._redis = Redis.from_pool(pool)
+        self._password = pool.connection_kwargs.get("password")
+        self._holder = holder
+        self._leased: tuple[str, ...] = ()  # every rung we asked the probing of
+        self._write = self._redis.register_script(WRITE)
+        self._lease = self._redis.register_script(LEASE)
+        self._leave = self._redis.register_script(LEAVE)
+
+    async def clock_s(self) -> float:
+        """Return Redis's time, in seconds since 1970."""
+        with self._edge():
+            seconds, micros = await self._redis.time()
+            return float(seconds) + float(micros) / 1e6
+
+    async def write(self, words: Iterable[BoardWord]) -> None:
+        """Leave words; the newer one on an aspect of a rung stands."""
+        keys: list[str] = []
+        arguments: list[Any] = []
+        for word in words:
+            keys.append(f"{WORDS}{word.place}:{word.aspect.value}")
+            said = json.dumps(said_of(word, holder=self._holder))
+            keep_s = max(KEEP_S, word.until_s - word.at_s)  # an operator's word lasts longer
+            arguments += [repr(word.at_s), said, round(keep_s * 1000)]
+        if not keys:
+            return
+        with self._edge():
+            await self._write(keys=keys, args=arguments)
+
+    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
+        """Return what other processes say of these rungs."""
+        keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
+        with self._edge():
+            found = await self._redis.mget(keys) if keys else []
+        said = [_read(str(each)) for each in found if each]
+        return [
+            word for each in said if each.get("holder") != self._holder and (word := word_of(each))
+        ]
+
+    async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
+        """Lease or renew the probing of each rung that nobody else holds; return those held."""
+        self._leased = tuple(places)
+        keys = [f"{LEASES}{place}" for place in self._leased]
+        with self._edge():
+            held = await self._lease(keys=keys, args=[self._holder, round(for_s * 1000)])
+        return frozenset(self._leased[index - 1] for index in cast("list[int]", held))
+
+    async def leave(self) -> None:
+        """Give all leases back."""
+        keys = [f"{LEASES}{place}" for place in self._leased]
+        with self._edge():
+            await self._leave(keys=keys, args=[self._holder])
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        with self._edge():
+            await self._redis.aclose(close_connection_pool=True)
+
+    @contextmanager
+    def _edge(self) -> Iterator[None]:
+        try:
+            yield
+        except (RedisError, OSError, UnicodeError) as error:  # the last: of names no resolver takes
+            raise StorageError(line_of(error, hidden=self._password)) from error
+
+
+def _read(value: str) -> dict[str, Any]:
+    """Return what is behind a value's moment; nothing of what we did not write."""
+    try:
+        said = json.loads(value.partition(" ")[2])
+    except ValueError:
+        return {}
+    return said if isinstance(said, dict) else {}

@@ -1,0 +1,50 @@
+"""Tries a database out: connects, makes a table, writes a row, and takes all of that back."""
+
+import secrets
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import insert
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from operations.database.database import StorageError
+from operations.database.provider_board import line_of
+from operations.database.sql_board import driver_errors
+from operations.database.tables import CALLBACKS, METADATA
+
+EARLY: Final = datetime(2000, 1, 1, tzinfo=UTC)  # of a row that nobody will ever read
+
+
+async def rehearse(address: str) -> None:
+    """Do once what a caller's first request will need, and roll it back.
+
+    PostgreSQL and SQLite undo the making of a table, too, so the database is left as it was.
+
+    Raises:
+        StorageError: It did not work; one line that says why, without the password.
+        ModuleNotFoundError: The driver is not installed.
+    """
+    url = make_url(address)
+    engine = create_async_engine(url, poolclass=NullPool)
+    try:
+        async with engine.connect() as connection, connection.begin() as work:
+            await connection.run_sync(METADATA.create_all, tables=[CALLBACKS])
+            await connection.execute(insert(CALLBACKS).values(_row()))
+            await work.rollback()
+    except (OSError, SQLAlchemyError, *driver_errors(url.get_backend_name())) as error:
+        raise StorageError(_reason(error, url)) from error
+    finally:
+        await engine.dispose()
+
+
+def _row() -> dict[str, str | datetime]:
+    name = f"doctor-{secrets.token_hex(4)}"
+    return {"call_id": name, "number": "", "reason": name, "asked_at": EARLY}
+
+
+def _reason(error: Exception, url: URL) -> str:
+    said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+    return line_of(said, hidden=url.password)

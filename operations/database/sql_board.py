@@ -1,0 +1,144 @@
+"""A board in a SQL database: SQLite for one machine, PostgreSQL for several."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from sqlalchemy import Float, and_, bindparam, delete, or_, select
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.sql.expression import ColumnElement, literal_column
+
+from fallbacks.shared_health import BoardWord
+from operations.database.database import Database, StorageError
+from operations.database.provider_board import KEEP_S, line_of, said_of, word_of
+from operations.database.tables import HEALTH, PROBERS
+
+CLOCKS: Final[Mapping[str, str]] = {
+    "sqlite": "(julianday('now') - 2440587.5) * 86400.0",  # 2440587.5 is 1970-01-01 00:00
+    # now() would stand still in a transaction (PostgreSQL 15, 9.9.5 Current Date/Time).
+    "postgresql": "extract(epoch from clock_timestamp())::float8",
+}
+INSERTS: Final[Mapping[str, Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
+
+
+class SqlBoard:
+    """A `ProviderBoard` of two small tables; rows that nobody renews are deleted."""
+
+    def __init__(self, url: URL, *, holder: str) -> None:
+        """Write to the database at `url`, as `holder`: the name of this process."""
+        self._database = Database(url, tables=[HEALTH, PROBERS])
+        self._holder = holder
+        self._password = url.password
+        backend = url.get_backend_name()
+        self._insert = INSERTS[backend]
+        self._now: ColumnElement[float] = literal_column(CLOCKS[backend], Float)
+        # The last one is of names that no resolver takes.
+        self._errors = (*driver_errors(backend), SQLAlchemyError, OSError, UnicodeError)
+        self._tidied = False
+
+    async def clock_s(self) -> float:
+        """Return the database's time, in seconds since 1970."""
+        with self._edge():
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                return float((await connection.execute(select(self._now))).scalar_one())
+
+    async def write(self, words: Iterable[BoardWord]) -> None:
+        """Leave words; the newer one on an aspect of a rung stands."""
+        # In one order for everybody: two transactions that lock rows crosswise would end in one's
+        # death (PostgreSQL 15, 13.3.4 Deadlocks).
+        rows = sorted(
+            (said_of(each, holder=self._holder) for each in words),
+            key=lambda row: (row["place"], row["aspect"]),
+        )
+        if not rows:
+            return
+        added = self._insert(HEALTH)
+        newer = added.on_conflict_do_update(
+            index_elements=["place", "aspect"],
+            set_={
+                name: added.excluded[name]
+                for name in ("holder", "at_s", "value", "until_s", "retired")
+            },
+            where=added.excluded.at_s >= HEALTH.c.at_s,
+        )
+        with self._edge():
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                await connection.execute(newer, rows)
+
+    async def others(self, places: Iterable[str]) -> Sequence[BoardWord]:
+        """Return what other processes say of these rungs."""
+        theirs = select(HEALTH).where(
+            HEALTH.c.holder != self._holder, HEALTH.c.place.in_(list(places))
+        )
+        with self._edge():
+            engine = await self._database.engine()
+            async with engine.connect() as connection:
+                found = (await connection.execute(theirs)).mappings().all()
+        return [word for row in found if (word := word_of(dict(row)))]
+
+    async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:
+        """Lease or renew the probing of each rung that nobody else holds; return those held."""
+        added = self._insert(PROBERS).values(
+            place=bindparam("rung"), holder=self._holder, until_s=self._now + for_s
+        )
+        taken = added.on_conflict_do_update(
+            index_elements=["place"],
+            set_={"holder": added.excluded.holder, "until_s": added.excluded.until_s},
+            where=or_(
+                PROBERS.c.holder == self._holder,
+                PROBERS.c.until_s < self._now,
+                PROBERS.c.until_s > self._now + for_s,  # the clock was set back since
+            ),
+        )
+        with self._edge():
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                if not self._tidied:
+                    await connection.execute(self._old_words())
+                    await connection.execute(self._old_leases())
+                await connection.execute(taken, [{"rung": each} for each in sorted(places)])
+                held = await connection.execute(
+                    select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
+                )
+            self._tidied = True  # rungs change with the configuration only: at a start
+            return frozenset(held.scalars())
+
+    async def leave(self) -> None:
+        """Give all leases back."""
+        with self._edge():
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                await connection.execute(delete(PROBERS).where(PROBERS.c.holder == self._holder))
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        with self._edge():
+            await self._database.close()
+
+    def _old_words(self) -> Any:
+        old = self._now - KEEP_S
+        return delete(HEALTH).where(and_(HEALTH.c.at_s < old, HEALTH.c.until_s < old))
+
+    def _old_leases(self) -> Any:
+        return delete(PROBERS).where(PROBERS.c.until_s < self._now - KEEP_S)
+
+    @contextmanager
+    def _edge(self) -> Iterator[None]:
+        try:
+            yield
+        except self._errors as error:
+            said = error.orig if isinstance(error, DBAPIError) and error.orig else error
+            raise StorageError(line_of(said, hidden=self._password)) from error
+
+
+def driver_errors(backend: str) -> tuple[type[Exception], ...]:
+    """Return what the driver raises past SQLAlchemy when it cannot connect."""
+    if backend != "postgresql":
+        return ()
+    import asyncpg  # noqa: PLC0415 - an extra: only who shares through PostgreSQL has it
+
+    return (asyncpg.PostgresError, asyncpg.InterfaceError)

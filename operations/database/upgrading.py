@@ -1,0 +1,79 @@
+"""Brings a database to the version of this program, and looks how far behind one is."""
+
+import asyncio
+from pathlib import Path
+
+from sqlalchemy import Connection
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+from sqlalchemy.pool import NullPool
+
+from operations.database.database import ARGUMENTS, StorageError, file_of, make_file
+from operations.database.edge import storage_errors
+from operations.database.schema import MIGRATIONS, lag_of, newer_than_ours, version_of, work_alone
+
+
+async def upgrade(address: str) -> tuple[str | None, str | None]:
+    """Apply every migration that a database still needs; return its version before and after.
+
+    Raises:
+        StorageError: It did not work; one line that says why, without the password.
+    """
+    url = make_url(address)
+    with storage_errors(url):
+        if file := file_of(url):
+            make_file(file)
+        engine = _engine(url)
+        try:
+            async with engine.begin() as connection:
+                await connection.run_sync(work_alone)
+                before = await connection.run_sync(version_of)
+                if newer := newer_than_ours(before):
+                    raise StorageError(f"it {newer}")
+                await connection.run_sync(_migrate)
+                return before, await connection.run_sync(version_of)
+        finally:
+            await engine.dispose()
+
+
+async def find_lag(address: str) -> str | None:
+    """Return in what a database is behind, and the cure; None: in nothing, or it is not there yet.
+
+    Raises:
+        StorageError: It cannot be looked at.
+    """
+    url = make_url(address)
+    if not await asyncio.to_thread(_there, url):
+        return None  # looking leaves nothing behind
+    with storage_errors(url):
+        engine = _engine(url)
+        try:
+            async with engine.connect() as connection:
+                return await connection.run_sync(lag_of)
+        finally:
+            await engine.dispose()
+
+
+def _there(url: URL) -> bool:
+    if url.get_backend_name() != "sqlite":
+        return True
+    return bool(url.database) and Path(str(url.database)).exists()
+
+
+def _engine(url: URL) -> AsyncEngine:
+    arguments = {
+        name: value
+        for name, value in ARGUMENTS.get(url.get_backend_name(), {}).items()
+        if name != "command_timeout"  # a step may take long where there is much
+    }
+    return create_async_engine(url, poolclass=NullPool, connect_args=arguments)
+
+
+def _migrate(connection: Connection) -> None:
+    from alembic import command  # noqa: PLC0415 - no call needs it, and it takes a while
+    from alembic.config import Config  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,90 @@
+"""Keeps a task of the process at work: what fails in it is logged and begun again, never passed on.
+
+A task group ends all its tasks when one of them raises. Those of the process hold calls; no work
+beside the calls may end them.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+from loguru import logger
+
+from bot import clock
+from operations.database.database import StorageError
+
+FIRST_WAIT_S: Final = 1.0  # doubles with each failure that follows soon
+LONGEST_WAIT_S: Final = 300.0
+UNWELL_S: Final = 15.0  # before a database that failed is asked again
+
+
+async def keep_running(
+    what: str,
+    work: Callable[[], Awaitable[None]],
+    *,
+    on_failure: Callable[[Exception], None] = lambda _: None,
+) -> None:
+    """Do some work until it returns or is cancelled; after a failure do it again, later and later.
+
+    Args:
+        what: What it does, for the log: "the board's look".
+        work: Begins anew each time.
+        on_failure: Told of each failure; must not raise.
+    """
+    wait_s = FIRST_WAIT_S
+    while True:
+        began_s = clock.monotonic()
+        try:
+            return await work()
+        except Exception as broken:  # noqa: BLE001 - the top of the process: calls go on without it
+            if clock.monotonic() - began_s > LONGEST_WAIT_S:
+                wait_s = FIRST_WAIT_S
+            logger.opt(exception=broken).error("{} failed; again in {:g} s", what, wait_s)
+            on_failure(broken)
+        await asyncio.sleep(wait_s)
+        wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+
+
+async def keep_repeating(
+    what: str, work: Callable[[], Awaitable[bool]], *, rest_s: Callable[[], float]
+) -> None:
+    """Do some work again and again until cancelled, also after failures.
+
+    Args:
+        what: What it does, for the log; a database that is away is logged once.
+        work: Returns whether there is more of it now.
+        rest_s: Returns how long to wait if there is not.
+    """
+
+    async def repeat() -> None:
+        unwell = False
+        while True:
+            try:
+                more = await work()
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("{}: the database does not answer: {}", what, error)
+                more, unwell = False, True
+            if not more:
+                await asyncio.sleep(UNWELL_S if unwell else rest_s())
+
+    await keep_running(what, repeat)
+
+
+@asynccontextmanager
+async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Have work done beside the block, each under its name; cancel it, and wait for its end.
+
+    What is left to be written, and what is to be closed, comes behind the block: by then nobody
+    works any more.
+    """
+    async with asyncio.TaskGroup() as tasks:
+        working = [tasks.create_task(work, name=name) for name, work in works.items()]
+        try:
+            yield
+        finally:
+            for each in working:
+                each.cancel()
+            await asyncio.wait(working)

@@ -1,0 +1,1 @@
+"""Alerts: which facts make an incident, whom to tell, and the channels."""

@@ -1,0 +1,286 @@
+"""Who is told of an incident, and when: one incident is one message, however many calls meet it.
+
+An alert begins with an incident and ends with it. What comes back soon is the same alert. It is
+told when it has lasted a moment, again when it is worse than was told, and when it is over; in
+between its message only counts further. In quiet hours what need not wake anybody waits, and is
+not told at all if it has healed by then; so does whatever is more than an hour may bring. One
+that lasts becomes a step worse, unless an operator has said that it is seen.
+
+With several processes each speaks for itself. The first that says it is over ends it, since they
+share what they know of the providers; one of which nobody speaks any more ends, too.
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Final
+
+from calls.incident import WEIGHT, IncidentBegan, IncidentEnded, IncidentGrew
+from fallbacks.failure import Severity
+from operations.notify.alert import (
+    NOT_HELD,
+    RECOVERED,
+    STAGES,
+    UNHEARD,
+    Alert,
+    AlertFact,
+    AlertRules,
+    IncidentLasted,
+    TellAlert,
+    step_up,
+    worse,
+)
+
+HOUR_S: Final = 3600.0
+
+
+def never_quiet(_: float) -> bool:
+    """Return that no hour is quiet."""
+    return False
+
+
+class Bell:
+    """When an alert rings, so that it is noticed, and when its message only counts further."""
+
+    def __init__(self, rules: AlertRules, quiet: Callable[[float], bool]) -> None:
+        self._rules = rules
+        self._quiet = quiet
+
+    def rings(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+        """Say whether it rings now.
+
+        Args:
+            alert: As it is by now, and as it was told.
+            now: Since 1970.
+            among: All alerts, this one too: so many may ring in an hour.
+        """
+        lesser = WEIGHT[alert.severity] < WEIGHT[self._rules.wakes]
+        if lesser and self._quiet(now):
+            return False
+        told = bool(alert.revision) and not alert.told_ended
+        if alert.ended_s is not None:
+            return told  # also of one that came back since, and as a glitch
+        if alert.severity is Severity.LOW:
+            return False
+        if told:
+            heavier = WEIGHT[alert.severity] > WEIGHT[alert.told_severity]
+            return heavier and self._has_room(alert, now, among=among)
+        at_once = alert.severity is Severity.CRITICAL or alert.stage in NOT_HELD
+        lasts = at_once or now >= alert.open_s + self._rules.hold_s
+        return lasts and self._has_room(alert, now, among=among)
+
+    def counts_further(self, alert: Alert, now: float) -> bool:
+        """Say whether the message that was sent is changed, without ringing."""
+        if not alert.revision or alert.told_ended is not (alert.ended_s is not None):
+            return False
+        return alert.words != alert.told_words and now >= alert.told_at_s + self._rules.update_s
+
+    def _has_room(self, alert: Alert, now: float, *, among: Iterable[Alert]) -> bool:
+        if alert.severity is Severity.CRITICAL:
+            return True
+        rang = [
+            each
+            for other in among
+            if other.told_severity is not Severity.CRITICAL
+            for each in other.loud_s
+            if each > now - HOUR_S
+        ]
+        return len(rang) < self._rules.per_hour
+
+
+class Alerting:
+    """Every alert that is open or was lately; moments are seconds since 1970."""
+
+    def __init__(
+        self,
+        rules: AlertRules,
+        alerts: Iterable[Alert] = (),
+        *,
+        quiet: Callable[[float], bool] = never_quiet,
+        heard: bool = True,
+    ) -> None:
+        """Start from the alerts that are known.
+
+        Args:
+            rules: When whom.
+            alerts: That are known.
+            quiet: Says whether a moment is in quiet hours.
+            heard: Whether all has been heard that was said; else silence says of no alert that it
+                is over.
+        """
+        self._rules = rules
+        self._heard = heard
+        self._bell = Bell(rules, quiet)
+        self.alerts = {each.key: each for each in alerts}
+
+    def handle(
+        self, fact: AlertFact, now: float, *, by: str = "", turns: int = 0
+    ) -> tuple[TellAlert, ...]:
+        """Return what is to be told because of a fact.
+
+        Args:
+            fact: What a process says of an incident.
+            now: When it said so.
+            by: The process.
+            turns: How many turns it has seen touched by this incident.
+        """
+        known = self._open(fact.stage, fact.rung)
+        match fact:
+            case IncidentBegan() | IncidentGrew():
+                alert = self._met(known, fact, now)
+            case IncidentEnded():
+                known = known or self._lately(fact, now)
+                alert = known and _ended(known, now, how=RECOVERED, lasted_s=fact.lasted_s)
+            case IncidentLasted():
+                alert = known or _unheard(self.alerts.values(), fact)
+        if alert:
+            seen = max(turns, alert.turns.get(by, 0))
+            counted = {**alert.turns, by: seen} if seen else alert.turns
+            heard_s = max(now, alert.heard_s)
+            self.alerts[alert.key] = replace(alert, heard_s=heard_s, turns=counted)
+        return self.tick(now)
+
+    def acknowledge(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
+        """Note that an operator has seen it: it escalates no more."""
+        alert = self.alerts.get(key)
+        if alert and alert.ended_s is None:
+            self.alerts[key] = replace(alert, seen_by=by)
+        return self.tick(now)
+
+    def resolve(self, key: str, now: float, *, by: str) -> tuple[TellAlert, ...]:
+        """End it because an operator says so."""
+        alert = self.alerts.get(key)
+        if alert and alert.ended_s is None:
+            seen = replace(alert, seen_by=by)
+            self.alerts[key] = _ended(seen, now, how=f"resolved by {by}")
+        return self.tick(now)
+
+    def tick(self, now: float) -> tuple[TellAlert, ...]:
+        """Return what is to be told because time has passed."""
+        for each in tuple(self.alerts.values()):
+            if each.ended_s is None:
+                self.alerts[each.key] = self._aged(each, now)
+        self._join_stages()
+        heaviest = sorted(self.alerts.values(), key=lambda each: -WEIGHT[each.severity])
+        told = (self._tell(each, now) for each in heaviest)
+        return tuple(each for each in told if each)
+
+    def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
+        alert = known or self._back(fact, now)
+        if alert is None:
+            alert = begun(fact, now)
+            taken = alert.key in self.alerts
+            return replace(alert, key=f"{alert.key}-{len(self.alerts)}") if taken else alert
+        failures = fact.failures if isinstance(fact, IncidentGrew) else alert.failures
+        return replace(
+            alert,
+            kind=str(fact.kind),
+            severity=worse(alert.severity, fact.severity),
+            reason=fact.reason or alert.reason,
+            then=fact.then or alert.then,
+            failures=max(alert.failures, failures),
+        )
+
+    def _open(self, stage: str, rung: str) -> Alert | None:
+        place = (stage, rung)
+        found = (each for each in self.alerts.values() if (each.stage, each.rung) == place)
+        return next((each for each in found if each.ended_s is None), None)
+
+    def _lately(
+        self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
+    ) -> Alert | None:
+        """Return the one that ended last, if what is said can belong to it."""
+        soon = now - self._rules.again_s
+        found = [
+            each
+            for each in self.alerts.values()
+            if (each.stage, each.rung, each.kind) == (fact.stage, fact.rung, str(fact.kind))
+            and each.ended_s is not None
+            and each.ended_s >= soon
+        ]
+        return max(found, key=lambda each: each.ended_s or 0.0, default=None)
+
+    def _back(self, fact: IncidentBegan | IncidentGrew, now: float) -> Alert | None:
+        alert = self._lately(fact, now)
+        if alert is None:
+            return None
+        again = replace(alert, ended_s=None, how="", open_s=now, severity=fact.severity)
+        return replace(again, escalated=False, seen_by="")
+
+    def _aged(self, alert: Alert, now: float) -> Alert:
+        rules = self._rules
+        silent_s = rules.silent_s if alert.stage in STAGES else rules.named_again_s
+        if self._heard and now >= alert.heard_s + silent_s:
+            return _ended(alert, now, how=UNHEARD)
+        late = now >= alert.open_s + rules.escalate_s
+        if late and alert.severity is not Severity.LOW and not (alert.escalated or alert.seen_by):
+            return replace(alert, severity=step_up(alert.severity), escalated=True)
+        return alert
+
+    def _join_stages(self) -> None:
+        """Say of each stage that is down which others are."""
+        down = [each for each in self.alerts.values() if each.whole_stage and each.ended_s is None]
+        for each in down:
+            others = tuple(sorted({other.stage for other in down} - {each.stage}))
+            severity = Severity.CRITICAL if others else each.severity
+            self.alerts[each.key] = replace(each, beside=others, severity=severity)
+
+    def _tell(self, alert: Alert, now: float) -> TellAlert | None:
+        loud = self._bell.rings(alert, now, among=self.alerts.values())
+        if not loud and not self._bell.counts_further(alert, now):
+            return None
+        rang = tuple(each for each in alert.loud_s if each > now - HOUR_S)
+        told = replace(
+            alert,
+            revision=alert.revision + 1,
+            told_at_s=now,
+            told_severity=alert.severity,
+            told_ended=alert.ended_s is not None,
+            told_words=alert.words,
+            loud_s=(*rang, now) if loud else rang,
+        )
+        self.alerts[alert.key] = told
+        return TellAlert(alert=told, loud=loud)
+
+
+def begun(fact: IncidentBegan | IncidentGrew, now: float, *, then: str = "") -> Alert:
+    """Return a new alert of what a fact says.
+
+    Args:
+        fact: That something is wrong.
+        now: Since 1970.
+        then: What is done instead; empty: what the fact says.
+    """
+    return Alert(
+        key=f"{fact.stage}-{fact.rung or 'stage'}-{round(now * 1000)}",
+        stage=fact.stage,
+        rung=fact.rung,
+        kind=str(fact.kind),
+        severity=fact.severity,
+        reason=fact.reason,
+        then=then or fact.then,
+        began_s=now,
+        open_s=now,
+        heard_s=now,
+    )
+
+
+def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
+    """Return as open the one that ended last, if for silence alone: its reporter is back.
+
+    It could not write, or the clock was put forward: it has told the incident once, and never tells
+    it again.
+    """
+    found = (each for each in alerts if (each.stage, each.rung) == (fact.stage, fact.rung))
+    last = max(found, key=lambda each: each.ended_s or 0.0, default=None)
+    if last is None or last.how != UNHEARD:
+        return None
+    return replace(last, ended_s=None, how="", lasted_s=0.0)
+
+
+def _ended(alert: Alert, now: float, *, how: str, lasted_s: float = 0.0) -> Alert:
+    """Return it as over; a second process that says so adds nothing but its turns."""
+    if alert.ended_s is not None:
+        return alert
+    came_back = alert.open_s > alert.began_s
+    known = lasted_s if lasted_s and not came_back else now - alert.began_s
+    return replace(alert, ended_s=now, how=how, lasted_s=round(max(0.0, known), 1), beside=())

@@ -1,0 +1,199 @@
+"""Alerts by e-mail: a mail when it begins, is worse or is over, all of them one conversation.
+
+Python's own client in a thread: an alert is a handful of mails a day, and needs no library.
+Source: RFC 5321 (replies), RFC 3207 (STARTTLS), RFC 5322 3.6.4 (Message-ID, References).
+"""
+
+import asyncio
+import hashlib
+import smtplib
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from email.message import EmailMessage
+from email.utils import format_datetime, getaddresses, parseaddr
+from typing import Final
+
+from bot.config.checks import is_loopback
+from bot.config.settings import EmailSettings
+from fallbacks.failure import Kind
+from operations.notify.alert_outbox import ChannelPost
+from operations.notify.channel import POST_S, ChannelError
+from operations.notify.message import AlertText
+
+TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
+LONGEST_WORD: Final = 40  # a line with more in one piece is encoded, and is no identity any more
+DIGEST: Final = 16  # hexadecimal digits; chosen
+TAKEN: Final = 250  # the answer to a recipient that is taken (RFC 5321 4.2.3)
+LATER: Final = 450  # stands for none, where the server went away before it came
+MOST_BEGUN: Final = 100  # mails that some have and others not yet (chosen)
+DOMAIN: Final = "holdline.invalid"  # RFC 2606: no host of that name can ever be
+
+UNREACHED: Final[Mapping[type[Exception], tuple[Kind, str]]] = {
+    smtplib.SMTPNotSupportedError: (Kind.BAD_REQUEST, "the mail server lacks what we ask for"),
+    TimeoutError: (Kind.TIMEOUT, "no answer in time"),
+    ssl.SSLCertVerificationError: (Kind.NETWORK, "its certificate is not trusted"),
+}
+
+
+class MailChannel:
+    """Sends over one SMTP server; never a password in the clear over a network."""
+
+    name = "email"
+    edits = False
+
+    def __init__(self, settings: EmailSettings, *, utc_s: Callable[[], float]) -> None:
+        """Send as `settings` say, where sender and recipient must both be set."""
+        self._settings = settings
+        self._utc_s = utc_s
+        self._recipients = [address for _, address in getaddresses([settings.to or ""])]
+        # By mail of which somebody is to be asked again: what the others have answered for good.
+        self._answers: dict[str, dict[str, int]] = {}
+
+    @property
+    def place(self) -> str:
+        """Return the mail server."""
+        return f"{self._settings.server}:{self._settings.port}"
+
+    async def post(self, post: ChannelPost, text: AlertText) -> str:
+        """Send a mail; it is never changed. Whom it has reached gets it no second time."""
+        try:
+            mail = self._mail(post, text)
+        except ValueError:  # a line break; its text is not shown, it may hold anything
+            raise ChannelError(Kind.BAD_REQUEST, "no mail has such a sender or recipient") from None
+        answers = self._answers.pop(mail["Message-ID"], {})
+        due = [each for each in self._recipients if each not in answers]
+        try:
+            said = await asyncio.to_thread(self._send, mail, due)
+        except (OSError, smtplib.SMTPException) as error:
+            self._remember(mail["Message-ID"], answers)
+            raise _channel_error(error) from None
+        answers |= {each: code for each, code in said.items() if not _is_for_now(code)}
+        if len(answers) < len(set(self._recipients)):
+            self._remember(mail["Message-ID"], answers)
+        if refusal := _refusal(dict.fromkeys(due, LATER) | answers | said):
+            raise refusal
+        return mail["Message-ID"]
+
+    def _remember(self, mail_id: str, answers: dict[str, int]) -> None:
+        if answers:
+            self._answers[mail_id] = answers
+        if len(self._answers) > MOST_BEGUN:
+            del self._answers[next(iter(self._answers))]
+
+    def _mail(self, post: ChannelPost, text: AlertText) -> EmailMessage:
+        alert, mail = post.alert, EmailMessage()
+        first = f"<{_word(alert.key)}@{DOMAIN}>"
+        mail["Subject"] = f"[Holdline] {text.title}"
+        mail["From"] = self._settings.sender or ""
+        mail["To"] = self._settings.to or ""
+        mail["Date"] = format_datetime(datetime.fromtimestamp(self._utc_s(), UTC))
+        mail["Message-ID"] = f"<{_word(alert.key)}.{alert.revision}@{DOMAIN}>"
+        mail["References"] = first
+        mail["In-Reply-To"] = first
+        mail["Auto-Submitted"] = "auto-generated"  # RFC 3834: no out-of-office answers
+        mail.set_content("\n".join((*text.lines, "")))
+        return mail
+
+    def _send(self, mail: EmailMessage, to: Sequence[str]) -> dict[str, int]:
+        """Return what was answered to each address; to one that is missing, nothing was."""
+        settings = self._settings
+        context = ssl.create_default_context()
+        if settings.security == "tls" or (
+            settings.security == "auto" and settings.port == TLS_PORT
+        ):
+            client = smtplib.SMTP_SSL(
+                settings.server, settings.port, timeout=POST_S, context=context
+            )
+        else:
+            client = smtplib.SMTP(settings.server, settings.port, timeout=POST_S)
+        with client:
+            if not isinstance(client, smtplib.SMTP_SSL):
+                self._secure(client, context)
+            self._sign_in(client)
+            try:
+                refused = client.send_message(mail, to_addrs=to)
+            except smtplib.SMTPRecipientsRefused as nobody:
+                return {each: code for each, (code, _) in nobody.recipients.items()}
+            return dict.fromkeys(to, TAKEN) | {each: code for each, (code, _) in refused.items()}
+
+    def _secure(self, client: smtplib.SMTP, context: ssl.SSLContext) -> None:
+        client.ehlo()
+        settings = self._settings
+        if settings.security == "none":
+            return
+        if client.has_extn("starttls"):
+            client.starttls(context=context)
+            client.ehlo()
+        elif settings.security == "starttls" or not is_loopback(settings.server):
+            raise ChannelError(Kind.BAD_REQUEST, "the mail server offers no encryption")
+
+    def _sign_in(self, client: smtplib.SMTP) -> None:
+        settings = self._settings
+        if not settings.password:
+            return
+        clear = not isinstance(client.sock, ssl.SSLSocket)
+        if clear and not is_loopback(settings.server):
+            raise ChannelError(Kind.BAD_REQUEST, "the password would go in the clear")
+        name = settings.username or parseaddr(settings.sender or "")[1]
+        try:
+            client.login(name, settings.password.get_secret_value())
+        except UnicodeEncodeError:  # the library signs in with ASCII alone
+            why = "the user's name or the password holds a character beyond ASCII; choose another"
+            raise ChannelError(Kind.BAD_REQUEST, why) from None
+
+
+def _word(key: str) -> str:
+    """Return a key as an identity may have it (RFC 5322 3.2.3, dot-atom), and fits a line."""
+    word = "".join(each if each.isascii() and each.isalnum() else "-" for each in key)
+    if len(word) <= LONGEST_WORD:
+        return word
+    digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST]
+    return f"{word[: LONGEST_WORD - DIGEST - 1]}-{digest}"
+
+
+def _channel_error(error: Exception) -> ChannelError:
+    match error:
+        case smtplib.SMTPAuthenticationError():
+            return ChannelError(Kind.AUTH, f"answered {error.smtp_code} to the password")
+        case smtplib.SMTPResponseException():
+            return _answered(error.smtp_code, "")
+        case _:
+            kind, reason = next(
+                (said for known, said in UNREACHED.items() if isinstance(error, known)),
+                (Kind.NETWORK, type(error).__name__),
+            )
+            return ChannelError(kind, reason)
+
+
+def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
+    """Return what came of a mail, given the last answer to each address; None: all have taken it.
+
+    Whoever is refused for now is to be asked again, before the others are told to be wrong.
+    """
+    whom = [each for each, code in answers.items() if code != TAKEN]
+    later = [each for each in whom if _is_for_now(answers[each])]
+    if not whom:
+        return None
+    code = max(answers[each] for each in later or whom)
+    many = f"to {len(later or whom)} of {len(answers)} recipients"
+    return _answered(
+        code,
+        many if len(answers) > 1 else "to the recipient",
+        whom=whom,
+        reached_others=not later and len(whom) < len(answers),
+    )
+
+
+def _is_for_now(code: int) -> bool:
+    """Return whether an answer is "not now" (RFC 5321 4.2.1)."""
+    return code < 500 and code != TAKEN
+
+
+def _answered(
+    code: int, what: str, *, whom: Sequence[str] = (), reached_others: bool = False
+) -> ChannelError:
+    """Return what a reply means: 4yz is for now, 5yz for good (RFC 5321 4.2.1)."""
+    kind = Kind.BAD_REQUEST if code >= 500 else Kind.OVERLOADED
+    said = f"answered {code} {what}".strip()
+    return ChannelError(kind, said, whom=whom, reached_others=reached_others)

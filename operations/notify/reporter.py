@@ -1,0 +1,187 @@
+"""Puts this process's incidents into the outbox, for the process that tells operators."""
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import CallEnded, CallerStopped, CallFailed, Event
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
+from operations.database.database import StorageError
+from operations.notify.alert import LASTING, AlertFact, IncidentLasted
+from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.alert_rows import ReportedFact
+from operations.notify.incident_rules import Place
+from operations.notify.message import masked
+from operations.notify.not_served import not_served
+from operations.notify.trouble_rules import RECORD, STORAGE
+
+LOOK_S: Final = 1.0  # between two looks at what is over by the passing of time
+LASTS_S: Final = 60.0  # between two words that an incident lasts
+AGAIN_S: Final = 5.0  # after a database that did not take it
+WAITING: Final = 1000  # facts; a database that is away for so long costs the oldest
+
+
+class AlertReporter:
+    """Listens in every process of the house.
+
+    Attributes:
+        lost_facts: That came when too many waited for the database.
+        tell_refused: Takes what the database itself refused to keep of its own trouble.
+        lasting: Returns where else incidents last, as far as this process is the one to know.
+    """
+
+    def __init__(self, outbox: AlertOutbox, *, utc_s: Callable[[], float]) -> None:
+        """Write what is to be sent to `outbox`."""
+        self._outbox = outbox
+        self._utc_s = utc_s
+        self._holder = secrets.token_hex(8)
+        self._open: set[Place] = set()
+        self._turn: dict[str, int] = {}  # by call
+        self._touched: dict[Place, set[tuple[str, int]]] = {}
+        self._waiting: deque[ReportedFact] = deque()
+        self._news = asyncio.Event()
+        self._lasts_s = 0.0  # when it was last said that incidents last
+        self._refused = False
+        self._set_aside: list[ReportedFact] = []  # of the database, which refused them
+        self.lost_facts = 0
+        self.tell_refused: Callable[[ReportedFact], None] = lambda _: None
+        self.lasting: Callable[[], Iterable[Place]] = tuple
+
+    async def hear(self, entry: Entry) -> None:
+        """Note what one entry means for operators; waits for nothing."""
+        self._count(entry.call_id, entry.event)
+        at_s = datetime.fromisoformat(entry.at).timestamp()
+        match entry.event:
+            case IncidentBegan() | IncidentGrew() | IncidentEnded() as fact:
+                self._put([fact], at_s)
+            case CallFailed() as event:
+                self._put([not_served(event)], at_s)
+            case _:
+                pass
+
+    @property
+    def waiting(self) -> int:
+        """How many facts are not in the outbox yet."""
+        return len(self._waiting)
+
+    @property
+    def lost(self) -> int:
+        """How many there was no room for."""
+        return self.lost_facts
+
+    async def run(self) -> None:
+        """Put facts into the outbox as they come, until cancelled."""
+        while True:
+            try:
+                async with asyncio.timeout(LOOK_S):
+                    await self._news.wait()
+            except TimeoutError:
+                pass
+            self._look(self._utc_s())
+            if not await self.write():
+                await asyncio.sleep(AGAIN_S)
+
+    async def write(self) -> bool:
+        """Have all that waits committed; False: it could not be, and waits on."""
+        self._news.clear()
+        taken = tuple(self._waiting)
+        self._waiting.clear()
+        if not taken:
+            return True
+        kept = False
+        try:
+            await self._outbox.report(taken)
+            kept = True
+        except StorageError as error:
+            if not self._refused:
+                logger.error("alerts cannot be kept, and are not sent meanwhile: {}", error)
+            taken = self._without_own(taken)
+        finally:
+            if not kept:  # also when cancelled: the last write comes behind this
+                self._waiting.extendleft(reversed(taken))
+        self._refused = not kept
+        return kept
+
+    def _without_own(self, taken: tuple[ReportedFact, ...]) -> tuple[ReportedFact, ...]:
+        """Set aside that the database refuses to write, until it is over; return the rest.
+
+        Operators are told of it past the outbox. Put in there when it writes again, it would be
+        told once more, of something that is mended.
+        """
+        own = [each for each in taken if _place_of(each.fact) == (STORAGE, RECORD)]
+        if any(isinstance(each.fact, IncidentEnded) for each in own):
+            return taken
+        for each in own:
+            if not isinstance(each.fact, IncidentLasted):  # one a minute, of what is known
+                self._set_aside.append(each)
+                self.tell_refused(each)
+        return tuple(each for each in taken if each not in own)
+
+    def _look(self, now: float) -> None:
+        if now < self._lasts_s + LASTS_S:
+            return
+        self._lasts_s = now
+        for place in [each for each in self._touched if each not in self._open]:
+            del self._touched[place]
+        places = (*self._open, *self.lasting())
+        self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)
+
+    def _put(self, facts: Iterable[AlertFact], at_s: float) -> None:
+        for fact in facts:
+            place = _place_of(fact)
+            if isinstance(fact, IncidentEnded):
+                self._open.discard(place)
+                if place == (STORAGE, RECORD):
+                    self._waiting.extend(self._set_aside)
+                    self._set_aside.clear()
+            elif fact.stage in LASTING:  # of all others this process may not hear of the end
+                self._open.add(place)
+            turns = len(self._touched.get(place, ()))
+            clean = _clean(fact)
+            self._waiting.append(
+                ReportedFact(fact=clean, at_s=at_s, holder=self._holder, turns=turns)
+            )
+            self._news.set()
+        while len(self._waiting) > WAITING:
+            self._waiting.popleft()
+            self.lost_facts += 1
+
+    def _count(self, call_id: str, event: Event) -> None:
+        """Note which turn of which call was touched by whose trouble."""
+        if not call_id:
+            return
+        match event:
+            case CallerStopped():
+                self._turn[call_id] = self._turn.get(call_id, 0) + 1
+            case CallEnded():
+                self._turn.pop(call_id, None)
+            case AttemptFailed():
+                self._touch((event.stage, event.provider), call_id)
+            case RungChosen():
+                self._touch((event.stage, event.before), call_id)
+            case StageExhausted():
+                self._touch((event.stage, ""), call_id)
+            case _:
+                pass
+
+    def _touch(self, place: Place, call_id: str) -> None:
+        turn = (call_id, self._turn.get(call_id, 0))
+        self._touched.setdefault(place, set()).add(turn)
+
+
+def _place_of(fact: AlertFact) -> Place:
+    return (fact.stage, fact.rung)
+
+
+def _clean(fact: AlertFact) -> AlertFact:
+    if isinstance(fact, IncidentBegan | IncidentGrew):
+        return replace(fact, reason=masked(fact.reason), then=masked(fact.then))
+    return fact

@@ -1,0 +1,1 @@
+"""The evidence report for a post-mortem."""

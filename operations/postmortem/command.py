@@ -1,0 +1,64 @@
+"""`holdline evidence`: gathers, tells, and writes the page and the JSON."""
+
+import asyncio
+import json
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from bot import clock
+from bot.config.folders import check_database
+from bot.config.settings import Settings
+from bot.config.share_address import masked
+from bot.exits import CommandError, UsageError
+from operations.database.database import StorageError
+from operations.database.upgrading import find_lag
+from operations.postmortem.gathering import gather
+from operations.postmortem.page import as_page
+from operations.postmortem.story import tell_story
+
+PAGE: Final = "evidence.html"
+VALUES: Final = "evidence.json"
+
+
+async def write_evidence(settings: Settings, span: timedelta, out: Path) -> Mapping[str, Any]:
+    """Write what happened in the last so and so long into a folder; return what was told.
+
+    Raises:
+        UsageError: There is no database, or the folder cannot be written.
+        CommandError: The database does not answer, or is of an older version.
+    """
+    url = settings.storage.url
+    await _check_database(url)
+    until = clock.utc_now()
+    try:
+        found = await gather(url, until - span, until)
+    except StorageError as error:
+        raise CommandError(f"{masked(url)} cannot be read: {error}") from error
+    story = tell_story(found, budget_s=settings.latency.budget_s, made_at=until)
+    values = json.dumps(story, ensure_ascii=False, indent=1)
+    await asyncio.to_thread(_write, out, {PAGE: as_page(story), VALUES: values})
+    return story
+
+
+async def _check_database(url: str) -> None:
+    await asyncio.to_thread(check_database, url)
+    try:
+        lag = await find_lag(url)
+    except StorageError as error:
+        raise CommandError(f"{masked(url)} cannot be read: {error}") from error
+    if lag:
+        raise CommandError(f"{masked(url)} {lag}")
+
+
+def _write(out: Path, texts: Mapping[str, str]) -> None:
+    """Write files, each whole or not at all."""
+    for name, text in texts.items():
+        part = out / f".{name}.part"
+        try:
+            part.write_text(text, encoding="utf-8")
+            part.replace(out / name)
+        except OSError as full:
+            part.unlink(missing_ok=True)
+            raise UsageError(f"{out / name} cannot be written: {full.strerror}") from full

@@ -1,0 +1,210 @@
+"""What was gathered, told as plain values: numbers masked, words left out."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from operations.notify.alert_history import SentAlert
+from operations.notify.message import alert_text, as_json, masked
+from operations.postmortem.gathering import Gathered
+from operations.postmortem.outages import (
+    Outage,
+    breaker_states,
+    find_outages,
+    latency_beside,
+    latency_of,
+    with_ends,
+)
+from operations.privacy import masked as masked_number
+from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
+
+BROKEN: Final = ("failed", "outage")  # ends of a call that are our fault, or a provider's
+
+
+def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[str, Any]:
+    """Return the report as values that JSON knows."""
+    moves = with_ends(found.breaker_moves, found.seen, found.until)
+    outages = find_outages(found.failures, moves, found.since)
+    turns = [each for each in found.turns if each.began_at >= found.since]
+    slow = {each.call_id for each in turns if not each.within_budget}
+    calls = [_call(each, slow=each.id in slow) for each in found.calls]
+    moved = [each for each in found.breaker_moves if each.at >= found.since]
+    return {
+        "made_at": _moment(made_at),
+        "since": _moment(found.since),
+        "until": _moment(found.until),
+        "budget_s": budget_s,
+        "left_out": [f"more {each} than can be told" for each in found.cut],
+        "counts": {
+            "calls": len(calls),
+            "calls_affected": sum(each["affected"] for each in calls),
+            "calls_interrupted": sum(each["state"] == "interrupted" for each in calls),
+            "turns": len(turns),
+            "turns_over_budget": sum(not each.within_budget for each in turns),
+            "failures": len(found.failures),
+            "failovers": sum(each.failovers for each in found.calls),
+            "breaker_moves": len(moved),
+            "breakers_opened": sum(each.after == "open" for each in moved),
+            "alerts": len(found.alerts),
+            "outages": len(outages),
+        },
+        "cost": _cost(found.calls),
+        "latency": asdict(latency_of(turns)),
+        "outages": [_outage(each, found) for each in outages],
+        "alerts": [_alert(each) for each in found.alerts],
+        "operators": [_done(each) for each in found.operators],
+        "breakers": _breakers(moves),
+        "failures": [_failure(each) for each in found.failures],
+        "calls": calls,
+        "turns": [_turn(each) for each in found.turns],
+    }
+
+
+def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
+    ended = outage.ended or found.until
+    kinds = [each.kind for each in outage.failures]
+    calls = {each.call_id for each in outage.failures} - {""}
+    return {
+        "stage": outage.stage,
+        "provider": outage.provider,
+        "began_at": _moment(outage.began),
+        "ended_at": _moment(outage.ended),
+        "lasted_s": round((ended - outage.began).total_seconds(), 3),
+        "failures": len(outage.failures),
+        "kinds": {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)},
+        "breakers_opened": outage.opened,
+        "calls_affected": sorted(calls),
+        "turns_affected": len(
+            {(each.call_id, each.turn) for each in outage.failures if each.call_id}
+        ),
+        "alerts": [each.alert.key for each in found.alerts if _is_of(each, outage, ended)],
+        "latency": {
+            name: asdict(each)
+            for name, each in latency_beside(outage, found.turns, found.until).items()
+        },
+    }
+
+
+def _is_of(sent: SentAlert, outage: Outage, ended: datetime) -> bool:
+    """Return whether an alert is about a rung that was in trouble, or its whole stage, then."""
+    alert = sent.alert
+    last_s = alert.ended_s if alert.ended_s is not None else ended.timestamp()
+    meets = alert.began_s <= ended.timestamp() and last_s >= outage.began.timestamp()
+    return meets and alert.stage == outage.stage and alert.rung in ("", outage.provider)
+
+
+def _alert(sent: SentAlert) -> dict[str, Any]:
+    text = alert_text(sent.alert)
+    return as_json(sent.alert) | {
+        "as_sent": text.whole,
+        "failures": sent.alert.failures,
+        "told_at": _moment(_utc(sent.alert.told_at_s)) if sent.alert.told_at_s else None,
+        "channels": {
+            name: {"sent_revision": sent.sent[name], "wanted_revision": wanted}
+            for name, wanted in sent.wanted.items()
+        },
+    }
+
+
+def _done(row: HappeningRow) -> dict[str, Any]:
+    said = {name: _clean(value) for name, value in row.data.items()}
+    return {"at": _moment(row.at), "kind": row.kind, **said}
+
+
+def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
+    states = breaker_states(moves)
+    return [
+        {
+            "stage": stage,
+            "provider": provider,
+            "states": [{"at": _moment(at), "state": state} for at, state in told],
+            "moves": [
+                _move(each) for each in moves if (each.stage, each.provider) == (stage, provider)
+            ],
+        }
+        for (stage, provider), told in states.items()
+    ]
+
+
+def _move(row: BreakerMoveRow) -> dict[str, Any]:
+    return {
+        "at": _moment(row.at),
+        "process": row.holder,
+        "call": row.call_id,
+        **_picked(row, "before", "after"),
+        "cause": masked(row.cause),
+        "severity": row.severity,
+    }
+
+
+def _failure(row: FailureRow) -> dict[str, Any]:
+    return {
+        "at": _moment(row.at),
+        "call": row.call_id,
+        **_picked(row, "turn", "stage", "provider", "kind", "scope"),
+        **_picked(row, "severity", "attempt", "permanent"),
+        "reason": masked(row.reason),
+    }
+
+
+def _call(row: CallRow, *, slow: bool) -> dict[str, Any]:
+    hurt = row.touched or row.state == "interrupted" or row.reason in BROKEN
+    return {
+        "id": row.id,
+        "started_at": _moment(row.started_at),
+        "ended_at": _moment(row.ended_at),
+        **_picked(row, "transport", "direction", "agent"),
+        "caller": masked_number(row.caller),
+        "called": masked_number(row.called),
+        **_picked(row, "state", "reason", "outcome"),
+        **_picked(row, "length_s", "turns", "failures", "failovers"),
+        "process": row.holder,
+        **_picked(row, "cost", "currency"),
+        "affected": bool(hurt or slow),
+    }
+
+
+def _turn(row: TurnRow) -> dict[str, Any]:
+    return {
+        "at": _moment(row.began_at),
+        "call": row.call_id,
+        **_picked(row, "turn", "v2v_s", "within_budget"),
+        "parts": dict(row.parts),
+        **_picked(row, "stt", "llm", "tts"),
+    }
+
+
+def _picked(row: Any, *names: str) -> dict[str, Any]:
+    return {name: getattr(row, name) for name in names}
+
+
+def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
+    """Return what the calls cost by currency, as far as prices are known."""
+    costs: dict[str, float] = {}
+    for each in calls:
+        if each.cost is not None:
+            costs[each.currency] = costs.get(each.currency, 0.0) + each.cost
+    return costs
+
+
+def _clean(value: Any) -> Any:
+    """Return a value of a fact as the log may have it, whatever is in it."""
+    match value:
+        case str():
+            return masked(value)
+        case Mapping():
+            return {str(name): _clean(each) for name, each in value.items()}
+        case Sequence():
+            return [_clean(each) for each in value]
+        case _:
+            return value
+
+
+def _utc(at_s: float) -> datetime:
+    return datetime.fromtimestamp(at_s, UTC)
+
+
+def _moment(at: datetime | None) -> str | None:
+    """Return a moment as programs read it, UTC."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="milliseconds")

@@ -1,0 +1,1 @@
+"""The record of calls: writing, reading, exporting, erasing."""

@@ -1,0 +1,203 @@
+"""One call as the record keeps it: its row, its latest turns, and what is said in it."""
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+from calls.campaign_events import OutboundCallBegan
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    BudgetMissed,
+    CallEnded,
+    CallerStarted,
+    CallRecorded,
+    CallStarted,
+    Event,
+    FirstSpeech,
+    FirstToken,
+    LegAnswered,
+    LegEnded,
+    LegRinging,
+    TranscriptFinal,
+    TurnCosted,
+    TurnDecided,
+    TurnEnded,
+    UsageMeasured,
+)
+from calls.outcome import failed_provider
+from fallbacks.facts import AttemptFailed, AttemptWon, RungChosen
+from operations.notify.asked_rung_rules import AskedRungs
+from operations.record.turn_rules import RecordedTurn
+
+TURNS_KEPT: Final = 8  # of a call; what is billed for an older one is in the call's sum alone
+
+
+class RecordedCall:
+    """A call so far."""
+
+    def __init__(self, call_id: str, *, holder: str, at: str) -> None:
+        """Begin with the first fact of it that is known, at this moment."""
+        self.row: dict[str, Any] = {
+            "id": call_id,
+            "holder": holder,
+            "transport": "",
+            "direction": "inbound",
+            "agent": "",
+            "caller": "",
+            "called": "",
+            "provider_call_id": "",
+            "started_at": at,
+            "ended_at": None,
+            "state": "live",
+            "reason": "",
+            "outcome": "",
+            "length_s": None,
+            "turns": 0,
+            "failovers": 0,
+            "failures": 0,
+            "touched": False,
+            "cost": 0.0,
+            "currency": "",
+            "seen_at": at,
+            "recording": "",
+            "dial_id": "",
+        }
+        self.turn = 0
+        """The latest decided one."""
+        self._spoke_on = False  # the caller began to speak since
+        self._asked = AskedRungs()
+        self._turns: dict[int, RecordedTurn] = {}
+        self._changed: set[int] = set()
+        self._closed = False  # no turn is known any longer
+
+    def add(self, entry: Entry) -> list[dict[str, Any]]:
+        """Note one fact; return the messages that it is."""
+        event = entry.event
+        self._count(entry)
+        self.row["touched"] |= self._asked.heed(event)
+        self._note_leg(event)
+        number = self._turn_of(event)
+        turn = None if number is None else self._turn(number, entry.at)
+        if turn:
+            turn.add(event)
+            self._changed.add(turn.turn)
+        self._note_turn(event)
+        return list(self._messages(entry))
+
+    def take_turns(self) -> list[dict[str, Any]]:
+        """Return the turns that have changed since the last time, as rows."""
+        changed, self._changed = self._changed, set()
+        return [self._turns[each].row() for each in sorted(changed) if each in self._turns]
+
+    def forget_turns(self) -> None:
+        """Keep the row alone: what is told of the call from now on belongs to no turn."""
+        self._closed = True
+        self._turns.clear()
+
+    def turn_at(self, stage: str) -> int:
+        """Return the turn that a stage works on now: a recogniser may be a turn ahead."""
+        return self.turn + (stage == "stt" and self._spoke_on)
+
+    def _count(self, entry: Entry) -> None:
+        row = self.row
+        match entry.event:
+            case AnswerHeard():
+                row["turns"] += 1
+            case RungChosen():
+                row["failovers"] += 1
+            case UsageMeasured() as used:
+                row["cost"] = plus(row["cost"], used.cost)
+            case TurnCosted() as costed:
+                row["currency"] = costed.currency
+            case CallEnded() as ended:
+                row |= {"state": "ended", "ended_at": entry.at}
+                row |= {"reason": ended.reason, "length_s": ended.length_s}
+            case event if failed_provider(event):
+                row["failures"] += 1
+            case _:
+                pass
+
+    def _note_leg(self, event: Event) -> None:
+        row = self.row
+        match event:
+            case CallStarted():
+                row |= {"transport": event.transport, "agent": event.agent}
+                row |= {"caller": event.caller, "called": event.called}
+                row["provider_call_id"] = event.call_ref or row["provider_call_id"]
+                row["direction"] = event.direction
+                if event.gap_s:  # it began in another process
+                    self.turn = row["turns"] = event.turn
+                    row["started_at"] = event.began_at
+            case CallRecorded():
+                row["recording"] = event.path
+            case OutboundCallBegan():
+                row["dial_id"] = event.dial_id
+            case LegRinging() | LegAnswered() | LegEnded():
+                row["provider_call_id"] = row["provider_call_id"] or event.call_ref
+                row["direction"] = "outbound" if event.ref else row["direction"]
+                if isinstance(event, LegEnded):
+                    row["outcome"] = event.outcome
+            case _:
+                pass
+
+    def _note_turn(self, event: Event) -> None:
+        match event:
+            case TurnDecided():
+                self.turn, self._spoke_on = event.turn, False
+            case CallerStarted():
+                self._spoke_on = True
+            case _:
+                pass
+
+    def _turn_of(self, event: Event) -> int | None:
+        match event:
+            case AttemptWon() | AttemptFailed():
+                return self.turn_at(event.stage)
+            case (
+                AnswerHeard() | BudgetMissed() | FirstSpeech() | FirstToken() | TranscriptFinal()
+                | TurnDecided() | TurnEnded() | UsageMeasured()
+            ):  # fmt: skip
+                return event.turn
+            case _:
+                return None
+
+    def _turn(self, number: int, at: str) -> RecordedTurn | None:
+        """Return a turn, which may begin now; None: it is too old to be known."""
+        found = self._turns.get(number)
+        if found or self._closed or (self._turns and number < min(self._turns)):
+            return found
+        found = RecordedTurn(call_id=self.row["id"], turn=number, began_at=at)
+        self._turns[number] = found
+        while len(self._turns) > TURNS_KEPT:
+            del self._turns[min(self._turns)]
+        return found
+
+    def _messages(self, entry: Entry) -> Iterator[dict[str, Any]]:
+        match entry.event:
+            case TranscriptFinal() as heard:
+                spans = [{"provider": heard.provider, "words": len(heard.text.split())}]
+                yield self._message(entry, heard.turn, "caller", heard.text, spans)
+            case AgentSaid() as said:
+                turn = self._turns.get(said.turn)
+                spans = turn.take_spans(len(said.text.split())) if turn else []
+                yield self._message(entry, said.turn, "agent", said.text, spans)
+            case _:
+                pass
+
+    def _message(
+        self, entry: Entry, turn: int, role: str, text: str, spans: list[dict[str, Any]]
+    ) -> dict[str, Any]:
+        return {
+            "call_id": entry.call_id,
+            "turn": turn,
+            "role": role,
+            "text": text,
+            "at": entry.at,
+            "spans": spans,
+        }
+
+
+def plus(cost: float | None, more: float | None) -> float | None:
+    """Return a sum of which no part is unknown; None: one is."""
+    return None if cost is None or more is None else cost + more

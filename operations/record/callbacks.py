@@ -1,0 +1,109 @@
+"""Whom to call back: a small queue that survives the process."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from sqlalchemy import insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from operations.database.database import Database, StorageError
+from operations.database.storable import storable
+from operations.database.tables import CALLBACKS, NUMBER_LENGTH, REASON_LENGTH
+
+AND: Final = " / "  # between the reasons of one call that asked more than once
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Callback:
+    """A caller who waits to be called back."""
+
+    call_id: str
+    number: str
+    reason: str
+    asked_at: datetime  # UTC
+
+
+class Callbacks:
+    """The queue, oldest first."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, wanted: Callback) -> bool:
+        """Keep a request; when it returns, it is committed.
+
+        A caller who asks again in the same call still has one request: what they want now is kept
+        behind what they wanted before. A request that was met is open again.
+
+        Returns:
+            Whether it is the first of its call.
+
+        Raises:
+            StorageError: It could not be kept.
+        """
+        try:
+            engine = await self._database.engine()
+            async with engine.begin() as connection:
+                return await _put(connection, wanted)
+        except (OSError, SQLAlchemyError) as error:
+            raise StorageError(type(error).__name__) from error
+
+    async def waiting(self) -> Sequence[Callback]:
+        """Return those who still wait."""
+        engine = await self._database.engine()
+        open_ones = CALLBACKS.select().where(CALLBACKS.c.done_at.is_(None)).order_by(CALLBACKS.c.id)
+        async with engine.connect() as connection:
+            found = await connection.execute(open_ones)
+        return [
+            Callback(
+                call_id=row.call_id,
+                number=row.number,
+                reason=row.reason,
+                asked_at=row.asked_at.replace(tzinfo=UTC),  # SQLite keeps no zone
+            )
+            for row in found
+        ]
+
+    async def done(self, call_id: str, *, at: datetime) -> bool:
+        """Note that a caller was called back; False: nobody waited under this call."""
+        engine = await self._database.engine()
+        waiting = (CALLBACKS.c.call_id == call_id) & CALLBACKS.c.done_at.is_(None)
+        async with engine.begin() as connection:
+            changed = await connection.execute(update(CALLBACKS).where(waiting).values(done_at=at))
+        return changed.rowcount > 0
+
+    async def forget(self, number: str) -> int:
+        """Delete every request of a number; return how many there were."""
+        engine = await self._database.engine()
+        async with engine.begin() as connection:
+            own = await connection.execute(
+                select(CALLBACKS.c.id).where(CALLBACKS.c.number == number)
+            )
+            ids = [row.id for row in own]
+            await connection.execute(CALLBACKS.delete().where(CALLBACKS.c.id.in_(ids)))
+        return len(ids)
+
+
+async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
+    own = CALLBACKS.c.call_id == wanted.call_id
+    before = (await connection.execute(select(CALLBACKS.c.reason).where(own))).scalar_one_or_none()
+    values = {
+        "number": storable(wanted.number)[:NUMBER_LENGTH],
+        "reason": _together(before, storable(wanted.reason)),
+        "asked_at": wanted.asked_at,
+        "done_at": None,
+    }
+    if before is None:
+        await connection.execute(insert(CALLBACKS).values(call_id=wanted.call_id, **values))
+    else:
+        await connection.execute(update(CALLBACKS).where(own).values(**values))
+    return before is None
+
+
+def _together(before: str | None, now: str) -> str:
+    """Return both reasons as one that fits; what was said last is kept."""
+    said = (before or "").split(AND)
+    return AND.join([each for each in said if each not in ("", now)] + [now])[-REASON_LENGTH:]

@@ -1,0 +1,87 @@
+"""Writes rows of the record into a file, for spreadsheets and programs."""
+
+import csv
+import json
+import os
+import re
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, TextIO
+
+from operations.csv_cells import safe_cell
+from operations.record.export import COLUMNS, RecordExport
+
+UNITS: Final = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+FORMATS: Final = ("csv", "jsonl")
+
+
+def since_of(text: str, *, now: datetime) -> datetime | None:
+    """Return the moment that is meant by `90m`, `24h`, `7d`, `2w` or an ISO date; None: none is."""
+    try:
+        if found := re.fullmatch(r"(\d{1,6})([mhdw])", text):
+            return now - timedelta(**{UNITS[found[2]]: int(found[1])})
+        at = datetime.fromisoformat(text)
+        # SQLite keeps no zone: it would compare this one's digits with those of UTC.
+        return at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+    except (ValueError, OverflowError):  # no date, or longer ago than there are dates
+        return None
+
+
+async def export(url: str, kind: str, *, since: datetime, form: str, out: Path) -> int:
+    """Write all rows of a kind since a moment; return how many.
+
+    The file has its name only when it is whole, and is its owner's alone.
+
+    Raises:
+        StorageError: The database did not answer.
+        OSError: The file cannot be written.
+    """
+    part = out.with_name(f"{out.name}.part")
+    reader = RecordExport(url)
+    try:
+        opened = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(opened, "w", encoding="utf-8", newline="") as file:
+            count = await _write(file, kind, reader.rows(kind, since), form=form)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+        await reader.close()
+    return count
+
+
+async def _write(
+    file: TextIO, kind: str, rows: AsyncIterator[Mapping[str, Any]], *, form: str
+) -> int:
+    write = _csv(file, COLUMNS[kind]) if form == "csv" else _jsonl(file)
+    count = 0
+    async for row in rows:
+        write(row)
+        count += 1
+    return count
+
+
+def _csv(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], object]:
+    writer = csv.writer(file)
+    writer.writerow(columns)
+    return lambda row: writer.writerow([cell(row[each]) for each in columns])
+
+
+def _jsonl(file: TextIO) -> Callable[[Mapping[str, Any]], object]:
+    return lambda row: file.write(
+        json.dumps({name: plain(value) for name, value in row.items()}, ensure_ascii=False) + "\n"
+    )
+
+
+def cell(value: Any) -> Any:
+    """Return a value as a cell that is shown and never computed."""
+    shown = plain(value)
+    if isinstance(shown, dict | list):
+        shown = json.dumps(shown, ensure_ascii=False)
+    # What callers and providers say stands in there (OWASP, "CSV Injection").
+    return safe_cell(shown) if isinstance(shown, str) else shown
+
+
+def plain(value: Any) -> Any:
+    """Return a value as JSON has it."""
+    return value.isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,273 @@
+"""Reads the record: calls with all that happened in them, failures, breakers, what it cost.
+
+It forgets nothing and writes nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Select, Table, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from operations.database.edge import Store, reading
+from operations.database.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_WRITERS,
+    TURNS,
+)
+from operations.database.result_tables import CALL_RESULTS
+
+MOST: Final = 10_000  # rows of one answer; an hour of a busy house has fewer failures
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRow:
+    """A call."""
+
+    id: str
+    holder: str
+    transport: str
+    direction: str
+    agent: str
+    caller: str
+    called: str
+    provider_call_id: str
+    started_at: datetime
+    ended_at: datetime | None
+    state: str
+    reason: str
+    outcome: str
+    length_s: float | None
+    turns: int
+    failovers: int
+    failures: int
+    cost: float | None
+    currency: str
+    seen_at: datetime
+    recording: str
+    touched: bool  # a rung failed it, or let it wait until another took over
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TurnRow:
+    """A turn of a call."""
+
+    call_id: str
+    turn: int
+    began_at: datetime
+    v2v_s: float | None
+    parts: Mapping[str, float]
+    stt: str
+    llm: str
+    tts: str
+    prompt_tokens: int
+    completion_tokens: int
+    characters: int
+    cost: float | None
+    interrupted: bool
+    within_budget: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessageRow:
+    """What one side said."""
+
+    id: int
+    call_id: str
+    turn: int
+    role: str
+    text: str
+    at: datetime
+    spans: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HappeningRow:
+    """A fact of the timeline."""
+
+    id: int
+    call_id: str
+    number: int
+    at: datetime
+    kind: str
+    stage: str
+    provider: str
+    data: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailureRow:
+    """What a provider did not do."""
+
+    id: int
+    call_id: str
+    turn: int | None
+    at: datetime
+    stage: str
+    provider: str
+    kind: str
+    scope: str
+    severity: str
+    attempt: int
+    permanent: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BreakerMoveRow:
+    """A breaker that went from one state to another, in one process."""
+
+    id: int
+    call_id: str
+    at: datetime
+    holder: str
+    stage: str
+    provider: str
+    before: str
+    after: str
+    cause: str
+    after_s: float
+    severity: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallResultRow:
+    """What a call came to."""
+
+    campaign: str
+    outcome: str
+    summary: str
+    callback_at_s: float | None
+    notes: str
+    made_by: str
+    why: str
+    provider: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPage:
+    """All that is known of one call."""
+
+    call: CallRow
+    turns: Sequence[TurnRow]
+    messages: Sequence[MessageRow]
+    failures: Sequence[FailureRow]
+    breaker_moves: Sequence[BreakerMoveRow]
+    happenings: Sequence[HappeningRow]
+    result: CallResultRow | None = None  # None: nobody found out what it came to
+
+
+Row = TypeVar("Row")
+
+
+class RecordReader(Store):
+    """Every method raises `StorageError` when the database does not answer."""
+
+    async def calls(
+        self, *, limit: int = 50, before: datetime | None = None, live: bool | None = None
+    ) -> Sequence[CallRow]:
+        """Return calls, the newest first.
+
+        Args:
+            limit: At most so many.
+            before: Only those that began earlier, for the next page; None: the newest.
+            live: Only those that go on, or only those that are over; None: both.
+        """
+        wanted = select(CALLS).order_by(CALLS.c.started_at.desc(), CALLS.c.id).limit(limit)
+        if before is not None:
+            wanted = wanted.where(CALLS.c.started_at < before)
+        if live is not None:
+            wanted = wanted.where((CALLS.c.state == "live") if live else (CALLS.c.state != "live"))
+        async with reading(self._database) as connection:
+            return await ask(connection, wanted, CallRow)
+
+    async def call(self, call_id: str) -> CallPage | None:
+        """Return one call with all that happened in it; None: there is none."""
+        async with reading(self._database) as connection:
+            found = await ask(connection, select(CALLS).where(CALLS.c.id == call_id), CallRow)
+            if not found:
+                return None
+            return CallPage(
+                call=found[0],
+                turns=await ask(connection, _of(TURNS, call_id, "turn"), TurnRow),
+                messages=await ask(connection, _of(MESSAGES, call_id), MessageRow),
+                failures=await ask(connection, _of(FAILURES, call_id), FailureRow),
+                breaker_moves=await ask(connection, _of(BREAKER_MOVES, call_id), BreakerMoveRow),
+                happenings=await ask(connection, _of(HAPPENINGS, call_id), HappeningRow),
+                result=next(iter(await ask(connection, _result_of(call_id), CallResultRow)), None),
+            )
+
+    async def failures(self, since: datetime, until: datetime) -> Sequence[FailureRow]:
+        """Return what providers did not do from one moment to another, the oldest first."""
+        async with reading(self._database) as connection:
+            return await ask(connection, _between(FAILURES, "at", since, until), FailureRow)
+
+    async def breaker_moves(self, since: datetime, until: datetime) -> Sequence[BreakerMoveRow]:
+        """Return how breakers moved from one moment to another, the oldest first."""
+        async with reading(self._database) as connection:
+            wanted = _between(BREAKER_MOVES, "at", since, until)
+            return await ask(connection, wanted, BreakerMoveRow)
+
+    async def happenings(
+        self, since: datetime, until: datetime, *, kinds: Sequence[str] = ()
+    ) -> Sequence[HappeningRow]:
+        """Return the timeline from one moment to another, the oldest first; no kinds: all of it."""
+        wanted = _between(HAPPENINGS, "at", since, until)
+        if kinds:  # a busy house tells two million facts in a day
+            wanted = wanted.where(HAPPENINGS.c.kind.in_(kinds))
+        async with reading(self._database) as connection:
+            return await ask(connection, wanted, HappeningRow)
+
+    async def calls_between(self, since: datetime, until: datetime) -> Sequence[CallRow]:
+        """Return the calls that began between two moments, the oldest first."""
+        async with reading(self._database) as connection:
+            return await ask(connection, _between(CALLS, "started_at", since, until), CallRow)
+
+    async def turns_between(self, since: datetime, until: datetime) -> Sequence[TurnRow]:
+        """Return the turns that began between two moments, the oldest first."""
+        async with reading(self._database) as connection:
+            return await ask(connection, _between(TURNS, "began_at", since, until), TurnRow)
+
+    async def cost_since(self, at: datetime) -> float:
+        """Return what calls that began since then cost, as far as prices are known."""
+        wanted = select(func.coalesce(func.sum(CALLS.c.cost), 0.0)).where(CALLS.c.started_at >= at)
+        async with reading(self._database) as connection:
+            return float((await connection.execute(wanted)).scalar_one())
+
+    async def last_seen(self) -> Mapping[str, datetime]:
+        """Return when each process last wrote something; one that is long gone is not known."""
+        wanted = select(RECORD_WRITERS.c.holder, RECORD_WRITERS.c.seen_at)
+        async with reading(self._database) as connection:
+            return {row.holder: _utc(row.seen_at) for row in await connection.execute(wanted)}
+
+
+def _of(table: Table, call_id: str, order: str = "id") -> Select[Any]:
+    return select(table).where(table.c.call_id == call_id).order_by(table.c[order])
+
+
+def _result_of(call_id: str) -> Select[Any]:
+    return select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
+
+
+def _between(table: Table, name: str, since: datetime, until: datetime) -> Select[Any]:
+    at = table.c[name]
+    return select(table).where(at >= since, at < until).order_by(at).limit(MOST)
+
+
+async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
+    """Return what was asked for as values of a kind that has a field for each column it wants."""
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    found = (await connection.execute(wanted)).mappings()
+    return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
+
+
+def _utc(value: Any) -> Any:
+    """Return a value as it was kept: SQLite keeps no zone."""
+    naive = isinstance(value, datetime) and value.tzinfo is None
+    return value.replace(tzinfo=UTC) if naive else value

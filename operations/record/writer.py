@@ -1,0 +1,264 @@
+"""Writes the record: a batch is one transaction, and one that is sent again is written once.
+
+Whether a database that did not answer has done its work nobody knows. So each process counts its
+batches, and its count is written with them.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from functools import cache
+from typing import Any, Final
+
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    DateTime,
+    String,
+    Table,
+    case,
+    delete,
+    insert,
+    select,
+    update,
+)
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from operations.database.database import Database
+from operations.database.edge import storage_errors
+from operations.database.file_thread import FileThread
+from operations.database.record_tables import (
+    BREAKER_MOVES,
+    CALLS,
+    FAILURES,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_WRITERS,
+    TURNS,
+    VOICEMAILS,
+)
+from operations.database.sql_board import INSERTS
+from operations.database.storable import storable
+from operations.record.call_rules import plus
+from operations.record.fold_rules import RecordBatch, RecordRow
+
+CUT_S: Final = 15.0  # without a sign of life: three heartbeats were missed
+FORGOTTEN_S: Final = 86_400.0  # after which nobody sends a batch again
+ADDED: Final = (
+    (MESSAGES, "messages"),
+    (HAPPENINGS, "happenings"),
+    (FAILURES, "failures"),
+    (BREAKER_MOVES, "breaker_moves"),
+)
+INTERRUPTED: Final = {"state": "interrupted", "reason": "interrupted"}
+SUMS: Final = ("failovers", "failures", "cost")
+LATER: Final = ("outcome", "recording", "provider_call_id")  # a word that is there stays
+
+
+class RecordWriter:
+    """One for each process; every method raises `StorageError` when it cannot."""
+
+    def __init__(self, url: str, *, holder: str) -> None:
+        """Write to the database at `url`, as `holder`: the name of this process."""
+        self._address = make_url(url)
+        self._database = Database(self._address)
+        backend = self._address.get_backend_name()
+        self._file = FileThread(self._address) if backend == "sqlite" else None
+        self._holder = holder
+        self._insert = INSERTS[backend]
+        self._newer = self._numbering()
+        self._statements: dict[Table, Any] = {}  # rows of a table always have the same names
+        self._earlier: dict[str, RecordRow] = {}  # what calls had come to elsewhere
+
+    async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
+        """Write a batch, or know that it stands already.
+
+        Args:
+            batch: Of this process.
+            number: Larger with each batch; the same when it is sent again.
+            now: UTC; until then the calls that go on are known to be alive.
+        """
+
+        def work(connection: Connection) -> None:
+            if self._begin(connection, number, now):
+                self._put(connection, batch, now)
+
+        with storage_errors(self._address):
+            engine = await _engine(self._database, self._file)
+            if self._file is not None:
+                await self._file.transact(work)
+                return
+            async with engine.begin() as connection:
+                await connection.run_sync(work)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the database's file was deleted or replaced since we opened it."""
+        return self._database.is_gone
+
+    async def reach(self) -> None:
+        """Have the database answer something."""
+        with storage_errors(self._address):
+            engine = await _engine(self._database, self._file)
+            async with engine.connect() as connection:
+                await connection.execute(select(1))
+
+    async def interrupt_cut(self, now: datetime) -> int:
+        """Mark calls whose process has given no sign of life as interrupted; return how many.
+
+        Of several processes that look at once, each counts those that it has marked.
+        Of a process that was only slow its next heartbeat says that they go on.
+        """
+        cut = (CALLS.c.state == "live") & (CALLS.c.seen_at < now - timedelta(seconds=CUT_S))
+        old = RECORD_WRITERS.c.seen_at < now - timedelta(seconds=FORGOTTEN_S)
+        count = 0
+        with storage_errors(self._address):
+            engine = await _engine(self._database, self._file)
+            async with engine.begin() as connection:
+                found = select(CALLS.c.id, CALLS.c.started_at, CALLS.c.seen_at).where(cut)
+                rows = (await connection.execute(found)).all()
+                for row in rows:
+                    length_s = (row.seen_at - row.started_at).total_seconds()
+                    values = INTERRUPTED | {"ended_at": row.seen_at, "length_s": length_s}
+                    own = update(CALLS).where(CALLS.c.id == row.id, cut)
+                    count += (await connection.execute(own.values(**values))).rowcount
+                await connection.execute(delete(RECORD_WRITERS).where(old))
+        return count
+
+    async def close(self) -> None:
+        """Let the connections go."""
+        await self._database.close()
+        if self._file is not None:
+            await self._file.close()
+
+    def _begin(self, connection: Connection, number: int, now: datetime) -> bool:
+        """Note the batch's number; False: this batch stands already."""
+        numbered = {"holder": self._holder, "batch": number, "seen_at": now}
+        return connection.execute(self._newer, numbered).rowcount > 0
+
+    def _numbering(self) -> Any:
+        added = self._insert(RECORD_WRITERS)
+        return added.on_conflict_do_update(
+            index_elements=["holder"],
+            set_={"batch": added.excluded.batch, "seen_at": added.excluded.seen_at},
+            where=RECORD_WRITERS.c.batch < added.excluded.batch,
+        )
+
+    def _put(self, connection: Connection, batch: RecordBatch, now: datetime) -> None:
+        self._earlier |= _earlier(connection, batch.taken_over, but=self._holder)
+        calls = [
+            {**_whole(row, self._earlier.get(row["id"])), "seen_at": now} for row in batch.calls
+        ]
+        self._replace(connection, CALLS, calls, keep=LATER)
+        self._replace(connection, TURNS, batch.turns)
+        self._replace(connection, VOICEMAILS, batch.voicemails, by=("call_id",))
+        for table, name in ADDED:
+            rows = as_rows(table, getattr(batch, name))
+            if rows:
+                connection.execute(insert(table), rows)
+        for call_ref, outcome in batch.outcomes.items():
+            own = update(CALLS).where(CALLS.c.provider_call_id == call_ref)
+            connection.execute(own.values(outcome=outcome))
+        if batch.live:
+            connection.execute(self._heartbeat(batch.live, now))
+
+    def _heartbeat(self, live: Iterable[str], now: datetime) -> Any:
+        own = (CALLS.c.holder == self._holder) & CALLS.c.id.in_(sorted(live))
+        alive = {"seen_at": now, "ended_at": None, "length_s": None}
+        alive |= {"state": "live", "reason": ""}
+        return update(CALLS).where(own).values(alive)
+
+    def _replace(
+        self,
+        connection: Connection,
+        table: Table,
+        rows: Sequence[RecordRow],
+        *,
+        by: Sequence[str] = (),
+        keep: Sequence[str] = (),
+    ) -> None:
+        """Put rows in the place of those that stand; a word of `keep` gives way to no empty one."""
+        if rows:
+            statement = self._statements.get(table)
+            if statement is None:
+                statement = self._replacing(table, names=rows[0], by=by, keep=keep)
+                self._statements[table] = statement  # making it takes as long as writing a batch
+            connection.execute(statement, as_rows(table, rows))
+
+    def _replacing(
+        self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
+    ) -> Any:
+        keys = by or [each.name for each in table.primary_key]
+        added = self._insert(table)
+        new = {name: added.excluded[name] for name in names if name not in keys}
+        for name in keep:
+            new[name] = case((added.excluded[name] == "", table.c[name]), else_=new[name])
+        return added.on_conflict_do_update(index_elements=list(keys), set_=new)
+
+
+def _earlier(
+    connection: Connection, call_ids: Sequence[str], *, but: str
+) -> Mapping[str, RecordRow]:
+    """Return what stands of calls that other processes wrote."""
+    if not call_ids:
+        return {}
+    found = select(CALLS).where(CALLS.c.id.in_(call_ids), CALLS.c.holder != but)
+    return {row["id"]: dict(row) for row in connection.execute(found).mappings()}
+
+
+def _whole(row: RecordRow, before: RecordRow | None) -> RecordRow:
+    """Return a call's row with what it had come to before."""
+    if before is None:
+        return row
+    sums = {name: plus(row[name], before[name]) for name in SUMS}
+    return {**row, **sums, "touched": row["touched"] or before["touched"]}
+
+
+def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
+    """Return rows as the table's columns take them: moments, lengths, nothing that is refused."""
+    columns = fits_of(table)
+    return [{name: columns[name](value) for name, value in row.items()} for row in rows]
+
+
+@cache
+def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
+    """Return what makes a value fit, by column."""
+    return {each.name: _fit(each) for each in table.columns}
+
+
+def _fit(column: Column[Any]) -> Callable[[Any], Any]:
+    if isinstance(column.type, DateTime):
+        return _moment
+    if isinstance(column.type, JSON):
+        return _plain
+    if isinstance(column.type, String):
+        length = column.type.length
+        return lambda text: storable(str(text))[:length]
+    return lambda value: value if not isinstance(value, float) or math.isfinite(value) else None
+
+
+def _moment(value: Any) -> Any:
+    return datetime.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON of any database takes it; what is no number is none."""
+    match value:
+        case str():
+            return storable(value)
+        case float():
+            return value if math.isfinite(value) else None
+        case Mapping():
+            return {storable(str(name)): _plain(each) for name, each in value.items()}
+        case list() | tuple() | set() | frozenset():
+            return [_plain(each) for each in value]
+        case _:
+            return value
+
+
+async def _engine(database: Database, file: FileThread | None) -> AsyncEngine:
+    if file is not None and database.is_gone:
+        await file.close()  # its connection is to the file that was deleted
+    return await database.engine()

@@ -1,0 +1,1 @@
+"""The mirror of calls and alerts in a Google spreadsheet."""

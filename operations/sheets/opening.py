@@ -1,0 +1,43 @@
+"""Has the mirror work while a server runs, if it is configured."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from bot import clock
+from bot.config.settings import Settings
+from calls.entry import Tell
+from operations.keep_running import at_work
+from operations.retrying import Retries
+
+
+@asynccontextmanager
+async def mirror_in_sheet(
+    settings: Settings, *, tell: Tell, leads: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Mirror calls and alerts while the block runs."""
+    wanted = settings.sheets
+    if not wanted.enabled or wanted.credentials_file is None:
+        yield
+        return
+    # Here, and not above: google-auth is an extra.
+    from operations.notify.alert_history import AlertHistory  # noqa: PLC0415
+    from operations.sheets.account import ServiceAccount  # noqa: PLC0415
+    from operations.sheets.cells import ALERTS, CALLS  # noqa: PLC0415
+    from operations.sheets.mirror import MirrorSources, SheetMirror  # noqa: PLC0415
+    from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415
+    from operations.sheets.sheet import Sheet  # noqa: PLC0415
+
+    url = settings.storage.url
+    sources = MirrorSources(outbox=SheetOutbox(url), alerts=AlertHistory(url))
+    mirror = SheetMirror(
+        Sheet(wanted, ServiceAccount(wanted.credentials_file, clock=clock.monotonic)),
+        sources,
+        tabs={CALLS: wanted.calls_tab, ALERTS: wanted.alerts_tab},
+        retries=Retries(settings=settings.resilience.retry_settings(), tell=tell),
+        leads=leads,
+        utc_now=clock.utc_now,
+    )
+    async with at_work(mirror=mirror.run()):
+        yield
+    await asyncio.gather(sources.outbox.close(), sources.alerts.close())

@@ -1,0 +1,139 @@
+"""The outbox of the spreadsheet's mirror: what is still to be written there, under which key.
+
+A row is `waiting`, then `sending` from before the request leaves until its fate is known, then
+`sent`. A process that is killed in between leaves rows whose fate nobody knows: whoever takes them
+next looks their keys up in the sheet first, so no row is ever there twice.
+"""
+
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from sqlalchemy import ColumnElement, Update, delete, select, update
+
+from operations.database.edge import Store, reading, writing
+from operations.database.record_tables import CALLS
+from operations.database.sheet_tables import SHEET_ROWS
+from operations.database.sql_board import INSERTS
+
+WAITING: Final = "waiting"
+SENDING: Final = "sending"
+SENT: Final = "sent"
+LENT_S: Final = 120.0  # then whoever sent is gone, and its request has come to its end, too
+MOST_NEW: Final = 500  # calls that are noted at once
+KEPT_S: Final = 30 * 86_400.0  # a row that was sent is known for so long: no call ends later
+
+Cells = Sequence[str | float | int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetRow:
+    """A row of the sheet; its key stands in the first cell, too."""
+
+    key: str
+    tab: str
+    at_s: float
+    cells: Cells
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SheetBatch:
+    """Rows that were taken to be written."""
+
+    rows: Sequence[SheetRow]
+    doubtful: bool  # they may stand there already
+
+
+class SheetOutbox(Store):
+    """Every method raises `StorageError` when the database does not answer."""
+
+    def __init__(self, url: str) -> None:
+        """Keep the outbox in the database at `url`."""
+        super().__init__(url)
+        self._insert = INSERTS[self._database.url.get_backend_name()]
+
+    async def ended_calls(self, since: datetime, until: datetime) -> Sequence[Mapping[str, Any]]:
+        """Return calls that ended between two moments and are not noted, the oldest first."""
+        noted = select(SHEET_ROWS.c.key).where(SHEET_ROWS.c.key == "call " + CALLS.c.id).exists()
+        wanted = (
+            select(CALLS)
+            .where(CALLS.c.ended_at >= since, CALLS.c.ended_at < until, ~noted)
+            .order_by(CALLS.c.ended_at)
+            .limit(MOST_NEW)
+        )
+        async with reading(self._database) as connection:
+            return [dict(each) for each in (await connection.execute(wanted)).mappings()]
+
+    async def note(self, rows: Sequence[SheetRow]) -> None:
+        """Note rows to be written; what is noted already stays as it is."""
+        values = [
+            {
+                "key": each.key,
+                "tab": each.tab,
+                "at_s": each.at_s,
+                "state": WAITING,
+                "due_s": 0.0,
+                "cells": json.dumps(each.cells),
+            }
+            for each in rows
+        ]
+        if not values:
+            return
+        added = self._insert(SHEET_ROWS).on_conflict_do_nothing(index_elements=["key"])
+        async with writing(self._database) as connection:
+            await connection.execute(added, values)
+
+    async def take(self, tab: str, *, now: float, most: int) -> SheetBatch:
+        """Lease rows, those in doubt first; nobody else gets them meanwhile."""
+        for state in (SENDING, WAITING):
+            due = (SHEET_ROWS.c.tab == tab) & (SHEET_ROWS.c.state == state)
+            due &= SHEET_ROWS.c.due_s <= now
+            if keys := await self._oldest(due, most):
+                # The condition again: of two who take at once, the second finds them taken.
+                taken = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(keys), due)
+                rows = await self._lend(taken.values(state=SENDING, due_s=now + LENT_S))
+                return SheetBatch(rows=rows, doubtful=state == SENDING)
+        return SheetBatch(rows=(), doubtful=False)
+
+    async def settle(self, keys: Collection[str]) -> None:
+        """Note that rows stand in the sheet."""
+        await self._set(keys, {"state": SENT, "cells": ""})
+
+    async def give_back(self, keys: Collection[str], *, due_s: float) -> None:
+        """Note that rows were certainly not written, and are not to be before then."""
+        await self._set(keys, {"state": WAITING, "due_s": due_s})
+
+    async def leave_in_doubt(self, keys: Collection[str], *, due_s: float) -> None:
+        """Note that nobody knows whether rows were written; they are looked up then."""
+        await self._set(keys, {"state": SENDING, "due_s": due_s})
+
+    async def forget(self, *, now: float) -> None:
+        """Forget what was sent long ago."""
+        old = delete(SHEET_ROWS).where(SHEET_ROWS.c.state == SENT, SHEET_ROWS.c.at_s < now - KEPT_S)
+        async with writing(self._database) as connection:
+            await connection.execute(old)
+
+    async def _oldest(self, due: ColumnElement[bool], most: int) -> Sequence[str]:
+        wanted = select(SHEET_ROWS.c.key).where(due).order_by(SHEET_ROWS.c.at_s).limit(most)
+        async with reading(self._database) as connection:
+            return (await connection.execute(wanted)).scalars().all()
+
+    async def _lend(self, taken: Update) -> Sequence[SheetRow]:
+        async with writing(self._database) as connection:
+            rows = (await connection.execute(taken.returning(SHEET_ROWS))).mappings().all()
+        found = [
+            SheetRow(
+                key=row["key"], tab=row["tab"], at_s=row["at_s"], cells=json.loads(row["cells"])
+            )
+            for row in rows
+        ]
+        return sorted(found, key=lambda each: (each.at_s, each.key))
+
+    async def _set(self, keys: Collection[str], values: Mapping[str, Any]) -> None:
+        if not keys:
+            return
+        own = update(SHEET_ROWS).where(SHEET_ROWS.c.key.in_(sorted(keys)))
+        async with writing(self._database) as connection:
+            await connection.execute(own.values(**values))

@@ -1,0 +1,1 @@
+"""The event stream's listeners: log, journal, metrics, live view, traces."""

@@ -1,0 +1,125 @@
+"""Each call's own record: one JSON line an entry, and a summary at the end."""
+
+import asyncio
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Final
+
+from loguru import logger
+
+from calls.entry import Entry
+from calls.events import CallEnded, ProcessLagged, UsageMeasured
+from calls.outcome import Outcome, Tally
+from operations.notify.known_call_rules import KnownCalls
+
+DAY_S: Final = 86_400
+RECORDS: Final = ("*.json*", "*.wav")
+ESCAPED: Final = "backslashreplace"  # half a character, as JSON may have one: so it is JSON again
+ENDED_CALLS: Final = 64  # of which something is still told within a minute of the end (chosen)
+
+
+def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
+    """Delete the records of calls that ended more than `keep_days` ago; return how many files.
+
+    Another process of the house may do the same in the same folder.
+
+    Args:
+        folder: The calls' records, or the messages that callers left.
+        keep_days: How long a call's words are kept.
+        utc_s: The wall clock, in seconds since 1970.
+    """
+    oldest_s = utc_s - keep_days * DAY_S
+    files = [each for pattern in RECORDS for each in folder.glob(pattern)]
+    left: list[OSError] = []
+    count = sum(_forget(each, oldest_s, left) for each in files)
+    if left:
+        said = "{} files are too old, and the disk does not delete them; the first: {}"
+        logger.error(said, len(left), left[0])
+    return count
+
+
+def _forget(file: Path, oldest_s: float, left: list[OSError]) -> bool:
+    try:
+        if file.stat().st_mtime >= oldest_s:
+            return False
+        file.unlink()
+    except FileNotFoundError:  # another process was faster
+        return False
+    except OSError as error:
+        left.append(error)
+        return False
+    return True
+
+
+class Journal:
+    """Writes `CALL.jsonl` and `CALL.summary.json` into a folder.
+
+    The record of a call holds its words; who may read the folder may read the calls.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._calls = KnownCalls[Tally](keep_ended=ENDED_CALLS)
+
+    async def hear(self, entry: Entry) -> None:
+        """Write one entry down; how late we were stands in each call that it happened in."""
+        await self.hear_all([entry])
+
+    async def hear_all(self, entries: Sequence[Entry]) -> None:
+        """Write some down, in one go of a thread."""
+        pages: dict[str, list[Entry]] = {}
+        ended: dict[str, Outcome] = {}
+        for each in entries:
+            for entry in self._spread(each):
+                pages.setdefault(entry.call_id, []).append(entry)
+                self._add(entry)
+                if entry.call_id in self._calls.ended:
+                    ended[entry.call_id] = self._calls.ended[entry.call_id].outcome()
+        if pages:
+            await asyncio.to_thread(self._write, pages, ended)
+
+    def _spread(self, entry: Entry) -> Iterator[Entry]:
+        if entry.call_id:
+            yield entry
+        elif isinstance(entry.event, ProcessLagged):
+            yield from (replace(entry, call_id=call_id, number=0) for call_id in self._calls.live)
+        elif isinstance(entry.event, UsageMeasured):
+            behind = entry.event.behind_call
+            if behind in self._calls.ended:
+                yield replace(entry, call_id=behind, number=0)
+
+    def _add(self, entry: Entry) -> None:
+        tally = self._calls.find(entry.call_id, Tally)
+        if tally is None:
+            return
+        tally.add(entry.event)
+        if isinstance(entry.event, CallEnded):
+            self._calls.end(entry.call_id)
+
+    def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
+        self._folder.mkdir(parents=True, exist_ok=True)
+        for call_id, entries in pages.items():
+            lines = (json.dumps(each.as_json(), ensure_ascii=False) for each in entries)
+            text = "".join(f"{line}\n" for line in lines)
+            _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
+        for call_id, outcome in ended.items():
+            self._sum_up(call_id, outcome)
+
+    def _sum_up(self, call_id: str, outcome: Outcome) -> None:
+        text = json.dumps(asdict(outcome), indent=2, ensure_ascii=False)
+        path = self._folder / f"{call_id}.summary.json"
+        path.write_text(text + "\n", encoding="utf-8", errors=ESCAPED)
+
+
+def _append(path: Path, lines: bytes) -> None:
+    """Write all of it or, on a disk that fills meanwhile, none: half a line spoils the next."""
+    with path.open("ab", buffering=0) as file:
+        began, rest = file.tell(), memoryview(lines)
+        try:
+            while rest:
+                rest = rest[file.write(rest) :]
+        except OSError:
+            file.truncate(began)
+            raise

@@ -1,0 +1,282 @@
+"""What happened, as numbers for Prometheus; the metrics stand in `meters.py`."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
+
+from calls.entry import Entry
+from calls.events import (
+    AnswerHeard,
+    BargedIn,
+    BudgetMissed,
+    CallbackWanted,
+    CallEnded,
+    CallFailed,
+    CallRefused,
+    CallStarted,
+    Event,
+    HeldTheLine,
+    InputRefused,
+    MessageLeft,
+    PersonWanted,
+    ProcessLagged,
+    ProviderFailed,
+    RecordHalted,
+    ShareLost,
+    ToolCalled,
+    TurnEnded,
+    UsageMeasured,
+)
+from calls.house_events import (
+    AlertSent,
+    CallsCut,
+    ClipsRendered,
+    ConfigurationReloaded,
+    WorkerLost,
+    WorkerStarted,
+)
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.leg_events import HandedOver, LegEnded, LineRestored
+from fallbacks.breaker import State
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    EarlyAnswerDropped,
+    EarlyAnswerTaken,
+    HedgeStarted,
+    LimitReached,
+    ProviderProbed,
+    RetriesExhausted,
+    RetryPlanned,
+    RungChosen,
+    RungFollowed,
+    StageExhausted,
+    StageRecovered,
+)
+from operations.telemetry.attempt_outcomes import AttemptOutcomes
+from operations.telemetry.meters import Meters
+
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+LIVE: Final = "gauge_live*_*.db"  # how prometheus_client names what a process says of itself now
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What one kind of fact adds to one metric."""
+
+    meter: str  # its name in `Meters`
+    labels: tuple[str, ...] = ()  # the fact's fields, in the order of the metric's labels
+    amount: str = ""  # the field that holds it; empty: one
+
+
+RUNG: Final = ("stage", "provider")
+COUNTS: Final[Mapping[type, tuple[Count, ...]]] = {
+    CallStarted: (Count("calls_started", ("transport",)),),
+    CallEnded: (Count("calls_ended", ("reason",)), Count("call_length", amount="length_s")),
+    CallRefused: (Count("calls_refused", ("transport", "reason")),),
+    LegEnded: (Count("legs_ended", ("outcome",)),),
+    AnswerHeard: (Count("v2v", amount="v2v_s"),),
+    BudgetMissed: (Count("over_budget", ("most",)),),
+    BargedIn: (Count("barge_ins"),),
+    TurnEnded: (Count("turns", ("interrupted",)),),
+    HeldTheLine: (Count("fillers", ("utterance",)),),
+    UsageMeasured: (
+        Count("characters", ("provider",), "characters"),
+        Count("audio", ("provider",), "audio_s"),
+    ),
+    AttemptFailed: (
+        Count("failures", (*RUNG, "kind")),
+        Count("lost", ("stage",), "after_s"),
+    ),
+    RungChosen: (Count("failovers", ("stage", "before", "after")),),
+    HedgeStarted: (Count("hedges", RUNG),),
+    LimitReached: (Count("limits", RUNG),),
+    RetryPlanned: (Count("retries", (*RUNG, "kind")),),
+    RetriesExhausted: (Count("exhausted_retries", RUNG),),
+    StageExhausted: (Count("exhausted", ("stage",)),),
+    StageRecovered: (Count("stage_down", ("stage",), "down_s"),),
+    BreakerMoved: (Count("breaker_moves", (*RUNG, "after")),),
+    ProviderProbed: (Count("probes", (*RUNG, "ok")),),
+    ToolCalled: (Count("tools", ("outcome",)),),
+    HandedOver: (Count("handovers", ("outcome",)),),
+    LineRestored: (Count("line_restored", amount="after_s"),),
+    InputRefused: (Count("refusals", ("transport", "reason")),),
+    WorkerStarted: (Count("workers_started", ("cause",)),),
+    WorkerLost: (Count("workers_lost"), Count("worker_calls_lost", amount="calls")),
+    CallsCut: (Count("calls_interrupted", amount="calls"),),
+    ClipsRendered: (Count("clips", amount="clips"), Count("clips_failed", amount="failed")),
+    ConfigurationReloaded: (Count("reloads", ("outcome",)),),
+    AlertSent: (Count("alerts_sent", ("channel", "severity")),),
+    ShareLost: (Count("share_lost"),),
+    RecordHalted: (Count("record_halted"),),
+    IncidentBegan: (Count("incidents", ("severity",)),),
+    ProcessLagged: (Count("lagged", ("where",), "lag_s"),),
+}
+"""What is counted by the facts' own fields."""
+
+NAMED: Final[Mapping[type, tuple[str, str]]] = {
+    EarlyAnswerTaken: ("early", "taken"),
+    EarlyAnswerDropped: ("early", "dropped"),
+    PersonWanted: ("wishes", "person"),
+    CallbackWanted: ("wishes", "callback"),
+    MessageLeft: ("wishes", "message"),
+}
+"""What is counted by what it is: metric and label."""
+
+
+class Metrics:
+    """Listens to everything and counts it.
+
+    No label holds a caller's word or number, and none grows with the calls: providers, stages,
+    kinds and reasons are closed sets, or stand in the configuration.
+    """
+
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        ladders: Mapping[str, Sequence[str]],
+        *,
+        local: Collection[str] = (),
+    ) -> None:
+        """Make the metrics in `registry`.
+
+        Args:
+            registry: Where they are made.
+            ladders: The rungs' names by stage.
+            local: The names of those that run on this machine.
+        """
+        self._meters = Meters(registry)
+        self._meters.begin(ladders, local)
+        self._attempts = AttemptOutcomes()
+        self._active: set[str] = set()  # calls
+        self._counted: dict[tuple[str, str], int] = {}  # of what others count: metric and listener
+
+    async def hear(self, entry: Entry) -> None:
+        """Count one entry."""
+        event = entry.event
+        self._meters.facts.labels(type(event).__name__).inc()
+        for count in COUNTS.get(type(event), ()):
+            self._add(count, event)
+        if named := NAMED.get(type(event)):
+            name, label = named
+            getattr(self._meters, name).labels(label).inc()
+        self._count_call(entry)
+        self._count_particular(event)
+
+    def look(self, gauges: Mapping[str, float]) -> None:
+        """Set what is measured now and then; names as in `operations.telemetry.meters.PROCESS`."""
+        for name, value in gauges.items():
+            self._meters.process[name].set(value)
+
+    def look_at_listeners(
+        self, waiting: Mapping[str, int], lost: Mapping[str, int], failed: Mapping[str, int]
+    ) -> None:
+        """Set how those who listen fare, by name; what was lost and failed is since ever."""
+        for name, entries in waiting.items():
+            self._meters.telling_waits.labels(name).set(entries)
+        for meter, counts in (("telling_lost", lost), ("telling_failed", failed)):
+            for name, times in counts.items():
+                more = times - self._counted.get((meter, name), 0)
+                getattr(self._meters, meter).labels(name).inc(max(0, more))
+                self._counted[meter, name] = times
+
+    def _add(self, count: Count, event: Event) -> None:
+        meter = getattr(self._meters, count.meter)
+        if count.labels:
+            meter = meter.labels(*(_label(getattr(event, each)) for each in count.labels))
+        amount = max(0.0, getattr(event, count.amount)) if count.amount else 1
+        if isinstance(meter, Counter):
+            meter.inc(amount)
+        else:
+            meter.observe(amount)
+
+    def _count_call(self, entry: Entry) -> None:
+        match entry.event:
+            case CallStarted():
+                self._active.add(entry.call_id)
+            case CallEnded():
+                self._active.discard(entry.call_id)
+                self._attempts.forget(entry.call_id)
+            case CallFailed(where=where):  # Pipecat numbers its processors
+                self._meters.calls_failed.labels(where.partition("#")[0]).inc()
+                return
+            case AttemptWon() | AttemptFailed() | AttemptDropped() as told:
+                if outcome := self._attempts.outcome(entry.call_id, told):
+                    self._meters.attempts.labels(told.stage, told.provider, outcome).inc()
+                return
+            case _:
+                return
+        self._meters.calls_active.set(len(self._active))
+
+    def _count_particular(self, event: Event) -> None:
+        meters = self._meters
+        match event:
+            case AnswerHeard(parts=parts):
+                for name, part_s in asdict(parts).items():
+                    meters.part.labels(name.removesuffix("_s")).observe(max(0.0, part_s))
+            case UsageMeasured():
+                self._count_usage(event)
+            case ProviderFailed():
+                meters.failures.labels(event.stage, event.provider, "error").inc()
+            case BreakerMoved() | RungFollowed():
+                self._show_breaker(event)
+            case IncidentEnded() if event.rung:
+                meters.recovery.labels(event.stage, event.rung).observe(event.lasted_s)
+            case _:
+                pass
+
+    def _show_breaker(self, event: BreakerMoved | RungFollowed) -> None:
+        place = (event.stage, event.provider)
+        if isinstance(event, RungFollowed):  # whoever found it out has counted it
+            self._meters.show_breaker(*place, event.breaker)
+            return
+        self._meters.show_breaker(*place, event.after)
+        if event.before == State.OPEN:
+            self._meters.breaker_open.labels(*place).inc(max(0.0, event.after_s))
+
+    def _count_usage(self, used: UsageMeasured) -> None:
+        meters, provider = self._meters, used.provider
+        for kind in ("prompt", "cached", "completion"):
+            if count := getattr(used, f"{kind}_tokens"):
+                meters.tokens.labels(provider, kind).inc(count)
+        if used.cost is None:
+            meters.unpriced.labels(provider).inc()
+        else:
+            meters.cost.labels(provider).inc(used.cost)
+
+
+def _label(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+class Exposition:
+    """What a scrape gets: this process's numbers, or those of the whole house."""
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Show what the processes of a house count in `folder`; None: we are alone."""
+        self._folder = folder
+        self.registry = CollectorRegistry(auto_describe=False)
+        """Where this process makes its metrics."""
+
+    def read(self) -> bytes:
+        """Return all metrics as text; reads files, so call it in a thread."""
+        if self._folder is None:
+            return generate_latest(self.registry)
+        forget_the_gone(self._folder)
+        house = CollectorRegistry()
+        MultiProcessCollector(house, path=str(self._folder))
+        return generate_latest(house)
+
+
+def forget_the_gone(folder: Path) -> None:
+    """Have processes that are no more say nothing of now; what they have counted stays."""
+    pids = {each.stem.rpartition("_")[2] for each in folder.glob(LIVE)}
+    for pid in pids:
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists():
+            mark_process_dead(int(pid), path=str(folder))

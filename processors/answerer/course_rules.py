@@ -1,0 +1,142 @@
+"""How far we are with whoever picked up, and the steps from there: each returns what it takes.
+
+Which step is due, and when, is decided in `processors/answerer/decision.py`.
+"""
+
+from enum import StrEnum
+from typing import TypeAlias
+
+from processors.answerer.answerer_rules import (
+    BY_CUE,
+    Answerer,
+    AnsweringAction,
+    AnsweringRules,
+    Decide,
+    LeaveMessage,
+    Open,
+    PartFromMachine,
+    SayWho,
+)
+from processors.answerer.greeting_rules import GreetingHeard
+from processors.answerer.phrase_rules import Cue
+
+Actions: TypeAlias = tuple[AnsweringAction, ...]
+
+
+class AnsweringState(StrEnum):
+    """What we are at."""
+
+    RINGING = "ringing"
+    LISTENING = "listening"
+    PAUSING = "pausing"  # decided for a person who is still speaking
+    OPEN = "open"
+    ASKED = "asked"  # an assistant waits for our name
+    MAILBOX = "mailbox"  # and its beep is awaited
+    PARTING = "parting"  # from a machine, should no person's words come before its pause
+    OVER = "over"
+
+
+class AnsweringCourse:
+    """The course of one call of ours, from its ringing to a talk or a parting.
+
+    Attributes:
+        rules: How long what takes.
+        state: What we are at.
+        since: Since when we talk, await a beep, or part.
+        heard: What was heard in this round of listening.
+        round_at: When the round began, or our patience with who speaks began anew.
+        decided: Who it is taken for; None: nothing was decided.
+        by_words: Whether words said that it is a machine, so that words can take it back.
+        screened: Whether an assistant was told who calls.
+        spoke_s: How long they spoke before we began.
+        watched_until: How long a talk is watched while nobody speaks.
+    """
+
+    def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
+        self.rules = rules
+        self.state = AnsweringState.RINGING
+        self.since = self.round_at = 0.0
+        self.heard = GreetingHeard()
+        self.decided: Answerer | None = None
+        self.by_words = self.screened = False
+        self.spoke_s = self.watched_until = 0.0
+        self._leaves_message = leaves_message
+        self._full = False
+        self._answered_at = 0.0
+
+    def listen(self, now: float) -> None:
+        """Begin a round of listening: they have picked up, or somebody else is to speak next."""
+        if self.state is AnsweringState.RINGING:
+            self._answered_at = now
+        self.state, self.round_at, self.heard = AnsweringState.LISTENING, now, GreetingHeard()
+
+    def decide(self, answerer: Answerer, why: str, now: float) -> tuple[Decide, ...]:
+        """Say who they are taken for, if that is new."""
+        if answerer is self.decided:
+            return ()
+        revised, self.decided = self.decided is not None, answerer
+        after_s = round(now - self._answered_at, 3)
+        return (Decide(answerer=answerer, why=why, after_s=after_s, revised=revised),)
+
+    def greet(self, answerer: Answerer, why: str, now: float) -> Actions:
+        """Decide that somebody is there, and speak at once."""
+        return (*self.decide(answerer, why, now), *self.open(now))
+
+    def open(self, now: float) -> Actions:
+        """Speak, and watch for a machine that talks on."""
+        self.state, self.since = AnsweringState.OPEN, now
+        self.watched_until = now + self.rules.overlap_s
+        self.spoke_s = self.heard.speech_until(now)
+        self.heard.forget_speech()
+        return (Open(),)
+
+    def await_pause(self, why: str, now: float) -> Actions:
+        """Take who talks on for a person, and speak in their next pause."""
+        self.state = AnsweringState.PAUSING
+        return self.decide(Answerer.UNDECIDED, why, now)
+
+    def take_back(self, now: float) -> Actions:
+        """Take back that it is a machine: further words are a person's. Be patient anew."""
+        self.round_at = now
+        return self.await_pause("words", now)
+
+    def meet_machine(self, cue: Cue, now: float) -> Actions:
+        """Decide for what a machine's words give away: an assistant, a menu, a mailbox."""
+        answerer = BY_CUE[cue]
+        self._full = self._full or cue is Cue.FULL
+        self.by_words, self.since = True, now
+        if answerer is Answerer.SCREENING:
+            self.state, self.round_at = AnsweringState.ASKED, now
+        elif answerer is Answerer.VOICEMAIL and self._leaves_message and not self._full:
+            self.state = AnsweringState.MAILBOX
+        else:
+            self.state = AnsweringState.PARTING
+        return self.decide(answerer, "words", now)
+
+    def say_who(self, now: float) -> Actions:
+        """Tell an assistant who calls and why; then it all begins again."""
+        self.screened = True
+        self.listen(now)
+        return (SayWho(),)
+
+    def leave_message(self, now: float, *, at_end: bool) -> Actions:
+        """Speak to a mailbox behind its greeting's end; one that takes no text is parted from.
+
+        Args:
+            now: Monotonic, in seconds.
+            at_end: Whether the greeting has ended.
+        """
+        if self._full or not self._leaves_message:
+            return self.part()
+        self.state = AnsweringState.OVER if at_end else AnsweringState.MAILBOX
+        self.since = now
+        return (LeaveMessage(),) if at_end else ()
+
+    def settle(self) -> None:
+        """Let nothing that is heard change anything any more."""
+        self.state = AnsweringState.OVER
+
+    def part(self) -> Actions:
+        """Hang up on a machine."""
+        self.settle()
+        return (PartFromMachine(answerer=self.decided or Answerer.VOICEMAIL),)

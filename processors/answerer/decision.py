@@ -1,0 +1,247 @@
+"""Decides who has picked up, and when to begin: the rules stand in `answerer_rules.py`."""
+
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from processors.answerer.answerer_rules import Answerer, AnsweringRules, StopTalking
+from processors.answerer.course_rules import Actions, AnsweringCourse, AnsweringState
+from processors.answerer.phrase_rules import Cue
+
+BEEP_TELLS: Final = frozenset(
+    {AnsweringState.LISTENING, AnsweringState.PAUSING, AnsweringState.OPEN}
+)
+"""In these states a beep may give a mailbox away."""
+
+
+class AnswererJudge:
+    """Decides for one call. Hand it what is heard, and `tick` it at `wake_at`."""
+
+    def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
+        self._course = AnsweringCourse(rules, leaves_message=leaves_message)
+
+    @property
+    def listens(self) -> bool:
+        """Whether what is heard is the machine's or the person's first word, not yet a talk."""
+        return self._course.state not in (AnsweringState.OPEN, AnsweringState.OVER)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing that is heard changes anything any more."""
+        return self._course.state is AnsweringState.OVER
+
+    @property
+    def wake_at(self) -> float | None:
+        """The moment at which `tick` has something to do, or None."""
+        return _due_at(self._course)
+
+    def answered(self, now: float) -> None:
+        """Begin: the far end has picked up."""
+        if self._course.state is AnsweringState.RINGING:
+            self._course.listen(now)
+
+    def voiced(self, at: float) -> None:
+        """Note that somebody speaks since `at`."""
+        if self._course.state is not AnsweringState.RINGING:
+            self._course.heard.voiced(max(at, self._course.round_at))
+
+    def silent(self, at: float) -> None:
+        """Note that nobody speaks since `at`."""
+        if self._course.heard.silent(at):
+            self._course.watched_until = at + self._course.rules.overlap_s
+
+    def words(self, text: str, now: float, *, final: bool) -> Actions:
+        """Read what was recognised: of an utterance in progress all so far, or all of one."""
+        course = self._course
+        nobody = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
+        if nobody or not course.heard.spoken:
+            return ()  # words that come before any speech are of early media
+        course.heard.read(text, final=final)
+        return self.tick(now)
+
+    def beep(self, now: float) -> Actions:
+        """Note the end of a single tone."""
+        course = self._course
+        if course.state is AnsweringState.PARTING:
+            return course.part()
+        if course.state is AnsweringState.MAILBOX:
+            return course.leave_message(now, at_end=True)
+        if not _is_mailboxs(course, now):
+            return ()
+        stops = (StopTalking(),) if course.state is AnsweringState.OPEN else ()
+        said = course.decide(Answerer.VOICEMAIL, "beep", now)
+        return (*said, *stops, *course.leave_message(now, at_end=True))
+
+    def carrier_says(self, answerer: str, now: float) -> Actions:
+        """Note a carrier's verdict, as Twilio's `AnsweredBy` has it; unknown says nothing."""
+        course = self._course
+        self.answered(now)
+        if course.state not in (AnsweringState.LISTENING, AnsweringState.PAUSING):
+            return ()
+        if answerer == "human":
+            return course.greet(Answerer.HUMAN, "carrier", now)
+        if not answerer.startswith(("machine", "fax")):
+            return ()
+        said = course.decide(Answerer.VOICEMAIL, "carrier", now)
+        if answerer == "fax":
+            return (*said, *course.part())
+        at_end = answerer.startswith("machine_end")
+        return (*said, *course.leave_message(now, at_end=at_end))
+
+    def tick(self, now: float) -> Actions:
+        """Do what is due."""
+        step = STEPS.get(self._course.state)
+        return step(self._course, now) if step else ()
+
+
+def _due_at(course: AnsweringCourse) -> float | None:
+    """Return when something is due: at a limit, or sooner behind so much silence."""
+    limit_at, silence_s = _waits(course)
+    quiet_at = course.heard.quiet_since if silence_s else None
+    if limit_at is None or quiet_at is None:
+        return limit_at
+    return min(limit_at, quiet_at + silence_s)
+
+
+def _waits(course: AnsweringCourse) -> tuple[float | None, float]:
+    """Return until when we wait at most, and how much silence ends that sooner; 0: none does."""
+    rules, heard, limit_at, silence_s = course.rules, course.heard, None, 0.0
+    match course.state:
+        case AnsweringState.LISTENING:
+            limit_at, silence_s = _limit_at(course), heard.silence_s(rules)
+        case AnsweringState.PAUSING:
+            limit_at, silence_s = _talker_at(course), heard.silence_s(rules)
+        case AnsweringState.ASKED:
+            limit_at, silence_s = _talker_at(course), rules.human_silence_s
+        case AnsweringState.MAILBOX:
+            limit_at, silence_s = course.since + rules.beep_wait_s, rules.no_beep_s
+        case AnsweringState.PARTING:
+            limit_at, silence_s = course.since + rules.part_wait_s, rules.pause_s
+        case AnsweringState.OPEN:
+            talks = heard.since is not None
+            limit_at = course.since + rules.watch_s if talks else course.watched_until
+        case AnsweringState.RINGING | AnsweringState.OVER:
+            pass
+    return limit_at, silence_s
+
+
+def _is_due(course: AnsweringCourse, now: float) -> bool:
+    due_at = _due_at(course)
+    return due_at is not None and now >= due_at
+
+
+def _limit_at(course: AnsweringCourse) -> float:
+    """Return when listening ends without a result."""
+    rules = course.rules
+    return course.round_at + (rules.screened_s if course.screened else rules.decide_s)
+
+
+def _talker_at(course: AnsweringCourse) -> float:
+    """Return when somebody who never pauses is spoken to all the same."""
+    return course.round_at + course.rules.talker_s
+
+
+def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
+    """Say whether a beep is a mailbox's, by what was heard before it."""
+    if course.state not in BEEP_TELLS:
+        return False
+    heard, rules = course.heard, course.rules
+    spoke_s = heard.speech_until(now)
+    if course.state is AnsweringState.OPEN:
+        right_behind = now < course.since + rules.overlap_s
+        least_s = rules.least_speech_s if right_behind else rules.human_speech_s
+        enough = course.spoke_s > least_s or spoke_s > rules.human_speech_s
+    else:
+        enough = spoke_s >= rules.least_speech_s
+    return heard.cues.beeps and (enough or heard.cues.hinted)
+
+
+def _judge(course: AnsweringCourse, now: float) -> Actions:
+    """See whether what was heard so far is a machine's, or a person's who has paused."""
+    heard = course.heard
+    cue = heard.cues.definite
+    if cue and not (cue is Cue.SCREENING and course.screened):  # it has been told by then
+        return _meet_machine(course, cue, now)
+    if course.screened and Cue.HOLD in heard.cues.points and heard.since is None:
+        course.listen(now)
+        return ()
+    if not heard.quiet_for(heard.silence_s(course.rules), now):
+        return _judge_time(course, now)
+    if course.state is AnsweringState.PAUSING:
+        return course.open(now)
+    short = heard.speech_s <= course.rules.human_speech_s
+    found, why = (Answerer.HUMAN, "short_greeting") if short else (Answerer.UNDECIDED, "pause")
+    return course.greet(found, why, now)
+
+
+def _judge_time(course: AnsweringCourse, now: float) -> Actions:
+    """See whether there is time to listen on."""
+    if course.state is AnsweringState.PAUSING:
+        return course.open(now) if now >= _talker_at(course) else ()
+    if now < _limit_at(course):
+        return ()
+    if course.heard.spoken:
+        return course.await_pause("time", now)
+    return course.greet(Answerer.UNDECIDED, "silence", now)
+
+
+def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
+    said = course.meet_machine(cue, now)
+    parts = course.state is AnsweringState.PARTING
+    return (*said, *_await_its_end(course, now)) if parts else said
+
+
+def _await_its_end(course: AnsweringCourse, now: float) -> Actions:
+    """Part when it is certain, or when whoever it is has no more to say."""
+    cues = course.heard.cues
+    if course.heard.person_after_all:
+        return course.take_back(now)
+    over = _is_due(course, now)
+    if over and not cues.sure:  # they said only what people say, too
+        return course.greet(Answerer.UNDECIDED, "words", now)
+    return course.part() if over or cues.certain else ()
+
+
+def _await_beep(course: AnsweringCourse, now: float) -> Actions:
+    """Leave the text behind a greeting without a beep, unless it may be a person's."""
+    cues = course.heard.cues
+    if course.by_words and course.heard.person_after_all:
+        return course.take_back(now)
+    if Cue.FULL in cues.points:
+        return course.part()
+    if not _is_due(course, now):
+        return ()
+    if course.by_words and not cues.sure:  # they said only what people say, too
+        return course.greet(Answerer.UNDECIDED, "words", now)
+    return course.leave_message(now, at_end=True)
+
+
+def _tell_who(course: AnsweringCourse, now: float) -> Actions:
+    """Tell an assistant who calls, when it is our turn."""
+    if course.heard.person_after_all:
+        return course.take_back(now)
+    return course.say_who(now) if _is_due(course, now) else ()
+
+
+def _look_back(course: AnsweringCourse, now: float) -> Actions:
+    """See whether whom we talk to is a machine after all."""
+    heard, rules = course.heard, course.rules
+    quiet = heard.since is None and now >= course.watched_until
+    if quiet or now >= course.since + rules.watch_s:
+        course.settle()
+        return ()
+    cue = heard.cues.certain
+    if cue is None or heard.speech_until(now) < rules.talk_over_s:
+        return ()
+    if cue is Cue.SCREENING and course.screened:
+        return ()
+    return (StopTalking(), *_meet_machine(course, cue, now))
+
+
+STEPS: Final[Mapping[AnsweringState, Callable[[AnsweringCourse, float], Actions]]] = {
+    AnsweringState.LISTENING: _judge,
+    AnsweringState.PAUSING: _judge,
+    AnsweringState.ASKED: _tell_who,
+    AnsweringState.MAILBOX: _await_beep,
+    AnsweringState.PARTING: _await_its_end,
+    AnsweringState.OPEN: _look_back,
+}

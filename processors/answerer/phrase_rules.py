@@ -1,0 +1,138 @@
+"""What people, mailboxes, menus and telephones' assistants say, and how much each of it proves.
+
+Grouped by what a sentence does, not by who once said it: a machine says that nobody is there, tells
+what to do behind a tone, names itself, promises a call, offers keys. One pattern is one such thing
+in all its wordings, so that nothing is counted twice. Looked for in words without marks or accents,
+as `processors.answerer.word_rules.plain` leaves them.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import Final
+
+ALONE: Final = 4  # enough by itself: no person says it to a caller
+WITH_ANOTHER: Final = 2  # people say it, too
+OPENER: Final = 1  # how firms begin, whoever speaks
+
+
+class Cue(StrEnum):
+    """What a phrase gives away."""
+
+    SCREENING = "screening"  # a telephone's assistant asks who calls, and why
+    HOLD = "hold"  # it asks us to wait for the person
+    MENU = "menu"
+    FULL = "full"  # a mailbox that takes no message
+    VOICEMAIL = "voicemail"
+    PERSON = "person"
+
+
+_DIGIT: Final = r"(\d|zero|one|two|three|four|five|six|seven|eight|nine|star|pound|hash)\b"
+_CIFRA: Final = r"(el )?(\d|cero|uno|dos|tres|cuatro|cinco|seis|siete|ocho|nueve)\b"
+_MESSAGE: Final = r"((brief|short|detailed|quick|voice|and) )*(message|name|number|details)\b"
+_SMALL: Final = r"((me|us|a|an|the|your) )*"
+_CANNOT: Final = (
+    r"(cant|cannot|can not|(am|are|is|im|were) (not able|unable) to|(not able|unable) to)"
+)
+_KEY_VERBS: Final = r"(oprima|marque|presione|pulse)"
+
+PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
+    Cue.SCREENING: {
+        r"screening (service|assistant|calls?)|(virtual|digital) assistant (of|for)": ALONE,
+        r"youre calling is using|(ill|to) see if (this|the) person is available": ALONE,
+        r"(party|person|subscriber|customer|number) (\w+ ){1,6}(not|only) accepts? calls": ALONE,
+        r"before i try to connect you": ALONE,
+        r"asistente virtual": ALONE,
+        # People say these, too, to callers they do not know.
+        r"(not|only) accepts? calls|unknown callers": WITH_ANOTHER,
+        r"before i connect you": WITH_ANOTHER,
+        r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
+        r"|diga(me)? (\w+ )?nombre|назовите (себя|свое имя|ваше имя)": WITH_ANOTHER,
+        r"(reason|purpose|why) (\w+ ){0,3}call(ing)?\b"
+        r"|motivo (\w+ ){0,2}llamada|(цель|причину) (вашего )?звонка": WITH_ANOTHER,
+    },
+    Cue.HOLD: {
+        r"(please )?(stay on|hold) the line|please (hold|wait)": ALONE,
+        r"(permanezca|espere) en (la )?linea": ALONE,
+        r"(оставайтесь|не вешайте|подождите)": ALONE,
+    },
+    Cue.MENU: {
+        rf"press (the )?{_DIGIT}": 2 * ALONE,  # a menu that also asks how it can help is one
+        rf"{_KEY_VERBS} {_CIFRA}|нажмите\b": 2 * ALONE,
+        r"^(\w+ ){0,12}(for|to) (\w+ ){1,6}press\b|say (\w+ ){1,4}or press": ALONE,
+        rf"para (\w+ ){{1,6}}{_KEY_VERBS}\b": ALONE,
+        r"(main|following) (menu|options)|menu options|(of the|these|following) options": ALONE,
+        r"(please )?(choose|select) (from|one of|an option)": ALONE,
+        r"(dial|enter|say) (\w+ ){0,4}(extension|account number)|know (\w+ )?extension": ALONE,
+        r"(operators|agents|representatives|advisers|advisors|lines) are (\w+ )?(busy|assisting)"
+        r"|your call is (very )?important|number (\w+ )?in (the|our) queue": ALONE,
+        r"in a few words": ALONE,
+        r"(наберите|введите) (\w+ )?(добавочный|внутренний|номер)"
+        r"|дождитесь ответа|ваш звонок (очень )?важен": ALONE,
+        r"(calls?|conversation) (may|will|is|are) (be |being )?(recorded|monitored)": WITH_ANOTHER,
+        r"you can say|listen (carefully|closely)|please listen": WITH_ANOTHER,
+        r"\b(menu|options?|extension)\b": WITH_ANOTHER,
+    },
+    Cue.FULL: {
+        r"(mailbox|voicemail|inbox|memory|box) is full": ALONE,
+        r"cannot (accept|take) (any )?(more |new )?messages": ALONE,
+        r"buzon (\w+ ){0,3}lleno": ALONE,
+        r"(ящик|память) (\w+ ){0,3}(заполнен|переполнен)": ALONE,
+    },
+    Cue.VOICEMAIL: {
+        r"(after|at|following) (\w+ ){0,2}(tone|beep|bleep|signal)\b": ALONE,
+        r"(voice ?mail|mail ?box) (of|for|service|system)\b"
+        r"|(message|answering) (service|system)": ALONE,
+        r"(person|subscriber|customer|party|user) (that )?(you|youre|youve)( are| have)?"
+        r"( trying to)? (call|calling|called|dialed|dialled|reach|reached|reaching) "
+        r"(is (not|un\w+|busy|currently|temporarily)|cannot|can not|has not)": ALONE,
+        r"number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling) (\w+ ){1,3}"
+        r"(not|un\w+|busy|invalid|disconnected|changed|service)\b": ALONE,
+        rf"\b(i|we|im|were) (\w+ )?{_CANNOT} (come|get) to (the|my|our) (tele)?phone": ALONE,
+        r"forwarded to (an? |the )?(auto|voice)": ALONE,
+        r"if this is an? (\w+ )?emergency|record (a|your) message": ALONE,
+        r"(despues|tras|oir) (\w+ ){0,2}(senal|tono)\b": ALONE,
+        r"buzon de|contestador (de|automatico)": ALONE,
+        r"(persona|abonad[oa]|usuari[oa]|cliente|numero) (\w+ ){0,4}no se encuentra": ALONE,
+        r"после (\w+ )?(сигнала|гудка)": ALONE,
+        r"голосов(ая|ой|ую) (почт|ящик)|(это|вас приветствует) (\w+ )?автоответчик": ALONE,
+        r"абонент\w* (не|временно|сейчас|недоступен|находится|выключен)": ALONE,
+        # What people say, too.
+        r"voice ?mail|mail ?box|answering machine|автоответчик|contestador": WITH_ANOTHER,
+        rf"leave {_SMALL}{_MESSAGE}|\bmessages?\b": WITH_ANOTHER,
+        r"not available|unavailable|(no ?one|nobody) is (\w+ )?(home|here|available|able)"
+        r"|not (here|in|home|at home|at my desk)\b": WITH_ANOTHER,
+        r"away from (my|the|our)|out of (the )?office|on (holiday|vacation|leave)": WITH_ANOTHER,
+        rf"{_CANNOT} (come to|get to|answer|pick up|take)\b"
+        r"|no (puedo|podemos) (atender|contestar)"
+        r"|не (могу|можем) (сейчас )?(подойти|ответить)": WITH_ANOTHER,
+        r"(is|has|have|been|call) (forwarded|redirected|diverted)|forwarded to": WITH_ANOTHER,
+        r"know what to do|\b(tone|beep|bleep)\b|сигнала": WITH_ANOTHER,
+        r"(call|ring|get back to) you|return your call|when i return": WITH_ANOTHER,
+        r"sorry (i|we)( have|ve)? (missed|cant)|missed your call": WITH_ANOTHER,
+        r"(send|leave) (me|us) a text|text me": WITH_ANOTHER,
+        r"(try|call) (your call )?(back |again )?later|try again": WITH_ANOTHER,
+        r"(is|are) (now |currently )?closed|(opening|office|business) hours": WITH_ANOTHER,
+        r"(person|subscriber|customer|party) (that )?(you|youre|youve)": WITH_ANOTHER,
+        r"ha llamado a|le (llamaremos|devolver)|no (esta(mos)?|se encuentra) disponible"
+        r"|number (that )?(you|youve)( have| are)? (dialed|dialled|called|calling)": WITH_ANOTHER,
+        r"перезвон(ю|им)|абонент": WITH_ANOTHER,
+        r"оставьте|сообщени": WITH_ANOTHER,
+        r"mensaje|deje (\w+ )?nombre|senal": WITH_ANOTHER,
+        r"(youve|you have) reached|thank(s| you) for (calling|your call)|welcome to"
+        r"|bienvenid|gracias por (llamar|su llamada)|вы позвонили|вас приветствует": OPENER,
+    },
+    Cue.PERSON: {
+        r"(how|what) (may|can|could) (i|we) (help|do|get|direct)|(how|what) can i\b": ALONE,
+        r"(can|could|may|shall) (i|we|he|she) (help|take|ask|know|have|call|ring)": ALONE,
+        r"(would|do|did|are|can|could) you (\w+ )?"
+        r"(like|want|leave|hear|calling|looking|be|call|hold)": ALONE,
+        r"who(s| is) (this|calling|there|that|it|speaking)|(who|what) (do you want|are you)": ALONE,
+        r"like to leave|with me\b|tell (him|her|them)|give (him|her|them)": ALONE,
+        r"speaking$|is speaking\b|speaking how|this is (he|she)\b": ALONE,
+        r"(en que|como) (puedo|podemos|le) |quien (es|habla|llama)|(desea|quiere) dejar": ALONE,
+        r"(чем|как) (я )?(могу|можем) (вам )?помочь|кто (это|говорит|звонит)|слушаю": ALONE,
+        r"(хотите|желаете|будете) (\w+ ){0,3}оставить": ALONE,
+        r"\b(he|she|hes|shes)\b": WITH_ANOTHER,  # said by somebody on another's behalf
+        r"\bis (this|that|it) (you|the|about)\b|hello (\w+ ){0,6}hello": WITH_ANOTHER,
+    },
+}

@@ -1,0 +1,1 @@
+"""The language models' stage: context, answers, early answers, text clean-up."""

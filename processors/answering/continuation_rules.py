@@ -1,0 +1,216 @@
+"""An answer that one model began and another goes on with: each word handed on once.
+
+Words are handed on as they come. When another model goes on, the last one is taken back unless it
+was whole: a model may die inside a word. The one that goes on may begin with or without a space,
+repeat the last words, or start over from the top: its first words are held until it is clear what
+they are, and what was said already is dropped; of a number that goes on, nothing.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from fallbacks.word_times import SIGN, UNIT, sayable
+from processors.answering.reply_limit_rules import MAX_S, ReplyLimit
+from processors.answering.spoken_text_rules import SpokenText, SpokenTextRule
+
+RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
+LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
+# A word is whole when a space follows; a sign of a script without blanks, when a letter does.
+_WHOLE: Final = re.compile(rf"\s*(?:\S*?{SIGN}[^\w\s]*(?=[\w\s])|\S+\s+)")
+_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # nothing more belongs to this word
+_ONE_SIGN: Final = re.compile(SIGN)
+_JOINED: Final = re.compile(rf"\s|{SIGN}")  # no space is missing next to these
+_GOES_ON: Final = re.compile(r"\d[.,:]$")  # but to a number: 12.50, 1,200, 9:30
+# The digits as people spell them out, in the languages of the fallback utterances.
+_DIGITS: Final = frozenset(
+    {
+        *("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
+        *("cero", "uno", "dos", "tres", "cuatro", "cinco", "seis", "siete", "ocho", "nueve"),
+        *("ноль", "нуль", "один", "два", "три", "четыре", "пять", "шесть", "семь", "восемь"),
+        "девять",
+    }
+)
+_SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u00bb)]*$")
+
+
+class Answer:
+    """What is handed on to speech of one answer, whichever rungs write it.
+
+    Text that is no speech is removed from each attempt first, so no standby, voice or later request
+    sees it.
+    """
+
+    def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
+        """Begin without a word.
+
+        Args:
+            rule: What is removed; None: all that is no speech.
+            max_s: How long it may take to speak.
+        """
+        self.limit = ReplyLimit(max_s)
+        self.rule = rule
+        self._text = SpokenText(rule)  # of the present attempt
+        self._said = ""
+        self._held = ""  # of the present attempt: words not yet judged
+        self._judging = False
+        self._complete = False
+        self._joins = False  # the next words follow another attempt's: with one space between
+        self._attempt: int | None = None
+        self.taken_back = 0
+        """Characters, handed on before, that the last `begin` took back."""
+
+    @property
+    def said(self) -> str:
+        """All that was handed on, without white space at its ends."""
+        return self._said.strip()
+
+    @property
+    def written_calls(self) -> tuple[str, ...]:
+        """The text of the present attempt that may be tool calls."""
+        return tuple(self._text.calls)
+
+    @property
+    def whole(self) -> str:
+        """What another attempt would go on from: the whole words that were handed on."""
+        return self._said[: len(self._said) - self._half()].strip()
+
+    def may_be_whole(self, attempt: int) -> bool:
+        """Say whether an attempt that ends without a word may be right: nothing is missing.
+
+        The one before it may have died between its last word and its end.
+        """
+        return attempt != self._attempt and self.at_sentence_end
+
+    @property
+    def at_sentence_end(self) -> bool:
+        """Whether what was handed on ends with a sentence."""
+        return bool(_SENTENCE.search(self.whole))
+
+    def begin(self, attempt: int) -> str:
+        """Let another attempt write on; what is held of the one before is forgotten.
+
+        Returns:
+            What it goes on from: empty means that it is asked the same as the first.
+        """
+        self.taken_back = self._half()
+        self._said = self._said[: len(self._said) - self.taken_back]
+        self.limit.take_back(self.taken_back)
+        self._attempt, self._held, self._complete = attempt, "", False
+        self._text = SpokenText(self.rule)
+        self._joins = True
+        self._judging = bool(self.said)
+        return self.said
+
+    def write(self, attempt: int, text: str) -> str:
+        """Add what an attempt wrote; return what to hand on now, sometimes nothing."""
+        if attempt != self._attempt:
+            return ""
+        self._held += self._text.write(text)
+        if self._judging:
+            words = UNIT.findall("".join(_WHOLE.findall(self._held)))
+            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=False)
+            if dropped is None:
+                return ""
+            self._drop(dropped)
+        return self._hand_on()
+
+    def finish(self, attempt: int) -> str:
+        """Note that the answer is complete; return what is left to hand on."""
+        if attempt != self._attempt:
+            return ""
+        self._held += self._text.finish()
+        if self._judging:
+            words = UNIT.findall(self._held)
+            dropped = judged(UNIT.findall(self._said)[-LOOKED_AT:], words, ended=True)
+            self._drop(dropped or 0)
+        self._complete = True
+        return self._hand_on()
+
+    def _half(self) -> int:
+        """Return how long the last word is, if it may be half of one."""
+        if self._complete or not self._said or self._said[-1].isspace():
+            return 0
+        last = UNIT.findall(self._said)[-1]
+        closed = _CLOSED.search(last) and not _GOES_ON.search(last)
+        return 0 if closed else len(last)
+
+    def _drop(self, words: int) -> None:
+        self._judging = False
+        units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
+        end = units[-1].end() if units else 0
+        if units and _ONE_SIGN.match(last) and units[-1][0].startswith(last):
+            end = units[-1].start() + len(last)  # the one before may have died ahead of its marks
+        self._held = self._held[end:].lstrip()
+
+    def _hand_on(self) -> str:
+        text, self._held = self._held, ""
+        if not self._said:
+            text = text.lstrip()
+        elif text and self._joins and not _JOINED.search(self._said[-1] + text[0]):
+            text = " " + text
+        text = self.limit.take(text)
+        self._joins = self._joins and not text
+        self._said += text
+        return text
+
+
+def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
+    """Return how many of the first words were said already, or None: too early to tell.
+
+    Args:
+        said: The words handed on so far.
+        words: The first whole words of the answer that goes on.
+        ended: No more words will come.
+    """
+    old = [each for word in said if (each := sayable(word))]
+    new = [sayable(word) for word in words]
+    spoken = [each for each in new if each]
+    if not ended and any(_may_go_on(old[at:], spoken) for at in range(len(old))):
+        return None
+    repeated = next((n for n in range(len(old), 0, -1) if _is_repeated(old, spoken, n)), 0)
+    if repeated == 0:
+        top = _in_common(old, spoken)
+        repeated = top if top >= RESTART or top == len(spoken) else 0
+    return _with_silent(new, repeated)
+
+
+def _may_go_on(old: list[str], spoken: list[str]) -> bool:
+    """Whether the answer so far is the beginning of these words, and no more."""
+    return len(spoken) < len(old) and old[: len(spoken)] == spoken
+
+
+def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
+    """Whether the answer begins with the last so many words once more.
+
+    Numbers may be what comes next: "5 5" is followed by "5 0 1" as often as it is repeated by it,
+    and a caller who writes a number down needs each digit. So may one or two signs of a script
+    without blanks, which are less than a word.
+    """
+    again = old[-size:]
+    if again != spoken[:size]:
+        return False
+    figures = all(_is_figure(word) for word in again)
+    # One digit in words, such as an hour, is a word like others; with one before it, a number.
+    spelled = _DIGITS.issuperset(old[-size - 1 :])
+    unspaced = all(_ONE_SIGN.match(word) for word in again)
+    if size == len(old) or not (figures or spelled or unspaced):
+        return True
+    return size >= RESTART and len(set(again)) > 1
+
+
+def _is_figure(word: str) -> bool:
+    return any(each.isdigit() for each in word) and not any(each.isalpha() for each in word)
+
+
+def _in_common(old: list[str], spoken: list[str]) -> int:
+    pairs = list(zip(old, spoken, strict=False))
+    return next((n for n, (left, right) in enumerate(pairs) if left != right), len(pairs))
+
+
+def _with_silent(new: list[str], repeated: int) -> int:
+    """How many words hold so many spoken ones: dashes among them are no words of their own."""
+    if repeated == 0:
+        return 0
+    ends = [n + 1 for n, each in enumerate(new) if each]
+    return ends[repeated - 1]

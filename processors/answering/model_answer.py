@@ -1,0 +1,299 @@
+"""One answer of the language models: pulls the words of one rung, and goes on with the next."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Final, cast
+
+from loguru import logger
+from openai.types.chat import ChatCompletionChunk
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
+
+from fallbacks.attempts import Admitted, Refused, TellFact
+from fallbacks.facts import Fact
+from fallbacks.failure import Failure, Kind, Scope, failed, finding
+from processors.answering.decision import (
+    AnswerAction,
+    Answering,
+    AskModel,
+    CallOff,
+    FinishAnswer,
+    GiveUp,
+    ModelEvent,
+    ModelFailed,
+    ModelFinished,
+    ModelWrote,
+    UseModel,
+    WriteText,
+    Wrote,
+)
+from processors.answering.model_stream import (
+    NO_CALLS,
+    AtGate,
+    Billed,
+    GatePlace,
+    Model,
+    ModelNews,
+    ModelStream,
+    follow,
+)
+from processors.answering.spoken_text_rules import SpokenText
+from processors.answering.tool_calls import calls_in_text
+from processors.answering.window_rules import fit
+from processors.ladder.alarm import Alarm
+from processors.ladder.reconnector import TaskOwner
+
+QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
+FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider held back
+MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
+CUT_OFF: Final = (
+    "Your last message was cut off after these words, and the caller has heard them. Write only "
+    "what comes next. Do not repeat, greet or apologise."
+)
+
+
+REFUSED: Final = (
+    "The caller's last message could not be processed and is left out here. In one short sentence, "
+    "ask them to say it in other words."
+)
+
+
+class NoModelLeftError(ConnectionError):
+    """Every rung of the ladder failed for this answer."""
+
+
+@dataclass(slots=True, kw_only=True)
+class ModelAnswer:
+    """One answer. `chunks` gives it, `close` ends whatever is still under way."""
+
+    models: Mapping[str, Model]
+    answering: Answering
+    context: LLMContext
+    owner: TaskOwner
+    clock: Callable[[], float]
+    window_tokens: int
+    tell: Callable[[Fact], None]
+    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
+    # Gets the messages that no rung accepts; `None`: nothing is left out.
+    left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
+    _ended: list[Billed] = field(default_factory=list[Billed])
+    _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
+    _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
+
+    async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
+        """Yield the answer's words, each once, then its whole tool calls, then its usage.
+
+        Raises:
+            NoModelLeftError: No rung is left who may be asked.
+        """
+        alarm = Alarm(self.clock)
+
+        async def report(news: ModelNews) -> None:
+            await self._news.put(news)
+            alarm.ring()
+
+        await self._do(self.answering.start(self.clock()), report)
+        while not self.answering.over:
+            wake_at = self.answering.wake_at
+            now = await alarm.wait(wake_at if self._news.empty() else self.clock())
+            event: ModelEvent | None = None
+            if not self._news.empty():
+                event = self._read_news(self._news.get_nowait())
+                actions = self.answering.handle(event, now) if event else ()
+            else:
+                due = wake_at is not None and now >= wake_at
+                actions = self.answering.tick(now) if due else ()
+            for chunk in await self._do(actions, report):
+                yield chunk
+
+    async def close(self) -> None:
+        """End every attempt; those that did nothing wrong count as nothing."""
+        if not self.answering.over:
+            for action in self.answering.cancel(self.clock()):
+                if isinstance(action, TellFact):
+                    self.tell(action.fact)
+        for attempt in tuple(self._streams):
+            await self._drop(attempt)
+
+    def billed(self, *, unanswered: bool = False) -> tuple[Billed, ...]:
+        """Return each request that has to be paid for, once, whatever became of it.
+
+        Args:
+            unanswered: Count those, too, that a rung is at work on and has not answered yet.
+        """
+        due = [
+            each.billed
+            for each in self._streams.values()
+            if each.answered or (unanswered and each.asked)
+        ]
+        return (*self._ended, *due)
+
+    def _read_news(self, news: ModelNews) -> ModelEvent | None:
+        """Return what came of an attempt; None: nothing that the caller waits for."""
+        stream, attempt = self._streams.get(news.attempt), news.attempt
+        if stream is None:
+            return None  # late news of an abandoned attempt
+        event: ModelEvent | None
+        match news.what:
+            case None:
+                must_speak = self.context.tool_choice == NO_CALLS
+                text = stream.last_text(
+                    runs=lambda written: bool(written_calls(written, self.context))
+                )
+                failure = _failure_of_end(stream, must_speak=must_speak)
+                if stream.wrote is Wrote.PART:
+                    logger.warning("{}: an answer used up the model's tokens", stream.provider)
+                complete = ModelFinished(attempt=attempt, wrote=stream.wrote, text=text)
+                event = self._fail(attempt, failure) if failure else complete
+            case AtGate.REFUSED:
+                del self._streams[attempt]
+                event = Refused(attempt=attempt)
+            case AtGate() as how:
+                stream.asked = True
+                event = Admitted(attempt=attempt, waited=how is AtGate.WAITED)
+            case Exception() as error:
+                failure = self.models[stream.provider].failure_of(error, flowing=stream.spoke)
+                event = self._fail(attempt, failure)
+            case chunk:
+                text = stream.keep(chunk)
+                event = None if text is None else ModelWrote(attempt=attempt, text=text)
+        return event
+
+    def _note_answered(self, attempt: int) -> None:
+        if stream := self._streams.get(attempt):
+            stream.answered = True
+
+    def _fail(self, attempt: int, failure: Failure) -> ModelFailed:
+        stream = self._streams.pop(attempt)
+        if stream.answered:
+            self._ended.append(stream.billed)
+        return ModelFailed(attempt=attempt, failure=failure)
+
+    async def _do(
+        self,
+        actions: Iterable[AnswerAction],
+        report: Callable[[ModelNews], Awaitable[None]],
+    ) -> list[ChatCompletionChunk]:
+        """Do it, in order; return what is to be handed on of the answer."""
+        chunks: list[ChatCompletionChunk] = []
+        for action in actions:
+            match action:
+                case TellFact():
+                    self.tell(action.fact)
+                case AskModel():
+                    await self._begin(action, report)
+                case UseModel():
+                    await self.heard(action.provider, action.taken_back)
+                case WriteText():
+                    chunks += self._streams[action.attempt].written(action.text)
+                case FinishAnswer() | CallOff():
+                    chunks += await self._end(action)
+                case GiveUp():
+                    raise NoModelLeftError(
+                        f"no language model answered; {action.attempts} attempts"
+                    )
+        return chunks
+
+    async def _begin(self, ask: AskModel, report: Callable[[ModelNews], Awaitable[None]]) -> None:
+        if ask.leave_out and self.left_out:
+            self.context, refused = _without_last_turn(self.context)
+            await self.left_out(refused)
+        context = _cut(self.context, self.window_tokens) if ask.mended else self.context
+        work, place = self.answering.work, None
+        if ask.wait_until is not None:
+            gate = work.policy.gates[ask.provider]
+            place = GatePlace(gate=gate, call=work.call, until=ask.wait_until)
+        pump = follow(
+            self.models[ask.provider],
+            _continued(context, ask.said),
+            number=ask.attempt,
+            report=report,
+            answered=partial(self._note_answered, ask.attempt),
+            place=place,
+        )
+        task = self.owner.create_task(pump, f"ask {ask.provider} ({ask.attempt})")
+        self._streams[ask.attempt] = ModelStream(
+            ask.provider,
+            task,
+            asked=place is None,
+            goes_on=bool(ask.said),
+            begins=SpokenText(self.answering.answer.rule),
+        )
+
+    async def _drop(self, attempt: int) -> None:
+        stream = self._streams.pop(attempt, None)
+        if stream and not stream.task.done():
+            await self.owner.cancel_task(stream.task)
+
+    async def _end(self, action: FinishAnswer | CallOff) -> list[ChatCompletionChunk]:
+        """End a request; return what it has to hand on behind its words."""
+        stream = self._streams.get(action.attempt)
+        if stream is None:
+            return []
+        held = stream.behind_words(self.context) if isinstance(action, FinishAnswer) else []
+        in_hand = isinstance(action, CallOff) and action.outrun and stream.asked
+        if stream.answered or in_hand:
+            self._ended.append(stream.billed)
+        await self._drop(action.attempt)
+        return held
+
+
+def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
+    """Return why an answer that ended is none; None: it is complete."""
+    if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
+        kind = Kind.CUT if stream.spoke else Kind.SILENT
+        reason = "the stream ended without a finish_reason"
+        return failed(kind, "llm", provider=stream.provider, reason=reason)
+    mute = must_speak and not stream.words and not stream.goes_on
+    if stream.finish == FILTERED or mute:  # no fault of the model's, and half an answer is none
+        found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
+        reason = "called_a_tool_again" if mute else FILTERED
+        return failed(found, "llm", provider=stream.provider, reason=reason)
+    if must_speak:
+        return None  # a call that came all the same is not run
+    cut = stream.finish == "length"
+    if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
+        return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
+    return None
+
+
+def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+    """Return what a model wrote as text, and is a call of a tool that it may call."""
+    given = context.tools.standard_tools if is_given(context.tools) else []
+    return [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
+
+
+def _continued(context: LLMContext, said: str) -> LLMContext:
+    """Return the context, with what was said already and a note that the rest is wanted."""
+    if not said:
+        return context
+    spoken = cast("LLMContextMessage", {"role": "assistant", "content": said})
+    note = cast("LLMContextMessage", {"role": "developer", "content": CUT_OFF})
+    return LLMContext(
+        messages=[*context.messages, spoken, note],
+        tools=context.tools,
+        tool_choice=context.tool_choice,
+    )
+
+
+def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContextMessage]]:
+    """Return the context up to the caller's last message, with a note, and what is left out."""
+    messages = list(context.messages)
+    spoken = (at for at, message in enumerate(messages) if cast("Any", message)["role"] == "user")
+    begins = max(spoken, default=len(messages))
+    note = cast("LLMContextMessage", {"role": "developer", "content": REFUSED})
+    kept = [*messages[:begins], note]
+    asked = LLMContext(messages=kept, tools=context.tools, tool_choice=context.tool_choice)
+    return asked, messages[begins:]
+
+
+def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
+    """Return a context that is half as long as ours may be: the provider counts otherwise."""
+    messages = [cast("Mapping[str, Any]", each) for each in context.messages]
+    fitted = fit(messages, int(window_tokens * MENDED_SHARE))
+    return LLMContext(
+        messages=cast("list[LLMContextMessage]", list(fitted.messages)),
+        tools=context.tools,
+        tool_choice=context.tool_choice,
+    )

@@ -1,0 +1,360 @@
+"""The language model's stage: one answer from whichever rung can give it.
+
+The ladder stands inside one Pipecat service, in the place where it asks for a completion: so there
+is one start and one end of an answer whatever fails over, and no late word of an abandoned rung can
+come through, because the words are pulled by us.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any, Final
+
+from loguru import logger
+from openai.types.chat import ChatCompletionChunk
+from pipecat.frames.frames import (
+    FunctionCallFromLLM,
+    FunctionCallResultFrame,
+    FunctionCallResultProperties,
+    LLMMessagesTransformFrame,
+)
+from pipecat.metrics.metrics import LLMTokenUsage
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage, is_given
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.services.llm_service import FunctionCallRunnerItem
+from pipecat.services.openai.llm import OpenAILLMService
+
+from calls.entry import Tell
+from calls.turn import Turn
+from calls.words import without_halves
+from fallbacks.facts import AttemptFailed, Fact
+from fallbacks.ladder import rank
+from fallbacks.work import StagePolicy, Work
+from processors.answering.answer_bill import AnswerBill
+from processors.answering.continuation_rules import Answer
+from processors.answering.decision import Answering
+from processors.answering.early_answers import EarlyAnswers, EarlyMeans
+from processors.answering.memory import Memory
+from processors.answering.model_answer import ModelAnswer, written_calls
+from processors.answering.model_stream import NO_CALLS, Model
+from processors.answering.prepared_answer import Heard
+from processors.answering.tool_round_rules import must_speak
+from processors.speaking.sentences import TakeBackFrame
+
+GOES_ON: Final = {
+    "result": "The caller spoke before this was done. It goes on, and may succeed: do not say that "
+    "it was cancelled, nor that it is done. You are told its result; if it does not come, call it "
+    "again with the same arguments: nothing is done twice by that."
+}
+"""The result of a tool that the caller interrupted, for the model; see `bot/tools/toolbox.py`."""
+ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
+
+
+class AsideAnswers:
+    """Answers outside the call's turn, while the call goes on."""
+
+    def __init__(
+        self,
+        models: Mapping[str, Model],
+        policy: StagePolicy,
+        *,
+        bill: AnswerBill,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+    ) -> None:
+        self._models = models
+        self._policy = policy
+        self._bill = bill
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+
+    async def ask(
+        self, context: LLMContext, *, speaker: str, each_s: float | None, **kwargs: Any
+    ) -> str | None:
+        """Return the answer of the first rung that may be asked, or of the next that can.
+
+        A rung that has no place is nobody's failure: the next one is asked.
+
+        Args:
+            context: What is asked.
+            speaker: Asked when no rung may be.
+            each_s: How long a rung may take before the next one is asked; None: for ever. A place
+                at it is waited for as long once more, and never for ever.
+            kwargs: Handed to the rung.
+
+        Returns:
+            None also if the last one had no place.
+
+        Raises:
+            Exception: What the last rung raised, when none answered.
+        """
+        *others, last = self._usable_roomy_first() or [speaker]
+        wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
+        for name in others:
+            async with self._place(name, wait_s=wait_s) as free:
+                if not free:
+                    continue
+                began_at = self._now()
+                try:
+                    async with asyncio.timeout(each_s):
+                        return await self._infer(name, context, **kwargs)
+                except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
+                    failure = self._models[name].failure_of(error, flowing=False)
+                    self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
+        async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
+            return await self._infer(last, context, **kwargs) if free else None
+
+    def _usable_roomy_first(self) -> list[str]:
+        now, gates = self._now(), self._policy.gates
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        usable = [each.provider for each in standings if each.usable]
+        return sorted(usable, key=lambda name: name in gates and not gates[name].room)
+
+    @asynccontextmanager
+    async def _place(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
+        """Have a place at a rung while the block runs; False: there was none in time."""
+        gate = self._policy.gates.get(name)
+        if gate is None:
+            yield True
+            return
+        until = self._turn.unhurried_until(self._now(), wait_s)
+        ticket = await gate.enter(self._turn.attempts, until=until)
+        try:
+            yield ticket is not None
+        finally:
+            if ticket is not None:
+                gate.leave(ticket)
+
+    async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
+        """Ask one rung, and tell what it will bill: the answer comes without its usage."""
+        answer = await self._models[name].infer(context, **kwargs)
+        asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
+        self._bill.tell_estimated(name, asked=asked, answered=answer or "")
+        return answer and without_halves(answer)
+
+
+class LlmStage(OpenAILLMService):
+    """Pipecat's own service, with a ladder where it asks for a completion."""
+
+    def __init__(  # noqa: PLR0913 - what the call has of its own, each by its name
+        self,
+        models: Mapping[str, Model],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        window_tokens: int,
+        new_answer: Callable[[], Answer] = Answer,
+    ) -> None:
+        """Ask these models in one call.
+
+        Args:
+            models: By the rung's name, the preferred one first.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress: its number, its deadline, the numbers of attempts.
+            window_tokens: The context window, for a context that a provider calls too long.
+            new_answer: Makes the filter of an answer's words: it cleans and limits them.
+        """
+        self._models = models
+        self._new_answer = new_answer
+        super().__init__(api_key="each rung has its own")
+        self._policy = policy
+        self._tell = tell
+        self._now = clock
+        self._turn = turn
+        self._window_tokens = window_tokens
+        self.speaker = next(iter(models))
+        self.early: EarlyAnswers | None = None
+        self._bill = AnswerBill(models, turn=turn, tell=tell)
+        self._aside = AsideAnswers(
+            models, policy, bill=self._bill, tell=tell, clock=clock, turn=turn
+        )
+        for name, gate in policy.gates.items():
+            if name in models:
+                models[name].on_headers(gate.learn)
+
+    def create_client(self, *args: Any, **kwargs: Any) -> Any:
+        """Return none: each rung has a client of its own."""
+        del args, kwargs
+
+    def answer_early(self, memory: Memory) -> EarlyAnswers | None:
+        """Return who asks before the turn is decided, and is to hear the caller; None: nobody may.
+
+        Args:
+            memory: The conversation; the caller's words go behind it.
+        """
+        if self._policy.early is not None:
+            means = EarlyMeans(
+                make=self._make_answer,
+                budget=self._policy.early,
+                has_room=self._has_room,
+                window_tokens=self._window_tokens,
+                owner=self,
+                tell=self._tell,
+                bill=self._bill.tell_dropped,
+                clock=self._now,
+                turn=self._turn,
+            )
+            self.early = EarlyAnswers(memory, means)
+        return self.early
+
+    async def get_chat_completions(self, context: LLMContext) -> Any:
+        """Return the stream of one answer, wherever it comes from."""
+        return self._answer(context)
+
+    async def run_inference(
+        self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
+    ) -> str | None:
+        """Answer outside the call, by the first rung that may be asked, or the next that can.
+
+        Args:
+            context: What is asked.
+            args: As Pipecat's own has them; not used.
+            each_s: How long a rung may take before the next one is asked; None: for ever.
+            kwargs: Handed to the rung.
+
+        Raises:
+            Exception: What the last rung raised, when none answered.
+        """
+        del args
+        return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
+
+    async def _broadcast_function_call_cancelled(
+        self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
+    ) -> FunctionCallFromLLM:
+        """Tell that a tool's call was cut off, in its place behind the news that it began.
+
+        Only the waiting for it was. Pipecat's word is "CANCELLED", and a model that believes it
+        tells a caller that nothing was done, or does it twice.
+
+        Besides, Pipecat's own is a system frame. Where the caller cuts off an answer that speaks
+        before its tool, it overtakes that news, which waits behind the speech, and is lost: the
+        conversation has the call under way for ever, and no model asks for it again.
+        """
+        call = FunctionCallFromLLM(
+            function_name=runner_item.function_name,
+            tool_call_id=runner_item.tool_call_id,
+            arguments=runner_item.arguments,
+            context=runner_item.context,
+        )
+        await self.broadcast_frame(
+            FunctionCallResultFrame,
+            function_name=call.function_name,
+            tool_call_id=call.tool_call_id,
+            arguments=call.arguments,
+            result=GOES_ON,
+            properties=FunctionCallResultProperties(run_llm=run_llm),
+        )
+        return call
+
+    async def cleanup(self) -> None:
+        """Let the rungs' connections go."""
+        if self.early:
+            await self.early.close()
+        await super().cleanup()
+        for model in self._models.values():
+            await model.close()
+
+    async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
+        """Tell nothing: the bill of an answer has each of its requests, as Pipecat's has not."""
+        del tokens
+
+    async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
+        prepared = self.early.take(context) if self.early else None
+        asked = _bounded(context)
+        answer = (
+            prepared.answer
+            if prepared
+            else self._make_answer(asked, self._tell, self._hear, leaves_out=True)
+        )
+        turn = self._turn.number
+        try:
+            called = False
+            async for chunk in prepared.chunks(self._hear) if prepared else answer.chunks():
+                called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
+                yield chunk
+            written = answer.answering.answer.written_calls
+            for chunk in [] if called else _run_written(written, asked):  # some write a call twice
+                yield chunk
+        finally:  # also where the caller cut it off
+            if reason := answer.answering.answer.limit.reason:
+                logger.warning("a reply was ended: {}", reason)
+            self._bill.tell(answer, turn=turn)
+            await (prepared or answer).close()
+
+    def _make_answer(
+        self,
+        context: LLMContext,
+        tell: Callable[[Fact], None],
+        heard: Heard,
+        *,
+        leaves_out: bool = False,
+    ) -> ModelAnswer:
+        def begin() -> Work:
+            return Work(self._policy, numbers=self._turn.attempts, prompt=self._turn.until)
+
+        return ModelAnswer(
+            models=self._models,
+            answering=Answering(
+                begin,
+                until=self._turn.patient_until,
+                leaves_out=leaves_out,
+                answer=self._new_answer(),
+            ),
+            context=context,
+            owner=self,
+            clock=self._now,
+            window_tokens=self._window_tokens,
+            tell=tell,
+            heard=heard,
+            left_out=partial(_leave_out, self),
+        )
+
+    async def _hear(self, provider: str, taken_back: int) -> None:
+        self.speaker = provider or self.speaker
+        if taken_back:
+            await self.push_frame(TakeBackFrame(characters=taken_back))
+
+    def _has_room(self) -> bool:
+        """Say whether the rung that would be asked now would be asked at once."""
+        now = self._now()
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
+        gate = self._policy.gates.get(first or "")
+        return first is not None and (gate is None or gate.room > 0)
+
+
+def _bounded(context: LLMContext) -> LLMContext:
+    """Return what a model is asked: after too many tools in one turn a copy that offers no call."""
+    if not is_given(context.tools) or not must_speak(context.messages):
+        return context
+    logger.warning("the model asks for tools again and again: it has to speak now")
+    return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)
+
+
+async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
+    """Remove messages that every model refuses: with them, every answer would fail."""
+    logger.warning("every model refused the caller's last message: it is left out")
+    gone = {id(message) for message in refused}
+
+    def without(messages: list[LLMContextMessage]) -> list[LLMContextMessage]:
+        return [message for message in messages if id(message) not in gone]
+
+    await stage.push_frame(LLMMessagesTransformFrame(without), FrameDirection.UPSTREAM)
+
+
+def _run_written(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
+    calls = written_calls(written, context)
+    if written:
+        logger.warning(
+            "a model wrote {} blocks of code or tool calls as text: {} are run, none is spoken",
+            len(written),
+            len(calls),
+        )
+    return calls

@@ -1,0 +1,1 @@
+"""The recognisers' stage, and what the caller said by voice or by key."""

@@ -1,0 +1,406 @@
+"""Who hears the caller, who is heard, and what of it is passed on.
+
+Between utterances the best connected rung hears the caller live. At the start of one, the failover
+says who is asked: if that rung hears already, nothing is done; if not, it gets the utterance from
+its first word, and then the live sound. Each word is passed on once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Final, Protocol
+
+from fallbacks.attempts import (
+    Abandon,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
+from fallbacks.classification import classify_symptom
+from fallbacks.facts import AttemptFailed
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.ladder import rank
+from fallbacks.symptoms import Symptom
+from fallbacks.work import StagePolicy, Work
+from processors.hearing.attempt_rules import (
+    AskForWords,
+    HearingAction,
+    HearingEvent,
+    KeepTurnOpen,
+    PassOn,
+    Reading,
+    RecogniserConnected,
+    RecogniserFailed,
+    RecogniserOpened,
+    Reconnect,
+    ResultCame,
+    SoundHeard,
+    SpeechBegan,
+    SpeechPaused,
+    SpeechStopped,
+)
+from processors.hearing.feed_rules import Feed
+from processors.hearing.replay_rules import SoundRing, Transcripts
+from processors.hearing.utterance_rules import CallerUtterance, TurnDeadlines
+
+IDLE_KEPT_S: Final = 2.0  # of the caller's sound between utterances; a VAD is sure 0.2 s late
+AIM_S: Final = 1.0  # of it, for a rung that begins to hear between utterances
+RECHECK_S: Final = 1.0  # of it, between two looks for a better rung to hear it
+AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
+TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
+GUESS_S: Final = 0.7  # a final takes 0.1 to 0.3 s, and an answer has to be heard after 1.5 (chosen)
+NOBODY: Final = 0  # no attempt has this number
+
+
+class BeginWork(Protocol):
+    """Makes the work for an utterance."""
+
+    def __call__(self, *, hears: Callable[[str], bool]) -> Work:
+        """Return it, given whether a rung hears the caller already."""
+        ...
+
+
+class CallerHearing:
+    """The recognisers' ladder of one call.
+
+        hearing = CallerHearing(rungs, policy=policy, turn=turn, begin_work=begin_work)
+        actions = hearing.handle(SpeechBegan(sure_s=0.2), now)
+        actions = hearing.tick(now)  # when `wake_at` has come
+
+    Attributes:
+        feeds: What each rung was given, by the rung's name, the preferred one first.
+        writer: The rung that is heard.
+        sound: The caller's; given before the first of it.
+        utterance: The latest; words of it may still be owed.
+    """
+
+    def __init__(
+        self,
+        rungs: Mapping[str, bool],
+        *,
+        policy: StagePolicy,
+        turn: TurnDeadlines,
+        begin_work: BeginWork,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            rungs: The preferred one first; whether its connection is ours to make again.
+            policy: What all calls share about this stage.
+            turn: Says how long words may take.
+            begin_work: Makes the work for an utterance.
+        """
+        self.feeds = {
+            name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
+        }
+        self.writer = next(iter(self.feeds.values()))
+        self.sound = SoundRing(bytes_a_second=32_000)
+        self._policy = policy
+        self._turn = turn
+        self._begin_work = partial(begin_work, hears=lambda name: _hears(self.feeds[name]))
+        self.utterance: CallerUtterance | None = None
+        self._transcripts = Transcripts()
+        self._writing = NOBODY  # the attempt whose words are passed on
+        # A word too soft for the detector is the caller's too, before their first utterance.
+        self._transcripts.begin(NOBODY, replayed=False)
+        self._recheck_s = 0.0  # of the caller's sound
+        self._stopped_s = 0.0  # of the caller's sound
+        self._said_at = 0.0  # when anything of the caller's words was last passed on
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        utterance = _in_progress(self.utterance)
+        if utterance is None:
+            return None
+        moments = [each.mute_at for each in self.feeds.values() if each.attempt is not None]
+        moments += [utterance.work.wake_at, _guess_at(utterance, self._transcripts, self._said_at)]
+        moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
+        return min((each for each in moments if each is not None), default=None)
+
+    def handle(self, event: HearingEvent, now: float) -> tuple[HearingAction, ...]:
+        """Decide on what happened."""
+        match event:
+            case SoundHeard():
+                actions = self._hear(event.sound, now)
+            case SpeechBegan():
+                actions = self._begin_speech(event.sure_s, now)
+            case SpeechPaused():
+                actions = _words_so_far(self.utterance, self.feeds.values())
+            case SpeechStopped():
+                actions = self._stop_speech(event.sure_s, now)
+            case ResultCame():
+                actions = self._read_result(self.feeds[event.provider], event.reading, now)
+            case RecogniserFailed():
+                actions = self._fail(self.feeds[event.provider], event.failure, now)
+            case RecogniserOpened() | RecogniserConnected() | Refused():
+                actions = self._connect(event, now)
+        return actions
+
+    def tick(self, now: float) -> tuple[HearingAction, ...]:
+        """Do what is due by the passing of time; our own stall is known before anybody is mute."""
+        self._policy.lag.see(now)
+        actions: list[HearingAction] = []
+        for feed in self.feeds.values():
+            mute = feed.attempt is not None and feed.found_mute(now)
+            if mute and _in_progress(self.utterance):
+                actions += self._fail(feed, _failure(Symptom.NO_RESULTS, feed), now)
+        utterance = _in_progress(self.utterance)
+        if utterance is None:
+            return tuple(actions)
+        winner = utterance.work.winner
+        guess_at = _guess_at(utterance, self._transcripts, self._said_at)
+        if winner is not None and guess_at is not None and now >= guess_at:
+            actions += _guessed(self._transcripts)
+            actions += self._carry_out(utterance.work.handle(Finished(attempt=winner), now), now)
+            return tuple(actions)
+        actions += self._carry_out(utterance.tick(now), now)
+        if not utterance.speaking and now >= self._said_at + TURN_HELD_S:
+            self._said_at = now
+            actions += [KeepTurnOpen()] if utterance.owed(now) else []
+        return tuple(actions)
+
+    def _hear(self, sound: bytes, now: float) -> tuple[HearingAction, ...]:
+        self.sound.push(sound)
+        utterance = self.utterance
+        if utterance is None or (utterance.work.over and not utterance.unwritten(now)):
+            self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
+        fed = [
+            each for feed in self.feeds.values() for each in feed.send(self.sound, (sound,), now)
+        ]
+        if self.sound.end_s >= self._recheck_s:  # nobody tells us that a rung is trusted again
+            self._recheck_s = self.sound.end_s + RECHECK_S
+            fed += self._aim(now)
+        return tuple(fed)
+
+    def _begin_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+        going_on, before = _in_progress(self.utterance), self.utterance
+        if going_on:
+            going_on.speaking = True
+            marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
+            return tuple(each for actions in marks for each in actions)
+        began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
+        if before and before.unwritten(now):  # what was said before is still wanted
+            began_s, not_before_s = before.began_s, before.not_before_s
+        self.utterance = utterance = CallerUtterance(
+            self._begin_work, began_s=began_s, not_before_s=not_before_s, turn=self._turn
+        )
+        self._transcripts.open()
+        actions = list(self._carry_out(utterance.start(now), now))
+        for feed in self.feeds.values():
+            if feed.attempt is None and utterance.work.over:
+                # Nobody may be asked: the rung that hears may still write.
+                actions += feed.mark(self.sound, now, speaking=True)
+            elif feed.attempt is None:
+                actions += feed.end()
+        return tuple(actions)
+
+    def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
+        self._said_at, self._stopped_s = now, self.sound.end_s
+        marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
+        actions = tuple(each for marked in marks for each in marked)
+        if self.utterance is None:
+            return actions
+        steps = self.utterance.stop(self._stopped_s, sure_s, now)
+        return (*actions, *self._carry_out(steps, now))
+
+    def _read_result(self, feed: Feed, result: Reading, now: float) -> tuple[HearingAction, ...]:
+        """Return what follows from a result, and whether it is passed on."""
+        feed.note_result(now, words=bool(result.text))
+        reading = feed.in_caller_seconds(result)
+        utterance, attempt, actions = _in_progress(self.utterance), feed.attempt, ()
+        if reading is None or (utterance and attempt is None):
+            return ()  # it is of an earlier feed, or late words of an abandoned attempt
+        if utterance and attempt is not None:
+            actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
+        heard = utterance.work.winner == attempt if utterance else feed is self.writer
+        if not heard:
+            return actions
+        if reading.final and not reading.text and utterance:
+            return (*actions, *_guessed(self._transcripts))
+        if reading.text or not utterance:  # between utterances: of sound that is no speech
+            self._transcripts.guess = None if reading.final or not utterance else reading
+        new_text = _new_text(
+            reading, result.text, transcripts=self._transcripts, writing=self._writing
+        )
+        if new_text == "":
+            return actions
+        self._said_at = now
+        return (*actions, PassOn(new_text=new_text))
+
+    def _fail(self, feed: Feed, failure: Failure, now: float) -> tuple[HearingAction, ...]:
+        """Have a rung's connection made again, and another asked for what it was asked for."""
+        utterance, attempt = _in_progress(self.utterance), feed.attempt
+        feed.attempt, feed.waits = None, False
+        feed.opening.end()
+        feed.lose()
+        actions: list[HearingAction] = [Reconnect(feed.provider)]
+        if utterance and attempt is not None:
+            event = Failed(attempt=attempt, failure=failure)
+            actions += self._carry_out(utterance.handle(event, now), now)
+        elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
+            actions += _book(
+                failure, self._policy, self._turn, now
+            )  # else the time-out may be our own doing
+        return (*actions, *self._aim(now))
+
+    def _connect(
+        self, event: RecogniserOpened | RecogniserConnected | Refused, now: float
+    ) -> tuple[HearingAction, ...]:
+        """Feed a rung that is connected, or ask the next one where there is no place for us."""
+        utterance = self.utterance
+        if isinstance(event, Refused):
+            return self._carry_out(utterance.handle(event, now), now) if utterance else ()
+        feed = self.feeds[event.provider]
+        if isinstance(event, RecogniserOpened):
+            feed.opening.begin(now)
+            return ()
+        feed.connected = True
+        feed.opening.end()
+        actions: tuple[HearingAction, ...] = ()
+        if feed.waits and utterance:
+            utterance.written_s = self._transcripts.again_from_s
+            actions = utterance.feed(feed, self.sound, now)
+        elif utterance and utterance.unwritten(now):
+            actions = self._carry_out(utterance.start_again(now), now)
+        return (*actions, *self._aim(now))
+
+    def _carry_out(self, steps: tuple[Step, ...], now: float) -> tuple[HearingAction, ...]:
+        actions: list[HearingAction] = []
+        for step in steps:
+            match step:
+                case TellFact():
+                    actions.append(step)
+                case Start() if self.utterance:
+                    feed = self.feeds[step.provider]
+                    self.utterance.written_s = self._transcripts.again_from_s
+                    actions += self.utterance.ask(feed, step.attempt, self.sound, now)
+                case Win():
+                    self.writer, self._writing = self.feeds[step.provider], step.attempt
+                    replayed, from_s = self.writer.replayed, self.writer.from_s
+                    self._transcripts.begin(step.attempt, replayed=replayed, from_s=from_s)
+                case Cancel() | Abandon():
+                    actions += _drop(self.feeds[step.provider], step)
+                case Exhausted():
+                    actions += _guessed(self._transcripts)
+                case Done():
+                    self.feeds[step.provider].written()
+                    actions += self._aim(now)
+                case _:
+                    pass
+        return tuple(actions)
+
+    def _aim(self, now: float) -> tuple[HearingAction, ...]:
+        """Between utterances, let the rung hear that will be asked next."""
+        actions: list[HearingAction] = []
+        for feed in self.feeds.values():
+            if feed.attempt is None and feed.opening.note_overdue(now):
+                actions += _book(_failure(Symptom.NO_ANSWER, feed), self._policy, self._turn, now)
+        if _in_progress(self.utterance):
+            return tuple(actions)
+        standings = self._policy.roster.standings(self._policy.stage, now)
+        until = self.utterance.until(now) if self.utterance else self._turn.unhurried_until(now)
+        ranked = [self.feeds[each] for each in rank(standings, until, now=now)]
+        known = (each for each in ranked if each.connected or each.opening.under_way)
+        best = next(known, None)
+        if best is None or not best.connected or best.open:
+            return tuple(actions)
+        if best is not self.writer:
+            actions += self.writer.end()
+            self.writer, self._writing = best, NOBODY
+            self._transcripts.begin(NOBODY, replayed=False)
+        from_s = max(self.sound.start_s, self.sound.end_s - AIM_S)
+        return (*actions, *best.begin(self.sound, from_s, now))
+
+
+def _hears(feed: Feed) -> bool:
+    """Say whether a rung is asked for nothing yet, on a stream where it hears the caller or did.
+
+    So it may write what comes next even where no rung may be asked, since other calls find no
+    connection there. Without that the caller was heard, and told that they were not.
+    """
+    return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
+
+
+def _guess_at(utterance: CallerUtterance, transcripts: Transcripts, said_at: float) -> float | None:
+    """Return when the last interim result is passed on; `None` if it lacks the caller's end."""
+    guess = transcripts.guess
+    if guess is None or utterance.speaking:
+        return None
+    whole = guess.end_s is None or guess.end_s >= utterance.spoken_until_s
+    return said_at + GUESS_S if whole else None
+
+
+def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
+    """Pass on the last interim result in place of an empty or missing final one."""
+    new_text = transcripts.deliver_guess()
+    return (PassOn(new_text, guess=True),) if new_text else ()
+
+
+def _drop(feed: Feed, step: Cancel | Abandon) -> tuple[HearingAction, ...]:
+    """End an attempt, unless its rung was asked again since."""
+    if feed.attempt != step.attempt:
+        return ()
+    ended = feed.end()
+    if isinstance(step, Cancel):
+        return ended
+    feed.renew()  # whatever its stream is stuck in
+    return (*ended, Reconnect(feed.provider))
+
+
+def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
+    return utterance if utterance is not None and not utterance.work.over else None
+
+
+def _words_so_far(
+    utterance: CallerUtterance | None, feeds: Iterable[Feed]
+) -> tuple[HearingAction, ...]:
+    """Have the words written while it is still found out whether the caller has stopped.
+
+    If they go on, the rest is written as what follows.
+    """
+    if _in_progress(utterance) is None:
+        return ()
+    hearing = (each for each in feeds if each.open and each.attempt is not None)
+    return tuple(AskForWords(each.provider) for each in hearing)
+
+
+def _failure(symptom: Symptom, feed: Feed) -> Failure:
+    return failed(classify_symptom(symptom), "stt", provider=feed.provider)
+
+
+def _book(
+    failure: Failure, policy: StagePolicy, turn: TurnDeadlines, now: float
+) -> tuple[TellFact, ...]:
+    """Book a failure outside an attempt: a standby was lost, or a connection refused."""
+    permit = policy.roster.health(policy.stage, failure.provider).permit(now)
+    if permit is None:
+        return ()  # it is known already
+    facts = policy.roster.failed(permit, failure, now=now, call=turn.attempts)
+    return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
+
+
+def _new_text(
+    reading: Reading, written: str, *, transcripts: Transcripts, writing: int
+) -> str | None:
+    """Return what of a result is to be passed on; None: all that was written; empty: nothing.
+
+    Args:
+        reading: Without what is of an earlier feed.
+        written: With that.
+        transcripts: What was passed on.
+        writing: The attempt that is heard.
+    """
+    if not reading.text:
+        return ""
+    if reading.interim:
+        return None if reading.text == written else reading.text
+    whole = " ".join(each.text for each in reading.words) if reading.words else reading.text
+    new = transcripts.deliver(writing, reading.text, words=reading.words)
+    return None if new == whole and reading.text == written else new

@@ -1,0 +1,245 @@
+"""What one recogniser was given of the caller's sound, and what that says of it.
+
+A feed begins at a moment of the caller's sound and goes on live from there. What the recogniser
+writes of an earlier feed is late, and is dropped.
+"""
+
+import dataclasses
+import math
+from typing import Final
+
+from fallbacks.lag import Lag
+from processors.hearing.attempt_rules import (
+    FeedSound,
+    FlushWords,
+    HearingAction,
+    MarkSpeech,
+    Reading,
+)
+from processors.hearing.replay_rules import HeardWord, SoundRing
+
+BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
+STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
+OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
+JITTER_S: Final = 0.1  # so late a piece of sound makes no gap (chosen)
+STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
+
+
+class Opening:
+    """Whether a recogniser's first connection takes too long; it counts the provider's time.
+
+    Attributes:
+        under_way: It was begun, and is neither made nor has it failed.
+    """
+
+    def __init__(self, lag: Lag) -> None:
+        self.under_way = False
+        self._lag = lag
+        self._begun_s = 0.0  # on the provider's clock
+        self._overdue = False  # that it takes too long is known
+
+    def begin(self, now: float) -> None:
+        """Note that it is begun."""
+        self.under_way, self._begun_s = True, self._lag.provider_s(now)
+
+    def end(self) -> None:
+        """Note that it is made, or failed."""
+        self.under_way = False
+
+    def note_overdue(self, now: float) -> bool:
+        """Say, once, that it is not made although there was time enough."""
+        if self._overdue or not self.under_way:
+            return False
+        self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
+        return self._overdue
+
+
+class Liveness:
+    """Whether a recogniser that wrote at every beat has fallen mute.
+
+    It counts the provider's time, and of that only what there was sound for: in a gap on the
+    caller's line there is nothing to write of, and what comes at once behind it takes its time.
+    """
+
+    def __init__(self, lag: Lag) -> None:
+        self._lag = lag
+        self._lived_at = -math.inf
+        self._steady = 0  # results without words in a row that came in time
+        self._fed_until_s = 0.0  # so far what it was given reaches, at the pace of speech
+        self._starved_s = 0.0  # since it last wrote
+
+    @property
+    def mute_at(self) -> float | None:
+        """When it is mute, if there is sound and it says nothing; None: it is not counted on.
+
+        A moment of our own clock. A gap moves it, as soon as it is seen.
+        """
+        mute_s = self._lived_at + self._starved_s + BEAT_S
+        return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
+
+    def begin(self, now: float) -> None:
+        """Count from now on."""
+        self._count_from(self._lag.provider_s(now))
+
+    def wrote(self, now: float, *, words: bool) -> None:
+        """Note that it wrote something, be it that nobody speaks."""
+        now_s = self._lag.provider_s(now)
+        in_time = not words and now_s - self._lived_at <= BEAT_S
+        self._steady = self._steady + 1 if in_time else 0
+        self._count_from(now_s)
+
+    def fed(self, length_s: float, now: float) -> None:
+        """Note that it was given so much sound."""
+        self.see(now)
+        self._fed_until_s += length_s
+
+    def see(self, now: float) -> None:
+        """Note that time has passed, perhaps without sound."""
+        gap_s = self._lag.provider_s(now) - self._fed_until_s
+        if gap_s > JITTER_S:
+            self._starved_s += gap_s
+            self._fed_until_s += gap_s
+
+    def lose(self) -> None:
+        """Count on it no more: the connection is gone."""
+        self._steady = 0
+
+    def _count_from(self, now_s: float) -> None:
+        self._lived_at = self._fed_until_s = now_s
+        self._starved_s = 0.0
+
+
+class Feed:
+    """One recogniser's. Moments are seconds of the provider's clock (`fallbacks/lag.py`).
+
+    Attributes:
+        provider: The rung's name.
+        attempt: The one that it is asked for, if any.
+        waits: Whether that attempt still waits for the connection.
+        connected: Whether it can be fed.
+        open: Whether it gets the caller's sound.
+        wrote: Whether it has written words, and nothing was amiss with its connection since.
+        from_s: The caller's second at which the feed began.
+        replayed: Whether it was given the utterance from its start, after others had heard it.
+        held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
+        opening: Its first connection, while that is made.
+    """
+
+    def __init__(self, provider: str, *, reconnected_by_us: bool, lag: Lag | None = None) -> None:
+        """Prepare.
+
+        Args:
+            provider: The rung's name.
+            reconnected_by_us: Whether a lost connection is ours to make again.
+            lag: How long we stalled ourselves, which makes nobody mute; None: never.
+        """
+        self.provider = provider
+        self.attempt: int | None = None
+        self.waits = False
+        self.connected = False
+        self.open = self.wrote = False
+        self.from_s = 0.0
+        self.replayed = False
+        self.held_s: float | None = None
+        self._reconnected_by_us = reconnected_by_us
+        self.opening = Opening(lag or Lag())
+        self._liveness = Liveness(lag or Lag())
+        self._sent_s = 0.0  # on this connection
+        self._began_s = 0.0  # the recogniser's second at which the feed began
+
+    @property
+    def mute_at(self) -> float | None:
+        """When it may be found mute, unless it says something; None: never by the clock.
+
+        A moment of our own clock.
+        """
+        return self._liveness.mute_at if self.open else None
+
+    def found_mute(self, now: float) -> bool:
+        """Say whether it has written nothing though it was given enough sound to write of."""
+        self._liveness.see(now)
+        return self.mute_at is not None and now >= self.mute_at
+
+    def note_result(self, now: float, *, words: bool) -> None:
+        """Note that it wrote something, be it that nobody speaks."""
+        self.wrote |= words
+        self._liveness.wrote(now, words=words)
+
+    def lose(self) -> None:
+        """Count what was sent no more: the connection is gone, if it is one that we make again."""
+        self.open, self.wrote, self._sent_s = False, False, 0.0
+        self._liveness.lose()
+        self.connected = self.connected and not self._reconnected_by_us
+
+    def renew(self) -> None:
+        """Count what was sent no more if the connection is ours to make anew."""
+        self.wrote = False
+        if self._reconnected_by_us:
+            self.lose()
+
+    def begin(
+        self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
+    ) -> tuple[HearingAction, ...]:
+        """Begin to feed it the caller's sound from a moment on, or an utterance once more."""
+        self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
+        self._began_s = self._sent_s
+        self._liveness.begin(now)
+        mark = MarkSpeech(provider=self.provider, speaking=True)
+        return (*((mark,) if replayed else ()), *self.send(ring, ring.since(from_s), now))
+
+    def send(
+        self, ring: SoundRing, sound: tuple[bytes, ...], now: float
+    ) -> tuple[HearingAction, ...]:
+        """Feed it sound, unless it is fed nothing."""
+        if not self.open or self.held_s is not None or not sound:
+            return ()
+        length_s = ring.seconds(sum(map(len, sound)))
+        self._sent_s += length_s
+        self._liveness.fed(length_s, now)
+        return (FeedSound(provider=self.provider, sound=sound),)
+
+    def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[HearingAction, ...]:
+        """Let it know that the caller speaks, or has stopped.
+
+        While the caller is silent, who is behind is given nothing more to catch up with; who goes
+        on speaking is heard from there.
+        """
+        if not self.open:
+            return ()
+        caught_up: tuple[HearingAction, ...] = ()
+        if not speaking:
+            self.held_s = ring.end_s if self.replayed else self.held_s
+        elif self.held_s is not None:
+            held_s, self.held_s = self.held_s, None
+            caught_up = self.send(ring, ring.since(held_s), now)
+        return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
+
+    def end(self) -> tuple[HearingAction, ...]:
+        """End it, and have the rest written now rather than into the next one."""
+        was_open, self.open = self.open, False
+        self.attempt, self.waits = None, False
+        return (FlushWords(self.provider),) if was_open else ()
+
+    def written(self) -> None:
+        """Note that the utterance is written; what was held back is left out."""
+        self.attempt = None
+        self.open, self.held_s = self.open and self.held_s is None, None
+
+    def in_caller_seconds(self, reading: Reading) -> Reading | None:
+        """Return a result in seconds of the caller's sound; None: it is of an earlier feed.
+
+        One that reaches back into an earlier feed, whose rest was not written when that ended, is
+        left with the words of this one.
+        """
+        if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
+            return None
+        ahead_s = self.from_s - self._began_s
+        words = tuple(
+            HeardWord(text=each.text, start_s=each.start_s + ahead_s, end_s=each.end_s + ahead_s)
+            for each in reading.words
+            if (each.start_s + each.end_s) / 2 >= self._began_s
+        )
+        whole = len(words) == len(reading.words)
+        text = reading.text if whole else " ".join(each.text for each in words)
+        end_s = None if reading.end_s is None else reading.end_s + ahead_s
+        return dataclasses.replace(reading, text=text, words=words, end_s=end_s)

@@ -1,0 +1,122 @@
+"""Gives the model the keys that the caller presses, as the caller's turn."""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass, field
+from typing import Final, cast
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputDTMFFrame,
+    LLMMessagesAppendFrame,
+    StartFrame,
+    UserStartedSpeakingFrame,
+    UserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+from pipecat.processors.frame_processor import FrameDirection
+
+from calls.keyed_entry import KeyedEntry
+from processors.ladder.alarm import Alarm
+from processors.turn.sound_path import SoundPath
+from processors.wiring import CallWiring
+
+KEYPAD: Final = "keypad"  # in place of the recogniser that wrote a turn down
+SAYS: Final = "Keys pressed: "
+
+
+@dataclass
+class KeyedFrame(LLMMessagesAppendFrame):
+    """An entry, for the model."""
+
+    recorded: str = ""  # the same for the record
+    interruptible: bool = field(default=False, init=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyUse:
+    """What keys are for in a call.
+
+    Attributes:
+        lengths: How many digits the tools expect.
+        own: Keys with a meaning of their own where no entry has begun.
+        taken: Whether keys are for something else now, such as the outage menu.
+    """
+
+    lengths: Collection[int]
+    own: Collection[str]
+    taken: Callable[[], bool]
+
+
+class Keypad(SoundPath):
+    """Stands above the caller's side of the context, and passes keys on at once.
+
+    The first key of an entry silences the agent, as a spoken word does.
+    """
+
+    def __init__(self, use: KeyUse, wiring: CallWiring) -> None:
+        super().__init__()
+        self._entry = KeyedEntry(use.lengths)
+        self._turn = wiring.turn
+        self._use = use
+        self._now = wiring.clock
+        self._speaks = False  # the caller's turn is open
+        self._alarm = Alarm(wiring.clock)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on; collect keys."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, EndFrame | CancelFrame):
+            await self._alarm.stop()
+        if isinstance(frame, InputDTMFFrame) and self._is_of_entry(frame.button.value):
+            await self._press(frame.button.value)
+            if frame.button.value in self._use.own:  # in an entry it is a digit like any other
+                return
+        await self.push_frame(frame, direction)
+        match frame:
+            case StartFrame():
+                self._alarm.start(self, lambda: self._entry.wake_at, self._look)
+            case UserStartedSpeakingFrame():
+                self._speaks = True
+                await self._give(self._entry.end())
+            case UserStoppedSpeakingFrame():
+                self._speaks = False
+            case _:
+                pass
+
+    async def cleanup(self) -> None:
+        """Collect no more."""
+        await super().cleanup()
+        await self._alarm.stop()
+
+    def _is_of_entry(self, key: str) -> bool:
+        if self._use.taken():
+            self._entry.end()
+            return False
+        return key not in self._use.own or self._entry.wake_at is not None
+
+    async def _press(self, key: str) -> None:
+        if self._entry.wake_at is None:
+            await self.broadcast_interruption()
+        await self._give(self._entry.press(key, self._now()))
+        self._alarm.ring()
+
+    async def _look(self, now: float) -> None:
+        await self._give(self._entry.tick(now))
+
+    async def _give(self, entry: str | None) -> None:
+        """Ask the model now, or when the caller has finished speaking."""
+        if not entry:
+            return
+        if not self._speaks:
+            await self.broadcast_interruption()  # what was answered meanwhile is without it
+            self._turn.caller_stopped(self._now())
+        message = {"role": "user", "content": f"{SAYS}{entry}"}
+        await self.push_frame(
+            KeyedFrame(
+                messages=[cast("LLMContextMessage", message)],
+                run_llm=not self._speaks,
+                recorded=f"{SAYS}{self._entry.recorded(entry)}",
+            )
+        )

@@ -1,0 +1,256 @@
+"""One rung of the recognisers' ladder: its connection, and what its results and errors mean.
+
+A lost connection is made again in the background, again and again, if the service leaves that to
+its supervisor. A standby that is not connected from the start is set up when it is needed.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    MetricsFrame,
+    TranscriptionFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.services.stt_service import STTService
+
+from fallbacks.attempts import Refused
+from fallbacks.classification import classify_error
+from fallbacks.failure import Failure, Kind, ServiceError, failed, finding
+from processors.hearing.attempt_rules import (
+    AskForWords,
+    AskRecogniser,
+    FeedSound,
+    FlushWords,
+    Reading,
+    RecogniserOpened,
+    Reconnect,
+)
+from processors.hearing.replay_rules import HeardWord
+from processors.ladder.reconnector import Reconnector
+from processors.ladder.rung import Rung
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline
+from processors.ladder.seat import Seat
+from processors.ladder.stage import Stage
+
+Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame
+RecogniserNews: TypeAlias = tuple["RecogniserRung", Frame | None]
+"""What a recogniser pushed; no frame: it is connected."""
+
+
+@runtime_checkable
+class Candid(Protocol):
+    """A service that, supervised, tells as frames without text when it heard no words."""
+
+    supervised: bool
+
+
+@runtime_checkable
+class Supervised(Candid, Protocol):
+    """A service that leaves its connection to its supervisor."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether it has a stream to speak into."""
+        ...
+
+    async def reconnect(self) -> bool:
+        """Open a new stream; return whether it is open."""
+        ...
+
+
+@runtime_checkable
+class Direct(Protocol):
+    """A service that takes sound past its queue."""
+
+    def send_at_once(self, sound: bytes) -> bool:
+        """Send it; False: not now, it has to be queued."""
+        ...
+
+
+@runtime_checkable
+class OnDemand(Protocol):
+    """A service that can be asked in the middle of sound for the words that it has heard."""
+
+    def ask_for_words(self) -> None:
+        """Ask past every queue; nothing, where that cannot be."""
+        ...
+
+
+class RecogniserRung(Rung):
+    """A recogniser, as the stage feeds it.
+
+    Attributes:
+        reconnector: Makes its connection again; None: the service does that itself.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        service: FrameProcessor,
+        *,
+        stage: Stage[RecogniserNews],
+        allowed: Callable[[], bool],
+        seat: Seat,
+    ) -> None:
+        """Put a service into a pipeline of its own.
+
+        Args:
+            name: The rung's.
+            service: A recogniser.
+            stage: Gets what it pushes.
+            allowed: Whether the rung may be asked at the moment.
+            seat: This call's place at it.
+        """
+        pipe = RungPipeline(name, service, output=self._report_frame, on_ready=self._report_ready)
+        super().__init__(pipe, seat=seat)
+        self._stage = stage
+        self._rate_hz = 0
+        self._direct = service if isinstance(service, Direct) else None
+        self.reconnector: Reconnector | None = None
+        if isinstance(service, Supervised):
+            connect, clock = self._connect, stage.now
+            self.reconnector = Reconnector(name, connect, clock=clock, allowed=allowed)
+        _disable_own_reconnect(service)
+
+    @property
+    def connected(self) -> bool:
+        """Whether it can be fed."""
+        service = self.pipe.service
+        if not self.pipe.ready.is_set() or (self.reconnector and self.reconnector.busy):
+            return False
+        return not isinstance(service, Supervised) or service.connected
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
+        """Learn what is needed to open the rung, now or later."""
+        super().setup(owner, setup)
+        self._rate_hz = setup.audio_in_sample_rate
+
+    async def carry_out(
+        self, action: AskRecogniser | Reconnect | FeedSound | FlushWords | AskForWords
+    ) -> RecogniserOpened | Refused | None:
+        """Do what the decision wants of this rung; return what is known of it at once."""
+        match action:
+            case FeedSound():
+                await self._feed(action.sound)
+            case FlushWords():
+                await self.pipe.send(VADUserStoppedSpeakingFrame())
+            case AskForWords():
+                if isinstance(self.pipe.service, OnDemand) and self.pipe.takes:
+                    self.pipe.service.ask_for_words()
+            case AskRecogniser() if not self.opened:
+                return self.open_first() or Refused(attempt=action.attempt)
+            case Reconnect() if not self.opened:
+                return self.open_first()
+            case _:
+                self._reconnect(hurry=isinstance(action, AskRecogniser))
+        return None
+
+    async def _feed(self, sound: Iterable[bytes]) -> None:
+        direct = self._direct if self.pipe.takes else None
+        for piece in sound:
+            if direct is None or not direct.send_at_once(piece):
+                await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
+
+    def open_first(self) -> RecogniserOpened | None:
+        """Begin to connect for the first time; None: there is no place for this call."""
+        return RecogniserOpened(self.name) if self.open() else None
+
+    def note_connected(self) -> None:
+        """Count how long the connection lives."""
+        if self.reconnector:
+            self.reconnector.backoff.up(self._stage.now())
+
+    async def close(self, *, within_s: float = STOP_S) -> None:
+        """Let everything go."""
+        if self.reconnector:
+            await self.reconnector.close(self._stage)
+        await super().close(within_s=within_s)
+
+    def _reconnect(self, *, hurry: bool) -> None:
+        """Connect anew in the background, if that is ours to do."""
+        if self.reconnector is None:
+            return
+        if hurry:
+            self.reconnector.hurry()
+        if not self.reconnector.busy:
+            self.reconnector.backoff.down(self._stage.now())
+            self.reconnector.begin(self._stage)
+
+    async def _connect(self) -> bool:
+        service = self.pipe.service
+        connected = isinstance(service, Supervised) and await service.reconnect()
+        if connected:
+            await self._stage.report((self, None))
+        return connected
+
+    async def _report_ready(self, _pipe: RungPipeline) -> None:
+        await self._stage.report((self, None))
+
+    async def _report_frame(
+        self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection
+    ) -> None:
+        if isinstance(frame, Transcript | ErrorFrame | MetricsFrame):
+            await self._stage.report((self, frame))
+
+
+def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
+    """Return what a recogniser's error means; ours carry their failure, others an exception."""
+    error = frame.exception
+    if isinstance(error, ServiceError):
+        return error.failure
+    if frame.processor is not None and not frame.processor.is_usable:
+        found = finding(Kind.PROTOCOL, permanent=True)  # it has given up for good
+    else:
+        found = classify_error(error) if error else finding(Kind.PROTOCOL, unknown=True)
+    reason = type(error).__name__ if error else "error"
+    return failed(found, "stt", provider=rung_name, reason=reason)
+
+
+def reading_of(frame: Transcript) -> Reading:
+    """Return what a frame says; a result in Deepgram's shape says more than a frame can."""
+    final = isinstance(frame, TranscriptionFrame)
+    return Reading(
+        text=frame.text.strip(),
+        final=final or bool(getattr(frame.result, "is_final", False)),
+        interim=not final,
+        flushed=final and frame.finalized,
+        end_s=_end_s(frame.result),
+        words=_words(frame.text.split(), frame.result),
+    )
+
+
+def _end_s(result: Any) -> float | None:
+    start_s, length_s = getattr(result, "start", None), getattr(result, "duration", None)
+    if isinstance(start_s, float | int) and isinstance(length_s, float | int):
+        return start_s + length_s
+    return None
+
+
+def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
+    alternatives = getattr(getattr(result, "channel", None), "alternatives", None) or ()
+    timed = [
+        each
+        for each in (getattr(alternatives[0], "words", None) or () if alternatives else ())
+        if isinstance(getattr(each, "start", None), float | int)
+        and isinstance(getattr(each, "end", None), float | int)
+    ]
+    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
+        written = [str(getattr(each, "punctuated_word", None) or each.word) for each in timed]
+    return tuple(
+        HeardWord(text=text, start_s=each.start, end_s=each.end)
+        for text, each in zip(written, timed, strict=True)
+    )
+
+
+def _disable_own_reconnect(service: FrameProcessor) -> None:
+    """Leave to the stage what it does for all rungs: reconnecting, and passing sound on."""
+    if isinstance(service, Candid):
+        service.supervised = True
+    if isinstance(service, STTService):
+        service._audio_passthrough = False  # noqa: SLF001 - Pipecat takes it at construction only

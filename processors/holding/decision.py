@@ -1,0 +1,207 @@
+"""When to speak on a caller's line in place of an answer, and what to do while none can come.
+
+Puts together decisions: `Holding` (the answer is late) with `AnswerDebt` (whether one is owed),
+`StageNews` (when to say that nobody is left in a stage), `WayDown` (what is said and done then).
+While the way down is in charge of the line, a late answer is spoken for by nobody else.
+"""
+
+from typing import Final, TypeAlias
+
+from fallbacks.facts import (
+    AnswerEmpty,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    EarlyAnswerTaken,
+    PauseJudged,
+    StageExhausted,
+)
+from processors.holding.answer_debt_rules import AnswerDebt
+from processors.holding.descent_rules import Descent
+from processors.holding.late_answer_rules import Holding, Say
+from processors.holding.line_rules import (
+    CallerAway,
+    CallerBegan,
+    CallerFellSilent,
+    DebtEvent,
+    HangUp,
+    HearWords,
+    KeepMessage,
+    LastWords,
+    LineAction,
+    LineEvent,
+    MenuWordOwed,
+    MessageBegan,
+    NothingSaid,
+    RestTaken,
+    SpeakFor,
+    Spoken,
+    Then,
+    WordsCame,
+)
+from processors.holding.stage_news_rules import StageNews
+from processors.holding.utterance_rules import Situation
+from processors.holding.way_down_rules import WayDown
+
+MODEL_S: Final = 0.37  # from a question to the model's first word, usually
+SENTENCE_S: Final = 0.09  # from there to the first sentence's end
+VOICE_S: Final = 0.13  # from a sentence to its first sound
+PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
+USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
+HELD_WITH: Final = {
+    Say.FILLER: (Situation.FILLER,),
+    Say.CLIP: (Situation.LLM, Situation.DOWN),
+}
+BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
+"""What still counts behind a goodbye that is the last word: a message that is left, a hang-up."""
+
+Actions: TypeAlias = tuple[LineAction, ...]
+
+
+class LineKeeper:
+    """Decides for one call; events in, actions out, no clock of its own.
+
+    keeper = LineKeeper(Holding(), Descent())
+    keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
+    keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
+    """
+
+    def __init__(self, holding: Holding, descent: Descent) -> None:
+        self._holding = holding
+        self._descent = descent
+        self._debt = AnswerDebt(holding)
+        self._news = StageNews(pause_s=holding.settings.first_s)
+        self._away = self._parting = False
+        self.way_down = WayDown(descent)
+
+    @property
+    def holding(self) -> bool:
+        """Whether something was said in place of the answer that the caller still waits for."""
+        return self._holding.held
+
+    @property
+    def owes(self) -> bool:
+        """Whether the line is held for an answer, or will be."""
+        return self._holding.owed_since is not None
+
+    @property
+    def led(self) -> bool:
+        """Whether the caller is spoken to by somebody else: by the way down, or a person."""
+        return self._away or self.way_down.in_charge
+
+    @property
+    def caller_speaks(self) -> bool:
+        """Whether the caller speaks now: only what must be heard may be said."""
+        return self._news.caller_speaks
+
+    @property
+    def listens(self) -> bool:
+        """Whether what the caller says may be one of the menu's words."""
+        return self._descent.listens
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        if self._parting:
+            return self.way_down.wake_at
+        held_at = None if self.way_down.in_charge else self._holding.wake_at
+        moments = (held_at, self.way_down.wake_at, self._news.wake_at)
+        return min((each for each in moments if each is not None), default=None)
+
+    def handle(self, event: LineEvent, now: float) -> Actions:
+        """Return what is to be done about an event."""
+        self._parting = self._parting or isinstance(event, LastWords)
+        if not self._parting:
+            return self._decide(event, now)
+        self._holding.owe_nothing()
+        return self.way_down.handle(event, now) if isinstance(event, BESIDE_GOODBYE) else ()
+
+    def _decide(self, event: LineEvent, now: float) -> Actions:
+        match event:
+            case StageExhausted():
+                self._news.exhausted(event.stage, now)
+                return ()  # it is spoken of when that is due
+            case AttemptFailed() | AttemptStarted():
+                _expect(event, now, holding=self._holding, news=self._news)
+                return ()
+            case PauseJudged() | WordsCame():
+                self._debt.handle(event, now, deaf=self._news.deaf)
+                return ()
+            case AttemptWon():
+                return self._note_won(event, now)
+            case EarlyAnswerTaken():
+                self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
+            case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
+                self._holding.said(at)  # silence counts from there on
+            case _:
+                self._note(event, now)
+        return self.way_down.handle(event, now)
+
+    def tick(self, now: float) -> Actions:
+        """Return what is due by the passing of time."""
+        if self._parting:
+            due = self.way_down.tick(now)
+            return tuple(each for each in due if isinstance(each, HangUp | KeepMessage))
+        actions: list[LineAction] = []
+        stage = self._news.due(now)
+        if stage is not None:
+            self._holding.answered()
+            found = StageExhausted(stage=stage, attempts=0)
+            actions += [HearWords(), *self.way_down.handle(found, now)]
+        actions += self.way_down.tick(now)
+        says = () if self.way_down.in_charge else self._holding.tick(now)
+        actions += [SpeakFor(situations=HELD_WITH[say], then=Then.HOLD) for say in says]
+        return tuple(actions)
+
+    def _note_won(self, event: AttemptWon, now: float) -> Actions:
+        """Hold the line again when a stage is back, until the answer is heard.
+
+        Nobody else watches it then: the rung may be slow, or die before its first sentence.
+        """
+        if event.stage == "llm":
+            self._holding.expected(now + SENTENCE_S + VOICE_S)
+        if event.stage == "stt":
+            self._news.drop("stt")  # who is back hears the utterance again, from its first word
+        was_down = self.way_down.in_charge
+        actions = self.way_down.handle(event, now)
+        if was_down and not self.way_down.in_charge:
+            since = self._descent.quiet_since
+            # The way down leaves longer silences; what is at hand now is not talked over.
+            at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
+            self._holding.answered(owed_from=now if since is None else max(since, at_hand))
+            if event.stage == "stt" and not self._debt.worded:
+                self._holding.paused()  # the caller was asked to say it again, and may not
+        return actions
+
+    def _note(self, event: LineEvent, now: float) -> None:
+        match event:
+            case CallerBegan():
+                self._news.caller_began()
+            case CallerFellSilent():
+                self._news.caller_fell_silent(event.stopped_at)
+            case CallerAway():
+                self._away = event.away
+            case RestTaken():
+                self._news.drop("tts")
+            case MenuWordOwed():
+                self._news.wait_for_word(event.until)
+            case AnswerEmpty():
+                self._debt.handle(NothingSaid(), now, deaf=self._news.deaf)
+            case _:
+                pass
+        if isinstance(event, DebtEvent):
+            self._debt.handle(event, now, deaf=self._news.deaf)
+
+
+def _expect(
+    event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageNews
+) -> None:
+    """Note what is known of when the answer will be there, from who is asked for it."""
+    failed = isinstance(event, AttemptFailed)
+    if event.stage == "stt" and (failed or event.extra):
+        news.deaf = True
+        holding.decided(now)
+    elif not failed and event.stage in USUALLY_S:
+        at = now + USUALLY_S[event.stage]
+        followed = event.stage == "tts" and not event.extra
+        holding.expected(at, else_at=at + PATIENCE_S if followed else None)

@@ -1,0 +1,212 @@
+"""Speaks to a caller whose answer is late, and goes down step by step while nobody can answer.
+
+It stands right above the line, so that nothing that hangs can be in its way, and delays nothing.
+When to speak, and for which situation, is decided by `LineKeeper`; in `HoldLine` frames and facts
+become its events, in `LineDoer` (`processors/holding/line_doer.py`) its actions sound.
+"""
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    FunctionCallInProgressFrame,
+    FunctionCallResultFrame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.events import Event, TranscriptFinal, TurnDecided
+from fallbacks.facts import (
+    AnswerEmpty,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    EarlyAnswerTaken,
+    PauseJudged,
+    StageExhausted,
+)
+from processors.holding.decision import LineKeeper
+from processors.holding.fallback import Fallback
+from processors.holding.line_doer import LineDoer
+from processors.holding.line_rules import (
+    AgentCutOff,
+    AnswerDue,
+    AnswerOpen,
+    AnswerSounded,
+    CallerAway,
+    CallerBegan,
+    CallerFellSilent,
+    LastWords,
+    LineEvent,
+    MenuKeyPressed,
+    MenuWordOwed,
+    NothingSaid,
+    ToolBegan,
+    ToolEnded,
+    WordsCame,
+)
+from processors.speaking.pcm import quiet_end
+from processors.wiring import CallWiring
+
+
+class HoldLine(FrameProcessor):
+    """Delays nothing; speaks when the decisions say so."""
+
+    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
+        super().__init__(name="local")  # what it says in place of a voice is the local voice's
+        self._phrases = fallback.phrases
+        self._line = wiring.line
+        self._turn = wiring.turn
+        self._faintness = wiring.faintness
+        self._now = wiring.clock
+        self._doer = LineDoer(self, fallback, wiring)
+        wiring.listeners.append(self.notice)
+
+    @property
+    def keeper(self) -> LineKeeper:
+        """What is decided for this call, to be asked by others."""
+        return self._doer.keeper
+
+    def note_answered(self) -> None:
+        """Note that the caller is spoken to otherwise: no answer is owed any more."""
+        self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
+
+    def note(self, event: NothingSaid | LastWords) -> None:
+        """Note that the caller's turn came to nothing, or that the last goodbye was asked for."""
+        self._doer.handle(event)
+
+    def excuse(self, *, away: bool) -> None:
+        """Go no further down while the caller waits for a person, or is with one."""
+        self._doer.handle(CallerAway(away=away))
+
+    def notice(self, event: Event) -> None:
+        """Note a fact of the call at the moment when it is told; waits for nothing."""
+        match event:
+            case (
+                StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
+            ):
+                self._doer.handle(event)
+            case EarlyAnswerTaken() | AnswerEmpty():
+                self._doer.handle(event)
+            case TurnDecided():  # not every end of a turn: one without a word is answered by nobody
+                self._doer.handle(AnswerDue())
+            case TranscriptFinal():
+                self._phrases.take_in(event)
+                self._doer.handle(WordsCame())
+            case _:
+                pass
+
+    def hear(self, frame: InputAudioRawFrame) -> None:
+        """Record the caller's sound: of a message that is being left, or of the menu's words."""
+        doer = self._doer
+        if message := doer.keeper.way_down.message:
+            doer.clerk.record(message, message.sound(frame.audio, self._now()))
+        else:
+            doer.words.sound(frame.audio, frame.sample_rate)
+
+    async def speak_locally(self, rest: str, *, must: bool = False) -> None:
+        """Have the local voice say soon what no voice could say.
+
+        Args:
+            rest: The words.
+            must: The caller may not cut it short.
+        """
+        self._doer.speak_soon(rest, must=must)
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Learn the rate of the line."""
+        await super().setup(setup)
+        self._doer.voice.rate_hz = setup.audio_out_sample_rate
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on, but an answer that comes after the goodbye; read what it means."""
+        await super().process_frame(frame, direction)
+        late = self._doer.keeper.way_down.has_the_line and is_answer(frame)
+        if late and isinstance(frame, TTSAudioRawFrame):
+            self._line.drop(frame.num_frames / frame.sample_rate, self._now())
+        if late:
+            return
+        if isinstance(frame, EndFrame):
+            await self._doer.speak_rest()  # a goodbye, perhaps
+        await self.push_frame(frame, direction)
+        match frame:
+            case StartFrame():
+                self._doer.start()
+            case EndFrame() | CancelFrame():
+                await self._doer.stop()
+            case _:
+                self._read(frame, self._now())
+
+    async def cleanup(self) -> None:
+        """Stop watching; keep a message that was being left."""
+        await super().cleanup()
+        await self._doer.stop()
+        for action in self._doer.keeper.way_down.give_up_message():
+            await self._doer.do(action)
+
+    def _read(self, frame: Frame, now: float) -> None:
+        doer = self._doer
+        match frame:
+            case VADUserStartedSpeakingFrame():
+                doer.words.began(listens=doer.keeper.listens)
+                doer.handle(CallerBegan())
+                doer.give_way()
+            case VADUserStoppedSpeakingFrame():
+                doer.words.stopped()
+                worded = self._turn.worded
+                stop_s = frame.stop_secs
+                stopped_at = self._faintness.stopped_at(now, stop_s=stop_s, now=now)
+                doer.handle(CallerFellSilent(stopped_at=stopped_at, worded=worded))
+                doer.handle(MenuWordOwed(until=doer.words.owed_until))
+            case InterruptionFrame():
+                doer.voice.stop()
+                doer.handle(AgentCutOff())
+            case FunctionCallInProgressFrame() | FunctionCallResultFrame():
+                doer.handle(read_tool(frame, dry_at=self._line.dry_at))
+            case TTSAudioRawFrame() | LLMFullResponseStartFrame() | LLMFullResponseEndFrame():
+                doer.handle(read_answer(frame, dry_at=self._line.dry_at))
+            case InputDTMFFrame():
+                doer.handle(MenuKeyPressed(digit=frame.button.value))
+            case _:
+                pass
+
+
+def is_answer(frame: Frame) -> bool:
+    """Say whether a frame is of an answer, and of nothing that must be heard, such as a goodbye."""
+    return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible
+
+
+def read_answer(
+    frame: TTSAudioRawFrame | LLMFullResponseStartFrame | LLMFullResponseEndFrame, *, dry_at: float
+) -> LineEvent:
+    """Return what a frame says of an answer; its end comes after the last of its sound."""
+    if not isinstance(frame, TTSAudioRawFrame):
+        return AnswerOpen(more=isinstance(frame, LLMFullResponseStartFrame))
+    quiet = quiet_end(frame.audio)
+    return AnswerSounded(
+        dry_at=dry_at - quiet / frame.sample_rate, audible=quiet < frame.num_frames
+    )
+
+
+def read_tool(
+    frame: FunctionCallInProgressFrame | FunctionCallResultFrame, *, dry_at: float
+) -> LineEvent:
+    """Return what a frame says of a tool.
+
+    Args:
+        frame: It passes behind whatever was said before it.
+        dry_at: When the line runs dry.
+    """
+    if isinstance(frame, FunctionCallInProgressFrame):
+        return ToolBegan(call=frame.tool_call_id, dry_at=dry_at)
+    asks = frame.properties is None or frame.properties.run_llm is not False
+    return ToolEnded(call=frame.tool_call_id, asks=asks)

@@ -1,0 +1,141 @@
+"""Does what `LineKeeper` decides: says, asks the desk, records, cuts off, listens for a word."""
+
+from collections import deque
+
+from pipecat.frames.frames import InterruptionFrame
+from pipecat.processors.frame_processor import FrameProcessor
+
+from processors.holding.decision import LineKeeper
+from processors.holding.desk import DeskClerk
+from processors.holding.fallback import Fallback
+from processors.holding.line_rules import (
+    AskDesk,
+    CutLine,
+    EarChecked,
+    HangUp,
+    HearWords,
+    KeepMessage,
+    LineAction,
+    LineEvent,
+    MenuWordOwed,
+    MenuWordSaid,
+    MessageBegan,
+    RecordMessage,
+    SpeakFor,
+    Spoken,
+)
+from processors.holding.menu_word_rules import Meaning, heard_here
+from processors.holding.message_rules import CallerMessage
+from processors.holding.on_device_words import OnDeviceWords
+from processors.holding.own_voice import OwnVoice
+from processors.ladder.alarm import Alarm
+from processors.wiring import CallWiring
+
+
+class LineDoer:
+    """Has each event decided at once, and does what follows from it when the alarm has rung.
+
+    Attributes:
+        keeper: Decides.
+        voice: Says what the call says itself.
+        words: Hears the menu's words.
+        clerk: Asks the desk, and hands it a message as it comes.
+    """
+
+    def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
+        self.keeper = LineKeeper(fallback.holding, fallback.descent)
+        self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
+        self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
+        self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
+        self._owner = owner
+        self._phrases = fallback.phrases
+        self._line = wiring.line
+        self._tell = wiring.tell
+        self._now = wiring.clock
+        self._actions: deque[LineAction] = deque()
+        self._alarm = Alarm(wiring.clock)
+
+    def start(self) -> None:
+        """Begin to follow events and the clock."""
+        self._alarm.start(
+            self._owner, lambda: earliest(self.keeper.wake_at, self.voice.wake_at), self._act
+        )
+
+    async def stop(self) -> None:
+        """Do nothing more, and hear nothing more."""
+        await self._alarm.stop()
+        await self.words.stop()
+
+    def handle(self, event: LineEvent) -> None:
+        """Decide what follows from an event; it is done as soon as the alarm has rung."""
+        self._actions.extend(self.keeper.handle(event, self._now()))
+        self._alarm.ring()
+
+    def give_way(self) -> None:
+        """Say no more of our own while the caller speaks.
+
+        Pipecat interrupts at the beginning of a turn alone, and one may be open yet: its words are
+        owed, or it was a sound without any.
+        """
+        if self.voice.speaker.speaks:
+            self.voice.stop()  # at once: what is being made is waited for
+            self._actions.append(CutLine())
+            self._alarm.ring()
+
+    def speak_soon(self, rest: str, *, must: bool) -> None:
+        """Have the local voice say soon what no voice could say."""
+        self.voice.keep_rest(rest, must=must)
+        self._alarm.ring()
+
+    async def do(self, action: LineAction) -> None:
+        """Do one thing that was decided; what came of it is an event."""
+        match action:
+            case SpeakFor():
+                dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
+                self.handle(Spoken(action=action, dry_at=dry_at))
+            case AskDesk() | KeepMessage() | HangUp():
+                if done := await self.clerk.ask(action):
+                    self.handle(done)
+            case RecordMessage():
+                message = CallerMessage(
+                    begins_at=await self.voice.sound_tone(), rate_hz=self.voice.rate_hz
+                )
+                self.handle(MessageBegan(message=message))
+            case CutLine():
+                self.voice.stop()
+                self._line.flush(self._now())
+                # below us only: the menu was heard
+                await self._owner.push_frame(InterruptionFrame())
+            case HearWords():
+                if self._ear_usable:
+                    self.words.start(self._owner, self._note_word)
+            case fact:
+                self._tell(fact)
+
+    async def speak_rest(self) -> None:
+        """Say what no voice could say: beside a message that is left what must be heard alone."""
+        await self.voice.speak_rest(self.handle, must=self.keeper.way_down.has_the_line)
+
+    async def _act(self, now: float) -> None:
+        self.voice.note_heard(now)
+        await self.speak_rest()
+        self._actions.extend(self.keeper.handle(EarChecked(usable=self._ear_usable), now))
+        self._actions.extend(self.keeper.tick(now))
+        while self._actions:
+            await self.do(self._actions.popleft())
+
+    @property
+    def _ear_usable(self) -> bool:
+        """Whether the menu's words can be heard, in the language that is spoken now."""
+        return self.words.usable and heard_here(self._phrases.language)
+
+    def _note_word(self, meaning: Meaning | None) -> None:
+        """Note which of the menu's words was said; None: none of them."""
+        self.handle(MenuWordOwed(until=self.words.owed_until))
+        if meaning is not None:
+            self.handle(MenuWordSaid(meaning=meaning))
+
+
+def earliest(*moments: float | None) -> float | None:
+    """Return the first of the moments that there are, or None."""
+    return min((each for each in moments if each is not None), default=None)

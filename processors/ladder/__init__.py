@@ -1,0 +1,1 @@
+"""What the three stages share: rungs, gates, seats, reconnecting."""

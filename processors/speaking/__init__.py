@@ -1,0 +1,1 @@
+"""The voices' stage: sentences, the ledger, word times."""

@@ -1,0 +1,73 @@
+"""Captions: what both sides say, as it is said, for the caller's own screen."""
+
+from collections.abc import Callable
+from typing import Any
+
+from pipecat.frames.frames import (
+    InterimTranscriptionFrame,
+    LLMContextAssistantTurnFrame,
+    TranscriptionFrame,
+    TTSTextFrame,
+)
+from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.processors.frame_processor import FrameDirection
+
+from processors.speaking.agenda import RUNG
+
+
+class Captions(BaseObserver):
+    """Shows the caller's words as they are recognised and the agent's as they are played.
+
+    Args:
+        show: Takes `{"type": "said", "who": "caller" | "agent", "text": str, "final": bool}`; a
+            caption that is not final is replaced by the next one of the same side. Where several
+            providers spoke it, `voices` says who what: `[{"provider": str, "words": str}]`.
+        output: The name of the processor that plays: words count when it lets them go.
+    """
+
+    def __init__(self, *, show: Callable[[dict[str, Any]], None], output: str) -> None:
+        super().__init__(observe_every_push=True)
+        self._show = show
+        self._output = output
+        self._spoken = ""
+        self._voices: list[dict[str, str]] = []
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        """Show what one frame says."""
+        if data.direction is not FrameDirection.DOWNSTREAM:
+            return
+        match data.frame:
+            case TTSTextFrame() as frame if data.source.name == self._output:
+                self._hear(frame)
+                self._said("agent", self._spoken, final=False)
+            case InterimTranscriptionFrame() as frame if data.first_push:
+                self._said("caller", frame.text, final=False)
+            case TranscriptionFrame() as frame if data.first_push:
+                self._said("caller", frame.text, final=True)
+            case LLMContextAssistantTurnFrame() as frame if data.first_push:
+                self._said("agent", frame.text, final=True)
+                self._spoken, self._voices = "", []
+            case _:
+                pass
+
+    def _hear(self, frame: TTSTextFrame) -> None:
+        self._spoken = joined(self._spoken, frame.text)
+        known = self._voices[-1]["provider"] if self._voices else ""
+        provider = frame.metadata.get(RUNG) or known
+        if not self._voices or known != provider:
+            self._voices.append({"provider": provider, "words": ""})
+        last = self._voices[-1]
+        last["words"] = joined(last["words"], frame.text)
+
+    def _said(self, who: str, text: str, *, final: bool) -> None:
+        if not text.strip():
+            return
+        said: dict[str, Any] = {"type": "said", "who": who, "text": text.strip(), "final": final}
+        if who == "agent" and len(self._voices) > 1:
+            said["voices"] = [dict(each) for each in self._voices]
+        self._show(said)
+
+
+def joined(before: str, more: str) -> str:
+    """Return two pieces of speech with one space between them."""
+    return f"{before.rstrip()} {more.lstrip()}".strip()

@@ -1,0 +1,309 @@
+"""One utterance on the voices' ladder: who is asked for what, and what goes to the line.
+
+The next voice is asked for the rest, from the first word that has not fully arrived. What a voice
+sends before it is the one to be heard is held, and dropped if another is.
+"""
+
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from fallbacks.attempts import (
+    Abandon,
+    Admitted,
+    Cancel,
+    Done,
+    Exhausted,
+    Failed,
+    Finished,
+    Idled,
+    Owed,
+    Progressed,
+    Refused,
+    Start,
+    Step,
+    TellFact,
+    Win,
+)
+from fallbacks.classification import classify_symptom
+from fallbacks.deadline import Deadline
+from fallbacks.facts import StageExhausted
+from fallbacks.failure import Severity, failed
+from fallbacks.symptoms import SHORT_AUDIO_S, Symptom
+from fallbacks.work import Work
+from processors.speaking.attempt_rules import (
+    AddSentence,
+    AskVoice,
+    CallerInterrupted,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    SentenceAdded,
+    SoundCame,
+    SpeechAction,
+    SpeechEvent,
+    TextEnded,
+    UseVoice,
+    VoiceEvent,
+    WordTimed,
+)
+from processors.speaking.ledger_rules import OutgoingLine, SoundOutlet, SpeechLedger
+
+PATIENCE_S: Final = 1.5  # behind the last sound on the line, for a rung that could say the rest
+IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last sound
+DONE_S: Final = 0.3  # for a voice that has sent every word to say that it is done
+NOBODY: Final = 0  # the attempt that is heard before any is; their numbers begin with 1
+
+
+@dataclass(slots=True)
+class _Live:
+    """An attempt that may still be heard."""
+
+    provider: str
+    held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
+    last: WordTimed | None = None
+    idle_since: float | None = None  # it has sent all that it was given
+
+    def idle_until(self, *, accepts: bool) -> float | None:
+        """How long one that owes nothing is waited for: for text, or for its own end."""
+        wait_s = IDLE_S if accepts else DONE_S
+        return None if self.idle_since is None else self.idle_since + wait_s
+
+
+class SpokenUtterance:
+    """One utterance, from its first sentence until its last sound has gone to the line.
+
+        speech = SpokenUtterance(work, line=line, rate_hz=8000, until=until)
+        actions = speech.start("We open at nine.", now)
+        actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
+        actions = speech.tick(now)  # when `wake_at` has come
+
+    The actions are to be done in order: a word is let go behind the sound in which it is spoken.
+
+    Attributes:
+        accepts: Whether it takes more sentences.
+        over: Whether nothing more will happen.
+        idle: Whether the voice has sent the sound of all that it was given.
+    """
+
+    def __init__(
+        self,
+        work: Work,
+        *,
+        line: OutgoingLine,
+        rate_hz: int,
+        until: Deadline,
+        must: bool = False,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            work: Decides who is asked.
+            line: The caller's.
+            rate_hz: Of all sound.
+            until: When even a late answer is given up.
+            must: The caller may not cut it short.
+        """
+        self.accepts = True
+        self.over = False
+        self.idle = False
+        self._work = work
+        self._line = line
+        self._outlet = SoundOutlet(line, rate_hz=rate_hz, must=must)
+        self._ledger = self._outlet.ledger
+        self._live: dict[int, _Live] = {}
+        self._voice = NOBODY  # the attempt that is heard
+        self._until = until
+        self._unspoken: dict[int, set[str]] = {}  # by words left: the voices that stopped there
+        self._actions: list[SpeechAction] = []
+
+    @property
+    def characters_left(self) -> int:
+        """How much of the text was not let go to the line."""
+        return self._ledger.words.characters_from(self._outlet.said)
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        if self.over:
+            return None
+        voice = self._live.get(self._voice)
+        idle_until = voice.idle_until(accepts=self.accepts) if voice else None
+        moments = (self._work.wake_at, idle_until, self._outlet.drained_at)
+        return min((each for each in moments if each is not None), default=None)
+
+    def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
+        """Have the first rung begin with the sentences that there are."""
+        self._until = self._until.no_sooner_than(now + PATIENCE_S)
+        self._ledger.hand_over(f"{text} ")
+        self._follow(self._work.start(self._until, now), now)
+        return self._settle(now)
+
+    def handle(self, event: SpeechEvent, now: float) -> tuple[SpeechAction, ...]:
+        """Decide on what happened; what comes of an attempt that is over is ignored."""
+        voices = self._live.values()
+        match event:
+            case _ if self.over:
+                pass
+            case SentenceAdded():
+                sentence = event.sentence
+                self._ledger.hand_over(f"{sentence} ")
+                self._actions += [
+                    AddSentence(provider=v.provider, sentence=sentence) for v in voices
+                ]
+            case TextEnded():
+                if self.accepts:
+                    self.accepts = False
+                    self._actions += [EndText(provider=voice.provider) for voice in voices]
+            case CallerInterrupted():
+                self._follow(self._work.cancel("caller", now), now)
+                self.accepts, self.over = False, True
+            case _:
+                if event.attempt in self._live:
+                    self._hear(event, self._live[event.attempt], now)
+        return self._settle(now)
+
+    def tick(self, now: float) -> tuple[SpeechAction, ...]:
+        """Do what is due by the passing of time."""
+        if self.over:
+            return ()
+        self._follow(self._work.tick(now), now)
+        voice = self._live.get(self._voice)
+        idle_until = voice.idle_until(accepts=self.accepts) if voice else None
+        if idle_until is not None and idle_until <= now:
+            if self.accepts:
+                return self.handle(TextEnded(), now)
+            self._end_voice(now)
+        return self._settle(now)
+
+    def _hear(self, event: VoiceEvent, live: _Live, now: float) -> None:
+        """Decide on what a voice did."""
+        is_voice = event.attempt == self._voice
+        match event:
+            case SoundCame() | WordTimed():
+                self._collect(event, live, now)
+            case Finished() if not is_voice or _ends_too_soon(self._ledger):
+                self._end_early(event.attempt, live, now)
+            case Finished():
+                self._ledger.done(event.attempt)
+                self._follow(self._work.handle(event, now), now)
+            case Failed() if is_voice and not self._ledger.rest:  # it has done what it was asked
+                self._end_voice(now)
+            case Failed() | Refused():
+                self._drop(event.attempt)
+                if isinstance(event, Failed):
+                    event = replace(event, heard_words=self._outlet.said)
+                self._follow(self._work.handle(event, now), now)
+            case Idled() | Admitted():
+                self._follow(self._work.handle(event, now), now)
+
+    def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
+        """Ask the next voice for words that were not spoken, unless two left out the same ones.
+
+        Then the text is at fault, and the local voice gets it; see `StagePolicy.unspoken`.
+        """
+        left, _ = self._ledger.words.untold(self._ledger.received_s)
+        voices = self._unspoken.setdefault(left, set())
+        voices.add(live.provider)
+        policy, text = self._work.policy, (self._work.call, self._ledger.rest)
+        if len(voices) > 1:
+            policy.unspoken = policy.unspoken or text
+        if policy.unspoken == text:
+            self._follow(self._work.cancel("text", now), now)
+            attempts = self._work.attempts
+            told = StageExhausted(stage="tts", attempts=attempts, severity=Severity.MEDIUM)
+            self._follow((TellFact(told), Exhausted(attempts=attempts)), now)
+        else:
+            heard = attempt == self._voice
+            found = classify_symptom(Symptom.END_UNFINISHED if heard else Symptom.NO_AUDIO)
+            again = len(voices) < 2
+            end = failed(found, "tts", provider=live.provider, reason=reason, same_rung=again)
+            self._hear(Failed(attempt=attempt, failure=end), live, now)
+
+    def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
+        """Keep sound and times, of the voice that is heard and of one that may be."""
+        if came == live.last:
+            return
+        if isinstance(came, WordTimed):
+            live.last = came
+        is_voice = came.attempt == self._voice
+        if is_voice:
+            self._outlet.add(came)
+        else:
+            live.held.append(came)
+        if isinstance(came, SoundCame) and came.speaking:
+            self._follow(self._work.handle(Progressed(attempt=came.attempt), now), now)
+            if came.attempt == self._voice:
+                self._outlet.hold_s = None  # if it was late, it goes on
+        if came.attempt == self._voice and self._ledger.words.follower.left_out:
+            self._end_early(came.attempt, live, now, reason="words were left out")
+
+    def _follow(self, steps: tuple[Step, ...], now: float) -> None:
+        for step in steps:
+            match step:
+                case TellFact():
+                    self._actions.append(step)
+                case Start():
+                    self._ask(step)
+                case Win():
+                    live, self._voice = self._live[step.attempt], step.attempt
+                    self._work.policy.unspoken = None
+                    timed = step.provider not in self._work.policy.untimed
+                    self._outlet.switch_voice(step.attempt, live.held, timed=timed)
+                    self._actions.append(UseVoice(provider=step.provider))
+                case Cancel() | Abandon():
+                    self._drop(step.attempt)
+                case Done() | Exhausted():
+                    self._actions += self._outlet.release_last(now)
+                    self._actions.append(EndSpeech(unsaid=self._ledger.rest))
+                    self.accepts, self.over = False, True
+
+    def _ask(self, start: Start) -> None:
+        before = [n for n, live in self._live.items() if live.provider == start.provider]
+        for attempt in before:  # a rung does one thing at a time
+            self._drop(attempt)
+        if self._voice != NOBODY and self._outlet.hold_s is None:
+            self._outlet.hold()
+        self._live[start.attempt] = _Live(start.provider)
+        self._actions.append(
+            AskVoice(
+                provider=start.provider,
+                attempt=start.attempt,
+                rest=self._ledger.rest,
+                closed=not self.accepts,
+            )
+        )
+
+    def _drop(self, attempt: int) -> None:
+        live = self._live.pop(attempt, None)
+        if live is not None:
+            self._actions.append(MuteVoice(provider=live.provider))
+        if live is not None and attempt == self._voice:
+            self._outlet.hold()
+
+    def _end_voice(self, now: float) -> None:
+        """Count the voice as done: it has sent every word, whether it says so or not."""
+        self._ledger.done(self._voice)
+        self._drop(self._voice)
+        self._follow(self._work.handle(Finished(attempt=self._voice), now), now)
+
+    def _settle(self, now: float) -> tuple[SpeechAction, ...]:
+        """Let go what may go, see whether the voice owes sound, and return what is to be done."""
+        if not self.over and self._voice != NOBODY:
+            self._actions += self._outlet.release(now)
+            self._until = self._until.no_sooner_than(self._line.dry_at + PATIENCE_S)
+            self._work.move(self._until)
+            live, owes = self._live.get(self._voice), not self._ledger.sent
+            if live and owes != (live.idle_since is None):
+                live.idle_since = None if owes else now
+                turned = Owed(attempt=self._voice) if owes else Idled(attempt=self._voice)
+                self._follow(self._work.handle(turned, now), now)
+        voice = self._live.get(self._voice)
+        self.idle = self.over or (voice is not None and voice.idle_since is not None)
+        actions, self._actions = tuple(self._actions), []
+        return actions
+
+
+def _ends_too_soon(ledger: SpeechLedger) -> bool:
+    """Say whether a voice that says it is done has not sent the sound of all its words."""
+    words, sound_s = ledger.words.untold(ledger.received_s)
+    return words > 0 and sound_s < SHORT_AUDIO_S * words

@@ -1,0 +1,272 @@
+"""What of an utterance was handed to a voice, has arrived as sound, and was let go to the line.
+
+A word has arrived when its last sample has, with a margin, for the providers' word times are not
+exact. When a rung dies, the rest begins at the first word that has not arrived, and what came of
+that word is dropped, so that every word is heard once. That works as long as no more is let go to
+the line than `let_go_s` says: the sound of whole words, or, before silence, whatever came. While
+another voice is asked for the rest, nothing goes beyond the words that the first has surely spoken.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from fallbacks.word_times import WordFollower, WordTimes
+from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
+
+MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
+# ElevenLabs tells whole milliseconds, rounded anew in each message: in a long sentence they add up.
+ROUNDING_S: Final = 0.01
+LEAD_S: Final = 0.1  # the line is fed with half words rather than let run dry sooner than this
+DRAIN_S: Final = 0.01  # past the moment at which half words are let go
+SAMPLE_BYTES: Final = 2
+UNTIMED_S: Final = 0.6  # so much sound without any word time: this voice gives none today
+
+
+@dataclass(slots=True)
+class _Voice:
+    """The rung that speaks now."""
+
+    attempt: int
+    follower: WordFollower
+    done: int  # it says that it has spoken everything before this word
+    done_s: float  # and its sound up to here
+    arrived: int  # the first word that has not fully arrived; it only grows
+    received_s: float = 0.0
+
+
+class SpeechLedger:
+    """Every word of one utterance, once.
+
+        ledger = SpeechLedger()
+        ledger.hand_over("We open at nine. ")
+        ledger.begin(1)                                 # "We open at nine."
+        ledger.word(1, "We", start_s=0.0, end_s=0.2)
+        ledger.audio(1, 0.3)
+        ledger.rest                                     # "open at nine."
+
+    Attributes:
+        words: When each is spoken.
+        released_s: How much of the sound went to the line.
+    """
+
+    def __init__(self) -> None:
+        self.words = WordTimes()
+        self.released_s = 0.0
+        follower = self.words.begin_voice(0, 0.0, timed=True)
+        self._voice = _Voice(attempt=-1, follower=follower, done=0, done_s=0.0, arrived=0)
+
+    @property
+    def rest(self) -> str:
+        """What has not fully arrived, and what the next rung would have to say; empty: nothing."""
+        return " ".join(word.text for word in self.words.words[self.arrived :])
+
+    @property
+    def arrived(self) -> int:
+        """The first word whose sound has not fully arrived."""
+        voice = self._voice
+        voice.arrived = max(voice.arrived, voice.done)
+        while voice.arrived < len(self.words.words) and _is_whole(self, voice.arrived):
+            voice.arrived += 1
+        return voice.arrived
+
+    @property
+    def sent(self) -> bool:
+        """Whether the sound has come as far as the voice's own times of all words go.
+
+        They are not exact, so a word may be owed that was sent; its silence is no gap, though.
+        """
+        words, first = self.words.words, self.arrived
+        owed = range(first, len(words))
+        mute = not any(words[at].letters for at in owed)  # no voice times a dash at the end
+        there_s = self.received_s + ROUNDING_S
+        ends = (words[at].end_s for at in owed if mute or words[at].letters)
+        return all(end_s is not None and end_s <= there_s for end_s in ends)
+
+    @property
+    def received_s(self) -> float:
+        """The sound of the utterance there is, in seconds, what was dropped left out."""
+        return self.words.base_s + self._voice.received_s
+
+    @property
+    def keep_s(self) -> float:
+        """Up to where the sound is good if the voice dies now; what came after it is dropped."""
+        voice, arrived = self._voice, self.arrived
+        if not self.words.timed:
+            return self.received_s
+        ends = map(self.words.end_s, range(arrived - 1, voice.done - 1, -1))
+        clean_s = next((end_s for end_s in ends if end_s is not None), voice.done_s)
+        return min(max(clean_s, self.released_s), self.received_s)
+
+    def hand_over(self, text: str) -> None:
+        """Add text that is to be spoken, in pieces of any size."""
+        self.words.add_text(text, may_join=self.arrived < len(self.words.words))
+
+    def begin(self, attempt: int, *, timed: bool = True) -> str:
+        """Let another attempt speak the rest, and return it.
+
+        Args:
+            attempt: Its number; what comes from earlier ones is ignored from now on.
+            timed: Whether this voice says when each word is spoken; if not, that is estimated.
+        """
+        first, base_s = self.arrived, self.keep_s
+        follower = self.words.begin_voice(first, base_s, timed=timed)
+        self._voice = _Voice(
+            attempt=attempt, follower=follower, done=first, done_s=base_s, arrived=first
+        )
+        return self.rest
+
+    def audio(self, attempt: int, length_s: float) -> None:
+        """Note that so much sound has arrived."""
+        voice = self._voice
+        if voice.attempt != attempt:
+            return
+        voice.received_s += length_s
+        if not voice.follower.begun and voice.received_s > UNTIMED_S:
+            self.words.timed = False
+
+    def word(self, attempt: int, said: str, *, start_s: float, end_s: float | None = None) -> None:
+        """Note when a word is spoken, in seconds of this attempt's own sound."""
+        if self._voice.attempt != attempt:
+            return
+        self.words.timed = True
+        base_s = self.words.base_s
+        end_s = None if end_s is None else end_s + base_s
+        self._voice.follower.follow(said, start_s=start_s + base_s, end_s=end_s)
+
+    def done(self, attempt: int) -> None:
+        """Note that the voice has spoken all that was handed over until now."""
+        voice = self._voice
+        if voice.attempt != attempt:
+            return
+        self.words.fill(self.received_s)
+        voice.done, voice.done_s = len(self.words.words), self.received_s
+
+    def let_go_s(self, queued_s: float) -> float:
+        """Return up to where the utterance's sound may be let go to the line.
+
+        Args:
+            queued_s: What is queued on the line and not yet played. If that is little, half words
+                are better than silence.
+        """
+        return self.received_s if queued_s < LEAD_S else self.keep_s
+
+
+def _is_whole(ledger: SpeechLedger, at: int) -> bool:
+    """Say whether the sound of a word has surely come."""
+    words = ledger.words.words
+    if not words[at].letters:
+        if at > 0:
+            return True  # a dash comes with the word before it
+        first = next((n for n, word in enumerate(words) if word.letters), None)
+        return first is not None and _is_whole(ledger, first)
+    end_s, received_s = ledger.words.end_s(at), ledger.received_s
+    if end_s is None or end_s > received_s + ROUNDING_S:
+        return False
+    sure = end_s + MARGIN_S <= received_s
+    return sure or end_s - MARGIN_S <= ledger.released_s  # or on the line already
+
+
+class OutgoingLine(Protocol):
+    """The caller's line: it plays without a gap what it has."""
+
+    dry_at: float
+
+    def queued_s(self, now: float) -> float:
+        """Return the seconds of sound that are still to be played."""
+        ...
+
+    def add(self, length_s: float, now: float, *, must: bool = False) -> None:
+        """Note that so much sound was let go to the line; `must`: no barge-in takes it off."""
+        ...
+
+
+class SoundOutlet:
+    """Holds the sound of the voice in charge, and lets go what is safe.
+
+    Attributes:
+        ledger: What of the utterance has come, by its words.
+        said: How many words were let go.
+        hold_s: No sound goes beyond this: the rest is asked of another voice; None: as usual.
+    """
+
+    def __init__(self, line: OutgoingLine, *, rate_hz: int, must: bool = False) -> None:
+        self.ledger = SpeechLedger()
+        self.said = 0
+        self.hold_s: float | None = None
+        self._line = line
+        self._must = must  # the caller may not cut it short
+        self._rate_hz = rate_hz
+        self._pcm = bytearray()  # arrived, not let go
+        self._released = 0  # samples
+
+    @property
+    def drained_at(self) -> float | None:
+        """When the line is so empty that half words are better than nothing."""
+        if not self._pcm or self.hold_s is not None:
+            return None
+        return self._line.dry_at - LEAD_S + DRAIN_S
+
+    def add(self, came: SoundCame | WordTimed) -> None:
+        """Add what came of the voice in charge."""
+        if isinstance(came, WordTimed):
+            self.ledger.word(came.attempt, came.text, start_s=came.start_s, end_s=came.end_s)
+        else:
+            self.ledger.audio(came.attempt, len(came.pcm) / SAMPLE_BYTES / self._rate_hz)
+            self._pcm += came.pcm
+
+    def hold(self) -> None:
+        """Let nothing go beyond what has surely come."""
+        self.hold_s = self.ledger.keep_s
+
+    def switch_voice(
+        self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
+    ) -> None:
+        """Put another voice in charge of the rest; what is not sure of the last one is dropped.
+
+        Args:
+            attempt: Its attempt.
+            held: What it has sent already.
+            timed: Whether it says when each word is spoken.
+        """
+        kept = round(self.ledger.keep_s * self._rate_hz) - self._released
+        del self._pcm[SAMPLE_BYTES * max(0, kept) :]
+        self.ledger.begin(attempt, timed=timed)
+        self.hold_s = None
+        for came in held:
+            self.add(came)
+
+    def release(self, now: float) -> list[PlaySound | PlayWord]:
+        """Let go what may go now: each word behind the sound in which it is spoken."""
+        if self.hold_s is None:
+            return self._release_until(self.ledger.let_go_s(self._line.queued_s(now)), now)
+        return self._release_until(self.hold_s, now)
+
+    def release_last(self, now: float) -> list[PlaySound | PlayWord]:
+        """Let go all that has come whole: nothing more will."""
+        released = self._release_until(self.ledger.keep_s, now)
+        words = self.ledger.words.words[self.said : self.ledger.arrived]
+        return [*released, *(PlayWord(word=word.text) for word in words)]
+
+    def _release_until(self, until_s: float, now: float) -> list[PlaySound | PlayWord]:
+        released: list[PlaySound | PlayWord] = []
+        while (heard := self.ledger.words.heard_at(self.said)) and heard[1] <= until_s:
+            released += self._release_sound(heard[1], now)
+            released.append(PlayWord(word=heard[0]))
+            self.said += 1
+        released += self._release_sound(until_s, now)
+        self.ledger.released_s = self._released / self._rate_hz
+        return released
+
+    def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
+        there = len(self._pcm) // SAMPLE_BYTES
+        samples = min(round(until_s * self._rate_hz) - self._released, there)
+        if until_s >= self.ledger.received_s:  # seconds are not samples: leave no odd one behind
+            samples = there
+        if samples <= 0:
+            return []
+        pcm = bytes(memoryview(self._pcm)[: SAMPLE_BYTES * samples])  # copied once
+        del self._pcm[: SAMPLE_BYTES * samples]
+        self._released += samples
+        self._line.add(samples / self._rate_hz, now, must=self._must)
+        return [PlaySound(pcm=pcm)]

@@ -1,0 +1,308 @@
+"""One rung of the voices' ladder: whether it can be used now, what it is asked, and its ear.
+
+A rung that is known to be unreachable fails at once; one whose connection is being made is given a
+moment. A dead one is connected anew in the background, again and again, and never in a turn. A cold
+standby is set up when it is asked for the first time.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Final, cast
+
+from pipecat.frames.frames import (
+    AggregatedTextFrame,
+    ErrorFrame,
+    Frame,
+    LLMFullResponseEndFrame,
+    LLMFullResponseStartFrame,
+    MetricsFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.metrics.metrics import TTSUsageMetricsData
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+from pipecat.utils.text.base_text_aggregator import TextType
+
+from calls.voice import ATTEMPT, Voice
+from fallbacks.attempts import Admitted, Failed, Finished, Idled, Refused
+from fallbacks.backoff import Backoff
+from fallbacks.classification import classify_error
+from fallbacks.failure import Failure, Kind, failed
+from fallbacks.lag import Lag
+from processors.ladder.reconnector import Reconnector
+from processors.ladder.rung import Rung
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline
+from processors.ladder.seat import Seat
+from processors.ladder.stage import Stage
+from processors.speaking.attempt_rules import (
+    AddSentence,
+    AskVoice,
+    EndText,
+    MuteVoice,
+    SoundCame,
+    VoiceEvent,
+    WordTimed,
+)
+from processors.speaking.connection_rules import Connection
+from processors.speaking.pcm import Pieces
+
+SETTINGS: Final = 8  # that wait for a rung to be set up; the oldest is forgotten
+
+
+class VoiceRung(Rung):
+    """A voice, as the stage asks it.
+
+    Attributes:
+        connection: What is known of it.
+        reconnector: Makes it again.
+        rate_hz: Of the sound.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        service: FrameProcessor,
+        *,
+        stage: Stage[VoiceEvent],
+        speaker: Callable[[], str | None],
+        seat: Seat,
+        lag: Lag,
+    ) -> None:
+        """Put a service that is a `calls.voice.Voice`, too, into a pipeline of its own.
+
+        Args:
+            name: The rung's.
+            service: See above.
+            stage: Takes what the voice does.
+            speaker: Says which rung is heard: it alone measures for the call.
+            seat: This call's place at it.
+            lag: How long we stalled ourselves.
+        """
+        ear = VoiceRungEar(self, stage, speaker=speaker)
+        pipe = RungPipeline(name, service, output=ear.pushed, on_ready=self._is_ready)
+        super().__init__(pipe, seat=seat)
+        self.connection = Connection(name, lag=lag)
+        self._lag = lag
+        self._due_s: float | None = None  # `due_at` on the provider's clock
+        self.rate_hz = 0
+        self._stage = stage
+        self._voice = cast("Voice", service)
+        self._waiting: list[Frame] = []
+        self._unsettled = deque[TTSUpdateSettingsFrame](maxlen=SETTINGS)
+        self.reconnector = Reconnector(
+            name, self._connect, clock=stage.now, backoff=Backoff(retries_itself=True)
+        )
+        self._voice.listen(ear)
+
+    @property
+    def due_at(self) -> float | None:
+        """Until when the attempt waits for the connection; None: it waits for nothing."""
+        return None if self._due_s is None else self._lag.moment_of(self._due_s)
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
+        """Learn what is needed to open the rung, now or later."""
+        super().setup(owner, setup)
+        self.rate_hz = setup.audio_out_sample_rate
+
+    async def carry_out(
+        self, action: AskVoice | AddSentence | EndText | MuteVoice
+    ) -> Refused | Failed | Idled | None:
+        """Do what the decision wants of this rung; return what is known of an attempt at once."""
+        match action:
+            case AskVoice():
+                return await self.speak(action.attempt, action.rest, closed=action.closed)
+            case AddSentence() | EndText():
+                frame = _frame_of(action)
+                if self._waiting:
+                    self._waiting.append(frame)
+                else:
+                    await self.pipe.send(frame)
+            case MuteVoice():
+                asked = self.attempt is not None and not self._waiting
+                self.forget_attempt()
+                if asked:
+                    await self.pipe.mute()
+        return None
+
+    async def speak(
+        self, attempt: int, rest: str, *, closed: bool
+    ) -> Refused | Failed | Idled | None:
+        """Begin to speak the rest of an utterance; return what is known of the attempt at once."""
+        if not self.opened:
+            if not self.open():
+                return Refused(attempt=attempt)
+            self.connection.cold = True
+        start = LLMFullResponseStartFrame()
+        start.metadata[ATTEMPT] = attempt
+        end = [LLMFullResponseEndFrame()] if closed else []
+        self.attempt, self._due_s = attempt, None
+        self._waiting = [start, _text_frame(rest), *end]
+        if self.connection.up and not self.pipe.service.is_usable:
+            self.connection.lost()  # Pipecat speaks no word over it any more
+        if await self.begin():
+            return None
+        now = self._stage.now()
+        if failure := self.connection.report_failure(now):
+            self.forget_attempt()
+            return Failed(attempt=attempt, failure=failure, patient=True)
+        self._due_s = self.connection.wait_until_s(now)
+        if self.connection.cold:
+            return Idled(attempt=attempt)
+        if not self.connection.in_the_making:
+            self.reconnector.begin(self._stage)
+            self.reconnector.hurry()
+        return None
+
+    async def begin(self) -> bool:
+        """Have the voice begin with what waits for the connection, if it is there."""
+        if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
+            return False
+        frames, self._waiting = self._waiting, []
+        waited, self._due_s = self._due_s is not None, None
+        cold, self.connection.cold = self.connection.cold, False
+        self.connection.settling = False
+        for frame in frames:
+            await self.pipe.send(frame)
+        if cold and waited and self.attempt is not None:
+            await self._stage.report(Admitted(attempt=self.attempt))
+        return True
+
+    async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
+        """Have the service take new settings, now or when it is set up."""
+        if frame.service not in (None, self.pipe.service):
+            return
+        self.connection.settling = await self.pipe.send(frame)
+        if not self.connection.settling:
+            self._unsettled.append(frame)
+
+    def give_up(self, now: float) -> Failed | None:
+        """Return the failure of an attempt that waits in vain for the connection."""
+        self._lag.see(now)
+        if self.due_at is None or now < self.due_at or self.attempt is None:
+            return None
+        hang = self.connection.report_hang()
+        failed_attempt = Failed(attempt=self.attempt, failure=hang, patient=True)
+        self.forget_attempt()
+        return failed_attempt
+
+    def forget_attempt(self) -> None:
+        """Note that nothing is asked of it any more."""
+        self.attempt, self._waiting, self._due_s = None, [], None
+
+    async def close(self, *, within_s: float = STOP_S) -> None:
+        """Let go of everything."""
+        self.forget_attempt()
+        await self.reconnector.close(self._stage)
+        await super().close(within_s=within_s)
+
+    async def _is_ready(self, _pipe: RungPipeline) -> None:
+        while self._unsettled:
+            await self.pipe.send(self._unsettled.popleft())
+        await self.begin()
+
+    async def _connect(self) -> bool:
+        """Connect anew, unless that is being done already; say whether it is up."""
+        if not self.connection.up and not self.connection.in_the_making:
+            await self._voice.revive()
+        return self.connection.up
+
+
+class VoiceRungEar:
+    """Hears what a rung's voice does, and reports it; a `calls.voice.VoiceEar`."""
+
+    def __init__(
+        self, rung: VoiceRung, stage: Stage[VoiceEvent], *, speaker: Callable[[], str | None]
+    ) -> None:
+        self._rung = rung
+        self._stage = stage
+        self._speaker = speaker
+        self._pieces = Pieces(0)
+        self._attempt: int | None = None  # whose pieces they are
+
+    async def sound(self, attempt: int, pcm: bytes) -> None:
+        """Report sound: whole samples, and nothing twice."""
+        if attempt != self._rung.attempt:
+            return
+        if attempt != self._attempt:
+            self._attempt, self._pieces = attempt, Pieces(self._rung.rate_hz)
+        whole = self._pieces.take(pcm)
+        if whole:
+            speaking = self._pieces.speaking(whole)
+            await self._stage.report(SoundCame(attempt=attempt, pcm=whole, speaking=speaking))
+
+    async def word(
+        self, attempt: int, text: str, *, start_s: float, end_s: float | None = None
+    ) -> None:
+        """Report a word's time."""
+        timed = WordTimed(attempt=attempt, text=text, start_s=start_s, end_s=end_s)
+        await self._stage.report(timed)
+
+    async def spoken(self, attempt: int) -> None:
+        """Report that the voice has sent all."""
+        if attempt == self._rung.attempt:
+            self._rung.forget_attempt()
+        await self._stage.report(Finished(attempt=attempt))
+
+    async def failed(self, attempt: int, failure: Failure) -> None:
+        """Report the voice's error."""
+        self._rung.seat.learn(failure)
+        await self._stage.report(Failed(attempt=attempt, failure=failure))
+
+    async def connecting(self) -> None:
+        """Note that a connection is being made."""
+        self._rung.connection.began(self._stage.now())
+
+    async def connected(self) -> None:
+        """Begin with what waited for the connection."""
+        self._rung.connection.made(waited_for=self._rung.due_at is not None)
+        self._rung.reconnector.backoff.up(self._stage.now())
+        await self._rung.begin()
+
+    async def unreachable(self, failure: Failure) -> None:
+        """Note why there is no connection; an attempt that waited for it has failed."""
+        waited = self._rung.attempt if self._rung.due_at is not None else None
+        self._rung.connection.refused(failure, waited_for=waited is not None)
+        self._went_down(failure)
+        if waited is not None:
+            self._rung.forget_attempt()
+            await self._stage.report(Failed(attempt=waited, failure=failure))
+
+    async def lost(self, failure: Failure | None) -> None:
+        """Note that the connection is gone; what was asked over it will not come."""
+        self._rung.connection.lost()
+        asked = self._rung.attempt if self._rung.due_at is None else None
+        self._went_down(failure)
+        if asked is not None:
+            reason = "closed while idle"
+            idle = failed(Kind.NETWORK, "tts", provider=self._rung.name, reason=reason)
+            await self._stage.report(Failed(attempt=asked, failure=failure or idle))
+
+    async def pushed(self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection) -> None:
+        """Let measurements pass; all else that the service pushes is known already, or no use."""
+        if isinstance(frame, MetricsFrame):
+            heard = self._rung.name == self._speaker()
+            frame.data = [
+                each for each in frame.data if heard or isinstance(each, TTSUsageMetricsData)
+            ]  # text that was sent is billed, even if another rung was heard
+            if frame.data:
+                await self._stage.push_frame(frame)
+        elif isinstance(frame, ErrorFrame) and frame.exception and self._rung.attempt is not None:
+            found, reason = classify_error(frame.exception), type(frame.exception).__name__
+            failure = failed(found, "tts", provider=self._rung.name, reason=reason)
+            await self._stage.report(Failed(attempt=self._rung.attempt, failure=failure))
+
+    def _went_down(self, failure: Failure | None) -> None:
+        if failure:
+            self._rung.seat.learn(failure)
+        permanent = failure is not None and failure.permanent
+        self._rung.reconnector.backoff.down(self._stage.now(), permanent=permanent)
+        self._rung.reconnector.begin(self._stage)
+
+
+def _frame_of(action: AddSentence | EndText) -> Frame:
+    if isinstance(action, EndText):
+        return LLMFullResponseEndFrame()
+    return _text_frame(action.sentence)
+
+
+def _text_frame(text: str) -> AggregatedTextFrame:
+    return AggregatedTextFrame(text, TextType.SENTENCE, raw_text=text)

@@ -1,0 +1,309 @@
+"""The voices' stage: what is to be said is said by whichever rung can, every word once.
+
+What comes in is an agenda: replies and other speech, and the frames between them, in order. Each
+piece of speech is one `SpokenUtterance`; the frames that leave for it are made here, whichever rung
+its sound comes from, so that a switch of voices shows in nothing but the voice. A word leaves
+behind the sound in which it is spoken: the line lets it go when it has played that, and so the
+assistant's context holds what the caller has heard.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from typing import Protocol, TypeAlias
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InterruptionFrame,
+    StartFrame,
+    SystemFrame,
+    TTSUpdateSettingsFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.entry import Tell
+from calls.line import CallerLine
+from calls.turn import Turn
+from fallbacks.attempts import TellFact
+from fallbacks.clauses import HURRY_S, ClauseRule
+from fallbacks.ladder import rank
+from fallbacks.work import StagePolicy, Work
+from processors.ladder.seat import Seat
+from processors.ladder.stage import Stage
+from processors.speaking.agenda import NEXT_S, Agenda, SpokenPiece
+from processors.speaking.attempt_rules import (
+    AddSentence,
+    AskVoice,
+    CallerInterrupted,
+    EndSpeech,
+    EndText,
+    MuteVoice,
+    PlaySound,
+    PlayWord,
+    SpeechAction,
+    UseVoice,
+    VoiceEvent,
+)
+from processors.speaking.decision import SpokenUtterance
+from processors.speaking.rung import VoiceRung
+
+Doing: TypeAlias = (
+    AskVoice | AddSentence | EndText | MuteVoice | UseVoice | PlaySound | PlayWord | EndSpeech
+)
+ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
+"""A frame that is to be passed on, or what a piece of speech wants done."""
+
+
+class Unsaid(Protocol):
+    """Gets what nobody could say. It must not wait for anything: the stage waits for it."""
+
+    async def __call__(self, rest: str, *, must: bool) -> None:
+        """Take over what is left of an answer.
+
+        Args:
+            rest: The words.
+            must: The caller may not cut it short.
+        """
+        ...
+
+
+class TtsStage(Stage[VoiceEvent]):
+    """A ladder of voices in the place of one.
+
+    Attributes:
+        speaker: The name of the rung that is heard.
+        agenda: What is to be said.
+        say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
+    """
+
+    def __init__(
+        self,
+        rungs: Mapping[str, FrameProcessor],
+        *,
+        policy: StagePolicy,
+        tell: Tell,
+        clock: Callable[[], float],
+        turn: Turn,
+        line: CallerLine | None = None,
+    ) -> None:
+        """Speak with these voices in one call.
+
+        Args:
+            rungs: By name, the preferred one first; each is a `calls.voice.Voice`, too.
+            policy: What all calls share about this stage.
+            tell: Takes the facts.
+            clock: Monotonic, in seconds.
+            turn: The turn in progress.
+            line: The caller's; None: one that only this stage speaks on.
+        """
+        super().__init__(clock=clock)
+        self.speaker: str | None = None
+        self.say_unsaid: Unsaid | None = None
+        self._rungs = _voice_rungs(self, rungs, policy)
+        self._policy = policy
+        self._tell = tell
+        self._turn = turn
+        self._line = line or CallerLine()
+        self._rate_hz = 0
+        language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
+        rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
+        self.agenda = Agenda(
+            language=language,
+            clock=clock,
+            clause_rule=rule,
+            queued_s=lambda: self._line.queued_s(self.now()),
+        )
+        self._spoken = SpokenPiece()  # the last one that was begun
+        self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `tick` has something to do."""
+        if self._to_do:
+            return self.now()
+        moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
+        moments += [rung.due_at for rung in self._rungs.values()]
+        hurriable = self.agenda.hurriable and self._spoken.starved
+        moments += [self._line.dry_at - HURRY_S] if hurriable else []
+        moments += [self._line.dry_at - NEXT_S] if self.agenda.waiting else []
+        return min((each for each in moments if each is not None), default=None)
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Begin to connect all rungs but cold standbys, and wait for none."""
+        await super().setup(setup)
+        self._rate_hz = setup.audio_out_sample_rate
+        for name, rung in self._rungs.items():
+            rung.setup(self, setup)
+            if name not in self._policy.cold:
+                rung.open()
+
+    async def cleanup(self) -> None:
+        """Let all rungs go, none for long."""
+        await super().cleanup()
+        await self.stop_watching()
+        await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Speak what is to be spoken, and pass on the rest in its place."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case InterruptionFrame():
+                async with self.working():
+                    await self._interrupt(frame, direction)
+            case StartFrame():
+                await self.push_frame(frame, direction)
+                self.watch()
+                for rung in self._rungs.values():
+                    rung.start(frame)
+            case _ if isinstance(frame, SystemFrame) or direction is FrameDirection.UPSTREAM:
+                _end(self._rungs.values(), frame)
+                await self.push_frame(frame, direction)
+            case TTSUpdateSettingsFrame():
+                for rung in self._rungs.values():
+                    await rung.settle(frame)
+            case _:
+                async with self.working():
+                    for piece, news in await self.agenda.add(frame):
+                        self._plan(piece, piece.add(news, self.now()))
+                    await self._go_on()
+
+    async def handle(self, report: VoiceEvent, now: float) -> None:
+        """Decide on what a voice did, and do it."""
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.handle(report, now))
+            await self._go_on()
+
+    async def tick(self, now: float) -> None:
+        """Do what is due."""
+        for rung in self._rungs.values():
+            if given_up := rung.give_up(now):
+                await self.handle(given_up, now)
+        if self._spoken.utterance:
+            self._plan(self._spoken, self._spoken.utterance.tick(now))
+        await self._go_on()
+
+    async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
+        """Stop what may be stopped; what may not is spoken on."""
+        now, before = self.now(), self.agenda.head
+        stopped = await self.agenda.interrupt()
+        self._line.flush(now)  # which keeps what must be heard
+        if before is None or before in stopped:
+            self._turn.flushed(now)
+        self._to_do = deque(each for each in self._to_do if _outlasts_interruption(each))
+        await self.push_frame(frame, direction)
+        for piece in stopped:
+            if piece.utterance:
+                self._plan(piece, piece.utterance.handle(CallerInterrupted(), now))
+        await self._go_on()
+
+    def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
+        """Tell the facts at once: an interruption drops what else is left to do."""
+        for action in actions:
+            if isinstance(action, TellFact):
+                self._tell(action.fact)
+                continue
+            if isinstance(action, PlaySound):
+                self._turn.queued(self._line.dry_at)
+            self._to_do.append((piece, action))
+
+    async def _go_on(self) -> None:
+        """Do all that is to be done, in order, and begin what comes first."""
+        now = self.now()
+        if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
+            for piece, news in self.agenda.hurry():  # rather than let the line run dry
+                self._plan(piece, piece.add(news, now))
+        while True:
+            entry = self.agenda.next_entry()
+            waits = self.agenda.waiting and now < self._line.dry_at - NEXT_S
+            if isinstance(entry, SpokenPiece) and not waits:
+                self._begin(entry)
+            elif isinstance(entry, Frame):
+                self._to_do.append(entry)
+            elif self._to_do:
+                await self._do(self._to_do.popleft())
+            else:
+                return
+
+    def _begin(self, piece: SpokenPiece) -> None:
+        """Bring a piece under way, by the voice that the caller knows if that one is well."""
+        work = Work(
+            self._policy,
+            numbers=self._turn.attempts,
+            stay_with=self.speaker,
+            offered=lambda name: self._rungs[name].seat.offered,
+        )
+        now = self.now()
+        until = self._turn.patient_until(now)
+        utterance = SpokenUtterance(
+            work,
+            line=self._line,
+            rate_hz=self._rate_hz,
+            until=until,
+            must=not piece.interruptible,
+        )
+        self._spoken = piece
+        self._plan(piece, piece.begin(utterance, now))
+
+    async def _do(self, entry: ToDo) -> None:
+        match entry:
+            case Frame():
+                _end(self._rungs.values(), entry)
+                await self.push_frame(entry)
+            case (piece, AskVoice() | AddSentence() | EndText() | MuteVoice() as action):
+                event = await self._rungs[action.provider].carry_out(action)
+                if event and piece.utterance:
+                    self._plan(piece, piece.utterance.handle(event, self.now()))
+            case (_, UseVoice() as action):
+                self.speaker = action.provider
+            case (piece, action):
+                for frame in piece.frames_of(action, rate_hz=self._rate_hz, rung=self.speaker):
+                    await self.push_frame(frame)
+                if isinstance(action, EndSpeech) and action.unsaid and self.say_unsaid:
+                    await self.say_unsaid(action.unsaid, must=not piece.interruptible)
+
+
+def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
+    """Have the rungs close their connections if this is the end of the call."""
+    if isinstance(frame, EndFrame | CancelFrame):
+        for rung in rungs:
+            rung.pipe.end(frame)
+
+
+def _clause_rule(
+    policy: StagePolicy,
+    turn: Turn,
+    speaker: Callable[[], str | None],
+    clock: Callable[[], float],
+) -> ClauseRule | None:
+    """Return what the voice that speaks next may be given of an unfinished sentence."""
+    now = clock()
+    standings = policy.roster.standings(policy.stage, now)
+    ranked = rank(standings, turn.until(now), now=now, stay_with=speaker())
+    return policy.clauses.get(ranked[0]) if ranked else None
+
+
+def _outlasts_interruption(entry: ToDo) -> bool:
+    """Say whether something that is still to be done is to be done all the same."""
+    if isinstance(entry, Frame):
+        return not entry.interruptible
+    piece, action = entry
+    return not piece.interruptible or isinstance(action, MuteVoice)
+
+
+def _voice_rungs(
+    stage: TtsStage, rungs: Mapping[str, FrameProcessor], policy: StagePolicy
+) -> dict[str, VoiceRung]:
+    return {
+        name: VoiceRung(
+            name,
+            each,
+            stage=stage,
+            speaker=lambda: stage.speaker,
+            seat=Seat(policy.gates.get(name)),
+            lag=policy.lag,
+        )
+        for name, each in rungs.items()
+    }

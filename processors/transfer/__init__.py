@@ -1,0 +1,1 @@
+"""Handing a caller to a person."""

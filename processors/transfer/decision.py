@@ -1,0 +1,210 @@
+"""How a caller gets to a person, step by step; whatever goes wrong, the caller is not lost.
+
+Three ways, `How`: the line itself hands the call on (`HAND_ON`); we call the person and put the two
+together when somebody answers (`CALL`); or the person hears first what it is about, and accepts
+(`BRIEF`). Until the person is there the caller is ours: the announcement is heard, then tones. What
+comes of it is one of two: the caller is connected, or the agent comes back and says that it did not
+work. A person who was called and is not talked with is dropped, no matter who hung up and when.
+
+One `Handing` is one attempt. Moments are monotonic, in seconds.
+"""
+
+from enum import StrEnum
+from typing import Final, TypeAlias
+
+from calls.handover import Handover
+from processors.transfer.transfer_rules import (
+    Announce,
+    Announced,
+    Brief,
+    Briefed,
+    CallerGone,
+    CallPerson,
+    ComeBack,
+    DropPerson,
+    HandedOn,
+    HandingAction,
+    HandingEvent,
+    HandOn,
+    HoldCaller,
+    Join,
+    JoinFailed,
+    LetGo,
+    PersonAccepted,
+    PersonAnswered,
+    PersonDeclined,
+    PersonGone,
+    PersonNotReached,
+    Summarise,
+    SummaryReady,
+    TakeBack,
+    TwoJoined,
+)
+
+ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes three
+ANSWER_S: Final = 10.0  # past the time of ringing, for a carrier to say that nobody answered
+SUMMARY_S: Final = 6.0  # a person who has picked up waits no longer for what it is about
+SAID_S: Final = 60.0  # for the summary to be said
+ACCEPT_S: Final = 8.0  # for a key, after all was said; then it is asked once more
+ASKED: Final = 2  # times; an answer without a key is a machine's
+JOIN_S: Final = 5.0  # for the two to be put together
+
+
+class How(StrEnum):
+    """By which way a caller gets to the person."""
+
+    HAND_ON = "hand_on"  # the line does it; the call leaves us
+    CALL = "call"  # we call, and put the two together
+    BRIEF = "brief"  # the same, but the person hears what it is about, and accepts
+
+
+class At(StrEnum):
+    """How far it is."""
+
+    NEW = "new"
+    ANNOUNCING = "announcing"
+    LEAVING = "leaving"  # the line hands the call on
+    RINGING = "ringing"
+    BRIEFING = "briefing"
+    ASKING = "asking"  # all was said; a key is waited for
+    JOINING = "joining"
+    TOGETHER = "together"
+    OVER = "over"
+
+
+Actions: TypeAlias = tuple[HandingAction, ...]
+
+
+class Handing:
+    """Decides for one attempt; events in, actions out.
+
+    Attributes:
+        outcome: What came of it; None: not known yet.
+        at: How far it is.
+        wake_at: When `tick` has something to do: until then something is waited for.
+    """
+
+    def __init__(self, how: How, *, ring_s: float) -> None:
+        self.outcome: Handover | None = None
+        self.at = At.NEW
+        self.wake_at: float | None = None
+        self._how = how
+        self._ring_s = ring_s
+        self._announced = self._summed = self._there = self._called = False
+        self._asked = 0
+        self._joined_at = 0.0
+
+    def start(self, now: float) -> Actions:
+        """Begin; the person is called while the caller hears the announcement."""
+        if self._how is How.HAND_ON:
+            return self._move(At.ANNOUNCING, now + ANNOUNCED_S, Announce())
+        self._called = True
+        summarise = (Summarise(),) if self._how is How.BRIEF else ()
+        until = now + self._ring_s + ANSWER_S
+        return self._move(At.RINGING, until, Announce(), *summarise, CallPerson())
+
+    def handle(self, event: HandingEvent, now: float) -> Actions:
+        """Return what is to be done about an event."""
+        match event:
+            case CallerGone():
+                drops = self._called and self.at is not At.OVER
+                dropped = (DropPerson(reason="caller_hung_up"),) if drops else ()
+                actions = self._move(At.OVER, None, *dropped)
+            case Announced():
+                actions = self._end_announcement(now)
+            case SummaryReady():
+                actions = self._summary_ready(now)
+            case HandedOn() | TwoJoined() | JoinFailed():
+                actions = self._of_line(event, now)
+            case PersonAnswered():
+                actions = self._answered(now)
+            case _:
+                actions = self._of_person(event, now)
+        return actions
+
+    def tick(self, now: float) -> Actions:
+        """Return what is due by the passing of time."""
+        if self.wake_at is None or now < self.wake_at:
+            return ()
+        self.wake_at = None
+        match self.at:
+            case At.ANNOUNCING:
+                actions = self._end_announcement(now)
+            case At.BRIEFING if not self._summed:
+                actions = self._summary_ready(now)
+            case At.ASKING if self._asked < ASKED:
+                actions = self._move(At.BRIEFING, now + SAID_S, Brief(again=True))
+            case At.JOINING | At.LEAVING:
+                actions = self._fail("failed", "not_in_time")
+            case _:
+                why = "not_accepted" if self._there else "no_answer"
+                actions = self._fail("no_answer", why)
+        return actions
+
+    def _end_announcement(self, now: float) -> Actions:
+        if self._announced or self.at in (At.JOINING, At.TOGETHER, At.OVER):
+            return ()  # no tone sounds over the person's first words
+        self._announced = True
+        if self._how is not How.HAND_ON:
+            return (HoldCaller(),)
+        return self._move(At.LEAVING, now + self._ring_s + ANSWER_S, HoldCaller(), HandOn())
+
+    def _summary_ready(self, now: float) -> Actions:
+        first, self._summed = not self._summed, True
+        awaited = first and self.at is At.BRIEFING
+        return self._move(At.BRIEFING, now + SAID_S, Brief()) if awaited else ()
+
+    def _answered(self, now: float) -> Actions:
+        if self.at is not At.RINGING:
+            return (DropPerson(reason="too_late"),) if self.at is At.OVER else ()
+        self._there = True
+        if self._how is How.CALL:
+            return self._move(At.JOINING, now + JOIN_S, Join())
+        if self._summed:
+            return self._move(At.BRIEFING, now + SAID_S, Brief())
+        return self._move(At.BRIEFING, now + SUMMARY_S)
+
+    def _of_person(self, event: HandingEvent, now: float) -> Actions:
+        actions: Actions = ()
+        match self.at, event:
+            case At.RINGING, PersonNotReached(outcome=outcome):
+                actions = self._fail(outcome, "not_reached")
+            case At.BRIEFING, Briefed():
+                self._asked += 1
+                actions = self._move(At.ASKING, now + ACCEPT_S)
+            case At.BRIEFING | At.ASKING, PersonAccepted():
+                actions = self._move(At.JOINING, now + JOIN_S, Join())
+            case At.BRIEFING | At.ASKING, PersonDeclined():
+                actions = self._fail("declined", "declined")
+            case At.TOGETHER, PersonGone():
+                actions = self._move(At.OVER, None, TakeBack(talked_s=now - self._joined_at))
+            case _, PersonGone() if self.at not in (At.NEW, At.OVER):
+                actions = self._fail("declined" if self._there else "no_answer", "person_hung_up")
+            case _:
+                pass
+        return actions
+
+    def _of_line(self, event: HandedOn | TwoJoined | JoinFailed, now: float) -> Actions:
+        match self.at, event:
+            case At.LEAVING, HandedOn(outcome="connected"):
+                self.outcome = "connected"
+                return self._move(At.OVER, None, LetGo())
+            case At.LEAVING, HandedOn(outcome=outcome):
+                return self._fail(outcome, "not_reached")
+            case At.JOINING, TwoJoined():
+                self.outcome, self._joined_at = "connected", now
+                return self._move(At.TOGETHER, None)
+            case At.JOINING, JoinFailed():
+                return self._fail("failed", "join_failed")
+            case _:
+                return ()
+
+    def _fail(self, outcome: Handover, why: str) -> Actions:
+        self.outcome = outcome
+        dropped = (DropPerson(reason=why),) if self._called else ()
+        return self._move(At.OVER, None, *dropped, ComeBack(outcome=outcome))
+
+    def _move(self, at: At, until: float | None, *actions: HandingAction) -> Actions:
+        """Go on to what is waited for next, until then, and return what is done for it."""
+        self.at, self.wake_at = at, until
+        return actions

@@ -1,0 +1,151 @@
+"""What stands in the list of a person's leg: keys, the person's sound, and what is said there."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    ControlFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.line import CallerLine
+from processors.holding.clip import SAMPLE_BYTES
+from processors.holding.menu_word_rules import Consent
+from processors.holding.other_sound import OtherSound, until_heard
+from processors.transfer.joined_sound import TakeSound
+from processors.transfer.person_words import PersonWords
+from processors.turn.sound_path import SoundPath
+
+SayLocally = Callable[[str], Awaitable[bytes]]
+"""Returns a text in the local voice: 16-bit mono at the rate of the line."""
+
+
+@dataclass
+class SaidFrame(ControlFrame):
+    """Travels behind what is to be said; it outlasts an interruption."""
+
+    interruptible: bool = field(default=False, init=False)
+
+
+class PersonEar(SoundPath):
+    """Stands right behind the person's line: nobody below listens to what the person says.
+
+    Attributes:
+        take: Gets the person's sound; None: nobody does, but for a yes or a no.
+        words: Hears a yes and a no; None: nobody does.
+        on_key: Gets each key.
+        on_word: Gets each yes and no, while it listens for them.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words: PersonWords | None = None
+        self.take: TakeSound | None = None
+        self.on_key: Callable[[str], None] = lambda _: None
+        self.on_word: Callable[[Consent], None] = lambda _: None
+
+    @property
+    def hears_words(self) -> bool:
+        """Whether a yes and a no can be heard."""
+        return self.words is not None and self.words.usable
+
+    def listen(self, *, on: bool) -> None:
+        """Have a yes and a no that are said from now on count, or not."""
+        if self.words is not None:
+            self.words.listen(on=on)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on but sound; read keys."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case InputAudioRawFrame():
+                await self.hear_sound(frame)
+                return
+            case InputDTMFFrame():
+                self.on_key(frame.button.value)
+            case StartFrame() if self.words is not None:
+                self.words.start(self, self.on_word)
+            case EndFrame() | CancelFrame():
+                await self._stop_words()
+            case _:
+                pass
+        await self.push_frame(frame, direction)
+
+    async def cleanup(self) -> None:
+        """Listen no more."""
+        await super().cleanup()
+        await self._stop_words()
+
+    async def hear_sound(self, frame: InputAudioRawFrame) -> None:
+        """Hand a piece to the listener, if there is one."""
+        if self.take is not None:
+            await self.take(frame.audio)
+        elif self.words is not None:
+            await self.words.hear(frame.audio, frame.sample_rate)
+
+    async def _stop_words(self) -> None:
+        if self.words is not None:
+            await self.words.stop()
+
+
+class PersonVoice(FrameProcessor):
+    """Stands right above the person's line: what no voice could say, the local one says here."""
+
+    def __init__(
+        self, line: CallerLine, *, say_locally: SayLocally, clock: Callable[[], float]
+    ) -> None:
+        super().__init__()
+        self.said = asyncio.Event()
+        """Set when all that was to be said is on the line."""
+        self._line = line
+        self._now = clock
+        self._say_locally = say_locally
+        self._other = OtherSound(line, push=self.push_frame, clock=clock)
+        self._unsaid: deque[str] = deque()
+        self._hushed = False
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Learn the rate of the line."""
+        await super().setup(setup)
+        self._other.rate_hz = setup.audio_out_sample_rate
+
+    async def keep_unsaid(self, rest: str, *, must: bool) -> None:
+        """Keep what no voice could say until its turn has come."""
+        del must  # nothing that a person is told must be heard to its end
+        self._unsaid.append(rest)
+
+    async def heard(self) -> None:
+        """Return once all that was to be said was heard."""
+        await self.said.wait()
+        await until_heard(self._line, self._now)
+
+    async def play(self, pcm: bytes) -> None:
+        """Play the next piece of the caller's sound, 16-bit mono at the rate of the line."""
+        self._hushed = True  # nobody is told about the caller any more who talks with them
+        await self._other.put_soon(pcm)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on; say what was left unsaid where its place is."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, SaidFrame):
+            await self._say_unsaid()
+            self.said.set()
+            return
+        if self._hushed and isinstance(frame, TTSAudioRawFrame):
+            return
+        await self.push_frame(frame, direction)
+
+    async def _say_unsaid(self) -> None:
+        while self._unsaid and not self._hushed:
+            pcm = await self._say_locally(self._unsaid.popleft())
+            await self.push_frame(TTSAudioRawFrame(pcm, self._other.rate_hz, 1))
+            self._line.add(len(pcm) / SAMPLE_BYTES / self._other.rate_hz, self._now())

@@ -1,0 +1,221 @@
+"""What a caller hears who waits for a person, and then the person.
+
+Stands right above the line, below all that can hang. It plays tones whenever nothing else is heard,
+says what became of it in the agent's voice, and, while the two talk, lets nobody else through.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Final
+
+import numpy as np
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputDTMFFrame,
+    InterruptionWorkerFrame,
+    LLMFullResponseEndFrame,
+    StartFrame,
+    TTSAudioRawFrame,
+    TTSTextFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
+
+from calls.events import AgentSaid
+from processors.holding.clip import Speaker
+from processors.holding.fallback import Fallback
+from processors.holding.other_sound import OtherSound, until_heard
+from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
+from processors.ladder.alarm import Alarm
+from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, SayWord
+from processors.wiring import CallWiring
+
+TONE_HZ: Final = 440.0
+TONE_S: Final = 0.4
+TONE_LEVEL: Final = 1500  # of 32768, about -27 dBFS: well below speech
+FADE_S: Final = 0.05  # a tone that begins at once clicks
+WORDS_S: Final = 3.0  # for what the model said before it asked to hand over
+NEVER_SILENT: Final[Mapping[Situation, str]] = {
+    Situation.PERSON: "I am connecting you now.",
+    Situation.NOT_REACHED: "I am sorry, nobody could be reached just now.",
+    Situation.OFFER_CALLBACK: "Shall we call you back instead?",
+    Situation.BACK: "I am back with you. Is there anything else?",
+}
+"""Where an owner's texts have none, or all were said."""
+
+
+class WaitingVoice:
+    """Says in the agent's voice what became of it, and has that remembered."""
+
+    def __init__(
+        self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
+    ) -> None:
+        self.speaker = Speaker(wiring.line, push=push, clock=wiring.clock)
+        self._fallback = fallback
+        self._tell = wiring.tell
+        self._turn = wiring.turn
+
+    async def say(self, situation: Situation, *, must: bool) -> bool:
+        """Say a text; False: there is none.
+
+        Args:
+            situation: What it is for.
+            must: The caller may not cut it short.
+        """
+        chosen = self._fallback.phrases.choose((situation,), topical=False)
+        text = chosen.text if chosen else NEVER_SILENT.get(situation)
+        if text is None:
+            return False
+        language = chosen.language if chosen else DEFAULT_LANGUAGE  # of the text, not the caller's
+        sound = self._fallback.voice.say(text, language)
+        if await self.speaker.speak(sound, must=must) is not None:
+            self._fallback.remember(text)
+            self._tell(AgentSaid(turn=self._turn.number, text=text))
+        return True
+
+
+class HoldTones:
+    """Plays tones whenever nothing else is heard, and says a word now and then.
+
+    Attributes:
+        rhythm: Decides when, and when not at all.
+    """
+
+    def __init__(self, voice: WaitingVoice, other: OtherSound, wiring: CallWiring) -> None:
+        self.rhythm = HoldRhythm()
+        self._voice = voice
+        self._other = other
+        self._line = wiring.line
+        self._now = wiring.clock
+
+    @property
+    def wake_at(self) -> float | None:
+        """When `act` has something to do."""
+        return self.rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
+
+    async def act(self, now: float) -> None:
+        """Do what is due: a word where there is one left, or else a tone."""
+        due = self.rhythm.tick(now, self._line.dry_at)
+        if due is None:
+            return
+        said = isinstance(due, SayWord) and await self._voice.say(Situation.ON_HOLD, must=False)
+        if not said:
+            await self._other.put(hold_tone(self._other.rate_hz))
+
+
+class WaitingLine(FrameProcessor):
+    """Delays nothing.
+
+    Attributes:
+        on_key: Gets each key that the caller presses.
+        together: The caller hears a person, and nobody else.
+    """
+
+    def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
+        super().__init__()
+        self.on_key: Callable[[str], None] = lambda _: None
+        self.together = False
+        self._line = wiring.line
+        self._now = wiring.clock
+        self._voice = WaitingVoice(fallback, wiring, push=self.push_frame)
+        self._other = OtherSound(wiring.line, push=self.push_frame, clock=wiring.clock)
+        self._tones = HoldTones(self._voice, self._other, wiring)
+        self._alarm = Alarm(wiring.clock)
+        self._words_out = asyncio.Event()
+        self._words_out.set()  # nothing is being written unless we are told so
+
+    async def setup(self, setup: FrameProcessorSetup) -> None:
+        """Learn the rate of the line."""
+        await super().setup(setup)
+        self._voice.speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
+
+    def expect_words(self) -> None:
+        """Have `words_out` wait for the end of the answer that is being written."""
+        self._words_out.clear()
+
+    async def words_out(self) -> None:
+        """Return once the words of that answer are on the line, or will not come."""
+        try:
+            async with asyncio.timeout(WORDS_S):
+                await self._words_out.wait()
+        except TimeoutError:
+            self._words_out.set()
+
+    def hold(self, *, on: bool) -> None:
+        """Begin or cease to play tones whenever nothing else is heard."""
+        if on:
+            self._tones.rhythm.start(self._now())
+        else:
+            self._tones.rhythm.stop()
+        self._alarm.ring()
+
+    def reassure(self) -> None:
+        """Say soon that it still takes a moment: who waits has asked for a person again."""
+        self._tones.rhythm.hurry(self._now())
+        self._alarm.ring()
+
+    async def say(self, situation: Situation) -> None:
+        """Say a text in the agent's voice, which the caller may not cut short, and remember it."""
+        await self._voice.say(situation, must=True)
+
+    async def heard(self) -> None:
+        """Return once all that is on the line was heard."""
+        await until_heard(self._line, self._now)
+
+    async def play(self, pcm: bytes) -> None:
+        """Play the next piece of the person's sound, 16-bit mono at the rate of the line."""
+        if self.together:
+            await self._other.put_soon(pcm)
+
+    async def silence_agent(self) -> None:
+        """Have nothing more come of what the agent was about to say."""
+        await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on but the agent's words to a caller who talks with a person.
+
+        Such words are the answer to who was speaking to the agent when the two were joined. What
+        must be heard passes, too: the goodbye of a server that stops, which parts the two.
+        """
+        await super().process_frame(frame, direction)
+        said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
+        if said and self.together and frame.interruptible:
+            self._line.drop(_length_s(frame), self._now())  # else the person is not heard so long
+            return
+        await self.push_frame(frame, direction)
+        match frame:
+            case StartFrame():
+                self._alarm.start(self, lambda: self._tones.wake_at, self._tones.act)
+            case EndFrame() | CancelFrame():
+                await self._alarm.stop()
+            case VADUserStartedSpeakingFrame() | VADUserStoppedSpeakingFrame():
+                speaks = isinstance(frame, VADUserStartedSpeakingFrame)
+                self._tones.rhythm.caller(speaks=speaks)
+                self._alarm.ring()
+            case LLMFullResponseEndFrame():
+                self._words_out.set()  # it travels behind the answer's words
+            case InputDTMFFrame():
+                self.on_key(frame.button.value)
+            case _:
+                pass
+
+    async def cleanup(self) -> None:
+        """Play nothing more."""
+        await super().cleanup()
+        await self._alarm.stop()
+
+
+def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:
+    return frame.num_frames / frame.sample_rate if isinstance(frame, TTSAudioRawFrame) else 0.0
+
+
+def hold_tone(rate_hz: int) -> bytes:
+    """Return one soft tone and the pause behind it: 16-bit mono."""
+    moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
+    fade = np.clip(np.minimum(moments, TONE_S - moments) / FADE_S, 0.0, 1.0)
+    tone = TONE_LEVEL * fade * np.sin(2 * np.pi * TONE_HZ * moments)
+    pause = np.zeros(round(TONE_EVERY_S * rate_hz) - len(tone))
+    return np.concatenate([tone, pause]).astype("<i2").tobytes()

@@ -1,0 +1,1 @@
+"""End of turn: detector, deadline, the path of the caller's sound."""

@@ -1,1 +1,0 @@
-"""What outlives the process: requests that callers left, and what is known of the providers."""

@@ -1,1 +1,0 @@
-"""Tell: logs, journals and the live view, all fed with the same typed entries."""

@@ -1,0 +1,1 @@
+"""Exotel: its media dialect, REST interface and dialling."""

@@ -1,0 +1,1 @@
+"""LiveKit: rooms, SIP trunks and dialling."""

@@ -1,0 +1,189 @@
+"""A telephone call in a LiveKit room, as a leg."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from loguru import logger
+from pipecat.transports.base_transport import TransportParams
+
+from calls.entry import Tell
+from calls.events import ProviderFailed
+from calls.handover import Destination, Handover
+from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
+from transports.leg import Gone, LegFacts, PlainLeg
+from transports.livekit.dial import CALLEE
+from transports.livekit.input import LivekitInput
+from transports.livekit.line import LivekitLine
+from transports.livekit.output import LivekitOutput
+from transports.livekit.room import RATE_HZ, LineError
+from transports.livekit.room_watch_rules import BACK_S, LOST_S
+from transports.livekit.rooms import LivekitRooms, RoomsError
+from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, outcome_of
+
+ANSWER_S: Final = 60.0  # for the far end to pick up, once it is in the room
+SPARE_S: Final = 10.0  # in which the line's own end comes first
+BEGIN_S: Final = 10.0  # chosen: for a call to begin on a line, if one does
+KEY_S: Final = 0.3  # from one key to the next: the gateway plays each for a quarter of a second
+
+
+class LivekitLeg(PlainLeg):
+    """The caller, or whom we call, in a room of ours.
+
+    Reasons given to `on_gone`: `caller_hung_up`, `line_lost` (the server was gone for too long, or
+    the caller did not come back with it), `line_ended` (the room was closed, or another process
+    took our place), `never_connected` (nobody came).
+    """
+
+    def __init__(
+        self,
+        line: LivekitLine,
+        *,
+        tell: Tell,
+        rooms: LivekitRooms | None = None,
+        dial_id: str = "",
+    ) -> None:
+        """Continue on a line whose caller has come.
+
+        Args:
+            line: Open.
+            tell: Is told what becomes of the leg.
+            rooms: Where a hang-up and a transfer are asked for; None: we can only leave.
+            dial_id: Our own, of somebody whom a campaign called.
+        """
+        party = line.party
+        called_by_us = party is not None and party.identity == CALLEE
+        # The gateway says which number is the far end's and which is ours, whoever called.
+        theirs, ours = (party.number, party.our_number) if party else ("", "")
+        self.facts = LegFacts(
+            transport="livekit",
+            sample_rate_hz=RATE_HZ,
+            caller=ours if called_by_us else theirs,
+            called=theirs if called_by_us else ours,
+            call_ref=party.call_ref if party else "",
+            direction="outbound" if called_by_us else "inbound",
+            transfers=rooms is not None and bool(party and party.call_ref),
+            dial_id=dial_id,
+        )
+        self.line, self._tell, self._rooms = line, tell, rooms
+        self._began_at = line.clock()
+        self._gone: Gone | None = None
+        self._begun = asyncio.Event()  # somebody hears of the end, or it is ours
+        self._ended = False
+        params = _transport_params()
+        self._input = LivekitInput(params, line, tell)
+        self._output = LivekitOutput(params, line)
+        line.on_lost, line.on_restored = self._output.note_lost, self._tell_restored
+
+    def tell_to(self, tell: Tell) -> None:
+        """Tell the call, once there is one, what was told to the process until then."""
+        self._tell = tell
+        self._input.tell = tell
+
+    def input(self) -> LivekitInput:
+        """Return the processor that brings the caller's audio."""
+        return self._input
+
+    def output(self) -> LivekitOutput:
+        """Return the processor that plays to the caller."""
+        return self._output
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the far end has gone."""
+        self._gone = gone
+        self._begun.set()
+
+    async def answered(self) -> None:
+        """Return once the far end has picked up and hears us.
+
+        Raises:
+            TimeoutError: It never did.
+        """
+        if not self.line.answered.is_set():
+            self._tell(LegRinging(call_ref=self.facts.call_ref))
+        async with asyncio.timeout(ANSWER_S):
+            await self.line.answered.wait()
+            await self.line.usable.wait()
+        after_s = self.line.clock() - self._began_at
+        self._tell(LegAnswered(call_ref=self.facts.call_ref, after_s=after_s))
+
+    async def watch(self) -> None:
+        """Return when the far end has gone; tell `gone` before.
+
+        Who picks up and puts down at once is gone before anybody has said whom to tell.
+        """
+        reason = await self.line.watch()
+        self._tell_end(reason, left_for=self.line.left_for)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_S):
+                await self._begun.wait()
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone(reason)
+
+    async def press(self, keys: str) -> bool:
+        """Send keys as RFC 4733 events, one after the other."""
+        if not keys or any(each not in KEY_CODES for each in keys):
+            return False
+        try:
+            for each in keys:
+                await self.line.press(each, code=KEY_CODES[each])
+                await asyncio.sleep(KEY_S)
+        except LineError:
+            return False
+        return True
+
+    async def transfer(self, to: Destination, *, ring_s: float) -> Handover:
+        """Have the caller's carrier connect the caller elsewhere; on success it leaves us."""
+        party = self.line.party
+        if not self.facts.transfers or self._rooms is None or party is None:
+            return "not_offered"
+        room = self.line.place.room
+        return await self._rooms.transfer(party.identity, room=room, to=to, ring_s=ring_s)
+
+    async def hang_up(self, reason: str = "") -> None:
+        """Close the room, which hangs up on the caller, and leave.
+
+        A server that does not close it, as while it starts anew, is asked again later.
+        """
+        self._gone = None
+        self._begun.set()
+        self._tell_end(reason, left_for=self.line.left_for or CLIENT_INITIATED)
+        try:
+            if self._rooms is not None and self.line.watched.over != "line_ended":
+                await self._rooms.delete(self.line.place.room)
+        except RoomsError as failed:
+            logger.warning("{} was not closed: {}", self.line.place.room, failed)
+            self._tell(ProviderFailed(stage="transport", provider="livekit", error=str(failed)))
+            if self._rooms is not None:
+                self._rooms.delete_later(self.line.place.room)
+        finally:
+            await self.line.close()  # whatever fails: who watches the line waits for this
+
+    def _tell_restored(self, after_s: float) -> None:
+        self._tell(LineRestored(after_s=after_s))
+        self._output.repeat_owed()
+
+    def _tell_end(self, reason: str, *, left_for: int) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        answered = self.line.answered.is_set()
+        self._tell(
+            LegEnded(
+                call_ref=self.facts.call_ref,
+                outcome=outcome_of(left_for, answered=answered),
+                reason=reason,
+            )
+        )
+
+
+def _transport_params() -> TransportParams:
+    return TransportParams(
+        audio_in_enabled=True,
+        audio_out_enabled=True,
+        audio_out_10ms_chunks=2,
+        audio_out_end_silence_secs=0,
+        # What is being said waits for a lost server longer than Pipecat lets a write wait.
+        audio_out_write_timeout_secs=LOST_S + BACK_S + SPARE_S,
+    )

@@ -1,0 +1,236 @@
+"""What we ask of LiveKit's server beside the media: tokens, rooms, hanging up, transfers."""
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, TypeVar
+
+import aiohttp
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import DecodeError
+from livekit import api
+from livekit.api.twirp_client import TwirpClient
+from loguru import logger
+from pydantic import SecretStr
+
+from calls.handover import Destination, Handover
+from transports.livekit.words import handover_of
+
+AGENT: Final = "holdline"  # our identity in every room: who comes second replaces who came first
+ASK_S: Final = 3.0
+MORE_S: Final = 5.0  # on top of the ringing, for a transfer's answer to arrive
+SERVER: Final = "holdline.server"  # an attribute of our agents: the id of their server
+ANSWER_S: Final = 1.2  # a live agent answers within hundredths of a second
+ASKED: Final = 2  # times: a question is lost while an agent reconnects
+DELETE_AGAIN_S: Final = 2.0  # a caller hears nothing meanwhile
+DELETE_FOR_S: Final = 600.0  # chosen: a gateway that has no server ends its calls much sooner
+TOKEN_S: Final = 24 * 3600.0  # a call of LiveKit's lasts no longer; reconnecting shows it again
+NOT_LIVEKIT: Final = (DecodeError, AttributeError)
+"""What the library raises where another server answers in LiveKit's place, as a proxy does while it
+starts anew: with a page and the status 200, or with JSON that is no object."""
+FAILURES: Final = (api.ServerError, aiohttp.ClientError, TimeoutError, *NOT_LIVEKIT)
+"""All that the library raises of a request."""
+
+_STATUS: Final = api.SIPTransferStatus
+_T = TypeVar("_T")
+
+
+class RoomsError(Exception):
+    """The server did not do what it was asked; the text has no secret in it."""
+
+
+class NoRoomError(RoomsError):
+    """There is no such room."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenRoom:
+    """A room that somebody is in."""
+
+    sid: str
+    name: str
+
+
+class LivekitRooms:
+    """One server's rooms. Opened within a running loop; `close` lets go of its connections."""
+
+    def __init__(
+        self, *, url: str, api_key: SecretStr, api_secret: SecretStr, server_id: str
+    ) -> None:
+        self.url = url
+        self._server_id = server_id
+        self._key, self._secret = api_key.get_secret_value(), api_secret.get_secret_value()
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=ASK_S))
+        self._api = api.LiveKitAPI(url, self._key, self._secret, session=self._session)
+        self._twirp = TwirpClient(self._session, url, "livekit")
+        self._deleting: set[asyncio.Task[None]] = set()
+
+    async def close(self) -> None:
+        """Let go of the connections; rooms that are not closed by now stay open."""
+        for each in tuple(self._deleting):
+            each.cancel()
+        await asyncio.gather(*self._deleting, return_exceptions=True)
+        await self._session.close()
+
+    def token(self, room: str) -> str:
+        """Return what lets us into a room, as its agent."""
+        grants = api.VideoGrants(room_join=True, room=room, agent=True)
+        token = api.AccessToken(self._key, self._secret).with_identity(AGENT).with_kind("agent")
+        token.with_grants(grants).with_attributes({SERVER: self._server_id})
+        return token.with_ttl(timedelta(seconds=TOKEN_S)).to_jwt()
+
+    async def occupied(self, prefix: str) -> Sequence[OpenRoom]:
+        """Return the rooms with this beginning of a name that somebody is in.
+
+        Raises:
+            RoomsError: The server does not say.
+        """
+        listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
+        return [
+            OpenRoom(sid=each.sid, name=each.name)
+            for each in listed.rooms
+            if each.name.startswith(prefix) and each.num_participants
+        ]
+
+    async def has_caller(self, room: str) -> bool:
+        """Say whether a telephone is in a room.
+
+        Raises:
+            RoomsError: The server does not say.
+        """
+        asked = api.ListParticipantsRequest(room=room)
+        listed = await _request(self._api.room.list_participants(asked))
+        return any(each.kind == api.ParticipantInfo.SIP for each in listed.participants)
+
+    async def is_free(self, room: str) -> bool:
+        """Return whether a room has no agent, one of this server's, or one that is dead.
+
+        LiveKit lists a dead agent for some 20 s, so another server's is asked. This server's own is
+        not: its worker has ended, or it would hold the claim on the room.
+
+        Raises:
+            RoomsError: LiveKit does not answer.
+        """
+        asked = api.ListParticipantsRequest(room=room)
+        listed = await _request(self._api.room.list_participants(asked))
+        for agent in listed.participants:
+            if agent.identity == AGENT and agent.attributes.get(SERVER) != self._server_id:
+                return not await self._answers(room)
+        return True
+
+    async def _answers(self, room: str) -> bool:
+        """Return whether an agent is alive: call a method that no agent has.
+
+        LiveKit's library refuses it at once, in an agent of any version. Only silence means death:
+        if LiveKit cannot ask, as a server without `PerformRpc`, the agent counts as alive until
+        LiveKit drops it.
+        """
+        grants = api.VideoGrants(room_admin=True, room=room)
+        shown = api.AccessToken(self._key, self._secret).with_grants(grants).to_jwt()
+        asked = api.PerformRpcRequest(room=room, destination_identity=AGENT, method="alive")
+        for _ in range(ASKED):
+            asking = self._twirp.request(
+                "RoomService",
+                "PerformRpc",
+                asked,
+                {"authorization": f"Bearer {shown}"},
+                api.PerformRpcResponse,
+            )
+            with suppress(TimeoutError):
+                async with asyncio.timeout(ANSWER_S):
+                    with suppress(RoomsError):
+                        await _request(asking)
+                    return True
+        return False
+
+    async def delete(self, room: str) -> None:
+        """Close a room: everybody in it is hung up on; one that is closed already is fine.
+
+        Raises:
+            RoomsError: The server did not.
+        """
+        with suppress(NoRoomError):
+            await _request(self._api.room.delete_room(api.DeleteRoomRequest(room=room)))
+
+    def delete_later(self, room: str) -> None:
+        """Close a room as soon as the server does so again: nobody talks with whoever is in it."""
+        task = asyncio.get_running_loop().create_task(
+            self._delete_at_last(room), name=f"close {room}"
+        )
+        self._deleting.add(task)
+        task.add_done_callback(self._deleting.discard)
+
+    async def _delete_at_last(self, room: str) -> None:
+        try:
+            async with asyncio.timeout(DELETE_FOR_S):
+                while True:
+                    await asyncio.sleep(DELETE_AGAIN_S)
+                    with suppress(RoomsError):  # the first one was told of
+                        await self.delete(room)
+                        return
+        except TimeoutError:
+            logger.warning("{} was not closed within {:g} s, and is left", room, DELETE_FOR_S)
+
+    async def transfer(
+        self, identity: str, *, room: str, to: Destination, ring_s: float
+    ) -> Handover:
+        """Have the caller's carrier connect the caller elsewhere (SIP REFER)."""
+        request = api.TransferSIPParticipantRequest(
+            participant_identity=identity,
+            room_name=room,
+            transfer_to=uri_of(to.number),
+            play_dialtone=False,
+            ringing_timeout=Duration(seconds=round(ring_s)),
+        )
+        try:
+            async with asyncio.timeout(ring_s + MORE_S):
+                answer = await self._api.sip.transfer_sip_participant(request)
+        except api.SipCallError as refused:
+            ran_out = refused.code == api.ServerErrorCode.CANCELED
+            return handover_of(refused.sip_status_code, timed_out=ran_out)
+        except TimeoutError:
+            return "no_answer"
+        except (api.ServerError, aiohttp.ClientError, *NOT_LIVEKIT) as error:
+            logger.warning("LiveKit did not connect a caller elsewhere: {!r}", error)
+            return "failed"
+        return _came_of(answer)
+
+
+def uri_of(number: str) -> str:
+    """Return what a REFER names: a SIP address as it stands, a number as `tel:`."""
+    return number if number.startswith(("sip:", "sips:", "tel:")) else f"tel:{number}"
+
+
+def _came_of(answer: api.TransferSIPParticipantResponse) -> Handover:
+    """Return what came of a transfer that was answered without an error.
+
+    A server up to v1.13.5 answers nothing at all when it went through: no id, and a status that
+    reads as 0, ongoing. One that has an id and is ongoing is not known to have gone through, so
+    the caller is kept.
+
+    Source: livekit-api 1.2.2, `SipService.transfer_sip_participant`.
+    """
+    says_nothing = not answer.transfer_id and answer.status == _STATUS.STS_TRANSFER_ONGOING
+    if says_nothing or answer.status == _STATUS.STS_TRANSFER_SUCCESSFUL:
+        return "connected"
+    ran_out = answer.reason == api.SIPTransferReason.STR_RINGING_TIMEOUT
+    return handover_of(answer.sip_status.code or None, timed_out=ran_out)
+
+
+async def _request(asking: Awaitable[_T]) -> _T:
+    """Return what the server answers, within `ASK_S`."""
+    try:
+        async with asyncio.timeout(ASK_S):
+            return await asking
+    except api.ServerError as refused:
+        if refused.code == api.ServerErrorCode.NOT_FOUND:
+            raise NoRoomError("there is no such room") from refused
+        raise RoomsError(f"the media server answered {refused.code}") from refused
+    except TimeoutError as late:
+        raise RoomsError(f"the media server did not answer within {ASK_S:g} s") from late
+    except aiohttp.ClientError as lost:
+        raise RoomsError(f"the media server: {type(lost).__name__}") from lost
+    except NOT_LIVEKIT as strange:
+        raise RoomsError("in the media server's place something else answered") from strange

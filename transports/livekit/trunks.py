@@ -1,0 +1,278 @@
+"""Has LiveKit's telephone exchange know our numbers: its trunks and the rule that makes rooms.
+
+What is found by its name is brought up to date, what is not there is made; what somebody set
+beside our own fields, such as headers, stays as it is.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import aiohttp
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.message import Message
+from livekit import api
+from livekit.protocol.sip import SIPMediaConfig
+from pydantic import SecretStr
+
+from transports.livekit.rooms import NOT_LIVEKIT
+
+ASK_S: Final = 10.0
+
+Transport: TypeAlias = Literal["auto", "udp", "tcp", "tls"]
+Change: TypeAlias = Literal["created", "changed", "unchanged"]
+
+_TRANSPORTS: Final[Mapping[Transport, api.SIPTransport]] = {
+    "auto": api.SIPTransport.SIP_TRANSPORT_AUTO,
+    "udp": api.SIPTransport.SIP_TRANSPORT_UDP,
+    "tcp": api.SIPTransport.SIP_TRANSPORT_TCP,
+    "tls": api.SIPTransport.SIP_TRANSPORT_TLS,
+}
+
+
+class ExchangeError(Exception):
+    """LiveKit did not do what it was asked; the text has no secret in it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credentials:
+    """What one SIP party shows the other when asked (digest)."""
+
+    username: str
+    password: SecretStr
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InboundTrunk:
+    """Who may call us, and at which numbers.
+
+    Attributes:
+        numbers: With the digits that the carrier sends, a plus or not; none: every number.
+        allowed_addresses: Of the carrier, as addresses or networks; none: everybody's.
+        credentials: What the carrier is asked for; None: nothing.
+        media_timeout_s: After so long without a packet of the caller the exchange hangs up.
+    """
+
+    numbers: Sequence[str]
+    allowed_addresses: Sequence[str] = ()
+    credentials: Credentials | None = None
+    media_timeout_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutboundTrunk:
+    """Through whom we call others.
+
+    Attributes:
+        address: The carrier's host, with its port if it is not the usual one.
+        numbers: Ours, which the called may see.
+        credentials: What the carrier asks for; None: it knows our address.
+    """
+
+    address: str
+    numbers: Sequence[str]
+    credentials: Credentials | None = None
+    transport: Transport = "auto"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExchangePlan:
+    """What the exchange should know of us.
+
+    Attributes:
+        name: Ours; each trunk and the rule is found again by it.
+        room_prefix: How the name of each call's room begins.
+    """
+
+    name: str
+    room_prefix: str
+    inbound: InboundTrunk
+    outbound: OutboundTrunk | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arranged:
+    """What became of one part of a plan."""
+
+    part: str
+    id: str
+    change: Change
+    fields: tuple[str, ...] = ()  # that were different
+
+
+async def set_up(url: str, key: str, secret: SecretStr, plan: ExchangePlan) -> list[Arranged]:
+    """Bring the exchange in line with a plan; twice is once.
+
+    Raises:
+        ExchangeError: It cannot be reached, or refuses.
+    """
+    timeout = aiohttp.ClientTimeout(total=ASK_S)
+    async with api.LiveKitAPI(url, key, secret.get_secret_value(), timeout=timeout) as lk:
+        inbound = await _ensure(_inbound_shelf(lk), _inbound(plan))
+        rule = await _ensure(_rule_shelf(lk), _rule(plan, trunk_id=inbound.id))
+        done = [inbound, rule]
+        if plan.outbound:
+            done.append(await _ensure(_outbound_shelf(lk), _outbound(plan, plan.outbound)))
+        return done
+
+
+async def outbound_trunk_id(lk: api.LiveKitAPI, name: str) -> str | None:
+    """Return the trunk that `set_up` made for our own calls under this name; None: it has not.
+
+    Raises:
+        ExchangeError: The exchange cannot be reached, or refuses.
+    """
+    found = await _find_named(_outbound_shelf(lk), f"{name} outbound")
+    return found.sip_trunk_id if found else None
+
+
+# -- what should be there
+
+
+def _inbound(plan: ExchangePlan) -> Message:
+    trunk, login = plan.inbound, plan.inbound.credentials
+    return api.SIPInboundTrunkInfo(
+        name=f"{plan.name} inbound",
+        numbers=trunk.numbers,
+        allowed_addresses=trunk.allowed_addresses,
+        auth_username=login.username if login else "",
+        auth_password=login.password.get_secret_value() if login else "",
+        media=SIPMediaConfig(media_timeout=_duration(trunk.media_timeout_s)),
+    )
+
+
+def _outbound(plan: ExchangePlan, trunk: OutboundTrunk) -> Message:
+    login = trunk.credentials
+    return api.SIPOutboundTrunkInfo(
+        name=f"{plan.name} outbound",
+        address=trunk.address,
+        transport=_TRANSPORTS[trunk.transport],
+        numbers=trunk.numbers,
+        auth_username=login.username if login else "",
+        auth_password=login.password.get_secret_value() if login else "",
+    )
+
+
+def _rule(plan: ExchangePlan, *, trunk_id: str) -> Message:
+    each = api.SIPDispatchRuleIndividual(room_prefix=plan.room_prefix)
+    return api.SIPDispatchRuleInfo(
+        name=f"{plan.name} calls",
+        trunk_ids=[trunk_id],
+        rule=api.SIPDispatchRule(dispatch_rule_individual=each),
+    )
+
+
+def _duration(length_s: float) -> Duration:
+    return Duration(seconds=int(length_s), nanos=round(length_s % 1 * 1e9))
+
+
+# -- what is there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Shelf:
+    part: str
+    id_field: str
+    listed: Callable[[], Awaitable[Any]]
+    made: Callable[[Any], Awaitable[Any]]
+    replaced: Callable[[str, Any], Awaitable[Any]]
+    ours: tuple[str, ...]  # the fields that a plan has a say in; the others are somebody else's
+
+
+def _inbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
+    return _Shelf(
+        part="inbound trunk",
+        id_field="sip_trunk_id",
+        listed=lambda: lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest()),
+        made=lambda wanted: lk.sip.create_inbound_trunk(
+            api.CreateSIPInboundTrunkRequest(trunk=wanted)
+        ),
+        replaced=lk.sip.update_inbound_trunk,
+        ours=("numbers", "allowed_addresses", "auth_username", "auth_password", "media"),
+    )
+
+
+def _outbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
+    return _Shelf(
+        part="outbound trunk",
+        id_field="sip_trunk_id",
+        listed=lambda: lk.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest()),
+        made=lambda wanted: lk.sip.create_outbound_trunk(
+            api.CreateSIPOutboundTrunkRequest(trunk=wanted)
+        ),
+        replaced=lk.sip.update_outbound_trunk,
+        ours=("address", "transport", "numbers", "auth_username", "auth_password"),
+    )
+
+
+def _rule_shelf(lk: api.LiveKitAPI) -> _Shelf:
+    return _Shelf(
+        part="dispatch rule",
+        id_field="sip_dispatch_rule_id",
+        listed=lambda: lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest()),
+        made=lambda wanted: lk.sip.create_dispatch_rule(
+            api.CreateSIPDispatchRuleRequest(dispatch_rule=wanted)
+        ),
+        replaced=lk.sip.update_dispatch_rule,
+        ours=("trunk_ids", "rule"),
+    )
+
+
+async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
+    found = await _find_named(shelf, wanted.name)
+    if found is None:
+        made = await _request(shelf.made(wanted), f"make the {shelf.part}")
+        return Arranged(part=shelf.part, id=getattr(made, shelf.id_field), change="created")
+    object_id = str(getattr(found, shelf.id_field))
+    different = tuple(each for each in shelf.ours if _said(found, each) != _said(wanted, each))
+    if different:
+        for each in different:
+            found.ClearField(each)
+        found.MergeFrom(_only(wanted, different))
+        await _request(shelf.replaced(object_id, found), f"change the {shelf.part}")
+    change: Change = "changed" if different else "unchanged"
+    return Arranged(part=shelf.part, id=object_id, change=change, fields=different)
+
+
+async def _find_named(shelf: _Shelf, name: str) -> Any:
+    listed = await _request(shelf.listed(), f"list each {shelf.part}")
+    found = [each for each in listed.items if each.name == name]
+    if len(found) > 1:
+        raise ExchangeError(
+            f'has {len(found)} of the name "{name}" as {shelf.part}; delete all but one'
+        )
+    return found[0] if found else None
+
+
+def _said(message: Any, name: str) -> object:
+    value = getattr(message, name)
+    if isinstance(value, Message):
+        return value.SerializeToString(deterministic=True)
+    return sorted(value) if isinstance(value, Iterable) and not isinstance(value, str) else value
+
+
+def _only(message: Any, names: Iterable[str]) -> Any:
+    part = type(message)()
+    part.CopyFrom(message)
+    for each in message.DESCRIPTOR.fields:
+        if each.name not in names:
+            part.ClearField(each.name)
+    return part
+
+
+_T = TypeVar("_T")
+
+
+async def _request(answer: Awaitable[_T], what: str) -> _T:
+    try:
+        async with asyncio.timeout(ASK_S):  # the library sets aside what a session has
+            return await answer
+    except api.ServerError as error:
+        raise ExchangeError(f"does not {what}: {error.message or error.code}") from error
+    except (aiohttp.ClientError, TimeoutError) as error:
+        raise ExchangeError(f"cannot be reached: {error or type(error).__name__}") from error
+    except NOT_LIVEKIT as error:
+        raise ExchangeError(
+            "answers as LiveKit does not; correct transports.livekit.url (LIVEKIT_URL)"
+        ) from error

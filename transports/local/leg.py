@@ -1,0 +1,251 @@
+"""A telephone made of this machine's microphone and loudspeaker.
+
+There is no echo cancellation: a loudspeaker that the microphone hears would interrupt the agent
+with its own words. So either the person wears headphones, or an echo guard has the call hear
+silence while the agent speaks.
+"""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from transports.leg import Gone, LegFacts, PlainLeg
+from transports.leg_output import LegOutput, audible, peak
+from transports.local.echo_guard_rules import EchoGuard
+from transports.local.sound_card import BLOCK_S, RATE_HZ, Playback, SoundCard
+
+CUSHION_S: Final = 0.06  # how far the call may write ahead of the loudspeaker
+HELD_BLOCKS: Final = 50  # a second of the caller; a call that is further behind loses the oldest
+OPEN_S: Final = 10.0  # for the devices to open
+FULL_SCALE: Final = 32768
+LAST_WORDS_S: Final = 0.5  # for the end of the last word to be played before the device is closed
+
+
+@dataclass(frozen=True, slots=True)
+class MicLevel:
+    """What the microphone hears: the loudest sample, 0 to 1, and whether we listen to it."""
+
+    peak: float
+    resting: bool
+
+
+class LocalLeg(PlainLeg):
+    """The person at this machine."""
+
+    def __init__(self, card: SoundCard | None = None, *, guard: EchoGuard | None = None) -> None:
+        """Prepare.
+
+        Args:
+            card: The devices; None: the default ones.
+            guard: Keeps the agent from hearing itself; None: nothing has to, with headphones on.
+        """
+        self.facts = LegFacts(transport="local", sample_rate_hz=RATE_HZ, keys=False)
+        self._gone: Gone | None = None
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_out_enabled=True,
+            audio_out_10ms_chunks=round(BLOCK_S * 100),
+            audio_out_end_silence_secs=0,
+        )
+        card, self._lost = card or SoundCard(), asyncio.Event()
+        self._input = _Microphone(params, card, self._lost, self._tell_gone)
+        self._output = _Loudspeaker(params, card, self._lost)
+        self._input.guard = self._output.guard = guard
+
+    @property
+    def playing(self) -> bool:
+        """Whether the agent can be heard."""
+        return self._output.playing.is_set()
+
+    def take_level(self) -> MicLevel:
+        """Return how loud it was at the microphone since this was last asked."""
+        return self._input.take_level()
+
+    def input(self) -> BaseInputTransport:
+        """Return the processor that brings what the microphone hears."""
+        return self._input
+
+    def output(self) -> LegOutput:
+        """Return the processor that plays on the loudspeaker."""
+        return self._output
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the person hangs up or a device is taken away."""
+        self._gone = gone
+
+    async def answered(self) -> None:
+        """Return once the loudspeaker plays.
+
+        Raises:
+            TimeoutError: It never did.
+        """
+        async with asyncio.timeout(OPEN_S):
+            await self._output.playing.wait()
+
+    async def put_down(self) -> None:
+        """Do what a person does who hangs up."""
+        await self._tell_gone("caller_hung_up")
+
+    async def hang_up(self, reason: str = "") -> None:
+        """Give the devices back."""
+        self._gone = None
+        await self._input.close()
+        await self._output.close()
+
+    async def _tell_gone(self, reason: str) -> None:
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone(reason)
+
+
+class _Microphone(BaseInputTransport):
+    def __init__(
+        self, params: TransportParams, card: SoundCard, lost: asyncio.Event, gone: Gone
+    ) -> None:
+        super().__init__(params)
+        self._loop = asyncio.get_running_loop()
+        self._device = card.microphone(self._heard, _setter(self._loop, lost))
+        self._device_lost = lost
+        self._tell_gone = gone
+        self.guard: EchoGuard | None = None
+        self._peak = 0
+        self._watching: asyncio.Task[None] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to listen."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self._watching = self.create_task(self._watch(), "watch the devices")
+        await self._device.open()
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Stop listening."""
+        await self.close()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop listening at once."""
+        await self.close()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no device open and no task behind."""
+        await self.close()
+        await super().cleanup()
+
+    async def close(self) -> None:
+        """Give the microphone back."""
+        watching, self._watching = self._watching, None
+        if watching and watching is not asyncio.current_task():
+            await self.cancel_task(watching)
+        await self._device.close()
+
+    def _heard(self, audio: bytes) -> None:
+        self._loop.call_soon_threadsafe(self._take_audio, audio)
+
+    def _take_audio(self, audio: bytes) -> None:
+        if self._paused or self._audio_task is None:
+            return
+        self._peak = max(self._peak, peak(audio))
+        if self._resting:
+            audio = bytes(len(audio))  # silence goes on: who counts the time of a pause needs it
+        queue = self._audio_in_queue
+        while queue.qsize() >= HELD_BLOCKS:
+            queue.get_nowait()
+        queue.put_nowait(InputAudioRawFrame(audio=audio, sample_rate=RATE_HZ, num_channels=1))
+
+    def take_level(self) -> MicLevel:
+        """Return the loudest sample since the last question."""
+        loudest, self._peak = self._peak, 0
+        return MicLevel(peak=loudest / FULL_SCALE, resting=self._resting)
+
+    @property
+    def _resting(self) -> bool:
+        return self.guard is not None and self.guard.is_closed(self._loop.time())
+
+    async def _watch(self) -> None:
+        await self._device_lost.wait()
+        await self._tell_gone("device_lost")
+
+
+class _Loudspeaker(LegOutput):
+    def __init__(self, params: TransportParams, card: SoundCard, lost: asyncio.Event) -> None:
+        super().__init__(params)
+        self.playing = asyncio.Event()
+        self._playback = Playback()
+        self._device = card.loudspeaker(self._playback, _setter(asyncio.get_running_loop(), lost))
+        self.guard: EchoGuard | None = None
+        self._loop = asyncio.get_running_loop()
+        self._interruptible = True  # what was written last
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to play."""
+        await super().start(frame)
+        await self._device.open()
+        await self.set_transport_ready(frame)
+        self.playing.set()
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Play what was said to its end, then stop."""
+        await super().stop(frame)
+        await self._wait_until_played(LAST_WORDS_S)
+        await self.close()
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Fall silent at once."""
+        self._playback.clear()
+        await self.close()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no device open."""
+        await self.close()
+        await super().cleanup()
+
+    async def close(self) -> None:
+        """Give the loudspeaker back."""
+        await self._device.close()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Fall silent when the caller interrupts, unless what plays must be heard."""
+        if isinstance(frame, InterruptionFrame) and self._interruptible:
+            self._playback.clear()
+            if self.guard:
+                self.guard.drop(until=self._loop.time() + self._device.latency_s)
+        await super().process_frame(frame, direction)
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        """Hand one chunk to the loudspeaker, at its pace."""
+        self._interruptible = frame.interruptible
+        self._playback.write(frame.audio)
+        if self.guard and audible(frame.audio):
+            now = self._loop.time()
+            until = now + self._playback.waiting_s + self._device.latency_s
+            self.guard.play(now, until=until)
+        while (ahead_s := self._playback.waiting_s - CUSHION_S) > 0:  # noqa: ASYNC110 - its own time
+            await asyncio.sleep(max(ahead_s, BLOCK_S / 2))
+        return True
+
+    async def _wait_until_played(self, wait_s: float) -> None:
+        left = round(wait_s / BLOCK_S)
+        while left > 0 and self._playback.waiting_s > 0:
+            await asyncio.sleep(BLOCK_S)
+            left -= 1
+        await asyncio.sleep(self._device.latency_s)
+
+
+def _setter(loop: asyncio.AbstractEventLoop, event: asyncio.Event) -> Any:
+    return lambda: loop.call_soon_threadsafe(event.set)

@@ -1,0 +1,194 @@
+"""A telephone without a network: recorded audio in, what the caller heard out."""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    InputAudioRawFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from transports.leg import Clock, Gone, LegFacts, PlainLeg
+from transports.leg_output import LegOutput
+from transports.loopback.line import LoopbackLine, LoopbackMouth
+
+FRAME_S: Final = 0.02
+
+
+class LoopbackLeg(PlainLeg):
+    """Plays a caller's recording into a call at real time and keeps what the call plays back.
+
+    A caller who answers to what is heard is driven by `say`.
+
+    Args:
+        caller: 16-bit mono samples at `sample_rate_hz`; silence follows when it has been said.
+        sample_rate_hz: 8000 or 16000.
+        linger_s: How long the caller stays on the line after the last sample, at the most; may be
+            infinite.
+        content_s: The caller hangs up earlier, after so much silence of the agent.
+        clock: Seconds on the monotonic clock.
+    """
+
+    def __init__(
+        self,
+        caller: NDArray[np.int16],
+        *,
+        sample_rate_hz: int,
+        linger_s: float,
+        content_s: float = float("inf"),
+        clock: Clock,
+    ) -> None:
+        self.facts = LegFacts(transport="loopback", sample_rate_hz=sample_rate_hz)
+        self._gone: Gone | None = None
+        params = TransportParams(
+            audio_in_enabled=True,
+            audio_out_enabled=True,
+            audio_out_end_silence_secs=0,
+            audio_out_10ms_chunks=2,
+        )
+        self.line = LoopbackLine(sample_rate_hz=sample_rate_hz, clock=clock)
+        self._mouth = LoopbackMouth(caller, step=round(FRAME_S * sample_rate_hz))
+        patience = (linger_s, min(linger_s, content_s))
+        self._input = _Input(params, self._mouth, patience, self.line, self._hung_up)
+        self._output = _Output(params, self.line)
+
+    def input(self) -> BaseInputTransport:
+        """Return the processor that brings the caller's audio."""
+        return self._input
+
+    def output(self) -> LegOutput:
+        """Return the processor that keeps what the caller hears."""
+        return self._output
+
+    async def say(self, samples: NDArray[np.int16]) -> None:
+        """Have the caller say this next, and return when it has been said.
+
+        Args:
+            samples: 16-bit mono at the leg's rate, spoken behind what the caller is still saying.
+
+        Raises:
+            ConnectionError: The caller was off the line before it was said.
+        """
+        self._mouth.take(samples)
+        await self._mouth.empty()
+
+    def on_gone(self, gone: Gone) -> None:
+        """Have `gone` called when the recording and its lingering are over."""
+        self._gone = gone
+
+    async def hang_up(self, reason: str = "") -> None:
+        """End the line."""
+        self.line.closed = True
+
+    async def _hung_up(self) -> None:
+        gone, self._gone = self._gone, None
+        if gone:
+            await gone("caller_hung_up")
+
+
+class _Input(BaseInputTransport):
+    def __init__(
+        self,
+        params: TransportParams,
+        mouth: LoopbackMouth,
+        patience: tuple[float, float],
+        line: LoopbackLine,
+        hung_up: Callable[[], Any],
+    ) -> None:
+        super().__init__(params)
+        self._mouth = mouth
+        self._linger_s, self._content_s = patience
+        self._line = line
+        self._hung_up = hung_up
+        self._speaking: asyncio.Task[None] | None = None
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to speak."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self._line.open()
+        self._speaking = self.create_task(self._speak(), "the recorded caller speaks")
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Fall silent."""
+        await self._hush()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Fall silent at once."""
+        await self._hush()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no task behind."""
+        await self._hush()
+        await super().cleanup()
+
+    async def _hush(self) -> None:
+        self._mouth.shut()
+        task, self._speaking = self._speaking, None
+        if task and task is not asyncio.current_task():
+            await self.cancel_task(task)
+
+    def _patient(self) -> bool:
+        """Say whether the caller stays, having heard what there was to hear."""
+        waited_s = self._mouth.silent_frames * FRAME_S
+        silent_s = self._line.clock() - self._line.busy_until_s
+        return waited_s < self._linger_s and min(waited_s, silent_s) < self._content_s
+
+    async def _speak(self) -> None:
+        rate_hz = self._line.sample_rate_hz
+        started_at_s = self._line.clock()
+        for number in itertools.count(1):
+            if self._line.closed:
+                self._mouth.shut()
+                return
+            if not self._patient():
+                break
+            piece = self._mouth.next()
+            await self.push_audio_frame(
+                InputAudioRawFrame(audio=piece.tobytes(), sample_rate=rate_hz, num_channels=1)
+            )
+            due_s = started_at_s + number * FRAME_S
+            await asyncio.sleep(max(0.0, due_s - self._line.clock()))
+        self._mouth.shut()
+        await self._hung_up()
+
+
+class _Output(LegOutput):
+    def __init__(self, params: TransportParams, line: LoopbackLine) -> None:
+        super().__init__(params)
+        self._line = line
+        self._free_at_s = 0.0
+
+    async def start(self, frame: StartFrame) -> None:
+        """Open the line."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def process_frame(self, frame: Any, direction: FrameDirection) -> None:
+        """Forget the pacing of what an interruption threw away."""
+        if isinstance(frame, InterruptionFrame):
+            self._free_at_s = 0.0
+        await super().process_frame(frame, direction)
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        """Play one chunk at real-time pace, as a loudspeaker would."""
+        now_s = self._line.clock()
+        begin_s = max(now_s, self._free_at_s)
+        samples = np.frombuffer(frame.audio, dtype="<i2").astype(np.int16)
+        self._line.play(begin_s, samples)
+        self._free_at_s = begin_s + samples.size / frame.sample_rate
+        await asyncio.sleep(max(0.0, self._free_at_s - FRAME_S - now_s))
+        return True

@@ -1,0 +1,1 @@
+"""Plivo: its media dialect, REST interface and dialling."""

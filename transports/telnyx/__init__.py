@@ -1,0 +1,1 @@
+"""Telnyx: its media dialect, REST interface and dialling."""

@@ -1,0 +1,1 @@
+"""Twilio: its media dialect, webhook, REST interface and dialling."""

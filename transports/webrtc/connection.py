@@ -1,0 +1,216 @@
+"""A browser's peer connection with bounds: what it may say, how often, and how long it may take.
+
+Pipecat's own parses whatever comes over a data channel, logs what it cannot parse, hands the rest
+into the pipeline, and keeps it without bound before the call is connected. It knows no restart of
+ICE either: a browser whose network changed finds its way back here (`ice_restart.py`).
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from aiortc import RTCDataChannel, RTCIceServer, RTCSessionDescription
+from aiortc.sdp import candidate_from_sdp
+from loguru import logger
+from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
+from pipecat.transports.smallwebrtc.request_handler import IceCandidate
+
+from calls.entry import Tell
+from transports.early_sound import hand_on_early
+from transports.flood_limit import FloodLimit
+from transports.leg import Clock
+from transports.quiet import Quiet
+from transports.webrtc import ice_restart
+from transports.webrtc.ice_restart import IceNames, names_in, transports_of
+from transports.webrtc.page_messages import PageMessages
+
+MAX_CANDIDATES: Final = 64  # from one offer to the next; one with several networks has a dozen
+PATCHES_PER_S: Final = 10.0
+PATCHES_CAP: Final = 40.0  # browsers send each address by itself
+MAX_NEGOTIATIONS: Final = 10  # of one call, after the first
+DOUBT_S: Final = 1.2  # without sound or ping: sound comes every 20 ms, a ping every second
+LOST_S: Final = 7.0  # then nobody comes back on this line: a page gives up on it after 4 s
+CLOSE_S: Final = 5.0
+PART_S: Final = 2.0  # for last words to a browser that has just connected
+LOOK_S: Final = 0.05
+
+
+class TooManyError(Exception):
+    """A browser sent more of something than any call needs."""
+
+
+class BrowserConnection(SmallWebRTCConnection):
+    """One browser's connection, from its offer to the end of its call."""
+
+    def __init__(
+        self, *, tell: Tell, clock: Clock, ice_servers: Sequence[RTCIceServer] = ()
+    ) -> None:
+        """Wait for an offer.
+
+        Args:
+            tell: Is told of what was refused.
+            clock: Monotonic seconds.
+            ice_servers: Through which we may be reached; the first STUN and the first TURN count.
+        """
+        # Before Pipecat's own: that sets up the listeners.
+        self._settled = asyncio.Event()
+        self.quiet = Quiet(clock)  # neither sound nor a message of the browser's
+        self.page = PageMessages(tell=tell, heard=self.quiet.note)
+        self._theirs: IceNames | None = None
+        self._patches = FloodLimit(per_s=PATCHES_PER_S, cap=PATCHES_CAP)
+        self._candidates_left = MAX_CANDIDATES
+        self._negotiations_left = MAX_NEGOTIATIONS
+        super().__init__(ice_servers=list(ice_servers))
+
+    def is_connected(self) -> bool:
+        """Return whether the browser can be spoken to, or may be again in a moment.
+
+        Pipecat's own goes by pings alone, and drops what is said in the fourth second without one.
+        """
+        alive = self.pc.connectionState == "connected" and self.quiet.now_s < LOST_S
+        return self._connect_invoked and alive
+
+    async def connects_within(self, wait_s: float) -> bool:
+        """Return whether the browser was connected in time, and `give_up` was not called."""
+        try:
+            async with asyncio.timeout(wait_s):
+                await self._settled.wait()
+        except TimeoutError:
+            return False
+        return self.pc.connectionState == "connected"
+
+    def give_up(self) -> None:
+        """Wait for the browser no longer."""
+        self._settled.set()
+
+    async def negotiate_again(self, *, sdp: str, type: str, restart_pc: bool) -> None:  # noqa: A002 - as Pipecat calls it
+        """Answer another offer for the same call.
+
+        Raises:
+            TooManyError: There were too many.
+        """
+        if not self._negotiations_left:
+            raise TooManyError
+        self._negotiations_left -= 1
+        self._candidates_left = MAX_CANDIDATES
+        await self.renegotiate(sdp=sdp, type=type, restart_pc=restart_pc)
+
+    async def _create_answer(self, sdp: str, type: str) -> None:  # noqa: A002 - as Pipecat calls it
+        """Answer an offer as Pipecat's own does, and take part in a restart of ICE."""
+        before, self._theirs = self._theirs, names_in(sdp)
+        restarts = before is not None and self._theirs not in (None, before)
+        if restarts and self._theirs:
+            for way in transports_of(self._pc):
+                await ice_restart.restart(way, self._theirs)
+        await self._pc.setRemoteDescription(RTCSessionDescription(sdp=sdp, type=type))
+        self.force_transceivers_to_send_recv()
+        if before is None:
+            hand_on_early(self._pc)
+            for way in transports_of(self._pc):
+                ice_restart.make_quick(way)
+        await self._pc.setLocalDescription(await self._pc.createAnswer())
+        self._answer = self._pc.localDescription
+        self._check()
+
+    def _check(self) -> None:
+        """Try new addresses at once; while the first checks run, they are tried there."""
+        if self._negotiations_left < MAX_NEGOTIATIONS:
+            for way in transports_of(self._pc):
+                ice_restart.check(way)
+
+    async def add_addresses(self, addresses: list[IceCandidate]) -> None:
+        """Add network addresses of the browser.
+
+        Raises:
+            TooManyError: There were too many, or they come too fast.
+            ValueError: One is none.
+        """
+        self._candidates_left -= len(addresses)
+        if self._candidates_left < 0 or not await self._patches.take(1):
+            raise TooManyError
+        for each in addresses:
+            candidate = None  # an empty one is the end of them (RFC 8840)
+            if each.candidate:
+                candidate = candidate_from_sdp(each.candidate)
+                candidate.sdpMid = each.sdp_mid
+                candidate.sdpMLineIndex = each.sdp_mline_index
+            await self.add_ice_candidate(candidate)
+        self._check()
+
+    async def part(self, message: dict[str, Any]) -> None:
+        """Tell a browser that has no call why, and give the words the time to arrive."""
+        self.send_app_message(message)  # waits until the data channel is open
+        try:
+            async with asyncio.timeout(PART_S):
+                while not self._said_all():  # noqa: ASYNC110 - aiortc has no event for it
+                    await asyncio.sleep(LOOK_S)
+        except TimeoutError:
+            return
+
+    def _said_all(self) -> bool:
+        channel = self._data_channel
+        return channel is not None and channel.readyState == "open" and not channel.bufferedAmount
+
+    async def _close(self) -> None:
+        """Close once and to the end, whoever asks, and whoever of them is cancelled meanwhile.
+
+        None of them waits for longer than `CLOSE_S`.
+
+        aiortc's own, interrupted, keeps its sockets, and each later one waits for it for ever.
+        """
+        if self._closing is None:
+            for way in transports_of(self._pc):
+                ice_restart.part_quickly(way)
+            closing = super()._close()
+            self._closing = asyncio.create_task(closing)  # noqa: TID251 - ends in seconds, kept here
+        done, _ = await asyncio.wait({self._closing}, timeout=CLOSE_S)  # it goes on if we do not
+        for closed in done:
+            closed.result()
+        if not done:
+            logger.warning("a peer connection did not close within {:g} s", CLOSE_S)
+
+    async def shut(self) -> None:
+        """Close what is still open, whatever state it is in; never raises."""
+        try:
+            await self._close()
+        except Exception as broken:  # noqa: BLE001 - aiortc raises whatever a half-made connection meets
+            logger.warning("a peer connection did not close: {}", type(broken).__name__)
+
+    def _setup_listeners(self) -> None:
+        super()._setup_listeners()
+        self._theirs = None  # a new peer connection has met nobody
+        self._closing: asyncio.Task[None] | None = None
+        channels: list[RTCDataChannel] = []
+
+        @self._pc.on("connectionstatechange")
+        def settle() -> None:
+            if self._pc.connectionState in {"connected", "failed", "closed"}:
+                self._settled.set()
+
+        @self._pc.on("datachannel")
+        def bound(channel: RTCDataChannel) -> None:
+            channels.append(channel)
+            heard = _unheard(channel)
+            if len(channels) == 1:
+                channel.on("message", self._pass_bounded(heard))
+                return
+            self.page.refused("second_data_channel")
+            self._data_channel = channels.pop(0)
+            channels[:] = [self._data_channel]
+            channel.close()
+
+    def _pass_bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
+        async def on_message(message: str | bytes) -> None:
+            if await self.page.take(message):
+                for each in heard:
+                    await each(message)
+
+        return on_message
+
+
+def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
+    """Remove a channel's listeners, and return them."""
+    heard = list(channel.listeners("message"))
+    for each in heard:
+        channel.remove_listener("message", each)
+    return heard

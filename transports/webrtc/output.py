@@ -1,0 +1,151 @@
+"""Our side of a browser's audio: kept a little ahead of what it takes."""
+
+import asyncio
+from collections import deque
+from typing import Final
+
+from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.smallwebrtc.transport import (
+    RawAudioTrack,
+    SmallWebRTCClient,
+    SmallWebRTCOutputTransport,
+    SmallWebRTCTransport,
+)
+
+from transports.owed_sound import OwedSound, RepeatingOutput
+from transports.webrtc.connection import DOUBT_S, BrowserConnection
+
+SAMPLE_RATE_HZ: Final = 16_000  # what the VAD, turn detection and recognisers are made for
+LOST_S: Final = 0.25  # what was sent so shortly before the last sign of life is lost, too (chosen)
+CHUNK_S: Final = 0.01  # of the track's queue
+# Pieces of 20 ms that wait to be sent: after a stall of 0.15 s so much goes out at once, and what
+# is not there then is a hole. The browser's own buffer bridges the stall (pages/telephone.js).
+AHEAD: Final = 10
+LOOK_S: Final = 0.02  # whether a line that is in doubt is back
+
+
+class Cushion:
+    """Lets a writer go on while fewer than `AHEAD` pieces wait to be taken."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[tuple[asyncio.Future[bool], bool]] = deque()
+
+    async def add(self, taken: asyncio.Future[bool], *, must: bool = False) -> None:
+        """Note a piece, and return when another one may be written.
+
+        Args:
+            taken: Done when it was sent.
+            must: No barge-in drops it.
+        """
+        self._waiting.append((taken, must))
+        while len(self._waiting) > AHEAD:
+            await self._waiting.popleft()[0]
+
+    def cut(self, track: RawAudioTrack, *, lost: bool = False) -> bool:
+        """Drop what waits, and return whether it was dropped.
+
+        Args:
+            track: Where it waits.
+            lost: The line was; else the caller barged in, and what must be heard keeps all of it.
+        """
+        if not lost and any(must and not taken.done() for taken, must in self._waiting):
+            return False
+        self._waiting.clear()
+        chunks = track._chunk_queue  # noqa: SLF001 - Pipecat's own never drops any
+        while chunks:
+            _, taken = chunks.popleft()
+            if taken is not None and not taken.done():
+                taken.set_result(False)
+        return True
+
+
+class WebrtcOutput(RepeatingOutput, SmallWebRTCOutputTransport):
+    """Pipecat's own writes one piece and waits until it was sent: each end of one is a risk."""
+
+    def __init__(self, transport: SmallWebRTCTransport, client: SmallWebRTCClient) -> None:
+        super().__init__(client, transport._params, name=transport._output_name)  # noqa: SLF001 - as Pipecat's own does
+        self._cushion = Cushion()
+        self.owed = OwedSound(
+            rate_hz=SAMPLE_RATE_HZ,
+            write=self._write,
+            back=self._line_back,
+            note_heard=self._note_heard,
+        )
+        self._taken: deque[tuple[float, str]] = deque()  # when, and which pieces; not yet heard
+        self._must = False  # no barge-in drops what is written
+        if (line := self._browser) is not None:
+            line.quiet.on_back = self._note_back
+        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Drop, on a barge-in, what the browser has not got yet."""
+        if isinstance(frame, InterruptionFrame):
+            self._cut_at = frame.id
+            track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
+            if track is not None and self._cushion.cut(track):
+                self.owed.drop()
+        await super().process_frame(frame, direction)
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        """Send a piece of audio, unless a barge-in overtook it."""
+        await self._line_back()
+        await self.owed.repeat()
+        if frame.id < self._cut_at and frame.interruptible:
+            return False
+        track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
+        if track is None or not self._client._can_send():  # noqa: SLF001 - as Pipecat's own asks
+            return False
+        self._must = not frame.interruptible
+        await self.owed.write(frame.audio)
+        return True
+
+    async def _write(self, sound: bytes, name: str) -> None:
+        self._note_heard()
+        track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
+        if track is None:
+            return
+        taken, now = track.add_audio_bytes(sound), asyncio.get_running_loop().time
+
+        def note(sent: asyncio.Future[bool]) -> None:
+            if not sent.cancelled() and sent.result():
+                self._taken.append((now(), name))
+
+        taken.add_done_callback(note)
+        await self._cushion.add(taken, must=self._must)
+
+    def _note_heard(self, quiet_s: float | None = None) -> None:
+        """Mark as heard what was sent before the last sign of life, `quiet_s` ago."""
+        if quiet_s is None:
+            quiet_s = self._browser.quiet.now_s if self._browser else 0.0
+        until = asyncio.get_running_loop().time() - quiet_s - LOST_S
+        while self._taken and self._taken[0][0] <= until:
+            self.owed.sent.echoed(self._taken.popleft()[1])
+
+    def _note_back(self, quiet_s: float) -> None:
+        """Say again, by whole words, what was sent while nothing came of the browser."""
+        track = self._client._audio_output_track  # noqa: SLF001 - Pipecat shows it nowhere
+        if quiet_s <= DOUBT_S or track is None:
+            return
+        self._note_heard(quiet_s)
+        self._taken.clear()
+        self.owed.note_lost()
+        queued_s = len(track._chunk_queue) * CHUNK_S  # noqa: SLF001 - as the cushion does
+        if self.owed.lost and (end := self.line_end) is not None:
+            end.line.stand_still(self.owed.sent.length_s - queued_s, end.clock())
+        self._cushion.cut(track, lost=True)
+        self.repeat_owed()
+
+    @property
+    def _browser(self) -> BrowserConnection | None:
+        line = self._client._webrtc_connection  # noqa: SLF001 - Pipecat shows it nowhere
+        return line if isinstance(line, BrowserConnection) else None
+
+    async def _line_back(self) -> None:
+        """Wait while nothing comes of the browser: what was said now would be said to nobody."""
+        if (line := self._browser) is None:
+            return
+        while line.quiet.now_s > DOUBT_S and line.is_connected():
+            await asyncio.sleep(LOOK_S)
+            if (end := self.line_end) is not None:
+                end.line.stand_still(LOOK_S, end.clock())
