@@ -25,8 +25,7 @@ from processors.answerer.answerer_rules import (
     SayWho,
     StopTalking,
 )
-from processors.answerer.ear import SpeechDetector
-from processors.answerer.watch import AnswererMeans, AnswererWatch
+from processors.answerer.watch import AnswererMeans, AnswererWatch, SpeechDetector
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 

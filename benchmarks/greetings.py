@@ -11,7 +11,7 @@ import soxr
 
 from engines.espeak import Espeak
 from processors.answerer.answerer_rules import Answerer
-from processors.answerer.word_rules import plain
+from processors.answerer.phrase_rules import plain
 
 RATE_HZ: Final = 8000
 LEVEL: Final = 0.35  # of full scale, as a telephone brings a voice

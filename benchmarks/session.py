@@ -15,7 +15,7 @@ from benchmarks import lab_times, phrases, sides
 from benchmarks.accounting import Account, Busy, Moments, settle
 from benchmarks.ear import UnhealthyTurnError
 from bot.config.settings import LatencySettings
-from bot.workers.opening import open_process
+from bot.workers.process import open_process
 from calls.entry import Entry
 from fallbacks.facts import EarlyAnswerDropped, EarlyAnswerTaken
 from lab.process import RunningLab, lab_process, with_lab

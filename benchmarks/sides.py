@@ -20,8 +20,7 @@ from bot.call.models import VoiceModels
 from bot.config.settings import Settings, TurnSettings
 from bot.workers.process import Process
 from calls.entry import Tell
-from processors.turn.detector import TurnDetector
-from processors.turn.judges import TurnJudges
+from processors.turn.detector import TurnDetector, TurnJudges
 from transports.leg import Clock
 from transports.loopback.leg import LoopbackLeg
 

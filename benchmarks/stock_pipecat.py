@@ -43,7 +43,7 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.pipecats_detector import pipecats_detector
 from bot.call.models import VoiceModels
-from bot.config.instructions import system_text
+from bot.config.agent import system_text
 from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings

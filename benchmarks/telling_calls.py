@@ -21,17 +21,15 @@ from benchmarks.telling_windows import WARM_S, Counted, Switch, Window, measure_
 from bot import clock
 from bot.outbound.call_ledger import CallLedger
 from bot.server.application import Extras, application
-from bot.server.bounded_socket import BoundedSocket
-from bot.server.bounds import bounds
+from bot.server.limits import BoundedSocket, bounds
 from bot.workers.listener import bind_socket
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.workers.process import Process, open_process
 from lab.callers import answers, known
 from lab.drill.servers import AUTH_TOKEN, GREETING
 from lab.process import LabOptions, RunningLab, lab_process, with_lab
 from operations.database.database import Database
-from operations.database.record_tables import HAPPENINGS
-from operations.notify.alert_outbox import AlertOutbox
+from operations.database.tables import HAPPENINGS
+from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.record_keeper import record_keeper
 

@@ -13,7 +13,7 @@ from benchmarks.telling_turn import TURN
 
 if TYPE_CHECKING:
     from bot.workers.process import Process
-    from operations.telemetry.subscription import Subscription
+    from operations.telemetry.emitter import Subscription
 
 APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
 STEPS: Final = 400  # of the control: some 15 µs, about what a fact takes with cold caches

@@ -42,10 +42,10 @@ def _host(*, drain_s: float) -> None:
     from fastapi.responses import RedirectResponse  # noqa: PLC0415
     from pipecat.runner import run as theirs  # noqa: PLC0415
 
-    from bot.programs.hosted_server import run_hosted  # noqa: PLC0415
-    from bot.server.body_limit import BodyLimit  # noqa: PLC0415
-    from bot.server.ice_servers import for_page  # noqa: PLC0415
+    from bot.programs.hosted import run_hosted  # noqa: PLC0415
+    from bot.server.limits import BodyLimit  # noqa: PLC0415
     from bot.server.pages.site import asset_routes, client_routes  # noqa: PLC0415
+    from bot.server.webrtc_door import for_page  # noqa: PLC0415
 
     def describe() -> dict[str, object]:
         return {"ice_servers": for_page(load().settings.transports.webrtc.ice_servers)}

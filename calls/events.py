@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from calls.after_call_events import CallbackQueued, CallSummarised
-from calls.alert_events import AlertClosed
 from calls.campaign_events import (
     CampaignHeld,
     CampaignPaused,
@@ -14,25 +12,6 @@ from calls.campaign_events import (
     DialEnded,
     DialPlaced,
     OutboundCallBegan,
-)
-from calls.crm_events import (
-    CallerKnown,
-    CallerLookedUp,
-    CallReported,
-    DoNotCallDropped,
-    DoNotCallListed,
-    DoNotCallOwed,
-    DoNotCallWanted,
-)
-from calls.house_events import (
-    AlertSent,
-    CallsCut,
-    ClipsRendered,
-    ConfigurationLoaded,
-    ConfigurationReloaded,
-    RecordsForgotten,
-    WorkerLost,
-    WorkerStarted,
 )
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import (
@@ -48,7 +27,28 @@ from calls.leg_events import (
     LineRestored,
     PersonBriefed,
 )
-from calls.record_events import WritesRefused, WritesResumed
+from calls.operations_events import (
+    AlertClosed,
+    AlertSent,
+    CallbackQueued,
+    CallerKnown,
+    CallerLookedUp,
+    CallReported,
+    CallsCut,
+    CallSummarised,
+    ClipsRendered,
+    ConfigurationLoaded,
+    ConfigurationReloaded,
+    DoNotCallDropped,
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallWanted,
+    RecordsForgotten,
+    WorkerLost,
+    WorkerStarted,
+    WritesRefused,
+    WritesResumed,
+)
 from fallbacks.facts import (
     AnswerEmpty,
     AttemptDropped,

@@ -167,7 +167,7 @@ class CampaignUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRules:
-    """What decides whether and whom a claim may take; `campaigns/claiming.py` makes it.
+    """What decides whether and whom a claim may take; `campaigns/guard.py` makes it.
 
     Attributes:
         day_began_s: When the day began to which the daily limits belong.
@@ -183,7 +183,7 @@ class ClaimRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What follows for a contact from a dial's outcome; `campaigns/retrying.py` decides it."""
+    """What follows for a contact from a dial's outcome; `campaigns/model.py` decides it."""
 
     state: ContactState
     due_s: float = 0.0

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from enum import Enum
 from typing import Any, Final, Protocol
 
-from calls.words import without_halves
+from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
 
 MOST_BYTES: Final = 64 * 1024  # chosen: three times the conversation of a long call

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from calls.events import CallEnded, CallFailed, Event
 from calls.leg_events import AnswererHeard
-from campaigns.store.dial_calls import RecordedEnd
+from campaigns.store.dials import RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered
 from fallbacks.failure import Severity
 

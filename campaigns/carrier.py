@@ -1,16 +1,17 @@
 """What a campaign wants of a carrier: to dial under our own id, and to say what came of it."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol, runtime_checkable
 
 from calls.dialled import DialVerdict, judge_dial
-from calls.leg_events import LegOutcome
+from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome
+from calls.leg_progress import LegFact
 from calls.outbound import DialOutcome
 from fallbacks.failure import ServiceError
-from transports.carrier_answers import DialOrder
+from transports.http_requests import DialOrder
 
 LEG_OUTCOMES: Final[Mapping[LegOutcome, DialOutcome]] = {
     "completed": DialOutcome.COMPLETED,
@@ -158,3 +159,91 @@ def verdict_of(outcome: DialOutcome | None, sip_code: int | None) -> DialVerdict
 
 class DialWithdrawnError(Exception):
     """The carrier was not asked: the dial is not to be made any more; why, as a code."""
+
+
+# What callbacks have said of a dial so far, for carriers that tell more than they can be asked.
+#
+# Two processes of a house may each have been told a part: what says more goes first.
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeardLeg:
+    """How far a leg has come.
+
+    Attributes:
+        ended: How it ended; None: nobody has said that it has.
+        sip_code: With which it ended, where the carrier says one.
+        machine: Whether the carrier took who picked up for a machine.
+    """
+
+    call_ref: str
+    answered: bool = False
+    ended: LegOutcome | None = None
+    machine: bool = False
+    sip_code: int | None = None
+
+    def after(self, fact: LegFact) -> "HeardLeg":
+        """Return it with one more fact."""
+        match fact:
+            case LegAnswered():
+                return replace(self, answered=True)
+            case LegEnded(outcome=outcome, sip_code=sip_code):
+                return replace(self, ended=outcome, sip_code=sip_code)
+            case AnswererJudged(machine=machine):
+                return replace(self, machine=self.machine or machine)
+            case _:
+                return self
+
+    @property
+    def outcome(self) -> LegOutcome | None:
+        """Return how it ended, also if who picked up was judged behind the end."""
+        return "voicemail" if self.machine and self.ended == "completed" else self.ended
+
+    @property
+    def found(self) -> FoundCall:
+        """Return the call as far as it was told."""
+        outcome = outcome_of(self.ended, machine=self.machine)
+        return FoundCall(
+            provider_call_id=self.call_ref,
+            outcome=outcome,
+            answered=self.answered,
+            verdict=verdict_of(outcome, self.sip_code),
+        )
+
+
+def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
+    """Return what several processes know together; None: nobody knows anything."""
+    known = list(parts)
+    if not known:
+        return None
+    end = next((each for each in known if each.ended), known[0])
+    return HeardLeg(
+        call_ref=known[0].call_ref,
+        answered=any(each.answered for each in known),
+        ended=end.ended,
+        sip_code=end.sip_code,
+        machine=any(each.machine for each in known),
+    )
+
+
+# What a carrier has told of calls without being asked: for those that do not say it when they are.
+#
+# Twilio says of any call how it ended and what it cost, as often as it is asked. Others say that in
+# their callbacks alone, or sooner there, and a callback reaches any process of the house.
+
+
+class CarrierNews(Protocol):
+    """All of the house's."""
+
+    @property
+    def refs(self) -> MutableMapping[str, str]:
+        """The carrier's ids of calls by our own of their dials, as far as this process knows."""
+        ...
+
+    async def heard(self, dial_id: str) -> HeardLeg | None:
+        """Return what was told of a dial; None: nothing."""
+        ...
+
+    async def charged(self, call_ref: str) -> float | None:
+        """Return what a call is said to have cost; None: nothing was said of it."""
+        ...

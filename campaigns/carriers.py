@@ -4,20 +4,15 @@ import asyncio
 from typing import Protocol, runtime_checkable
 
 from bot.config.settings import Settings
-from campaigns.carrier import CampaignCarrier, DialRefusedError, DialRequest, FoundCall
-from campaigns.carrier_news import CarrierNews
+from campaigns.carrier import CampaignCarrier, CarrierNews, DialRefusedError, DialRequest, FoundCall
 from campaigns.exotel_carrier import ExotelCarrier
 from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
-from transports.exotel.calls import ExotelCalls
-from transports.exotel.rest import ExotelRest
-from transports.plivo.calls import PlivoCalls
-from transports.plivo.rest import PlivoRest
-from transports.telnyx.calls import TelnyxCalls
-from transports.telnyx.rest import TelnyxRest
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.exotel.calls import ExotelCalls, ExotelRest
+from transports.plivo.calls import PlivoCalls, PlivoRest
+from transports.telnyx.calls import TelnyxCalls, TelnyxRest
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 
 @runtime_checkable

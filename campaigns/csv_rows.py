@@ -4,12 +4,202 @@ No more than one row is held, and a row has an end: a line that is too long, or 
 that nobody closes, costs that line and no other.
 """
 
+import codecs
 import csv
 import re
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from itertools import chain
 from typing import Final, TextIO
+
+from calls.outbound import CallConsent
+from campaigns.window import zone_of
+from operations.numbers import CallableNumber, read_number
+
+# In which encoding a file of contacts is written, by what its bytes look like.
+#
+# A file that says so at its begin is believed. Everything that is UTF-8 to its end is UTF-8. Of the
+# encodings with a byte for each letter two are told apart: in cp1251 whole words are of bytes above
+# 127, in the Western ones such a byte stands alone among ASCII.
+
+MARKS: Final = (  # the longer first: UTF-32 begins as UTF-16 does
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+SAMPLE_BYTES: Final = 65_536
+WIDE_SHARE: Final = 0.3  # of zero bytes at every second place: ASCII in UTF-16 has nearly half
+IN_WORDS: Final = 0.6  # of bytes above 127 that stand beside one of their kind
+UNUSED_IN_CP1252: Final = frozenset(b"\x81\x8d\x8f\x90\x9d")
+
+
+def guess_encoding(pieces: Iterable[bytes]) -> str:
+    """Return Python's name of the encoding; the pieces are those of the whole file."""
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    sample = b""
+    # Behind the last piece comes an empty one: no letter may be unfinished by then.
+    for piece in chain(filter(None, pieces), (b"",)):
+        if len(sample) < SAMPLE_BYTES:
+            sample += piece[: SAMPLE_BYTES - len(sample)]
+            if told := _told(sample):
+                return told
+        try:
+            decoder.decode(piece, final=not piece)
+        except UnicodeDecodeError as error:
+            # The sample is to hold what is not UTF-8, and it may come late, or have begun before.
+            # It may be in it twice then; no two of its letters are to become neighbours by that.
+            late = error.object[error.start : error.start + SAMPLE_BYTES]
+            return _single_byte(sample[: SAMPLE_BYTES // 2] + b"\n" + late)
+    return "utf-8"
+
+
+def _told(sample: bytes) -> str | None:
+    for mark, name in MARKS:
+        if sample.startswith(mark):
+            return name
+    if len(sample) >= 4:
+        half = len(sample) / 2
+        if sample[1::2].count(0) > WIDE_SHARE * half and not sample[::2].count(0):
+            return "utf-16-le"
+        if sample[::2].count(0) > WIDE_SHARE * half and not sample[1::2].count(0):
+            return "utf-16-be"
+    return None
+
+
+def _single_byte(sample: bytes) -> str:
+    high = [index for index, byte in enumerate(sample) if byte > 127]
+    places = set(high)
+    beside = sum(1 for index in high if index - 1 in places or index + 1 in places)
+    if high and beside > IN_WORDS * len(high):
+        return "cp1251"
+    return "latin-1" if UNUSED_IN_CP1252 & set(sample) else "cp1252"
+
+
+KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # ours, and what others call it
+    "number": ("phone", "phone_number", "telephone", "mobile", "tel", "cell", "msisdn"),
+    "name": ("full_name", "contact", "contact_name"),
+    "zone": ("timezone", "time_zone", "tz"),
+    "priority": (),
+    "consent_kind": ("consent", "consent_type"),
+    "consent_date": ("consent_given_on", "consented_on"),
+    "consent_source": (),
+}
+NAMES: Final = {each: ours for ours, others in KNOWN.items() for each in (ours, *others)}
+PRIORITIES: Final = 1000  # at most, on either side of 0
+MOST_FIELDS: Final = 8000  # characters, of all that we do not know together
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContactRow:
+    """A row that can become a contact."""
+
+    number: str
+    zones: tuple[str, ...]
+    name: str = ""
+    priority: int = 0
+    consent: CallConsent | None = None
+    fields: dict[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowRules:
+    """What a row must be like.
+
+    Attributes:
+        region: Of numbers without a country code.
+        consent_required: Whether a row without consent is refused.
+        today: No consent is younger.
+        prefixes: A number begins with one of these; none: all may be called.
+    """
+
+    region: str
+    consent_required: bool
+    today: date
+    prefixes: tuple[str, ...] = ()
+
+
+class HeaderError(Exception):
+    """The columns do not say where the number stands; one line with the cure."""
+
+
+def read_header(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the name of each column, ours where we know it.
+
+    Raises:
+        HeaderError: None of them is the number's, or two are.
+    """
+    plain = [re.sub(r"[\s-]+", "_", cell.strip().lower()) for cell in cells]
+    names = tuple(NAMES.get(name, cell) for name, cell in zip(plain, cells, strict=True))
+    twice = {name for name in names if name in KNOWN and names.count(name) > 1}
+    if twice:
+        raise HeaderError(f"names the column {sorted(twice)[0]} twice; rename one of them")
+    if "number" not in names:
+        raise HeaderError(
+            "has no column for the number in its first line; let it begin with a line such as "
+            "number,name,consent_kind,consent_date,consent_source, or name them with --columns"
+        )
+    return names
+
+
+def read_contact_row(
+    names: Sequence[str], cells: Sequence[str], rules: RowRules
+) -> ContactRow | str:
+    """Return a row as a contact, or the code of why it is refused."""
+    if any(cells[len(names) :]):
+        return "too_many_cells"
+    said = dict(zip(names, [*cells, *[""] * (len(names) - len(cells))], strict=False))
+    number = read_number(said["number"], region=rules.region)
+    if isinstance(number, str):
+        return number
+    if rules.prefixes and not number.e164.startswith(rules.prefixes):
+        return "prefix_not_allowed"
+    consent = _consent(said, rules)
+    if isinstance(consent, str):
+        return consent
+    return _contact(said, number, consent)
+
+
+def _contact(
+    said: Mapping[str, str], number: CallableNumber, consent: CallConsent | None
+) -> ContactRow | str:
+    zone, priority = said.get("zone", ""), said.get("priority", "") or "0"
+    if zone and zone_of(zone) is None:
+        return "unknown_zone"
+    if not re.fullmatch(r"[+-]?\d{1,4}", priority) or abs(int(priority)) > PRIORITIES:
+        return "wrong_priority"
+    fields = {name: cell for name, cell in said.items() if name and name not in KNOWN and cell}
+    if _length(fields.items()) > MOST_FIELDS:
+        return "too_much_text"
+    return ContactRow(
+        number=number.e164,
+        zones=(zone,) if zone else number.zones,
+        name=said.get("name", ""),
+        priority=int(priority),
+        consent=consent,
+        fields=fields,
+    )
+
+
+def _consent(said: Mapping[str, str], rules: RowRules) -> CallConsent | str | None:
+    kind, given, source = (said.get(f"consent_{part}", "") for part in ("kind", "date", "source"))
+    if not (kind and given and source):
+        return "no_consent" if rules.consent_required else None
+    try:
+        day = datetime.fromisoformat(given).date()
+    except ValueError:
+        return "wrong_consent_date"
+    if day > rules.today:
+        return "consent_in_future"
+    return CallConsent(kind=kind, given_on=day.isoformat(), source=source)
+
+
+def _length(pairs: Iterable[tuple[str, str]]) -> int:
+    return sum(len(name) + len(cell) for name, cell in pairs)
+
 
 LONGEST_LINE: Final = 65_536  # characters; an ordinary row has a hundred
 MOST_LINES: Final = 50  # of one row, whose cells may hold line ends in quotes

@@ -18,6 +18,7 @@ from loguru import logger
 
 from calls.campaign_events import ContactSkipped, DialAsked, DialEnded, DialPlaced
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
+from campaigns.breakers import WatchedCarrier
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
     REFUSED,
@@ -27,13 +28,32 @@ from campaigns.carrier import (
     DialWithdrawnError,
     FoundCall,
 )
-from campaigns.confirming import confirm_claim
 from campaigns.dialer_parts import DialerParts, wait_to_ask
 from campaigns.fate import LOST, judge_fate, was_never_asked
-from campaigns.model import Campaign
-from campaigns.retrying import next_step, put_back
-from campaigns.watched_carrier import WatchedCarrier
+from campaigns.guard import contact_opens_s
+from campaigns.model import Campaign, next_step, put_back
 from operations.database.database import StorageError
+
+
+async def confirm_claim(campaign: Campaign, claim: Claim, parts: DialerParts) -> Claim:
+    """Return a claim whose carrier may be asked now, with the moment at which that was said.
+
+    Raises:
+        DialWithdrawnError: It may not, for the store's reason or for `window_closed`, and the dial
+            is not ours any more: one outside the contact's hours is given back until they open.
+        StorageError: Nobody knows.
+    """
+    lease_s = parts.settings.lease_s
+    if why := await parts.store.confirm(claim.dial, now=parts.now_s(), lease_s=lease_s):
+        raise DialWithdrawnError(why)
+    now = parts.now_s()
+    opens_s = contact_opens_s(campaign, claim.contact, now)
+    if opens_s is None or opens_s > now:
+        # Where they never open the next claim finds that, too, and keeps the contact out.
+        await parts.store.release(claim.dial, due_s=opens_s or now)
+        raise DialWithdrawnError("window_closed")
+    return replace(claim, dial=replace(claim.dial, confirmed_s=now))
+
 
 LOST_LOOKS: Final = 3  # a call that the carrier knew and knows no more: its outcome is unknown
 SILENT_LOOKS: Final = 3  # in a row, and whoever leads now, perhaps with another key, is to ask

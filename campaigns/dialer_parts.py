@@ -7,11 +7,11 @@ from typing import Final, Protocol
 
 from calls.entry import Tell
 from calls.outbound import Claim
+from campaigns.breakers import IN_A_ROW
 from campaigns.call_verdict import CallVerdict
-from campaigns.campaign_breaker import IN_A_ROW
 from campaigns.carrier import CampaignCarrier
 from campaigns.fate import GRACE_S
-from campaigns.holds import Hold
+from campaigns.guard import Hold
 from campaigns.model import Campaign
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore

@@ -12,13 +12,18 @@ from typing import Final, TypeVar
 import aiohttp
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import DialRequest, FoundCall, carrier_errors, outcome_of
-from campaigns.carrier_news import CarrierNews
-from campaigns.dial_pace import DialPace
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import (
+    CarrierNews,
+    DialRequest,
+    FoundCall,
+    HeardLeg,
+    carrier_errors,
+    outcome_of,
+)
+from campaigns.pacing import DialPace
 from fallbacks.failure import Kind, ServiceError
-from transports.carrier_answers import DialOrder
 from transports.exotel.calls import ExotelCalls
+from transports.http_requests import DialOrder
 
 LIMITED_S: Final = 15.0  # chosen: Exotel counts 200 requests a minute, and refuses what is more
 UNHEARD_S: Final = 120.0  # chosen: a telephone rings for a minute, and callbacks are sent again

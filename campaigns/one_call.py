@@ -6,6 +6,7 @@ from functools import partial
 from typing import Final
 
 from calls.outbound import DialOutcome, DialResult
+from campaigns.breakers import WatchedCarrier
 from campaigns.call_result import judge_call
 from campaigns.carrier import (
     REFUSED,
@@ -17,7 +18,6 @@ from campaigns.carrier import (
     FoundCall,
 )
 from campaigns.dialer_parts import DialerSettings, DialingHouse, OwnCalls, wait_to_ask
-from campaigns.watched_carrier import WatchedCarrier
 
 ONE_CALL: Final = "one-"  # the ids of such calls begin so, and no dial's of a campaign does
 LOST_S: Final = 60.0  # without any word of the carrier its outcome is unknown

@@ -11,10 +11,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import DialRequest, FoundCall, carrier_errors, outcome_of
-from campaigns.carrier_news import CarrierNews
-from campaigns.dial_pace import DialPace
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import (
+    CarrierNews,
+    DialRequest,
+    FoundCall,
+    HeardLeg,
+    carrier_errors,
+    outcome_of,
+)
+from campaigns.pacing import DialPace
 from transports.plivo.calls import PlivoCalls, PlivoRecord, same_number
 
 LIMITED_S: Final = 5.0  # Plivo counts requests in windows of so long

@@ -10,12 +10,18 @@ from bot.clock import utc_now
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from calls.outbound import CampaignState
-from campaigns.key_figures import KeyFigures, key_figures
-from campaigns.report import contact_lines, figure_lines, page
-from campaigns.store.figures import CampaignFigures, OutcomeFigures
+from campaigns.report import (
+    HouseFigures,
+    KeyFigures,
+    contact_lines,
+    figure_lines,
+    house_figures,
+    key_figures,
+    page,
+    spans_of,
+)
+from campaigns.store.figures import CampaignFigures, CampaignTroubles, OutcomeFigures
 from campaigns.store.office import CampaignOffice, CampaignStanding
-from campaigns.store.troubles import CampaignTroubles
-from campaigns.troubles import HouseFigures, house_figures, spans_of
 from operations.database.database import StorageError
 
 Say = Callable[[str], None]

@@ -13,15 +13,15 @@ from typing import Final
 from calls.leg_progress import MACHINES, OUTCOMES
 from campaigns.carrier import (
     CarrierError,
+    CarrierNews,
     DialRequest,
     FoundCall,
+    HeardLeg,
     carrier_errors,
     outcome_of,
     verdict_of,
 )
-from campaigns.carrier_news import CarrierNews
-from campaigns.dial_pace import DialPace
-from campaigns.heard_leg import HeardLeg
+from campaigns.pacing import DialPace
 from fallbacks.failure import Scope
 from transports.telnyx.calls import TelnyxCalls, TelnyxRecord
 

@@ -12,9 +12,15 @@ from datetime import UTC, datetime
 from typing import Final
 
 from calls.leg_progress import MACHINES, OUTCOMES
-from campaigns.carrier import UNANSWERED, DialRequest, FoundCall, carrier_errors, outcome_of
-from campaigns.carrier_news import CarrierNews
-from campaigns.dial_pace import DialPace
+from campaigns.carrier import (
+    UNANSWERED,
+    CarrierNews,
+    DialRequest,
+    FoundCall,
+    carrier_errors,
+    outcome_of,
+)
+from campaigns.pacing import DialPace
 from fallbacks.failure import Kind, ServiceError
 from transports.twilio.calls import CallRecord, TwilioCalls
 

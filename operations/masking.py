@@ -5,14 +5,195 @@ a text leaves, whichever code wrote it.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
+import phonenumbers
+from phonenumbers import NumberParseException, PhoneNumberMatcher
+
 from bot.config.known_secrets import KNOWN, SHOWN
-from calls.events import CallbackWanted, Event, PersonWanted
-from operations.phones import without_phones
-from operations.printable import LONGEST_BYTES, bounded, one_line, without_cards
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallbackWanted,
+    CallStarted,
+    Event,
+    PersonWanted,
+    TranscriptFinal,
+)
+
+SHORT: Final = 8  # characters of a number as it is dialled at home; five shown would be most of it
+
+
+def masked(number: str) -> str:
+    """Return a phone number with its middle hidden: `+15551234567` is `+1555****67`."""
+    if len(number) <= 6:
+        return "*" * len(number)
+    return f"{number[: 2 if len(number) <= SHORT else 5]}****{number[-2:]}"
+
+
+def counted(text: str) -> str:
+    """Return how many words there are instead of the words."""
+    return f"[{len(text.split())} words]" if text else ""
+
+
+def without_numbers(entry: Entry) -> Entry:
+    """Return the entry as a log may have it in which words may stand."""
+    match entry.event:
+        case CallStarted() as event:
+            hidden = replace(event, caller=masked(event.caller), called=masked(event.called))
+        case _:
+            return entry  # most of them, told to several: nobody changes one
+    return replace(entry, event=hidden)
+
+
+def without_words(entry: Entry) -> Entry:
+    """Return the entry as everyone but the call's own record may see it."""
+    match entry.event:
+        case TranscriptFinal() as event:
+            hidden = replace(event, text=counted(event.text), alternatives=())
+        case AgentSaid() as event:
+            hidden = replace(event, text=counted(event.text))
+        case PersonWanted() as event:
+            hidden = replace(event, reason=counted(event.reason))
+        case CallbackWanted() as event:
+            hidden = replace(event, when=counted(event.when), reason=counted(event.reason))
+        case _:
+            return without_numbers(entry)
+    return replace(entry, event=hidden)
+
+
+REGIONS: Final = ("US", "RU")  # whose own way of writing numbers is known
+MOST_ASKED: Final = 8  # candidates of a text; of more, each is masked: a stranger may write many
+NATIONAL_DIGITS: Final = 9  # of one without a plus: fewer are amounts, times, sizes
+# Cheap, and wide: the tables are asked about what this finds alone. A plus may stand anywhere,
+# and of what may stand around a number the underscore is no letter: rooms are named call-_NUMBER_x.
+SHAPED: Final = re.compile(
+    r"(?:(?P<plus>(?:\+|%2[Bb]))|(?<![^\W_])(?<!\d[.:]))\(?\d"
+    r"(?:[ \-/().\u00a0\u2010-\u2015]{0,3}\d){6,18}"
+    r"(?![^\W_])(?!\.\d)(?!:\d\d)"
+)
+ABROAD: Final = "00"
+ADDRESS: Final = re.compile(r"\d{1,3}(?:\.\d{1,3}){3}")  # of the network
+FRACTION: Final = re.compile(r"\d+\.\d+")
+DATE: Final = re.compile(r"[12]\d{3}[-/.][01]\d[-/.][0-3]\d(?!\d)")
+
+
+def without_phones(text: str) -> str:
+    """Return text with the middle of each telephone number hidden.
+
+    Those with a plus are always known, those without of the countries in `REGIONS` alone.
+    """
+    found = [each for each in SHAPED.finditer(text) if _may_be_one(each)]
+    if not found:
+        return text
+    parts, at = [], 0
+    for number, each in enumerate(found):
+        parts.append(text[at : each.start()])
+        parts.append(_shown(each, REGIONS if number < MOST_ASKED else None))
+        at = each.end()
+    return "".join((*parts, text[at:]))
+
+
+def _may_be_one(found: re.Match[str]) -> bool:
+    if found["plus"]:
+        return True
+    digits = _digits(found[0])
+    return len(digits) >= NATIONAL_DIGITS and not (
+        ADDRESS.fullmatch(found[0]) or FRACTION.fullmatch(found[0]) or DATE.match(found[0])
+    )
+
+
+def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
+    digits = _digits(found[0].removeprefix(found["plus"] or ""))
+    if found["plus"]:  # whatever it is, nothing else is written like that
+        return masked(f"+{digits}")
+    if regions is None:
+        return masked(digits)
+    if digits == found[0]:
+        return masked(digits) if _is_number(digits, regions) else digits
+    holds = _is_abroad(digits) or any(_holds_number(found[0], each) for each in regions)
+    return masked(digits) if holds else found[0]
+
+
+def _is_number(digits: str, regions: Sequence[str]) -> bool:
+    """Return whether a bare row of digits is somebody's: with a country's code, or without."""
+    return (
+        _is_abroad(digits)
+        or _is_valid(f"+{digits}", None)
+        or any(_is_valid(digits, each) for each in regions)
+    )
+
+
+def _is_abroad(digits: str) -> bool:
+    """Return whether they are a number as most countries dial it from outside (ITU-T E.164)."""
+    return digits.startswith(ABROAD) and _is_valid(f"+{digits.removeprefix(ABROAD)}", None)
+
+
+def _is_valid(text: str, region: str | None) -> bool:
+    try:
+        return phonenumbers.is_valid_number(phonenumbers.parse(text, region))
+    except NumberParseException:
+        return False
+
+
+def _holds_number(text: str, region: str) -> bool:
+    """Return whether digits and marks are, or have in them, a number as people there write it."""
+    possible = PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.POSSIBLE)
+    return any(len(_digits(each.raw_string)) >= NATIONAL_DIGITS for each in possible)
+
+
+def _digits(text: str) -> str:
+    return "".join(filter(str.isdigit, text))
+
+
+LONGEST_BYTES: Final = 1024  # of a line's own text; a line of ours has 100 to 500
+CUT_SHORT: Final = "… [{} more bytes]"
+# What a terminal obeys and what ends a line, in any alphabet: C0 and C1, line and paragraph
+# separators, marks that turn the direction of writing round (Unicode 15, UAX 9), lone surrogates.
+CONTROL: Final = re.compile(
+    "[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]"
+)
+CARD_SHAPED: Final = re.compile(  # 13 to 19 digits (ISO/IEC 7812), no part of a word or a fraction
+    r"(?<!\w)(?<!\d\.)\d(?:[ -]?\d){12,18}(?!\w|\.\d)"
+)
+SHOWN_DIGITS: Final = 4  # of a card, the last ones, as on a receipt
+
+
+def one_line(text: str) -> str:
+    """Return text with each control character written out, as a language would write it."""
+    return CONTROL.sub(
+        lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text
+    )
+
+
+def bounded(text: str) -> str:
+    """Return the beginning of a text that is longer than a line may be, and how much is missing."""
+    raw = text[: LONGEST_BYTES + 1].encode("utf-8", "replace")
+    if len(raw) <= LONGEST_BYTES and len(text) <= LONGEST_BYTES:
+        return text
+    kept = raw[:LONGEST_BYTES].decode("utf-8", "ignore")
+    return kept + CUT_SHORT.format(len(text.encode("utf-8", "replace")) - len(kept.encode()))
+
+
+def without_cards(text: str) -> str:
+    """Return text with the numbers of cards masked, up to their last four digits."""
+    return CARD_SHAPED.sub(_masked_card, text)
+
+
+def _masked_card(found: re.Match[str]) -> str:
+    digits = [int(each) for each in found[0] if each.isdigit()]
+    if not _passes_luhn(digits):
+        return found[0]
+    return "*" * (len(digits) - SHOWN_DIGITS) + "".join(map(str, digits[-SHOWN_DIGITS:]))
+
+
+def _passes_luhn(digits: list[int]) -> bool:
+    """Return whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
+    doubled = [2 * each for each in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(each - 9 * (each > 9) for each in doubled)) % 10 == 0
+
 
 READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; what is behind them is never shown
 FROM_OTHERS: Final = ("reason", "error")  # fields of facts that may quote a provider

@@ -8,6 +8,7 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     ErrorFrame,
     Frame,
+    InputAudioRawFrame,
     InterruptionFrame,
     LLMContextFrame,
     LLMTextFrame,
@@ -15,7 +16,8 @@ from pipecat.frames.frames import (
     VADUserStartedSpeakingFrame,
     VADUserStoppedSpeakingFrame,
 )
-from pipecat.observers.base_observer import BaseObserver, FramePushed
+from pipecat.observers.base_observer import BaseObserver, FrameProcessed, FramePushed
+from pipecat.pipeline.worker_observer import WorkerObserver
 from pipecat.processors.aggregators.llm_response_universal import LLMAssistantAggregator
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.transports.base_output import BaseOutputTransport
@@ -28,11 +30,27 @@ from calls.events import (
     TurnDecided,
     TurnEnded,
 )
-from calls.phase import CallPhase, Phase
-from calls.timeline import Timeline
-from processors.holding.clip import ClipAudioRawFrame
+from calls.timeline import CallPhase, Phase, Timeline
+from processors.holding.own_voice import ClipAudioRawFrame
 from processors.readings import OPEN_A_TURN, READINGS, Seen
 from processors.wiring import CallWiring
+
+
+class SparingObserver(WorkerObserver):
+    """In the place of Pipecat's, which has a queue and a task for each observer.
+
+    That one wakes every observer for each frame that is pushed, and again for each processor that
+    begins to work on it. Ours read what is pushed alone, and none reads the caller's sound.
+    """
+
+    async def on_process_frame(self, data: FrameProcessed) -> None:
+        """Show nobody that a processor begins to work."""
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        """Show what was pushed, unless it is the caller's sound."""
+        if not isinstance(data.frame, InputAudioRawFrame):
+            await super().on_push_frame(data)
+
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
 """Reads a frame of one type, given how and when (monotonic, s) it was pushed."""

@@ -35,7 +35,7 @@ from calls.events import (
 from calls.keyed_entry import MASKED
 from processors.answering.model_answer import NoModelLeftError
 from processors.hearing.keypad import KEYPAD, KeyedFrame
-from processors.turn.faintness import Faintness
+from processors.turn.sound_path import Faintness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,7 +7,7 @@ from calls.entry import Tell
 from calls.events import Event
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.turn.faintness import Faintness
+from processors.turn.sound_path import Faintness
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,8 +16,7 @@ from calls.voice import VoiceEar
 from fallbacks.word_times import is_sign
 from providers.http_probe import ask, http_twin
 from providers.provider import RungSpec
-from providers.tapped_voice import TappedVoice
-from providers.voice_tap import VoiceContext
+from providers.tapped_voice import TappedVoice, VoiceContext
 
 MODEL: Final = "eleven_flash_v2_5"
 SPELLINGS: Final = {  # newer servers were seen to say `context_id`; the last is the asyncapi.yml's

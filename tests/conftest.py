@@ -15,7 +15,7 @@ from tests.choosing import may_hold
 from tests.thoroughness import CHOSEN
 from tests.virtual_time import VirtualLoop
 
-ALARM = "processors.ladder.alarm"
+ALARM = "processors.ladder.stage"
 
 hypothesis.settings.load_profile(CHOSEN)
 

@@ -20,10 +20,10 @@ import yaml
 from bot.call import switchboard
 from bot.config.environment import Environment
 from bot.config.loading import load
-from bot.programs import hosted_server, worker
+from bot.programs import hosted, worker
 from bot.server import server
-from bot.tools import opt_outs
-from bot.workers import opening
+from bot.tools import do_not_call as opt_outs
+from bot.workers import process as opening
 from bot.workers.supervisor import GRACE_S, STOP_S
 from operations.after_call import work
 from operations.record import record_keeper
@@ -313,7 +313,7 @@ def test_a_worker_has_the_time_for_all_that_it_waits_for_behind_the_drain() -> N
 def test_the_calls_of_another_s_server_end_within_the_same_time() -> None:
     calls = (switchboard.GOODBYE_S, switchboard.CUT_S)
 
-    assert sum((*calls, opening.CLOSE_S, hosted_server.CLOSE_S)) < GRACE_S
+    assert sum((*calls, opening.CLOSE_S, hosted.SERVER_CLOSE_S)) < GRACE_S
 
 
 def test_systemd_gives_calls_the_time_that_they_have_and_knows_what_no_retry_mends() -> None:

@@ -16,8 +16,16 @@ import soundfile
 from rich.console import Console
 
 from bot import clock
-from bot.batch.batch import Batch, BatchSound, UnusableInputError, check_text, line_of
-from bot.batch.ladders import configured, demo_beside, has_no_key
+from bot.batch.batch import (
+    Batch,
+    BatchSound,
+    UnusableInputError,
+    check_text,
+    configured,
+    demo_beside,
+    has_no_key,
+    line_of,
+)
 from bot.config.settings import Settings
 from bot.exits import CommandError, UsageError
 from bot.health.policies import build_roster

@@ -1,30 +1,118 @@
 """What only some calls have: a recording, a person to reach, ears for a machine, a way out."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, cast
 
-from pipecat.processors.aggregators.llm_context import LLMContextMessage
+from pipecat.processors.aggregators.llm_context import LLMContext, LLMContextMessage
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call.answerer_parts import answerer_for
+from bot import clock
 from bot.call.call_recording import CallRecording
 from bot.call.conversation import give_tools
 from bot.call.core import Around, CallCore
-from bot.call.opt_out import opt_out_for
-from bot.call.person_parts import PersonParts, person_for
+from bot.call.person_reach import PersonParts, person_for
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
 from bot.tools.do_not_call import DoNotCallDesk
 from bot.tools.toolbox import LateResults
+from calls.entry import Tell
+from calls.operations_events import CallerKnown
 from calls.resume import ResumeState
+from operations.crm.customer import CrmContact, is_personal, known_text, personal
+from operations.crm.port import CrmDesk
+from operations.record.phone_numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
-from processors.answerer.watch import AnswererWatch
-from processors.hearing.caller_language import CallerLanguage
+from processors.answerer.watch import AnswererMeans, AnswererWatch
+from processors.hearing.caller_words import CallerLanguage
+from processors.wiring import CallWiring
 from transports.leg import Leg
+
+
+def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererWatch:
+    """Return the one that listens to who picked up."""
+
+    async def part(reason: str) -> None:
+        await core.farewell.part(reason, final=True)
+
+    def remember(words: str) -> None:
+        core.context.add_message({"role": "user", "content": words})
+
+    means = AnswererMeans(
+        say=core.services.tts.queue_frame,
+        part=part,
+        excuse=core.silence.excuse,
+        remember=remember,
+        tell=call.wiring.outside,
+        clock=call.wiring.clock,
+    )
+    return AnswererWatch(plan, means, speech=call.shared.models.vad(call.shared.settings.turn))
+
+
+def opt_out_for(
+    shared: Shared, leg: Leg, wiring: CallWiring, *, call_id: str
+) -> DoNotCallDesk | None:
+    """Return what lists the other party's number; None: nobody is called from here."""
+    facts = leg.facts
+    if shared.do_not_call is None:
+        return None
+    desk = DoNotCallDesk(
+        shared.do_not_call,
+        as_dialled(facts.other_party, region=shared.settings.server.region),
+        call_id=call_id,
+        turn=lambda: wiring.turn.number,
+        tell=wiring.outside,
+        utc_s=lambda: clock.utc_now().timestamp(),
+        dial_id=facts.dial_id,
+    )
+    wiring.listeners.append(desk.hear)
+    return desk
+
+
+class KnownCaller:
+    """One for each call; the look-up begins when it is made."""
+
+    def __init__(self, desk: CrmDesk, number: str, *, tell: Tell) -> None:
+        """Begin to ask."""
+        self._name = desk.crm.name
+        self._tell = tell
+        self._asking = desk.begin(number, tell=tell)
+        self._greeted = False
+        self._over = False
+
+    def tell_model(self, context: LLMContext) -> None:
+        """Put what is known into the conversation, now or when it comes."""
+
+        def known(asked: asyncio.Task[CrmContact | None]) -> None:
+            contact = None if self._over or asked.cancelled() else asked.result()
+            text = known_text(contact) if contact else ""
+            if text:
+                context.add_message({"role": "system", "content": text})
+                self._tell(CallerKnown(crm=self._name, late=self._greeted))
+
+        self._asking.add_done_callback(known)
+
+    async def greeted_by(self, agent: AgentSettings, *, within_s: float) -> AgentSettings:
+        """Return the agent with the caller's name in its greeting, if that has a place for one.
+
+        Waits no longer than `within_s`, and not at all where there is no such place.
+        """
+        contact = None
+        if is_personal(agent.greeting):
+            done, _ = await asyncio.wait({self._asking}, timeout=within_s)
+            contact = self._asking.result() if done and not self._asking.cancelled() else None
+        self._greeted = True
+        return agent.model_copy(update={"greeting": personal(agent.greeting, contact)})
+
+    def close(self) -> None:
+        """Ask no longer: the call is over."""
+        self._over = True
+        self._asking.cancel()
+
 
 RECORDINGS: Final = "recordings"  # in `logs.dir`
 

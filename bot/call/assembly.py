@@ -20,8 +20,7 @@ from bot.call.additions import Additions, additions_of, give_all_tools, recordin
 from bot.call.call_recording import CallRecording, watched
 from bot.call.conversation import room_tokens
 from bot.call.core import Around, CallCore, core_of
-from bot.call.person_parts import with_person
-from bot.call.person_reach import PersonReach
+from bot.call.person_reach import PersonReach, with_person
 from bot.call.services import Services, Shared
 from bot.config.agent import AgentSettings
 from bot.tools.built_in import Tools
@@ -35,18 +34,15 @@ from calls.turn import Turn
 from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.answering.context_window import ContextWindow
-from processors.call_observer import CallObserver
+from processors.call_observer import CallObserver, SparingObserver
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.keypad import Keypad, KeyUse
-from processors.holding.clip import ClipAudioRawFrame
-from processors.holding.farewell import End
-from processors.holding.other_sound import WaitingSound
-from processors.sparing_observer import SparingObserver
+from processors.holding.caller_silence import End
+from processors.holding.line_doer import WaitingSound
+from processors.holding.own_voice import ClipAudioRawFrame
 from processors.speaking.captions import Captions
-from processors.turn.input_queue import order_interruptions
-from processors.turn.opener import TurnOpener
-from processors.turn.sound_end import SoundEnd
-from processors.turn.sound_windows import SoundWindows
+from processors.turn.ending import TurnOpener
+from processors.turn.sound_path import SoundEnd, SoundWindows, order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
 from transports.leg_output import LineEnd

@@ -1,27 +1,30 @@
 """One call: from the answered leg to the last fact, whatever happens in between."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from dataclasses import asdict
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from loguru import logger
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     ErrorFrame,
+    InterruptionWorkerFrame,
     TTSSpeakFrame,
 )
+from pipecat.pipeline.worker import PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.apology import SORRY, apologise
+from bot.call.additions import KnownCaller
 from bot.call.assembly import Assembled, assemble
-from bot.call.ending import end_with_rising_force, take_step, tear_down
-from bot.call.known_caller import KnownCaller
+from bot.call.last_resort import SORRY, apologise
 from bot.call.resuming import keep, speak_first, state_of, take_up
 from bot.call.services import Shared
-from bot.clock import utc_now
+from bot.call.switchboard import RunningCall
+from bot.clock import Clock, utc_now
 from bot.config.agent import AgentSettings, RecordingSettings
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Numbering, Tell
@@ -31,6 +34,85 @@ from processors.answerer.answerer_rules import AnsweringPlan
 from processors.answerer.watch import AnswererWatch
 from processors.holding.caller_silence import AnsweredFrame
 from transports.leg import Leg
+
+STEP_S: Final = 15.0  # one step of the end; an apology has 10 s, Twilio 5 s for a hang-up
+END_S: Final = 3.0  # Pipecat's EndFrame waits behind whatever hangs
+INTERRUPT_S: Final = 1.0  # an interruption empties the queues, but not a processor that hangs
+LOOK_S: Final = 0.05  # between two looks whether it has finished
+AGAIN_S: Final = 5.0  # a pipeline that can be cancelled at all has cleaned up by then
+
+
+async def take_step(what: str, step: Awaitable[object], *, call_id: str) -> bool:
+    """Run a step, bounded in time; return whether it succeeded: a failure is only logged."""
+    try:
+        async with asyncio.timeout(STEP_S):
+            await step
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        logger.error("call {}: {} was cancelled within", call_id, what)
+        return False
+    except Exception as broken:  # noqa: BLE001 - the steps behind it are taken all the same
+        logger.opt(exception=broken).error("call {}: {} failed", call_id, what)
+        return False
+    return True
+
+
+async def end_with_rising_force(worker: PipelineWorker, clock: Clock) -> None:
+    """End a pipeline: plainly, by an interruption, by a cancel put into it directly."""
+    await worker.queue_frame(EndFrame())
+    if await finishes_within(END_S, worker, clock):
+        return
+    await worker.queue_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
+    if not await finishes_within(INTERRUPT_S, worker, clock):
+        await worker.pipeline.queue_frame(CancelFrame())
+
+
+async def finishes_within(wait_s: float, worker: PipelineWorker, clock: Clock) -> bool:
+    """Return True as soon as the worker has finished, False when it has not after `wait_s`."""
+    until_s = clock() + wait_s
+    while clock() < until_s and not worker.has_finished():  # noqa: ASYNC110 - Pipecat has no event
+        await asyncio.sleep(LOOK_S)
+    return worker.has_finished()
+
+
+async def tear_down(asked: asyncio.Event, pipeline: asyncio.Task[None]) -> None:
+    """Once asked, cancel a pipeline's task again and again until it has ended.
+
+    Pipecat's runner takes a first cancel as a wish to end well: it asks its worker, and waits
+    without bound for one that cannot be asked. A second one reaches the worker, a third its wait.
+    """
+    await asked.wait()
+    while not pipeline.done():
+        pipeline.cancel()
+        await asyncio.wait([pipeline], timeout=AGAIN_S)
+
+
+def is_cancelled() -> bool:
+    """Say whether somebody cancelled the task that asks, and not only something that it awaits."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+class WatchedLeg(Protocol):
+    """A leg that has to be looked after."""
+
+    async def watch(self) -> None:
+        """Return when the far end has gone; told before."""
+        ...
+
+
+async def watch_leg(leg: WatchedLeg, call: RunningCall) -> None:
+    """Watch a leg until it has gone or this is cancelled; never raises anything else."""
+    try:
+        await leg.watch()
+    except Exception as broken:  # noqa: BLE001 - one call's mistake ends that call alone
+        logger.opt(exception=broken).error("call {} is not watched any more", call.call_id)
+        try:
+            await call.cancel("failed")
+        except Exception as stuck:  # noqa: BLE001 - the same; its leg will be closed with it
+            logger.opt(exception=stuck).error("call {} cannot be cancelled", call.call_id)
+
 
 LINE_LOST: Final = "line_lost"  # the reason of a call that its caller may take up again
 

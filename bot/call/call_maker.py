@@ -1,16 +1,95 @@
 """Makes the calls of a process, each with an id, its agent and its own stream of facts."""
 
 import secrets
-from typing import Final, Protocol
+from collections import Counter
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Final, Protocol
+
+import yaml
+from pydantic import Field, ValidationError
 
 from bot.call.call import Call
-from bot.call.prices import with_prices
 from bot.call.services import Shared
-from calls.cost import PriceTable
-from calls.entry import Numbering
+from bot.config.errors import ConfigError, Problem, dotted
+from bot.config.values import Section, Text
+from bot.config.yaml_text import value_of
+from calls.cost import CostMeter, PriceTable, Rate
+from calls.entry import Numbering, Tell
+from calls.events import Event
 from operations.telemetry.emitter import Emitter
 from processors.answerer.answerer_rules import AnsweringPlan
+from providers.provider import Stage
 from transports.leg import Leg
+
+BUILT_IN: Final = Path(__file__).parents[1] / "defaults" / "prices.yaml"
+
+_Price = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class _Row(Section):
+    stage: Stage
+    model: Text
+    date: date
+    source: Text
+    note: str = ""
+    prompt_per_million: _Price | None = None
+    cached_per_million: _Price | None = None
+    completion_per_million: _Price | None = None
+    characters_per_million: _Price | None = None
+    audio_per_minute: _Price | None = None
+
+
+class _File(Section):
+    currency: Text
+    prices: tuple[_Row, ...]
+
+
+def load_prices(file: Path | None = None) -> PriceTable:
+    """Return the prices in `file`, or those that come with Holdline.
+
+    Raises:
+        ConfigError: The file cannot be read, or says something that is no price.
+    """
+    path = file or BUILT_IN
+    try:
+        read = _File.model_validate(value_of(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
+    except ValidationError as error:
+        raise ConfigError(
+            Problem(where=str(path), text=f"{dotted(each['loc'])}: {each['msg']}", key=each["loc"])
+            for each in error.errors()
+        ) from error
+    _refuse_doubles(read, path)
+    return PriceTable(
+        currency=read.currency, rates={(row.stage, row.model): _rate(row) for row in read.prices}
+    )
+
+
+def _refuse_doubles(read: _File, path: Path) -> None:
+    counted = Counter((row.stage, row.model) for row in read.prices)
+    doubles = [f"{stage} {model}" for (stage, model), times in counted.items() if times > 1]
+    if doubles:
+        raise ConfigError(
+            Problem(where=str(path), text=f"prices: {each} is priced twice") for each in doubles
+        )
+
+
+def _rate(row: _Row) -> Rate:
+    return Rate(**row.model_dump(exclude={"note", "date"}), date=row.date.isoformat())
+
+
+def with_prices(tell: Tell, table: PriceTable) -> Tell:
+    """Return what takes one call's facts, prices what was used, and hands them on to `tell`."""
+    meter = CostMeter(table)
+
+    def tell_priced(event: Event) -> None:
+        for each in meter.handle(event):
+            tell(each)
+
+    return tell_priced
+
 
 UNKNOWN: Final = 100  # entries that a lost process may have told since its state was kept (chosen)
 

@@ -14,7 +14,7 @@ from loguru import logger
 from calls.entry import Tell
 from calls.events import AgentSaid, CallRecorded, Event
 from calls.stereo import Stereo
-from operations.record.message_file import MessageFile
+from operations.record.voicemails import MessageFile
 
 EACH_S: Final = 1.0
 HELD_S: Final = 40.0  # of sound in memory: until the notice is heard, or the disk has taken it

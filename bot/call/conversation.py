@@ -23,17 +23,14 @@ from pipecat.utils.context.llm_context_summarization import (
 
 from bot.call.models import SharedSilero, VoiceModels
 from bot.clock import monotonic
-from bot.config.agent import AgentSettings
-from bot.config.instructions import system_text
+from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from calls.entry import Tell
 from calls.events import ContextShortened
-from processors.answering.context_window import SUMMARY_KEEPS
-from processors.answering.memory import Memory
+from processors.answering.context_window import SUMMARY_KEEPS, Memory
 from processors.answering.window_rules import SUMMARY, estimate
-from processors.turn.detector import TurnDetector
-from processors.turn.judges import TurnJudges
-from processors.turn.stop import TurnStop
+from processors.turn.detector import TurnDetector, TurnJudges
+from processors.turn.ending import TurnStop
 
 SUMMARY_SHARE: Final = 0.15  # of the window, for the summary itself
 SOUNDLESS_S: Final = 4.0  # a line without a frame; with 1 s a stall of ours cut the caller short

@@ -12,14 +12,13 @@ from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
 from bot.tools.desk import CallDesk
 from calls.resume import ResumeState
-from processors.answering.memory import Memory
-from processors.hearing.wordless_turns import WordlessTurns
-from processors.holding.caller_silence import CallerSilence
+from processors.answering.context_window import Memory
+from processors.hearing.caller_words import WordlessTurns
+from processors.holding.caller_silence import CallerSilence, End, Farewell
 from processors.holding.descent_rules import Step
-from processors.holding.fallback import Fallback
-from processors.holding.farewell import End, Farewell
 from processors.holding.hold_line import HoldLine
 from processors.holding.line_rules import LastWords
+from processors.holding.own_voice import Fallback
 from processors.holding.silence_rules import CallLength, Silence
 from processors.wiring import CallWiring
 from transports.leg import Leg

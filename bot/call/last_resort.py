@@ -1,32 +1,101 @@
 """What calls fall back on when providers fail: shared by all of them, and made up for each."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Final
 
+import numpy as np
+from pipecat.frames.frames import EndFrame, TTSSpeakFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
+from pipecat.workers.runner import WorkerRunner
 
 from bot import clock
-from bot.call.local_voice import say_locally
-from bot.clips.store import CallVoice, ClipStore, clips_folder
-from bot.clips.utterances import load_utterances
+from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.rungs import follows_caller, rung_of, spoken
 from bot.config.settings import Settings
 from bot.tools.desk import CallDesk
+from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
-from processors.holding.descent_rules import Descent, DescentSettings, Step
-from processors.holding.fallback import Fallback, Phrases
-from processors.holding.farewell import End
+from processors.holding.caller_silence import End
+from processors.holding.descent_rules import LANGUAGE, Descent, DescentSettings, Step
 from processors.holding.late_answer_rules import Holding, HoldSettings
-from processors.holding.menu_word_rules import LANGUAGE
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, FallbackText, Situation, in_language
+from providers.catalog import provider
+from providers.local_tts import VOICE, Manner, names, pieces, speak
 from providers.menu_ear import MenuEar
-from transports.leg import LegFacts
+from providers.provider import RungSpec
+from transports.leg import Leg, LegFacts
+
+KNOWN: Final = "en"  # what a language is spoken as that espeak-ng does not have
+
+
+def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None = None) -> bytes:
+    """Return a text as 16-bit mono sound; blocks for some milliseconds a sentence.
+
+    Args:
+        text: What is said.
+        language: A tag such as `es-MX`.
+        rate_hz: Of the sound.
+        like: A local rung whose voice and manner are taken; the usual ones when None.
+    """
+    manner = Manner(**like.options) if like else Manner()
+    voice = (like.voice if like else None) or VOICE
+    try:
+        spoken = [_speak(each, voice, language, manner, rate_hz) for each in pieces(text)]
+    except UnknownVoiceError:
+        spoken = [_speak(each, VOICE, KNOWN, manner, rate_hz) for each in pieces(text)]
+    return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
+
+
+def _speak(sentence: str, voice: str, language: str, manner: Manner, rate_hz: int) -> np.ndarray:
+    return speak(sentence, names(voice, language), manner=manner, rate_hz=rate_hz).samples
+
+
+SORRY: Final = "I am sorry, something went wrong here. Please call again. Goodbye."
+APOLOGY_S: Final = 10.0  # the sentence takes about 4 s; then the line is closed whatever hangs
+
+
+async def apologise(leg: Leg) -> None:
+    """Say sorry on a leg on which nothing runs yet, and end it."""
+    rate_hz = leg.facts.sample_rate_hz
+    rung = RungSpec(name="apology", stage="tts", kind="local", url="", sample_rate_hz=rate_hz)
+    voice = provider("tts", "local").build(rung)
+    worker = PipelineWorker(
+        Pipeline([leg.input(), voice, leg.output()]),
+        params=PipelineParams(audio_in_sample_rate=rate_hz, audio_out_sample_rate=rate_hz),
+        enable_rtvi=False,
+        enable_turn_tracking=False,
+        cancel_runner_on_idle_timeout=False,
+        idle_timeout_secs=None,
+    )
+
+    async def gone(reason: str) -> None:
+        await worker.cancel(reason=reason)
+
+    leg.on_gone(gone)
+    runner = WorkerRunner(handle_sigint=False)
+    await runner.add_workers(worker)
+    try:
+        async with asyncio.timeout(APOLOGY_S), asyncio.TaskGroup() as tasks:
+            tasks.create_task(_speak_apology(leg, worker), name="apologise")
+            await runner.run()
+    except TimeoutError:
+        await worker.cancel(reason="apology took too long")
+
+
+async def _speak_apology(leg: Leg, worker: PipelineWorker) -> None:
+    await leg.answered()
+    await worker.queue_frames([TTSSpeakFrame(SORRY), EndFrame()])
+
 
 QUESTIONS: Final = {Situation.ASK_CALLBACK, Situation.ASK_MESSAGE, Situation.ASK_PERSON}
 

@@ -13,17 +13,16 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
-from bot.call.local_voice import say_locally
+from bot.call.last_resort import say_locally
 from bot.call.services import Shared, build_rungs
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.menu_word_rules import Consent
+from processors.holding.descent_rules import Consent
 from processors.speaking.stage import TtsStage
-from processors.transfer.joined_sound import TakeSound
-from processors.transfer.person_leg import PersonEar, PersonVoice, SaidFrame
-from processors.transfer.person_words import PersonWords
-from processors.turn.input_queue import order_interruptions
+from processors.transfer.person_leg import PersonEar, PersonVoice, PersonWords, SaidFrame
+from processors.transfer.waiting_line import TakeSound
+from processors.turn.sound_path import order_interruptions
 from processors.wiring import CallWiring
 from transports.leg import Leg
 

@@ -18,20 +18,20 @@ from bot.config.agent import AgentSettings
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.stages import STAGES
-from bot.tools.opt_outs import OptOuts
+from bot.tools.do_not_call import OptOuts
 from fallbacks.work import StagePolicy
-from operations.crm.asking import CrmDesk
+from operations.crm.port import CrmDesk
 from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
 from processors.answering.stage import LlmStage
 from processors.hearing.stage import SttStage
 from processors.speaking.stage import TtsStage
-from processors.turn.judges import TurnJudges
+from processors.turn.detector import TurnJudges
 from processors.wiring import CallWiring
 from providers.catalog import provider
 from providers.provider import Stage
-from transports.people import People
+from transports.leg import People
 
 Built: TypeAlias = Mapping[str, Mapping[str, FrameProcessor]]
 """The providers' services of a call by stage, and by the name of the rung, the preferred first."""

@@ -19,6 +19,6 @@ def command(
     check_folders(loaded)
     settings = loaded.settings
     logs.set_up(level=OWN_WORDS_ALONE, folder=None)
-    from bot.clips.command import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
+    from bot.clips.rendering import render_all  # noqa: PLC0415 - imports Pipecat, after the log's rules
 
     raise typer.Exit(DONE if asyncio.run(render_all(settings)) else FAILED)

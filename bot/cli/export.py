@@ -30,8 +30,12 @@ def command(
     """Write calls, turns or failures into a file."""
     settings = load(config, keys=False).settings
     from operations.database.database import StorageError  # noqa: PLC0415
-    from operations.record.export import COLUMNS  # noqa: PLC0415
-    from operations.record.exporting import FORMATS, export, since_of  # noqa: PLC0415 - SQLAlchemy takes a while
+    from operations.record.exporting import (  # noqa: PLC0415 - SQLAlchemy takes a while
+        COLUMNS,
+        FORMATS,
+        export,
+        since_of,
+    )
 
     at = since_of(since, now=clock.utc_now())
     if what not in COLUMNS:

@@ -35,7 +35,7 @@ def command(
     Without headphones the microphone rests while the agent speaks. Ctrl-C says goodbye.
     """
     if list_devices:
-        from bot.programs.devices import print_devices  # noqa: PLC0415 - its table loads when it is wanted
+        from bot.programs.mic import print_devices  # noqa: PLC0415 - its table loads when it is wanted
 
         print_devices()
         return

@@ -7,8 +7,7 @@ from loguru import logger
 
 from bot.cli.options import ConfigOption
 from bot.config.checks import LEAST_TOKEN, is_short
-from bot.config.exposure import why_exposed
-from bot.config.folders import check_folders
+from bot.config.folders import check_folders, why_exposed
 from bot.config.known_secrets import KNOWN
 from bot.config.loading import load
 from bot.config.printing import as_yaml

@@ -1,18 +1,29 @@
 """Renders clips: each text, in each speaking rung's voice, through that provider's own service."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
+from typing import Final
 
-from bot.clips.store import RATE_HZ, Clip, ClipStore
+from loguru import logger
+from rich.console import Console
+
+from bot.clips.store import RATE_HZ, Clip, ClipStore, clips_folder, load_utterances
 from bot.clips.voice import RungVoice
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, rung_of
 from bot.config.settings import Settings
 from bot.config.stages import RungSettings
+from calls.entry import Tell
+from calls.events import Event
+from calls.operations_events import ClipsRendered
+from fallbacks.facts import RetryPlanned
 from fallbacks.failure import Failure, ServiceError
+from operations.keep_running import at_work, keep_running
 from operations.retrying import Retries
 from processors.holding.utterance_rules import FallbackText, in_language
 from providers.provider import RungSpec
@@ -111,3 +122,105 @@ def _missing(
         for rung, text in wanted(settings, utterances)
         if not store.has(Clip.of(rung, text))
     ]
+
+
+LOOK_S: Final = 0.5  # between two looks whether the process is quiet
+QUIET_S: Final = 10.0  # without a call, before the first text: callers come first (chosen)
+AGAIN_S: Final = 600.0  # after a voice failed
+
+
+@asynccontextmanager
+async def keep_clips(
+    settings: Settings,
+    utterances: tuple[FallbackText, ...],
+    store: ClipStore,
+    *,
+    quiet: Callable[[], bool],
+    retries: Retries,
+) -> AsyncIterator[None]:
+    """Render what is missing while the block runs, one text at a time.
+
+    Args:
+        settings: The rungs, the agents, and whether to render at all.
+        utterances: All texts.
+        store: Where clips are kept.
+        quiet: Says whether no call is in progress: callers come first.
+        retries: How often a voice that fails is asked again.
+    """
+    if not settings.hold.render:
+        yield
+        return
+
+    rendering = partial(
+        render_missing, settings, utterances, store, retries=retries, go=_Quiet(quiet).wait
+    )
+    keeping = partial(_keep, rendering, retries.tell)
+    async with at_work(clips=keep_running("rendering clips", keeping)):
+        yield
+
+
+class _Quiet:
+    """Waits until the process has been quiet for a while."""
+
+    def __init__(self, quiet: Callable[[], bool]) -> None:
+        self._quiet = quiet
+        self._looks = 0
+
+    async def wait(self) -> None:
+        """Return at once as long as it stays quiet."""
+        while not self._quiet() or self._looks * LOOK_S < QUIET_S:
+            await asyncio.sleep(LOOK_S)
+            self._looks = self._looks + 1 if self._quiet() else 0
+
+
+async def _keep(rendering: Callable[[], AsyncIterator[Rendered]], tell: Tell) -> None:
+    complete = False
+    while not complete:
+        complete = await _complete(rendering(), tell)
+        await asyncio.sleep(0.0 if complete else AGAIN_S)
+
+
+async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
+    """Render; return whether everything is there now."""
+    complete, rendered, failed = True, 0, 0
+    try:
+        async for each in rendering:
+            rendered += not each.error
+            if each.error:
+                complete, failed = False, failed + 1
+                logger.warning("{} could not say a clip: {}", each.rung, each.error)
+    except Exception as broken:  # noqa: BLE001 - the providers' edge: no call depends on a clip
+        complete = False
+        logger.opt(exception=broken).warning("clips could not be rendered")
+    if rendered or failed:
+        tell(ClipsRendered(clips=rendered, failed=failed, complete=complete))
+    return complete
+
+
+async def render_all(settings: Settings) -> bool:
+    """Render and tell; False when a voice could not say its texts."""
+    console = Console(soft_wrap=True, highlight=False)
+    utterances = await asyncio.to_thread(load_utterances, settings.hold.utterances)
+    rendered, errors = Counter[str](), dict[str, str]()
+    folder = clips_folder(settings)
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=partial(_tell, console))
+    rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
+    async for each in rendering:
+        if each.error:
+            errors[each.rung] = f'"{each.text}": {each.error}'
+        else:
+            rendered[each.rung] += 1
+    for rung in settings.stages.tts:
+        if rung.kind == "local":
+            console.print(f"{rung.name}: speaks at once, needs no clips")
+            continue
+        failed = f"; failed at {errors[rung.name]}" if rung.name in errors else ""
+        console.print(f"{rung.name}: {rendered[rung.name]} rendered{failed}")
+    console.print(f"in {folder}")
+    return not errors
+
+
+def _tell(console: Console, event: Event) -> None:
+    """Say why nothing seems to happen."""
+    if isinstance(event, RetryPlanned):
+        console.print(f"{event.provider}: {event.kind.value}; asked again in {event.wait_s:.0f} s")

@@ -4,8 +4,7 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, field_validator, model_validator
 
-from bot.config.after_call import ResultCode
-from bot.config.answering import AmdSettings
+from bot.config.sections import AmdSettings, ResultCode
 from bot.config.values import (
     NAME,
     Count,
@@ -17,8 +16,7 @@ from bot.config.values import (
     Zone,
 )
 from calls.outbound import DialOutcome
-from campaigns.model import CallingWindow, Campaign, OnOutage, RetryRule
-from campaigns.retrying import RULES
+from campaigns.model import RULES, CallingWindow, Campaign, OnOutage, RetryRule
 from processors.answerer.answerer_rules import MachineListening
 
 DAYS: Final = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

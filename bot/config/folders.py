@@ -5,12 +5,29 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from bot.config import storage as config_storage
+from bot.config.checks import is_loopback
 from bot.config.errors import ConfigError, Key, Problem, dotted, shown
 from bot.config.loading import Loaded
+from bot.config.settings import ServerSettings
 from bot.config.share_address import masked
 from bot.exits import UsageError
+
+
+def why_exposed(server: ServerSettings) -> str:
+    """Say, behind the name of HOLDLINE_TOKEN, why it should be set; empty: it is, or need not be.
+
+    A proxy that says for whom it asks is refused (`bot/server/access.py`); not each of them does.
+    """
+    if server.token or is_loopback(urlsplit(server.public_url).hostname or ""):
+        return ""
+    return (
+        f"is not set, and server.public_url is {shown(server.public_url)}: a proxy in front may "
+        "open the console and the API to everybody; set it in the environment or .env"
+    )
+
 
 OTHERS: Final = 0o077  # what nobody but the owner may do with files that we make
 

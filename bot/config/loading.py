@@ -15,9 +15,9 @@ from bot.config import secrets as config_secrets
 from bot.config import shape as config_shape
 from bot.config.environment import Environment
 from bot.config.errors import ConfigError, Key, Problem
-from bot.config.known import configured_secrets, named_secrets
 from bot.config.known_secrets import KNOWN
 from bot.config.layers import DEFAULT, Layers, lay_environment
+from bot.config.secrets import configured_secrets, named_secrets
 from bot.config.settings import Settings
 
 USUAL: Final = Path("holdline.yaml")

@@ -6,11 +6,36 @@ from typing import Any, Final
 
 from pydantic import BaseModel, SecretStr
 
-from bot.config.errors import MASK, Key, is_secret, without_secrets
+from bot.config.errors import MASK, Key, dotted, is_secret, without_secrets
 from bot.config.layers import DEFAULT
 from bot.config.loading import Loaded
 from bot.config.secrets import ADDRESSES
+from bot.config.settings import Settings
 from bot.config.share_address import masked
+
+MOST: Final = 50  # names of keys; a new ladder has some twenty
+
+
+def changed_keys(old: Settings, new: Settings) -> tuple[str, ...]:
+    """Return the keys that hold something else, such as `agent.greeting`, in the file's order."""
+    found = _differing(old.model_dump(), new.model_dump(), ())
+    return tuple(dict.fromkeys(dotted(key) for key in found))[:MOST]
+
+
+def _differing(old: Any, new: Any, at: Key) -> Iterator[Key]:
+    if isinstance(old, Mapping) and isinstance(new, Mapping):
+        for name in {**old, **new}:
+            yield from _differing(old.get(name), new.get(name), (*at, name))
+    elif _is_list(old) and _is_list(new) and len(old) == len(new):
+        for index, (was, is_) in enumerate(zip(old, new, strict=True)):
+            yield from _differing(was, is_, (*at, index))
+    elif old != new:
+        yield at
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple)
+
 
 INDENT: Final = "  "
 COMMENT_COLUMN: Final = 60

@@ -2,8 +2,7 @@
 
 from typing import Any, Final
 
-from bot.config.agent import AgentSettings
-from bot.config.instructions import system_text
+from bot.config.agent import AgentSettings, system_text
 from bot.config.stages import RungSettings
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage

@@ -6,13 +6,12 @@ from typing import Final, cast
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from bot.config.after_call import CODE
 from bot.config.agent import DESTINATION
 from bot.config.campaigns import DAYS_END, PREFIX, REGION_OR_NONE
 from bot.config.errors import Key, Problem, dotted, nearest, shown
-from bot.config.keeping import DATABASE
 from bot.config.layers import Layers
 from bot.config.resilience import SHARE_ADDRESS
+from bot.config.sections import CODE, DATABASE
 from bot.config.shape import every_key, known_keys, model_at
 from bot.config.values import (
     DAY_TIME,

@@ -6,18 +6,21 @@ from typing import Annotated, Any, Final, Literal, Self, TypeAlias, get_args
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
-from bot.config.after_call import AfterCallSettings, CallbacksSettings
 from bot.config.agent import AgentSettings
 from bot.config.campaigns import CampaignName, CampaignSettings
 from bot.config.carriers import CarrierSections
-from bot.config.crm import CrmSettings
-from bot.config.hold import HoldLineSettings
-from bot.config.keeping import StorageSettings
-from bot.config.near_address import near_address
 from bot.config.resilience import ResilienceSection
-from bot.config.sheets import SheetsSettings
+from bot.config.sections import (
+    AfterCallSettings,
+    CallbacksSettings,
+    CrmSettings,
+    HoldLineSettings,
+    SheetsSettings,
+    StorageSettings,
+    TracesSettings,
+    near_address,
+)
 from bot.config.stages import StagesSettings
-from bot.config.traces import TracesSettings
 from bot.config.values import (
     Count,
     DayTime,

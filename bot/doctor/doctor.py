@@ -15,13 +15,11 @@ from bot.config.agent import AgentSettings
 from bot.config.alert_channels import missing_of
 from bot.config.carriers import CARRIERS
 from bot.config.checks import is_near
-from bot.config.exposure import why_exposed
+from bot.config.folders import why_exposed
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
-from bot.doctor.finding import DoctorFinding
-from bot.doctor.port import port_finding
-from bot.doctor.storage import storage_finding
+from bot.doctor.findings import DoctorFinding, port_finding, storage_finding
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
 
@@ -44,7 +42,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
     yield await storage_finding(settings.storage.url)
     if settings.resilience.share != LOCAL:
         # SQLAlchemy takes a while to import, and every command imports this module.
-        from bot.doctor.share import share_finding  # noqa: PLC0415
+        from bot.doctor.findings import share_finding  # noqa: PLC0415
 
         yield await share_finding(settings.resilience.share)
     for finding in (*_public_url(settings), *_token(settings), *_alerts(settings)):

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bot.config.errors import nearest
-from bot.config.near_address import near_address
+from bot.config.sections import near_address
 from bot.config.settings import ServerSettings, Settings
 from bot.exits import CommandError, UsageError
 

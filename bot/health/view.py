@@ -1,15 +1,69 @@
 """What an operator sees of the providers, and what an operator may do to them."""
 
-from collections.abc import Sequence
+import functools
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
+from bot import clock
 from bot.clock import Clock
+from bot.config.rungs import rung_of
+from bot.config.settings import Settings
 from bot.config.stages import STAGES, StagesSettings
-from bot.health.probing import Prober, by_place
+from bot.health.policies import rest_breakers
+from bot.health.probing import Prober, by_place, run_probers
+from bot.health.sharing import Share, places, share_health
 from calls.entry import Tell
 from fallbacks.health import Health
+from fallbacks.lag import Lag
 from fallbacks.roster import Roster
+from operations.telemetry.live import merge_recent
+
+WORST: Final = ("closed", "half_open", "open")
+
+
+def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Return one entry a rung, in the first view's order: the worst opinion of it counts.
+
+    The processes tell each other within half a second, so they differ for no longer than that. One
+    of them probes for all, so its last probe is the house's.
+    """
+    found: list[dict[str, Any]] = []
+    for rung in views[0]:
+        same = [
+            each
+            for view in views
+            for each in view
+            if (each["stage"], each["name"]) == (rung["stage"], rung["name"])
+        ]
+        probes = [each["last_probe"] for each in same if each["last_probe"]]
+        found.append(
+            dict(max(same, key=_trouble))
+            | {
+                "recent": merge_recent([each["recent"] for each in same if each.get("recent")]),
+                "usable": all(each["usable"] for each in same),
+                "suspect": any(each["suspect"] for each in same),
+                "withdrawn": any(each["withdrawn"] for each in same),
+                "last_probe": min(probes, key=_age, default=None),
+            }
+        )
+    return found
+
+
+def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
+    """Return the stages that would have nobody left to ask without the rung of this name."""
+    stages = {each["stage"] for each in rungs if each["name"] == name}
+    kept = {each["stage"] for each in rungs if each["usable"] and each["name"] != name}
+    return sorted(stages - kept)
+
+
+def _trouble(rung: Mapping[str, Any]) -> tuple[int, int]:
+    return WORST.index(rung["state"]), rung["failures"]
+
+
+def _age(probe: Mapping[str, Any]) -> float:
+    return probe["ago_s"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,3 +158,70 @@ def _probe(prober: Prober | None, now: float) -> dict[str, Any] | None:
         "took_s": round(last.took_s, 3),
         "error": last.error,
     }
+
+
+PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
+
+
+@asynccontextmanager
+async def watch_providers(
+    settings: Settings,
+    roster: Roster,
+    *,
+    shared: Mapping[str, object],
+    tell: Tell,
+    lag: Lag | None = None,
+) -> AsyncIterator[ProviderView]:
+    """Watch while the block runs.
+
+    Args:
+        settings: The configuration.
+        roster: What all calls know of the rungs.
+        shared: By the rung's name, what its service shares with a probe.
+        tell: Takes the facts.
+        lag: How long we stalled ourselves; None: nobody measures it.
+    """
+    async with (
+        rest_breakers(roster, tell=tell, clock=clock.monotonic),
+        share_health(settings, roster, tell=tell) as share,
+    ):
+        probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
+        for each in probers:
+            each.lag = lag or each.lag
+        async with run_probers(probers):
+            yield ProviderView(
+                stages=settings.stages,
+                roster=roster,
+                probers=probers,
+                tell=tell,
+                clock=clock.monotonic,
+            )
+
+
+def _probers(
+    settings: Settings,
+    roster: Roster,
+    *,
+    shared: Mapping[str, object],
+    tell: Tell,
+    share: Share | None,
+) -> Iterator[Prober]:
+    for stage, rung in settings.stages.rungs():
+        yield Prober(
+            rung_of(
+                rung,
+                stage,
+                agent=settings.agent,
+                sample_rate_hz=PHONE_RATE_HZ,
+                shared=shared.get(rung.name),
+            ),
+            roster=roster,
+            settings=settings.resilience.probe_settings(),
+            tell=tell,
+            clock=clock.monotonic,
+            leads=_leads(share, places(settings)[stage, rung.name]),
+        )
+
+
+def _leads(share: Share | None, place: str) -> Callable[[], bool]:
+    return functools.partial(share.leads, place) if share else lambda: True

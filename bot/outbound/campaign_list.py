@@ -6,13 +6,11 @@ from dataclasses import asdict
 from typing import Any, Final
 
 from bot.outbound.opening import Outbound
-from campaigns.guard import stage_down
-from campaigns.holds import Hold
+from campaigns.guard import Hold, stage_down
 from campaigns.model import Campaign
-from campaigns.progress import Progress, progress_of
-from campaigns.store.course import CampaignCourse
+from campaigns.store.figures import CampaignCourse
 from campaigns.store.office import CampaignStanding
-from campaigns.time_left import Remainder, estimate_left_s
+from campaigns.time_left import Progress, Remainder, estimate_left_s, progress_of
 from campaigns.window import day_began_s
 
 NO_CARRIER: Final = "no_carrier"

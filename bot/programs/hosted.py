@@ -1,28 +1,29 @@
 """One call for a host that is not our server: Pipecat's runner hands us a connection."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from contextvars import ContextVar
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from types import FrameType
+from typing import TYPE_CHECKING, Any, Final
 
+import uvicorn
 from fastapi import WebSocket
 from loguru import logger
 from pipecat.runner.types import LiveKitRunnerArguments
 from pipecat.transports.smallwebrtc.connection import SmallWebRTCConnection
 
 from bot import clock
-from bot.call.call import Call
-from bot.call.switchboard import SwitchboardFullError
-from bot.call.watching import watch_leg
+from bot.call.call import Call, watch_leg
+from bot.call.switchboard import Switchboard, SwitchboardFullError
 from bot.config.folders import keep_private
 from bot.config.loading import load
 from bot.config.settings import Settings
-from bot.programs.hosted_calls import calls_of_host
+from bot.server.limits import bounds
 from bot.server.media_door import START_S, read_start
 from bot.tools.own_modules import find_own_modules
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.workers.process import CLOSE_S, Process, open_process
 from operations.record.record_keeper import record_keeper
 from operations.telemetry import logs
 from transports.media_stream.leg import CarriedCall
@@ -31,6 +32,141 @@ from transports.media_stream.messages import POLICY, Started
 from transports.twilio.dialect import TWILIO
 from transports.twilio.leg import TwilioLeg
 from transports.webrtc.leg import WebrtcLeg
+
+# The calls of a host that is not our server: each opens a house of its own, and all end together.
+#
+# A host calls `bot.bot` and hands over a connection, nothing else; so its calls are found by the
+# context in which it does so.
+
+
+class HostedCalls:
+    """Those in progress, and how they end."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._switchboards: set[Switchboard] = set()
+        self._here = 0
+        self._closing = False
+        self._empty = asyncio.Event()
+        self._empty.set()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Count a call, from its connection until all that was opened for it is closed."""
+        self._here += 1
+        self._empty.clear()
+        try:
+            yield
+        finally:
+            self._here -= 1
+            if not self._here:
+                self._empty.set()
+
+    @contextmanager
+    def at(self, switchboard: Switchboard) -> Iterator[None]:
+        """Have the call at this switchboard end with the others.
+
+        Raises:
+            SwitchboardFullError: They are being ended.
+        """
+        if self._closing:
+            raise SwitchboardFullError("We are closing. Please call again in a few minutes.")
+        self._switchboards.add(switchboard)
+        try:
+            yield
+        finally:
+            self._switchboards.discard(switchboard)
+
+    async def close(self, *, drain_s: float) -> None:
+        """Take no call any more, and return when those in progress have ended.
+
+        Args:
+            drain_s: How long a call may go on before it says goodbye.
+        """
+        self._closing = True
+        ends = [each.close(drain_s=drain_s) for each in self._switchboards]
+        for failed in await asyncio.gather(*ends, return_exceptions=True):
+            if isinstance(failed, Exception):
+                logger.error("{}", failed)
+        try:
+            async with asyncio.timeout(CLOSE_S):
+                await self._empty.wait()
+        except TimeoutError:
+            logger.warning("what a call had opened was not closed within {:g} s", CLOSE_S)
+
+    def hurry(self) -> None:
+        """Have `close` wait for no call any more."""
+        for each in tuple(self._switchboards):
+            each.hurry()
+
+
+HOSTED: Final[ContextVar[HostedCalls]] = ContextVar("the calls of our host")
+
+
+def calls_of_host() -> HostedCalls:
+    """Return the calls of the host in whose context we are; of another host, this call alone."""
+    return HOSTED.get(None) or HostedCalls()
+
+
+# For the HTTP connections that remain after the calls have ended and all that these had opened is
+# closed: uvicorn begins to wait only then, and cancels behind it what it still finds.
+SERVER_CLOSE_S: Final = 3.0
+
+
+class HostedServer(uvicorn.Server):
+    """Uvicorn, which ends on a signal when the calls have, and by itself: that is no failure."""
+
+    def __init__(self, config: uvicorn.Config, calls: HostedCalls, *, drain_s: float) -> None:
+        """Prepare; calls may go on for `drain_s` after a signal, and are cut at a second one."""
+        super().__init__(config)
+        self._calls = calls
+        self._drain_s = drain_s
+        self._signals = 0
+        self._asked_to_stop = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop on a first signal; on a second one, of either kind, stop at once.
+
+        Uvicorn's own would raise the signal again behind the end, and so end us by it.
+        """
+        self._signals += 1
+        if self._signals > 1:
+            self._loop.call_soon_threadsafe(self._hurry)
+        self._loop.call_soon_threadsafe(self._asked_to_stop.set)
+
+    async def main_loop(self) -> None:
+        """Serve until the calls have ended, once they are to."""
+        async with asyncio.TaskGroup() as tasks:
+            ending = tasks.create_task(self._end_calls(), name="end the calls when asked")
+            await super().main_loop()
+            ending.cancel()
+
+    async def _end_calls(self) -> None:
+        await self._asked_to_stop.wait()
+        for each in self.servers:
+            each.close()  # who comes now is taken by nobody
+        await self._calls.close(drain_s=self._drain_s)
+        self.should_exit = True
+
+    def _hurry(self) -> None:
+        self.force_exit = True
+        self._calls.hurry()
+
+
+def run_hosted(app: Any, *, host: str, port: int, drain_s: float) -> None:
+    """Serve a host's application until a signal; its calls then end as in `holdline serve`."""
+
+    async def run() -> None:
+        calls = HostedCalls()
+        HOSTED.set(calls)  # requests are answered in copies of this context
+        config = uvicorn.Config(
+            app, host=host, port=port, timeout_graceful_shutdown=round(SERVER_CLOSE_S), **bounds()
+        )
+        await HostedServer(config, calls, drain_s=drain_s).serve()
+
+    asyncio.run(run())
+
 
 if TYPE_CHECKING:
     from transports.livekit.leg import LivekitLeg

@@ -10,16 +10,16 @@ from typing import Any
 
 from loguru import logger
 
-from bot.config.difference import changed_keys
 from bot.config.errors import ConfigError
 from bot.config.folders import check_folders
 from bot.config.loading import Loaded, load
+from bot.config.printing import changed_keys
 from bot.programs.notices import tell_ready
 from bot.server.ready_line import ready_line
 from bot.tools.own_modules import find_own_modules
-from bot.workers.cores import processes
 from bot.workers.listener import listening_socket
-from bot.workers.reloading import Reread
+from bot.workers.meter import processes
+from bot.workers.slots import Reread
 from bot.workers.supervisor import run_supervisor
 from bot.workers.worker_process import WorkerOrder
 

@@ -1,22 +1,162 @@
 """`holdline mic`: one call on this machine's microphone and loudspeaker."""
 
 import asyncio
+import math
 import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 from bot.config.settings import LocalSettings, Settings
 from bot.exits import CommandError, UsageError
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    AnswerHeard,
+    BudgetMissed,
+    CallEnded,
+    CallStarted,
+    Event,
+    PhaseMoved,
+    TranscriptFinal,
+)
+from calls.outcome import failed_provider
 from transports.local.echo_guard_rules import EchoGuard
-from transports.local.sound_card import LATENCY_S, SoundCard, check_devices
-from transports.local.sound_devices import ChosenDevices, NoAudioError
+from transports.local.sound_card import (
+    LATENCY_S,
+    NAMES,
+    ChosenDevices,
+    NoAudioError,
+    SoundCard,
+    SoundDevice,
+    check_devices,
+    list_devices,
+)
+
+
+def print_devices() -> None:
+    """Print every device with its number.
+
+    Raises:
+        UsageError: They cannot be listed; one line that says what to install.
+    """
+    try:
+        devices = list_devices()
+    except NoAudioError as missing:
+        raise UsageError(str(missing)) from missing
+    console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
+    if not devices:
+        console.print("this machine has no sound device")
+        return
+    table = Table(box=None, pad_edge=False)
+    for each in ("number", "name", "microphone", "loudspeaker", "default"):
+        table.add_column(each)
+    for each in devices:
+        table.add_row(*_row(each))
+    console.print(table)
+
+
+def _row(device: SoundDevice) -> tuple[str, ...]:
+    able = ("yes" if count else "" for count in (device.inputs, device.outputs))
+    defaults = ", ".join(NAMES[side] for side in device.default_for)
+    return str(device.number), device.name, *able, defaults
+
+
+WORDS_SHOWN: Final = 60  # characters of the latest words
+
+
+BAR: Final = 10  # characters of the level's bar
+QUIETEST_DB: Final = -60.0  # where the bar begins
+CLIPS: Final = 0.99  # of full scale
+
+
+def level_bar(peak: float, *, resting: bool) -> Text:
+    """Return a microphone's level as a bar that is always as wide.
+
+    Args:
+        peak: The loudest sample, 0 to 1.
+        resting: Nobody listens to it now.
+    """
+    level_db = 20 * math.log10(peak) if peak > 0 else QUIETEST_DB
+    share = min(1.0, max(0.0, 1 - level_db / QUIETEST_DB))
+    filled = round(share * BAR)
+    style = "dim" if resting else "red" if peak > CLIPS else "green"
+    return Text(f"mic {'#' * filled}{'.' * (BAR - filled)}", style=style)
+
+
+class TerminalLine:
+    """Folds the latest call's entries into one line."""
+
+    def __init__(self) -> None:
+        self._fold = _Fold()
+
+    async def hear(self, entry: Entry) -> None:
+        """Note one entry."""
+        if isinstance(entry.event, CallStarted):
+            self._fold = _Fold()
+        self._fold = self._fold.after(entry.event)
+
+    def draw(self) -> Text:
+        """Return the line as it is now."""
+        fold = self._fold
+        if not fold.phase:
+            return Text("waiting for a call", style="dim")
+        latest = "" if fold.latest_s is None else f"  answered in {fold.latest_s:.2f} s"
+        over = f"  over budget {fold.over}" if fold.over else ""
+        failures = f"  provider failures {fold.failures}" if fold.failures else ""
+        words = fold.words[:WORDS_SHOWN]
+        return Text(f"{fold.phase}  turn {fold.turns}{latest}{over}{failures}  {words}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fold:
+    phase: str = ""
+    turns: int = 0
+    latest_s: float | None = None
+    over: int = 0
+    failures: int = 0
+    words: str = ""
+
+    def after(self, event: Event) -> "_Fold":
+        return replace(self, **self._change(event))
+
+    def _change(self, event: Event) -> dict[str, Any]:
+        match event:
+            case CallStarted():
+                return {"phase": "answered"}
+            case CallEnded(reason=reason):
+                return {"phase": f"ended: {reason}"}
+            case PhaseMoved(after=after) if after != "ended":
+                return {"phase": after}
+            case AnswerHeard(v2v_s=v2v_s):
+                return {"turns": self.turns + 1, "latest_s": v2v_s}
+            case _:
+                return self._count(event)
+
+    def _count(self, event: Event) -> dict[str, Any]:
+        match event:
+            case BudgetMissed():
+                return {"over": self.over + 1}
+            case _ if failed_provider(event):
+                return {"failures": self.failures + 1}
+            case TranscriptFinal(text=text):
+                return {"words": f"caller: {text}"}
+            case AgentSaid(text=text):
+                return {"words": f"agent: {text}"}
+            case _:
+                return {}
+
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from bot.call.call import Call
-    from bot.programs.terminal_line import TerminalLine
+    from bot.programs.mic import TerminalLine
     from transports.local.leg import LocalLeg
 
 REDRAW_S: Final = 0.25
@@ -38,8 +178,8 @@ async def talk(settings: Settings) -> None:
     # Pipecat writes a banner to stderr when it is imported; an error is to stand there alone.
     from rich.console import Console  # noqa: PLC0415
 
-    from bot.programs.terminal_line import TerminalLine  # noqa: PLC0415
-    from bot.workers.opening import open_process  # noqa: PLC0415
+    from bot.programs.mic import TerminalLine  # noqa: PLC0415
+    from bot.workers.process import open_process  # noqa: PLC0415
     from operations.record.record_keeper import record_keeper  # noqa: PLC0415
     from operations.telemetry import logs  # noqa: PLC0415
     from transports.local.leg import LocalLeg  # noqa: PLC0415
@@ -110,7 +250,7 @@ async def _show(line: "TerminalLine", leg: "LocalLeg", console: "Console") -> No
     from rich.live import Live  # noqa: PLC0415 - beside the other imports of the call
     from rich.text import Text  # noqa: PLC0415
 
-    from bot.programs.terminal_line import level_bar  # noqa: PLC0415
+    from bot.programs.mic import level_bar  # noqa: PLC0415
 
     def draw() -> Text:
         if not console.is_terminal:  # a log of bars is of no use to anybody

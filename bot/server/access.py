@@ -2,25 +2,180 @@
 
 import hashlib
 import hmac
+import ipaddress
 import math
-from collections.abc import Awaitable, Callable
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from ipaddress import IPv6Address, ip_address
 from typing import Final
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, JSONResponse, RedirectResponse
 from pydantic import SecretStr
+from starlette.datastructures import Headers
 
 from bot import clock
 from bot.clock import Clock
 from bot.config.checks import is_short
-from bot.server.attempts import Attempts
-from bot.server.cookie import given_cookie
-from bot.server.handed_on import is_handed_on
-from bot.server.origin import is_from_elsewhere, names_loopback
 from bot.server.pages.site import HEADERS
+
+FREE: Final = 5  # wrong tokens of one address that cost nothing: a person mistypes
+FIRST_WAIT_S: Final = 1.0  # doubles with each further one
+LONGEST_WAIT_S: Final = 60.0
+ALL_TOGETHER: Final = 60  # wrong tokens of all addresses in `WINDOW_S`
+WINDOW_S: Final = 60.0
+FORGET_S: Final = 3600.0
+MOST_ADDRESSES: Final = 1_000  # the one that was silent longest is forgotten first
+KNOWN_ADDRESSES: Final = 64  # that had the token before, and do not wait for strangers
+
+
+@dataclass(slots=True)
+class Attempts:
+    """What is known of those who guess; `now` is handed in, in monotonic seconds."""
+
+    _wrong: OrderedDict[str, tuple[int, float]] = field(default_factory=OrderedDict)
+    _known: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    _latest: deque[float] = field(default_factory=lambda: deque(maxlen=ALL_TOGETHER))
+
+    def wait_s(self, address: str, now: float) -> float:
+        """Return for how long a wrong token of this address is not even counted; 0: it is, now."""
+        place = _network(address)
+        wrong, at = self._wrong.get(place, (0, now))
+        own_s = 0.0
+        if wrong > FREE:
+            wait_s = min(LONGEST_WAIT_S, FIRST_WAIT_S * 2 ** min(wrong - FREE - 1, 10))
+            own_s = at + wait_s - now
+        return max(0.0, own_s, 0.0 if place in self._known else self._crowd_s(now))
+
+    def note_wrong(self, address: str, now: float) -> None:
+        """Count a wrong token."""
+        place = _network(address)
+        wrong, at = self._wrong.pop(place, (0, now))
+        self._wrong[place] = (wrong + 1 if now - at < FORGET_S else 1, now)
+        self._latest.append(now)
+        while len(self._wrong) > MOST_ADDRESSES:
+            self._wrong.popitem(last=False)
+
+    def note_right(self, address: str, now: float) -> None:
+        """Remember who had the token, unless the address waits: one who guesses may share it."""
+        if self.wait_s(address, now):
+            return
+        place = _network(address)
+        self._wrong.pop(place, None)
+        self._known.pop(place, None)
+        self._known[place] = None
+        while len(self._known) > KNOWN_ADDRESSES:
+            self._known.popitem(last=False)
+
+    def _crowd_s(self, now: float) -> float:
+        full = len(self._latest) == ALL_TOGETHER
+        return self._latest[0] + WINDOW_S - now if full else 0.0
+
+
+def _network(address: str) -> str:
+    """Return what one stranger has: an address, or a whole network of the newer kind."""
+    try:
+        found = ip_address(address)
+    except ValueError:
+        return address[:64]
+    return str(int(found) >> 64) if isinstance(found, IPv6Address) else address
+
+
+def given_cookie(request: Request, name: str) -> str:
+    """Return what a cookie holds, the last of that name; empty: there is none.
+
+    Ours is plain hexadecimal. `request.cookies` unquotes each one with `http.cookies`, which takes
+    the square of its length in some versions of Python (CVE-2024-7592): half a second for a head.
+    """
+    pieces = (each.partition("=") for each in _pieces(request))
+    return next((held.strip() for key, _, held in pieces if key.strip() == name), "")
+
+
+def _pieces(request: Request) -> list[str]:
+    return ";".join(request.headers.getlist("cookie")).split(";")[::-1]
+
+
+SAFE: Final = ("GET", "HEAD", "OPTIONS")
+OWN_SITE: Final = ("same-origin", "none")  # what `Sec-Fetch-Site` says of our pages and of a person
+
+
+def names_loopback(host: str) -> bool:
+    """Return whether a `Host` is this machine's own name, with any port.
+
+    A page of another site can point a name of its own at 127.0.0.1 and then read what we say
+    (DNS rebinding); it cannot make the browser say `localhost` or an address in figures.
+    """
+    try:
+        name = urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return False
+    try:
+        return ipaddress.ip_address(name).is_loopback
+    except ValueError:
+        return name == "localhost"
+
+
+def is_from_elsewhere(request: Request, public_url: str) -> bool:
+    """Return whether another site's page wants something changed.
+
+    Programs send neither `Origin` nor `Sec-Fetch-Site`, and may.
+    """
+    if request.method in SAFE:
+        return False
+    site = request.headers.get("sec-fetch-site")
+    if site is not None:
+        return site not in OWN_SITE
+    origin = request.headers.get("origin")
+    return origin is not None and not _is_own(origin, request, public_url)
+
+
+def _is_own(origin: str, request: Request, public_url: str) -> bool:
+    scheme, _, place = origin.partition("://")
+    public = urlsplit(public_url)
+    own = scheme in ("http", "https") and place == request.headers.get("host")
+    return own or origin == f"{public.scheme}://{public.netloc}"  # a proxy may name us otherwise
+
+
+CLIENTS: Final = ("x-forwarded-for", "x-real-ip")
+HOSTS: Final = ("x-forwarded-host",)
+FORWARDED: Final = "forwarded"  # RFC 7239
+SIGNS: Final = (*CLIENTS, *HOSTS, FORWARDED, "x-forwarded-proto", "via")
+
+
+def is_handed_on(head: Headers) -> bool:
+    """Return whether a proxy asks, for somebody who may be elsewhere.
+
+    One that a developer has on the same machine names addresses of loopback alone. One that says
+    for nobody whom it asks may ask for anybody.
+    """
+    if not any(name in head for name in SIGNS):
+        return False
+    clients, others = list(_named(head, CLIENTS, "for")), _named(head, HOSTS, "host", "by")
+    return not (clients and all(map(_is_here, clients)) and all(map(_is_here, others)))
+
+
+def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
+    """Yield what is named in a list of headers, and under keys of `Forwarded`."""
+    for name in names:
+        yield from ",".join(head.getlist(name)).split(",") if name in head else ()
+    for each in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
+        key, _, value = each.partition("=")
+        if key.strip().lower() in keys:
+            yield value.strip().strip('"')
+
+
+def _is_here(named: str) -> bool:
+    """Return whether an address, with or without a port, or a name is this machine's own."""
+    try:
+        address = ipaddress.ip_address(named.strip())
+    except ValueError:
+        return names_loopback(named.strip())
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
+
 
 COOKIE: Final = "holdline"
 COOKIE_S: Final = 12 * 3600  # a working day

@@ -14,21 +14,15 @@ from bot import clock
 from bot.call.models import VoiceModels
 from bot.health.readiness_rules import judge_readiness
 from bot.server.access import Access
-from bot.server.body_limit import BodyLimit
-from bot.server.call_routes import call_router
+from bot.server.call_routes import HouseCalls, call_router
+from bot.server.carrier_door import DoorFrame
 from bot.server.carrier_doors import carrier_routers
-from bot.server.door_frame import DoorFrame
-from bot.server.house_calls import HouseCalls
-from bot.server.house_live import HouseLive
-from bot.server.live_routes import CampaignsView, live_router
-from bot.server.metrics_route import metrics_router
-from bot.server.one_request import OneRequest
-from bot.server.one_sentence import explain_request
+from bot.server.limits import BodyLimit, OneRequest, explain_request
+from bot.server.live_routes import CampaignsView, HouseLive, live_router
+from bot.server.operator_routes import metrics_router, provider_router, reload_router
 from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.parked import Parked
-from bot.server.provider_routes import provider_router
-from bot.server.reload_routes import reload_router
-from bot.server.twilio_parts import twilio_routers
+from bot.server.twilio_door import twilio_routers
 from bot.server.webrtc_door import webrtc_router
 from bot.workers.pool import Alone, House
 from bot.workers.pool_client import Joined

@@ -6,8 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
-from bot.call.call import LINE_LOST, Call
-from bot.call.watching import watch_leg
+from bot.call.call import LINE_LOST, Call, watch_leg
 from bot.server.parked import Parked, ParkedCall
 from bot.workers.pool import House, NoSeat, take_seat
 from bot.workers.process import Process

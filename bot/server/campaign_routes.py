@@ -1,21 +1,195 @@
 """Campaigns over HTTP: how far each has come and why it waits; an operator's word; one call."""
 
+import asyncio
+import csv
 import re
 import secrets
+import tempfile
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated, Any, Final, cast
+from pathlib import Path
+from typing import Annotated, Any, BinaryIO, Final, cast
 
 from fastapi import APIRouter, Body, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
+from bot import clock
+from bot.exits import UsageError
+from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
-from bot.server.house_campaigns import UNKNOWN, HouseCampaigns
-from bot.server.operator import OperatorWord, Word, tell_action
+from bot.server.operator_routes import OperatorWord, Word, tell_action
+from bot.workers.pool import House
 from calls.entry import Tell
 from calls.events import OperatorAction
 from campaigns.one_call import ONE_CALL
-from campaigns.state import MOVES
+from campaigns.state import MOVES, report_campaign
+from operations.csv_cells import safe_cell
 from operations.database.database import StorageError
+from operations.masking import masked
+from operations.notify.incident_rules import Place
+from operations.notify.trouble_rules import CAMPAIGN
+
+LOOK_S: Final = 3.0  # chosen: dials take longer than that, and each look counts a whole ledger
+HOLDS: Final = "campaign holds"
+VIEW: Final = "campaigns"
+UNKNOWN: Final = "The database does not answer."
+
+
+class HouseCampaigns:
+    """All who watch share one look, in whichever process they are."""
+
+    def __init__(self, outbound: Outbound, house: House) -> None:
+        """Answer what other processes ask of this one."""
+        self._outbound = outbound
+        self._house = house
+        self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
+        self._looked_at = -LOOK_S
+        self._looking = asyncio.Lock()
+        house.peers.answer(HOLDS, self._own_holds)
+        house.peers.answer(VIEW, self._own_view)
+
+    async def all(self) -> list[dict[str, Any]]:
+        """Return every campaign as it is now.
+
+        Raises:
+            StorageError: The database does not answer.
+        """
+        held = merge_holds(await self._house.peers.ask_all(HOLDS))
+        return await list_campaigns(self._outbound, held)
+
+    def lasting(self) -> Sequence[Place]:
+        """Return where operators have been told of a standstill that lasts; the leader knows."""
+        if not self._house.leads:
+            return ()
+        return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
+
+    async def watch(self) -> AsyncIterator[Mapping[str, Any]]:
+        """Yield them, and again whenever they have changed; of none it is said once."""
+        shown: Mapping[str, Any] = {"campaigns": [], "problem": ""}
+        if not self._outbound.campaigns:
+            yield shown
+            return
+        while True:
+            seen = await self._seen()
+            if seen is not None and seen != shown:
+                shown = seen
+                yield seen
+            await asyncio.sleep(LOOK_S)
+
+    async def _seen(self) -> Mapping[str, Any] | None:
+        """Return what the process sees that leads; None: none does, for a moment."""
+        views = await self._house.peers.ask_all(VIEW)
+        return next((each for each in views if each), None)
+
+    async def _own_view(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        if not self._house.leads:
+            return None
+        async with self._looking:
+            if clock.monotonic() >= self._looked_at + LOOK_S / 2:
+                self._last = await self._look()
+                self._looked_at = clock.monotonic()
+        return self._last
+
+    async def _look(self) -> dict[str, Any]:
+        try:
+            return {"campaigns": await self.all(), "problem": ""}
+        except StorageError:  # what was seen last is not wrong for that
+            return {**self._last, "problem": UNKNOWN}
+
+    async def _own_holds(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
+        return why_held(self._outbound) if self._house.leads else {}
+
+
+PIECE_BYTES: Final = 64 * 1024
+KINDS: Final = {"html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+PAGE_HEADERS: Final = {
+    # The page has a sheet of its own in it, and nothing else of a page: no script, no picture.
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class CampaignReports:
+    """Writes one report at a time."""
+
+    def __init__(self, outbound: Outbound) -> None:
+        """Report on the campaigns that are configured, from their database."""
+        self._outbound = outbound
+        self._writing = asyncio.Lock()
+
+    async def page(self, name: str) -> Response:
+        """Return the report as a page; it has no numbers of people."""
+        return await self._answer(name, "html", headers=PAGE_HEADERS, numbers=True)
+
+    async def lines(self, name: str, *, numbers: bool = False) -> Response:
+        """Return a line for each contact, to be kept as a file."""
+        headers = PAGE_HEADERS | {"Content-Disposition": f'attachment; filename="{name}.csv"'}
+        return await self._answer(name, "csv", headers=headers, numbers=numbers)
+
+    async def _answer(
+        self, name: str, ending: str, *, headers: Mapping[str, str], numbers: bool
+    ) -> Response:
+        if name not in self._outbound.campaigns:
+            return _refused("There is no such campaign.", 404)
+        if self._writing.locked():
+            return _refused("Another report is being written; ask again in a moment.", 503)
+        url = self._outbound.url
+        try:
+            async with self._writing:
+                file = await asyncio.to_thread(_write, url, name, ending, numbers=numbers)
+        except UsageError:
+            return _refused("This campaign has no contacts yet.", 404)
+        except StorageError:
+            return _refused("The database does not answer.", 503)
+        return StreamingResponse(_pieces(file), media_type=KINDS[ending], headers=headers)
+
+
+def report_router(outbound: Outbound) -> APIRouter:
+    """Return the routes of the reports; numbers are masked unless somebody asks for them."""
+    router, reports = APIRouter(prefix="/api/campaigns/{name}"), CampaignReports(outbound)
+    router.add_api_route("/report.html", reports.page, response_model=None)
+    router.add_api_route("/report.csv", reports.lines, response_model=None)
+    return router
+
+
+def _write(url: str, name: str, ending: str, *, numbers: bool) -> BinaryIO:
+    """Write a report and open it; its name is gone then, so nothing of it stays behind. Blocks."""
+    with tempfile.TemporaryDirectory(prefix="holdline-report-") as place:
+        folder = Path(place)
+        # On a loop of this thread: the server's has calls to look after.
+        asyncio.run(report_campaign(url, name, folder, say=lambda _: None))
+        path = folder / f"{name}.{ending}"
+        return (path if numbers else _masked_file(path)).open("rb")
+
+
+def _masked_file(path: Path) -> Path:
+    """Return a copy in which every number is masked."""
+    copy = path.with_suffix(".masked")
+    with (
+        path.open(encoding="utf-8", newline="") as file,
+        copy.open("w", encoding="utf-8", newline="") as to,
+    ):
+        rows = csv.DictReader(file)
+        writer = csv.DictWriter(to, rows.fieldnames or ())
+        writer.writeheader()
+        for row in rows:
+            writer.writerow(row | {"number": safe_cell(masked(row["number"].lstrip("'")))})
+    return copy
+
+
+def _pieces(file: BinaryIO) -> Iterator[bytes]:
+    with file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def _refused(why: str, status: int) -> JSONResponse:
+    return JSONResponse({"detail": why}, status_code=status)
+
 
 NO_CARRIER: Final = "no carrier that could dial is configured"
 LEAVING: Final = "the server is stopping and no longer places calls"
@@ -87,10 +261,6 @@ async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any
     except StorageError:
         return _unknown()
     return asdict(await call.make(ONE_CALL + secrets.token_hex(8), number))
-
-
-def _refused(why: str, status: int) -> JSONResponse:
-    return JSONResponse({"detail": why}, status_code=status)
 
 
 def _unknown() -> JSONResponse:

@@ -9,14 +9,14 @@ from bot.call.briefs import Briefs
 from bot.config.carriers import ExotelSettings, PlivoSettings, TelnyxSettings
 from bot.config.settings import TransportsSettings
 from bot.server import telnyx_signature
-from bot.server.door_frame import DoorFrame
+from bot.server.carrier_door import DoorFrame
 from bot.server.exotel_door import ExotelProof, exotel_router
 from bot.server.plivo_door import plivo_router
 from bot.server.telnyx_door import telnyx_router
 from transports.media_stream.line import LinePatience
-from transports.plivo.rest import PlivoRest
+from transports.plivo.calls import PlivoRest
+from transports.telnyx.calls import TelnyxRest
 from transports.telnyx.dialect import CODECS
-from transports.telnyx.rest import TelnyxRest
 
 
 def carrier_routers(

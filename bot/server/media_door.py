@@ -11,20 +11,25 @@ from loguru import logger
 
 from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
-from bot.server.bounded_socket import BEGUN, FLOOD
-from bot.server.door_frame import DoorFrame
+from bot.server.arrival_rules import Guest, WaitingRoom
+from bot.server.carrier_door import DoorFrame
+from bot.server.limits import BEGUN, FLOOD
 from bot.server.parked import Parked
-from bot.server.token_desk import AdmittedStream
-from bot.server.twilio_returns import Returns
-from bot.server.waiting_room_rules import Guest, WaitingRoom
+from bot.server.stream_tokens import AdmittedStream, Returns
 from bot.workers.pool import take_seat
 from bot.workers.wire import ASK_S
 from calls.events import CallFailed, CallRefused, InputRefused
-from transports.media_stream.codec import Codec
-from transports.media_stream.dialect import Dialect
 from transports.media_stream.leg import CallControl, CarriedCall, StreamLeg
 from transports.media_stream.line import NORMAL, LinePatience, close
-from transports.media_stream.messages import POLICY, TOO_BIG, Connected, Refusal, Started
+from transports.media_stream.messages import (
+    POLICY,
+    TOO_BIG,
+    Codec,
+    Connected,
+    Dialect,
+    Refusal,
+    Started,
+)
 from transports.media_stream.stream import Stream
 
 START_S: Final = 2.0  # carriers send `connected` and `start` at once

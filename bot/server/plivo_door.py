@@ -1,5 +1,6 @@
 """Where Plivo comes in: the answer webhook, what follows a stream, callbacks, the media socket."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -11,29 +12,126 @@ from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
 from bot.server import plivo_signature
-from bot.server.door_frame import DoorFrame
+from bot.server.carrier_door import (
+    MOST_WORD_CHARS,
+    DoorFrame,
+    StatusCallbacks,
+    elsewhere,
+    read_body,
+    read_form,
+    refuse,
+)
 from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.plivo_ring_orders import PlivoRingOrders
-from bot.server.plivo_status import is_over, plivo_callback
-from bot.server.status_callbacks import MOST_WORD_CHARS, StatusCallbacks
-from bot.server.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
-from bot.server.webhook import elsewhere, read_body, read_form, refuse
-from calls.handover import Handover
+from bot.server.stream_tokens import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.workers.pool import Shelf
+from calls.handover import Destination, Handover, RingTrouble
+from calls.leg_progress import StatusCallback
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started, is_id
 from transports.media_stream.redirected_leg import RedirectedLeg
 from transports.media_stream.stream import Stream
-from transports.plivo.calls import STATUS_PATH, VOICE_PATH
-from transports.plivo.dial import (
+from transports.plivo.calls import STATUS_PATH, VOICE_PATH, PlivoRest, ending_of
+from transports.plivo.dialect import (
     AFTER_PATH,
+    CONTENT_TYPES,
+    PLIVO,
     TRANSFER_PATH,
     answered_for,
     dial_outcome,
+    dial_verb,
     is_dial_news,
+    transfer_url,
 )
-from transports.plivo.dialect import CONTENT_TYPES, PLIVO
-from transports.plivo.rest import PlivoRest
+
+# Whom callers over Plivo are handed on to: kept in the house until Plivo asks, once.
+#
+# Plivo is given an address of ours and no number. Whatever process it asks there takes the order
+# that a leg left in the house; a question without one rings nobody.
+
+KEPT_S: Final = 15.0  # no longer than a leg waits for what comes of it, however short the ringing
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlivoRingOrders:
+    """Orders of this account's calls, given and asked for in any process."""
+
+    rest: PlivoRest
+    shelf: Shelf
+
+    async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
+        """Have Plivo ask whom to ring; return what went wrong, or None."""
+        order_id, place = secrets.token_hex(16), _place(call_ref)
+        said = {"order_id": order_id, "name": to.name, "number": to.number, "ring_s": ring_s}
+        await self.shelf.keep(place, said, for_s=KEPT_S)
+        url = transfer_url(order_id, public_url=self.rest.public_url)
+        error = await self.rest.redirect(call_ref, url)
+        if error is None:
+            return None
+        await self.shelf.take(place)  # if Plivo asks all the same, nobody is rung
+        return RingTrouble(words=error)
+
+    async def take(self, call_ref: str, order_id: str | None = None) -> str | None:
+        """Return what a call is to do, once; None: nobody is to be rung.
+
+        An order that is asked for by another id is used up: it is not what its leg waits for.
+
+        Args:
+            call_ref: Whose call, as Plivo signed it.
+            order_id: From the address that was asked; None: it is the one behind the stream, which
+                has none.
+        """
+        said = await self.shelf.take(_place(call_ref))
+        if said is None or (order_id is not None and order_id != said["order_id"]):
+            return None
+        to = Destination(name=said["name"], number=said["number"])
+        return dial_verb(to, ring_s=said["ring_s"], public_url=self.rest.public_url)
+
+
+def _place(call_ref: str) -> str:
+    return f"plivo order {call_ref}"
+
+
+# What Plivo's callbacks on a call that we placed say.
+#
+# Source: plivo.com/docs/voice/api/call/make-a-call ("Callbacks") and /machine-detection. `Machine`
+# is documented as true for a machine; false is taken for a person, where the detection itself says
+# it. How long it listened is not said.
+
+HANGUP: Final = "Hangup"
+JUDGED: Final = "MachineDetection"
+
+
+def plivo_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
+    """Return what a callback says.
+
+    Args:
+        form: What Plivo signed.
+        ref: Our own id of the dial, from the callback's address, bounded.
+    """
+    status, code = form.get("CallStatus", ""), form.get("HangupCauseCode", "")
+    if is_over(form):
+        status = ending_of(status, code)
+    return StatusCallback(
+        call_ref=form["CallUUID"][:MOST_WORD_CHARS],
+        ref=ref,
+        status=status,
+        answered_by=_answerer(form),
+        reason=code[:MOST_WORD_CHARS] if status == "failed" else "",
+    )
+
+
+def is_over(form: Mapping[str, str]) -> bool:
+    """Return whether a callback says that the call is over."""
+    return form.get("Event") == HANGUP
+
+
+def _answerer(form: Mapping[str, str]) -> str:
+    said = (form.get("Machine") or form.get("machine") or "").lower()
+    if said == "true":
+        return "machine"
+    return "human" if said == "false" and form.get("Event") == JUDGED else ""
+
 
 MEDIA_PATH: Final = "/plivo/media"
 BUSY: Final = '<Hangup reason="busy"/>'

@@ -3,41 +3,121 @@
 import asyncio
 import functools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
 
+from bot import clock
 from bot.call.switchboard import Switchboard
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import Outbound, open_outbound
-from bot.server.alert_routes import alert_router
 from bot.server.application import Extras, application
-from bot.server.bounded_socket import BoundedSocket
-from bot.server.bounds import bounds
-from bot.server.campaign_reports import report_router
-from bot.server.campaign_routes import campaign_router
-from bot.server.house_campaigns import HouseCampaigns
-from bot.server.own_house import open_house
+from bot.server.campaign_routes import HouseCampaigns, campaign_router, report_router
+from bot.server.limits import BoundedSocket, bounds
+from bot.server.operator_routes import alert_router
 from bot.server.ready_line import ready_line
-from bot.workers.chores import do_chores
+from bot.workers.admission_rules import HouseSeats
 from bot.workers.listener import bind_socket
-from bot.workers.opening import open_process
-from bot.workers.pool import House
-from bot.workers.process import Process
-from operations.notify.alert_outbox import AlertOutbox
+from bot.workers.meter import Meter, own_cores
+from bot.workers.pool import Alone, House
+from bot.workers.pool_client import Joined, SharedLimits
+from bot.workers.process import Process, open_process
+from bot.workers.upkeep import do_chores, look_now_and_then
+from calls.events import CallRefused
+from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
+from operations.keep_running import keep_running
 from operations.notify.desk import AlertDesk
 from operations.notify.opening import tell_operators, utc_s
+from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.reader import RecordReader
 from operations.record.record_keeper import record_keeper
 from operations.sheets.opening import mirror_in_sheet
 from operations.telemetry.emitter import Listener
+
+
+@asynccontextmanager
+async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
+    """Measure our own load while the block runs, and tell the house, or decide by it alone."""
+    house = joined or alone(process)
+    process.carrier_words.join(house)
+    limits = SharedLimits(joined, process.policies.values()) if joined else None
+
+    def report(cores: float, lag_s: float) -> None:
+        house.report(cores, lag_s)
+        process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
+        if limits:
+            limits.tell()
+
+    if joined:
+        joined.wire.on("turned_away", partial(_tell_turned_away, process))
+        joined.wire.on("reloaded", partial(_tell_reloaded, process))
+        joined.wire.on("worker_started", partial(_tell_started, process))
+        joined.wire.on("worker_lost", partial(_tell_lost, process))
+    looking = partial(look_now_and_then, process.emitter, process.metrics)
+    meter = Meter(report, processor_s=clock.processor_s)
+    async with asyncio.TaskGroup() as tasks:
+        look = tasks.create_task(keep_running("the look at the process", looking), name="look")
+        try:
+            with process.measuring.heard_by(meter.beat):
+                yield house
+        finally:
+            look.cancel()
+
+
+def alone(process: Process) -> Alone:
+    """Return the house of a process that has its port to itself."""
+    server, switchboard = process.settings.server, process.switchboard
+    measured = server.admission == "measured"
+    return Alone(
+        why_closed=lambda: switchboard.why_closed,
+        clock=clock.monotonic,
+        seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
+    )
+
+
+def _tell_turned_away(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what the supervisor did: it has no listeners of its own."""
+    process.switchboard.tell(CallRefused(transport="twilio", reason=said["reason"]))
+
+
+def _tell_reloaded(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell what became of the configuration that the supervisor read anew."""
+    process.switchboard.tell(
+        ConfigurationReloaded(
+            by=said["by"],
+            outcome=said["outcome"],
+            changed=tuple(said.get("changed", ())),
+            workers=said.get("workers", 0),
+        )
+    )
+
+
+def _tell_started(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell of a worker that is ready, perhaps of ourselves."""
+    process.switchboard.tell(
+        WorkerStarted(
+            worker=said["worker"],
+            process=said["process"],
+            cause=said["cause"],
+            replaces=said["replaces"],
+            after_s=said["after_s"],
+        )
+    )
+
+
+def _tell_lost(process: Process, said: Mapping[str, Any]) -> None:
+    """Tell of a worker that died."""
+    lost = WorkerLost(worker=said["worker"], code=said["code"], calls=said["calls"])
+    process.switchboard.tell(lost)
+
 
 CALLED_OFF_S: Final = 5.0  # for the dials that ring when we are told to stop: to end, and be noted
 DIAL_LOOK_S: Final = 0.1

@@ -1,5 +1,6 @@
 """Where Twilio comes in: its webhooks and the media socket."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
@@ -10,22 +11,30 @@ from pydantic import SecretStr
 from twilio.request_validator import RequestValidator
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
+from bot import clock
 from bot.call.briefs import Briefs
-from bot.server.door_frame import DoorFrame
+from bot.config.settings import Settings
+from bot.server.carrier_door import (
+    MOST_WORD_CHARS,
+    DoorFrame,
+    StatusCallbacks,
+    elsewhere,
+    read_body,
+    refuse,
+    socket_url,
+)
 from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.status_callbacks import StatusCallbacks
-from bot.server.token_desk import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.server.stream_tokens import AdmittedStream, StreamPass, TokenDesk, TurnedAway
 from bot.server.twilio_people import TwilioPeople
-from bot.server.twilio_status import twilio_callback
-from bot.server.webhook import elsewhere, read_body, refuse
-from calls.leg_progress import OUTCOMES
+from bot.workers.pool import House
+from bot.workers.process import Process
+from calls.leg_progress import OUTCOMES, StatusCallback
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 from transports.media_stream.messages import Refusal, Started
-from transports.twilio.dial import AFTER_PATH, STATUS_PATH, answered_for, dial_outcome
+from transports.twilio.calls import AFTER_PATH, STATUS_PATH, TwilioRest, answered_for, dial_outcome
 from transports.twilio.dialect import TWILIO
 from transports.twilio.leg import TwilioLeg
-from transports.twilio.rest import TwilioRest
 from transports.twilio.webhook import (
     VOICE_PATH,
     Form,
@@ -34,6 +43,32 @@ from transports.twilio.webhook import (
     is_signed,
     read_form,
 )
+
+_MILLISECOND: Final = 0.001
+
+
+def twilio_callback(form: Mapping[str, str], *, ref: str) -> StatusCallback:
+    """Return what a callback says.
+
+    Args:
+        form: What Twilio signed.
+        ref: Our own id of the dial, from the callback's address.
+    """
+    sip, judged = form.get("SipResponseCode", ""), form.get("MachineDetectionDuration", "")
+    return StatusCallback(
+        call_ref=form["CallSid"][:MOST_WORD_CHARS],
+        ref=ref[:MOST_WORD_CHARS],
+        status=form.get("CallStatus", ""),
+        sip_code=int(sip) if _is_number(sip) else None,
+        answered_by=form.get("AnsweredBy", "")[:MOST_WORD_CHARS],
+        judged_after_s=int(judged) * _MILLISECOND if _is_number(judged) else 0.0,
+        reason=form.get("ErrorCode", "")[:MOST_WORD_CHARS],
+    )
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 7
+
 
 MEDIA_PATH: Final = "/twilio/media"
 MOST_REF_CHARS: Final = 64  # of our own id of a dial
@@ -226,3 +261,50 @@ def _call(form: Form, *, dial_id: str = "") -> CarriedCall:
 
 def _xml(answer: VoiceResponse | str) -> Response:
     return Response(str(answer), media_type="text/xml")
+
+
+def twilio_routers(process: Process, frame: DoorFrame) -> list[APIRouter]:
+    """Return the routes of Twilio's door; none when it is not enabled."""
+    settings = process.settings
+    twilio = settings.transports.twilio
+    if not (twilio.enabled and twilio.auth_token):
+        return []
+    return [
+        twilio_router(
+            frame,
+            auth_token=twilio.auth_token,
+            rest=_rest(settings),
+            patience=LinePatience(returns_within_s=twilio.returns_within_s),
+            people=_twilio_people(settings, process, frame.house),
+            briefs=process.briefs,
+        )
+    ]
+
+
+def _twilio_people(settings: Settings, process: Process, house: House) -> TwilioPeople | None:
+    """Return who calls people through Twilio; None: it needs our number and the account's id."""
+    twilio, rest = settings.transports.twilio, _rest(settings)
+    if rest is None or twilio.number is None:
+        return None
+    people = TwilioPeople(
+        rest=rest,
+        our_number=twilio.number,
+        socket_url=socket_url(settings.server.public_url, MEDIA_PATH),
+        house=house,
+        tell=process.switchboard.tell,
+        clock=clock.monotonic,
+    )
+    process.people.add("twilio", people)
+    return people
+
+
+def _rest(settings: Settings) -> TwilioRest | None:
+    twilio = settings.transports.twilio
+    if not (twilio.account_sid and twilio.auth_token):
+        return None  # a hang-up then closes the media socket, and the call ends with the TwiML
+    return TwilioRest(
+        public_url=settings.server.public_url.rstrip("/"),
+        api_url=twilio.api_url,
+        account_sid=twilio.account_sid.get_secret_value(),
+        auth_token=twilio.auth_token,
+    )

@@ -12,7 +12,7 @@ from fastapi import WebSocket
 from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
-from bot.call.handover_attempt import begin_owned
+from bot.call.transfer import begin_owned
 from bot.workers.pool import House
 from calls.entry import Tell
 from calls.events import ProviderFailed
@@ -20,12 +20,11 @@ from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegOutcome, LegRinging
 from fallbacks.failure import Kind, ServiceError, TransientError
 from transports.leg import Leg
-from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall, StreamLeg
-from transports.media_stream.messages import Started
+from transports.media_stream.messages import MULAW, Started
 from transports.media_stream.stream import Stream as MediaStream
+from transports.twilio.calls import TwilioRest
 from transports.twilio.dialect import TWILIO
-from transports.twilio.rest import TwilioRest
 
 MORE_S: Final = 6.0  # on top of the ringing: Twilio rings up to five seconds longer
 LOOK_S: Final = 1.0  # between two questions what has become of a call; an answer comes by itself

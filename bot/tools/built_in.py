@@ -12,11 +12,11 @@ from bot.config.agent import AgentSettings
 from bot.tools.desk import Unkept
 from bot.tools.owner import owner_tools
 from bot.tools.toolbox import LateResults, Tool, Toolbox, ToolFailed
+from calls.caller import clean
 from calls.entry import Tell
 from calls.events import CallbackWanted, PersonWanted, ToolCalled
 from calls.tool_schema import problems
-from calls.words import clean
-from processors.holding.farewell import PartFrame
+from processors.holding.caller_silence import PartFrame
 
 REASON_LIMIT: Final = 200  # characters of what a model may write into a fact
 WHEN_LIMIT: Final = 80  # with the reason, no more than a callback's row takes

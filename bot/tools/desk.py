@@ -13,7 +13,7 @@ from loguru import logger
 from bot.tools.recorded_message import RecordedMessage
 from operations.database.database import StorageError
 from operations.record.callbacks import Callback, Callbacks
-from processors.holding.farewell import End
+from processors.holding.caller_silence import End
 from transports.leg import LegFacts
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that the request is kept

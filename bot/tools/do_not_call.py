@@ -5,18 +5,170 @@ does not understand: the list is what counts, and being on it twice is being on 
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
-from typing import Any, Final
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from loguru import logger
 
 from bot.tools.opt_out_rules import wants_no_calls
-from bot.tools.opt_outs import OptOuts
 from bot.tools.toolbox import Tool, ToolFailed
-from calls.caller_number import is_dialable
-from calls.crm_events import DoNotCallOwed, DoNotCallWanted
+from calls.caller import is_dialable
 from calls.entry import Tell
 from calls.events import Event, TranscriptFinal
-from campaigns.store.owed_numbers import OwedNumber
-from operations.database.campaign_tables import NUMBER_LENGTH
+from calls.operations_events import (
+    DoNotCallDropped,
+    DoNotCallListed,
+    DoNotCallOwed,
+    DoNotCallWanted,
+)
+from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
+from operations.database.tables import CONTACT_NUMBER_LENGTH
+from operations.keep_running import at_work, keep_running
+
+# Puts numbers on the do-not-call list for all calls of a process, however long a database is away.
+#
+# It belongs to the process, for a call ends sooner than an outage. What was not listed at once
+# stands on the disk as well, until it is: a process that ends leaves it to those that run beside
+# it.
+
+ANSWER_S: Final = 10.0  # a database that has not answered by then is away (chosen)
+FIRST_WAIT_S: Final = 1.0  # before it is asked again; doubles with each try
+LONGEST_WAIT_S: Final = 15.0  # chosen: a dialer that is back sooner than this list could call them
+DISK_S: Final = 2.0  # a disk that has not taken a number by then hangs (chosen)
+LOOK_S: Final = 60.0  # between two looks for what another process has left (chosen)
+CLOSE_S: Final = 3.0  # of a process's end, for those that are being listed (chosen)
+MOST_OWED: Final = 1000  # numbers (chosen); more drop the oldest, and it is told
+
+
+class DoNotCallList(Protocol):
+    """Where numbers stand that are not to be called."""
+
+    async def add_do_not_call(
+        self, number: str, *, source: str, now: float, dial_id: str = ""
+    ) -> bool:
+        """Put a number on it, and that of a campaign's dial; when it returns, that is committed.
+
+        Raises:
+            StorageError: It could not be.
+        """
+        ...
+
+
+@dataclass(slots=True)
+class _Work:
+    owed: OwedNumber
+    on_disk: bool = False
+    tries: int = 0
+
+
+class OptOuts:
+    """Goes on until each number is listed. `close` it behind the calls."""
+
+    def __init__(self, numbers: DoNotCallList, kept: OwedNumbers, *, tell: Tell) -> None:
+        """Put numbers on `numbers`, and keep in `kept` what it does not take; tell the process."""
+        self._numbers = numbers
+        self._kept = kept
+        self._tell = tell
+        self._works: dict[asyncio.Task[None], _Work] = {}  # the oldest first
+
+    def begin(self, owed: OwedNumber, *, on_disk: bool = False) -> "asyncio.Task[None]":
+        """Begin to list a number; the task is done once that is committed.
+
+        Whoever waits for the task must not cancel it.
+        """
+        work = _Work(owed, on_disk=on_disk)
+        # Owned by this object, which cancels and awaits it: see `close`.
+        task = asyncio.get_running_loop().create_task(self._list(work), name="do not call")
+        self._works[task] = work
+        task.add_done_callback(lambda done: self._works.pop(done, None))
+        if len(self._works) > MOST_OWED:
+            oldest = next(iter(self._works))
+            self._drop(oldest, self._works.pop(oldest), reason="too_many")
+        return task
+
+    async def look(self) -> None:
+        """Take up what is left behind, again and again, until cancelled."""
+        while True:
+            await self._take_up()
+            await asyncio.sleep(LOOK_S)
+
+    async def close(self) -> None:
+        """Wait a little for what is being listed; leave the rest on the disk, and tell of it."""
+        if self._works:
+            await asyncio.wait(self._works, timeout=CLOSE_S)
+        left = dict(self._works)
+        await asyncio.gather(*(self._keep(each) for each in left.values()))
+        for task, work in left.items():
+            self._drop(task, work, reason="process_ended")
+        await asyncio.gather(*left, return_exceptions=True)
+
+    async def _take_up(self) -> None:
+        """Begin with what a process has left behind, as far as there is room."""
+        own = {work.owed.call_id for work in self._works.values()}
+        left = await asyncio.to_thread(self._kept.left, besides=own, most=MOST_OWED - len(own))
+        for each in left:
+            self.begin(each, on_disk=True)
+
+    async def _list(self, work: _Work) -> None:
+        wait_s = FIRST_WAIT_S
+        while not await self._try(work):
+            await self._keep(work)
+            await asyncio.sleep(wait_s)
+            wait_s = min(LONGEST_WAIT_S, 2 * wait_s)
+        if work.on_disk:
+            await self._clear(work)
+        if work.on_disk or work.tries > 1:
+            self._tell(DoNotCallListed(call_id=work.owed.call_id, tries=work.tries))
+
+    async def _try(self, work: _Work) -> bool:
+        owed = work.owed
+        work.tries += 1
+        try:
+            async with asyncio.timeout(ANSWER_S):
+                await self._numbers.add_do_not_call(
+                    owed.number, source=owed.source, now=owed.asked_s, dial_id=owed.dial_id
+                )
+        except Exception as error:  # noqa: BLE001 - the top of the process: no wish ends by our mistake
+            if work.tries == 1:
+                logger.error("a number is not on the do-not-call list yet: {!r}", error)
+            return False
+        return True
+
+    async def _keep(self, work: _Work) -> None:
+        """Have a number on the disk; one that does not take it is asked again at the next try."""
+        if work.on_disk:
+            return
+        try:
+            async with asyncio.timeout(DISK_S):
+                await asyncio.to_thread(self._kept.keep, work.owed)
+            work.on_disk = True
+        except (OSError, TimeoutError) as error:
+            logger.error("nor can the disk keep it: {!r}", error)
+
+    async def _clear(self, work: _Work) -> None:
+        try:
+            async with asyncio.timeout(DISK_S):
+                await asyncio.to_thread(self._kept.drop, work.owed)
+        except (OSError, TimeoutError) as error:  # the next look lists it once more
+            logger.error("a number that is listed stays on the disk: {!r}", error)
+
+    def _drop(self, task: "asyncio.Task[None]", work: _Work, *, reason: str) -> None:
+        task.cancel()
+        call_id, on_disk = work.owed.call_id, work.on_disk
+        self._tell(DoNotCallDropped(call_id=call_id, reason=reason, on_disk=on_disk))
+
+
+@asynccontextmanager
+async def listing(opt_outs: OptOuts) -> AsyncIterator[OptOuts]:
+    """List numbers while the block runs, and take up what is left behind."""
+    try:
+        async with at_work(looking=keep_running("listing who wants no calls", opt_outs.look)):
+            yield opt_outs
+    finally:
+        await opt_outs.close()
+
 
 KEPT_S: Final = 3.0  # how long a caller waits to hear that it is done, and an ending call for it
 LISTED: Final = (
@@ -47,7 +199,7 @@ class DoNotCallDesk:
         """Put `number` on the list, and whom the dial called, once its owner asks for it."""
         self._opt_outs = opt_outs
         self._call_id = call_id
-        listable = is_dialable(number) and len(number) <= NUMBER_LENGTH
+        listable = is_dialable(number) and len(number) <= CONTACT_NUMBER_LENGTH
         self._number = number if listable else ""
         self._turn = turn
         self._tell = tell

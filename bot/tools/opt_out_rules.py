@@ -8,7 +8,7 @@ who is put on the list by mistake can be taken off it by a person.
 import re
 from typing import Final
 
-from processors.answerer.word_rules import plain
+from processors.answerer.phrase_rules import plain
 
 _NOT_ALWAYS: Final = r"(?! (back|later|after|before|at|on|until|till|tomorrow|today|now|tonight))"
 _NO_SIEMPRE: Final = r"(?! (despues|antes|manana|hoy|ahora|luego|mas tarde|a las))"

@@ -7,7 +7,7 @@ from typing import Final
 
 from loguru import logger
 
-from operations.record.message_file import SAMPLE_BYTES, MessageFile
+from operations.record.voicemails import SAMPLE_BYTES, MessageFile
 
 EACH_S: Final = 1.0  # what a process that dies loses of a message
 

@@ -13,11 +13,11 @@ from pipecat.frames.frames import TTSSpeakFrame
 from pipecat.services.llm_service import FunctionCallParams
 
 from bot.clock import Clock
+from calls.caller import without_halves
 from calls.entry import Tell
 from calls.events import ToolCalled
 from calls.resume import CUT_OFF, KeptTool, tool_key
 from calls.tool_schema import for_model, problems
-from calls.words import without_halves
 
 BRIDGE_AFTER_S: Final = 1.0  # of silence before the caller is told that it takes a moment
 UNDELIVERED_S: Final = 300.0  # how long a result that nobody got is kept: a model is told that

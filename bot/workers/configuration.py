@@ -9,7 +9,7 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES, RungSettings
 from bot.exits import UsageError
 from bot.tools.owner import owner_tools
-from calls.house_events import ConfigurationLoaded
+from calls.operations_events import ConfigurationLoaded
 from providers.catalog import provider
 
 ANY_RATE_HZ: Final = 8000  # of sound that nobody will hear

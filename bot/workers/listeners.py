@@ -19,12 +19,11 @@ from operations.crm.opening import CrmListener
 from operations.keep_running import keep_running
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
+from operations.record.forgetting import forget_daily
 from operations.record.record_keeper import RecordKeeper, keep_record
-from operations.record.retention import forget_daily
-from operations.telemetry.console_sums import ConsoleSums
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.journal import Journal
-from operations.telemetry.live import Live
+from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles

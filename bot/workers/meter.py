@@ -4,11 +4,28 @@ It is given each beat of the loop by whoever measures our own lag (`lag.py`), an
 same question once, not twice with two answers.
 """
 
+import os
 from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from bot.config.settings import Settings
 from bot.workers.admission_rules import MEASURED_S
+
+LEAST: Final = 2  # chosen: the calls of a worker that dies wait 6 s for one that must be started
+
+
+def own_cores() -> int:
+    """Return how many cores this process may use, at least one."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def processes(settings: Settings) -> int:
+    """Return how many workers there are to be, at least one."""
+    return settings.server.workers or max(LEAST, own_cores())
+
 
 BEATS: Final = 40  # that are looked at: one long stall is no load, a loop that is always late is
 REPORT_S: Final = 0.25  # between two reports

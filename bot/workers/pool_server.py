@@ -1,21 +1,116 @@
 """What the supervisor does for its workers: seats, what one leaves for another, who hears what."""
 
 import socket
+from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
+from aiolimiter import AsyncLimiter
 from loguru import logger
 
 from bot.clock import Clock
+from bot.config.settings import Settings
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.kept_values import Cloakroom
-from bot.workers.locks import Claims
-from bot.workers.quotas import Quotas
+from bot.workers.lease_rules import Leases
+from bot.workers.pool import Claims, Cloakroom, ViewRelay
 from bot.workers.seats import SeatDesk
-from bot.workers.supervisor_events import HouseNews
-from bot.workers.views import ViewRelay
 from bot.workers.wire import Answer, WireError
 from bot.workers.worker_process import Worker
+from fallbacks.limits import MINUTE_S
+
+UNTOLD: Final = 100  # facts that wait for a worker to tell them: of a house that has none now
+
+
+class HouseNews:
+    """Words for the workers: for all of them, or for whichever is there to tell a fact."""
+
+    def __init__(self, workers: Mapping[str, Worker]) -> None:
+        """Speak to `workers`, by name; the mapping is kept up to date by its owner."""
+        self._workers = workers
+        self._untold: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=UNTOLD)
+
+    def tell_all(self, what: str, **fields: Any) -> None:
+        """Tell every worker."""
+        for worker in self._workers.values():
+            worker.wire.tell(what, **fields)
+
+    def tell_one(self, what: str, **fields: Any) -> None:
+        """Have a worker tell what happened here; without one it waits for the next."""
+        for worker in sorted(self._workers.values(), key=lambda each: each.leaving):
+            if worker.ready.is_set() and worker.wire.tell(what, **fields):
+                return
+        self._untold.append((what, fields))
+
+    def tell_turned_away(self, reason: str) -> None:
+        """Have a worker tell that a call was refused at the door."""
+        self.tell_one("turned_away", reason=reason)
+
+    def catch_up(self, worker: Worker) -> None:
+        """Have a worker that is ready tell what nobody was there for."""
+        while self._untold:
+            what, fields = self._untold.popleft()
+            worker.wire.tell(what, **fields)
+
+
+class Quotas:
+    """The limits of all rungs that have some."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Lend places by the limits in `settings`."""
+        self._leases: dict[str, Leases] = {}
+        self._paces: dict[str, AsyncLimiter] = {}
+        self._workers: dict[str, Worker] = {}
+        self.renew(settings)
+
+    def renew(self, settings: Settings) -> None:
+        """Lend by the limits of a new configuration; what is lent is not forgotten."""
+        for _, rung in settings.stages.rungs():
+            if rung.limits.concurrent is not None:
+                self._leases.setdefault(rung.name, Leases(0)).limit = rung.limits.concurrent
+            pace = getattr(rung.limits, "per_minute", None)
+            known = self._paces.get(rung.name)
+            if pace and (known is None or known.max_rate != pace):
+                self._paces[rung.name] = AsyncLimiter(pace, MINUTE_S)
+
+    def receive(self, worker: Worker) -> None:
+        """Lend places to a worker that reads its line, and say when it may make a request."""
+        self._workers[worker.name] = worker
+        for leases in self._leases.values():
+            leases.join(worker.name)
+        worker.wire.on("places", lambda said: self._heed(worker, said))
+        # who gave up must not go on standing in line: its turn would be nobody's
+        worker.wire.answer("pace", self._pace, revocable=True)
+        self.divide()
+
+    def lose(self, worker: Worker) -> None:
+        """Get back what was lent to a worker that is gone."""
+        self._workers.pop(worker.name, None)
+        for leases in self._leases.values():
+            leases.leave(worker.name)
+        self.divide()
+
+    def divide(self) -> None:
+        """Lend what is free."""
+        for rung, leases in self._leases.items():
+            for name, lent in leases.divide().items():
+                wire = self._workers[name].wire
+                wire.tell("lease", rung=rung, places=lent.places, number=lent.number)
+
+    def full_paces(self) -> list[str]:
+        """Return the rungs at which a request would have to wait now."""
+        return [name for name, pace in self._paces.items() if not pace.has_capacity()]
+
+    def _heed(self, worker: Worker, said: Mapping[str, Any]) -> None:
+        for rung, (number, inside, wanted) in said["rungs"].items():
+            if leases := self._leases.get(rung):
+                leases.heed(worker.name, number=number, inside=inside, wanted=wanted)
+        self.divide()
+
+    async def _pace(self, said: Mapping[str, Any]) -> None:
+        pace = self._paces.get(said["rung"])
+        if pace is not None:
+            await pace.acquire()
+
 
 AWAY_S: Final = 0.4  # chosen: two looks of the supervisor; it was kept from looking itself
 

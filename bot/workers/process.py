@@ -1,24 +1,174 @@
 """What takes calls, once everything that they share is open."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AsyncExitStack
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
 
+from bot import clock
 from bot.call.answerers import CarrierWords
 from bot.call.briefs import Briefs
-from bot.call.call_maker import MakeCall
+from bot.call.call_maker import MakeCall, call_maker, load_prices
 from bot.call.last_resort import LastResort
+from bot.call.models import VoiceModels, warm_up
+from bot.call.services import Shared
+from bot.call.summary_post import SummaryPosts, sending
 from bot.call.switchboard import Switchboard
+from bot.config.rungs import rung_of
 from bot.config.settings import Settings
-from bot.health.view import ProviderView
-from bot.workers.lag import LagTeller
+from bot.health.policies import build_policies
+from bot.health.view import ProviderView, watch_providers
+from bot.tools import do_not_call as opt_outs
+from bot.tools.do_not_call import OptOuts, listing
+from bot.workers.configuration import check_rungs, check_tools, configuration_of
+from bot.workers.interpreter import (
+    read_in_small_pieces,
+    serve_the_loop_first,
+    share_heaps,
+    spare_the_loaded,
+)
+from bot.workers.lag import LagTeller, measure_lag
+from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
+from calls.cost import PriceTable
+from campaigns.store.contacts import ContactBook
+from campaigns.store.owed_numbers import OwedNumbers
+from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
-from operations.telemetry.console_sums import ConsoleSums
-from operations.telemetry.emitter import Emitter
-from operations.telemetry.live import Live
+from operations.after_call import work
+from operations.after_call.opening import AfterCallMeans, open_after_calls
+from operations.crm.opening import open_crm
+from operations.crm.port import CrmDesk
+from operations.database.database import compile_tables
+from operations.keep_running import at_work, keep_running
+from operations.record import record_keeper
+from operations.record.record_keeper import RecordKeeper
+from operations.retrying import Retries
+from operations.telemetry.emitter import Emitter, Listener
+from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.metrics import Exposition, Metrics
-from providers.provider import Stage
-from transports.people import People
+from processors.turn.detector import TurnJudges
+from providers.catalog import provider
+from providers.provider import SharedService, Stage
+from transports.http_requests import open_connections
+from transports.leg import People
+
+OWED: Final = "do_not_call"  # in `logs.dir`: numbers that the list has not taken yet
+PHONE_RATE_HZ: Final = 8000  # any rate will do: what is shared has no sound in it
+
+
+@dataclass(frozen=True, slots=True)
+class Guests:
+    """What calls share that was opened before the rest."""
+
+    carrier_words: CarrierWords
+    crm: CrmDesk | None
+
+
+@asynccontextmanager
+async def open_shared(
+    settings: Settings,
+    models: VoiceModels,
+    measuring: LagTeller,
+    guests: Guests,
+) -> AsyncIterator[Shared]:
+    """Prepare what calls share, and let it go when the block ends.
+
+    Args:
+        settings: The configuration.
+        models: Already loaded.
+        measuring: Measures our own lag.
+        guests: What was opened before.
+    """
+    policies = build_policies(settings, clock.monotonic(), lag=measuring.lag)
+    services = await asyncio.to_thread(share_providers, settings)
+    last_resort = await asyncio.to_thread(LastResort.of, settings)
+    judges = TurnJudges(clock=clock.monotonic)
+    retries = Retries(settings=settings.resilience.retry_settings(), tell=measuring.tell)
+    async with (
+        sending(SummaryPosts(settings.transfer.webhook_url, retries)) as posts,
+        _listing(settings, measuring) as opt_outs,
+    ):
+        yield Shared(
+            settings=settings,
+            models=models,
+            judges=judges,
+            policies=policies,
+            clients=services,
+            clock=clock.monotonic,
+            last_resort=last_resort,
+            late_at_line=measuring.note_line,
+            posts=posts,
+            carrier_words=guests.carrier_words,
+            crm=guests.crm,
+            do_not_call=opt_outs,
+        )
+    for each in (*services.values(), last_resort):
+        await each.close()
+    judges.close()
+
+
+@asynccontextmanager
+async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[OptOuts | None]:
+    """List numbers that want no calls while the block runs; None: nobody is called from here."""
+    if not settings.campaigns:
+        yield None
+        return
+    contacts, kept = ContactBook(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
+    try:
+        async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
+            yield opt_outs
+    finally:
+        await contacts.close()
+
+
+def load_providers(settings: Settings) -> None:
+    """Import what every rung is built from, so that no caller waits for it."""
+    for stage, rung in settings.stages.rungs():
+        provider(stage, rung.kind).load()
+
+
+def share_providers(settings: Settings) -> dict[str, SharedService]:
+    """Return what calls share of each rung, such as a client with warm connections."""
+    found: dict[str, SharedService] = {}
+    for stage, settings_of in settings.stages.rungs():
+        rung = rung_of(settings_of, stage, agent=settings.agent, sample_rate_hz=PHONE_RATE_HZ)
+        shared = provider(stage, settings_of.kind).share(rung)
+        if shared is not None:
+            found[settings_of.name] = shared
+    return found
+
+
+# Gives back what ended calls held, soon behind their end.
+#
+# The parts of a call know each other in circles, which only a full round of Python's collector
+# finds: 0.85 MB a call. Left alone it makes one when enough else is new, behind eight calls or
+# behind more, and the process keeps the size of the longest wait.
+
+EVERY_S: Final = 10.0  # chosen: in a round nobody is served (docs/decisions/0004)
+
+
+@asynccontextmanager
+async def free_ended_calls(ended: Callable[[], int]) -> AsyncIterator[None]:
+    """Make a round behind calls that have ended, at the latest two looks behind, within the block.
+
+    Args:
+        ended: How many have, until now.
+    """
+
+    async def look() -> None:
+        freed = seen = 0
+        while True:
+            await asyncio.sleep(EVERY_S)
+            if seen > freed:  # they ended a look ago: what served them has let go of them
+                gc.collect()
+                freed = seen
+            seen = ended()
+
+    async with at_work(freeing=keep_running("freeing what calls held", look)):
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,3 +192,124 @@ class Process:
     briefs: Briefs
     carrier_words: CarrierWords
     recorded: Callable[[], bool]  # the database takes the record, or nobody wants one
+
+
+# Opens what all calls of a process share, and closes it behind the last of them.
+#
+# From the outside in, and the other way round at the end: those who hear of calls, what calls
+# share, what works behind them, and at last whoever takes them. So a call ends while all that it
+# used is open, and whatever is told at its end is still heard and written.
+
+LAST_WORDS_S: Final = 1.0  # for those who work behind a call's end, to hear of the last ones
+CLOSE_S: Final = (  # for all that is closed behind the calls, one after the other
+    LAST_WORDS_S
+    + work.LAST_S
+    + opt_outs.CLOSE_S
+    + 2 * record_keeper.LAST_S  # for the batch that is being written, and for those that wait
+)
+
+
+@asynccontextmanager
+async def open_process(
+    settings: Settings,
+    *,
+    words: bool,
+    listeners: Sequence[Listener] = (),
+    models: VoiceModels | None = None,
+    metrics_folder: Path | None = None,
+    keeper: RecordKeeper | None = None,
+) -> AsyncIterator[Process]:
+    """Be ready for calls while the block runs.
+
+    Args:
+        settings: The configuration.
+        words: Whether the live view may show what is said; the calls' own records always do.
+        listeners: More of them, told everything.
+        models: Already loaded; None: they are loaded now.
+        metrics_folder: Where all processes of a house count; None: this one is alone.
+        keeper: Keeps the record of the calls; None: nobody does, as of calls that are a trial.
+    """
+    models = await _load(settings, models)
+    prices = await asyncio.to_thread(load_prices, settings.prices.file)
+    own = own_listeners(settings, words=words, metrics_folder=metrics_folder, keeper=keeper)
+    emitter = own.emitter(settings, listeners)
+    tell = emitter.tell_for("")
+    async with (
+        open_connections(),
+        open_listeners(settings, own, emitter),
+        measure_lag(Lag(), tell=tell, clock=clock.monotonic) as measuring,
+        open_crm(settings, own.crm, tell=tell) as crm,
+        open_shared(settings, models, measuring, Guests(own.carrier_words, crm)) as shared,
+        open_after_calls(settings, own.after_calls, _means(shared, own, prices), tell=tell),
+    ):
+        tell(configuration_of(settings))
+        call = call_maker(shared, emitter, prices)
+        async with _taking_calls(call, shared, own, emitter, measuring) as process:
+            yield process
+
+
+async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
+    """Load what takes long, and return the models; what must be refused is refused before."""
+    check_tools(settings)
+    share_heaps()
+    read_in_small_pieces()
+    serve_the_loop_first()
+    await asyncio.to_thread(load_providers, settings)
+    await asyncio.to_thread(check_rungs, settings)
+    models = models or await asyncio.to_thread(VoiceModels.load)
+    await warm_up(models)
+    await asyncio.to_thread(compile_tables, settings.storage.url)
+    return models
+
+
+def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallMeans:
+    return AfterCallMeans(
+        policy=shared.policies["llm"],
+        clients=shared.clients,
+        reporter=own.crm.reporter,
+        prices=prices,
+    )
+
+
+@asynccontextmanager
+async def _taking_calls(
+    call: MakeCall, shared: Shared, own: OwnListeners, emitter: Emitter, measuring: LagTeller
+) -> AsyncIterator[Process]:
+    """Answer calls and watch providers while the block runs; behind it the calls are ended."""
+    settings, tell = shared.settings, measuring.tell
+    switchboard = Switchboard(seats=settings.server.max_calls, make_call=call, tell=tell)
+    await asyncio.to_thread(spare_the_loaded)
+    roster = shared.policies["llm"].roster
+    async with (
+        AsyncExitStack() as at_end,
+        free_ended_calls(lambda: switchboard.ended),
+        watch_providers(
+            settings, roster, shared=shared.clients, tell=tell, lag=measuring.lag
+        ) as providers,
+    ):
+        yield Process(
+            settings=settings,
+            switchboard=switchboard,
+            emitter=emitter,
+            live=own.live,
+            call=call,
+            providers=providers,
+            last_resort=shared.last_resort,
+            policies=shared.policies,
+            metrics=own.metrics,
+            exposition=own.exposition,
+            sums=own.sums,
+            people=shared.people,
+            at_end=at_end,
+            measuring=measuring,
+            briefs=shared.briefs,
+            carrier_words=own.carrier_words,
+            recorded=lambda: own.recorded,
+        )
+        await _close_calls(switchboard, emitter)
+
+
+async def _close_calls(switchboard: Switchboard, emitter: Emitter) -> None:
+    """End the calls, while those who work behind their end still hear of it."""
+    await switchboard.close(drain_s=0.0, goodbye_s=0.0)
+    await emitter.flush(within_s=LAST_WORDS_S)

@@ -12,14 +12,11 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.connections import Doorman
-from bot.workers.cores import own_cores
-from bot.workers.meanwhile import meanwhile
-from bot.workers.no_room import NoRoom
-from bot.workers.pool_server import Office
-from bot.workers.quotas import Quotas
-from bot.workers.reloading import BY_SIGNAL, Plan, Reloading
-from bot.workers.slots import Slots, wait_at_most
+from bot.workers.connections import Doorman, meanwhile
+from bot.workers.meter import own_cores
+from bot.workers.pool_server import Office, Quotas
+from bot.workers.seats import NoRoom
+from bot.workers.slots import BY_SIGNAL, Plan, Reloading, Slots, wait_at_most
 
 STATE_S: Final = 0.2  # how long at most a worker does not know how the house is
 # After the drain, for all that a worker waits for, each with its own bound: goodbyes and a cut, its

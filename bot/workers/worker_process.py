@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from bot.exits import FAILED
 from bot.workers.wire import Wire
-from calls.house_events import WorkerCause
+from calls.operations_events import WorkerCause
 
 ROOT = Path(__file__).parents[2]
 LAST_WORDS_S: Final = 1.0  # chosen: to read what it said last, which is there when it has ended

@@ -15,10 +15,16 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from campaigns.store.contacts import NewContact, contact_row
 from campaigns.store.office import make_campaign
-from operations.database.campaign_tables import CAMPAIGNS, CONSENTS, CONTACTS, DO_NOT_CALL
-from operations.database.record_tables import CALLS
-from operations.database.result_tables import CALL_RESULTS, CALLBACK_CONTACTS
-from operations.database.tables import CALLBACKS
+from operations.database.tables import (
+    CALL_RESULTS,
+    CALLBACK_CONTACTS,
+    CALLBACKS,
+    CALLS,
+    CAMPAIGNS,
+    CONSENTS,
+    CONTACTS,
+    DO_NOT_CALL,
+)
 from operations.database.transactions import TransactionStore
 
 QueuedAs: TypeAlias = Literal["added", "moved", "do_not_call", "no_number"]

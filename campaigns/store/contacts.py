@@ -8,10 +8,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CallConsent
+from campaigns.store.claim import write_fields
 from campaigns.store.office import make_campaign
-from campaigns.store.rows import write_fields
-from operations.database.campaign_tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 from operations.database.many_rows import insert_missing, is_one_of, work_by_index
+from operations.database.tables import CONSENTS, CONTACTS, DIALS, DO_NOT_CALL
 from operations.database.transactions import TransactionStore
 
 ImportedAs: TypeAlias = Literal["added", "known", "duplicate", "do_not_call"]

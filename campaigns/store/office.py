@@ -10,8 +10,8 @@ from sqlalchemy.engine import Row
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from calls.outbound import CampaignState
-from campaigns.store.course import LEFT
-from operations.database.campaign_tables import CAMPAIGNS, CONTACTS, DIALS, REASON_LENGTH, SKIPPED
+from campaigns.store.figures import LEFT
+from operations.database.tables import CAMPAIGN_REASON_LENGTH, CAMPAIGNS, CONTACTS, DIALS, SKIPPED
 from operations.database.transactions import Transactions, TransactionStore
 
 
@@ -70,7 +70,7 @@ class CampaignOffice(TransactionStore):
             now: Since when.
             begins: States that it may come from; none: all.
         """
-        values = {"state": state, "reason": reason[:REASON_LENGTH], "changed_s": now}
+        values = {"state": state, "reason": reason[:CAMPAIGN_REASON_LENGTH], "changed_s": now}
         change = update(CAMPAIGNS).where(CAMPAIGNS.c.name == campaign).values(**values)
         if begins:
             change = change.where(CAMPAIGNS.c.state.in_(begins))

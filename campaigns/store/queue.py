@@ -30,14 +30,21 @@ from calls.outbound import (
     NothingToDial,
 )
 from campaigns.store.callback_contacts import note_called
-from campaigns.store.claim import Claimant, claim_next, consent_of, has_due, why_none
-from campaigns.store.rows import read_contact, read_dial
-from operations.database.campaign_tables import (
+from campaigns.store.claim import (
+    Claimant,
+    claim_next,
+    consent_of,
+    has_due,
+    read_contact,
+    read_dial,
+    why_none,
+)
+from operations.database.tables import (
+    CAMPAIGN_REASON_LENGTH,
     CAMPAIGNS,
     CONTACTS,
     DIALS,
     DO_NOT_CALL,
-    REASON_LENGTH,
 )
 from operations.database.transactions import TransactionStore
 
@@ -168,7 +175,7 @@ class HeldDials:
         values = {
             "state": "settled",
             "outcome": result.outcome.value,
-            "reason": result.reason[:REASON_LENGTH],
+            "reason": result.reason[:CAMPAIGN_REASON_LENGTH],
             "counted": then.counted,
             "ended_s": now,
             "length_s": result.length_s,

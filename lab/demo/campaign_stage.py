@@ -13,7 +13,7 @@ from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, bind_socket, run_server
 from calls.outbound import Dial
 from campaigns.dialer_parts import DialerSettings
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from lab.callers import CarrierRest
 from lab.demo.staged import NAME, StagedContact, fill_queue, staged_carrier, staged_tree

@@ -10,7 +10,7 @@ from rich.live import Live as LiveDisplay
 from rich.text import Text
 
 from bot.call.models import VoiceModels
-from bot.programs.terminal_line import TerminalLine
+from bot.programs.mic import TerminalLine
 from bot.server.lab_routes import lab_router
 from bot.server.server import Extras, Server, bind_socket, run_server
 from lab.process import STAGE_OF, LabOptions, RunningLab, lab_process, with_lab

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.unreported_dials import KEY, NO_AGENT, TALKED
+from campaigns.store.dials import KEY, NO_AGENT, TALKED
 from lab.callers import CarrierRest, RegisterSimulator
 from lab.demo.staged import STATUS_OF, StagedContact, dial_id_of
 

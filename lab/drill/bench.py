@@ -13,8 +13,8 @@ from bot.call.conversation import room_tokens
 from bot.config.rungs import rung_of
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.health.watch import PHONE_RATE_HZ, watch_providers
-from bot.workers.shared import load_providers, share_providers
+from bot.health.view import PHONE_RATE_HZ, watch_providers
+from bot.workers.process import load_providers, share_providers
 from calls.events import Event
 from calls.turn import Turn
 from fallbacks.health import Health

@@ -5,8 +5,7 @@ from typing import Final
 
 from lab.drill.local_words import LocalUtterance
 from lab.drill.places import RATE_HZ
-from providers.espeak_words import Manner, names, pieces, speak
-from providers.local_tts import VOICE
+from providers.local_tts import VOICE, Manner, names, pieces, speak
 
 LANGUAGE: Final = "en"  # of the drill's calls
 

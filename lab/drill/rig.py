@@ -117,7 +117,7 @@ async def _ringing(
     """Have the agent ready while the block runs, and yield what rings there."""
     if row.leg == "loopback":
         # Both load Pipecat, which no other row needs in this process.
-        from bot.workers.opening import open_process  # noqa: PLC0415
+        from bot.workers.process import open_process  # noqa: PLC0415
         from lab.drill.loopback_telephone import LoopbackTelephone  # noqa: PLC0415
 
         settings = loopback_settings(lab, folder / "logs")

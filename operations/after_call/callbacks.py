@@ -7,13 +7,13 @@ from typing import Final
 
 from loguru import logger
 
-from calls.after_call_events import CallbackQueued
 from calls.entry import Tell
+from calls.operations_events import CallbackQueued
 from calls.outbound import CallConsent
 from campaigns.store.callback_contacts import CallbackContacts, CallbackNote, QueuedAs
 from campaigns.store.contacts import NewContact
+from operations.after_call.asking import local_time, read_moment
 from operations.after_call.outcome_rules import CallResult
-from operations.after_call.reading import local_time, read_moment
 from operations.database.database import StorageError
 from operations.numbers import CallableNumber, read_number
 

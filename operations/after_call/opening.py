@@ -12,12 +12,17 @@ from bot.config.settings import Settings
 from calls.cost import PriceTable
 from calls.entry import Entry, Tell
 from campaigns.store.callback_contacts import CallbackContacts
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from fallbacks.work import StagePolicy
 from operations.after_call.asking import STAGE, ResultPen
 from operations.after_call.callbacks import CallbackQueue
-from operations.after_call.results_store import CallResults
-from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, ReportsCalls
+from operations.after_call.work import (
+    AfterCallParts,
+    AfterCalls,
+    CallPurpose,
+    CallResults,
+    ReportsCalls,
+)
 from operations.keep_running import keep_running
 from operations.retrying import Retries
 

@@ -3,10 +3,10 @@
 from collections import deque
 from typing import Final
 
+from calls.caller import clean
 from calls.campaign_events import OutboundCallBegan
-from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
-from calls.words import clean
+from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 
 HEAD_CHARACTERS: Final = 2_000  # of the beginning, where people say who they are and what they want
 TAIL_CHARACTERS: Final = 6_000  # of the end, where things are agreed; both chosen: 2,000 tokens

@@ -7,26 +7,107 @@ model may take. Whoever is killed meanwhile has lost nothing: the register is to
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Final, Protocol
 
 from loguru import logger
+from sqlalchemy import select
 
-from calls.after_call_events import CallSummarised
+from calls.caller import clean
 from calls.entry import Entry, Tell
-from calls.words import clean
-from operations.after_call.asking import ResultPen, WrittenResult
+from calls.events import Event
+from calls.operations_events import CallSummarised
+from operations.after_call.asking import ResultPen, WrittenResult, local_time, question_of
 from operations.after_call.callbacks import CallbackQueue, zone_of
-from operations.after_call.followed_call import FollowedCall
 from operations.after_call.outcome_rules import SUMMARY_CHARACTERS, CallResult, codes_of, outcome_of
-from operations.after_call.reading import local_time, question_of
-from operations.after_call.results import reported, with_written
-from operations.after_call.results_store import CallResults
 from operations.after_call.story_rules import CallStory
 from operations.crm.customer import CrmReport
+from operations.crm.report_rules import ReportedCall
 from operations.database.database import StorageError
+from operations.database.tables import CALL_RESULTS, CODE_LENGTH, NUMBER_LENGTH
+from operations.database.transactions import TransactionStore
 from operations.keep_running import UNWELL_S
 from operations.open_calls import OpenCalls
+
+
+def with_written(known: CallResult, written: WrittenResult, story: CallStory) -> CallResult:
+    """Return what a model said in the place of what is known; what was done stays done."""
+    if written.read is None:
+        return replace(known, why=written.why)
+    read = written.read
+    return replace(
+        known,
+        summary=read.summary,
+        # A number that is on the list is there, whatever a model makes of it.
+        outcome="do_not_call" if story.no_more_calls else read.outcome,
+        callback_at_s=read.callback_at_s,
+        notes=read.notes,
+        made_by="model",
+        provider=written.provider,
+        why="",
+    )
+
+
+def reported(report: CrmReport, result: CallResult) -> CrmReport:
+    """Return what the register is told of a call, with what it came to."""
+    return replace(
+        report,
+        summary=result.summary,
+        result=result.outcome,
+        campaign=result.campaign,
+        callback_at=iso_of(result.callback_at_s),
+        notes=result.notes,
+        made_by=result.made_by,
+    )
+
+
+def iso_of(moment_s: float | None) -> str:
+    """Return a moment since 1970 in ISO 8601, UTC; empty: there is none."""
+    return "" if moment_s is None else local_time(moment_s, "UTC").isoformat(timespec="seconds")
+
+
+class CallResults(TransactionStore):
+    """Every method raises `StorageError` when it cannot."""
+
+    async def put(self, result: CallResult) -> bool:
+        """Keep a result; False: what a model wrote stands there, and stays."""
+        row = asdict(result)
+        for name in ("outcome", "campaign", "why", "provider"):
+            row[name] = row[name][:CODE_LENGTH]
+        row["number"] = row["number"][:NUMBER_LENGTH]
+        added = self._work.insert(CALL_RESULTS).values(**row)
+        kept = added.on_conflict_do_update(
+            index_elements=["call_id"],
+            set_={name: added.excluded[name] for name in row if name != "call_id"},
+            where=CALL_RESULTS.c.made_by == "facts",
+        )
+        async with self._work.write() as connection:
+            return (await connection.execute(kept)).rowcount > 0
+
+    async def find(self, call_id: str) -> CallResult | None:
+        """Return what a call came to; None: nobody wrote it down."""
+        own = select(CALL_RESULTS).where(CALL_RESULTS.c.call_id == call_id)
+        async with self._work.read() as connection:
+            row = (await connection.execute(own)).mappings().first()
+            return CallResult(**row) if row else None
+
+
+class FollowedCall:
+    """One call, fact by fact."""
+
+    def __init__(self, call_id: str) -> None:
+        self.story = CallStory()
+        self._report = ReportedCall(call_id)
+
+    def add(self, event: Event) -> None:
+        """Add one fact."""
+        self.story.add(event)
+        self._report.add(event)
+
+    def report(self, *, ended_s: float) -> CrmReport:
+        """Return what it came to, without a model."""
+        return self._report.report(ended_s=ended_s)
+
 
 MOST_WAITING: Final = 1000  # that have ended; more lose the oldest, and say so
 NUMBER_CHARACTERS: Final = 64  # a SIP address may stand there

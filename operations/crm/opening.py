@@ -5,14 +5,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from bot import clock
-from bot.config.crm import CrmMappingSettings, CrmRequestSettings, CrmSettings
+from bot.config.sections import CrmMappingSettings, CrmRequestSettings, CrmSettings
 from bot.config.settings import Settings
 from calls.entry import Entry, Tell
-from operations.crm import hubspot
-from operations.crm.asking import CrmDesk, roster_of
+from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
-from operations.crm.port import Crm
+from operations.crm.port import Crm, CrmDesk, roster_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from operations.crm.webhook import WebhookCrm

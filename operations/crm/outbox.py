@@ -13,9 +13,8 @@ from typing import Any, Final
 from sqlalchemy import delete, select, update
 
 from operations.crm.customer import CrmReport
-from operations.database.crm_tables import CRM_REPORTS
 from operations.database.storable import storable
-from operations.database.tables import NUMBER_LENGTH
+from operations.database.tables import CRM_REPORTS, NUMBER_LENGTH
 from operations.database.transactions import TransactionStore
 
 LENT_S: Final = 120.0  # to a sender; one that was killed says nothing

@@ -11,8 +11,8 @@ from sqlalchemy import select
 from fallbacks.failure import Kind
 from operations.crm.customer import CrmContact, CrmReport
 from operations.crm.port import CrmError
-from operations.database.campaign_tables import CONTACTS
 from operations.database.database import StorageError
+from operations.database.tables import CONTACTS
 from operations.database.transactions import Transactions
 
 NUMBERS: Final = ("number", "phone", "telephone")  # columns of a file that may hold it

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any, Final, cast
 from urllib.parse import quote
 
-from bot.config.crm import CrmPeopleSettings, CrmSettings
+from bot.config.sections import CrmPeopleSettings, CrmSettings
 from fallbacks.failure import Kind
-from operations.crm import hubspot
+from operations.crm import rest as hubspot
 from operations.crm.customer import dig, fill
-from operations.crm.next_page import is_whole, path_here
 from operations.crm.port import CrmError
-from operations.crm.rest import RestRequest, text_of
+from operations.crm.rest import RestRequest, is_whole, path_here, text_of
 
 NUMBER, NAME, CRM_ID = "number", "name", "crm_id"
 MOST_PEOPLE: Final = 1_000_000  # of one import; more is no register of one owner (chosen)

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from calls.caller_number import is_dialable
+from calls.caller import is_dialable
 from calls.campaign_events import OutboundCallBegan
 from calls.events import (
     CallbackWanted,

@@ -9,8 +9,8 @@ from typing import Final
 
 from loguru import logger
 
-from calls.crm_events import CallReported
 from calls.entry import Entry
+from calls.operations_events import CallReported
 from fallbacks.failure import Kind, ServiceError
 from fallbacks.retrying import LONGEST_REST_S, rest_s
 from operations.crm.customer import CrmReport

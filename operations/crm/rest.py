@@ -2,20 +2,59 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote
+from urllib.parse import SplitResult, quote, urlsplit
 
 import aiohttp
 
-from calls.words import without_halves
+from calls.caller import without_halves
 from fallbacks.failure import Kind
 from fallbacks.retry_after import retry_after_s
 from operations.crm.customer import CrmContact, CrmReport, dig, fill
-from operations.crm.next_page import root_of
 from operations.crm.port import CrmError, refused, unanswered
 from transports.http_requests import request
+
+# A next page that a register names by a whole address: followed at the register itself alone.
+#
+# The key of the register goes with each request, so no link of an answer may say where that is
+# sent.
+
+PORTS: Final = {"http": 80, "https": 443}
+WHOLE: Final = re.compile(r"https?://", re.IGNORECASE)
+PLAIN: Final = re.compile(r"[!-\[\]-~]{1,2000}")
+"""ASCII without spaces, lines and backslashes, which readers of addresses disagree about."""
+
+
+def is_whole(link: str) -> bool:
+    """Say whether a register names a page by its address, rather than by a mark."""
+    return WHOLE.match(link) is not None
+
+
+def path_here(link: str, url: str) -> str | None:
+    """Return path and query of a link; None: it leads to another place than the register's."""
+    if PLAIN.fullmatch(link) is None:
+        return None
+    try:
+        there, here = urlsplit(link), urlsplit(url)
+        if "@" in there.netloc or _origin(there) != _origin(here):
+            return None
+    except ValueError:  # a port that is none
+        return None
+    return (there.path or "/") + (f"?{there.query}" if there.query else "")
+
+
+def root_of(url: str) -> str:
+    """Return an address without its path."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
+    return parts.scheme, parts.hostname, parts.port or PORTS.get(parts.scheme)
+
 
 MOST_BYTES: Final = 256 << 10  # of an answer
 MOST_WAIT_S: Final = 3600.0  # whatever a far end asks for
@@ -183,3 +222,51 @@ def text_of(value: Any) -> str:
     request takes it, that of a model included.
     """
     return "" if value is None or isinstance(value, dict | list) else without_halves(str(value))
+
+
+# HubSpot: people by their number, and calls as engagements.
+#
+# Source: developers.hubspot.com, CRM API v3: objects/contacts/search, objects/calls.
+
+URL: Final = "https://api.hubapi.com"
+KNOWN: Final = ("firstname", "lastname", "email", "company", "lifecyclestage")
+
+
+HUBSPOT: Final = RestMapping(
+    look_up=RestRequest(
+        method="POST",
+        path="/crm/v3/objects/contacts/search",
+        body={
+            "filterGroups": [
+                {"filters": [{"propertyName": each, "operator": "EQ", "value": "{number}"}]}
+                for each in ("phone", "mobilephone")
+            ],
+            "properties": list(KNOWN),
+            "limit": 1,
+        },
+    ),
+    found="results.0",
+    name=("properties.firstname", "properties.lastname"),
+    fields={each: f"properties.{each}" for each in KNOWN[2:]},
+    write=RestRequest(
+        method="POST",
+        path="/crm/v3/objects/calls",
+        body={
+            "properties": {
+                "hs_timestamp": "{began_ms}",
+                "hs_call_title": "Call with {agent}",
+                "hs_call_body": "{account}",
+                "hs_call_direction": "{direction_upper}",
+                "hs_call_duration": "{length_ms}",
+                "hs_call_from_number": "{from_number}",
+                "hs_call_to_number": "{to_number}",
+                # Of its BUSY, CALLING_CRM_USER, CANCELED, COMPLETED, CONNECTING, FAILED,
+                # IN_PROGRESS, NO_ANSWER, QUEUED and RINGING those that are an end.
+                "hs_call_status": "{status_upper}",
+            }
+        },
+    ),
+    # Whether HubSpot looks at it is not documented; a repeat carries the same one.
+    key_header="Idempotency-Key",
+)
+"""An engagement is not tied to its contact here: that takes an id which a template cannot omit."""

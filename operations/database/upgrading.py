@@ -8,9 +8,18 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import NullPool
 
-from operations.database.database import ARGUMENTS, StorageError, file_of, make_file
+from operations.database.database import (
+    ARGUMENTS,
+    MIGRATIONS,
+    StorageError,
+    file_of,
+    lag_of,
+    make_file,
+    newer_than_ours,
+    version_of,
+    work_alone,
+)
 from operations.database.edge import storage_errors
-from operations.database.schema import MIGRATIONS, lag_of, newer_than_ours, version_of, work_alone
 
 
 async def upgrade(address: str) -> tuple[str | None, str | None]:

@@ -1,14 +1,108 @@
 """What every channel of alerts offers, and what it says when it fails."""
 
 from collections.abc import Sequence
-from typing import Final, Protocol
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
 
 import aiohttp
 
 from fallbacks.failure import Failure, Kind, ServiceError, failed
-from operations.notify.alert import CHANNELS
-from operations.notify.alert_outbox import ChannelPost
-from operations.notify.message import AlertText
+from operations.masking import printable
+from operations.notify.alert import CHANNELS, NOT_SERVED, UNHEARD, WHOLE_CALL, Alert
+from operations.notify.outbox import ChannelPost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AlertText:
+    """An alert in words; nothing in it is a secret or more than one line."""
+
+    title: str
+    lines: tuple[str, ...]
+
+    @property
+    def whole(self) -> str:
+        """Return the message of a channel that has no title of its own."""
+        return "\n".join((self.title, *self.lines))
+
+
+def masked(text: str) -> str:
+    """Return a text as the log may have it."""
+    return printable(text)
+
+
+def alert_text(alert: Alert) -> AlertText:
+    """Return what a person is told."""
+    state = "RESOLVED" if alert.ended_s is not None else alert.severity.upper()
+    again = ", again" if alert.open_s > alert.began_s else ""
+    lines = [
+        f"Since {moment(alert.began_s)}{again}.",
+        *_said("Reason", alert.reason),
+        *_said("Instead", alert.then),
+        *_said("Down as well", ", ".join(alert.beside)),
+        *([f"Turns touched so far: {alert.turns_touched}."] if alert.ended_s is None else []),
+        *_said("Seen by", alert.seen_by),
+        *_ended(alert),
+        f"[{alert.key}]",
+    ]
+    return AlertText(
+        title=masked(f"{state}: {_what(alert)}"), lines=tuple(masked(each) for each in lines)
+    )
+
+
+def as_json(alert: Alert) -> dict[str, Any]:
+    """Return what a program is told."""
+    return {
+        "key": alert.key,
+        "revision": alert.revision,
+        "status": "open" if alert.ended_s is None else "resolved",
+        "severity": alert.severity.upper(),
+        "stage": alert.stage,
+        "provider": alert.rung,
+        "kind": alert.kind,
+        "title": alert_text(alert).title,
+        "reason": masked(alert.reason),
+        "instead": masked(alert.then),
+        "began_at": moment(alert.began_s),
+        "resolved_at": None if alert.ended_s is None else moment(alert.ended_s),
+        "resolved_how": masked(alert.how),
+        "lasted_s": alert.lasted_s if alert.ended_s is not None else None,
+        "turns_touched": alert.turns_touched,
+        "escalated": alert.escalated,
+        "seen_by": masked(alert.seen_by),
+    }
+
+
+def moment(at_s: float) -> str:
+    """Return a moment as people read it, UTC."""
+    return f"{datetime.fromtimestamp(at_s, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def _what(alert: Alert) -> str:
+    kind = alert.kind.replace("_", " ")
+    match alert.stage:
+        case _ if alert.kind == NOT_SERVED and alert.stage == WHOLE_CALL:
+            return "a call could not be served"
+        case _ if alert.stage == CHANNELS:
+            return f"alerts do not go out by {alert.rung}: {kind}"
+        case _ if alert.whole_stage:
+            return f"{alert.stage.upper()} is down: {kind}"
+        case _:
+            return f"{alert.stage.upper()} {alert.rung}: {kind}".replace("  ", " ")
+
+
+def _said(name: str, what: str) -> list[str]:
+    return [f"{name}: {what}"] if what else []
+
+
+def _ended(alert: Alert) -> list[str]:
+    if alert.ended_s is None:
+        return []
+    how = "nobody has spoken of it for a while" if alert.how == UNHEARD else alert.how
+    turns = alert.turns_touched
+    touched = f"It touched {turns} turn{'' if turns == 1 else 's'}."
+    return [f"Over at {moment(alert.ended_s)} after {alert.lasted_s:g} s ({how}). {touched}"]
+
 
 POST_S: Final = 10.0  # chosen: for one request, from connecting to its answer
 

@@ -17,16 +17,18 @@ from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
-from calls.crm_events import (
+from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
+from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
+from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
     DoNotCallWanted,
+    WorkerLost,
+    WorkerStarted,
+    WritesRefused,
+    WritesResumed,
 )
-from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
-from calls.house_events import WorkerLost, WorkerStarted
-from calls.incident import Incident, IncidentEnded, IncidentFact, Trouble
-from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptFailed,
@@ -41,7 +43,7 @@ from fallbacks.facts import (
     SuspicionCleared,
 )
 from fallbacks.failure import Kind, Scope, Severity
-from operations.notify.known_rung_rules import KnownRungs
+from operations.notify.alert import KnownRungs
 from operations.notify.trouble_rules import (
     CAMPAIGN,
     DISK,

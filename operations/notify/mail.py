@@ -17,9 +17,8 @@ from typing import Final
 from bot.config.checks import is_loopback
 from bot.config.settings import EmailSettings
 from fallbacks.failure import Kind
-from operations.notify.alert_outbox import ChannelPost
-from operations.notify.channel import POST_S, ChannelError
-from operations.notify.message import AlertText
+from operations.notify.channel import POST_S, AlertText, ChannelError
+from operations.notify.outbox import ChannelPost
 
 TLS_PORT: Final = 465  # RFC 8314: TLS from the first byte
 LONGEST_WORD: Final = 40  # a line with more in one piece is encoded, and is no identity any more

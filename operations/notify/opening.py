@@ -1,26 +1,45 @@
 """Puts the parts together: which channels are configured, and what works while a server runs."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
+from typing import Final
+from zoneinfo import ZoneInfo
 
 from loguru import logger
 
 from bot import clock
 from bot.config.alert_channels import missing_of
-from bot.config.settings import AlertsSettings, Settings
+from bot.config.settings import AlertsSettings, QuietSettings, Settings
+from bot.exits import DONE, FAILED
 from calls.entry import Tell
+from fallbacks.failure import Severity
 from operations.keep_running import at_work, keep_running
-from operations.notify.alert import AlertRules
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.channel import Channel
-from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.alert import Alert, AlertRules
+from operations.notify.alerting_rules import never_quiet
+from operations.notify.channel import Channel, ChannelError, alert_text, masked
+from operations.notify.desk import AlertDesk, AlertPolicy, PastOutbox
 from operations.notify.mail import MailChannel
-from operations.notify.past_outbox import PastOutbox
-from operations.notify.quiet import quiet_hours
+from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
 from operations.notify.telegram import TelegramChannel
 from operations.notify.webhook import WebhookChannel
 from operations.retrying import Retries
+
+
+def quiet_hours(settings: QuietSettings) -> Callable[[float], bool]:
+    """Return what says of a moment, in seconds since 1970, whether it is quiet."""
+    begin, end = settings.begin, settings.end
+    if begin is None:
+        return never_quiet
+    zone = ZoneInfo(settings.zone)
+
+    def is_quiet(at_s: float) -> bool:
+        clock = f"{datetime.fromtimestamp(at_s, zone):%H:%M}"
+        return begin <= clock < end if begin <= end else clock >= begin or clock < end
+
+    return is_quiet
 
 
 def utc_s() -> float:
@@ -81,3 +100,50 @@ async def tell_operators(
     finally:
         await reporter.write()
         await outbox.close()
+
+
+NONE: Final = (
+    "no channel is configured: set EMAIL_FROM and EMAIL_TO, "
+    "TELEGRAM_BOT_TOKEN and TELEGRAM_CHAT_ID, or WEBHOOK_URL"
+)
+
+
+async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]) -> int:
+    """Return the exit code: 1 when one channel fails, is half configured, or there is none."""
+    channels, missing = channels_of(settings), list(missing_of(settings))
+    alert = trial_alert(utc_s())
+    lines = await asyncio.gather(*(_try(each, alert) for each in channels))
+    for _, line in lines:
+        say(line)
+    for each in missing:
+        say(each)
+    if not (channels or missing):
+        say(NONE)
+    return DONE if lines and not missing and all(sent for sent, _ in lines) else FAILED
+
+
+def trial_alert(now: float) -> Alert:
+    """Return an alert that says of itself that nothing is wrong."""
+    return Alert(
+        key=f"test-{round(now * 1000)}",
+        stage="test",
+        rung="",
+        kind="of_this_channel",
+        severity=Severity.LOW,
+        reason="somebody has run: holdline alerts test. Nothing is wrong",
+        then="",
+        began_s=now,
+        open_s=now,
+        heard_s=now,
+        revision=1,
+    )
+
+
+async def _try(channel: Channel, alert: Alert) -> tuple[bool, str]:
+    post = ChannelPost(alert=alert, channel=channel.name, handle="")
+    try:
+        await channel.post(post, alert_text(alert))
+    except ChannelError as error:
+        said = ": ".join((masked(error.reason), *([", ".join(error.whom)] if error.whom else [])))
+        return False, f"{channel.name}: failed: {said} ({channel.place})"
+    return True, f"{channel.name}: sent ({channel.place})"

@@ -15,12 +15,10 @@ from calls.events import CallEnded, CallerStopped, CallFailed, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted
 from operations.database.database import StorageError
-from operations.notify.alert import LASTING, AlertFact, IncidentLasted
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.alert_rows import ReportedFact
+from operations.notify.alert import LASTING, AlertFact, IncidentLasted, not_served
+from operations.notify.channel import masked
 from operations.notify.incident_rules import Place
-from operations.notify.message import masked
-from operations.notify.not_served import not_served
+from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.notify.trouble_rules import RECORD, STORAGE
 
 LOOK_S: Final = 1.0  # between two looks at what is over by the passing of time

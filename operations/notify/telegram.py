@@ -11,9 +11,8 @@ from typing import Any, Final
 import aiohttp
 
 from bot.config.settings import TelegramSettings
-from operations.notify.alert_outbox import ChannelPost
-from operations.notify.channel import POST_S, refused, unanswered
-from operations.notify.message import AlertText
+from operations.notify.channel import POST_S, AlertText, refused, unanswered
+from operations.notify.outbox import ChannelPost
 from transports.http_requests import request
 
 LONGEST: Final = 4096  # characters of a message

@@ -1,15 +1,121 @@
 """What each fact says is wrong, and where: with a rung, a whole stage, or what is on no ladder."""
 
-from typing import Final
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, Generic, TypeVar
 
 from calls.campaign_events import CampaignHeld, CampaignPaused
-from calls.crm_events import DoNotCallDropped, DoNotCallOwed
 from calls.events import ProviderFailed, RecordHalted
-from calls.house_events import WorkerLost
 from calls.incident import Trouble
-from calls.record_events import WritesRefused
-from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
+from calls.operations_events import DoNotCallDropped, DoNotCallOwed, WorkerLost, WritesRefused
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    RetriesExhausted,
+    RungChosen,
+    StageExhausted,
+)
 from fallbacks.failure import Scope, Severity
+
+# Whom a call has asked for what each stage does now: what did its caller harm, and what not.
+#
+# A rung that failed a call, or let it wait until another took over, touched its caller. One that
+# was not asked, because it was in doubt or out of rotation, did the caller no harm.
+
+STAGES: Final = frozenset({"stt", "llm", "tts"})
+
+
+@dataclass(slots=True)
+class StageWork:
+    """Whom one call has asked for the piece of work that a stage does now."""
+
+    asked: set[str] = field(default_factory=set[str])
+    served: bool = False
+
+    def start(self, provider: str) -> None:
+        """Note that one was asked: for the next piece if this one was served."""
+        if self.served:
+            self.asked, self.served = set(), False
+        self.asked.add(provider)
+
+
+class AskedRungs:
+    """What the stages of one call are at."""
+
+    def __init__(self) -> None:
+        self._work: dict[str, StageWork] = {}
+
+    def heed(self, fact: object) -> bool:
+        """Note a fact; return whether it touched the caller."""
+        match fact:
+            case AttemptStarted():
+                self._of(fact.stage).start(fact.provider)
+            case AttemptWon() if fact.stage in STAGES:
+                self._of(fact.stage).served = True
+            case AttemptFailed():
+                return fact.stage in STAGES
+            case RungChosen():
+                return fact.before in self._of(fact.stage).asked
+            case _:
+                pass
+        return False
+
+    def _of(self, stage: str) -> StageWork:
+        return self._work.setdefault(stage, StageWork())
+
+
+MOST_NAMES: Final = 4096  # half an hour of two calls a second (chosen)
+
+KeptT = TypeVar("KeptT")
+
+
+class KnownCalls(Generic[KeptT]):
+    """What is kept of each call, by its id; nothing here grows with time.
+
+    What is told of a call long after its end must not begin it anew, so of those that are kept no
+    longer the names are known.
+
+        calls = KnownCalls[Tally](keep_ended=64)
+        calls.find("one", Tally)  # begins it
+        calls.end("one")
+        calls.find("one", Tally)  # the same, until 64 others have ended; then None
+
+    Attributes:
+        live: Those that go on.
+        ended: The latest that ended, oldest first.
+    """
+
+    def __init__(self, *, keep_ended: int) -> None:
+        """Know none."""
+        self.live: dict[str, KeptT] = {}
+        self.ended: dict[str, KeptT] = {}
+        self._keep_ended = keep_ended
+        self._names: dict[str, None] = {}  # of those that are kept no longer, oldest first
+
+    def find(self, call_id: str, begin: Callable[[], KeptT]) -> KeptT | None:
+        """Return what is kept of a call, begun if it is new; None: it is kept no longer."""
+        if call_id in self._names:
+            return None
+        if call_id in self.ended:
+            return self.ended[call_id]
+        if call_id not in self.live:
+            self.live[call_id] = begin()
+        return self.live[call_id]
+
+    def end(self, call_id: str) -> KeptT | None:
+        """Count a call among the ended; return what is kept of it, or None if it did not go on."""
+        kept = self.live.pop(call_id, None)
+        if kept is not None:
+            self.ended[call_id] = kept
+        while len(self.ended) > self._keep_ended:
+            oldest = next(iter(self.ended))
+            del self.ended[oldest]
+            self._names[oldest] = None
+        while len(self._names) > MOST_NAMES:
+            del self._names[next(iter(self._names))]
+        return kept
+
 
 CAMPAIGN: Final = "campaign"  # stands where a stage does; its name where a rung does
 DISK: Final = "disk"

@@ -17,9 +17,8 @@ import aiohttp
 
 from bot.config.settings import WebhookSettings
 from fallbacks.retry_after import retry_after_s
-from operations.notify.alert_outbox import ChannelPost
-from operations.notify.channel import POST_S, refused, unanswered
-from operations.notify.message import AlertText, as_json
+from operations.notify.channel import POST_S, AlertText, as_json, refused, unanswered
+from operations.notify.outbox import ChannelPost
 from transports.http_requests import request
 
 PREFIX: Final = "whsec_"

@@ -5,10 +5,11 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from operations.notify.alert_history import SentAlert
-from operations.notify.message import alert_text, as_json, masked
-from operations.postmortem.gathering import Gathered
-from operations.postmortem.outages import (
+from operations.masking import masked as masked_number
+from operations.notify.channel import alert_text, as_json, masked
+from operations.notify.outbox import SentAlert
+from operations.postmortem.gathering import (
+    Gathered,
     Outage,
     breaker_states,
     find_outages,
@@ -16,7 +17,6 @@ from operations.postmortem.outages import (
     latency_of,
     with_ends,
 )
-from operations.privacy import masked as masked_number
 from operations.record.reader import BreakerMoveRow, CallRow, FailureRow, HappeningRow, TurnRow
 
 BROKEN: Final = ("failed", "outage")  # ends of a call that are our fault, or a provider's

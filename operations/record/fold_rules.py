@@ -16,7 +16,7 @@ from calls.events import (
     UsageMeasured,
 )
 from fallbacks.facts import AttemptFailed, BreakerMoved
-from operations.notify.known_call_rules import KnownCalls
+from operations.notify.trouble_rules import KnownCalls
 from operations.record.call_rules import RecordedCall, plus
 
 # The latest, for what is told of a call after its end: a summary's cost comes up to a minute late,

@@ -6,7 +6,7 @@ from urllib.parse import unquote
 
 import phonenumbers
 
-from calls.caller_number import AROUND, LEAST_DIGITS, is_dialable
+from calls.caller import AROUND, LEAST_DIGITS, is_dialable
 
 ABROAD: Final = "00"  # before a country code (ITU-T E.164); elsewhere `server.region` knows it
 ENDING_DIGITS: Final = 6  # that every way of writing a number has at its end

@@ -12,8 +12,9 @@ from sqlalchemy import Select, Table, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from operations.database.edge import Store, reading
-from operations.database.record_tables import (
+from operations.database.tables import (
     BREAKER_MOVES,
+    CALL_RESULTS,
     CALLS,
     FAILURES,
     HAPPENINGS,
@@ -21,7 +22,6 @@ from operations.database.record_tables import (
     RECORD_WRITERS,
     TURNS,
 )
-from operations.database.result_tables import CALL_RESULTS
 
 MOST: Final = 10_000  # rows of one answer; an hour of a busy house has fewer failures
 

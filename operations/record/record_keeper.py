@@ -18,14 +18,102 @@ from loguru import logger
 from bot import clock
 from bot.config.settings import Settings
 from calls.entry import Entry, Tell
-from calls.events import Event
+from calls.events import Event, RecordHalted, RecordResumed
+from calls.operations_events import CallsCut
 from operations.database.database import RefusedRowsError, StorageError
 from operations.database.upgrading import find_lag
 from operations.keep_running import keep_running
-from operations.record.cut_calls import CutCalls
 from operations.record.fold_rules import RecordBatch, RecordFold
-from operations.record.record_outage import RecordOutage
 from operations.record.writer import RecordWriter
+
+
+class RecordOutage:
+    """Whether the record is being written."""
+
+    def __init__(self, *, tell: Callable[[Event], None], clock: Callable[[], float]) -> None:
+        """Begin with a database that takes everything."""
+        self._tell = tell
+        self._clock = clock
+        self._since: float | None = None
+
+    @property
+    def lasts(self) -> bool:
+        """Whether the database takes nothing now."""
+        return self._since is not None
+
+    def note_away(self, why: str) -> None:
+        """Tell that a batch was not taken, unless that is known."""
+        if self._since is None:
+            self._since = self._clock()
+            logger.error("the record cannot be written: {}", why)
+            self._tell(RecordHalted(reason=why))
+
+    def note_back(self, *, lost_entries: int) -> None:
+        """Tell that one was taken again, if that is news, and how many entries were lost so far."""
+        if self._since is not None:
+            after_s, self._since = self._clock() - self._since, None
+            logger.info("the record is written again; {} entries were lost", lost_entries)
+            self._tell(RecordResumed(after_s=after_s, lost_entries=lost_entries))
+
+
+LOOK_S: Final = 15.0  # between two looks; behind an outage each process writes again within 12 s
+SET_S: Final = 2.0  # chosen: a clock that is merely brought into step moves by far less
+
+
+class CutCalls:
+    """Marks them as interrupted in the record."""
+
+    def __init__(
+        self,
+        writer: RecordWriter,
+        *,
+        tell: Callable[[Event], None],
+        utc_now: Callable[[], datetime],
+        clock: Callable[[], float],
+    ) -> None:
+        """Mark in `writer`'s database."""
+        self._writer = writer
+        self._tell = tell
+        self._utc_now = utc_now
+        self._clock = clock
+        self._look_at = 0.0
+        self._ahead_s: float | None = None  # the time of day, of the clock, at the last look
+        self._away = False  # the database was, when it was asked last
+
+    def note_away(self) -> None:
+        """Note that the database takes nothing: no process can give a sign of life meanwhile."""
+        self._away = True
+
+    async def look(self, *, within_s: float) -> None:
+        """Look, if it is time to; a database that does not answer is left to the next batch.
+
+        The first time that it answers behind an outage only that is noted: to who comes first, the
+        calls of all others, and of this process, too, seem to be cut. So they do when the clock was
+        set forward, until each process has given a sign of life again.
+        """
+        if self._clock() < self._look_at:
+            return
+        self._look_at = self._clock() + LOOK_S
+        if self._was_set_forward():
+            return
+        try:
+            async with asyncio.timeout(within_s):
+                if self._away:
+                    await self._writer.reach()
+                    self._away = False
+                    return
+                cut = await self._writer.interrupt_cut(self._utc_now())
+        except (StorageError, TimeoutError):
+            self.note_away()
+            return  # the next batch says so, if it goes on
+        if cut:
+            logger.warning("{} calls were cut with their process: marked as interrupted", cut)
+            self._tell(CallsCut(calls=cut))
+
+    def _was_set_forward(self) -> bool:
+        before_s, self._ahead_s = self._ahead_s, self._utc_now().timestamp() - self._clock()
+        return before_s is not None and self._ahead_s - before_s > SET_S
+
 
 WRITE_S: Final = 0.5  # from batch to batch: with the write it is what a process that dies loses
 LEAST_S: Final = 0.05  # of rest, for a database that takes long for each

@@ -4,17 +4,153 @@ The recording is the truth, and is on the disk before its caller is told that it
 written soon after. So a row that a process died over is made again of the file.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+import asyncio
+import json
+import os
+import struct
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import BinaryIO, Final
 
+from loguru import logger
 from sqlalchemy import case, select, update
 
+from operations.database.database import StorageError
 from operations.database.edge import Store, reading, writing
-from operations.database.record_tables import CALLS, VOICEMAILS
 from operations.database.sql_board import INSERTS
 from operations.database.storable import storable
+from operations.database.tables import CALLS, VOICEMAILS
+from operations.keep_running import at_work, keep_running
+
+PART: Final = ".part"  # behind the name of what is not whole yet
+LEFT_S: Final = (
+    600.0  # a message takes two minutes at most: after so long nobody writes it any more
+)
+HEADER: Final = struct.Struct(
+    "<4sI4s4sIHHIIHH4sI"
+)  # RIFF, WAVE, fmt and data (Microsoft RIFF, 1991)
+SAMPLE_BYTES: Final = 2
+
+
+class MessageFile:
+    """One message, or a call: 16-bit sound, in a `.wav.part` until `finish`. All of it blocks.
+
+    Raises:
+        OSError: From each method; the disk did not take it.
+    """
+
+    def __init__(self, path: Path, *, rate_hz: int, channels: int = 1) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._part = path.with_name(path.name + PART)
+        self._rate_hz = rate_hz
+        self._channels = channels
+        self.length_bytes = 0
+        """How much of the sound the disk has."""
+        self._file = os.open(
+            self._part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600
+        )
+        try:
+            self._put(self._head(), at=0)
+        except OSError:  # there is nobody yet who could drop it
+            self.drop()
+            raise
+
+    def add(self, pcm: bytes) -> None:
+        """Write a piece behind the others."""
+        self._put(pcm, at=HEADER.size + self.length_bytes)
+        self.length_bytes += len(pcm)
+
+    def finish(self) -> None:
+        """Have all of it on the disk, and only then give it its name."""
+        self._put(self._head(), at=0)
+        os.fsync(self._file)
+        self._close()
+        self._part.replace(self._path)
+        _sync_folder(self._path.parent)
+
+    def leave(self) -> None:
+        """Let go of it as it is: it gets its name at the next look."""
+        self._close()
+
+    def drop(self) -> None:
+        """Leave nothing."""
+        self._close()
+        self._part.unlink(missing_ok=True)
+
+    def _head(self) -> bytes:
+        return _header(self._rate_hz, self.length_bytes, channels=self._channels)
+
+    def _put(self, content: bytes, *, at: int) -> None:
+        view = memoryview(content)
+        while view:
+            written = os.pwrite(self._file, view, at)
+            view, at = view[written:], at + written
+
+    def _close(self) -> None:
+        file, self._file = self._file, -1
+        if file >= 0:
+            os.close(file)
+
+
+def finish_left(folder: Path, *, utc_s: float) -> int:
+    """Give their names to messages whose process died over them; return how many; blocks.
+
+    Another process of the house may do the same in the same folder.
+    """
+    return sum(_finish_left(each, utc_s - LEFT_S) for each in folder.glob(f"*.wav{PART}"))
+
+
+def _finish_left(part: Path, until_s: float) -> bool:
+    try:
+        stat = part.stat()
+        if stat.st_mtime >= until_s:
+            return False
+        with part.open("r+b") as file:
+            whole = _write_head(file, max(0, stat.st_size - HEADER.size))
+        if not whole:
+            part.unlink()
+            return False
+        part.replace(part.with_name(part.name.removesuffix(PART)))
+    except FileNotFoundError:  # another process was faster
+        return False
+    except OSError as error:  # it is looked at again, and holds up no other
+        logger.error("what a dead process has left cannot be finished: {}", error)
+        return False
+    return True
+
+
+def _write_head(file: BinaryIO, length_bytes: int) -> bool:
+    """Write how long the sound in a file is; False: there is none in it."""
+    head = file.read(HEADER.size)
+    if len(head) < HEADER.size or not length_bytes:
+        return False
+    channels, rate_hz = HEADER.unpack(head)[6:8]
+    whole_bytes = length_bytes - length_bytes % (SAMPLE_BYTES * max(1, channels))
+    file.seek(0)
+    file.write(_header(rate_hz, whole_bytes, channels=channels))
+    return True
+
+
+def _header(rate_hz: int, length_bytes: int, *, channels: int) -> bytes:
+    pcm, moment_bytes = 1, channels * SAMPLE_BYTES
+    return HEADER.pack(
+        b"RIFF", HEADER.size - 8 + length_bytes, b"WAVE",
+        b"fmt ", 16, pcm, channels, rate_hz, rate_hz * moment_bytes, moment_bytes, 8 * SAMPLE_BYTES,
+        b"data", length_bytes,
+    )  # fmt: skip
+
+
+def _sync_folder(folder: Path) -> None:
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
+
 
 THEIRS: Final = case((CALLS.c.direction == "outbound", CALLS.c.called), else_=CALLS.c.caller)
 """The number of the side that is not ours."""
@@ -74,3 +210,93 @@ class Voicemails(Store):
         async with writing(self._database) as connection:
             changed = update(VOICEMAILS).where(open_one).values(done_at=at)
             return (await connection.execute(changed)).rowcount > 0
+
+
+LOOK_S: Final = 30.0  # between two looks into the folder (chosen)
+TEXT: Final = ".text.json"  # behind the name of a message: what it says
+AT_ONCE: Final = 500  # messages of one question; SQLite takes 999 words in one
+
+
+@asynccontextmanager
+async def voicemails_listed(
+    folder: Path, url: str, *, mine: Callable[[], bool]
+) -> AsyncIterator[None]:
+    """Keep the rows as the folder is while the block runs.
+
+    Args:
+        folder: The messages.
+        url: The database's address.
+        mine: Whether this process does it for the house.
+    """
+    voicemails = Voicemails(url)
+
+    async def look() -> None:
+        unwell = False
+        while True:
+            try:
+                if mine():
+                    await list_voicemails(folder, voicemails)
+                unwell = False
+            except StorageError as error:
+                if not unwell:
+                    logger.error("messages have no rows yet: {}", error)
+                unwell = True
+            await asyncio.sleep(LOOK_S)
+
+    try:
+        async with at_work(voicemails=keep_running("listing messages", look)):
+            yield
+    finally:
+        await voicemails.close()
+
+
+async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
+    """Make the rows that are missing, and write down what messages say."""
+    found = await asyncio.to_thread(_messages, folder)
+    for start in range(0, len(found), AT_ONCE):
+        part = found[start : start + AT_ONCE]
+        known = await voicemails.known([each.call_id for each in part])
+        missing = [each for each in part if each.call_id not in known]
+        if missing:
+            await voicemails.add(missing)
+        for each in part:
+            text = "" if known.get(each.call_id) else await asyncio.to_thread(_text, each)
+            if text:
+                await voicemails.write_text(each.call_id, text)
+
+
+def _messages(folder: Path) -> list[KeptVoicemail]:
+    return [found for each in sorted(folder.glob("*.wav")) if (found := _message(each))]
+
+
+def _message(path: Path) -> KeptVoicemail | None:
+    try:
+        stat, head = path.stat(), _head(path)
+    except FileNotFoundError:  # it was forgotten since we looked
+        return None
+    rate_hz = HEADER.unpack(head)[7] if len(head) == HEADER.size else 0
+    sound_bytes = max(0, stat.st_size - HEADER.size)
+    return KeptVoicemail(
+        call_id=path.stem[:64],
+        path=str(path),
+        length_s=round(sound_bytes / SAMPLE_BYTES / rate_hz, 3) if rate_hz else 0.0,
+        at=datetime.fromtimestamp(stat.st_mtime, UTC),
+    )
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(HEADER.size)
+    except FileNotFoundError:
+        raise
+    except OSError:
+        return b""  # another user's, perhaps: it is listed without its length, and so can be found
+
+
+def _text(message: KeptVoicemail) -> str:
+    try:
+        said = json.loads(Path(message.path).with_suffix(TEXT).read_text(encoding="utf-8"))
+        return str(said.get("text") or "")
+    except (OSError, ValueError, AttributeError):
+        return ""  # nobody has written it down yet

@@ -29,7 +29,9 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from operations.database.database import Database
 from operations.database.edge import storage_errors
 from operations.database.file_thread import FileThread
-from operations.database.record_tables import (
+from operations.database.sql_board import INSERTS
+from operations.database.storable import storable
+from operations.database.tables import (
     BREAKER_MOVES,
     CALLS,
     FAILURES,
@@ -39,8 +41,6 @@ from operations.database.record_tables import (
     TURNS,
     VOICEMAILS,
 )
-from operations.database.sql_board import INSERTS
-from operations.database.storable import storable
 from operations.record.call_rules import plus
 from operations.record.fold_rules import RecordBatch, RecordRow
 

@@ -1,21 +1,194 @@
 """Notes what is new for the spreadsheet, and has it written there: one process for all."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Final
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
 
 from loguru import logger
 
+from calls.entry import Tell
+from calls.incident import IncidentEnded
+from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
+from fallbacks.failure import Failure, Kind, Severity
+from fallbacks.retrying import LONGEST_REST_S, rest_s, wait_s
 from operations.keep_running import keep_repeating
-from operations.notify.alert_history import AlertHistory
+from operations.masking import masked as masked_number
+from operations.notify.alert import Alert
+from operations.notify.channel import alert_text, masked, moment
+from operations.notify.outbox import AlertHistory
 from operations.retrying import Retries
-from operations.sheets.cells import ALERTS, CALLS, HEADS, alert_rows, call_row
-from operations.sheets.inherited import InheritedOutage
 from operations.sheets.outbox import SheetBatch, SheetOutbox, SheetRow
-from operations.sheets.refusal import GOOGLE, SHEETS, SheetError
-from operations.sheets.sheet import Sheet
-from operations.sheets.tries import TabTries
+from operations.sheets.sheet import GOOGLE, SHEETS, Sheet, SheetError
+
+CALLS: Final = "calls"
+ALERTS: Final = "alerts"
+HEADS: Final[Mapping[str, tuple[str, ...]]] = {
+    CALLS: (
+        *("key", "began", "ended", "transport", "direction", "agent", "caller", "called", "state"),
+        *("reason", "outcome", "length_s", "turns", "failures", "failovers", "cost", "currency"),
+    ),
+    ALERTS: ("key", "at", "status", "severity", "stage", "provider", "kind", "turns", "message"),
+}
+
+
+def call_row(call: Mapping[str, Any]) -> SheetRow:
+    """Return the row of a call that is over; numbers masked, nothing that was said."""
+    key, ended = f"call {call['id']}", _utc(call["ended_at"])
+    return SheetRow(
+        key=key,
+        tab=CALLS,
+        at_s=ended.timestamp(),
+        cells=(
+            key,
+            f"{_utc(call['started_at']):%Y-%m-%d %H:%M:%S}",
+            f"{ended:%Y-%m-%d %H:%M:%S}",
+            *(call[name] for name in ("transport", "direction", "agent")),
+            masked_number(call["caller"]),
+            masked_number(call["called"]),
+            *(call[name] for name in ("state", "reason", "outcome")),
+            "" if call["length_s"] is None else round(call["length_s"], 1),
+            *(call[name] for name in ("turns", "failures", "failovers")),
+            "" if call["cost"] is None else round(call["cost"], 4),
+            call["currency"],
+        ),
+    )
+
+
+def alert_rows(alert: Alert) -> Iterator[SheetRow]:
+    """Yield a row for an alert that was told, and one for its end."""
+    if not alert.revision:
+        return
+    yield _alert_row(alert, "open", alert.open_s)
+    if alert.ended_s is not None and alert.told_ended:
+        yield _alert_row(alert, "resolved", alert.ended_s)
+
+
+def _alert_row(alert: Alert, status: str, at_s: float) -> SheetRow:
+    key = f"alert {alert.key} {alert.open_s:.0f} {status}"
+    rung = (alert.stage, alert.rung, alert.kind)
+    title = masked(alert_text(alert).title)
+    cells = (key, moment(at_s), status, alert.severity.value, *rung, alert.turns_touched, title)
+    return SheetRow(key=key, tab=ALERTS, at_s=at_s, cells=cells)
+
+
+def _utc(at: datetime) -> datetime:
+    """Return a moment as it was kept: SQLite keeps no zone."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
+
+
+# When a tab that was not written is tried again: by sequences of tries, with rests between them.
+#
+# Decided as for everything outside a turn in `fallbacks/retrying.py`. No row is ever given up:
+# behind the last try of a sequence, and behind what only a person can mend, the tab rests.
+
+
+class TabTries:
+    """How often one tab has failed since it was last written, and how long it rests.
+
+    Attributes:
+        failing: Whether it could not be written the last time.
+        alarming: Whether operators were told so: one failure that passes is too little for that.
+    """
+
+    def __init__(self, retries: Retries) -> None:
+        """Begin with none."""
+        self._retries = retries
+        self._tries = 0  # of the sequence
+        self._sequences = 0  # that came to nothing, in a row
+        self.failing = self.alarming = False
+        self._rests_until_s = 0.0
+
+    def may(self, now_s: float) -> bool:
+        """Return whether the tab may be tried now."""
+        return now_s >= self._rests_until_s
+
+    def fail(self, failure: Failure, *, now_s: float) -> float:
+        """Count a try that failed, tell of it, and return how long its rows wait."""
+        self.failing = True
+        self.alarming |= failure.severity is not Severity.LOW
+        self._tries += 1
+        self._retries.tell(AttemptFailed.of(failure))
+        waits_s = self._next_s(failure)
+        # A request that is called bad says nothing of the next one; after all else none is made.
+        if failure.kind is not Kind.BAD_REQUEST:
+            self._rests_until_s = now_s + waits_s
+        return waits_s
+
+    def succeed(self, stage: str, provider: str) -> None:
+        """Forget what failed before, and tell that it is over."""
+        if self.failing:
+            self._retries.tell(AttemptWon(stage=stage, provider=provider, attempt=1, after_s=0.0))
+        self._tries = self._sequences = 0
+        self.failing = self.alarming = False
+
+    def _next_s(self, failure: Failure) -> float:
+        retries, tries = self._retries, self._tries
+        planned_s = wait_s(retries.settings, tries, failure=failure, chance=retries.chance())
+        stage, provider, kind = failure.stage, failure.provider, failure.kind
+        if planned_s is not None:
+            retries.tell(
+                RetryPlanned(
+                    stage=stage, provider=provider, kind=kind, retry=tries, wait_s=planned_s
+                )
+            )
+            return planned_s
+        self._tries = 0
+        if failure.permanent:
+            return max(LONGEST_REST_S, failure.retry_after_s or 0.0)
+        retries.tell(RetriesExhausted(stage=stage, provider=provider, kind=kind, tries=tries))
+        self.alarming = True
+        self._sequences += 1
+        return max(rest_s(self._sequences), failure.retry_after_s or 0.0)
+
+
+# An outage that another process has told operators of: whoever writes next says that it is over.
+#
+# Who tells of an outage may be gone before its end. The next one never failed, so that nothing of
+# its own ends, and the alert would stay open until nobody had spoken of it for long.
+
+
+class InheritedOutage:
+    """Of one process, for as long as it leads its house."""
+
+    def __init__(self, tell: Tell) -> None:
+        """Begin without one."""
+        self._tell = tell
+        self._looked = False
+        self._alert: Alert | None = None
+
+    def look(self, alerts: Iterable[Alert]) -> None:
+        """Learn, when the house begins to be led from here, whether one is under way."""
+        if self._looked:
+            return
+        self._looked = True
+        open_now = (each for each in alerts if each.ended_s is None)
+        ours = (each for each in open_now if (each.stage, each.rung) == (SHEETS, GOOGLE))
+        self._alert = next(ours, None)
+
+    def leave(self) -> None:
+        """Lead no more: what comes until we lead again is told by others."""
+        self._looked, self._alert = False, None
+
+    def take(self) -> None:
+        """Note that this process has told it, too: it is one of its own, and ends as such."""
+        self._alert = None
+
+    def end(self, now_s: float) -> None:
+        """Tell that it is over, if there is one."""
+        alert, self._alert = self._alert, None
+        if alert is None:
+            return
+        self._tell(
+            IncidentEnded(
+                stage=alert.stage,
+                rung=alert.rung,
+                kind=alert.kind,
+                lasted_s=round(now_s - alert.open_s, 1),
+                failures=0,
+            )
+        )
+
 
 LOOK_S: Final = 5.0  # between two looks: what people read in a sheet is in no hurry
 BACK: Final = timedelta(days=1)  # what ended earlier, while nobody mirrored, is left out

@@ -21,12 +21,10 @@ async def mirror_in_sheet(
         yield
         return
     # Here, and not above: google-auth is an extra.
-    from operations.notify.alert_history import AlertHistory  # noqa: PLC0415
-    from operations.sheets.account import ServiceAccount  # noqa: PLC0415
-    from operations.sheets.cells import ALERTS, CALLS  # noqa: PLC0415
-    from operations.sheets.mirror import MirrorSources, SheetMirror  # noqa: PLC0415
+    from operations.notify.outbox import AlertHistory  # noqa: PLC0415
+    from operations.sheets.mirror import ALERTS, CALLS, MirrorSources, SheetMirror  # noqa: PLC0415
     from operations.sheets.outbox import SheetOutbox  # noqa: PLC0415
-    from operations.sheets.sheet import Sheet  # noqa: PLC0415
+    from operations.sheets.sheet import ServiceAccount, Sheet  # noqa: PLC0415
 
     url = settings.storage.url
     sources = MirrorSources(outbox=SheetOutbox(url), alerts=AlertHistory(url))

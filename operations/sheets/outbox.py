@@ -14,9 +14,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Update, delete, select, update
 
 from operations.database.edge import Store, reading, writing
-from operations.database.record_tables import CALLS
-from operations.database.sheet_tables import SHEET_ROWS
 from operations.database.sql_board import INSERTS
+from operations.database.tables import CALLS, SHEET_ROWS
 
 WAITING: Final = "waiting"
 SENDING: Final = "sending"

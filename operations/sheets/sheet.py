@@ -7,20 +7,172 @@ for a project and 60 for a user, which a service account is.
 
 import asyncio
 import json
+import urllib.error
+import urllib.request
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
 import aiohttp
 from aiolimiter import AsyncLimiter
+from google.auth import exceptions, transport
+from google.oauth2 import service_account
 
 from bot import clock
-from bot.config.sheets import SheetsSettings
+from bot.clock import Clock
+from bot.config.sections import SheetsSettings
+from fallbacks.failure import Failure, Kind, failed
 from fallbacks.retry_after import retry_after_s
-from operations.sheets.account import ServiceAccount
 from operations.sheets.outbox import Cells
-from operations.sheets.refusal import answered, said_nothing, went_quiet
 from transports.http_requests import request
+
+SHEETS = "sheets"
+GOOGLE = "google"
+KINDS = {401: Kind.AUTH, 403: Kind.AUTH, 404: Kind.NOT_FOUND, 429: Kind.RATE_LIMITED}
+
+
+class SheetError(Exception):
+    """It was not done; `certain` says whether we know that."""
+
+    def __init__(
+        self,
+        kind: Kind,
+        reason: str,
+        *,
+        certain: bool = True,
+        retry_after_s: float | None = None,
+    ) -> None:
+        super().__init__(reason)
+        self.kind = kind
+        self.reason = reason
+        self.certain = certain
+        self.retry_after_s = retry_after_s
+
+    @property
+    def failure(self) -> Failure:
+        """Return it as every failure is told."""
+        return failed(
+            self.kind,
+            SHEETS,
+            provider=GOOGLE,
+            reason=self.reason,
+            retry_after_s=self.retry_after_s,
+        )
+
+
+def answered(status: int, why: str = "", *, retry_after_s: float | None = None) -> SheetError:
+    """Return what an HTTP status means; after one from 500 on, the rows may stand there."""
+    kind = KINDS.get(status, Kind.OVERLOADED if status >= 500 else Kind.BAD_REQUEST)
+    said = f"answered {status}{': ' if why else ''}{why}"
+    return SheetError(kind, said, certain=status < 500, retry_after_s=retry_after_s)
+
+
+def went_quiet(error: Exception) -> SheetError:
+    """Return what a connection's trouble means; without a connection nothing was written."""
+    certain = isinstance(error, aiohttp.ClientConnectorError)
+    if isinstance(error, TimeoutError):
+        return SheetError(Kind.TIMEOUT, "no answer in time", certain=False)
+    return SheetError(Kind.NETWORK, type(error).__name__, certain=certain)
+
+
+def said_nothing() -> SheetError:
+    """Return what a success means that is no answer of a spreadsheet: the rows may stand there."""
+    return SheetError(Kind.PROTOCOL, "the answer is no JSON", certain=False)
+
+
+SCOPE: Final = "https://www.googleapis.com/auth/spreadsheets"
+ACCOUNT_ASK_S: Final = 10.0
+FRESH_S: Final = 3000.0  # a token is good for an hour
+
+
+class TokenAnswer(transport.Response):
+    """What came back, as google-auth reads it."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], data: bytes) -> None:
+        self._status = status
+        self._headers = headers
+        self._data = data
+
+    @property
+    def status(self) -> int:
+        """Return the HTTP status."""
+        return self._status
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Return the headers."""
+        return self._headers
+
+    @property
+    def data(self) -> bytes:
+        """Return the body."""
+        return self._data
+
+
+class TokenRequest(transport.Request):
+    """Asks with Python's own client: google-auth brings none that needs no further package."""
+
+    def __call__(
+        self,
+        url: str,
+        method: str = "GET",
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float | None = ACCOUNT_ASK_S,
+        **_: Any,
+    ) -> TokenAnswer:
+        """Return the answer; blocks."""
+        asked = urllib.request.Request(url, data=body, headers=dict(headers or {}), method=method)  # noqa: S310 - the account's own
+        try:
+            with urllib.request.urlopen(asked, timeout=ACCOUNT_ASK_S) as answer:  # noqa: S310 - as above
+                return TokenAnswer(answer.status, dict(answer.headers), answer.read())
+        except urllib.error.HTTPError as refused:
+            return TokenAnswer(refused.code, dict(refused.headers), refused.read())
+        except (OSError, HTTPException) as gone:
+            raise exceptions.TransportError(type(gone).__name__) from gone
+
+
+class ServiceAccount:
+    """Gives the token of an account whose key stands in a file."""
+
+    def __init__(self, file: Path, *, clock: Clock) -> None:
+        """Use the key in `file`, which is read when a token is first asked for."""
+        self._file = file
+        self._clock = clock
+        self._token = ""
+        self._until_s = 0.0
+
+    async def token(self) -> str:
+        """Return a token that is good.
+
+        Raises:
+            SheetError: The file holds no account, or nobody gives us a token for it.
+        """
+        if self._clock() >= self._until_s:
+            self._token = await asyncio.to_thread(self._ask)
+            self._until_s = self._clock() + FRESH_S
+        return self._token
+
+    def forget(self) -> None:
+        """Ask for another one the next time: this one was refused."""
+        self._until_s = 0.0
+
+    def _ask(self) -> str:
+        try:
+            told = json.loads(self._file.read_text(encoding="utf-8"))
+            account = service_account.Credentials.from_service_account_info(told, scopes=[SCOPE])
+        except (OSError, ValueError, exceptions.GoogleAuthError):  # its text may show the key
+            raise SheetError(Kind.AUTH, "the credentials file holds no service account") from None
+        try:
+            account.refresh(TokenRequest())
+        except (exceptions.TransportError, TypeError):  # its own, of an answer that is no JSON
+            raise SheetError(Kind.NETWORK, "nobody answers who gives tokens") from None
+        except exceptions.GoogleAuthError:
+            raise SheetError(Kind.AUTH, "no token for this service account") from None
+        return str(account.token)
+
 
 ASK_S: Final = 30.0
 PER_MINUTE: Final = 50  # of the 60 that a user has, who may have another program

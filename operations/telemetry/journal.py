@@ -12,7 +12,7 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import CallEnded, ProcessLagged, UsageMeasured
 from calls.outcome import Outcome, Tally
-from operations.notify.known_call_rules import KnownCalls
+from operations.notify.trouble_rules import KnownCalls
 
 DAY_S: Final = 86_400
 RECORDS: Final = ("*.json*", "*.wav")

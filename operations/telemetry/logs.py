@@ -1,29 +1,239 @@
 """The log: one line an entry, without anyone's words, and Pipecat kept quiet about them too."""
 
+import fcntl
 import json
 import logging
+import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from functools import partial
+from io import FileIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from loguru import logger
 
 from calls.entry import Entry
-from calls.events import Event
+from calls.events import CallEnded, CallerStopped, Event
 from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
 from calls.leg_events import HandedOver, LegEnded
+from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
-from operations.privacy import without_numbers, without_words
-from operations.telemetry.bridge import bridge_logging
-from operations.telemetry.line_writer import LOST, LineWriter
-from operations.telemetry.log_fields import Fields, LogFields
-from operations.telemetry.log_file import LogFile
-from operations.telemetry.log_line import FACT, LOST_JSON, as_json, as_text, make_printable
-from operations.telemetry.repeats import Repeats
+from operations.masking import clean, printable, without_numbers, without_words
+from operations.notify.trouble_rules import KnownCalls
+from operations.telemetry.bridge import LOST, LineWriter, Repeats, bridge_logging
+
+Fields: TypeAlias = Mapping[str, str | int | None]
+"""By name; None: it has none, or nobody knows it."""
+
+NAMES: Final = ("call_id", "turn", "stage", "provider", "attempt", "failure_kind", "breaker")
+PROVIDER: Final = ("provider", "rung", "after")  # fields of facts that name whom it is about
+
+
+@dataclass(slots=True)
+class ReachedTurn:
+    """How far a call has come."""
+
+    turn: int = 0
+
+
+class LogFields:
+    """Reads them off the facts; remembers each call's turn and each provider's breaker."""
+
+    def __init__(self) -> None:
+        self._calls = KnownCalls[ReachedTurn](keep_ended=0)
+        self._breakers: dict[str, str] = {}
+
+    def read(self, entry: Entry) -> Fields:
+        """Return the fields of one fact."""
+        event = entry.event
+        turn = self._turn(entry.call_id, event)
+        if isinstance(event, BreakerMoved):
+            self._breakers[event.provider] = event.after
+        stage = _text(event, "stage")
+        provider = _provider(event) if stage else None
+        return {
+            "call_id": entry.call_id or None,
+            "turn": turn,
+            "stage": stage,
+            "provider": provider,
+            "attempt": getattr(event, "attempt", None) or None,
+            "failure_kind": _text(event, "kind"),
+            "breaker": self._breakers.get(provider, "closed") if provider else None,
+        }
+
+    def _turn(self, call_id: str, event: Event) -> int | None:
+        if not call_id:
+            return None
+        said = getattr(event, "turn", None)
+        reached = self._calls.find(call_id, ReachedTurn) or ReachedTurn()
+        if isinstance(event, CallerStopped):
+            reached.turn += 1
+        reached.turn = max(reached.turn, said or 0)
+        if isinstance(event, CallEnded):
+            self._calls.end(call_id)
+        return reached.turn if said is None else said
+
+
+def _provider(event: Event) -> str | None:
+    return next((said for name in PROVIDER if (said := _text(event, name))), None)
+
+
+def _text(event: Any, name: str) -> str | None:
+    said = getattr(event, name, None)
+    return str(said) if isinstance(said, str) and said else None
+
+
+LARGEST_BYTES: Final = 20_000_000
+KEPT: Final = 5  # earlier files: holdline.log.1 is the latest of them
+OWNERS: Final = 0o600
+
+
+class LogFile:
+    """Appends to a file; another process may do the same, and may have begun it anew."""
+
+    def __init__(self, path: Path, *, largest_bytes: int = LARGEST_BYTES) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._path = path
+        self._largest_bytes = largest_bytes
+        self._file = self._open()
+
+    def write(self, text: str) -> None:
+        """Append; blocks."""
+        self._follow()
+        if os.fstat(self._file.fileno()).st_size >= self._largest_bytes:
+            self._begin_anew()
+        self._append(memoryview(text.encode("utf-8", "backslashreplace")))
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._file.close()
+
+    def _append(self, rest: memoryview) -> None:
+        """Write all of it or, on a disk that fills meanwhile, none."""
+        number = self._file.fileno()
+        fcntl.flock(number, fcntl.LOCK_EX)  # else somebody's line behind ours would be cut, too
+        try:
+            began = os.fstat(number).st_size
+            try:
+                while rest:
+                    rest = rest[self._file.write(rest) :]
+            except OSError:
+                os.ftruncate(number, began)
+                raise
+        finally:
+            fcntl.flock(number, fcntl.LOCK_UN)
+
+    def _open(self) -> FileIO:
+        # An object, not a number: a number that is closed twice is somebody else's file by then.
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        return FileIO(os.open(self._path, flags, OWNERS), "a")
+
+    def _follow(self) -> None:
+        """Go to the file that has the name now: somebody may have moved ours away."""
+        try:
+            there = self._path.stat().st_ino
+        except FileNotFoundError:
+            there = None
+        if there != os.fstat(self._file.fileno()).st_ino:
+            ours, self._file = self._file, self._open()
+            ours.close()
+
+    def _begin_anew(self) -> None:
+        fcntl.flock(self._file.fileno(), fcntl.LOCK_EX)  # of two processes one does it
+        try:
+            if self._path.stat().st_ino == os.fstat(self._file.fileno()).st_ino:
+                for number in range(KEPT - 1, 0, -1):
+                    if self._older(number).exists():
+                        self._older(number).replace(self._older(number + 1))
+                self._path.replace(self._older(1))
+        finally:
+            fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
+        self._follow()
+
+    def _older(self, number: int) -> Path:
+        return self._path.with_name(f"{self._path.name}.{number}")
+
+
+if TYPE_CHECKING:
+    from loguru import Record
+
+TEXT: Final = (  # loguru's own, without what it says of exceptions
+    "<green>{time:YYYY-MM-DD HH:mm:ss.SSS}</green> | <level>{level: <8}</level> | "
+    "<cyan>{name}</cyan>:<cyan>{function}</cyan>:<cyan>{line}</cyan> - <level>{message}</level>"
+)
+TRACE_LINES: Final = 80  # its beginning and its end
+FRAMES_SHOWN: Final = 20  # of a traceback, the innermost ones
+FACT: Final = "fact"  # a line of ours has its fields under this name
+
+
+LOST_JSON: Final = (
+    json.dumps(
+        {
+            "timestamp": None,
+            "level": "WARNING",
+            "logger": "operations.telemetry.bridge",
+            **dict.fromkeys(NAMES),
+            "message": "{} lines of the log were lost here: nobody took them in time",
+        }
+    )
+    + "\n"
+)
+"""What stands in place of lines that were lost; nobody knows when."""
+
+
+def make_printable(record: "Record") -> None:
+    """Mask a record, and note what the two forms need beside its message."""
+    record["message"] = printable(record["message"])
+    if (error := record["exception"]) and error.value:
+        record["extra"]["trace"] = _trace(error.value)
+    record["extra"]["json"] = json.dumps(_fields(record), ensure_ascii=False)
+    if FACT not in record["extra"] and (call_id := record["extra"].get("call_id")):
+        record["message"] += f" [call {call_id}]"
+
+
+def as_text(record: "Record") -> str:
+    """Return the template of a line to read, its traceback indented behind it."""
+    return f"{TEXT}\n{{extra[trace]}}" if "trace" in record["extra"] else f"{TEXT}\n"
+
+
+def as_json(record: "Record") -> str:
+    """Return the template of a line of JSON, which stands in the record by then."""
+    del record
+    return "{extra[json]}\n"
+
+
+def _fields(record: "Record") -> Mapping[str, Any]:
+    extra = record["extra"]
+    told = extra.get(FACT) or {"call_id": extra.get("call_id")}
+    trace = {"trace": extra["trace"].splitlines()} if "trace" in extra else {}
+    return {
+        "timestamp": record["time"].isoformat(timespec="milliseconds"),
+        "level": record["level"].name,
+        "logger": record["name"],
+        **{name: clean(told.get(name), printable) for name in NAMES},
+        "message": record["message"],
+        **trace,
+    }
+
+
+def _trace(error: BaseException) -> str:
+    """Return where an error came from and what caused it, and what each says in one line."""
+    parts = traceback.format_exception(error, limit=-FRAMES_SHOWN)
+    lines = [line for part in parts for line in _lines_of(part)]
+    if len(lines) > TRACE_LINES:
+        lines[TRACE_LINES // 2 : -TRACE_LINES // 2] = ["…"]
+    return "".join(f"    {printable(line)}\n" for line in lines)
+
+
+def _lines_of(part: str) -> list[str]:
+    """Return a place with its code as it is; what an error says is one line, whatever is in it."""
+    first = part.partition("\n")[0]
+    return part.splitlines() if ' File "' in first else [part.rstrip("\n")]
+
 
 if TYPE_CHECKING:
     from loguru import FormatFunction, Record

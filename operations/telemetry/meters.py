@@ -4,12 +4,97 @@ Names follow Prometheus' own rules: a unit at the end, seconds and bytes without
 behind what only grows (https://prometheus.io/docs/practices/naming/).
 """
 
-from collections.abc import Collection, Mapping, Sequence
-from typing import Final
+import os
+from collections import deque
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Final, Literal, TypeAlias
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from operations.telemetry.attempt_outcomes import OUTCOMES
+from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
+
+# What came of each attempt of a call, for counting.
+#
+# An attempt wins with the first useful thing that it gives, and may fail all the same: a voice dies
+# in the middle of a sentence. It is counted as won and, of those, as broken off. What is asked
+# outside of a call, or of no ladder, tells no success, and is left out.
+
+Outcome: TypeAlias = Literal["won", "failed", "dropped", "broke_off"]
+OUTCOMES: Final[tuple[Outcome, ...]] = ("won", "failed", "dropped", "broke_off")
+"""The first three are all attempts that have ended or won; the last one is some that won."""
+
+KEPT: Final = 64  # attempts of a call that won lately (chosen: a few are under way at once)
+
+
+class AttemptOutcomes:
+    """Says of each attempt once what came of it."""
+
+    def __init__(self) -> None:
+        self._won: dict[str, deque[tuple[str, int]]] = {}  # by call: stage and number
+
+    def outcome(
+        self, call_id: str, told: AttemptWon | AttemptFailed | AttemptDropped
+    ) -> Outcome | None:
+        """Return what came of an attempt; None: it is counted already, or is none of a call's."""
+        if not call_id or not told.attempt:
+            return None
+        won = (told.stage, told.attempt) in self._won.get(call_id, ())
+        match told:
+            case AttemptWon():
+                kept = self._won.setdefault(call_id, deque(maxlen=KEPT))
+                kept.append((told.stage, told.attempt))
+                return "won"
+            case AttemptFailed():
+                return "broke_off" if won else "failed"
+            case AttemptDropped():
+                return None if won else "dropped"
+
+    def forget(self, call_id: str) -> None:
+        """Keep nothing of a call that has ended."""
+        self._won.pop(call_id, None)
+
+
+# Room on the disk for what a process of a house counts, taken before it begins to count.
+#
+# prometheus_client counts in files that it maps, and makes them of nothing: room is taken only as
+# pages are written. Where the disk is full by then the kernel ends the process (SIGBUS), and so
+# each that is started in its place. A file that is there already is used as it is.
+
+GROWING_BYTES: Final = 128 * 1024  # chosen: a call with eight rungs leaves 8 kB in each
+LIVE_BYTES: Final = 64 * 1024  # what prometheus_client maps first; some ten values
+ROOM: Final = {
+    "counter": GROWING_BYTES,
+    "histogram": GROWING_BYTES,
+    "gauge_liveall": LIVE_BYTES,
+    "gauge_livesum": LIVE_BYTES,
+    "gauge_livemax": LIVE_BYTES,
+}
+
+
+def take_room(folder: Path, pid: int) -> bool:
+    """Make the files in which a process is to count; False: there is no room, and none is made."""
+    try:
+        for path, size_bytes in _files(folder, pid):
+            _fill(path, size_bytes)
+    except OSError:
+        for path, _ in _files(folder, pid):
+            path.unlink(missing_ok=True)
+        return False
+    return True
+
+
+def _files(folder: Path, pid: int) -> Iterator[tuple[Path, int]]:
+    for kind, size_bytes in ROOM.items():
+        yield folder / f"{kind}_{pid}.db", size_bytes  # as prometheus_client names them
+
+
+def _fill(path: Path, size_bytes: int) -> None:
+    with path.open("wb") as file:
+        file.write(bytes(size_bytes))
+        file.flush()
+        os.fsync(file.fileno())  # some systems look for the room only then
+
 
 VOICE_S: Final = (0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 8.0, 15.0)
 """Buckets of what a caller waits for: finest where 0.1 s can be heard, one edge at the budget."""

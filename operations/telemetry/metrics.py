@@ -31,7 +31,9 @@ from calls.events import (
     TurnEnded,
     UsageMeasured,
 )
-from calls.house_events import (
+from calls.incident import IncidentBegan, IncidentEnded
+from calls.leg_events import HandedOver, LegEnded, LineRestored
+from calls.operations_events import (
     AlertSent,
     CallsCut,
     ClipsRendered,
@@ -39,8 +41,6 @@ from calls.house_events import (
     WorkerLost,
     WorkerStarted,
 )
-from calls.incident import IncidentBegan, IncidentEnded
-from calls.leg_events import HandedOver, LegEnded, LineRestored
 from fallbacks.breaker import State
 from fallbacks.facts import (
     AttemptDropped,
@@ -59,8 +59,7 @@ from fallbacks.facts import (
     StageExhausted,
     StageRecovered,
 )
-from operations.telemetry.attempt_outcomes import AttemptOutcomes
-from operations.telemetry.meters import Meters
+from operations.telemetry.meters import AttemptOutcomes, Meters
 
 CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 LIVE: Final = "gauge_live*_*.db"  # how prometheus_client names what a process says of itself now

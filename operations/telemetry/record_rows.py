@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final, TypeAlias
 
-from calls.alert_events import AlertClosed
 from calls.entry import Entry
 from calls.events import (
     CallEnded,
@@ -23,6 +22,7 @@ from calls.events import (
     ProviderFailed,
 )
 from calls.incident import IncidentBegan, IncidentEnded, IncidentFact, IncidentGrew
+from calls.operations_events import AlertClosed
 from fallbacks.facts import (
     AttemptFailed,
     AttemptWon,

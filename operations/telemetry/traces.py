@@ -5,7 +5,10 @@ none, and what they would tell (texts, among it) goes nowhere.
 """
 
 import asyncio
-from typing import Final
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Final, TypeAlias
 from weakref import WeakKeyDictionary
 
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
@@ -15,9 +18,195 @@ from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter
 from opentelemetry.trace import Span, Status, StatusCode, set_span_in_context
 
 from calls.entry import Entry
-from calls.events import CallEnded, CallStarted
+from calls.events import (
+    AnswerHeard,
+    BargedIn,
+    CallEnded,
+    CallerStopped,
+    CallStarted,
+    Event,
+    TurnDecided,
+    TurnEnded,
+)
+from fallbacks.facts import (
+    AttemptDropped,
+    AttemptFailed,
+    AttemptStarted,
+    AttemptWon,
+    HeldTheLine,
+    RungChosen,
+    StageExhausted,
+)
 from operations.masking import clean
-from operations.telemetry.spans import CallSpans, OpenSpan, seconds_of
+
+# Which spans the facts of a call make: the call, its turns, its attempts; without anyone's words.
+#
+# A turn's span goes from the caller's last sound to the end of the answer. An attempt's span goes
+# from its start to its first useful content, its failure, or the moment it was dropped. What
+# belongs to a turn stands below it, everything else below the call.
+
+Attributes: TypeAlias = Mapping[str, str | int | float | bool]
+
+AttemptOver: TypeAlias = AttemptWon | AttemptFailed | AttemptDropped
+
+CALL, TURN, ATTEMPT = "call", "turn", "attempt"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpanMoment:
+    """Something that happened within a span."""
+
+    name: str
+    at_s: float
+    attributes: Attributes
+
+
+@dataclass(slots=True, kw_only=True, eq=False, weakref_slot=True)
+class OpenSpan:
+    """A span that may not be over yet, known as itself; seconds since 1970."""
+
+    name: str
+    began_s: float
+    parent: "OpenSpan | None"
+    ended_s: float | None = None
+    failed: bool = False
+    attributes: dict[str, str | int | float | bool] = field(default_factory=dict)
+    moments: list[SpanMoment] = field(default_factory=list)
+
+
+class CallSpans:
+    """The spans of one call; `hear` yields those that are over, a child before its parent."""
+
+    def __init__(self, call_id: str, began_s: float) -> None:
+        self.call = OpenSpan(name=CALL, began_s=began_s, parent=None)
+        self.call.attributes["holdline.call_id"] = call_id
+        self._turn: OpenSpan | None = None
+        self._attempts: dict[int, OpenSpan] = {}
+
+    def hear(self, event: Event, at_s: float) -> Iterator[OpenSpan]:
+        """Note one fact."""
+        match event:
+            case CallStarted():
+                self.call.attributes.update(
+                    {"holdline.transport": event.transport, "holdline.agent": event.agent}
+                )
+            case CallerStopped() | TurnDecided() | AnswerHeard() | TurnEnded():
+                yield from self._hear_turn(event, at_s)
+            case AttemptStarted():
+                self._begin_attempt(event, at_s)
+            case AttemptWon() | AttemptFailed() | AttemptDropped():
+                yield self._end_attempt(event, at_s)
+            case CallEnded():
+                yield from self._end(event, at_s)
+            case _:
+                self._note(event, at_s)
+
+    def _hear_turn(
+        self, event: CallerStopped | TurnDecided | AnswerHeard | TurnEnded, at_s: float
+    ) -> Iterator[OpenSpan]:
+        match event:
+            case CallerStopped():
+                began_s = at_s - (event.noticed_at_s - event.at_s)
+                if self._turn and "holdline.turn" in self._turn.attributes:
+                    yield from self._end_turn(at_s)
+                if self._turn is None:
+                    self._turn = OpenSpan(name=TURN, began_s=began_s, parent=self.call)
+                self._turn.began_s = began_s  # a pause in the middle of it was none
+            case TurnDecided():
+                self._turn_at(at_s).attributes["holdline.turn"] = event.turn
+            case AnswerHeard():
+                parts = {f"holdline.{name}": each for name, each in asdict(event.parts).items()}
+                self._turn_at(at_s).attributes.update({"holdline.v2v_s": event.v2v_s, **parts})
+            case TurnEnded():
+                self._turn_at(at_s).attributes["holdline.interrupted"] = event.interrupted
+                yield from self._end_turn(at_s)
+
+    def _turn_at(self, at_s: float) -> OpenSpan:
+        if self._turn is None:
+            self._turn = OpenSpan(name=TURN, began_s=at_s, parent=self.call)
+        return self._turn
+
+    def _end_turn(self, at_s: float) -> Iterator[OpenSpan]:
+        turn, self._turn = self._turn, None
+        if turn:
+            turn.ended_s = at_s
+            yield turn
+
+    def _begin_attempt(self, event: AttemptStarted, at_s: float) -> None:
+        attempt = self._attempt(event.stage, event.provider, event.attempt, at_s)
+        attempt.attributes["holdline.extra"] = event.extra
+        self._attempts[event.attempt] = attempt
+
+    def _attempt(self, stage: str, provider: str, number: int, began_s: float) -> OpenSpan:
+        attributes = {
+            "holdline.stage": stage,
+            "holdline.provider": provider,
+            "holdline.attempt": number,
+        }
+        parent = self._turn or self.call
+        return OpenSpan(name=ATTEMPT, began_s=began_s, parent=parent, attributes=attributes)
+
+    def _end_attempt(self, event: AttemptOver, at_s: float) -> OpenSpan:
+        attempt = self._attempts.pop(event.attempt, None)
+        if attempt is None:  # it had won before, or nobody said that it began
+            began_s = at_s - getattr(event, "after_s", 0.0)
+            attempt = self._attempt(event.stage, event.provider, event.attempt, began_s)
+        attempt.ended_s = at_s
+        attempt.failed = isinstance(event, AttemptFailed)
+        attempt.attributes.update(_outcome(event))
+        return attempt
+
+    def _end(self, event: CallEnded, at_s: float) -> Iterator[OpenSpan]:
+        for attempt in self._attempts.values():
+            attempt.ended_s = at_s
+            attempt.attributes["holdline.outcome"] = "call_ended"
+            yield attempt
+        self._attempts.clear()
+        yield from self._end_turn(at_s)
+        self.call.ended_s = at_s
+        self.call.failed = event.reason == "failed"
+        self.call.attributes["holdline.reason"] = event.reason
+        yield self.call
+
+    def _note(self, event: Event, at_s: float) -> None:
+        fields = NOTED.get(type(event))
+        if fields is None:
+            return
+        attributes = {f"holdline.{each}": getattr(event, each) for each in fields}
+        moment = SpanMoment(name=type(event).__name__, at_s=at_s, attributes=attributes)
+        (self._turn or self.call).moments.append(moment)
+
+
+def _outcome(event: AttemptOver) -> Attributes:
+    match event:
+        case AttemptWon():
+            return {"holdline.outcome": "won", "holdline.after_s": event.after_s}
+        case AttemptFailed():
+            return {
+                "holdline.outcome": "failed",
+                "holdline.after_s": event.after_s,
+                "holdline.failure": str(event.kind),
+                "holdline.scope": str(event.scope),
+                "holdline.permanent": event.permanent,
+                "holdline.heard_words": event.heard_words,
+            }
+        case AttemptDropped():
+            return {"holdline.outcome": "dropped", "holdline.because": event.because}
+
+
+NOTED: Final[Mapping[type, tuple[str, ...]]] = {
+    RungChosen: ("stage", "before", "after", "cause"),
+    HeldTheLine: ("utterance", "after_s"),
+    StageExhausted: ("stage", "attempts"),
+    BargedIn: (),
+}
+"""What is a moment within a span, and which of its fields say no word of anybody."""
+
+
+def seconds_of(entry: Entry) -> float:
+    """Return when an entry was told, in seconds since 1970."""
+    return datetime.fromisoformat(entry.at).timestamp()
+
 
 QUEUE_SPANS: Final = 4_096  # of a collector that is away: the oldest go
 BATCH_SPANS: Final = 512

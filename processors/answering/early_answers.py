@@ -1,9 +1,12 @@
 """Asks the model while it is still being decided whether the caller has finished."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Final, TypeAlias
 
+from openai.types import CompletionUsage
+from openai.types.chat import ChatCompletionChunk
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
@@ -16,6 +19,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.utils.string import TextPartForConcatenation, concatenate_aggregated_text
 
 from calls.entry import Tell
+from calls.events import UsageMeasured
 from calls.turn import Turn
 from fallbacks.early_answer import (
     CallerPaused,
@@ -31,12 +35,223 @@ from fallbacks.early_answer import (
     PrepareAnswer,
     WordsStand,
 )
-from fallbacks.facts import EarlyAnswerAsked, EarlyAnswerDropped, EarlyAnswerTaken
-from processors.answering.context_window import fit_context
-from processors.answering.memory import Memory
-from processors.answering.prepared_answer import MakeAnswer, PreparedAnswer
-from processors.ladder.reconnector import TaskOwner
-from processors.turn.pauses import PauseEnded, PauseSoundsFinal
+from fallbacks.facts import (
+    AnswerEmpty,
+    EarlyAnswerAsked,
+    EarlyAnswerDropped,
+    EarlyAnswerTaken,
+    Fact,
+    StageExhausted,
+)
+from processors.answering.context_window import Memory, fit_context
+from processors.answering.model_answer import ModelAnswer, NoModelLeftError
+from processors.answering.model_stream import Billed, Model
+from processors.ladder.stage import TaskOwner
+from processors.turn.ending import PauseEnded, PauseSoundsFinal
+
+Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
+"""Gets the rung that writes on, and how many characters are taken back."""
+
+MakeAnswer: TypeAlias = Callable[[LLMContext, Callable[[Fact], None], Heard], ModelAnswer]
+"""Begins an answer to a context, given who takes its facts and who writes it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """From here on another rung writes, or the same from another place."""
+
+    provider: str
+    taken_back: int
+
+
+class PreparedAnswer:
+    """Pulls an answer as it comes, at the pace of who writes it, and hands it on when it is taken.
+
+    What it costs to ask is known at once, and so are failures: all calls gain by that. That nobody
+    is left is told when the decided turn asks: before that, no caller waits.
+
+    Attributes:
+        context: What was asked.
+        asked_at: When.
+        wrote_at: When the first of it came; None: nothing yet.
+        writer: The rung that writes.
+        calls_tool: Whether it has begun with a tool, and not with words.
+    """
+
+    def __init__(
+        self,
+        context: LLMContext,
+        make: MakeAnswer,
+        *,
+        owner: TaskOwner,
+        tell: Callable[[Fact], None],
+        clock: Callable[[], float],
+        on_exhausted: Callable[[], None],
+    ) -> None:
+        self.context = context
+        self.asked_at = clock()
+        self.wrote_at: float | None = None
+        self.answer = make(context, self._tell_early, self._change_writer)
+        self._tell = tell
+        self._now = clock
+        self._owner = owner
+        self._on_exhausted = on_exhausted
+        self._taken = False
+        self.calls_tool: bool | None = None  # None: neither came
+        self.writer = ""
+        # Without a bound: a rung that had to wait for the decision would look like one that stalls.
+        self._parts: asyncio.Queue[ChatCompletionChunk | Writer | Exception | None]
+        self._parts = asyncio.Queue()
+        self._task = owner.create_task(self._pull(), "ask early")
+
+    async def chunks(self, heard: Heard) -> AsyncIterator[ChatCompletionChunk]:
+        """Use the answer: yield what there is of it, and the rest as it comes.
+
+        Raises:
+            NoModelLeftError: No rung is left who may be asked.
+        """
+        self._taken = True
+        while (part := await self._parts.get()) is not None:
+            match part:
+                case Writer():
+                    await heard(part.provider, part.taken_back)
+                case Exception():
+                    raise part
+                case chunk:
+                    yield chunk
+
+    async def close(self) -> None:
+        """End whatever is still under way; those that did nothing wrong count as nothing."""
+        if not self._task.done():
+            await self._owner.cancel_task(self._task)
+        await self.answer.close()
+
+    @property
+    def requests(self) -> int:
+        """How often a rung was asked."""
+        return self.answer.answering.work.attempts
+
+    def gained_s(self, now: float) -> float:
+        """Return how much sooner its first word is there, or will be, than if it were asked now."""
+        return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
+
+    async def _pull(self) -> None:
+        try:
+            async for chunk in self.answer.chunks():
+                if self.wrote_at is None:
+                    self.wrote_at = self._now()
+                self._note_beginning(chunk)
+                self._parts.put_nowait(chunk)
+        except NoModelLeftError as error:
+            self._parts.put_nowait(error)
+        else:
+            self._parts.put_nowait(None)
+
+    def _note_beginning(self, chunk: ChatCompletionChunk) -> None:
+        delta = chunk.choices[0].delta if chunk.choices else None
+        if self.calls_tool is None and delta and (delta.content or delta.tool_calls):
+            self.calls_tool = not delta.content
+
+    async def _change_writer(self, provider: str, taken_back: int) -> None:
+        self.writer = provider
+        self._parts.put_nowait(Writer(provider, taken_back))
+
+    def _tell_early(self, fact: Fact) -> None:
+        if isinstance(fact, StageExhausted | AnswerEmpty) and not self._taken:
+            self._on_exhausted()
+            return
+        self._tell(fact)
+
+
+TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
+
+
+class AnswerBill:
+    """Tells what each request costs, once."""
+
+    def __init__(self, models: Mapping[str, Model], *, turn: Turn, tell: Tell) -> None:
+        """Prepare.
+
+        Args:
+            models: The rungs, by name.
+            turn: The turn in progress.
+            tell: Takes the facts.
+        """
+        self._models = models
+        self._turn = turn
+        self._tell = tell
+        self._prompt_tokens = 0  # of the latest answer that told its own
+
+    def tell(self, answer: ModelAnswer, *, turn: int) -> None:
+        """Tell what each request for an answer costs, as far as it came."""
+        self._tell_each(answer.billed(), answer.context, turn=turn)
+
+    def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
+        """Tell what an answer in one piece will be billed, which comes without its usage."""
+        self._estimate(
+            provider,
+            prompt_tokens=len(asked) // TOKEN_CHARACTERS,
+            completion_tokens=len(answered) // TOKEN_CHARACTERS,
+            turn=self._turn.number,
+        )
+
+    def tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
+        """Tell what an early answer costs that nobody took, and that may be under way."""
+        requests = prepared.answer.billed(unanswered=True)
+        self._tell_each(requests, prepared.context, turn=turn)
+
+    def _tell_each(self, requests: Iterable[Billed], context: LLMContext, *, turn: int) -> None:
+        """Tell what providers counted, then what nobody told, by our own count.
+
+        All requests for an answer read the same context; whether any of it came from the cache of
+        those that told nothing nobody knows.
+        """
+        untold: list[Billed] = []
+        prompt_tokens = len(str(context.messages)) // TOKEN_CHARACTERS
+        prompt_tokens = max(prompt_tokens, self._prompt_tokens)
+        for each in requests:
+            usage = each.usage.usage if each.usage else None
+            if each.usage is None or usage is None:
+                untold.append(each)
+                continue
+            self._prompt_tokens = prompt_tokens = usage.prompt_tokens
+            self._measure(each.provider, each.usage.model, usage, turn=turn)
+        for each in untold:
+            self._estimate(
+                each.provider,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=each.characters // TOKEN_CHARACTERS,
+                turn=turn,
+            )
+
+    def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
+        details = usage.prompt_tokens_details  # some servers tell none
+        self._tell(
+            UsageMeasured(
+                turn=turn,
+                stage="llm",
+                provider=provider,
+                model=model or self._models[provider].asks_for,
+                prompt_tokens=usage.prompt_tokens,
+                completion_tokens=usage.completion_tokens,
+                cached_tokens=(details.cached_tokens if details else None) or 0,
+            )
+        )
+
+    def _estimate(
+        self, provider: str, *, prompt_tokens: int, completion_tokens: int, turn: int
+    ) -> None:
+        self._tell(
+            UsageMeasured(
+                turn=turn,
+                stage="llm",
+                provider=provider,
+                model=self._models[provider].asks_for,
+                prompt_tokens=prompt_tokens,
+                completion_tokens=completion_tokens,
+                estimated=True,
+            )
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,8 +41,7 @@ from processors.answering.model_stream import (
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import calls_in_text
 from processors.answering.window_rules import fit
-from processors.ladder.alarm import Alarm
-from processors.ladder.reconnector import TaskOwner
+from processors.ladder.stage import Alarm, TaskOwner
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
 FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider held back

@@ -12,7 +12,7 @@ from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import ChoiceDelta
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from calls.words import without_halves
+from calls.caller import without_halves
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure
 from fallbacks.limits import Gate

@@ -25,21 +25,19 @@ from pipecat.processors.frame_processor import FrameDirection
 from pipecat.services.llm_service import FunctionCallRunnerItem
 from pipecat.services.openai.llm import OpenAILLMService
 
+from calls.caller import without_halves
 from calls.entry import Tell
 from calls.turn import Turn
-from calls.words import without_halves
 from fallbacks.facts import AttemptFailed, Fact
 from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
-from processors.answering.answer_bill import AnswerBill
+from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
-from processors.answering.early_answers import EarlyAnswers, EarlyMeans
-from processors.answering.memory import Memory
+from processors.answering.early_answers import AnswerBill, EarlyAnswers, EarlyMeans, Heard
 from processors.answering.model_answer import ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
-from processors.answering.prepared_answer import Heard
-from processors.answering.tool_round_rules import must_speak
+from processors.answering.tool_calls import must_speak
 from processors.speaking.sentences import TakeBackFrame
 
 GOES_ON: Final = {

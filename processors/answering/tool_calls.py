@@ -3,9 +3,9 @@
 import json
 import re
 import uuid
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from openai.types.chat import ChatCompletionChunk
 from openai.types.chat.chat_completion_chunk import (
@@ -16,8 +16,32 @@ from openai.types.chat.chat_completion_chunk import (
 )
 from pipecat.adapters.llm.schemas.function_schema import FunctionSchema
 
+from calls.caller import without_halves
 from calls.tool_schema import problems
-from calls.words import without_halves
+
+MOST_CALLS: Final = 6
+"""Calls of tools in one turn, those of one answer counted each (chosen).
+
+To look something up, do it and note it are three. A model that has lost its thread asks two or
+three times a second, and is paid for it, as long as the call may last.
+"""
+
+
+def must_speak(messages: Sequence[Any]) -> bool:
+    """Say whether the next answer has to be words.
+
+    Args:
+        messages: The conversation, as OpenAI's chat completions take it; whatever else stands in
+            it counts as nothing.
+    """
+    called = 0
+    for each in reversed(messages):
+        message = cast("Mapping[str, Any]", each if isinstance(each, Mapping) else {})
+        if message.get("role") == "user":
+            break
+        called += len(message.get("tool_calls") or ())
+    return called >= MOST_CALLS
+
 
 NO_ARGUMENTS = "{}"
 NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is not made

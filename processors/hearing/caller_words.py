@@ -1,19 +1,157 @@
 """Cleans and bounds what the recogniser says the caller said, before the conversation reads it."""
 
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Any, Final, Protocol, cast
 
 from pipecat.frames.frames import (
     Frame,
     InterimTranscriptionFrame,
+    StartFrame,
     TranscriptionFrame,
+    TTSUpdateSettingsFrame,
+    UserStartedSpeakingFrame,
     UserStoppedSpeakingFrame,
 )
-from pipecat.processors.frame_processor import FrameDirection
+from pipecat.processors.aggregators.llm_context import LLMContextMessage
+from pipecat.processors.aggregators.llm_response_universal import (
+    LLMUserAggregator,
+    UserTurnStoppedMessage,
+)
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.settings import TTSSettings
 
+from calls.caller import LIMIT, clean
 from calls.entry import Tell
-from calls.events import InputRefused
-from calls.words import LIMIT, clean
+from calls.events import BargedIn, Event, InputRefused, TurnDecided
+from processors.answering.context_window import Memory
+from processors.hearing.utterance_rules import AfterSound, TurnLanguage, after_sound
+from processors.holding.hold_line import HoldLine
+from processors.holding.line_rules import NothingSaid
 from processors.turn.sound_path import SoundPath
+from processors.wiring import CallWiring
+
+
+class CallerLanguage(SoundPath):
+    """Stands behind the recogniser, so that the voices are told before the model can answer.
+
+    What it tells them travels in the pipeline, ahead of the words that it is about: with these the
+    model may begin to answer, and what comes behind them waits until it has. It survives an
+    interruption.
+    """
+
+    def __init__(
+        self,
+        *,
+        first: str,
+        now: str = "",
+        voices: Sequence[FrameProcessor],
+        follow: Callable[[str], None],
+    ) -> None:
+        """Speak `first` until another language is heard.
+
+        Args:
+            first: The language before anything was heard.
+            now: The language that was spoken before in this call; empty: it begins.
+            voices: The services that are to speak the caller's language.
+            follow: Takes each new language, for what else is said.
+        """
+        super().__init__()
+        self._language = TurnLanguage(now or first)
+        self._is_first = self._language.current == first
+        self._voices = tuple(voices)
+        self._follow = follow
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on, the news of another language right before its words."""
+        await super().process_frame(frame, direction)
+        match frame:
+            case StartFrame() if not self._is_first:
+                await self.push_frame(frame, direction)
+                await self._tell(self._language.current)
+                return
+            case TranscriptionFrame():
+                language = str(frame.language) if frame.language else None
+                if self._language.heard(frame.text, language):
+                    await self._tell(self._language.current)
+            case UserStartedSpeakingFrame() | UserStoppedSpeakingFrame():
+                self._language.turn_over()
+            case _:
+                pass
+        await self.push_frame(frame, direction)
+
+    async def _tell(self, language: str) -> None:
+        self._follow(language)
+        for voice in self._voices:
+            told = TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=voice)
+            told.interruptible = False
+            await self.push_frame(told)
+
+
+ASK_AGAIN: Final = (
+    "There was a sound on the caller's line, perhaps words, and none could be made out. They have "
+    "heard of you what this conversation holds, and nothing after it. In one short sentence, ask "
+    "them to say it again; repeat a question of yours that they may have missed."
+)
+
+
+class WordlessTurns:
+    """Of one call; Pipecat's own rule for it is switched off.
+
+    Pipecat ends such a turn when nothing was written down for a while, and asks no model, unless
+    the agent was cut off: then the model is told to have the caller repeat, although it may be the
+    caller's question that has no answer yet. And what holds the line took any end of a turn for
+    one that is answered.
+    """
+
+    def __init__(
+        self, user: LLMUserAggregator, memory: Memory, hold_line: HoldLine, wiring: CallWiring
+    ) -> None:
+        """Follow the caller's turns.
+
+        Args:
+            user: Ends them, and asks the model.
+            memory: The conversation.
+            hold_line: Learns that nothing is owed for such a turn.
+            wiring: Tells whether the agent was cut off.
+        """
+        self._user = user
+        self._memory = memory
+        self._hold_line = hold_line
+        self._cut = False
+        self._asked = False
+        user.add_event_handler("on_user_turn_stopped", self._end)
+        wiring.listeners.append(self._notice)
+
+    def _notice(self, event: Event) -> None:
+        match event:
+            case BargedIn():
+                self._cut = True
+            case TurnDecided():
+                self._cut = False
+            case _:
+                pass
+
+    async def _end(self, _user: object, _strategy: Any, message: UserTurnStoppedMessage) -> None:
+        if message.content:
+            self._asked = False
+            return
+        cut, self._cut = self._cut, False
+        match after_sound(
+            led=self._hold_line.keeper.led,
+            unanswered=self._memory.unanswered,
+            cut=cut,
+            owed=self._hold_line.keeper.owes,
+            asked=self._asked,
+        ):
+            case AfterSound.ANSWER:
+                await self._user.push_context_frame()
+            case AfterSound.ASK_AGAIN:
+                self._asked = True
+                note = {"role": "developer", "content": ASK_AGAIN}
+                self._memory.add_message(cast("LLMContextMessage", note))
+                await self._user.push_context_frame()
+            case AfterSound.NOTHING:
+                self._hold_line.note(NothingSaid())
 
 
 class CallerListener(Protocol):

@@ -18,7 +18,7 @@ from pipecat.processors.aggregators.llm_context import LLMContextMessage
 from pipecat.processors.frame_processor import FrameDirection
 
 from calls.keyed_entry import KeyedEntry
-from processors.ladder.alarm import Alarm
+from processors.ladder.stage import Alarm
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
 

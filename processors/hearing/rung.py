@@ -32,11 +32,8 @@ from processors.hearing.attempt_rules import (
     Reconnect,
 )
 from processors.hearing.replay_rules import HeardWord
-from processors.ladder.reconnector import Reconnector
-from processors.ladder.rung import Rung
-from processors.ladder.rung_pipeline import STOP_S, RungPipeline
-from processors.ladder.seat import Seat
-from processors.ladder.stage import Stage
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+from processors.ladder.stage import Reconnector, Rung, Stage
 
 Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame
 RecogniserNews: TypeAlias = tuple["RecogniserRung", Frame | None]

@@ -62,9 +62,9 @@ from processors.hearing.rung import (
     failure_of,
     reading_of,
 )
-from processors.ladder.seat import Seat
+from processors.ladder.rung_pipeline import Seat
 from processors.ladder.stage import Stage
-from processors.turn.pauses import PauseBegan
+from processors.turn.ending import PauseBegan
 from processors.turn.sound_path import SoundPath
 
 WARM: Final = 2  # rungs at most that are connected from the start; others when they are needed

@@ -7,7 +7,9 @@ spoke; the answer to Finalize, which Deepgram does not promise, is not needed fo
 """
 
 import math
+from collections import Counter
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from typing import Final, Protocol
 
 from fallbacks.attempts import Failed, Finished, Idled, Owed, Progressed, Refused, Step
@@ -16,6 +18,70 @@ from fallbacks.work import Work
 from processors.hearing.attempt_rules import AskRecogniser, HearingAction, Reading
 from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing, replay_from_s
+
+
+class TurnLanguage:
+    """Follows a caller from turn to turn.
+
+    A recogniser names the language of each of its results, and a turn may have several: one short
+    word that could be of any language must not outweigh the sentence before it.
+
+    Attributes:
+        current: The language that is spoken with the caller.
+    """
+
+    def __init__(self, first: str) -> None:
+        self.current = first
+        self._words = Counter[str]()  # of this turn, by language
+
+    def heard(self, text: str, language: str | None) -> bool:
+        """Count a result; return whether the turn's language is another now."""
+        if not language:
+            return False
+        self._words[language] += len(text.split())
+        before, most = self.current, max(self._words.values())
+        if self._words[before] < most:
+            self.current = next(each for each, n in self._words.items() if n == most)
+        return self.current != before
+
+    def turn_over(self) -> None:
+        """Begin to count anew: what follows is another turn's."""
+        self._words.clear()
+
+
+# What becomes of a turn of the caller's of which no word was written down.
+#
+# A laugh, a door, a neighbour's voice: the detector of speech hears somebody, and whatever the
+# agent was doing is cut off, but there is nothing to answer. What the caller asked before is still
+# asked.
+
+
+class AfterSound(StrEnum):
+    """What to do when such a turn is over."""
+
+    ANSWER = "answer"  # what was asked before it, and has had no word of an answer
+    ASK_AGAIN = "ask_again"  # have the caller say it once more
+    NOTHING = "nothing"
+
+
+def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bool) -> AfterSound:
+    """Return what to do.
+
+    Args:
+        led: Somebody else speaks to the caller: a menu, or a person.
+        unanswered: The conversation ends with something that the model has not answered.
+        cut: The sound cut off what the agent was saying.
+        owed: The line is held for it: a recogniser failed, so there may have been words.
+        asked: The caller was asked to say it again, and no word has come since.
+    """
+    if led:
+        return AfterSound.NOTHING
+    if unanswered:
+        return AfterSound.ANSWER
+    if (cut or owed) and not asked:
+        return AfterSound.ASK_AGAIN
+    return AfterSound.NOTHING
+
 
 SLACK_S: Final = 0.1  # of what the VAD calls speech, and of results that come in whole frames
 

@@ -1,5 +1,8 @@
 """Whether the caller is owed an answer, from their pauses and words, our sound and tools."""
 
+from collections import deque
+from dataclasses import dataclass
+from math import inf
 from typing import Final
 
 from fallbacks.facts import PauseJudged
@@ -18,7 +21,130 @@ from processors.holding.line_rules import (
     ToolEnded,
     WordsCame,
 )
-from processors.holding.pending_turn_rules import PendingTurn
+
+# Whether what the caller just said is ours to answer, as long as nobody has decided that.
+#
+# An answer is owed from the caller's stop on, so that the decision may be late and the line is held
+# all the same. But nothing is said to a caller who thinks: when turn detection took the pause for
+# no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
+# of it nothing is owed, unless nobody is left who could have written one down, or an answer was
+# owed before it: that one still is, whether the cough sounded finished or not.
+
+
+class PendingTurn:
+    """Of one call; begins anew when the caller speaks.
+
+    Attributes:
+        worded: A word was written down of what the caller says.
+        finished: What turn detection said of the pause; None: it has not said anything yet.
+        unanswered: What the caller said before it has had no answer.
+    """
+
+    def __init__(self) -> None:
+        self.worded = False
+        self.finished: bool | None = None
+        self.unanswered = False
+
+    def begin(self, *, unanswered: bool) -> None:
+        """The caller speaks: what was said of an earlier pause is void.
+
+        Args:
+            unanswered: An answer is owed to them.
+        """
+        self.worded, self.finished = False, None
+        self.unanswered = self.unanswered or unanswered
+
+    def settle(self) -> None:
+        """What the caller said before is answered, or never will be."""
+        self.unanswered = False
+
+    def decide(self) -> None:
+        """The turn is over: whatever is heard of it from now on changes nothing."""
+        self.worded = self.finished = True
+        self.unanswered = False
+
+    def owed(self, *, deaf: bool) -> bool:
+        """Say whether an answer is owed.
+
+        Args:
+            deaf: A recogniser failed: words and the turn's end may both be missing.
+        """
+        return deaf or (self.finished is not False if self.worded else self.unanswered)
+
+
+OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
+BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
+
+
+@dataclass(frozen=True, slots=True)
+class _Exhausted:
+    stage: str
+    at: float
+
+
+class StageNews:
+    """Keeps the news until it may be spoken of: never over the caller.
+
+    A recogniser's failure is spoken of once the caller has finished, not in a mere pause; a
+    voice's a moment later, since its last words may still be on their way; and nothing while what
+    the caller just said may be one of the menu's words.
+
+    Attributes:
+        caller_speaks: Whether the caller speaks now.
+        deaf: A recogniser failed while the caller spoke: the end of it may not be noticed.
+    """
+
+    def __init__(self, *, pause_s: float) -> None:
+        """Count a silence of up to `pause_s` seconds as a pause of the caller's."""
+        self.caller_speaks = False
+        self.deaf = False
+        self._pause_s = pause_s
+        self._exhausted: deque[_Exhausted] = deque(maxlen=OWED)
+        self._stopped_at = -inf
+        self._owed_until = 0.0
+
+    @property
+    def wake_at(self) -> float | None:
+        """When to speak of the first of them, or None."""
+        if not self._exhausted or self.caller_speaks:
+            return None
+        first = self._exhausted[0]
+        if first.stage == "stt":
+            at = max(first.at + BEHIND_S, self._stopped_at + self._pause_s)
+        else:
+            at = first.at + (BEHIND_S if first.stage == "tts" else 0.0)
+        return max(at, self._owed_until)
+
+    def exhausted(self, stage: str, now: float) -> None:
+        """Note that nobody is left in this stage."""
+        self._exhausted.append(_Exhausted(stage, now))
+        self.deaf = self.deaf or stage == "stt"
+
+    def caller_began(self) -> None:
+        """Drop the news of the turn that is void now; a recogniser's stays."""
+        kept = [each for each in self._exhausted if each.stage == "stt"]
+        self._exhausted = deque(kept, maxlen=OWED)
+        self.caller_speaks, self.deaf = True, bool(kept)
+
+    def caller_fell_silent(self, stopped_at: float) -> None:
+        """Note the caller's last voiced sample."""
+        self.caller_speaks, self._stopped_at = False, stopped_at
+
+    def wait_for_word(self, until: float) -> None:
+        """Say nothing before this moment: the caller may have said one of the menu's words."""
+        self._owed_until = until
+
+    def drop(self, stage: str) -> None:
+        """Drop the news of a stage that somebody else stands in for, or that is back."""
+        kept = (each for each in self._exhausted if each.stage != stage)
+        self._exhausted = deque(kept, maxlen=OWED)
+
+    def due(self, now: float) -> str | None:
+        """Return the stage to speak of now, once, or None."""
+        if self.wake_at is None or now < self.wake_at:
+            return None
+        return self._exhausted.popleft().stage
+
 
 BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
 

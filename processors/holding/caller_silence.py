@@ -1,22 +1,27 @@
 """Speaks to a caller who says nothing, and ends the call that lasts too long."""
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeAlias
 
 from pipecat.frames.frames import (
     BotStartedSpeakingFrame,
     BotStoppedSpeakingFrame,
     CancelFrame,
+    ControlFrame,
     EndFrame,
+    EndWorkerFrame,
     Frame,
     FunctionCallCancelFrame,
     FunctionCallInProgressFrame,
     FunctionCallResultFrame,
     InputDTMFFrame,
     InterruptionFrame,
+    LLMContextFrame,
     LLMFullResponseEndFrame,
     LLMFullResponseStartFrame,
+    LLMTextFrame,
     StartFrame,
     SystemFrame,
     TTSSpeakFrame,
@@ -29,9 +34,160 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from calls.entry import Tell
 from calls.events import CallerSilent
-from processors.holding.farewell import Farewell
+from fallbacks.word_times import sayable
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
-from processors.ladder.alarm import Alarm
+from processors.ladder.stage import Alarm
+
+PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
+ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
+PATIENT: Final = 6  # so often, while the agent is heard: it says what it had to say before (chosen)
+
+End: TypeAlias = Callable[[str], Awaitable[None]]
+"""Ends the call whatever hangs in it; given the reason of `CallEnded`."""
+
+
+@dataclass
+class PartFrame(ControlFrame):
+    """Asks to end the call, from inside the stream: it is seen behind the words sent before it.
+
+    Attributes:
+        reason: As in `CallEnded`.
+        words: Spoken last, but only when the answer in progress said nothing.
+    """
+
+    reason: str = "agent_hung_up"
+    words: str | None = None
+
+
+class Farewell(FrameProcessor):
+    """Stands between the language model and the voice, and delays nothing.
+
+    The request to end travels behind the last words: a voice hands on what follows its speech only
+    when that speech was played. A caller who barges in drops both, and the call goes on, except
+    where it must end (`final`).
+    """
+
+    def __init__(
+        self,
+        *,
+        end: End | None = None,
+        patience_s: float = PATIENCE_S,
+        last_words: Callable[[], None] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            end: Called when a goodbye does not come through in time.
+            patience_s: How long that is.
+            last_words: Called when a goodbye is asked for that is the last word (`final`).
+        """
+        super().__init__()
+        self.reason: str | None = None
+        """Why the call ends, or None as long as it is not ending."""
+        self.speaking = False
+        """Whether the agent is heard right now."""
+        self._end = end
+        self._patience_s = patience_s
+        self._last_words = last_words
+        self._words: str | None = None
+        self._final = self._answering = self._spoke = self._asked = self._kept = False
+        self._alarm: asyncio.Task[None] | None = None
+
+    async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
+        """End the call after what is being said, and after `words` if there are any.
+
+        Args:
+            reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
+            words: Spoken last, verbatim. None when the goodbye is under way already.
+            final: The call ends even if the caller speaks now.
+        """
+        if self.reason is not None and (self._final or not final):
+            return
+        self.reason, self._words, self._final = reason, words, final
+        if self._alarm is None:
+            self._alarm = self.create_task(self._give_up(), "give up on the goodbye")
+        if not self._answering:
+            await self._ask()
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on; follow the model's answer and put the end behind it."""
+        await super().process_frame(frame, direction)
+        if await self._keeps(frame, direction):
+            return
+        await self.push_frame(frame, direction)
+        match frame:
+            case LLMFullResponseStartFrame():
+                self._answering, self._spoke = True, False
+            case LLMTextFrame():
+                self._spoke = self._spoke or bool(sayable(frame.text))
+            case LLMFullResponseEndFrame():
+                self._answering = False
+                await self._ask()
+            case BotStartedSpeakingFrame() | BotStoppedSpeakingFrame():
+                self.speaking = isinstance(frame, BotStartedSpeakingFrame)
+            case InterruptionFrame():
+                await self._drop_interrupted()
+            case EndFrame() | CancelFrame():
+                await self._quiet()
+            case _:
+                pass
+
+    async def cleanup(self) -> None:
+        """Stop waiting."""
+        await super().cleanup()
+        await self._quiet()
+
+    async def _keeps(self, frame: Frame, direction: FrameDirection) -> bool:
+        """Say whether a frame goes no further: a request to end, or to speak behind a goodbye.
+
+        The latter comes from below, with a tool's result; the conversation has that all the same.
+        Or it is an answer to a caller who speaks on behind a goodbye that is the last word.
+        """
+        if isinstance(frame, PartFrame):
+            await self.part(frame.reason, words=None if self._spoke else frame.words)
+            return True
+        if self._kept and isinstance(frame, ANSWER):
+            return True
+        from_below = isinstance(frame, LLMContextFrame) and direction is FrameDirection.UPSTREAM
+        return from_below and self.reason is not None
+
+    async def _ask(self) -> None:
+        if self.reason is None or self._asked:
+            return
+        self._asked, self._kept = True, self._final
+        if self._final and self._last_words is not None:
+            self._last_words()
+        if self._words:
+            speech = TTSSpeakFrame(self._words)
+            speech.interruptible = not self._final
+            await self.push_frame(speech)
+        end = EndWorkerFrame(reason=self.reason)
+        end.interruptible = not self._final  # a barge-in drops it together with the speech
+        await self.push_frame(end)
+
+    async def _drop_interrupted(self) -> None:
+        self._answering = False
+        if self._final:
+            self._asked = self._kept  # what was asked before it became final is dropped by now
+            await self._ask()
+            return
+        self.reason, self._words, self._asked = None, None, False
+        await self._quiet()
+
+    async def _give_up(self) -> None:
+        for _ in range(PATIENT):
+            await asyncio.sleep(self._patience_s)
+            if not self.speaking:
+                break
+        self._alarm = None
+        if self._end is not None and self.reason is not None:
+            await self._end(self.reason)
+
+    async def _quiet(self) -> None:
+        alarm, self._alarm = self._alarm, None
+        if alarm is not None and alarm is not asyncio.current_task():
+            await self.cancel_task(alarm)
+
 
 READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
     VADUserStartedSpeakingFrame: (SilenceSign.CALLER,),

@@ -16,7 +16,7 @@ from fallbacks.facts import (
     PauseJudged,
     StageExhausted,
 )
-from processors.holding.answer_debt_rules import AnswerDebt
+from processors.holding.answer_debt_rules import AnswerDebt, StageNews
 from processors.holding.descent_rules import Descent
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
@@ -39,7 +39,6 @@ from processors.holding.line_rules import (
     Then,
     WordsCame,
 )
-from processors.holding.stage_news_rules import StageNews
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import WayDown
 

@@ -35,7 +35,6 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from processors.holding.decision import LineKeeper
-from processors.holding.fallback import Fallback
 from processors.holding.line_doer import LineDoer
 from processors.holding.line_rules import (
     AgentCutOff,
@@ -54,6 +53,7 @@ from processors.holding.line_rules import (
     ToolEnded,
     WordsCame,
 )
+from processors.holding.own_voice import Fallback
 from processors.speaking.pcm import quiet_end
 from processors.wiring import CallWiring
 

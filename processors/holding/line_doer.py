@@ -1,15 +1,19 @@
 """Does what `LineKeeper` decides: says, asks the desk, records, cuts off, listens for a word."""
 
+import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final
 
-from pipecat.frames.frames import InterruptionFrame
+from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
+from calls.line import CallerLine
 from processors.holding.decision import LineKeeper
-from processors.holding.desk import DeskClerk
-from processors.holding.fallback import Fallback
+from processors.holding.descent_rules import Meaning, heard_here
 from processors.holding.line_rules import (
     AskDesk,
+    CallerMessage,
     CutLine,
     EarChecked,
     HangUp,
@@ -24,12 +28,49 @@ from processors.holding.line_rules import (
     SpeakFor,
     Spoken,
 )
-from processors.holding.menu_word_rules import Meaning, heard_here
-from processors.holding.message_rules import CallerMessage
 from processors.holding.on_device_words import OnDeviceWords
-from processors.holding.own_voice import OwnVoice
-from processors.ladder.alarm import Alarm
+from processors.holding.own_voice import SAMPLE_BYTES, DeskClerk, Fallback, OwnVoice
+from processors.ladder.stage import Alarm
 from processors.wiring import CallWiring
+
+BEHIND_S: Final = 0.4  # on the line: what comes later is dropped, or two who talk fall apart
+
+
+class WaitingSound(OutputAudioRawFrame):
+    """A tone for somebody who waits, or the voice of the person at the other end."""
+
+
+class OtherSound:
+    """Puts such sound onto a line."""
+
+    def __init__(
+        self,
+        line: CallerLine,
+        *,
+        push: Callable[[Frame], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.rate_hz = 0
+        self._line = line
+        self._push = push
+        self._now = clock
+
+    async def put(self, pcm: bytes) -> None:
+        """Put 16-bit mono at `rate_hz` behind what is on the line."""
+        if pcm:
+            await self._push(WaitingSound(pcm, self.rate_hz, 1))
+            self._line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, self._now())
+
+    async def put_soon(self, pcm: bytes) -> None:
+        """Put it behind what is on the line, unless it would be heard too late."""
+        if self._line.queued_s(self._now()) <= BEHIND_S:
+            await self.put(pcm)
+
+
+async def until_heard(line: CallerLine, clock: Callable[[], float]) -> None:
+    """Return once all that is on a line was heard, by our own reckoning."""
+    while (left_s := line.queued_s(clock())) > 0:  # noqa: ASYNC110 - a line has no event
+        await asyncio.sleep(left_s)
 
 
 class LineDoer:

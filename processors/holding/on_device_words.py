@@ -13,7 +13,7 @@ from typing import Final, Protocol
 
 from pipecat.processors.frame_processor import FrameProcessor
 
-from processors.holding.menu_word_rules import PHRASES, Meaning
+from processors.holding.descent_rules import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
 BEFORE_S: Final = 0.6  # of sound kept: a VAD is sure 0.2 s late, of a soft voice later

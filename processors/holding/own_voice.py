@@ -11,17 +11,261 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from math import inf
+from typing import Final, Protocol
 
-from pipecat.frames.frames import Frame
+import numpy as np
+from pipecat.frames.frames import Frame, TTSAudioRawFrame, TTSStoppedFrame
 
-from calls.events import AgentSaid
+from calls.entry import Tell
+from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, TranscriptFinal
+from calls.line import CallerLine
+from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.clip import Speaker, tone
-from processors.holding.fallback import Fallback
-from processors.holding.line_rules import RestTaken, SpeakFor, Then
-from processors.holding.own_word_rules import OwnWords
-from processors.holding.utterance_rules import FallbackText, Situation
+from processors.holding.descent_rules import Choice, Descent
+from processors.holding.late_answer_rules import Holding
+from processors.holding.line_rules import (
+    AskDesk,
+    CallerMessage,
+    ChoiceDone,
+    HangUp,
+    KeepMessage,
+    RestTaken,
+    SpeakFor,
+    Then,
+)
+from processors.holding.on_device_words import WordEar
+from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, Situation
 from processors.wiring import CallWiring
+
+SAMPLE_BYTES: Final = 2
+TONE_HZ: Final = 1000  # chosen: well inside a telephone's band, and no dialling tone
+TONE_S: Final = 0.3
+TONE_LEVEL: Final = 8000  # of 32768
+
+
+class ClipAudioRawFrame(TTSAudioRawFrame):
+    """Sound of ours. To the line it is speech; to those who wait for an answer it is none.
+
+    Pipecat's output cuts sound into pieces of the same class, so the mark stays on it.
+    """
+
+
+class ClipVoice(Protocol):
+    """Has texts as sound, at the rate of the caller's line."""
+
+    async def say(self, text: str, language: str) -> bytes:
+        """Return a clip in the voice that speaks now; without one, the local voice."""
+        ...
+
+    async def say_locally(self, text: str, language: str) -> bytes:
+        """Return the local voice."""
+        ...
+
+
+class Speaker:
+    """Puts clips onto the caller's line."""
+
+    def __init__(
+        self,
+        line: CallerLine,
+        *,
+        push: Callable[[Frame], Awaitable[None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self.rate_hz = 0
+        self._line = line
+        self._push = push
+        self._now = clock
+        self._cuts = 0
+        self._making = 0  # of what may be cut short
+        self._until = 0.0  # the end of what may be, on the line
+
+    @property
+    def speaks(self) -> bool:
+        """Whether something that may be cut short sounds, or is being made."""
+        return self._making > 0 or min(self._until, self._line.dry_at) > self._now()
+
+    def cut(self) -> None:
+        """Have nothing follow that is being made: the caller interrupted."""
+        self._cuts += 1
+
+    async def speak(
+        self, sound: Awaitable[bytes], *, must: bool = False, answer: bool = False
+    ) -> float | None:
+        """Speak as soon as the sound is there.
+
+        Args:
+            sound: 16-bit mono at `rate_hz`.
+            must: The caller may not cut it short.
+            answer: It is the answer that the caller waits for, in another voice.
+
+        Returns:
+            How long it sounds, in seconds; None when the caller spoke first.
+        """
+        cuts = self._cuts
+        self._making += not must
+        try:
+            pcm = await sound
+        finally:
+            self._making -= not must
+        if self._cuts != cuts and not must:
+            return None
+        kind = TTSAudioRawFrame if answer else ClipAudioRawFrame
+        for frame in (kind(pcm, self.rate_hz, 1), TTSStoppedFrame()):
+            frame.interruptible = not must
+            await self._push(frame)
+        length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
+        self._line.add(length_s, self._now(), must=must)
+        if not must:
+            self._until = self._line.dry_at
+        return length_s
+
+
+def tone(rate_hz: int) -> bytes:
+    """Return the tone after which a caller speaks: 16-bit mono."""
+    moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
+    return (TONE_LEVEL * np.sin(2 * np.pi * TONE_HZ * moments)).astype("<i2").tobytes()
+
+
+REASON: Final = "outage"
+"""Why a call ended, as in `CallEnded`, that could not be answered any more."""
+
+
+class Desk(Protocol):
+    """Does what a caller chose from the menu."""
+
+    async def call_back(self, reason: str) -> bool:
+        """Note that this caller is to be called back; False: nobody knows the number."""
+        ...
+
+    async def connect(self) -> bool:
+        """Connect the caller with a person; False: this telephone cannot."""
+        ...
+
+    def record(self, pcm: bytes, rate_hz: int) -> None:
+        """Record the next piece of a message that is being left: 16-bit mono. Never waits."""
+        ...
+
+    async def keep_message(self) -> bool:
+        """Keep what was recorded; False: it could not be kept."""
+        ...
+
+    async def drop_message(self) -> None:
+        """Forget what was recorded: nobody has spoken."""
+        ...
+
+    async def hang_up(self, reason: str) -> None:
+        """End the call, whatever hangs in it."""
+        ...
+
+
+class DeskClerk:
+    """Asks the desk for what was decided, tells what came of it, and reports it."""
+
+    def __init__(self, desk: Desk, *, tell: Tell, turn: Turn) -> None:
+        self._desk = desk
+        self._tell = tell
+        self._turn = turn
+
+    def record(self, message: CallerMessage, piece: bytes) -> None:
+        """Hand a piece of a message on as it comes: it outlives the process from then on."""
+        if piece:
+            self._desk.record(piece, message.rate_hz)
+
+    async def ask(self, action: AskDesk | KeepMessage | HangUp) -> ChoiceDone | None:
+        """Have it done; return what came of a choice."""
+        match action:
+            case AskDesk():
+                reason = f"{action.stage} is down"
+                return ChoiceDone(
+                    choice=action.choice, done=await self._choose(action.choice, reason)
+                )
+            case KeepMessage():
+                done = await self._keep(action.message)
+                lost = action.message.spoken and not done
+                return ChoiceDone(choice=Choice.MESSAGE, done=done, lost=lost)
+            case HangUp():
+                await self._desk.hang_up(REASON)
+                return None
+
+    async def _choose(self, choice: Choice, reason: str) -> bool:
+        if choice is Choice.PERSON:
+            self._tell(PersonWanted(turn=self._turn.number, reason=reason))
+            return await self._desk.connect()
+        if not await self._desk.call_back(reason):
+            return False
+        self._tell(CallbackWanted(turn=self._turn.number, when="", reason=reason))
+        return True
+
+    async def _keep(self, message: CallerMessage) -> bool:
+        if not message.spoken:
+            await self._desk.drop_message()
+            return False
+        kept = await self._desk.keep_message()
+        if kept:
+            self._tell(MessageLeft(length_s=message.length_s))
+        return kept
+
+
+HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
+
+
+@dataclass(slots=True, kw_only=True)
+class Phrases:
+    """What can be said, and in which language."""
+
+    chooser: Chooser
+    language: str
+    heard: str = ""  # what the caller lately said
+
+    def take_in(self, transcript: TranscriptFinal) -> None:
+        """Note what the caller said."""
+        self.heard = transcript.text[-HEARD_CHARACTERS:]
+
+    def follow(self, language: str) -> None:
+        """Speak another language from now on."""
+        self.language = language
+
+    def choose(
+        self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
+    ) -> FallbackText | None:
+        """Return an utterance for the first situation that has one left.
+
+        Args:
+            situations: What happened, in the order of preference.
+            topical: It may be about what the caller lately spoke of.
+            again: Where none is left, one that was said before will do.
+        """
+        heard = self.heard if topical else ""
+        found = (
+            self.chooser.choose(each, self.language, heard=heard, again=worn)
+            for worn in (False, again)
+            for each in situations
+        )
+        return next((each for each in found if each), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fallback:
+    """What a call falls back on.
+
+    Attributes:
+        holding: Decides when an answer is late.
+        descent: Decides what is done while a stage is down.
+        phrases: What is said.
+        voice: Says it.
+        desk: Does what a caller chose from the menu.
+        ear: Hears the menu's words on this machine.
+        remember: Takes what becomes part of the assistant's context.
+    """
+
+    holding: Holding
+    descent: Descent
+    phrases: Phrases
+    voice: ClipVoice
+    desk: Desk
+    ear: WordEar
+    remember: Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from fallbacks.facts import AnswerEmpty, AttemptWon, StageExhausted, StageRecove
 from processors.holding.descent_rules import (
     AskBack,
     Carry,
+    Choice,
     Descending,
     Descent,
     GoOn,
@@ -26,6 +27,7 @@ from processors.holding.line_rules import (
     CallerAway,
     CallerBegan,
     CallerFellSilent,
+    CallerMessage,
     ChoiceDone,
     CutLine,
     EarChecked,
@@ -41,8 +43,6 @@ from processors.holding.line_rules import (
     Spoken,
     Then,
 )
-from processors.holding.menu_word_rules import Choice
-from processors.holding.message_rules import CallerMessage
 from processors.holding.utterance_rules import Situation
 
 MENU_OF: Final = {

@@ -7,13 +7,222 @@ lock: a decision sees one event at a time, and its actions are done before the n
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeAlias, TypeVar
 
-from pipecat.processors.frame_processor import FrameProcessor
+from loguru import logger
+from pipecat.frames.frames import StartFrame
+from pipecat.processors.frame_processor import FrameProcessor, FrameProcessorSetup
 
-from processors.ladder.alarm import Alarm
+from fallbacks.backoff import Backoff
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+
+
+class Rung:
+    """What every stage does with a rung; each stage's own rung knows how it is asked.
+
+    Attributes:
+        name: As the configuration has it.
+        pipe: The provider's service in a small pipeline of its own.
+        seat: This call's place at it, as far as its connections are limited.
+        attempt: The attempt that it works on, if any.
+        opened: Whether its connection was begun; a cold standby's is not before it is asked.
+    """
+
+    def __init__(self, pipe: RungPipeline, *, seat: Seat) -> None:
+        self.name = pipe.name
+        self.pipe = pipe
+        self.seat = seat
+        self.attempt: int | None = None
+        self.opened = False
+        self._given: tuple[FrameProcessor, FrameProcessorSetup] | None = None
+        self._start_frame: StartFrame | None = None
+
+    def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
+        """Learn what is needed to open the rung, now or later."""
+        self._given = (owner, setup)
+
+    def open(self) -> bool:
+        """Begin to connect if that was not begun; False: there is no place for this call."""
+        if self.opened:
+            return True
+        if self._given is None or not self.seat.take():
+            return False
+        self.opened = True
+        self.pipe.setup(*self._given)
+        if self._start_frame:
+            self.pipe.start(self._start_frame)
+        return True
+
+    def start(self, frame: StartFrame) -> None:
+        """Start the service as soon as it is set up."""
+        self._start_frame = frame
+        if self.opened:
+            self.pipe.start(frame)
+
+    async def close(self, *, within_s: float = STOP_S) -> None:
+        """Let the connection and the seat go."""
+        if self.opened:
+            await self.pipe.cleanup(within_s=within_s)
+        self.seat.leave()
+
+
+WakeAt: TypeAlias = Callable[[], float | None]
+"""Returns when there is something to do next, as things stand; None: not by the clock."""
+
+Act: TypeAlias = Callable[[float], Awaitable[None]]
+"""Does what is due at the moment it is given."""
+
+AGAIN_S: Final = 0.05  # chosen: behind a mistake of ours, twice as long behind each one after it
+MOST_AGAIN_S: Final = 5.0  # chosen: it is looked at so often, and so often logged, in the end
+
+
+class Alarm:
+    """Wakes a waiting task when a moment has come or something has changed.
+
+    Moments are monotonic, in seconds. A decision says when it has something to do (`wake_at`); news
+    that moves this moment rings the alarm:
+
+        alarm = Alarm(clock)
+        alarm.start(processor, lambda: decision.wake_at, act)
+        alarm.ring()  # something has come: `act` looks at it, and `wake_at` is asked again
+        await alarm.stop()
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._now = clock
+        self._rung = asyncio.Event()
+        self._running: tuple[FrameProcessor, asyncio.Task[None]] | None = None
+
+    def start(self, owner: FrameProcessor, wake_at: WakeAt, act: Act) -> None:
+        """Run in a task of `owner` until `stop`."""
+        if self._running is None:
+            task = owner.create_task(self.run(wake_at, act), f"{owner.name}: watch")
+            self._running = owner, task
+
+    async def stop(self) -> None:
+        """End the task, unless it is the one that asks: that ends with its owner."""
+        running, self._running = self._running, None
+        if running is not None:
+            owner, task = running
+            if task is not asyncio.current_task():
+                await owner.cancel_task(task)
+
+    def ring(self) -> None:
+        """Wake the task that waits now, or the next that does; never waits itself."""
+        self._rung.set()
+
+    async def wait(self, until: float | None) -> float:
+        """Return when the alarm rings or a moment has come, and say what moment it is.
+
+        A timer may ring a hair early: when `until` was waited for, no earlier moment is returned.
+
+        Args:
+            until: None or infinity: only a ring ends the wait.
+        """
+        wait_s = None if until is None else until - self._now()
+        if not self._rung.is_set() and (wait_s is None or wait_s > 0):
+            try:
+                async with asyncio.timeout(None if wait_s == float("inf") else wait_s):
+                    await self._rung.wait()
+            except TimeoutError:
+                return self._now() if until is None else max(until, self._now())
+        self._rung.clear()
+        return self._now()
+
+    async def run(self, wake_at: WakeAt, act: Act) -> None:
+        """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
+
+        What raises is logged, and done again: it may be one report alone that nobody had thought
+        of, and without this loop a stage would be silent until the end of the call.
+        """
+        now, again_s = self._now(), AGAIN_S
+        while True:
+            try:
+                await act(now)
+                now, again_s = await self.wait(wake_at()), AGAIN_S
+            except Exception as broken:  # noqa: BLE001 - a mistake of ours ends no stage
+                logger.opt(exception=broken).error("what was due in a call failed, and goes on")
+                await asyncio.sleep(again_s)
+                now, again_s = self._now(), min(2 * again_s, MOST_AGAIN_S)
+
+
+class TaskOwner(Protocol):
+    """Owns background tasks: a Pipecat processor."""
+
+    def create_task(self, coroutine: Coroutine[Any, Any, None], name: str) -> asyncio.Task[None]:
+        """Start a task that ends with its owner."""
+        ...
+
+    async def cancel_task(self, task: asyncio.Task[None]) -> None:
+        """Cancel a task and wait for it."""
+        ...
+
+
+class Reconnector:
+    """Connects one rung until it is connected, with longer and longer waits.
+
+    `connect` makes one try and returns whether it succeeded; it must bound its own time.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        connect: Callable[[], Awaitable[bool]],
+        *,
+        clock: Callable[[], float],
+        allowed: Callable[[], bool] = lambda: True,
+        backoff: Backoff | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            name: Of the rung.
+            connect: Makes one try.
+            clock: Monotonic, in seconds.
+            allowed: Whether the rung may be asked at the moment; if not, the try is left out.
+            backoff: The waits between the tries, if they are not the usual ones.
+        """
+        self.backoff = backoff or Backoff()
+        self._name = name
+        self._connect = connect
+        self._now = clock
+        self._allowed = allowed
+        self._hurry = Alarm(clock)
+        self._task: asyncio.Task[None] | None = None
+        self._closed = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a connection is being made again."""
+        return self._task is not None and not self._task.done()
+
+    def begin(self, owner: TaskOwner) -> None:
+        """Begin to connect anew, unless that has begun already; returns at once."""
+        if not self.busy and not self._closed:
+            self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
+
+    def hurry(self) -> None:
+        """Make the next try now: somebody waits for it."""
+        self._hurry.ring()
+
+    async def close(self, owner: TaskOwner) -> None:
+        """Stop trying, for good: a try that is cut short tells that there is no connection."""
+        self._closed = True
+        task, self._task = self._task, None
+        if task is not None:
+            await owner.cancel_task(task)
+
+    async def _run(self) -> None:
+        while True:
+            due_at = self._now() + self.backoff.next_s()
+            if await self._hurry.wait(due_at) < due_at:
+                self.backoff.hurried()
+            if self._allowed() and await self._connect():
+                self.backoff.up(self._now())
+                return
+
 
 INBOX: Final = 1000  # reports that wait; who reports more waits, too: nothing of it is lost
 

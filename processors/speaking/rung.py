@@ -28,21 +28,18 @@ from fallbacks.backoff import Backoff
 from fallbacks.classification import classify_error
 from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
-from processors.ladder.reconnector import Reconnector
-from processors.ladder.rung import Rung
-from processors.ladder.rung_pipeline import STOP_S, RungPipeline
-from processors.ladder.seat import Seat
-from processors.ladder.stage import Stage
+from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
+from processors.ladder.stage import Reconnector, Rung, Stage
 from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
+    Connection,
     EndText,
     MuteVoice,
     SoundCame,
     VoiceEvent,
     WordTimed,
 )
-from processors.speaking.connection_rules import Connection
 from processors.speaking.pcm import Pieces
 
 SETTINGS: Final = 8  # that wait for a rung to be set up; the oldest is forgotten

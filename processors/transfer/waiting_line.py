@@ -6,13 +6,14 @@ says what became of it in the agent's voice, and, while the two talk, lets nobod
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 import numpy as np
 from pipecat.frames.frames import (
     CancelFrame,
     EndFrame,
     Frame,
+    InputAudioRawFrame,
     InputDTMFFrame,
     InterruptionWorkerFrame,
     LLMFullResponseEndFrame,
@@ -25,13 +26,51 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, FrameProcessorSetup
 
 from calls.events import AgentSaid
-from processors.holding.clip import Speaker
-from processors.holding.fallback import Fallback
-from processors.holding.other_sound import OtherSound, until_heard
+from processors.holding.line_doer import OtherSound, until_heard
+from processors.holding.own_voice import Fallback, Speaker
 from processors.holding.utterance_rules import DEFAULT_LANGUAGE, Situation
-from processors.ladder.alarm import Alarm
+from processors.ladder.stage import Alarm
 from processors.transfer.hold_rhythm_rules import TONE_EVERY_S, HoldRhythm, SayWord
+from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
+
+TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
+"""Gets 16-bit mono at the rate of the line that it came from."""
+
+
+class JoinedSound(SoundPath):
+    """Stands right behind the line. What is said to a person, no recogniser gets to hear.
+
+    The recognisers get silence of the same length meanwhile: one that gets nothing closes its
+    connection after ten seconds, and would be blamed for it.
+
+    Attributes:
+        take: Gets the caller's sound; None: it goes to the agent.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.take: TakeSound | None = None
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Pass everything on but the sound that is a person's to hear."""
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            await self.hear_sound(frame)
+        else:
+            await self.push_frame(frame, direction)
+
+    async def hear_sound(self, frame: InputAudioRawFrame) -> None:
+        """Hand a piece on, or to the person."""
+        if self.take is None:
+            await self.hand_on(frame)
+            return
+        pcm = frame.audio
+        await self.hand_on(
+            InputAudioRawFrame(bytes(len(pcm)), frame.sample_rate, frame.num_channels)
+        )
+        await self.take(pcm)
+
 
 TONE_HZ: Final = 440.0
 TONE_S: Final = 0.4

@@ -1,14 +1,18 @@
 """Decides for one call whether a caller who fell silent has finished, before it is asked."""
 
 import asyncio
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Hashable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, TypeAlias
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 from pipecat.audio.turn.base_turn_analyzer import EndOfTurnState
+from pipecat.audio.turn.smart_turn import _whisper_features as whisper
 from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn, SmartTurnParams
 from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnalyzerV3
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
@@ -16,10 +20,179 @@ from pipecat.metrics.metrics import MetricsData, TurnMetricsData
 
 from calls.entry import Tell
 from fallbacks.facts import PauseJudged
-from processors.turn.faintness import Faintness
-from processors.turn.features import log_mel
-from processors.turn.judges import Judgement, PendingJudgement, TurnJudges
-from processors.turn.pauses import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
+from processors.turn.ending import PauseBegan, PauseEnded, PauseFrame, PauseSoundsFinal
+from processors.turn.judging_rules import Look, LookQueue
+from processors.turn.sound_path import Faintness
+
+# What the turn detector's model is given of a caller's sound: log-mel features, as Whisper's are.
+#
+# The same figures as Pipecat's `compute_whisper_log_mel_features`, some frames at a time. Pipecat
+# makes all 800 at once: it takes and frees 6.7 MB with each look, and OpenBLAS shares one small
+# product among threads that mostly wait for each other (docs/decisions/0004).
+
+SAMPLES: Final = 8 * 16_000  # that the model hears: 8 s at 16 kHz
+WINDOW: Final = 400  # samples; this and what follows: Whisper's feature extractor
+HOP: Final = 160
+FLOOR: Final = 1e-10  # of the power in a band
+LEAST_VARIANCE: Final = 1e-7
+DECADES: Final = 8.0  # below the loudest, all is equally quiet
+HANN: Final = np.hanning(WINDOW + 1)[:-1]
+BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 of Slaney's; computed once, when it loads
+
+FRAMES: Final = 50  # at a time; chosen: their windows and their spectra take 160 kB each
+
+
+def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the features of the last 8 s of a sound; what is missing is silence before it.
+
+    Args:
+        sound: Samples at 16 kHz, of -1 to 1.
+
+    Returns:
+        80 bands times 800 frames of 10 ms, about -1 to 1.
+    """
+    heard = np.zeros(SAMPLES, np.float32)
+    kept = sound[-SAMPLES:]
+    heard[SAMPLES - len(kept) :] = kept
+    heard = (heard - heard.mean()) / np.sqrt(heard.var() + LEAST_VARIANCE)
+    decades = np.log10(np.maximum(FLOOR, _band_power(heard)))[:, :-1]
+    features = (np.maximum(decades, decades.max() - DECADES) + 4.0) / 4.0
+    return features.astype(np.float32)
+
+
+def _band_power(heard: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the power in each band of each frame, and of one frame more."""
+    padded = np.pad(heard.astype(np.float64), WINDOW // 2, mode="reflect")
+    windows = sliding_window_view(padded, WINDOW)[::HOP]
+    power = np.empty((len(BANDS), len(windows)))
+    for at in range(0, len(windows), FRAMES):
+        spectra = np.fft.rfft(windows[at : at + FRAMES] * HANN, axis=-1)
+        power[:, at : at + FRAMES] = BANDS @ (np.abs(spectra) ** 2).T
+    return power
+
+
+WIDTH: Final = os.cpu_count() or 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judgement:
+    """What one look found."""
+
+    probability: float  # that the caller has finished
+    took_s: float  # in its thread
+
+    @property
+    def finished(self) -> bool:
+        """Whether the caller has probably finished."""
+        return self.probability > 0.5  # as Pipecat reads the model
+
+
+Examine: TypeAlias = Callable[[], Judgement]
+"""Looks at a caller's sound; takes long, and is called in a thread."""
+
+RunBeside: TypeAlias = Callable[[Examine], "asyncio.Future[Judgement]"]
+"""Runs it beside the loop."""
+
+
+class PendingJudgement:
+    """What comes of a look, at the latest when nobody waits for it any longer.
+
+    Attributes:
+        began: Whether a thread was at work on it.
+        took_s: For how long, once it has ended.
+        on_end: Called with what was found.
+    """
+
+    def __init__(self, look: Look) -> None:
+        self.look = look
+        self.on_end: Callable[[Judgement | None], None] = lambda _: None
+        self.began = False
+        self.took_s = 0.0
+        self._judgement: Judgement | None = None
+        self._ended = asyncio.Event()
+
+    async def wait(self, wait_s: float) -> Judgement | None:
+        """Return what was found within so many seconds, or None."""
+        if not self._ended.is_set() and wait_s > 0:
+            try:
+                async with asyncio.timeout(wait_s):
+                    await self._ended.wait()
+            except TimeoutError:
+                return None
+        return self._judgement
+
+    def end(self, judgement: Judgement | None) -> None:
+        """Deliver what was found; None: it was not looked for, or it failed."""
+        self._judgement = judgement
+        self.took_s = judgement.took_s if judgement else 0.0
+        self._ended.set()
+        self.on_end(judgement)
+
+
+class TurnJudges:
+    """Queues the looks of all calls and answers the most urgent first.
+
+    Requests and their order live in the loop; only the looking is done in threads.
+    """
+
+    def __init__(
+        self, *, clock: Callable[[], float], width: int = WIDTH, run: RunBeside | None = None
+    ) -> None:
+        """Prepare.
+
+        Args:
+            clock: Monotonic, in seconds.
+            width: How many looks there may be at once.
+            run: Runs one beside the loop; None: in a thread of its own pool.
+        """
+        self._now = clock
+        self._queue = LookQueue(width=width)
+        self._threads = ThreadPoolExecutor(width, thread_name_prefix="turn judge")
+        self._run = run or self._run_in_thread
+        self._asked: dict[Look, tuple[PendingJudgement, Examine]] = {}
+
+    def ask(self, call: Hashable, examine: Examine, *, due_at: float) -> PendingJudgement:
+        """Have a call's sound looked at; what it asked before and was not begun is dropped."""
+        answer = PendingJudgement(Look(call, due_at))
+        self._asked[answer.look] = (answer, examine)
+        self._forget(self._queue.add(answer.look))
+        self._begin()
+        return answer
+
+    def drop(self, answer: PendingJudgement) -> None:
+        """Forget what nobody needs any longer."""
+        self._queue.drop(answer.look)
+        if not answer.began:
+            self._forget(answer.look)
+
+    def close(self) -> None:
+        """Let the threads go; none is waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _begin(self) -> None:
+        for late in self._queue.expire(self._now()):
+            self._forget(late)
+        while (look := self._queue.take()) is not None:
+            answer, examine = self._asked.pop(look)
+            answer.began = True
+            begun_at = self._now()
+            self._run(examine).add_done_callback(partial(self._ended, answer, begun_at))
+
+    def _ended(
+        self, answer: PendingJudgement, begun_at: float, found: "asyncio.Future[Any]"
+    ) -> None:
+        failed = found.cancelled() or found.exception() is not None
+        self._queue.ended(took_s=self._now() - begun_at)
+        answer.end(None if failed else found.result())
+        self._begin()
+
+    def _forget(self, look: Look | None) -> None:
+        if look is not None and (asked := self._asked.pop(look, None)):
+            asked[0].end(None)
+
+    def _run_in_thread(self, examine: Examine) -> "asyncio.Future[Judgement]":
+        return asyncio.get_running_loop().run_in_executor(self._threads, examine)
+
 
 EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of a silence
 KEPT_S: Final = 16.0  # of a caller's sound, at most; the model hears the last 8 s

@@ -2,8 +2,7 @@
 
 import json
 
-from providers.batch.post import BatchRequest, http_base, post
-from providers.batch.sound import check_sound, patience_s
+from providers.batch.post import BatchRequest, check_sound, http_base, patience_s, post
 from providers.cartesia import MODEL, VERSION, VOICE
 from providers.provider import RungSpec
 

@@ -4,8 +4,7 @@ import json
 from typing import Final
 from urllib.parse import quote
 
-from providers.batch.post import BatchRequest, http_base, post
-from providers.batch.sound import check_sound, patience_s
+from providers.batch.post import BatchRequest, check_sound, http_base, patience_s, post
 from providers.elevenlabs import MODEL, VOICE
 from providers.provider import RungSpec
 

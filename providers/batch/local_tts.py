@@ -6,8 +6,7 @@ from engines.espeak import UnknownVoiceError
 from fallbacks.failure import Kind
 from fallbacks.symptoms import Symptom
 from providers.batch.post import trouble
-from providers.espeak_words import Manner, names, pieces, speak
-from providers.local_tts import VOICE
+from providers.local_tts import VOICE, Manner, names, pieces, speak
 from providers.provider import RungSpec
 
 

@@ -6,8 +6,7 @@ from engines.espeak import UnknownVoiceError
 from fallbacks.classification import classify_symptom
 from fallbacks.failure import failed
 from fallbacks.symptoms import Symptom
-from providers.espeak_words import Manner, names, speak
-from providers.local_tts import VOICE
+from providers.local_tts import VOICE, Manner, names, speak
 from providers.probes.morsels import WORDS
 from providers.provider import ProbeFailedError, RungSpec
 

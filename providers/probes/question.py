@@ -20,8 +20,8 @@ from fallbacks.classification import (
 from fallbacks.failure import Finding, failed
 from fallbacks.retry_after import retry_after_s
 from fallbacks.symptoms import Moment, Symptom
-from providers.one_address import ConnectHere
 from providers.provider import ProbeFailedError, RungSpec
+from providers.sockets import ConnectHere
 
 CLOSE_S: Final = 0.5  # a goodbye that takes longer is not waited for
 SAID: Final = 200  # characters of what a provider says (chosen)

@@ -39,7 +39,7 @@ def models_once() -> Iterator[None]:
     To load and try them takes 0.7 s of a processor, and a round of the garbage collector 0.3 s, in
     each of some hundreds of tests. A server in a process of its own does all of it, as ever.
     """
-    opening: Any = sys.modules.get("bot.workers.opening")
+    opening: Any = sys.modules.get("bot.workers.process")
     if not opening:  # none of the chosen tests runs one
         yield
         return

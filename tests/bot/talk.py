@@ -29,15 +29,13 @@ from pipecat.workers.runner import WorkerRunner
 
 from bot.call.conversation import build_context, give_tools, room_tokens
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings
-from bot.config.instructions import system_text
+from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
 from bot.tools.desk import CallDesk, Unkept
 from calls.events import Event
 from processors.answering.context_window import ContextWindow
-from processors.holding.caller_silence import AnsweredFrame, CallerSilence
-from processors.holding.farewell import Farewell
+from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
 
 RATE_HZ = 8_000

@@ -17,8 +17,7 @@ from calls.events import AgentSaid, CallStarted, MessageLeft, TurnDecided
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.alert_rows import ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.record_keeper import keep_record, record_keeper
 from operations.telemetry.emitter import Emitter

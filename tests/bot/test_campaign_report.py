@@ -8,7 +8,7 @@ import yaml
 
 from bot.__main__ import run
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.store.dial_calls import DialCalls, DialUse
+from campaigns.store.dials import DialCalls, DialUse
 from tests.small_disk import mounted
 from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.config.settings import Settings
-from bot.outbound.carrier_book import CarrierBook
+from bot.outbound.call_ledger import CarrierBook
 from campaigns.carriers import carrier_of
 from campaigns.telnyx_carrier import TelnyxCarrier
 

@@ -7,7 +7,7 @@ import pytest
 
 from bot.config.settings import Settings
 from bot.exits import UsageError
-from bot.workers.opening import open_process
+from bot.workers.process import open_process
 
 NOWHERE = "127.0.0.1:9"
 

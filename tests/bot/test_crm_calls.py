@@ -11,10 +11,16 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from calls.after_call_events import CallbackQueued, CallSummarised
-from calls.crm_events import CallerKnown, CallerLookedUp, CallReported, DoNotCallWanted
 from calls.entry import Entry
 from calls.events import CallEnded, CallStarted, Event, FirstSpeech
+from calls.operations_events import (
+    CallbackQueued,
+    CallerKnown,
+    CallerLookedUp,
+    CallReported,
+    CallSummarised,
+    DoNotCallWanted,
+)
 from campaigns.store.contacts import ContactBook
 from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known

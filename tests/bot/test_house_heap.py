@@ -10,10 +10,9 @@ import pytest
 
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
-from bot.workers import freeing
+from bot.workers import process as freeing
 from bot.workers.interpreter import spare_the_loaded
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.workers.process import Process, open_process
 from tests.bot.call.test_switchboard import LINE, Talk
 from tests.bot.record.test_record_keeper import STAGES
 from tests.conftest import forget_servers

@@ -12,11 +12,10 @@ import pytest
 
 from bot import clock
 from operations.database.database import Database
-from operations.notify.alert_outbox import AlertOutbox
+from operations.notify.outbox import AlertOutbox
 from operations.record.callbacks import Callbacks
 from operations.record.reader import RecordReader
-from operations.record.voicemail_rows import list_voicemails
-from operations.record.voicemails import Voicemails
+from operations.record.voicemails import Voicemails, list_voicemails
 from operations.record.writer import CUT_S, RecordWriter
 from tests.bot.telling_program import CALLS
 from tests.share_servers import Server, postgres

@@ -19,17 +19,16 @@ from calls.events import CallStarted
 from operations.after_call.opening import AfterCallListener
 from operations.crm.opening import CrmListener
 from operations.masking import redacted
-from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.incident_rules import Incidents
+from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.fold_rules import RecordFold
 from operations.record.record_keeper import RecordKeeper
 from operations.record.writer import RecordWriter
 from operations.telemetry import logs
-from operations.telemetry.console_sums import ConsoleSums
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.journal import Journal
-from operations.telemetry.live import Live
+from operations.telemetry.live import ConsoleSums, Live
 from operations.telemetry.logs import Log
 from operations.telemetry.metrics import Exposition, Metrics
 from operations.telemetry.record_files import RecordFiles

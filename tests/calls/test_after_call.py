@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from calls.crm_events import DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, Event, TranscriptFinal
+from calls.operations_events import DoNotCallWanted
 from operations.after_call.outcome_rules import ResultQuestion, codes_of, outcome_of
 from operations.after_call.story_rules import CallStory
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from calls.alert_events import AlertClosed
+from calls.operations_events import AlertClosed
 from fallbacks.failure import Severity
 from operations.notify.alert import RECOVERED, Alert, closed, step_up, worse
 

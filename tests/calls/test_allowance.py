@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.server.allowance_rules import IntakeAllowance
+from bot.server.arrival_rules import IntakeAllowance
 
 
 def test_what_was_saved_up_may_come_at_once_and_the_rest_at_its_pace() -> None:

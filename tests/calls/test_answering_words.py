@@ -2,8 +2,7 @@
 
 import pytest
 
-from processors.answerer.phrase_rules import Cue
-from processors.answerer.word_rules import plain, read_cues
+from processors.answerer.phrase_rules import Cue, plain, read_cues
 
 
 @pytest.mark.parametrize(

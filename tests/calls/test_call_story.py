@@ -3,8 +3,8 @@
 import pytest
 
 from calls.campaign_events import OutboundCallBegan
-from calls.crm_events import DoNotCallOwed, DoNotCallWanted
 from calls.events import AgentSaid, CallbackWanted, CallEnded, Event, TranscriptFinal
+from calls.operations_events import DoNotCallOwed, DoNotCallWanted
 from operations.after_call.story_rules import CallStory
 
 CALL_ME = CallbackWanted(turn=2, when="tomorrow", reason="is driving")

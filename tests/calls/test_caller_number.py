@@ -2,7 +2,7 @@
 
 import pytest
 
-from calls.caller_number import is_dialable
+from calls.caller import is_dialable
 
 WITHHELD = (
     "+266696687",

@@ -1,7 +1,7 @@
 """A call as it is followed for what is done behind its end."""
 
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal, TurnDecided
-from operations.after_call.followed_call import FollowedCall
+from operations.after_call.work import FollowedCall
 from operations.crm.customer import CrmReport
 
 CALL: tuple[Event, ...] = (

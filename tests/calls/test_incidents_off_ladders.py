@@ -5,16 +5,19 @@ from dataclasses import replace
 import pytest
 
 from calls.campaign_events import CampaignHeld, CampaignPaused, CampaignResumed
-from calls.crm_events import (
+from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
+from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
+from calls.operations_events import (
     DoNotCallDropped,
     DoNotCallListed,
     DoNotCallOwed,
     DoNotCallWanted,
+    WorkerCause,
+    WorkerLost,
+    WorkerStarted,
+    WritesRefused,
+    WritesResumed,
 )
-from calls.events import Event, ProviderFailed, RecordHalted, RecordResumed
-from calls.house_events import WorkerCause, WorkerLost, WorkerStarted
-from calls.incident import IncidentBegan, IncidentEnded, IncidentGrew
-from calls.record_events import WritesRefused, WritesResumed
 from fallbacks.failure import Severity
 from operations.notify.incident_rules import AGAIN_S, CALM_S, Incidents
 

@@ -1,6 +1,6 @@
 """What is kept of calls, and of which ones."""
 
-from operations.notify.known_call_rules import MOST_NAMES, KnownCalls
+from operations.notify.trouble_rules import MOST_NAMES, KnownCalls
 
 KEPT = 2
 

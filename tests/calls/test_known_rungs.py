@@ -5,7 +5,7 @@ import pytest
 from calls.incident import Trouble
 from fallbacks.breaker import State
 from fallbacks.failure import Severity
-from operations.notify.known_rung_rules import KnownRungs
+from operations.notify.alert import KnownRungs
 
 LADDERS = {"llm": ["a", "b", "c"], "tts": ["voice"], "stt": []}
 

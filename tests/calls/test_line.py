@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.line import CallerLine
-from processors.holding.own_word_rules import OwnWords
+from processors.holding.utterance_rules import OwnWords
 
 
 def line_with(length_s: float, now: float = 10.0, *, must: bool = False) -> CallerLine:

@@ -3,7 +3,7 @@
 from calls.events import CallFailed
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
-from operations.notify.not_served import not_served
+from operations.notify.alert import not_served
 
 
 def test_a_call_that_our_own_mistake_ended_is_a_critical_incident_of_no_rung() -> None:

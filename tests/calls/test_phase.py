@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.events import PhaseMoved, PhaseRefused
-from calls.phase import TRANSITIONS, CallPhase, Phase
+from calls.timeline import TRANSITIONS, CallPhase, Phase
 
 
 @pytest.mark.parametrize(

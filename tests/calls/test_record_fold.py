@@ -30,8 +30,8 @@ from calls.events import (
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.record.call_rules import TURNS_KEPT
+from operations.record.call_rules import spans as spans_of
 from operations.record.fold_rules import ENDED_CALLS, WITH_TURNS, RecordBatch, RecordFold
-from operations.record.turn_rules import spans as spans_of
 
 STARTED = CallStarted(
     transport="twilio", agent="desk", caller="+15550101", called="+15550100", call_ref="CA1"

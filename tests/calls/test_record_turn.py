@@ -17,7 +17,7 @@ from calls.events import (
 )
 from fallbacks.facts import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.record.turn_rules import RecordedTurn
+from operations.record.call_rules import RecordedTurn
 
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.1, transport_s=0.0

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from processors.answering.tool_round_rules import MOST_CALLS, must_speak
+from processors.answering.tool_calls import MOST_CALLS, must_speak
 
 USER = {"role": "user", "content": "Is there room?"}
 

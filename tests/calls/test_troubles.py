@@ -4,9 +4,8 @@ import pytest
 
 from calls.campaign_events import CampaignHeld, CampaignPaused
 from calls.events import ProviderFailed, RecordHalted
-from calls.house_events import WorkerLost
 from calls.incident import Trouble
-from calls.record_events import WritesRefused
+from calls.operations_events import WorkerLost, WritesRefused
 from fallbacks.facts import AttemptFailed, RetriesExhausted, StageExhausted
 from fallbacks.failure import VERDICTS, Kind, Scope, Severity
 from operations.notify.trouble_rules import (

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.words import LIMIT, clean
+from calls.caller import LIMIT, clean
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,12 @@ from calls.events import Event
 from calls.outbound import Claim, Dial, DialOutcome
 from campaigns.call_verdict import CallVerdict
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
-from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
-from campaigns.holds import Hold
+from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign, RetryRule
 from campaigns.store.contacts import ContactBook, NewContact
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
 

@@ -21,10 +21,9 @@ import sqlalchemy.dialects.sqlite.aiosqlite  # noqa: F401 - before the fork
 
 from calls.outbound import Claim, DialOutcome, DialResult, NothingToDial
 from campaigns.carrier import CarrierError, FoundCall
-from campaigns.claiming import rules_of
 from campaigns.fate import judge_fate, was_never_asked
-from campaigns.model import Campaign, RetryRule
-from campaigns.retrying import next_step
+from campaigns.guard import rules_of
+from campaigns.model import Campaign, RetryRule, next_step
 from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError
 

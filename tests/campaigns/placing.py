@@ -12,8 +12,7 @@ from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.told_news import ToldNews
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 OURS: Final = "+15005550006"
 A: Final = "+15005550111"

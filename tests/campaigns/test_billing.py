@@ -11,15 +11,14 @@ from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.billing import IDLE_S, Billing
 from campaigns.carrier import CarrierError, DialRequest, FoundCall
 from campaigns.model import Campaign
-from campaigns.store.dial_bills import DialBills
+from campaigns.store.dials import DialBills
 from campaigns.store.figures import CampaignFigures
 from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.told_news import ToldNews
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,16 +11,11 @@ from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallEnded, CallStarted, Event, TurnParts, UsageMeasured
 from calls.outbound import Claim, Dial, DialOutcome, DialResult, NextStep
-from campaigns.call_costs import IDLE_S, LOOK_S, CallCosts
-from campaigns.call_use import uses_of
-from campaigns.key_figures import key_figures
+from campaigns.billing import IDLE_S, LOOK_S, CallCosts, uses_of
 from campaigns.model import Campaign
-from campaigns.report import contact_lines, figure_lines, page
-from campaigns.store.dial_bills import DialBills
-from campaigns.store.dial_calls import DialCalls, DialledCall, DialUse
-from campaigns.store.dial_reader import DialReader
+from campaigns.report import HouseFigures, contact_lines, figure_lines, key_figures, page
+from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialReader, DialUse
 from campaigns.store.figures import CampaignFigures
-from campaigns.troubles import HouseFigures
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.share_servers import Server

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from campaigns.campaign_breaker import CampaignBreaker
+from campaigns.breakers import CampaignBreaker
 
 
 def test_so_many_in_a_row_trip_it_and_it_says_so_once() -> None:

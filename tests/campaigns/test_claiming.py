@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from calls.outbound import CallConsent, Contact
-from campaigns.claiming import contact_opens_s
+from campaigns.guard import contact_opens_s
 from campaigns.model import Campaign
 
 NOON = 1_800_014_400.0

@@ -7,8 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from campaigns.csv_encoding import guess_encoding
-from campaigns.csv_rows import LONGEST_LINE, MOST_LINES, CsvRow, read_rows
+from campaigns.csv_rows import LONGEST_LINE, MOST_LINES, CsvRow, guess_encoding, read_rows
 from operations.csv_cells import safe_cell
 
 

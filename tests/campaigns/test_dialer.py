@@ -19,15 +19,15 @@ from calls.campaign_events import (
 )
 from calls.dialled import judge_dial
 from calls.outbound import Claim, DialOutcome
+from campaigns.breakers import WatchedCarrier
 from campaigns.carrier import DialRequest, FoundCall
-from campaigns.claiming import rules_of
 from campaigns.dial_run import DialRun
 from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
+from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
 from campaigns.store.contacts import ContactBook, NewContact
 from campaigns.store.office import CampaignOffice, CampaignStanding
-from campaigns.watched_carrier import WatchedCarrier
 from lab.simulators.carrier.callee import Callee
 from tests.campaigns.dialing import (
     TALK_S,

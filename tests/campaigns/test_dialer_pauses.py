@@ -15,7 +15,7 @@ from calls.campaign_events import (
 )
 from calls.dialled import DialVerdict, judge_dial
 from calls.outbound import CampaignState, DialOutcome
-from campaigns.holds import Hold
+from campaigns.guard import Hold
 from campaigns.model import CallingWindow
 from campaigns.store.office import CampaignOffice
 from operations.database.database import StorageError

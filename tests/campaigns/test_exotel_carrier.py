@@ -14,16 +14,15 @@ from campaigns.carrier import (
     DialRefusedError,
     DialWithdrawnError,
     FoundCall,
+    HeardLeg,
     RecallingCarrier,
 )
 from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
-from campaigns.heard_leg import HeardLeg
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.exotel_account import ExotelAccount
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from tests.campaigns.told_news import ToldNews
-from transports.exotel.calls import ExotelCalls
-from transports.exotel.rest import ExotelRest
+from transports.exotel.calls import ExotelCalls, ExotelRest
 
 pytestmark = pytest.mark.virtual_time
 

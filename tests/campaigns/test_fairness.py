@@ -3,7 +3,7 @@
 from collections import Counter
 from dataclasses import replace
 
-from campaigns.fairness import CampaignTurn, in_turn
+from campaigns.guard import CampaignTurn, in_turn
 
 LARGE = CampaignTurn(name="large", calls_now=0, concurrent=20, claimed_s=1.0)
 SMALL = CampaignTurn(name="small", calls_now=0, concurrent=2, claimed_s=2.0)

@@ -9,13 +9,14 @@ import pytest
 from aiohttp import web
 
 from calls.outbound import CallConsent, Claim
-from campaigns.claiming import rules_of
-from campaigns.fetching import FetchError, fetch_file
+from campaigns.guard import rules_of
 from campaigns.importing import (
+    FetchError,
     ImportPlan,
     ImportRefusedError,
     ImportTally,
     RefusedRow,
+    fetch_file,
     import_contacts,
 )
 from campaigns.model import Campaign

@@ -4,12 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from campaigns.key_figures import KeyFigures, key_figures
-from campaigns.report import figure_lines
-from campaigns.store.dial_costs import DialCosts
+from campaigns.report import HouseFigures, KeyFigures, figure_lines, key_figures
+from campaigns.store.dials import DialCosts
 from campaigns.store.figures import OutcomeFigures, ReachedContacts
 from campaigns.store.office import CampaignStanding
-from campaigns.troubles import HouseFigures
 
 STANDING = CampaignStanding(
     name="spring",

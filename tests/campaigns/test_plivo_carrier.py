@@ -9,8 +9,13 @@ import pytest
 from pydantic import SecretStr
 
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialWithdrawnError,
+    FoundCall,
+    HeardLeg,
+)
 from campaigns.plivo_carrier import PlivoCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.plivo import PlivoAccount
@@ -18,8 +23,7 @@ from lab.simulators.carrier.plivo_desk import PlivoDesk
 from lab.simulators.carrier.plivo_exchange import PlivoDial
 from tests.campaigns.placing import OURS, A, B, request, withdrawn
 from tests.campaigns.told_news import ToldNews
-from transports.plivo.calls import PlivoCalls
-from transports.plivo.rest import PlivoRest
+from transports.plivo.calls import PlivoCalls, PlivoRest
 
 FAR_AHEAD_S = 4e9  # our clock does not agree with Plivo's
 

@@ -11,12 +11,12 @@ import pytest
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
 from bot.outbound.call_ledger import CallLedger
-from bot.outbound.dialing_house import RECORD_S, CallsOfTheHouse
+from bot.outbound.opening import RECORD_S, CallsOfTheHouse
 from bot.workers.pool import Alone
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
-from campaigns.store.dial_calls import DialCalls, RecordedEnd
+from campaigns.store.dials import DialCalls, RecordedEnd
 from fallbacks.facts import AttemptWon, StageExhausted
 from operations.database.database import StorageError
 from operations.record.writer import CUT_S, RecordWriter

@@ -21,15 +21,11 @@ from campaigns.twilio_carrier import TwilioCarrier
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
 from tests.campaigns.placing import ACCOUNT, OURS, A
 from tests.campaigns.told_news import ToldNews
-from transports.exotel.calls import ExotelCalls
-from transports.exotel.rest import ExotelRest
+from transports.exotel.calls import ExotelCalls, ExotelRest
 from transports.livekit.dial import open_exchange
-from transports.plivo.calls import PlivoCalls
-from transports.plivo.rest import PlivoRest
-from transports.telnyx.calls import TelnyxCalls
-from transports.telnyx.rest import TelnyxRest
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.plivo.calls import PlivoCalls, PlivoRest
+from transports.telnyx.calls import TelnyxCalls, TelnyxRest
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

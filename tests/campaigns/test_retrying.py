@@ -8,8 +8,7 @@ from hypothesis import strategies as st
 
 from calls.dialled import judge_dial
 from calls.outbound import Contact, ContactState, DialOutcome, DialResult, NextStep
-from campaigns.model import Campaign, RetryRule
-from campaigns.retrying import BUSY_REST_S, OWN_FAULT_REST_S, RULES, next_step
+from campaigns.model import BUSY_REST_S, OWN_FAULT_REST_S, RULES, Campaign, RetryRule, next_step
 
 NOW = 1_800_000_000.0
 SPRING = Campaign(name="spring", attempts=3, rest_s=3600.0)

@@ -11,15 +11,19 @@ from pydantic import SecretStr
 from calls.dialled import judge_dial
 from calls.leg_events import LegOutcome
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialWithdrawnError,
+    FoundCall,
+    HeardLeg,
+)
 from campaigns.telnyx_carrier import TelnyxCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
 from tests.campaigns.told_news import ToldNews
-from transports.telnyx.calls import TelnyxCalls
-from transports.telnyx.rest import TelnyxRest
+from transports.telnyx.calls import TelnyxCalls, TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,14 +9,13 @@ import pytest
 from calls.entry import Entry
 from calls.incident import IncidentBegan, IncidentEnded
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.store.troubles import CampaignTroubles, OpenSpell
-from campaigns.troubles import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
+from campaigns.report import PAUSE_S, HouseFigures, Span, house_figures, open_s, spans_of
+from campaigns.store.figures import CampaignTroubles, OpenSpell
 from fallbacks.facts import BreakerMoved
 from fallbacks.failure import Severity
 from operations.notify.alert import Alert, AlertRules
-from operations.notify.alert_outbox import AlertOutbox, RoundOutcome
-from operations.notify.alert_rows import ReportedFact
 from operations.notify.alerting_rules import Alerting
+from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
 from tests.share_servers import Server

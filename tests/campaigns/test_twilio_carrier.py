@@ -6,8 +6,13 @@ import pytest
 
 from calls.dialled import judge_dial
 from calls.outbound import DialOutcome
-from campaigns.carrier import CarrierError, DialRefusedError, DialWithdrawnError, FoundCall
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import (
+    CarrierError,
+    DialRefusedError,
+    DialWithdrawnError,
+    FoundCall,
+    HeardLeg,
+)
 from lab.simulators.carrier.callee import Callee
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 from tests.campaigns.told_news import ToldNews

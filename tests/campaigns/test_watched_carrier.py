@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from calls.outbound import Dial
+from campaigns.breakers import WatchedCarrier
 from campaigns.carrier import CarrierError, DialRefusedError, DialRequest, FoundCall
-from campaigns.watched_carrier import WatchedCarrier
 
 REQUEST = DialRequest(dial_id="d", to="+15005550101", campaign="c")
 DIAL = Dial(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import HeardLeg
 
 
 @dataclass

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bot.call.local_voice import say_locally
+from bot.call.last_resort import say_locally
 from lab.drill.hearing import LOCAL, Sent
 from lab.drill.judge import ExpectedWords, ReplyVerdict, judge
 from lab.drill.local_utterances import utterances

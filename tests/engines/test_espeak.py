@@ -13,7 +13,7 @@ import pytest
 
 from engines.espeak import Espeak
 from engines.readable import OWN, readable
-from providers import espeak_words
+from providers import local_tts as espeak_words
 
 HARMFUL = (
     ("⣟", "ar+f2"),

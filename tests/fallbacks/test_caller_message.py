@@ -4,7 +4,7 @@ from typing import Final
 
 import pytest
 
-from processors.holding.message_rules import OVER_TONE_S, QUIET_S, CallerMessage
+from processors.holding.line_rules import OVER_TONE_S, QUIET_S, CallerMessage
 
 BEGIN_S: Final = 100.0
 RATE_HZ: Final = 8000

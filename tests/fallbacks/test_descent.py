@@ -7,21 +7,25 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from processors.holding.descent_rules import (
     BURST_S,
+    PHRASES,
     QUESTIONS,
     AskBack,
     Carry,
+    Choice,
+    Consent,
     Descending,
     Descent,
     DescentSettings,
     GoOn,
+    Meaning,
     OutageSteps,
     PlayClip,
     ReadMenu,
     SayGoodbye,
     Step,
     UseLocal,
+    heard_here,
 )
-from processors.holding.menu_word_rules import PHRASES, Choice, Consent, Meaning, heard_here
 
 
 def at_the_menu() -> Descent:

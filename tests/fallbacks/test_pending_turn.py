@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.holding.pending_turn_rules import PendingTurn
+from processors.holding.answer_debt_rules import PendingTurn
 
 
 @pytest.mark.parametrize(

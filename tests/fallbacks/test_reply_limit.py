@@ -5,8 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.word_times import CHARACTER_S
-from processors.answering.continuation_rules import Answer
-from processors.answering.reply_limit_rules import OVERRUN, ReplyLimit
+from processors.answering.continuation_rules import OVERRUN, Answer, ReplyLimit
 
 
 def limited(text: str, *, max_s: float, size: int) -> str:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.holding.stage_news_rules import BEHIND_S, OWED, StageNews
+from processors.holding.answer_debt_rules import BEHIND_S, OWED, StageNews
 
 PAUSE_S = 1.0
 

@@ -5,13 +5,22 @@ from math import inf
 import pytest
 
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from processors.holding.descent_rules import REPLY_S, Descent, DescentSettings, Step
+from processors.holding.descent_rules import (
+    REPLY_S,
+    Choice,
+    Consent,
+    Descent,
+    DescentSettings,
+    Step,
+)
 from processors.holding.line_rules import (
+    QUIET_S,
     AnswerSounded,
     AskDesk,
     CallerAway,
     CallerBegan,
     CallerFellSilent,
+    CallerMessage,
     ChoiceDone,
     CutLine,
     EarChecked,
@@ -26,8 +35,6 @@ from processors.holding.line_rules import (
     Spoken,
     Then,
 )
-from processors.holding.menu_word_rules import Choice, Consent
-from processors.holding.message_rules import QUIET_S, CallerMessage
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import WayDown
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.hearing.wordless_rules import AfterSound, after_sound
+from processors.hearing.utterance_rules import AfterSound, after_sound
 
 ANSWER, ASK_AGAIN, NOTHING = AfterSound
 

@@ -33,11 +33,9 @@ from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
 from fallbacks.facts import PauseJudged
-from processors.turn.detector import DetectorSettings, TurnDetector
-from processors.turn.faintness import Faintness
-from processors.turn.judges import Examine, Judgement, TurnJudges
-from processors.turn.pauses import PauseFrame
-from processors.turn.stop import TurnStop
+from processors.turn.detector import DetectorSettings, Examine, Judgement, TurnDetector, TurnJudges
+from processors.turn.ending import PauseFrame, TurnStop
+from processors.turn.sound_path import Faintness
 
 RATE_HZ = 8000
 PIECE_S = 0.02

@@ -34,15 +34,14 @@ from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from processors.holding.clip import ClipAudioRawFrame
 from processors.holding.descent_rules import Descent, DescentSettings
-from processors.holding.fallback import Fallback, Phrases
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
+from processors.holding.own_voice import ClipAudioRawFrame, Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, utterances_of
-from processors.turn.opener import TurnOpener
-from processors.turn.sound_end import SoundEnd
+from processors.turn.ending import TurnOpener
+from processors.turn.sound_path import SoundEnd
 from processors.wiring import CallWiring
 
 RATE_HZ = 8000

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 
-from processors.answerer.ear import AnswererEar
+from processors.answerer.watch import AnswererEar
 
 RATE_HZ = 8000
 PIECE_BYTES = 320

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from engines.espeak import Espeak
-from processors.answerer.beep import BeepDetector
+from processors.answerer.watch import BeepDetector
 
 RATE_HZ = 8000
 

@@ -6,7 +6,7 @@ from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 from pipecat.transcriptions.language import Language
 
-from processors.hearing.caller_language import CallerLanguage
+from processors.hearing.caller_words import CallerLanguage
 
 
 def words(text: str, language: Language | None) -> TranscriptionFrame:

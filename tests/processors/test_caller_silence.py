@@ -19,8 +19,7 @@ from pipecat.frames.frames import (
 from pipecat.tests.utils import SleepFrame, run_test
 
 from calls.events import CallerSilent, Event
-from processors.holding.caller_silence import AnsweredFrame, CallerSilence
-from processors.holding.farewell import Farewell
+from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
 from processors.holding.silence_rules import CallLength, Silence
 
 pytestmark = pytest.mark.virtual_time

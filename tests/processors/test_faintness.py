@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from processors.turn.faintness import VAD_LATE_S, Faintness
+from processors.turn.sound_path import VAD_LATE_S, Faintness
 
 RATE_HZ = 8000
 PIECE = RATE_HZ // 50

@@ -18,7 +18,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.tests.utils import SleepFrame, run_test
 
-from processors.holding.farewell import Farewell, PartFrame
+from processors.holding.caller_silence import Farewell, PartFrame
 
 pytestmark = pytest.mark.virtual_time
 

@@ -16,7 +16,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.utils.text.base_text_aggregator import TextType
 
-from processors.turn.input_queue import InputQueue, order_interruptions
+from processors.turn.sound_path import InputQueue, order_interruptions
 from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time

@@ -5,7 +5,7 @@ from typing import Any, cast
 import pytest
 from pipecat.processors.aggregators.llm_context import LLMContextMessage
 
-from processors.answering.memory import UNNOTICED_S, Memory
+from processors.answering.context_window import UNNOTICED_S, Memory
 
 FIRST, SECOND, THIRD = "Eight of spades", "four of clubs", "seven of hearts"
 

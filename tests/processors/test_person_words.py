@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from lab.callers import caller_says
-from processors.holding.menu_word_rules import Consent
-from processors.transfer.person_words import PersonWords
+from processors.holding.descent_rules import Consent
+from processors.transfer.person_leg import PersonWords
 from providers.menu_ear import MenuEar
 from tests.processors.owner import Owner
 

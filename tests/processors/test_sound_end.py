@@ -7,7 +7,7 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputAudioRawFrame, InputDTMFFrame, TextFrame
 from pipecat.tests.utils import run_test
 
-from processors.turn.sound_end import SoundEnd
+from processors.turn.sound_path import SoundEnd
 
 pytestmark = pytest.mark.virtual_time
 

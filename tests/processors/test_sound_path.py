@@ -8,8 +8,7 @@ from pipecat.pipeline.pipeline import Pipeline
 from pipecat.processors.frame_processor import FrameDirection
 from pipecat.tests.utils import run_test
 
-from processors.turn.sound_end import SoundEnd
-from processors.turn.sound_path import SoundPath
+from processors.turn.sound_path import SoundEnd, SoundPath
 from tests.providers.bench import running
 
 pytestmark = pytest.mark.virtual_time

@@ -11,9 +11,8 @@ from pipecat.tests.utils import run_test
 
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
-from bot.programs.recording import read
-from processors.turn.sound_end import SoundEnd
-from processors.turn.sound_windows import QUIET_WINDOWS, SoundWindows
+from bot.programs.replay import read
+from processors.turn.sound_path import QUIET_WINDOWS, SoundEnd, SoundWindows
 
 pytestmark = pytest.mark.virtual_time
 

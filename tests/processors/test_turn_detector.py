@@ -11,9 +11,8 @@ from pipecat.audio.turn.smart_turn.local_smart_turn_v3 import LocalSmartTurnAnal
 from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADParams
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 
-from processors.turn.detector import DetectorSettings, TurnDetector, silence_of
-from processors.turn.faintness import Faintness
-from processors.turn.judges import TurnJudges
+from processors.turn.detector import DetectorSettings, TurnDetector, TurnJudges, silence_of
+from processors.turn.sound_path import Faintness
 from tests.processors.decided_turns import (
     PIECE_S,
     RATE_HZ,

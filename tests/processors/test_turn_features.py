@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from pipecat.audio.turn.smart_turn._whisper_features import compute_whisper_log_mel_features
 
-from processors.turn.features import SAMPLES, log_mel
+from processors.turn.detector import SAMPLES, log_mel
 
 MB: Final = 1e6
 NOISE: Final = (np.random.default_rng(7).normal(size=10 * 16_000) * 0.1).astype(np.float32)

@@ -17,10 +17,9 @@ from calls.line import CallerLine
 from calls.timeline import Timeline
 from calls.turn import Turn
 from processors.call_observer import CallObserver
-from processors.turn.faintness import VAD_LATE_S, Faintness
-from processors.turn.judges import TurnJudges
-from processors.turn.opener import TurnOpener
-from processors.turn.pauses import PauseSoundsFinal
+from processors.turn.detector import TurnJudges
+from processors.turn.ending import PauseSoundsFinal, TurnOpener
+from processors.turn.sound_path import VAD_LATE_S, Faintness
 from processors.wiring import CallWiring
 from tests.processors.decided_turns import Caller, Session, slowly
 

@@ -27,7 +27,7 @@ from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy, VADUser
 from pipecat.turns.user_stop import TurnAnalyzerUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 
-from processors.turn.stop import TurnStop
+from processors.turn.ending import TurnStop
 
 pytestmark = pytest.mark.virtual_time
 

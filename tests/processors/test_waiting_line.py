@@ -6,9 +6,9 @@ from pipecat.frames.frames import Frame
 from calls.line import CallerLine
 from calls.turn import Turn
 from processors.holding.descent_rules import Descent
-from processors.holding.fallback import Fallback, Phrases
 from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
+from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingVoice
 from processors.wiring import CallWiring

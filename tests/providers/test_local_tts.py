@@ -22,9 +22,9 @@ from pipecat.services.settings import TTSSettings
 from pipecat.services.tts_service import TTSService
 
 from engines.espeak import UnknownVoiceError
-from providers.espeak_words import Manner, names, pieces, speak
-from providers.playout import Playout
+from providers.local_tts import Manner, names, pieces, speak
 from providers.provider import ProbeFailedError
+from providers.sockets import Playout
 from tests.bot.talk import Ear
 from tests.providers.bench import Bench, running, text_of
 from tests.providers.tts_conformance import TtsConformance, reply

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from providers.sound_socket import DirectSocket, SoundSocket
+from providers.sockets import DirectSocket, SoundSocket
 
 with warnings.catch_warnings():  # what Deepgram's SDK uses
     warnings.simplefilter("ignore", DeprecationWarning)

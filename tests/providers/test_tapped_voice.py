@@ -21,8 +21,7 @@ from providers import elevenlabs
 from providers.catalog import provider
 from providers.elevenlabs import spelt
 from providers.provider import RungSpec
-from providers.tapped_voice import TappedVoice
-from providers.voice_tap import VoiceContext
+from providers.tapped_voice import TappedVoice, VoiceContext
 from tests.providers.bench import running
 from tests.providers.test_elevenlabs import letters
 

@@ -18,11 +18,10 @@ from cryptography.x509.oid import NameOID
 from openai import APIStatusError
 from websockets.asyncio.server import ServerConnection, serve
 
-from bot.call.models import VoiceModels
-from bot.call.warming import warm_up
+from bot.call.models import VoiceModels, warm_up
 from providers import cartesia, deepgram, elevenlabs, openai
 from providers.provider import RungSpec
-from providers.tls import tls_context, tls_for
+from providers.sockets import tls_context, tls_for
 
 Connect = Callable[[str], Awaitable[None]]
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
 from calls.outbound import CallConsent, Claim, NothingToDial
-from campaigns.claiming import rules_of
+from campaigns.guard import rules_of
 from campaigns.model import Campaign
 from campaigns.store.contacts import ContactBook, NewContact
 from campaigns.store.office import CampaignOffice, CampaignStanding

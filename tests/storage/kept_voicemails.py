@@ -7,7 +7,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from operations.database.record_tables import VOICEMAILS
+from operations.database.tables import VOICEMAILS
 
 
 async def kept_voicemails(url: str) -> Sequence[Row[Any]]:

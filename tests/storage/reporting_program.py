@@ -6,8 +6,7 @@ from itertools import count
 
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.alert_rows import ReportedFact
+from operations.notify.outbox import AlertOutbox, ReportedFact
 
 
 async def main(url: str) -> None:

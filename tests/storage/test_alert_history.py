@@ -9,8 +9,7 @@ from sqlalchemy import insert
 
 from operations.database.database import Database
 from operations.database.tables import ALERT_SENDINGS, ALERTS
-from operations.notify.alert_history import AlertHistory
-from operations.notify.alert_rows import write_alert
+from operations.notify.outbox import AlertHistory, write_alert
 from tests.bot.evidence.rows import ALERT, at, sending
 
 CHANNELS = ("mail", "telegram", "webhook")

@@ -17,15 +17,18 @@ from fallbacks.failure import Severity
 from operations.database.database import Database, StorageError
 from operations.database.tables import ALERTS
 from operations.notify.alert import Alert, AlertRules, IncidentLasted
-from operations.notify.alert_outbox import LENT_S, AlertChannel, AlertOutbox, RoundOutcome
-from operations.notify.alert_rows import (
+from operations.notify.alerting_rules import Alerting
+from operations.notify.outbox import (
+    LENT_S,
+    AlertChannel,
+    AlertOutbox,
     ReportedFact,
+    RoundOutcome,
     read_alert,
     read_fact,
     write_alert,
     write_fact,
 )
-from operations.notify.alerting_rules import Alerting
 from tests.share_servers import PASSWORD, Server
 
 BEGAN = IncidentBegan(

@@ -15,15 +15,14 @@ from calls.outbound import (
     DialResult,
     NextStep,
 )
-from campaigns.model import Campaign
-from campaigns.retrying import RULES as RULES_OF_OUTCOMES
-from campaigns.retrying import next_step
+from campaigns.model import RULES as RULES_OF_OUTCOMES
+from campaigns.model import Campaign, next_step
 from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
 from campaigns.store.contacts import ContactBook, NewContact
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
 from operations.after_call.outcome_rules import CallResult
-from operations.after_call.results_store import CallResults
+from operations.after_call.work import CallResults
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from tests.share_servers import Server

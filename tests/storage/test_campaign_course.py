@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.store.course import RECENT, SAMPLE, CampaignCourse, CourseReader
+from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, CourseReader
 from campaigns.store.office import CampaignOffice
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues

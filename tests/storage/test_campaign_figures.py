@@ -6,11 +6,14 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.model import Campaign
-from campaigns.retrying import put_back
-from campaigns.store.course import CourseReader
-from campaigns.store.figures import CampaignFigures, ContactFigures, ReachedContacts
-from campaigns.store.troubles import CampaignTroubles
+from campaigns.model import Campaign, put_back
+from campaigns.store.figures import (
+    CampaignFigures,
+    CampaignTroubles,
+    ContactFigures,
+    CourseReader,
+    ReachedContacts,
+)
 from tests.share_servers import Server
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
 

@@ -10,12 +10,12 @@ import pytest
 from sqlalchemy import delete, event
 
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep, NothingToDial
-from campaigns.claiming import rules_of
+from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from campaigns.store.queue import CampaignStore
-from operations.database.campaign_tables import CONTACTS, DIALS
 from operations.database.database import StorageError
+from operations.database.tables import CONTACTS, DIALS
 from tests.share_servers import PASSWORD, Server
 from tests.storage.campaign_queue import (
     CONSENT,

@@ -17,9 +17,8 @@ from fallbacks.failure import Kind, Scope, Severity
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database, StorageError
-from operations.database.record_tables import CALLS
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.alert_rows import ReportedFact
+from operations.database.tables import CALLS
+from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.erasing import AT_ONCE, Erasure
 from operations.record.fold_rules import RecordFold

@@ -28,7 +28,7 @@ from calls.events import (
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Scope
 from operations.database.database import RefusedRowsError, StorageError
-from operations.database.record_tables import RECORD_WRITERS
+from operations.database.tables import RECORD_WRITERS
 from operations.record.fold_rules import RecordBatch, RecordFold
 from operations.record.reader import RecordReader
 from operations.record.writer import CUT_S, FORGOTTEN_S, RecordWriter

@@ -10,8 +10,7 @@ from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
-from operations.record.voicemail_rows import TEXT, list_voicemails
-from operations.record.voicemails import Voicemails
+from operations.record.voicemails import TEXT, Voicemails, list_voicemails
 from tests.share_servers import Server
 from tests.storage.kept_voicemails import kept_voicemails
 

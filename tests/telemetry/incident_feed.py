@@ -5,7 +5,7 @@ from datetime import datetime
 
 from calls.entry import Entry
 from operations.notify.incident_rules import Incidents
-from operations.telemetry.subscription import Listener
+from operations.telemetry.emitter import Listener
 
 
 class IncidentFeed:

@@ -4,7 +4,7 @@ import pytest
 
 from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.attempt_outcomes import KEPT, OUTCOMES, AttemptOutcomes
+from operations.telemetry.meters import KEPT, OUTCOMES, AttemptOutcomes
 
 TOLD = AttemptWon | AttemptFailed | AttemptDropped
 

@@ -16,7 +16,7 @@ from loguru import logger
 from calls.entry import Entry
 from calls.events import Event
 from calls.incident import IncidentBegan, IncidentEnded
-from calls.record_events import WritesRefused, WritesResumed
+from calls.operations_events import WritesRefused, WritesResumed
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
@@ -25,9 +25,8 @@ from operations.notify.trouble_rules import DISK
 from operations.telemetry import logs
 from operations.telemetry.emitter import Emitter
 from operations.telemetry.journal import Journal
-from operations.telemetry.log_file import LogFile
-from operations.telemetry.record_files import RecordFiles
-from operations.telemetry.record_folder import NAMES
+from operations.telemetry.logs import LogFile
+from operations.telemetry.record_files import NAMES, RecordFiles
 from tests.small_disk import SmallDisk, mounted
 
 FAILED = AttemptFailed(

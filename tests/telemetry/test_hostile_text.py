@@ -15,10 +15,10 @@ from loguru import logger
 
 from calls.entry import Entry
 from calls.events import InputRefused
-from operations.printable import bounded, one_line, without_cards
+from operations.masking import bounded, one_line, without_cards
 from operations.telemetry import logs
-from operations.telemetry.line_writer import LineWriter
-from operations.telemetry.log_file import KEPT, LogFile
+from operations.telemetry.bridge import LineWriter
+from operations.telemetry.logs import KEPT, LogFile
 
 FORGED = "hello\n2026-01-01 00:00:00.000 | ERROR    | bot:call:1 - the house is on fire"
 STAMP = re.compile(r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3} \| [A-Z]+ +\| ")

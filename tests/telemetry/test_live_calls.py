@@ -15,7 +15,7 @@ from fallbacks.facts import (
     StepTaken,
 )
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.live_calls import MOST_CALLS, LiveCalls
+from operations.telemetry.live import MOST_CALLS, LiveCalls
 
 AT = "2026-11-21T12:00:00.000+00:00"
 STARTED = CallStarted(

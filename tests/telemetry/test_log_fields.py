@@ -15,7 +15,7 @@ from calls.events import CallEnded, CallerStopped, CallStarted, Event, Transcrip
 from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RungChosen
 from fallbacks.failure import Kind, Scope, Severity
 from operations.telemetry import logs
-from operations.telemetry.log_fields import LogFields
+from operations.telemetry.logs import LogFields
 
 KEY = "canary-of-a-key-1234"
 FAILED = AttemptFailed(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from operations.telemetry.log_file import LogFile
+from operations.telemetry.logs import LogFile
 
 
 def test_a_folder_that_is_gone_costs_lines_and_nobody_elses_connection(tmp_path: Path) -> None:

@@ -16,8 +16,16 @@ from hypothesis import strategies as st
 from bot.config.known_secrets import KNOWN, KnownSecrets
 from calls.entry import Entry
 from calls.events import CallFailed
-from operations.masking import READ_CHARACTERS, clean, printable, redacted, without_keys
-from operations.phones import MOST_ASKED, REGIONS, without_phones
+from operations.masking import (
+    MOST_ASKED,
+    READ_CHARACTERS,
+    REGIONS,
+    clean,
+    printable,
+    redacted,
+    without_keys,
+    without_phones,
+)
 from operations.telemetry.emitter import Emitter
 
 KEY = 'q7Zx/"canary"+Kd 41'  # with what addresses, JSON and headers write in another way

@@ -6,7 +6,7 @@ from calls.entry import Entry
 from calls.events import AnswerHeard, Event, TurnParts
 from fallbacks.facts import AttemptFailed, AttemptStarted, AttemptWon, RungChosen
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.recent_work import (
+from operations.telemetry.live import (
     MOST_TURNS,
     WINDOW_S,
     RecentWork,

@@ -15,9 +15,9 @@ from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanne
 from fallbacks.failure import Kind, Scope, Severity
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
-from operations.telemetry import record_files, record_folder
-from operations.telemetry.record_files import RecordFiles
-from operations.telemetry.record_folder import ALERTS, ERRORS, NAMES
+from operations.telemetry import record_files
+from operations.telemetry import record_files as record_folder
+from operations.telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
 from tests.telemetry.incident_feed import IncidentFeed
 
 LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}

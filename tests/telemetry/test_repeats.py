@@ -1,6 +1,6 @@
 """What happens again and again is said once a minute, with how often."""
 
-from operations.telemetry.repeats import APART_S, Repeats
+from operations.telemetry.bridge import APART_S, Repeats
 
 
 def test_what_comes_again_within_a_minute_is_counted_and_said_behind_it() -> None:

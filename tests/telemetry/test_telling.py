@@ -22,8 +22,7 @@ from calls.events import (
     TranscriptFinal,
     UsageMeasured,
 )
-from operations.masking import redacted
-from operations.privacy import masked, without_words
+from operations.masking import masked, redacted, without_words
 from operations.telemetry import emitter as emitter_module
 from operations.telemetry import logs
 from operations.telemetry.emitter import Emitter

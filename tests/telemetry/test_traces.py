@@ -37,7 +37,7 @@ from fallbacks.facts import (
     RungChosen,
 )
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.spans import CallSpans
+from operations.telemetry.traces import CallSpans
 from tests.absent import report_absent
 
 BEGAN = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from bot import clock
 from bot.call.briefs import Briefs
 from bot.call.switchboard import SwitchboardFullError
 from bot.server import telnyx_signature
-from bot.server.door_frame import DoorFrame
+from bot.server.carrier_door import DoorFrame
 from bot.server.exotel_door import ExotelProof, exotel_router
 from bot.server.plivo_door import plivo_router
 from bot.server.telnyx_door import telnyx_router
@@ -32,8 +32,8 @@ from tests.transports.twilio_house import Call, House, serving
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
-from transports.plivo.rest import PlivoRest
-from transports.telnyx.rest import TelnyxRest
+from transports.plivo.calls import PlivoRest
+from transports.telnyx.calls import TelnyxRest
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 

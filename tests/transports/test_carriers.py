@@ -12,7 +12,7 @@ from calls.events import CallRefused, ProviderFailed
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, until
-from transports.carrier_answers import ASK_S
+from transports.http_requests import ASK_S
 
 pytestmark = pytest.mark.virtual_time
 

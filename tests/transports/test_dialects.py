@@ -14,12 +14,13 @@ from hypothesis import strategies as st
 from pipecat.audio.utils import create_stream_resampler
 
 from transports.exotel.dialect import EXOTEL
-from transports.media_stream.codec import ALAW, MULAW, Codec
-from transports.media_stream.dialect import Dialect
-from transports.media_stream.in_order import FAR, PATIENCE, InOrder
 from transports.media_stream.messages import (
+    ALAW,
+    MULAW,
     Acknowledged,
+    Codec,
     Connected,
+    Dialect,
     Digit,
     MarkEchoed,
     Media,
@@ -28,6 +29,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
+from transports.media_stream.output import FAR, PATIENCE, InOrder
 from transports.media_stream.stream import GatheredAudio, Stream
 from transports.plivo.dialect import MAX_HEADERS_CHARS, PLIVO, read_headers
 from transports.telnyx.dialect import TELNYX

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from transports.flood_limit import FloodLimit
+from transports.far_end import FloodLimit
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from tests.transports import pulse
-from transports.local.sound_card import BLOCK_FRAMES, Direction, Playback
-from transports.local.sound_devices import NoAudioError
+from transports.local.sound_card import BLOCK_FRAMES, Direction, NoAudioError, Playback
 
 PROGRAM = Path(__file__).parent / "local_program.py"
 ROOT = Path(__file__).resolve().parents[2]

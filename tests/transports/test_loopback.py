@@ -14,8 +14,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from pipecat.workers.runner import WorkerRunner
 
 from transports.leg_output import audible
-from transports.loopback.leg import LoopbackLeg
-from transports.loopback.line import LoopbackMouth
+from transports.loopback.leg import LoopbackLeg, LoopbackMouth
 
 pytestmark = pytest.mark.virtual_time
 

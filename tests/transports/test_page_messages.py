@@ -6,9 +6,8 @@ import pytest
 
 from calls.events import Event, InputRefused
 from calls.leg_events import EarMeasured
-from transports.flood_limit import KEYS_CAP
-from transports.webrtc.page_messages import EARS_CAP, MESSAGES_CAP, PageMessages
-from transports.webrtc.wire import PageKey
+from transports.far_end import KEYS_CAP
+from transports.webrtc.wire import EARS_CAP, MESSAGES_CAP, PageKey, PageMessages
 
 pytestmark = pytest.mark.virtual_time
 

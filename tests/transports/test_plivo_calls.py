@@ -17,10 +17,8 @@ from fallbacks.failure import Kind, PermanentError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import PlivoAccount
 from lab.simulators.carrier.plivo_desk import PlivoDesk
-from transports.carrier_answers import DialOrder
-from transports.plivo.calls import PlivoCalls
-from transports.plivo.rest import PlivoRest
-from transports.plivo.words import ending_of
+from transports.http_requests import DialOrder
+from transports.plivo.calls import PlivoCalls, PlivoRest, ending_of
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,7 +11,7 @@ from plivo import plivoxml
 from plivo.utils.signature_v3 import validate_v3_signature
 from pydantic import SecretStr
 
-from bot.server.plivo_ring_orders import PlivoRingOrders
+from bot.server.plivo_door import PlivoRingOrders
 from calls.events import InputRefused, ProviderFailed
 from calls.handover import Destination, Handover
 from lab.simulators.carrier.callee import Callee, Fate
@@ -21,8 +21,8 @@ from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.http.test_carrier_doors import canonical
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, tone, until
-from transports.plivo.dial import answered_for, dial_outcome, dial_verb, transfer_url
-from transports.plivo.rest import PlivoRest
+from transports.plivo.calls import PlivoRest
+from transports.plivo.dialect import answered_for, dial_outcome, dial_verb, transfer_url
 
 pytestmark = pytest.mark.virtual_time
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from transports.quiet import Quiet
+from transports.far_end import Quiet
 
 
 class Line:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.sent_sound import LONGEST_WORD_S, MOST_S, SentSound
+from transports.owed_sound import LONGEST_WORD_S, MOST_S, SentSound
 
 RATE_HZ = 8000
 PIECE = bytes(RATE_HZ // 25 * 2)  # 40 ms

@@ -2,7 +2,7 @@
 
 import pytest
 
-from transports.local.sound_devices import (
+from transports.local.sound_card import (
     NoAudioError,
     SoundDevice,
     choose_device,

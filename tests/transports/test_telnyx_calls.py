@@ -12,10 +12,9 @@ from bot.clock import utc_now
 from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
-from transports.carrier_answers import DialOrder
-from transports.telnyx.calls import TelnyxCalls, TelnyxRecord
+from transports.http_requests import DialOrder
+from transports.telnyx.calls import TelnyxCalls, TelnyxRecord, TelnyxRest
 from transports.telnyx.dial import state_of
-from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

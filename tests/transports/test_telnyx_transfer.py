@@ -5,12 +5,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.server.telnyx_transfers import BRIDGED_S, handed_on
+from bot.server.telnyx_legs import BRIDGED_S, handed_on
 from calls.handover import Destination, Handover
 from tests.bot.http.test_telnyx_dials import told
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import tone, until
-from transports.carrier_answers import ASK_S
+from transports.http_requests import ASK_S
 from transports.telnyx.dial import is_handed_on
 
 pytestmark = pytest.mark.virtual_time

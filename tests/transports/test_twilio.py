@@ -24,8 +24,8 @@ from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, 
 from tests.virtual_time import VirtualLoop
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
+from transports.twilio.calls import TwilioRest
 from transports.twilio.leg import TwilioLeg
-from transports.twilio.rest import TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

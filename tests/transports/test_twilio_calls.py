@@ -12,9 +12,8 @@ from fallbacks.failure import Kind, PermanentError, Scope, TransientError
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.transports.test_exotel_calls import answering
-from transports.carrier_answers import DialOrder
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.http_requests import DialOrder
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -15,10 +15,9 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.http.twiml import verbs
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone
-from transports.carrier_answers import ASK_S
+from transports.http_requests import ASK_S
 from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
-from transports.twilio.dial import dial_twiml
-from transports.twilio.rest import TwilioRest
+from transports.twilio.calls import TwilioRest, dial_twiml
 
 pytestmark = pytest.mark.virtual_time
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transports.media_stream.marks import Marks
+from transports.media_stream.line import Marks
 from transports.media_stream.messages import (
     Connected,
     Digit,

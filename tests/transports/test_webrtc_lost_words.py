@@ -23,7 +23,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 from pipecat.workers.runner import WorkerRunner
 
 from tests.transports.passed_words import PassedWords
-from transports.quiet import Quiet
+from transports.far_end import Quiet
 from transports.webrtc.connection import DOUBT_S, BrowserConnection
 from transports.webrtc.output import SAMPLE_RATE_HZ, WebrtcOutput
 

@@ -27,16 +27,16 @@ from pipecat.workers.runner import WorkerRunner
 from pydantic import SecretStr
 
 from bot.call.switchboard import SwitchboardFullError
-from bot.server.bounded_socket import BoundedSocket
-from bot.server.door_frame import DoorFrame
+from bot.server.carrier_door import DoorFrame
+from bot.server.limits import BoundedSocket
 from bot.server.twilio_door import twilio_router
 from bot.workers.pool import Alone
 from calls.events import Event
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
+from transports.twilio.calls import TwilioRest
 from transports.twilio.leg import TwilioLeg
-from transports.twilio.rest import TwilioRest
 
 TOKEN = "12345"
 COMMON = "https://calls.example.com"  # the name that several machines share

@@ -6,12 +6,12 @@ first, in pieces of at least 3200 bytes and of whole 320: shorter ones are torn.
 
 from typing import Final
 
-from transports.media_stream.codec import Codec
-from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
     READERS,
     UNKNOWN_CODEC,
+    Codec,
+    Dialect,
     Fields,
     Message,
     Started,

@@ -13,12 +13,11 @@ from calls.handover import Destination, Handover
 from calls.leg_events import LegAnswered, LegEnded, LegRinging, LineRestored
 from transports.leg import Gone, LegFacts, PlainLeg
 from transports.livekit.dial import CALLEE
-from transports.livekit.input import LivekitInput
 from transports.livekit.line import LivekitLine
-from transports.livekit.output import LivekitOutput
 from transports.livekit.room import RATE_HZ, LineError
 from transports.livekit.room_watch_rules import BACK_S, LOST_S
 from transports.livekit.rooms import LivekitRooms, RoomsError
+from transports.livekit.streams import LivekitInput, LivekitOutput
 from transports.livekit.words import CLIENT_INITIATED, KEY_CODES, outcome_of
 
 ANSWER_S: Final = 60.0  # for the far end to pick up, once it is in the room

@@ -18,13 +18,12 @@ from pipecat.transports.websocket.fastapi import (
     FastAPIWebsocketTransport,
 )
 
-from transports.flood_limit import KEYS_CAP, KEYS_PER_S, FloodLimit
-from transports.media_stream.codec import Codec
-from transports.media_stream.in_order import InOrder
+from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
 from transports.media_stream.line import HUNG_UP, LOST, STALLED, StreamLine, StreamSocket, close
 from transports.media_stream.messages import (
     POLICY,
     TOO_BIG,
+    Codec,
     Connected,
     Digit,
     MarkEchoed,
@@ -34,6 +33,7 @@ from transports.media_stream.messages import (
     Started,
     Stopped,
 )
+from transports.media_stream.output import InOrder
 
 AUDIO_CAP_S: Final = 6.0  # a line held up for less than the stall time may deliver it all at once
 AUDIO_PER_S: Final = 1.02  # the carrier's clock may run a little faster than ours

@@ -5,9 +5,71 @@ import binascii
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias, TypeGuard
+from typing import Any, Final, Literal, TypeAlias, TypeGuard
 
-from transports.media_stream.codec import MULAW, Codec
+import numpy as np
+from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
+from pipecat.audio.utils import alaw_to_pcm, pcm_to_alaw, pcm_to_ulaw, ulaw_to_pcm
+
+Encoding: TypeAlias = Literal["mulaw", "alaw", "pcm", "pcm_big_endian"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Codec:
+    """Mono sound on a carrier's wire."""
+
+    encoding: Encoding
+    rate_hz: int
+
+    @property
+    def sample_bytes(self) -> int:
+        """How many bytes one sample takes."""
+        return 2 if self.encoding in ("pcm", "pcm_big_endian") else 1
+
+    def seconds(self, payload: bytes) -> float:
+        """Return how long a payload sounds."""
+        return len(payload) / self.sample_bytes / self.rate_hz
+
+    def silence(self, size: int) -> bytes:
+        """Return silence of so many bytes."""
+        return _SILENCE[self.encoding] * size
+
+    async def decode(self, payload: bytes, rate_hz: int, resampler: BaseAudioResampler) -> bytes:
+        """Return a payload as 16-bit little-endian PCM at `rate_hz`."""
+        match self.encoding:
+            case "mulaw":
+                return await ulaw_to_pcm(payload, self.rate_hz, rate_hz, resampler)
+            case "alaw":
+                return await alaw_to_pcm(payload, self.rate_hz, rate_hz, resampler)
+            case "pcm":
+                samples = payload[: len(payload) // 2 * 2]
+            case "pcm_big_endian":
+                samples = swapped(payload[: len(payload) // 2 * 2])
+        return await resampler.resample(samples, self.rate_hz, rate_hz)
+
+    async def encode(self, pcm: bytes, rate_hz: int, resampler: BaseAudioResampler) -> bytes:
+        """Return 16-bit little-endian PCM at `rate_hz` as a payload."""
+        match self.encoding:
+            case "mulaw":
+                return await pcm_to_ulaw(pcm, rate_hz, self.rate_hz, resampler)
+            case "alaw":
+                return await pcm_to_alaw(pcm, rate_hz, self.rate_hz, resampler)
+            case "pcm":
+                return await resampler.resample(pcm, rate_hz, self.rate_hz)
+            case "pcm_big_endian":
+                return swapped(await resampler.resample(pcm, rate_hz, self.rate_hz))
+
+
+def swapped(samples: bytes) -> bytes:
+    """Return 16-bit samples with the two bytes of each exchanged."""
+    return np.frombuffer(samples, dtype="<i2").byteswap().tobytes()
+
+
+_SILENCE: Final = {"mulaw": b"\xff", "alaw": b"\xd5", "pcm": b"\0", "pcm_big_endian": b"\0"}
+
+MULAW: Final = Codec(encoding="mulaw", rate_hz=8000)
+ALAW: Final = Codec(encoding="alaw", rate_hz=8000)
+
 
 MAX_MESSAGE_BYTES: Final = 16 * 1024  # a message with a second of mu-law has 10,700
 MAX_WIDE_BYTES: Final = 68 * 1024  # a second of 24 kHz samples has 64,000
@@ -226,3 +288,52 @@ READERS: Final[dict[str, Reader]] = {
     "stop": read_stopped,
 }
 """Readers of the events that most carriers send."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dialect:
+    """One carrier's messages, both ways, and what it asks of our audio.
+
+    Attributes:
+        carrier: As facts name it.
+        readers: Read its messages, by their events.
+        stream_key: Names the stream in our messages; empty: they name none.
+        most_bytes: Of one of its messages.
+        least_bytes: It plays nothing shorter well; shorter ones are gathered.
+        step_bytes: Each payload is a multiple of this.
+        ends_by_close: It says no `stop`: a socket closed in order is a caller who hung up.
+        outlives_redirect: A stream goes on although its call was told to do something else, which
+            is done when we close it.
+    """
+
+    carrier: str
+    readers: Mapping[str, Reader]
+    stream_key: str
+    most_bytes: int = MAX_WIDE_BYTES
+    least_bytes: int = 0
+    step_bytes: int = 1
+    ends_by_close: bool = False
+    outlives_redirect: bool = False
+
+    def read(self, data: str | bytes) -> Message:
+        """Return what one websocket message says."""
+        return read_message(data, self.readers, most_bytes=self.most_bytes)
+
+    def media(self, stream_id: str, payload: bytes, codec: Codec) -> Fields:
+        """Return the message that plays a payload."""
+        del codec
+        return self.message(
+            "media", stream_id, media={"payload": base64.b64encode(payload).decode()}
+        )
+
+    def mark(self, stream_id: str, name: str) -> Fields:
+        """Return the message that is answered when all before it was played."""
+        return self.message("mark", stream_id, mark={"name": name})
+
+    def clear(self, stream_id: str) -> Fields:
+        """Return the message that throws away what is not played yet."""
+        return self.message("clear", stream_id)
+
+    def message(self, event: str, stream_id: str, **more: object) -> Fields:
+        """Return a message to the carrier."""
+        return {"event": event, **({self.stream_key: stream_id} if self.stream_key else {}), **more}

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, Generic, TypeVar
 
 from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
@@ -13,6 +13,8 @@ from pipecat.frames.frames import (
     InterruptionFrame,
     OutputAudioRawFrame,
     OutputTransportMessageUrgentFrame,
+    StartFrame,
+    SystemFrame,
     TTSTextFrame,
 )
 from pipecat.processors.frame_processor import FrameDirection
@@ -23,8 +25,123 @@ from pipecat.transports.websocket.fastapi import (
 )
 
 from transports.leg_output import LegOutput, WholeSender
-from transports.media_stream.heard_order import PLAYED_OUT_S, HeardOrder
 from transports.media_stream.line import StreamLine
+from transports.owed_sound import Unheard
+
+Piece = TypeVar("Piece")
+
+PATIENCE: Final = 5  # pieces of 20 ms that may overtake one: 0.1 s, as a jitter buffer waits
+FAR: Final = 500  # 10 s of pieces: no piece comes so late; the far end counts anew
+
+
+class InOrder(Generic[Piece]):
+    """Gives out pieces by their numbers.
+
+    One that is missing is waited for while `PATIENCE` others come, and then given up; one that
+    comes after it was given up, or twice, is dropped. A number far away begins a new count.
+    """
+
+    def __init__(self) -> None:
+        self._next: int | None = None
+        self._early: dict[int, Piece] = {}
+
+    def add(self, piece: Piece, place: int) -> list[Piece]:
+        """Return what may be heard now that this piece has come, in order."""
+        if self._next is None or abs(place - self._next) > FAR:
+            self._early.clear()
+            self._next = place
+        if place < self._next:
+            return []
+        self._early[place] = piece
+        if self._next not in self._early and len(self._early) > PATIENCE:
+            self._next = min(self._early)
+        return self._ready(self._next)
+
+    def _ready(self, place: int) -> list[Piece]:
+        found: list[Piece] = []
+        while place in self._early:
+            found.append(self._early.pop(place))
+            place += 1
+        self._next = place
+        return found
+
+
+PLAYED_OUT_S: Final = 2.0  # how long the last words may take from our socket to the ear
+
+
+class HeardOrder:
+    """Pushes frames on in order: words, and what follows them, when their sound was heard.
+
+    Attributes:
+        unheard: What waits.
+    """
+
+    def __init__(
+        self,
+        line: StreamLine,
+        *,
+        push: Callable[[Frame], Awaitable[None]],
+        dry_at: Callable[[], float],
+        played: Callable[[float], None],
+    ) -> None:
+        """Prepare.
+
+        Args:
+            line: The far end says there what it has played.
+            push: Pushes a frame on.
+            dry_at: Returns when the far end will have played what it was sent.
+            played: Gets the seconds that it has played more.
+        """
+        self.unheard = Unheard()
+        self._line = line
+        self._push = push
+        self._dry_at = dry_at
+        self._played = played
+        self._in_order = asyncio.Lock()  # held while what came through the line's queue is pushed
+
+    async def push(self, frame: Frame) -> None:
+        """Push a frame on, or keep it until the sound before it was heard."""
+        async with self._in_order:
+            if isinstance(frame, InterruptionFrame):
+                await self._push_heard()
+                self.unheard.drop()
+            mark = self._mark_before(frame)
+            if mark is not None:
+                self.unheard.keep(frame, mark, self._dry_at() + PLAYED_OUT_S)
+            else:
+                await self._push(frame)
+
+    async def note_played(self, more_s: float) -> None:
+        """Note how much more the far end has played; push on what need not wait any longer."""
+        if more_s > 0:
+            self.unheard.given_up = False
+            self._played(more_s)
+        if self.unheard.last_mark is not None:
+            async with self._in_order:
+                await self._push_heard()
+
+    async def push_rest(self) -> None:
+        """Push on all that still waits, but no words to a caller who did not hear them."""
+        async with self._in_order:
+            for waiting in self.unheard.rest(words=not self._line.over):
+                await self._push(waiting)
+
+    def _mark_before(self, frame: Frame) -> str | None:
+        """Return the mark that a frame waits for; None: it goes on at once."""
+        if isinstance(frame, SystemFrame | OutputAudioRawFrame | EndFrame | StartFrame):
+            return None
+        if isinstance(frame, TTSTextFrame) and not self.unheard.given_up:
+            return self._line.marks.last_pending or self.unheard.last_mark
+        return self.unheard.last_mark
+
+    async def _push_heard(self) -> None:
+        """Push on what was heard, or is waited for no longer."""
+        now = self._line.clock() if self._line.up.is_set() else 0.0  # without a line none echoes
+        for frame in self.unheard.heard(self._line.marks.pending, now):
+            await self._push(frame)
+        if self.unheard.given_up:
+            self._line.refused("mark_not_echoed")
+
 
 LOOK_S: Final = 0.2  # how often a lost line is noted as standing still
 WRITE_S: Final = 3.0  # a far end that takes nothing for so long hears nothing either

@@ -1,15 +1,22 @@
 """One media stream: whose it is, how it speaks, and what is gathered for it."""
 
+import json
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Final
 
 from pipecat.audio.resamplers.base_audio_resampler import BaseAudioResampler
 from pipecat.audio.utils import create_stream_resampler
+from pipecat.frames.frames import (
+    AudioRawFrame,
+    Frame,
+    InterruptionFrame,
+    OutputTransportMessageFrame,
+    OutputTransportMessageUrgentFrame,
+)
+from pipecat.serializers.base_serializer import FrameSerializer
 
-from transports.media_stream.codec import Codec
-from transports.media_stream.dialect import Dialect
-from transports.media_stream.messages import Fields
+from transports.media_stream.messages import Codec, Dialect, Fields
 
 LEAD_S: Final = 0.3  # ahead of the ear: a stall of 0.15 s and the way to it make no gap
 
@@ -147,3 +154,34 @@ class Stream:
         self._asked_bytes = whole = self.gathered.added_bytes
         self.owed_marks = deque((name, min(at, whole)) for name, at in self.owed_marks)
         return self.media(due)
+
+
+class StreamSerializer(FrameSerializer):
+    """Writes audio, interruptions and messages; what comes in is read elsewhere.
+
+    Pipecat has a serializer for each of these carriers. They send no marks, take no stop for an
+    end, hang up over addresses that cannot be set, and drop what is shorter than a carrier plays.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        super().__init__()
+        self._stream = stream
+
+    async def serialize(self, frame: Frame) -> str | None:
+        """Return the message that says what a frame says; None: there is nothing to send yet."""
+        stream = self._stream
+        match frame:
+            case InterruptionFrame():
+                stream.clear()
+                return json.dumps(stream.dialect.clear(stream.stream_id))
+            case AudioRawFrame():
+                media = await stream.play(frame.audio, frame.sample_rate)
+                return json.dumps(media) if media else None
+            case OutputTransportMessageFrame() | OutputTransportMessageUrgentFrame():
+                return None if self.should_ignore_frame(frame) else json.dumps(frame.message)
+            case _:
+                return None
+
+    async def deserialize(self, data: str | bytes) -> Frame | None:
+        """Return nothing: the input reads the socket itself."""
+        return None

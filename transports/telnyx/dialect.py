@@ -9,12 +9,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
-from transports.media_stream.codec import ALAW, MULAW, Codec
-from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
+    ALAW,
     INCOMPLETE,
+    MULAW,
     READERS,
     UNKNOWN_CODEC,
+    Codec,
+    Dialect,
     Fields,
     Media,
     Message,

@@ -5,11 +5,11 @@ Source: twilio.com/docs/voice/media-streams/websocket-messages.
 
 from typing import Final
 
-from transports.media_stream.dialect import Dialect
 from transports.media_stream.messages import (
     INCOMPLETE,
     MAX_MESSAGE_BYTES,
     READERS,
+    Dialect,
     Fields,
     Message,
     Started,

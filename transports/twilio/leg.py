@@ -5,13 +5,13 @@ from collections.abc import Callable
 from fastapi import WebSocket
 
 from calls.entry import Tell
-from transports.media_stream.codec import MULAW
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
+from transports.media_stream.messages import MULAW
 from transports.media_stream.redirected_leg import RedirectedLeg
 from transports.media_stream.stream import Stream
+from transports.twilio.calls import TwilioRest
 from transports.twilio.dialect import TWILIO
-from transports.twilio.rest import TwilioRest
 
 
 class TwilioLeg(RedirectedLeg):

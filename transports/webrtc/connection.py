@@ -17,12 +17,11 @@ from pipecat.transports.smallwebrtc.request_handler import IceCandidate
 
 from calls.entry import Tell
 from transports.early_sound import hand_on_early
-from transports.flood_limit import FloodLimit
+from transports.far_end import FloodLimit, Quiet
 from transports.leg import Clock
-from transports.quiet import Quiet
 from transports.webrtc import ice_restart
 from transports.webrtc.ice_restart import IceNames, names_in, transports_of
-from transports.webrtc.page_messages import PageMessages
+from transports.webrtc.wire import PageMessages
 
 MAX_CANDIDATES: Final = 64  # from one offer to the next; one with several networks has a dozen
 PATCHES_PER_S: Final = 10.0

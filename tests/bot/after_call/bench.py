@@ -21,8 +21,7 @@ from fallbacks.roster import Place, Roster
 from operations.after_call.asking import ResultPen
 from operations.after_call.callbacks import CallbackQueue
 from operations.after_call.outcome_rules import CallResult
-from operations.after_call.results_store import CallResults
-from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose
+from operations.after_call.work import AfterCallParts, AfterCalls, CallPurpose, CallResults
 from operations.crm.outbox import CrmOutbox
 from operations.crm.reporting import CrmReporter
 from operations.database.database import StorageError

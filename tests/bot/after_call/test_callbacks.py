@@ -8,15 +8,14 @@ from pathlib import Path
 import pytest
 from sqlalchemy import insert
 
-from calls.after_call_events import CallbackQueued
-from calls.crm_events import DoNotCallWanted
 from calls.events import CallbackWanted
+from calls.operations_events import CallbackQueued, DoNotCallWanted
 from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
 from campaigns.store.contacts import ContactBook
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from operations.after_call.outcome_rules import CallResult
 from operations.database.database import Database
-from operations.database.record_tables import CALLS
+from operations.database.tables import CALLS
 from operations.record.callbacks import Callback, Callbacks
 from tests.bot.after_call.bench import (
     BEGIN_S,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from operations.after_call.asking import ReadAnswer, local_time, question_of, read_answer
 from operations.after_call.outcome_rules import codes_of
-from operations.after_call.reading import ReadAnswer, local_time, question_of, read_answer
 
 ENDED = local_time(1_795_280_400.0, "Europe/Berlin")  # Saturday, 21 November 2026, 18:00 there
 QUESTION = question_of(codes_of(("confirmed",)), ("Have them confirm.",), ENDED)

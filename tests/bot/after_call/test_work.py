@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from calls.after_call_events import CallSummarised
-from calls.crm_events import DoNotCallWanted
 from calls.events import Event, UsageMeasured
+from calls.operations_events import CallSummarised, DoNotCallWanted
 from operations.after_call.work import CallPurpose
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox

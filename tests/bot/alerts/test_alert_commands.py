@@ -19,18 +19,16 @@ from bot.config.settings import (
     TelegramSettings,
     WebhookSettings,
 )
-from bot.server.alert_routes import alert_router
+from bot.server.operator_routes import alert_router
 from calls.events import Event, OperatorActed
 from calls.incident import IncidentBegan
 from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
 from operations.notify.alert import AlertRules
-from operations.notify.alert_outbox import AlertOutbox
-from operations.notify.alert_rows import ReportedFact
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.desk import AlertDesk, AlertPolicy
-from operations.notify.quiet import quiet_hours
-from operations.notify.trial import NONE, try_channels
+from operations.notify.opening import NONE, quiet_hours, try_channels
+from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.retrying import Retries
 from tests.bot.alerts.conftest import Inbox, Receiver
 

@@ -15,10 +15,9 @@ from pydantic import SecretStr
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
 from fallbacks.failure import Kind, Severity
 from operations.notify.alert import Alert
-from operations.notify.alert_outbox import ChannelPost
-from operations.notify.channel import ChannelError
+from operations.notify.channel import ChannelError, alert_text
 from operations.notify.mail import MailChannel
-from operations.notify.message import alert_text
+from operations.notify.outbox import ChannelPost
 from operations.notify.telegram import TelegramChannel
 from operations.notify.webhook import MOST_WAIT_S, WebhookChannel
 from tests.bot.alerts.conftest import Inbox, Receiver

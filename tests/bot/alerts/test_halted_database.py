@@ -15,9 +15,9 @@ from calls.entry import Entry
 from calls.events import Event, RecordHalted, RecordResumed
 from operations.database.upgrading import upgrade
 from operations.masking import redacted
-from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.incident_rules import CALM_S, Incidents
 from operations.notify.opening import tell_operators, utc_s
+from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.telemetry.logs import Log
 from operations.telemetry.record_files import RecordFiles

@@ -16,15 +16,14 @@ from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
-from operations.notify.alert_outbox import AlertOutbox
 from operations.notify.alerting_rules import Alerting, never_quiet
 from operations.notify.desk import AlertDesk, AlertPolicy
 from operations.notify.incident_rules import Incidents
+from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter
-from operations.telemetry.record_files import RecordFiles
-from operations.telemetry.record_folder import ALERTS, ERRORS
+from operations.telemetry.record_files import ALERTS, ERRORS, RecordFiles
 
 BEGIN_S = 1_800_000_000.0
 LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}

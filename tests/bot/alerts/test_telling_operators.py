@@ -12,26 +12,23 @@ import pytest
 from pydantic import SecretStr
 
 from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
-from calls.alert_events import AlertClosed
 from calls.campaign_events import CampaignPaused, CampaignResumed
 from calls.entry import Entry
 from calls.events import CallerStopped, CallFailed, Event, RecordHalted
-from calls.house_events import AlertSent
 from calls.incident import IncidentBegan
-from calls.record_events import WritesRefused, WritesResumed
+from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, BreakerMoved
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.retrying import RetrySettings
 from operations.database.database import StorageError
 from operations.notify.alert import AlertRules, TellAlert
-from operations.notify.alert_outbox import AlertOutbox, Decide
-from operations.notify.alert_rows import ReportedFact
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
 from operations.notify.desk import AlertDesk, AlertPolicy
 from operations.notify.incident_rules import Incidents, Place
 from operations.notify.mail import MailChannel
+from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
 from operations.notify.reporter import LASTS_S, AlertReporter
 from operations.notify.telegram import TelegramChannel
 from operations.notify.webhook import WebhookChannel

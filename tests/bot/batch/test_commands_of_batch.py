@@ -26,7 +26,7 @@ STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs":
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # nobody listens there
-    monkeypatch.setattr("bot.batch.ladders.DEMO", "http://127.0.0.1:9")
+    monkeypatch.setattr("bot.batch.batch.DEMO", "http://127.0.0.1:9")
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
 

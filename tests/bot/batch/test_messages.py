@@ -15,7 +15,7 @@ from calls.events import Event, MessageTranscribed
 from calls.transcript import Transcript
 from fallbacks.failure import Kind, Scope, error_of, failed, finding
 from operations.record.erasing import unlink_all
-from operations.record.message_file import MessageFile
+from operations.record.voicemails import MessageFile
 
 pytestmark = pytest.mark.virtual_time
 

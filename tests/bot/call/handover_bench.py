@@ -17,9 +17,8 @@ from pipecat.audio.dtmf.types import KeypadEntry
 from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
-from bot.call.local_voice import say_locally
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.call.last_resort import say_locally
+from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event, HandedOver
 from calls.handover import Destination, Handover

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from bot import clock
-from bot.call.local_voice import say_locally
-from bot.workers.opening import open_process
+from bot.call.last_resort import say_locally
+from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from lab.process import RunningLab, with_lab

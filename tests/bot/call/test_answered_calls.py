@@ -9,8 +9,7 @@ import pytest
 from benchmarks.greetings import BEEP, RATE_HZ, Greeting, render
 from bot import clock
 from bot.programs.replay import KeptEntries
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.workers.process import Process, open_process
 from calls.events import AgentSaid, CallEnded, Event
 from calls.leg_events import AnswererHeard
 from engines.espeak import Espeak

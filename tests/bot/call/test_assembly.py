@@ -12,8 +12,8 @@ from bot.call import assembly, person_call
 from bot.config.agent import AgentSettings
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.turn.input_queue import InputQueue
-from processors.turn.opener import TurnOpener
+from processors.turn.ending import TurnOpener
+from processors.turn.sound_path import InputQueue
 from processors.wiring import CallWiring
 
 

@@ -18,16 +18,16 @@ from pipecat.frames.frames import TTSSpeakFrame
 from bot.call.call_recording import HELD_S, CallRecording
 from bot.call.conversation import opening_frames
 from bot.config.agent import AgentSettings
-from bot.programs.recording import read
-from bot.workers.opening import open_process
+from bot.programs.replay import read
+from bot.workers.process import open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard, CallRecorded
 from lab.process import RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from operations.record.message_file import LEFT_S, MessageFile, finish_left
 from operations.record.reader import RecordReader
 from operations.record.record_keeper import record_keeper
+from operations.record.voicemails import LEFT_S, MessageFile, finish_left
 from tests.faultlab.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
 

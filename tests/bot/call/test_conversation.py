@@ -11,8 +11,7 @@ from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 
 from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
-from bot.config.agent import AgentSettings, SilenceSettings
-from bot.config.instructions import system_text
+from bot.config.agent import AgentSettings, SilenceSettings, system_text
 from bot.tools.desk import CallDesk
 from calls.events import (
     CallbackWanted,

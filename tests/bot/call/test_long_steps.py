@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.programs.recording import read
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.programs.replay import read
+from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import CallStarted
 from lab.process import LabOptions, lab_process, with_lab

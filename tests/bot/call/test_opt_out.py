@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.call.opt_out import opt_out_for
-from bot.tools.opt_outs import OptOuts
+from bot.call.additions import opt_out_for
+from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
 from campaigns.store.contacts import ContactBook
 from campaigns.store.owed_numbers import OwedNumbers

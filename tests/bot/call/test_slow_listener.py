@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from calls.entry import Entry
-from calls.house_events import ConfigurationLoaded
+from calls.operations_events import ConfigurationLoaded
 from tests.bot.call.replayed_call import replay_call
 
 pytestmark = [pytest.mark.slow, pytest.mark.virtual_time]

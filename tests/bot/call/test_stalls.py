@@ -10,9 +10,8 @@ from typing import cast
 
 import pytest
 
-from bot.programs.recording import read
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.programs.replay import read
+from bot.workers.process import Process, open_process
 from calls.entry import Entry
 from calls.events import AgentSaid, Event, ProcessLagged, ProviderFailed, TranscriptFinal
 from fallbacks.facts import (

@@ -14,8 +14,7 @@ from pipecat.audio.vad.vad_analyzer import VADAnalyzer, VADState
 from bot.call.models import VoiceModels
 from bot.config.settings import TurnSettings
 from lab.callers import RATE_HZ, caller_says, hiss
-from processors.turn.detector import TurnDetector
-from processors.turn.judges import WIDTH, Judgement, TurnJudges
+from processors.turn.detector import WIDTH, Judgement, TurnDetector, TurnJudges
 
 NOISE = np.random.default_rng(1)
 

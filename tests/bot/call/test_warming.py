@@ -5,10 +5,8 @@ from typing import Any, Final
 
 import pytest
 
-from bot.call.models import VoiceModels
-from bot.call.warming import AT_ONCE, warm_up
-from processors.turn.detector import TurnDetector
-from processors.turn.judges import Judgement, PendingJudgement
+from bot.call.models import AT_ONCE, VoiceModels, warm_up
+from processors.turn.detector import Judgement, PendingJudgement, TurnDetector
 
 MEET_S: Final = 10.0  # for threads to get to work
 

@@ -8,7 +8,7 @@ import pytest
 
 from bot.__main__ import run
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
-from campaigns.claiming import rules_of
+from campaigns.guard import rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.store.queue import CampaignStore
 

@@ -141,7 +141,7 @@ def test_nothing_of_pipecats_stands_between_our_lines(command: list[str]) -> Non
 
 def test_what_imports_a_call_shows_no_banner() -> None:
     done = subprocess.run(
-        [sys.executable, "-c", "import bot.workers.opening, loguru;"
+        [sys.executable, "-c", "import bot.workers.process, loguru;"
          "from operations.telemetry import logs;"
          "logs.set_up(level='WARNING', folder=None);"
          "exec(compile('loguru.logger.warning(1)', 'x', 'exec'), {'__name__': 'pipecat.x',"

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import run
-from operations.database.database import Database
-from operations.database.schema import UNMARKED
+from operations.database.database import UNMARKED, Database
 from tests.bot.evidence.rows import fill
 
 CONFIG = "storage: {{url: 'sqlite+aiosqlite:///{}'}}\n"

@@ -11,18 +11,16 @@ import numpy as np
 import pytest
 
 from bot import clock
-from bot.call.local_voice import say_locally
-from bot.clips import keeping as clip_keeping
-from bot.clips.keeping import keep_clips
-from bot.clips.rendering import Rendered, render_missing, wanted
-from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore
-from bot.clips.utterances import load_utterances
+from bot.call.last_resort import say_locally
+from bot.clips import rendering as clip_keeping
+from bot.clips.rendering import Rendered, keep_clips, render_missing, wanted
+from bot.clips.store import RATE_HZ, CallVoice, Clip, ClipStore, load_utterances
 from bot.clips.voice import UnspokenError, trim
 from bot.config.errors import ConfigError
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from calls.events import Event
-from calls.house_events import ClipsRendered
+from calls.operations_events import ClipsRendered
 from fallbacks.breaker import State
 from fallbacks.facts import RetriesExhausted, RetryPlanned
 from fallbacks.retrying import RetrySettings

@@ -5,8 +5,8 @@ from importlib.metadata import PackageNotFoundError
 import pytest
 from pydantic import ValidationError
 
-from bot.config import traces
-from bot.config.traces import TracesSettings
+from bot.config import sections as traces
+from bot.config.sections import TracesSettings
 
 
 def without(package: str) -> str:

@@ -2,9 +2,9 @@ from typing import Any
 
 import pytest
 
-from bot.config.difference import changed_keys
 from bot.config.environment import Environment
 from bot.config.loading import load
+from bot.config.printing import changed_keys
 from bot.config.settings import Settings
 
 KEYS = {

@@ -6,7 +6,7 @@ import pytest
 from loguru import logger
 
 from bot.cli.serve import _warn_of_token
-from bot.config.exposure import why_exposed
+from bot.config.folders import why_exposed
 from bot.config.settings import ServerSettings
 
 ROOT = Path(__file__).parents[3]

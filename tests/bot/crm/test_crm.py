@@ -8,17 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from calls.crm_events import CallerLookedUp
 from calls.events import Event
+from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
 from campaigns.store.contacts import ContactBook, NewContact
 from fallbacks.failure import Kind
-from operations.crm.asking import BREAKER, CrmDesk, roster_of
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
-from operations.crm.hubspot import HUBSPOT
 from operations.crm.own import OwnContacts, read_contacts
-from operations.crm.port import CrmError
-from operations.crm.rest import MOST_BYTES, RestCrm, RestPlace
+from operations.crm.port import BREAKER, CrmDesk, CrmError, roster_of
+from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
 from operations.crm.webhook import WebhookCrm
 from operations.notify.webhook import signature
 from tests.bot.crm.register import register_at

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import DialOutcome, DialResult, NextStep
-from campaigns.dial_reports import DialReports
-from campaigns.store.unreported_dials import UnreportedDials
+from campaigns.clerks import DialReports
+from campaigns.store.dials import UnreportedDials
 from operations.crm.customer import CrmReport
 from operations.crm.outbox import CrmOutbox
 from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue

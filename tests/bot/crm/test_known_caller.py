@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import pytest
 from pipecat.processors.aggregators.llm_context import LLMContext
 
-from bot.call.known_caller import KnownCaller
+from bot.call.additions import KnownCaller
 from bot.config.agent import AgentSettings
-from calls.crm_events import CallerKnown
 from calls.events import Event
-from operations.crm.asking import CrmDesk, roster_of
+from calls.operations_events import CallerKnown
 from operations.crm.customer import CrmContact, CrmReport
+from operations.crm.port import CrmDesk, roster_of
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,12 +9,11 @@ import pytest
 from calls.entry import Entry
 from calls.events import CallbackWanted, CallEnded, CallStarted, Event, TranscriptFinal
 from fallbacks.retrying import RetrySettings
-from operations.crm.asking import roster_of
 from operations.crm.customer import CrmReport
-from operations.crm.hubspot import HUBSPOT
 from operations.crm.outbox import CrmOutbox
+from operations.crm.port import roster_of
 from operations.crm.reporting import CrmPoster, CrmReporter
-from operations.crm.rest import RestCrm, RestPlace
+from operations.crm.rest import HUBSPOT, RestCrm, RestPlace
 from operations.retrying import Retries
 from tests.bot.crm.register import register_at
 

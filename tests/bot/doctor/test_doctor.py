@@ -15,7 +15,7 @@ from aiohttp import web
 
 from bot.config.settings import AlertsSettings, Settings
 from bot.doctor.doctor import examine
-from bot.doctor.finding import DoctorFinding
+from bot.doctor.findings import DoctorFinding
 from bot.health.readiness_rules import judge_readiness
 from tests.share_servers import PASSWORD
 from tests.share_servers import Server as ShareServer
@@ -207,7 +207,7 @@ async def test_who_says_something_else_is_not_ours(health: Any, vendor: Vendor) 
 async def test_a_taken_port_at_which_nobody_answers_keeps_nobody_waiting(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.port.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
     with socket.socket() as mute:
         mute.bind(("127.0.0.1", 0))
         mute.listen()
@@ -302,7 +302,7 @@ async def test_a_postgresql_that_refuses_or_is_away_is_a_problem(
 async def test_a_postgresql_that_hangs_is_a_problem_and_keeps_nobody_waiting(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.storage.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
     postgres.pause()
     try:
         found = await storage_found(through_asyncpg(postgres.url), vendor.port)
@@ -347,7 +347,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.doctor.share.ANSWER_S", 0.1)
+    monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
     redis_server.pause()
     try:
         found = await share_found(redis_server.url, vendor.port)

@@ -8,7 +8,9 @@ from sqlalchemy import Table, insert
 
 from fallbacks.failure import Severity
 from operations.database.database import Database
-from operations.database.record_tables import (
+from operations.database.tables import (
+    ALERT_SENDINGS,
+    ALERTS,
     BREAKER_MOVES,
     CALLS,
     FAILURES,
@@ -17,9 +19,8 @@ from operations.database.record_tables import (
     RECORD_WRITERS,
     TURNS,
 )
-from operations.database.tables import ALERT_SENDINGS, ALERTS
 from operations.notify.alert import Alert
-from operations.notify.alert_rows import write_alert
+from operations.notify.outbox import write_alert
 from operations.record.reader import BreakerMoveRow, FailureRow, TurnRow
 
 NOON = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)

@@ -2,7 +2,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from operations.postmortem.outages import (
+from operations.postmortem.gathering import (
     breaker_states,
     find_outages,
     latency_beside,

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from bot.health.house_view import emptied_by, merge_rungs
-from operations.telemetry.recent_work import NOTHING
+from bot.health.view import emptied_by, merge_rungs
+from operations.telemetry.live import NOTHING
 
 
 def rung(name: str, **said: Any) -> dict[str, Any]:

@@ -20,8 +20,7 @@ from bot.exits import CommandError, UsageError
 from bot.health.operator_desk import reset, show
 from bot.outbound.dial_order import order_dial
 from bot.server.application import Extras, application
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.workers.process import Process, open_process
 from fallbacks.breaker import State
 from fallbacks.failure import Kind, failed
 

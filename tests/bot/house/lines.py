@@ -9,8 +9,7 @@ from typing import Any
 
 from bot.workers.admission_rules import HouseSeats
 from bot.workers.pool_client import Joined
-from bot.workers.pool_server import Office
-from bot.workers.quotas import Quotas
+from bot.workers.pool_server import Office, Quotas
 from bot.workers.wire import Wire
 
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from bot.outbound.call_ledger import CallLedger
-from bot.outbound.carrier_book import MOST, CarrierBook
+from bot.outbound.call_ledger import MOST, CallLedger, CarrierBook
 from bot.workers.pool_client import Joined
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event
 from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
-from campaigns.heard_leg import HeardLeg
+from campaigns.carrier import HeardLeg
 from tests.bot.house.lines import Lines, lines
 from tests.bot.house.test_shared_limits import settings_with
 

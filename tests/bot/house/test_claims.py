@@ -5,7 +5,7 @@ from typing import cast
 
 import pytest
 
-from bot.workers.locks import Claims
+from bot.workers.pool import Claims
 from tests.bot.house.lines import lines
 from tests.bot.house.test_shared_limits import settings_with
 

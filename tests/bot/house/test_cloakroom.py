@@ -3,10 +3,9 @@
 import gc
 import weakref
 
-from bot.server.status_callbacks import StatusCallbacks
-from bot.server.twilio_returns import Kept, Returns
-from bot.workers.kept_values import MOST, Cloakroom
-from bot.workers.pool import Alone
+from bot.server.carrier_door import StatusCallbacks
+from bot.server.stream_tokens import Kept, Returns
+from bot.workers.pool import MOST_KEPT, Alone, Cloakroom
 from calls.events import Event
 from calls.leg_progress import StatusCallback
 
@@ -39,7 +38,7 @@ async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile
     callbacks = StatusCallbacks(carrier="twilio", house=house, tell=told.append, clock=lambda: 0.0)
     kept = Kept(call_sid="CA1")
     await returns.keep(kept)
-    for number in range(MOST):
+    for number in range(MOST_KEPT):
         said = StatusCallback(call_ref=f"CA-other-{number}", ref="", status="ringing")
         await callbacks.take(said)
 

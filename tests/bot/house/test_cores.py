@@ -3,7 +3,7 @@
 import pytest
 
 from bot.config.settings import Settings
-from bot.workers import cores
+from bot.workers import meter as cores
 from tests.bot.http.test_server import STAGES
 
 

@@ -6,9 +6,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bot.workers.connections import STARTING, Doorman
+from bot.workers.connections import MOST, STARTING, TOLD_S, WORKER_PAUSE_S, Doorman, meanwhile
 from bot.workers.listener import bind_socket
-from bot.workers.meanwhile import MOST, PAUSE_S, TOLD_S, meanwhile
 
 URL = "https://agent.example/line/"
 
@@ -32,14 +31,14 @@ def test_a_carrier_is_told_to_say_a_sentence_once_and_to_ask_again(
         root = ElementTree.fromstring(body)  # noqa: S314 - our own answer
         sentences += len(root.findall(say))
         (wait,) = root.findall(pause)
-        assert wait.get("length") == str(PAUSE_S)
+        assert wait.get("length") == str(WORKER_PAUSE_S)
         redirect = root.findtext("Redirect") or ""
         assert redirect.startswith(f"https://agent.example/line{path}?")
         url = path + redirect.removeprefix(f"https://agent.example/line{path}")
         asked += 1
 
     assert (sentences, asked) == (1, MOST)
-    assert asked * PAUSE_S == TOLD_S
+    assert asked * WORKER_PAUSE_S == TOLD_S
 
 
 def test_a_carrier_that_can_be_told_nothing_waits_for_its_answer() -> None:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from bot.server.door_frame import DoorFrame
-from bot.server.token_desk import StreamPass, TokenDesk
+from bot.server.carrier_door import DoorFrame
+from bot.server.stream_tokens import StreamPass, TokenDesk
 from bot.workers.pool_client import Joined
 from calls.events import Event
 from calls.leg_events import LegEnded

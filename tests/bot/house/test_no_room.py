@@ -11,7 +11,7 @@ import pytest
 from bot.config.settings import Settings
 from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
 from bot.workers.listener import bind_socket
-from bot.workers.no_room import NoRoom
+from bot.workers.seats import NoRoom
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
 from tests.bot.house.lines import lines
 from tests.bot.serving import AUTH_TOKEN

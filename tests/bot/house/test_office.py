@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.server.twilio_tokens import Ticket, Tokens
+from bot.server.stream_tokens import Ticket, Tokens
 from bot.workers.pool import HeldSeat, NoSeat
 from bot.workers.pool_client import Joined
 from bot.workers.pool_server import Office

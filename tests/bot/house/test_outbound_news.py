@@ -7,7 +7,7 @@ from typing import Any
 from bot.call.answerers import CarrierWords
 from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import MOST, CallLedger
-from bot.outbound.dialing_house import HouseOfCalls
+from bot.outbound.opening import HouseOfCalls
 from bot.workers.admission_rules import HouseSeats
 from bot.workers.pool import Alone, HeldSeat
 from bot.workers.pool_client import Joined

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from lab.demo.staged import (
     ACCOUNT,
     AUTH_TOKEN,

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from bot.workers.reloading import BUSY, BY_SIGNAL, Reloading, Reread
-from bot.workers.slots import Relieved
+from bot.workers.slots import BUSY, BY_SIGNAL, Relieved, Reloading, Reread
 
 
 @dataclass

@@ -15,8 +15,7 @@ from loguru import logger
 
 from bot.workers import slots
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool_server import Office
-from bot.workers.quotas import Quotas
+from bot.workers.pool_server import Office, Quotas
 from bot.workers.slots import Relieved, Slots
 from bot.workers.worker_process import Worker, WorkerOrder
 from tests.bot.house.descriptors import descriptors_left

@@ -5,9 +5,9 @@ from typing import Any
 
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
-from bot.workers.shared_limits import SharedLimits
+from bot.workers.pool_client import SharedLimits
 from fallbacks.deadline import Deadline
-from processors.ladder.gate import RungGate
+from processors.ladder.rung_pipeline import RungGate
 from tests.bot.house.lines import Lines, lines
 
 

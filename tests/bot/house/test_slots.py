@@ -9,8 +9,7 @@ import pytest
 
 from bot.exits import BAD_USAGE, FAILED
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool_server import Office
-from bot.workers.quotas import Quotas
+from bot.workers.pool_server import Office, Quotas
 from bot.workers.slots import Slots
 from bot.workers.worker_process import WorkerOrder
 from tests.bot.house.test_shared_limits import settings_with

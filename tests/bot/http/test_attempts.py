@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.server.attempts import ALL_TOGETHER, FREE, KNOWN_ADDRESSES, MOST_ADDRESSES, Attempts
+from bot.server.access import ALL_TOGETHER, FREE, KNOWN_ADDRESSES, MOST_ADDRESSES, Attempts
 
 
 def guessed(times: int, *, address: str = "192.0.2.1", now: float = 0.0) -> Attempts:

@@ -14,8 +14,8 @@ import yaml
 
 from bot.config.settings import Settings
 from bot.server.application import Extras, application
-from bot.server.bounds import bounds
-from bot.workers.opening import open_process
+from bot.server.limits import bounds
+from bot.workers.process import open_process
 from tests.bot.http.test_server import STAGES, TOKEN
 
 COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "compose.yaml").read_text(encoding="utf-8"))

@@ -6,7 +6,7 @@ import pytest
 from fastapi import FastAPI, Request
 from starlette.types import Message, Scope
 
-from bot.server.body_limit import MOST_BYTES, MOST_SIGN_IN_BYTES, BodyLimit
+from bot.server.limits import MOST_BYTES, MOST_SIGN_IN_BYTES, BodyLimit
 
 PATHS = {"/api/offer": MOST_BYTES, "/sign-in": MOST_SIGN_IN_BYTES, "/": MOST_BYTES}
 

@@ -9,13 +9,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from bot.server.bounded_socket import (
-    FRAMES_CAP,
-    FRAMES_PER_S,
-    PIECE_BYTES,
-    STRANGERS_FRAMES,
-    BoundedSocket,
-)
+from bot.server.limits import FRAMES_CAP, FRAMES_PER_S, PIECE_BYTES, STRANGERS_FRAMES, BoundedSocket
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.twilio_house import TOKEN, house, until
 

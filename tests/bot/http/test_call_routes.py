@@ -13,19 +13,22 @@ from fastapi import FastAPI
 from sqlalchemy.engine import make_url
 
 from bot import clock
-from bot.server.call_routes import call_router
-from bot.server.house_calls import HouseCalls
+from bot.server.call_routes import HouseCalls, call_router
 from bot.server.live_routes import live_router
 from bot.workers.pool import Alone
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallStarted, TurnParts
 from operations.database.database import Database
-from operations.database.record_tables import CALLS, HAPPENINGS, MESSAGES, RECORD_TABLES, TURNS
-from operations.database.result_tables import CALL_RESULTS
+from operations.database.tables import (
+    CALL_RESULTS,
+    CALLS,
+    HAPPENINGS,
+    MESSAGES,
+    RECORD_TABLES,
+    TURNS,
+)
 from operations.record.reader import RecordReader
-from operations.telemetry.live import Live
-from operations.telemetry.live_calls import LiveCalls
-from operations.telemetry.recent_work import RecentWork
+from operations.telemetry.live import Live, LiveCalls, RecentWork
 
 PARTS = TurnParts(
     vad_s=0.2, transcript_s=0.1, decision_s=0.0, llm_s=0.3, tts_s=0.2, transport_s=0.1

@@ -19,21 +19,18 @@ from starlette.middleware.base import BaseHTTPMiddleware
 from bot import clock
 from bot.outbound.opening import Outbound
 from bot.server.access import Access
-from bot.server.campaign_reports import report_router
-from bot.server.campaign_routes import campaign_router
-from bot.server.house_campaigns import LOOK_S, HouseCampaigns
+from bot.server.campaign_routes import LOOK_S, HouseCampaigns, campaign_router, report_router
 from bot.server.live_routes import live_router
 from bot.workers.pool import Alone, House
 from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
-from campaigns.claiming import rules_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerSettings
-from campaigns.holds import Hold
+from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
 from campaigns.store.contacts import ContactBook, NewContact
-from campaigns.store.course import CourseReader
+from campaigns.store.figures import CourseReader
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError

@@ -12,9 +12,8 @@ from pydantic import SecretStr
 
 from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
-from bot.server.exotel_door import ExotelProof
-from bot.server.exotel_status import exotel_callback, read_callback
-from bot.server.webhook import MAX_WEBHOOK_BYTES
+from bot.server.carrier_door import MAX_WEBHOOK_BYTES
+from bot.server.exotel_door import ExotelProof, exotel_callback, read_callback
 from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from calls.leg_progress import StatusCallback
@@ -26,9 +25,8 @@ from lab.simulators.carrier.exotel_exchange import ExotelDial, GivenStream
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
 from tests.transports.twilio_house import tone, until
-from transports.carrier_answers import DialOrder
-from transports.exotel.calls import ExotelCalls, Purpose, dial_proof
-from transports.exotel.rest import ExotelRest
+from transports.exotel.calls import ExotelCalls, ExotelRest, Purpose, dial_proof
+from transports.http_requests import DialOrder
 
 pytestmark = pytest.mark.virtual_time
 

@@ -12,15 +12,14 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.health.policies import build_policies
 from bot.health.view import ProviderView
-from bot.server.house_calls import HouseCalls
-from bot.server.provider_routes import provider_router
+from bot.server.call_routes import HouseCalls
+from bot.server.operator_routes import provider_router
 from bot.workers.pool import House
 from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
 from fallbacks.facts import AttemptFailed, AttemptWon
 from fallbacks.failure import Kind, Scope
-from operations.telemetry.live_calls import LiveCalls
-from operations.telemetry.recent_work import RecentWork
+from operations.telemetry.live import LiveCalls, RecentWork
 from tests.bot.house.lines import Lines, lines
 from tests.bot.house.test_shared_limits import settings_with
 

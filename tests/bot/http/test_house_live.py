@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.server.house_live import HouseLive, gather
+from bot.server.live_routes import HouseLive, gather
 from calls.entry import Entry
 from calls.events import CallRefused
 from operations.telemetry.live import Live

@@ -18,9 +18,8 @@ from bot.config.settings import Settings
 from bot.server import livekit_door
 from bot.server.application import Extras, application
 from bot.server.livekit_people import LivekitPeople
-from bot.server.token_desk import LOOK_S
-from bot.workers.opening import open_process
-from bot.workers.process import Process
+from bot.server.stream_tokens import LOOK_S
+from bot.workers.process import Process, open_process
 from calls.events import Event, ProviderFailed
 from calls.resume import ResumeState
 from tests.bot.http.test_livekit_webhook import KEY, SECRET, event, proof

@@ -3,7 +3,7 @@
 import httpx
 from fastapi import FastAPI
 
-from bot.server.one_request import OneRequest
+from bot.server.limits import OneRequest
 
 
 async def test_an_answer_closes_its_connection() -> None:

@@ -21,9 +21,8 @@ from lab.simulators.carrier.plivo_exchange import PlivoDial
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import COMMON, tone, until
-from transports.carrier_answers import DialOrder
-from transports.plivo.calls import PlivoCalls
-from transports.plivo.rest import PlivoRest
+from transports.http_requests import DialOrder
+from transports.plivo.calls import PlivoCalls, PlivoRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -19,7 +19,7 @@ from bot.config.checks import LEAST_TOKEN
 from bot.config.settings import Settings
 from bot.server import live_routes
 from bot.server.application import Extras, application
-from bot.workers.opening import open_process
+from bot.workers.process import open_process
 from operations.record.record_keeper import record_keeper
 
 STAGES = {

@@ -12,7 +12,7 @@ import pytest
 from loguru import logger
 from yarl import URL
 
-from bot.server.connection import MOST
+from bot.server.limits import MOST
 from lab.simulators.carrier.carrier import Carrier
 from operations.telemetry import logs
 from tests.bot.judged_call import AUTH_TOKEN, judged_call

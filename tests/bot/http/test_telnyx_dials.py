@@ -22,10 +22,9 @@ from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
 from tests.transports.carrier_house import Doors, StreamHouse, doors
 from tests.transports.twilio_house import serving, tone, until
-from transports.carrier_answers import DialOrder
-from transports.telnyx.calls import TelnyxCalls
+from transports.http_requests import DialOrder
+from transports.telnyx.calls import TelnyxCalls, TelnyxRest
 from transports.telnyx.dial import state_of
-from transports.telnyx.rest import TelnyxRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.server.token_desk import SEAT_S
+from bot.server.stream_tokens import SEAT_S
 from bot.workers.pool import Alone
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination

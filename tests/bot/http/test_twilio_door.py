@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from bot.server import media_door
-from bot.server.twilio_tokens import Ticket, Tokens
-from bot.workers.kept_values import MOST, Cloakroom
+from bot.server.stream_tokens import Ticket, Tokens
+from bot.workers.pool import MOST_KEPT, Cloakroom
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import (
@@ -360,7 +360,7 @@ async def test_a_token_of_another_form_takes_nothing_that_is_kept_of_a_call(toke
 async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
     tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
     first = await tokens.issue(ticket, now=0.0)
-    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST)][-1]
+    last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST_KEPT)][-1]
 
     assert await tokens.redeem(first, call_sid="CA1", now=2.0) == "token_unknown_or_used"
     assert await tokens.redeem(last, call_sid="CA1", now=2.0) == ticket

@@ -10,7 +10,7 @@ import pytest
 from fastapi import FastAPI
 from pydantic import SecretStr
 
-from bot.server.door_frame import socket_url
+from bot.server.carrier_door import socket_url
 from bot.server.twilio_door import MEDIA_PATH, twilio_router
 from bot.server.twilio_people import MORE_S, PersonLeg, TwilioPeople
 from calls.events import ProviderFailed
@@ -23,7 +23,7 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.twilio_house import TOKEN, House, serving, until
 from transports.leg import Leg
-from transports.twilio.rest import Fields, TwilioRest
+from transports.twilio.calls import Fields, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

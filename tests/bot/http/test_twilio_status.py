@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from bot.outbound.carrier_book import CarrierBook
+from bot.outbound.call_ledger import CarrierBook
 from calls.dialled import judge_dial
 from calls.events import Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
@@ -19,9 +19,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall, signature
 from tests.transports.twilio_house import TOKEN, House, house, tone, until
-from transports.carrier_answers import DialOrder
-from transports.twilio.calls import TwilioCalls
-from transports.twilio.rest import TwilioRest
+from transports.http_requests import DialOrder
+from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.call.prices import load_prices
+from bot.call.call_maker import load_prices
 from bot.config.errors import ConfigError
 from calls.cost import cost
 from calls.events import UsageMeasured

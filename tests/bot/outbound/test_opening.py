@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bot.outbound.opening import _held
-from campaigns.holds import Hold
+from campaigns.guard import Hold
 from fallbacks.failure import Severity
 from operations.notify.alert import Alert
 from operations.notify.trouble_rules import CAMPAIGN

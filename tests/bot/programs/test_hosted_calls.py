@@ -9,10 +9,9 @@ import pytest
 import uvicorn
 
 from bot.call.switchboard import GOODBYE_S, RunningCall, Switchboard, SwitchboardFullError
-from bot.programs.hosted_calls import HostedCalls
-from bot.programs.hosted_server import CLOSE_S, HostedServer
-from bot.tools import opt_outs
-from bot.workers import opening
+from bot.programs.hosted import SERVER_CLOSE_S, HostedCalls, HostedServer
+from bot.tools import do_not_call as opt_outs
+from bot.workers import process as opening
 from operations.after_call import work
 from operations.record import record_keeper
 from tests.virtual_time import BEGIN_S
@@ -110,7 +109,11 @@ async def nothing(scope: object, receive: object, send: object) -> None:
 
 def hosted_server(calls: HostedCalls, app: Callable[..., Any] = nothing) -> HostedServer:
     config = uvicorn.Config(
-        app, port=0, log_config=None, lifespan="off", timeout_graceful_shutdown=round(CLOSE_S)
+        app,
+        port=0,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=round(SERVER_CLOSE_S),
     )
     return HostedServer(config, calls, drain_s=30.0)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from bot.programs.terminal_line import TerminalLine, level_bar
+from bot.programs.mic import TerminalLine, level_bar
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProviderFailed
 from fallbacks.facts import AttemptFailed, BreakerMoved

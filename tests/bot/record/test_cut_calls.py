@@ -12,13 +12,12 @@ from sqlalchemy import select
 
 from calls.entry import Entry
 from calls.events import AgentSaid, CallStarted, Event
-from calls.house_events import CallsCut
+from calls.operations_events import CallsCut
 from operations.database.database import StorageError
-from operations.database.record_tables import CALLS
+from operations.database.tables import CALLS
 from operations.database.transactions import Transactions
-from operations.record.cut_calls import LOOK_S
 from operations.record.fold_rules import RecordBatch, RecordFold
-from operations.record.record_keeper import RecordKeeper
+from operations.record.record_keeper import LOOK_S, RecordKeeper
 from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time

@@ -24,10 +24,10 @@ from calls.events import (
     UsageMeasured,
 )
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
-from campaigns.claiming import rules_of
+from campaigns.guard import rules_of
 from campaigns.store.claim import LONGEST_S
 from campaigns.store.contacts import NewContact
-from campaigns.store.dial_reader import DialReader
+from campaigns.store.dials import DialReader
 from operations.database.database import Database
 from operations.record.callbacks import Callback, Callbacks
 from operations.record.fold_rules import RecordFold

@@ -27,7 +27,7 @@ from calls.events import (
     RecordHalted,
     RecordResumed,
 )
-from calls.house_events import CallsCut
+from calls.operations_events import CallsCut
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Kind, Scope
 from operations.record.fold_rules import RecordBatch, RecordFold

@@ -9,9 +9,9 @@ import pytest
 from bot import clock
 from bot.config.settings import Settings
 from calls.events import Event
-from calls.house_events import RecordsForgotten
-from operations.record.message_file import LEFT_S, MessageFile
-from operations.record.retention import DAY_S, forget_daily
+from calls.operations_events import RecordsForgotten
+from operations.record.forgetting import DAY_S, forget_daily
+from operations.record.voicemails import LEFT_S, MessageFile
 
 STAGES = {
     "stt": [{"name": "ears", "kind": "local"}],

@@ -2,9 +2,7 @@
 
 from pathlib import Path
 
-from operations.record.message_file import MessageFile
-from operations.record.voicemail_rows import list_voicemails
-from operations.record.voicemails import Voicemails
+from operations.record.voicemails import MessageFile, Voicemails, list_voicemails
 from tests.storage.kept_voicemails import kept_voicemails
 
 

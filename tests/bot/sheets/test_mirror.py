@@ -10,22 +10,19 @@ from typing import Any
 import pytest
 from sqlalchemy import Table, insert
 
-from bot.config.sheets import SheetsSettings
+from bot.config.sections import SheetsSettings
 from calls.events import Event
 from calls.incident import IncidentEnded
 from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
 from fallbacks.failure import Kind
 from fallbacks.retrying import RetrySettings
 from operations.database.database import Database
-from operations.database.record_tables import CALLS
-from operations.database.tables import ALERTS
-from operations.notify.alert_history import AlertHistory
-from operations.notify.alert_rows import write_alert
+from operations.database.tables import ALERTS, CALLS
+from operations.notify.outbox import AlertHistory, write_alert
 from operations.retrying import Retries
-from operations.sheets.account import ServiceAccount
 from operations.sheets.mirror import MirrorSources, SheetMirror
 from operations.sheets.outbox import SheetOutbox
-from operations.sheets.sheet import Sheet
+from operations.sheets.sheet import ServiceAccount, Sheet
 from tests.bot.evidence.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
 from tests.bot.sheets.google import SPREADSHEET, Google, google_on_loopback
 from tests.share_servers import Server

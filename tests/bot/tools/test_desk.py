@@ -17,13 +17,12 @@ import soundfile
 from sqlalchemy import event
 
 from bot.call.last_resort import LastResort, _ear, _steps
-from bot.clips.store import ClipStore
-from bot.clips.utterances import load_utterances
+from bot.clips.store import ClipStore, load_utterances
 from bot.tools import desk as desk_module
 from bot.tools.desk import AGAIN_S, CallDesk, Unkept
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
-from operations.record.message_file import LEFT_S, finish_left
+from operations.record.voicemails import LEFT_S, finish_left
 from processors.holding.descent_rules import STEPS, Step
 from processors.holding.on_device_words import NoEar
 from processors.holding.utterance_rules import FallbackText, Situation

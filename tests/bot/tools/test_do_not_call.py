@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.call.ending import take_step
-from bot.tools.do_not_call import LISTED, DoNotCallDesk
-from bot.tools.opt_outs import DoNotCallList, OptOuts
+from bot.call.call import take_step
+from bot.tools.do_not_call import LISTED, DoNotCallDesk, DoNotCallList, OptOuts
 from bot.tools.toolbox import ToolFailed
-from calls.crm_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
 from calls.events import Event, TranscriptFinal
+from calls.operations_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
 from campaigns.store.contacts import ContactBook, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import StorageError

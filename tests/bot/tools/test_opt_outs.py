@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.tools import opt_outs as under_test
-from bot.tools.opt_outs import CLOSE_S, LOOK_S, OptOuts, listing
-from calls.crm_events import DoNotCallDropped, DoNotCallListed
+from bot.tools import do_not_call as under_test
+from bot.tools.do_not_call import CLOSE_S, LOOK_S, OptOuts, listing
 from calls.events import Event
+from calls.operations_events import DoNotCallDropped, DoNotCallListed
 from campaigns.store.owed_numbers import OwedNumber, OwedNumbers
 from operations.database.database import StorageError
 

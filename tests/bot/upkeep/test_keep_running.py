@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-import bot.clips.keeping
+import bot.clips.rendering
 import bot.health.policies
-import operations.record.retention
+import operations.record.forgetting
 from bot.health.probing import Prober
 from bot.health.sharing import Share
 from calls.events import ShareLost
@@ -93,8 +93,8 @@ BACKGROUND: dict[str, tuple[object, str, Callable[..., Awaitable[None] | None]]]
     "a look at the board": (Share, "look", fail),
     "probing openai": (Prober, "_do", fail),
     "resting the breakers": (bot.health.policies, "_tick", fail),
-    "rendering clips": (bot.clips.keeping, "_complete", fail),
-    "forgetting old calls": (operations.record.retention, "forget", fail_at_once),
+    "rendering clips": (bot.clips.rendering, "_complete", fail),
+    "forgetting old calls": (operations.record.forgetting, "forget", fail_at_once),
 }
 
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from types import CodeType
 
 from bot import clock
-from bot.workers.lag import measure_lag
-from bot.workers.loop_watch import IDLE, LoopWatch
+from bot.workers.lag import IDLE, LoopWatch, measure_lag
 from calls.entry import Entry
 from calls.events import CallStarted, Event, ProcessLagged
 from fallbacks.lag import Lag

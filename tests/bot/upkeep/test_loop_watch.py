@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from bot.workers.loop_watch import frame_of
+from bot.workers.lag import frame_of
 
 ROUNDS = 20_000
 

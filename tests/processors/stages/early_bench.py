@@ -45,14 +45,11 @@ from fallbacks.roster import Place, Roster
 from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
-from processors.answering.context_window import ContextWindow
-from processors.answering.memory import Memory
+from processors.answering.context_window import ContextWindow, Memory
 from processors.answering.stage import LlmStage
 from processors.call_observer import CallObserver
 from processors.hearing.caller_words import CallerWords
-from processors.turn.opener import TurnOpener
-from processors.turn.pauses import PauseEnded, PauseSoundsFinal
-from processors.turn.stop import TurnStop
+from processors.turn.ending import PauseEnded, PauseSoundsFinal, TurnOpener, TurnStop
 from processors.wiring import CallWiring
 from providers.openai import build
 from providers.provider import RungSpec

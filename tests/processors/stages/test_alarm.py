@@ -6,7 +6,7 @@ import pytest
 from loguru import logger
 
 from bot.clock import monotonic
-from processors.ladder.alarm import Alarm
+from processors.ladder.stage import Alarm
 
 pytestmark = pytest.mark.virtual_time
 

@@ -11,7 +11,7 @@ from pipecat.processors.aggregators.llm_context import LLMContext
 
 from calls.events import UsageMeasured
 from fallbacks.facts import AttemptFailed, AttemptStarted
-from processors.answering.answer_bill import TOKEN_CHARACTERS
+from processors.answering.early_answers import TOKEN_CHARACTERS
 from tests.bot.talk import Ear, Voice
 from tests.processors.stages.early_bench import Detector, early_bench, utterance
 from tests.processors.stages.test_llm import ANSWER, QUESTION, Bench, bench

@@ -43,7 +43,7 @@ from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
-from processors.answering.reply_limit_rules import MAX_S
+from processors.answering.continuation_rules import MAX_S
 from processors.answering.stage import LlmStage
 from processors.answering.tool_calls import calls_in_text
 from processors.speaking.sentences import TakeBackFrame

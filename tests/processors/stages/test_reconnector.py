@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.clock import monotonic
-from processors.ladder.reconnector import Reconnector
+from processors.ladder.stage import Reconnector
 
 pytestmark = pytest.mark.virtual_time
 

@@ -23,7 +23,7 @@ from fallbacks.roster import Place, Roster
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
-from processors.turn.pauses import PauseBegan
+from processors.turn.ending import PauseBegan
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.faultlab import synthetic_caller as caller

@@ -15,7 +15,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMContextAggr
 from pipecat.services.llm_service import FunctionCallParams
 
 from fallbacks.facts import AttemptFailed
-from processors.answering.tool_round_rules import MOST_CALLS
+from processors.answering.tool_calls import MOST_CALLS
 from tests.bot.talk import Ear, Voice
 from tests.processors.stages.test_llm import QUESTION, Bench, bench
 from tests.processors.stages.test_other_servers import END, call, calls

@@ -34,8 +34,8 @@ from lab.simulators.receptionist.phrases import hours
 from lab.simulators.record import Request
 from lab.simulators.schedule import Window
 from processors.speaking.agenda import AHEAD_S, RUNG
-from providers import one_address
-from providers.one_address import ConnectHere
+from providers import sockets as one_address
+from providers.sockets import ConnectHere
 from tests.processors.stages.tts_bench import RATE_HZ, Talk, laboratory, policy, talking, usage
 
 pytestmark = pytest.mark.virtual_time

@@ -1,0 +1,256 @@
+"""The alerts over HTTP, open ones first, and an operator's word on them: of the whole house."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Body, Request
+from fastapi.responses import JSONResponse, Response
+from pydantic import BaseModel, Field
+
+from bot import clock
+from bot.health.view import ProviderView, emptied_by, merge_rungs
+from bot.server.access import COOKIE, given_cookie
+from bot.workers.pool import House
+from bot.workers.pool_client import Joined
+from bot.workers.wire import WireError
+from calls.entry import Tell
+from calls.events import OperatorActed, OperatorAction
+from operations.database.database import StorageError
+from operations.notify.alert import Alert
+from operations.notify.alerting_rules import Alerting
+from operations.notify.channel import as_json, masked
+from operations.notify.desk import AlertDesk
+from operations.telemetry.live import RecentWork
+from operations.telemetry.metrics import CONTENT_TYPE, Exposition
+
+NAME_CHARACTERS = 80
+REASON_CHARACTERS = 200
+UNNAMED = "an operator"
+
+
+class OperatorWord(BaseModel):
+    """What may come with an action; nothing of it must."""
+
+    by: str = Field(default="", max_length=NAME_CHARACTERS)
+    why: str = Field(default="", max_length=REASON_CHARACTERS)
+    force: bool = False  # also where nobody else would be left
+
+    @property
+    def name(self) -> str:
+        """Return who acts, as is fit to be shown."""
+        return masked(self.by) or UNNAMED
+
+
+Word = Annotated[OperatorWord | None, Body()]
+
+
+def tell_action(
+    tell: Tell, request: Request, action: OperatorAction, *, target: str, word: OperatorWord
+) -> None:
+    """Tell once what an operator did, and by which credential from where."""
+    tell(
+        OperatorActed(
+            action=action,
+            target=target,
+            by=f"{word.name} ({_credential(request)} from {_address(request)})",
+            why=masked(word.why),
+        )
+    )
+
+
+def _credential(request: Request) -> str:
+    if request.headers.get("authorization"):
+        return "bearer token"
+    return "sign-in" if given_cookie(request, COOKIE) else "no token"
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else "nowhere"
+
+
+def metrics_router(exposition: Exposition) -> APIRouter:
+    """Return `GET /metrics`; one scrape at a time reads, others wait for their turn."""
+    router = APIRouter()
+    reading = asyncio.Lock()
+
+    @router.get("/metrics", response_model=None)
+    async def metrics() -> Response:  # pyright: ignore[reportUnusedFunction]
+        async with reading:
+            text = await asyncio.to_thread(exposition.read)
+        return Response(text, media_type=CONTENT_TYPE)
+
+    return router
+
+
+READ_S: Final = 30.0  # to read and judge it, on a machine that is busy
+OPERATOR: Final = "an operator"  # who does not say its name
+ALONE: Final = "This process has no supervisor that could replace it: start it anew."
+
+By = Annotated[str, Body(embed=True, max_length=80)]
+
+
+def reload_router(house: Joined | None) -> APIRouter:
+    """Return the route; None: this process has its port to itself, as the demo has."""
+    router = APIRouter()
+
+    @router.post("/api/reload")
+    async def reload(by: By = OPERATOR) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
+        if house is None:
+            return JSONResponse({"detail": ALONE}, HTTPStatus.CONFLICT)
+        try:
+            said = await house.wire.ask("reload", within_s=READ_S, by=masked(by))
+        except WireError:
+            told = {"detail": "The supervisor does not answer."}
+            return JSONResponse(told, HTTPStatus.SERVICE_UNAVAILABLE)
+        if busy := said.get("busy"):
+            return JSONResponse({"detail": f"Not now: {busy}."}, HTTPStatus.CONFLICT)
+        if problems := said["problems"]:
+            told = {"detail": "It is wrong, so nothing changes.", "problems": problems}
+            return JSONResponse(told, HTTPStatus.BAD_REQUEST)
+        return JSONResponse({"changed": said["changed"]}, HTTPStatus.ACCEPTED)
+
+    return router
+
+
+def provider_router(view: ProviderView, house: House, recent: RecentWork) -> APIRouter:
+    """Return the routes under `/api/providers`, to look and to act."""
+    router = APIRouter(prefix="/api/providers")
+    desk = ProviderDesk(view, house, recent)
+
+    @router.get("")
+    async def providers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+        return await desk.list_all()
+
+    @router.post("/{name}/reset", response_model=None)
+    async def reset(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, word: Word = None
+    ) -> JSONResponse | list[dict[str, Any]]:
+        return await desk.act(request, "reset", name, word or OperatorWord())
+
+    @router.post("/{name}/rest", response_model=None)
+    async def rest(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, word: Word = None
+    ) -> JSONResponse | list[dict[str, Any]]:
+        return await desk.act(request, "rest", name, word or OperatorWord())
+
+    @router.post("/{name}/return", response_model=None)
+    async def put_back(  # pyright: ignore[reportUnusedFunction]
+        request: Request, name: str, word: Word = None
+    ) -> JSONResponse | list[dict[str, Any]]:
+        return await desk.act(request, "return", name, word or OperatorWord())
+
+    return router
+
+
+class ProviderDesk:
+    """Has every process of the house do what an operator says, and tells it once."""
+
+    def __init__(self, view: ProviderView, house: House, recent: RecentWork) -> None:
+        """Answer what other processes ask of this one."""
+        self._view = view
+        self._house = house
+        self._recent = recent
+        house.peers.answer("providers", self._list_own)
+        self._answer("reset", view.reset)
+        self._answer("rest", view.withdraw)
+        self._answer("return", view.put_back)
+
+    async def list_all(self) -> list[dict[str, Any]]:
+        """Return every rung as the whole house sees it."""
+        return merge_rungs(await self._house.peers.ask_all("providers"))
+
+    async def act(
+        self, request: Request, action: OperatorAction, name: str, word: OperatorWord
+    ) -> JSONResponse | list[dict[str, Any]]:
+        """Do it in every process; return the rung as it is then, or why it was not done."""
+        if name not in self._view.names:
+            told = {"detail": "There is no such provider.", "names": self._view.names}
+            return JSONResponse(told, status_code=404)
+        if action == "rest" and not word.force:
+            emptied = emptied_by(await self.list_all(), name)
+            if emptied:
+                return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
+        # Told first: a process that dies in the middle has done nothing of which nobody knows.
+        tell_action(self._view.tell, request, action, target=name, word=word)
+        await self._house.peers.ask_all(action, name=name)
+        return [each for each in await self.list_all() if each["name"] == name]
+
+    def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
+        async def answer(asked: Mapping[str, Any]) -> None:
+            if asked["name"] in self._view.names:
+                do(asked["name"])
+
+        self._house.peers.answer(action, answer)
+
+    async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
+        counts = {
+            (each["stage"], each["name"]): each
+            for each in self._recent.rungs(clock.utc_now().timestamp())
+        }
+        return [
+            each | {"recent": counts.get((each["stage"], each["name"]))}
+            for each in self._view.list_rungs()
+        ]
+
+
+def _refusal(name: str, stages: list[str]) -> str:
+    where = " and ".join(stages)
+    return f"Without {name}, {where} would have no provider that can be asked; force does it still."
+
+
+def alert_router(desk: AlertDesk, tell: Tell) -> APIRouter:
+    """Return the routes under `/api/alerts`; the right to see them is the right to change them."""
+    router = APIRouter(prefix="/api/alerts")
+
+    @router.get("", response_model=None)
+    async def alerts() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
+        try:
+            return [as_json(each) for each in await desk.recent()]
+        except StorageError:
+            return _unknown()
+
+    @router.post("/{key}/acknowledge", response_model=None)
+    async def acknowledge(  # pyright: ignore[reportUnusedFunction]
+        request: Request, key: str, word: Word = None
+    ) -> JSONResponse | dict[str, Any]:
+        return await act(request, "acknowledge", key, word or OperatorWord())
+
+    @router.post("/{key}/resolve", response_model=None)
+    async def resolve(  # pyright: ignore[reportUnusedFunction]
+        request: Request, key: str, word: Word = None
+    ) -> JSONResponse | dict[str, Any]:
+        return await act(request, "resolve", key, word or OperatorWord())
+
+    async def act(
+        request: Request, action: OperatorAction, key: str, word: OperatorWord
+    ) -> JSONResponse | dict[str, Any]:
+        try:
+            found = _one(await desk.change(_change(action, key, word)), key)
+        except StorageError:
+            return _unknown()
+        if found is None:
+            return JSONResponse({"detail": "There is no such alert."}, status_code=404)
+        tell_action(tell, request, action, target=key, word=word)
+        return as_json(found)
+
+    return router
+
+
+def _change(
+    action: OperatorAction, key: str, word: OperatorWord
+) -> Callable[[Alerting, float], object]:
+    def alter(alerting: Alerting, now: float) -> object:
+        change = alerting.resolve if action == "resolve" else alerting.acknowledge
+        return change(key, now, by=word.name)
+
+    return alter
+
+
+def _one(alerts: Sequence[Alert], key: str) -> Alert | None:
+    return next((each for each in alerts if each.key == key), None)
+
+
+def _unknown() -> JSONResponse:
+    return JSONResponse({"detail": "The database does not answer."}, status_code=503)

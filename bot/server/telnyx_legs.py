@@ -1,0 +1,245 @@
+"""Telnyx calls that are being handed on, and what comes of each, told by news of the other leg."""
+
+import asyncio
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Final
+
+from loguru import logger
+
+from bot.server.carrier_door import MOST_WORD_CHARS, StatusCallbacks
+from bot.server.stream_tokens import StreamPass, TokenDesk, TurnedAway
+from bot.workers.pool import House
+from calls.handover import Destination, Handover
+from calls.leg_progress import StatusCallback
+from transports.http_requests import number_of
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.messages import text
+from transports.telnyx.calls import TelnyxRest
+from transports.telnyx.dial import HANDED_ON, answerer_of, end_of, state_of_call
+
+# Calls that we placed through Telnyx: what is told of them, and how they come to our media socket.
+#
+# The news of a dial has our own id of it in its `client_state`, which Telnyx signs with the rest.
+# Telnyx tells of no ringing: `call.initiated` of a leg that goes out is taken for it. What a call
+# cost it tells if the application's "call cost" is switched on, in `call.cost`.
+#
+# Source: developers.telnyx.com/docs/voice/programmable-voice/voice-api-webhooks,
+# apispec.telnyx.com/call-cost-received-event-7389933d0.
+
+STATUSES: Final[Mapping[str, str]] = {
+    "call.initiated": "ringing",
+    "call.answered": "in-progress",
+    "call.hangup": "",  # by its cause
+}
+COST: Final = "call.cost"
+STREAM_OVER: Final = ("streaming.failed", "streaming.stopped")
+
+
+def read_news(call_id: str, event: str, payload: dict[str, Any], ref: str) -> StatusCallback | None:
+    """Return what news of a dial says of how it goes; None: nothing."""
+    answerer = answerer_of(event, payload)
+    cost = _price(payload) if event == COST else None
+    if event not in STATUSES and not answerer and cost is None:
+        return None
+    status, sip_code = STATUSES.get(event, ""), None
+    if event == "call.hangup":
+        end = end_of(payload)
+        status, sip_code = end.status, end.sip_code
+    return StatusCallback(
+        call_ref=call_id,
+        ref=ref,
+        status=status,
+        sip_code=sip_code,
+        answered_by=answerer,
+        reason=text(payload, "hangup_cause")[:MOST_WORD_CHARS],
+        cost=cost,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxDials:
+    """Tells how they go, and lets those in who picked up."""
+
+    progress: StatusCallbacks
+    desk: TokenDesk
+
+    async def heed(
+        self, ref: str, call_id: str, event: str, payload: dict[str, Any]
+    ) -> StreamPass | TurnedAway | None:
+        """Tell what news of a dial says; return what lets a stream in, or why somebody gets none.
+
+        None: nobody has picked up just now.
+        """
+        said = read_news(call_id, event, payload, ref)
+        news = await self.progress.take(said) if said else ()
+        if event == "call.answered":
+            # Told again: a second seat would be kept for a call that is here, and for no stream.
+            if not news and await self.desk.returns.find(call_id) is not None:
+                return TurnedAway.GOES_ON
+            if not news and await self.progress.is_over(call_id):
+                return TurnedAway.OVER
+            return await self.desk.begin(placed_call(call_id, payload, ref))
+        if event == "call.hangup":
+            await self.desk.end(call_id)
+        return None
+
+
+def placed_call(call_id: str, payload: dict[str, Any], ref: str) -> CarriedCall:
+    """Return what news of a dial says of the call."""
+    return CarriedCall(
+        call_ref=call_id,
+        caller=text(payload, "from"),
+        called=text(payload, "to"),
+        direction="outbound",
+        dial_id=ref,
+    )
+
+
+def _price(payload: dict[str, Any]) -> float | None:
+    price = number_of(payload.get("total_cost"))
+    return price if price is not None and price >= 0 else None
+
+
+QUESTION: Final = "telnyx transfer"
+MORE_S: Final = 5.0  # on top of the ringing, for the news to come
+BRIDGED_S: Final = 2.0  # chosen: for the news that who picked up is connected; it may be lost
+PICKED_UP: Final = "call.answered"
+MARK: Final = "person "  # before the ring's name, in the state of the leg that is rung
+MOST_CONNECTED: Final = 1000  # chosen: the end of our part is told within seconds
+
+# As developers.telnyx.com names the causes of `call.hangup`.
+OUTCOMES: Final[Mapping[str, Handover]] = {
+    "user_busy": "busy",
+    "timeout": "no_answer",
+    "no_answer": "no_answer",
+    "originator_cancel": "no_answer",
+    "call_rejected": "declined",
+}
+
+
+def handed_on(event: str, cause: str) -> Handover | None:
+    """Return what news of the leg that is rung says of the handing on; None: nothing yet."""
+    if event == "call.bridged":
+        return "connected"
+    return OUTCOMES.get(cause, "failed") if event == "call.hangup" else None
+
+
+@dataclass(slots=True)
+class _Ring:
+    """Somebody who is rung, and what comes of it."""
+
+    outcome: asyncio.Future[Handover] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
+    picked_up: bool = False
+    patience: asyncio.Timeout | None = None
+
+    def pick_up(self) -> None:
+        """Wait no longer than Telnyx takes to connect the two, which it does by itself."""
+        if not self.picked_up and self.patience is not None and not self.patience.expired():
+            self.patience.reschedule(asyncio.get_running_loop().time() + BRIDGED_S)
+        self.picked_up = True
+
+
+class TelnyxTransfers:
+    """Who waits for what comes of a call that is handed on, in whatever process the news comes.
+
+    Each ring has a name of its own: news of one may come again, or late, while another is under way
+    for the same caller.
+    """
+
+    def __init__(self, house: House) -> None:
+        """Answer what the house's other processes tell."""
+        self._house = house
+        self._waiting: dict[str, _Ring] = {}
+        self._connected: dict[str, None] = {}  # in the order in which they were
+        house.peers.answer(QUESTION, self._settle)
+
+    async def outcome(self, ring: str, *, within_s: float) -> Handover:
+        """Wait for what comes of it; no news in time is no answer, unless somebody picked up."""
+        waiting = self._waiting[ring]
+        try:
+            async with asyncio.timeout(BRIDGED_S if waiting.picked_up else within_s) as patience:
+                waiting.patience = patience
+                return await waiting.outcome
+        except TimeoutError:
+            if not waiting.picked_up:
+                return "no_answer"
+        await self.tell(ring, "connected")
+        return "connected"
+
+    def expect(self, call_ref: str) -> str:
+        """Begin to wait, before anything can come of it; return the ring's name."""
+        ring = f"{call_ref} {secrets.token_hex(8)}"
+        self._waiting[ring] = _Ring()
+        return ring
+
+    def forget(self, ring: str) -> None:
+        """Wait no more."""
+        self._waiting.pop(ring, None)
+
+    def is_connected(self, call_ref: str) -> bool:
+        """Say whether a caller was connected with somebody, as far as this process remembers."""
+        return call_ref in self._connected
+
+    async def tell(self, ring: str, outcome: Handover | None) -> None:
+        """Pass on what came of it to the task that waits; None: somebody picked up."""
+        await self._house.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
+
+    async def _settle(self, asked: Mapping[str, Any]) -> None:
+        if asked["outcome"] == "connected":
+            self._connected[asked["ring"].partition(" ")[0]] = None
+            if len(self._connected) > MOST_CONNECTED:
+                del self._connected[next(iter(self._connected))]
+        waiting = self._waiting.get(asked["ring"])
+        if waiting is None:
+            return
+        if asked["outcome"] is None:
+            waiting.pick_up()
+        elif not waiting.outcome.done():
+            waiting.outcome.set_result(asked["outcome"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TelnyxControl:
+    """What a leg asks of Telnyx beside its media."""
+
+    rest: TelnyxRest
+    waiting: TelnyxTransfers
+    dial_id: str = ""  # our own, if we placed the call
+    transfers: bool = True
+
+    async def complete(self, call_ref: str) -> str | None:
+        """End a call."""
+        return await self.rest.complete(call_ref)
+
+    async def press(self, call_ref: str, keys: str) -> bool:
+        """Send keys to the far end."""
+        return await self.rest.press(call_ref, keys)
+
+    async def transfer(self, call_ref: str, to: Destination, *, ring_s: float) -> Handover:
+        """Have somebody rung and the caller connected; a leg that fails leaves the caller ours.
+
+        Until then the call's state says that it is not to be ended when its stream is over.
+        """
+        ring = self.waiting.expect(call_ref)
+        own, once = state_of_call(self.dial_id), ring.rpartition(" ")[2]
+        asked = {"once": once, "state": f"{MARK}{ring}", "own_state": f"{HANDED_ON}{own}"}
+        try:
+            status = await self.rest.hand_on(call_ref, to.number, ring_s=ring_s, **asked)
+            if status != HTTPStatus.OK:
+                return "failed"
+            outcome = await self.waiting.outcome(ring, within_s=ring_s + MORE_S)
+            if outcome != "connected":
+                await self._note(call_ref, own)
+            return outcome
+        finally:
+            self.waiting.forget(ring)
+
+    async def _note(self, call_ref: str, state: str) -> None:
+        status = await self.rest.note(call_ref, state)
+        if status != HTTPStatus.OK:
+            logger.debug("a Telnyx call still passes for handed on: answered {}", status)

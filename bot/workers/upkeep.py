@@ -1,0 +1,113 @@
+"""Looks now and then at what our process uses, for the metrics."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from bot.batch.batch import Batch
+from bot.batch.messages import keep_messages_written
+from bot.clips.rendering import keep_clips
+from bot.workers.pool import House
+from bot.workers.process import Process
+from operations.record.forgetting import forget_rows_daily
+from operations.record.voicemails import voicemails_listed
+from operations.retrying import Retries
+from operations.telemetry.emitter import Emitter
+from operations.telemetry.metrics import Metrics
+
+
+@asynccontextmanager
+async def do_chores(process: Process, house: House) -> AsyncIterator[None]:
+    """Do them while the block runs, for as long as this process leads the house."""
+    settings, left = process.settings, process.last_resort.messages
+    async with (
+        _clips(process, house),
+        _messages(process, house),
+        forget_rows_daily(settings, mine=lambda: house.leads),
+        voicemails_listed(left, settings.storage.url, mine=lambda: house.leads),
+    ):
+        yield
+
+
+def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+    """Have the clips that are missing rendered when nobody calls."""
+    settings, providers = process.settings, process.providers
+    return keep_clips(
+        settings,
+        process.last_resort.utterances,
+        process.last_resort.clips,
+        quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
+        retries=Retries(
+            settings=settings.resilience.retry_settings(),
+            tell=providers.tell,
+            roster=providers.roster,
+        ),
+    )
+
+
+def _messages(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+    """Have what callers left written down."""
+    batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
+    return keep_messages_written(
+        process.last_resort.messages,
+        batch.transcribe,
+        mine=lambda: house.leads,
+        tell=process.switchboard.tell,
+    )
+
+
+LOOK_S: Final = 5.0
+PAGE_BYTES: Final = os.sysconf("SC_PAGESIZE")
+NETWORK: Final = Path("/proc/net/dev")
+
+Gauges = dict[str, float]
+
+
+def read_process() -> Gauges:
+    """Return memory and descriptors; nothing where the system keeps no `/proc`."""
+    try:
+        resident = int(Path("/proc/self/statm").read_text().split()[1]) * PAGE_BYTES
+        return {
+            "resident_memory_bytes": float(resident),
+            "open_fds": float(sum(1 for _ in Path("/proc/self/fd").iterdir())),
+        }
+    except OSError:
+        return {}
+
+
+def read_network(path: Path = NETWORK) -> Gauges:
+    """Return the bytes that all interfaces of this machine have carried, loopback left out."""
+    try:
+        rows = path.read_text().splitlines()[2:]
+    except OSError:
+        return {}
+    fields = [rest.split() for name, _, rest in map(_split, rows) if name != "lo"]
+    return {
+        "received_bytes": float(sum(int(each[0]) for each in fields)),
+        "sent_bytes": float(sum(int(each[8]) for each in fields)),
+    }
+
+
+def read_emitter(emitter: Emitter) -> Gauges:
+    """Return what waits to be told, and what never was."""
+    return {
+        "event_queue_entries": float(emitter.waiting),
+        "lost_events": float(emitter.lost_entries),
+    }
+
+
+def _split(row: str) -> tuple[str, str, str]:
+    name, colon, rest = row.partition(":")
+    return name.strip(), colon, rest
+
+
+async def look_now_and_then(emitter: Emitter, metrics: Metrics) -> None:
+    """Look every few seconds until cancelled."""
+    while True:
+        metrics.look(read_process() | read_network() | read_emitter(emitter))
+        counts = emitter.counts()
+        metrics.look_at_listeners(counts.waiting, counts.lost, counts.failed)
+        await asyncio.sleep(LOOK_S)

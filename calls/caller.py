@@ -1,0 +1,59 @@
+"""Tells a caller's number from the values that carriers put in its place.
+
+Carriers put something in the place of a number that was withheld: a word, zeros, or the digits of a
+word on a telephone's keys, as Twilio does (+266696687 spells "anonymous"). Some callers have no
+number but a name, in which there may be digits, such as client:anna2024.
+"""
+
+import re
+import unicodedata
+from typing import Final
+
+LIMIT: Final = 2_000  # characters of one turn; at 150 words a minute that is over two minutes
+_REMOVED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
+"""Unicode categories that nobody can say aloud: control, format, private, surrogate, unassigned."""
+_JOINERS: Final = frozenset("\u200c\u200d")  # part of spelling in Persian, Hindi and others
+
+
+def clean(text: str, limit: int = LIMIT) -> str:
+    """Return `text` as one line of speech, never longer than `limit` characters.
+
+    Control and format characters become spaces, so that no word can pose as a message's border,
+    and runs of white space become one. What is left is data: it is neither escaped nor judged.
+    """
+    head = text[: 2 * limit]  # bounds the work: a recogniser gone mad may send megabytes
+    spoken = "".join(each if _sayable(each) else " " for each in head)
+    return " ".join(spoken.split())[:limit].rstrip()
+
+
+def without_halves(text: str) -> str:
+    """Return `text` without halves of characters: nothing that is sent as UTF-8 can hold one."""
+    return text.encode("utf-8", "ignore").decode()
+
+
+def _sayable(character: str) -> bool:
+    return character in _JOINERS or unicodedata.category(character) not in _REMOVED
+
+
+AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
+NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the beginning
+LEAST_DIGITS: Final = 5  # a number with fewer is none that could be called
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
+_ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
+WITHHELD: Final = frozenset(
+    word.translate(_ON_KEYS)
+    for word in ("anonymous", "restricted", "blocked", "unknown", "unavailable", "private")
+)
+
+
+def is_dialable(text: str) -> bool:
+    """Return whether a caller's number could be called.
+
+    Args:
+        text: A number, or a SIP address whose user is one.
+    """
+    user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
+    digits = "".join(char for char in user if char.isdigit())
+    if NAME.match(user) or digits.lstrip("0") in WITHHELD:
+        return False
+    return len(digits.strip("0")) >= LEAST_DIGITS and len(set(digits)) > 1

@@ -1,0 +1,226 @@
+"""Our side of a LiveKit room: kept a little ahead of what the library sends."""
+
+import asyncio
+from contextlib import suppress
+from typing import Final
+
+from livekit import rtc
+from pipecat.audio.dtmf.types import KeypadEntry
+from pipecat.frames.frames import (
+    CancelFrame,
+    EndFrame,
+    Frame,
+    InputAudioRawFrame,
+    InputDTMFFrame,
+    InterruptionFrame,
+    OutputAudioRawFrame,
+    StartFrame,
+)
+from pipecat.processors.frame_processor import FrameDirection
+from pipecat.transports.base_input import BaseInputTransport
+from pipecat.transports.base_transport import TransportParams
+
+from calls.entry import Tell
+from calls.events import InputRefused
+from transports.far_end import KEYS_CAP, KEYS_PER_S, FloodLimit
+from transports.livekit.line import LivekitLine
+from transports.livekit.room import RATE_HZ
+from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
+
+FRAME_MS: Final = 20
+HELD_FRAMES: Final = 50  # a second of the caller; a call that is further behind loses the oldest
+KEYS: Final = frozenset(each.value for each in KeypadEntry)
+
+
+class LivekitInput(BaseInputTransport):
+    """Listens to whatever sound the caller offers now: a restart of the server makes it another."""
+
+    def __init__(self, params: TransportParams, line: LivekitLine, tell: Tell) -> None:
+        super().__init__(params)
+        self._line = line
+        self.tell = tell
+        self._keys = FloodLimit(per_s=KEYS_PER_S, cap=KEYS_CAP)
+        self._listening: asyncio.Task[None] | None = None
+        self._pressing: set[asyncio.Task[None]] = set()
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to listen."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+        self._line.on_sound, self._line.on_key = self._hear, self._press
+        if self._line.sound is not None:
+            self._hear(self._line.sound)
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Stop listening."""
+        await self._hush()
+        await super().stop(frame)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Stop listening at once."""
+        await self._hush()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        """Leave no task behind."""
+        await self._hush()
+        await super().cleanup()
+
+    async def push_audio_frame(self, frame: InputAudioRawFrame) -> None:
+        """Push sound on at once: Pipecat's queue before it is for filters, and we have none."""
+        if not self._paused:
+            await self.push_frame(frame)
+
+    async def _hush(self) -> None:
+        self._line.on_sound = lambda _: None
+        self._line.on_key = lambda _: None
+        tasks = [*self._pressing, *([self._listening] if self._listening else [])]
+        self._listening = None
+        for each in tasks:
+            if each is not asyncio.current_task():
+                await self.cancel_task(each)
+
+    def _hear(self, sound: rtc.Track) -> None:
+        before, self._listening = self._listening, None
+        self._listening = self.create_task(self._listen(sound, before), "hear the caller")
+
+    async def _listen(self, sound: rtc.Track, before: asyncio.Task[None] | None) -> None:
+        if before:
+            await self.cancel_task(before)
+        stream = rtc.AudioStream(
+            sound,
+            capacity=HELD_FRAMES,
+            sample_rate=RATE_HZ,
+            num_channels=1,
+            frame_size_ms=FRAME_MS,
+        )
+        try:
+            async for each in stream:
+                if not self._line.answered.is_set():
+                    continue  # early media: a carrier's announcement, or what rings
+                await self.push_audio_frame(
+                    InputAudioRawFrame(
+                        audio=bytes(each.frame.data), sample_rate=RATE_HZ, num_channels=1
+                    )
+                )
+        finally:
+            await stream.aclose()
+
+    def _press(self, key: str) -> None:
+        task = self.create_task(self._push_key(key), "a key")
+        self._pressing.add(task)
+        task.add_done_callback(self._pressing.discard)
+
+    async def _push_key(self, key: str) -> None:
+        if not self._line.answered.is_set():
+            return
+        if key not in KEYS:
+            self.tell(InputRefused(transport="livekit", reason="unknown_key"))
+        elif not await self._keys.take(1):
+            self.tell(InputRefused(transport="livekit", reason="keys_faster_than_fingers"))
+        else:
+            await self.push_frame(InputDTMFFrame(button=KeypadEntry(key)))
+
+
+LAST_WORDS_S: Final = 1.0  # for what waits in the library's queue to be sent
+PATH_S: Final = 0.3  # from there to the caller's ear: server, gateway, both jitter buffers
+
+
+class LivekitOutput(RepeatingOutput):
+    """Writes into the library's queue, which sends in real time whatever our loop is busy with.
+
+    While the server is lost nothing is written. When it is back, what is being said goes on with
+    the first word that had not been sent to its end.
+    """
+
+    def __init__(self, params: TransportParams, line: LivekitLine) -> None:
+        super().__init__(params)
+        self._line = line
+        self._cut_at = 0  # frames are numbered as they are made: older ones were interrupted
+        self._written_s = self._told_s = 0.0
+        self.owed = OwedSound(
+            rate_hz=RATE_HZ,
+            write=self._write,
+            back=line.usable.wait,
+            note_heard=lambda: self.owed.sent.heard_but(self._unsent_s),
+        )
+        self._dry_at = 0.0  # when all that was written has left the queue
+        self._kept_until_s = 0.0  # of what was written: no barge-in drops what lies before
+
+    async def start(self, frame: StartFrame) -> None:
+        """Begin to play."""
+        await super().start(frame)
+        await self.set_transport_ready(frame)
+
+    async def stop(self, frame: EndFrame) -> None:
+        """Play what was said to its end, all the way to the caller."""
+        await super().stop(frame)
+        await self.owed.repeat()
+        if self._written_s:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_WORDS_S):
+                    await self._line.source.wait_for_playout()
+            await asyncio.sleep(PATH_S)
+
+    async def cancel(self, frame: CancelFrame) -> None:
+        """Fall silent at once."""
+        self._line.hush()
+        await super().cancel(frame)
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        """Drop, on a barge-in, what has not been sent yet, unless some of it must be heard."""
+        if isinstance(frame, InterruptionFrame):
+            self._cut_at = frame.id
+            if self._kept_until_s <= self._sent_s:
+                self.owed.drop()
+                self._hush()
+        await super().process_frame(frame, direction)
+
+    async def play_piece(self, frame: OutputAudioRawFrame) -> bool:
+        """Queue a piece of audio, unless a barge-in overtook it."""
+        await self._line.usable.wait()
+        await self.owed.repeat()
+        if frame.id < self._cut_at and frame.interruptible:
+            return False
+        await self.owed.write(frame.audio)
+        if not frame.interruptible:
+            self._kept_until_s = self._written_s
+        self._tell_played()
+        return True
+
+    def note_lost(self) -> None:
+        """Keep what the lost server did not get; it is not sent into the void."""
+        self.owed.sent.heard_but(self._unsent_s)
+        self.owed.note_lost()
+        self._hush()
+        if self.line_end is not None:
+            self.line_end.line.play_again(self.owed.sent.again_s, self._line.clock())
+
+    async def _write(self, sound: bytes, _: str) -> None:
+        samples = len(sound) // 2
+        await self._line.source.capture_frame(rtc.AudioFrame(sound, RATE_HZ, 1, samples))
+        if not self.owed.lost:
+            self._written_s += samples / RATE_HZ
+            self._dry_at = self._line.clock() + self._line.source.queued_duration
+            self.owed.note_heard()
+
+    def _hush(self) -> None:
+        self._written_s = self._sent_s
+        self._line.hush()
+
+    @property
+    def _unsent_s(self) -> float:
+        """The seconds of our sound that a server which is lost now does not get."""
+        return max(0.0, self._dry_at + LOST_S - self._line.clock())
+
+    @property
+    def _sent_s(self) -> float:
+        """The seconds of our sound that have left the library's queue."""
+        return max(0.0, self._written_s - self._line.source.queued_duration)
+
+    def _tell_played(self) -> None:
+        """Correct the line's reckoning: what waited for a lost server was not played meanwhile."""
+        more_s = self._sent_s - self._told_s
+        if self.line_end is not None and more_s > 0:
+            self.line_end.line.played(more_s, self._line.clock())
+            self._told_s += more_s
