@@ -38,11 +38,11 @@ from lab.drill.servers import GREETING
 from lab.drill.telephones import CarrierTelephone, Telephone
 from lab.process import LabOptions, RunningLab, lab_process
 from operations.telemetry import logs
-from tests.bot.house.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
-from tests.bot.house.many import becomes, entries_of, workers_of
-from tests.bot.http.page_telephone import PageTelephone
-from tests.bot.http.peer import _loopback_only
+from tests.bot.server.page_telephone import PageTelephone
+from tests.bot.server.peer import _loopback_only
 from tests.bot.serving import Served, serving
+from tests.bot.workers.carrier_lines import PlivoLine, TelnyxLine, Twilio, secrets_in
+from tests.bot.workers.many import becomes, entries_of, workers_of
 from tests.e2e.browser_telephone import BrowserTelephone
 from tests.e2e.hearing import BROWSER
 from tests.peers.children import UnprovenError

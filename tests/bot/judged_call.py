@@ -46,7 +46,7 @@ from lab.process import RunningLab, with_lab
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 
 AUTH_TOKEN = "a-twilio-auth-token"
 GREETING = "Hello, this is Holdline. How can I help?"

@@ -14,7 +14,7 @@ from lab.process import RunningLab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.schedule import Window
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 
 
 class Notes:

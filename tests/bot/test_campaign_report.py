@@ -9,8 +9,8 @@ import yaml
 from bot.__main__ import run
 from calls.outbound import DialOutcome, DialResult, NextStep
 from campaigns.store.dials import DialCalls, DialUse
+from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.small_disk import mounted
-from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 
 
 async def campaign_in(url: str) -> None:

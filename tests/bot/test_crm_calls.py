@@ -33,7 +33,7 @@ from lab.simulators.ears.known import KnownEars
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from lab.simulators.openai.simulator import OpenAISimulator
-from tests.bot.crm.register import KNOWN, Register, register_at
+from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 

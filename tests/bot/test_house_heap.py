@@ -14,8 +14,8 @@ from bot.workers import process as freeing
 from bot.workers.interpreter import spare_the_loaded
 from bot.workers.process import Process, open_process
 from tests.bot.call.test_switchboard import LINE, Talk
-from tests.bot.record.test_record_keeper import STAGES
 from tests.conftest import forget_servers
+from tests.operations.record.test_record_keeper import STAGES
 
 
 def test_what_is_loaded_when_the_house_opens_is_not_searched_for_garbage_again() -> None:

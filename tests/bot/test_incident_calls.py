@@ -13,7 +13,7 @@ from bot.workers.process import open_process
 from lab.process import RunningLab, with_lab
 from lab.simulators.lab import Lab
 from operations.telemetry import logs
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 
 CALLER = Path(__file__).parents[1] / "fixtures" / "callers" / "01_hours.wav"
 LOUD = ("WARNING", "ERROR", "CRITICAL")

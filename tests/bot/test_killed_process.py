@@ -18,9 +18,9 @@ from operations.record.reader import RecordReader
 from operations.record.voicemails import Voicemails, list_voicemails
 from operations.record.writer import CUT_S, RecordWriter
 from tests.bot.telling_program import CALLS
+from tests.operations.database.kept_voicemails import kept_voicemails
+from tests.operations.database.test_alert_outbox import MAIL, decide
 from tests.share_servers import Server, postgres
-from tests.storage.kept_voicemails import kept_voicemails
-from tests.storage.test_alert_outbox import MAIL, decide
 
 __all__ = ["postgres"]
 MOST = 100_000  # calls, alerts

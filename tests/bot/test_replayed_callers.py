@@ -28,7 +28,7 @@ from lab.process import RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from tests.bot.word_error import word_error
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.virtual_time import VirtualLoop
 
 FOLDER = Path(__file__).parents[1] / "fixtures" / "callers"

@@ -17,7 +17,7 @@ from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
 from tests.campaigns.told_news import ToldNews
-from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 from transports.twilio.calls import TwilioCalls, TwilioRest
 
 pytestmark = pytest.mark.virtual_time

@@ -18,8 +18,8 @@ from campaigns.store.dials import DialBills, DialCalls, DialledCall, DialReader,
 from campaigns.store.figures import CampaignFigures
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 from tests.share_servers import Server
-from tests.storage.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 
 THRIFTY = Campaign(name="spring", dials_per_minute=6e6, concurrent=1000, daily_spend=0.05)
 AT = datetime.fromtimestamp(NOON, UTC)

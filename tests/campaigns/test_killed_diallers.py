@@ -18,8 +18,8 @@ import pytest
 
 from campaigns.store.office import CampaignStanding
 from tests.campaigns.recording_carrier import RecordingCarrier, carrier_running
+from tests.operations.database.campaign_queue import NOON, new_contacts, open_queue
 from tests.share_servers import Server
-from tests.storage.campaign_queue import NOON, new_contacts, open_queue
 
 PROGRAM = Path(__file__).with_name("dialling_program.py")
 ROOT = Path(__file__).parents[2]

@@ -18,8 +18,8 @@ from operations.notify.alerting_rules import Alerting
 from operations.notify.outbox import AlertOutbox, ReportedFact, RoundOutcome
 from operations.record.fold_rules import RecordFold
 from operations.record.writer import RecordWriter
+from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from tests.share_servers import Server
-from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 
 HOUR: Span = (0.0, 3600.0)
 

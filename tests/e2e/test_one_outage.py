@@ -23,9 +23,9 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall
 from lab.simulators.voices.voices import speak, voice_of
 from operations.postmortem.command import write_evidence
-from tests.bot.alerts.conftest import Inbox, inbox
 from tests.bot.serving import AUTH_TOKEN, Served, serving
 from tests.e2e.browser import ALLOWED, chromium, need_chromium
+from tests.operations.notify.conftest import Inbox, inbox
 
 __all__ = ["inbox"]
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]

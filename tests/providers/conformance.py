@@ -21,7 +21,7 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.providers.bench import Bench, running
 
 RATE_HZ = 16_000

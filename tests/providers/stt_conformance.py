@@ -20,7 +20,7 @@ from pipecat.frames.frames import (
 from pipecat.metrics.metrics import STTUsageMetricsData
 
 from providers.provider import Stage
-from tests.faultlab import synthetic_caller as caller
+from tests.lab.simulators import synthetic_caller as caller
 from tests.providers.bench import QUIET_S, Bench, running, text_of
 from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance
 

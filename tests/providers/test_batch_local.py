@@ -13,8 +13,8 @@ from providers import sphinx_process
 from providers.batch import local_stt, local_tts
 from providers.provider import RungSpec, WholeRecording
 from providers.sphinx_process import SphinxProcess
-from tests.faultlab.synthetic_caller import as_wav, silence
-from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
+from tests.lab.simulators.synthetic_caller import as_wav, silence
+from tests.lab.simulators.synthetic_caller import say as spoken_by_a_caller
 from tests.providers.near_sphinx import NearSphinx
 
 pytestmark = pytest.mark.virtual_time

@@ -42,7 +42,7 @@ from providers.deepgram import (
     failure_of,
 )
 from providers.provider import RungSpec
-from tests.faultlab import synthetic_caller as caller
+from tests.lab.simulators import synthetic_caller as caller
 from tests.providers.bench import Bench, running
 
 pytestmark = pytest.mark.virtual_time

@@ -14,7 +14,7 @@ import soxr
 from processors.holding.descent_rules import PHRASES
 from providers.menu_ear import DATA, FAILURES, MenuEar
 from providers.sphinx_ear import Ear
-from tests.faultlab import synthetic_caller as caller
+from tests.lab.simulators import synthetic_caller as caller
 
 PHONE_HZ = 8000
 WAIT_S = 10.0  # for a process on a busy machine

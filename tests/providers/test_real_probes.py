@@ -16,7 +16,7 @@ from lab.simulators.lab import KINDS, Lab, Spec
 from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec, Stage
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.providers.scripted_model import choosing, chunk, writing
 
 pytestmark = pytest.mark.virtual_time

@@ -18,7 +18,7 @@ from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_form
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.bot.http.test_carrier_doors import canonical
+from tests.bot.server.test_carrier_doors import canonical
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.twilio_house import Call, tone, until
 from transports.plivo.calls import PlivoRest

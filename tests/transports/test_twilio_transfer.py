@@ -13,7 +13,7 @@ from lab.simulators.carrier.callee import Callee, Fate, read_dial
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
-from tests.bot.http.twiml import verbs
+from tests.bot.server.twiml import verbs
 from tests.transports.twilio_house import TOKEN, Call, House, house, tone
 from transports.http_requests import ASK_S
 from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg

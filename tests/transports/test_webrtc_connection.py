@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 import pytest
 from aiortc import AudioStreamTrack, RTCPeerConnection, RTCSessionDescription
 
-from tests.bot.http.peer import on_loopback
+from tests.bot.server.peer import on_loopback
 from transports.webrtc.connection import CLOSE_S, BrowserConnection
 from transports.webrtc.ice_restart import transports_of
 

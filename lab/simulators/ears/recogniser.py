@@ -1,6 +1,6 @@
 """Pocketsphinx with the receptionist's language model, or with a list of phrases and nothing else.
 
-The settings were chosen by measuring word errors on synthetic callers (`tests/faultlab/
+The settings were chosen by measuring word errors on synthetic callers (`tests/lab/simulators/
 test_ears.py` measures them again).
 """
 

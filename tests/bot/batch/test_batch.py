@@ -21,8 +21,8 @@ from fallbacks.roster import Roster
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
 from lab.simulators.schedule import parse_windows
-from tests.faultlab.near_ears import bring_near
-from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
+from tests.lab.simulators.near_ears import bring_near
+from tests.lab.simulators.synthetic_caller import say as spoken_by_a_caller
 
 pytestmark = pytest.mark.virtual_time
 

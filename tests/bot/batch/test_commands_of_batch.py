@@ -15,8 +15,8 @@ from aiohttp import web
 from bot.__main__ import run
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
-from tests.faultlab.synthetic_caller import as_wav
-from tests.faultlab.synthetic_caller import say as spoken_by_a_caller
+from tests.lab.simulators.synthetic_caller import as_wav
+from tests.lab.simulators.synthetic_caller import say as spoken_by_a_caller
 
 KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
 STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}

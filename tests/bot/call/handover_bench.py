@@ -28,7 +28,7 @@ from lab.process import RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from processors.transfer.waiting_line import hold_tone
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from transports.leg import Leg, LegFacts
 from transports.loopback.leg import LoopbackLeg
 

@@ -17,8 +17,8 @@ from calls.entry import Entry
 from calls.events import AgentSaid, AnswerHeard
 from lab.process import RunningLab, with_lab
 from lab.simulators.lab import Lab
-from tests.faultlab import synthetic_caller as caller
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators import synthetic_caller as caller
+from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
 
 RATE_HZ = 16_000

@@ -13,7 +13,7 @@ from lab.process import RunningLab, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from operations.telemetry.emitter import Listener
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "03_booking.wav"

@@ -14,8 +14,8 @@ from bot.call.assembly import Assembled
 from calls.events import CallEnded, CallStarted
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.bot.http.peer import on_loopback, open_lines, peer
 from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, judged_call, listening
+from tests.bot.server.peer import on_loopback, open_lines, peer
 from transports.leg import Gone, Leg
 from transports.loopback.leg import LoopbackLeg
 from transports.twilio.leg import TwilioLeg

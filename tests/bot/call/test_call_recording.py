@@ -28,7 +28,7 @@ from lab.simulators.lab import Lab
 from operations.record.reader import RecordReader
 from operations.record.record_keeper import record_keeper
 from operations.record.voicemails import LEFT_S, MessageFile, finish_left
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from transports.loopback.leg import LoopbackLeg
 
 CALLER = Path(__file__).parents[2] / "fixtures" / "callers" / "01_hours.wav"

@@ -29,7 +29,7 @@ from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
 from lab.process import lab_process, with_lab
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
-from tests.faultlab import synthetic_caller
+from tests.lab.simulators import synthetic_caller
 from transports.leg import LegFacts
 from transports.loopback.leg import LoopbackLeg
 

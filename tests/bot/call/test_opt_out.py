@@ -11,7 +11,7 @@ from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
 from campaigns.store.contacts import ContactBook
 from campaigns.store.owed_numbers import OwedNumbers
-from tests.storage.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
+from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
 
 pytestmark = pytest.mark.virtual_time

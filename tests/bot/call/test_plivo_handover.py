@@ -21,7 +21,7 @@ from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
 from tests.bot.call.handover_bench import NOBODY, OFFER, WISH
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 
 pytestmark = [
     pytest.mark.virtual_time,

@@ -27,7 +27,7 @@ from fallbacks.facts import (
 from lab.process import LabOptions, RunningLab, lab_process, with_lab
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.virtual_time import VirtualLoop
 from transports.loopback.leg import LoopbackLeg
 

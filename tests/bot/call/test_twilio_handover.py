@@ -48,7 +48,7 @@ from tests.bot.call.handover_bench import (
     occurrences,
 )
 from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.peers.hearsay import times_heard
 
 pytestmark = [

@@ -9,7 +9,7 @@ import pytest
 
 from bot.__main__ import run
 from operations.database.database import UNMARKED, Database
-from tests.bot.evidence.rows import fill
+from tests.operations.postmortem.rows import fill
 
 CONFIG = "storage: {{url: 'sqlite+aiosqlite:///{}'}}\n"
 

@@ -30,7 +30,7 @@ from lab.simulators.openai.simulator import OpenAISimulator
 from lab.simulators.schedule import Window
 from providers.catalog import PROVIDERS
 from providers.provider import RungSpec, Stage
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators.near_ears import bring_near
 from tests.virtual_time import VirtualLoop
 
 pytestmark = pytest.mark.virtual_time

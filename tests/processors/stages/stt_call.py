@@ -29,8 +29,8 @@ from lab.simulators.schedule import Window
 from processors.hearing.stage import SttStage
 from providers.catalog import provider
 from providers.provider import RungSpec
-from tests.faultlab import synthetic_caller as caller
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators import synthetic_caller as caller
+from tests.lab.simulators.near_ears import bring_near
 from tests.providers.bench import Bench, running, text_of
 
 RATE_HZ = 16_000

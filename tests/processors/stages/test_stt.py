@@ -26,7 +26,7 @@ from lab.simulators.faults import Fault
 from processors.turn.ending import PauseBegan
 from providers.catalog import provider
 from providers.provider import RungSpec
-from tests.faultlab import synthetic_caller as caller
+from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import RATE_HZ, SURE_S, calling, words
 from tests.processors.weather import REST_S, roster_of
 from tests.providers.near_sphinx import hear_near

@@ -9,7 +9,7 @@ import pytest
 
 from bot.health.policies import rest_breakers
 from fallbacks.facts import StageExhausted
-from tests.faultlab import synthetic_caller as caller
+from tests.lab.simulators import synthetic_caller as caller
 from tests.processors.stages.stt_call import Call, calling, words
 from tests.processors.stages.test_stt import DEATHS, REFUSALS
 from tests.processors.weather import LENGTHS, expose, roster_of, turns_until, weather

@@ -24,8 +24,8 @@ from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import Window
 from processors.hearing.caller_words import CallerWords
 from processors.hearing.stage import SttStage
-from tests.faultlab import synthetic_caller as caller
-from tests.faultlab.near_ears import bring_near
+from tests.lab.simulators import synthetic_caller as caller
+from tests.lab.simulators.near_ears import bring_near
 from tests.processors.stages.stt_call import FLOOR_RMS, FRAME_S, RATE_HZ, policy_of, rungs_of, words
 from tests.providers.bench import Bench, running
 

@@ -1,0 +1,62 @@
+"""A page that comes back before we have noticed that its line was lost, while we are slow."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from calls.events import CallEnded, CallFailed
+from lab.simulators.lab import Lab
+from tests.bot.judged_call import listening
+from tests.bot.server.peer import on_loopback, peer
+
+__all__ = ["on_loopback"]
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("on_loopback", "quiet_log"),
+]
+
+RECOGNISERS = ("deepgram", "deepgram-b")
+
+
+async def test_a_page_keeps_its_conversation_while_the_call_that_it_left_ends_slowly(
+    tmp_path: Path,
+) -> None:
+    """Where the network was cut, a recogniser says no goodbye either: that takes two seconds."""
+    async with (
+        listening(tmp_path, {}, None) as beside,
+        peer(beside.url) as first,
+        peer(beside.url) as second,
+        peer(beside.url) as third,
+    ):
+        await first.call()
+        token = (await first.until_told("call"))["resume_token"]
+        await first.until_told("said")
+        for each in RECOGNISERS:
+            cut(beside.lab, each)
+        first.vanish()
+        await second.call(request_data={"resume_token": token})
+        back = await second.until_told("call")
+        await second.until_told("said")
+        await asyncio.sleep(3)
+        ended = [each.reason for each in beside.events if isinstance(each, CallEnded)]
+        seats = beside.seats()
+        second.vanish()
+        await third.call(request_data={"resume_token": back["resume_token"]})
+        again = await third.until_told("call")
+        failed = [each for each in beside.events if isinstance(each, CallFailed)]
+
+    assert (back["remembers"], again["remembers"]) == (True, True)
+    assert (ended, seats, failed) == (["line_lost"], 1, [])
+
+
+def cut(lab: Lab, name: str) -> None:
+    """Have nothing of what is sent to a provider arrive any more, on the lines that there are."""
+    runner = lab.instance(name).server._runner
+    assert runner is not None
+    assert runner.server is not None
+    for each in runner.server.connections:
+        assert each.transport is not None
+        each.transport.pause_reading()  # type: ignore[attr-defined]

@@ -1,0 +1,510 @@
+"""Campaigns over HTTP: what is shown of them, live as well, an operator's word, the report."""
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+from starlette.middleware.base import BaseHTTPMiddleware
+
+from bot import clock
+from bot.outbound.opening import Outbound
+from bot.server.access import Access
+from bot.server.campaign_routes import LOOK_S, HouseCampaigns, campaign_router, report_router
+from bot.server.live_routes import live_router
+from bot.workers.pool import Alone, House
+from calls.events import Event, OperatorActed
+from calls.outbound import Claim, DialOutcome, DialResult, NextStep
+from campaigns.dialer import Dialer
+from campaigns.dialer_parts import DialerSettings
+from campaigns.guard import Hold, rules_of
+from campaigns.model import CallingWindow, Campaign
+from campaigns.one_call import OneCall
+from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.figures import CourseReader
+from campaigns.store.office import CampaignOffice, CampaignStanding
+from campaigns.store.queue import CampaignStore
+from operations.database.database import StorageError
+from operations.telemetry.live import Live
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_shared_limits import settings_with
+from tests.campaigns.dialing import Floor, ScriptedCarrier
+
+TOKEN = "a-token-of-the-console"
+NOON = 1_800_014_400.0  # 2027-01-15, 12:00 UTC
+DAY_S = 24 * 3600.0
+SPRING = Campaign(
+    name="spring",
+    consent_required=False,
+    daily_calls=50,
+    daily_spend=2.0,
+    dials_per_minute=600.0,
+    concurrent=50,
+    window=CallingWindow(opens_s=0.0, closes_s=DAY_S),
+)
+SUMMER = replace(SPRING, name="summer", daily_calls=None, daily_spend=None)
+WELL = {"stt": True, "llm": True, "tts": True}
+
+
+class CountedOffice(CampaignOffice):
+    """Counts how often the database is asked."""
+
+    looks = 0
+    broken = False
+
+    async def standings(self, *, now: float) -> Sequence[CampaignStanding]:
+        self.looks += 1
+        if self.broken:
+            raise StorageError("gone")
+        return await super().standings(now=now)
+
+
+@dataclass
+class HoldingDialer:
+    """Says why each campaign waits."""
+
+    holds: dict[str, Hold] = field(default_factory=dict)
+
+    def why(self, campaign: str) -> Hold | None:
+        return self.holds.get(campaign)
+
+
+@dataclass(kw_only=True)
+class Asking:
+    """A console's campaigns, and who asks for them."""
+
+    client: httpx.AsyncClient
+    app: FastAPI
+    outbound: Outbound
+    office: CountedOffice
+    view: HouseCampaigns
+    dialer: HoldingDialer
+    told: list[Event]
+    usable: dict[str, bool]
+
+    async def fill(self, many: int = 20, *, name: str = "spring") -> None:
+        people = [
+            NewContact(number=f"+1202555{1000 + at}", name=f"=Ann{at}", zones=("UTC",))
+            for at in range(many)
+        ]
+        await self.outbound.book.add(name, people, now=NOON)
+
+    async def sees(self, name: str = "spring") -> dict[str, Any]:
+        answer = await self.client.get("/api/campaigns")
+        assert answer.status_code == 200, answer.text
+        return next(each for each in answer.json() if each["name"] == name)
+
+    async def says(self, move: str, name: str = "spring", **word: Any) -> httpx.Response:
+        return await self.client.post(f"/api/campaigns/{name}/{move}", **word)
+
+    async def dial(self, outcomes: Sequence[DialOutcome], *, cost: float = 0.1) -> None:
+        """Dial so many, a minute apart, the last one a minute ago."""
+        store = CampaignStore(self.outbound.url, holder="me")
+        for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
+            now = NOON - 60.0 * left
+            claim = await store.claim("spring", rules_of(SPRING, now=now), now=now, lease_s=15.0)
+            assert isinstance(claim, Claim), claim
+            await store.confirm(claim.dial, now=now, lease_s=15.0)
+            result = DialResult(outcome=outcome, length_s=20.0, cost=cost)
+            await store.settle(claim.dial, result, then=NextStep(state="done"), now=now + 30.0)
+        await store.close()
+
+
+def outbound_of(
+    url: str,
+    office: CampaignOffice,
+    dialer: HoldingDialer,
+    usable: Mapping[str, bool],
+    *campaigns: Campaign,
+) -> Outbound:
+    return Outbound(
+        campaigns={each.name: each for each in campaigns},
+        office=office,
+        book=ContactBook(url),
+        calls=cast(Any, None),
+        dialer=cast(Dialer, dialer),
+        one_call=None,
+        now_s=lambda: NOON,
+        course=CourseReader(url),
+        usable=lambda: usable,
+        url=url,
+    )
+
+
+@asynccontextmanager
+async def asking(
+    folder: Path, *campaigns: Campaign, token: str | None = None, house: House | None = None
+) -> AsyncIterator[Asking]:
+    url = f"sqlite+aiosqlite:///{folder}/holdline.db"
+    house = house or Alone(why_closed=lambda: "", clock=clock.monotonic)
+    office, dialer, usable, told = CountedOffice(url), HoldingDialer(), dict(WELL), list[Event]()
+    outbound = outbound_of(url, office, dialer, usable, *(campaigns or (SPRING, SUMMER)))
+    view = HouseCampaigns(outbound, house)
+    app = FastAPI()
+    access = Access(SecretStr(token) if token else None)
+    app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
+    app.include_router(campaign_router(outbound, view, told.append))
+    app.include_router(report_router(outbound))
+    transport = httpx.ASGITransport(app)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8080") as client:
+        yield Asking(
+            client=client, app=app, outbound=outbound, office=office, view=view,
+            dialer=dialer, told=told, usable=usable,
+        )  # fmt: skip
+    for each in (office, outbound.book, outbound.course):
+        await each.close()
+
+
+async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        floor = Floor(leaving=True)
+        call = OneCall(
+            carrier=ScriptedCarrier(),
+            calls=floor,
+            house=floor,
+            settings=DialerSettings(),
+            now_s=lambda: NOON,
+        )
+        app = FastAPI()
+        outbound = replace(it.outbound, one_call=call)
+        app.include_router(campaign_router(outbound, it.view, it.told.append))
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://x") as client:
+            answer = await client.post("/api/dials", json={"number": "+15550142"})
+
+    assert answer.status_code == 503
+    assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
+
+
+async def test_a_campaign_that_nobody_imported_into_is_listed_without_contacts(
+    tmp_path: Path,
+) -> None:
+    async with asking(tmp_path) as it:
+        seen = await it.sees("summer")
+
+    assert (seen["state"], seen["all_contacts"], seen["left_s"]) == ("ready", 0, None)
+
+
+async def test_progress_outcomes_todays_use_and_time_left_are_shown(tmp_path: Path) -> None:
+    outcomes = [DialOutcome.COMPLETED] * 4 + [DialOutcome.BUSY] * 2
+    async with asking(tmp_path) as it:
+        await it.fill(20)
+        await it.says("start")
+        before = await it.sees()
+        await it.dial(outcomes)
+        seen = await it.sees()
+
+    assert before["left_s"] is None  # nobody was dialled: there is nothing to go by
+    assert (seen["finished"], seen["all_contacts"], seen["dials"]) == (6, 20, 6)
+    assert seen["outcomes"] == {"completed": 4, "busy": 2}
+    assert (seen["calls_today"], seen["daily_calls"]) == (6, 50)
+    assert (seen["spent_today"], seen["daily_spend"]) == (pytest.approx(0.6), 2.0)
+    # 14 contacts, one a minute; today's 1.4 that are left pay for 14 calls of 0.1.
+    assert seen["left_s"] == pytest.approx(14 * 60.0, abs=1.0)
+
+
+async def test_yesterdays_use_is_not_todays(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill(20)
+        await it.says("start")
+        await it.dial([DialOutcome.COMPLETED] * 3)
+        object.__setattr__(it.outbound, "now_s", lambda: NOON + DAY_S)
+        seen = await it.sees()
+
+    assert (seen["calls_today"], seen["spent_today"], seen["cost"]) == (0, 0.0, pytest.approx(0.3))
+
+
+async def test_why_it_waits_is_shown_of_one_that_runs_and_of_no_other(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        await it.says("start")
+        it.dialer.holds["spring"] = Hold(reason="tts_down", since_s=NOON - 5.0, outage=True)
+        running = await it.sees()
+        await it.says("pause")
+        paused = await it.sees()
+
+    assert running["held"] == {"reason": "tts_down", "since_s": NOON - 5.0, "outage": True}
+    assert (paused["state"], paused["held"]) == ("paused", None)
+
+
+async def test_one_that_calls_although_a_stage_is_down_says_so(tmp_path: Path) -> None:
+    async with asking(tmp_path, replace(SPRING, on_outage="degraded"), SUMMER) as it:
+        for name in ("spring", "summer"):
+            await it.fill(3, name=name)
+            await it.says("start", name)
+        well = await it.sees()
+        it.usable["llm"] = False
+        down = await it.sees()
+        holding = await it.sees("summer")
+
+    assert well["held"] is None
+    assert (down["held"]["reason"], down["on_outage"]) == ("llm_down", "degraded")
+    assert holding["held"] is None  # its own dialer says when it is held
+
+
+async def test_without_a_carrier_that_is_why(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        object.__setattr__(it.outbound, "dialer", None)
+        await it.fill()
+        await it.says("start")
+        seen = await it.sees()
+
+    assert seen["held"]["reason"] == "no_carrier"
+
+
+MOVES = {
+    "start": ("ready", "start", 200, "running"),
+    "pause": ("running", "pause", 200, "paused"),
+    "resume": ("paused", "resume", 200, "running"),
+    "start again": ("done", "start", 200, "running"),
+    "it runs already": ("running", "start", 200, "running"),
+    "it is paused already": ("paused", "pause", 200, "paused"),
+    "nothing to pause": ("done", "pause", 409, "done"),
+    "nothing to resume": ("ready", "resume", 409, "ready"),
+}
+
+
+@pytest.mark.parametrize(("state", "move", "status", "becomes"), MOVES.values(), ids=MOVES)
+async def test_an_operator_moves_a_campaign_from_the_states_that_allow_it(
+    tmp_path: Path, state: Any, move: str, status: int, becomes: str
+) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        await it.office.move("spring", state, now=NOON)
+        answer = await it.says(move)
+        seen = await it.sees()
+
+    assert (answer.status_code, seen["state"]) == (status, becomes)
+    assert len(it.told) == (status == 200 and state != becomes)
+    if status == 409:
+        assert answer.json()["detail"].startswith(f"spring is {state}; {move} needs ")
+
+
+async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        await it.says("start", json={"by": "Mary", "why": "the text is right now"})
+        seen = await it.sees()
+
+    (acted,) = it.told
+    assert isinstance(acted, OperatorActed)
+    assert (acted.action, acted.target, acted.why) == ("start", "spring", "the text is right now")
+    assert acted.by == "Mary (no token from 127.0.0.1)"
+    assert seen["reason"] == "Mary"
+
+
+@pytest.mark.parametrize("path", ["nobody/start", "spring/dial", "spring/report.pdf"])
+async def test_what_there_is_not_is_not_found(tmp_path: Path, path: str) -> None:
+    async with asking(tmp_path) as it:
+        answer = await it.client.post(f"/api/campaigns/{path}")
+
+    assert (answer.status_code, answer.json()["names"]) == (404, ["spring", "summer"])
+
+
+@pytest.mark.parametrize("word", [{"by": "x" * 81}, {"why": "x" * 201}, ["start"]])
+async def test_a_word_beyond_measure_moves_nothing(tmp_path: Path, word: Any) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        answer = await it.says("start", json=word)
+        seen = await it.sees()
+
+    assert (answer.status_code, seen["state"], it.told) == (422, "ready", [])
+
+
+PATHS = [
+    ("GET", "/api/campaigns"),
+    ("POST", "/api/campaigns/spring/start"),
+    ("GET", "/api/campaigns/spring/report.html"),
+    ("GET", "/api/campaigns/spring/report.csv"),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), PATHS)
+async def test_nothing_is_shown_or_done_without_the_token(
+    tmp_path: Path, method: str, path: str
+) -> None:
+    async with asking(tmp_path, token=TOKEN) as it:
+        await it.fill()
+        stranger = await it.client.request(method, path)
+        operator = await it.client.request(
+            method, path, headers={"authorization": f"Bearer {TOKEN}"}
+        )
+
+    assert (stranger.status_code, operator.status_code) == (401, 200)
+
+
+async def test_another_sites_page_moves_nothing(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        foreign = await it.says("start", headers={"origin": "https://elsewhere.example"})
+        crossed = await it.says("start", headers={"sec-fetch-site": "cross-site"})
+        seen = await it.sees()
+        own = await it.says("start", headers={"sec-fetch-site": "same-origin"})
+
+    assert (foreign.status_code, crossed.status_code, seen["state"]) == (403, 403, "ready")
+    assert own.status_code == 200
+
+
+async def test_the_report_has_masked_numbers_unless_they_are_asked_for(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill(3)
+        page = await it.client.get("/api/campaigns/spring/report.html")
+        lines_masked = await it.client.get("/api/campaigns/spring/report.csv")
+        in_full = await it.client.get("/api/campaigns/spring/report.csv?numbers=1")
+
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assert "Campaign spring" in page.text
+    assert "+1202" not in page.text
+    masked_rows, rows = (
+        list(csv.DictReader(io.StringIO(each.text))) for each in (lines_masked, in_full)
+    )
+    assert [row["number"] for row in masked_rows] == [
+        "'+1202****00",
+        "'+1202****01",
+        "'+1202****02",
+    ]
+    assert [row["number"] for row in rows] == ["'+12025551000", "'+12025551001", "'+12025551002"]
+    assert masked_rows[0]["name"] == "'=Ann0"  # no formula
+    assert in_full.headers["content-disposition"] == 'attachment; filename="spring.csv"'
+
+
+async def test_reports_are_written_one_at_a_time_and_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spool = tmp_path / "spool"
+    spool.mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(spool))
+    async with asking(tmp_path) as it:
+        await it.fill(3)
+        paths = ["/api/campaigns/spring/report.csv"] * 3
+        answers = await asyncio.gather(*(it.client.get(path) for path in paths))
+        again = await it.client.get(paths[0])
+        absent = await it.client.get("/api/campaigns/summer/report.csv")
+        nobody = await it.client.get("/api/campaigns/nobody/report.csv")
+
+    assert sorted(each.status_code for each in answers) == [200, 503, 503]
+    assert again.status_code == 200
+    assert (absent.status_code, absent.json()["detail"]) == (
+        404,
+        "This campaign has no contacts yet.",
+    )
+    assert nobody.status_code == 404
+    assert list(spool.iterdir()) == []
+
+
+@pytest.mark.virtual_time
+async def test_all_who_watch_share_one_look_every_few_seconds(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        it.office.looks = 0
+
+        async def see_two() -> list[str]:
+            async with aclosing(cast(Any, it.view.watch())) as seen:
+                return [(await anext(seen))["campaigns"][0]["state"] for _ in range(2)]
+
+        watching = [asyncio.create_task(see_two()) for _ in range(50)]
+        await asyncio.sleep(9.5 * LOOK_S)
+        looks = it.office.looks
+        await it.office.move("spring", "running", now=NOON)
+        states = await asyncio.gather(*watching)
+
+    assert 9 <= looks <= 11
+    assert states == [["ready", "running"]] * 50
+
+
+@pytest.mark.virtual_time
+async def test_a_database_that_is_gone_is_told_of_and_the_last_look_stays(tmp_path: Path) -> None:
+    async with asking(tmp_path) as it:
+        await it.fill()
+        async with aclosing(cast(Any, it.view.watch())) as watch:
+            seen = await anext(watch)
+            it.office.broken = True
+            gone = await anext(watch)
+            it.office.broken = False
+            back = await anext(watch)
+        it.office.broken = True
+        listed = await it.client.get("/api/campaigns")
+
+    assert (seen["problem"], back["problem"]) == ("", "")
+    assert gone == {**seen, "problem": "The database does not answer."}
+    assert listed.status_code == 503
+
+
+async def test_without_campaigns_the_database_is_never_asked(tmp_path: Path) -> None:
+    async with asking(tmp_path, SPRING) as it:
+        object.__setattr__(it.outbound, "campaigns", {})
+        shown = [each async for each in it.view.watch()]
+
+    assert shown == [{"campaigns": [], "problem": ""}]
+    assert it.office.looks == 0
+    assert not (tmp_path / "holdline.db").exists()
+
+
+@pytest.mark.virtual_time
+async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
+    async with lines(settings_with()) as house:
+        await house.open()
+        one, other = house.joined
+        async with (
+            asking(tmp_path, house=one) as leader,
+            asking(tmp_path, house=other) as follower,
+        ):
+            await leader.fill()
+            leader.office.looks = follower.office.looks = 0
+            shown = [await anext(aiter(each.view.watch())) for each in (leader, follower)]
+
+    assert one.leads
+    assert shown[0] == shown[1]
+    assert shown[0]["campaigns"][0]["all_contacts"] == 20
+    assert (leader.office.looks, follower.office.looks) == (1, 0)
+
+
+@pytest.mark.virtual_time
+async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
+    tmp_path: Path,
+) -> None:
+    async with lines(settings_with()) as house:
+        await house.open()
+        one, other = house.joined
+        async with (
+            asking(tmp_path, house=one) as leader,
+            asking(tmp_path, house=other) as follower,
+        ):
+            for each in (leader, follower):
+                each.dialer.holds = {
+                    "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
+                    "summer": Hold(reason="no_seat", since_s=NOON, outage=False),
+                }
+            lasting = [each.view.lasting() for each in (leader, follower)]
+
+    assert lasting == [[("campaign", "spring")], ()]
+
+
+@pytest.mark.virtual_time
+async def test_the_live_feed_has_campaigns_beside_the_calls(tmp_path: Path) -> None:
+    class NoCalls:
+        async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
+            yield []
+
+    async with asking(tmp_path) as it:
+        await it.fill()
+        router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls(), campaigns=it.view)
+        answer = await cast(Any, router.routes[0]).endpoint(calls=True)
+        async with aclosing(answer.body_iterator) as body:
+            async for piece in body:
+                _, found, campaigns = piece.partition("event: campaigns\ndata: ")
+                if found:
+                    break
+
+    shown = json.loads(campaigns.partition("\n")[0])
+    assert [each["name"] for each in shown["campaigns"]] == ["spring", "summer"]

@@ -1,0 +1,139 @@
+"""Two workers, one console: their calls, their counts, and an operator's word for both."""
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+from fastapi import FastAPI
+
+from bot import clock
+from bot.config.settings import Settings
+from bot.health.policies import build_policies
+from bot.health.view import ProviderView
+from bot.server.call_routes import HouseCalls
+from bot.server.operator_routes import provider_router
+from bot.workers.pool import House
+from calls.entry import Entry
+from calls.events import CallStarted, Event, OperatorActed
+from fallbacks.facts import AttemptFailed, AttemptWon
+from fallbacks.failure import Kind, Scope
+from operations.telemetry.live import LiveCalls, RecentWork
+from tests.bot.workers.lines import Lines, lines
+from tests.bot.workers.test_shared_limits import settings_with
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}, {"name": "other", "kind": "local"}],
+}
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """What one process of the house has of all this."""
+
+    house: House
+    view: ProviderView
+    told: list[Event]
+    calls: LiveCalls = field(default_factory=LiveCalls)
+    recent: RecentWork = field(default_factory=RecentWork)
+
+    def __post_init__(self) -> None:
+        self.app = FastAPI()
+        self.app.include_router(provider_router(self.view, self.house, self.recent))
+        self.all_calls = HouseCalls(self.calls, self.recent, self.house)
+
+    async def hears(self, call_id: str, *events: Event) -> None:
+        at = clock.utc_now().isoformat()
+        for number, event in enumerate(events, 1):
+            entry = Entry(call_id=call_id, number=number, at=at, event=event)
+            await self.calls.hear(entry)
+            await self.recent.hear(entry)
+
+    async def asked(self, method: str, path: str, **said: Any) -> Any:
+        transport = httpx.ASGITransport(self.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return (await client.request(method, f"/api/providers{path}", **said)).json()
+
+
+def worker(house: House) -> Worker:
+    settings = Settings.model_validate({"stages": STAGES})
+    roster = build_policies(settings, clock.monotonic())["llm"].roster
+    told: list[Event] = []
+    view = ProviderView(
+        stages=settings.stages, roster=roster, probers=(), tell=told.append, clock=clock.monotonic
+    )
+    return Worker(house=house, view=view, told=told)
+
+
+@asynccontextmanager
+async def two_workers() -> AsyncIterator[tuple[Lines, Sequence[Worker]]]:
+    async with lines(settings_with()) as it:
+        workers = [worker(each) for each in it.joined]
+        await it.open()
+        yield it, workers
+
+
+def started(caller: str) -> CallStarted:
+    return CallStarted(transport="twilio", agent="desk", caller=caller)
+
+
+def won(provider: str) -> AttemptWon:
+    return AttemptWon(stage="tts", provider=provider, attempt=1, after_s=0.2)
+
+
+FAILED = AttemptFailed(
+    stage="tts", provider="voice", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.3
+)
+
+
+async def test_the_console_of_one_worker_has_the_calls_and_counts_of_both() -> None:
+    async with two_workers() as (_, (here, there)):
+        await here.hears("c1", started("+15551234501"), won("voice"))
+        await there.hears("c2", started("+15551234502"), won("voice"), FAILED, won("other"))
+
+        live = await here.all_calls.live()
+        touched = await there.all_calls.touched()
+        rungs = {each["name"]: each["recent"] for each in await here.asked("GET", "")}
+
+    assert sorted(each["id"] for each in live) == ["c1", "c2"]
+    assert touched == {"failovers": 0, "callers": 1}
+    assert (rungs["voice"]["answers"], rungs["voice"]["callers_touched"]) == (2, 1)
+    assert rungs["other"]["answers"] == 1
+
+
+async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
+    async with two_workers() as (_, (here, there)):
+        (out,) = await here.asked("POST", "/voice/rest", json={"by": "Mary", "why": "it lisps"})
+        usable = [
+            [each.usable for each in one.view.roster.standings("tts", clock.monotonic())]
+            for one in (here, there)
+        ]
+        last = await there.asked("POST", "/other/rest")
+        await there.asked("POST", "/voice/return")
+
+        assert out["withdrawn"] is True
+        assert usable == [[False, True], [False, True]]
+        assert "tts would have no provider" in last["detail"]
+        assert not here.view.roster.health("tts", "voice").rotation.out
+        acted = [
+            (each.action, each.target, each.why)
+            for one in (here, there)
+            for each in one.told
+            if isinstance(each, OperatorActed)
+        ]
+    assert acted == [("rest", "voice", "it lisps"), ("return", "voice", "")]
+
+
+async def test_whoever_watches_is_told_of_all_calls_when_something_has_changed() -> None:
+    async with two_workers() as (_, (here, there)):
+        watching = here.all_calls.watch()
+        first = await anext(watching)
+        await there.hears("c2", started("+15551234502"))
+        second = await anext(watching)
+        await watching.aclose()  # type: ignore[attr-defined] - a generator
+
+    assert first == []
+    assert [each["id"] for each in second] == ["c2"]

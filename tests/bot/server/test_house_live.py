@@ -1,0 +1,61 @@
+"""Whoever watches sees what happens in every process, and leaves nothing behind."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.server.live_routes import HouseLive, gather
+from calls.entry import Entry
+from calls.events import CallRefused
+from operations.telemetry.live import Live
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_shared_limits import settings_with
+
+REFUSED = CallRefused(transport="twilio", reason="full")
+
+
+def entry(number: int) -> Entry:
+    return Entry(call_id="", number=number, at="2026-11-21T09:00:00.000+00:00", event=REFUSED)
+
+
+async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
+    async with lines(settings_with()) as it:
+        here, there = Live(words=False), Live(words=False)
+        watched, _ = HouseLive(here, it.joined[0]), HouseLive(there, it.joined[1])
+        await it.open()
+        before = len(asyncio.all_tasks())
+        watching = watched.watch()
+        first = asyncio.ensure_future(anext(watching))
+        await it.settle()
+        await here.hear(entry(1))
+        await there.hear(entry(2))
+
+        seen = [await first, await anext(watching)]
+        await watching.aclose()  # type: ignore[attr-defined] - a generator
+        await it.settle()
+
+        assert sorted(each["number"] for each in seen) == [1, 2]
+        assert len(asyncio.all_tasks()) == before
+
+
+async def words(*said: str) -> AsyncIterator[str]:
+    """Say some at once, and then no more while anybody watches."""
+    for each in said:
+        yield each
+    await asyncio.Event().wait()
+
+
+@pytest.mark.virtual_time
+async def test_what_comes_within_a_moment_is_one_piece_and_waits_no_longer() -> None:
+    before, began_s = len(asyncio.all_tasks()), time.monotonic()
+    merged = gather(words("a", "b"), words("c"), within_s=0.2)
+
+    piece = await anext(merged)
+
+    assert sorted(piece) == ["a", "b", "c"]
+    assert time.monotonic() - began_s == pytest.approx(0.2)
+    await merged.aclose()  # type: ignore[attr-defined] - a generator
+    await asyncio.sleep(0)
+    assert len(asyncio.all_tasks()) == before

@@ -1,0 +1,602 @@
+"""The LiveKit door, with a server behind it that lets nobody in: who is asked for what."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, ClassVar, NoReturn
+
+import httpx
+import pytest
+from aiohttp import web
+from livekit import api
+
+from bot.call.call_maker import MakeCall
+from bot.config.settings import Settings
+from bot.server import livekit_door
+from bot.server.application import Extras, application
+from bot.server.livekit_people import LivekitPeople
+from bot.server.stream_tokens import LOOK_S
+from bot.workers.process import Process, open_process
+from calls.events import Event, ProviderFailed
+from calls.resume import ResumeState
+from tests.bot.server.test_livekit_webhook import KEY, SECRET, event, proof
+from tests.bot.server.test_server import STAGES
+from tests.transports.test_livekit_leg import StillLine
+from tests.transports.twilio_house import until
+from transports.leg import Clock, LegFacts
+from transports.livekit import line as livekit_line
+from transports.livekit import rooms as livekit_rooms
+from transports.livekit.leg import LivekitLeg
+from transports.livekit.room import RoomPlace
+from transports.livekit.rooms import AGENT, SERVER
+
+GUARD_S = 30.0
+ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_hz=16_000))
+
+
+@dataclass
+class LockedServer:
+    """Knows one room with a telephone in it, and lets nobody join."""
+
+    url: str = ""
+    joins: int = 0
+    kept: int = 0
+    deleted: list[str] = field(default_factory=list)
+    rooms: list[str] = field(default_factory=list)
+    keeps_rooms: bool = False
+    instead: tuple[int, str] | None = None  # what another server says in its place
+    agents: list[str] = field(default_factory=list)  # the servers of those that joined
+    agents_live: bool = True
+    asked: int = 0  # whether an agent lives
+    listed: int = 0  # who is in a room
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def answer(self, request: web.Request) -> web.Response:
+        self.changed.set()
+        if self.instead is not None:
+            status, said = self.instead
+            return web.Response(status=status, text=said, content_type="application/json")
+        if request.path.endswith("PerformRpc"):
+            return await self._ask_agent()
+        return await self._answer(request)
+
+    async def _answer(self, request: web.Request) -> web.Response:
+        method = request.path.rpartition("/")[2]
+        body = await request.read()
+        if request.path.startswith("/rtc"):
+            self.joins += 1
+            return web.Response(status=401, text="no")
+        if method == "DeleteRoom" and self.keeps_rooms:
+            self.kept += 1
+            return web.Response(status=503, text="no")
+        if method == "DeleteRoom":
+            self.deleted.append(api.DeleteRoomRequest.FromString(body).room)
+            return _protobuf(api.DeleteRoomResponse())
+        if method == "ListParticipants":
+            self.listed += 1
+            self.changed.set()
+            return _protobuf(api.ListParticipantsResponse(participants=self._participants()))
+        found = [api.Room(name=each, sid=f"RM_{each}", num_participants=1) for each in self.rooms]
+        return _protobuf(api.ListRoomsResponse(rooms=found))
+
+    async def _ask_agent(self) -> web.Response:
+        self.asked += 1
+        if not self.agents_live:
+            await asyncio.sleep(1.0)  # longer than ANSWER_S
+        return web.json_response({"code": "invalid_argument", "msg": "1400"}, status=400)
+
+    def _participants(self) -> list[api.ParticipantInfo]:
+        phone = api.ParticipantInfo(identity="sip_1", kind=api.ParticipantInfo.SIP)
+        if not self.agents:
+            return [phone]
+        return [phone, api.ParticipantInfo(identity=AGENT, attributes={SERVER: self.agents[-1]})]
+
+    async def until(self, true: Any) -> None:
+        async with asyncio.timeout(GUARD_S):
+            while not true():
+                self.changed.clear()
+                await self.changed.wait()
+
+
+def _protobuf(message: Any) -> web.Response:
+    return web.Response(body=message.SerializeToString(), content_type="application/protobuf")
+
+
+@asynccontextmanager
+async def locked_server() -> AsyncIterator[LockedServer]:
+    server, app = LockedServer(), web.Application()
+    app.router.add_route("*", "/{path:.*}", server.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    server.url = f"ws://127.0.0.1:{runner.addresses[0][1]}"
+    try:
+        yield server
+    finally:
+        await runner.cleanup()
+
+
+class DoorNotes:
+    """Keeps what was told."""
+
+    def __init__(self) -> None:
+        self.entries: list[Any] = []
+        self.more = asyncio.Event()
+
+    async def hear(self, entry: Any) -> None:
+        self.entries.append(entry.event)
+        self.more.set()
+
+    async def until(self, kind: str) -> Any:
+        async with asyncio.timeout(GUARD_S):
+            while not (found := [e for e in self.entries if type(e).__name__ == kind]):
+                self.more.clear()
+                await self.more.wait()
+        return found[0]
+
+
+class JoinedLine(StillLine):
+    """A line into a room with a caller in it."""
+
+    def __init__(self, place: RoomPlace, *, clock: Clock) -> None:
+        super().__init__()
+        self.place, self.clock = place, clock
+
+    async def open(self) -> None:
+        """We are in the room."""
+
+    async def caller_came(self) -> bool:
+        return True
+
+    def give_up(self) -> None:
+        """The caller is there already."""
+
+    async def watch(self) -> str:
+        await asyncio.Event().wait()
+        return ""
+
+
+class EmptyLine(JoinedLine):
+    """A line into a room into which nobody comes."""
+
+    async def caller_came(self) -> bool:
+        return False
+
+
+class EndedCall:
+    """A call in which everything is said."""
+
+    call_id = "ended"
+
+    def __init__(self, leg: LivekitLeg) -> None:
+        self._leg = leg
+
+    def tell(self, fact: Event) -> None:
+        """Nobody hears of it."""
+
+    async def run(self) -> None:
+        await self._leg.hang_up("agent_hung_up")
+
+
+@dataclass(kw_only=True)
+class Opened:
+    """A door that is open."""
+
+    client: httpx.AsyncClient
+    process: Process
+    server: LockedServer
+    notes: DoorNotes
+
+    async def post(self, body: bytes, shown: str | None = None) -> int:
+        headers = {"Authorization": proof(body) if shown is None else shown}
+        answer = await self.client.post("/livekit/webhook", content=body, headers=headers)
+        return answer.status_code
+
+
+def _asking(process: Process, tasks: asyncio.TaskGroup) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        transport=httpx.ASGITransport(application(process, tasks, Extras())),
+        base_url="http://127.0.0.1:8080",
+    )
+
+
+@asynccontextmanager
+async def opened(
+    tmp_path: Path,
+    *,
+    call: MakeCall | None = None,
+    media_server: LockedServer | None = None,
+    **tree: Any,
+) -> AsyncIterator[Opened]:
+    async with nullcontext(media_server) if media_server else locked_server() as server:
+        livekit = {"enabled": True, "url": server.url, "api_key": KEY, "api_secret": SECRET}
+        settings = Settings.model_validate(
+            {
+                "stages": STAGES,
+                "logs": {"dir": tmp_path},
+                "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"},
+                "transports": {"livekit": livekit},
+                **tree,
+            }
+        )
+        notes = DoorNotes()
+        async with (
+            open_process(settings, words=False, listeners=[notes]) as process,
+            asyncio.TaskGroup() as tasks,
+            _asking(replace(process, call=call or process.call), tasks) as client,
+        ):
+            yield Opened(client=client, process=process, server=server, notes=notes)
+            await process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+
+class LastingCall:
+    """A call at another door, which goes on until it is told to end."""
+
+    call_id = "lasting"
+
+    def __init__(self) -> None:
+        self.began, self.over = asyncio.Event(), asyncio.Event()
+
+    async def run(self) -> None:
+        self.began.set()
+        await self.over.wait()
+
+    async def end(self, reason: str) -> None:
+        self.over.set()
+
+    async def cancel(self, reason: str) -> None:
+        self.over.set()
+
+
+@asynccontextmanager
+async def only_seat_taken(door: Opened) -> AsyncIterator[None]:
+    """Have a call at another door while the block runs."""
+    call = LastingCall()
+    async with asyncio.TaskGroup() as beside:
+        beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        try:
+            yield
+        finally:
+            call.over.set()
+
+
+def _ignore(_: Event) -> None:
+    """Nobody hears of it."""
+
+
+def started(name: str, event_id: str = "EV_1", *, sid: str = "") -> bytes:
+    room = {"name": name, "sid": sid or f"RM_{name}"}
+    return event(event="room_started", id=event_id, createdAt=_now(), room=room)
+
+
+def _now() -> str:
+    from bot import clock  # noqa: PLC0415
+
+    return str(int(clock.utc_now().timestamp()))
+
+
+async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        told = [await door.post(started("call-1", f"EV_{number}")) for number in (1, 2, 2)]
+        await door.notes.until("ProviderFailed")  # after the last try of one call
+        await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+    assert told == [204, 204, 200]
+    (failed,) = [each for each in door.notes.entries if isinstance(each, ProviderFailed)]
+    assert failed.provider == "livekit"
+    assert door.server.joins
+
+
+async def test_a_room_that_let_nobody_in_is_joined_again_while_somebody_is_there(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as door:
+        await door.post(started("call-1"))
+        await door.notes.until("ProviderFailed")
+        joins = door.server.joins
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.joins > joins)
+
+    assert not door.server.deleted
+
+
+async def test_whoever_was_called_and_cannot_be_briefed_is_hung_up_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def not_to_be_found(_: str) -> None:
+        return None
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path) as door:
+        door.process.briefs.look_up = not_to_be_found
+        await door.post(started("call-dial-7"))
+        refused = await door.notes.until("CallRefused")
+        await door.server.until(lambda: door.server.deleted)
+
+    assert refused.reason == "no_brief"
+    assert door.server.deleted == ["call-dial-7"]
+
+
+async def test_nobody_is_left_in_a_room_with_a_mistake_of_ours(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mistaken(*_: object) -> NoReturn:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=mistaken) as door:
+        await door.post(started("call-1"))
+        failed = await door.notes.until("CallFailed")
+
+    assert failed.error == "ZeroDivisionError"
+    assert door.server.deleted == ["call-1"]
+
+
+@pytest.mark.parametrize("instead", [(200, "<title>Soon back</title>"), (502, '"no upstream"')])
+async def test_a_server_that_answers_in_livekits_place_for_a_while_ends_nothing_of_ours(
+    tmp_path: Path, instead: tuple[int, str]
+) -> None:
+    async with opened(tmp_path) as door:
+        door.server.instead = instead
+        failed = await door.notes.until("ProviderFailed")
+        door.server.instead, door.server.rooms = None, ["call-1"]
+        await door.server.until(lambda: door.server.joins)
+
+    assert "media server" in failed.error
+
+
+async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        told = await door.post(started("meeting"))
+        await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
+
+    assert told == 204
+    assert not door.server.joins
+
+
+async def test_a_caller_without_a_seat_is_refused_by_closing_the_room(tmp_path: Path) -> None:
+    async with opened(tmp_path, server={"max_calls": 1}) as door, only_seat_taken(door):
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.deleted)
+
+    assert door.server.deleted == ["call-1"]
+    assert not door.server.joins
+    refused = await door.notes.until("CallRefused")
+    assert (refused.transport, refused.reason) == ("livekit", "full")
+
+
+async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -> None:
+    async with opened(tmp_path, server={"max_calls": 1}) as door, only_seat_taken(door):
+        door.server.keeps_rooms = True
+        await door.post(started("call-1"))
+        await door.notes.until("ProviderFailed")
+        door.server.keeps_rooms = False
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.deleted)
+
+    assert set(door.server.deleted) == {"call-1"}
+
+
+async def test_a_caller_with_whom_we_have_ended_is_hung_up_on_once_the_server_can(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=EndedCall) as door:
+        door.server.keeps_rooms = True
+        door.server.rooms = ["call-1"]
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.kept)
+        door.server.keeps_rooms = False
+        await door.server.until(lambda: door.server.deleted)
+
+    assert door.server.deleted == ["call-1"]
+
+
+async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_call_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines: list[JoinedLine] = []
+    lasts = LastingCall()
+
+    def next_line(place: RoomPlace, *, clock: Clock) -> JoinedLine:
+        lines.append(JoinedLine(place, clock=clock))
+        return lines[-1]
+
+    def made(leg: LivekitLeg) -> Any:
+        call_id = f"call {len(lines)}"
+        return SimpleNamespace(
+            call_id=call_id, tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+        )
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    async with opened(tmp_path, call=made) as door:
+        await door.post(started("call-1"))
+        await lasts.began.wait()
+        await door.post(started("call-1", "EV_2", sid="RM_anew"))
+        await door.post(started("call-2", "EV_3"))
+        await until(lambda: len(lines) >= 2)
+        lasts.over.set()
+
+    assert [each.place.room for each in lines] == ["call-1", "call-2"]
+
+
+async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_that_one_dies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with locked_server() as media_server:
+
+        class EnteringLine(JoinedLine):
+            async def open(self) -> None:
+                claims = api.TokenVerifier(KEY, SECRET).verify(self.place.token())
+                media_server.agents.append((claims.attributes or {})[SERVER])
+                media_server.changed.set()
+
+        def made(_: LivekitLeg) -> Any:
+            lasts = LastingCall()
+            return SimpleNamespace(
+                call_id="1", tell=_ignore, run=lasts.run, end=lasts.end, cancel=lasts.cancel
+            )
+
+        monkeypatch.setattr(livekit_door, "LivekitLine", EnteringLine)
+        monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.2)
+        async with opened(tmp_path / "old", call=made, media_server=media_server) as old:
+            media_server.rooms = ["call-1"]
+            await old.post(started("call-1"))
+            await media_server.until(lambda: media_server.agents)
+            async with opened(tmp_path / "new", call=made, media_server=media_server) as new:
+                await new.post(started("call-1"))
+                await media_server.until(lambda: media_server.asked >= 2)  # and by looking round
+                in_mid_call = len(media_server.agents)
+                media_server.agents_live = False
+                await media_server.until(lambda: len(media_server.agents) == 2)
+
+    assert in_mid_call == 1
+    assert len(set(media_server.agents)) == 2
+
+
+class KeptCall(EndedCall):
+    """A call that ends as its process is killed: what was kept is left."""
+
+    found: ClassVar[list[ResumeState | None]] = []
+
+    def __init__(self, leg: LivekitLeg) -> None:
+        super().__init__(leg)
+        self._place = leg.parked
+        self.found.append(leg.before)
+
+    async def run(self) -> None:
+        assert self._place
+        await self._place.keep(ResumeState(call_id="kept"))
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was_once_there_is_a_seat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
+) -> None:
+    monkeypatch.setattr(KeptCall, "found", found := [])
+    monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
+    async with opened(tmp_path, call=KeptCall, server={"max_calls": 1}) as door:
+        await door.post(started("call-1"))
+        await until(lambda: len(found) == 1)
+        async with only_seat_taken(door) if full else nullcontext():
+            await door.post(started("call-1", "EV_2", sid="RM_anew"))
+            await asyncio.sleep(3 * LOOK_S if full else 0.0)
+            assert not door.server.deleted
+        await until(lambda: len(found) == 2)
+
+    assert [state and state.call_id for state in found] == [None, "kept"]
+
+
+async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
+    tmp_path: Path,
+) -> None:
+    async with opened(tmp_path) as door:
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        door.server.keeps_rooms = True
+        people.rooms.delete_later("person-1")
+
+    assert not [each for each in asyncio.all_tasks() if each.get_name() == "close person-1"]
+
+
+async def test_who_comes_into_a_room_that_we_had_left_as_empty_is_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = [EmptyLine, JoinedLine]
+
+    def next_line(place: RoomPlace, *, clock: Clock) -> JoinedLine:
+        return lines.pop(0)(place, clock=clock)
+
+    monkeypatch.setattr(livekit_door, "LivekitLine", next_line)
+    async with opened(tmp_path, call=EndedCall) as door:
+        await door.post(started("call-1"))
+        await door.server.until(lambda: len(lines) == 1)
+        door.server.rooms = ["call-1"]
+        await door.server.until(lambda: door.server.deleted)  # behind the call
+
+    assert not lines
+
+
+async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
+    call = LastingCall()
+    async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
+        switchboard = door.process.switchboard
+        beside.create_task(switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        beside.create_task(switchboard.close(drain_s=GUARD_S))
+        await door.post(started("call-1"))  # a caller who rings now hears busy
+        await door.notes.until("CallRefused")
+        people = door.process.people.for_caller("webrtc")
+        assert isinstance(people, LivekitPeople)
+        await people.rooms.delete("person-1")  # whom that call's caller talked with
+        await door.server.until(lambda: len(door.server.deleted) == 2)
+        call.over.set()
+
+    assert sorted(door.server.deleted) == ["call-1", "person-1"]
+    assert not [each for each in door.notes.entries if type(each).__name__ == "CallFailed"]
+    with pytest.raises(RuntimeError, match="closed"):  # let go of with the process
+        await people.rooms.delete("person-1")
+
+
+async def test_a_draining_server_leaves_a_caller_to_another_that_answers(tmp_path: Path) -> None:
+    call = LastingCall()
+    async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
+        beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
+        await call.began.wait()
+        beside.create_task(door.process.switchboard.close(drain_s=GUARD_S))
+        await door.post(started("call-1"))
+        await door.server.until(lambda: door.server.listed)  # no agent is there
+        door.server.agents = ["another"]
+        await door.server.until(lambda: door.server.asked)
+        call.over.set()
+
+    assert not door.server.deleted
+    assert not [event for event in door.notes.entries if type(event).__name__ == "CallRefused"]
+
+
+async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
+    async with opened(tmp_path) as door:
+        door.server.rooms = ["meeting", "call-2"]
+        await door.server.until(lambda: door.server.joins)
+
+    assert door.server.joins
+
+
+@pytest.mark.parametrize(
+    ("shown", "status"), [("", 401), ("a.b.c", 401), (proof(b"another body"), 401)]
+)
+async def test_what_is_not_livekits_is_refused_and_told(
+    tmp_path: Path, shown: str, status: int
+) -> None:
+    async with opened(tmp_path) as door:
+        told = await door.post(started("call-1"), shown)
+
+    assert told == status
+    assert (await door.notes.until("InputRefused")).transport == "livekit"
+    assert not door.server.joins
+
+
+@pytest.mark.virtual_time
+async def test_a_server_that_stops_waits_for_nobody_in_the_room_of_a_refused_dial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    joined, loop = asyncio.Event(), asyncio.get_running_loop()
+
+    async def leave() -> None:
+        """We are out of it at once."""
+
+    async def join_empty(*_: object) -> Any:
+        joined.set()
+        return SimpleNamespace(disconnect=leave)
+
+    monkeypatch.setattr(livekit_line, "join", join_empty)
+    async with opened(tmp_path) as door:
+        await door.post(started("call-dial-one-7"))
+        await joined.wait()
+        stopped_at = loop.time()
+
+    assert loop.time() - stopped_at < 1.0

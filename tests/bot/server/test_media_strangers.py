@@ -1,0 +1,116 @@
+"""What strangers do to the media socket, while a caller talks to the same server."""
+
+import asyncio
+import json
+import zlib
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from calls.events import InputRefused
+from tests.bot.judged_call import judged_call
+from tests.bot.open_doors import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
+from tests.bot.server.test_bounded_socket import EMPTY, PING, over, raw_socket
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("quiet_log"),
+]
+
+DEEP = {
+    "deep": "[" * 8_000,
+    "nested": '{"event":' * 1_500 + "1" + "}" * 1_500,
+    "digits": json.dumps({"event": "start", "start": "DIGITS"}).replace('"DIGITS"', "9" * 15_000),
+    "no number": '{"event": NaN}',
+    "wrong types": '{"event": {"event": []}, "start": [[]], "streamSid": null}',
+    "big": "x" * 100_000,
+}
+
+
+@pytest.fixture
+async def doors(carrier: str) -> AsyncIterator[OpenDoors]:
+    async with open_doors(carrier) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("carrier", CARRIERS)
+async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: OpenDoors) -> None:
+    async with judged_call(tmp_path, changes=doors.changes()) as beside:
+        for _ in range(5):
+            for text in DEEP.values():
+                async with doors.media_socket(beside.port, compress=15) as socket:
+                    assert socket.compress == 0
+                    await socket.send_str(text)
+                    await socket.send_str(text)
+                    assert (await socket.receive()).type is aiohttp.WSMsgType.CLOSE
+        for flood in (PING, EMPTY, bomb()):
+            async with raw_socket(beside.port, path=doors.path, header=doors.header) as raw:
+                reader, writer = raw
+                writer.write(flood * 10_000)
+                await over(reader)
+        async with doors.media_socket(beside.port) as idle:
+            began_s = asyncio.get_running_loop().time()
+            assert (await idle.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert asyncio.get_running_loop().time() - began_s == pytest.approx(2, abs=0.1)
+
+    assert set(beside.refusals) - {"closed_before_start"} == {
+        "flood_before_start",
+        "incomplete_message",
+        "message_too_big",
+        "no_start",
+        "no_start_in_time",
+        "not_json",
+    }
+
+
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
+async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: OpenDoors) -> None:
+    async with (
+        judged_call(tmp_path, changes=doors.changes()) as beside,
+        AsyncExitStack() as open_ones,
+    ):
+        for _ in range(100):
+            await open_ones.enter_async_context(doors.media_socket(beside.port))
+        callers = [await open_ones.enter_async_context(doors.caller(beside.url)) for _ in range(3)]
+        heard = await asyncio.gather(*(each.listen(within_s=20) for each in callers))
+
+        assert all(each.size for each in heard)
+        # One makes room, and the place of a caller whose call has begun is free again.
+        assert beside.refusals.count("too_many_sockets_without_a_start") == 1
+
+
+@pytest.mark.parametrize("carrier", TWILIO_FIRST)
+async def test_a_caller_s_own_socket_may_flood_and_hurts_nobody_else(
+    tmp_path: Path, doors: OpenDoors
+) -> None:
+    async with (
+        judged_call(tmp_path, changes=doors.changes()) as beside,
+        doors.caller(beside.url) as flooder,
+    ):
+        await flooder.listen(within_s=20)
+        second = json.dumps({"event": "media", "media": {"payload": "////" * 2_666}})
+        mark = json.dumps({"event": "mark", "mark": {"name": "h999999"}})
+        try:
+            for text in ("{}", second, mark) * 1_000:
+                await flooder.send_raw(text)
+        except ConnectionError:
+            pass
+        await asyncio.sleep(20)
+
+        assert "audio_faster_than_time" in beside.refusals
+        refused = {told.call_id for told in beside.told if isinstance(told.event, InputRefused)}
+        assert len(refused) == 1  # it stands in the record of the flooder's call, not apart from it
+        assert "" not in refused
+
+
+def bomb() -> bytes:
+    """Return a compressed text of a megabyte, as one masked frame that says it is compressed."""
+    squeezed = zlib.compressobj(wbits=-15)
+    data = squeezed.compress(b" " * 1_000_000) + squeezed.flush(zlib.Z_SYNC_FLUSH)
+    data = data[:-4]
+    mask = b"\0\0\0\0"
+    return bytes([0xC1, 0x80 | 126]) + len(data).to_bytes(2, "big") + mask + data

@@ -1,0 +1,262 @@
+"""What strangers do with offers, while a caller talks to the same server."""
+
+import asyncio
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.server import webrtc_door as offers
+from calls.events import TranscriptFinal
+from calls.leg_events import EarMeasured, LineRestored
+from lab.simulators.carrier.carrier import Carrier
+from tests.bot.judged_call import AUTH_TOKEN, judged_call
+from tests.bot.server.peer import Peer, on_loopback, open_lines, patch, peer, post, readyz
+from transports.webrtc import connection as webrtc_connection
+
+__all__ = ["on_loopback"]
+
+pytestmark = [
+    pytest.mark.virtual_time,
+    pytest.mark.slow,
+    pytest.mark.usefixtures("on_loopback", "quiet_log"),
+]
+
+RESUMED = "Sorry, we were cut off for a moment."
+FEW = {"server": {"max_calls": 3}}
+BAD_SDPS = {
+    "no media": "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n",
+    "no keys": "v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 RTP/AVP 0\r\n",
+    "a thousand media": "v=0\r\n" + "m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" * 1_000,
+    "lines without end": "v=0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\n" + "a=x\r\n" * 9_000,
+}
+CANDIDATE = {"candidate": "", "sdp_mid": "0", "sdp_mline_index": 0}
+
+
+async def test_offers_that_never_connect_keep_nobody_out(tmp_path: Path) -> None:
+    async with judged_call(tmp_path, changes=FEW) as beside:
+        strangers = [Peer(beside.url) for _ in range(24)]
+        answers = [await each.offer() for each in strangers]
+        statuses = [status for status, _ in answers]
+        ready = await readyz(beside.url)
+        async with Carrier(beside.url, AUTH_TOKEN) as other:
+            greeting = await other.listen(within_s=20)
+        for each in strangers:
+            await each.leave()
+        await asyncio.sleep(offers.CONNECT_S + 1)
+
+        assert statuses.count(200) == 2  # one seat is taken: two more could be
+        assert ready == 200
+        assert greeting.size
+        assert beside.refusals.count("never_connected") == 2
+        assert list(open_lines()) == []
+
+
+async def test_a_browser_calls_and_is_greeted_when_it_has_connected(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        status, answer = await browser.offer()
+        assert beside.seats() == 1
+        await browser.connect(answer)
+
+        told = await browser.until_told("call")
+
+        assert status == 200
+        assert told["resume_token"]
+        assert beside.seats() == 2
+
+
+async def test_a_browser_that_is_killed_before_it_sends_anything_keeps_its_seat_no_longer(
+    tmp_path: Path,
+) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        _, answer = await browser.offer()
+        browser.vanish_when_connected()
+        await browser.apply(answer)
+        await asyncio.sleep(1)
+        taken = beside.seats()
+        await asyncio.sleep(webrtc_connection.LOST_S + 3)
+
+        assert browser.told == []
+        assert (taken, beside.seats()) == (2, 1)
+
+
+async def test_a_bad_offer_takes_no_seat_and_no_resume_token(tmp_path: Path) -> None:
+    async with judged_call(tmp_path, changes=FEW) as beside:
+        token = await lost_call(beside.url)
+        for sdp in list(BAD_SDPS.values()) * 3:
+            body = {"sdp": sdp, "type": "offer", "request_data": {"resume_token": token}}
+            status, said = await post(beside.url, body)
+            assert status == 400
+            assert "SDP" in said["detail"]
+        never = Peer(beside.url)
+        await never.offer(request_data={"resume_token": token})
+        await never.leave()
+        await asyncio.sleep(offers.CONNECT_S + 1)
+        async with peer(beside.url) as browser:
+            await browser.call(request_data={"resume_token": token})
+            said = await browser.until_told("said")
+
+    assert RESUMED.startswith(said["text"])
+
+
+async def test_a_page_that_comes_back_at_once_takes_up_the_call_that_still_runs(
+    tmp_path: Path,
+) -> None:
+    async with (
+        judged_call(tmp_path, changes={"server": {"max_calls": 2}}) as beside,
+        peer(beside.url) as first,
+        peer(beside.url) as again,
+    ):
+        await first.call()
+        told = await first.until_told("call")
+        await first.until_told("said")
+        first.vanish()
+        assert beside.seats() == 2
+        await again.call(request_data={"resume_token": told["resume_token"]})
+        await again.until_told("call")
+
+        assert beside.seats() == 2
+        assert RESUMED.startswith((await again.until_told("said"))["text"])
+
+
+async def test_a_page_that_is_lost_again_before_it_was_told_anything_is_still_known(
+    tmp_path: Path,
+) -> None:
+    """Its line is up for a moment: the conversation has a new place that no page knows."""
+    async with judged_call(tmp_path) as beside:
+        token = await lost_call(beside.url)
+        async with peer(beside.url) as briefly:
+            _, answer = await briefly.offer(request_data={"resume_token": token})
+            briefly.vanish_when_connected()
+            await briefly.apply(answer)
+            await asyncio.sleep(webrtc_connection.LOST_S + 4)
+            assert briefly.told == []
+        async with peer(beside.url) as browser:
+            await browser.call(request_data={"resume_token": token})
+            told = await browser.until_told("call")
+            said = await browser.until_told("said")
+
+    assert told["remembers"]
+    assert RESUMED.startswith(said["text"])
+
+
+async def test_candidates_without_end_are_refused(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        body = {"pc_id": browser.pc_id, "candidates": [CANDIDATE] * 20}
+        statuses = [await patch(beside.url, body) for _ in range(50)]
+        nobody = await patch(beside.url, body | {"pc_id": "nobody"})
+        crowd = await patch(beside.url, body | {"candidates": [CANDIDATE] * 21})
+
+        assert statuses[:3] == [200] * 3
+        assert set(statuses[3:]) == {429}
+        assert (nobody, crowd) == (404, 422)
+
+
+async def test_what_a_data_channel_says_is_bounded_and_dropped(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    forged = "\n2026-01-01 | ERROR | a forged line \x1b[31m 4111 1111 1111 1111"
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        second = browser.line.createDataChannel("second")
+        second.on("open", lambda: second.send("ping: 1"))
+        for text in (forged, "ping" + "x" * 60_000, "[" * 900, "NaN", '"text"', b"\x00" * 9):
+            browser.channel.send(text)
+        for kind in ("trackStatus", "renegotiate"):
+            message = {"type": kind, "receiver_index": 10**9, "enabled": True}
+            browser.channel.send(json.dumps({"type": "signalling", "message": message}))
+        await asyncio.sleep(1)
+        for _ in range(2_000):
+            browser.channel.send('{"type": "chat", "text": "hello"}')
+        await asyncio.sleep(5)
+
+        assert beside.seats() == 2
+        assert sorted(each for each in beside.refusals) == [
+            "data_message_too_big",
+            "data_messages_too_fast",
+            "second_data_channel",
+            "unknown_data_message",
+        ]
+    written = "".join(path.read_text() for path in (tmp_path / "logs").glob("*.log"))
+    assert "forged" not in written + caplog.text
+    assert "4111" not in written + caplog.text
+
+
+async def test_a_pages_keys_are_a_telephones(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        for key in "12#":
+            browser.say(type="key", key=key)
+        await asyncio.sleep(5)
+        keyed = [event.text for event in beside.events if isinstance(event, TranscriptFinal)]
+
+    assert "Keys pressed: **" in keyed
+    assert beside.refusals == []
+
+
+async def test_what_an_ear_says_is_told_and_a_lie_is_not(tmp_path: Path) -> None:
+    ear = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        browser.say(**ear, turn=1)
+        browser.say(**ear | {"buffer_s": 1e9}, turn=1)
+        browser.say(**ear, turn="\n2026-01-01 | ERROR | a forged line \x1b[31m")
+        await asyncio.sleep(5)
+        told = [each for each in beside.events if isinstance(each, EarMeasured)]
+
+    assert [each.turn for each in told] == [1]
+    assert beside.refusals == ["unknown_data_message"]
+
+
+async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        await browser.call()
+        await browser.until_told("said")
+        browser.fall_silent()
+        await asyncio.sleep(3)
+        browser.speak_again()
+        await asyncio.sleep(2)
+        restored = [each for each in beside.events if isinstance(each, LineRestored)]
+        seats = beside.seats()
+
+    assert restored
+    assert restored[0].after_s > 2.0
+    assert seats == 2
+
+
+async def test_a_call_may_be_negotiated_again_when_every_seat_is_taken(tmp_path: Path) -> None:
+    async with (
+        judged_call(tmp_path, changes={"server": {"max_calls": 2}}) as beside,
+        peer(beside.url) as browser,
+        peer(beside.url) as stranger,
+    ):
+        await browser.call()
+        await browser.until_told("said")
+        assert beside.seats() == 2
+        status, _ = await browser.offer(pc_id=browser.pc_id)
+        refused, _ = await stranger.offer()
+
+        assert (status, refused) == (200, 503)
+
+
+async def test_a_restart_for_a_call_that_is_over_is_told_so(tmp_path: Path) -> None:
+    async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
+        status, said = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
+
+        assert (status, said["detail"]) == (404, "No such call.")
+
+
+async def lost_call(url: str) -> str:
+    """Have a call whose browser is killed; return the token with which it can be taken up."""
+    browser = Peer(url)
+    await browser.call()
+    told = await browser.until_told("call")
+    await browser.until_told("said")
+    browser.vanish()
+    await asyncio.sleep(webrtc_connection.LOST_S + 4)
+    await browser.leave()
+    return told["resume_token"]

@@ -1,0 +1,145 @@
+"""What a carrier tells at one worker about a dial is known to the one that dials."""
+
+import pytest
+
+from bot.outbound.call_ledger import MOST, CallLedger, CarrierBook
+from bot.workers.pool_client import Joined
+from calls.campaign_events import OutboundCallBegan
+from calls.entry import Entry
+from calls.events import CallEnded, Event
+from calls.leg_events import LegAnswered, LegCharged, LegEnded, LegRinging
+from campaigns.carrier import HeardLeg
+from tests.bot.workers.lines import Lines, lines
+from tests.bot.workers.test_shared_limits import settings_with
+
+RINGING = LegRinging(call_ref="v3:x", ref="d-1")
+ANSWERED = LegAnswered(call_ref="v3:x", ref="d-1", after_s=1.0)
+ENDED = LegEnded(call_ref="v3:x", ref="d-1", outcome="completed")
+
+
+def book_of(*told: Event) -> CarrierBook:
+    book = CarrierBook()
+    for each in told:
+        book.note(each)
+    return book
+
+
+async def opened(it: Lines) -> None:
+    await it.open()
+    it.office.tell_state()
+    await it.settle()
+
+
+def joined(house: Joined, *told: Event) -> CarrierBook:
+    book = book_of(*told)
+    book.join(house)
+    return book
+
+
+@pytest.mark.parametrize(
+    ("told", "heard"),
+    [
+        ((), None),
+        ((RINGING,), HeardLeg(call_ref="v3:x")),
+        ((RINGING, ANSWERED), HeardLeg(call_ref="v3:x", answered=True)),
+        (
+            (RINGING, ANSWERED, ENDED),
+            HeardLeg(call_ref="v3:x", answered=True, ended="completed"),
+        ),
+        (
+            (ENDED, ANSWERED),
+            HeardLeg(call_ref="v3:x", answered=True, ended="completed"),
+        ),
+        ((LegEnded(call_ref="v3:y", outcome="busy"),), None),
+    ],
+    ids=["nothing", "ringing", "answered", "ended", "out of order", "no dial of ours"],
+)
+async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardLeg | None) -> None:
+    assert await book_of(*told).heard("d-1") == heard
+
+
+async def test_news_that_came_to_three_workers_is_one_story() -> None:
+    async with lines(settings_with(), workers=3) as it:
+        books = [
+            joined(house, told)
+            for house, told in zip(it.joined, (RINGING, ANSWERED, ENDED), strict=True)
+        ]
+        await opened(it)
+
+        heard = await books[0].heard("d-1")
+
+    assert heard == HeardLeg(call_ref="v3:x", answered=True, ended="completed")
+
+
+async def test_what_a_call_cost_is_known_wherever_it_was_told() -> None:
+    async with lines(settings_with()) as it:
+        dialling = joined(it.joined[0])
+        joined(it.joined[1], LegCharged(call_ref="v3:x", ref="d-1", cost=0.007))
+        await opened(it)
+
+        found = [await dialling.charged(each) for each in ("v3:x", "v3:y")]
+
+    assert found == [pytest.approx(0.007), None]
+
+
+async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None:
+    ledger = CallLedger()
+    for each in (RINGING, ENDED, LegCharged(call_ref="v3:x", ref="d-1", cost=0.007)):
+        await ledger.hear(Entry(call_id="", number=1, at="", event=each))
+
+    ledger.forget("d-1")
+
+    assert await ledger.book.heard("d-1") is None
+    assert ledger.book.refs == {}
+    assert await ledger.book.charged("v3:x") == pytest.approx(0.007)
+
+
+async def test_a_call_whose_dial_was_settled_before_its_end_is_no_trouble() -> None:
+    ledger = CallLedger()
+    began, over = OutboundCallBegan(dial_id="d-1"), CallEnded(reason="shutdown", length_s=1.0)
+    await ledger.hear(Entry(call_id="c-1", number=1, at="", event=began))
+    ledger.forget("d-1")
+
+    await ledger.hear(Entry(call_id="c-1", number=2, at="", event=over))
+
+    assert await ledger.verdict("d-1") is None
+
+
+async def test_the_news_of_a_dial_wakes_who_waits_for_it() -> None:
+    ledger = CallLedger()
+    await ledger.wait("d-1", 0.0)
+    await ledger.hear(Entry(call_id="", number=1, at="", event=ENDED))
+
+    await ledger.wait("d-1", 3600.0)  # comes back at once
+
+
+async def test_what_is_kept_has_a_bound() -> None:
+    book = CarrierBook()
+    for at in range(MOST + 50):
+        book.note(LegEnded(call_ref=f"v3:{at}", ref=f"d-{at}", outcome="busy"))
+        book.note(LegCharged(call_ref=f"v3:{at}", cost=1.0))
+
+    assert await book.heard("d-0") is None
+    assert await book.heard(f"d-{MOST + 49}") is not None
+    assert await book.charged("v3:0") is None
+    assert len(book.refs) == MOST
+
+
+async def test_the_worker_that_dials_knows_what_another_was_told() -> None:
+    async with lines(settings_with()) as it:
+        here, there = CarrierBook(), CarrierBook()
+        here.join(it.joined[0])
+        there.join(it.joined[1])
+        await opened(it)
+        here.note(LegAnswered(call_ref="c", ref="d", after_s=1.0))
+        there.note(LegEnded(call_ref="c", ref="d", outcome="completed"))
+
+        assert await here.heard("d") == HeardLeg(call_ref="c", answered=True, ended="completed")
+        assert await here.heard("another") is None
+
+
+async def test_a_dial_that_is_over_is_forgotten() -> None:
+    book = book_of(LegEnded(call_ref="c", ref="d", outcome="busy"))
+    book.forget("d")
+
+    assert await book.heard("d") is None

@@ -1,0 +1,261 @@
+"""Connections on the one port: handed on when they say something, closed when they do not."""
+
+import asyncio
+import json
+import socket
+from collections.abc import AsyncIterator, Callable
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
+
+import pytest
+
+from bot.health.readiness_rules import Readiness
+from bot.workers import connections as doorman
+from bot.workers.connections import Doorman
+from bot.workers.listener import bind_socket
+from tests.bot.workers.descriptors import descriptors_left
+
+CALL = b"POST /api/offer HTTP/1.1\r\n\r\n"
+PAGE = b"GET /client/ HTTP/1.1\r\n\r\n"
+LIVES = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class Hands:
+    """Accepts connections, as long as somebody is there."""
+
+    def __init__(self) -> None:
+        self.taken: list[tuple[bytes, bool]] = []
+        self.named: list[str] = []
+        self.there = True
+
+    def take(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
+        if self.there:
+            self.taken.append((connection.recv(100), is_call))
+            self.named.append(name)
+        return self.there
+
+
+def as_a_worker_says_it(reason: str) -> dict[str, object]:
+    found = asdict(Readiness(ready=False, degraded=False, reasons=(reason,)))
+    return json.loads(json.dumps(found))
+
+
+@asynccontextmanager
+async def door(
+    hands: Hands, *, opens: asyncio.Event | None = None
+) -> AsyncIterator[Callable[[bytes], "asyncio.Task[bytes]"]]:
+    """Have a door, and yield what sends bytes through it and returns what comes back.
+
+    It opens at once, or when told.
+    """
+    with bind_socket("127.0.0.1", 0) as listener:
+        port = listener.getsockname()[1]
+        async with asyncio.TaskGroup() as tasks:
+            doorman = Doorman(listener, hand=hands.take, is_open=opens is None)
+            running = tasks.create_task(doorman.run())
+            opening = tasks.create_task(open_when(doorman, opens)) if opens else None
+
+            async def send(words: bytes) -> bytes:
+                reader, writer = await asyncio.open_connection("127.0.0.1", port)
+                try:
+                    writer.write(words)
+                    return await reader.read()
+                finally:
+                    writer.close()
+
+            yield lambda words: tasks.create_task(send(words))
+            running.cancel()
+            if opening:
+                opening.cancel()
+
+
+async def open_when(doorman: Doorman, opens: asyncio.Event) -> None:
+    await opens.wait()
+    doorman.open()
+
+
+async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> None:
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert [await send(CALL), await send(PAGE)] == [b"", b""]
+
+    assert hands.taken == [(CALL, True), (PAGE, False)]
+
+
+async def test_a_call_that_goes_on_names_its_worker_and_is_no_new_one() -> None:
+    again = b"GET /twilio/media/w12 HTTP/1.1\r\n\r\n"
+    new = b"GET /twilio/media HTTP/1.1\r\n\r\n"
+    odd = b"GET /twilio/media/../w12 HTTP/1.1\r\n\r\n"
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        for each in (again, new, odd):
+            await send(each)
+
+    assert hands.taken == [(again, False), (new, True), (odd, True)]
+    assert hands.named == ["w12", "", ""]
+
+
+async def test_where_nobody_is_there_it_says_so() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        answer = await send(PAGE)
+
+    assert answer.startswith(b"HTTP/1.1 503")
+    assert answer.endswith(b"\r\n\r\nNobody can answer just now.")
+
+
+async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "SILENT_S", 0.05)
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert await send(b"") == b""
+
+    assert hands.taken == []
+
+
+async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doorman, "MOST_SILENT", 2)
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        silent = [send(b"") for _ in range(3)]
+        done, waiting = await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
+        assert await send(PAGE) == b""
+        for each in waiting:
+            each.cancel()
+
+    assert len(done) == 1
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_room() -> None:
+    hands = Hands()
+    with bind_socket("127.0.0.1", 0) as listener, ExitStack() as callers:
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(Doorman(listener, hand=hands.take).run())
+            strangers = [callers.enter_context(socket.socket()) for _ in range(2)]
+            caller = callers.enter_context(socket.socket())
+            with descriptors_left(2):
+                for each in (*strangers, caller):
+                    each.settimeout(0)
+                    await asyncio.get_running_loop().sock_connect(each, listener.getsockname())
+                await asyncio.get_running_loop().sock_sendall(caller, PAGE)
+                while not hands.taken:  # noqa: ASYNC110 - nothing tells of it
+                    await asyncio.sleep(0.01)
+            running.cancel()
+
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_what_comes_while_workers_load_waits_for_them() -> None:
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        early = [send(CALL), send(PAGE), send(LIVES)]
+        await asyncio.sleep(0.05)
+        before = list(hands.taken)
+        opens.set()
+        answers = [await each for each in early]
+
+    assert before == []
+    assert answers == [b"", b"", b""]
+    assert sorted(hands.taken) == sorted([(CALL, True), (PAGE, False), (LIVES, False)])
+
+
+async def test_where_workers_load_for_long_it_says_that_we_live(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doorman, "LIVES_S", 0.05)
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        waiting = send(PAGE)
+        answers = [await send(LIVES), await send(LIVES)]
+        opens.set()
+        assert await waiting == b""
+
+    assert all(each.startswith(b"HTTP/1.1 200") for each in answers)
+    assert all(each.endswith(b'\r\n\r\n{"status":"ok"}') for each in answers)
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_where_nobody_is_there_it_lives_nevertheless() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
+
+
+async def test_whether_it_is_ready_is_said_at_once_while_workers_load() -> None:
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+        opens.set()
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert f"Content-Length: {len(body)}".encode() in head.splitlines()
+    assert json.loads(body) == as_a_worker_says_it("starting")
+    assert hands.taken == []
+
+
+async def test_where_nobody_is_there_it_gives_the_reason_that_nobody_is_ready() -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        head, _, body = (await send(READY)).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 503 ")
+    assert json.loads(body) == as_a_worker_says_it("starting")
+
+
+async def test_a_worker_that_is_there_says_whether_it_is_ready() -> None:
+    hands = Hands()
+    async with door(hands) as send, asyncio.timeout(10):
+        assert await send(READY) == b""
+
+    assert hands.taken == [(READY, False)]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status"),
+    [("HEAD /healthz", 200), ("GET /healthz?at=1", 200), ("HEAD /readyz", 503)],
+)
+async def test_a_watcher_who_asks_in_another_form_is_answered_in_it(
+    asked: str, status: int
+) -> None:
+    hands = Hands()
+    hands.there = False
+    async with door(hands) as send, asyncio.timeout(10):
+        answer = await send(f"{asked} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode())
+    assert bool(body) is not asked.startswith("HEAD")
+
+
+async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(doorman, "MOST_WAITING", 1)
+    hands, opens = Hands(), asyncio.Event()
+    async with door(hands, opens=opens) as send, asyncio.timeout(10):
+        both = [send(PAGE), send(PAGE)]
+        done, waiting = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        opens.set()
+        await asyncio.wait(waiting)
+
+    assert [each.result()[:12] for each in done] == [b"HTTP/1.1 503"]
+    assert hands.taken == [(PAGE, False)]
+
+
+async def test_a_door_that_closes_before_it_opened_keeps_nobody() -> None:
+    with bind_socket("127.0.0.1", 0) as listener:
+        there = Doorman(listener, hand=Hands().take, is_open=False)
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(there.run())
+            reader, writer = await asyncio.open_connection(*listener.getsockname())
+            writer.write(LIVES)
+            await asyncio.sleep(0.05)
+            running.cancel()
+            with pytest.raises(ConnectionResetError):
+                await reader.read()
+            writer.close()

@@ -1,0 +1,51 @@
+"""An operator acts while a worker dies: it is recorded, or they are told that it was not done."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from lab.process import lab_process
+from tests.bot.serving import serving
+from tests.bot.workers.many import TWO, becomes, log_of, workers_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+ACTIONS = 40
+KILLED_AT = 15
+
+
+async def act(url: str, number: int) -> str:
+    """Have a voice taken out or put back; return what the operator learns of it."""
+    action = "rest" if number % 2 == 0 else "return"
+    word = {"by": "Mary", "why": f"reason {number:02d}"}
+    try:
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{url}/api/providers/elevenlabs/{action}", json=word) as answer,
+        ):
+            said = await answer.json()
+            return "done" if answer.status == 200 else str(said["detail"])
+    except (aiohttp.ClientError, OSError):
+        return "no answer"
+
+
+async def test_what_is_answered_is_recorded_and_what_is_not_is_said(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        first = workers_of(served)["w1"]
+        learnt = []
+        async with asyncio.timeout(60):
+            for number in range(ACTIONS):
+                if number == KILLED_AT:
+                    os.kill(first, signal.SIGKILL)
+                learnt.append(await act(served.url, number))
+        done = [number for number, word in enumerate(learnt) if word == "done"]
+
+        assert all(learnt)
+        assert len(done) >= ACTIONS - 2  # what was in its hands, or on the way into them
+        await becomes(lambda: all(f"reason {number:02d}" in log_of(served) for number in done))
+        await becomes(lambda: len(workers_of(served)) == 3)

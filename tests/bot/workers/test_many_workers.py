@@ -1,0 +1,219 @@
+"""Several workers behind one port: real processes, real calls, and an operator's signals."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+
+import aiohttp
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
+from lab.simulators.carrier.webhook import NotConnectedError
+from lab.simulators.voices.voices import speak, voice_of
+from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+RATE_HZ = 8_000
+
+
+async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with (
+            Carrier(served.url, AUTH_TOKEN) as one,
+            Carrier(served.url, AUTH_TOKEN) as other,
+        ):
+            assert (await one.listen(within_s=20)).size > RATE_HZ
+            assert (await other.listen(within_s=20)).size > RATE_HZ
+            os.kill(workers_of(served)["w1"], signal.SIGKILL)
+            await becomes(lambda: bool(one.lost_at or other.lost_at))
+            left, lost = (other, one) if one.lost_at else (one, other)
+            assert (await lost.listen(within_s=20)).size > RATE_HZ  # it began anew at another
+
+            async with Carrier(served.url, AUTH_TOKEN) as third:  # the port goes on answering
+                assert (await third.listen(within_s=20)).size > RATE_HZ
+            await becomes(lambda: len(workers_of(served)) == 3)
+
+            metrics = await metrics_with(served, "holdline_calls_active 2.0")
+            assert 'calls_started_total{transport="twilio"} 4.0' in metrics  # the dead one's, too
+
+            await metrics_with(served, "holdline_workers_lost_total 1.0")
+            await metrics_with(served, 'holdline_workers_started_total{cause="lost"} 1.0')
+            assert '"worker": "w1", "code": -9, "calls": 1' in log_of(served)
+
+            assert not left.ended.is_set()
+            assert not lost.ended.is_set()
+            assert "w1 has ended with -9, 1 calls lost" in log_of(served)
+            assert served.process.returncode is None
+    assert served.process.returncode == 0
+
+
+async def test_a_call_whose_stream_dies_goes_on_at_the_worker_that_has_it(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with (
+            Carrier(served.url, AUTH_TOKEN) as one,
+            Carrier(served.url, AUTH_TOKEN) as other,
+        ):
+            for call in (one, other):
+                await call.listen(within_s=20)
+                await call.break_off()
+            await becomes(lambda: len(told(served, "LineRestored")) == 2)
+            for call in (one, other):
+                await call.say(np.concatenate([await question(), np.zeros(RATE_HZ, np.int16)]))
+                assert (await call.listen(within_s=20)).size > RATE_HZ
+
+    assert len(told(served, "CallStarted")) == 2
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def question() -> NDArray[np.int16]:
+    """Return a caller's words at telephone rate."""
+    words = "What are your opening hours?"
+    return (await speak(words, voice=voice_of("a caller"), rate_hz=RATE_HZ)).samples
+
+
+async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        config = tmp_path / "holdline.yaml"
+        good = config.read_text()
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=20)
+            config.write_text("agnet: {}\n" + good)
+            served.process.send_signal(signal.SIGHUP)
+            await becomes(lambda: "agnet is unknown" in log_of(served))
+            assert len(workers_of(served)) == 2
+
+            config.write_text(good)
+            served.process.send_signal(signal.SIGHUP)
+            await becomes(lambda: "all workers were replaced" in log_of(served))
+            async with Carrier(served.url, AUTH_TOKEN) as later:
+                assert (await later.listen(within_s=20)).size > RATE_HZ
+            assert not call.ended.is_set()
+            await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 1)
+        await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 2)
+
+    assert call.complaints == []
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert len(workers_of(served)) == 4
+
+
+async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
+    changes = TWO | {"shutdown": {"drain_s": 60}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            await call.listen(within_s=20)
+            served.process.send_signal(signal.SIGTERM)
+            await drains(served.url)
+            with pytest.raises(NotConnectedError):
+                async with Carrier(served.url, AUTH_TOKEN):
+                    pass
+            assert not call.ended.is_set()
+        async with asyncio.timeout(40):
+            assert await served.process.wait() == 0
+
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+
+
+async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: Path) -> None:
+    changes = TWO | {"server": {"workers": 1}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 1)
+        os.kill(workers_of(served)["w1"], signal.SIGKILL)
+        await becomes(lambda: "worker w2 takes the place" in log_of(served))
+        async with aiohttp.ClientSession() as session:
+            async with session.get(f"{served.url}/healthz") as lives:
+                assert (lives.status, await lives.json()) == (200, {"status": "ok"})
+            async with session.get(f"{served.url}/readyz") as ready:
+                assert (ready.status, (await ready.json())["reasons"]) == (503, ["starting"])
+        served.process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(40):
+            assert await served.process.wait() == 0
+
+
+async def test_nobody_who_rings_while_a_worker_leaves_finds_the_line_reset(tmp_path: Path) -> None:
+    changes = TWO | {"shutdown": {"drain_s": 60}}
+    async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        async with Carrier(served.url, AUTH_TOKEN) as one:  # at w1, who is given what comes now
+            await one.listen(within_s=20)
+            async with Carrier(served.url, AUTH_TOKEN) as other:
+                await other.listen(within_s=20)
+                served.process.send_signal(signal.SIGTERM)
+                await drains(served.url)
+                await one.hang_up()
+                answers = await ring_until_one_has_left(served)
+                assert not other.ended.is_set()
+
+    assert set(answers) == {503}
+
+
+async def ring_until_one_has_left(served: Served) -> list[int]:
+    """Ask on connection after connection until a worker has ended; raises if one is reset."""
+    answers: list[int] = []
+    connector = aiohttp.TCPConnector(force_close=True)
+    async with asyncio.timeout(40), aiohttp.ClientSession(connector=connector) as session:
+        while " has ended with 0" not in log_of(served):
+            asked = [session.get(f"{served.url}/readyz") for _ in range(4)]
+            for answer in await asyncio.gather(*asked):
+                answers.append(answer.status)
+                answer.release()
+    return answers
+
+
+async def metrics_with(served: Served, line: str) -> str:
+    """Return what a scrape gets once it has this line: the third caller's end is being told."""
+    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{served.url}/metrics") as answer:
+                text = await answer.text()
+            if line in text.splitlines():
+                return text
+            await asyncio.sleep(0.1)
+
+
+async def drains(url: str) -> None:
+    """Wait until the house says that it takes no more calls."""
+    async with asyncio.timeout(20), aiohttp.ClientSession() as session:
+        while True:
+            async with session.get(f"{url}/readyz") as answer:
+                if "draining" in (await answer.json())["reasons"]:
+                    return
+            await asyncio.sleep(0.05)
+
+
+async def test_a_worker_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        os.kill(workers_of(served)["w2"], signal.SIGSTOP)
+        await becomes(lambda: "worker w2 has not reported" in log_of(served), within_s=20)
+        await becomes(lambda: len(workers_of(served)) == 3)
+
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            assert (await call.listen(within_s=20)).size > RATE_HZ
+
+
+async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
+        await becomes(lambda: len(workers_of(served)) == 2)
+        served.process.kill()
+        await served.process.wait()
+
+        await becomes(lambda: not any(works(each) for each in workers_of(served).values()))
+
+
+def works(pid: int) -> bool:
+    """Say whether a process is there and has not ended."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
+    return state != "Z"

@@ -1,0 +1,104 @@
+"""What a carrier tells two workers at one moment about one call."""
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from bot.server.carrier_door import DoorFrame
+from bot.server.stream_tokens import StreamPass, TokenDesk
+from bot.workers.pool_client import Joined
+from calls.events import Event
+from calls.leg_events import LegEnded
+from calls.leg_progress import StatusCallback
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_carrier_book import opened
+from tests.bot.workers.test_shared_limits import settings_with
+from tests.transports.twilio_house import House
+from transports.media_stream.leg import CarriedCall
+from transports.media_stream.line import LinePatience
+
+CALL = CarriedCall(call_ref="v3:x", caller="+15005550111")
+ENDED = StatusCallback(call_ref="v3:x", status="completed")
+ANSWERED = StatusCallback(call_ref="v3:x", status="in-progress")
+MACHINE = StatusCallback(call_ref="v3:x", answered_by="machine_start")
+
+
+def frames(houses: Sequence[Joined], told: list[Event]) -> list[DoorFrame]:
+    clock = asyncio.get_running_loop().time
+    return [
+        DoorFrame(
+            addresses=("http://here",),
+            switchboard=House(),
+            tell=told.append,
+            clock=clock,
+            house=each,
+        )
+        for each in houses
+    ]
+
+
+async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None:
+    async with lines(settings_with()) as it:
+        desks = [TokenDesk(each, "telnyx", LinePatience()) for each in frames(it.joined, [])]
+        await opened(it)
+        assert isinstance(await desks[0].begin(CALL), StreamPass)
+
+        given = await asyncio.gather(*(each.follow(CALL, news_id="s-1") for each in desks))
+
+    assert [type(each) for each in given] == [StreamPass, StreamPass]
+
+
+async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() -> None:
+    async with lines(settings_with()) as it:
+        desk = TokenDesk(frames(it.joined, [])[0], "telnyx", LinePatience())
+        await opened(it)
+        assert isinstance(await desk.begin(CALL), StreamPass)
+
+        given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for _ in range(2)))
+
+    assert [type(each) for each in given] == [StreamPass, StreamPass]
+
+
+async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_once() -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+
+        await asyncio.gather(*(each.take(ENDED) for each in callbacks))
+
+    assert [type(each) for each in told] == [LegEnded]
+
+
+@pytest.mark.parametrize(
+    "news", [(ANSWERED, MACHINE), (MACHINE, ANSWERED)], ids=["answer first", "verdict first"]
+)
+async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_is_kept(
+    news: tuple[StatusCallback, StatusCallback],
+) -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+
+        taken = zip(callbacks, news, strict=True)
+        await asyncio.gather(*(each.take(said) for each, said in taken))
+        await callbacks[0].take(ENDED)
+
+    assert [each.outcome for each in told if isinstance(each, LegEnded)] == ["voicemail"]
+
+
+async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
+    told: list[Event] = []
+    async with lines(settings_with()) as it:
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        await opened(it)
+        assert await it.joined[0].peers.claim("telnyx progress v3:x")
+
+        waiting = asyncio.ensure_future(callbacks[1].take(ENDED))
+        await it.settle()
+        it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
+        await waiting
+
+    assert [type(each) for each in told] == [LegEnded]

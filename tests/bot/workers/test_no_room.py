@@ -1,0 +1,236 @@
+"""A caller for whom there is no room is told so at the door, however busy the workers are."""
+
+import asyncio
+import socket
+from typing import Any
+from urllib.parse import urlencode
+
+import aiohttp
+import pytest
+
+from bot.config.settings import Settings
+from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
+from bot.workers.listener import bind_socket
+from bot.workers.seats import NoRoom
+from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
+from tests.bot.serving import AUTH_TOKEN
+from tests.bot.workers.lines import lines
+
+STAGES = {
+    "stt": [{"name": "ears", "kind": "local"}],
+    "llm": [{"name": "mind", "kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key": "k"}],
+    "tts": [{"name": "voice", "kind": "local"}],
+}
+URL = "https://agent.example/line"
+FORM = PhoneCall().form()
+
+
+COMMON = "https://calls.example.com"
+
+
+def settings_of(**twilio: Any) -> Settings:
+    return Settings.model_validate(
+        {
+            "stages": STAGES,
+            "server": {
+                "public_url": URL,
+                "also_called": [f"{COMMON}/"],
+                "token": "a-token-of-some-length",
+            },
+            "transports": {"twilio": {"enabled": True, "auth_token": AUTH_TOKEN, **twilio}},
+        }
+    )
+
+
+def webhook(
+    *,
+    path: str = "/twilio/voice",
+    proof: str | None = None,
+    form: dict[str, str] | None = None,
+    signed_for: str = URL,
+) -> bytes:
+    form = FORM if form is None else form
+    body = urlencode(form).encode()
+    signed = signature(AUTH_TOKEN, f"{signed_for}{path}", form) if proof is None else proof
+    head = (
+        f"POST {path} HTTP/1.1\r\nHost: agent.example\r\nX-Twilio-Signature: {signed}\r\n"
+        f"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+class Seats:
+    """Has room, or not; keeps what it was asked and told."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        self.asked: list[str] = []
+        self.told: list[str] = []
+
+    def admit(self, call: str) -> str:
+        self.asked.append(call)
+        return self.reason
+
+
+def door(reason: str, **twilio: Any) -> tuple[Seats, NoRoom]:
+    seats, settings = Seats(reason), settings_of(**twilio)
+    return seats, NoRoom(lambda: settings, admit=seats.admit, tell=seats.told.append)
+
+
+@pytest.mark.parametrize(
+    ("signed_for", "answered"), [(URL, True), (COMMON, True), ("https://other.example", False)]
+)
+def test_a_call_without_room_may_be_signed_for_each_of_our_addresses(
+    *, signed_for: str, answered: bool
+) -> None:
+    _, no_room = door("busy")
+
+    assert bool(no_room.answer(webhook(signed_for=signed_for))) == answered
+
+
+def test_a_call_without_room_is_answered_whole() -> None:
+    seats, no_room = door("busy")
+
+    head, _, body = no_room.answer(webhook()).partition(b"\r\n\r\n")
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"<Say>All our lines are busy." in body
+    assert b"<Hangup" in body
+    assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["busy"])
+
+
+def test_a_caller_of_a_server_that_drains_is_sent_to_the_fallback() -> None:
+    seats, no_room = door("draining")
+
+    assert no_room.answer(webhook()).startswith(b"HTTP/1.1 503 ")
+    assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["draining"])
+
+
+@pytest.mark.parametrize("reason", ["busy", "draining"])
+def test_whom_we_have_called_is_hung_up_on_without_a_word(reason: str) -> None:
+    seats, no_room = door(reason)
+
+    form = PhoneCall(direction="outbound-api").form()
+    head, _, body = no_room.answer(webhook(path="/twilio/voice?dial=d-1", form=form)).partition(
+        b"\r\n\r\n"
+    )
+
+    assert head.startswith(b"HTTP/1.1 200 OK\r\nContent-Type: text/xml")
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert b"<Say>" not in body
+    assert b"<Response><Hangup /></Response>" in body
+    assert (seats.asked, seats.told) == ([form["CallSid"]], [reason])
+
+
+def test_a_call_with_room_goes_on_to_a_worker() -> None:
+    seats, no_room = door("")
+
+    assert no_room.answer(webhook(path="/twilio/voice?a=1&b=2")) == b""
+    assert (seats.asked, seats.told) == ([FORM["CallSid"]], [])
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        webhook()[:-1],
+        webhook().partition(b"\r\n\r\n")[0],
+        webhook(proof=""),
+        webhook(proof="jnHHJVRuc+5O5HxzOjyUz1Q19Bc="),
+        webhook(path="/twilio/voices"),
+        webhook(form={"From": "+15005550006"}),
+        b"POST /twilio/voice\r\n\r\n",
+        b"POST /twilio/voice HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n\xff\xfe\xfd",
+        b"POST /twilio/voice HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"GET /twilio/media HTTP/1.1\r\n\r\n",
+    ],
+    ids=[
+        "a part of the body",
+        "the head alone",
+        "not signed",
+        "wrongly signed",
+        "another path",
+        "without a name",
+        "no request",
+        "no form",
+        "no chunk",
+        "another request",
+    ],
+)
+def test_whatever_is_not_a_whole_and_signed_webhook_is_for_a_worker(request_bytes: bytes) -> None:
+    seats, no_room = door("busy")
+
+    assert no_room.answer(request_bytes) == b""
+    assert (seats.asked, seats.told) == ([], [])
+
+
+def test_where_no_telephone_is_answered_nobody_is_refused() -> None:
+    seats, no_room = door("busy", enabled=False)
+
+    assert no_room.answer(webhook()) == b""
+    assert seats.asked == []
+
+
+async def test_it_is_told_while_every_worker_is_busy() -> None:
+    """The workers' answers never come; the refusals do, one for each call."""
+    _, no_room = door("full")
+    kept: list[socket.socket] = []
+
+    def hand(connection: socket.socket, _: bool) -> bool:  # noqa: FBT001 - a Hand
+        kept.append(connection.dup())
+        return True
+
+    with bind_socket("127.0.0.1", 0) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
+            running = tasks.create_task(Doorman(listener, hand=hand, answer=no_room.answer).run())
+            said = await asyncio.gather(*(refusal(session, url) for _ in range(30)))
+            running.cancel()
+
+    assert {each[:22] for each in said} == {"All our lines are busy"}
+    assert kept == []
+
+
+async def refusal(session: aiohttp.ClientSession, url: str) -> str:
+    form = PhoneCall().form()
+    try:
+        await ring(session, form, base_url=url, public_url=URL, auth_token=AUTH_TOKEN)
+    except NotConnectedError as refused:
+        return refused.said
+    return "connected"
+
+
+async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
+    async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
+        await house.open()
+
+        assert house.office.desk.hold("CA1") == ""
+        assert house.office.desk.hold("CA2") == "full"
+        assert await house.joined[0].admit("CA1") == await house.joined[1].admit("CA1")
+
+
+async def test_one_worker_tells_who_was_turned_away() -> None:
+    heard: list[str] = []
+    async with asyncio.timeout(20), lines(settings_of()) as house:
+        for each in house.joined:
+            each.wire.on("turned_away", lambda said: heard.append(said["reason"]))
+        await house.open()
+        house.office.news.tell_turned_away("busy")
+        await house.settle()
+
+    assert heard == ["busy"]
+
+
+async def test_where_no_worker_is_ready_nobody_is_called_busy() -> None:
+    """The carrier asks its fallback when it is told that nobody answers."""
+    async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
+        assert house.office.desk.hold("CA1") == ""
+
+
+def test_a_burst_is_taken_at_once_and_then_so_many_a_second() -> None:
+    pace = ConnectionPace(now=0.0)
+
+    pauses = [pace.pause_s(now=0.0) for _ in range(AT_ONCE + 5)]
+
+    assert pauses == [0.0] * (AT_ONCE - 1) + [PAUSE_S] * 6
+    assert pace.pause_s(now=10 * PAUSE_S) == 0.0

@@ -1,0 +1,211 @@
+"""What workers ask of each other and of the supervisor, over real lines."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import pytest
+
+from bot.server.stream_tokens import Ticket, Tokens
+from bot.workers.pool import HeldSeat, NoSeat
+from bot.workers.pool_client import Joined
+from bot.workers.pool_server import Office
+from bot.workers.supervisor import HUNG_S
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_shared_limits import settings_with
+
+TICKET = Ticket(call_sid="CA1", caller="a", called="b")
+
+
+async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        token = await Tokens(it.joined[0].shelf).issue(TICKET, now=0.0)
+
+        redeemed = [
+            await Tokens(each.shelf).redeem(token, call_sid="CA1", now=1.0)
+            for each in (it.joined[1], it.joined[0], it.joined[1])
+        ]
+
+    assert redeemed == [TICKET, "token_unknown_or_used", "token_unknown_or_used"]
+
+
+async def test_seats_are_the_houses() -> None:
+    async with lines(settings_with(), seats=3) as it:
+        await it.open()
+        admitted = [await it.joined[number % 2].admit() for number in range(4)]
+        first = admitted[0]
+        assert isinstance(first, HeldSeat)
+        it.joined[1].begin(first.seat)
+        it.joined[1].end(first.seat)
+        again = await it.joined[1].admit()  # behind them on the same line
+
+    assert admitted[3] == NoSeat(reason="full")
+    assert isinstance(again, HeldSeat)
+
+
+async def test_a_house_that_stops_takes_nobody() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        told = [heard_by(each, "stop") for each in it.joined]
+        it.office.stop(drain_s=5.0)
+
+        assert await it.joined[0].admit() == NoSeat(reason="draining")
+        await it.settle()
+
+    assert [said["drain_s"] for each in told for said in each] == [5.0, 5.0]
+
+
+async def test_a_worker_that_closes_leads_no_more_unless_all_do() -> None:
+    leads: list[list[bool]] = []
+    async with lines(settings_with()) as it:
+        await it.open()
+        for each in it.joined:
+            each.wire.tell("closing")
+            await it.settle()
+            it.office.tell_state()
+            await it.settle()
+            leads.append([one.leads for one in it.joined])
+
+    assert leads == [[False, True], [True, False]]
+
+
+async def test_one_worker_answers_for_another_and_for_all() -> None:
+    async with lines(settings_with()) as it:
+        for each in it.joined:
+            each.peers.answer("name", name_of(each.name))
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+
+        assert await it.joined[0].peers.ask("w2", "name", call="x") == "w2 x"
+        assert await it.joined[1].peers.ask_all("name", call="y") == ["w2 y", "w1 y"]
+        with pytest.raises(LookupError):
+            await it.joined[0].peers.ask("w3", "name", call="z")
+
+
+def name_of(name: str) -> Any:
+    async def answer(asked: Mapping[str, Any]) -> str:
+        return f"{name} {asked['call']}"
+
+    return answer
+
+
+async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> None:
+    async with lines(settings_with()) as it:
+        happens: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+
+        async def view() -> AsyncIterator[Mapping[str, Any]]:
+            yield {"event": "what was before"}
+            while True:
+                yield await happens.get()
+
+        it.joined[1].views.share(view)
+        await it.open()
+        seen: list[Any] = []
+        watching = it.joined[0].views.watch()
+        seen.append(await anext(watching))
+        happens.put_nowait({"event": "what happens now"})
+        seen.append(await anext(watching))
+        await watching.aclose()  # type: ignore[attr-defined] - a generator
+        await it.settle()
+
+        assert [each["event"] for each in seen] == ["what was before", "what happens now"]
+        assert it.joined[1].views._streams == {}
+
+
+async def test_a_question_that_fails_is_answered_so() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+
+        with pytest.raises(LookupError):
+            await it.joined[0].peers.ask("w2", "nothing of the kind")
+        assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on
+
+
+async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
+    async with lines(settings_with()) as it:
+        await it.open()
+        it.joined[0].wire.tell("begin")  # of which seat?
+        it.joined[0].wire.tell("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
+
+        assert isinstance(await it.joined[0].admit(), HeldSeat)
+
+
+async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
+    async with lines(settings_with()) as it:
+        told = [heard_by(each, "worker_started") for each in it.joined]
+        it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
+        await it.open()
+
+    started = [(said["worker"], said["cause"], said["replaces"]) for each in told for said in each]
+    assert sorted(started) == [("w1", "start", ""), ("w2", "lost", "w0")]
+
+
+async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:
+    async with lines(settings_with()) as it:
+        told = [heard_by(each, "worker_lost") for each in it.joined]
+        it.office.news.tell_one("worker_lost", worker="w0", code=-9, calls=3)
+        await it.settle()
+        before = [said for heard in told for said in heard]
+        await it.open()
+
+    after = [said for heard in told for said in heard]
+    assert before == []
+    assert [(each["worker"], each["code"], each["calls"]) for each in after] == [("w0", -9, 3)]
+
+
+def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
+    heard: list[Mapping[str, Any]] = []
+    worker.wire.on(what, heard.append)
+    return heard
+
+
+async def test_a_worker_that_is_silent_while_we_look_hangs() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        hung = looks(it.office, every_s=0.2, for_s=HUNG_S - 0.4)
+        it.desks[0].heard_at = it.office._clock()
+        hung += looks(it.office, every_s=0.2, for_s=1.0)
+
+    assert set(hung) == {"w2"}
+
+
+@pytest.mark.parametrize("before_s", [0.0, 2.0])
+async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        hung = looks(it.office, every_s=0.2, for_s=before_s)
+        hung += looks(it.office, every_s=3600.0, for_s=3600.0)  # the machine was paused
+        hung += looks(it.office, every_s=0.2, for_s=0.8)
+
+    assert hung == []
+
+
+async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_looks() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+
+        assert looks(it.office, every_s=0.6, for_s=30.0) == []
+
+
+async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
+    async with lines(settings_with()) as it, asyncio.timeout(10):
+        await it.open()
+        seats, now = it.office._seats, it.office._clock()
+        seats.measured = True
+        for each in it.desks:
+            seats.begin(seats.admit(now) or 0, each.number, now)
+        looks(it.office, every_s=5.0, for_s=5.0)  # the machine was paused
+
+        assert seats.why_closed(it.office._clock()) == ""
+
+
+def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
+    """Have time pass in so large steps, with a look behind each; return who was found to hang."""
+    found: list[str] = []
+    for _ in range(round(for_s / every_s)):
+        now = office._clock() + every_s
+        office._clock = lambda now=now: now
+        found += [worker.name for worker in office.hung(HUNG_S)]
+    return found

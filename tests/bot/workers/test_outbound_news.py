@@ -1,0 +1,140 @@
+"""What a carrier tells at one worker about a call that another one has, and the house's seats."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from bot.call.answerers import CarrierWords
+from bot.call.switchboard import Switchboard
+from bot.outbound.call_ledger import MOST, CallLedger
+from bot.outbound.opening import HouseOfCalls
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool import Alone, HeldSeat
+from bot.workers.pool_client import Joined
+from calls.entry import Entry
+from calls.events import Event
+from calls.leg_events import AnswererJudged, LegAnswered
+from tests.bot.workers.lines import lines
+from tests.bot.workers.test_shared_limits import settings_with
+
+MACHINE = AnswererJudged(
+    call_ref="CA1",
+    ref="dial-1",
+    answerer="machine_start",
+    machine=True,
+    after_s=2.0,
+)
+
+
+def entry_of(event: Event) -> Entry:
+    return Entry(call_id="", number=1, at="", event=event)
+
+
+@dataclass
+class Listening:
+    """A call that waits for its carrier's word."""
+
+    heard: list[str] = field(default_factory=list[str])
+
+    async def take(self, answerer: str) -> None:
+        self.heard.append(answerer)
+
+
+def words_of(house: Joined | Alone) -> CarrierWords:
+    words = CarrierWords()
+    words.join(house)
+    return words
+
+
+async def test_a_word_on_who_picked_up_reaches_the_worker_that_has_the_call() -> None:
+    call, stranger = Listening(), Listening()
+    async with lines(settings_with(), workers=3) as it:
+        at = [words_of(each) for each in it.joined]
+        await at[1].watch("CA1", call.take)
+        await at[2].watch("CA2", stranger.take)
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+
+        await at[0].hear(entry_of(MACHINE))
+
+    assert (call.heard, stranger.heard) == (["machine_start"], [])
+
+
+async def test_a_word_at_the_worker_that_has_the_call_is_taken_once() -> None:
+    call = Listening()
+    async with lines(settings_with()) as it:
+        at = [words_of(each) for each in it.joined]
+        await at[0].watch("CA1", call.take)
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+
+        await at[0].hear(entry_of(MACHINE))
+
+    assert call.heard == ["machine_start"]
+
+
+async def test_a_word_that_is_quicker_than_the_call_waits_for_it() -> None:
+    call = Listening()
+    async with lines(settings_with()) as it:
+        at = [words_of(each) for each in it.joined]
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+        await at[0].hear(entry_of(MACHINE))
+
+        await at[1].watch("CA1", call.take)
+
+    assert call.heard == ["machine_start"]
+
+
+async def test_a_call_that_nobody_has_any_more_is_no_trouble() -> None:
+    words = words_of(Alone(why_closed=str, clock=lambda: 0.0))
+
+    await words.hear(entry_of(MACHINE))
+
+
+async def test_what_is_kept_of_dials_of_others_has_a_bound() -> None:
+    ledger = CallLedger()
+    for index in range(MOST + 50):
+        leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
+        await ledger.hear(entry_of(leg))
+
+    assert len(ledger.book.refs) == MOST
+    assert ledger.book.refs[f"dial-{MOST + 49}"] == f"CA{MOST + 49}"
+
+
+def house_of_calls(house: Any, seats: int) -> HouseOfCalls:
+    def never(_: Any) -> Any:
+        raise AssertionError
+
+    switchboard = Switchboard(seats=seats, make_call=never, tell=lambda _: None)
+    return HouseOfCalls(process=SimpleNamespace(switchboard=switchboard), house=house)  # type: ignore[arg-type]
+
+
+async def test_a_dial_finds_no_seat_where_another_worker_has_the_last_one() -> None:
+    async with lines(settings_with(), seats=3) as it:
+        await it.open()
+        it.office.tell_state()
+        await it.settle()
+        before = house_of_calls(it.joined[0], 3).seats()
+        for _ in range(2):
+            held = await it.joined[1].admit()
+            assert isinstance(held, HeldSeat)
+            it.joined[1].begin(held.seat)
+        it.office.tell_state()
+        await it.settle()
+
+        after = house_of_calls(it.joined[0], 3).seats()
+
+    assert (before, after) == (3, 1)
+
+
+def test_a_process_alone_has_as_many_seats_as_its_load_allows() -> None:
+    house = Alone(
+        why_closed=str, clock=lambda: 0.0, seats=HouseSeats(seats=5, cores=2, measured=False)
+    )
+
+    assert house_of_calls(house, 4).seats() == 4
+    assert house_of_calls(house, 9).seats() == 5

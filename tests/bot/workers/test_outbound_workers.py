@@ -1,0 +1,120 @@
+"""A campaign of a house of two workers: one call for each, and the carrier tells the wrong one."""
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from calls.outbound import Dial, DialOutcome
+from campaigns.store.dials import DialReader
+from lab.demo.staged import (
+    ACCOUNT,
+    AUTH_TOKEN,
+    NAME,
+    Behaviour,
+    StagedContact,
+    fill_queue,
+    staged_carrier,
+    staged_tree,
+)
+from lab.process import lab_process
+from lab.simulators.carrier.callee import Callee
+from tests.bot.serving import free_port, serving
+from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+
+WITHIN_S = 120.0
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+MACHINE = Behaviour(
+    label="a machine that the carrier knows, and that says nothing",
+    callee=Callee(ring_s=0.5, answered_by="machine_start"),
+    ends=frozenset({DialOutcome.VOICEMAIL}),
+)
+CONTACTS = 4
+SEATS = 2
+KEYS = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN, "TWILIO_ACCOUNT_SID": ACCOUNT}
+
+
+async def ended(url: str) -> Sequence[Dial]:
+    """Return the dials when each contact has its outcome."""
+    reader = DialReader(url)
+    dials: list[Dial] = []
+
+    async def look() -> bool:
+        dials[:] = await reader.of_campaign(NAME)
+        return len(dials) >= CONTACTS and all(each.outcome for each in dials)
+
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            while not await look():  # noqa: ASYNC110 - nothing tells of it
+                await asyncio.sleep(0.1)
+    finally:
+        await reader.close()
+    return dials
+
+
+async def test_a_carriers_word_and_a_free_seat_are_the_houses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before ours is due
+    port = free_port()
+    contacts = [
+        StagedContact(number=f"+1500555{1000 + index}", name="Ada", behaviour=MACHINE)
+        for index in range(CONTACTS)
+    ]
+    async with lab_process() as lab, staged_carrier(port, contacts) as carrier:
+        tree = staged_tree(port, carrier.url, tmp_path, attempts=1)
+        said = tree["transports"]["twilio"]
+        twilio = {name: said[name] for name in ("enabled", "number", "api_url", "calls_per_s")}
+        await fill_queue(tree["storage"]["url"], contacts)
+        async with serving(
+            lab,
+            tmp_path,
+            port=port,
+            changes=TWO
+            | {
+                "server": {"workers": 2, "max_calls": SEATS},
+                "transports": {"twilio": twilio},
+                "campaigns": tree["campaigns"],
+            },
+            environment=KEYS,
+        ) as served:
+            await becomes(lambda: len(workers_of(served)) == 2)
+            dials = await ended(tree["storage"]["url"])
+
+    assert {each.number for each in dials} == {each.number for each in contacts}
+    assert [str(each.outcome) for each in dials] == ["voicemail"] * CONTACTS
+    assert [each["why"] for each in told(served, "AnswererHeard")] == ["carrier"] * CONTACTS
+    assert not told(served, "CallRefused"), log_of(served)
+
+
+async def test_what_rings_when_the_house_is_told_to_stop_is_called_off(tmp_path: Path) -> None:
+    port = free_port()
+    patient = StagedContact(
+        number="+15005551000",
+        name="Ada",
+        behaviour=Behaviour(
+            label="does not answer",
+            callee=Callee(ring_s=600.0),
+            ends=frozenset({DialOutcome.NO_ANSWER}),
+        ),
+    )
+    async with lab_process() as lab, staged_carrier(port, [patient]) as carrier:
+        tree = staged_tree(port, carrier.url, tmp_path, attempts=1)
+        said = tree["transports"]["twilio"]
+        twilio = {name: said[name] for name in ("enabled", "number", "api_url", "calls_per_s")}
+        await fill_queue(tree["storage"]["url"], [patient])
+        changes = TWO | {"transports": {"twilio": twilio}, "campaigns": tree["campaigns"]}
+        async with serving(lab, tmp_path, port=port, changes=changes, environment=KEYS) as served:
+            placed = carrier.exchange.placed
+            await becomes(
+                lambda: [each.status for each in placed.values()] == ["ringing"], within_s=WITHIN_S
+            )
+        reader = DialReader(tree["storage"]["url"])
+        (dial,) = await reader.of_campaign(NAME)
+        await reader.close()
+
+    assert [each.status for each in placed.values()] == ["canceled"]
+    assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the house itself has heard
+    assert served.process.returncode == 0

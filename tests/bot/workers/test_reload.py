@@ -1,0 +1,131 @@
+"""A changed configuration comes into force without ending a call; a bad one changes nothing."""
+
+import json
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+import yaml
+
+from lab.process import lab_process
+from lab.simulators.carrier.carrier import Carrier
+from tests.bot.serving import AUTH_TOKEN, Served, serving
+from tests.bot.workers.many import TWO, becomes, log_of, told, workers_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
+RATE_HZ = 8_000
+TOKEN = "a-token-of-twenty-three-c"
+PATIENT = {"agent": {"silence": {"prompt_after_s": 600}}}  # a caller who only listens stays
+ONE = {"server": {"workers": 1}, "hold": {"render": False}} | PATIENT
+LOADED_S = 150.0  # a worker takes some seconds; beside other tests, half a minute
+
+
+def change(config: Path, section: str, **values: Any) -> None:
+    """Write some keys of a configuration anew."""
+    tree = yaml.safe_load(config.read_text())
+    tree[section] = {**tree.get(section, {}), **values}
+    config.write_text(yaml.safe_dump(tree))
+
+
+def greetings(served: Served) -> list[str]:
+    """Return what was said first in each call, the earliest call first."""
+    first: dict[str, Any] = {}
+    for each in told(served, "AgentSaid"):
+        first.setdefault(each["call_id"], each)
+    return [each["text"] for each in sorted(first.values(), key=lambda each: each["at"])]
+
+
+def reloads(served: Served) -> list[dict[str, Any]]:
+    """Return what was told of configurations that were read anew."""
+    found = [each for each in log_of(served).splitlines() if " ConfigurationReloaded " in each]
+    return [json.loads(each.partition(" ConfigurationReloaded ")[2]) for each in found]
+
+
+async def ask_to_reload(served: Served, **said: Any) -> tuple[int, dict[str, Any]]:
+    """Ask over HTTP, with the token; return the status and the answer."""
+    headers = {"Authorization": f"Bearer {TOKEN}"}
+    async with (
+        aiohttp.ClientSession(headers=headers) as session,
+        session.post(f"{served.url}/api/reload", json=said) as answer,
+    ):
+        return answer.status, await answer.json()
+
+
+async def test_one_worker_alone_is_relieved_too_and_the_next_call_has_the_new_greeting(
+    tmp_path: Path,
+) -> None:
+    async with lab_process() as lab, serving(lab, tmp_path, changes=ONE) as served:
+        config = tmp_path / "holdline.yaml"
+        change(config, "agent", greeting="Good morning, this is the new one.")
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            assert (await call.listen(within_s=60)).size > RATE_HZ
+            served.process.send_signal(signal.SIGHUP)
+            await becomes(lambda: "all workers were replaced" in log_of(served), within_s=LOADED_S)
+            async with Carrier(served.url, AUTH_TOKEN) as later:
+                assert (await later.listen(within_s=60)).size > RATE_HZ
+            assert not call.ended.is_set()
+        await becomes(lambda: len(greetings(served)) == 2)
+        await becomes(lambda: len(reloads(served)) == 1)
+
+    assert "new one" not in greetings(served)[0]
+    assert "new one" in greetings(served)[1]
+    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert reloads(served) == [
+        {"by": "SIGHUP", "outcome": "replaced", "changed": ["agent.greeting"], "workers": 1}
+    ]
+    assert served.process.returncode == 0
+
+
+async def test_a_bad_file_changes_nothing_not_even_for_a_worker_that_must_be_replaced(
+    tmp_path: Path,
+) -> None:
+    key = {"HOLDLINE_TOKEN": TOKEN}
+    async with (
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=ONE, environment=key) as served,
+    ):
+        change(tmp_path / "holdline.yaml", "agent", greetign="Good morning.")
+        status, said = await ask_to_reload(served, by="Ada")
+        assert status == 400
+        assert [each.partition(": ")[2] for each in said["problems"]] == [
+            "agent.greetign is unknown; did you mean greeting?"
+        ]
+        said_so = "the configuration is wrong, so nothing changes: "
+        await becomes(lambda: said_so in log_of(served))  # a thread writes the log
+        await becomes(lambda: len(reloads(served)) == 1)
+
+        os.kill(workers_of(served)["w1"], signal.SIGKILL)
+        await becomes(lambda: len(workers_of(served)) == 2, within_s=LOADED_S)
+        async with Carrier(served.url, AUTH_TOKEN) as call:
+            assert (await call.listen(within_s=60)).size > RATE_HZ
+
+    assert reloads(served) == [{"by": "Ada", "outcome": "wrong", "changed": [], "workers": 0}]
+
+
+async def test_who_has_the_credential_has_it_read_anew_and_it_is_recorded_who(
+    tmp_path: Path,
+) -> None:
+    key = {"HOLDLINE_TOKEN": TOKEN}
+    async with (
+        lab_process() as lab,
+        serving(lab, tmp_path, changes=TWO, environment=key) as served,
+    ):
+        await becomes(lambda: len(workers_of(served)) == 2)
+        change(tmp_path / "holdline.yaml", "agent", greeting="Good morning.")
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"{served.url}/api/reload") as unknown,
+        ):
+            assert unknown.status == 401
+        assert await ask_to_reload(served, by="Ada") == (202, {"changed": ["agent.greeting"]})
+        assert (await ask_to_reload(served))[0] == 409
+        await becomes(lambda: len(workers_of(served)) == 4, within_s=LOADED_S)
+        await becomes(lambda: len(reloads(served)) == 1)
+
+    assert reloads(served) == [
+        {"by": "Ada", "outcome": "replaced", "changed": ["agent.greeting"], "workers": 2}
+    ]

@@ -1,0 +1,356 @@
+"""Workers that are lost while others are relieved: each place has one, and nobody is left over."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+
+from bot.workers import slots
+from bot.workers.admission_rules import HouseSeats
+from bot.workers.pool_server import Office, Quotas
+from bot.workers.slots import Relieved, Slots
+from bot.workers.worker_process import Worker, WorkerOrder
+from tests.bot.workers.descriptors import descriptors_left
+from tests.bot.workers.test_shared_limits import settings_with
+
+SMALL = r"""
+import contextlib, json, pathlib, socket, subprocess, sys, time
+order = json.loads(sys.argv[1])
+line = socket.socket(fileno=order["control"])
+
+def say(what):
+    line.sendall(json.dumps({"tell": what}).encode() + b"\n")
+
+say("configured")
+flags = order["flags"]
+if flags.get("leaves"):
+    lives = "import os, sys, time\nwhile not os.path.exists(sys.argv[1]): time.sleep(0.05)"
+    subprocess.Popen([sys.executable, "-c", lives, flags["leaves"]], close_fds=False)
+while flags.get("waits_for") and not pathlib.Path(flags["waits_for"]).exists():
+    time.sleep(0.01)
+if flags.get("cannot"):
+    sys.exit(3)
+with contextlib.suppress(BlockingIOError):
+    while line.recv(65536, socket.MSG_DONTWAIT):  # who loads heeds nothing
+        pass
+say("ready")
+if flags.get("closes"):
+    say("closing")
+for each in line.makefile():
+    if json.loads(each)["tell"] in ("retire", "stop"):
+        break
+line.sendall(flags.get("last", "").encode())
+"""
+WITHIN_S = 30.0
+CANNOT = {"cannot": True}
+
+
+@dataclass
+class Orders:
+    """So many workers, small ones; what each is told by its number, others are ready at once."""
+
+    wanted: int
+    flags: dict[int, dict[str, Any]] = field(default_factory=dict)
+    usual: dict[str, Any] = field(default_factory=dict)
+    given: int = 0
+
+    def order(self, number: int) -> WorkerOrder:
+        self.given = number
+        return WorkerOrder(
+            number=number,
+            workers=self.wanted,
+            house="",
+            config="",
+            flags=self.flags.get(number, self.usual),
+            board="",
+            metrics="",
+        )
+
+
+@dataclass
+class House:
+    """The places, and who is there."""
+
+    orders: Orders
+    slots: Slots
+    office: Office
+    tasks: asyncio.TaskGroup
+
+    @property
+    def names(self) -> set[str]:
+        return set(self.office.workers)
+
+    def worker(self, name: str) -> Worker:
+        return self.office.workers[name]
+
+    def kill(self, name: str) -> None:
+        os.kill(self.worker(name).pid, signal.SIGKILL)
+
+    def is_ready(self, name: str) -> bool:
+        return name in self.names and self.worker(name).ready.is_set()
+
+
+@asynccontextmanager
+async def house(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+    real = asyncio.create_subprocess_exec
+
+    async def small(*command: Any, **options: Any) -> Any:
+        return await real(sys.executable, "-c", SMALL, command[-1], **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
+    clock = asyncio.get_running_loop().time
+    office = Office(HouseSeats(seats=9, cores=2), Quotas(settings_with()), clock=clock)
+    async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
+        it = House(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
+        assert await it.slots.begin() == 0
+        try:
+            yield it
+        finally:
+            it.slots.close()
+            office.stop(drain_s=5.0)
+
+
+async def becomes(fact: Callable[[], bool]) -> None:
+    while not fact():  # noqa: ASYNC110 - nothing tells of it
+        await asyncio.sleep(0.01)
+
+
+async def stays(fact: Callable[[], bool]) -> bool:
+    """Say whether something becomes true, and is so for a moment."""
+    await becomes(fact)
+    await asyncio.sleep(0.1)
+    return fact()
+
+
+async def test_a_worker_lost_while_another_is_relieved_leaves_one_at_each_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w3" in it.names)
+        it.kill("w2")
+        await becomes(lambda: it.is_ready("w4"))  # in its place
+        late.touch()
+
+        assert await round_ == Relieved(workers=2, whole=True)
+        assert await stays(lambda: it.names == {"w3", "w5"})
+
+
+async def test_a_place_that_is_given_up_may_have_lost_its_worker_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:
+        orders.wanted = 1
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w3" in it.names)
+        it.kill("w2")
+        await becomes(lambda: it.is_ready("w4"))
+        late.touch()
+
+        assert await round_ == Relieved(workers=1, whole=True)
+        assert await stays(lambda: it.names == {"w3"})
+
+
+async def test_who_was_still_loading_when_it_was_relieved_does_not_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
+
+        assert (await it.slots.renew()).whole
+        late.touch()
+        assert await stays(lambda: it.names == {"w3"})
+
+
+async def test_a_replacement_that_waits_its_time_is_not_needed_behind_a_relief(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
+    async with house(Orders(wanted=1, flags={2: CANNOT}), monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: it.orders.given == 2 and not it.names)
+
+        assert (await it.slots.renew()).whole
+        await asyncio.sleep(0.2)
+        assert it.names == {"w3"}
+
+
+async def test_a_place_that_is_new_gets_a_worker_though_the_first_one_cannot_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.05))
+    orders = Orders(wanted=1, flags={3: CANNOT, 4: CANNOT})
+    async with house(orders, monkeypatch) as it:
+        orders.wanted = 2
+
+        assert (await it.slots.renew()).whole
+        await becomes(lambda: it.is_ready("w5"))
+        assert it.names == {"w2", "w5"}
+
+
+async def test_a_round_ends_though_nobody_can_start_and_the_old_worker_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late = tmp_path / "late"
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(late)} | CANNOT})
+    async with house(orders, monkeypatch) as it:
+        orders.usual = CANNOT  # until the configuration before is in force again
+        round_ = it.tasks.create_task(it.slots.renew())
+        await becomes(lambda: "w2" in it.names)
+        it.kill("w1")
+        await becomes(lambda: "w1" not in it.names)
+        late.touch()
+
+        assert await round_ == Relieved(workers=0, whole=False)
+        orders.usual = {}
+        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+
+
+async def test_a_worker_that_was_lost_before_is_no_bad_end_of_the_house(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 30.0))
+    async with house(Orders(wanted=2, flags={3: CANNOT}), monkeypatch) as it:
+        it.kill("w1")
+        await becomes(lambda: it.orders.given == 3 and it.names == {"w2"})
+
+    assert it.slots.failed is None
+
+
+async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(Orders(wanted=2), monkeypatch) as it:
+        it.slots.close()
+        it.kill("w1")
+
+    assert it.slots.failed is not None
+    assert it.slots.failed.name == "w1"
+
+
+async def test_a_worker_that_ends_of_itself_is_replaced_while_its_calls_go_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with house(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
+        await becomes(lambda: it.is_ready("w2"))
+        assert it.names == {"w1", "w2"}
+
+        it.worker("w1").wire.tell("stop")  # its last call has ended
+        await becomes(lambda: "w1" not in it.names)
+        assert await stays(lambda: it.names == {"w2"})
+        assert it.orders.given == 2
+
+
+async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
+    async with house(orders, monkeypatch) as it:
+        it.worker("w1").wire.tell("retire")  # has it say its last word, and go
+
+        await becomes(lambda: it.is_ready("w3"))
+        assert it.names == {"w2", "w3"}
+
+
+async def test_a_worker_that_leaves_a_process_behind_is_replaced_as_any_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    over = tmp_path / "over"
+    try:
+        async with house(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
+            it.kill("w1")
+
+            await becomes(lambda: it.is_ready("w2"))
+            assert it.names == {"w2"}
+    finally:
+        over.touch()
+
+
+async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_when_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
+    async with house(Orders(wanted=1), monkeypatch) as it:
+        it.kill("w1")
+        with descriptors_left(0):
+            await becomes(lambda: it.orders.given == 2 and not it.names)
+
+        await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
+
+
+async def test_calls_are_taken_with_the_workers_that_are_ready_though_one_still_loads(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    late = tmp_path / "late"
+    orders = Orders(wanted=2, flags={1: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:  # it has begun
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (False, True)
+
+        late.touch()
+        assert await stays(lambda: it.is_ready("w1") and it.names == {"w1", "w2"})
+
+
+async def test_one_that_never_gets_ready_is_replaced_while_the_others_take_calls(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
+    monkeypatch.setattr(slots, "READY_S", 5.0)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(tmp_path / "never")}})
+    async with house(orders, monkeypatch) as it:
+        assert it.is_ready("w1")
+        monkeypatch.setattr(slots, "READY_S", 0.1)
+        await becomes(lambda: "w2" not in it.names)
+        monkeypatch.setattr(slots, "READY_S", WITHIN_S)  # its successor has all the time it takes
+
+        assert await stays(lambda: len(it.names) == 2 and all(map(it.is_ready, it.names)))
+        assert it.names > {"w1"}
+
+
+async def test_workers_that_load_as_long_as_each_other_are_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    late, real = tmp_path / "late", slots._is_ready
+
+    async def is_ready(worker: Worker) -> bool:
+        found = await real(worker)
+        late.touch()  # the first is ready: now the other one is, too
+        return found
+
+    monkeypatch.setattr(slots, "_is_ready", is_ready)
+    orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
+    async with house(orders, monkeypatch) as it:
+        assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
+
+
+async def test_a_round_during_which_we_stop_is_no_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    sink = logger.add(said.append, level="ERROR")
+    orders = Orders(wanted=1, flags={2: {"waits_for": str(tmp_path / "never")}})
+    try:
+        async with house(orders, monkeypatch) as it:
+            round_ = it.tasks.create_task(it.slots.renew())
+            await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
+            it.slots.close()
+            assert not (await round_).whole
+    finally:
+        logger.remove(sink)
+
+    assert said == []

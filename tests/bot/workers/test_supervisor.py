@@ -1,0 +1,88 @@
+"""What the supervisor itself goes by, when a configuration comes into force."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bot.config.settings import Settings
+from bot.workers.admission_rules import START_S
+from bot.workers.listener import bind_socket
+from bot.workers.supervisor import Supervisor
+from tests.bot.workers.test_shared_limits import settings_with
+
+
+def admitting(how: str, *, max_calls: int = 20) -> Settings:
+    settings = settings_with()
+    server = settings.server.model_copy(update={"admission": how, "max_calls": max_calls})
+    return settings.model_copy(update={"server": server})
+
+
+@pytest.fixture
+def listener() -> Iterator[socket.socket]:
+    with socket.socket() as found:
+        yield found
+
+
+@pytest.mark.parametrize(
+    ("before", "then", "admitted"),
+    [("measured", "seats", [False, True]), ("seats", "measured", [True, False])],
+)
+def test_who_is_let_in_is_decided_as_the_new_configuration_says(
+    listener: socket.socket, before: str, then: str, admitted: list[bool]
+) -> None:
+    plan: Any = SimpleNamespace(settings=admitting(before))
+    supervisor = Supervisor(plan, listener)
+    seats, now = supervisor._seats, START_S  # its own start is over
+    seats.open(1, 0.0)
+    seats.begin(1, 1, now)
+    seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker that can carry no more
+
+    let_in = [seats.admit(now) is not None]
+    supervisor._go_by(admitting(then))
+    let_in.append(seats.admit(now) is not None)
+
+    assert let_in == admitted
+
+
+def test_there_are_as_many_seats_as_the_new_configuration_says(listener: socket.socket) -> None:
+    plan: Any = SimpleNamespace(settings=admitting("seats", max_calls=1))
+    supervisor = Supervisor(plan, listener)
+    seats, now = supervisor._seats, 0.0
+    seats.open(1, now)
+    seats.begin(1, 1, now)
+    assert seats.admit(now) is None
+
+    supervisor._go_by(admitting("seats", max_calls=2))
+
+    assert seats.admit(now) is not None
+
+
+async def reasons(port: int) -> list[str]:
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    return json.loads(answer.partition(b"\r\n\r\n")[2])["reasons"]
+
+
+@pytest.mark.parametrize("is_open", [True, False], ids=["workers have left", "workers load"])
+async def test_where_no_worker_is_there_it_says_whether_we_begin_or_end(is_open: bool) -> None:  # noqa: FBT001
+    plan: Any = SimpleNamespace(settings=settings_with())
+    with bind_socket("127.0.0.1", 0) as port:
+        supervisor = Supervisor(plan, port)
+        doorman = supervisor._doorman()
+        if is_open:
+            doorman.open()
+        async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(doorman.run())
+            said = [await reasons(port.getsockname()[1])]
+            supervisor._office.stop(drain_s=30.0)
+            said.append(await reasons(port.getsockname()[1]))
+            running.cancel()
+
+    assert said == [["starting"], ["draining"]]

@@ -1,0 +1,715 @@
+"""The simulated Deepgram, seen by plain clients, by Deepgram's own SDK and by Pipecat."""
+
+import asyncio
+import itertools
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from aiohttp import WSMsgType
+from deepgram import AsyncDeepgramClient, DeepgramClientEnvironment
+from deepgram.core.api_error import ApiError
+from deepgram.core.events import EventType
+from pipecat.frames.frames import (
+    ErrorFrame,
+    Frame,
+    InputAudioRawFrame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.tests.utils import SleepFrame, run_test
+
+from lab.simulators.deepgram.simulator import DeepgramSimulator
+from lab.simulators.deepgram.socket import StreamLimits
+from lab.simulators.faults import Fault, parse
+from lab.simulators.instance import Core
+from lab.simulators.schedule import Window
+from tests.lab.simulators import synthetic_caller as caller
+from tests.lab.simulators.near_ears import hear_near
+
+pytestmark = pytest.mark.virtual_time
+
+KEY = "the-key"
+QUERY = "model=nova-3&encoding=linear16&sample_rate=16000&interim_results=true&punctuate=true"
+BOOKING = "I would like to book an appointment for tomorrow."
+UNCAPPED = StreamLimits(intake_cap=None)
+
+Tell = dict[str, Any]
+
+
+@asynccontextmanager
+async def deepgram(**options: Any) -> AsyncIterator[DeepgramSimulator]:
+    options.setdefault("limits", UNCAPPED)
+    core = Core(speed=options.pop("speed", 10.0), seed=1)
+    instance = DeepgramSimulator("deepgram", api_key=KEY, core=core, **options)
+    hear_near(instance)
+    await instance.start()
+    try:
+        yield instance
+    finally:
+        await instance.stop()
+
+
+class Client:
+    """One websocket to the simulator and everything that came over it."""
+
+    def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self.ws = ws
+        self.told: list[Tell] = []
+        self.texts: list[str] = []
+
+    async def say(self, text: str, *, voice: str = "american") -> None:
+        await self.send(caller.silence(0.3) + caller.say(text, voice=voice) + caller.silence(0.22))
+
+    async def send(self, pcm: bytes) -> None:
+        for at in range(0, len(pcm), 6400):
+            await self.ws.send_bytes(pcm[at : at + 6400])
+
+    async def order(self, kind: str) -> None:
+        await self.ws.send_json({"type": kind})
+
+    async def until(self, wanted: Callable[[Tell], bool], *, limit_s: float = 5.0) -> Tell:
+        async with asyncio.timeout(limit_s):
+            while True:
+                told = await self.next()
+                if wanted(told):
+                    return told
+
+    async def next(self) -> Tell:
+        message = await self.ws.receive()
+        if message.type is not WSMsgType.TEXT:
+            raise ConnectionResetError(f"{message.type.name} {self.ws.close_code}")
+        self.texts.append(message.data)
+        told: Tell = json.loads(message.data)
+        self.told.append(told)
+        return told
+
+    async def rest(self, *, limit_s: float = 5.0) -> str:
+        """Read on to the end; return how the connection ended."""
+        try:
+            async with asyncio.timeout(limit_s):
+                while True:
+                    await self.next()
+        except ConnectionResetError as end:
+            return str(end)
+        except TimeoutError:
+            return "open"
+
+    @property
+    def transcripts(self) -> list[str]:
+        results = (told for told in self.told if told["type"] == "Results" and told["is_final"])
+        return [text for told in results if (text := transcript(told))]
+
+
+@asynccontextmanager
+async def listening(instance: DeepgramSimulator, query: str = QUERY) -> AsyncIterator[Client]:
+    headers = {"Authorization": f"Token {KEY}"}
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{instance.url}/v1/listen?{query}", headers=headers) as ws,
+    ):
+        yield Client(ws)
+
+
+def transcript(told: Tell) -> str:
+    return str(told["channel"]["alternatives"][0]["transcript"])
+
+
+def finalized(told: Tell) -> bool:
+    return bool(told.get("from_finalize"))
+
+
+def ended(told: Tell) -> bool:
+    return told["type"] == "Metadata"
+
+
+def one(fault: Fault) -> tuple[Window, ...]:
+    return (Window(fault=fault),)
+
+
+async def settled(condition: Callable[[], bool], *, limit_s: float = 2.0) -> None:
+    async with asyncio.timeout(limit_s):
+        while not condition():  # noqa: ASYNC110 - nothing tells us
+            await asyncio.sleep(0.005)
+
+
+# -- a healthy stream
+
+
+async def test_speech_becomes_interim_results_and_a_final_one_that_answers_finalize() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.say(BOOKING)
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    interim = [told for told in client.told if told["type"] == "Results" and not told["is_final"]]
+    assert any(transcript(told) for told in interim)
+    assert transcript(final) == BOOKING
+    assert final["is_final"]
+    assert final["channel_index"] == [0, 1]
+    alternative = final["channel"]["alternatives"][0]
+    assert [word["word"] for word in alternative["words"]] == BOOKING.lower().strip(".").split()
+    assert alternative["words"][-1]["punctuated_word"] == "tomorrow."
+    assert all(0 <= word["confidence"] <= 1 for word in alternative["words"])
+    assert 0 < alternative["confidence"] <= 1
+    assert "languages" not in alternative
+
+
+async def test_the_ranges_of_final_results_follow_one_another_without_a_gap() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        for text in ("Yes, please.", "Goodbye."):
+            await client.say(text)
+            await client.order("Finalize")
+            await client.until(finalized)
+
+    finals = [told for told in client.told if told["is_final"]]
+    for before, after in itertools.pairwise(finals):
+        assert after["start"] == pytest.approx(before["start"] + before["duration"])
+    assert client.transcripts == ["Yes please.", "Goodbye."]
+
+
+async def test_close_stream_brings_the_last_words_the_metadata_and_a_clean_end() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.say("Goodbye.")
+        await client.order("CloseStream")
+        metadata = await client.until(ended)
+        end = await client.rest()
+
+        assert client.transcripts == ["Goodbye."]
+        assert metadata["channels"] == 1
+        assert metadata["duration"] > 0.9
+        assert end == "CLOSE 1000"
+        (request,) = instance.record.requests("deepgram")
+        await settled(lambda: request.outcome == "done")
+        assert request.ok_auth
+        assert request.well_formed
+        assert request.details["finals"] == ["goodbye"]
+
+
+async def test_an_empty_frame_ends_the_stream_too() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.send(caller.silence(0.2))
+        await client.ws.send_bytes(b"")
+
+        await client.until(ended)
+        assert await client.rest() == "CLOSE 1000"
+
+
+async def test_silence_gives_empty_results_and_never_words() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.send(caller.silence(6.5))
+        final = await client.until(lambda told: told["is_final"])
+
+    assert transcript(final) == ""
+    assert not final["from_finalize"]
+    assert len(client.told) >= 4
+
+
+async def test_a_pause_ends_an_utterance_and_later_tells_so() -> None:
+    query = f"{QUERY}&endpointing=300&utterance_end_ms=1000&vad_events=true"
+    async with deepgram() as instance, listening(instance, query) as client:
+        await client.say("What are your opening hours?")
+        await client.send(caller.silence(3))
+        end = await client.until(lambda told: told["type"] == "UtteranceEnd")
+
+    started = next(told for told in client.told if told["type"] == "SpeechStarted")
+    assert 0.2 < started["timestamp"] < 0.6
+    (final,) = (told for told in client.told if told.get("is_final") and transcript(told))
+    assert final["speech_final"]
+    assert transcript(final) == "What are your opening hours?"
+    words = final["channel"]["alternatives"][0]["words"]
+    assert end["last_word_end"] == words[-1]["end"]
+
+
+async def test_without_interim_results_and_punctuation_there_are_none() -> None:
+    query = "model=nova-2&encoding=linear16&sample_rate=16000"
+    async with deepgram() as instance, listening(instance, query) as client:
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    assert transcript(final) == "yes please"
+    assert all(told["is_final"] for told in client.told)
+    assert "punctuated_word" not in final["channel"]["alternatives"][0]["words"][0]
+
+
+async def test_several_languages_at_once_name_the_language_of_every_word() -> None:
+    async with deepgram() as instance, listening(instance, f"{QUERY}&language=multi") as client:
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    alternative = final["channel"]["alternatives"][0]
+    assert alternative["languages"] == ["en"]
+    assert {word["language"] for word in alternative["words"]} == {"en"}
+
+
+async def test_other_readings_are_told_when_they_are_asked_for() -> None:
+    query = f"{QUERY}&alternatives=3".replace("nova-3", "enhanced-general")
+    async with deepgram() as instance, listening(instance, query) as client:
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    best, *others = final["channel"]["alternatives"]
+    assert best["transcript"] == "Yes please."
+    assert 1 <= len(others) <= 2
+    assert all(each["transcript"] not in ("", "Yes please.") for each in others)
+    sure = [each["confidence"] for each in (best, *others)]
+    assert sure == sorted(sure, reverse=True)
+    words = others[0]["words"]
+    assert words[0]["start"] == best["words"][0]["start"]
+    assert words[-1]["end"] == pytest.approx(best["words"][-1]["end"], abs=0.002)
+
+
+async def test_telephone_audio_is_heard_as_it_comes() -> None:
+    query = "model=nova-3&encoding=mulaw&sample_rate=8000&punctuate=true"
+    async with deepgram() as instance, listening(instance, query) as client:
+        linear = caller.silence(0.3, rate_hz=8000) + caller.say(BOOKING, rate_hz=8000)
+        await client.send(caller.as_mulaw(linear + caller.silence(0.22, rate_hz=8000)))
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    assert "book an appointment for" in transcript(final)
+    assert final["duration"] == pytest.approx(len(linear) / 16_000 + 0.22, abs=0.05)
+
+
+async def test_audio_comes_in_at_no_more_than_its_cap() -> None:
+    limits = StreamLimits(intake_cap=1.25)
+    async with deepgram(speed=10, limits=limits) as instance, listening(instance) as client:
+        loop = asyncio.get_running_loop()
+        before = loop.time()
+        await client.send(caller.silence(5))
+        await client.order("Finalize")
+        await client.until(finalized)
+
+    assert loop.time() - before == pytest.approx((5 - 0.25) / 12.5, abs=0.01)
+
+
+async def test_a_grammar_makes_it_hear_only_what_is_listed() -> None:
+    async with (
+        deepgram(grammar=("close the window", "open the door")) as instance,
+        listening(instance) as client,
+    ):
+        await client.say("Close the window.")
+        await client.order("Finalize")
+        final = await client.until(finalized)
+
+    assert transcript(final) == "Close the window."
+
+
+# -- what it refuses
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "model=nova-9",
+        "model=nova-3&language=xx",
+        "model=base&language=multi",
+        "model=nova-3&keywords=haircut",
+        "model=nova-3&alternatives=3",
+        "model=nova-2-phonecall&alternatives=2",
+        "model=base&alternatives=0",
+        "model=base&alternatives=many",
+        "model=nova-3&encoding=linear16",
+        "model=nova-3&encoding=linear16&sample_rate=fast",
+        "model=nova-3&encoding=smoke&sample_rate=8000",
+        "model=nova-3&interim_results=perhaps",
+        "model=nova-3&endpointing=-5",
+        "model=nova-3&utterance_end_ms=500&interim_results=true",
+        "model=nova-3&detect_language=true",
+    ],
+)
+async def test_a_query_that_makes_no_sense_is_refused_before_the_stream(query: str) -> None:
+    async with deepgram() as instance:
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refusal:
+            async with listening(instance, query):
+                pass
+
+        assert refusal.value.status == 400
+        headers = refusal.value.headers
+        assert headers is not None
+        assert headers["dg-error"]
+        assert headers["dg-request-id"]
+        assert not instance.record.requests("deepgram")[0].well_formed
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Authorization": f"Token {KEY}"}, 200),
+        ({"Authorization": f"Bearer {KEY}"}, 200),
+        ({"Sec-WebSocket-Protocol": f"token, {KEY}"}, 200),
+        ({"Authorization": "Token another"}, 401),
+        ({"Authorization": KEY}, 401),
+        ({}, 401),
+    ],
+    ids=["token", "bearer", "subprotocol", "wrong", "no scheme", "none"],
+)
+async def test_a_key_opens_the_door_and_nothing_else_does(
+    headers: dict[str, str], status: int
+) -> None:
+    async with (
+        deepgram() as instance,
+        aiohttp.ClientSession() as session,
+        session.get(f"{instance.server.base_url('http')}/v1/projects", headers=headers) as response,
+    ):
+        body = await response.json()
+
+    assert response.status == status
+    assert ("projects" in body) == (status == 200)
+    assert status == 200 or body["err_code"] == "INVALID_AUTH"
+    assert response.headers["dg-request-id"]
+
+
+async def test_a_browsers_subprotocol_is_answered() -> None:
+    async with (
+        deepgram() as instance,
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{instance.url}/v1/listen?{QUERY}", protocols=("token", KEY)) as ws,
+    ):
+        assert ws.protocol == "token"
+
+
+async def test_compressed_bytes_under_a_raw_encoding_are_bad_data() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.ws.send_bytes(b"OggS" + bytes(600))
+
+        assert await client.rest() == "CLOSE 1008"
+
+
+async def test_a_message_that_nobody_understands_is_answered_and_the_stream_goes_on() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.ws.send_str("hello")
+        await client.order("Sing")
+        await client.say("Goodbye.")
+        await client.order("Finalize")
+        await client.until(finalized)
+
+        errors = [told for told in client.told if told["type"] == "Error"]
+        assert [told["message"] for told in errors] == ["hello", '{"type": "Sing"}']
+        assert client.transcripts == ["Goodbye."]
+        assert not instance.record.requests("deepgram")[0].well_formed
+
+
+@pytest.mark.parametrize("keeps", [False, True], ids=["silent client", "keep-alives only"])
+async def test_a_stream_without_audio_is_closed(keeps: bool) -> None:  # noqa: FBT001 - a case
+    limits = StreamLimits(idle_s=0.15, first_audio_s=0.3)
+    async with deepgram(limits=limits) as instance, listening(instance) as client:
+
+        async def keep_alive() -> None:
+            while keeps:
+                await client.order("KeepAlive")
+                await asyncio.sleep(0.05)
+
+        keeping = asyncio.get_running_loop().create_task(keep_alive())
+        before = asyncio.get_running_loop().time()
+        assert await client.rest() == "CLOSE 1011"
+        keeping.cancel()
+
+    took_s = asyncio.get_running_loop().time() - before
+    assert took_s == pytest.approx(0.3 if keeps else 0.15, abs=0.05)
+
+
+async def test_keep_alives_hold_a_stream_that_had_audio() -> None:
+    limits = StreamLimits(idle_s=0.5, first_audio_s=0.5)
+    async with deepgram(limits=limits) as instance, listening(instance) as client:
+        await client.send(caller.silence(0.1))
+        for _ in range(12):
+            await client.order("KeepAlive")
+            await asyncio.sleep(0.05)
+        await client.order("Finalize")
+
+        assert (await client.until(finalized))["type"] == "Results"
+
+
+# -- faults
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "INVALID_QUERY_PARAMETER"),
+        (401, "INVALID_AUTH"),
+        (402, "ASR_PAYMENT_REQUIRED"),
+        (403, "INSUFFICIENT_PERMISSIONS"),
+        (404, "PROJECT_NOT_FOUND"),
+        (429, "TOO_MANY_REQUESTS"),
+        (503, "Service Unavailable"),
+    ],
+)
+async def test_http_errors_come_in_deepgrams_own_words(status: int, code: str) -> None:
+    async with deepgram() as instance, aiohttp.ClientSession() as session:
+        instance.set_faults(one(parse({"fault": "http", "status": status})))
+        url = f"{instance.server.base_url('http')}/v1/listen?{QUERY}"
+        async with session.post(url, headers={"Authorization": f"Token {KEY}"}) as response:
+            body = await response.json()
+
+    assert response.status == status
+    assert body["error_code" if status == 503 else "err_code"] == code
+    assert response.headers["dg-error"] == body["err_msg"]
+    assert response.headers["dg-request-id"] == body["request_id"]
+
+
+async def spoken_to(instance: DeepgramSimulator, client: Client) -> str:
+    await client.say(BOOKING)
+    await client.order("CloseStream")
+    return await client.rest(limit_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "end"), [("reset", "CLOSED 1006"), ("close", "CLOSE 1000"), ("error", "CLOSE 1011")]
+)
+async def test_a_cut_comes_after_so_many_words(how: str, end: str) -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "cut", "after_words": 4, "how": how})))
+
+        ended_as = await spoken_to(instance, client)
+
+    shown = [transcript(told) for told in client.told if told["type"] == "Results"]
+    assert max(len(text.split()) for text in shown) == 4
+    assert client.transcripts == []
+    assert ended_as in (end, end.replace("CLOSED 1006", "ERROR 1006"))
+
+
+async def test_a_stall_shows_so_many_words_and_then_nothing() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "stall", "after_words": 3})))
+
+        assert await spoken_to(instance, client) == "open"
+
+    assert max(len(transcript(told).split()) for told in client.told) == 3
+
+
+@pytest.mark.parametrize("fault", ["silent", "alive"])
+async def test_no_words_come_from_a_server_that_only_lives(fault: str) -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": fault})))
+
+        end = await spoken_to(instance, client)
+
+    assert client.transcripts == []
+    assert end == ("open" if fault == "silent" else "CLOSE 1000")
+    assert bool(client.told) == (fault == "alive")
+
+
+async def test_garbage_cannot_be_parsed() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "garbage"})))
+        await client.say("Goodbye.")
+        await client.order("Finalize")
+
+        with pytest.raises(json.JSONDecodeError):
+            await client.until(finalized)
+
+
+async def test_duplicates_come_twice() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "duplicate"})))
+        await client.say("Goodbye.")
+        await client.order("Finalize")
+        await client.until(finalized)
+        await client.until(finalized)
+
+    assert client.transcripts == ["Goodbye."] * 2
+    assert client.texts[-1] == client.texts[-2]
+
+
+async def test_a_slow_start_makes_the_final_result_late() -> None:
+    async with deepgram(speed=10) as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "slow_start", "delay_s": 6.0})))
+        await client.send(caller.silence(0.1))
+        before = asyncio.get_running_loop().time()
+        await client.order("Finalize")
+        await client.until(finalized)
+
+    assert asyncio.get_running_loop().time() - before == pytest.approx(0.6, abs=0.01)
+
+
+@pytest.mark.parametrize(
+    ("fault", "text"),
+    [
+        ({"fault": "error_event", "status": 503}, "Please try again later"),
+        ({"fault": "quota", "where": "event"}, "Project does not have enough credits"),
+    ],
+    ids=["error", "quota"],
+)
+async def test_an_error_on_the_open_stream_comes_at_once(fault: Tell, text: str) -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        await client.send(caller.silence(0.1))
+        instance.set_faults(one(parse(fault)))
+
+        assert await client.rest() == "CLOSE 1011"
+
+    assert client.told[-1]["type"] == "Error"
+    assert text in client.told[-1]["description"]
+
+
+async def test_a_silence_that_is_lifted_lets_the_next_words_through() -> None:
+    async with deepgram() as instance, listening(instance) as client:
+        instance.set_faults(one(parse({"fault": "silent"})))
+        await client.say("Yes, please.")
+        await client.order("Finalize")
+        await settled(lambda: instance.record.requests("deepgram")[0].fault == "silent")
+        (request,) = instance.record.requests("deepgram")
+        await settled(lambda: request.details.get("withheld", 0) > 0)
+        instance.clear()
+        await client.say("Goodbye.")
+        await client.order("Finalize")
+        await client.until(lambda told: transcript(told) == "Goodbye.")
+
+
+# -- whole files
+
+
+async def posted(
+    instance: DeepgramSimulator, query: str, body: bytes, *, content_type: str = "audio/wav"
+) -> tuple[int, Tell]:
+    headers = {"Authorization": f"Token {KEY}", "Content-Type": content_type}
+    url = f"{instance.server.base_url('http')}/v1/listen?{query}"
+    async with (
+        aiohttp.ClientSession() as session,
+        session.post(url, data=body, headers=headers) as response,
+    ):
+        return response.status, await response.json()
+
+
+async def test_a_wav_file_is_transcribed_as_a_whole() -> None:
+    pcm = caller.silence(0.3) + caller.say(BOOKING) + caller.silence(0.5)
+    async with deepgram() as instance:
+        status, body = await posted(
+            instance, "model=nova-3&smart_format=true&detect_language=true", caller.as_wav(pcm)
+        )
+
+    (channel,) = body["results"]["channels"]
+    assert status == 200
+    assert channel["alternatives"][0]["transcript"] == BOOKING
+    assert channel["detected_language"] == "en"
+    assert body["metadata"]["duration"] == pytest.approx(len(pcm) / 32_000, abs=0.01)
+
+
+async def test_raw_audio_is_transcribed_when_its_form_is_stated() -> None:
+    pcm = caller.silence(0.3) + caller.say("Goodbye.") + caller.silence(0.5)
+    query = "model=nova-3&encoding=linear16&sample_rate=16000"
+    async with deepgram() as instance:
+        _, body = await posted(instance, query, pcm, content_type="audio/raw")
+
+    assert body["results"]["channels"][0]["alternatives"][0]["transcript"] == "goodbye"
+
+
+async def test_a_file_that_is_no_audio_is_a_bad_request() -> None:
+    async with deepgram() as instance:
+        status, body = await posted(instance, "model=nova-3", b"not a sound")
+
+    assert (status, body["err_code"]) == (400, "Bad Request")
+
+
+# -- the official SDK and Pipecat, unmodified
+
+
+def official(instance: DeepgramSimulator, *, key: str = KEY) -> AsyncDeepgramClient:
+    http = f"{instance.server.base_url('http')}"
+    environment = DeepgramClientEnvironment(
+        base=http, production=instance.url, agent=instance.url, agent_rest=http
+    )
+    return AsyncDeepgramClient(api_key=key, environment=environment)
+
+
+async def test_the_official_sdk_streams_and_understands_every_message() -> None:
+    messages: list[Any] = []
+    async with deepgram() as instance:
+        async with official(instance).listen.v1.connect(
+            model="nova-3",
+            encoding="linear16",
+            sample_rate="16000",
+            interim_results="true",
+            vad_events="true",
+            punctuate="true",
+        ) as connection:
+            connection.on(EventType.MESSAGE, messages.append)
+            listening_task = asyncio.get_running_loop().create_task(connection.start_listening())
+            await connection.send_media(caller.silence(0.3) + caller.say(BOOKING))
+            await connection.send_keep_alive()
+            await connection.send_media(caller.silence(0.22))
+            await connection.send_finalize()
+            await connection.send_close_stream()
+            async with asyncio.timeout(5):
+                await listening_task
+
+        kinds = {type(message).__name__ for message in messages}
+        assert kinds == {"ListenV1Results", "ListenV1SpeechStarted", "ListenV1Metadata"}
+        final = next(m for m in messages if getattr(m, "from_finalize", False))
+        assert final.channel.alternatives[0].transcript == BOOKING
+        assert instance.record.requests("deepgram")[0].well_formed
+
+
+async def test_the_official_sdk_transcribes_a_file_and_lists_projects() -> None:
+    pcm = caller.silence(0.3) + caller.say("Goodbye.") + caller.silence(0.5)
+    async with deepgram() as instance:
+        client = official(instance)
+        heard = await client.listen.v1.media.transcribe_file(
+            request=caller.as_wav(pcm), model="nova-3"
+        )
+        projects = await client.manage.v1.projects.list()
+
+    (channel,) = heard.model_dump()["results"]["channels"]
+    assert channel["alternatives"][0]["transcript"] == "goodbye"
+    assert len(projects.projects or []) == 1
+
+
+async def test_the_official_sdk_sees_a_wrong_key_as_401() -> None:
+    async with deepgram() as instance:
+        with pytest.raises(ApiError) as refusal:
+            async with official(instance, key="another").listen.v1.connect(model="nova-3"):
+                pass
+
+    assert refusal.value.status_code == 401
+
+
+async def through_pipecat(
+    instance: DeepgramSimulator, text: str, *, wait_s: float = 1.0
+) -> tuple[list[Frame], list[Frame]]:
+    service = DeepgramSTTService(api_key=KEY, base_url=instance.url, sample_rate=16_000)
+    pcm = caller.silence(0.3) + caller.say(text) + caller.silence(0.2)
+    audio = [
+        InputAudioRawFrame(audio=pcm[at : at + 640], sample_rate=16_000, num_channels=1)
+        for at in range(0, len(pcm), 640)
+    ]
+    frames: list[Frame] = [
+        VADUserStartedSpeakingFrame(),
+        *audio,
+        VADUserStoppedSpeakingFrame(),
+        SleepFrame(sleep=wait_s),
+    ]
+    down, up = await run_test(service, frames_to_send=frames)
+    return list(down), list(up)
+
+
+async def test_pipecats_own_service_hears_a_caller() -> None:
+    async with deepgram() as instance:
+        down, up = await through_pipecat(instance, BOOKING)
+
+        finals = [frame for frame in down if isinstance(frame, TranscriptionFrame)]
+        assert [frame.text for frame in finals] == [BOOKING]
+        assert finals[0].finalized
+        assert any(isinstance(frame, InterimTranscriptionFrame) for frame in down)
+        assert not any(isinstance(frame, ErrorFrame) for frame in up)
+        (request,) = instance.record.requests("deepgram")
+        assert request.ok_auth
+        assert request.well_formed
+
+
+async def test_pipecats_own_service_reports_a_refusal() -> None:
+    async with deepgram() as instance:
+        instance.set_faults(one(parse({"fault": "http", "status": 402})))
+        down, up = await through_pipecat(instance, BOOKING, wait_s=0.1)
+
+    assert not any(isinstance(frame, TranscriptionFrame) for frame in down)
+    assert any(isinstance(frame, ErrorFrame) and "402" in frame.error for frame in up)

@@ -1,0 +1,265 @@
+"""Registers over HTTP: asked, told, and in trouble."""
+
+import asyncio
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calls.events import Event
+from calls.operations_events import CallerLookedUp
+from calls.outbound import DialOutcome
+from campaigns.store.contacts import ContactBook, NewContact
+from fallbacks.failure import Kind
+from operations.crm.customer import STATUSES, CrmContact, CrmReport
+from operations.crm.own import OwnContacts, read_contacts
+from operations.crm.port import BREAKER, CrmDesk, CrmError, roster_of
+from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
+from operations.crm.webhook import WebhookCrm
+from operations.notify.webhook import signature
+from tests.operations.crm.register import register_at
+
+pytestmark = pytest.mark.virtual_time
+
+ADA = CrmContact(
+    id="7", name="Ada Byron", fields={"email": "", "company": "", "lifecyclestage": ""}
+)
+REPORT = CrmReport(
+    key="call-1",
+    call_id="1",
+    direction="inbound",
+    number="+15550142",
+    agent="default",
+    length_s=12.5,
+    ended_s=1000.0,
+    summary="Wants an appointment.",
+)
+SECRET = "whsec_" + "c2VjcmV0" * 4
+
+
+def hubspot(url: str) -> RestCrm:
+    headers = {"authorization": "Bearer key"}
+    return RestCrm("hubspot", RestPlace(url=url, headers=headers, timeout_s=2.0), HUBSPOT)
+
+
+def desk_of(crm: RestCrm) -> CrmDesk:
+    return CrmDesk(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+
+
+async def test_a_caller_is_found_by_the_number() -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        found, nobody = await crm.look_up("+15550142"), await crm.look_up("+15550100")
+        await crm.close()
+
+    assert (found, nobody) == (ADA, None)
+    assert register.requests[0][1]["authorization"] == "Bearer key"
+
+
+async def test_a_call_is_told_with_its_key() -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        await crm.write(REPORT)
+        await crm.close()
+
+    properties = register.taken["call-1"]["properties"]
+    assert properties["hs_call_duration"] == 12500
+    assert properties["hs_timestamp"] == 987_500
+    assert properties["hs_call_body"] == "Wants an appointment."
+
+
+@pytest.mark.parametrize(
+    ("direction", "from_number", "to_number"),
+    [("inbound", "+15550142", "+15550100"), ("outbound", "+15550100", "+15550142")],
+)
+async def test_hubspot_is_told_who_called_whom(
+    direction: str, from_number: str, to_number: str
+) -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        await crm.write(replace(REPORT, direction=direction, our_number="+15550100"))
+        await crm.close()
+
+    properties = register.taken["call-1"]["properties"]
+    assert properties["hs_call_direction"] == direction.upper()
+    assert properties["hs_call_from_number"] == from_number
+    assert properties["hs_call_to_number"] == to_number
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status"),
+    [
+        ("completed", "COMPLETED"),
+        ("voicemail", "COMPLETED"),
+        ("busy", "BUSY"),
+        ("no_answer", "NO_ANSWER"),
+        ("failed", "FAILED"),
+        ("cancelled", "CANCELED"),
+        ("refused", "CANCELED"),
+        ("agent_failed", "FAILED"),
+        ("unknown", "FAILED"),
+        ("caller_hung_up", "COMPLETED"),
+        ("agent_hung_up", "COMPLETED"),
+        ("silence", "COMPLETED"),
+        ("max_length", "COMPLETED"),
+        ("transfer", "COMPLETED"),
+        ("menu", "COMPLETED"),
+        ("outage", "FAILED"),
+        ("shutdown", "FAILED"),
+        ("never_connected", "FAILED"),
+    ],
+)
+async def test_hubspot_is_told_how_a_call_ended(outcome: str, status: str) -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        await crm.write(replace(REPORT, outcome=outcome))
+        await crm.close()
+
+    assert register.taken["call-1"]["properties"]["hs_call_status"] == status
+
+
+def test_every_outcome_of_a_dial_has_a_status() -> None:
+    assert {each.value for each in DialOutcome} <= STATUSES.keys()
+
+
+async def test_a_webhook_is_signed() -> None:
+    async with register_at() as (register, url):
+        crm = WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0)
+        await crm.write(REPORT)
+
+    (_, headers), body = register.requests[0], json.dumps(register.bodies[0])
+    assert headers["webhook-id"] == "call-1"
+    assert headers["webhook-signature"] == signature(SECRET, f"call-1.1234.{body}")
+
+
+@pytest.mark.parametrize(
+    "says", ["Accepted", "<html>", "x" * (MOST_BYTES + 1)], ids=["a word", "a page", "a lot"]
+)
+async def test_a_webhook_may_answer_in_any_words(says: str) -> None:
+    async with register_at() as (register, url):
+        register.says = says
+        await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+
+    assert list(register.taken) == ["call-1"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"), [("slow", Kind.TIMEOUT), (429, Kind.RATE_LIMITED), (302, Kind.BAD_REQUEST)]
+)
+async def test_a_webhook_that_did_not_take_a_call_says_why(fault: str | int, kind: Kind) -> None:
+    async with register_at() as (register, url):
+        register.faults, register.slow_s = [fault], 5.0
+        with pytest.raises(CrmError) as raised:
+            await WebhookCrm(url, SECRET, timeout_s=2.0, utc_s=lambda: 1234.0).write(REPORT)
+
+    assert raised.value.kind is kind
+    assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind"),
+    [
+        ("lost", Kind.NETWORK),
+        ("slow", Kind.TIMEOUT),
+        ("garbage", Kind.PROTOCOL),
+        (429, Kind.RATE_LIMITED),
+        (500, Kind.OVERLOADED),
+        (401, Kind.AUTH),
+        (400, Kind.BAD_REQUEST),
+    ],
+)
+async def test_trouble_has_its_kind_and_names_no_address(fault: str | int, kind: Kind) -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        register.faults = [fault]
+        register.slow_s = 5.0
+        with pytest.raises(CrmError) as raised:
+            await crm.look_up("+15550142")
+        await crm.close()
+
+    assert raised.value.kind is kind
+    assert url not in str(raised.value)
+    assert raised.value.retry_after_s == (7.0 if fault == 429 else None)
+
+
+async def test_a_register_may_name_a_date_before_which_it_is_not_asked() -> None:
+    async with register_at() as (register, url):
+        crm = hubspot(url)
+        register.faults, register.retry_after = [429], "Tue, 03 Mar 2026 10:00:42 GMT"
+        with pytest.raises(CrmError) as raised:
+            await crm.look_up("+15550142")
+        await crm.close()
+
+    assert raised.value.retry_after_s == 42.0
+
+
+async def test_a_register_that_is_down_is_not_asked_for_a_while() -> None:
+    told: list[Event] = []
+    async with register_at() as (register, url):
+        desk = desk_of(hubspot(url))
+        register.down = True
+        for _ in range(5):
+            await desk.look_up("+15550142", tell=told.append)
+        asked = len(register.requests)
+        register.down = False
+        await asyncio.sleep(BREAKER.open_s)
+        found = await desk.look_up("+15550142", tell=told.append)
+        await desk.close()
+
+    assert asked == BREAKER.failures
+    assert found == ADA
+    outcomes = [each.outcome for each in told if isinstance(each, CallerLookedUp)]
+    assert outcomes == ["failed"] * 3 + ["not_asked"] * 2 + ["found"]
+
+
+async def test_a_look_up_ends_with_its_desk() -> None:
+    async with register_at() as (register, url):
+        desk = desk_of(hubspot(url))
+        register.faults = ["slow"]
+        asking = desk.begin("+15550142", tell=lambda _: None)
+        await asyncio.sleep(0.1)
+        await desk.close()
+
+    assert asking.cancelled()
+
+
+async def test_our_own_contacts_are_a_register(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"
+    book = ContactBook(url)
+    contact = NewContact(number="+15550142", name="Ada", fields={"plan": "gold"})
+    await book.add("spring", [contact], now=1.0)
+    await book.close()
+    file = tmp_path / "people.csv"
+    file.write_text("Phone,Name,City\n+1 (555) 0199,Tom,Rome\n", encoding="utf-8")
+    crm = OwnContacts(url, file=file)
+
+    ada, tom = await crm.look_up("+15550142"), await crm.look_up("+15550199")
+    nobody = await crm.look_up("+15550100")
+    await crm.close()
+
+    assert ada is not None
+    assert (ada.name, ada.fields) == ("Ada", {"plan": "gold"})
+    assert tom == CrmContact(id="15550199", name="Tom", fields={"city": "Rome"})
+    assert nobody is None
+
+
+def test_a_file_without_numbers_knows_nobody(tmp_path: Path) -> None:
+    file = tmp_path / "people.csv"
+    file.write_text("Name\nTom\n", encoding="utf-8")
+
+    assert read_contacts(file) == {}
+
+
+@pytest.mark.parametrize("number", ["+266696687", "anonymous", "+0000000000"])
+async def test_nobody_is_looked_up_by_what_stands_for_a_withheld_number(number: str) -> None:
+    told: list[Event] = []
+    async with register_at() as (register, url):
+        desk = desk_of(hubspot(url))
+        found = await desk.look_up(number, tell=told.append)
+        await desk.close()
+
+    assert found is None
+    assert [event.outcome for event in told if isinstance(event, CallerLookedUp)] == ["not_asked"]
+    assert register.requests == []

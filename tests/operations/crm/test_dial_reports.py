@@ -1,0 +1,93 @@
+"""What a register is told of dials: each once, also of those that nobody answered."""
+
+from pathlib import Path
+
+import pytest
+
+from calls.outbound import DialOutcome, DialResult, NextStep
+from campaigns.clerks import DialReports
+from campaigns.store.dials import UnreportedDials
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
+
+pytestmark = pytest.mark.virtual_time
+
+OUTCOMES = (
+    DialResult(outcome=DialOutcome.BUSY),
+    DialResult(outcome=DialOutcome.COMPLETED, length_s=31.25, cost=0.01),
+    DialResult(outcome=DialOutcome.AGENT_FAILED, reason="no_agent"),
+    DialResult(outcome=DialOutcome.VOICEMAIL),
+)
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'queue.db'}"
+
+
+async def dialled(url: str) -> Queue:
+    """Return a queue with one dial of each outcome, one that goes on and one that was skipped."""
+    queue = open_queue(url, "x")
+    await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
+    for each in OUTCOMES:
+        claim = await queue.take()
+        await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
+        await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
+        await queue.store.settle(claim.dial, each, then=NextStep(state="done"), now=NOON + 60)
+    await queue.take()
+    skipped = await queue.take()
+    result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts")
+    await queue.store.settle(skipped.dial, result, then=NextStep(state="resting"), now=NOON)
+    return queue
+
+
+def reports(url: str, *, talked: bool) -> DialReports:
+    return DialReports(
+        dials=UnreportedDials(url),
+        outbox=CrmOutbox(url),
+        agents={"spring": "default"},
+        talked=talked,
+        leads=lambda: True,
+        utc_s=lambda: NOON + 90,
+    )
+
+
+async def told(it: DialReports) -> list[CrmReport]:
+    await it.report_all()
+    owed = await it.outbox.owed()
+    await it.dials.close()
+    await it.outbox.close()
+    return sorted(owed, key=lambda each: each.key)
+
+
+@pytest.mark.parametrize(
+    ("talked", "outcomes"),
+    [
+        (False, ["busy", "agent_failed"]),
+        (True, ["busy", "completed", "agent_failed", "voicemail"]),
+    ],
+    ids=["calls are reported by themselves", "all"],
+)
+async def test_each_dial_is_told_once(tmp_path: Path, *, talked: bool, outcomes: list[str]) -> None:
+    url = url_of(tmp_path)
+    queue = await dialled(url)
+    await queue.close()
+
+    first = await told(reports(url, talked=talked))
+    again = await told(reports(url, talked=talked))  # by whoever comes next
+
+    assert [each.outcome for each in first] == outcomes
+    assert again == first
+
+
+async def test_a_report_says_whom_it_is_about_and_what_came_of_it(tmp_path: Path) -> None:
+    url = url_of(tmp_path)
+    queue = await dialled(url)
+    await queue.close()
+
+    busy, completed, *_ = await told(reports(url, talked=True))
+
+    assert busy.summary == "Campaign spring, dial 1: busy."
+    assert (completed.contact, completed.direction, completed.length_s) == ("7", "outbound", 31.25)
+    assert completed.call_id.startswith("CA-")
+    assert completed.ended_s == NOON + 60

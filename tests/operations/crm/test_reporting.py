@@ -1,0 +1,195 @@
+"""What a register is told of calls: all of it, once, whatever happens to either side."""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import CallbackWanted, CallEnded, CallStarted, Event, TranscriptFinal
+from fallbacks.retrying import RetrySettings
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from operations.crm.port import roster_of
+from operations.crm.reporting import CrmPoster, CrmReporter
+from operations.crm.rest import HUBSPOT, RestCrm, RestPlace
+from operations.retrying import Retries
+from tests.operations.crm.register import register_at
+
+pytestmark = pytest.mark.virtual_time
+
+DAY_S = 86_400.0
+
+
+def report(number: int) -> CrmReport:
+    return CrmReport(
+        key=f"call-{number}", call_id=str(number), direction="inbound", number="+15550142"
+    )
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite+aiosqlite:///{folder / 'outbox.db'}"
+
+
+def poster_of(url: str, outbox: CrmOutbox) -> tuple[RestCrm, CrmPoster]:
+    crm = RestCrm("hubspot", RestPlace(url=url, timeout_s=60.0), HUBSPOT)
+    retries = Retries(
+        settings=RetrySettings(),
+        tell=lambda _: None,
+        roster=roster_of(crm, time.monotonic()),
+        clock=time.monotonic,
+    )
+    return crm, CrmPoster(crm, outbox, retries=retries, utc_s=time.monotonic, look_s=30.0)
+
+
+async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
+    """Have it told until nothing is owed; a new process each time."""
+    crm, poster = poster_of(url, outbox)
+    async with asyncio.timeout(within_s), asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(poster.run())
+        while await outbox.owed():  # noqa: ASYNC110 - the outbox is a table, and rings nobody
+            await asyncio.sleep(10.0)
+        running.cancel()
+    await crm.close()
+
+
+async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        for each in range(20):
+            await outbox.put(report(each), now=time.monotonic())
+        register.down = True
+        crm, poster = poster_of(url, outbox)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(poster.run())
+            await asyncio.sleep(DAY_S)
+            running.cancel()  # as a process that ends
+        await crm.close()
+        await outbox.close()
+        assert not register.taken
+        asked = len(register.requests)
+
+        register.down = False
+        outbox = CrmOutbox(url_of(tmp_path))
+        await tell_all(outbox, url, within_s=3600.0)
+        await outbox.close()
+
+    assert set(register.taken) == {f"call-{each}" for each in range(20)}
+    assert asked < DAY_S / 100  # a register that is down is not hammered
+
+
+@pytest.mark.parametrize("fault", ["lost", "slow", "garbage", 429, 500])
+async def test_what_was_taken_and_not_answered_is_told_again_under_its_key(
+    tmp_path: Path, fault: str | int
+) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        await outbox.put(report(1), now=time.monotonic())
+        register.faults, register.slow_s = [fault], 90.0
+        await tell_all(outbox, url, within_s=3600.0)
+        await outbox.close()
+
+    assert len(register.requests) == 2
+    assert list(register.taken) == ["call-1"]
+
+
+async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        for each in range(2):
+            await outbox.put(report(each), now=time.monotonic() + each * 0.001)
+        register.faults = [400]
+        await tell_all(outbox, url, within_s=3600.0)
+        await outbox.close()
+
+    assert set(register.taken) == {"call-0", "call-1"}
+
+
+async def test_reports_that_are_refused_each_time_keep_no_other_back(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        for each in range(10):
+            register.refused.add(f"call-{each}")
+            await outbox.put(report(each), now=time.monotonic())
+        crm, poster = poster_of(url, outbox)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(poster.run())
+            await asyncio.sleep(3600.0)
+            await outbox.put(report(10), now=time.monotonic())
+            await asyncio.sleep(600.0)
+            running.cancel()
+        await crm.close()
+        await outbox.close()
+
+    assert list(register.taken) == ["call-10"]
+    assert len(register.requests) < 60  # each is told again every quarter of an hour
+
+
+async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_processes(
+    tmp_path: Path,
+) -> None:
+    async with register_at() as (register, url), asyncio.timeout(3600.0):
+        outbox = CrmOutbox(url_of(tmp_path))
+        await outbox.put(report(1), now=time.monotonic())
+        register.faults, register.retry_after = [429], "300"
+        began_s = time.monotonic()
+        async with asyncio.TaskGroup() as tasks:
+            posters = [poster_of(url, outbox) for _ in range(2)]
+            running = [tasks.create_task(poster.run()) for _, poster in posters]
+            while await outbox.owed():  # noqa: ASYNC110 - the outbox is a table, and rings nobody
+                await asyncio.sleep(10.0)
+            told_after_s = time.monotonic() - began_s
+            await asyncio.sleep(600.0)
+            for each in running:
+                each.cancel()
+        for crm, _ in posters:
+            await crm.close()
+        await outbox.close()
+
+    assert told_after_s >= 300.0
+    assert len(register.requests) == 2
+
+
+async def test_a_sender_that_was_killed_holds_nothing_back_for_long(tmp_path: Path) -> None:
+    async with register_at() as (register, url):
+        outbox = CrmOutbox(url_of(tmp_path))
+        await outbox.put(report(1), now=time.monotonic())
+        assert await outbox.lend(now=time.monotonic()) is not None  # and then it is killed
+        assert await outbox.lend(now=time.monotonic()) is None
+        await tell_all(outbox, url, within_s=3600.0)
+        await outbox.close()
+
+    assert list(register.taken) == ["call-1"]
+
+
+async def test_a_report_comes_once_however_often_it_is_made(tmp_path: Path) -> None:
+    outbox = CrmOutbox(url_of(tmp_path))
+
+    kept = [await outbox.put(report(1), now=1.0) for _ in range(3)]
+    forgotten = await outbox.forget("+15550142")
+    owed = await outbox.owed()
+    await outbox.close()
+
+    assert (kept, forgotten, owed) == ([True, False, False], 1, [])
+
+
+async def test_a_call_that_ends_is_reported_with_what_it_came_to(tmp_path: Path) -> None:
+    outbox = CrmOutbox(url_of(tmp_path))
+    reporter = CrmReporter(outbox=outbox, utc_s=lambda: 1000.0)
+    facts: list[Event] = [
+        CallStarted(transport="twilio", agent="desk", caller="+15550142", called="+15550100"),
+        TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="I need a new appointment."),
+        CallbackWanted(turn=1, when="tomorrow", reason="an appointment"),
+        CallEnded(reason="caller_hung_up", length_s=30.0),
+    ]
+
+    for number, event in enumerate(facts, 1):
+        await reporter.hear(Entry(call_id="c1", number=number, at="", event=event))
+    assert await reporter.write()
+    (owed,) = await outbox.owed()
+    await outbox.close()
+
+    assert owed.summary == "The caller said: I need a new appointment."
+    assert (owed.number, owed.outcome, owed.length_s) == ("+15550142", "caller_hung_up", 30.0)
+    assert (owed.callback, owed.reason) == ("tomorrow", "an appointment")

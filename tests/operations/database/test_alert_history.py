@@ -1,0 +1,71 @@
+"""The alerts of a span of time: what it costs to look at them, again and again, beside calls."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from sqlalchemy import insert
+
+from operations.database.database import Database
+from operations.database.tables import ALERT_SENDINGS, ALERTS
+from operations.notify.outbox import AlertHistory, write_alert
+from tests.operations.postmortem.rows import ALERT, at, sending
+
+CHANNELS = ("mail", "telegram", "webhook")
+
+
+async def fill(url: str, keys: Sequence[str], *, minutes: float) -> None:
+    """Put alerts into a database that began then and lasted a minute, each sent three times."""
+    began_s = at(minutes).timestamp()
+    alerts = [replace(ALERT, key=each, began_s=began_s, ended_s=began_s + 60.0) for each in keys]
+    rows = [
+        {
+            "key": each.key,
+            "severity": "high",
+            "began_s": each.began_s,
+            "ended_s": each.ended_s,
+            "alert": write_alert(each),
+        }
+        for each in alerts
+    ]
+    sent = [sending(channel, sent=1) | {"key": key} for key in keys for channel in CHANNELS]
+    database = Database(url)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(ALERTS), rows)
+        await connection.execute(insert(ALERT_SENDINGS), sent)
+    await database.close()
+
+
+async def cost_s(history: AlertHistory, *, alerts: int) -> float:
+    """Return the least computing that the first hour took on the loop."""
+    costs: list[float] = []
+    for _ in range(5):
+        began_s = time.thread_time()
+        found = await history.between(at(0).timestamp(), at(60).timestamp())
+        costs.append(time.thread_time() - began_s)
+        assert len(found) == alerts
+        assert all(tuple(each.sent) == CHANNELS for each in found)
+    return min(costs)
+
+
+async def test_what_older_alerts_were_sent_costs_nothing(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
+    await fill(url, ["new"], minutes=10)
+    history = AlertHistory(url)
+    alone_s = await cost_s(history, alerts=1)
+    await fill(url, [f"old-{number}" for number in range(3000)], minutes=-100)
+
+    assert await cost_s(history, alerts=1) < 4 * alone_s
+    await history.close()
+
+
+async def test_ten_times_as_many_alerts_cost_about_ten_times_as_much(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
+    await fill(url, [f"a-{number}" for number in range(100)], minutes=10)
+    history = AlertHistory(url)
+    few_s = await cost_s(history, alerts=100)
+    await fill(url, [f"b-{number}" for number in range(900)], minutes=20)
+
+    assert await cost_s(history, alerts=1000) < 25 * few_s
+    await history.close()

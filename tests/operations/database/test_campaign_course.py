@@ -1,0 +1,98 @@
+"""How a campaign has been going, and who is left of it, on a real SQLite and a real PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from calls.outbound import DialOutcome, DialResult, NextStep
+from campaigns.store.figures import RECENT, SAMPLE, CampaignCourse, CourseReader
+from campaigns.store.office import CampaignOffice
+from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, queues
+from tests.share_servers import Server
+
+DONE = DialResult(outcome=DialOutcome.COMPLETED, length_s=30.0, cost=0.5)
+LONDON = "Europe/London"
+
+
+class CourseContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def queue(self, url: str) -> AsyncIterator[Queue]:
+        async with queues(url, 1) as (one,):
+            yield one
+
+    @pytest.fixture
+    async def reader(self, url: str) -> AsyncIterator[CourseReader]:
+        reader = CourseReader(url)
+        yield reader
+        await reader.close()
+
+    async def test_nothing_is_known_of_one_that_nobody_began(
+        self, queue: Queue, reader: CourseReader
+    ) -> None:
+        assert await reader.course("spring") == CampaignCourse(zones={})
+
+    async def test_the_last_dials_and_the_zones_of_whoever_is_left_are_known(
+        self, queue: Queue, reader: CourseReader
+    ) -> None:
+        night = replace(new_contacts(4)[3], zones=("Asia/Tokyo", "Asia/Seoul"))
+        await queue.fill([*new_contacts(3), night])
+        first = await queue.take(now=NOON + 1.0)
+        await queue.store.confirm(first.dial, now=NOON + 1.0, lease_s=LEASE_S)
+        await queue.store.settle(first.dial, DONE, then=NextStep(state="done"), now=NOON + 2.0)
+        second = await queue.take(now=NOON + 5.0)
+        await queue.store.confirm(second.dial, now=NOON + 5.0, lease_s=LEASE_S)
+        later = NextStep(state="resting", due_s=NOON + 900.0)
+        await queue.store.settle(second.dial, DONE, then=later, now=NOON + 6.0)
+
+        course = await reader.course("spring")
+
+        assert course.intended_s == (NOON + 1.0, NOON + 5.0)
+        assert course.zones == {LONDON: 2, "Asia/Tokyo Asia/Seoul": 1}
+        assert course.last_due_s == NOON + 900.0
+
+    async def test_whoever_is_being_dialled_is_left_too(
+        self, queue: Queue, reader: CourseReader
+    ) -> None:
+        await queue.fill(new_contacts(1))
+        await queue.take()
+
+        course = await reader.course("spring")
+
+        assert (course.zones, course.last_due_s) == ({LONDON: 1}, None)
+
+    async def test_it_is_bounded(self, queue: Queue, reader: CourseReader) -> None:
+        await queue.fill(new_contacts(SAMPLE + RECENT + 10))
+        for second in range(RECENT + 5):
+            await queue.take(now=NOON + second)
+
+        course = await reader.course("spring")
+
+        assert course.intended_s == tuple(NOON + each for each in range(5, RECENT + 5))
+        assert sum(course.zones.values()) == SAMPLE
+
+    async def test_a_move_from_another_state_is_refused(self, queue: Queue, url: str) -> None:
+        await queue.fill(new_contacts(1))
+        office = CampaignOffice(url)
+
+        refused = await office.move("spring", "running", now=NOON, begins={"paused"})
+        moved = await office.move("spring", "paused", now=NOON, begins={"running", "ready"})
+
+        assert (refused, moved) == (False, True)
+        assert (await queue.standing()).state == "paused"
+        await office.close()
+
+
+class TestSqlite(CourseContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path / 'holdline.db'}"
+
+
+class TestPostgres(CourseContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,108 @@
+"""Contacts in thousands, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from campaigns.store.contacts import BATCH, ContactBook, NewContact
+from tests.operations.database.campaign_queue import CONSENT, NOON
+from tests.share_servers import Server
+
+BATCHES = 6
+
+
+def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
+    first = index * size
+    return [
+        NewContact(number=f"+1{2125550000 + first + each}", name='Ada "x", {1}', consent=CONSENT)
+        for each in range(size)
+    ]
+
+
+class ContactBookContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def books(self, url: str) -> AsyncIterator[tuple[ContactBook, ContactBook]]:
+        books = ContactBook(url), ContactBook(url)
+        yield books
+        for each in books:
+            await each.close()
+
+    async def test_two_imports_at_once_add_each_contact_once(
+        self, books: tuple[ContactBook, ContactBook]
+    ) -> None:
+        async def take(book: ContactBook, order: list[int], now: float) -> Counter[str]:
+            told = Counter[str]()
+            for index in order:
+                rows = batch_of(index, 50)
+                told += Counter(
+                    await book.add("spring", rows[:: 1 if now == NOON else -1], now=now)
+                )
+            return told
+
+        forward = list(range(8))
+        one, other = await asyncio.gather(
+            take(books[0], forward, NOON), take(books[1], forward[::-1], NOON + 1)
+        )
+
+        assert one + other == {"added": 400, "known": 400}
+
+    async def test_what_is_on_the_list_or_there_already_is_told_in_order(
+        self, books: tuple[ContactBook, ContactBook]
+    ) -> None:
+        book = books[0]
+        first, second, third = batch_of(0, 3)
+        await book.add("spring", [second], now=NOON)
+        await book.add("autumn", [first], now=NOON)
+        await book.add_do_not_call(third.number, source="letter", now=NOON)
+
+        told = await book.add("spring", [third, second, first, first], now=NOON + 1)
+
+        assert told == ["do_not_call", "known", "added", "duplicate"]
+
+
+class TestBookOnSqlite(ContactBookContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+async def rows_read(url: str, written: int) -> int:
+    """Return how many contacts and index entries the server has looked at, when it has counted."""
+    question = """
+        SELECT sum(n_tup_ins) / 2, sum(seq_tup_read), sum(idx_tup_fetch),
+            (SELECT sum(idx_tup_read) FROM pg_stat_user_indexes WHERE relname = 'contacts')
+        FROM pg_stat_user_tables WHERE relname IN ('contacts', 'consents')
+    """
+    connection = await asyncpg.connect(url.replace("+asyncpg", ""))
+    try:
+        async with asyncio.timeout(60.0):
+            counts = await connection.fetchrow(question)
+            while counts[0] < written:
+                await connection.execute("SELECT pg_sleep(0.05)")
+                counts = await connection.fetchrow(question)
+    finally:
+        await connection.close()
+    return int(counts[1] + counts[2] + counts[3])
+
+
+class TestBookOnPostgres(ContactBookContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    async def test_a_batch_costs_as_much_however_many_contacts_there_are(self, url: str) -> None:
+        book = ContactBook(url)
+        for index in range(BATCHES):
+            await book.add("spring", batch_of(index), now=NOON)
+        for index in range(BATCHES):
+            await book.add("spring", batch_of(index), now=NOON + 1)
+        await book.close()
+
+        # Each is looked for, and is found the second time; it once was each thousand through all.
+        assert await rows_read(url, BATCHES * BATCH) < 8 * BATCHES * BATCH

@@ -1,0 +1,248 @@
+"""Rows that go when their time has come, on a real SQLite and a real PostgreSQL."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from sqlalchemy import update
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from calls.entry import Entry
+from calls.events import AgentSaid, CallEnded, CallStarted, MessageLeft, TurnDecided
+from calls.incident import IncidentBegan, IncidentEnded
+from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.failure import Kind, Scope, Severity
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database, StorageError
+from operations.database.tables import CALLS
+from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.erasing import AT_ONCE, Erasure
+from operations.record.fold_rules import RecordFold
+from operations.record.reader import RecordReader
+from operations.record.writer import RecordWriter
+from tests.operations.database.kept_voicemails import kept_voicemails
+from tests.operations.database.test_alert_outbox import MAIL, decide
+from tests.share_servers import Server
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+KINDS = ("calls", "messages", "happenings", "failures", "voicemails", "callbacks", "alerts")
+EVENTS = (
+    CallStarted(transport="twilio", agent="desk", caller="+15550101"),
+    TurnDecided(turn=1, at_s=1.0),
+    AgentSaid(turn=1, text="Hello"),
+    AttemptFailed(
+        stage="tts", provider="a", kind=Kind.NETWORK, scope=Scope.CONFIGURATION, after_s=0.4
+    ),
+    BreakerMoved(
+        stage="tts", provider="a", before="closed", after="open", cause="failures", after_s=9.0
+    ),
+    MessageLeft(length_s=4.0),
+    CallEnded(reason="caller_hung_up", length_s=12.5),
+)
+
+
+async def write_call(url: str, folder: Path, call_id: str, *, days_old: float) -> None:
+    """Put a call with all that it can leave into the database, its message on the disk."""
+    folded = RecordFold(holder=call_id, messages=str(folder))
+    at = (NOW - timedelta(days=days_old)).isoformat()
+    for number, event in enumerate(EVENTS, start=1):
+        folded.add(Entry(call_id=call_id, number=number, at=at, event=event))
+    writer = RecordWriter(url, holder=call_id)
+    await writer.write(folded.take(), number=1, now=NOW)
+    await writer.close()
+    for name in (f"{call_id}.wav", f"{call_id}.text.json"):
+        (folder / name).write_text("x", encoding="utf-8")
+
+
+async def wish(url: str, call_id: str, *, days_old: float) -> None:
+    database = Database(url)
+    at = NOW - timedelta(days=days_old)
+    await Callbacks(database).add(
+        Callback(call_id=call_id, number="+15550101", reason="r", asked_at=at)
+    )
+    await database.close()
+
+
+async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
+    outbox, at_s = AlertOutbox(url), (NOW - timedelta(days=days_old)).timestamp()
+    began = IncidentBegan(
+        stage="tts", rung=rung, kind="auth", severity=Severity.HIGH, reason="", then=""
+    )
+    ended = IncidentEnded(stage="tts", rung=rung, kind="auth", lasted_s=1.0, failures=1)
+    facts = [began, ended] if over else [began]
+    await outbox.report([ReportedFact(fact=each, at_s=at_s, holder="x", turns=0) for each in facts])
+    await outbox.run_round(decide, channels=[MAIL], now=at_s)
+    await outbox.close()
+
+
+async def record(url: str, call_id: str, path: Path) -> None:
+    async with create_async_engine(url, poolclass=NullPool).begin() as connection:
+        own = update(CALLS).where(CALLS.c.id == call_id)
+        await connection.execute(own.values(recording=str(path)))
+
+
+def days_ago(days: float) -> float:
+    return (NOW - timedelta(days=days)).timestamp()
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(each.name for each in folder.glob("*.*") if "h.db" not in each.name)
+
+
+class ForgettingContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def erasure(self, url: str) -> AsyncIterator[Erasure]:
+        erasure = Erasure(url)
+        yield erasure
+        await erasure.close()
+
+    @pytest.fixture
+    async def reader(self, url: str) -> AsyncIterator[RecordReader]:
+        reader = RecordReader(url)
+        yield reader
+        await reader.close()
+
+    async def test_what_is_older_than_its_kind_is_kept_goes(
+        self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
+    ) -> None:
+        await write_call(url, tmp_path, "old", days_old=31)
+        await write_call(url, tmp_path, "young", days_old=29)
+        for name, days in (("old", 31), ("young", 29)):
+            await wish(url, name, days_old=days)
+            await alert(url, name, days_old=days, over=True)
+        await alert(url, "open", days_old=31, over=False)
+
+        erased = await erasure.erase_old(dict.fromkeys(KINDS, 30), now=NOW)
+
+        assert erased == {
+            "calls": 2,  # with its turn
+            "messages": 1,
+            "happenings": len(EVENTS),
+            "failures": 2,  # with the breaker's move
+            "voicemails": 1,
+            "callbacks": 1,
+            "alerts": 1,
+        }
+        assert await reader.call("old") is None
+        young = await reader.call("young")
+        assert young
+        assert len(young.happenings) == len(EVENTS)
+        assert names(tmp_path) == ["young.text.json", "young.wav"]
+        assert await erasure.erase_old(dict.fromkeys(KINDS, 30), now=NOW) == {}
+
+    async def test_each_kind_has_a_time_of_its_own(
+        self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path
+    ) -> None:
+        await write_call(url, tmp_path, "c1", days_old=31)
+        await erasure.erase_old({"calls": 90, "messages": 30, "happenings": 30}, now=NOW)
+
+        page = await reader.call("c1")
+
+        assert page
+        assert (page.messages, page.happenings) == ([], [])
+        assert len(page.turns) == 1
+
+    async def test_what_a_register_was_to_be_told_goes_also_where_nobody_tells_it_any_more(
+        self, url: str, erasure: Erasure
+    ) -> None:
+        outbox = CrmOutbox(url)
+        for key, made_days, told_days in (
+            ("told long ago", 9, 8),
+            ("told lately", 90, 6),
+            ("owed for long", 31, None),
+            ("owed", 29, None),
+        ):
+            report = CrmReport(key=key, call_id=key, direction="inbound", number="+15550101")
+            await outbox.put(report, now=days_ago(made_days))
+            if told_days is not None:
+                lent = await outbox.lend(now=days_ago(told_days))
+                assert lent
+                await outbox.told(lent, now=days_ago(told_days))
+
+        erased = await erasure.erase_old({"messages": 30}, now=NOW)
+
+        assert erased == {"messages": 1, "crm_reports": 1}
+        assert [each.key for each in await outbox.owed()] == ["owed"]
+        again = CrmReport(key="told lately", call_id="1", direction="inbound", number="+15550101")
+        assert not await outbox.put(again, now=NOW.timestamp())
+        await outbox.close()
+
+    async def test_a_call_that_goes_on_is_not_too_old(
+        self, url: str, erasure: Erasure, reader: RecordReader
+    ) -> None:
+        folded = RecordFold(holder="one", messages="")
+        at = (NOW - timedelta(days=99)).isoformat()
+        folded.add(Entry(call_id="c1", number=1, at=at, event=EVENTS[0]))
+        writer = RecordWriter(url, holder="one")
+        await writer.write(folded.take(), number=1, now=NOW)
+        await writer.close()
+
+        await erasure.erase_old({"calls": 1}, now=NOW)
+
+        assert await reader.call("c1")
+
+    async def test_more_than_goes_at_once_goes(
+        self, url: str, erasure: Erasure, reader: RecordReader
+    ) -> None:
+        folded = RecordFold(holder="one", messages="")
+        at = (NOW - timedelta(days=99)).isoformat()
+        for number in range(1, AT_ONCE + 2):
+            said = TurnDecided(turn=number, at_s=1.0)
+            folded.add(Entry(call_id="c1", number=number, at=at, event=said))
+            folded.take()
+        for number in range(AT_ONCE + 1):
+            said = TurnDecided(turn=number, at_s=1.0)
+            folded.add(Entry(call_id="c2", number=number, at=at, event=said))
+        writer = RecordWriter(url, holder="one")
+        await writer.write(folded.take(), number=1, now=NOW)
+        await writer.close()
+
+        erased = await erasure.erase_old({"happenings": 1}, now=NOW)
+
+        assert erased == {"happenings": AT_ONCE + 1}
+        page = await reader.call("c2")
+        assert page
+        assert page.happenings == []
+
+    @pytest.mark.parametrize("kind", ["voicemails", "recordings"])
+    async def test_a_file_that_the_disk_does_not_delete_keeps_nothing_else(
+        self, url: str, erasure: Erasure, reader: RecordReader, tmp_path: Path, kind: str
+    ) -> None:
+        for name in ("stuck", "old"):
+            await write_call(url, tmp_path, name, days_old=31)
+            await wish(url, name, days_old=31)
+            await record(url, name, tmp_path / f"{name}.wav")
+        (tmp_path / "stuck.wav").unlink()
+        (tmp_path / "stuck.wav").mkdir()  # no more than a file of another user can it be deleted
+        keep_days = {kind: 30, "messages": 30, "callbacks": 30}
+
+        with pytest.raises(StorageError, match=r"stuck\.wav"):
+            await erasure.erase_old(keep_days, now=NOW)
+
+        assert names(tmp_path) == ["stuck.wav"]
+        page = await reader.call("old")
+        assert page
+        assert page.messages == []
+        left = [each.call_id for each in await kept_voicemails(url)]
+        assert left == (["stuck"] if kind == "voicemails" else ["stuck", "old"])
+        (tmp_path / "stuck.wav").rmdir()
+        await erasure.erase_old(keep_days, now=NOW)  # what is left is found again
+        assert await erasure.erase_old(keep_days, now=NOW) == {}
+
+
+class TestSqlite(ForgettingContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
+
+
+class TestPostgres(ForgettingContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,349 @@
+"""The record, written and read again, on a real SQLite and a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
+
+from calls.entry import Entry
+from calls.events import (
+    AgentSaid,
+    CallEnded,
+    CallStarted,
+    Event,
+    LegEnded,
+    MessageLeft,
+    TranscriptFinal,
+    TurnDecided,
+    UsageMeasured,
+)
+from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.failure import Kind, Scope
+from operations.database.database import RefusedRowsError, StorageError
+from operations.database.tables import RECORD_WRITERS
+from operations.record.fold_rules import RecordBatch, RecordFold
+from operations.record.reader import RecordReader
+from operations.record.writer import CUT_S, FORGOTTEN_S, RecordWriter
+from tests.operations.database.kept_voicemails import kept_voicemails
+from tests.share_servers import PASSWORD, Server
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+LATER = AT + timedelta(hours=1)
+STARTED = CallStarted(transport="twilio", agent="desk", caller="+15550101", call_ref="CA1")
+ENDED = CallEnded(reason="caller_hung_up", length_s=12.5)
+FAILED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.NETWORK, scope=Scope.CONFIGURATION, after_s=0.4
+)
+MOVED = BreakerMoved(
+    stage="tts", provider="cartesia", before="closed", after="open", cause="failures", after_s=9.0
+)
+
+Open = Callable[[str], RecordWriter]
+"""Gives one more process its side of the record."""
+
+
+def entries(*events: Event, call_id: str = "c1", at: datetime = AT) -> list[Entry]:
+    return [
+        Entry(call_id=call_id, number=number, at=at.isoformat(), event=event)
+        for number, event in enumerate(events, start=1)
+    ]
+
+
+def batch(*said: Entry, holder: str = "one") -> RecordBatch:
+    folded = RecordFold(holder=holder, messages="logs/messages")
+    for each in said:
+        folded.add(each)
+    return replace(folded.take(), live=folded.live)
+
+
+class RecordContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def opened(self, url: str) -> AsyncIterator[Open]:
+        async with AsyncExitStack() as stack:
+
+            def another(holder: str) -> RecordWriter:
+                writer = RecordWriter(url, holder=holder)
+                stack.push_async_callback(writer.close)
+                return writer
+
+            yield another
+
+    @pytest.fixture
+    async def reader(self, url: str) -> AsyncIterator[RecordReader]:
+        reader = RecordReader(url)
+        yield reader
+        await reader.close()
+
+    async def test_a_call_is_read_as_it_was_told(self, opened: Open, reader: RecordReader) -> None:
+        said = entries(
+            STARTED,
+            TranscriptFinal(turn=1, at_s=1.0, provider="deepgram", text="Grüße \U0001f44b"),
+            TurnDecided(turn=1, at_s=1.1),
+            FAILED,
+            UsageMeasured(
+                turn=1, stage="tts", provider="elevenlabs", model="m", characters=9, cost=0.5
+            ),
+            MOVED,
+            AgentSaid(turn=1, text="Good day"),
+            ENDED,
+        )
+        await opened("one").write(batch(*said), number=1, now=AT)
+
+        page = await reader.call("c1")
+
+        assert page
+        assert (page.call.state, page.call.caller, page.call.cost) == ("ended", "+15550101", 0.5)
+        assert (page.call.started_at, page.call.length_s) == (AT, 12.5)
+        assert [(each.role, each.text) for each in page.messages] == [
+            ("caller", "Grüße \U0001f44b"),
+            ("agent", "Good day"),
+        ]
+        assert page.messages[1].spans == [{"provider": "elevenlabs", "words": 2}]
+        assert [each.kind for each in page.failures] == ["network"]
+        assert [each.after for each in page.breaker_moves] == ["open"]
+        assert [each.number for each in page.happenings] == list(range(1, 9))
+        assert page.happenings[0].data["transport"] == "twilio"
+        assert [each.turn for each in page.turns] == [1]
+        assert await reader.call("other") is None
+
+    async def test_a_call_that_goes_on_is_one_row_that_changes(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        folded, writer = RecordFold(holder="one", messages=""), opened("one")
+        for number, event in enumerate((STARTED, TurnDecided(turn=1, at_s=1.0), ENDED), start=1):
+            folded.add(*entries(event))
+            await writer.write(folded.take(), number=number, now=AT)
+            (row,) = await reader.calls()
+            assert row.state == ("ended" if event is ENDED else "live")
+
+        assert len(await reader.turns_between(AT, LATER)) == 1
+
+    async def test_a_call_that_another_process_takes_over_costs_what_it_cost_in_both(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", characters=9, cost=0.5)
+        await opened("one").write(batch(*entries(STARTED, FAILED, used)), number=1, now=AT)
+        taken_over = replace(STARTED, gap_s=1.5, began_at=AT.isoformat(), turn=1)
+        folded, writer = RecordFold(holder="two", messages=""), opened("two")
+        for number, event in enumerate((taken_over, used, FAILED, ENDED), start=1):
+            folded.add(*entries(event, at=AT + timedelta(seconds=9)))
+            await writer.write(folded.take(), number=number, now=AT)
+
+        (row,) = await reader.calls()
+
+        assert (row.cost, row.failures, row.touched) == (1.0, 2, True)
+        assert (row.state, row.started_at, row.turns) == ("ended", AT, 1)
+
+    async def test_a_batch_that_is_sent_again_is_written_once(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        writer, said = opened("one"), batch(*entries(STARTED, FAILED))
+        for _ in range(3):
+            await writer.write(said, number=1, now=AT)
+        await opened("two").write(batch(*entries(MOVED, call_id="")), number=1, now=AT)
+
+        page = await reader.call("c1")
+
+        assert page
+        assert len(page.happenings) == 2
+        assert len(await reader.failures(AT, LATER)) == 1
+        assert len(await reader.breaker_moves(AT, LATER)) == 1
+
+    async def test_many_processes_write_one_record(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        writers = [opened(str(each)) for each in range(4)]
+
+        async def write(writer: RecordWriter, name: str) -> None:
+            for number in range(1, 6):
+                said = entries(STARTED, FAILED, call_id=f"{name}-{number}")
+                await writer.write(batch(*said, holder=name), number=number, now=AT)
+
+        await asyncio.gather(*(write(each, str(at)) for at, each in enumerate(writers)))
+
+        assert len(await reader.calls(limit=99)) == 20
+        assert len(await reader.failures(AT, LATER)) == 20
+
+    async def test_calls_are_paged_from_the_newest(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        said = [
+            each
+            for number in range(5)
+            for each in entries(
+                STARTED, ENDED, call_id=f"c{number}", at=AT + timedelta(minutes=number)
+            )
+        ]
+        live = entries(STARTED, call_id="live", at=AT)
+        await opened("one").write(batch(*said, *live), number=1, now=AT)
+
+        first = await reader.calls(limit=2)
+        second = await reader.calls(limit=2, before=first[-1].started_at)
+
+        assert [each.id for each in (*first, *second)] == ["c4", "c3", "c2", "c1"]
+        assert [each.id for each in await reader.calls(live=True)] == ["live"]
+        assert len(await reader.calls(live=False)) == 5
+        assert len(await reader.calls_between(AT, AT + timedelta(minutes=2))) == 3
+
+    async def test_what_calls_cost_is_added_up(self, opened: Open, reader: RecordReader) -> None:
+        used = UsageMeasured(turn=1, stage="tts", provider="a", model="m", cost=0.25)
+        unknown = replace(used, cost=None)
+        said = [
+            *entries(STARTED, used, used, call_id="a"),
+            *entries(STARTED, used, call_id="b", at=LATER),
+            *entries(STARTED, unknown, call_id="c"),
+        ]
+        await opened("one").write(batch(*said), number=1, now=AT)
+
+        assert await reader.cost_since(AT) == 0.75
+        assert await reader.cost_since(LATER) == 0.25
+        assert await reader.cost_since(LATER + timedelta(hours=1)) == 0.0
+
+    async def test_a_call_whose_process_gives_no_sign_of_life_is_interrupted(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        await opened("dead").write(
+            batch(*entries(STARTED, call_id="cut"), holder="dead"), number=1, now=AT
+        )
+        now = AT + timedelta(seconds=CUT_S + 1)
+        alive = opened("alive")
+        await alive.write(batch(*entries(STARTED, call_id="on"), holder="alive"), number=1, now=now)
+
+        assert await alive.interrupt_cut(now) == 1
+        assert await alive.interrupt_cut(now) == 0
+
+        cut, on = await reader.call("cut"), await reader.call("on")
+        assert cut
+        assert on
+        assert (cut.call.state, cut.call.reason, cut.call.ended_at) == (
+            "interrupted",
+            "interrupted",
+            AT,
+        )
+        assert cut.call.length_s == 0.0
+        assert on.call.state == "live"
+
+    async def test_calls_that_several_processes_find_cut_at_once_are_counted_once(
+        self, opened: Open
+    ) -> None:
+        for each in range(5):
+            said = entries(STARTED, call_id=f"c{each}")
+            await opened(f"dead-{each}").write(batch(*said, holder="dead"), number=1, now=AT)
+        workers, now = [opened(f"w{each}") for each in range(4)], AT + timedelta(seconds=CUT_S + 1)
+        for each in workers:
+            await each.reach()
+
+        found = await asyncio.gather(*(each.interrupt_cut(now) for each in workers))
+
+        assert sum(found) == 5
+
+    async def test_a_call_that_only_seemed_cut_goes_on_with_the_next_heartbeat(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        slow, now = opened("slow"), AT + timedelta(seconds=CUT_S + 1)
+        await slow.write(batch(*entries(STARTED), holder="slow"), number=1, now=AT)
+        await opened("other").interrupt_cut(now)
+
+        await slow.write(RecordBatch(live=frozenset({"c1"})), number=2, now=now)
+
+        page = await reader.call("c1")
+        assert page
+        assert (page.call.state, page.call.reason, page.call.ended_at) == ("live", "", None)
+        assert page.call.seen_at == now
+
+    async def test_the_carriers_word_stays_whoever_hears_it_and_when(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        folded, mine = RecordFold(holder="mine", messages=""), opened("mine")
+        folded.add(*entries(STARTED))
+        await mine.write(folded.take(), number=1, now=AT)
+        ended = LegEnded(call_ref="CA1", outcome="completed")
+        await opened("other").write(batch(*entries(ended, call_id="")), number=1, now=AT)
+
+        folded.add(*entries(ENDED))
+        await mine.write(folded.take(), number=2, now=AT)
+
+        page = await reader.call("c1")
+        assert page
+        assert (page.call.outcome, page.call.state) == ("completed", "ended")
+
+    async def test_what_no_database_takes_as_it_is_is_kept_as_far_as_it_goes(
+        self, opened: Open, reader: RecordReader
+    ) -> None:
+        said = entries(
+            replace(STARTED, agent="x" * 1000, caller="y" * 1000),
+            TranscriptFinal(turn=1, at_s=float("nan"), provider="p" * 500, text="a\0b\ud800c"),
+            replace(FAILED, reason="z" * 5000, after_s=float("inf")),
+        )
+        await opened("one").write(batch(*said), number=1, now=AT)
+
+        page = await reader.call("c1")
+
+        assert page
+        assert page.messages[0].text == "a\N{REPLACEMENT CHARACTER}b?c"
+        assert page.happenings[1].data["at_s"] is None
+        assert len(page.failures[0].reason) == 500
+
+    async def test_a_row_that_is_refused_is_not_a_database_that_is_away(self, opened: Open) -> None:
+        said = batch(*entries(STARTED, FAILED))
+        said.failures[0]["attempt"] = 2**70
+
+        with pytest.raises(RefusedRowsError):
+            await opened("one").write(said, number=1, now=AT)
+
+    async def test_a_message_waits_to_be_dealt_with(self, opened: Open, url: str) -> None:
+        said = batch(*entries(STARTED, MessageLeft(length_s=4.0)))
+        await opened("one").write(said, number=1, now=AT)
+
+        (mail,) = await kept_voicemails(url)
+        assert (mail.call_id, mail.number, mail.length_s) == ("c1", "+15550101", 4.0)
+        assert (mail.transcript, mail.done_at) == ("", None)
+        assert mail.at.replace(tzinfo=UTC) == AT  # SQLite keeps no zone
+
+    async def test_what_is_known_of_processes_does_not_grow(self, opened: Open, url: str) -> None:
+        for each in range(3):
+            await opened(f"old-{each}").write(batch(), number=1, now=AT)
+        now = AT + timedelta(seconds=FORGOTTEN_S + 1)
+        await opened("new").interrupt_cut(now)
+
+        assert await holders(url) == []
+
+
+async def holders(url: str) -> list[Any]:
+    async with create_async_engine(url, poolclass=NullPool).connect() as connection:
+        return list((await connection.execute(select(RECORD_WRITERS.c.holder))).scalars())
+
+
+class TestSqlite(RecordContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+
+class TestPostgres(RecordContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
+
+    async def test_an_error_does_not_show_the_password(self) -> None:
+        url = f"postgresql+asyncpg://holdline:{PASSWORD}@127.0.0.1:1/none"
+        writer, reader = RecordWriter(url, holder="one"), RecordReader(url)
+
+        with pytest.raises(StorageError) as wrong:
+            await writer.write(batch(), number=1, now=AT)
+        with pytest.raises(StorageError) as unread:
+            await reader.calls()
+
+        assert PASSWORD not in f"{wrong.value} {unread.value}"
+        await writer.close()
+        await reader.close()

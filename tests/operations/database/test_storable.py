@@ -1,0 +1,75 @@
+"""What strangers put into a text keeps no row out of a real SQLite or a real PostgreSQL."""
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from operations.crm.customer import CrmReport
+from operations.crm.outbox import CrmOutbox
+from operations.database.database import Database
+from operations.record.callbacks import Callback, Callbacks
+from operations.record.voicemails import TEXT, Voicemails, list_voicemails
+from tests.operations.database.kept_voicemails import kept_voicemails
+from tests.share_servers import Server
+
+AT = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+ODD = {"nul": ("a\0b", "a\N{REPLACEMENT CHARACTER}b"), "half": ("a\ud83db", "a?b")}
+
+
+@pytest.mark.parametrize(("said", "kept"), ODD.values(), ids=list(ODD))
+class StorableContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    async def test_a_message_with_an_odd_text_keeps_no_other_from_being_listed(
+        self, url: str, tmp_path: Path, said: str, kept: str
+    ) -> None:
+        for name, text in (("m1", said), ("m2", "Please call me.")):
+            (tmp_path / f"{name}.wav").write_bytes(b"")
+            (tmp_path / f"{name}{TEXT}").write_text(json.dumps({"text": text}), encoding="utf-8")
+        voicemails = Voicemails(url)
+
+        await list_voicemails(tmp_path, voicemails)
+
+        found = {each.call_id: each.transcript for each in await kept_voicemails(url)}
+        assert found == {"m1": kept, "m2": "Please call me."}
+        await voicemails.close()
+
+    async def test_a_caller_with_an_odd_number_is_called_back_all_the_same(
+        self, url: str, said: str, kept: str
+    ) -> None:
+        database = Database(url)
+        queue = Callbacks(database)
+
+        assert await queue.add(Callback(call_id="c1", number=said, reason=said, asked_at=AT))
+
+        (waiting,) = await queue.waiting()
+        assert (waiting.number, waiting.reason) == (kept, kept)
+        await database.close()
+
+    async def test_the_register_is_told_of_a_caller_with_an_odd_number(
+        self, url: str, said: str, kept: str
+    ) -> None:
+        del kept  # the report is told as it is
+        outbox = CrmOutbox(url)
+        report = CrmReport(key="call-1", call_id="1", direction="inbound", number=said)
+
+        assert await outbox.put(report, now=1.0)
+
+        lent = await outbox.lend(now=1.0)
+        assert lent
+        assert lent.report == report
+        await outbox.close()
+
+
+class TestSqlite(StorableContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/h.db"
+
+
+class TestPostgres(StorableContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,245 @@
+"""`holdline alerts test`, and the alerts over HTTP."""
+
+import json
+import sys
+from asyncio import create_subprocess_exec
+from asyncio.subprocess import PIPE
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from fastapi import FastAPI
+from pydantic import SecretStr
+
+from bot.config.settings import (
+    AlertsSettings,
+    EmailSettings,
+    QuietSettings,
+    TelegramSettings,
+    WebhookSettings,
+)
+from bot.server.operator_routes import alert_router
+from calls.events import Event, OperatorActed
+from calls.incident import IncidentBegan
+from fallbacks.failure import Severity
+from fallbacks.retrying import RetrySettings
+from operations.notify.alert import AlertRules
+from operations.notify.alerting_rules import never_quiet
+from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.opening import NONE, quiet_hours, try_channels
+from operations.notify.outbox import AlertOutbox, ReportedFact
+from operations.retrying import Retries
+from tests.operations.notify.conftest import Inbox, Receiver
+
+NOW = 1_800_000_000.0
+
+
+def settings_for(inbox: Inbox, receiver: Receiver) -> AlertsSettings:
+    return AlertsSettings(
+        email=EmailSettings(
+            sender="a@example.com", to="b@example.com", host=inbox.host, port=inbox.port
+        ),
+        telegram=TelegramSettings(
+            bot_token=SecretStr("12:s3cret"), chat_id="1", api_url=receiver.url
+        ),
+        webhook=WebhookSettings(url=f"{receiver.url}/s3cret"),
+    )
+
+
+async def test_each_channel_gets_one_test_alert_and_has_one_line(
+    inbox: Inbox, receiver: Receiver
+) -> None:
+    said: list[str] = []
+
+    code = await try_channels(settings_for(inbox, receiver), say=said.append)
+
+    assert code == 0
+    assert [line.partition(" (")[0] for line in said] == [
+        "email: sent",
+        "telegram: sent",
+        "webhook: sent",
+    ]
+    assert (len(inbox.mails), len(receiver.asked)) == (1, 2)
+    assert "s3cret" not in "".join(said)
+
+
+async def test_one_that_fails_is_said_and_the_others_are_sent(
+    inbox: Inbox, receiver: Receiver
+) -> None:
+    inbox.refusal = "554 no"
+    said: list[str] = []
+
+    code = await try_channels(settings_for(inbox, receiver), say=said.append)
+
+    assert code == 1
+    assert said[0].startswith("email: failed: answered 554")
+    assert len(receiver.asked) == 2
+
+
+async def test_which_address_is_refused_is_said(inbox: Inbox) -> None:
+    said: list[str] = []
+    inbox.refused = {"bob@example.com": "550 nobody"}
+    email = EmailSettings(
+        sender="a@example.com",
+        to="b@example.com, bob@example.com",
+        host=inbox.host,
+        port=inbox.port,
+    )
+
+    code = await try_channels(AlertsSettings(email=email), say=said.append)
+
+    assert code == 1
+    assert [line.partition(" (")[0] for line in said] == [
+        "email: failed: answered 550 to 1 of 2 recipients: bob@example.com"
+    ]
+    assert inbox.went_to == [["b@example.com"]]
+
+
+@pytest.mark.parametrize(
+    ("settings", "line"),
+    [
+        (AlertsSettings(), NONE),
+        (
+            AlertsSettings(email=EmailSettings(sender="a@example.com")),
+            "email is off: EMAIL_TO is not set",
+        ),
+        (
+            AlertsSettings(telegram=TelegramSettings(chat_id="1")),
+            "telegram is off: TELEGRAM_BOT_TOKEN is not set",
+        ),
+    ],
+    ids=["nothing", "half a mail", "half a telegram"],
+)
+async def test_what_is_not_configured_is_said(settings: AlertsSettings, line: str) -> None:
+    said: list[str] = []
+
+    assert await try_channels(settings, say=said.append) == 1
+    assert said == [line]
+
+
+async def run_command(folder: Path, *arguments: str, **environment: str) -> tuple[int, str, str]:
+    program = (sys.executable, "-m", "bot", "alerts", *arguments)
+    process = await create_subprocess_exec(
+        *program, stdout=PIPE, stderr=PIPE, cwd=folder, env={"PYTHONPATH": "", **environment}
+    )
+    out, wrong = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, out.decode(), wrong.decode()
+
+
+async def test_the_command_takes_its_channels_from_the_environment(
+    tmp_path: Path, receiver: Receiver
+) -> None:
+    code, out, wrong = await run_command(tmp_path, "test", WEBHOOK_URL=f"{receiver.url}/hook")
+
+    assert (code, wrong) == (0, "")
+    assert out == "webhook: sent (127.0.0.1, not signed: WEBHOOK_SECRET is not set)\n"
+    assert len(receiver.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "line"),
+    [
+        (["send"], {}, 'holdline: alerts takes "test", not "send"'),
+        (["test"], {"WEBHOOK_SECRET": "short"}, "whsec_ and at least 24 bytes in base64"),
+        (["test"], {"HOLDLINE__ALERTS__QUIET__ZONE": "Mars"}, "a time zone such as"),
+        (["test"], {"HOLDLINE__ALERTS__QUIET__BEGIN": "25:00"}, "alerts.quiet.begin"),
+    ],
+)
+async def test_bad_input_is_one_line(
+    tmp_path: Path, arguments: list[str], environment: dict[str, str], line: str
+) -> None:
+    code, _, wrong = await run_command(tmp_path, *arguments, **environment)
+
+    assert code == 2
+    assert line in wrong
+    assert len(wrong.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("begin", "end", "quiet"),
+    [
+        ("22:00", "07:00", [False, True, True, False]),
+        ("00:00", "06:00", [False, False, True, False]),
+        (None, "07:00", [False, False, False, False]),
+    ],
+)
+def test_quiet_hours_are_those_of_the_operators_zone(
+    begin: str | None, end: str, quiet: list[bool]
+) -> None:
+    # 1.8e9 is 2027-01-15 08:00 UTC, and 09:00 in Berlin.
+    moments = [NOW + hours * 3600 for hours in (12.9, 13.1, 19, 22.1)]
+    settings = QuietSettings(begin=begin, end=end, zone="Europe/Berlin")
+
+    assert [quiet_hours(settings)(each) for each in moments] == quiet
+
+
+async def asked(
+    folder: Path, method: str, path: str, *, told: list[Event] | None = None, **said: Any
+) -> tuple[int, Any]:
+    """Ask the routes of a house with one alert, of which the key is put for KEY."""
+    outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
+    desk = AlertDesk(
+        outbox,
+        [],
+        AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+        retries=Retries(settings=RetrySettings(), tell=lambda _: None),
+        leads=lambda: True,
+        utc_s=lambda: NOW,
+    )
+    began = IncidentBegan(
+        stage="tts", rung="voice", kind="auth", severity=Severity.HIGH, reason="401", then=""
+    )
+    await outbox.report([ReportedFact(fact=began, at_s=NOW, holder="x", turns=1)])
+    await desk.decide()
+    (alert,) = await desk.recent()
+    app = FastAPI()
+    app.include_router(alert_router(desk, (told if told is not None else []).append))
+    async with httpx.AsyncClient(
+        transport=httpx.ASGITransport(app), base_url="http://127.0.0.1:8080"
+    ) as client:
+        answer = await client.request(method, path.replace("KEY", alert.key), **said)
+    await outbox.close()
+    return answer.status_code, json.loads(answer.content)
+
+
+async def test_open_alerts_are_listed(tmp_path: Path) -> None:
+    status, (alert,) = await asked(tmp_path, "GET", "/api/alerts")
+
+    assert status == 200
+    assert (alert["status"], alert["severity"], alert["provider"]) == ("open", "HIGH", "voice")
+    assert alert["began_at"] == "2027-01-15 08:00:00 UTC"
+
+
+@pytest.mark.parametrize(("action", "status"), [("acknowledge", "open"), ("resolve", "resolved")])
+async def test_an_operators_word_is_kept_with_the_name(
+    tmp_path: Path, action: str, status: str
+) -> None:
+    said = {"by": "Mary\nof the night"}
+
+    code, alert = await asked(tmp_path, "POST", f"/api/alerts/KEY/{action}", json=said)
+
+    assert (code, alert["status"], alert["seen_by"]) == (200, status, "Mary\\nof the night")
+
+
+async def test_what_an_operator_does_to_an_alert_is_told_once_with_who_and_why(
+    tmp_path: Path,
+) -> None:
+    told: list[Event] = []
+    said = {"by": "Mary", "why": "key renewed"}
+
+    await asked(tmp_path, "POST", "/api/alerts/KEY/resolve", told=told, json=said)
+    await asked(tmp_path, "POST", "/api/alerts/none/resolve", told=told)
+
+    (acted,) = told
+    assert isinstance(acted, OperatorActed)
+    assert (acted.action, acted.target[:9], acted.why) == ("resolve", "tts-voice", "key renewed")
+    assert acted.by == "Mary (no token from 127.0.0.1)"
+
+
+async def test_a_word_without_a_name_and_on_no_alert(tmp_path: Path) -> None:
+    code, alert = await asked(tmp_path, "POST", "/api/alerts/KEY/acknowledge")
+    absent, _ = await asked(tmp_path, "POST", "/api/alerts/none/resolve")
+
+    assert (code, alert["seen_by"], absent) == (200, "an operator", 404)

@@ -1,0 +1,351 @@
+"""Each channel against a real server of its kind on loopback."""
+
+import asyncio
+import base64
+import hashlib
+import hmac
+from dataclasses import replace
+from email.utils import formatdate
+from typing import Any
+
+import pytest
+from aiosmtpd.smtp import SMTP
+from pydantic import SecretStr
+
+from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from fallbacks.failure import Kind, Severity
+from operations.notify.alert import Alert
+from operations.notify.channel import ChannelError, alert_text
+from operations.notify.mail import MailChannel
+from operations.notify.outbox import ChannelPost
+from operations.notify.telegram import TelegramChannel
+from operations.notify.webhook import MOST_WAIT_S, WebhookChannel
+from tests.operations.notify.conftest import Inbox, Receiver
+
+NOW = 1_800_000_000.0
+KEY = b"0123456789abcdef0123456789abcdef"
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+TOKEN = "12345:a-token-of-a-bot"
+ALERT = Alert(
+    key="tts-cartesia-1800000000000",
+    stage="tts",
+    rung="cartesia",
+    kind="auth",
+    severity=Severity.HIGH,
+    reason="answered 401 to Bearer abcdefgh12345678\r\nBcc: somebody@else",
+    then="elevenlabs answers instead",
+    began_s=NOW,
+    open_s=NOW,
+    heard_s=NOW,
+    turns={"one": 3},
+    revision=1,
+)
+RESOLVED = replace(ALERT, revision=2, ended_s=NOW + 60, lasted_s=60.0, how="recovered")
+
+
+def clock() -> float:
+    return NOW
+
+
+def post_of(alert: Alert, handle: str = "") -> ChannelPost:
+    return ChannelPost(alert=alert, channel="any", handle=handle)
+
+
+def mail_channel(inbox: Inbox) -> MailChannel:
+    settings = EmailSettings(
+        sender="holdline@example.com",
+        to="mary@example.com, bob@example.com",
+        host=inbox.host,
+        port=inbox.port,
+    )
+    return MailChannel(settings, utc_s=clock)
+
+
+def telegram_channel(receiver: Receiver) -> TelegramChannel:
+    settings = TelegramSettings(bot_token=SecretStr(TOKEN), chat_id="-42", api_url=receiver.url)
+    return TelegramChannel(settings)
+
+
+def webhook_channel(receiver: Receiver, secret: str | None = SECRET) -> WebhookChannel:
+    signs = SecretStr(secret) if secret else None
+    settings = WebhookSettings(url=f"{receiver.url}/hook/s3cret-place", secret=signs)
+    return WebhookChannel(settings, utc_s=clock)
+
+
+async def test_a_mail_says_what_is_wrong_and_holds_no_key_and_no_header_of_strangers(
+    inbox: Inbox,
+) -> None:
+    await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+
+    (mail,) = inbox.mails
+    assert mail["Subject"] == "[Holdline] HIGH: TTS cartesia: auth"
+    assert mail["Bcc"] is None
+    assert "abcdefgh12345678" not in mail.as_string()
+    assert "elevenlabs answers instead" in mail.get_content()
+
+
+async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the_same_mail(
+    inbox: Inbox,
+) -> None:
+    channel = mail_channel(inbox)
+    for each in (ALERT, ALERT, RESOLVED):
+        await channel.post(post_of(each), alert_text(each))
+
+    first, again, last = inbox.mails
+    assert first["Message-ID"] == again["Message-ID"] != last["Message-ID"]
+    assert first["References"] == last["References"]
+    assert last["Subject"].startswith("[Holdline] RESOLVED")
+    assert "after 60 s (recovered). It touched 3 turns." in last.get_content()
+
+
+async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(
+    inbox: Inbox,
+) -> None:
+    channel = mail_channel(inbox)
+    for name in ("appointment_reminders_2026_north", "appointment_reminders_2026_south"):
+        for revision in (1, 2):
+            alert = replace(ALERT, key=f"campaign-{name}-1800000000000", revision=revision)
+            await channel.post(post_of(alert), alert_text(alert))
+
+    raw = [mail.as_string() for mail in inbox.mails]
+    assert all("\nReferences: <campaign-appointment-re" in each for each in raw)
+    first, last, other, _ = (str(mail["References"]) for mail in inbox.mails)
+    assert first == last != other
+    assert len({mail["Message-ID"] for mail in inbox.mails}) == 4
+
+
+@pytest.mark.parametrize(
+    ("refusal", "kind"),
+    [("451 later", Kind.OVERLOADED), ("554 never", Kind.BAD_REQUEST)],
+)
+async def test_a_mail_servers_refusal_is_for_now_or_for_good(
+    inbox: Inbox, refusal: str, kind: Kind
+) -> None:
+    inbox.refusal = refusal
+
+    with pytest.raises(ChannelError) as refused:
+        await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.kind is kind
+
+
+async def test_a_recipient_that_is_refused_for_now_is_asked_again_and_the_others_are_not(
+    inbox: Inbox,
+) -> None:
+    inbox.refused = {"bob@example.com": "451 later"}
+    channel = mail_channel(inbox)
+
+    with pytest.raises(ChannelError):
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    with pytest.raises(ChannelError, match="answered 451 to 1 of 2 recipients") as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    inbox.refused = {}
+    await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.whom) == (Kind.OVERLOADED, ("bob@example.com",))
+    assert inbox.went_to == [["mary@example.com"], ["bob@example.com"]]
+
+
+async def test_a_recipient_that_is_refused_for_good_is_told_and_not_asked_again(
+    inbox: Inbox,
+) -> None:
+    channel = mail_channel(inbox)
+    inbox.refused = {"bob@example.com": "550 nobody", "mary@example.com": "451 later"}
+    with pytest.raises(ChannelError):
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+    inbox.refused = {"bob@example.com": "250 once more"}
+
+    with pytest.raises(ChannelError, match="answered 550 to 1 of 2 recipients") as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, True)
+    assert inbox.went_to == [["mary@example.com"]]
+    assert "bob" not in refused.value.reason
+
+
+async def test_where_no_recipient_is_taken_the_mail_has_not_gone_out(inbox: Inbox) -> None:
+    inbox.refused = {"mary@example.com": "550 nobody", "bob@example.com": "550 nobody"}
+
+    with pytest.raises(ChannelError) as refused:
+        await mail_channel(inbox).post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.reached_others) == (Kind.BAD_REQUEST, False)
+
+
+async def test_no_password_goes_in_the_clear_over_a_network(inbox: Inbox) -> None:
+    settings = EmailSettings(
+        sender="a@example.com",
+        to="b@example.com",
+        host=inbox.host,
+        port=inbox.port,
+        security="starttls",
+        password=SecretStr("s3cret"),
+    )
+
+    with pytest.raises(ChannelError, match="no encryption"):
+        await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+    assert inbox.mails == []
+
+
+@pytest.mark.parametrize(
+    ("sender", "username", "signs_in"),
+    [
+        ("Holdline <holdline@example.com>", None, b"holdline@example.com"),
+        ("holdline@example.com", None, b"holdline@example.com"),
+        ("Holdline <holdline@example.com>", "apikey", b"apikey"),
+    ],
+)
+async def test_who_signs_in_is_an_address_and_not_how_it_is_shown(
+    inbox: Inbox, sender: str, username: str | None, signs_in: bytes
+) -> None:
+    settings = EmailSettings(
+        sender=sender,
+        to="b@example.com",
+        host=inbox.host,
+        port=inbox.port,
+        username=username,
+        password=SecretStr("s3cret"),
+    )
+
+    await MailChannel(settings, utc_s=clock).post(post_of(ALERT), alert_text(ALERT))
+
+    assert inbox.signed_in == [(signs_in, b"s3cret")]
+    assert inbox.mails[0]["From"] == sender
+
+
+@pytest.mark.parametrize(
+    ("said", "names"),
+    [
+        ({"password": SecretStr("schlüssel")}, "or the password"),
+        ({"to": "b@example.com\nc@example.com"}, "sender or recipient"),
+    ],
+)
+async def test_what_no_mail_can_carry_is_the_channels_trouble(
+    inbox: Inbox, said: dict[str, Any], names: str
+) -> None:
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: SMTP(inbox, loop=loop, auth_require_tls=False), inbox.host, 0
+    )
+    port = server.sockets[0].getsockname()[1]
+    fields = {"sender": "a@example.com", "to": "b@example.com", "host": inbox.host, "port": port}
+    channel = MailChannel(EmailSettings(**(fields | said)), utc_s=clock)
+
+    with pytest.raises(ChannelError, match=names) as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    server.close()
+    assert refused.value.kind is Kind.BAD_REQUEST
+    assert "schl" not in refused.value.reason
+
+
+async def test_one_incident_is_one_message_in_the_chat(receiver: Receiver) -> None:
+    channel = telegram_channel(receiver)
+
+    handle = await channel.post(post_of(ALERT), alert_text(ALERT))
+    again = await channel.post(post_of(RESOLVED, handle), alert_text(RESOLVED))
+
+    (_, _, _, sent), (_, _, _, edited) = receiver.asked
+    paths = [path.rpartition("/")[2] for path, *_ in receiver.asked]
+    assert paths == ["sendMessage", "editMessageText"]
+    assert handle == again == "101"
+    assert (sent["chat_id"], edited["message_id"]) == ("-42", 101)
+    assert edited["text"].startswith("RESOLVED: TTS cartesia: auth")
+
+
+async def test_telegram_is_not_asked_before_it_wants_to_be(receiver: Receiver) -> None:
+    told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
+    receiver.answers = [(429, told)]
+
+    with pytest.raises(ChannelError) as refused:
+        await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    assert (refused.value.kind, refused.value.retry_after_s) == (Kind.RATE_LIMITED, 37)
+    assert TOKEN not in str(refused.value)
+
+
+async def test_a_message_that_says_so_already_is_no_failure(receiver: Receiver) -> None:
+    why = "Bad Request: message is not modified: specified new content"
+    receiver.answers = [(400, {"ok": False, "description": why})]
+
+    assert await telegram_channel(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "7"
+
+
+async def test_a_message_that_somebody_deleted_is_sent_anew(receiver: Receiver) -> None:
+    why = "Bad Request: message to edit not found"
+    receiver.answers = [(400, {"ok": False, "description": why})]
+
+    assert await telegram_channel(receiver).post(post_of(ALERT, "7"), alert_text(ALERT)) == "101"
+
+
+async def test_a_group_that_has_moved_is_followed(receiver: Receiver) -> None:
+    moved = {"ok": False, "description": "moved", "parameters": {"migrate_to_chat_id": -100}}
+    receiver.answers = [(400, moved)]
+
+    await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    assert receiver.asked[-1][3]["chat_id"] == "-100"
+
+
+async def test_what_is_no_telegram_is_told_by_its_status(receiver: Receiver) -> None:
+    receiver.answers = [(502, ["no", "object"])]
+
+    with pytest.raises(ChannelError) as refused:
+        await telegram_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.kind is Kind.OVERLOADED
+
+
+async def test_a_webhook_is_signed_over_identity_time_and_body(receiver: Receiver) -> None:
+    await webhook_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    (_, headers, body, said) = receiver.asked[0]
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    expected = base64.b64encode(hmac.new(KEY, signed, hashlib.sha256).digest()).decode()
+    assert headers["webhook-signature"] == f"v1,{expected}"
+    assert headers["webhook-id"] == f"{ALERT.key}.1"
+    assert (said["type"], said["data"]["severity"]) == ("alert.opened", "HIGH")
+
+
+@pytest.mark.parametrize(
+    ("asked", "wait_s"),
+    [
+        ("37", 37.0),
+        (formatdate(NOW + 90.0, usegmt=True), 90.0),
+        (formatdate(NOW + 86_400.0, usegmt=True), MOST_WAIT_S),
+        ("soon", None),
+    ],
+)
+async def test_a_webhook_is_not_asked_before_it_wants_to_be(
+    receiver: Receiver, asked: str, wait_s: float | None
+) -> None:
+    receiver.answers, receiver.headers = [(503, {})], {"Retry-After": asked}
+
+    with pytest.raises(ChannelError) as refused:
+        await webhook_channel(receiver).post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.retry_after_s == wait_s
+
+
+async def test_a_webhook_that_fails_does_not_give_its_address_away(receiver: Receiver) -> None:
+    receiver.answers = [(503, {})]
+    channel = webhook_channel(receiver, None)
+
+    with pytest.raises(ChannelError) as refused:
+        await channel.post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.kind is Kind.OVERLOADED
+    assert "s3cret-place" not in f"{refused.value} {channel.place}"
+
+
+async def test_nobody_at_the_address_is_a_failure_without_it() -> None:
+    settings = TelegramSettings(
+        bot_token=SecretStr(TOKEN), chat_id="1", api_url="http://127.0.0.1:1"
+    )
+
+    with pytest.raises(ChannelError) as refused:
+        await TelegramChannel(settings).post(post_of(ALERT), alert_text(ALERT))
+
+    assert refused.value.kind is Kind.NETWORK
+    assert TOKEN not in str(refused.value)
+    assert refused.value.__cause__ is None

@@ -1,0 +1,146 @@
+"""An alert about the database does not wait in the database."""
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from loguru import logger
+
+from bot.config.settings import Settings
+from calls.entry import Entry
+from calls.events import Event, RecordHalted, RecordResumed
+from operations.database.upgrading import upgrade
+from operations.masking import redacted
+from operations.notify.incident_rules import CALM_S, Incidents
+from operations.notify.opening import tell_operators, utc_s
+from operations.notify.outbox import AlertOutbox
+from operations.notify.reporter import AlertReporter
+from operations.telemetry.logs import Log
+from operations.telemetry.record_files import RecordFiles
+from tests.operations.notify.conftest import Receiver
+from tests.operations.record.test_record_keeper import STAGES
+from tests.operations.telemetry.incident_feed import IncidentFeed
+
+FULL = RecordHalted(reason="database or disk is full")
+BACK = RecordResumed(after_s=60.0, lost_entries=0)
+
+
+@dataclass
+class House:
+    """A process whose database may refuse to write, with one channel."""
+
+    path: Path
+    feeds: list[IncidentFeed]
+    told: list[Event] = field(default_factory=list)
+    now: float = field(default_factory=utc_s)
+
+    async def hear(self, event: Event) -> None:
+        at = datetime.fromtimestamp(self.now, UTC).isoformat()
+        for each in self.feeds:
+            await each.hear(Entry(call_id="", number=1, at=at, event=event))
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        self._alter(
+            "CREATE TRIGGER full BEFORE INSERT ON alert_facts "
+            "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+        )
+        yield
+        self._alter("DROP TRIGGER full")
+
+    def _alter(self, statement: str) -> None:
+        with closing(sqlite3.connect(self.path)) as database:
+            database.execute(statement)
+            database.commit()
+
+
+@asynccontextmanager
+async def a_house(
+    folder: Path, url: str, *, leads: Callable[[], bool] = lambda: True
+) -> AsyncIterator[House]:
+    path = folder / "holdline.db"
+    settings = Settings.model_validate(
+        {
+            "stages": STAGES,
+            "logs": {"dir": folder},
+            "storage": {"url": f"sqlite+aiosqlite:///{path}"},
+            "alerts": {"webhook": {"url": url}},
+        }
+    )
+    await upgrade(settings.storage.url)
+    outbox = AlertOutbox(settings.storage.url)
+    reporter = AlertReporter(outbox, utc_s=utc_s)
+    files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
+    house = House(path, [IncidentFeed(each, Incidents({})) for each in (reporter, files, Log())])
+    async with AsyncExitStack() as stack:
+        stack.callback(files.write)
+        await stack.enter_async_context(
+            tell_operators(settings, reporter, outbox, tell=house.told.append, leads=leads)
+        )
+        yield house
+
+
+async def until(come: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not come():  # noqa: ASYNC110 - a server's list tells nobody
+            await asyncio.sleep(0.05)
+
+
+def posted(receiver: Receiver) -> list[tuple[str, str]]:
+    sent = [said["data"] for _, _, _, said in receiver.asked]
+    return [(each["status"], each["kind"]) for each in sent]
+
+
+async def test_that_the_database_refuses_is_told_past_it_once_and_its_end_by_it(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    async with a_house(tmp_path, receiver.url) as house:
+        with house.refusing():
+            await house.hear(FULL)
+            await until(lambda: bool(receiver.asked))
+            await house.hear(FULL)  # another batch that was not taken
+        await house.hear(BACK)
+        house.now += CALM_S + 1.0
+        await house.hear(BACK)  # and time has passed
+        await until(lambda: len(receiver.asked) > 1)
+        await asyncio.sleep(0.2)
+
+    assert posted(receiver) == [("open", "record_halted"), ("resolved", "record_halted")]
+    first = receiver.asked[0][3]["data"]
+    assert first["severity"] == "CRITICAL"
+    assert "full" in first["reason"]
+
+
+async def test_a_process_that_does_not_lead_leaves_the_telling_to_the_one_that_does(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="ERROR", format="{message}")
+    async with a_house(tmp_path, receiver.url, leads=lambda: False) as house:
+        with house.refusing():
+            await house.hear(FULL)
+            await until(lambda: any("alerts cannot be kept" in each for each in lines))
+            await asyncio.sleep(0.2)
+    logger.remove(sink)
+
+    assert receiver.asked == []
+
+
+async def test_it_stands_in_the_log_and_among_the_alerts_on_the_disk(
+    receiver: Receiver, tmp_path: Path
+) -> None:
+    levels: list[str] = []
+    sink = logger.add(lambda line: levels.append(line.record["level"].name), level="CRITICAL")
+    async with a_house(tmp_path, receiver.url) as house:
+        with house.refusing():
+            await house.hear(FULL)
+            await until(lambda: bool(receiver.asked))
+    logger.remove(sink)
+
+    assert "CRITICAL" in levels
+    assert '"severity": "CRITICAL"' in (tmp_path / "alerts.json").read_text()
+    assert '"error_message": "database or disk is full"' in (tmp_path / "alerts.json").read_text()

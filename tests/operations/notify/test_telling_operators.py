@@ -1,0 +1,413 @@
+"""From a fact of a call to an operator's inbox, chat and webhook."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from bot.config.settings import EmailSettings, TelegramSettings, WebhookSettings
+from calls.campaign_events import CampaignPaused, CampaignResumed
+from calls.entry import Entry
+from calls.events import CallerStopped, CallFailed, Event, RecordHalted
+from calls.incident import IncidentBegan
+from calls.operations_events import AlertClosed, AlertSent, WritesRefused, WritesResumed
+from fallbacks.breaker import State
+from fallbacks.facts import AttemptFailed, BreakerMoved
+from fallbacks.failure import Kind, Severity, failed
+from fallbacks.retrying import RetrySettings
+from operations.database.database import StorageError
+from operations.notify.alert import AlertRules, TellAlert
+from operations.notify.alerting_rules import never_quiet
+from operations.notify.channel import Channel
+from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.incident_rules import Incidents, Place
+from operations.notify.mail import MailChannel
+from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
+from operations.notify.reporter import LASTS_S, AlertReporter
+from operations.notify.telegram import TelegramChannel
+from operations.notify.webhook import WebhookChannel
+from operations.retrying import Retries
+from tests.operations.notify.conftest import Inbox, Receiver
+from tests.operations.telemetry.incident_feed import IncidentFeed
+
+BEGIN_S = 1_800_000_000.0
+LADDERS = {"stt": ["ear"], "llm": ["mind"], "tts": ["cartesia", "elevenlabs"]}
+REFUSED = AttemptFailed.of(
+    failed(Kind.AUTH, "tts", provider="cartesia", reason="401 for sk-abcdefgh12345678"), after_s=0.1
+)
+REFUSED_WRITES = WritesRefused(where="logs", reason="No space left on device")
+PAUSED = CampaignPaused(campaign="spring", reason="agent_failed_in_a_row", in_a_row=5)
+RESUMED = CampaignResumed(campaign="spring", reason=PAUSED.reason, held_s=7200.0)
+STOPPED = CallerStopped(at_s=1.0, noticed_at_s=1.2)
+
+
+def moved(after: State) -> BreakerMoved:
+    opened = after is State.OPEN
+    return BreakerMoved(
+        stage="tts",
+        provider="cartesia",
+        before=State.CLOSED if opened else State.HALF_OPEN,
+        after=after,
+        cause="tripped" if opened else "proven",
+        after_s=1.0,
+        severity=Severity.HIGH if opened else Severity.LOW,
+    )
+
+
+@dataclass
+class Shift:
+    """A house of one process, whose time the test sets, and what it told of its own trouble."""
+
+    reporter: AlertReporter
+    outbox: AlertOutbox
+    inbox: Inbox
+    chat: Receiver
+    hook: Receiver
+    now: float = BEGIN_S
+    own: list[Event] = field(default_factory=list)
+    waits: list[float] = field(default_factory=list)
+    feed: IncidentFeed = field(init=False)
+    desk: AlertDesk = field(init=False)
+    channels: list[Channel] = field(init=False)
+
+    async def hear(self, event: Event, call_id: str = "") -> None:
+        at = datetime.fromtimestamp(self.now, UTC).isoformat()
+        await self.feed.hear(Entry(call_id=call_id, number=1, at=at, event=event))
+
+    async def settle(self) -> None:
+        """Have all that was heard decided on and sent."""
+        while self.own:
+            await self.hear(self.own.pop(0))
+        assert await self.reporter.write()
+        await self.desk.decide()
+        for channel in self.channels:
+            while await self.desk.sending.send_next(channel):
+                pass
+
+    async def sleep(self, wait_s: float) -> None:
+        self.waits.append(wait_s)
+        await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def chat() -> AsyncIterator[Receiver]:
+    async with Receiver.running() as found:
+        yield found
+
+
+@pytest.fixture
+async def shift(
+    inbox: Inbox, chat: Receiver, receiver: Receiver, tmp_path: Path
+) -> AsyncIterator[Shift]:
+    async with AsyncExitStack() as stack:
+        outbox = AlertOutbox(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+        stack.push_async_callback(outbox.close)
+
+        def utc_s() -> float:
+            return found.now
+
+        reporter = AlertReporter(outbox, utc_s=utc_s)
+        found = Shift(reporter=reporter, outbox=outbox, inbox=inbox, chat=chat, hook=receiver)
+        found.feed = IncidentFeed(reporter, Incidents(LADDERS))
+        email = EmailSettings(
+            sender="a@example.com",
+            to="b@example.com, c@example.com",
+            host=inbox.host,
+            port=inbox.port,
+        )
+        telegram = TelegramSettings(bot_token=SecretStr("t"), chat_id="1", api_url=chat.url)
+        found.channels = [
+            MailChannel(email, utc_s=utc_s),
+            TelegramChannel(telegram),
+            WebhookChannel(WebhookSettings(url=receiver.url), utc_s=utc_s),
+        ]
+        found.desk = AlertDesk(
+            outbox,
+            found.channels,
+            AlertPolicy(rules=AlertRules(), quiet=never_quiet),
+            retries=Retries(
+                settings=RetrySettings(attempts=1),
+                tell=found.own.append,
+                sleep=found.sleep,
+                chance=lambda: 0.5,
+            ),
+            leads=lambda: True,
+            utc_s=utc_s,
+        )
+        yield found
+
+
+async def break_for_a_minute(shift: Shift) -> None:
+    """Have five calls meet a refused key, two turns each, and the key mended after a minute."""
+    for _ in range(2):
+        for call in "abcde":
+            await shift.hear(STOPPED, call)
+            await shift.hear(REFUSED, call)
+        await shift.hear(moved(State.OPEN))
+        await shift.settle()
+        shift.now += 10
+        await shift.settle()
+    shift.now = BEGIN_S + 60
+    await shift.hear(moved(State.CLOSED))
+    await shift.settle()
+
+
+async def test_an_outage_under_five_calls_is_one_story_in_each_channel(shift: Shift) -> None:
+    await break_for_a_minute(shift)
+
+    began, over = [str(mail["Subject"]) for mail in shift.inbox.mails]
+    assert began == "[Holdline] HIGH: TTS cartesia: auth"
+    assert over == "[Holdline] RESOLVED: TTS cartesia: auth"
+    body = shift.inbox.mails[-1].get_content()
+    assert "after 60 s (recovered). It touched 10 turns." in body
+
+    methods = [path.rpartition("/")[2] for path, *_ in shift.chat.asked]
+    assert methods[0] == "sendMessage"
+    assert set(methods[1:]) == {"editMessageText"}
+    assert "It touched 10 turns." in shift.chat.asked[-1][3]["text"]
+
+    data = shift.hook.asked[-1][3]["data"]
+    assert (data["status"], data["lasted_s"], data["turns_touched"]) == ("resolved", 60.0, 10)
+
+
+async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.desk.decide()
+    for channel in shift.channels:
+        while await shift.desk.sending.send_next(channel):
+            pass
+
+    sent = [each for each in shift.own if isinstance(each, AlertSent)]
+    assert {(each.channel, each.severity) for each in sent} >= {
+        ("email", Severity.HIGH),
+        ("telegram", Severity.HIGH),
+        ("webhook", Severity.HIGH),
+    }
+    assert not any(each.edited for each in sent)
+
+
+async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
+    await break_for_a_minute(shift)
+
+    sent = [mail.as_string() for mail in shift.inbox.mails]
+    sent += [body.decode() for server in (shift.chat, shift.hook) for _, _, body, _ in server.asked]
+    assert not any("abcdefgh12345678" in each for each in sent)
+
+
+async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_later(
+    shift: Shift,
+) -> None:
+    shift.inbox.refusal = "554 no"
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    texts = [said["text"] for _, _, _, said in shift.chat.asked]
+    assert any("alerts do not go out by email: bad request" in each for each in texts)
+    assert shift.inbox.mails == []
+
+    shift.inbox.refusal = ""
+    shift.now += 900
+    await shift.settle()
+
+    assert str(shift.inbox.mails[0]["Subject"]).endswith("TTS cartesia: auth")
+    assert not any("email" in str(mail["Subject"]) for mail in shift.inbox.mails)
+
+
+async def test_what_is_refused_for_now_is_sent_again_when_it_may_be(shift: Shift) -> None:
+    told = {"ok": False, "description": "Too Many Requests", "parameters": {"retry_after": 37}}
+    shift.chat.answers = [(429, told)]
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+
+    assert shift.waits == [37.0]
+    assert [path.rpartition("/")[2] for path, *_ in shift.chat.asked] == ["sendMessage"] * 2
+
+
+async def test_a_recipient_that_is_refused_for_good_is_told_of_and_keeps_no_mail_from_the_others(
+    shift: Shift,
+) -> None:
+    shift.inbox.refused = {"c@example.com": "550 nobody"}
+    await shift.hear(REFUSED)
+    for wait_s in (0.0, 10.0, 0.0, 10.0, 900.0):
+        shift.now += wait_s
+        await shift.settle()
+
+    texts = [said["text"] for _, _, _, said in shift.chat.asked]
+    assert any("answered 550 to 1 of 2 recipients" in each for each in texts)
+    subjects = [str(mail["Subject"]) for mail in shift.inbox.mails]
+    assert len(subjects) == len(set(subjects))
+    assert subjects[0] == "[Holdline] HIGH: TTS cartesia: auth"
+    assert all(each == ["b@example.com"] for each in shift.inbox.went_to)
+
+
+async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> None:
+    await shift.hear(CallFailed(where="assembly", error="KeyError: 'x'"), "a")
+    await shift.settle()
+
+    (mail,) = shift.inbox.mails
+    assert mail["Subject"] == "[Holdline] CRITICAL: a call could not be served"
+
+
+async def two_hours_of_looks(shift: Shift) -> None:
+    """Have time pass, and the reporter look at what lasts once a minute."""
+    for _ in range(120):
+        shift.now += 60.0
+        shift.reporter._look(shift.now)
+        await shift.reporter.write()
+        await shift.desk.decide()
+
+
+@pytest.mark.parametrize(
+    ("event", "over", "place"),
+    [
+        (REFUSED_WRITES, WritesResumed(where="logs", lost=3), ("disk", "logs")),
+        (PAUSED, RESUMED, ("campaign", "spring")),
+    ],
+    ids=["disk", "campaign"],
+)
+async def test_what_lasts_is_open_until_it_is_over(
+    shift: Shift, event: Event, over: Event, place: Place
+) -> None:
+    shift.reporter.lasting = lambda: [("campaign", "spring")]
+    await shift.hear(event)
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert ((alert.stage, alert.rung), alert.ended_s) == (place, None)
+
+    await shift.hear(over)
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+    assert alert.how == "recovered"
+
+
+async def test_a_database_that_takes_no_record_is_open_until_it_does(shift: Shift) -> None:
+    await shift.hear(RecordHalted(reason="no table"))
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert ((alert.stage, alert.rung), alert.ended_s) == (("storage", "record"), None)
+
+
+async def test_that_it_lasts_is_not_kept_for_a_database_that_refuses_it(
+    shift: Shift, tmp_path: Path
+) -> None:
+    refused: list[ReportedFact] = []
+    shift.reporter.tell_refused = refused.append
+    (tmp_path / "holdline.db").mkdir()
+    await shift.hear(RecordHalted(reason="database or disk is full"))
+    for _ in range(3):
+        shift.now += 60.0
+        shift.reporter._look(shift.now)
+        assert not await shift.reporter.write()
+
+    assert [type(each.fact) for each in refused] == [IncidentBegan]
+    assert shift.reporter.waiting == 0
+
+
+async def test_a_campaign_that_nobody_says_lasts_ends_unheard(shift: Shift) -> None:
+    await shift.hear(PAUSED)
+    await two_hours_of_looks(shift)
+
+    (alert,) = await shift.desk.recent()
+    assert alert.how == "unheard"
+
+
+async def test_an_operator_acknowledges_and_resolves(shift: Shift) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    shift.now += 10
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+
+    (seen,) = await shift.desk.change(
+        lambda alerting, now: alerting.acknowledge(alert.key, now, by="Mary")
+    )
+    (ended,) = await shift.desk.change(
+        lambda alerting, now: alerting.resolve(alert.key, now, by="Mary")
+    )
+    await shift.settle()
+
+    assert seen.seen_by == "Mary"
+    assert ended.how == "resolved by Mary"
+    assert shift.chat.asked[-1][3]["text"].startswith("RESOLVED")
+
+
+async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await shift.hear(REFUSED)
+    await shift.settle()
+    (alert,) = await shift.desk.recent()
+    run_round = shift.outbox.run_round
+
+    async def and_look(decide: Decide, **more: Any) -> Sequence[TellAlert]:
+        told = await run_round(decide, **more)
+        monkeypatch.setattr(shift.outbox, "run_round", run_round)
+        await shift.desk.decide()  # as each second, at a moment in which the other task waits
+        return told
+
+    monkeypatch.setattr(shift.outbox, "run_round", and_look)
+    await shift.desk.change(lambda alerting, now: alerting.resolve(alert.key, now, by="Mary"))
+
+    over = [each for each in shift.own if isinstance(each, AlertClosed)]
+    assert [(each.rung, each.how) for each in over] == [("cartesia", "resolved by Mary")]
+
+
+async def test_a_database_that_is_away_costs_nothing_that_was_heard(
+    shift: Shift, tmp_path: Path
+) -> None:
+    (tmp_path / "holdline.db").mkdir()
+    await shift.hear(REFUSED)
+    assert not await shift.reporter.write()
+
+    (tmp_path / "holdline.db").rmdir()
+    shift.now += 10
+    await shift.settle()
+
+    assert len(shift.inbox.mails) == 1
+
+
+@pytest.mark.parametrize(
+    ("reported", "how"), [(True, ""), (False, "unheard")], ids=["goes on", "its reporter is gone"]
+)
+async def test_what_goes_on_is_not_over_because_the_database_took_no_word_of_it(
+    shift: Shift, monkeypatch: pytest.MonkeyPatch, *, reported: bool, how: str
+) -> None:
+    async def away(*_: object, **__: object) -> None:
+        raise StorageError("away")
+
+    await shift.hear(moved(State.OPEN))
+    await shift.settle()
+    with monkeypatch.context() as broken:
+        broken.setattr(shift.outbox, "run_round", away)
+        shift.now += 400.0
+        with pytest.raises(StorageError):
+            await shift.desk.decide()
+    shift.now += 15.0
+
+    await shift.desk.decide()  # before its reporter tries again
+    (first,) = await shift.desk.recent()
+    if reported:
+        shift.reporter._look(shift.now)
+        await shift.reporter.write()
+    shift.now += LASTS_S
+    await shift.desk.decide()
+    (later,) = await shift.desk.recent()
+
+    assert first.ended_s is None
+    assert later.how == how

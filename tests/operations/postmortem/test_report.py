@@ -1,0 +1,194 @@
+"""The report of a database: the same counts in the page and in the JSON, and nothing personal."""
+
+import json
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+
+from operations.postmortem import gathering
+from operations.postmortem.gathering import gather
+from operations.postmortem.page import as_page
+from operations.postmortem.story import tell_story
+from operations.record import reader as record_reader
+from tests.operations.postmortem.rows import (
+    KEY,
+    NUMBER,
+    WORDS,
+    add_happenings,
+    add_moves,
+    at,
+    fill,
+    happening,
+    move_values,
+)
+from tests.share_servers import Server
+
+
+class ReportContract:
+    """What holds in any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def told(self, url: str) -> tuple[dict[str, object], str]:
+        await fill(url)
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+        return json.loads(json.dumps(story)), as_page(story)
+
+    async def test_it_counts_what_the_record_holds(self, told: tuple[dict, str]) -> None:
+        story, page = told
+
+        assert story["counts"] == {
+            "calls": 2,
+            "calls_affected": 1,
+            "calls_interrupted": 0,
+            "turns": 4,
+            "turns_over_budget": 2,
+            "failures": 2,
+            "failovers": 2,
+            "breaker_moves": 3,
+            "breakers_opened": 1,
+            "alerts": 1,
+            "outages": 1,
+        }
+        assert story["cost"] == {"USD": 0.5}
+        assert len(story["failures"]) == 2
+        assert "2 calls, of which 1 were affected" in page
+
+    async def test_each_outage_has_its_waits_beside_and_its_alerts(
+        self, told: tuple[dict, str]
+    ) -> None:
+        (outage,) = told[0]["outages"]
+
+        assert (outage["began_at"], outage["ended_at"], outage["lasted_s"]) == (
+            at(10).isoformat(timespec="milliseconds"),
+            at(13).isoformat(timespec="milliseconds"),
+            180.0,
+        )
+        assert outage["calls_affected"] == ["c1"]
+        assert outage["alerts"] == ["tts/cartesia/network/1"]
+        waits = {name: (each["turns"], each["max_s"]) for name, each in outage["latency"].items()}
+        assert waits == {"before": (1, 0.9), "during": (2, 2.5), "after": (1, 1.0)}
+
+    async def test_alerts_stand_as_they_were_sent_and_who_changed_what(
+        self, told: tuple[dict, str]
+    ) -> None:
+        story, page = told
+        (alert,) = story["alerts"]
+
+        assert alert["as_sent"].startswith("RESOLVED: TTS cartesia: network")
+        assert alert["channels"] == {
+            "mail": {"sent_revision": 2, "wanted_revision": 2},
+            "telegram": {"sent_revision": 1, "wanted_revision": 2},
+        }
+        assert "telegram: sent as revision 1, a newer one waits" in page
+        assert [each["kind"] for each in story["operators"]] == ["ConfigurationReloaded"]
+        assert "by: Ada, outcome: replaced" in page
+
+    async def test_what_an_operator_did_stands_there_once_with_who_and_why(self, url: str) -> None:
+        why = f"{NUMBER} says Bearer {KEY} <script>"
+        by = "Mary (sign-in from 192.0.2.7)"
+        await add_happenings(
+            url,
+            happening("OperatorActed", action="rest", target="cartesia", by=by, why=why),
+            happening("OperatorActed", action="reset", target="cartesia", by=by, why=""),
+            *[happening("ProviderReset", stage="tts", provider="cartesia")] * 2,  # each process
+            happening("OperatorActed", action="resolve", target="tts/x/1", by=by, why="paid"),
+        )
+
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+
+        page = as_page(story)
+        did = [(each["action"], each["target"], each["by"]) for each in story["operators"]]
+        assert did == [
+            ("rest", "cartesia", by),
+            ("reset", "cartesia", by),
+            ("resolve", "tts/x/1", by),
+        ]
+        assert f"action: resolve, target: tts/x/1, by: {by}, why: paid" in page
+        assert "says Bearer" in page
+        for each in (NUMBER, NUMBER[4:-2], KEY, "<script"):
+            assert each not in page
+        assert NUMBER not in json.dumps(story)
+        assert KEY not in json.dumps(story)
+
+    @pytest.mark.parametrize("moves_in_span", [2, 0])
+    async def test_an_outage_that_began_long_before_the_span_has_its_own_beginning(
+        self, url: str, moves_in_span: int
+    ) -> None:
+        in_span = [
+            move_values(5, "half_open", before="open"),
+            move_values(8, "closed", before="half_open"),
+        ]
+        await add_moves(
+            url,
+            *(move_values(-400, "open"), move_values(-390, "closed", before="open")),
+            *(move_values(-300, "open", holder="long gone"),),
+            *(move_values(-290, "open", holder="gone"),),
+            *(move_values(-180, "open"), move_values(-100, "half_open", before="open")),
+            *(move_values(-99, "open", before="half_open"), *in_span[:moves_in_span]),
+            seen={"one": 60, "gone": -200},
+        )
+
+        story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
+
+        (outage,) = story["outages"]
+        ended = at(8).isoformat(timespec="milliseconds") if moves_in_span else None
+        assert outage["began_at"] == at(-180).isoformat(timespec="milliseconds")
+        assert outage["ended_at"] == ended
+        assert story["counts"]["breaker_moves"] == moves_in_span
+
+    async def test_no_number_no_word_and_no_key_stands_in_it(self, told: tuple[dict, str]) -> None:
+        both = json.dumps(told[0]) + told[1]
+
+        for each in (NUMBER, NUMBER[4:-2], WORDS, KEY):
+            assert each not in both
+        assert "+1555****77" in both
+
+
+class TestSqlite(ReportContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_the_page_runs_and_loads_nothing_and_its_charts_are_whole(
+        self, told: tuple[dict, str]
+    ) -> None:
+        page = told[1]
+        charts = [each.partition("</svg>")[0] for each in page.split("<svg")[1:]]
+
+        assert len(charts) == 3
+        for each in charts:
+            chart = ElementTree.fromstring(f"<svg{each}</svg>")  # noqa: S314 - our own
+            assert chart.find("title") is not None
+        assert "&lt;script&gt;" in page
+        for each in ("<script", "http://", "https://", "src=", "url(", "@import"):
+            assert each not in page
+
+    async def test_what_is_more_than_one_answer_holds_is_asked_for_again(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await fill(url)
+        monkeypatch.setattr(record_reader, "MOST", 2)
+
+        found = await gather(url, at(0), at(60))
+
+        assert len(found.turns) == 4
+        assert len(found.breaker_moves) == 3
+
+    async def test_what_operators_did_is_found_among_any_number_of_other_facts(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        await fill(url)
+        await add_happenings(url, *[happening("AttemptWon")] * 20)
+        monkeypatch.setattr(record_reader, "MOST", 5)
+        monkeypatch.setattr(gathering, "MOST_ROWS", 10)
+
+        found = await gather(url, at(0), at(60))
+
+        assert [each.kind for each in found.operators] == ["ConfigurationReloaded"]
+
+
+class TestPostgres(ReportContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,22 @@
+"""Each message on the disk has its row, whatever else lies beside it."""
+
+from pathlib import Path
+
+from operations.record.voicemails import MessageFile, Voicemails, list_voicemails
+from tests.operations.database.kept_voicemails import kept_voicemails
+
+
+async def test_a_file_that_cannot_be_read_keeps_no_other_from_being_listed(tmp_path: Path) -> None:
+    url = f"sqlite+aiosqlite:///{tmp_path}/h.db"
+    (tmp_path / "m1.wav").mkdir()  # no more than a file of another user can it be opened
+    (tmp_path / "m2.wav").symlink_to(tmp_path / "gone")  # listed, and gone when looked at
+    message = MessageFile(tmp_path / "m3.wav", rate_hz=8000)
+    message.add(b"\1\0" * 8000)
+    message.finish()
+    voicemails = Voicemails(url)
+
+    await list_voicemails(tmp_path, voicemails)
+
+    found = {each.call_id: each.length_s for each in await kept_voicemails(url)}
+    assert (found["m3"], "m2" in found) == (1.0, False)
+    await voicemails.close()

@@ -1,0 +1,350 @@
+"""The mirror beside a real database and a Google on loopback: each row once, whatever happens."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Table, insert
+
+from bot.config.sections import SheetsSettings
+from calls.events import Event
+from calls.incident import IncidentEnded
+from fallbacks.facts import AttemptFailed, AttemptWon, RetriesExhausted, RetryPlanned
+from fallbacks.failure import Kind
+from fallbacks.retrying import RetrySettings
+from operations.database.database import Database
+from operations.database.tables import ALERTS, CALLS
+from operations.notify.outbox import AlertHistory, write_alert
+from operations.retrying import Retries
+from operations.sheets.mirror import MirrorSources, SheetMirror
+from operations.sheets.outbox import SheetOutbox
+from operations.sheets.sheet import ServiceAccount, Sheet
+from tests.operations.postmortem.rows import ALERT, KEY, NUMBER, WORDS, at, call_values, fill
+from tests.operations.sheets.google import SPREADSHEET, Google, google_on_loopback
+from tests.share_servers import Server
+
+
+@dataclass
+class Mirrored:
+    """A mirror, the sheet and the database, and the time."""
+
+    google: Google
+    url: str
+    folder: Path
+    now: datetime = field(default_factory=lambda: at(60))
+    told: list[Event] = field(default_factory=list)
+    retry: RetrySettings = field(default_factory=RetrySettings)
+
+    def __post_init__(self) -> None:
+        self.outbox, self.alerts = SheetOutbox(self.url), AlertHistory(self.url)
+        self.mirror = self.another()
+
+    def another(self) -> SheetMirror:
+        """Return the mirror of one more process."""
+        settings = SheetsSettings(spreadsheet_id=SPREADSHEET, url=self.google.url)
+        account = ServiceAccount(self.google.credentials(self.folder), clock=lambda: 1.0)
+        return SheetMirror(
+            Sheet(settings, account),
+            MirrorSources(outbox=self.outbox, alerts=self.alerts),
+            tabs={"calls": "calls", "alerts": "alerts"},
+            retries=Retries(settings=self.retry, tell=self.told.append, chance=lambda: 0.5),
+            leads=lambda: True,
+            utc_now=lambda: self.now,
+        )
+
+    async def round(self, mirror: SheetMirror | None = None) -> None:
+        mirror = mirror or self.mirror
+        await mirror.note()
+        await mirror.write_all()
+
+    async def later(self, minutes: float) -> None:
+        self.now += timedelta(minutes=minutes)
+        await self.round()
+
+    async def alert(self) -> None:
+        """Have an alert open that another process has told of this spreadsheet."""
+        alert = replace(ALERT, key="theirs", stage="sheets", rung="google", kind="timeout")
+        began_s = at(50).timestamp()
+        alert = replace(alert, began_s=began_s, open_s=began_s, ended_s=None, told_ended=False)
+        row = {"key": alert.key, "severity": alert.severity.value, "alert": write_alert(alert)}
+        await put(self.url, ALERTS, row | {"began_s": began_s, "ended_s": None})
+
+    def ended(self) -> list[Event]:
+        return [each for each in self.told if isinstance(each, IncidentEnded)]
+
+    def keys(self, tab: str = "calls") -> list[str]:
+        return [each[0] for each in self.google.tabs[tab]]
+
+    def outcomes(self) -> list[type[Event]]:
+        return [type(each) for each in self.told if not isinstance(each, RetryPlanned)]
+
+    def count(self, kind: type[Event]) -> int:
+        return sum(isinstance(each, kind) for each in self.told)
+
+    async def close(self) -> None:
+        await self.outbox.close()
+        await self.alerts.close()
+
+
+CALLS_ONCE = ["key", "call c0", "call c1", "call c2"]
+INHERITED = IncidentEnded(stage="sheets", rung="google", kind="timeout", lasted_s=720.0, failures=0)
+
+
+class MirrorContract:
+    """What holds with any database; a kind of database is a class with the fixture `url`."""
+
+    @pytest.fixture
+    async def it(self, url: str, tmp_path: Path) -> AsyncIterator[Mirrored]:
+        await fill(url)
+        async with google_on_loopback() as google:
+            mirrored = Mirrored(google, url, tmp_path)
+            yield mirrored
+            await mirrored.close()
+
+    async def test_calls_and_alerts_stand_there_once_below_their_heads(self, it: Mirrored) -> None:
+        await it.round()
+        await it.later(1)
+
+        assert it.keys() == CALLS_ONCE
+        head, opened, resolved = it.keys("alerts")
+        assert head == "key"
+        assert opened.endswith(" open")
+        assert resolved.endswith(" resolved")
+        assert it.google.tokens == 1
+        assert it.told == []
+
+    async def test_no_number_no_word_and_no_key_goes_there(self, it: Mirrored) -> None:
+        await it.round()
+        told = json.dumps(it.google.tabs)
+
+        assert "+1555****77" in told
+        for each in (NUMBER, WORDS, KEY):
+            assert each not in told
+
+    async def test_an_answer_that_is_lost_doubles_no_row(self, it: Mirrored) -> None:
+        it.google.faults = ["lost"]
+        await it.round()
+        await it.later(2)
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.outcomes() == [AttemptFailed, AttemptWon]
+
+    @pytest.mark.parametrize("fault", ["500", "500 done"])
+    async def test_after_a_500_they_are_looked_for_first(self, it: Mirrored, fault: str) -> None:
+        it.google.faults = [fault]
+        await it.round()
+        assert it.google.asked.count("read") == 2  # calls, alerts
+
+        await it.later(2)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.google.asked.count("read") == 3
+
+    @pytest.mark.parametrize("fault", ["garbage", "elsewhere"])
+    async def test_rows_that_something_in_the_way_took_come_later(
+        self, it: Mirrored, fault: str
+    ) -> None:
+        it.google.faults = [fault]
+        await it.round()
+        assert it.keys() == []
+
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.outcomes() == [AttemptFailed, AttemptWon]
+
+    async def test_rows_are_not_missing_where_something_in_the_way_has_answered(
+        self, it: Mirrored
+    ) -> None:
+        it.google.faults = ["lost"]
+        await it.round()
+        it.google.garbled = [True]
+        await it.later(2)
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+
+    @pytest.mark.parametrize("how", ["garbage", "cut"])
+    async def test_who_gives_no_token_has_failed_and_is_asked_again(
+        self, it: Mirrored, how: str
+    ) -> None:
+        it.google.withheld = [how]
+        await it.round()
+        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert (failed.stage, failed.kind, failed.permanent) == ("sheets", Kind.NETWORK, False)
+
+        await it.later(1)
+
+        assert it.keys() == CALLS_ONCE
+
+    async def test_too_many_writes_wait_as_long_as_was_asked(self, it: Mirrored) -> None:
+        it.google.faults = ["429"]
+        await it.round()
+        await it.later(1)
+        assert it.keys() == []
+
+        await it.later(0.5)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_a_refusal_is_told_and_tried_again_a_quarter_of_an_hour_later(
+        self, it: Mirrored
+    ) -> None:
+        it.google.faults = ["403"]
+        await it.round()
+        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert (failed.stage, failed.provider, failed.permanent) == ("sheets", "google", True)
+        await it.later(14)
+        assert it.keys() == []
+
+        await it.later(2)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_it_is_tried_as_often_as_was_said_and_rests_then(self, it: Mirrored) -> None:
+        it.retry = RetrySettings(initial_s=40.0, factor=2.0, attempts=2)
+        it.google.withheld = ["garbage"] * 100
+        mirror, began = it.another(), it.now
+        tried_s: list[float] = []
+        while (passed_s := (it.now - began).total_seconds()) <= 460:
+            failed = it.count(AttemptFailed)
+            await it.round(mirror)
+            tried_s += [passed_s] if it.count(AttemptFailed) > failed else []
+            it.now += timedelta(seconds=20)
+
+        assert tried_s == [0, 40, 120, 180, 220, 300, 420, 460]
+        assert it.count(RetriesExhausted) == 4  # of two sequences, for each of the two tabs
+
+        it.google.withheld = []
+        await it.later(15)
+        await it.round(mirror)
+        assert it.keys() == CALLS_ONCE
+
+    async def test_an_outage_that_another_process_has_told_is_over_with_the_first_success(
+        self, it: Mirrored
+    ) -> None:
+        await it.alert()
+        it.google.faults = ["429"]  # the end of the outage: too little to be told as one
+        await it.round()
+        assert (it.keys(), len(it.keys("alerts"))) == ([], 4)  # one of the tabs still fails
+        assert it.ended() == []
+
+        for _ in range(3):
+            await it.later(2)
+        assert it.ended() == [INHERITED]
+
+    async def test_an_outage_that_this_process_has_told_too_ends_as_its_own(
+        self, it: Mirrored
+    ) -> None:
+        await it.alert()
+        it.google.faults = ["403", "403"]
+        await it.round()
+        await it.later(20)
+
+        assert it.keys() == CALLS_ONCE
+        assert it.ended() == []
+        assert it.count(AttemptWon) == 2
+
+    async def test_an_outage_that_began_while_another_process_led_is_over_with_the_next_success(
+        self, it: Mirrored
+    ) -> None:
+        await it.round()
+        it.mirror.leave()
+        await it.alert()
+        await add_call(it.url, "c9")
+        await it.later(2)
+
+        assert it.ended() == [replace(INHERITED, lasted_s=720.0)]
+
+    async def test_rows_that_come_while_a_tab_rests_wait_with_the_others(
+        self, it: Mirrored
+    ) -> None:
+        it.google.withheld = ["garbage", "garbage"]
+        await it.round()
+        await add_call(it.url, "c9")
+        it.now += timedelta(seconds=3)
+        await it.round()
+        assert it.google.asked == []
+
+        it.now += timedelta(seconds=3)
+        await it.round()
+        assert sorted(it.keys()) == sorted([*CALLS_ONCE, "call c9"])
+
+    async def test_what_a_killed_process_may_have_written_is_looked_for(self, it: Mirrored) -> None:
+        await it.mirror.note()
+        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        it.google.tabs["calls"] = [["key"], ["call c1"]]  # some of it arrived
+
+        await it.round(it.another())
+        assert it.keys() == ["key", "call c1"]  # the dead one might still be sending
+
+        it.now += timedelta(minutes=3)
+        await it.round(it.another())
+        assert sorted(it.keys()) == sorted(CALLS_ONCE)
+
+    async def test_rows_that_were_found_are_not_written_when_the_others_fail(
+        self, it: Mirrored
+    ) -> None:
+        await it.mirror.note()
+        await it.outbox.take("calls", now=it.now.timestamp(), most=100)
+        it.google.tabs["calls"] = [["key"], ["call c1"]]
+        it.google.faults = ["429"]
+        await it.later(3)
+        await it.later(3)
+
+        assert sorted(it.keys()) == sorted(CALLS_ONCE)
+
+    async def test_two_processes_at_once_take_different_rows(self, it: Mirrored) -> None:
+        await it.mirror.note()
+        now = it.now.timestamp()
+        one = await it.outbox.take("calls", now=now, most=2)
+        another = SheetOutbox(it.url)
+        other = await another.take("calls", now=now, most=2)
+        await another.close()
+
+        assert len(one.rows) == 2
+        assert len(other.rows) == 1
+        assert not {each.key for each in one.rows} & {each.key for each in other.rows}
+
+    async def test_a_cell_that_looks_like_a_formula_goes_there_as_it_is(self, it: Mirrored) -> None:
+        await add_call(it.url, "c9", agent='=IMPORTDATA("x")')
+        await it.round()
+
+        assert '=IMPORTDATA("x")' in it.google.tabs["calls"][-1]
+
+
+async def add_call(url: str, name: str, **changes: Any) -> None:
+    await put(url, CALLS, call_values(name, 30, **changes))
+
+
+async def put(url: str, table: Table, row: Any) -> None:
+    database = Database(url)
+    async with (await database.engine()).begin() as connection:
+        await connection.execute(insert(table), [row])
+    await database.close()
+
+
+class TestSqlite(MirrorContract):
+    @pytest.fixture
+    def url(self, tmp_path: Path) -> str:
+        return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
+
+    async def test_a_file_that_holds_no_account_is_told_without_what_it_holds(
+        self, it: Mirrored
+    ) -> None:
+        (it.folder / "account.json").write_text('{"private_key": "a-very-secret-key"}')
+
+        await it.round()
+
+        failed = [each for each in it.told if isinstance(each, AttemptFailed)]
+        assert {each.reason for each in failed} == {"the credentials file holds no service account"}
+        assert it.keys() == []
+
+
+class TestPostgres(MirrorContract):
+    @pytest.fixture
+    async def url(self, postgres: Server) -> str:
+        return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")

@@ -1,0 +1,295 @@
+"""What is counted for Prometheus."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
+
+from calls.entry import Entry
+from calls.events import (
+    AnswerHeard,
+    CallEnded,
+    CallFailed,
+    CallStarted,
+    Event,
+    ProviderFailed,
+    TurnParts,
+    UsageMeasured,
+)
+from fallbacks.facts import (
+    AttemptFailed,
+    AttemptWon,
+    BreakerMoved,
+    ProviderProbed,
+    RungChosen,
+    RungFollowed,
+)
+from fallbacks.failure import Kind, Scope, Severity
+from operations.notify.incident_rules import Incidents
+from operations.telemetry import metrics as module
+from operations.telemetry.meters import BREAKER, Meters
+from operations.telemetry.metrics import Exposition, Metrics
+from scripts.metrics_page import PAGE, renew
+from tests.operations.telemetry.incident_feed import IncidentFeed
+
+LADDERS = {"tts": ["cartesia", "elevenlabs"]}
+AT = "2026-01-01T00:00:00.000+00:00"
+OPENED = BreakerMoved(
+    stage="tts", provider="cartesia", before="closed", after="open", cause="failures",
+    after_s=9.0, severity=Severity.MEDIUM,
+)  # fmt: skip
+CLOSED = BreakerMoved(
+    stage="tts", provider="cartesia", before="open", after="closed", cause="probe", after_s=31.0
+)
+
+
+class Counted:
+    """Metrics that were told some facts."""
+
+    def __init__(self) -> None:
+        self.exposition = Exposition()
+        self.metrics = Metrics(self.exposition.registry, LADDERS)
+        self.feed = IncidentFeed(self.metrics, Incidents(LADDERS))
+
+    async def tell(self, *events: Event, call_id: str = "c") -> dict[str, float]:
+        for event in events:
+            await self.feed.hear(Entry(call_id=call_id, number=1, at=AT, event=event))
+        return self.read()
+
+    def read(self) -> dict[str, float]:
+        text = self.exposition.read().decode()
+        return {
+            f"{each.name}{sorted(each.labels.values())}" if each.labels else each.name: each.value
+            for family in text_string_to_metric_families(text)
+            for each in family.samples
+        }
+
+
+async def test_calls_begin_go_on_and_end() -> None:
+    it = Counted()
+    await it.tell(CallStarted(transport="twilio", agent="a"), call_id="one")
+    during = await it.tell(CallStarted(transport="webrtc", agent="a"), call_id="two")
+    after = await it.tell(CallEnded(reason="caller_hung_up", length_s=20.0), call_id="one")
+
+    assert during["holdline_calls_active"] == 2
+    assert during["holdline_calls_started_total['twilio']"] == 1
+    assert after["holdline_calls_active"] == 1
+    assert after["holdline_calls_ended_total['caller_hung_up']"] == 1
+    assert after["holdline_call_length_seconds_sum"] == 20.0
+
+
+async def test_an_answer_is_counted_whole_and_in_its_parts() -> None:
+    parts = TurnParts(
+        vad_s=0.2, transcript_s=0.0, decision_s=0.1, llm_s=0.3, tts_s=0.1, transport_s=-0.01
+    )
+    read = await Counted().tell(AnswerHeard(turn=1, at_s=0.0, v2v_s=0.7, parts=parts))
+
+    assert read["holdline_v2v_seconds_count"] == 1
+    assert read["holdline_v2v_seconds_bucket['0.7']"] == 1
+    assert read["holdline_v2v_seconds_bucket['0.6']"] == 0
+    assert read["holdline_turn_part_seconds_sum['llm']"] == pytest.approx(0.3)
+    assert read["holdline_turn_part_seconds_sum['transport']"] == 0
+
+
+def test_what_the_ladders_name_is_counted_from_nothing_before_its_first_fact() -> None:
+    read = Counted().read()
+
+    for name in LADDERS["tts"]:
+        assert read[f"holdline_breaker_state['{name}', 'false', 'tts']"] == BREAKER["closed"]
+        assert read[f"holdline_retries_exhausted_total['{name}', 'tts']"] == 0
+        assert read[f"holdline_unpriced_total['{name}']"] == 0
+    assert read["holdline_stage_exhausted_total['tts']"] == 0
+
+
+def test_the_facts_by_which_a_rule_knows_a_first_one_are_counted_from_nothing() -> None:
+    rules = Path("deploy/prometheus/rules.yml").read_text(encoding="utf-8")
+    asked = re.findall(r'holdline_facts_total\{fact="(\w+)"\}', rules)
+    read = Counted().read()
+
+    assert set(asked) == {"CallFailed", "CallRefused", "RetriesExhausted"}
+    assert [read[f"holdline_facts_total['{each}']"] for each in asked] == [0] * len(asked)
+
+
+async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
+    it = Counted()
+    opened = await it.tell(OPENED)
+    followed = await it.tell(
+        RungFollowed(stage="tts", provider="cartesia", breaker="closed", suspect=False)
+    )
+
+    assert opened["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["open"]
+    assert followed["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["closed"]
+
+
+async def test_a_breaker_s_outage_is_told_from_both_ends() -> None:
+    it = Counted()
+    opened = await it.tell(OPENED)
+    closed = await it.tell(CLOSED)
+
+    assert opened["holdline_breaker_state['cartesia', 'false', 'tts']"] == BREAKER["open"]
+    assert opened["holdline_incidents_total['medium']"] == 1
+    assert closed["holdline_breaker_state['cartesia', 'false', 'tts']"] == 0
+    assert closed["holdline_breaker_open_seconds_total['cartesia', 'tts']"] == 31.0
+    assert closed["holdline_provider_recovery_seconds_count['cartesia', 'tts']"] == 1
+
+
+async def test_failures_and_who_took_over() -> None:
+    read = await Counted().tell(
+        AttemptFailed(
+            stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.4
+        ),
+        ProviderFailed(stage="transport", provider="twilio", error="500"),
+        RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="cut"),
+        ProviderProbed(stage="tts", provider="cartesia", real=True, ok=False, took_s=1.0),
+    )
+
+    assert read["holdline_failures_total['cartesia', 'cut', 'tts']"] == 1
+    assert read["holdline_failed_attempt_seconds_total['tts']"] == pytest.approx(0.4)
+    assert read["holdline_failures_total['error', 'transport', 'twilio']"] == 1
+    assert read["holdline_failovers_total['cartesia', 'elevenlabs', 'tts']"] == 1
+    assert read["holdline_probes_total['cartesia', 'false', 'tts']"] == 1
+
+
+async def test_an_attempt_is_counted_by_what_came_of_it() -> None:
+    it = Counted()
+    died = AttemptFailed(
+        stage="tts",
+        provider="cartesia",
+        kind=Kind.CUT,
+        scope=Scope.ENDPOINT,
+        after_s=0.4,
+        attempt=1,
+    )
+    before = it.read()
+    read = await it.tell(
+        AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1),
+        died,
+        AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.1),
+    )
+    another = await it.tell(CallEnded(reason="x", length_s=1.0), died)  # of a call of that name
+
+    name = "holdline_attempts_total"
+    assert before[f"{name}['cartesia', 'failed', 'tts']"] == 0
+    assert read[f"{name}['cartesia', 'tts', 'won']"] == 1
+    assert read[f"{name}['broke_off', 'cartesia', 'tts']"] == 1
+    assert read[f"{name}['cartesia', 'failed', 'tts']"] == 0
+    assert read[f"{name}['elevenlabs', 'tts', 'won']"] == 1
+    assert another[f"{name}['cartesia', 'failed', 'tts']"] == 1
+
+
+async def test_use_is_counted_with_its_price_or_as_unpriced() -> None:
+    used = {"turn": 1, "stage": "llm", "provider": "openai", "model": "m"}
+    read = await Counted().tell(
+        UsageMeasured(**used, prompt_tokens=7, completion_tokens=3, cost=0.25),
+        UsageMeasured(**used, prompt_tokens=1),
+    )
+
+    assert read["holdline_tokens_total['openai', 'prompt']"] == 8
+    assert read["holdline_cost_total['openai']"] == 0.25
+    assert read["holdline_unpriced_total['openai']"] == 1
+
+
+async def test_how_those_who_listen_fare_is_counted_once() -> None:
+    it = Counted()
+    for _ in range(2):
+        it.metrics.look_at_listeners({"Log": 7}, {"Log": 3}, {"Log": 0})
+    it.metrics.look_at_listeners({"Log": 0}, {"Log": 5}, {"Log": 1})
+
+    read = it.read()
+    assert read["holdline_telemetry_lost_total['Log']"] == 5
+    assert read["holdline_telemetry_failed_total['Log']"] == 1
+    assert read["holdline_telemetry_waiting_entries['Log']"] == 0
+
+
+async def test_labels_do_not_grow_with_the_calls() -> None:
+    read = await Counted().tell(
+        CallFailed(where="HoldLine#3", error="x"), CallFailed(where="HoldLine#4", error="x")
+    )
+
+    assert read["holdline_calls_failed_total['HoldLine']"] == 2
+
+
+async def test_every_fact_is_counted_by_its_name_without_a_line_anywhere() -> None:
+    read = await Counted().tell(CallFailed(where="x", error="y"), CallFailed(where="x", error="y"))
+
+    assert read["holdline_facts_total['CallFailed']"] == 2
+
+
+def test_what_is_counted_fits_its_metric() -> None:
+    meters = Meters(CollectorRegistry())
+    for kind, counts in module.COUNTS.items():
+        fields = set(kind.__dataclass_fields__)
+        for each in counts:
+            assert len(getattr(meters, each.meter)._labelnames) == len(each.labels), each
+            assert {*each.labels, each.amount} - {""} <= fields, each
+    for name, _ in module.NAMED.values():
+        assert len(getattr(meters, name)._labelnames) == 1
+
+
+COUNTING = """
+from bot.config.environment import count_together
+from pathlib import Path
+import sys
+count_together(Path(sys.argv[1]))
+import asyncio
+from calls.entry import Entry
+from calls.events import CallStarted
+from operations.telemetry.metrics import Exposition, Metrics
+exposition = Exposition(Path(sys.argv[1]))
+metrics = Metrics(exposition.registry, {"tts": ["cartesia"]})
+entry = Entry(call_id="c", number=1, at="now", event=CallStarted(transport="twilio", agent="a"))
+asyncio.run(metrics.hear(entry))
+print(exposition.read().decode(), flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_house_adds_up_and_the_gone_are_in_no_call(tmp_path: Path) -> None:
+    with counting(tmp_path) as one:
+        first = _until_calls(one)
+        with counting(tmp_path) as other:
+            both = _until_calls(other)
+        with counting(tmp_path) as third:
+            later = _until_calls(third)
+
+    assert (first["started"], first["active"]) == (1, 1)
+    assert (both["started"], both["active"]) == (2, 2)
+    assert (later["started"], later["active"]) == (3, 2)
+    assert {each["breaker"] for each in (first, both, later)} == {BREAKER["closed"]}
+
+
+def counting(folder: Path) -> subprocess.Popen[str]:
+    """Start a process that counts a call, prints all metrics, and ends with its input."""
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-c", COUNTING, str(folder)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[3])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+
+
+def _until_calls(process: subprocess.Popen[str]) -> dict[str, float]:
+    assert process.stdout
+    found: dict[str, float] = {}
+    for line in process.stdout:
+        if line.startswith("holdline_calls_active "):
+            found["active"] = float(line.split()[-1])
+        if line.startswith("holdline_calls_started_total{"):
+            found["started"] = float(line.split()[-1])
+        if line.startswith("holdline_breaker_state{"):
+            found["breaker"] = float(line.split()[-1])
+        if len(found) == 3:
+            break
+    return found
+
+
+def test_the_page_lists_every_metric_as_it_is() -> None:
+    page = PAGE.read_text(encoding="utf-8")
+
+    assert renew(page) == page

@@ -1,0 +1,262 @@
+"""The record as files that other tools read."""
+
+import asyncio
+import json
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.entry import Entry
+from calls.events import CallEnded, CallStarted, Event, TranscriptFinal
+from fallbacks.facts import AttemptFailed, AttemptWon, BreakerMoved, RetryPlanned, RungChosen
+from fallbacks.failure import Kind, Scope, Severity
+from operations.masking import redacted
+from operations.notify.incident_rules import Incidents
+from operations.telemetry import record_files
+from operations.telemetry import record_files as record_folder
+from operations.telemetry.record_files import ALERTS, ERRORS, NAMES, RecordFiles
+from tests.operations.telemetry.incident_feed import IncidentFeed
+
+LADDERS = {"tts": ["cartesia", "elevenlabs"], "stt": ["deepgram"]}
+BEGAN = datetime(2026, 1, 30, 12, 34, 56, tzinfo=UTC)
+REFUSED = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.AUTH, scope=Scope.CREDENTIAL, after_s=0.1,
+    permanent=True, severity=Severity.HIGH, reason="401",
+)  # fmt: skip
+GLITCH = AttemptFailed(
+    stage="tts", provider="cartesia", kind=Kind.CUT, scope=Scope.ENDPOINT, after_s=0.1
+)
+OPENED = BreakerMoved(
+    stage="tts", provider="cartesia", before="closed", after="open", cause="tripped",
+    after_s=9.0, severity=Severity.HIGH,
+)  # fmt: skip
+CLOSED = BreakerMoved(
+    stage="tts",
+    provider="cartesia",
+    before="half_open",
+    after="closed",
+    cause="proven",
+    after_s=1.0,
+)
+
+
+class Written:
+    """A record that was told facts, one a second, and has written them."""
+
+    def __init__(self, folder: Path, **options: Any) -> None:
+        self.folder = folder
+        self.record = RecordFiles(folder, redact=redacted, **options)
+        self.feed = IncidentFeed(self.record, Incidents(LADDERS))
+        self.told = 0
+
+    async def tell(self, *events: Event) -> None:
+        for event in events:
+            at = (BEGAN + timedelta(seconds=self.told)).isoformat(timespec="milliseconds")
+            self.told += 1
+            await self.feed.hear(Entry(call_id="c", number=self.told, at=at, event=event))
+        self.record.write()
+
+    def names(self) -> set[str]:
+        return {each.name for each in self.folder.iterdir() if not each.name.startswith(".")}
+
+    def array(self, name: str) -> list[dict[str, Any]]:
+        return json.loads((self.folder / name).read_text())
+
+    def lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(each) for each in (self.folder / name).read_text().splitlines()]
+
+
+async def test_a_failure_stands_in_the_log_of_errors_with_retries_and_circuit(
+    tmp_path: Path,
+) -> None:
+    it = Written(tmp_path)
+    await it.tell(
+        RetryPlanned(stage="tts", provider="cartesia", kind=Kind.CUT, retry=2, wait_s=10.0),
+        REFUSED,
+        OPENED,
+        GLITCH,
+    )
+
+    assert it.array(ERRORS) == [
+        {
+            "timestamp": "2026-01-30T12:34:57",
+            "service_name": "cartesia",
+            "error_category": "permanent",
+            "message": "auth: 401",
+            "retry_count": 2,
+            "circuit_state": "CLOSED",
+            "call_id": "c",
+        },
+        {
+            "timestamp": "2026-01-30T12:34:59",
+            "service_name": "cartesia",
+            "error_category": "transient",
+            "message": "cut",
+            "retry_count": 2,
+            "circuit_state": "OPEN",
+            "call_id": "c",
+        },
+    ]
+
+
+async def test_an_alert_is_one_row_from_begin_to_end(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    await it.tell(REFUSED, REFUSED, OPENED)
+    during = it.array(ALERTS)
+    await it.tell(CLOSED)
+    after = it.array(ALERTS)
+
+    assert len(during) == len(after) == 1
+    assert (
+        during[0].items()
+        >= {
+            "timestamp": "2026-01-30T12:34:56",
+            "severity": "HIGH",
+            "service_name": "TTS",
+            "error_message": "401",
+            "status": "UNRESOLVED",
+            "provider": "cartesia",
+        }.items()
+    )
+    assert (after[0]["status"], after[0]["resolved_at"]) == ("RESOLVED", "2026-01-30T12:34:59")
+
+
+async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Path) -> None:
+    one, other = Written(tmp_path), Written(tmp_path)
+    await one.tell(REFUSED)
+    await other.tell(REFUSED)
+    both = one.array(ALERTS)
+    await other.tell(OPENED, CLOSED)
+    await one.tell(OPENED, CLOSED)
+
+    assert [each["status"] for each in both] == ["UNRESOLVED"]
+    assert [each["status"] for each in one.array(ALERTS)] == ["RESOLVED"]
+
+
+async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    await it.tell(
+        CallStarted(transport="twilio", agent="a", caller="+15550100"),
+        REFUSED,
+        OPENED,
+        RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="auth"),
+        AttemptWon(stage="tts", provider="elevenlabs", attempt=2, after_s=0.1),
+        CallEnded(reason="caller_hung_up", length_s=3.0),
+    )
+
+    said = [(each["service"], each["status"], each["type"]) for each in it.lines("logs.jsonl")]
+    assert said == [
+        ("holdline", "call_started", "call"),
+        ("cartesia", "failed", "permanent"),
+        ("cartesia", "OPEN", "circuit"),
+        ("elevenlabs", "took_over", "failover"),
+        ("elevenlabs", "ok", "attempt"),
+        ("holdline", "call_ended", "call"),
+    ]
+    recovery = it.lines("error_recovery.log")
+    assert [each["level"] for each in recovery] == ["ERROR", "INFO"]
+    assert {"timestamp", "level", "logger", "message"} == set(recovery[0])
+    apps = it.lines("app_logs.json")
+    assert [each["circuit_state"] for each in apps] == ["CLOSED", "CLOSED", "OPEN", "CLOSED",
+                                                        "CLOSED", "CLOSED"]  # fmt: skip
+    assert len((tmp_path / "app.log").read_text().splitlines()) == 6
+
+
+async def test_no_word_number_or_key_is_in_any_of_them(tmp_path: Path) -> None:
+    it = Written(tmp_path)
+    secret = "sk-proj-abcdefghijklmnopqrstuvwx"
+    await it.tell(
+        CallStarted(transport="twilio", agent="a", caller="+15550123456", called="+15550199999"),
+        TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text="my secret is a parrot"),
+        AttemptFailed(
+            stage="tts", provider="cartesia", kind=Kind.AUTH, scope=Scope.CREDENTIAL,
+            after_s=0.0, severity=Severity.HIGH, reason=f"refused {secret}\n2026-01-01 forged",
+        ),
+        OPENED,
+    )  # fmt: skip
+
+    for name in NAMES:
+        written = (tmp_path / name).read_text()
+        assert written
+        for each in (secret, "parrot", "0123456", "0199999", "\n2026-01-01 forged"):
+            assert each not in written, name
+
+
+async def test_a_file_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
+    it = Written(tmp_path, names=(ALERTS,))
+    await it.tell(REFUSED)
+
+    assert it.names() == {ALERTS}
+
+
+async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(record_folder, "NEWEST", 3)
+    it = Written(tmp_path)
+    await it.tell(*[GLITCH] * 3)
+    await it.tell(REFUSED)
+
+    assert [each["message"] for each in it.array(ERRORS)] == ["cut", "cut", "auth: 401"]
+
+
+async def test_an_array_that_somebody_spoilt_is_set_aside(tmp_path: Path) -> None:
+    (tmp_path / ERRORS).write_text('[{"half": ')
+    it = Written(tmp_path)
+    await it.tell(GLITCH)
+
+    assert len(it.array(ERRORS)) == 1
+    assert (tmp_path / f"{ERRORS}.spoilt").read_text() == '[{"half": '
+
+
+async def test_what_a_full_disk_refused_is_written_when_there_is_room(tmp_path: Path) -> None:
+    folder = tmp_path / "logs"
+    folder.write_text("in the way")
+    it = Written(folder)
+    await it.tell(GLITCH, REFUSED)
+    folder.unlink()
+    await it.tell(GLITCH)
+
+    assert [each["message"] for each in it.array(ERRORS)] == ["cut", "auth: 401", "cut"]
+    assert [each["status"] for each in it.array(ALERTS)] == ["UNRESOLVED"]
+    assert it.record.lost_rows == 0
+
+
+async def test_a_disk_that_stays_full_costs_the_oldest_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(record_files, "WAITING", 2)
+    (tmp_path / "logs").write_text("in the way")
+    it = Written(tmp_path / "logs", names=(ERRORS,))
+    await it.tell(GLITCH, GLITCH, REFUSED)
+
+    assert it.record.lost_rows == 1
+
+
+READS = """
+import json, sys
+from pathlib import Path
+path, times = Path(sys.argv[1]), 0
+while not Path(sys.argv[2]).exists():
+    json.loads(path.read_text())
+    times += 1
+print(times)
+"""
+
+
+async def test_an_array_is_whole_at_every_instant(tmp_path: Path) -> None:
+    it = Written(tmp_path, names=(ERRORS,))
+    await it.tell(GLITCH)
+    over = tmp_path / "over"
+    reader = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", READS, str(tmp_path / ERRORS), str(over),
+        stdout=asyncio.subprocess.PIPE,
+    )  # fmt: skip
+    for _ in range(200):
+        await it.tell(GLITCH)
+    over.write_text("")
+    said, _ = await reader.communicate()
+
+    assert reader.returncode == 0
+    assert int(said) > 0
