@@ -38,7 +38,7 @@ class Moments:
     def spans(self) -> dict[str, tuple[float, float]]:
         """Return begin and end of each part; one that was there early took no time of its own."""
         marks = [self.stopped_s]
-        for each in (
+        for item in (
             self.noticed_s,
             self.transcript_s,
             self.decided_s,
@@ -46,7 +46,7 @@ class Moments:
             self.first_speech_s,
             self.heard_s,
         ):
-            marks.append(min(self.heard_s, max(marks[-1], each)))
+            marks.append(min(self.heard_s, max(marks[-1], item)))
         return dict(zip(PARTS, itertools.pairwise(marks), strict=True))
 
 
@@ -79,8 +79,8 @@ class Account:
     @property
     def unwaited_s(self) -> float:
         """Our own overhead without our waits for more of a provider: shown, not judged."""
-        waits = (each for each in self.busy if not each.excused)
-        return self.own_s - sum(each.end_s - each.begin_s for each in waits)
+        waits = (busy for busy in self.busy if not busy.excused)
+        return self.own_s - sum(wait.end_s - wait.begin_s for wait in waits)
 
 
 def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
@@ -88,9 +88,9 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
     busy = tuple(busy)
     spans = moments.spans()
     others: dict[str, float] = {}
-    for each in busy:
-        begin_s, end_s = clip(each, moments.stopped_s, moments.heard_s)
-        others[each.who] = others.get(each.who, 0.0) + end_s - begin_s
+    for item in busy:
+        begin_s, end_s = clip(item, moments.stopped_s, moments.heard_s)
+        others[item.who] = others.get(item.who, 0.0) + end_s - begin_s
     return Account(
         v2v_s=moments.v2v_s,
         parts={name: end_s - begin_s for name, (begin_s, end_s) in spans.items()},
@@ -104,7 +104,7 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
 def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
     """Return how much of a span somebody was busy in; what overlaps counts once."""
     covered, until_s = 0.0, begin_s
-    for from_s, to_s in sorted(clip(each, begin_s, end_s) for each in busy if each.excused):
+    for from_s, to_s in sorted(clip(item, begin_s, end_s) for item in busy if item.excused):
         covered += max(0.0, to_s - max(from_s, until_s))
         until_s = max(until_s, to_s)
     return covered
@@ -133,7 +133,7 @@ class Comparison:
 
 def compare(ours: Sequence[Account], theirs: Sequence[Account]) -> Comparison:
     """Return the overheads side by side; the two sequences hold the pairs in the same order."""
-    own, bare = [each.own_s for each in ours], [each.own_s for each in theirs]
+    own, bare = [account.own_s for account in ours], [account.own_s for account in theirs]
     mine, other = spread(own), spread(bare)
     return Comparison(
         ours=mine,

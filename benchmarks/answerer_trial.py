@@ -81,7 +81,9 @@ class Trial:
         """When the right word was given; None: never."""
         is_person = self.who is Answerer.HUMAN
         right = (Answerer.HUMAN, Answerer.UNDECIDED) if is_person else (self.who,)
-        return next((each.after_s for each in self.verdicts if each.answerer in right), None)
+        return next(
+            (verdict.after_s for verdict in self.verdicts if verdict.answerer in right), None
+        )
 
     @property
     def heard_to_be_one_s(self) -> float:
@@ -114,7 +116,7 @@ class _Noting(AnswererWatch):
         """Drop it."""
 
     async def _do(self, actions: Sequence[AnsweringAction]) -> None:
-        self.done += [(round(self._clock(), 3), each) for each in actions]
+        self.done += [(round(self._clock(), 3), action) for action in actions]
         await super()._do(actions)
 
 
@@ -203,8 +205,8 @@ def words_of_sphinx() -> Recognise:
             ear.begin()
         results = [*ear.hear(piece), *([ear.finish()] if speaking and not speaks else [])]
         speaking = speaks
-        for each in results:
-            yield each.text, each.what == "final"
+        for result in results:
+            yield result.text, result.what == "final"
 
     return recognise
 

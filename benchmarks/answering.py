@@ -34,7 +34,7 @@ def main() -> int:
 
     logs.set_up(level="ERROR", folder=None)
     sets = ("known", "held-out") if options.greetings == "both" else (options.greetings,)
-    met = [_measure_set(each, options) for each in sets]
+    met = [_measure_set(name, options) for name in sets]
     return 0 if all(met) else 1
 
 
@@ -64,8 +64,8 @@ async def _measure(name: str, words: str, seeds: int) -> list["Trial"]:
 
     models, engine = VoiceModels.load(), Espeak(private=True, seed=1)
     found: list[Trial] = []
-    for each in GREETINGS if name == "known" else HELD_OUT:
-        rendered = render(each, engine)
+    for greeting in GREETINGS if name == "known" else HELD_OUT:
+        rendered = render(greeting, engine)
         for seed in range(seeds if words == "misheard" else 1):
             speech = models.vad(TurnSettings())
             recognise = _recogniser(words, seed)(rendered)
@@ -92,11 +92,11 @@ def _recogniser(words: str, seed: int) -> Callable[["RenderedGreeting"], "Recogn
 
 def _figures(trials: Sequence["Trial"]) -> list[tuple[str, str, str, bool]]:
     people, machines = _split(trials)
-    away = [each for each in people if each.turned_away]
-    found = [each for each in machines if each.right_s is not None]
+    away = [person for person in people if person.turned_away]
+    found = [machine for machine in machines if machine.right_s is not None]
     share = len(found) / len(machines)
-    first = _p95([each.first_s for each in trials])
-    right = _p95([_right_s(each) for each in [*people, *_early(machines)]])
+    first = _p95([trial.first_s for trial in trials])
+    right = _p95([_right_s(person) for person in [*people, *_early(machines)]])
     return [
         ("people hung up on", f"{len(away)} of {len(people)}", "0", not away),
         (
@@ -117,18 +117,18 @@ def _figures(trials: Sequence["Trial"]) -> list[tuple[str, str, str, bool]]:
 
 def _beside(trials: Sequence["Trial"]) -> list[tuple[str, str]]:
     people, machines = _split(trials)
-    right = [each.right_s for each in machines if each.right_s is not None]
-    greeted = [each.opened_s for each in people if each.opened_s is not None]
-    talked_to = sum(1 for each in machines if each.opened_s is not None)
+    right = [machine.right_s for machine in machines if machine.right_s is not None]
+    greeted = [person.opened_s for person in people if person.opened_s is not None]
+    talked_to = sum(1 for machine in machines if machine.opened_s is not None)
     behind = [
-        each.right_s - each.heard_to_be_one_s
-        for each in machines
-        if each.right_s is not None and math.isfinite(each.heard_to_be_one_s)
+        machine.right_s - machine.heard_to_be_one_s
+        for machine in machines
+        if machine.right_s is not None and math.isfinite(machine.heard_to_be_one_s)
     ]
     early = f"{len(_early(machines))} of {len(machines)}"
     return [
         ("machines that were heard to be one by then", early),
-        ("right word on all, p95", f"{_p95([_right_s(each) for each in trials]):.2f} s"),
+        ("right word on all, p95", f"{_p95([_right_s(trial) for trial in trials]):.2f} s"),
         ("right word on machines, p50 and p95", f"{_p50(right):.2f} s, {_p95(right):.2f} s"),
         ("behind the telling words, p50 and p95", f"{_p50(behind):.2f} s, {_p95(behind):.2f} s"),
         ("people are spoken to, p50 and p95", f"{_p50(greeted):.2f} s, {_p95(greeted):.2f} s"),
@@ -142,23 +142,23 @@ def _right_s(trial: "Trial") -> float:
 
 def _early(machines: Sequence["Trial"]) -> list["Trial"]:
     """Return those whose telling words have been recognised in time for a word in time."""
-    return [each for each in machines if each.heard_to_be_one_s <= DECIDED_S]
+    return [machine for machine in machines if machine.heard_to_be_one_s <= DECIDED_S]
 
 
 def _split(trials: Sequence["Trial"]) -> tuple[list["Trial"], list["Trial"]]:
-    people = [each for each in trials if each.who.value == "human"]
-    return people, [each for each in trials if each.who.value != "human"]
+    people = [trial for trial in trials if trial.who.value == "human"]
+    return people, [trial for trial in trials if trial.who.value != "human"]
 
 
 def _each(trials: Sequence["Trial"]) -> Table:
     table = Table("greeting", "is", "heard to be one", "decided", "done")
-    for each in trials:
-        said = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in each.verdicts)
+    for trial in trials:
+        said = ", ".join(f"{v.answerer} {v.why} {v.after_s:.2f}" for v in trial.verdicts)
         done = ", ".join(
-            f"{type(a).__name__} {at:.2f}" for at, a in each.done if type(a).__name__ != "Decide"
+            f"{type(a).__name__} {at:.2f}" for at, a in trial.done if type(a).__name__ != "Decide"
         )
-        told = f"{each.heard_to_be_one_s:.2f}"
-        table.add_row(each.rendered.greeting.name, each.who.value, told, said, done)
+        told = f"{trial.heard_to_be_one_s:.2f}"
+        table.add_row(trial.rendered.greeting.name, trial.who.value, told, said, done)
     return table
 
 

@@ -50,9 +50,9 @@ async def _measure(options: argparse.Namespace) -> int:
                     told = await _one(side, kind, options, folder=Path(folder) / "server")
                     found.append({"run": number, "side": side, "workers": kind, **told})
                     console.print(f"run {number} {side}: {_say(told, callers=options.callers)}")
-                    for each in told["wrong"]:
-                        console.print(f"    {each}")
-    good = [_good(each, callers=options.callers) for each in found if each["side"] == OURS]
+                    for item in told["wrong"]:
+                        console.print(f"    {item}")
+    good = [_good(row, callers=options.callers) for row in found if row["side"] == OURS]
     beside = f", {options.busy} busy beside it" if options.busy else ""
     kept = "met" if all(good) else "MISSED"
     console.print(
@@ -112,15 +112,15 @@ async def _one(
         nothing |= {"speech_s": NEVER_S, "gap_s": 0.0}
         return {"whole": 0, **nothing, "by_standby": 0, "wrong": [str(broken)]}
     run, judged = await asyncio.to_thread(load.settle, wanted, evidence)
-    turns = [turn for each in judged for turn in each.turns]
+    turns = [turn for item in judged for turn in item.turns]
     return {
         "whole": run.figures.turns - run.figures.not_whole if not run.refused else 0,
         "greeting_s": run.greeting_s,
         "p50_s": run.figures.first_word_p50_s,
-        "worst_s": max((each.first_word_s for each in turns), default=NEVER_S),
-        "speech_s": max((each.first_sound_s for each in turns), default=NEVER_S),
-        "gap_s": max((each.gap_s for each in turns), default=0.0),
-        "by_standby": sum("elevenlabs" in each.voices for each in judged),
+        "worst_s": max((item.first_word_s for item in turns), default=NEVER_S),
+        "speech_s": max((item.first_sound_s for item in turns), default=NEVER_S),
+        "gap_s": max((item.gap_s for item in turns), default=0.0),
+        "by_standby": sum("elevenlabs" in item.voices for item in judged),
         "wrong": [*run.wrong, *([run.error] if run.error else [])],
         "refused": run.refused,
         "shares": dict(run.shares),
@@ -132,11 +132,11 @@ async def _break(site: Any, groups: Sequence[Any]) -> None:
     """Break the voice when all have been greeted, and let them speak."""
     from bot import clock  # noqa: PLC0415
 
-    await asyncio.gather(*(each.greeted() for each in groups))
+    await asyncio.gather(*(group.greeted() for group in groups))
     await site.control.set_faults(DYING, [CUT])
     at = clock.monotonic() + NOW_S
-    for each in groups:
-        each.go(at)
+    for group in groups:
+        group.go(at)
 
 
 def _options() -> argparse.Namespace:

@@ -98,7 +98,7 @@ async def compare_sides(
 
 
 def _sum_up(judged: Sequence[JudgedCall], *, expected: int) -> TurnFigures:
-    return sum_up([turn for each in judged for turn in each.turns], expected=expected)
+    return sum_up([turn for judged_call in judged for turn in judged_call.turns], expected=expected)
 
 
 @contextlib.asynccontextmanager

@@ -34,7 +34,7 @@ def main() -> int:
 
 
 async def _measure(options: argparse.Namespace, folder: Path) -> int:
-    rows = {each.name: each for each in FULL}
+    rows = {item.name: item for item in FULL}
     way = await measure_page()
     print(f"of the way, the page's receiver held back {way.buffer_s:.3f} s at the mean")
     return await measure_door(

@@ -115,7 +115,7 @@ async def _measured(page: Page, stopped_ms: float) -> list[Turn]:
     """Return the last answer, if all three have measured it."""
     onsets: list[float] = await page.evaluate("window.onsets")
     told: list[dict[str, Any]] = await page.evaluate("window.told")
-    heard = next((each for each in onsets if each > stopped_ms), None)
+    heard = next((onset for onset in onsets if onset > stopped_ms), None)
     answer = _last(told, "AnswerHeard")
     ear = _last(told, "EarMeasured")
     if heard is None or answer is None or ear is None or ear["turn"] != answer["turn"]:
@@ -132,7 +132,7 @@ async def _measured(page: Page, stopped_ms: float) -> list[Turn]:
 
 
 def _last(told: Sequence[dict[str, Any]], event: str) -> dict[str, Any] | None:
-    return next((each for each in reversed(told) if each.get("event") == event), None)
+    return next((row for row in reversed(told) if row.get("event") == event), None)
 
 
 def _print_turns(turns: Sequence[Turn]) -> int:
@@ -140,11 +140,11 @@ def _print_turns(turns: Sequence[Turn]) -> int:
         print("no answer was measured by all three")
         return 1
     print("".join(f"{name:>12}" for name in COLUMNS))
-    for each in turns:
-        row = (each.v2v_s, each.ear_s, each.apart_s, each.buffer_s, each.network_s)
-        print("".join(f"{value:12.3f}" for value in (*row, each.unexplained_s, each.playout_s)))
-    rest_s = statistics.median(each.unexplained_s for each in turns)
-    apart_s = statistics.median(each.apart_s for each in turns)
+    for turn in turns:
+        row = (turn.v2v_s, turn.ear_s, turn.apart_s, turn.buffer_s, turn.network_s)
+        print("".join(f"{value:12.3f}" for value in (*row, turn.unexplained_s, turn.playout_s)))
+    rest_s = statistics.median(turn.unexplained_s for turn in turns)
+    apart_s = statistics.median(turn.apart_s for turn in turns)
     print(f"median: {apart_s:.3f} s apart, of which {rest_s:.3f} s is neither buffer nor network")
     return 0 if abs(rest_s) <= APART_S else 1
 
@@ -170,8 +170,8 @@ async def _cuts(wanted: int) -> list[float]:
 
 
 def _print_cuts(gaps_s: Sequence[float]) -> int:
-    for each in gaps_s:
-        print(f"the agent was heard again {each:.2f} s after the way had died")
+    for number in gaps_s:
+        print(f"the agent was heard again {number:.2f} s after the way had died")
     print(f"longest {max(gaps_s):.2f} s, target {WITHIN_S:.1f} s")
     return 0 if max(gaps_s) <= WITHIN_S else 1
 

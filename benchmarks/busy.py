@@ -20,9 +20,9 @@ async def busy(count: int) -> AsyncIterator[tuple[int, ...]]:
         await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(count)
     ]
     try:
-        yield tuple(each.pid for each in started)
+        yield tuple(item.pid for item in started)
     finally:
-        for each in started:
-            each.kill()
-        for each in started:
-            await each.wait()
+        for item in started:
+            item.kill()
+        for item in started:
+            await item.wait()

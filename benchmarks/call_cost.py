@@ -37,7 +37,7 @@ def main() -> int:
         found = asyncio.run(costs.measure(plan, folder=Path(folder)))
     costs.show(console, found)
     if options.json:
-        text = json.dumps([each.as_json() for each in found], indent=2)
+        text = json.dumps([item.as_json() for item in found], indent=2)
         options.json.write_text(text + "\n", encoding="utf-8")
     return 0 if costs.within_target(found) else 1
 

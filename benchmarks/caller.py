@@ -166,7 +166,7 @@ class CheapLine:
         pieces = [sound[at : at + PIECE].ljust(PIECE, MUTE) for at in range(0, len(sound), PIECE)]
         began_s = self.now_s
         self._said.clear()
-        self._to_say = [base64.b64encode(each).decode() for each in reversed(pieces)]
+        self._to_say = [base64.b64encode(piece).decode() for piece in reversed(pieces)]
         await self._said.wait()
         padding_s = (len(pieces) * PIECE - len(sound)) / RATE_HZ
         return began_s, self._said_s - padding_s

@@ -137,7 +137,8 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
     asyncio.get_running_loop().add_reader(pipe.fileno(), lambda: _read(pipe, together, gone))
     async with asyncio.TaskGroup() as group:
         tasks = [
-            group.create_task(_one(sender, plan, each, together=together)) for each in plan.callers
+            group.create_task(_one(sender, plan, caller, together=together))
+            for caller in plan.callers
         ]
         watch = group.create_task(_leave(gone, tasks))
         await asyncio.wait(tasks)

@@ -96,12 +96,12 @@ async def _circumstances() -> dict[str, str]:
 
 def _write_json(file: Path | None, runs: Sequence[Any], known: dict[str, str]) -> None:
     if file is not None:  # after each run: what was measured is kept when the rest breaks off
-        everything = {**known, "runs": [each.as_json() for each in runs]}
+        everything = {**known, "runs": [run.as_json() for run in runs]}
         file.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    return tuple(int(each) for each in text.split(","))
+    return tuple(int(word) for word in text.split(","))
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -74,8 +74,8 @@ def ordered(runs: Sequence[LoadRun]) -> list[LoadRun]:
 
 def best_of_ours(runs: Sequence[LoadRun]) -> LoadRun | None:
     """Return the run with the most calls that ours holds, with as many workers as it likes."""
-    kinds = {each.workers for each in runs if each.side == OURS}
-    kind = next((each for each in ("auto", "", "1") if each in kinds), "")
+    kinds = {run.workers for run in runs if run.side == OURS}
+    kind = next((name for name in ("auto", "", "1") if name in kinds), "")
     return most_calls(runs, side=OURS, workers=kind)
 
 
@@ -91,11 +91,11 @@ def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
     kind = f"workers {ours.workers}" if ours and ours.workers else "one process"
     told = f"on {cores} cores, callers and simulators on the same, {kind}: "
     told += f"{ours.calls if ours else 0} calls with p95 within {BUDGET_S:g} s and every turn whole"
-    if any(each.side == STOCK for each in runs):
+    if any(run.side == STOCK for run in runs):
         told += f" (stock: {stock.calls if stock else 0})"
     if cores != TARGET[0]:
         return f"{told}; the target is for {TARGET[0]} cores"
-    most = max((each.calls for each in runs if each.side == OURS), default=0)
+    most = max((run.calls for run in runs if run.side == OURS), default=0)
     if not met(runs) and most < TARGET[1] and ours and ours.calls == most:
         return f"{told}; no more were tried, the target is {TARGET[1]}"
     return f"{told}; target {TARGET[1]}: {'met' if met(runs) else 'MISSED'}"

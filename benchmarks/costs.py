@@ -84,7 +84,7 @@ class Server:
 
 async def measure(plan: Plan, *, folder: Path) -> list[Cost]:
     """Measure each side in turn, so many times; each has its own lab, and a call to warm up."""
-    said = [hiss(each) for each in await asyncio.to_thread(phrases.spoken, RATE_HZ)]
+    said = [hiss(item) for item in await asyncio.to_thread(phrases.spoken, RATE_HZ)]
     async with AsyncExitStack() as stack:
         servers = [
             await stack.enter_async_context(_server(side, folder=folder / side))
@@ -162,22 +162,22 @@ async def _ask(
 
 
 def _heard_s(call: Carrier) -> float:
-    return sum(each.end - each.start for each in call.ear.bursts) / RATE_HZ
+    return sum(burst.end - burst.start for burst in call.ear.bursts) / RATE_HZ
 
 
 def show(console: Console, found: Sequence[Cost]) -> None:
     """Print a row for each side, and what of it varied."""
     table = Table("", "cores a call", "loop's", "MiB a call", "set-up, ms", "greeting, ms", "heard")
-    for side in dict.fromkeys(each.side for each in found):
-        of_it = [each for each in found if each.side == side]
+    for side in dict.fromkeys(cost.side for cost in found):
+        of_it = [cost for cost in found if cost.side == side]
         table.add_row(
             side,
-            _mean_and_range([each.cores for each in of_it], digits=3),
-            _mean_and_range([each.loop for each in of_it], digits=3),
-            _mean_and_range([each.memory_mib for each in of_it], digits=1),
-            f"{median(1000 * s for each in of_it for s in each.set_up_s):.0f}",
-            f"{median(1000 * s for each in of_it for s in each.greeting_s):.0f}",
-            f"{fmean(each.heard_s for each in of_it):.2f}",
+            _mean_and_range([cost.cores for cost in of_it], digits=3),
+            _mean_and_range([cost.loop for cost in of_it], digits=3),
+            _mean_and_range([cost.memory_mib for cost in of_it], digits=1),
+            f"{median(1000 * s for cost in of_it for s in cost.set_up_s):.0f}",
+            f"{median(1000 * s for cost in of_it for s in cost.greeting_s):.0f}",
+            f"{fmean(cost.heard_s for cost in of_it):.2f}",
         )
     console.print(table)
 
@@ -191,9 +191,9 @@ def _mean_and_range(values: Sequence[float], *, digits: int) -> str:
 
 def within_target(found: Sequence[Cost]) -> bool:
     """Return whether our own side met its targets; without it there is nothing to miss."""
-    ours = [each for each in found if each.side == OURS]
+    ours = [cost for cost in found if cost.side == OURS]
     return not ours or (
-        fmean(each.cores for each in ours) <= TARGET_CORES
-        and fmean(each.memory_mib for each in ours) <= TARGET_MIB
-        and median(s for each in ours for s in each.set_up_s) <= TARGET_SET_UP_S
+        fmean(cost.cores for cost in ours) <= TARGET_CORES
+        and fmean(cost.memory_mib for cost in ours) <= TARGET_MIB
+        and median(s for cost in ours for s in cost.set_up_s) <= TARGET_SET_UP_S
     )

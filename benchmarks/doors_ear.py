@@ -103,23 +103,23 @@ def _try_door(name: str, turns: int) -> int:
 
 async def _measure(name: str, turns: int, folder: Path) -> Sequence[EarTurn]:
     """Ask at one door, and return what both ends say of each answer."""
-    row = next(each for each in FULL if each.name == "healthy")
+    row = next(item for item in FULL if item.name == "healthy")
     ears: list[float] = []
     async with asyncio.timeout(LIMIT_S), DOORS[name](row, folder) as door:
         telephone = door.rig.ring()
         call = Conversation(telephone, door.rig.lab, greeting=GREETING, path=door.rig.path)
         async with call:
             await call.wait_for_greeting()
-            asked = [await call.ask(each) for each in islice(cycle(QUESTIONS), turns)]
+            asked = [await call.ask(item) for item in islice(cycle(QUESTIONS), turns)]
             started_at = telephone.started_at
             for turn in asked:  # not in between: who waits for a judge is asked who is there
                 verdict = (await judge_turn(call, door.rig.control, turn)).verdict
                 ears.append(verdict.first_speech_s or float("nan"))
         told = list(_told(door.rig.calls))
     held = {
-        each["turn"]: door.known_s + each["buffer_s"]
-        for each in told
-        if each["event"] == "EarMeasured"
+        item["turn"]: door.known_s + item["buffer_s"]
+        for item in told
+        if item["event"] == "EarMeasured"
     }
     return [
         EarTurn(

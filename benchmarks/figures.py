@@ -60,7 +60,7 @@ class HeardTurn:
     @property
     def told(self) -> str:
         """What is wrong with it, in words."""
-        missing, extra = (" ".join(each) or "-" for each in (self.missing, self.extra))
+        missing, extra = (" ".join(item) or "-" for item in (self.missing, self.extra))
         return (
             f"caller {self.call} at {self.at_s:.1f} s: first word {seconds(self.first_word_s)}, "
             f"longest gap {self.gap_s:.2f} s, torn words {self.torn_words}, "
@@ -88,16 +88,16 @@ def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
         expected: How many should have been.
     """
     lost = max(0, expected - len(turns))
-    firsts = [each.first_word_s for each in turns] + [NEVER_S] * lost
+    firsts = [turn.first_word_s for turn in turns] + [NEVER_S] * lost
     if not firsts:
         firsts = [NEVER_S]
     return TurnFigures(
         turns=len(turns) + lost,
         first_word_p50_s=percentile(firsts, 0.5),
         first_word_p95_s=percentile(firsts, 0.95),
-        in_budget=sum(each <= BUDGET_S for each in firsts) / len(firsts),
-        not_whole=sum(not each.whole for each in turns) + lost,
-        torn=sum(each.torn for each in turns),
+        in_budget=sum(first <= BUDGET_S for first in firsts) / len(firsts),
+        not_whole=sum(not turn.whole for turn in turns) + lost,
+        torn=sum(turn.torn for turn in turns),
     )
 
 

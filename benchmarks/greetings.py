@@ -281,11 +281,11 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
     dice = np.random.default_rng(seed)
     pieces: list[Pieces] = [np.zeros(round(greeting.begins_s * RATE_HZ))]
     words: list[tuple[float, str]] = []
-    for each in greeting.says:
+    for say in greeting.says:
         at_s = sum(map(len, pieces)) / RATE_HZ
-        match each:
+        match say:
             case str():
-                sound, spoken = _spoken(each, greeting, engine)
+                sound, spoken = _spoken(say, greeting, engine)
                 pieces.append(sound)
                 words += [(at_s + after_s, word) for after_s, word in spoken]
             case (hz, length_s):

@@ -70,8 +70,8 @@ def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
     since_s = held.rang_at + (held.connected_s or 0.0) - started_at
     voices: dict[str, int] = {}
     turns = [
-        _judge_turn(sound, each, call=held.number, since_s=since_s, voices=voices)
-        for each in held.turns
+        _judge_turn(sound, turn, call=held.number, since_s=since_s, voices=voices)
+        for turn in held.turns
     ]
     return JudgedCall(number=held.number, greeting_s=first_s, turns=tuple(turns), voices=voices)
 
@@ -109,7 +109,7 @@ def _judge_turn(
 
 def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWord:
     """Return a word of the seamless sound with the times at which it was played."""
-    at, end = (first + round(each * RATE_HZ) for each in (word.at_s, word.end_s))
+    at, end = (first + round(item * RATE_HZ) for item in (word.at_s, word.end_s))
     return replace(
         word,
         at_s=sound.place(at) / RATE_HZ,

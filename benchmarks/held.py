@@ -135,11 +135,11 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
     told: list[tuple[float, Any]] = []
     stage = TtsStage(
         {
-            each.name: provider("tts", each.kind).build(
-                rung_of(each, "tts", agent=settings.agent, sample_rate_hz=RATE_HZ)
+            item.name: provider("tts", item.kind).build(
+                rung_of(item, "tts", agent=settings.agent, sample_rate_hz=RATE_HZ)
             )
-            for each in settings.stages.tts
-            if each.name in (FIRST, SECOND)
+            for item in settings.stages.tts
+            if item.name in (FIRST, SECOND)
         },
         policy=replace(policy, cold=frozenset({SECOND}) if cold else frozenset()),
         tell=lambda fact: told.append((clock.monotonic(), fact)),
@@ -163,13 +163,13 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
 async def _away(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
     """Put a long way between us and the second voice."""
     rungs = []
-    for each in settings.stages.tts:
-        if each.name == SECOND:
-            port = urlsplit(each.url).port or 0
+    for item in settings.stages.tts:
+        if item.name == SECOND:
+            port = urlsplit(item.url).port or 0
             near = await ways.enter_async_context(relay(port, away_s=away_s))
-            rungs.append(each.model_copy(update={"url": f"ws://127.0.0.1:{near}"}))
+            rungs.append(item.model_copy(update={"url": f"ws://127.0.0.1:{near}"}))
         else:
-            rungs.append(each)
+            rungs.append(item)
     stages = settings.stages.model_copy(update={"tts": tuple(rungs)})
     return settings.model_copy(update={"stages": stages})
 
@@ -186,9 +186,9 @@ def _cpu_s() -> float:
 
 
 def _sockets() -> int:
-    links = (str(each.readlink()) for each in _open_files())
+    links = (str(file.readlink()) for file in _open_files())
     return sum(link.startswith("socket:") for link in links)
 
 
 def _open_files() -> list[Path]:
-    return [each for each in Path("/proc/self/fd").iterdir() if each.is_symlink()]
+    return [path for path in Path("/proc/self/fd").iterdir() if path.is_symlink()]

@@ -57,20 +57,20 @@ def busy_times(requests: Requests, moments: Moments, *, lab_started_at_s: float)
     found.append(Busy(who="tts", begin_s=text["at_s"], end_s=audio["at_s"]))
     return [
         dataclasses.replace(
-            each,
-            begin_s=each.begin_s + lab_started_at_s,
-            end_s=each.end_s + lab_started_at_s,
+            busy,
+            begin_s=busy.begin_s + lab_started_at_s,
+            end_s=busy.end_s + lab_started_at_s,
         )
-        for each in found
+        for busy in found
     ]
 
 
 def _recogniser(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float]
 ) -> Iterator[tuple[float, float]]:
-    for each in requests:
+    for request in requests:
         asked_s: float | None = None
-        for mark in each["marks"]:
+        for mark in request["marks"]:
             if mark["what"] == "flush":
                 asked_s = mark["at_s"]
             elif mark["what"] == "flushed" and asked_s is not None:
@@ -82,19 +82,19 @@ def _recogniser(
 def _model(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float], *, text: Mapping[str, Any]
 ) -> Iterator[tuple[Busy, Busy]]:
-    for each in requests:
-        if span[0] <= each["at_s"] <= span[1]:
+    for request in requests:
+        if span[0] <= request["at_s"] <= span[1]:
             sentences = (
                 mark["at_s"]
-                for mark in each["marks"]
+                for mark in request["marks"]
                 if mark["what"] == "sentence" and mark["words"] >= text["words"]
             )
             if (over_s := next(sentences, None)) is not None:
                 over_s = min(over_s, text["at_s"])  # its first clause may have gone before its end
-                marks = (mark["at_s"] for mark in each["marks"])
+                marks = (mark["at_s"] for mark in request["marks"])
                 needed_s = max((at for at in marks if over_s <= at <= text["at_s"]), default=over_s)
                 yield (
-                    Busy(who="llm", begin_s=each["at_s"], end_s=over_s),
+                    Busy(who="llm", begin_s=request["at_s"], end_s=over_s),
                     Busy(who=FURTHER_WORDS, begin_s=over_s, end_s=needed_s, excused=False),
                 )
 
@@ -102,9 +102,9 @@ def _model(
 def _voice(
     requests: Sequence[Mapping[str, Any]], span: tuple[float, float]
 ) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    for each in requests:
-        texts = [mark for mark in each["marks"] if mark["what"] == "text" and mark["words"]]
-        sounds = [mark for mark in each["marks"] if mark["what"] == "audio"]
+    for request in requests:
+        texts = [mark for mark in request["marks"] if mark["what"] == "text" and mark["words"]]
+        sounds = [mark for mark in request["marks"] if mark["what"] == "audio"]
         if texts and sounds and span[0] <= texts[0]["at_s"] <= span[1]:
             yield texts[0], sounds[0]
 

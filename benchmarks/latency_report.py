@@ -80,22 +80,22 @@ def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> 
         table.add_column(f"{side}: first word", justify="right")
         table.add_column("split")
         table.add_column("requests", justify="right")
-    for each in zip(*found.values(), strict=True):
-        cells = [each[0].name, f"{each[0].length_s:.1f} s"]
-        for one in each:
+    for item in zip(*found.values(), strict=True):
+        cells = [item[0].name, f"{item[0].length_s:.1f} s"]
+        for one in item:
             cells += [seconds(one.first_word_s), "yes" if one.split else "", str(one.requests)]
         table.add_row(*cells)
     console.print(table)
     for side, clips in found.items():
-        good = sum(each.good for each in clips)
-        split = sum(each.split for each in clips)
+        good = sum(clip.good for clip in clips)
+        split = sum(clip.split for clip in clips)
         console.print(
             f"{side}: {good} of {len(clips)} clips answered within {BUDGET_S:g} s with no turn "
             f"split ({split} split)"
         )
-    return all(each.good for each in found[OURS])
+    return all(item.good for item in found[OURS])
 
 
 def clips_as_json(found: Mapping[str, Sequence[ClipVerdict]]) -> dict[str, Any]:
     """Return the clips as values that JSON can hold."""
-    return {side: [asdict(each) for each in clips] for side, clips in found.items()}
+    return {side: [asdict(clip) for clip in clips] for side, clips in found.items()}

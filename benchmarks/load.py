@@ -72,7 +72,7 @@ class Site:
 @functools.cache
 def usual_phrases() -> Mapping[str, Pcm]:
     """Return the questions and their sound: rendered once, for twice would not be the same."""
-    return {each: caller_says(each) for each in QUESTIONS}
+    return {question: caller_says(question) for question in QUESTIONS}
 
 
 @asynccontextmanager
@@ -96,7 +96,7 @@ async def open_site(
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     said = usual_phrases() if phrases is None else phrases
     utterances = tuple(known(text, sound) for text, sound in said.items())
-    texts = (GREETING, *(answers([each], greeting=GREETING)[0] for each in said))
+    texts = (GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in said))
     lab_options = LabOptions(steady=True, delays=delays, known=utterances, ready=texts)
     async with (
         lab_process(options=lab_options) as lab,
@@ -110,7 +110,7 @@ async def open_site(
 def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
     """Return what callers of a server know."""
     said = usual_phrases() if phrases is None else phrases
-    texts = [GREETING, *(answers([each], greeting=GREETING)[0] for each in said)]
+    texts = [GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in said)]
     return Script(
         url=url,
         auth_token=AUTH_TOKEN,
@@ -259,24 +259,24 @@ async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
     They are all to take the same time; what they take longer, their process had to wait.
     """
     took: list[float] = []
-    for each in await control.requests("cartesia"):
-        texts = [mark["at_s"] for mark in each["marks"] if mark["what"] == "text"]
-        sounds = [mark["at_s"] for mark in each["marks"] if mark["what"] == "audio"]
+    for request in await control.requests("cartesia"):
+        texts = [mark["at_s"] for mark in request["marks"] if mark["what"] == "text"]
+        sounds = [mark["at_s"] for mark in request["marks"] if mark["what"] == "audio"]
         if texts and sounds:
             took.append(sounds[0] - texts[0])
-    return tuple(each - statistics.median(took) for each in took)
+    return tuple(number - statistics.median(took) for number in took)
 
 
 def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
     """Judge what a run left behind; takes a while, on all cores."""
     judged = judge_all(found.calls, started_at=found.started_at)
-    answered = [each for each in found.calls if not each.refused]
-    turns: list[HeardTurn] = [turn for each in judged for turn in each.turns]
+    answered = [item for item in found.calls if not item.refused]
+    turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]
     greetings = [
         one.greeting_s for one, held in zip(judged, found.calls, strict=True) if not held.refused
     ]
-    late = [each for call in found.calls for each in call.late_s]
-    seconds = sum(each.ended_s for each in answered)
+    late = [item for call in found.calls for item in call.late_s]
+    seconds = sum(item.ended_s for item in answered)
     run = LoadRun(
         side=load.side,
         workers=load.workers,
@@ -290,8 +290,8 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
         callers_late_s=percentile(late, 0.95) if late else 0.0,
         simulators_late_s=percentile(found.voices_late_s, 0.95) if found.voices_late_s else 0.0,
         requests_a_turn=found.requests / len(turns) if turns else 0.0,
-        wrong=tuple(each.told for each in turns if not each.whole),
-        error="; ".join(dict.fromkeys(each.error for each in answered if each.error)),
+        wrong=tuple(heard_turn.told for heard_turn in turns if not heard_turn.whole),
+        error="; ".join(dict.fromkeys(item.error for item in answered if item.error)),
     )
     return run, judged
 

@@ -191,11 +191,15 @@ def _lines(path: Path) -> Iterator[tuple[datetime, str]]:
 def _print(how: str, found: Sequence[LostServer | None]) -> bool:
     print(f"the server {how}; seconds each part took:")
     print("".join(f"{name:>10}" for name in PARTS))
-    for each in found:
-        row = "" if each is None else "".join(f"{value:10.2f}" for value in each.parts_s)
+    for lost_server in found:
+        row = (
+            ""
+            if lost_server is None
+            else "".join(f"{value:10.2f}" for value in lost_server.parts_s)
+        )
         print(row or "   hung up on")
-    heard = [each.heard_s for each in found if each is not None]
-    kept = sum(each <= WITHIN_S for each in heard)
+    heard = [lost_server.heard_s for lost_server in found if lost_server is not None]
+    kept = sum(heard_s <= WITHIN_S for heard_s in heard)
     if heard:
         print(f"heard again after {statistics.median(heard):.2f} s (median), ", end="")
         print(f"{min(heard):.2f} to {max(heard):.2f}; ", end="")

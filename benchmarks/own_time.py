@@ -42,9 +42,9 @@ def used_by(pids: Iterable[int]) -> Used:
     """Return what these processes have used together."""
     found = [_used(pid) for pid in pids]
     return Used(
-        cpu_s=sum(each.cpu_s for each in found),
-        loop_s=sum(each.loop_s for each in found),
-        memory_mib=sum(each.memory_mib for each in found),
+        cpu_s=sum(item.cpu_s for item in found),
+        loop_s=sum(item.loop_s for item in found),
+        memory_mib=sum(item.memory_mib for item in found),
     )
 
 
@@ -54,7 +54,7 @@ def with_children(said: str) -> tuple[int, ...]:
     Raises:
         LookupError: There is none.
     """
-    parents = {int(each.name): _parent(each) for each in PROC.iterdir() if each.name.isdigit()}
+    parents = {int(path.name): _parent(path) for path in PROC.iterdir() if path.name.isdigit()}
     tree = [pid for pid in parents if pid != os.getpid() and said in _command(PROC / str(pid))]
     if not tree:
         raise LookupError(f"no process says {said!r}")

@@ -155,4 +155,4 @@ def spoke_meanwhile(held: HeldCall) -> bool:
 
 def _asked_all(asked: Sequence[str], words: str) -> bool:
     """Return whether some request held all the words; one that came too early may lack some."""
-    return any(bare_words(each) == bare_words(words) for each in asked)
+    return any(bare_words(text) == bare_words(words) for text in asked)

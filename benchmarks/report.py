@@ -34,11 +34,11 @@ def show(
     console.print(_others(ours, theirs, beside))
     found = compare(ours, theirs)
     console.print(f"own overhead  Holdline {_ms(found.ours)}   {beside} {_ms(found.theirs)}")
-    unwaited = [_ms(spread([each.unwaited_s for each in turns])) for turns in (ours, theirs)]
+    unwaited = [_ms(spread([turn.unwaited_s for turn in turns])) for turns in (ours, theirs)]
     console.print(f"  without waiting for further words: {unwaited[0]}   {beside} {unwaited[1]}")
     console.print(f"ratio of the medians {found.ratio:.2f}")
     console.print(f"Holdline less {beside}, pair by pair: {_ms(found.difference)}")
-    first = [spread([each.v2v_s for each in turns]) for turns in (ours, theirs)]
+    first = [spread([turn.v2v_s for turn in turns]) for turns in (ours, theirs)]
     p50, p95 = (getattr(first[0], at) / getattr(first[1], at) for at in ("p50_s", "p95_s"))
     console.print(f"first word, Holdline's by {beside}'s: p50 {p50:.2f}, p95 {p95:.2f}")
     console.print(f"turns set aside: {sum(aside.values())}")
@@ -55,8 +55,8 @@ def as_json(
     return {
         "comparison": asdict(compare(ours, theirs)),
         "set_aside": dict(aside),
-        "holdline": [_turn(each) for each in ours],
-        "bare_pipecat": [_turn(each) for each in theirs],
+        "holdline": [_turn(account) for account in ours],
+        "bare_pipecat": [_turn(account) for account in theirs],
     }
 
 
@@ -79,14 +79,14 @@ def _parts(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> T
         cells = [
             _ms(spread([values[part] for values in side]))
             for turns in (ours, theirs)
-            for side in ([each.parts for each in turns], [each.own for each in turns])
+            for side in ([turn.parts for turn in turns], [turn.own for turn in turns])
         ]
         table.add_row(TELLS[part], *cells)
     table.add_section()
     whole = [
         _ms(spread(values))
         for turns in (ours, theirs)
-        for values in ([each.v2v_s for each in turns], [each.own_s for each in turns])
+        for values in ([turn.v2v_s for turn in turns], [turn.own_s for turn in turns])
     ]
     table.add_row("v2v", *whole)
     return table
@@ -98,7 +98,7 @@ def _others(ours: Sequence[Account], theirs: Sequence[Account], beside: str) -> 
     table.add_column("Holdline", justify="right")
     table.add_column(beside, justify="right")
     for who in ours[0].others:  # every healthy turn has the same ones
-        cells = [_ms(spread([each.others[who] for each in turns])) for turns in (ours, theirs)]
+        cells = [_ms(spread([turn.others[who] for turn in turns])) for turns in (ours, theirs)]
         table.add_row(who, *cells)
     return table
 

@@ -124,7 +124,7 @@ async def measure_door(
     if "turns" in options.only:
         turns = await _turns(open_rig, options.turns)
         good &= _judge_turns(turns, line_s - held_s)
-        healthy_s = statistics.median(each.ear_s for each in turns)
+        healthy_s = statistics.median(turn.ear_s for turn in turns)
     for name in ROWS if "rows" in options.only else ():
         good &= await _play(name, open_rig, Given(line_s, healthy_s))
     return 0 if good else 1
@@ -148,7 +148,7 @@ async def _turns(open_rig: "OpenRig", count: int) -> list[AnsweredTurn]:
                     print(f"answer {number + 1} was not whole: {verdict.missing}, {verdict.extra}")
                 ears.append(verdict.first_speech_s or 0.0)
         heard = list(_told(rig.calls, "AnswerHeard"))
-        held = {each["turn"]: each["buffer_s"] for each in _told(rig.calls, "EarMeasured")}
+        held = {item["turn"]: item["buffer_s"] for item in _told(rig.calls, "EarMeasured")}
     return [
         AnsweredTurn(v2v_s=own["v2v_s"], ear_s=ear_s, held_s=held.get(own["turn"], 0.0))
         for own, ear_s in zip(heard, ears, strict=True)
@@ -189,7 +189,7 @@ async def _play(name: str, open_rig: "OpenRig", given: Given) -> bool:
     async with open_rig(name) as rig:
         row = rig.row
         await play(rig, run)
-    met = [_meets(row, each, run.measures[each.measure], given) for each in row.targets]
+    met = [_meets(row, target, run.measures[target.measure], given) for target in row.targets]
     return all(met)
 
 

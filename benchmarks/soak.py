@@ -68,13 +68,13 @@ def _most_of_measured(console: Console) -> int | None:
     except (OSError, ValueError, KeyError):
         console.print(f"--calls is not given, and {RESULTS} tells none; run capacity.py first")
         return None
-    ours = [each for each in runs if each["side"] == "holdline"]
-    kind = next((each for each in ("auto", "") if any(r["workers"] == each for r in ours)), "1")
-    missed = [each["calls"] for each in ours if each["workers"] == kind and not each["holds"]]
+    ours = [run for run in runs if run["side"] == "holdline"]
+    kind = next((name for name in ("auto", "") if any(r["workers"] == name for r in ours)), "1")
+    missed = [row["calls"] for row in ours if row["workers"] == kind and not row["holds"]]
     held = [
-        each["calls"]
-        for each in ours
-        if each["workers"] == kind and each["calls"] < min(missed, default=math.inf)
+        row["calls"]
+        for row in ours
+        if row["workers"] == kind and row["calls"] < min(missed, default=math.inf)
     ]
     return max(1, math.floor(SHARE * max(held, default=1)))
 

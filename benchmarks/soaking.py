@@ -78,7 +78,7 @@ class SoakFindings:
         """How each measure changes once everything is warm; None: too few looks."""
         found: dict[str, Slope | None] = {}
         for name, points in self.points.items():
-            warm = [each for each in points if each[0] >= WARM * self.minutes * 60]
+            warm = [point for point in points if point[0] >= WARM * self.minutes * 60]
             found[name] = slope(warm) if len(warm) > 2 else None
         return found
 

@@ -51,9 +51,9 @@ class Account:
         ] = {}  # in progress: a thread, and its own clock at the beginning
         self._lock = threading.Lock()
         self._writers = [
-            each.ident
-            for each in threading.enumerate()
-            if each.name.startswith(WRITERS) and each.ident is not None
+            item.ident
+            for item in threading.enumerate()
+            if item.name.startswith(WRITERS) and item.ident is not None
         ]
         self._spell_at = (0.0, 0.0)  # what was counted when the loop had last nothing to do
 
@@ -62,7 +62,7 @@ class Account:
         """Processor time of threads: those that write the log, and what others did for telling."""
         with self._lock:
             running = [_clock_s(thread) - began_s for thread, began_s in self._jobs.items()]
-            return self._jobs_s + sum(running) + sum(_clock_s(each) for each in self._writers)
+            return self._jobs_s + sum(running) + sum(_clock_s(writer) for writer in self._writers)
 
     @property
     def owed_s(self) -> float:
@@ -154,4 +154,4 @@ def _tells(task: asyncio.Task[Any]) -> bool:
         return True
     code = getattr(task.get_coro(), "cr_code", None)
     file = code.co_filename if code else ""
-    return file.startswith(ROOMS) or any(each in file for each in FEED)
+    return file.startswith(ROOMS) or any(item in file for item in FEED)

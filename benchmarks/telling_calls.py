@@ -99,7 +99,7 @@ class Plan:
         """
         dice = random.Random(self.seed)  # noqa: S311 - no secret
         firsts = [dice.random() < 0.5 for _ in range(self.pairs // 2)]
-        return [told for each in firsts for told in (each, not each, not each, each)]
+        return [told for first in firsts for told in (first, not first, not first, first)]
 
 
 async def measure(plan: Plan) -> Found:
@@ -108,7 +108,7 @@ async def measure(plan: Plan) -> Found:
     The calls come by telephone from processes of their own: what a caller costs is in no figure.
     """
     phrases = await asyncio.to_thread(usual_phrases)
-    texts = (GREETING, *(answers([each], greeting=GREETING)[0] for each in phrases))
+    texts = (GREETING, *(answers([phrase], greeting=GREETING)[0] for phrase in phrases))
     utterances = tuple(known(text, sound) for text, sound in phrases.items())
     found = Found()
     options = LabOptions(steady=True, known=utterances, ready=texts)

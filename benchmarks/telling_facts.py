@@ -107,13 +107,16 @@ async def listeners_cost(process: "Process") -> dict[str, float]:
     try:
         await _cost_of_turns(process)  # not counted: what happens once has happened then
         for number in range(ROUNDS):  # there and back: what grows meanwhile hits all alike
-            for each in (None, *everyone)[:: 1 if number % 2 == 0 else -1]:
-                emitter._subscriptions = [each] if each else []  # noqa: SLF001
-                took_s[each.name if each else ""] += await _cost_of_turns(process)
+            for item in (None, *everyone)[:: 1 if number % 2 == 0 else -1]:
+                emitter._subscriptions = [item] if item else []  # noqa: SLF001
+                took_s[item.name if item else ""] += await _cost_of_turns(process)
     finally:
         emitter._subscriptions, emitter._incidents = everyone, incidents  # noqa: SLF001
     facts = ROUNDS * TURNS * len(TURN)
-    return {each.name: (took_s[each.name] - took_s[""]) / facts for each in everyone}
+    return {
+        subscription.name: (took_s[subscription.name] - took_s[""]) / facts
+        for subscription in everyone
+    }
 
 
 async def _cost_of_turns(process: "Process") -> float:

@@ -54,7 +54,7 @@ def estimated(
     """
     dice = np.random.default_rng(seed)
     drawn = dice.integers(len(blocks), size=(DRAWS, len(blocks)))
-    found = [figure([blocks[each] for each in draw]) for draw in drawn]
+    found = [figure([blocks[item] for item in draw]) for draw in drawn]
     least, most = np.percentile(found, SURE)
     return Estimate(value=figure(blocks), least=float(least), most=float(most))
 
@@ -70,7 +70,7 @@ class Pair:
 def pairs_of(windows: Sequence[Window]) -> list[Pair]:
     """Return windows two by two, of which one was told."""
     found = zip(windows[::2], windows[1::2], strict=True)
-    return [Pair(*sorted(each, key=lambda window: not window.told)) for each in found]
+    return [Pair(*sorted(item, key=lambda window: not window.told)) for item in found]
 
 
 def cpu_share(pairs: Sequence[Pair]) -> float:
@@ -78,13 +78,13 @@ def cpu_share(pairs: Sequence[Pair]) -> float:
 
     Not the pair in the middle: what is dear and rare would be in no middle one.
     """
-    told = sum(each.told.cores for each in pairs)
-    return (told - sum(each.untold.cores for each in pairs)) / told
+    told = sum(pair.told.cores for pair in pairs)
+    return (told - sum(pair.untold.cores for pair in pairs)) / told
 
 
 def cores_more(pairs: Sequence[Pair]) -> float:
     """Return the same as a part of one core."""
-    return float(np.mean([each.told.cores - each.untold.cores for each in pairs]))
+    return float(np.mean([pair.told.cores - pair.untold.cores for pair in pairs]))
 
 
 def counted_share(pairs: Sequence[Pair]) -> float:
@@ -92,13 +92,13 @@ def counted_share(pairs: Sequence[Pair]) -> float:
 
     What it leaves behind is collected in anybody's step: of that it has what is more with it.
     """
-    counted = sum(each.told.counted_cores + _garbage_more(each) for each in pairs)
-    return counted / sum(each.told.cores for each in pairs)
+    counted = sum(pair.told.counted_cores + _garbage_more(pair) for pair in pairs)
+    return counted / sum(pair.told.cores for pair in pairs)
 
 
 def _garbage_more(pair: Pair) -> float:
     """Return the cores that collecting garbage takes more when all is told."""
-    told, untold = (each.collecting_s / len(each.lags_s) for each in (pair.told, pair.untold))
+    told, untold = (item.collecting_s / len(item.lags_s) for item in (pair.told, pair.untold))
     return (told - untold) / BEAT_S
 
 
@@ -107,22 +107,22 @@ def counted_lag_s(pairs: Sequence[Pair]) -> float:
 
     It is at most so much: what threads did meanwhile is taken off whole.
     """
-    told = [each.told for each in pairs]
+    told = [pair.told for pair in pairs]
     without = [
-        np.subtract(each.lags_s, each.owed_s) if len(each.owed_s) else np.asarray(each.lags_s)
-        for each in told
+        np.subtract(item.lags_s, item.owed_s) if len(item.owed_s) else np.asarray(item.lags_s)
+        for item in told
     ]
     return lag_p95_s(told) - _high(np.concatenate(without), 95)
 
 
 def lag_more_s(pairs: Sequence[Pair]) -> float:
     """Return by how much the p95 of all ticks that were told is above that of all others."""
-    return lag_p95_s([each.told for each in pairs]) - lag_p95_s([each.untold for each in pairs])
+    return lag_p95_s([pair.told for pair in pairs]) - lag_p95_s([pair.untold for pair in pairs])
 
 
 def lag_p95_s(windows: Sequence[Window]) -> float:
     """Return the p95 of all ticks of these windows."""
-    return _high(np.concatenate([each.lags_s for each in windows]), 95)
+    return _high(np.concatenate([window.lags_s for window in windows]), 95)
 
 
 def p99_s(took_s: Sequence[float]) -> Estimate:
@@ -204,9 +204,9 @@ def figures_of(found: "Found") -> Figures:
     """Return the figures of a run."""
     pairs = pairs_of(found.windows)
     return Figures(
-        tell=p99_s([each.wall_s for each in found.facts]),
-        control=p99_s([each.control_s for each in found.facts]),
-        tell_cpu=p99_s([each.cpu_s for each in found.facts]),
+        tell=p99_s([fact.wall_s for fact in found.facts]),
+        control=p99_s([fact.control_s for fact in found.facts]),
+        tell_cpu=p99_s([fact.cpu_s for fact in found.facts]),
         tell_in_calls=p99_s(found.in_calls_s),
         cpu_share=estimated(pairs, cpu_share),
         cores_more=estimated(pairs, cores_more),

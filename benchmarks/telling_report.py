@@ -43,7 +43,7 @@ def _pair(number: int, pair: Pair) -> str:
 
 def _facts(found: "Found", figures: Figures) -> Iterator[str]:
     alone, in_calls = (
-        sorted(each) for each in ([fact.wall_s for fact in found.facts], found.in_calls_s)
+        sorted(item) for item in ([fact.wall_s for fact in found.facts], found.in_calls_s)
     )
     yield (
         f"tell(): p50 {alone[len(alone) // 2] * 1e6:.1f} µs; in the calls, {len(in_calls)} times: "
@@ -69,10 +69,10 @@ def _listeners(costs: dict[str, float]) -> Iterator[str]:
 
 
 def _calls(found: "Found", pairs: Sequence[Pair], *, calls: int) -> Iterator[str]:
-    told, untold = [each.told for each in pairs], [each.untold for each in pairs]
+    told, untold = [pair.told for pair in pairs], [pair.untold for pair in pairs]
     yield (
         f"{found.calls} of {calls} calls to the end, "
-        f"{fmean(each.entries for each in told):.0f} entries a second, "
+        f"{fmean(item.entries for item in told):.0f} entries a second, "
         f"{found.lost} lost, {found.recorded} in the record, {found.shown} messages to the console"
     )
     for name, windows in (("told", told), ("untold", untold)):
@@ -80,11 +80,11 @@ def _calls(found: "Found", pairs: Sequence[Pair], *, calls: int) -> Iterator[str
 
 
 def _sum(windows: Sequence[Window]) -> str:
-    young, middle, old = (sum(each.collections[at] for each in windows) for at in range(3))
-    collecting = fmean(each.collecting_s / len(each.lags_s) for each in windows) * 100.0
+    young, middle, old = (sum(window.collections[at] for window in windows) for at in range(3))
+    collecting = fmean(window.collecting_s / len(window.lags_s) for window in windows) * 100.0
     return (
-        f"{fmean(each.cores for each in windows):.3f} cores, "
-        f"{fmean(each.counted_cores for each in windows):.3f} counted as telling's; lag p95 "
+        f"{fmean(window.cores for window in windows):.3f} cores, "
+        f"{fmean(window.counted_cores for window in windows):.3f} counted as telling's; lag p95 "
         f"{lag_p95_s(windows) * 1e3:.2f} ms; garbage collected {young}, {middle} and {old} times "
         f"(young to old), {collecting:.1%} of a core"
     )
@@ -114,5 +114,5 @@ def _judged(figures: Figures) -> Iterator[str]:
 
 
 def _between(it: Estimate, factor: float, unit: str) -> str:
-    value, least, most = (each * factor for each in (it.value, it.least, it.most))
+    value, least, most = (item * factor for item in (it.value, it.least, it.most))
     return f"{value:.2f} [{least:.2f}, {most:.2f}] {unit}"

@@ -30,9 +30,9 @@ class HeldResources:
 def family(pid: int) -> list[int]:
     """Return a process and everything that it has started and that still runs."""
     children: dict[int, list[int]] = {}
-    for each in PROC.iterdir():
-        if each.name.isdecimal() and (fields := _fields(int(each.name))):
-            children.setdefault(int(fields[PARENT]), []).append(int(each.name))
+    for path in PROC.iterdir():
+        if path.name.isdecimal() and (fields := _fields(int(path.name))):
+            children.setdefault(int(fields[PARENT]), []).append(int(path.name))
     found, waiting = [], [pid]
     while waiting:
         one = waiting.pop()
@@ -43,7 +43,7 @@ def family(pid: int) -> list[int]:
 
 def spent_s(pid: int) -> float:
     """Return the processor time of a process and of all that it has started."""
-    return sum(sum(map(int, _fields(each)[TIMES])) for each in family(pid)) / TICKS
+    return sum(sum(map(int, _fields(number)[TIMES])) for number in family(pid)) / TICKS
 
 
 def holding(pid: int) -> HeldResources:

@@ -19,7 +19,7 @@ def main() -> None:
     if arguments[:1] == ["mic"]:
         sys.exit(run(arguments))
     keep_private()
-    _host(drain_s=0.0 if any(each in HELP for each in arguments) else _drain_s())
+    _host(drain_s=0.0 if any(argument in HELP for argument in arguments) else _drain_s())
 
 
 def _drain_s() -> float:
@@ -31,8 +31,8 @@ def _drain_s() -> float:
         loaded = load()
         check_folders(loaded)
     except ConfigError as wrong:
-        for each in wrong.problems:
-            print(each.line, file=sys.stderr)  # noqa: T201 - for the terminal
+        for problem in wrong.problems:
+            print(problem.line, file=sys.stderr)  # noqa: T201 - for the terminal
         sys.exit(BAD_USAGE)
     return loaded.settings.shutdown.drain_s
 

@@ -22,7 +22,7 @@ def clean(text: str, limit: int = LIMIT) -> str:
     and runs of white space become one. What is left is data: it is neither escaped nor judged.
     """
     head = text[: 2 * limit]  # bounds the work: a recogniser gone mad may send megabytes
-    spoken = "".join(each if _sayable(each) else " " for each in head)
+    spoken = "".join(item if _sayable(item) else " " for item in head)
     return " ".join(spoken.split())[:limit].rstrip()
 
 

@@ -58,7 +58,7 @@ def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
         _part(usage.characters, rate.characters_per_million, 1e6),
         _part(usage.audio_s, rate.audio_per_minute, 60.0),
     )
-    known = [each for each in parts if each is not None]
+    known = [part for part in parts if part is not None]
     return sum(known) if len(known) == len(parts) else None
 
 

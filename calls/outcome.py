@@ -92,7 +92,7 @@ class Tally:
         self._failures: Counter[str] = Counter()
         self._bill = Bill()
         self._v2v_s = array("d")  # eight bytes an answer; a list of floats takes four times that
-        self._parts = {each.name: array("d") for each in fields(TurnParts)}
+        self._parts = {field_.name: array("d") for field_ in fields(TurnParts)}
         self._ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:

@@ -36,11 +36,11 @@ def uses_of(calls: Iterable[DialledCall]) -> Sequence[DialUse]:
 
 
 def _use(dial_id: str, calls: Sequence[DialledCall]) -> DialUse:
-    costs = [each.cost for each in calls if each.cost is not None]
+    costs = [call.cost for call in calls if call.cost is not None]
     return DialUse(
         dial_id=dial_id,
         cost=math.fsum(costs) if len(costs) == len(calls) else None,
-        abandoned=calls[-1].reason == THEY_WENT and not any(each.turns for each in calls),
+        abandoned=calls[-1].reason == THEY_WENT and not any(call.turns for call in calls),
     )
 
 
@@ -91,7 +91,7 @@ class CallCosts:
         """
         now = self.now_s()
         found = await self.calls.news(self.campaigns, since_s=now - reach_s)
-        new = [await self.calls.note(each) for each in uses_of(found)]
+        new = [await self.calls.note(use) for use in uses_of(found)]
         more = any(new) or await self.calls.any_ended(self.campaigns, since_s=now - EXPECTED_S)
         return LOOK_S if more else IDLE_S
 
@@ -149,10 +149,8 @@ class Billing:
         """
         now = self.now_s()
         since_s = now - DAY_S - LONGEST_DIAL_S
-        owed = {
-            each.id: each for each in await self.bills.open_ones(self.campaigns, since_s=since_s)
-        }
-        self._due_s = {each.id: self._due(each, now) for each in owed.values()}
+        owed = {one.id: one for one in await self.bills.open_ones(self.campaigns, since_s=since_s)}
+        self._due_s = {item.id: self._due(item, now) for item in owed.values()}
         due = sorted((at, name) for name, at in self._due_s.items() if at <= now)
         await self._ask_all([owed[name] for _, name in due[:AT_ONCE]])
         waiting = [at for at in self._due_s.values() if at < float("inf")]
@@ -167,9 +165,9 @@ class Billing:
 
     async def _ask_all(self, dials: Sequence[Dial]) -> None:
         refused: list[CarrierError] = []
-        for each in dials:
+        for dial in dials:
             try:
-                await self._ask(each)
+                await self._ask(dial)
             except CarrierError as error:  # about this call; the others may well be answered
                 refused.append(error)
         if not refused:

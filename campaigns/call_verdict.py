@@ -20,8 +20,8 @@ MACHINE: Final = frozenset({"voicemail", "menu"})
 NO_AGENT: Final = "no_agent"
 INTERRUPTED: Final = "interrupted"  # its process died with it
 KINDS: Final[Mapping[str, type[Event]]] = {
-    each.__name__: each
-    for each in (StageExhausted, StageRecovered, AttemptWon, CallFailed, AnswererHeard)
+    item.__name__: item
+    for item in (StageExhausted, StageRecovered, AttemptWon, CallFailed, AnswererHeard)
 }
 """What is asked of the record, by the names of the events; the call's own row has its end."""
 
@@ -104,4 +104,6 @@ def judge_recorded(end: RecordedEnd) -> CallVerdict:
 
 def _event(kind: type[Event], said: Mapping[str, Any]) -> Event:
     """Return a fact as it was told, perhaps by a newer version, which may say more of it."""
-    return kind(**{each.name: said[each.name] for each in fields(kind) if each.name in said})
+    return kind(
+        **{field_.name: said[field_.name] for field_ in fields(kind) if field_.name in said}
+    )

@@ -216,13 +216,13 @@ def joined(parts: Iterable[HeardLeg]) -> HeardLeg | None:
     known = list(parts)
     if not known:
         return None
-    end = next((each for each in known if each.ended), known[0])
+    end = next((heard_leg for heard_leg in known if heard_leg.ended), known[0])
     return HeardLeg(
         call_ref=known[0].call_ref,
-        answered=any(each.answered for each in known),
+        answered=any(heard_leg.answered for heard_leg in known),
         ended=end.ended,
         sip_code=end.sip_code,
-        machine=any(each.machine for each in known),
+        machine=any(heard_leg.machine for heard_leg in known),
     )
 
 

@@ -65,8 +65,8 @@ class DialReports:
         """Put what is over and was not reported into the outbox; return how many there were."""
         count, since_s = 0, self.utc_s() - REACH_S
         while found := await self._page(since_s):
-            for each in found:
-                await self.outbox.put(self._report(each), now=self.utc_s())
+            for item in found:
+                await self.outbox.put(self._report(item), now=self.utc_s())
             count += len(found)
         return count
 
@@ -121,8 +121,8 @@ class Clerks:
 
     def heard_by(self, tell: Tell) -> Tell:
         """Return what tells the same, and wakes whoever waits for the end of a dial."""
-        for each in self.clerks.values():
-            tell = each.news.heard_by(tell)
+        for clerk in self.clerks.values():
+            tell = clerk.news.heard_by(tell)
         return tell
 
     def work(self, tasks: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
@@ -134,8 +134,8 @@ class Clerks:
 
     async def close(self) -> None:
         """Let the connections go."""
-        for each in self.books:
-            await each.close()
+        for book in self.books:
+            await book.close()
 
 
 def clerks_of(

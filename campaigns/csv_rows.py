@@ -88,7 +88,7 @@ KNOWN: Final[Mapping[str, tuple[str, ...]]] = {  # ours, and what others call it
     "consent_date": ("consent_given_on", "consented_on"),
     "consent_source": (),
 }
-NAMES: Final = {each: ours for ours, others in KNOWN.items() for each in (ours, *others)}
+NAMES: Final = {item: ours for ours, others in KNOWN.items() for item in (ours, *others)}
 PRIORITIES: Final = 1000  # at most, on either side of 0
 MOST_FIELDS: Final = 8000  # characters, of all that we do not know together
 

@@ -71,8 +71,8 @@ class CampaignBreakers:
         """Begin anew if somebody has said, since the last look, that the campaign goes on."""
         if self._runs_since_s.get(running.name) != running.changed_s:
             self._runs_since_s[running.name] = running.changed_s
-            for each in self._breakers[running.name].values():
-                each.reset()
+            for breaker in self._breakers[running.name].values():
+                breaker.reset()
 
     async def learn(self, campaign: str, result: DialResult) -> None:
         """Count what became of a dial."""
@@ -158,11 +158,11 @@ class Dialer:
         await self._breakers.pause_tripped()
         now = self._parts.now_s()
         standings = await self._parts.office.standings(now=now)
-        ours = [each for each in standings if each.name in self._campaigns]
-        running = {each.name: each for each in ours if each.state == "running"}
-        for each in ours:
-            _tell_all(self._parts.tell, _follow(each, self._holds, self._breakers, now))
-        turns = in_turn(_turn_of(each, self._campaigns[each.name]) for each in running.values())
+        ours = [standing for standing in standings if standing.name in self._campaigns]
+        running = {standing.name: standing for standing in ours if standing.state == "running"}
+        for standing in ours:
+            _tell_all(self._parts.tell, _follow(standing, self._holds, self._breakers, now))
+        turns = in_turn(_turn_of(text, self._campaigns[text.name]) for text in running.values())
         return any([await self._turn(running[name]) for name in turns])
 
     async def _recover(self) -> None:
@@ -218,7 +218,7 @@ class Dialer:
         """Note that there is nobody to dial now; a campaign without open contacts is done."""
         if nothing.again_s is not None:
             self._again_s = min(nothing.again_s, self._again_s or nothing.again_s)
-        if not any(standing.contacts.get(each) for each in OPEN_STATES):
+        if not any(standing.contacts.get(open_state) for open_state in OPEN_STATES):
             _tell_all(self._parts.tell, self._holds.go(standing.name, self._parts.now_s()))
             await self._parts.office.finish(standing.name, now=self._parts.now_s())
         elif verdict.step == "dial":
@@ -278,11 +278,11 @@ class DialsInProgress:
     @property
     def coming(self) -> int:
         """How many may need a seat that the house does not count yet."""
-        return sum(not each.in_call for each in self._runs)
+        return sum(not run.in_call for run in self._runs)
 
     def has(self, dial_id: str) -> bool:
         """Return whether a dial is in progress here."""
-        return any(each.dial.id == dial_id for each in self._runs)
+        return any(run.dial.id == dial_id for run in self._runs)
 
     def begin(self, run: DialRun, make: Callable[[], Awaitable[DialResult | None]]) -> None:
         """Have a dial go its own way."""
@@ -298,7 +298,7 @@ class DialsInProgress:
 
     async def all_learnt(self, campaign: str) -> None:
         """Return when nothing is left to learn of what has ended in a campaign."""
-        while any(each.ending and each.campaign.name == campaign for each in self._runs):
+        while any(run.ending and run.campaign.name == campaign for run in self._runs):
             self._freed.clear()
             await self._freed.wait()
 
@@ -359,5 +359,5 @@ def _turn_of(standing: CampaignStanding, campaign: Campaign) -> CampaignTurn:
 
 
 def _tell_all(tell: Tell, facts: Sequence[CampaignFact]) -> None:
-    for each in facts:
-        tell(each)
+    for fact in facts:
+        tell(fact)

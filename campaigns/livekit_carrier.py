@@ -131,8 +131,8 @@ class LivekitCarrier:
 
     def close(self) -> None:
         """Have nothing ring on."""
-        for each in self._ringing.values():
-            each.task.cancel()
+        for ringing_dial in self._ringing.values():
+            ringing_dial.task.cancel()
 
     def room_of(self, dial_id: str) -> str:
         """Return the one room of a dial."""
@@ -159,7 +159,10 @@ class LivekitCarrier:
             if not rooms.rooms:
                 return _over(room) if rang_here else None
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
-        callee = next((each for each in listed.participants if each.identity == CALLEE), None)
+        callee = next(
+            (participant for participant in listed.participants if participant.identity == CALLEE),
+            None,
+        )
         if callee is None:
             # Made by a process that is gone: somebody may have been talked to.
             unknown = FoundCall(provider_call_id=room, outcome=DialOutcome.UNKNOWN)

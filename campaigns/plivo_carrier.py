@@ -97,15 +97,15 @@ class PlivoCarrier:
     async def _search(self, dial_id: str, to: str, since_s: float) -> PlivoRecord | None:
         known = await self.calls.search(to=to, since=datetime.fromtimestamp(since_s, UTC))
         ordered = self.news.refs.get(dial_id)
-        if ordered and (ours := [each for each in known if ordered == each.request_uuid]):
+        if ordered and (ours := [call for call in known if ordered == call.request_uuid]):
             return ours[0]
         taken = {uuid for ref, uuid in self.news.refs.items() if ref != dial_id}
         ours = [
-            each
-            for each in known
-            if same_number(each.caller, self.number)
-            and not {each.uuid, each.request_uuid} & taken
-            and not (ordered and each.request_uuid)  # of another order than ours
+            call
+            for call in known
+            if same_number(call.caller, self.number)
+            and not {call.uuid, call.request_uuid} & taken
+            and not (ordered and call.request_uuid)  # of another order than ours
         ]
         return ours[-1] if ours else None
 

@@ -66,13 +66,13 @@ def house_figures(
     """Return the figures of the time in which a campaign called."""
     if not spans:
         return HouseFigures()
-    began = [each for each in alerts if any(a <= each.began_s <= b for a, b in spans)]
-    over = [each.lasted_s for each in began if each.ended_s is not None and each.how != UNHEARD]
+    began = [alert for alert in alerts if any(a <= alert.began_s <= b for a, b in spans)]
+    over = [alert.lasted_s for alert in began if alert.ended_s is not None and alert.how != UNHEARD]
     return HouseFigures(
         open_s=open_s(spells, spans),
         mttr_s=sum(over) / len(over) if over else None,
-        incidents_open=sum(each.ended_s is None for each in began),
-        alerts=sum(each.revision > 0 for each in began),
+        incidents_open=sum(alert.ended_s is None for alert in began),
+        alerts=sum(alert.revision > 0 for alert in began),
         called_s=sum(b - a for a, b in spans),
     )
 
@@ -80,11 +80,11 @@ def house_figures(
 def open_s(spells: Iterable[OpenSpell], spans: Sequence[Span]) -> float:
     """Return for how long breakers were open: several processes at once count once for a rung."""
     rungs: dict[tuple[str, str], list[Span]] = {}
-    for each in spells:
+    for spell in spells:
         # One that is not over was open for as long as its process gave signs of life.
-        ended_s = each.seen_s if each.ended_s is None else each.ended_s
-        if ended_s is not None and ended_s > each.began_s:
-            rungs.setdefault((each.stage, each.provider), []).append((each.began_s, ended_s))
+        ended_s = spell.seen_s if spell.ended_s is None else spell.ended_s
+        if ended_s is not None and ended_s > spell.began_s:
+            rungs.setdefault((spell.stage, spell.provider), []).append((spell.began_s, ended_s))
     return sum(
         max(0.0, min(b, until) - max(a, since))
         for own in rungs.values()
@@ -131,9 +131,9 @@ def key_figures(
 ) -> KeyFigures:
     """Return the key figures of a campaign, by its contacts and all its settled dials."""
     rows = list(outcomes)
-    dials = sum(each.dials for each in rows if each.outcome != DialOutcome.REFUSED)
-    costs = reduce(add, (each.costs for each in rows), DialCosts())
-    failed = sum(each.dials for each in rows if each.outcome == DialOutcome.AGENT_FAILED)
+    dials = sum(row.dials for row in rows if row.outcome != DialOutcome.REFUSED)
+    costs = reduce(add, (row.costs for row in rows), DialCosts())
+    failed = sum(row.dials for row in rows if row.outcome == DialOutcome.AGENT_FAILED)
     return KeyFigures(
         contacts=sum(standing.contacts.values()),
         finished=standing.contacts.get("done", 0) + standing.contacts.get("excluded", 0),
@@ -143,7 +143,7 @@ def key_figures(
         own_fault_rate=share(failed, dials),
         abandoned=reached.abandoned,
         abandoned_rate=share(reached.abandoned, reached.talked),
-        length_s=sum(each.length_s for each in rows),
+        length_s=sum(row.length_s for row in rows),
         costs=costs,
         cost_per_contact=share(costs.total, reached.dialled),
         cost_per_success=share(costs.total, reached.completed),
@@ -183,21 +183,23 @@ td.number, th.number { text-align: right; font-variant-numeric: tabular-nums }
 async def contact_lines(contacts: AsyncIterator[ContactFigures]) -> AsyncIterator[str]:
     """Return the lines of a CSV file, its header first; nothing in it is a formula."""
     yield _csv_line(COLUMNS)
-    async for each in contacts:
+    async for contact in contacts:
         yield _csv_line(
             (
-                safe_cell(each.number),
-                safe_cell(each.name),
-                each.state,
-                each.outcome,
-                str(each.attempts),
-                str(each.dials),
-                f"{each.length_s:.1f}",
-                _amount(each.costs.carrier, each.costs.carrier_owed),
-                _amount(each.costs.providers, each.costs.providers_owed + each.costs.unpriced),
-                _amount(each.costs.total, _lacking(each.costs)),
-                lacks(each.costs),
-                _moment(each.last_s),
+                safe_cell(contact.number),
+                safe_cell(contact.name),
+                contact.state,
+                contact.outcome,
+                str(contact.attempts),
+                str(contact.dials),
+                f"{contact.length_s:.1f}",
+                _amount(contact.costs.carrier, contact.costs.carrier_owed),
+                _amount(
+                    contact.costs.providers, contact.costs.providers_owed + contact.costs.unpriced
+                ),
+                _amount(contact.costs.total, _lacking(contact.costs)),
+                lacks(contact.costs),
+                _moment(contact.last_s),
             )
         )
 
@@ -274,20 +276,20 @@ def _figure_rows(figures: KeyFigures) -> Iterable[str]:
 
 
 def _outcome_rows(outcomes: Sequence[OutcomeFigures]) -> Iterable[str]:
-    most = max((each.dials for each in outcomes), default=1)
-    for each in outcomes:
+    most = max((outcome.dials for outcome in outcomes), default=1)
+    for outcome in outcomes:
         numbers = (
-            f"{each.length_s / each.dials:.1f} s",
-            _money(each.costs.carrier),
-            _money(each.costs.providers),
-            _money(each.cost),
-            _money(each.cost / each.dials),
+            f"{outcome.length_s / outcome.dials:.1f} s",
+            _money(outcome.costs.carrier),
+            _money(outcome.costs.providers),
+            _money(outcome.cost),
+            _money(outcome.cost / outcome.dials),
         )
         cells = "".join(f'<td class="number">{number}</td>' for number in numbers)
-        bar = f'<div class="bar" style="width: {100 * each.dials / most:.0f}%"></div>'
-        name = escape(each.outcome)
-        lacking = f"<td>{lacks(each.costs)}</td>"
-        head = f'<td>{name}</td><td class="number">{each.dials}</td><td>{bar}</td>'
+        bar = f'<div class="bar" style="width: {100 * outcome.dials / most:.0f}%"></div>'
+        name = escape(outcome.outcome)
+        lacking = f"<td>{lacks(outcome.costs)}</td>"
+        head = f'<td>{name}</td><td class="number">{outcome.dials}</td><td>{bar}</td>'
         yield f"<tr>{head}{cells}{lacking}</tr>"
 
 

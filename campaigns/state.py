@@ -78,12 +78,12 @@ async def _status(url: str, campaign: str | None, say: Say) -> int:
         stack.push_async_callback(office.close)
         stack.push_async_callback(books.close)
         standings = await office.standings(now=now)
-        found = [each for each in standings if campaign in (None, each.name)]
+        found = [standing for standing in standings if campaign in (None, standing.name)]
         if not found:
             raise UsageError("there is no such campaign yet; holdline campaign import makes it")
-        for each in found:
-            outcomes = await books.outcomes(each.name)
-            for line in _status_lines(each, outcomes):
+        for standing in found:
+            outcomes = await books.outcomes(standing.name)
+            for line in _status_lines(standing, outcomes):
                 say(line)
     return 0
 
@@ -151,7 +151,7 @@ async def _house(url: str, campaign: str, now: float) -> HouseFigures:
 def _status_lines(standing: CampaignStanding, outcomes: Sequence[OutcomeFigures]) -> list[str]:
     reason = f" ({standing.reason})" if standing.reason else ""
     contacts = ", ".join(f"{count} {state}" for state, count in sorted(standing.contacts.items()))
-    told = ", ".join(f"{each.dials} {each.outcome}" for each in outcomes)
+    told = ", ".join(f"{outcome.dials} {outcome.outcome}" for outcome in outcomes)
     return [
         f"{standing.name}: {standing.state}{reason}, {standing.calls_now} calls now",
         f"  contacts: {contacts or 'none'}",

@@ -37,7 +37,7 @@ def progress_of(*, contacts: Mapping[str, int], outcomes: Mapping[str, int]) -> 
         contacts: How many in each state.
         outcomes: How many settled dials of each outcome.
     """
-    open_ones = sum(contacts.get(each, 0) for each in OPEN_STATES)
+    open_ones = sum(contacts.get(open_state, 0) for open_state in OPEN_STATES)
     every = sum(contacts.values())
     return Progress(contacts=every, finished=every - open_ones, dials=sum(outcomes.values()))
 
@@ -96,7 +96,7 @@ def dials_a_second(campaign: Campaign, intended_s: Sequence[float], *, now: floa
     if len(intended_s) < FEWEST:
         return None
     gaps = [later - earlier for earlier, later in pairwise((*intended_s, max(now, intended_s[-1])))]
-    took_s = sum(min(each, GAP_S) for each in gaps)
+    took_s = sum(min(gap, GAP_S) for gap in gaps)
     allowed = campaign.dials_per_minute / 60.0
     return min(allowed, len(intended_s) / took_s) if took_s > 0.0 else allowed
 
@@ -122,7 +122,7 @@ def _dial_all(
             midnight_s, today = next_day_s(campaign.zone, now=moment), a_day
         until = min((moment // STEP_S + 1.0) * STEP_S, midnight_s)
         awake = _awake(campaign, queue, asleep, moment)
-        made = min(pace * (until - moment), today, sum(queue[each] for each in awake))
+        made = min(pace * (until - moment), today, sum(queue[text] for text in awake))
         _take(queue, awake, made)
         today -= made
         if not queue:
@@ -151,11 +151,11 @@ def _awake(
 
 def _take(queue: dict[str, float], awake: Sequence[str], made: float) -> None:
     """Subtract so many dials from the queues of those who are awake, each its share."""
-    whole = sum(queue[each] for each in awake)
-    for each in awake:
-        queue[each] -= made * queue[each] / whole
-        if queue[each] <= 1e-6:
-            del queue[each]
+    whole = sum(queue[text] for text in awake)
+    for text in awake:
+        queue[text] -= made * queue[text] / whole
+        if queue[text] <= 1e-6:
+            del queue[text]
 
 
 def _dials_of_day(

@@ -71,7 +71,7 @@ class TwilioCarrier:
             since = datetime.fromtimestamp(since_s, UTC)
             known = await self.calls.search(to=to, since=since)
         taken = {sid for ref, sid in self.news.refs.items() if ref != dial_id}
-        ours = [each for each in known if each.caller == self.number and each.call_sid not in taken]
+        ours = [call for call in known if call.caller == self.number and call.call_sid not in taken]
         if not ours:
             return None
         self.news.refs[dial_id] = ours[-1].call_sid

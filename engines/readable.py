@@ -50,7 +50,7 @@ def readable(text: str, language: str) -> str:
         language: espeak-ng's tag of what the voice speaks, such as `es-419`.
     """
     own = language.partition("-")[0]
-    return "".join(each if _is_read(each, own) else " " for each in text)
+    return "".join(item if _is_read(item, own) else " " for item in text)
 
 
 @functools.lru_cache(maxsize=4096)  # characters; a reply has some fifty different ones

@@ -95,7 +95,7 @@ class SphinxDecoder:
         if self._decoder.hyp() is None:
             return []
         found = itertools.islice(self._decoder.nbest(), limit)
-        return [each.hypstr for each in found if each]
+        return [item.hypstr for item in found if item]
 
     def knows(self, word: str) -> bool:
         """Return whether its dictionary has a word."""

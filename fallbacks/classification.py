@@ -90,13 +90,13 @@ def classify_error(error: Exception) -> Finding:
 
     The provider's edge reads statuses and bodies first: `classify_http` knows more.
     """
-    for each in _chain(error):
-        for name in (cls.__name__ for cls in type(each).__mro__):
+    for base_exception in _chain(error):
+        for name in (cls.__name__ for cls in type(base_exception).__mro__):
             if name in ERROR_NAMES:
                 return ERROR_NAMES[name]
-        if isinstance(each, TimeoutError):
+        if isinstance(base_exception, TimeoutError):
             return finding(Kind.TIMEOUT)
-        if isinstance(each, OSError | EOFError):
+        if isinstance(base_exception, OSError | EOFError):
             return finding(Kind.NETWORK)
     return UNKNOWN
 

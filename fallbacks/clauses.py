@@ -70,7 +70,7 @@ def hurried_end(text: str) -> int:
 
 def _end_of(text: str, words: int) -> int:
     """Return where so many words end, if a clause may end there."""
-    ends = [each.end() for each in re.finditer(r"\S+\s+", text)]
+    ends = [match.end() for match in re.finditer(r"\S+\s+", text)]
     end = ends[words - 1]
     return end if _may_end(text[:end]) else 0
 

@@ -164,17 +164,17 @@ class Failover:
         return (suspect, *raced)
 
     def _progressed(self, run: Run, now: float) -> tuple[Action, ...]:
-        others = [each for each in self._running.values() if each is not run]
+        others = [text for text in self._running.values() if text is not run]
         now_s = self.lag.provider_s(now)
         run.spoke, run.last = True, now_s
         run.late, run.replaceable, run.hedge_at = False, False, None
         self._again = None
-        for each in others:
-            if each.late:
-                self.choice.note_failure(each.provider, None)
+        for text in others:
+            if text.late:
+                self.choice.note_failure(text.provider, None)
         ended = tuple(
-            each.abandoned(now_s=now_s) if each.late else each.cancelled("outrun")
-            for each in others
+            text.abandoned(now_s=now_s) if text.late else text.cancelled("outrun")
+            for text in others
         )
         self._running = {run.attempt: run}
         if self.winner == run.attempt:
@@ -196,7 +196,7 @@ class Failover:
         del self._running[run.attempt]
         self.winner = None if self.winner == run.attempt else self.winner
         self.choice.note_failure(run.provider, failure)
-        if any(not each.late for each in self._running.values()):
+        if any(not text.late for text in self._running.values()):
             return ()  # a rung that is not late is already asked
         return self._next(now)
 

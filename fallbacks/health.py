@@ -329,6 +329,8 @@ def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMo
     if not retired:
         return moved
     return tuple(
-        replace(each, severity=Severity.HIGH) if each.after == State.OPEN else each
-        for each in moved
+        replace(breaker_moved, severity=Severity.HIGH)
+        if breaker_moved.after == State.OPEN
+        else breaker_moved
+        for breaker_moved in moved
     )

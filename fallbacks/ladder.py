@@ -59,7 +59,9 @@ def rank(
 def resting(standings: Iterable[Standing], until: Deadline, *, now: float) -> Mapping[str, float]:
     """Return the rungs that may be asked in a moment, and in how many seconds, the first first."""
     left_s = {
-        each.provider: each.rests_until - now for each in standings if each.rests_until is not None
+        standing.provider: standing.rests_until - now
+        for standing in standings
+        if standing.rests_until is not None
     }
     most_s = min(RETRY_WAIT_S, until.left_s(now)) + ROUNDING_S
     soon = [provider for provider, rest_s in left_s.items() if rest_s <= most_s]
@@ -176,7 +178,9 @@ class RungChoice:
         """Return the rungs that may be asked and have not been."""
         standings = self._standings(now)
         return tuple(
-            each for each in standings if each.usable and each.provider not in self._starts
+            standing
+            for standing in standings
+            if standing.usable and standing.provider not in self._starts
         )
 
     def note_start(self, candidate: NextRung) -> Standing | None:
@@ -247,13 +251,13 @@ class RungChoice:
     ) -> str | None:
         """Return the best rung that was not asked yet, or that was only outrun when it was."""
         asked = {run.provider for run in runs} | self._failures.keys()
-        free = [each for each in self.ranked(until, now) if each not in asked]
-        return next((each for each in free if each not in self._starts), next(iter(free), None))
+        free = [text for text in self.ranked(until, now) if text not in asked]
+        return next((text for text in free if text not in self._starts), next(iter(free), None))
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
         """Return the rungs that may be asked, the best one in front."""
         standings = self._standings(now)
-        self._seen = {each.provider: each for each in standings}
+        self._seen = {standing.provider: standing for standing in standings}
         return rank(standings, until, now=now, stay_with=self._stay_with)
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:

@@ -52,11 +52,11 @@ def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
     rate-limits; the sample in community.openai.com t/1268905.
     """
     said = {name.lower(): value.strip() for name, value in headers.items()}
-    named = [said.get(f"x-ratelimit-{each}-requests", "") for each in ("limit", "remaining")]
+    named = [said.get(f"x-ratelimit-{item}-requests", "") for item in ("limit", "remaining")]
     full_in_s = duration_s(said.get("x-ratelimit-reset-requests", ""))
-    if full_in_s is None or not all(each.isdecimal() and each.isascii() for each in named):
+    if full_in_s is None or not all(item.isdecimal() and item.isascii() for item in named):
         return None
-    limit, remaining = (int(each) for each in named)
+    limit, remaining = (int(item) for item in named)
     if limit == 0:  # a proxy that has no limit, or one that nobody could keep to
         return None
     return RequestsLeft(limit=limit, remaining=remaining, full_in_s=full_in_s)
@@ -75,7 +75,7 @@ def may_wait_until(
     """
     if not standbys:
         return until
-    quickest_s = min(each.p50_s for each in standbys)
+    quickest_s = min(standby.p50_s for standby in standbys)
     return until.no_later_than(prompt.at - quickest_s - then_s)
 
 
@@ -105,7 +105,7 @@ class Turnstile:
     def places(self, now: float) -> int | None:
         """Return how many places there are; None: as many as you like."""
         learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None
-        known = [each for each in (self.limits.concurrent, learnt) if each is not None]
+        known = [item for item in (self.limits.concurrent, learnt) if item is not None]
         return min(known, default=None)
 
     def room(self, now: float) -> bool:

@@ -40,7 +40,7 @@ class Roster:
         settings: BreakerSettings | None = None,
         priors_s: Mapping[str, float] | None = None,
     ) -> None:
-        self._places = {(each.stage, each.provider): each for each in places}
+        self._places = {(place.stage, place.provider): place for place in places}
         priors = priors_s or {}
         self._rungs = {
             key: Health(*key, now=now, settings=settings, prior_s=priors.get(key[0], PRIOR_S))
@@ -60,7 +60,7 @@ class Roster:
 
     def standings(self, stage: str, now: float) -> Sequence[Standing]:
         """Return the stage's ladder as it stands, preferred rung first."""
-        return [each.standing(now) for each in self._ladders.get(stage, [])]
+        return [ladder.standing(now) for ladder in self._ladders.get(stage, [])]
 
     def failed(
         self,
@@ -81,8 +81,12 @@ class Roster:
         same_account = [] if known else with_account_of(key, self._places)
         return (
             *facts,
-            *[fact for each in same_key for fact in self._rungs[each].retire(failure.kind, now)],
-            *[fact for each in same_account for fact in self._rungs[each].trip(failure.kind, now)],
+            *[
+                fact
+                for rung_name in same_key
+                for fact in self._rungs[rung_name].retire(failure.kind, now)
+            ],
+            *[fact for item in same_account for fact in self._rungs[item].trip(failure.kind, now)],
         )
 
     def succeeded(
@@ -95,8 +99,8 @@ class Roster:
         if not was_retired or health.retired:
             return facts
         sharing = (*with_key_of(place, self._places), *with_account_of(place, self._places))
-        mended = [self._rungs[each] for each in sharing if self._rungs[each].retired]
-        return (*facts, *[fact for each in mended for fact in each.reset(now)])
+        mended = [self._rungs[rung_name] for rung_name in sharing if self._rungs[rung_name].retired]
+        return (*facts, *[fact for item in mended for fact in item.reset(now)])
 
     def reset(self, provider: str, now: float) -> tuple[HealthFact, ...]:
         """Let a rung of this name, in whatever stage, be tried at once.
@@ -104,31 +108,31 @@ class Roster:
         Raises:
             KeyError: No rung has this name.
         """
-        named = [each for each in self._rungs.values() if each.provider == provider]
+        named = [rung for rung in self._rungs.values() if rung.provider == provider]
         if not named:
             raise KeyError(provider)
-        return tuple(fact for each in named for fact in each.reset(now))
+        return tuple(fact for rung_window in named for fact in rung_window.reset(now))
 
     def withdraw(self, provider: str, now: float) -> None:
         """Offer the rungs of this name to no caller any more, from the next piece of work on."""
-        for each in self:
-            if each.provider == provider:
-                each.rotation.take_out(now)
+        for item in self:
+            if item.provider == provider:
+                item.rotation.take_out(now)
 
     def put_back(self, provider: str, now: float) -> None:
         """Offer them again."""
-        for each in self:
-            if each.provider == provider:
-                each.rotation.put_back(now)
+        for item in self:
+            if item.provider == provider:
+                item.rotation.put_back(now)
 
     @property
     def wake_at(self) -> float | None:
         """When `tick` has something to do."""
-        return min((at for each in self if (at := each.breaker.wake_at) is not None), default=None)
+        return min((at for item in self if (at := item.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[HealthFact, ...]:
         """Move on the passing of time alone."""
-        return tuple(fact for each in self for fact in each.breaker.tick(now))
+        return tuple(fact for item in self for fact in item.breaker.tick(now))
 
     def __iter__(self) -> Iterator[Health]:
         """Every rung's health, stage by stage."""

@@ -26,7 +26,11 @@ class Rounds:
 
     def choose(self, standings: Sequence[Standing], now: float) -> str | None:
         """Return the rung to ask now; None: nobody is due."""
-        due = [each for each in standings if each.usable and self._is_due(each.provider, now)]
+        due = [
+            standing
+            for standing in standings
+            if standing.usable and self._is_due(standing.provider, now)
+        ]
         due.sort(key=_is_suspect)  # a stable sort: the preferred one stays in front
         return due[0].provider if due else None
 
@@ -36,7 +40,7 @@ class Rounds:
 
     def wake_at(self, standings: Sequence[Standing]) -> float | None:
         """Return when somebody is due next; None: nobody ever is, so the work is given up."""
-        usable = {each.provider for each in standings if each.usable}
+        usable = {standing.provider for standing in standings if standing.usable}
         waits = [at for name, at in self._due_at.items() if at is not None and name in usable]
         return min(waits, default=None)
 

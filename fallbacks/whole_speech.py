@@ -7,4 +7,4 @@ LETTER_S: Final = 0.025  # the least that a letter takes: speech takes 0.07 s, s
 
 def is_cut_short(text: str, *, audible_s: float) -> bool:
     """Say whether so much sound is far too little for a text."""
-    return audible_s < LETTER_S * sum(each.isalnum() for each in text)
+    return audible_s < LETTER_S * sum(item.isalnum() for item in text)

@@ -39,12 +39,12 @@ def sayable(word: str) -> str:
     if word.isalnum():
         return word.casefold()
     written = _RULE.sub("", _TAGS.sub("", word)).casefold()
-    return "".join(each for each in written if each.isalnum() or is_sign(each))
+    return "".join(item for item in written if item.isalnum() or is_sign(item))
 
 
 def plain(word: str) -> str:
     """Return a word's letters and digits, caseless: recognisers agree on no sign."""
-    return "".join(each for each in word.casefold() if each.isalnum())
+    return "".join(item for item in word.casefold() if item.isalnum())
 
 
 def is_sign(character: str) -> bool:
@@ -184,7 +184,7 @@ class WordTimes:
     @property
     def text(self) -> str:
         """All of it."""
-        return " ".join(each.text for each in self.words)
+        return " ".join(word.text for word in self.words)
 
     def characters_from(self, at: int) -> int:
         """Return how long the text is from a word on."""
@@ -240,7 +240,7 @@ class WordTimes:
         while first > self.first and self.words[first - 1].end_s is None:
             first -= 1
         at_s = self.base_s if first == self.first else self.end_s(first - 1) or 0.0
-        letters = sum(len(each.text) + 1 for each in self.words[first:upto])
+        letters = sum(len(item.text) + 1 for item in self.words[first:upto])
         pace_s = max(0.0, received_s - at_s) / max(1, letters)
         for word in self.words[first:upto]:
             word.start_s = at_s if word.start_s is None else word.start_s

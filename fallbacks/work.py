@@ -79,10 +79,12 @@ class StagePolicy:
         """
         found = self.roster.standings(self.stage, now)
         usable = [
-            each if offered(each.provider) else replace(each, usable=False, rests_until=None)
-            for each in found
+            standing
+            if offered(standing.provider)
+            else replace(standing, usable=False, rests_until=None)
+            for standing in found
         ]
-        if any(each.usable for each in usable):
+        if any(item.usable for item in usable):
             return usable
 
         def goes_on(each: Standing) -> bool:

@@ -17,7 +17,7 @@ class LabControl:
     """One connection to a lab's control: `async with LabControl(lab) as control:`."""
 
     def __init__(self, lab: RunningLab) -> None:
-        self.names = tuple(str(each["name"]) for each in lab.instances)
+        self.names = tuple(str(instance["name"]) for instance in lab.instances)
         self._url = lab.control_url
         self._session = aiohttp.ClientSession(
             timeout=aiohttp.ClientTimeout(total=ASK_S),

@@ -53,9 +53,9 @@ class RunningLab:
     def stages(self) -> dict[str, list[dict[str, Any]]]:
         """The ladders that lead to this lab, as `Settings.stages` takes them."""
         ladders: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
-        for each in self.instances:
-            rung = {key: each[key] for key in ("name", "kind", "url", "api_key")}
-            ladders[STAGE_OF[each["kind"]]].append(rung)
+        for instance in self.instances:
+            rung = {key: instance[key] for key in ("name", "kind", "url", "api_key")}
+            ladders[STAGE_OF[instance["kind"]]].append(rung)
         return ladders
 
 
@@ -201,12 +201,12 @@ async def run_lab(*, faults: Path | None, speed: float) -> None:
     """Run the lab in this process until SIGINT or SIGTERM, and print its addresses."""
     schedule = schedule_in(faults)
     stop = asyncio.Event()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(each, stop.set)
+    for item in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(item, stop.set)
     console = Console(soft_wrap=True, highlight=False)
     async with Lab(schedule=load_schedules(schedule), speed=speed) as lab:
         described = lab.describe()
-        for each in described["instances"]:
-            console.print(f"{each['name']:<12} {each['url']}  key {each['api_key']}")
+        for item in described["instances"]:
+            console.print(f"{item['name']:<12} {item['url']}  key {item['api_key']}")
         console.print(f"{'control':<12} {lab.control_url}  token {described['control']['token']}")
         await stop.wait()

@@ -85,6 +85,6 @@ async def at_work(**works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         try:
             yield
         finally:
-            for each in working:
-                each.cancel()
+            for item in working:
+                item.cancel()
             await asyncio.wait(working)

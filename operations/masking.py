@@ -113,7 +113,7 @@ def _shown(found: re.Match[str], regions: Sequence[str] | None) -> str:
         return masked(digits)
     if digits == found[0]:
         return masked(digits) if _is_number(digits, regions) else digits
-    holds = _is_abroad(digits) or any(_holds_number(found[0], each) for each in regions)
+    holds = _is_abroad(digits) or any(_holds_number(found[0], region) for region in regions)
     return masked(digits) if holds else found[0]
 
 
@@ -122,7 +122,7 @@ def _is_number(digits: str, regions: Sequence[str]) -> bool:
     return (
         _is_abroad(digits)
         or _is_valid(f"+{digits}", None)
-        or any(_is_valid(digits, each) for each in regions)
+        or any(_is_valid(digits, region) for region in regions)
     )
 
 
@@ -141,7 +141,7 @@ def _is_valid(text: str, region: str | None) -> bool:
 def _holds_number(text: str, region: str) -> bool:
     """Return whether digits and marks are, or have in them, a number as people there write it."""
     possible = PhoneNumberMatcher(text, region, leniency=phonenumbers.Leniency.POSSIBLE)
-    return any(len(_digits(each.raw_string)) >= NATIONAL_DIGITS for each in possible)
+    return any(len(_digits(item.raw_string)) >= NATIONAL_DIGITS for item in possible)
 
 
 def _digits(text: str) -> str:
@@ -183,7 +183,7 @@ def without_cards(text: str) -> str:
 
 
 def _masked_card(found: re.Match[str]) -> str:
-    digits = [int(each) for each in found[0] if each.isdigit()]
+    digits = [int(item) for item in found[0] if item.isdigit()]
     if not _passes_luhn(digits):
         return found[0]
     return "*" * (len(digits) - SHOWN_DIGITS) + "".join(map(str, digits[-SHOWN_DIGITS:]))
@@ -191,8 +191,8 @@ def _masked_card(found: re.Match[str]) -> str:
 
 def _passes_luhn(digits: list[int]) -> bool:
     """Return whether the last digit checks the others (ISO/IEC 7812-1, annex B)."""
-    doubled = [2 * each for each in digits[-2::-2]]
-    return (sum(digits[-1::-2]) + sum(each - 9 * (each > 9) for each in doubled)) % 10 == 0
+    doubled = [2 * digit for digit in digits[-2::-2]]
+    return (sum(digits[-1::-2]) + sum(item - 9 * (item > 9) for item in doubled)) % 10 == 0
 
 
 READ_CHARACTERS: Final = 2 * LONGEST_BYTES  # of a text; what is behind them is never shown
@@ -250,7 +250,7 @@ def without_keys(text: str) -> str:
     if "://" in text and "@" in text:
         text = PASSWORD_IN_ADDRESS.sub(rf"\1{SHOWN}", text)
     lower = text.lower()
-    if not any(each in lower for each in HINTS):
+    if not any(hint in lower for hint in HINTS):
         return text
     for shape in SECRET_SHAPED:
         text = shape.sub(lambda found: f"{found[1]}{SHOWN}", text)

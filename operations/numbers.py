@@ -110,6 +110,6 @@ def _letters(text: str, number: PhoneNumber, kind: int) -> str:
     if begin is None:
         return ""
     inside = text[max(0, begin.start() - 1) :]
-    letters = sum(each.isalpha() for each in inside)
+    letters = sum(item.isalpha() for item in inside)
     worded = number.country_code == 1 or kind == PhoneNumberType.TOLL_FREE
     return "has_letters" if letters and not (worded and letters >= WORD_LETTERS) else ""

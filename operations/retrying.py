@@ -258,7 +258,7 @@ class _Descent(Generic[T]):
         while True:
             now = self._retries.clock()
             standings = self._roster.standings(self._stage, now)
-            standings = [each for each in standings if each.provider in self._works]
+            standings = [standing for standing in standings if standing.provider in self._works]
             name = self._rounds.choose(standings, now)
             if name is None:
                 at = self._rounds.wake_at(standings)

@@ -73,7 +73,7 @@ def alternatives(result: Any) -> list[tuple[str, float | None]]:
             shape is `channel.alternatives[].{transcript, confidence}`; anything else gives none.
     """
     found = getattr(getattr(result, "channel", None), "alternatives", None) or ()
-    return [(str(each.transcript), getattr(each, "confidence", None)) for each in found]
+    return [(str(item.transcript), getattr(item, "confidence", None)) for item in found]
 
 
 def usage(data: MetricsData) -> tuple[str, dict[str, Any]] | None:
@@ -156,15 +156,15 @@ def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
 
 
 def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
-    for each in frame.data:
-        if measured := usage(each):
+    for value in frame.data:
+        if measured := usage(value):
             stage, amounts = measured
             begins = stage == "stt" and seen.turn_open  # of the words that begin the next turn
             yield UsageMeasured(
                 turn=seen.turn + begins,
                 stage=stage,
-                provider=seen.provider_of(each.processor),
-                model=each.model or "",
+                provider=seen.provider_of(value.processor),
+                model=value.model or "",
                 **amounts,
             )
 

@@ -71,7 +71,7 @@ PROVIDERS: Final[tuple[Provider, ...]] = (
 
 def kinds(stage: Stage) -> tuple[str, ...]:
     """Return the kinds that a rung of this stage may have."""
-    return tuple(each.kind for each in PROVIDERS if each.stage == stage)
+    return tuple(item.kind for item in PROVIDERS if item.stage == stage)
 
 
 def provider(stage: Stage, kind: str) -> Provider:
@@ -80,7 +80,7 @@ def provider(stage: Stage, kind: str) -> Provider:
     Raises:
         KeyError: The stage has no such kind; `kinds` lists those it has.
     """
-    for each in PROVIDERS:
-        if (each.stage, each.kind) == (stage, kind):
-            return each
+    for item in PROVIDERS:
+        if (item.stage, item.kind) == (stage, kind):
+            return item
     raise KeyError((stage, kind))

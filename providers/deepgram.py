@@ -323,7 +323,7 @@ def complaint_of(message: Any) -> str | None:
     if not found.goes_on:
         return None
     codes = (getattr(message, name, None) for name in ("variant", "code"))
-    code = next((each for each in codes if isinstance(each, str) and each.isidentifier()), "")
+    code = next((item for item in codes if isinstance(item, str) and item.isidentifier()), "")
     return f"{f'{kind} {code}'.strip()[:SAID]} ({found.kind})"
 
 

@@ -217,7 +217,9 @@ def _interim(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
 
 
 def _final(heard: SphinxResult, user_id: str, settings: STTSettings) -> Frame:
-    others = (Alternative(transcript=each, confidence=None) for each in heard.alternatives)
+    others = (
+        Alternative(transcript=alternative, confidence=None) for alternative in heard.alternatives
+    )
     best = Alternative(transcript=heard.text, confidence=heard.confidence)
     return TranscriptionFrame(
         heard.text,

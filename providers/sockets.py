@@ -64,7 +64,7 @@ class SoundSocket:
         Either side may send any message uncompressed. Source: RFC 7692, section 6.
         """
         self._websocket = websocket
-        websocket.extensions = [_Inflating(each) for each in websocket.extensions]
+        websocket.extensions = [_Inflating(extension) for extension in websocket.extensions]
 
     @property
     def free(self) -> bool:

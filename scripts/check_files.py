@@ -28,8 +28,8 @@ def problems(path: Path) -> list[str]:
 
 def main() -> int:
     """Print every problem of the files named; exit code 1 when there is one."""
-    found = [each for name in sys.argv[1:] for each in problems(Path(name))]
-    sys.stdout.write("".join(f"{each}\n" for each in found))
+    found = [problem for name in sys.argv[1:] for problem in problems(Path(name))]
+    sys.stdout.write("".join(f"{item}\n" for item in found))
     return 1 if found else 0
 
 

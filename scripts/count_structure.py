@@ -57,7 +57,7 @@ def count_source() -> SourceCount:
         match node:
             case ast.ClassDef():
                 files[node.name].add(path)
-                methods = [each for each in node.body if isinstance(each, FUNCTIONS)]
+                methods = [text for text in node.body if isinstance(text, FUNCTIONS)]
                 if len(methods) > METHODS:
                     large.append(f"{node.name} ({len(methods)}, {path})")
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -78,8 +78,8 @@ def print_source(count: SourceCount) -> None:
 
 def _print(what: str, found: list[str]) -> None:
     print(f"{what}: {len(found)}")
-    for each in found:
-        print(f"    {each}")
+    for text in found:
+        print(f"    {text}")
 
 
 class Crossings:

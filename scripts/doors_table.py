@@ -46,11 +46,11 @@ class TriedCase:
 def read_cases(results: Path) -> list[TriedCase]:
     """Return what stands in pytest's JUnit file; it is our own."""
     cases: list[TriedCase] = []
-    for each in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
-        test, _, door = each.get("name", "").rstrip("]").partition("[")
-        told = {one.get("name"): one.get("value", "") for one in each.iter("property")}
-        failed = each.find("failure") is not None or each.find("error") is not None
-        skipped = each.find("skipped") is not None
+    for item in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
+        test, _, door = item.get("name", "").rstrip("]").partition("[")
+        told = {one.get("name"): one.get("value", "") for one in item.iter("property")}
+        failed = item.find("failure") is not None or item.find("error") is not None
+        skipped = item.find("skipped") is not None
         cases.append(
             TriedCase(
                 test=test,
@@ -65,11 +65,11 @@ def read_cases(results: Path) -> list[TriedCase]:
 
 def judge(cases: Sequence[TriedCase]) -> Found:
     """Return the table's words."""
-    behaviour_of = {each.test: each.behaviour for each in cases if each.behaviour}
+    behaviour_of = {case.test: case.behaviour for case in cases if case.behaviour}
     return {
-        (behaviour_of[each.test], each.door): _word(each)
-        for each in cases
-        if each.test in behaviour_of
+        (behaviour_of[case.test], case.door): _word(case)
+        for case in cases
+        if case.test in behaviour_of
     }
 
 
@@ -86,7 +86,7 @@ def _word(case: TriedCase) -> str:
 
 def render(found: Found, doors: Sequence[Door]) -> str:
     """Return the table, and behind it why a door refuses what it refuses."""
-    names = [each.name for each in doors]
+    names = [door.name for door in doors]
     lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for behaviour, words in BEHAVIOURS.items():
         cells = [found.get((behaviour, name), UNPROVEN) for name in names]
@@ -96,10 +96,10 @@ def render(found: Found, doors: Sequence[Door]) -> str:
         "| door | tried with | what it refuses, has no use for, or was not seen to do |",
         "| --- | --- | --- |",
     ]
-    for each in doors:
-        reasons = {**each.cannot, **each.void, **each.unproven}
+    for door in doors:
+        reasons = {**door.cannot, **door.void, **door.unproven}
         why = "; ".join(f"{BEHAVIOURS[name]}: {reason}" for name, reason in reasons.items())
-        lines.append(f"| {each.name} | {each.peer} | {why or 'nothing'} |")
+        lines.append(f"| {door.name} | {door.peer} | {why or 'nothing'} |")
     return "\n".join(lines)
 
 
@@ -129,7 +129,7 @@ def main() -> int:
         results = given or [Path(folder) / "results.xml"]
         if given is None:
             run_suite(*results)
-        found = judge([case for each in results for case in read_cases(each)])
+        found = judge([case for result in results for case in read_cases(result)])
     write(PAGE, render(found, find_doors()))
     return int(any(word in (FAILED, UNPROVEN) for word in found.values()))
 

@@ -57,15 +57,15 @@ def grown(metric: str, *by: str) -> Query:
 def share(metric: str, of_these: str, of_all: str, *by: str) -> Query:
     """Return the share that some outcomes have in all; both as `a|b`."""
     some, all_ = (
-        _sum(f'rate({metric}{{job=~"$job", outcome=~"{each}"}}[$__rate_interval])', by)
-        for each in (of_these, of_all)
+        _sum(f'rate({metric}{{job=~"$job", outcome=~"{item}"}}[$__rate_interval])', by)
+        for item in (of_these, of_all)
     )
     return Query(f"{some.expr} / ({all_.expr} > 0)", some.legend)
 
 
 def _sum(inner: str, by: Sequence[str], times: str = "") -> Query:
     labels = ", ".join(by)
-    legend = " ".join(f"{{{{{each}}}}}" for each in by)
+    legend = " ".join(f"{{{{{text}}}}}" for text in by)
     return Query(f"sum by ({labels}) ({inner}){times}" if by else f"sum({inner}){times}", legend)
 
 
@@ -73,7 +73,7 @@ def quantile(share: float, metric: str, *by: str) -> Query:
     """Return a quantile of a histogram."""
     labels = ", ".join(("le", *by))
     inner = f'sum by ({labels}) (rate({metric}_bucket{{job=~"$job"}}[$__rate_interval]))'
-    legend = " ".join((f"p{share * 100:.0f}", *(f"{{{{{each}}}}}" for each in by)))
+    legend = " ".join((f"p{share * 100:.0f}", *(f"{{{{{text}}}}}" for text in by)))
     return Query(f"histogram_quantile({share}, {inner})", legend)
 
 
@@ -373,5 +373,5 @@ def _defaults(panel: Panel) -> dict[str, Any]:
 
 if __name__ == "__main__":
     FOLDER.mkdir(parents=True, exist_ok=True)
-    for each in DASHBOARDS:
-        (FOLDER / f"{each}.json").write_text(dashboard(each), encoding="utf-8")
+    for item in DASHBOARDS:
+        (FOLDER / f"{item}.json").write_text(dashboard(item), encoding="utf-8")

@@ -29,7 +29,7 @@ def main() -> None:
     voices = Voices()
     said = voices.say(WORDS, voice="en-us+f2", words_a_minute=WORDS_A_MINUTE)
     said = soxr.resample(said, voices.rate_hz, RATE_HZ)
-    quiet = [np.zeros(round(each * RATE_HZ)) for each in (BEFORE_S, AFTER_S)]
+    quiet = [np.zeros(round(item * RATE_HZ)) for item in (BEFORE_S, AFTER_S)]
     sound = np.concatenate([quiet[0], PEAK * said / np.abs(said).max(), quiet[1]])
     soundfile.write(out, sound, RATE_HZ, subtype="PCM_16")
     print(f"{out}: {len(sound) / RATE_HZ:.2f} s, {len(said) / RATE_HZ:.2f} s of it speech")

@@ -66,7 +66,7 @@ async def _record(media_server: "MediaServer", folder: Path) -> None:
             await rig.control.mend_all()
             turns = (first, await call.ask(SECOND))
             sound = _both(telephone)
-            judged = [await judge_turn(call, rig.control, each) for each in turns]
+            judged = [await judge_turn(call, rig.control, turn) for turn in turns]
     await asyncio.to_thread(_write, sound, rig.calls, judged)
 
 
@@ -88,9 +88,9 @@ def _write(sound: Pcm, calls: Path, turns: "Sequence[Judged]") -> None:
     soundfile.write(OUT / "sip-call.wav", sound, RATE_HZ, subtype="ULAW")
     (record,) = calls.glob("*.jsonl")
     (OUT / "sip-call.jsonl").write_bytes(record.read_bytes())
-    for each in turns:
-        verdict = each.verdict
-        print(f"{each.turn.question} every word once: {verdict.whole}; voices {verdict.voices}")
+    for turn in turns:
+        verdict = turn.verdict
+        print(f"{turn.turn.question} every word once: {verdict.whole}; voices {verdict.voices}")
     print(f"{OUT / 'sip-call.wav'}: {sound.shape[0] / RATE_HZ:.1f} s")
 
 

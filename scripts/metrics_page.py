@@ -16,12 +16,12 @@ def table() -> str:
     registry = CollectorRegistry()
     meters = Meters(registry)
     made = [*vars(meters).values(), *meters.process.values()]
-    return BEGIN + "".join(_row(each) for each in made if isinstance(each, MetricWrapperBase))
+    return BEGIN + "".join(_row(var) for var in made if isinstance(var, MetricWrapperBase))
 
 
 def _row(metric: MetricWrapperBase) -> str:
     name = metric._name + ("_total" if metric._type == "counter" else "")  # noqa: SLF001 - says it nowhere else
-    labels = ", ".join(f"`{each}`" for each in metric._labelnames)  # noqa: SLF001
+    labels = ", ".join(f"`{labelname}`" for labelname in metric._labelnames)  # noqa: SLF001
     what = metric._documentation  # noqa: SLF001
     return f"| `{name}` | {metric._type} | {labels} | {what} |\n"  # noqa: SLF001
 

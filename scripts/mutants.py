@@ -125,7 +125,7 @@ def row(name: str, fates: Counter[str]) -> str:
     """Return a line of the table."""
     share = 1 - fates["survived"] / fates.total()
     numbers = (fates.total(), fates["killed"], fates["survived"], fates["timeouts"])
-    return f"{name:32}" + "".join(f"{each:10}" for each in numbers) + f"{share:10.1%}"
+    return f"{name:32}" + "".join(f"{number:10}" for number in numbers) + f"{share:10.1%}"
 
 
 def report(place: Path) -> int:
@@ -145,9 +145,9 @@ def report(place: Path) -> int:
 
 def main(only: Sequence[str], *, jobs: int) -> int:
     """Make the mutants of these files, or of all; print what became of them."""
-    for each in only:
-        if each not in decisions():
-            print(f"ONLY={','.join(only)}: {each} is no decision", file=sys.stderr)
+    for text in only:
+        if text not in decisions():
+            print(f"ONLY={','.join(only)}: {text} is no decision", file=sys.stderr)
             return 2
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         place = Path(folder)
@@ -165,5 +165,5 @@ if __name__ == "__main__":
     parser.add_argument("files", nargs="*", help="files of decisions, also with commas")
     parser.add_argument("--jobs", type=int, default=1, help="how many at a time")
     given = parser.parse_args()
-    chosen = [each for word in given.files for each in word.split(",") if each]
+    chosen = [item for word in given.files for item in word.split(",") if item]
     sys.exit(main(chosen, jobs=given.jobs))

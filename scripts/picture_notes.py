@@ -60,7 +60,7 @@ def shown_by(page: Path) -> dict[str, Any]:
     panels.feed(page.read_text(encoding="utf-8"))
     return {
         "panels": panels.titles,
-        "modules": sorted(each.name for each in page.parent.glob("*.js")),
+        "modules": sorted(path.name for path in page.parent.glob("*.js")),
     }
 
 

@@ -80,9 +80,9 @@ def stages_of(text: str) -> Sequence[ImageStage]:
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
     """Yield each instruction and what it says."""
-    lines = [each for each in text.splitlines() if not each.lstrip().startswith("#")]
-    for each in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
-        name, _, rest = each.strip().partition(" ")
+    lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
+    for line in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
+        name, _, rest = line.strip().partition(" ")
         if name:
             yield name, " ".join(rest.split())
 
@@ -114,20 +114,20 @@ def build(stage: ImageStage) -> None:
 
 def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
     """Return what an ENV sets."""
-    pairs = (each.partition("=") for each in text.split() if "=" in each)
+    pairs = (word.partition("=") for word in text.split() if "=" in word)
     return {name: value.strip('"').replace("$PATH", known["PATH"]) for name, _, value in pairs}
 
 
 def copy(words: Sequence[str], folder: Path) -> None:
     """Copy what the file names into the image, as far as .dockerignore lets it through."""
     allowed = {
-        each[1:] for each in (ROOT / ".dockerignore").read_text().splitlines() if each[:1] == "!"
+        line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
     *sources, target = words
-    for each in sources:
-        if each not in allowed:
-            sys.exit(f"{each} is copied by the Dockerfile and left out by .dockerignore")
-        source, place = ROOT / each, folder / target
+    for item in sources:
+        if item not in allowed:
+            sys.exit(f"{item} is copied by the Dockerfile and left out by .dockerignore")
+        source, place = ROOT / item, folder / target
         if source.is_dir():
             shutil.copytree(source, place, ignore=shutil.ignore_patterns("__pycache__", ".env"))
         else:
@@ -168,8 +168,8 @@ def try_stage(stage: ImageStage) -> None:
         try_signals(process)
     finally:
         process.kill()
-    written = [each for each in Path("/data").rglob("*") if each.name != "holdline.yaml"]
-    expect({each.stat().st_uid for each in written} == {int(uid)}, "what it wrote is its own")
+    written = [path for path in Path("/data").rglob("*") if path.name != "holdline.yaml"]
+    expect({path.stat().st_uid for path in written} == {int(uid)}, "what it wrote is its own")
 
 
 def try_signals(process: subprocess.Popen[bytes]) -> None:
@@ -220,15 +220,15 @@ def build_inside(work: Path) -> None:
     for place, source in places.items():
         run("mount", "--bind", str(source), place)
     stages = stages_of((ROOT / "Dockerfile").read_text())
-    for each in stages[-1:] if built else stages:
-        build(each)
+    for stage in stages[-1:] if built else stages:
+        build(stage)
     (work / BUILT).touch()
     shutil.copy(__file__, "/etc/try_image.py")  # /tmp is another one in a moment
     run("chown", "10001:10001", "/data")
     run("chmod", "1777", str(work / "tmp"))
     run("mount", "--bind", str(work / "tmp"), "/tmp")
-    for each in ("/app", "/etc", "/usr/local", "/"):
-        run("mount", "-o", "remount,bind,ro", each)
+    for item in ("/app", "/etc", "/usr/local", "/"):
+        run("mount", "-o", "remount,bind,ro", item)
     again = ("/usr/local/bin/python3", "/etc/try_image.py", SERVING, json.dumps(vars(stages[-1])))
     os.chdir("/")
     sys.exit(subprocess.run(["unshare", "--net", *again], check=False).returncode)
@@ -245,9 +245,9 @@ def main() -> None:
         return
     if os.geteuid() != 0 or not shutil.which("unshare"):
         sys.exit("try_image: needs root on Linux, with util-linux; nothing was tried")
-    made = [each for each in (Path("/app"), Path("/data")) if not each.exists()]
-    for each in made:
-        each.mkdir()
+    made = [path for path in (Path("/app"), Path("/data")) if not path.exists()]
+    for item in made:
+        item.mkdir()
     try:
         if sys.argv[1:]:
             work = Path(sys.argv[1]).absolute()
@@ -257,8 +257,8 @@ def main() -> None:
             Path(work).chmod(0o755)
             sys.exit(try_in(Path(work)))
     finally:
-        for each in made:
-            each.rmdir()
+        for item in made:
+            item.rmdir()
 
 
 def try_in(work: Path) -> int:

@@ -34,10 +34,10 @@ def main() -> int:
         importlib.import_module(name)
     from providers.catalog import PROVIDERS  # noqa: PLC0415 - found only once the root is on the path
 
-    for each in PROVIDERS:
-        each.load()
-    known = {getattr(each, "__file__", None) or "" for each in tuple(sys.modules.values())}
-    files = sorted(each for each in ran | known if each.endswith(".py"))
+    for provider in PROVIDERS:
+        provider.load()
+    known = {getattr(module, "__file__", None) or "" for module in tuple(sys.modules.values())}
+    files = sorted(line for line in ran | known if line.endswith(".py"))
     done = [compileall.compile_file(file, quiet=2) for file in files]
     return 0 if all(done) else 1
 

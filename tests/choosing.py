@@ -27,7 +27,7 @@ def may_hold(file: Path, wanted: str) -> bool:
         itertools.combinations(possible, size) for size in range(len(possible) + 1)
     )
     expression = Expression.compile(wanted)
-    return any(_holds(expression, frozenset(each)) for each in subsets)
+    return any(_holds(expression, frozenset(subset)) for subset in subsets)
 
 
 def _holds(expression: Expression, marks: frozenset[str]) -> bool:
@@ -38,7 +38,7 @@ def marks_of(file: Path) -> frozenset[str]:
     """Return every mark that the file's text names, or that of a module it imports from."""
     text = file.read_text(encoding="utf-8")
     shared = (ROOT.joinpath(*name.split(".")).with_suffix(".py") for name in SHARED.findall(text))
-    found = _named_in(file).union(*(_named_in(each) for each in shared if each.is_file()))
+    found = _named_in(file).union(*(_named_in(path) for path in shared if path.is_file()))
     return found | {"peers"} if file.is_relative_to(PEERS) else found
 
 

@@ -114,9 +114,9 @@ def forget_servers() -> bool:
     """
     models = sys.modules.get("fastapi.dependencies.models")
     known = vars(models).values() if models else ()
-    caches = [each for each in known if hasattr(each, "cache_clear")]
-    were = any(each.cache_info().currsize for each in caches) or gc.get_freeze_count() > 0
-    for each in caches:
-        each.cache_clear()
+    caches = [var for var in known if hasattr(var, "cache_clear")]
+    were = any(cach.cache_info().currsize for cach in caches) or gc.get_freeze_count() > 0
+    for cach in caches:
+        cach.cache_clear()
     gc.unfreeze()
     return were

@@ -26,7 +26,7 @@ WORDS: Final[Mapping[str, float]] = {
     "a twentieth": 0.05,
 }
 UNITS: Final = {"": 1.0, "s": 1.0, "minutes": 60.0, "%": 0.01}
-_NUMBER: Final = r"(?:\d+(?:\.\d+)?|" + "|".join(each.replace(" ", r"\s+") for each in WORDS) + ")"
+_NUMBER: Final = r"(?:\d+(?:\.\d+)?|" + "|".join(item.replace(" ", r"\s+") for item in WORDS) + ")"
 _ROW: Final = rf"(?:\d+(?:\.\d+)?(?:, | … | and then every ))*{_NUMBER}"
 QUOTE: Final = re.compile(
     rf"(?<![\w.])(?P<row>{_ROW})\s*(?P<unit>s|minutes|%)?`?<!-- (?P<place>[\w.]+) -->",
@@ -48,7 +48,7 @@ def quotes(text: str) -> Iterator[Quote]:
     for found in QUOTE.finditer(text):
         words = re.findall(_NUMBER, found["row"], re.IGNORECASE)
         unit = UNITS[found["unit"] or ""]
-        yield Quote(place=found["place"], numbers=tuple(_value(each) * unit for each in words))
+        yield Quote(place=found["place"], numbers=tuple(_value(word) * unit for word in words))
 
 
 def _value(word: str) -> float:
@@ -89,6 +89,6 @@ def unquoted(text: str, *, foreign: tuple[str, ...]) -> list[str]:
     text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
     text = QUOTE.sub("", " ".join(text.split()))
     text = re.sub(r"\]\([^)]*\)", "]", text)
-    for each in (*foreign, *re.findall(r"`[^`]*`", text)):
-        text = text.replace(each, "")
+    for item in (*foreign, *re.findall(r"`[^`]*`", text)):
+        text = text.replace(item, "")
     return re.findall(r".{0,30}(?<![\w.])\d[\d.]*.{0,10}", text)

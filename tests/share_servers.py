@@ -52,8 +52,8 @@ class Server:
         """Return the server's process first, then those it has started."""
         parents = dict(_parents())
         found = [self.process.pid]
-        for each in found:
-            found.extend(pid for pid, parent in parents.items() if parent == each)
+        for item in found:
+            found.extend(pid for pid, parent in parents.items() if parent == item)
         return found
 
     async def fresh_url(self) -> str:
@@ -119,7 +119,7 @@ def running_postgres() -> Iterator[Server]:
             cwd=place,
         )
         options = ("fsync=off", "unix_socket_directories=", "shared_buffers=16MB")
-        said = [word for each in options for word in ("-c", each)]
+        said = [word for option in options for word in ("-c", option)]
         process = subprocess.Popen(  # noqa: S603 - ours
             [*prefix, folder / "postgres", "-D", data, "-h", "127.0.0.1", "-p", str(port), *said],
             stdout=subprocess.DEVNULL,

@@ -81,9 +81,9 @@ def test_what_the_image_copies_is_let_through() -> None:
     for stage in stages_of(DOCKERFILE):
         for name, rest in stage.steps:
             sources = rest.split()[:-1] if name == "COPY" and "--from" not in rest else []
-            for each in sources:
-                assert (ROOT / each).exists(), each
-                assert f"!{each}" in ignored, each
+            for source in sources:
+                assert (ROOT / source).exists(), source
+                assert f"!{source}" in ignored, source
 
 
 def test_the_drivers_of_both_servers_stand_in_the_lock() -> None:
@@ -112,8 +112,8 @@ def test_each_service_has_an_image_and_every_folder_and_name_that_is_used_exists
         assert "." not in service["image"].partition("/")[0].partition(":")[0], name
         assert set(service.get("depends_on", {})) <= set(COMPOSE["services"])
         assert set(service.get("secrets", ())) <= set(COMPOSE["secrets"])
-        for each in service.get("volumes", ()):
-            source = each.partition(":")[0]
+        for item in service.get("volumes", ()):
+            source = item.partition(":")[0]
             ours = source == "./data" or (ROOT / source).exists()  # data is the operator's
             assert source in COMPOSE["volumes"] or ours, source
 
@@ -181,9 +181,9 @@ def test_the_resampler_that_the_image_lacks_is_the_only_one_that_needs_its_packa
 
 
 def test_nothing_but_the_sound_of_calls_is_open_to_others() -> None:
-    opened = [each for service in COMPOSE["services"].values() for each in service.get("ports", ())]
+    opened = [item for service in COMPOSE["services"].values() for item in service.get("ports", ())]
 
-    assert [each for each in opened if not each.startswith("127.0.0.1:")] == [
+    assert [line for line in opened if not line.startswith("127.0.0.1:")] == [
         "7881:7881",
         "50000-50100:50000-50100/udp",
     ]
@@ -280,7 +280,7 @@ def test_the_commands_that_are_printed_are_those_of_the_unit() -> None:
 def test_a_new_version_has_its_database_before_it_takes_calls(got: str, begins: str) -> None:
     page = (ROOT / "docs" / "deploy.md").read_text(encoding="utf-8")
 
-    (recipe,) = (each for each in page.splitlines() if got in each)
+    (recipe,) = (line for line in page.splitlines() if got in line)
     assert recipe.index(got) < recipe.index("holdline db upgrade") < recipe.index(begins)
 
 
@@ -291,8 +291,8 @@ def test_whoever_stops_it_is_told_one_time_everywhere() -> None:
         for name, text in {
             "unit": UNITS["holdline"],
             **{
-                each: (ROOT / each).read_text(encoding="utf-8")
-                for each in ("CHANGELOG.md", "docs/configuration.md", "docs/deploy.md")
+                item: (ROOT / item).read_text(encoding="utf-8")
+                for item in ("CHANGELOG.md", "docs/configuration.md", "docs/deploy.md")
             },
         }.items()
     }

@@ -66,12 +66,12 @@ FOREIGN = {
     ),
 }
 SIP_STATUS = r"(?<!but )\b[3-6]\d\d\b"
-COMMANDS = sorted(str(each.name) for each in app.registered_commands)
+COMMANDS = sorted(str(registered_command.name) for registered_command in app.registered_commands)
 
 
 def anchors(path: Path) -> set[str]:
     titles = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
-    return {re.sub(r"[^\w\- ]", "", each.lower()).replace(" ", "-") for each in titles}
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -115,8 +115,8 @@ def test_a_number_that_quotes_the_code_is_the_codes(document: Path) -> None:
     found = list(quotes(text))
 
     assert len(found) == len(PLACE.findall(text))
-    for each in found:
-        assert each.numbers == pytest.approx(constant(each.place)), each.place
+    for quote in found:
+        assert quote.numbers == pytest.approx(constant(quote.place)), quote.place
 
 
 @pytest.mark.parametrize("page", FOREIGN)
@@ -138,7 +138,11 @@ def test_a_table_has_a_header_and_as_many_cells_in_every_row(document: Path) -> 
 
 
 def test_a_constant_that_is_named_exists() -> None:
-    rooms = [each for each in FOLDERS if (ROOT / each).is_dir() and each not in ("docs/", "tests/")]
+    rooms = [
+        folder
+        for folder in FOLDERS
+        if (ROOT / folder).is_dir() and folder not in ("docs/", "tests/")
+    ]
     code = "\n".join(
         path.read_text(encoding="utf-8") for room in rooms for path in (ROOT / room).rglob("*.py")
     )
@@ -187,8 +191,8 @@ def test_a_row_of_the_drill_that_is_named_exists() -> None:
     ]
 
     assert named
-    for each in named:
-        assert chosen("full", each.split(","))
+    for item in named:
+        assert chosen("full", item.split(","))
 
 
 def test_a_line_of_pipecat_that_is_cited_is_there() -> None:
@@ -241,7 +245,7 @@ def test_every_key_of_the_configuration_stands_in_the_example_or_on_its_page() -
     keys = {*every_key()} - {"sheets.credentials_file"}  # what `credentials_file_env` leads to
 
     assert len(keys) > 100
-    assert {each for each in keys if each.split(".")[-1] not in named} == set()
+    assert {key for key in keys if key.split(".")[-1] not in named} == set()
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=name_of)
@@ -255,11 +259,11 @@ def test_a_command_that_is_named_in_a_sentence_exists(document: Path) -> None:
 def test_the_page_on_campaigns_lists_what_is_for_ever_and_what_the_trunk_has_met() -> None:
     page = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
     rows = [
-        each for each in page.splitlines() if each.startswith("| ") and re.search("[3-6]0", each)
+        line for line in page.splitlines() if line.startswith("| ") and re.search("[3-6]0", line)
     ]
     told = {
         follows: {
-            int(code) for each in rows if follows in each for code in re.findall(SIP_STATUS, each)
+            int(code) for row in rows if follows in row for code in re.findall(SIP_STATUS, row)
         }
         for follows in ("is not called again", "has lost no attempt")
     }
@@ -299,7 +303,9 @@ def test_the_drills_report_is_made_of_every_pass_that_its_results_have() -> None
     report = (ROOT / "docs" / "drill-report.md").read_text(encoding="utf-8")
 
     assert report == render(FULL, results), "run scripts/drill_report.py"
-    assert all(f"| {each.number} | {each.began} |" in report for each in results.passes)
+    assert all(
+        f"| {drill_pass.number} | {drill_pass.began} |" in report for drill_pass in results.passes
+    )
 
 
 LISTED_AS = {  # how the page names a part that the code has by its place
@@ -322,14 +328,14 @@ def test_the_call_as_a_list_is_the_codes() -> None:
     shown = page.split("## One call, as a list", 1)[1].split("```")[1].split("\n")
     source = ast.parse((ROOT / "bot" / "call" / "assembly.py").read_text())
     listed = next(
-        each.value
-        for each in ast.walk(source)
-        if isinstance(each, ast.AnnAssign) and ast.unparse(each.target) == "listed"
+        node.value
+        for node in ast.walk(source)
+        if isinstance(node, ast.AnnAssign) and ast.unparse(node.target) == "listed"
     )
     assert isinstance(listed, ast.List)
 
-    parts = [ast.unparse(each) for each in listed.elts]
-    names = [LISTED_AS.get(each, each if "leg." in each else each.split("(")[0]) for each in parts]
+    parts = [ast.unparse(elt) for elt in listed.elts]
+    names = [LISTED_AS.get(part, part if "leg." in part else part.split("(")[0]) for part in parts]
     assert [line.split()[0] for line in shown if line] == names
 
 
@@ -339,7 +345,9 @@ STANDS_FOR = {"X": r"\d", "Z": "[1-9]", "N": "[2-9]", ".": ".+", "+": r"\+"}
 
 def test_the_exchange_in_between_knows_a_callee_as_we_dial_one() -> None:
     (dialplan,) = (
-        each for each in blocks(ROOT / "docs" / "sip-exolve.md", "ini") if "[from-livekit]" in each
+        block
+        for block in blocks(ROOT / "docs" / "sip-exolve.md", "ini")
+        if "[from-livekit]" in block
     )
     patterns: list[tuple[str, str]] = re.findall(
         r"^exten => _([^,]+),1,Dial\(PJSIP/(\S+)@exolve\)(?: +;.*)?$", dialplan, re.MULTILINE
@@ -350,7 +358,7 @@ def test_the_exchange_in_between_knows_a_callee_as_we_dial_one() -> None:
     dialled = [
         callee.e164[1:] if words == "${EXTEN:1}" else callee.e164
         for pattern, words in patterns
-        if re.fullmatch("".join(STANDS_FOR.get(each, each) for each in pattern), callee.e164)
+        if re.fullmatch("".join(STANDS_FOR.get(item, item) for item in pattern), callee.e164)
     ]
     assert dialled == ["74951234567"]  # as the page says that Exolve writes numbers
 

@@ -45,7 +45,7 @@ def files(*rooms: str) -> list[Path]:
 def imported(path: Path) -> Iterator[str]:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from (each.name for each in node.names)
+            yield from (name.name for name in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
 
@@ -134,7 +134,7 @@ def counted() -> SourceCount:
 def test_the_structure_is_no_harder_to_follow_than_the_page_says(counted: SourceCount) -> None:
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
 
-    row = next(each for each in page.splitlines() if each.startswith("| classes over 12 methods |"))
+    row = next(line for line in page.splitlines() if line.startswith("| classes over 12 methods |"))
     told, names = int(row.split("|")[4]), counted.large_classes
     assert len(names) <= told, f"make it smaller, or say so in docs/architecture.md: {names}"
 
@@ -163,8 +163,8 @@ def test_a_docstring_is_plain_english(room: str) -> None:
 
 def test_a_reason_in_a_fact_is_a_code_that_can_be_filtered_by() -> None:
     homes = [*(ROOT / "calls").glob("*events.py"), ROOT / "fallbacks" / "facts.py"]
-    trees = [ast.parse(each.read_text(encoding="utf-8")) for each in homes]
-    facts = {each.name for tree in trees for each in tree.body if isinstance(each, ast.ClassDef)}
+    trees = [ast.parse(home.read_text(encoding="utf-8")) for home in homes]
+    facts = {text.name for tree in trees for text in tree.body if isinstance(text, ast.ClassDef)}
     wrong = [
         f"{path}:{word.lineno} {word.value!r}"
         for path in files(*ROOMS)

@@ -41,7 +41,7 @@ def test_what_was_compiled_is_kept_whatever_the_environment_says() -> None:
 @pytest.mark.parametrize("target", ["test", "test-long"])
 def test_a_target_with_two_halves_runs_both(target: str) -> None:
     rules = (ROOT / "Makefile").read_text(encoding="utf-8").split("\n\n")
-    (rule,) = (each for each in rules if each.startswith(f"{target}:"))
+    (rule,) = (word for word in rules if word.startswith(f"{target}:"))
 
     assert rule.count("pytest") + rule.count("$(PYTEST") == 2
     assert rule.count("$(BOTH)") == 1

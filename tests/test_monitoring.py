@@ -28,10 +28,10 @@ def told() -> dict[str, str]:
     meters = Meters(CollectorRegistry())
     made = [*vars(meters).values(), *meters.process.values()]
     return {
-        each._name + suffix: each._name
-        for each in made
-        if isinstance(each, MetricWrapperBase)
-        for suffix in SUFFIXES[each._type]
+        var._name + suffix: var._name
+        for var in made
+        if isinstance(var, MetricWrapperBase)
+        for suffix in SUFFIXES[var._type]
     }
 
 
@@ -42,11 +42,15 @@ def rules() -> list[dict[str, str]]:
 
 def drawn(name: str) -> list[str]:
     panels = json.loads(dashboard(name))["panels"]
-    return [each["expr"] for panel in panels for each in panel["targets"]]
+    return [item["expr"] for panel in panels for item in panel["targets"]]
 
 
 def names_in(expressions: list[str]) -> set[str]:
-    return {name for each in expressions for name in NAME.findall(re.sub(r'"[^"]*"', '""', each))}
+    return {
+        name
+        for expression in expressions
+        for name in NAME.findall(re.sub(r'"[^"]*"', '""', expression))
+    }
 
 
 def promtool(*arguments: str) -> None:
@@ -96,30 +100,30 @@ def test_the_promise_is_an_edge_of_the_histogram() -> None:
 
 
 def test_a_rule_speaks_of_metrics_that_there_are() -> None:
-    known = {*told(), "up", *(each["record"] for each in rules() if "record" in each)}
+    known = {*told(), "up", *(rule["record"] for rule in rules() if "record" in rule)}
 
-    assert names_in([each["expr"] for each in rules()]) <= known
+    assert names_in([rule["expr"] for rule in rules()]) <= known
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_a_dashboard_speaks_of_metrics_that_there_are(name: str) -> None:
-    known = {*told(), *(each["record"] for each in rules() if "record" in each)}
+    known = {*told(), *(rule["record"] for rule in rules() if "record" in rule)}
 
     assert names_in(drawn(name)) <= known
 
 
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_a_dashboard_asks_for_ranges_that_hold_several_scrapes(name: str) -> None:
-    ranges = [each for expr in drawn(name) for each in re.findall(r"\[([^\]]*)\]", expr)]
+    ranges = [match for expr in drawn(name) for match in re.findall(r"\[([^\]]*)\]", expr)]
 
     assert set(ranges) == {"$__rate_interval"}  # the step alone may be shorter than a scrape
 
 
 def test_every_metric_is_drawn_somewhere() -> None:
-    expressions = [each for name in DASHBOARDS for each in drawn(name)]
-    expressions += [each["expr"] for each in rules() if "record" in each]
+    expressions = [text for name in DASHBOARDS for text in drawn(name)]
+    expressions += [rule["expr"] for rule in rules() if "record" in rule]
 
-    drawn_of = {told()[each] for each in names_in(expressions) if each in told()}
+    drawn_of = {told()[text] for text in names_in(expressions) if text in told()}
     assert set(told().values()) - drawn_of == set()
 
 
@@ -129,6 +133,6 @@ def test_the_dashboards_are_as_the_script_writes_them(name: str) -> None:
 
 
 def test_an_alert_says_how_bad_it_is_and_what_to_look_at() -> None:
-    for each in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][1]["rules"]:
-        assert each["labels"]["severity"] in {"critical", "warning", "info"}, each["alert"]
-        assert set(each["annotations"]) == {"summary", "description"}, each["alert"]
+    for item in yaml.safe_load(RULES.read_text(encoding="utf-8"))["groups"][1]["rules"]:
+        assert item["labels"]["severity"] in {"critical", "warning", "info"}, item["alert"]
+        assert set(item["annotations"]) == {"summary", "description"}, item["alert"]

@@ -32,7 +32,7 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 def marks(nodes: list[ast.expr]) -> set[str]:
     return {
-        each.attr for node in nodes for each in ast.walk(node) if isinstance(each, ast.Attribute)
+        item.attr for node in nodes for item in ast.walk(node) if isinstance(item, ast.Attribute)
     }
 
 
@@ -42,7 +42,7 @@ def is_virtual(function: Function, module: set[str]) -> bool:
 
 
 def names(node: ast.AST) -> set[str]:
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name)}
+    return {item.id for item in ast.walk(node) if isinstance(item, ast.Name)}
 
 
 def is_time(node: ast.AST, made: set[str]) -> bool:
@@ -51,13 +51,13 @@ def is_time(node: ast.AST, made: set[str]) -> bool:
         case ast.Call(func=ast.Attribute(attr=attr)) if attr in CLOCKS:
             return True
         case ast.Call(func=ast.Name(id=name), args=args):
-            return name in RECKON and any(is_time(each, made) for each in args)
+            return name in RECKON and any(is_time(arg, made) for arg in args)
         case ast.Name(id=name):
             return name in made
         case ast.Call() | ast.Lambda():
             return False  # who is handed a moment may say anything
         case _:
-            return any(is_time(each, made) for each in ast.iter_child_nodes(node))
+            return any(is_time(item, made) for item in ast.iter_child_nodes(node))
 
 
 def made_of_clocks(function: Function) -> set[str]:
@@ -66,8 +66,8 @@ def made_of_clocks(function: Function) -> set[str]:
     size = -1
     while len(made) > size:
         size = len(made)
-        for each in ast.walk(function):
-            match each:
+        for node in ast.walk(function):
+            match node:
                 case ast.Assign(targets=targets, value=value):
                     into = set().union(*map(names, targets))
                 case ast.AugAssign(target=target, value=value):
@@ -84,14 +84,14 @@ def made_of_clocks(function: Function) -> set[str]:
 def compared(path: Path) -> Iterator[str]:
     """Yield the functions of a file that compare real time with anything."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    given = [each for each in tree.body if isinstance(each, ast.Assign)]
-    module = marks([each.value for each in given if "pytestmark" in names(each)])
-    functions = [each for each in ast.walk(tree) if isinstance(each, Function)]
-    for function in (each for each in functions if not is_virtual(each, module)):
+    given = [text for text in tree.body if isinstance(text, ast.Assign)]
+    module = marks([text.value for text in given if "pytestmark" in names(text)])
+    functions = [node for node in ast.walk(tree) if isinstance(node, Function)]
+    for function in (node for node in functions if not is_virtual(node, module)):
         made = made_of_clocks(function)
-        asserted = (each.test for each in ast.walk(function) if isinstance(each, ast.Assert))
-        for each in (part for test in asserted for part in ast.walk(test)):
-            if isinstance(each, ast.Compare) and is_time(each, made):
+        asserted = (node.test for node in ast.walk(function) if isinstance(node, ast.Assert))
+        for item in (part for test in asserted for part in ast.walk(test)):
+            if isinstance(item, ast.Compare) and is_time(item, made):
                 yield function.name
 
 
@@ -101,13 +101,13 @@ def found(root: Path) -> set[str]:
 
 
 def test_nothing_is_asserted_of_the_clock_on_the_wall() -> None:
-    allowed = {each for each in found(TESTS) if {each, each.partition(":")[0]} & set(ALLOWED)}
+    allowed = {item for item in found(TESTS) if {item, item.partition(":")[0]} & set(ALLOWED)}
 
     assert found(TESTS) - allowed == set()
 
 
 def test_each_exception_is_still_one() -> None:
-    seen = {part for each in found(TESTS) for part in (each, each.partition(":")[0])}
+    seen = {part for item in found(TESTS) for part in (item, item.partition(":")[0])}
 
     assert set(ALLOWED) <= seen
 

@@ -18,8 +18,8 @@ SHOWN = Counter(
 
 
 def test_what_makes_each_picture_is_known() -> None:
-    assert {each.stem for each in IMAGES.glob("*.png")} == set(MADE_BY)
-    assert {each.stem for each in IMAGES.glob("*.json")} == set(MADE_BY)
+    assert {path.stem for path in IMAGES.glob("*.png")} == set(MADE_BY)
+    assert {path.stem for path in IMAGES.glob("*.json")} == set(MADE_BY)
 
 
 @pytest.mark.parametrize("picture", MADE_BY)

@@ -46,8 +46,8 @@ def living(memory: Any) -> Iterator[Callable[[str], None]]:
         ears[-1].get_message(timeout=10)
 
     yield listen
-    for each in ears:
-        each.close()
+    for ear in ears:
+        ear.close()
 
 
 @pytest.fixture(params=["redis-cli", "busybox"])
@@ -77,7 +77,7 @@ class Starts:
 
     def noted(self, *nodes: str) -> None:
         self.came_up.parent.mkdir(exist_ok=True)
-        self.came_up.write_text("".join(f"{each}\n" for each in nodes))
+        self.came_up.write_text("".join(f"{node}\n" for node in nodes))
 
     def __call__(self, **changes: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(  # noqa: S603 - ours

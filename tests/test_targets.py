@@ -41,7 +41,7 @@ def test_a_make_target_that_is_named_in_a_sentence_exists(document: Path) -> Non
     text = BLOCK.sub("", document.read_text(encoding="utf-8"))
     named = re.findall(r"`make ([a-z -]+)`", text)
 
-    assert {target for each in named for target in each.split()} <= make_targets()
+    assert {target for match in named for target in match.split()} <= make_targets()
 
 
 def recipe(*targets: str) -> str:
@@ -71,7 +71,7 @@ def test_a_taken_port_names_a_command_that_takes_another() -> None:
 def test_make_check_looks_before_it_tests_quickly() -> None:
     told = recipe("check")
 
-    assert all(each in told for each in ("ruff check", "ruff format", "pyright", "lint-imports"))
+    assert all(name in told for name in ("ruff check", "ruff format", "pyright", "lint-imports"))
     assert re.findall(r'-m "([^"]+)"', told) == ["not slow and not e2e and not peers"]
 
 
@@ -88,11 +88,11 @@ def test_a_make_target_runs_the_longest_tests_that_contributing_says(
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     table = page[page.index(LONGEST) :].partition("\n###")[0]
     rows = re.findall(r"^\| `(tests/.+?)`.*?\|(.*?)\|(.*?)\|(.*?)\|$", table, re.MULTILINE)
-    told = {(row[0], each) for row in rows for each in CODE.findall(row[column + 1])}
+    told = {(row[0], match) for row in rows for match in CODE.findall(row[column + 1])}
     marks = [
         quoted or word for quoted, word in re.findall(r'-m (?:"([^"]+)"|(\w+))', recipe(target))
     ]
-    expression = " or ".join(f"({each})" for each in marks if each != "pytest")
+    expression = " or ".join(f"({mark})" for mark in marks if mark != "pytest")
 
     words = ("-m", "pytest", "--collect-only", "-q", "-n", "0", "-m")
 

@@ -18,6 +18,6 @@ BUFFER: Final = "_RTCRtpReceiver__jitter_buffer"  # as Pipecat changes it for a 
 
 def hand_on_early(line: RTCPeerConnection) -> None:
     """Have each receiver of sound hold back no more than it must; before the first packet."""
-    for each in line.getTransceivers():
-        if each.kind == "audio":
-            setattr(each.receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))
+    for gettransceiver in line.getTransceivers():
+        if gettransceiver.kind == "audio":
+            setattr(gettransceiver.receiver, BUFFER, JitterBuffer(capacity=PLACES, prefetch=AHEAD))

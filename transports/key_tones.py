@@ -23,10 +23,10 @@ MOST_KEYS: Final = 32  # a card's number has 19
 
 def key_tones(keys: str, *, rate_hz: int) -> bytes | None:
     """Return the sound of keys as 16-bit PCM; None: something of it is no key, or they are many."""
-    if not keys or len(keys) > MOST_KEYS or any(each not in KEYS for each in keys):
+    if not keys or len(keys) > MOST_KEYS or any(key not in KEYS for key in keys):
         return None
     pause = bytes(round(PAUSE_S * rate_hz) * 2)
-    return b"".join(_tone(*KEYS[each], rate_hz=rate_hz) + pause for each in keys)
+    return b"".join(_tone(*KEYS[key], rate_hz=rate_hz) + pause for key in keys)
 
 
 def _tone(low_hz: int, high_hz: int, *, rate_hz: int) -> bytes:

@@ -54,18 +54,18 @@ class Unheard:
     def postpone(self, give_up_at: float) -> None:
         """Wait longer for what waits: the line was lost, and plays again what it owes."""
         self._waiting = deque(
-            replace(each, give_up_at=max(each.give_up_at, give_up_at)) for each in self._waiting
+            replace(text, give_up_at=max(text.give_up_at, give_up_at)) for text in self._waiting
         )
 
     def drop(self) -> None:
         """Forget what a barge-in drops: that sound will not be played."""
-        self._waiting = deque(each for each in self._waiting if not each.frame.interruptible)
+        self._waiting = deque(text for text in self._waiting if not text.frame.interruptible)
 
     def rest(self, *, words: bool) -> list[Frame]:
         """Return, once, all that still waits; without the words when nobody heard them."""
-        frames = [each.frame for each in self._waiting]
+        frames = [text.frame for text in self._waiting]
         self._waiting.clear()
-        return [each for each in frames if words or not isinstance(each, TTSTextFrame)]
+        return [frame for frame in frames if words or not isinstance(frame, TTSTextFrame)]
 
 
 LONGEST_WORD_S: Final = 1.5  # a played stretch longer than this without an end is no word
@@ -101,9 +101,9 @@ class SentSound:
 
     def __iter__(self) -> Iterator[Stretch]:
         """Go through what is owed, in order; what is thrown away meanwhile does not come."""
-        for each in tuple(self._stretches):
-            if each in self._stretches:
-                yield each
+        for stretch in tuple(self._stretches):
+            if stretch in self._stretches:
+                yield stretch
 
     @property
     def length_s(self) -> float:
@@ -136,11 +136,11 @@ class SentSound:
 
     def echoed(self, name: str) -> None:
         """Note that everything up to a mark was played."""
-        if all(each.mark != name for each in self._stretches):
+        if all(stretch.mark != name for stretch in self._stretches):
             return
-        for each in self._stretches:
-            each.played = True
-            if each.mark == name:
+        for stretch in self._stretches:
+            stretch.played = True
+            if stretch.mark == name:
                 break
         self._forget_whole_words()
 
@@ -167,7 +167,7 @@ class SentSound:
             self._stretches.popleft()
 
     def _length(self, stretches: Iterable[Stretch]) -> float:
-        return sum(len(each.sound) for each in stretches) / self._bytes_per_s
+        return sum(len(stretch.sound) for stretch in stretches) / self._bytes_per_s
 
 
 LOST_S: Final = 0.1  # what was sent so shortly before a loss is lost, too (chosen)

@@ -54,7 +54,7 @@ def configured(config: Path | None, stage: Stage) -> tuple[Settings, ConfigError
     try:
         return load(config).settings, None
     except ConfigError as wrong:
-        own = [each for each in wrong.problems if each.key[:2] == ("stages", stage)]
+        own = [problem for problem in wrong.problems if problem.key[:2] == ("stages", stage)]
         return settings, ConfigError(own or wrong.problems)
 
 
@@ -204,18 +204,21 @@ class Batch:
         rate_hz: int,
     ) -> T:
         agent = self.settings.agent
-        rungs = [rung_of(each, stage, agent=agent, sample_rate_hz=rate_hz) for each in ladder]
+        rungs = [
+            rung_of(rung_settings, stage, agent=agent, sample_rate_hz=rate_hz)
+            for rung_settings in ladder
+        ]
         await asyncio.to_thread(_load, rungs)
         works: Mapping[str, Callable[[], Awaitable[T]]] = {
-            each.name: partial(work, each) for each in rungs
+            rung.name: partial(work, rung) for rung in rungs
         }
         return await run_down_ladder(works, stage=stage, retries=self.retries)
 
 
 def _load(rungs: Sequence[RungSpec]) -> None:
     """Import what the rungs are made of; blocks."""
-    for each in rungs:
-        provider(each.stage, each.kind).load()
+    for rung in rungs:
+        provider(rung.stage, rung.kind).load()
 
 
 def read_recording(path: Path) -> bytes:
@@ -246,7 +249,7 @@ def check_text(text: str) -> None:
     Raises:
         UnusableInputError: There is nothing to say, or too much.
     """
-    if not any(each.isalnum() for each in text):
+    if not any(item.isalnum() for item in text):
         raise UnusableInputError("TEXT holds no word; give a sentence to say")
     if len(text) > LONGEST_TEXT:
         raise UnusableInputError(

@@ -212,8 +212,8 @@ def _language(call: Around, core: CallCore) -> list[FrameProcessor]:
     if call.agent.language != DETECTED:
         return []
     ladder, phrases = call.shared.settings.stages.tts, core.fallback.phrases
-    followed = (each for each in ladder if follows_caller(each, call.agent))
-    voices = [core.built["tts"][each.name] for each in followed]
+    followed = (item for item in ladder if follows_caller(item, call.agent))
+    voices = [core.built["tts"][item.name] for item in followed]
     return [
         CallerLanguage(
             first=phrases.language,

@@ -86,12 +86,12 @@ def _instructions(agent: AgentSettings, campaign: Campaign, contact: Contact) ->
         "You have called this person; they did not call you. Say goodbye and end the call as soon "
         "as they want that, or when the goals are reached.",
         _filled(campaign.script, contact),
-        "\n".join(("Goals of the call:", *(f"- {each}" for each in campaign.goals)))
+        "\n".join(("Goals of the call:", *(f"- {goal}" for goal in campaign.goals)))
         if campaign.goals
         else "",
         _listed(known),
     )
-    return "\n\n".join(each for each in parts if each)
+    return "\n\n".join(part for part in parts if part)
 
 
 def _listed(known: Mapping[str, str]) -> str:

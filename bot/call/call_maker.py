@@ -58,8 +58,8 @@ def load_prices(file: Path | None = None) -> PriceTable:
         raise ConfigError([Problem(where=str(path), text=f"cannot be read: {error}")]) from error
     except ValidationError as error:
         raise ConfigError(
-            Problem(where=str(path), text=f"{dotted(each['loc'])}: {each['msg']}", key=each["loc"])
-            for each in error.errors()
+            Problem(where=str(path), text=f"{dotted(text['loc'])}: {text['msg']}", key=text["loc"])
+            for text in error.errors()
         ) from error
     _refuse_doubles(read, path)
     return PriceTable(
@@ -72,7 +72,7 @@ def _refuse_doubles(read: _File, path: Path) -> None:
     doubles = [f"{stage} {model}" for (stage, model), times in counted.items() if times > 1]
     if doubles:
         raise ConfigError(
-            Problem(where=str(path), text=f"prices: {each} is priced twice") for each in doubles
+            Problem(where=str(path), text=f"prices: {double} is priced twice") for double in doubles
         )
 
 
@@ -85,8 +85,8 @@ def with_prices(tell: Tell, table: PriceTable) -> Tell:
     meter = CostMeter(table)
 
     def tell_priced(event: Event) -> None:
-        for each in meter.handle(event):
-            tell(each)
+        for item in meter.handle(event):
+            tell(item)
 
     return tell_priced
 

@@ -145,7 +145,7 @@ def watched(tell: Tell, recording: CallRecording) -> Tell:
 
 def words_of(text: str) -> list[str]:
     """Return a text's words as they are compared."""
-    plain = "".join(each if each.isalnum() else " " for each in text.casefold())
+    plain = "".join(item if item.isalnum() else " " for item in text.casefold())
     return plain.split()
 
 

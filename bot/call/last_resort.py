@@ -50,9 +50,9 @@ def say_locally(text: str, language: str, *, rate_hz: int, like: RungSpec | None
     manner = Manner(**like.options) if like else Manner()
     voice = (like.voice if like else None) or VOICE
     try:
-        spoken = [_speak(each, voice, language, manner, rate_hz) for each in pieces(text)]
+        spoken = [_speak(piece, voice, language, manner, rate_hz) for piece in pieces(text)]
     except UnknownVoiceError:
-        spoken = [_speak(each, VOICE, KNOWN, manner, rate_hz) for each in pieces(text)]
+        spoken = [_speak(piece, VOICE, KNOWN, manner, rate_hz) for piece in pieces(text)]
     return np.concatenate(spoken).astype("<i2").tobytes() if spoken else b""
 
 
@@ -198,28 +198,28 @@ def _steps(steps: Sequence[Step], *, keys: bool) -> list[Step]:
     left_out = {Step.LOCAL} if keys else {Step.LOCAL, Step.KEYPAD}
     if not keys and Step.WORDS not in steps:
         left_out |= {Step.CHOSEN}
-    return [each for each in steps if each not in left_out]
+    return [step for step in steps if step not in left_out]
 
 
 def _ear(shared: LastResort, steps: Sequence[Step], *, keys: bool) -> WordEar:
     """Return who hears the menu's words; nobody where the owner has no texts that ask for them."""
     menu = Situation.MENU_EITHER if keys else Situation.MENU_WORDS
-    there = {each.situation for each in in_language(shared.utterances, LANGUAGE)}
+    there = {fallback_text.situation for fallback_text in in_language(shared.utterances, LANGUAGE)}
     return shared.ear if Step.WORDS in steps and there >= {menu, *QUESTIONS} else NoEar()
 
 
 def _voice(call: Occasion, shared: LastResort, settings: Settings) -> CallVoice:
     rate_hz = call.facts.sample_rate_hz
     rungs = [
-        rung_of(each, "tts", agent=call.agent, sample_rate_hz=rate_hz)
-        for each in settings.stages.tts
+        rung_of(item, "tts", agent=call.agent, sample_rate_hz=rate_hz)
+        for item in settings.stages.tts
     ]
-    like = next((each for each in rungs if each.kind == "local"), None)
+    like = next((rung for rung in rungs if rung.kind == "local"), None)
     return CallVoice(
         shared.clips,
-        voices={each.name: each for each in rungs},
+        voices={rung.name: rung for rung in rungs},
         following=frozenset(
-            each.name for each in settings.stages.tts if follows_caller(each, call.agent)
+            item.name for item in settings.stages.tts if follows_caller(item, call.agent)
         ),
         speaking=call.speaking,
         local=partial(say_locally, rate_hz=rate_hz, like=like),

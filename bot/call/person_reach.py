@@ -65,9 +65,9 @@ class Summariser:
         """Return it within `summary_s`, and have it sent on."""
         began_at = self.clock()
         messages = [
-            cast("Mapping[str, Any]", each)
-            for each in self.context.messages
-            if isinstance(each, Mapping)
+            cast("Mapping[str, Any]", message)
+            for message in self.context.messages
+            if isinstance(message, Mapping)
         ]
         text = await self._write(messages)
         by = "model" if text else "last_words"
@@ -263,7 +263,7 @@ def _words(call: Around, language: str, leg: Leg) -> PersonWords | None:
     shared = call.shared
     settings, last_resort = shared.settings, shared.last_resort
     texts = in_language(last_resort.utterances, language)
-    asks = any(each.situation is Situation.ACCEPT_EITHER for each in texts)
+    asks = any(text.situation is Situation.ACCEPT_EITHER for text in texts)
     hears = Step.WORDS in settings.hold.steps and leg.facts.sample_rate_hz in RATES_HZ
     if not (asks and hears and heard_here(language)):
         return None
@@ -274,7 +274,7 @@ def _words(call: Around, language: str, leg: Leg) -> PersonWords | None:
 def _text(call: Around, language: str, situation: Situation) -> str:
     """Return a text for the person, who speaks the agent's language."""
     texts = in_language(call.shared.last_resort.utterances, language)
-    found = (each.text for each in texts if each.situation is situation)
+    found = (text.text for text in texts if text.situation is situation)
     return next(found, FOR_PERSON[situation])
 
 

@@ -81,15 +81,15 @@ def build_rungs(
     """Return a stage's services by the names of their rungs, the preferred one first."""
     rungs = [
         rung_of(
-            each,
+            item,
             stage,
             agent=agent,
             sample_rate_hz=sample_rate_hz,
-            shared=shared.clients.get(each.name),
+            shared=shared.clients.get(item.name),
         )
-        for each in getattr(shared.settings.stages, stage)
+        for item in getattr(shared.settings.stages, stage)
     ]
-    return {each.name: provider(stage, each.kind).build(each) for each in rungs}
+    return {rung.name: provider(stage, rung.kind).build(rung) for rung in rungs}
 
 
 def build_all(shared: Shared, agent: AgentSettings, *, sample_rate_hz: int) -> Built:

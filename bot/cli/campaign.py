@@ -105,7 +105,7 @@ def _import(
         run_import,
     )
 
-    names = tuple(each.strip() for each in columns.split(",")) if columns else ()
+    names = tuple(word.strip() for word in columns.split(",")) if columns else ()
     options = ImportOptions(source=source, columns=names, encoding=encoding, refused_file=out)
     return run_import(settings, campaign, options, say=typer.echo)
 

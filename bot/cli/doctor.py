@@ -37,8 +37,10 @@ def command(
 async def _report(settings: Settings, *, online: bool) -> int:
     console = Console(soft_wrap=True)
     problems = 0
-    async for each in examine(settings, online=online):
-        problems += not each.ok
-        mark = ("ok      ", "green") if each.ok else ("problem ", "bold red")
-        console.print(Text.assemble(mark, f"{each.about}: {without_keys(each.text)}"))
+    async for doctor_finding in examine(settings, online=online):
+        problems += not doctor_finding.ok
+        mark = ("ok      ", "green") if doctor_finding.ok else ("problem ", "bold red")
+        console.print(
+            Text.assemble(mark, f"{doctor_finding.about}: {without_keys(doctor_finding.text)}")
+        )
     return problems

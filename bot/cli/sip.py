@@ -47,7 +47,7 @@ async def _set_up(url: str, key: SecretStr, secret: SecretStr, plan: "ExchangePl
         done = await set_up(url, key.get_secret_value(), secret, plan)
     except ExchangeError as error:
         raise CommandError(f"LiveKit at {url} {error}") from error
-    return [_told(each) for each in done]
+    return [_told(arranged) for arranged in done]
 
 
 def _told(each: "Arranged") -> str:

@@ -46,11 +46,11 @@ def wanted(
 ) -> Iterator[tuple[RungSpec, str]]:
     """Yield each text with each speaking rung, the preferred one's first; no pair twice."""
     seen = set[str]()
-    for each in settings.stages.tts:
-        if each.kind == "local":
+    for item in settings.stages.tts:
+        if item.kind == "local":
             continue  # speaks at once, and needs nothing ahead
         for agent in (settings.agent, *settings.agents.values()):
-            for rung, text in _of_agent(each, agent, utterances):
+            for rung, text in _of_agent(item, agent, utterances):
                 name = Clip.of(rung, text).name
                 if name not in seen:
                     seen.add(name)
@@ -63,11 +63,15 @@ def _of_agent(
     """Yield what an agent may have to say; in all languages if it follows its callers."""
     rung = rung_of(settings, "tts", agent=agent, sample_rate_hz=RATE_HZ)
     if agent.language != DETECTED:
-        yield from ((rung, each.text) for each in in_language(utterances, agent.language))
+        yield from (
+            (rung, fallback_text.text) for fallback_text in in_language(utterances, agent.language)
+        )
         return
-    for language in dict.fromkeys(each.language for each in utterances):
+    for language in dict.fromkeys(utterance.language for utterance in utterances):
         voice = replace(rung, language=language) if settings.language is None else rung
-        yield from ((voice, each.text) for each in in_language(utterances, language))
+        yield from (
+            (voice, fallback_text.text) for fallback_text in in_language(utterances, language)
+        )
 
 
 async def render_missing(
@@ -184,11 +188,11 @@ async def _complete(rendering: AsyncIterator[Rendered], tell: Tell) -> bool:
     """Render; return whether everything is there now."""
     complete, rendered, failed = True, 0, 0
     try:
-        async for each in rendering:
-            rendered += not each.error
-            if each.error:
+        async for item in rendering:
+            rendered += not item.error
+            if item.error:
                 complete, failed = False, failed + 1
-                logger.warning("{} could not say a clip: {}", each.rung, each.error)
+                logger.warning("{} could not say a clip: {}", item.rung, item.error)
     except Exception as broken:  # noqa: BLE001 - the providers' edge: no call depends on a clip
         complete = False
         logger.opt(exception=broken).warning("clips could not be rendered")
@@ -205,11 +209,11 @@ async def render_all(settings: Settings) -> bool:
     folder = clips_folder(settings)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=partial(_tell, console))
     rendering = render_missing(settings, utterances, ClipStore(folder), retries=retries)
-    async for each in rendering:
-        if each.error:
-            errors[each.rung] = f'"{each.text}": {each.error}'
+    async for item in rendering:
+        if item.error:
+            errors[item.rung] = f'"{item.text}": {item.error}'
         else:
-            rendered[each.rung] += 1
+            rendered[item.rung] += 1
     for rung in settings.stages.tts:
         if rung.kind == "local":
             console.print(f"{rung.name}: speaks at once, needs no clips")

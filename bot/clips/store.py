@@ -44,7 +44,7 @@ def load_utterances(file: Path | None = None) -> tuple[FallbackText, ...]:
         return utterances_of(texts)
     except ValueError as wrong:
         lines = str(wrong).splitlines()
-        raise ConfigError([Problem(where=str(path), text=each) for each in lines]) from wrong
+        raise ConfigError([Problem(where=str(path), text=line) for line in lines]) from wrong
 
 
 RATE_HZ: Final = 16_000  # what clips are kept at; a telephone's 8000 are made of it

@@ -109,9 +109,9 @@ def _models(layers: Layers) -> Iterator[Problem]:
     """Return whether models are named for rungs that there are."""
     rungs, models = layers.at(("stages", "llm")), layers.at(("after_call", "models"))
     known = [
-        each.get("name", each.get("kind"))
-        for each in (rungs if isinstance(rungs, list) else ())
-        if isinstance(each, dict)
+        rung.get("name", rung.get("kind"))
+        for rung in (rungs if isinstance(rungs, list) else ())
+        if isinstance(rung, dict)
     ]
     for name in models if isinstance(models, dict) and known else ():
         if name not in known:
@@ -194,7 +194,7 @@ def _url_trouble(url: str, vendor: Provider, *, insecure: object) -> str | None:
     except ValueError:
         host, parts = None, urlsplit("")
     if parts.scheme not in vendor.schemes or not host:
-        schemes = " or ".join(f"{each}://…" for each in vendor.schemes)
+        schemes = " or ".join(f"{scheme}://…" for scheme in vendor.schemes)
         return f"it must be {schemes}, such as {vendor.url}"
     if parts.scheme in PLAIN and not says_yes(insecure) and not is_near(host):
         return (
@@ -267,7 +267,7 @@ def _numbers(layers: Layers) -> Iterator[Problem]:
     for name, agent in agents.items() if isinstance(agents, dict) else ():
         numbers = agent.get("numbers") if isinstance(agent, dict) else None
         for index, number in enumerate(numbers if isinstance(numbers, list) else ()):
-            digits = "".join(each for each in str(number) if each.isdigit())
+            digits = "".join(item for item in str(number) if item.isdigit())
             if digits in taken:
                 text = f"is {without_secrets(str(number))}, which agents.{taken[digits]} answers"
                 yield _problem(layers, ("agents", name, "numbers", index), f"{text} already")

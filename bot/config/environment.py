@@ -81,10 +81,12 @@ def _read_file(dotenv: Path) -> dict[str, str]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError([Problem(where=str(dotenv), text=f"cannot be read: {error}")]) from error
     wrong = [
-        each.original.line for each in bindings if each.error or (each.key and each.value is None)
+        binding.original.line
+        for binding in bindings
+        if binding.error or (binding.key and binding.value is None)
     ]
     if wrong:  # the line itself is not shown: it may hold a secret
         raise ConfigError(
             Problem(where=f"{dotenv}:{line}", text="is not NAME=value") for line in wrong
         )
-    return {each.key: each.value or "" for each in bindings if each.key}
+    return {binding.key: binding.value or "" for binding in bindings if binding.key}

@@ -47,7 +47,7 @@ class ConfigError(Exception):
 
     def __init__(self, problems: Iterable[Problem]) -> None:
         self.problems = tuple(problems)
-        super().__init__("\n".join(each.line for each in self.problems))
+        super().__init__("\n".join(problem.line for problem in self.problems))
 
 
 def dotted(key: Key) -> str:
@@ -60,7 +60,7 @@ def dotted(key: Key) -> str:
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word that `word` was probably meant to be, if there is one."""
-    lower = {each.lower(): each for each in known}
+    lower = {text.lower(): text for text in known}
     found = difflib.get_close_matches(word.lower(), lower, n=1, cutoff=0.6)
     return lower[found[0]] if found else None
 

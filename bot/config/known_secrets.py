@@ -25,7 +25,7 @@ class KnownSecrets:
 
     def learn(self, secrets: Iterable[str]) -> None:
         """Know these as well; those that are too short to be told from a word are left out."""
-        new = {form for each in secrets if len(each) >= SHORTEST for form in _forms(each)}
+        new = {form for secret in secrets if len(secret) >= SHORTEST for form in _forms(secret)}
         if new <= self._values:
             return
         self._values |= new

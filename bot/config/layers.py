@@ -154,7 +154,7 @@ def _key_of(name: str, layers: Layers) -> Key:
             key = (*key, int(part))
             continue
         known = around if isinstance(around, dict) else ()
-        key = (*key, next((each for each in known if each.lower() == part.lower()), part.lower()))
+        key = (*key, next((item for item in known if item.lower() == part.lower()), part.lower()))
     return key
 
 

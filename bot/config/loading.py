@@ -114,8 +114,8 @@ def _drop_empty_sections(tree: dict[str, Any], at: Key) -> None:
 def _in_order(problems: Iterable[Problem]) -> list[Problem]:
     """Return one problem a key, the first told, as the file has them."""
     first: dict[Key, Problem] = {}
-    for each in problems:
-        first.setdefault(each.key or (each.line,), each)
+    for problem in problems:
+        first.setdefault(problem.key or (problem.line,), problem)
     return sorted(first.values(), key=_place)
 
 

@@ -77,12 +77,12 @@ def _parts(value: Any) -> Iterator[tuple[str, Any]]:
 
 def _is_section(value: Any) -> bool:
     return isinstance(value, BaseModel) or (
-        isinstance(value, Mapping) and any(isinstance(each, BaseModel) for each in value.values())
+        isinstance(value, Mapping) and any(isinstance(item, BaseModel) for item in value.values())
     )
 
 
 def _is_ladder(value: Any) -> bool:
-    return isinstance(value, tuple) and any(isinstance(each, BaseModel) for each in value)
+    return isinstance(value, tuple) and any(isinstance(item, BaseModel) for item in value)
 
 
 def _is_absent_secret(owner: Any, name: str) -> bool:

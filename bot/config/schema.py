@@ -81,15 +81,15 @@ NAME_ITSELF: Final = "[key]"  # Pydantic's last word where a mapping's name is w
 
 def problems_of(error: ValidationError, layers: Layers) -> Iterator[Problem]:
     """Return a line for each thing that Pydantic refused."""
-    for each in error.errors(include_url=False):
-        key = cast(Key, each["loc"])
-        if each["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
+    for text in error.errors(include_url=False):
+        key = cast(Key, text["loc"])
+        if text["type"] == "missing" and key[:1] == ("stages",) and key[-1] == "name":
             continue  # follows from its kind, whose absence is told
-        if each["type"] == "too_short" and each["input"]:
+        if text["type"] == "too_short" and text["input"]:
             continue  # its entries are wrong, which is told
         if key[:1] == ("agents",) and len(key) > 2 and key[:3] not in layers.origins:
             continue  # inherited from `agent`, where it is told
-        yield Problem(where=layers.where(key), text=_text(each, key), key=key)
+        yield Problem(where=layers.where(key), text=_text(text, key), key=key)
 
 
 def _text(error: ErrorDetails, key: Key) -> str:
@@ -108,7 +108,7 @@ def _text(error: ErrorDetails, key: Key) -> str:
 def valid_for(error: ErrorDetails, key: Key) -> str:
     """Return what a value must be, which Pydantic refused."""
     if error["type"] == "string_pattern_mismatch":
-        word = next(each for each in reversed(key) if isinstance(each, str))
+        word = next(item for item in reversed(key) if isinstance(item, str))
         return EXAMPLES.get(word) or PATTERNS[error.get("ctx", {})["pattern"]]
     pattern = VALID.get(error["type"])
     return pattern.format(**error.get("ctx", {})) if pattern else _message(error)
@@ -124,7 +124,7 @@ def _instead(key: Key) -> str:
     word = str(key[-1])
     if close := nearest(word, here):
         return f"did you mean {close}?"
-    elsewhere = [each for each in every_key() if each.split(".")[-1] == word]
+    elsewhere = [text for text in every_key() if text.split(".")[-1] == word]
     if elsewhere:
         return f"did you mean {elsewhere[0]}?"
     return f"known here: {', '.join(here)}"

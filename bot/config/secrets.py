@@ -36,7 +36,7 @@ def configured_secrets(settings: Settings) -> Iterator[str]:
         yield from _passwords_of(address)
     for address in (settings.alerts.webhook.url, settings.transfer.webhook_url):
         yield from _passwords_of(address or "")
-        yield from (each for each in urlsplit(address or "").path.split("/") if len(each) >= LONG)
+        yield from (word for word in urlsplit(address or "").path.split("/") if len(word) >= LONG)
 
 
 def _secrets_in(value: Any) -> Iterator[str]:
@@ -47,11 +47,11 @@ def _secrets_in(value: Any) -> Iterator[str]:
             for name in type(value).model_fields:
                 yield from _secrets_in(getattr(value, name))
         case dict():
-            for each in value.values():
-                yield from _secrets_in(each)
+            for item in value.values():
+                yield from _secrets_in(item)
         case list() | tuple():
-            for each in value:
-                yield from _secrets_in(each)
+            for item in value:
+                yield from _secrets_in(item)
         case _:
             pass
 

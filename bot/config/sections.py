@@ -212,7 +212,7 @@ class TracesSettings(Section):
 
     @model_validator(mode="after")
     def _installed(self) -> "TracesSettings":
-        missing = [each for each in NEEDS if self.enabled and not _is_there(each)]
+        missing = [need for need in NEEDS if self.enabled and not _is_there(need)]
         if missing:
             cure = 'install it with .venv/bin/pip install "holdline[traces]"'
             raise ValueError(f"it needs {missing[0]}, which is not installed; {cure}")

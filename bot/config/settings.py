@@ -350,9 +350,9 @@ class Settings(Section):
     def agent_for(self, called: str) -> AgentSettings:
         """Return the agent that answers the called number; `agent` when none claims it."""
         wanted = _digits(called)
-        for each in self.agents.values():
-            if wanted and wanted in map(_digits, each.numbers):
-                return each
+        for agent in self.agents.values():
+            if wanted and wanted in map(_digits, agent.numbers):
+                return agent
         return self.agent
 
 
@@ -366,4 +366,4 @@ def _heir(called: Any, shared: dict[str, Any], own: dict[str, Any]) -> dict[str,
 
 
 def _digits(number: str) -> str:
-    return "".join(each for each in number if each.isalnum() or each in "*#")
+    return "".join(item for item in number if item.isalnum() or item in "*#")

@@ -60,7 +60,7 @@ def _present(annotation: Any) -> Any:
     parts = get_args(annotation)
     if NoneType not in parts or len(parts) != OPTIONAL_PARTS:
         return annotation
-    return next(each for each in parts if each is not NoneType)
+    return next(part for part in parts if part is not NoneType)
 
 
 def _is_model(at: Any) -> bool:

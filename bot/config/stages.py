@@ -17,7 +17,7 @@ from providers.catalog import PROVIDERS
 from providers.provider import Stage
 
 STAGES: Final[tuple[Stage, ...]] = ("stt", "llm", "tts")
-URLS: Final = {(each.stage, each.kind): each.url for each in PROVIDERS}
+URLS: Final = {(provider.stage, provider.kind): provider.url for provider in PROVIDERS}
 
 
 class ConnectionLimits(Section):
@@ -98,7 +98,9 @@ class StagesSettings(Section):
     def cold(self, stage: Stage) -> frozenset[str]:
         """Return the stage's standbys that are connected only when they are needed."""
         ladders = {"stt": self.stt, "tts": self.tts}
-        return frozenset(each.name for each in ladders.get(stage, ())[1:] if each.standby == "cold")
+        return frozenset(
+            ladder.name for ladder in ladders.get(stage, ())[1:] if ladder.standby == "cold"
+        )
 
     @model_validator(mode="before")
     @classmethod

@@ -63,7 +63,7 @@ async def examine(settings: Settings, *, online: bool) -> AsyncIterator[DoctorFi
 
 
 def _disk(about: str, directory: Path) -> DoctorFinding:
-    existing = next(each for each in (directory, *directory.absolute().parents) if each.exists())
+    existing = next(path for path in (directory, *directory.absolute().parents) if path.exists())
     try:
         with tempfile.TemporaryFile(dir=existing):
             free_bytes = shutil.disk_usage(existing).free
@@ -100,8 +100,8 @@ def _token(settings: Settings) -> Iterator[DoctorFinding]:
 
 
 def _alerts(settings: Settings) -> Iterator[DoctorFinding]:
-    for each in missing_of(settings.alerts):
-        yield DoctorFinding(about="alerts", text=each, ok=False)
+    for text in missing_of(settings.alerts):
+        yield DoctorFinding(about="alerts", text=text, ok=False)
 
 
 def _tools(agent: AgentSettings) -> Iterator[DoctorFinding]:

@@ -32,7 +32,7 @@ class DoctorFinding:
 ANSWER_S: Final = 5.0  # chosen: as the doctor's other questions
 MOST_BYTES: Final = 4096  # of an answer of ours, which has some 100
 ABOUT_PORT: Final = "server.port"
-SAYS: Final = frozenset(each.name for each in fields(Readiness))  # as nobody else does
+SAYS: Final = frozenset(field_.name for field_ in fields(Readiness))  # as nobody else does
 
 
 async def port_finding(server: ServerSettings) -> DoctorFinding:
@@ -122,7 +122,7 @@ async def _close(board: ProviderBoard) -> None:
 
 def _can_be_made(file: Path) -> DoctorFinding:
     """Looking leaves nothing behind, so a file that is not there is not made."""
-    folder = next(each for each in file.absolute().parents if each.exists())
+    folder = next(parent for parent in file.absolute().parents if parent.exists())
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         return DoctorFinding(about=ABOUT_SHARE, text=f"{file} cannot be made in {folder}", ok=False)
     return DoctorFinding(

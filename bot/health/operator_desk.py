@@ -54,8 +54,8 @@ async def _ask_and_print(settings: Settings, method: str, path: str, *, name: st
 def table(rungs: Sequence[dict[str, Any]]) -> Table:
     """Return rungs, as the server shows them, as a table of less than 80 characters a line."""
     made = Table(box=None, pad_edge=False)
-    for each in COLUMNS:
-        made.add_column(each, no_wrap=True)
+    for column in COLUMNS:
+        made.add_column(column, no_wrap=True)
     for rung in rungs:
         made.add_row(
             rung["stage"],
@@ -132,6 +132,6 @@ async def _parse_answer(answer: aiohttp.ClientResponse, place: str, *, name: str
 
 def _are_rungs(found: Any) -> bool:
     return isinstance(found, list) and all(
-        isinstance(each, dict) and each.keys() >= {"stage", "name", "state", "last_probe"}
-        for each in found
+        isinstance(item, dict) and item.keys() >= {"stage", "name", "state", "last_probe"}
+        for item in found
     )

@@ -108,14 +108,14 @@ def build_hedges(settings: Settings) -> Allowance | None:
 def untimed_voices(settings: Settings) -> frozenset[str]:
     """Return the voices that do not say when each word is spoken."""
     voices = settings.stages.tts
-    return frozenset(each.name for each in voices if not provider("tts", each.kind).word_times)
+    return frozenset(voice.name for voice in voices if not provider("tts", voice.kind).word_times)
 
 
 def clause_rules(settings: Settings) -> dict[str, ClauseRule]:
     """Return what the voices may be given of an unfinished sentence, by name."""
     if not settings.latency.speak_early:
         return {}
-    rules = {each.name: provider("tts", each.kind).clause for each in settings.stages.tts}
+    rules = {item.name: provider("tts", item.kind).clause for item in settings.stages.tts}
     return {name: rule for name, rule in rules.items() if rule is not None}
 
 

@@ -216,7 +216,7 @@ class Prober:
 
 def by_place(probers: Iterable[Prober]) -> Mapping[Key, Prober]:
     """Return probers by stage and name."""
-    return {(each.health.stage, each.health.provider): each for each in probers}
+    return {(prober.health.stage, prober.health.provider): prober for prober in probers}
 
 
 @asynccontextmanager
@@ -225,13 +225,13 @@ async def run_probers(probers: Iterable[Prober]) -> AsyncIterator[None]:
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(
-                keep_running(f"probing {each.health.provider}", each.run),
-                name=f"probe {each.health.provider}",
+                keep_running(f"probing {prober.health.provider}", prober.run),
+                name=f"probe {prober.health.provider}",
             )
-            for each in probers
+            for prober in probers
         ]
         try:
             yield
         finally:
-            for each in running:
-                each.cancel()
+            for item in running:
+                item.cancel()

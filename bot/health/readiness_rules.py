@@ -39,7 +39,7 @@ def judge_readiness(
     down = [stage for stage, any_rung in usable.items() if not any_rung]
     lost = any(not _goes_on_without(stage, steps) for stage in down)
     missing = down if recorded else [*down, STORAGE]
-    reasons = ((why_closed,) if why_closed else ()) + tuple(f"{each}_down" for each in missing)
+    reasons = ((why_closed,) if why_closed else ()) + tuple(f"{item}_down" for item in missing)
     ready = not why_closed and not lost
     return Readiness(ready=ready, degraded=ready and bool(missing), reasons=reasons)
 

@@ -70,7 +70,7 @@ class Share:
 
     def __init__(self, rungs: Iterable[SharedRung], *, board: ProviderBoard, tell: Tell) -> None:
         """Share the health of these rungs, each at its place on the board."""
-        self._rungs = {each.place: each for each in rungs}
+        self._rungs = {rung.place: rung for rung in rungs}
         self._board = board
         self._tell = tell
         self._unsaid: dict[tuple[str, Aspect], BoardWord] = {}  # the last word on each aspect

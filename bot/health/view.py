@@ -32,19 +32,19 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
     found: list[dict[str, Any]] = []
     for rung in views[0]:
         same = [
-            each
+            item
             for view in views
-            for each in view
-            if (each["stage"], each["name"]) == (rung["stage"], rung["name"])
+            for item in view
+            if (item["stage"], item["name"]) == (rung["stage"], rung["name"])
         ]
-        probes = [each["last_probe"] for each in same if each["last_probe"]]
+        probes = [item["last_probe"] for item in same if item["last_probe"]]
         found.append(
             dict(max(same, key=_trouble))
             | {
-                "recent": merge_recent([each["recent"] for each in same if each.get("recent")]),
-                "usable": all(each["usable"] for each in same),
-                "suspect": any(each["suspect"] for each in same),
-                "withdrawn": any(each["withdrawn"] for each in same),
+                "recent": merge_recent([item["recent"] for item in same if item.get("recent")]),
+                "usable": all(item["usable"] for item in same),
+                "suspect": any(item["suspect"] for item in same),
+                "withdrawn": any(item["withdrawn"] for item in same),
                 "last_probe": min(probes, key=_age, default=None),
             }
         )
@@ -53,8 +53,8 @@ def merge_rungs(views: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, 
 
 def emptied_by(rungs: Sequence[Mapping[str, Any]], name: str) -> list[str]:
     """Return the stages that would have nobody left to ask without the rung of this name."""
-    stages = {each["stage"] for each in rungs if each["name"] == name}
-    kept = {each["stage"] for each in rungs if each["usable"] and each["name"] != name}
+    stages = {rung["stage"] for rung in rungs if rung["name"] == name}
+    kept = {rung["stage"] for rung in rungs if rung["usable"] and rung["name"] != name}
     return sorted(stages - kept)
 
 
@@ -85,7 +85,7 @@ class ProviderView:
         """Return for each stage whether any of its rungs may be asked now."""
         now = self.clock()
         return {
-            stage: any(each.usable for each in self.roster.standings(stage, now))
+            stage: any(standing.usable for standing in self.roster.standings(stage, now))
             for stage in STAGES
         }
 
@@ -118,9 +118,9 @@ class ProviderView:
         """
         for fact in self.roster.reset(name, self.clock()):
             self.tell(fact)
-        for each in self.probers:
-            if each.health.provider == name:
-                each.reset()
+        for prober in self.probers:
+            if prober.health.provider == name:
+                prober.reset()
 
 
 def _describe(health: Health, now: float) -> dict[str, Any]:
@@ -186,8 +186,8 @@ async def watch_providers(
         share_health(settings, roster, tell=tell) as share,
     ):
         probers = list(_probers(settings, roster, shared=shared, tell=tell, share=share))
-        for each in probers:
-            each.lag = lag or each.lag
+        for prober in probers:
+            prober.lag = lag or prober.lag
         async with run_probers(probers):
             yield ProviderView(
                 stages=settings.stages,

@@ -50,12 +50,12 @@ class CarrierBook:
     async def heard(self, dial_id: str) -> HeardLeg | None:
         """Return what was told of a dial; None: nothing."""
         said = await self._ask(dial_id=dial_id, call_ref="")
-        return joined(HeardLeg(**each["heard"]) for each in said if each["heard"])
+        return joined(HeardLeg(**item["heard"]) for item in said if item["heard"])
 
     async def charged(self, call_ref: str) -> float | None:
         """Return what a call is said to have cost; None: nothing was said of it."""
         said = await self._ask(dial_id="", call_ref=call_ref)
-        return next((each["cost"] for each in said if each["cost"] is not None), None)
+        return next((item["cost"] for item in said if item["cost"] is not None), None)
 
     def forget(self, dial_id: str) -> None:
         """Keep nothing of a dial any more but what it cost."""
@@ -65,7 +65,7 @@ class CarrierBook:
     async def _ask(self, **asked: str) -> list[Mapping[str, Any]]:
         if self._house is None:
             return [await self._answer(asked)]
-        return [each for each in await self._house.peers.ask_all(CARRIER_QUESTION, **asked) if each]
+        return [peer for peer in await self._house.peers.ask_all(CARRIER_QUESTION, **asked) if peer]
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         heard = self._heard.get(asked["dial_id"])
@@ -163,6 +163,6 @@ class CallLedger:
 
     def _make_room(self) -> None:
         running = set(self._dial_of.values())
-        ended = [each for each in self._judges if each not in running]
-        for each in ended[: max(0, len(self._judges) - MOST)]:
-            self.forget(each)
+        ended = [judge for judge in self._judges if judge not in running]
+        for text in ended[: max(0, len(self._judges) - MOST)]:
+            self.forget(text)

@@ -29,7 +29,7 @@ async def list_campaigns(
         StorageError: The database does not answer.
     """
     now = outbound.now_s()
-    found = {each.name: each for each in await outbound.office.standings(now=now)}
+    found = {item.name: item for item in await outbound.office.standings(now=now)}
     shown: list[dict[str, Any]] = []
     for name, campaign in outbound.campaigns.items():
         standing = found.get(name) or _unknown(name)
@@ -69,8 +69,8 @@ def standing_still(outbound: Outbound) -> tuple[str, ...]:
 def merge_holds(answers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     """Return what all processes say of holds; at most one of them dials."""
     held: dict[str, Any] = {}
-    for each in answers:
-        held |= each or {}
+    for answer in answers:
+        held |= answer or {}
     return held
 
 

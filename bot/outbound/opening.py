@@ -232,8 +232,8 @@ async def _open_books(url: str) -> AsyncIterator[_Books]:
     try:
         yield books
     finally:
-        for each in fields(books):
-            await getattr(books, each.name).close()
+        for field_ in fields(books):
+            await getattr(books, field_.name).close()
 
 
 @asynccontextmanager
@@ -245,9 +245,9 @@ async def _working(
     try:
         yield
     finally:
-        for each in working:
-            each.cancel()
-            await asyncio.wait([each])
+        for text in working:
+            text.cancel()
+            await asyncio.wait([text])
         if isinstance(carrier, Closing):
             carrier.close()
         await clerks.close()
@@ -275,9 +275,9 @@ def _parts(
 async def _held(alerts: Alerts) -> Mapping[str, Hold]:
     """Return which campaigns stand still, as operators were told."""
     return {
-        each.rung: Hold(reason=each.kind, since_s=each.open_s, outage=True)
-        for each in await alerts()
-        if each.stage == CAMPAIGN and each.ended_s is None
+        alert.rung: Hold(reason=alert.kind, since_s=alert.open_s, outage=True)
+        for alert in await alerts()
+        if alert.stage == CAMPAIGN and alert.ended_s is None
     }
 
 

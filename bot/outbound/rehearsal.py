@@ -72,8 +72,10 @@ class Rehearsal:
 
     def _usable(self, stage: str) -> list[RungSpec]:
         now = self.retries.clock()
-        names = {each.provider for each in self.roster.standings(stage, now) if each.usable}
-        return [each for each in self.rungs.get(stage, ()) if each.name in names]
+        names = {
+            standing.provider for standing in self.roster.standings(stage, now) if standing.usable
+        }
+        return [rung for rung in self.rungs.get(stage, ()) if rung.name in names]
 
 
 def _failure(error: Exception, rung: RungSpec) -> Failure | None:
@@ -86,8 +88,8 @@ def rehearsal_of(process: Process) -> Rehearsal:
     """Return what rehearses the rungs of a process."""
     view = process.providers
     rungs: dict[str, list[RungSpec]] = {}
-    for each in view.probers:
-        rungs.setdefault(each.rung.stage, []).append(each.rung)
+    for prober in view.probers:
+        rungs.setdefault(prober.rung.stage, []).append(prober.rung)
     resilience = process.settings.resilience
     return Rehearsal(
         rungs=rungs,

@@ -34,7 +34,7 @@ def guard(command: Callable[[], object]) -> int:
 def _describe(error: Exception) -> tuple[int, Sequence[str]]:
     match error:
         case ConfigError():
-            return BAD_USAGE, [each.line for each in error.problems]
+            return BAD_USAGE, [problem.line for problem in error.problems]
         case typer.TyperException():
             return BAD_USAGE, [f"holdline: {_describe_usage(error)}"]
         case UsageError() | CommandError():

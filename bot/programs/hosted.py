@@ -84,7 +84,7 @@ class HostedCalls:
             drain_s: How long a call may go on before it says goodbye.
         """
         self._closing = True
-        ends = [each.close(drain_s=drain_s) for each in self._switchboards]
+        ends = [switchboard.close(drain_s=drain_s) for switchboard in self._switchboards]
         for failed in await asyncio.gather(*ends, return_exceptions=True):
             if isinstance(failed, Exception):
                 logger.error("{}", failed)
@@ -96,8 +96,8 @@ class HostedCalls:
 
     def hurry(self) -> None:
         """Have `close` wait for no call any more."""
-        for each in tuple(self._switchboards):
-            each.hurry()
+        for switchboard in tuple(self._switchboards):
+            switchboard.hurry()
 
 
 HOSTED: Final[ContextVar[HostedCalls]] = ContextVar("the calls of our host")
@@ -144,8 +144,8 @@ class HostedServer(uvicorn.Server):
 
     async def _end_calls(self) -> None:
         await self._asked_to_stop.wait()
-        for each in self.servers:
-            each.close()  # who comes now is taken by nobody
+        for server in self.servers:
+            server.close()  # who comes now is taken by nobody
         await self._calls.close(drain_s=self._drain_s)
         self.should_exit = True
 

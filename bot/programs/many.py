@@ -72,9 +72,9 @@ class ServePlan:
             check_folders(loaded)
             kept = self._keep(loaded)
         except ConfigError as wrong:
-            for each in wrong.problems:
-                logger.error("the configuration is wrong, so nothing changes: {}", each.line)
-            return Reread(problems=tuple(each.line for each in wrong.problems))
+            for problem in wrong.problems:
+                logger.error("the configuration is wrong, so nothing changes: {}", problem.line)
+            return Reread(problems=tuple(problem.line for problem in wrong.problems))
         old, new = self.settings.server, loaded.settings.server
         if (old.host, old.port) != (new.host, new.port):
             logger.warning(

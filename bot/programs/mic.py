@@ -54,10 +54,10 @@ def print_devices() -> None:
         console.print("this machine has no sound device")
         return
     table = Table(box=None, pad_edge=False)
-    for each in ("number", "name", "microphone", "loudspeaker", "default"):
-        table.add_column(each)
-    for each in devices:
-        table.add_row(*_row(each))
+    for name in ("number", "name", "microphone", "loudspeaker", "default"):
+        table.add_column(name)
+    for device in devices:
+        table.add_row(*_row(device))
     console.print(table)
 
 
@@ -237,13 +237,13 @@ async def _stop_requests() -> AsyncIterator[asyncio.Event]:
     """Yield what is set by each Ctrl-C, or SIGTERM, while the block runs."""
     asked, loop = asyncio.Event(), asyncio.get_running_loop()
     signals = (signal.SIGINT, signal.SIGTERM)
-    for each in signals:
-        loop.add_signal_handler(each, asked.set)
+    for item in signals:
+        loop.add_signal_handler(item, asked.set)
     try:
         yield asked
     finally:
-        for each in signals:
-            loop.remove_signal_handler(each)
+        for item in signals:
+            loop.remove_signal_handler(item)
 
 
 async def _show(line: "TerminalLine", leg: "LocalLeg", console: "Console") -> None:

@@ -184,7 +184,7 @@ def folder_names(paths: Sequence[Path]) -> list[str]:
     names: list[str] = []
     for path in paths:
         numbered = (f"{path.stem}-{number}" for number in count(2))
-        name = next(each for each in chain([path.stem], numbered) if each not in taken)
+        name = next(item for item in chain([path.stem], numbered) if item not in taken)
         taken.add(name)
         names.append(name)
     return names
@@ -205,7 +205,7 @@ async def replay_one(
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
     entries = notes.take(call.call_id)
-    events = [each.event for each in entries]
+    events = [entry.event for entry in entries]
     replayed = Replayed(path=path, folder=folder, events=events, outcome=outcome(events))
     await asyncio.to_thread(_write, folder, leg, entries, replayed)
     return replayed
@@ -214,7 +214,7 @@ async def replay_one(
 def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: Replayed) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     write(folder / "heard.wav", leg.line.heard(), rate_hz=leg.line.sample_rate_hz)
-    lines = (json.dumps(each.as_json(), ensure_ascii=False) + "\n" for each in entries)
+    lines = (json.dumps(entry.as_json(), ensure_ascii=False) + "\n" for entry in entries)
     (folder / "timeline.jsonl").write_text("".join(lines), encoding="utf-8")
     summary: dict[str, Any] = {"caller": str(replayed.path), **asdict(replayed.outcome)}
     text = json.dumps(summary, indent=2, ensure_ascii=False)
@@ -224,7 +224,7 @@ def _write(folder: Path, leg: LoopbackLeg, entries: Sequence[Entry], replayed: R
 def _line(replayed: Replayed, folder: Path) -> str:
     found = replayed.outcome
     v2v = f", answered in {found.v2v.p50_s:.2f} s (p50)" if found.v2v else ""
-    ended = next((each for each in replayed.events if isinstance(each, CallEnded)), None)
+    ended = next((event for event in replayed.events if isinstance(event, CallEnded)), None)
     reason = ended.reason if ended else "unknown"
     return (
         f"{replayed.path}: {found.turns} turns{v2v}, {_cost(found)}, ended: {reason}; see {folder}"

@@ -91,8 +91,8 @@ async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
             server.leave = place.leave
             house.wire.tell("ready")
             await server.finished.wait()
-        for each in (line, listening):
-            each.cancel()
+        for item in (line, listening):
+            item.cancel()
 
 
 async def _outlive(house: Joined, server: "Server") -> None:

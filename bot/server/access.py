@@ -90,7 +90,7 @@ def given_cookie(request: Request, name: str) -> str:
     Ours is plain hexadecimal. `request.cookies` unquotes each one with `http.cookies`, which takes
     the square of its length in some versions of Python (CVE-2024-7592): half a second for a head.
     """
-    pieces = (each.partition("=") for each in _pieces(request))
+    pieces = (piece.partition("=") for piece in _pieces(request))
     return next((held.strip() for key, _, held in pieces if key.strip() == name), "")
 
 
@@ -161,8 +161,8 @@ def _named(head: Headers, names: tuple[str, ...], *keys: str) -> Iterator[str]:
     """Yield what is named in a list of headers, and under keys of `Forwarded`."""
     for name in names:
         yield from ",".join(head.getlist(name)).split(",") if name in head else ()
-    for each in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
-        key, _, value = each.partition("=")
+    for word in ",".join(head.getlist(FORWARDED)).replace(";", ",").split(","):
+        key, _, value = word.partition("=")
         if key.strip().lower() in keys:
             yield value.strip().strip('"')
 

@@ -108,7 +108,7 @@ class WaitingRoom:
         return len(self._guests) >= self._places or self._full_of(guest)
 
     def _full_of(self, guest: Guest) -> bool:
-        same = sum(each.address == guest.address for each in self._guests)
+        same = sum(item.address == guest.address for item in self._guests)
         return same >= self._of_one_address
 
     def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:

@@ -38,7 +38,7 @@ class HouseCalls:
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest one first."""
         views = await self._house.peers.ask_all("calls")
-        return sorted((each for view in views for each in view), key=_begin)
+        return sorted((item for view in views for item in view), key=_begin)
 
     async def turns(self) -> list[list[Any]]:
         """Return the last answers: when, how long the caller waited, whose call."""
@@ -47,7 +47,7 @@ class HouseCalls:
     async def touched(self) -> dict[str, int]:
         """Return the failovers of the last 15 minutes, and how many callers met a failure."""
         views = await self._house.peers.ask_all("touched")
-        return {name: sum(each[name] for each in views) for name in ("failovers", "callers")}
+        return {name: sum(view[name] for view in views) for name in ("failovers", "callers")}
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         """Yield the calls in progress, and again whenever they have changed."""
@@ -125,7 +125,7 @@ def call_router(calls: HouseCalls, reader: RecordReader) -> APIRouter:
             return JSONResponse({"detail": UNKNOWN}, status_code=503)
         if page is not None:
             return _page(page, numbers=numbers)
-        live = next((each for each in await calls.live() if each["id"] == call_id), None)
+        live = next((call for call in await calls.live() if call["id"] == call_id), None)
         return JSONResponse({"detail": NO_CALL}, status_code=404) if live is None else _begun(live)
 
     @router.get("/{call_id}/audio", response_model=None)
@@ -156,9 +156,9 @@ async def _recorded(
         cost = await reader.cost_since(midnight)
     except StorageError:
         return {"recent": [], "today": None, "problem": UNKNOWN}
-    currency = next((each.currency for each in rows if each.currency), "")
+    currency = next((row.currency for row in rows if row.currency), "")
     return {
-        "recent": [_call(each, numbers=numbers) for each in rows],
+        "recent": [_call(row, numbers=numbers) for row in rows],
         "today": {"since": midnight.isoformat(), "cost": round(cost, 4), "currency": currency},
         "problem": "",
     }
@@ -184,11 +184,11 @@ def _call(row: CallRow, *, numbers: bool) -> dict[str, Any]:
 def _page(page: CallPage, *, numbers: bool) -> dict[str, Any]:
     return {
         "call": _call(page.call, numbers=numbers),
-        "turns": [_plain(asdict(each)) for each in page.turns],
-        "messages": [_plain(asdict(each)) for each in page.messages],
-        "failures": [_plain(asdict(each)) for each in page.failures],
-        "breaker_moves": [_plain(asdict(each)) for each in page.breaker_moves],
-        "happenings": [_told(each) for each in page.happenings if each.kind in TOLD],
+        "turns": [_plain(asdict(turn)) for turn in page.turns],
+        "messages": [_plain(asdict(message)) for message in page.messages],
+        "failures": [_plain(asdict(failure)) for failure in page.failures],
+        "breaker_moves": [_plain(asdict(breaker_move)) for breaker_move in page.breaker_moves],
+        "happenings": [_told(happening) for happening in page.happenings if happening.kind in TOLD],
         "result": _result(page.result) if page.result else None,
     }
 

@@ -79,7 +79,7 @@ class HouseCampaigns:
     async def _seen(self) -> Mapping[str, Any] | None:
         """Return what the process sees that leads; None: none does, for a moment."""
         views = await self._house.peers.ask_all(VIEW)
-        return next((each for each in views if each), None)
+        return next((view for view in views if view), None)
 
     async def _own_view(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if not self._house.leads:
@@ -221,7 +221,11 @@ def campaign_router(outbound: Outbound, all_campaigns: HouseCampaigns, tell: Tel
             moved = await _move(outbound, name, move, said)
             if moved:
                 tell_action(tell, request, cast(OperatorAction, move), target=name, word=said)
-            shown = next(each for each in await all_campaigns.all() if each["name"] == name)
+            shown = next(
+                all_campaign
+                for all_campaign in await all_campaigns.all()
+                if all_campaign["name"] == name
+            )
         except StorageError:
             return _unknown()
         return shown if moved else _unmoved(shown, move)

@@ -121,8 +121,8 @@ class StatusCallbacks:
             place_of: Of what the progress is kept; the carrier's id of the call when not given.
         """
         facts, _ = await self._move(said, place_of or said.call_ref)
-        for each in facts:
-            self.tell(each)
+        for fact in facts:
+            self.tell(fact)
         return facts
 
     async def is_over(self, call_ref: str) -> bool:

@@ -104,7 +104,7 @@ def _of_json(body: bytes) -> dict[str, str] | None:
 def _of_parts(body: bytes, content_type: str) -> dict[str, str]:
     head = f"Content-Type: {content_type}\r\n\r\n".encode()
     parts = cast("list[object] | str", message_from_bytes(head + body).get_payload())
-    return dict(_field(each) for each in parts if isinstance(each, Message))
+    return dict(_field(part) for part in parts if isinstance(part, Message))
 
 
 def _field(part: Message) -> tuple[str, str]:
@@ -146,7 +146,7 @@ class ExotelProof:
             host = ipaddress.ip_address(address)
         except ValueError:
             return False
-        return any(host in ipaddress.ip_network(each) for each in self.addresses)
+        return any(host in ipaddress.ip_network(text) for text in self.addresses)
 
 
 def exotel_router(

@@ -34,13 +34,13 @@ class _Control:
         found = await self._ask("GET", "/instances")
         return [
             {
-                "name": each["name"],
-                "kind": each["kind"],
-                "stage": STAGE_OF[each["kind"]],
-                "faults": each["faults"],
-                "requests": each["requests"],
+                "name": item["name"],
+                "kind": item["kind"],
+                "stage": STAGE_OF[item["kind"]],
+                "faults": item["faults"],
+                "requests": item["requests"],
             }
-            for each in found
+            for item in found
         ]
 
     async def stages(self) -> dict[str, list[dict[str, Any]]]:
@@ -59,7 +59,7 @@ class _Control:
         body = await request.body()
         if len(body) > MAX_BODY_BYTES:
             raise HTTPException(413, "That is more than a list of faults.")
-        if name not in {each["name"] for each in self._lab.instances}:
+        if name not in {instance["name"] for instance in self._lab.instances}:
             raise HTTPException(404, "There is no such simulated provider.")
         await self._ask(request.method, f"/instances/{name}/faults", body or None)
         return Response(status_code=204)

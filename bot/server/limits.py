@@ -51,7 +51,14 @@ class Crowd:
     def enter(self, newcomer: "BoundedConnection") -> bool:
         """Make room for a newcomer; False: everybody here is being served."""
         if len(self._here) >= self._most:
-            oldest = next((each for each in self._here if not each.is_served), None)
+            oldest = next(
+                (
+                    bounded_connection
+                    for bounded_connection in self._here
+                    if not bounded_connection.is_served
+                ),
+                None,
+            )
             if oldest is None:
                 return False
             self.leave(oldest)
@@ -275,7 +282,7 @@ async def explain_request(request: Request, wrong: Exception) -> JSONResponse:
     if first.get("type") in ("json_invalid", "json_type"):
         sentence = "The request's body is not valid JSON."
     else:
-        place = ".".join(str(each) for each in first.get("loc", ())[1:]) or "The request's body"
+        place = ".".join(str(item) for item in first.get("loc", ())[1:]) or "The request's body"
         problem = str(first.get("msg", "not what is expected")).rstrip(".")
         sentence = f"{place[:LONGEST_NAME]}: {problem}."
     return JSONResponse({"detail": sentence}, HTTPStatus.UNPROCESSABLE_ENTITY)

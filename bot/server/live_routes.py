@@ -36,8 +36,8 @@ class HouseLive:
         """Yield the recent entries, then each new one, until the watcher goes."""
         merged = merge(*self._sources())
         try:
-            async for each in merged:
-                yield each
+            async for item in merged:
+                yield item
         finally:
             await merged.aclose()  # type: ignore[attr-defined] - a generator
 
@@ -67,16 +67,16 @@ def _pour_together(sources: Iterable[AsyncIterator[Item]]) -> Iterator[asyncio.Q
     queue: asyncio.Queue[Item] = asyncio.Queue(WAITING)
 
     async def pour(items: AsyncIterator[Item]) -> None:
-        async for each in items:
-            await queue.put(each)
+        async for item in items:
+            await queue.put(item)
 
     loop = asyncio.get_running_loop()  # a task group cannot end when a generator is closed
-    tasks = [loop.create_task(pour(each), name="watch the house") for each in sources]
+    tasks = [loop.create_task(pour(source), name="watch the house") for source in sources]
     try:
         yield queue
     finally:
-        for each in tasks:
-            each.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 class LiveView(Protocol):

@@ -222,8 +222,8 @@ class _LivekitDoor:
             self.unreachable = True
             return
         self.unreachable = False
-        for each in found:
-            self._begin(each)
+        for open_room in found:
+            self._begin(open_room)
 
     def _begin(self, room: OpenRoom) -> None:
         self.tasks.create_task(self._take(room), name=f"room {room.name}")

@@ -175,7 +175,7 @@ class ProviderDesk:
         # Told first: a process that dies in the middle has done nothing of which nobody knows.
         tell_action(self._view.tell, request, action, target=name, word=word)
         await self._house.peers.ask_all(action, name=name)
-        return [each for each in await self.list_all() if each["name"] == name]
+        return [row for row in await self.list_all() if row["name"] == name]
 
     def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
         async def answer(asked: Mapping[str, Any]) -> None:
@@ -186,12 +186,12 @@ class ProviderDesk:
 
     async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         counts = {
-            (each["stage"], each["name"]): each
-            for each in self._recent.rungs(clock.utc_now().timestamp())
+            (rung["stage"], rung["name"]): rung
+            for rung in self._recent.rungs(clock.utc_now().timestamp())
         }
         return [
-            each | {"recent": counts.get((each["stage"], each["name"]))}
-            for each in self._view.list_rungs()
+            rung | {"recent": counts.get((rung["stage"], rung["name"]))}
+            for rung in self._view.list_rungs()
         ]
 
 
@@ -207,7 +207,7 @@ def alert_router(desk: AlertDesk, tell: Tell) -> APIRouter:
     @router.get("", response_model=None)
     async def alerts() -> JSONResponse | list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
         try:
-            return [as_json(each) for each in await desk.recent()]
+            return [as_json(alert) for alert in await desk.recent()]
         except StorageError:
             return _unknown()
 
@@ -249,7 +249,7 @@ def _change(
 
 
 def _one(alerts: Sequence[Alert], key: str) -> Alert | None:
-    return next((each for each in alerts if each.key == key), None)
+    return next((alert for alert in alerts if alert.key == key), None)
 
 
 def _unknown() -> JSONResponse:

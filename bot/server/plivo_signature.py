@@ -39,4 +39,4 @@ def is_signed(token: str, text: str, proofs: str) -> bool:
     right = base64.b64encode(digest).decode()
     if len(proofs) > MOST_PROOF_CHARS or not proofs.isascii():
         return False
-    return any(hmac.compare_digest(right, each.strip()) for each in proofs.split(","))
+    return any(hmac.compare_digest(right, word.strip()) for word in proofs.split(","))

@@ -149,7 +149,7 @@ class Returns:
         said = await self._house.peers.ask_all(
             self._question, call_sid=call_sid, over=over, handed_on=handed_on
         )
-        found = [Whereabouts(**each) for each in said if each]
+        found = [Whereabouts(**answered) for answered in said if answered]
         return found[0] if found else None
 
     async def keep(self, kept: Kept) -> None:

@@ -194,7 +194,7 @@ class _TwilioDoor:
         proof = websocket.headers.get("x-twilio-signature", "")
         url = self.frame.socket_url(MEDIA_PATH, websocket.path_params.get("worker") or "")
         return bool(proof) and any(
-            self.validator.validate(each, {}, proof) for each in (url, f"{url}/")
+            self.validator.validate(item, {}, proof) for item in (url, f"{url}/")
         )
 
     async def _form(self, request: Request, path: str) -> Form | Response:

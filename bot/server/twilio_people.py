@@ -172,8 +172,8 @@ class TwilioPeople:
         except ServiceError:  # the first failure says more
             return ""
         calls: Sequence[Mapping[str, Any]] = listed.get("calls", ())
-        rings = {str(each.get("sid", "")) for each in calls if each.get("status") in UNDER_WAY}
-        found = rings - {each.sid for each in self.called.values()}
+        rings = {str(call.get("sid", "")) for call in calls if call.get("status") in UNDER_WAY}
+        found = rings - {called.sid for called in self.called.values()}
         return found.pop() if len(found) == 1 else ""
 
     async def _look(self, waiting: _Called) -> Handover | None:

@@ -30,14 +30,14 @@ from transports.webrtc.connection import BrowserConnection, TooManyError
 
 def for_page(servers: Sequence[IceServer]) -> list[Mapping[str, Any]]:
     """Return them as `RTCPeerConnection` takes them: a caller may use the relay."""
-    return [_described(each) for each in servers]
+    return [_described(server) for server in servers]
 
 
 def for_us(servers: Sequence[IceServer]) -> list[RTCIceServer]:
     """Return them as aiortc takes them; of several it uses the first STUN and the first TURN."""
     return [
-        RTCIceServer(urls=[each.url], username=each.username, credential=_credential(each))
-        for each in servers
+        RTCIceServer(urls=[server.url], username=server.username, credential=_credential(server))
+        for server in servers
     ]
 
 
@@ -212,10 +212,10 @@ def plausible(sdp: str) -> bool:
     lines = sdp.splitlines()
     return (
         sdp.startswith("v=0")
-        and any(each.startswith("m=audio") for each in lines)
+        and any(line.startswith("m=audio") for line in lines)
         and len(lines) <= MAX_LINES
-        and sum(each.startswith("m=") for each in lines) <= MAX_MEDIA
-        and sum(each.startswith("a=candidate") for each in lines) <= MAX_ADDRESSES
+        and sum(line.startswith("m=") for line in lines) <= MAX_MEDIA
+        and sum(line.startswith("a=candidate") for line in lines) <= MAX_ADDRESSES
     )
 
 
@@ -339,7 +339,7 @@ class _WebrtcDoor:
         return await _catch_refusal(self._answer_here(here, str(asked["address"])))
 
     async def _add(self, patch: Candidates) -> Mapping[str, str]:
-        candidates = [IceCandidate(**each.model_dump()) for each in patch.candidates]
+        candidates = [IceCandidate(**candidate.model_dump()) for candidate in patch.candidates]
         with _refusals():
             await self._offers.add(
                 SmallWebRTCPatchRequest(pc_id=patch.pc_id, candidates=candidates)

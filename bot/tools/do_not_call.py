@@ -99,7 +99,7 @@ class OptOuts:
         if self._works:
             await asyncio.wait(self._works, timeout=CLOSE_S)
         left = dict(self._works)
-        await asyncio.gather(*(self._keep(each) for each in left.values()))
+        await asyncio.gather(*(self._keep(text) for text in left.values()))
         for task, work in left.items():
             self._drop(task, work, reason="process_ended")
         await asyncio.gather(*left, return_exceptions=True)
@@ -108,8 +108,8 @@ class OptOuts:
         """Begin with what a process has left behind, as far as there is room."""
         own = {work.owed.call_id for work in self._works.values()}
         left = await asyncio.to_thread(self._kept.left, besides=own, most=MOST_OWED - len(own))
-        for each in left:
-            self.begin(each, on_disk=True)
+        for item in left:
+            self.begin(item, on_disk=True)
 
     async def _list(self, work: _Work) -> None:
         wait_s = FIRST_WAIT_S

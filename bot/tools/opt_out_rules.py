@@ -39,10 +39,10 @@ PHRASES: Final = (
     r"не хочу (больше )?(ваших |никаких )?звонков",
 )  # fmt: skip
 """Looked for in words without marks or accents."""
-_COMPILED: Final = tuple(re.compile(rf"\b{each}") for each in PHRASES)
+_COMPILED: Final = tuple(re.compile(rf"\b{phrase}") for phrase in PHRASES)
 
 
 def wants_no_calls(said: str) -> bool:
     """Say whether somebody asks not to be called again."""
     words = plain(said)
-    return any(each.search(words) for each in _COMPILED)
+    return any(item.search(words) for item in _COMPILED)

@@ -14,7 +14,7 @@ def find_own_modules(loaded: Loaded) -> None:
     """
     settings = loaded.settings
     agents = (settings.agent, *settings.agents.values())
-    if loaded.file is None or not any(tool.entry_point for each in agents for tool in each.tools):
+    if loaded.file is None or not any(tool.entry_point for agent in agents for tool in agent.tools):
         return
     folder = str(loaded.file.absolute().parent)
     if folder not in sys.path:

@@ -33,7 +33,10 @@ def owner_tools(settings: Iterable[ToolSettings]) -> tuple[Tool, ...]:
     Raises:
         ValueError: An entry point names no function; the message says which.
     """
-    return tuple(_from_function(each) if each.entry_point else _from_url(each) for each in settings)
+    return tuple(
+        _from_function(setting) if setting.entry_point else _from_url(setting)
+        for setting in settings
+    )
 
 
 def _from_url(settings: ToolSettings) -> Tool:
@@ -136,14 +139,14 @@ def _parameters(function: Callable[..., Any], settings: ToolSettings) -> dict[st
             f"tools: entry_point {settings.entry_point!r} has no signature to read: {said}"
         ) from error
     named = [
-        each
-        for each in signature.parameters.values()
-        if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)
+        parameter
+        for parameter in signature.parameters.values()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
     ]
     return {
         "type": "object",
-        "properties": {each.name: _describe(each.annotation) for each in named},
-        "required": [each.name for each in named if each.default is each.empty],
+        "properties": {text.name: _describe(text.annotation) for text in named},
+        "required": [text.name for text in named if text.default is text.empty],
         "additionalProperties": False,
     }
 

@@ -131,7 +131,7 @@ class Toolbox:
 
     async def close(self) -> None:
         """Wait a little for what is at work: it was promised. Then cancel it, and await its end."""
-        tasks = [each.task for each in self._attempts.values()]
+        tasks = [item.task for item in self._attempts.values()]
         followers = [attempt.follower for attempt in self._attempts.values() if attempt.follower]
         self._attempts.clear()
         for task in followers:

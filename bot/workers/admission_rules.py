@@ -187,7 +187,7 @@ class HouseSeats:
     @property
     def taken(self) -> int:
         """How many seats are taken."""
-        return len(self._coming) + sum(len(each.calls) for each in self.workers.values())
+        return len(self._coming) + sum(len(worker.calls) for worker in self.workers.values())
 
     def open(self, worker: int, now: float) -> None:
         """Count on a worker that can take calls."""
@@ -269,14 +269,14 @@ class HouseSeats:
         return max(staying, key=rank, default=None)
 
     def _learn(self, now: float) -> None:
-        begun = sum(len(each.calls) for each in self.workers.values())
-        seen = sum(each.seen(now) for each in self.workers.values())
+        begun = sum(len(item.calls) for item in self.workers.values())
+        seen = sum(item.seen(now) for item in self.workers.values())
         starting = any(now < worker.settled_at for worker in self.workers.values())
         # One call's load is mostly what a worker costs anyway.
         if starting or begun < 2 or seen < begun * 0.9:
             self.cost.pause()
             return
-        cores = sum(each.cores for each in self.workers.values())
+        cores = sum(item.cores for item in self.workers.values())
         self.cost.learn(cores=cores, calls=seen, now=now)
 
 

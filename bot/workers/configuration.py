@@ -50,7 +50,7 @@ def check_rungs(settings: Settings) -> None:
 
 def _in_doubt(rung: RungSettings) -> str:
     """Name what of a rung may be wrong; what its options say may be secret."""
-    named = ["options." + each for each in rung.options]
+    named = ["options." + option for option in rung.options]
     named += ["voice", "language"] if rung.voice else ["language"]
     return " or ".join(named)
 
@@ -61,7 +61,7 @@ def configuration_of(settings: Settings) -> ConfigurationLoaded:
     return ConfigurationLoaded(
         version=version("holdline"),
         digest=hashlib.sha256(text.encode()).hexdigest()[:12],
-        agents=tuple(each.name for each in (settings.agent, *settings.agents.values())),
+        agents=tuple(item.name for item in (settings.agent, *settings.agents.values())),
         ladders=tuple(" ".join((stage, *rungs)) for stage, rungs in ladders(settings).items()),
     )
 

@@ -192,8 +192,8 @@ class Doorman:
                 self._receive(connection, loop)
                 await asyncio.sleep(pace.pause_s(loop.time()))
         finally:
-            for each in (*self._silent, *self._waiting):
-                self._close(each)
+            for item in (*self._silent, *self._waiting):
+                self._close(item)
 
     def _make_room(self, failed: OSError) -> None:
         """Have the one that has said nothing for longest give its descriptor to who has come."""
@@ -264,8 +264,8 @@ class Doorman:
 
     def _forget(self, connection: socket.socket) -> None:
         asyncio.get_running_loop().remove_reader(connection)
-        for each in (self._silent, self._waiting):
-            if timer := each.pop(connection, None):
+        for item in (self._silent, self._waiting):
+            if timer := item.pop(connection, None):
                 timer.cancel()
 
 

@@ -154,8 +154,8 @@ async def measure_lag(lag: Lag, *, tell: Tell, clock: Clock) -> AsyncIterator[La
         try:
             yield teller
         finally:
-            for each in running:
-                each.cancel()
+            for item in running:
+                item.cancel()
             watch.stop()
             lag.rest()
 

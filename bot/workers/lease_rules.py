@@ -46,7 +46,7 @@ class Leases:
 
     def held(self) -> int:
         """Return how many places may be in use."""
-        return sum(each.held for each in self._loans.values())
+        return sum(loan.held for loan in self._loans.values())
 
     def heed(self, process: str, *, number: int, inside: int, wanted: int) -> None:
         """Note what a process reports of itself.

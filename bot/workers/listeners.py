@@ -141,8 +141,8 @@ async def close_traces(traces: Sequence[Tracing]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        for each in traces:
-            await each.close()
+        for trace in traces:
+            await trace.close()
 
 
 @asynccontextmanager

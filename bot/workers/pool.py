@@ -167,8 +167,8 @@ class StreamedViews:
             self._streams[to] = asyncio.get_running_loop().create_task(stream, name="stream")
 
     async def _pour(self, entries: Entries, peer: str, watcher: int) -> None:
-        async for each in entries:
-            self._wire.tell("entry", to=peer, watcher=watcher, entry=each)
+        async for entry in entries:
+            self._wire.tell("entry", to=peer, watcher=watcher, entry=entry)
             await asyncio.sleep(0)  # the recent ones are many, and calls come first
 
 

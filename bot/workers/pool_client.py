@@ -78,9 +78,9 @@ class WirePeers:
     async def ask_all(self, what: str, /, **fields: Any) -> Sequence[Any]:
         """Ask everyone at once; who does not answer is left out."""
         own = await self._answers[what](fields)
-        asked = [self.ask(each, what, **fields) for each in self.others]
+        asked = [self.ask(item, what, **fields) for item in self.others]
         said = await asyncio.gather(*asked, return_exceptions=True)
-        return [own, *(each for each in said if not isinstance(each, BaseException))]
+        return [own, *(item for item in said if not isinstance(item, BaseException))]
 
 
 class Joined:
@@ -153,7 +153,7 @@ class Joined:
 
     def _learn(self, state: Mapping[str, Any]) -> None:
         self._state = state
-        self.peers.others = [each for each in state.get("workers", ()) if each != self.name]
+        self.peers.others = [item for item in state.get("workers", ()) if item != self.name]
 
 
 def take_connections(hand: socket.socket, take: Callable[[socket.socket], None]) -> asyncio.Event:
@@ -177,8 +177,8 @@ def take_connections(hand: socket.socket, take: Callable[[socket.socket], None])
             loop.remove_reader(hand)
             over.set()
             return
-        for each in files:
-            take(socket.socket(fileno=each))
+        for file in files:
+            take(socket.socket(fileno=file))
 
     loop.add_reader(hand, ready)
     return over

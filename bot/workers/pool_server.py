@@ -189,13 +189,15 @@ class Office:
         now = self._clock()
         away_s, self._looked_at = now - self._looked_at, now
         if away_s > AWAY_S:
-            for each in self.workers.values():
-                each.heard_at = min(now, each.heard_at + away_s)
+            for worker in self.workers.values():
+                worker.heard_at = min(now, worker.heard_at + away_s)
             for load in self._seats.workers.values():
                 load.reported_at = min(now, load.reported_at + away_s)
         oldest = now - silent_s
         return [
-            each for each in self.workers.values() if each.ready.is_set() and each.heard_at < oldest
+            worker
+            for worker in self.workers.values()
+            if worker.ready.is_set() and worker.heard_at < oldest
         ]
 
     def tell_state(self) -> None:

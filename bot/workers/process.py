@@ -105,8 +105,8 @@ async def open_shared(
             crm=guests.crm,
             do_not_call=opt_outs,
         )
-    for each in (*services.values(), last_resort):
-        await each.close()
+    for service in (*services.values(), last_resort):
+        await service.close()
     judges.close()
 
 

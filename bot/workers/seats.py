@@ -51,7 +51,7 @@ class SeatDesk:
 
     def hold(self, call: str) -> str:
         """Hold a seat for the call of a name; return why there is none, or nothing."""
-        if not any(each.ready.is_set() for each in self._workers.values()):
+        if not any(worker.ready.is_set() for worker in self._workers.values()):
             return ""  # nobody answers: the carrier asks its fallback only if it is told so
         return "" if self._seat(call) is not None else self._why_not
 

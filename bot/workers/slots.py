@@ -79,7 +79,7 @@ class Slots:
             self.fill()
         workers = tuple(self._slots)
         if not await _some_are_ready(workers) or self._closing:
-            await asyncio.gather(*(each.ended.wait() for each in workers))
+            await asyncio.gather(*(item.ended.wait() for item in workers))
             return first.code or FAILED
         for worker in workers:
             self._tasks.create_task(self._see_in(worker), name="see a worker in")
@@ -224,14 +224,14 @@ async def _some_are_ready(workers: Sequence[Worker]) -> bool:
     """Wait until one worker answers, and not for long until the others do; False: none will."""
     ready = False
     async with asyncio.TaskGroup() as waiting:
-        left = {waiting.create_task(_is_ready(each), name="wait") for each in workers}
+        left = {waiting.create_task(_is_ready(worker), name="wait") for worker in workers}
         while left and not ready:
             done, left = await asyncio.wait(left, return_when=asyncio.FIRST_COMPLETED)
-            ready = any(each.result() for each in done)
+            ready = any(item.result() for item in done)
         if left:
             await asyncio.wait(left, timeout=TOGETHER_S)
-        for each in left:
-            each.cancel()
+        for item in left:
+            item.cancel()
     return ready
 
 
@@ -247,10 +247,10 @@ async def wait_at_most(wait_s: float, event: asyncio.Event) -> None:
 async def _first_of(*events: asyncio.Event) -> None:
     """Wait until one of the events has come."""
     async with asyncio.TaskGroup() as waiting:
-        tasks = [waiting.create_task(each.wait(), name="wait") for each in events]
+        tasks = [waiting.create_task(event.wait(), name="wait") for event in events]
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-        for each in tasks:
-            each.cancel()
+        for task in tasks:
+            task.cancel()
 
 
 BY_SIGNAL: Final = "SIGHUP"

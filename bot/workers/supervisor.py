@@ -76,8 +76,8 @@ class Supervisor:
             if self._reloading.owed and self._reloading.open:
                 self._reload(BY_SIGNAL)
             await self._slots.all_gone.wait()
-            for each in around:
-                each.cancel()
+            for item in around:
+                item.cancel()
         if self._signals == 1 and (failed := self._slots.failed):
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
@@ -105,9 +105,9 @@ class Supervisor:
     async def _look_after(self, doorman: Doorman) -> None:
         """Tell the workers how the house is, and end one that hangs."""
         while True:
-            for each in self._office.hung(HUNG_S):
-                logger.error("worker {} has not reported for {:g} s; killed", each.name, HUNG_S)
-                each.kill()
+            for item in self._office.hung(HUNG_S):
+                logger.error("worker {} has not reported for {:g} s; killed", item.name, HUNG_S)
+                item.kill()
             if any(worker.ready.is_set() for worker in self._office.workers.values()):
                 doorman.open()  # for calls that wait for a worker in place of one that was lost
             self._office.tell_state()
@@ -116,8 +116,8 @@ class Supervisor:
 
     def _listen_to_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        for each in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(each, self._stop)
+        for item in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(item, self._stop)
         loop.add_signal_handler(signal.SIGHUP, self._reload, BY_SIGNAL)
 
     def _stop(self) -> None:

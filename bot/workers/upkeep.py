@@ -86,8 +86,8 @@ def read_network(path: Path = NETWORK) -> Gauges:
         return {}
     fields = [rest.split() for name, _, rest in map(_split, rows) if name != "lo"]
     return {
-        "received_bytes": float(sum(int(each[0]) for each in fields)),
-        "sent_bytes": float(sum(int(each[8]) for each in fields)),
+        "received_bytes": float(sum(int(field[0]) for field in fields)),
+        "sent_bytes": float(sum(int(field[8]) for field in fields)),
     }
 
 

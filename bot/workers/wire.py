@@ -88,8 +88,8 @@ class Wire:
             async with asyncio.TaskGroup() as answering:
                 while line := await _line(reader):
                     self._take(_message(line), answering)
-                for each in tuple(self._answering):  # nobody waits for it any more
-                    each.cancel()
+                for item in tuple(self._answering):  # nobody waits for it any more
+                    item.cancel()
         finally:
             self.close()
 
@@ -100,9 +100,9 @@ class Wire:
             self._writer.close()
         elif self.own:
             self.own.close()
-        for each in self._asked.values():
-            if not each.done():
-                each.set_exception(WireError("the other end is gone"))
+        for item in self._asked.values():
+            if not item.done():
+                item.set_exception(WireError("the other end is gone"))
 
     def _send(self, message: Mapping[str, Any]) -> bool:
         writer = self._writer

@@ -76,8 +76,8 @@ class Worker:
         try:
             await self._start(WorkerLine(control=its_control.fileno(), hand=its_hand.fileno()))
         finally:
-            for each in (its_control, its_hand):
-                each.close()  # it has its own
+            for item in (its_control, its_hand):
+                item.close()  # it has its own
 
     def _open(self) -> tuple[socket.socket, socket.socket]:
         """Open the line and the way for connections; return the process's ends."""
@@ -151,5 +151,5 @@ def _paths() -> list[str]:
     """Return where this process finds its modules, by whole names: tools of an owner among them."""
     return [
         str(ROOT),
-        *(str(Path(each).absolute()) if each else str(Path.cwd()) for each in sys.path),
+        *(str(Path(phase).absolute()) if phase else str(Path.cwd()) for phase in sys.path),
     ]

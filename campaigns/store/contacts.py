@@ -44,7 +44,7 @@ class ContactBook(TransactionStore):
         All batches of one import have the same `now`: so a number that comes twice in it is told
         from one that was there before. A campaign that is not known is made.
         """
-        numbers = [each.number for each in contacts]
+        numbers = [contact.number for contact in contacts]
         async with self._work.write() as connection:
             # Else two imports of one file might both take a number for new.
             await work_by_index(connection, f"contacts of {campaign}")
@@ -53,10 +53,10 @@ class ContactBook(TransactionStore):
             barred = await _barred_of(connection, numbers)
             told: list[ImportedAs] = []
             new: dict[str, NewContact] = {}
-            for each in contacts:
-                told.append(_become(each.number, new, known, barred, now))
+            for contact in contacts:
+                told.append(_become(contact.number, new, known, barred, now))
                 if told[-1] == "added":
-                    new[each.number] = each
+                    new[contact.number] = contact
             await _insert(connection, campaign, list(new.values()), now)
         return told
 
@@ -83,7 +83,7 @@ class ContactBook(TransactionStore):
         async with self._work.write() as connection:
             numbers = {number, *(await connection.execute(dialled)).scalars()}
             row = {"source": source[:100], "added_s": now}
-            rows = [{"number": each, **row} for each in sorted(numbers)]
+            rows = [{"number": item, **row} for item in sorted(numbers)]
             listed = self._work.insert(DO_NOT_CALL).values(rows).on_conflict_do_nothing()
             new = (await connection.execute(listed)).rowcount > 0
             theirs = CONTACTS.c.number.in_(numbers)
@@ -95,8 +95,10 @@ class ContactBook(TransactionStore):
 async def _insert(
     connection: AsyncConnection, campaign: str, new: Sequence[NewContact], now: float
 ) -> None:
-    await insert_missing(connection, CONTACTS, [contact_row(campaign, each, now) for each in new])
-    consents = [_consent(campaign, each, now) for each in new if each.consent]
+    await insert_missing(
+        connection, CONTACTS, [contact_row(campaign, new_contact, now) for new_contact in new]
+    )
+    consents = [_consent(campaign, new_contact, now) for new_contact in new if new_contact.consent]
     await insert_missing(connection, CONSENTS, consents)
 
 

@@ -53,7 +53,7 @@ class UnreportedDials(TransactionStore):
             ~told,
         )
         if not talked:
-            quiet = DIALS.c.outcome.not_in([each.value for each in TALKED])
+            quiet = DIALS.c.outcome.not_in([item.value for item in TALKED])
             wanted = and_(wanted, or_(quiet, DIALS.c.reason == NO_AGENT))
         found = (
             select(DIALS, CONTACTS.c.fields)
@@ -113,7 +113,7 @@ class DialCosts:
 
 def picked_up() -> ColumnElement[bool]:
     """Return whether a dial is over that the carrier had, and that somebody answered."""
-    billed = DIALS.c.outcome.in_([each.value for each in BILLED])
+    billed = DIALS.c.outcome.in_([item.value for item in BILLED])
     return and_(
         DIALS.c.state == "settled",
         DIALS.c.provider_call_id != "",

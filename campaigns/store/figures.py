@@ -133,19 +133,19 @@ class CampaignTroubles(TransactionStore):
         wanted = select(ALERTS.c.alert).where(began).order_by(ALERTS.c.began_s).limit(MOST)
         async with self._work.read() as connection:
             found = (await connection.execute(wanted)).scalars()
-            return [alert for each in found if (alert := read_alert(each))]
+            return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
 def spells_of(moves: Sequence[Any], seen: dict[str, float]) -> Sequence[OpenSpell]:
     """Return the spells that rows of moves tell of: whoever leaves the state says since when."""
     spells: list[OpenSpell] = []
     opened: dict[tuple[str, str, str], float] = {}
-    for each in moves:
-        rung, at_s = (each.stage, each.provider, each.holder), _seconds(each.at)
-        if each.before == OPEN:
-            began_s = opened.pop(rung, at_s - each.after_s)
+    for move in moves:
+        rung, at_s = (move.stage, move.provider, move.holder), _seconds(move.at)
+        if move.before == OPEN:
+            began_s = opened.pop(rung, at_s - move.after_s)
             spells.append(_spell(rung, began_s, at_s, seen))
-        if each.after == OPEN:
+        if move.after == OPEN:
             opened[rung] = at_s
     spells += [_spell(rung, began_s, None, seen) for rung, began_s in opened.items()]
     return spells

@@ -142,7 +142,7 @@ class CampaignStore(TransactionStore):
             taken = update(DIALS).where(silent).values(**held).returning(DIALS)
             dials = (await connection.execute(taken)).all()
             claims = [await _claim_of(connection, row) for row in dials]
-            return [each for each in claims if each is not None]
+            return [claim for claim in claims if claim is not None]
 
     async def _change(self, dial: Dial, **values: Any) -> bool:
         async with self._work.write() as connection:

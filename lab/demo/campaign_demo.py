@@ -127,13 +127,13 @@ async def show_books(
     folder, said = plan.reports or plan.folder, list[str]()
     compared, page = await _books(plan, staged, register, said)
     until_s = clock.monotonic() + BOOKS_S
-    while (page or any(each.differs for each in compared)) and clock.monotonic() < until_s:
+    while (page or any(item.differs for item in compared)) and clock.monotonic() < until_s:
         await asyncio.sleep(LOOK_S)
         compared, page = await _books(plan, staged, register, said)
     console.print()
-    for line in (*said, "", *(each.line for each in compared), *page):
+    for line in (*said, "", *(item.line for item in compared), *page):
         console.print(line, markup=False, soft_wrap=True)
-    differing = sum(bool(each.differs) for each in compared)
+    differing = sum(bool(item.differs) for item in compared)
     if differing or page:
         raise CommandError(f"the books differ about {differing} contacts; see {folder}")
     console.print(
@@ -164,8 +164,8 @@ async def _ended(staged: StagedServer) -> tuple[CampaignStanding, Sequence[Dial]
 
 
 async def _break(lab: RunningLab, control: LabControl) -> None:
-    for each in lab.instances:
-        await control.set_faults(each["name"], [FAULTS[STAGE_OF[each["kind"]]]])
+    for instance in lab.instances:
+        await control.set_faults(instance["name"], [FAULTS[STAGE_OF[instance["kind"]]]])
 
 
 def _check(standing: CampaignStanding, plan: CampaignDemo) -> None:
@@ -180,15 +180,18 @@ def _report(
     standing: CampaignStanding,
     dials: Sequence[Dial],
 ) -> None:
-    last = {each.number: each for each in dials}
+    last = {dial.number: dial for dial in dials}
     table = Counter(
-        (each.behaviour.label, str(last[each.number].outcome) if each.number in last else "none")
-        for each in plan.contacts
+        (
+            contact.behaviour.label,
+            str(last[contact.number].outcome) if contact.number in last else "none",
+        )
+        for contact in plan.contacts
     )
     console.print()
     for (label, outcome), count in sorted(table.items()):
         console.print(f"{count:4}  {label:<24} {outcome}")
-    talked_s = sum(each.length_s or 0.0 for each in dials)
+    talked_s = sum(dial.length_s or 0.0 for dial in dials)
     console.print(
         f"{len(dials)} dials to {len(plan.contacts)} contacts in {teller.now_s:.0f} s; "
         f"{standing.outcomes.get('agent_failed', 0)} failed for our own reasons and were made "

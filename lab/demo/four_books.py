@@ -71,7 +71,7 @@ def read_books(
     """Return the books; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
         # A number begins with a plus, which a spreadsheet would take for a formula: it is quoted.
-        rows = {each["number"].lstrip("'"): each for each in csv.DictReader(file)}
+        rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
     page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
     return FourBooks(
         dials=dials,
@@ -84,7 +84,7 @@ def read_books(
 
 def compare_page(books: FourBooks) -> tuple[str, ...]:
     """Return where the report's page and the ledger differ."""
-    counts = Counter(str(each.outcome) for each in books.dials)
+    counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
         return ()
     return (f"the report's page has {dict(books.page)}, the ledger {dict(counts)}",)
@@ -92,9 +92,9 @@ def compare_page(books: FourBooks) -> tuple[str, ...]:
 
 def compare_contacts(books: FourBooks, contacts: Sequence[StagedContact]) -> list[ComparedContact]:
     """Return what the books say of each contact; whoever else is in one of them comes last."""
-    known = {each.number: each.name for each in contacts}
+    known = {contact.number: contact.name for contact in contacts}
     others = {number for _, number, _ in books.carrier.book} | set(books.rows)
-    others |= {str(each["number"]) for each in books.told.values()}
+    others |= {str(item["number"]) for item in books.told.values()}
     names = known | dict.fromkeys(sorted(others - known.keys()), "nobody")
     return [_compare(books, number, name) for number, name in names.items()]
 
@@ -133,8 +133,8 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
         "state": "done",
         "outcome": str(dials[-1].outcome),
         "dials": str(len(dials)),
-        "length_s": f"{sum(each.length_s or 0.0 for each in dials):.1f}",
-        "carrier_cost": f"{sum(each.cost or 0.0 for each in dials):.4f}",
+        "length_s": f"{sum(dial.length_s or 0.0 for dial in dials):.1f}",
+        "carrier_cost": f"{sum(dial.cost or 0.0 for dial in dials):.4f}",
         "cost": _cost(dials),
     }
     return tuple(
@@ -146,8 +146,8 @@ def _against_report(dials: Sequence[Dial], row: Mapping[str, str]) -> tuple[str,
 
 def _cost(dials: Sequence[Dial]) -> str:
     """Return both parts as the report has them: nothing, where all there was has no price."""
-    total = sum((each.cost or 0.0) + (each.providers_cost or 0.0) for each in dials)
-    return "" if not total and any(each.unpriced for each in dials) else f"{total:.4f}"
+    total = sum((dial.cost or 0.0) + (dial.providers_cost or 0.0) for dial in dials)
+    return "" if not total and any(dial.unpriced for dial in dials) else f"{total:.4f}"
 
 
 def _against_register(
@@ -185,14 +185,14 @@ def _against_calls(books: FourBooks, dials: Sequence[Dial], number: str) -> tupl
 def _against_carrier(
     carrier: CarrierRest, dials: Sequence[Dial], placed: Mapping[str, str]
 ) -> tuple[str, ...]:
-    asked = {each.id: each.provider_call_id for each in dials if each.provider_call_id}
+    asked = {dial.id: dial.provider_call_id for dial in dials if dial.provider_call_id}
     if asked != placed:
         return (f"the carrier has {dict(placed)}, the ledger {asked}",)
     return tuple(
         problem
-        for each in dials
-        if each.provider_call_id
-        for problem in _against_call(carrier, each)
+        for dial in dials
+        if dial.provider_call_id
+        for problem in _against_call(carrier, dial)
     )
 
 

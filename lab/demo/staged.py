@@ -155,7 +155,7 @@ def register_tree(url: str, token: str) -> dict[str, Any]:
         "mapping": {
             "look_up": {"method": "GET", "path": "/v1/people?number={number}"},
             "found": "results.0",
-            "write": {"path": "/v1/calls", "body": {each: f"{{{each}}}" for each in told}},
+            "write": {"path": "/v1/calls", "body": {name: f"{{{name}}}" for name in told}},
         },
     }
 
@@ -188,7 +188,9 @@ async def staged_carrier(
     server = AgentServer(base_url=url, public_url=url, auth_token=AUTH_TOKEN)
     async with CarrierRest(ACCOUNT, AUTH_TOKEN, server=server) as carrier:
         carrier.calls_per_s = 100.0  # ours keeps to its own pace
-        carrier.exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+        carrier.exchange.callees |= {
+            contact.number: contact.behaviour.callee for contact in contacts
+        }
         yield carrier
 
 
@@ -196,7 +198,10 @@ async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
     """Put the contacts into the queue, and have the campaign run."""
     book, office, now = ContactBook(url), CampaignOffice(url), clock.utc_s()
     try:
-        new = [NewContact(number=each.number, name=each.name, zones=("UTC",)) for each in contacts]
+        new = [
+            NewContact(number=contact.number, name=contact.name, zones=("UTC",))
+            for contact in contacts
+        ]
         await book.add(NAME, new, now=now)
         await office.move(NAME, "running", now=now)
     finally:
@@ -231,9 +236,9 @@ def compare_books(dials: Sequence[Dial], carrier: CarrierRest) -> Disagreement:
     placed = {dial_id_of(callback): (sid, number) for sid, number, callback in carrier.book}
     if len(placed) != len(carrier.book):
         said.lines.append("the carrier was asked twice for one dial")
-    asked = {each.id: each for each in dials if each.provider_call_id}
-    said.lines += [f"the carrier has {each}, the ledger does not" for each in placed.keys() - asked]
-    said.lines += [f"the ledger has {each}, the carrier does not" for each in asked.keys() - placed]
+    asked = {item.id: item for item in dials if item.provider_call_id}
+    said.lines += [f"the carrier has {item}, the ledger does not" for item in placed.keys() - asked]
+    said.lines += [f"the ledger has {item}, the carrier does not" for item in asked.keys() - placed]
     for dial_id in asked.keys() & placed.keys():
         dial, (sid, number) = asked[dial_id], placed[dial_id]
         status = carrier.exchange.placed[sid].status

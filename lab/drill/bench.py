@@ -182,8 +182,8 @@ class ToldEvents:
 
     def of(self, kind: type[F]) -> list[F]:
         """Return the events of one kind about the first rung, or about no rung at all."""
-        found = [each for each in self.events if isinstance(each, kind)]
-        return [each for each in found if getattr(each, "provider", FIRST) == FIRST]
+        found = [event for event in self.events if isinstance(event, kind)]
+        return [event for event in found if getattr(event, "provider", FIRST) == FIRST]
 
 
 @asynccontextmanager
@@ -218,28 +218,32 @@ async def bench(
                     told=told,
                 )
         finally:
-            for each in shared.values():
-                await each.close()
+            for rung_spec in shared.values():
+                await rung_spec.close()
 
 
 def _with_models(lab: RunningLab, rungs: Sequence[str]) -> RunningLab:
     """Return the lab as if it had no other language models than these."""
-    kept = [each for each in lab.instances if each["kind"] != "openai" or each["name"] in rungs]
+    kept = [
+        instance
+        for instance in lab.instances
+        if instance["kind"] != "openai" or instance["name"] in rungs
+    ]
     return replace(lab, instances=kept)
 
 
 def _models(settings: Settings, shared: Mapping[str, object]) -> dict[str, Model]:
     rungs = [
         rung_of(
-            each,
+            item,
             "llm",
             agent=settings.agent,
             sample_rate_hz=PHONE_RATE_HZ,
-            shared=shared.get(each.name),
+            shared=shared.get(item.name),
         )
-        for each in settings.stages.llm
+        for item in settings.stages.llm
     ]
-    built = {each.name: provider("llm", each.kind).build(each) for each in rungs}
+    built = {rung.name: provider("llm", rung.kind).build(rung) for rung in rungs}
     return cast("dict[str, Model]", built)
 
 

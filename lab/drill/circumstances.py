@@ -68,7 +68,7 @@ def read_cpu_times() -> CpuTimes | None:
         first, *_ = STAT.read_text(encoding="ascii").splitlines()
     except OSError:
         return None
-    ticks = [int(each) for each in first.split()[1:]]
+    ticks = [int(word) for word in first.split()[1:]]
     machine_s = sum(ticks[index] for index in BUSY) / os.sysconf("SC_CLK_TCK")
     return CpuTimes(at_s=clock.monotonic(), machine_s=machine_s, own_s=_own_s())
 
@@ -83,8 +83,12 @@ def others_cores(before: CpuTimes | None, after: CpuTimes | None) -> float | Non
 
 def _own_s() -> float:
     spent = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
-    running = (_spent_s(each.pid) for each in multiprocessing.active_children() if each.pid)
-    return sum(each.ru_utime + each.ru_stime for each in spent) + sum(running)
+    running = (
+        _spent_s(active_child.pid)
+        for active_child in multiprocessing.active_children()
+        if active_child.pid
+    )
+    return sum(item.ru_utime + item.ru_stime for item in spent) + sum(running)
 
 
 def _spent_s(pid: int) -> float:

@@ -82,6 +82,6 @@ async def _show(name: str, scenario: Scenario | Demonstration, console: Console)
         proofs = await scenario.play(say)
     else:
         proofs = await perform(scenario, say)
-    for each in proofs:
-        console.print(f"{'proved' if each.holds else 'NOT PROVED'}: {each.text}")
-    return DONE if all(each.holds for each in proofs) else FAILED
+    for proof in proofs:
+        console.print(f"{'proved' if proof.holds else 'NOT PROVED'}: {proof.text}")
+    return DONE if all(proof.holds for proof in proofs) else FAILED

@@ -65,7 +65,7 @@ def bare(word: str) -> str:
 
 def bare_words(text: str) -> list[str]:
     """Return the words of a text that make a sound."""
-    return [each for each in map(bare, text.split()) if each]
+    return [item for item in map(bare, text.split()) if item]
 
 
 # -- which requests spoke the reply
@@ -81,7 +81,7 @@ def reply_words(sent: Sequence[Sent], text: str) -> list[Sent]:
     return [
         word
         for words in requests.values()
-        if _inside([bare(each.text) for each in words], reply)
+        if _inside([bare(item.text) for item in words], reply)
         for word in words
     ]
 

@@ -111,7 +111,7 @@ def compare_words(
     words: Sequence[RecordedWord], text: str
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the words of a text that were not heard, and what was heard in their place."""
-    wanted, got = bare_words(text), [bare(each.text) for each in words]
+    wanted, got = bare_words(text), [bare(word.text) for word in words]
     missing: list[str] = []
     extra: list[str] = []
     same = difflib.SequenceMatcher(a=wanted, b=got, autojunk=False)
@@ -144,7 +144,11 @@ def _unexplained(
     left: list[tuple[float, float]] = []
     for start, end in speech:
         at_s = start
-        inside = [each for each in words if each.end_s > start and each.at_s < end]
+        inside = [
+            recorded_word
+            for recorded_word in words
+            if recorded_word.end_s > start and recorded_word.at_s < end
+        ]
         for word in inside:
             left.append((at_s, word.at_s))
             at_s = max(at_s, word.end_s)
@@ -169,7 +173,7 @@ def as_json(verdict: ReplyVerdict) -> Mapping[str, Any]:
         "first_word_s": verdict.first_word_s,
         "first_speech_s": verdict.first_speech_s,
         "gap_s": verdict.gap_s,
-        "other": [list(each) for each in verdict.other],
+        "other": [list(item) for item in verdict.other],
         "voices": list(verdict.voices),
-        "words": [[each.text, each.provider, each.at_s, each.end_s] for each in verdict.words],
+        "words": [[word.text, word.provider, word.at_s, word.end_s] for word in verdict.words],
     }

@@ -37,14 +37,14 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
 
 async def play_clips(rig: Rig, run: MeasuredRun) -> None:
     """Ask while every answer is late, and look for what was rendered before the call."""
-    rendered = [each for each in await read_clips(rig.control) if each.provider == VOICE]
+    rendered = [clip for clip in await read_clips(rig.control) if clip.provider == VOICE]
     async with rig.call() as call:
         await call.wait_for_greeting()
         await rig.break_now(When.BEFORE_TURN)
         turns = [await ask(rig, call, run, rig.row.question) for _ in range(CLIP_TURNS)]
-    found = [await asyncio.to_thread(find_clips, each, rendered) for each in turns]
-    run.measures["clips_heard"] = sum(len(each.clips) for each in found)
-    run.measures["not_clips"] = sum(len(each.other) for each in found)
+    found = [await asyncio.to_thread(find_clips, turn, rendered) for turn in turns]
+    run.measures["clips_heard"] = sum(len(item.clips) for item in found)
+    run.measures["not_clips"] = sum(len(item.other) for item in found)
 
 
 async def play_recovery(rig: Rig, run: MeasuredRun) -> None:
@@ -94,4 +94,4 @@ async def _ask_until_probed(rig: Rig, call: Conversation, run: MeasuredRun, prov
 async def _is_probed(rig: Rig, provider: str, before: int) -> bool:
     """Return whether the mended provider was asked for something since, and did it."""
     later = (await rig.control.requests(provider))[before:]
-    return any(each["outcome"] == "done" for each in later)
+    return any(request["outcome"] == "done" for request in later)

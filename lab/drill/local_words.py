@@ -116,7 +116,7 @@ def _likeness(ear: _Bands, sound: _Bands) -> _Bands:
     products = np.zeros(places)
     for at, bands in enumerate(wanted):
         products += ear[at : at + places] @ bands
-    sums, squares = (_moving(each, len(sound)) for each in (ear.sum(1), (ear**2).sum(1)))
+    sums, squares = (_moving(item, len(sound)) for item in (ear.sum(1), (ear**2).sum(1)))
     spread = squares - sums**2 / sound.size
     return products / np.sqrt(np.maximum(spread * own, 1e-9))
 

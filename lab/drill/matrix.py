@@ -160,7 +160,7 @@ def _recognisers() -> Iterator[Row]:
         "standby-hung-start": ("Every standby hung", tuple(STANDBYS.values()), HUNG),
     }
     for name, (title, names, window) in starts.items():
-        breaks = tuple(Break(provider=each, window=window, when=When.BEFORE_CALL) for each in names)
+        breaks = tuple(Break(provider=item, window=window, when=When.BEFORE_CALL) for item in names)
         targets = (greeting, EVERY_WORD, NEVER_SILENT)
         yield Row(name=name, title=title, plan=CallPlan.START, breaks=breaks, targets=targets)
     counted = Target(measure="failures", worst=0)

@@ -75,7 +75,7 @@ def _outages() -> Iterator[Row]:
         name="thirty-percent",
         title="30 % of all requests fail",
         plan=CallPlan.CHANCE,
-        breaks=tuple(Break(provider=each, window=third, when=When.BEFORE_CALL) for each in ALL),
+        breaks=tuple(Break(provider=item, window=third, when=When.BEFORE_CALL) for item in ALL),
         targets=(EVERY_WORD, NEVER_SILENT, Target(measure="in_budget", worst=0.95, least=True)),
         steady=False,
     )

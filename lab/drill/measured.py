@@ -73,13 +73,13 @@ async def misheard(control: LabControl, call: Conversation, turn: AskedTurn) -> 
     """Return 1 unless a model was asked for what the caller said, and for nothing else."""
     since_s = call.lab_s(turn.began_s)
     asked = [
-        bare_words(each["details"]["asked"])
+        bare_words(request["details"]["asked"])
         for name in control.names
-        for each in await control.requests(name)
-        if each["at_s"] >= since_s and "asked" in each["details"]
+        for request in await control.requests(name)
+        if request["at_s"] >= since_s and "asked" in request["details"]
     ]
     said = bare_words(turn.question)
-    return float(not asked or any(each != said for each in asked))
+    return float(not asked or any(item != said for item in asked))
 
 
 def or_lost(at_s: float | None) -> float:

@@ -82,11 +82,11 @@ class Witness:
             self.say(self.now_s, event)
             if code := code_of(event):
                 self.codes.append(code)
-        for each in self.incidents.handle(event, self.now_s):
-            if isinstance(each, IncidentBegan):
+        for incident in self.incidents.handle(event, self.now_s):
+            if isinstance(incident, IncidentBegan):
                 self.codes.append("alert")
-                place = f"{each.stage} {each.rung}".strip()
-                self.note(f"ALERT, severity {each.severity.upper()}: {place}: {each.kind}")
+                place = f"{incident.stage} {incident.rung}".strip()
+                self.note(f"ALERT, severity {incident.severity.upper()}: {place}: {incident.kind}")
 
     def note(self, text: str) -> None:
         """Say what the scenario does."""
@@ -99,7 +99,7 @@ class Witness:
 
     def of(self, kind: type[Event]) -> list[Any]:
         """Return the events of one kind."""
-        return [each for each in self.events if isinstance(each, kind)]
+        return [event for event in self.events if isinstance(event, kind)]
 
 
 def code_of(event: Event) -> str:
@@ -128,11 +128,11 @@ def in_order(wanted: Sequence[str], happened: Sequence[str]) -> list[str]:
     """Return those of `wanted` that did not happen behind the ones before them."""
     missing: list[str] = []
     at = 0
-    for each in wanted:
-        if each in happened[at:]:
-            at += happened[at:].index(each) + 1
+    for text in wanted:
+        if text in happened[at:]:
+            at += happened[at:].index(text) + 1
         else:
-            missing.append(each)
+            missing.append(text)
     return missing
 
 
@@ -154,8 +154,8 @@ async def with_standby(
     async with _stage(lab, (*ALONE, STANDBY), contacts[:1], say, models) as (staged, it, control):
         it.note(f"with a standby: {VOICE} answers 503, {STANDBY} is well")
         dials = await _wait_until_ended(staged, it, control)
-    failed = [each for each in it.of(AttemptFailed) if each.provider == VOICE]
-    said = [each.text for each in it.of(AgentSaid)]
+    failed = [text for text in it.of(AttemptFailed) if text.provider == VOICE]
+    said = [text.text for text in it.of(AgentSaid)]
     return (
         Proof(text=f"{VOICE} failed {len(failed)} times in the call", holds=bool(failed)),
         Proof(
@@ -179,8 +179,8 @@ async def without_standby(
         it.note(f"without a standby: {VOICE} answers 503")
         dials = await _wait_until_ended(staged, it, control, mend_after=len(contacts))
     missing = in_order(FLOW, it.codes)
-    placed = [each.dial_id for each in it.of(DialPlaced)]
-    skipped = [each.dial_id for each in it.of(ContactSkipped)]
+    placed = [text.dial_id for text in it.of(DialPlaced)]
+    skipped = [text.dial_id for text in it.of(ContactSkipped)]
     return (
         Proof(
             text="in order: " + ", ".join(FLOW) + (f"; not: {missing}" if missing else ""),
@@ -193,7 +193,7 @@ async def without_standby(
         ),
         Proof(
             text="no call was lost",
-            holds=all(each.reason != "failed" for each in it.of(CallEnded)),
+            holds=all(text.reason != "failed" for text in it.of(CallEnded)),
         ),
         _all_completed(dials, contacts),
         *_books(dials, staged),
@@ -257,7 +257,7 @@ async def _until(holds: Callable[[], bool]) -> None:
 
 
 def _all_completed(dials: Sequence[Dial], contacts: Sequence[StagedContact]) -> Proof:
-    reached = {each.number for each in dials if each.outcome is DialOutcome.COMPLETED}
+    reached = {dial.number for dial in dials if dial.outcome is DialOutcome.COMPLETED}
     return Proof(
         text=f"{len(reached)} of {len(contacts)} contacts were talked with in the end",
         holds=len(reached) == len(contacts),

@@ -115,7 +115,7 @@ async def _chance(rig: Rig, run: MeasuredRun) -> None:
             for turn in range(TURNS):
                 if not call.over:
                     await ask(rig, call, run, HOURS if turn % 2 else HAIRCUT)
-    answered = sum(first_word_s(each) <= BUDGET_S for each in run.turns)
+    answered = sum(first_word_s(item) <= BUDGET_S for item in run.turns)
     run.measures["in_budget"] = answered / (CALLS * TURNS)
     run.measures["lost_turns"] += CALLS * TURNS - len(run.turns)  # a call that ended early
 

@@ -68,7 +68,7 @@ def _about(one: DrillPass, results: Results) -> str:
         *(f"Pass {one.number} of {one.began}", one.machine, f"commit {one.commit or 'not known'}"),
         *(one.options, used or "what others used was not measured", one.note),
     )
-    return f"<p>{escape('; '.join(each for each in known if each))}.</p>"
+    return f"<p>{escape('; '.join(item for item in known if item))}.</p>"
 
 
 def _lines(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
@@ -95,9 +95,9 @@ def _numbers(finding: TargetFinding | None, mark: str = "") -> str:
 
 def _pictures(row: Row, results: Results, passes: Sequence[RowInPass]) -> Iterator[str]:
     yield f'<h2 id="{row.name}">{escape(row.title)} <small>{row.name}</small></h2>'
-    told = ", ".join(f"{each.within.number} {each.verdict}" for each in passes)
+    told = ", ".join(f"{drill_pass.within.number} {drill_pass.verdict}" for drill_pass in passes)
     yield f"<p>{row.plan}. Passes: {told}.</p>"
-    shown = {each.within.number for each in passes if not each.met} | {
+    shown = {drill_pass.within.number for drill_pass in passes if not drill_pass.met} | {
         newest_run(passes).within.number
     }
     for entry in results.of(row.name, OURS):

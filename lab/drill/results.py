@@ -62,7 +62,7 @@ class Results:
         if self._path.is_file():
             try:
                 kept = json.loads(self._path.read_text(encoding="utf-8"))
-                self.passes = [DrillPass(**each) for each in kept["passes"]]
+                self.passes = [DrillPass(**item) for item in kept["passes"]]
                 self.entries = list(kept["runs"])
             except (ValueError, KeyError, TypeError) as wrong:
                 raise UsageError(
@@ -92,7 +92,7 @@ class Results:
             json.dumps({**run, "measures": _round(run["measures"]), "turns": []})
             for run in self.entries
         ]
-        passes = [json.dumps(asdict(each), ensure_ascii=False) for each in self.passes]
+        passes = [json.dumps(asdict(drill_pass), ensure_ascii=False) for drill_pass in self.passes]
         path = self._path.with_name(FIGURES)
         path.write_text(
             '{"passes": [\n'
@@ -106,7 +106,7 @@ class Results:
 
     def passes_of(self, row: Row, side: str) -> list[DrillPass]:
         """Return every pass that was to run a row on a side, oldest first."""
-        return [each for each in self.passes if each.wanted(row.name, side)]
+        return [drill_pass for drill_pass in self.passes if drill_pass.wanted(row.name, side)]
 
     def of_pass(self, one: DrillPass) -> list[dict[str, Any]]:
         """Return the runs of a pass.
@@ -114,9 +114,9 @@ class Results:
         Where it did not run the healthy row, which others are compared with, on some side, the
         runs of the last pass before it that did stand in; of the first one behind it, if none.
         """
-        entries = [each for each in self.entries if each["pass"] == one.number]
-        measured_sides = {each["side"] for each in entries if each["row"] == HEALTHY}
-        for side in dict.fromkeys(each["side"] for each in self.entries):
+        entries = [entry for entry in self.entries if entry["pass"] == one.number]
+        measured_sides = {entry["side"] for entry in entries if entry["row"] == HEALTHY}
+        for side in dict.fromkeys(entry["side"] for entry in self.entries):
             if side not in measured_sides:
                 entries += self._healthy_for(one, side)
         return entries
@@ -128,30 +128,30 @@ class Results:
 
     def of(self, row: str, side: str) -> list[dict[str, Any]]:
         """Return every run of a row on a side, oldest first."""
-        return [each for each in self.entries if each["row"] == row and each["side"] == side]
+        return [entry for entry in self.entries if entry["row"] == row and entry["side"] == side]
 
     def _healthy_for(self, one: DrillPass, side: str) -> list[dict[str, Any]]:
         healthy = self.of(HEALTHY, side)
-        known = {each["pass"] for each in healthy}
+        known = {text["pass"] for text in healthy}
         before = {number for number in known if number < one.number}
         stands_in = max(before) if before else min(known, default=0)
-        return [each for each in healthy if each["pass"] == stands_in]
+        return [text for text in healthy if text["pass"] == stands_in]
 
     def _check_passes(self) -> None:
-        numbers = [each.number for each in self.passes]
+        numbers = [drill_pass.number for drill_pass in self.passes]
         whole = list(range(1, len(numbers) + 1))
         if numbers != whole:
             gone = next((n for n in whole if n not in numbers), len(numbers))
             raise UsageError(
                 f"{self._path} lacks pass {gone}; a report is made of every pass that was begun"
             )
-        if strays := {each["pass"] for each in self.entries} - set(numbers):
+        if strays := {entry["pass"] for entry in self.entries} - set(numbers):
             raise UsageError(f"{self._path} has runs of pass {min(strays)}, which it does not list")
 
     def _write(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         written = self._path.with_suffix(".tmp")
-        kept = {"passes": [asdict(each) for each in self.passes], "runs": self.entries}
+        kept = {"passes": [asdict(drill_pass) for drill_pass in self.passes], "runs": self.entries}
         text = json.dumps(kept, ensure_ascii=False, indent=1)
         written.write_text(text + "\n", encoding="utf-8")
         written.replace(self._path)
@@ -165,13 +165,13 @@ def measured(entries: Sequence[Mapping[str, Any]]) -> list[Measured]:
     """Return entries as what verdicts are made of."""
     return [
         Measured(
-            row=each["row"],
-            side=each["side"],
-            run=each["run"],
-            measures=each["measures"],
-            error=each.get("error", ""),
+            row=entry["row"],
+            side=entry["side"],
+            run=entry["run"],
+            measures=entry["measures"],
+            error=entry.get("error", ""),
         )
-        for each in entries
+        for entry in entries
     ]
 
 

@@ -46,19 +46,19 @@ class Rig:
 
     async def break_now(self, when: When) -> None:
         """Begin the faults of a moment."""
-        await self._begin(each for each in self.row.breaks if each.when is when)
+        await self._begin(item for item in self.row.breaks if item.when is when)
 
     def timed(self) -> tuple[tuple[float | None, Hook], ...]:
         """Return the faults that begin within a turn, as `Conversation.ask` takes them."""
         return tuple(
-            (each.after_s if each.when is When.SPOKEN else None, self._hook(each))
-            for each in self.row.breaks
-            if each.when in (When.SPOKEN, When.AT_STOP)
+            (item.after_s if item.when is When.SPOKEN else None, self._hook(item))
+            for item in self.row.breaks
+            if item.when in (When.SPOKEN, When.AT_STOP)
         )
 
     def failures(self) -> list[dict[str, Any]]:
         """Return the failures of providers that the server told of in its calls' records."""
-        return [each for each in self._entries() if each.get("event") in FAILURES]
+        return [entry for entry in self._entries() if entry.get("event") in FAILURES]
 
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
         """Return those that came after a caller last began to speak."""
@@ -86,8 +86,8 @@ class Rig:
         return begin
 
     async def _begin(self, breaks: Iterable[Break]) -> None:
-        for each in breaks:
-            await self.control.set_faults(each.provider, [each.window])
+        for item in breaks:
+            await self.control.set_faults(item.provider, [item.window])
 
 
 @asynccontextmanager

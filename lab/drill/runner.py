@@ -85,9 +85,9 @@ async def run_all(job: Job, results: Results) -> DrillPass:
             before = await asyncio.to_thread(read_cpu_times)
             yielded = await _together(row, side, numbers, folder=folder)
             others = others_cores(before, await asyncio.to_thread(read_cpu_times))
-            for each in yielded:
+            for item in yielded:
                 known = {"pass": begun.number, "together": together, "others_cores": others}
-                entry = known | each
+                entry = known | item
                 await asyncio.to_thread(results.add, entry)
                 job.tell(entry)
     return begun
@@ -148,7 +148,7 @@ async def _run(
         entry["error"] = "; ".join(_leaves(known))
     await asyncio.to_thread(_keep_sound, run, files)
     entry["measures"] = run.measures
-    entry["turns"] = [turn_as_json(each) for each in run.turns]
+    entry["turns"] = [turn_as_json(turn) for turn in run.turns]
     return entry
 
 
@@ -170,8 +170,8 @@ def _keep_sound(run: MeasuredRun, folder: Path) -> None:
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterator[str]:
-    for each in group.exceptions:
-        if isinstance(each, BaseExceptionGroup):
-            yield from _leaves(each)
+    for exception in group.exceptions:
+        if isinstance(exception, BaseExceptionGroup):
+            yield from _leaves(exception)
         else:
-            yield f"{type(each).__name__}: {each}"
+            yield f"{type(exception).__name__}: {exception}"

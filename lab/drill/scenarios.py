@@ -60,7 +60,7 @@ async def perform(scenario: Scenario, say: Say) -> Proofs:
 
 async def _transient(stage: Bench) -> Proofs:
     def timed_out() -> int:
-        return sum(each.kind is Kind.TIMEOUT for each in stage.told.of(AttemptFailed))
+        return sum(text.kind is Kind.TIMEOUT for text in stage.told.of(AttemptFailed))
 
     await stage.fault(fault="silent", where="handshake", p=CHANCE)
     answers: list[QuestionOutcome] = []
@@ -72,7 +72,9 @@ async def _transient(stage: Bench) -> Proofs:
     trusted = await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
     asked = [*answers, last]
-    slowest_s = max((each.first_word_s or 0.0 for each in asked), default=0.0)
+    slowest_s = max(
+        (question_outcome.first_word_s or 0.0 for question_outcome in asked), default=0.0
+    )
     return (
         Proof(
             text=f"{timed_out()} attempts at {FIRST} timed out, at random",
@@ -99,10 +101,12 @@ async def _rate_limit(stage: Bench) -> Proofs:
     await stage.mend()
     await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
-    rests_s = [each.rest_s for each in stage.told.of(RungRested)]
+    rests_s = [text.rest_s for text in stage.told.of(RungRested)]
     grew = len(rests_s) == RESTS and all(a < b for a, b in pairwise(rests_s))
     return (
-        Proof(text=f"the rests grew: {', '.join(f'{each:.1f} s' for each in rests_s)}", holds=grew),
+        Proof(
+            text=f"the rests grew: {', '.join(f'{rest_s:.1f} s' for rest_s in rests_s)}", holds=grew
+        ),
         Proof(
             text=f"{len(answers)} questions made {requests} requests to {FIRST}, none in a rest",
             holds=requests == RESTS,
@@ -122,7 +126,7 @@ async def _breaker(stage: Bench) -> Proofs:
     opening = await stage.requests()
     later = [await stage.ask() for _ in range(LATER)]
     touched = await stage.requests() - opening
-    slowest_s = max(each.took_s for each in later)
+    slowest_s = max(item.took_s for item in later)
     opened = _moves(stage)
     opens = _moved(stage) == [(State.CLOSED, State.OPEN, Input.FAILURES)]
     await stage.mend()
@@ -134,7 +138,7 @@ async def _breaker(stage: Bench) -> Proofs:
         ),
         Proof(
             text=f"{LATER} later questions failed within {1000 * slowest_s:.1f} ms each",
-            holds=slowest_s < FAST_S and not any(each.provider for each in later),
+            holds=slowest_s < FAST_S and not any(attempt.provider for attempt in later),
         ),
         Proof(
             text=f"they made {touched} requests to {FIRST}, one each: it is the only rung",
@@ -164,8 +168,9 @@ async def _permanent(stage: Bench) -> Proofs:
         ),
         Proof(
             text=f"it was told {len(failures)} time, with severity "
-            + ", ".join(each.severity.upper() for each in failures),
-            holds=[(each.permanent, each.severity) for each in failures] == [(True, Severity.HIGH)],
+            + ", ".join(failure.severity.upper() for failure in failures),
+            holds=[(failure.permanent, failure.severity) for failure in failures]
+            == [(True, Severity.HIGH)],
         ),
         Proof(
             text=f"that one failure opened the breaker, for {rest_s:.0f} s: {_moves(stage)}",
@@ -178,7 +183,7 @@ async def _permanent(stage: Bench) -> Proofs:
 
 async def _recovery(stage: Bench) -> Proofs:
     def probes(*, ok: bool) -> int:
-        return sum(each.ok is ok for each in stage.told.of(ProviderProbed))
+        return sum(text.ok is ok for text in stage.told.of(ProviderProbed))
 
     await stage.fault(fault="http", status=503)
     await stage.ask()
@@ -188,7 +193,7 @@ async def _recovery(stage: Bench) -> Proofs:
     await stage.until(stage.trusted, within_s=TRUST_S)
     last = await stage.ask()
     moves, rest_s = stage.told.of(BreakerMoved), stage.health.breaker.settings.open_s
-    opened_s = next((each.after_s for each in moves if each.before == State.OPEN), 0.0)
+    opened_s = next((move.after_s for move in moves if move.before == State.OPEN), 0.0)
     return (
         Proof(
             text=f"the breaker went its way: {_moves(stage)}",
@@ -235,7 +240,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
 
 
 def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
-    count = sum(each.first_word_s is not None for each in answers)
+    count = sum(answer.first_word_s is not None for answer in answers)
     return Proof(
         text=f"{count} of {len(answers)} questions were answered{more}",
         holds=count == len(answers),
@@ -243,10 +248,10 @@ def _all_answered(answers: Sequence[QuestionOutcome], more: str = "") -> Proof:
 
 
 def _moved(stage: Bench) -> list[tuple[str, str, str]]:
-    return [(each.before, each.after, each.cause) for each in stage.told.of(BreakerMoved)]
+    return [(text.before, text.after, text.cause) for text in stage.told.of(BreakerMoved)]
 
 
 def _moves(stage: Bench) -> str:
     moves = stage.told.of(BreakerMoved)
-    states = [each.before.upper() for each in moves[:1]] + [each.after.upper() for each in moves]
+    states = [move.before.upper() for move in moves[:1]] + [move.after.upper() for move in moves]
     return " -> ".join(states) or "it did not move"

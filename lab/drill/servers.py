@@ -140,11 +140,11 @@ def loopback_settings(lab: RunningLab, logs: Path) -> Settings:
 def _configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any], dict[str, str]]:
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
     keys: dict[str, str] = {"TWILIO_AUTH_TOKEN": AUTH_TOKEN}
-    for each in lab.instances:
-        variable = f"KEY_{each['name'].upper().replace('-', '_')}"
-        keys[variable] = each["api_key"]
-        rung = {"name": each["name"], "kind": each["kind"], "url": each["url"]}
-        stages[STAGE_OF[each["kind"]]].append(rung | {"api_key_env": variable})
+    for instance in lab.instances:
+        variable = f"KEY_{instance['name'].upper().replace('-', '_')}"
+        keys[variable] = instance["api_key"]
+        rung = {"name": instance["name"], "kind": instance["kind"], "url": instance["url"]}
+        stages[STAGE_OF[instance["kind"]]].append(rung | {"api_key_env": variable})
     tree = {
         "server": {"host": "127.0.0.1", "port": port, "public_url": f"http://127.0.0.1:{port}"},
         "agent": {"greeting": GREETING},

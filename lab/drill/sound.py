@@ -44,5 +44,5 @@ def join_spans(
 def silence(recording: Pcm, from_s: float, until_s: float) -> float:
     """Return the longest stretch without speech between two moments, in seconds."""
     part = recording[: max(0, round(until_s * RATE_HZ))]
-    edges = [from_s, *(each for span in stretches(part, from_s=from_s) for each in span), until_s]
+    edges = [from_s, *(item for span in stretches(part, from_s=from_s) for item in span), until_s]
     return max(0.0, *(b - a for a, b in zip(edges[::2], edges[1::2], strict=True)))

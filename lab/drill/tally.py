@@ -46,7 +46,7 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
     entries = results.of_pass(one)
     runs = measured(entries)
     of_row = [
-        each for each in entries if (each["row"], each["side"], each["pass"])
+        entry for entry in entries if (entry["row"], entry["side"], entry["pass"])
         == (row.name, side, one.number)
     ]  # fmt: skip
     whole = len(of_row) >= one.wanted(row.name, side)  # a run that is not there is not a good one
@@ -61,12 +61,12 @@ def _judge(row: Row, side: str, results: Results, one: DrillPass) -> RowInPass:
 
 def newest_run(passes: Sequence[RowInPass]) -> RowInPass:
     """Return the newest pass that ran the row; the newest one if none did."""
-    return next((each for each in reversed(passes) if each.runs), passes[-1])
+    return next((drill_pass for drill_pass in reversed(passes) if drill_pass.runs), passes[-1])
 
 
 def count_met(passes: Sequence[RowInPass]) -> str:
     """Return how often a row was met, as people read it."""
-    return f"{sum(each.met for each in passes)} of {len(passes)}"
+    return f"{sum(drill_pass.met for drill_pass in passes)} of {len(passes)}"
 
 
 def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
@@ -77,13 +77,13 @@ def missed(rows: Sequence[Row], results: Results, side: str) -> list[str]:
 
 def others_of(results: Results, one: DrillPass) -> tuple[float, float] | None:
     """Return how many cores others used during a pass: at the median, at most; None: not known."""
-    values = _others([each for each in results.entries if each["pass"] == one.number])
+    values = _others([entry for entry in results.entries if entry["pass"] == one.number])
     return (statistics.median(values), max(values)) if values else None
 
 
 def _others(entries: Sequence[Mapping[str, Any]]) -> list[float]:
-    known = (each.get("others_cores") for each in entries)
-    return [each for each in known if each is not None]
+    known = (entry.get("others_cores") for entry in entries)
+    return [item for item in known if item is not None]
 
 
 def _is_busy(others: Sequence[float]) -> bool:

@@ -98,7 +98,7 @@ class CarrierTelephone:
 
     def bursts(self) -> list[tuple[float, float]]:
         """Return when the agent was heard."""
-        return [(each.start / RATE_HZ, each.end / RATE_HZ) for each in self._carrier.ear.bursts]
+        return [(burst.start / RATE_HZ, burst.end / RATE_HZ) for burst in self._carrier.ear.bursts]
 
     async def say(self, samples: NDArray[np.int16]) -> float:
         """Say sound; return when its last sample has left."""

@@ -100,7 +100,7 @@ class TargetFinding:
 
 def findings(row: Row, side: str, runs: Sequence[Measured]) -> tuple[TargetFinding, ...]:
     """Return what all runs say about a row's targets on one side."""
-    own = [each for each in runs if each.row == row.name and each.side == side]
+    own = [run for run in runs if run.row == row.name and run.side == side]
     return tuple(_finding(target, own, runs, side=side) for target in row.targets)
 
 
@@ -123,9 +123,9 @@ def _usual(target: Target, runs: Sequence[Measured], *, side: str) -> float | No
         return 0.0
     row, measure = target.over
     values = [
-        each.measures[measure]
-        for each in runs
-        if each.row == row and each.side == side and measure in each.measures
+        run.measures[measure]
+        for run in runs
+        if run.row == row and run.side == side and measure in run.measures
     ]
     return statistics.median(values) if values else None
 
@@ -139,7 +139,7 @@ def _met(target: Target, values: Sequence[float]) -> bool:
 
 def passed(row: Row, side: str, runs: Sequence[Measured]) -> bool:
     """Return whether every target that could be judged holds, and any could."""
-    met = [each.met for each in findings(row, side, runs) if each.met is not None]
+    met = [finding.met for finding in findings(row, side, runs) if finding.met is not None]
     return bool(met) and all(met)
 
 
@@ -154,7 +154,7 @@ def extra_requests(row: Row, side: str, runs: Sequence[Measured]) -> float | Non
 
 def _requests(row: str, side: str, runs: Sequence[Measured]) -> list[float]:
     return [
-        each.measures["requests"] / each.measures["turns"]
-        for each in runs
-        if each.row == row and each.side == side and each.measures.get("turns")
+        run.measures["requests"] / run.measures["turns"]
+        for run in runs
+        if run.row == row and run.side == side and run.measures.get("turns")
     ]

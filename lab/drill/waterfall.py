@@ -19,7 +19,7 @@ BUDGET_S: Final = 1.5
 
 def waterfall(turn: Mapping[str, Any]) -> str:
     """Return a turn of the results as an SVG element; time runs from left to right."""
-    providers = sorted({each["provider"] for each in turn["requests"]})
+    providers = sorted({item["provider"] for item in turn["requests"]})
     lanes = ["caller", "heard", "words", *providers]
     height = ROW * (len(lanes) + 1) + 8
     scale = _Scale(turn["began_s"], turn["ended_s"])
@@ -78,15 +78,15 @@ def _requests(
     scale: _Scale, requests: Sequence[Mapping[str, Any]], lanes: Sequence[str]
 ) -> list[str]:
     parts: list[str] = []
-    for each in requests:
-        x, y = scale.x(each["at_s"]), _y(lanes.index(each["provider"])) + 10
-        told = f"{each['provider']}: {each['outcome']}"
-        if each["fault"]:
-            told += f", {each['fault']}"
-        kind = "bad" if each["fault"] else "good"
-        tip = f"<title>{escape(told)} at {each['at_s']:.2f} s</title>"
+    for request in requests:
+        x, y = scale.x(request["at_s"]), _y(lanes.index(request["provider"])) + 10
+        told = f"{request['provider']}: {request['outcome']}"
+        if request["fault"]:
+            told += f", {request['fault']}"
+        kind = "bad" if request["fault"] else "good"
+        tip = f"<title>{escape(told)} at {request['at_s']:.2f} s</title>"
         parts.append(f'<circle cx="{x:.1f}" cy="{y}" r="5" class="{kind}">{tip}</circle>')
-        label = escape(each["outcome"])
+        label = escape(request["outcome"])
         parts.append(f'<text x="{x + 8:.1f}" y="{y + 4}" class="tick">{label}</text>')
     return parts
 

@@ -81,7 +81,9 @@ class ControlDoors:
         ]
 
     async def _list(self, request: web.Request) -> web.Response:
-        return web.json_response([self._describe(each) for each in self._instances.values()])
+        return web.json_response(
+            [self._describe(instance) for instance in self._instances.values()]
+        )
 
     async def _one(self, request: web.Request) -> web.Response:
         return web.json_response(self._describe(self._find_instance(request)))

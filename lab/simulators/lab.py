@@ -35,8 +35,8 @@ class Spec:
 
 
 KINDS: Final[Mapping[str, type[Instance]]] = {
-    each.kind: each
-    for each in (DeepgramSimulator, OpenAISimulator, CartesiaSimulator, ElevenLabsSimulator)
+    item.kind: item
+    for item in (DeepgramSimulator, OpenAISimulator, CartesiaSimulator, ElevenLabsSimulator)
 }
 
 DEFAULT: Final = (
@@ -128,13 +128,13 @@ class Lab:
             "control": {"url": self.control.url, "token": self.control.token},
             "instances": [
                 {
-                    "name": each.name,
-                    "kind": each.kind,
-                    "url": each.url,
-                    "port": each.server.port,
-                    "api_key": each.api_key,
+                    "name": instance.name,
+                    "kind": instance.kind,
+                    "url": instance.url,
+                    "port": instance.server.port,
+                    "api_key": instance.api_key,
                 }
-                for each in self.instances.values()
+                for instance in self.instances.values()
             ],
         }
 

@@ -187,7 +187,7 @@ class ResultPen:
 
     async def _down_the_ladder(self, question: PenQuestion) -> tuple[str, PenAnswer]:
         works: dict[str, Callable[[], Awaitable[tuple[str, PenAnswer]]]] = {
-            each.name: partial(self._at_gate, each, question) for each in self.rungs
+            rung.name: partial(self._at_gate, rung, question) for rung in self.rungs
         }
         return await run_down_ladder(works, stage=STAGE, retries=replace(self.retries))
 

@@ -76,13 +76,13 @@ class CallbackQueue:
         Raises:
             StorageError: The database does not answer.
         """
-        for each in await self.contacts.left(now=self.utc_s()):
-            if each.outcome == NO_CALLS:
-                await self._give_up(each.call_id, each.number, NO_CALLS)
+        for contact in await self.contacts.left(now=self.utc_s()):
+            if contact.outcome == NO_CALLS:
+                await self._give_up(contact.call_id, contact.number, NO_CALLS)
                 continue
-            _, said, when = each.reason.partition(SAID_WHEN)
-            due_s = self._due_s(each.callback_at_s, when if said else "", each.asked_s)
-            await self.give(each.call_id, each.number, due_s)
+            _, said, when = contact.reason.partition(SAID_WHEN)
+            due_s = self._due_s(contact.callback_at_s, when if said else "", contact.asked_s)
+            await self.give(contact.call_id, contact.number, due_s)
 
     async def give(self, call_id: str, number: str, due_s: float) -> None:
         """Have somebody called back, then at the soonest; nothing, if that was done before.
@@ -138,4 +138,4 @@ def zone_of(number: str, *, region: str) -> str:
     """Return a zone in which a number is; empty: nobody knows."""
     read = read_number(number, region=region)
     zones = read.zones if isinstance(read, CallableNumber) else ()
-    return next((each for each in zones if "/" in each and not each.startswith("Etc/")), "")
+    return next((zone for zone in zones if "/" in zone and not zone.startswith("Etc/")), "")

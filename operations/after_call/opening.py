@@ -102,8 +102,8 @@ async def open_after_calls(
         try:
             yield
         finally:
-            for each in working:
-                each.cancel()
+            for item in working:
+                item.cancel()
             await asyncio.wait(working)
             await after_calls.close()
             await contacts.close()
@@ -130,13 +130,13 @@ def _pen(settings: Settings, means: AfterCallMeans, tell: Tell) -> ResultPen | N
     models = settings.after_call.models
     rungs = tuple(
         rung_of(
-            each.model_copy(update={"model": models.get(each.name, each.model)}),
+            item.model_copy(update={"model": models.get(item.name, item.model)}),
             STAGE,
             agent=settings.agent,
             sample_rate_hz=NO_HZ,
-            shared=means.clients.get(each.name),
+            shared=means.clients.get(item.name),
         )
-        for each in settings.stages.llm
+        for item in settings.stages.llm
     )
     retries = Retries(
         settings=settings.resilience.retry_settings(),

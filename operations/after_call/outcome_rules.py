@@ -74,7 +74,7 @@ class ResultQuestion:
     @property
     def prompt(self) -> str:
         """The instruction."""
-        goals = "".join(("\nThe call was to:", *(f"\n- {each}" for each in self.goals)))
+        goals = "".join(("\nThe call was to:", *(f"\n- {goal}" for goal in self.goals)))
         return PROMPT.format(
             codes=", ".join(self.codes),
             ended=self.ended,

@@ -112,7 +112,7 @@ class CrmOutbox(TransactionStore):
         rows = select(table.c.report).where(table.c.done_s.is_(None)).order_by(table.c.made_s)
         async with self._work.read() as connection:
             found = (await connection.execute(rows)).scalars()
-            return [read_report(each) for each in found]
+            return [read_report(scalar) for scalar in found]
 
     async def forget(self, number: str) -> int:
         """Delete every report of a number; return how many there were."""
@@ -124,5 +124,5 @@ class CrmOutbox(TransactionStore):
 def read_report(text: str) -> CrmReport:
     """Return what was written, also by another version: what we do not know is left out."""
     said: dict[str, Any] = json.loads(text)
-    names = {each.name for each in fields(CrmReport)}
+    names = {field_.name for field_ in fields(CrmReport)}
     return CrmReport(**{key: value for key, value in said.items() if key in names})

@@ -72,7 +72,7 @@ def read_contacts(path: Path) -> dict[str, CrmContact]:
             if at >= MOST_ROWS:
                 raise ValueError(f"it has more than {MOST_ROWS} rows; import it instead")
             said = {str(key).strip().lower(): str(value or "") for key, value in row.items()}
-            number = next((digits(said[each]) for each in NUMBERS if said.get(each)), "")
+            number = next((digits(said[item]) for item in NUMBERS if said.get(item)), "")
             if number:
                 name = said.pop("name", "")
                 fields = {key: value for key, value in said.items() if key not in NUMBERS}
@@ -82,4 +82,4 @@ def read_contacts(path: Path) -> dict[str, CrmContact]:
 
 def digits(number: str) -> str:
     """Return what tells numbers apart, however they are written."""
-    return "".join(each for each in number if each.isdigit())
+    return "".join(item for item in number if item.isdigit())

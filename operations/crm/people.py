@@ -69,9 +69,9 @@ class PeopleMapping:
 
     def row(self, person: Any) -> tuple[str, ...]:
         """Return a person as a row."""
-        numbers = (text_of(dig(person, each)) for each in self.number)
-        name = " ".join(filter(None, (text_of(dig(person, each)) for each in self.name)))
-        more = (text_of(dig(person, each)) for each in self.columns.values())
+        numbers = (text_of(dig(person, item)) for item in self.number)
+        name = " ".join(filter(None, (text_of(dig(person, text)) for text in self.name)))
+        more = (text_of(dig(person, column)) for column in self.columns.values())
         own = (next(filter(None, numbers), ""), name, text_of(dig(person, self.contact_id)))
         return (*own, *more)
 
@@ -154,5 +154,5 @@ async def write_people(mapping: PeopleMapping, ask: Ask, target: Path) -> int:
             count += len(page)
             if count > MOST_PEOPLE:
                 raise CrmError(Kind.PROTOCOL, f"it has more than {MOST_PEOPLE} people")
-            rows.writerows(mapping.row(each) for each in page)
+            rows.writerows(mapping.row(item) for item in page)
     return count

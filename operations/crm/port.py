@@ -142,8 +142,8 @@ class CrmDesk:
 
     async def close(self) -> None:
         """End what still runs, and let the register go."""
-        for each in tuple(self._running):
-            each.cancel()
+        for item in tuple(self._running):
+            item.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self.crm.close()
 

@@ -64,7 +64,7 @@ class ReportedCall:
         """Return what it came to; the model's summary, if there is one, is put in its place."""
         started, ended, wanted = self._started, self._ended, self._callback
         number, our_number = self._numbers
-        messages = [{"role": "user", "content": each} for each in self._said]
+        messages = [{"role": "user", "content": item} for item in self._said]
         return CrmReport(
             key=f"call-{self._call_id}",
             call_id=self._call_id,

@@ -149,7 +149,7 @@ class RestCrm:
         if not isinstance(found, Mapping):
             return None
         mapping = self._mapping
-        name = " ".join(filter(None, (text_of(dig(found, each)) for each in mapping.name)))
+        name = " ".join(filter(None, (text_of(dig(found, text)) for text in mapping.name)))
         fields = {key: text_of(dig(found, path)) for key, path in mapping.fields.items()}
         return CrmContact(id=text_of(dig(found, mapping.contact_id)), name=name, fields=fields)
 
@@ -238,8 +238,8 @@ HUBSPOT: Final = RestMapping(
         path="/crm/v3/objects/contacts/search",
         body={
             "filterGroups": [
-                {"filters": [{"propertyName": each, "operator": "EQ", "value": "{number}"}]}
-                for each in ("phone", "mobilephone")
+                {"filters": [{"propertyName": item, "operator": "EQ", "value": "{number}"}]}
+                for item in ("phone", "mobilephone")
             ],
             "properties": list(KNOWN),
             "limit": 1,
@@ -247,7 +247,7 @@ HUBSPOT: Final = RestMapping(
     ),
     found="results.0",
     name=("properties.firstname", "properties.lastname"),
-    fields={each: f"properties.{each}" for each in KNOWN[2:]},
+    fields={item: f"properties.{item}" for item in KNOWN[2:]},
     write=RestRequest(
         method="POST",
         path="/crm/v3/objects/calls",

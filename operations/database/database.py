@@ -53,7 +53,7 @@ def known_versions() -> Sequence[str]:
     """Return every version, the oldest first: the names of the migrations' files."""
     # Without a pattern: the first call may be who uses the database first, and would compile it.
     files = (MIGRATIONS / "versions").iterdir()
-    return sorted(each.stem for each in files if each.suffix == ".py" and each.stem[:1].isdigit())
+    return sorted(file.stem for file in files if file.suffix == ".py" and file.stem[:1].isdigit())
 
 
 def prepare(connection: Connection) -> None:
@@ -120,7 +120,7 @@ def newer_than_ours(found: str | None) -> str | None:
 
 
 def _empty(connection: Connection) -> bool:
-    ours = set(METADATA.tables) - {each.name for each in BOARD}
+    ours = set(METADATA.tables) - {item.name for item in BOARD}
     return not ours & set(inspect(connection).get_table_names())
 
 

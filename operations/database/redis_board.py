@@ -102,9 +102,9 @@ class RedisBoard:
         keys = [f"{WORDS}{place}:{aspect.value}" for place in places for aspect in Aspect]
         with self._edge():
             found = await self._redis.mget(keys) if keys else []
-        said = [_read(str(each)) for each in found if each]
+        said = [_read(str(item)) for item in found if item]
         return [
-            word for each in said if each.get("holder") != self._holder and (word := word_of(each))
+            word for item in said if item.get("holder") != self._holder and (word := word_of(item))
         ]
 
     async def lease(self, places: Iterable[str], *, for_s: float) -> frozenset[str]:

@@ -50,7 +50,7 @@ class SqlBoard:
         # In one order for everybody: two transactions that lock rows crosswise would end in one's
         # death (PostgreSQL 15, 13.3.4 Deadlocks).
         rows = sorted(
-            (said_of(each, holder=self._holder) for each in words),
+            (said_of(word, holder=self._holder) for word in words),
             key=lambda row: (row["place"], row["aspect"]),
         )
         if not rows:
@@ -100,7 +100,7 @@ class SqlBoard:
                 if not self._tidied:
                     await connection.execute(self._old_words())
                     await connection.execute(self._old_leases())
-                await connection.execute(taken, [{"rung": each} for each in sorted(places)])
+                await connection.execute(taken, [{"rung": place} for place in sorted(places)])
                 held = await connection.execute(
                     select(PROBERS.c.place).where(PROBERS.c.holder == self._holder)
                 )

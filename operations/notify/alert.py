@@ -51,7 +51,7 @@ class KnownRungs:
     def left_alone(self, stage: str) -> bool:
         """Say whether every rung of a stage is left alone."""
         rungs = [self.get(stage, name) for name in self._ladders.get(stage, ())]
-        return bool(rungs) and all(each.breaker != State.CLOSED for each in rungs)
+        return bool(rungs) and all(rung.breaker != State.CLOSED for rung in rungs)
 
     def kinds(self, stage: str) -> str:
         """Return what is wrong with each rung of a stage, in a line."""
@@ -175,11 +175,11 @@ class TellAlert:
 
 def closed(before: Iterable[Alert], after: Mapping[str, Alert]) -> tuple[AlertClosed, ...]:
     """Return which alerts were open and are over, without that a process has said so."""
-    over = (after.get(each.key) for each in before if each.ended_s is None)
+    over = (after.get(alert.key) for alert in before if alert.ended_s is None)
     return tuple(
-        AlertClosed(stage=each.stage, rung=each.rung, how=each.how, lasted_s=each.lasted_s)
-        for each in over
-        if each and each.ended_s is not None and each.how != RECOVERED
+        AlertClosed(stage=item.stage, rung=item.rung, how=item.how, lasted_s=item.lasted_s)
+        for item in over
+        if item and item.ended_s is not None and item.how != RECOVERED
     )
 
 

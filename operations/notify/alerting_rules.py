@@ -78,11 +78,11 @@ class Bell:
         if alert.severity is Severity.CRITICAL:
             return True
         rang = [
-            each
+            number
             for other in among
             if other.told_severity is not Severity.CRITICAL
-            for each in other.loud_s
-            if each > now - HOUR_S
+            for number in other.loud_s
+            if number > now - HOUR_S
         ]
         return len(rang) < self._rules.per_hour
 
@@ -110,7 +110,7 @@ class Alerting:
         self._rules = rules
         self._heard = heard
         self._bell = Bell(rules, quiet)
-        self.alerts = {each.key: each for each in alerts}
+        self.alerts = {alert.key: alert for alert in alerts}
 
     def handle(
         self, fact: AlertFact, now: float, *, by: str = "", turns: int = 0
@@ -182,8 +182,8 @@ class Alerting:
 
     def _open(self, stage: str, rung: str) -> Alert | None:
         place = (stage, rung)
-        found = (each for each in self.alerts.values() if (each.stage, each.rung) == place)
-        return next((each for each in found if each.ended_s is None), None)
+        found = (alert for alert in self.alerts.values() if (alert.stage, alert.rung) == place)
+        return next((alert for alert in found if alert.ended_s is None), None)
 
     def _lately(
         self, fact: IncidentEnded | IncidentBegan | IncidentGrew, now: float
@@ -218,17 +218,19 @@ class Alerting:
 
     def _join_stages(self) -> None:
         """Say of each stage that is down which others are."""
-        down = [each for each in self.alerts.values() if each.whole_stage and each.ended_s is None]
-        for each in down:
-            others = tuple(sorted({other.stage for other in down} - {each.stage}))
-            severity = Severity.CRITICAL if others else each.severity
-            self.alerts[each.key] = replace(each, beside=others, severity=severity)
+        down = [
+            alert for alert in self.alerts.values() if alert.whole_stage and alert.ended_s is None
+        ]
+        for alert in down:
+            others = tuple(sorted({other.stage for other in down} - {alert.stage}))
+            severity = Severity.CRITICAL if others else alert.severity
+            self.alerts[alert.key] = replace(alert, beside=others, severity=severity)
 
     def _tell(self, alert: Alert, now: float) -> TellAlert | None:
         loud = self._bell.rings(alert, now, among=self.alerts.values())
         if not loud and not self._bell.counts_further(alert, now):
             return None
-        rang = tuple(each for each in alert.loud_s if each > now - HOUR_S)
+        rang = tuple(number for number in alert.loud_s if number > now - HOUR_S)
         told = replace(
             alert,
             revision=alert.revision + 1,

@@ -46,7 +46,7 @@ def alert_text(alert: Alert) -> AlertText:
         f"[{alert.key}]",
     ]
     return AlertText(
-        title=masked(f"{state}: {_what(alert)}"), lines=tuple(masked(each) for each in lines)
+        title=masked(f"{state}: {_what(alert)}"), lines=tuple(masked(line) for line in lines)
     )
 
 

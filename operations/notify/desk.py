@@ -146,8 +146,8 @@ class PastOutbox:
             alert = await self._waiting.get()
             logger.critical("Sending alert past the database: {}", alert_text(alert).title)
             async with asyncio.TaskGroup() as sending:
-                for each in self._channels:
-                    sending.create_task(self._send(each, alert), name=each.name)
+                for channel in self._channels:
+                    sending.create_task(self._send(channel, alert), name=channel.name)
 
     async def _send(self, channel: Channel, alert: Alert) -> None:
         post = ChannelPost(alert=alert, channel=channel.name, handle="")
@@ -203,7 +203,7 @@ class AlertDesk:
         """Prepare."""
         self._outbox = outbox
         self._channels = channels
-        self._owed = [AlertChannel(name=each.name, edits=each.edits) for each in channels]
+        self._owed = [AlertChannel(name=channel.name, edits=channel.edits) for channel in channels]
         self._policy = policy
         self._retries = retries
         self._leads = leads
@@ -222,9 +222,9 @@ class AlertDesk:
     async def decide(self) -> bool:
         """Decide once on what was reported; False: nothing is to be told."""
         told = await self._run_round()
-        for each in told:
-            if each.loud:
-                logger.warning("Sending alert: {}", alert_text(each.alert).title)
+        for tell_alert in told:
+            if tell_alert.loud:
+                logger.warning("Sending alert: {}", alert_text(tell_alert.alert).title)
         return bool(told)
 
     async def change(self, alter: Callable[[Alerting, float], object]) -> Sequence[Alert]:
@@ -251,8 +251,8 @@ class AlertDesk:
         except StorageError:
             self._failed_s = self._utc_s()
             raise
-        for each in over:
-            self._retries.tell(each)
+        for alert_closed in over:
+            self._retries.tell(alert_closed)
         return told
 
     async def recent(self) -> Sequence[Alert]:
@@ -267,8 +267,8 @@ class AlertDesk:
         alerting = self._policy.alerting(known, heard=heard)
         told = [
             action
-            for each in facts
-            for action in alerting.handle(each.fact, each.at_s, by=each.holder, turns=each.turns)
+            for fact in facts
+            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
         ]
         return alerting, (*told, *alerting.tick(self._utc_s()))
 

@@ -144,7 +144,7 @@ class MailChannel:
 
 def _word(key: str) -> str:
     """Return a key as an identity may have it (RFC 5322 3.2.3, dot-atom), and fits a line."""
-    word = "".join(each if each.isascii() and each.isalnum() else "-" for each in key)
+    word = "".join(item if item.isascii() and item.isalnum() else "-" for item in key)
     if len(word) <= LONGEST_WORD:
         return word
     digest = hashlib.sha256(key.encode()).hexdigest()[:DIGEST]

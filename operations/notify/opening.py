@@ -82,8 +82,8 @@ async def tell_operators(
     leads: Callable[[], bool],
 ) -> AsyncIterator[AlertDesk]:
     """Have incidents reported, decided on and sent while the block runs."""
-    for each in missing_of(settings.alerts):
-        logger.warning("alerts by {}", each)
+    for text in missing_of(settings.alerts):
+        logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=tell)
     policy = policy_of(settings.alerts)
@@ -112,11 +112,11 @@ async def try_channels(settings: AlertsSettings, *, say: Callable[[str], object]
     """Return the exit code: 1 when one channel fails, is half configured, or there is none."""
     channels, missing = channels_of(settings), list(missing_of(settings))
     alert = trial_alert(utc_s())
-    lines = await asyncio.gather(*(_try(each, alert) for each in channels))
+    lines = await asyncio.gather(*(_try(channel, alert) for channel in channels))
     for _, line in lines:
         say(line)
-    for each in missing:
-        say(each)
+    for item in missing:
+        say(item)
     if not (channels or missing):
         say(NONE)
     return DONE if lines and not missing and all(sent for sent, _ in lines) else FAILED

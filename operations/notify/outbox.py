@@ -25,7 +25,7 @@ from operations.database.tables import (
 from operations.notify.alert import CHANNELS, Alert, AlertFact, IncidentLasted, TellAlert
 
 FACTS: Final[Mapping[str, type[Any]]] = {
-    each.__name__: each for each in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted)
+    item.__name__: item for item in (IncidentBegan, IncidentGrew, IncidentEnded, IncidentLasted)
 }
 SEVERITIES: Final = ("severity", "told_severity")
 TUPLES: Final = ("beside", "loud_s")
@@ -71,7 +71,7 @@ def read_alert(text: str) -> Alert | None:
 
 def _known(kind: type[Any], said: Mapping[str, Any]) -> dict[str, Any]:
     """Return what a class of ours has of it, with the types that JSON does not know."""
-    names = {each.name for each in fields(kind)}
+    names = {field_.name for field_ in fields(kind)}
     found = {name: value for name, value in said.items() if name in names}
     found |= {name: Severity(found[name]) for name in SEVERITIES if name in found}
     return found | {name: tuple(found[name]) for name in TUPLES if name in found}
@@ -137,12 +137,12 @@ class AlertOutbox(Store):
         """Keep facts; when it returns, they are committed."""
         rows = [
             {
-                "at_s": each.at_s,
-                "holder": each.holder,
-                "turns": each.turns,
-                "fact": write_fact(each.fact),
+                "at_s": fact.at_s,
+                "holder": fact.holder,
+                "turns": fact.turns,
+                "fact": write_fact(fact.fact),
             }
-            for each in facts
+            for fact in facts
         ]
         async with writing(self._database) as connection:
             await connection.execute(insert(ALERT_FACTS), rows)
@@ -164,7 +164,7 @@ class AlertOutbox(Store):
             known = await _known_alert(connection, now)
             ids, facts = await _reported(connection)
             outcome = decide(known, facts)
-            before = {each.key: each for each in known}
+            before = {item.key: item for item in known}
             for alert in outcome.known:
                 if before.get(alert.key) != alert:
                     await _put_alert(connection, alert, new=alert.key not in before)
@@ -232,7 +232,7 @@ class AlertOutbox(Store):
         )
         async with writing(self._database) as connection:
             found = (await connection.execute(newest)).scalars()
-            return [alert for each in found if (alert := read_alert(each))]
+            return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
 def _own(post: ChannelPost) -> Update:
@@ -243,7 +243,7 @@ def _own(post: ChannelPost) -> Update:
 async def _known_alert(connection: AsyncConnection, now: float) -> list[Alert]:
     lately = or_(ALERTS.c.ended_s.is_(None), ALERTS.c.ended_s > now - KNOWN_S)
     found = (await connection.execute(select(ALERTS.c.alert).where(lately))).scalars()
-    return [alert for each in found if (alert := read_alert(each))]
+    return [alert for scalar in found if (alert := read_alert(scalar))]
 
 
 async def _reported(connection: AsyncConnection) -> tuple[list[int], list[ReportedFact]]:
@@ -320,9 +320,9 @@ class AlertHistory(Store):
             sendings = (await connection.execute(theirs)).all()
         sent: dict[str, dict[str, int]] = defaultdict(dict)
         shown: dict[str, dict[str, int]] = defaultdict(dict)
-        for each in sendings:
-            sent[each.key][each.channel] = each.sent
-            shown[each.key][each.channel] = each.wanted
+        for sending in sendings:
+            sent[sending.key][sending.channel] = sending.sent
+            shown[sending.key][sending.channel] = sending.wanted
         return [
             SentAlert(alert=alert, sent=sent.get(row.key, {}), wanted=shown.get(row.key, {}))
             for row in alerts

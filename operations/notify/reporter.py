@@ -114,20 +114,24 @@ class AlertReporter:
         Operators are told of it past the outbox. Put in there when it writes again, it would be
         told once more, of something that is mended.
         """
-        own = [each for each in taken if _place_of(each.fact) == (STORAGE, RECORD)]
-        if any(isinstance(each.fact, IncidentEnded) for each in own):
+        own = [
+            reported_fact
+            for reported_fact in taken
+            if _place_of(reported_fact.fact) == (STORAGE, RECORD)
+        ]
+        if any(isinstance(reported_fact.fact, IncidentEnded) for reported_fact in own):
             return taken
-        for each in own:
-            if not isinstance(each.fact, IncidentLasted):  # one a minute, of what is known
-                self._set_aside.append(each)
-                self.tell_refused(each)
-        return tuple(each for each in taken if each not in own)
+        for reported_fact in own:
+            if not isinstance(reported_fact.fact, IncidentLasted):  # one a minute, of what is known
+                self._set_aside.append(reported_fact)
+                self.tell_refused(reported_fact)
+        return tuple(reported_fact for reported_fact in taken if reported_fact not in own)
 
     def _look(self, now: float) -> None:
         if now < self._lasts_s + LASTS_S:
             return
         self._lasts_s = now
-        for place in [each for each in self._touched if each not in self._open]:
+        for place in [item for item in self._touched if item not in self._open]:
             del self._touched[place]
         places = (*self._open, *self.lasting())
         self._put([IncidentLasted(stage=stage, rung=rung) for stage, rung in places], now)

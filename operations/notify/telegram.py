@@ -60,7 +60,7 @@ class TelegramChannel:
         why = str(answer.get("description", ""))
         if UNCHANGED in why.lower():
             return {}
-        if method == "editMessageText" and any(each in why.lower() for each in GONE):
+        if method == "editMessageText" and any(item in why.lower() for item in GONE):
             return None
         raise refused(status, why, retry_after_s=hints.get("retry_after"))
 

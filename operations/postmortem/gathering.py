@@ -41,7 +41,7 @@ def _opening_moves(at: datetime) -> Select[Any]:
     breaker = (moves.stage, moves.provider, moves.holder)
     last = select(*breaker, func.max(moves.at).label("closed_at")).group_by(*breaker)
     closed = last.where(moves.after == State.CLOSED.value, moves.at < at).subquery()
-    same = and_(*(each == closed.c[each.name] for each in breaker))
+    same = and_(*(item == closed.c[item.name] for item in breaker))
     later = or_(closed.c.closed_at.is_(None), moves.at > closed.c.closed_at)
     behind = select(func.min(moves.id)).join_from(BREAKER_MOVES, closed, same, isouter=True)
     first = behind.where(moves.at < at, later).group_by(*breaker)
@@ -151,8 +151,8 @@ def latency_beside(outage: Outage, turns: Sequence[TurnRow], until: datetime) ->
 
 def latency_of(turns: Sequence[TurnRow]) -> Latency:
     """Return how soon the answers of these turns were heard."""
-    waits = sorted(each.v2v_s for each in turns if each.v2v_s is not None)
-    within = sum(each.within_budget for each in turns if each.v2v_s is not None)
+    waits = sorted(turn.v2v_s for turn in turns if turn.v2v_s is not None)
+    within = sum(turn.within_budget for turn in turns if turn.v2v_s is not None)
     if not waits:
         return Latency(turns=len(turns), answered=0, within_budget=0)
     return Latency(
@@ -171,14 +171,14 @@ def breaker_states(
     """Return since when each rung's breaker was how, the worst of all processes counting."""
     holders: dict[tuple[str, str], dict[str, str]] = {}
     states: dict[tuple[str, str], list[tuple[datetime, str]]] = {}
-    for each in moves:
-        rung = (each.stage, each.provider)
+    for move in moves:
+        rung = (move.stage, move.provider)
         known = holders.setdefault(rung, {})
-        known[each.holder] = each.after
+        known[move.holder] = move.after
         worst = max(known.values(), key=SEVERITY.index)
         told = states.setdefault(rung, [])
         if not told or told[-1][1] != worst:
-            told.append((each.at, worst))
+            told.append((move.at, worst))
     return states
 
 
@@ -212,7 +212,7 @@ def _outage(rung: tuple[str, str], trouble: _Trouble) -> Outage:
 
 
 def _began(turns: Sequence[TurnRow], since: datetime, until: datetime) -> list[TurnRow]:
-    return [each for each in turns if since <= each.began_at < until]
+    return [turn for turn in turns if since <= turn.began_at < until]
 
 
 def _rank(waits: Sequence[float], share: float) -> float:
@@ -268,7 +268,7 @@ async def gather(url: str, since: datetime, until: datetime) -> Gathered:
     return Gathered(
         since=since,
         until=until,
-        calls=[each for each in calls if (each.ended_at or each.seen_at) >= since],
+        calls=[call for call in calls if (call.ended_at or call.seen_at) >= since],
         turns=turns,
         failures=failures,
         breaker_moves=[*opened, *moves],
@@ -286,8 +286,8 @@ def _of_the_span(
     since: datetime,
 ) -> Sequence[BreakerMoveRow]:
     """Return those of processes that were still there: one that ended open never closes."""
-    there = {each.holder for each in moves} | {name for name, at in seen.items() if at >= since}
-    return [each for each in opened if each.holder in there]
+    there = {move.holder for move in moves} | {name for name, at in seen.items() if at >= since}
+    return [breaker_move_row for breaker_move_row in opened if breaker_move_row.holder in there]
 
 
 async def _all(

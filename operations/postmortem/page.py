@@ -30,10 +30,10 @@ class Span:
 
 def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return a dot for each answer, beside the budget, and a cross for each turn without one."""
-    inside = [each for each in story["turns"] if _at(each["at"]) >= span.since]
-    turns = _slowest([each for each in inside if each["v2v_s"] is not None], span)
-    silent = [each for each in inside if each["v2v_s"] is None][:MOST_DOTS]
-    top = max([2 * story["budget_s"], *(each["v2v_s"] for each in turns)])
+    inside = [item for item in story["turns"] if _at(item["at"]) >= span.since]
+    turns = _slowest([item for item in inside if item["v2v_s"] is not None], span)
+    silent = [item for item in inside if item["v2v_s"] is None][:MOST_DOTS]
+    top = max([2 * story["budget_s"], *(turn["v2v_s"] for turn in turns)])
 
     def y(wait_s: float) -> float:
         return round(BASE - wait_s / top * (BASE - 20), 1)
@@ -41,11 +41,11 @@ def latency_chart(story: Mapping[str, Any], span: Span) -> str:
     parts = [
         _bands(story, span, BASE),
         _scale(y, budget_s=story["budget_s"], top=top),
-        *(_dot(each, span, y) for each in turns),
-        *(_cross(each, span) for each in silent),
+        *(_dot(turn, span, y) for turn in turns),
+        *(_cross(item, span) for item in silent),
         _axis(span, BASE),
     ]
-    late = sum(not each["within_budget"] for each in turns)
+    late = sum(not turn["within_budget"] for turn in turns)
     said = f"{len(turns)} answers, of which {late} late; {len(silent)} turns without one"
     return _svg("How soon each answer was heard", said, BASE + 40, parts)
 
@@ -95,15 +95,15 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
 
 def failure_chart(story: Mapping[str, Any], span: Span) -> str:
     """Return each failure as a mark on the line of its rung."""
-    rungs = list(dict.fromkeys((each["stage"], each["provider"]) for each in story["failures"]))
+    rungs = list(dict.fromkeys((item["stage"], item["provider"]) for item in story["failures"]))
     base = ROW * max(1, len(rungs)) + 10
     names = [_name(f"{stage} {name}", ROW * at + 20) for at, (stage, name) in enumerate(rungs)]
     marks = [
-        f'<rect x="{span.x(_at(each["at"])) - 1}" width="2" height="{ROW - 8}" '
-        f'y="{ROW * rungs.index((each["stage"], each["provider"])) + 8}" '
-        f'class="{"permanent" if each["permanent"] else "bad"}"><title>{_clock(each["at"])}: '
-        f"{escape(each['kind'])}</title></rect>"
-        for each in story["failures"][:MOST_DOTS]
+        f'<rect x="{span.x(_at(item["at"])) - 1}" width="2" height="{ROW - 8}" '
+        f'y="{ROW * rungs.index((item["stage"], item["provider"])) + 8}" '
+        f'class="{"permanent" if item["permanent"] else "bad"}"><title>{_clock(item["at"])}: '
+        f"{escape(item['kind'])}</title></rect>"
+        for item in story["failures"][:MOST_DOTS]
     ]
     said = f"{len(story['failures'])} failures of {len(rungs)} rungs"
     parts = [_bands(story, span, base), *names, *marks, _axis(span, base)]
@@ -124,9 +124,9 @@ def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> I
 def _bands(story: Mapping[str, Any], span: Span, base: float) -> str:
     """Return the times of the outages as bands behind everything."""
     made: list[str] = []
-    for each in story["outages"]:
-        left = span.x(_at(each["began_at"]))
-        right = span.x(_at(each["ended_at"])) if each["ended_at"] else span.x(span.until)
+    for item in story["outages"]:
+        left = span.x(_at(item["began_at"]))
+        right = span.x(_at(item["ended_at"])) if item["ended_at"] else span.x(span.until)
         made.append(
             f'<rect x="{left}" y="0" width="{max(right - left, 1):.1f}" height="{base}" '
             'class="outage"/>'
@@ -165,13 +165,13 @@ def _slowest(turns: Sequence[Mapping[str, Any]], span: Span) -> Sequence[Mapping
     if len(turns) <= MOST_DOTS:
         return turns
     stretches: dict[float, list[Mapping[str, Any]]] = {}
-    for each in turns:
-        stretches.setdefault(span.x(_at(each["at"])) // 8, []).append(each)
+    for row in turns:
+        stretches.setdefault(span.x(_at(row["at"])) // 8, []).append(row)
     most = max(1, MOST_DOTS // len(stretches))
     return [
-        each
+        item
         for stretch in stretches.values()
-        for each in sorted(stretch, key=lambda turn: turn["v2v_s"])[-most:]
+        for item in sorted(stretch, key=lambda turn: turn["v2v_s"])[-most:]
     ]
 
 
@@ -194,7 +194,7 @@ def as_page(story: Mapping[str, Any]) -> str:
     parts = [
         f"<h1>What happened from {_day(story['since'])} to {_day(story['until'])}</h1>",
         f"<p>{_sentence(story)}</p>",
-        *(f"<p><strong>Not complete:</strong> {escape(each)}.</p>" for each in story["left_out"]),
+        *(f"<p><strong>Not complete:</strong> {escape(item)}.</p>" for item in story["left_out"]),
         _section("Outages", _outages(story)),
         _section("Answers", latency_chart(story, span)),
         _section("Breakers", breaker_chart(story, span)),
@@ -221,17 +221,17 @@ def _sentence(story: Mapping[str, Any]) -> str:
 
 def _outages(story: Mapping[str, Any]) -> str:
     rows: list[Sequence[Any]] = []
-    for each in story["outages"]:
-        latency = each["latency"]
+    for item in story["outages"]:
+        latency = item["latency"]
         rows.append(
             (
-                f"{each['stage']} {each['provider']}",
-                _time(each["began_at"]),
-                _time(each["ended_at"]) if each["ended_at"] else "goes on",
-                f"{each['lasted_s']:.0f} s",
-                ", ".join(f"{kind}: {many}" for kind, many in each["kinds"].items()),
-                each["breakers_opened"],
-                len(each["calls_affected"]),
+                f"{item['stage']} {item['provider']}",
+                _time(item["began_at"]),
+                _time(item["ended_at"]) if item["ended_at"] else "goes on",
+                f"{item['lasted_s']:.0f} s",
+                ", ".join(f"{kind}: {many}" for kind, many in item["kinds"].items()),
+                item["breakers_opened"],
+                len(item["calls_affected"]),
                 *(_waits(latency[name]) for name in ("before", "during", "after")),
             )
         )
@@ -253,25 +253,25 @@ def _failures(story: Mapping[str, Any]) -> str:
         head,
         (
             (
-                _time(each["at"]),
-                each["call"],
-                "" if each["turn"] is None else each["turn"],
-                f"{each['stage']} {each['provider']}",
-                each["kind"],
-                each["severity"],
-                "yes" if each["permanent"] else "",
-                each["reason"],
+                _time(item["at"]),
+                item["call"],
+                "" if item["turn"] is None else item["turn"],
+                f"{item['stage']} {item['provider']}",
+                item["kind"],
+                item["severity"],
+                "yes" if item["permanent"] else "",
+                item["reason"],
             )
-            for each in story["failures"]
+            for item in story["failures"]
         ),
     )
 
 
 def _alerts(story: Mapping[str, Any]) -> str:
     made = [
-        f"<article><pre>{escape(each['as_sent'])}</pre><p>{_sendings(each['channels'])}</p>"
+        f"<article><pre>{escape(item['as_sent'])}</pre><p>{_sendings(item['channels'])}</p>"
         "</article>"
-        for each in story["alerts"]
+        for item in story["alerts"]
     ]
     return "".join(made) or "<p>None.</p>"
 
@@ -289,11 +289,11 @@ def _sendings(channels: Mapping[str, Mapping[str, int]]) -> str:
 def _operators(story: Mapping[str, Any]) -> str:
     rows = (
         (
-            _time(each["at"]),
-            each["kind"],
-            ", ".join(f"{k}: {v}" for k, v in each.items() if k not in ("at", "kind")),
+            _time(item["at"]),
+            item["kind"],
+            ", ".join(f"{k}: {v}" for k, v in item.items() if k not in ("at", "kind")),
         )
-        for each in story["operators"]
+        for item in story["operators"]
     )
     return _table(("at", "what", "how"), rows)
 
@@ -304,18 +304,18 @@ def _calls(story: Mapping[str, Any]) -> str:
         head,
         (
             (
-                each["id"],
-                _time(each["started_at"]),
-                each["caller"],
-                each["transport"],
-                each["reason"] or each["state"],
-                "" if each["length_s"] is None else f"{each['length_s']:.0f} s",
-                each["turns"],
-                each["failures"],
-                each["failovers"],
+                item["id"],
+                _time(item["started_at"]),
+                item["caller"],
+                item["transport"],
+                item["reason"] or item["state"],
+                "" if item["length_s"] is None else f"{item['length_s']:.0f} s",
+                item["turns"],
+                item["failures"],
+                item["failovers"],
             )
-            for each in story["calls"]
-            if each["affected"]
+            for item in story["calls"]
+            if item["affected"]
         ),
     )
 
@@ -328,7 +328,7 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
         f"<tr>{''.join(f'<td>{escape(str(cell))}</td>' for cell in row)}</tr>"
         for row in told[:MOST_ROWS]
     )
-    names = "".join(f'<th scope="col">{escape(each)}</th>' for each in head)
+    names = "".join(f'<th scope="col">{escape(text)}</th>' for text in head)
     more = len(told) - MOST_ROWS
     rest = f"<p>{more} more stand in evidence.json.</p>" if more > 0 else ""
     table = f"<table><thead><tr>{names}</tr></thead><tbody>{lines}</tbody></table>"

@@ -26,38 +26,38 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
     """Return the report as values that JSON knows."""
     moves = with_ends(found.breaker_moves, found.seen, found.until)
     outages = find_outages(found.failures, moves, found.since)
-    turns = [each for each in found.turns if each.began_at >= found.since]
-    slow = {each.call_id for each in turns if not each.within_budget}
-    calls = [_call(each, slow=each.id in slow) for each in found.calls]
-    moved = [each for each in found.breaker_moves if each.at >= found.since]
+    turns = [turn for turn in found.turns if turn.began_at >= found.since]
+    slow = {turn.call_id for turn in turns if not turn.within_budget}
+    calls = [_call(call, slow=call.id in slow) for call in found.calls]
+    moved = [breaker_move for breaker_move in found.breaker_moves if breaker_move.at >= found.since]
     return {
         "made_at": _moment(made_at),
         "since": _moment(found.since),
         "until": _moment(found.until),
         "budget_s": budget_s,
-        "left_out": [f"more {each} than can be told" for each in found.cut],
+        "left_out": [f"more {item} than can be told" for item in found.cut],
         "counts": {
             "calls": len(calls),
-            "calls_affected": sum(each["affected"] for each in calls),
-            "calls_interrupted": sum(each["state"] == "interrupted" for each in calls),
+            "calls_affected": sum(call["affected"] for call in calls),
+            "calls_interrupted": sum(call["state"] == "interrupted" for call in calls),
             "turns": len(turns),
-            "turns_over_budget": sum(not each.within_budget for each in turns),
+            "turns_over_budget": sum(not turn.within_budget for turn in turns),
             "failures": len(found.failures),
-            "failovers": sum(each.failovers for each in found.calls),
+            "failovers": sum(call.failovers for call in found.calls),
             "breaker_moves": len(moved),
-            "breakers_opened": sum(each.after == "open" for each in moved),
+            "breakers_opened": sum(breaker_move.after == "open" for breaker_move in moved),
             "alerts": len(found.alerts),
             "outages": len(outages),
         },
         "cost": _cost(found.calls),
         "latency": asdict(latency_of(turns)),
-        "outages": [_outage(each, found) for each in outages],
-        "alerts": [_alert(each) for each in found.alerts],
-        "operators": [_done(each) for each in found.operators],
+        "outages": [_outage(outage, found) for outage in outages],
+        "alerts": [_alert(alert) for alert in found.alerts],
+        "operators": [_done(operator) for operator in found.operators],
         "breakers": _breakers(moves),
-        "failures": [_failure(each) for each in found.failures],
+        "failures": [_failure(failure) for failure in found.failures],
         "calls": calls,
-        "turns": [_turn(each) for each in found.turns],
+        "turns": [_turn(turn) for turn in found.turns],
     }
 
 
@@ -120,7 +120,7 @@ def _breakers(moves: Sequence[BreakerMoveRow]) -> list[dict[str, Any]]:
             "provider": provider,
             "states": [{"at": _moment(at), "state": state} for at, state in told],
             "moves": [
-                _move(each) for each in moves if (each.stage, each.provider) == (stage, provider)
+                _move(move) for move in moves if (move.stage, move.provider) == (stage, provider)
             ],
         }
         for (stage, provider), told in states.items()
@@ -182,9 +182,9 @@ def _picked(row: Any, *names: str) -> dict[str, Any]:
 def _cost(calls: Iterable[CallRow]) -> dict[str, float]:
     """Return what the calls cost by currency, as far as prices are known."""
     costs: dict[str, float] = {}
-    for each in calls:
-        if each.cost is not None:
-            costs[each.currency] = costs.get(each.currency, 0.0) + each.cost
+    for call in calls:
+        if call.cost is not None:
+            costs[call.currency] = costs.get(call.currency, 0.0) + call.cost
     return costs
 
 

@@ -137,7 +137,9 @@ class RecordedTurn:
 
     def _note_heard(self, provider: str, words: int) -> None:
         """Put what was heard of a voice that failed in the place of what it was given."""
-        latest = next((each for each in reversed(self.spoken) if each.provider == provider), None)
+        latest = next(
+            (attempt for attempt in reversed(self.spoken) if attempt.provider == provider), None
+        )
         if latest:
             latest.words = float(words)
         else:
@@ -214,7 +216,7 @@ class RecordedCall:
     def take_turns(self) -> list[dict[str, Any]]:
         """Return the turns that have changed since the last time, as rows."""
         changed, self._changed = self._changed, set()
-        return [self._turns[each].row() for each in sorted(changed) if each in self._turns]
+        return [self._turns[item].row() for item in sorted(changed) if item in self._turns]
 
     def forget_turns(self) -> None:
         """Keep the row alone: what is told of the call from now on belongs to no turn."""

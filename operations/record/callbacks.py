@@ -106,4 +106,4 @@ async def _put(connection: AsyncConnection, wanted: Callback) -> bool:
 def _together(before: str | None, now: str) -> str:
     """Return both reasons as one that fits; what was said last is kept."""
     said = (before or "").split(AND)
-    return AND.join([each for each in said if each not in ("", now)] + [now])[-REASON_LENGTH:]
+    return AND.join([word for word in said if word not in ("", now)] + [now])[-REASON_LENGTH:]

@@ -107,7 +107,7 @@ async def erase_rows(
     erased: dict[str, int] = {}
     for table in tables:
         found = select(table.c.number).where(_about(table, ending)).distinct()
-        numbers = [each for each in (await connection.execute(found)).scalars() if same(each)]
+        numbers = [scalar for scalar in (await connection.execute(found)).scalars() if same(scalar)]
         own = (table.c.number.in_(numbers), over.get(table.name, true()))
         erased[table.name] = (await connection.execute(delete(table).where(*own))).rowcount
     return erased
@@ -128,14 +128,14 @@ async def count_called(
     dials = select(DIALS.c.contact_id.label("id"), DIALS.c.number, DIALS.c.id.label("dial_id"))
     left = await _rows(connection, contacts.where(_about(CONTACTS, ending)), same)
     called = await _rows(connection, dials.where(_about(DIALS, ending)), same)
-    counted = {each.id for each in called if each.dial_id in besides}
-    return len({each.id for each in (*left, *called)} - counted)
+    counted = {row.id for row in called if row.dial_id in besides}
+    return len({row.id for row in (*left, *called)} - counted)
 
 
 async def _rows(
     connection: AsyncConnection, wanted: Executable, same: SameNumber
 ) -> Sequence[Row[Any]]:
-    return [each for each in (await connection.execute(wanted)).all() if same(each.number)]
+    return [item for item in (await connection.execute(wanted)).all() if same(item.number)]
 
 
 def _about(table: Table, ending: str) -> ColumnElement[bool]:
@@ -345,7 +345,7 @@ def their_numbers(call: Mapping[Any, Any], *, ours: bool) -> Sequence[str]:
         call: `transport`, `direction`, `caller`, `called`.
         ours: Whether a number is looked for that is one of our own.
     """
-    caller, called = (str(call.get(each) or "") for each in ("caller", "called"))
+    caller, called = (str(call.get(name) or "") for name in ("caller", "called"))
     if call.get("direction") != "outbound":
         return (caller,)
     if call.get("transport") != TURNED_ROUND:
@@ -371,10 +371,10 @@ def unlink_all(paths: Iterable[str]) -> Unlinked:
     """Delete recordings with what stands beside them; one that cannot be holds up no other."""
     count, left = 0, dict[str, str]()
     for path in map(Path, paths):
-        for each in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
+        for item in (path, path.with_suffix(".text.json"), path.with_name(f"{path.name}.part")):
             try:
-                each.unlink()
-                count += each is path
+                item.unlink()
+                count += item is path
             except FileNotFoundError:
                 pass
             except OSError as error:

@@ -22,7 +22,7 @@ KINDS: Final[Mapping[str, tuple[Table, str]]] = {
 }
 """By what is asked for: its table, and the column that says when."""
 COLUMNS: Final[Mapping[str, Sequence[str]]] = {
-    kind: [each.name for each in table.columns] for kind, (table, _) in KINDS.items()
+    kind: [column.name for column in table.columns] for kind, (table, _) in KINDS.items()
 }
 AT_ONCE: Final = 500  # rows
 
@@ -98,7 +98,7 @@ async def _write(
 def _csv(file: TextIO, columns: Sequence[str]) -> Callable[[Mapping[str, Any]], object]:
     writer = csv.writer(file)
     writer.writerow(columns)
-    return lambda row: writer.writerow([cell(row[each]) for each in columns])
+    return lambda row: writer.writerow([cell(row[column]) for column in columns])
 
 
 def _jsonl(file: TextIO) -> Callable[[Mapping[str, Any]], object]:

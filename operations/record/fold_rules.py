@@ -94,9 +94,9 @@ class RecordFold:
         """Return what came since the last time."""
         batch, self._batch = self._batch, RecordBatch()
         changed, self._changed = self._changed, {}
-        for each in changed.values():
-            batch.calls.append(dict(each.row))
-            batch.turns.extend(each.take_turns())
+        for lent in changed.values():
+            batch.calls.append(dict(lent.row))
+            batch.turns.extend(lent.take_turns())
         while len(self._with_turns) > WITH_TURNS:
             self._with_turns.popleft().forget_turns()
         return batch

@@ -132,10 +132,13 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     erasure, ours = Erasure(settings.storage.url), _is_ours(settings, same)
     try:
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
-        over = [each for each in traced if not each.live]
-        logs, live = settings.logs.dir, {each.id: each.dial_id for each in traced if each.live}
+        over = [traced_call for traced_call in traced if not traced_call.live]
+        logs, live = (
+            settings.logs.dir,
+            {traced_call.id: traced_call.dial_id for traced_call in traced if traced_call.live},
+        )
         written = await asyncio.to_thread(_calls_written, logs / "calls", same, ours=ours)
-        ids = sorted(({each.id for each in over} | written) - live.keys())
+        ids = sorted(({traced_call.id for traced_call in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, same)
         left_by_them = {path for call_id, path in mails if call_id not in live}
         sound = {
@@ -213,8 +216,8 @@ def _unlink(sound: Mapping[str, Iterable[str]]) -> tuple[Counter[str], Mapping[s
 
 def _unlink_records(folder: Path, call_ids: Iterable[str]) -> int:
     count = 0
-    for each in call_ids:
-        count += (folder / f"{each}.jsonl").exists()
-        for name in (f"{each}.jsonl", f"{each}.summary.json"):
+    for call_id in call_ids:
+        count += (folder / f"{call_id}.jsonl").exists()
+        for name in (f"{call_id}.jsonl", f"{call_id}.summary.json"):
             (folder / name).unlink(missing_ok=True)
     return count

@@ -76,4 +76,4 @@ def _whole(bare: str) -> str:
 
 
 def _digits(text: str) -> str:
-    return "".join(each for each in text if each.isdigit())
+    return "".join(item for item in text if item.isdigit())

@@ -262,7 +262,7 @@ def _between(table: Table, name: str, since: datetime, until: datetime) -> Selec
 
 async def ask(connection: AsyncConnection, wanted: Select[Any], kind: type[Row]) -> Sequence[Row]:
     """Return what was asked for as values of a kind that has a field for each column it wants."""
-    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    names = [field_.name for field_ in fields(kind)]  # type: ignore[arg-type]
     found = (await connection.execute(wanted)).mappings()
     return [kind(**{name: _utc(row[name]) for name in names}) for row in found]
 

@@ -258,8 +258,8 @@ class RecordKeeper:
         return batch
 
     def _fold_all(self, entries: list[Entry]) -> RecordBatch:
-        for each in entries:
-            self._fold.add(each)
+        for entry in entries:
+            self._fold.add(entry)
         return self._fold.take()
 
 

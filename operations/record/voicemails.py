@@ -101,7 +101,7 @@ def finish_left(folder: Path, *, utc_s: float) -> int:
 
     Another process of the house may do the same in the same folder.
     """
-    return sum(_finish_left(each, utc_s - LEFT_S) for each in folder.glob(f"*.wav{PART}"))
+    return sum(_finish_left(path, utc_s - LEFT_S) for path in folder.glob(f"*.wav{PART}"))
 
 
 def _finish_left(part: Path, until_s: float) -> bool:
@@ -185,15 +185,15 @@ class Voicemails(Store):
     async def add(self, found: Iterable[KeptVoicemail]) -> None:
         """Make the rows that are missing; the caller's number is the call's."""
         async with writing(self._database) as connection:
-            for each in found:
-                theirs = select(THEIRS).where(CALLS.c.id == each.call_id)
+            for kept_voicemail in found:
+                theirs = select(THEIRS).where(CALLS.c.id == kept_voicemail.call_id)
                 number = (await connection.execute(theirs)).scalar_one_or_none() or ""
                 added = self._insert(VOICEMAILS).values(
-                    call_id=each.call_id,
+                    call_id=kept_voicemail.call_id,
                     number=number,
-                    path=each.path,
-                    length_s=each.length_s,
-                    at=each.at,
+                    path=kept_voicemail.path,
+                    length_s=kept_voicemail.length_s,
+                    at=kept_voicemail.at,
                     transcript="",
                 )
                 await connection.execute(added.on_conflict_do_nothing())
@@ -255,18 +255,18 @@ async def list_voicemails(folder: Path, voicemails: Voicemails) -> None:
     found = await asyncio.to_thread(_messages, folder)
     for start in range(0, len(found), AT_ONCE):
         part = found[start : start + AT_ONCE]
-        known = await voicemails.known([each.call_id for each in part])
-        missing = [each for each in part if each.call_id not in known]
+        known = await voicemails.known([entry.call_id for entry in part])
+        missing = [entry for entry in part if entry.call_id not in known]
         if missing:
             await voicemails.add(missing)
-        for each in part:
-            text = "" if known.get(each.call_id) else await asyncio.to_thread(_text, each)
+        for entry in part:
+            text = "" if known.get(entry.call_id) else await asyncio.to_thread(_text, entry)
             if text:
-                await voicemails.write_text(each.call_id, text)
+                await voicemails.write_text(entry.call_id, text)
 
 
 def _messages(folder: Path) -> list[KeptVoicemail]:
-    return [found for each in sorted(folder.glob("*.wav")) if (found := _message(each))]
+    return [found for path in sorted(folder.glob("*.wav")) if (found := _message(path))]
 
 
 def _message(path: Path) -> KeptVoicemail | None:

@@ -190,7 +190,7 @@ class RecordWriter:
     def _replacing(
         self, table: Table, *, names: Iterable[str], by: Sequence[str], keep: Sequence[str]
     ) -> Any:
-        keys = by or [each.name for each in table.primary_key]
+        keys = by or [item.name for item in table.primary_key]
         added = self._insert(table)
         new = {name: added.excluded[name] for name in names if name not in keys}
         for name in keep:
@@ -225,7 +225,7 @@ def as_rows(table: Table, rows: Iterable[RecordRow]) -> list[RecordRow]:
 @cache
 def fits_of(table: Table) -> Mapping[str, Callable[[Any], Any]]:
     """Return what makes a value fit, by column."""
-    return {each.name: _fit(each) for each in table.columns}
+    return {column.name: _fit(column) for column in table.columns}
 
 
 def _fit(column: Column[Any]) -> Callable[[Any], Any]:

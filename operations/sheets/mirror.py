@@ -162,8 +162,8 @@ class InheritedOutage:
         if self._looked:
             return
         self._looked = True
-        open_now = (each for each in alerts if each.ended_s is None)
-        ours = (each for each in open_now if (each.stage, each.rung) == (SHEETS, GOOGLE))
+        open_now = (alert for alert in alerts if alert.ended_s is None)
+        ours = (alert for alert in open_now if (alert.stage, alert.rung) == (SHEETS, GOOGLE))
         self._alert = next(ours, None)
 
     def leave(self) -> None:
@@ -241,11 +241,15 @@ class SheetMirror:
         now = self._utc_now()
         calls = await self._outbox.ended_calls(now - BACK, now - SETTLED)
         alerts = await self._alerts.between((now - BACK).timestamp(), now.timestamp())
-        self._inherited.look(each.alert for each in alerts)
-        rows = [call_row(each) for each in calls]
-        told = [row for each in alerts for row in alert_rows(each.alert)]
-        await self._outbox.note([*rows, *(each for each in told if each.key not in self._noted)])
-        self._noted = {each.key for each in told}  # nobody's disk works because nothing is new
+        self._inherited.look(alert.alert for alert in alerts)
+        rows = [call_row(call) for call in calls]
+        told = [row for alert in alerts for row in alert_rows(alert.alert)]
+        await self._outbox.note(
+            [*rows, *(sent_alert for sent_alert in told if sent_alert.key not in self._noted)]
+        )
+        self._noted = {
+            sent_alert.key for sent_alert in told
+        }  # nobody's disk works because nothing is new
 
     def leave(self) -> None:
         """Note that another process leads the house."""
@@ -257,7 +261,7 @@ class SheetMirror:
         for tab in (CALLS, ALERTS):
             while await self.write(tab):
                 written = True
-        if written and not any(each.failing for each in self._tries.values()):
+        if written and not any(try_.failing for try_ in self._tries.values()):
             self._inherited.end(self._now_s())
 
     async def write(self, tab: str) -> bool:
@@ -274,7 +278,7 @@ class SheetMirror:
         except SheetError as error:
             await self._put_off(tab, rows, error)
             return False
-        await self._outbox.settle([each.key for each in rows])
+        await self._outbox.settle([row.key for row in rows])
         self._tries[tab].succeed(SHEETS, GOOGLE)
         return True
 
@@ -289,19 +293,19 @@ class SheetMirror:
             raise
         if HEADS[tab][0] in there:
             self._headed.add(tab)
-        await self._outbox.settle([each.key for each in batch.rows if each.key in there])
-        return [each for each in batch.rows if each.key not in there]
+        await self._outbox.settle([row.key for row in batch.rows if row.key in there])
+        return [row for row in batch.rows if row.key not in there]
 
     async def _append(self, tab: str, rows: Sequence[SheetRow]) -> None:
         if not rows:
             return
         heads = () if tab in self._headed else (HEADS[tab],)
-        await self._sheet.append(self._tabs[tab], [*heads, *(each.cells for each in rows)])
+        await self._sheet.append(self._tabs[tab], [*heads, *(row.cells for row in rows)])
         self._headed.add(tab)
 
     async def _put_off(self, tab: str, rows: Sequence[SheetRow], error: SheetError) -> None:
         """Have the rows written later, and looked for first where they may be there."""
-        keys, now = [each.key for each in rows], self._now_s()
+        keys, now = [row.key for row in rows], self._now_s()
         logger.warning("{} rows for the spreadsheet wait: {}", len(keys), error.reason)
         wait_s = self._tries[tab].fail(error.failure, now_s=now)
         if self._tries[tab].alarming:

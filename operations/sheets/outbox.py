@@ -63,20 +63,20 @@ class SheetOutbox(Store):
             .limit(MOST_NEW)
         )
         async with reading(self._database) as connection:
-            return [dict(each) for each in (await connection.execute(wanted)).mappings()]
+            return [dict(mapping) for mapping in (await connection.execute(wanted)).mappings()]
 
     async def note(self, rows: Sequence[SheetRow]) -> None:
         """Note rows to be written; what is noted already stays as it is."""
         values = [
             {
-                "key": each.key,
-                "tab": each.tab,
-                "at_s": each.at_s,
+                "key": row.key,
+                "tab": row.tab,
+                "at_s": row.at_s,
                 "state": WAITING,
                 "due_s": 0.0,
-                "cells": json.dumps(each.cells),
+                "cells": json.dumps(row.cells),
             }
-            for each in rows
+            for row in rows
         ]
         if not values:
             return

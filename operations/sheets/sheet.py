@@ -192,7 +192,7 @@ class Sheet:
 
     async def append(self, tab: str, rows: Sequence[Cells]) -> None:
         """Put rows behind the last one."""
-        said = {"majorDimension": "ROWS", "values": [list(each) for each in rows]}
+        said = {"majorDimension": "ROWS", "values": [list(row) for row in rows]}
         await self._ask("POST", f"{_range(tab, 'A1')}:append", params=APPENDING, json=said)
 
     async def keys(self, tab: str) -> set[str]:

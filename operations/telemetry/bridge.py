@@ -160,8 +160,8 @@ EXPECTED_LINES: Final = ("Invalid UTF-8 sequence received from client.",)  # Uvi
 def is_expected(error: BaseException) -> bool:
     """Return whether an error is the ordinary end of a connection; then it is no traceback."""
     if isinstance(error, BaseExceptionGroup):
-        return all(is_expected(each) for each in error.exceptions)
-    return any(each.__name__ in EXPECTED for each in type(error).__mro__)
+        return all(is_expected(exception) for exception in error.exceptions)
+    return any(item.__name__ in EXPECTED for item in type(error).__mro__)
 
 
 class Bridge(logging.Handler):
@@ -213,9 +213,9 @@ def _level(record: logging.LogRecord) -> str:
 def bridge_logging() -> None:
     """Send to our log what would have gone to stderr by itself."""
     root = logging.getLogger()
-    for each in tuple(root.handlers):
-        if isinstance(each, Bridge):
-            root.removeHandler(each)
+    for handler in tuple(root.handlers):
+        if isinstance(handler, Bridge):
+            root.removeHandler(handler)
     root.addHandler(Bridge())
     for name in tuple(root.manager.loggerDict):
         _have_said_here(logging.getLogger(name))
@@ -227,9 +227,9 @@ def bridge_logging() -> None:
 
 def _have_said_here(library: logging.Logger) -> None:
     """Remove a terminal handler of its own, as Uvicorn's usual configuration gives itself one."""
-    for each in tuple(library.handlers):
-        if isinstance(each, logging.StreamHandler):
-            library.removeHandler(each)
+    for handler in tuple(library.handlers):
+        if isinstance(handler, logging.StreamHandler):
+            library.removeHandler(handler)
             library.propagate, library.disabled = True, False
 
 

@@ -181,10 +181,10 @@ class ListenerCounts:
 def count_of(subscriptions: Iterable[Subscription]) -> ListenerCounts:
     """Return how the listeners of these subscriptions fare."""
     waiting, lost, failed = Counter[str](), Counter[str](), Counter[str]()
-    for each in subscriptions:
-        waiting[each.name] += each.waiting
-        lost[each.name] += each.lost
-        failed[each.name] += each.failed
+    for subscription in subscriptions:
+        waiting[subscription.name] += subscription.waiting
+        lost[subscription.name] += subscription.lost
+        failed[subscription.name] += subscription.failed
     return ListenerCounts(waiting=waiting, lost=lost, failed=failed)
 
 
@@ -222,7 +222,7 @@ class Emitter:
             incidents: Makes incidents of facts; nobody else may ask it. None: nobody does.
             clock: Seconds; quicker to read than the time of day, which it may be. None: it is.
         """
-        self._subscriptions = [Subscription(each, room=QUEUE_ENTRIES) for each in listeners]
+        self._subscriptions = [Subscription(listener, room=QUEUE_ENTRIES) for listener in listeners]
         self._utc_now = utc_now
         self._incidents = incidents
         self._clock = clock or (lambda: utc_now().timestamp())
@@ -279,18 +279,18 @@ class Emitter:
             more = self._incidents.handle(event, told) if self._incidents else ()
             for fact in (event, *more):
                 entry = Entry(call_id=call_id, number=numbers.next(), at=at, event=fact)
-                for each in self._subscriptions:
-                    each.put(entry)
+                for subscription in self._subscriptions:
+                    subscription.put(entry)
 
     @property
     def waiting(self) -> int:
         """How many entries the slowest listener has not heard yet."""
-        return max((each.waiting for each in self._subscriptions), default=0)
+        return max((subscription.waiting for subscription in self._subscriptions), default=0)
 
     @property
     def lost_entries(self) -> int:
         """How many entries were lost, by all listeners together."""
-        return sum(each.lost for each in self._subscriptions)
+        return sum(subscription.lost for subscription in self._subscriptions)
 
     def counts(self) -> ListenerCounts:
         """Return how each listener fares."""
@@ -299,13 +299,13 @@ class Emitter:
     async def flush(self, within_s: float = FLUSH_S) -> None:
         """Wait until every entry told so far was heard, or as long as that may take."""
         self._hand_out()
-        late = [each for each in self._subscriptions if each.behind]
+        late = [subscription for subscription in self._subscriptions if subscription.behind]
         if not late:
             return
         try:
             async with asyncio.timeout(within_s):
-                for each in late:
-                    await each.done()
+                for subscription in late:
+                    await subscription.done()
         except TimeoutError:
             pass  # what is lost by it is counted and logged at the end
 
@@ -313,8 +313,8 @@ class Emitter:
         await self._group.__aenter__()
         self._loop = asyncio.get_running_loop()
         self._ring()
-        for each in self._subscriptions:
-            task = self._group.create_task(each.run(), name=f"telling {each.name}")
+        for subscription in self._subscriptions:
+            task = self._group.create_task(subscription.run(), name=f"telling {subscription.name}")
             self._tasks.append(task)
         if self._incidents is not None:
             over = _tell_what_is_over(self._incidents, self.tell_for(""), self._clock)
@@ -333,8 +333,8 @@ class Emitter:
         for task in self._tasks:
             task.cancel()
         await self._group.__aexit__(kind, error, trace)
-        for each in self._subscriptions:
-            each.give_up()
+        for subscription in self._subscriptions:
+            subscription.give_up()
 
 
 async def _tell_what_is_over(incidents: Incidents, tell: Tell, clock: Clock) -> None:

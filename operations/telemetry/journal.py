@@ -31,9 +31,9 @@ def forget_old(folder: Path, *, keep_days: int, utc_s: float) -> int:
         utc_s: The wall clock, in seconds since 1970.
     """
     oldest_s = utc_s - keep_days * DAY_S
-    files = [each for pattern in RECORDS for each in folder.glob(pattern)]
+    files = [path for pattern in RECORDS for path in folder.glob(pattern)]
     left: list[OSError] = []
-    count = sum(_forget(each, oldest_s, left) for each in files)
+    count = sum(_forget(file, oldest_s, left) for file in files)
     if left:
         said = "{} files are too old, and the disk does not delete them; the first: {}"
         logger.error(said, len(left), left[0])
@@ -71,8 +71,8 @@ class Journal:
         """Write some down, in one go of a thread."""
         pages: dict[str, list[Entry]] = {}
         ended: dict[str, Outcome] = {}
-        for each in entries:
-            for entry in self._spread(each):
+        for item in entries:
+            for entry in self._spread(item):
                 pages.setdefault(entry.call_id, []).append(entry)
                 self._add(entry)
                 if entry.call_id in self._calls.ended:
@@ -101,7 +101,7 @@ class Journal:
     def _write(self, pages: Mapping[str, Sequence[Entry]], ended: Mapping[str, Outcome]) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         for call_id, entries in pages.items():
-            lines = (json.dumps(each.as_json(), ensure_ascii=False) for each in entries)
+            lines = (json.dumps(entry.as_json(), ensure_ascii=False) for entry in entries)
             text = "".join(f"{line}\n" for line in lines)
             _append(self._folder / f"{call_id}.jsonl", text.encode("utf-8", ESCAPED))
         for call_id, outcome in ended.items():

@@ -75,7 +75,7 @@ class LiveCalls:
 
     def as_json(self) -> list[dict[str, Any]]:
         """Return the calls as plain JSON values, the oldest one first."""
-        return [asdict(each) for each in self._calls.values()]
+        return [asdict(call) for call in self._calls.values()]
 
     def _begin(self, entry: Entry, started: CallStarted) -> None:
         self._calls[entry.call_id] = LiveCall(
@@ -237,13 +237,13 @@ class RecentWork:
 
     def touched(self, now: float) -> dict[str, int]:
         """Return how often calls were moved to another rung, and how many calls met a failure."""
-        minutes = [each for window in self._rungs.values() for each in window.kept(now)]
-        callers = set[str]().union(*(each.touched for each in minutes))
-        return {"failovers": sum(each.left for each in minutes), "callers": len(callers)}
+        minutes = [item for window in self._rungs.values() for item in window.kept(now)]
+        callers = set[str]().union(*(minute.touched for minute in minutes))
+        return {"failovers": sum(minute.left for minute in minutes), "callers": len(callers)}
 
     def turns(self, now: float) -> list[tuple[float, float, str]]:
         """Return the answers within the window: when, how long the caller waited, whose call."""
-        return [each for each in self._turns if each[0] > now - WINDOW_S]
+        return [turn for turn in self._turns if turn[0] > now - WINDOW_S]
 
     def _minute(self, stage: str, provider: str, entry: Entry) -> RungMinute:
         window = self._rungs.setdefault((stage, provider), RungWindow())
@@ -271,12 +271,12 @@ class RecentWork:
 
 def _counted(window: RungWindow, now: float) -> dict[str, Any]:
     minutes = window.kept(now)
-    began = sum((each.began for each in minutes), Counter[int]())
+    began = sum((minute.began for minute in minutes), Counter[int]())
     return {
         "began": {str(step): times for step, times in began.items()},
-        "failures": sum(each.failures for each in minutes),
-        "failovers": sum(each.left for each in minutes),
-        "callers": len(set[str]().union(*(each.touched for each in minutes))),
+        "failures": sum(minute.failures for minute in minutes),
+        "failovers": sum(minute.left for minute in minutes),
+        "callers": len(set[str]().union(*(minute.touched for minute in minutes))),
         "last_failure": window.last_failure,
     }
 
@@ -314,7 +314,7 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def merge_turns(views: Sequence[Sequence[Sequence[Any]]]) -> list[list[Any]]:
     """Return all processes' answers in the order in which they were heard, the newest of them."""
-    every = sorted(list(each) for view in views for each in view)
+    every = sorted(list(item) for view in views for item in view)
     return every[-MOST_TURNS:]
 
 

@@ -287,8 +287,8 @@ def set_up(*, level: str, folder: Path | None, json_lines: bool = False) -> None
 
 def flush(wait_s: float = 5.0) -> None:
     """Wait until what was logged so far is written: before somebody reads it."""
-    for each in WRITERS:
-        each.flush_within(wait_s)
+    for writer in WRITERS:
+        writer.flush_within(wait_s)
 
 
 def _add(writer: LineWriter, level: str, form: "FormatFunction", *, colorize: bool = False) -> None:

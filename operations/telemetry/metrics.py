@@ -188,7 +188,7 @@ class Metrics:
     def _add(self, count: Count, event: Event) -> None:
         meter = getattr(self._meters, count.meter)
         if count.labels:
-            meter = meter.labels(*(_label(getattr(event, each)) for each in count.labels))
+            meter = meter.labels(*(_label(getattr(event, label)) for label in count.labels))
         amount = max(0.0, getattr(event, count.amount)) if count.amount else 1
         if isinstance(meter, Counter):
             meter.inc(amount)
@@ -275,7 +275,7 @@ class Exposition:
 
 def forget_the_gone(folder: Path) -> None:
     """Have processes that are no more say nothing of now; what they have counted stays."""
-    pids = {each.stem.rpartition("_")[2] for each in folder.glob(LIVE)}
+    pids = {path.stem.rpartition("_")[2] for path in folder.glob(LIVE)}
     for pid in pids:
         if pid.isdigit() and not Path(f"/proc/{pid}").exists():
             mark_process_dead(int(pid), path=str(folder))

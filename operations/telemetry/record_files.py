@@ -59,7 +59,7 @@ class RecordFolder:
         else:
             form = self._words if name == WORDS else self._json
             with closing(LogFile(self._folder / name)) as file:
-                file.write("".join(f"{form(each)}\n" for each in taken))
+                file.write("".join(f"{form(item)}\n" for item in taken))
 
     def _json(self, row: Row) -> str:
         return json.dumps(self._clean(row), ensure_ascii=False)
@@ -101,7 +101,7 @@ def _read(path: Path) -> list[Row]:
     if not isinstance(found, list):
         path.replace(path.with_name(f"{path.name}.spoilt"))
         return []
-    return [each for each in found if isinstance(each, dict)]
+    return [load for load in found if isinstance(load, dict)]
 
 
 @contextmanager

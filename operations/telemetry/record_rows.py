@@ -268,7 +268,7 @@ def _what(failed: AttemptFailed) -> str:
 def _name(event: Event) -> str:
     """Return `call_started` of `CallStarted`."""
     name = type(event).__name__
-    return "".join(f"_{each.lower()}" if each.isupper() else each for each in name).lstrip("_")
+    return "".join(f"_{item.lower()}" if item.isupper() else item for item in name).lstrip("_")
 
 
 def _words(event: Event) -> str:

@@ -172,7 +172,7 @@ class CallSpans:
         fields = NOTED.get(type(event))
         if fields is None:
             return
-        attributes = {f"holdline.{each}": getattr(event, each) for each in fields}
+        attributes = {f"holdline.{item}": getattr(event, item) for item in fields}
         moment = SpanMoment(name=type(event).__name__, at_s=at_s, attributes=attributes)
         (self._turn or self.call).moments.append(moment)
 

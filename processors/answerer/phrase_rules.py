@@ -189,7 +189,7 @@ class Cues:
     @property
     def hinted(self) -> bool:
         """Whether a machine may say so, and no person's words speak against it."""
-        machine = sum(self.points.get(each, 0) for each in MACHINES)
+        machine = sum(self.points.get(item, 0) for item in MACHINES)
         return machine > self.person
 
     @property
@@ -198,9 +198,9 @@ class Cues:
         return BEEP_POINTS + self.points.get(Cue.VOICEMAIL, 0) - self.person - self.greets >= ALONE
 
     def _ahead(self, points: int) -> Cue | None:
-        for each in MACHINES:
-            if self.points.get(each, 0) - self.person >= points:
-                return each
+        for machine in MACHINES:
+            if self.points.get(machine, 0) - self.person >= points:
+                return machine
         return None
 
 

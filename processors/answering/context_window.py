@@ -40,13 +40,15 @@ class Memory(LLMContext):
     @property
     def tokens(self) -> int:
         """How long it is."""
-        return sum(estimate(each) for each in self.messages if isinstance(each, dict))
+        return sum(estimate(message) for message in self.messages if isinstance(message, dict))
 
     @property
     def unanswered(self) -> bool:
         """Whether it ends with words of the caller's or a tool's result: the model is to speak."""
-        roles = (each.get("role") for each in reversed(self.messages) if isinstance(each, dict))
-        last = next((each for each in roles if each != "system"), None)  # it may come at any time
+        roles = (
+            message.get("role") for message in reversed(self.messages) if isinstance(message, dict)
+        )
+        last = next((role for role in roles if role != "system"), None)  # it may come at any time
         return last in ("user", "tool")
 
     def with_words(self, words: str) -> list[LLMContextMessage]:
@@ -110,8 +112,8 @@ class ContextWindow(FrameProcessor):
 
     def _grown(self, context: LLMContext) -> bool:
         """Return whether there is enough to summarise, and reason to."""
-        messages = [each for each in context.messages if isinstance(each, Mapping)]
-        said = [each for each in messages if each.get("role") != "system"]
+        messages = [message for message in context.messages if isinstance(message, Mapping)]
+        said = [message for message in messages if message.get("role") != "system"]
         fixed = sum(map(estimate, messages)) - sum(map(estimate, said)) + _tool_tokens(context)
         room = max(0, self._limit_tokens - fixed)
         enough = len(said) >= SUMMARY_KEEPS + SUMMARY_WORTH
@@ -133,9 +135,9 @@ class ContextWindow(FrameProcessor):
 def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fitted]:
     """Return a context as it may be sent, the same one if it is short enough, and what was cut."""
     messages = [
-        cast("Mapping[str, Any]", each)
-        for each in context.messages
-        if isinstance(each, Mapping)  # what is not, only another vendor's model understands
+        cast("Mapping[str, Any]", message)
+        for message in context.messages
+        if isinstance(message, Mapping)  # what is not, only another vendor's model understands
     ]
     fitted = fit(messages, limit_tokens - _tool_tokens(context))
     if not fitted.shortened:

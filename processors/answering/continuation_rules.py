@@ -274,7 +274,7 @@ def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
 
 
 def _is_figure(word: str) -> bool:
-    return any(each.isdigit() for each in word) and not any(each.isalpha() for each in word)
+    return any(item.isdigit() for item in word) and not any(item.isalpha() for item in word)
 
 
 def _in_common(old: list[str], spoken: list[str]) -> int:

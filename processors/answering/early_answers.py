@@ -209,18 +209,18 @@ class AnswerBill:
         untold: list[Billed] = []
         prompt_tokens = len(str(context.messages)) // TOKEN_CHARACTERS
         prompt_tokens = max(prompt_tokens, self._prompt_tokens)
-        for each in requests:
-            usage = each.usage.usage if each.usage else None
-            if each.usage is None or usage is None:
-                untold.append(each)
+        for request in requests:
+            usage = request.usage.usage if request.usage else None
+            if request.usage is None or usage is None:
+                untold.append(request)
                 continue
             self._prompt_tokens = prompt_tokens = usage.prompt_tokens
-            self._measure(each.provider, each.usage.model, usage, turn=turn)
-        for each in untold:
+            self._measure(request.provider, request.usage.model, usage, turn=turn)
+        for billed in untold:
             self._estimate(
-                each.provider,
+                billed.provider,
                 prompt_tokens=prompt_tokens,
-                completion_tokens=each.characters // TOKEN_CHARACTERS,
+                completion_tokens=billed.characters // TOKEN_CHARACTERS,
                 turn=turn,
             )
 

@@ -122,9 +122,9 @@ class ModelAnswer:
             unanswered: Count those, too, that a rung is at work on and has not answered yet.
         """
         due = [
-            each.billed
-            for each in self._streams.values()
-            if each.answered or (unanswered and each.asked)
+            stream.billed
+            for stream in self._streams.values()
+            if stream.answered or (unanswered and stream.asked)
         ]
         return (*self._ended, *due)
 
@@ -289,7 +289,7 @@ def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContext
 
 def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
     """Return a context that is half as long as ours may be: the provider counts otherwise."""
-    messages = [cast("Mapping[str, Any]", each) for each in context.messages]
+    messages = [cast("Mapping[str, Any]", message) for message in context.messages]
     fitted = fit(messages, int(window_tokens * MENDED_SHARE))
     return LLMContext(
         messages=cast("list[LLMContextMessage]", list(fitted.messages)),

@@ -102,8 +102,10 @@ class ModelStream:
         if not choice.delta:
             return None
         text, tools = _text_of(choice.delta), choice.delta.tool_calls or ()
-        named = [each.function for each in tools if each.function]
-        called = [part for each in named for part in (each.name, each.arguments) if part]
+        named = [tool.function for tool in tools if tool.function]
+        called = [
+            part for function in named for part in (function.name, function.arguments) if part
+        ]
         self.characters += len(text) + sum(map(len, called))
         self.form = chunk if text else self.form
         begun, text = self._begun_by(text), self.unsaid + text
@@ -144,8 +146,8 @@ class ModelStream:
     def behind_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
         """Return what is handed on behind the words: whole calls, then the usage, without words."""
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
-        results = [each for each in context.messages if isinstance(each, dict)]
-        taken = [str(each["tool_call_id"]) for each in results if each["role"] == "tool"]
+        results = [message for message in context.messages if isinstance(message, dict)]
+        taken = [str(result["tool_call_id"]) for result in results if result["role"] == "tool"]
         calls = [] if context.tool_choice == NO_CALLS else self.calls.whole(taken)
         return [*calls, *usage]
 
@@ -257,9 +259,9 @@ def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     delta = chunk.choices[0].delta if chunk.choices else None
     if not delta:
         return chunk
-    functions = [each.function for each in delta.tool_calls or () if each.function]
-    named = [text for each in functions for text in (each.name, each.arguments)]
-    if not all(isinstance(each, str | None) for each in (delta.content, delta.refusal, *named)):
+    functions = [tool_call.function for tool_call in delta.tool_calls or () if tool_call.function]
+    named = [text for function in functions for text in (function.name, function.arguments)]
+    if not all(isinstance(item, str | None) for item in (delta.content, delta.refusal, *named)):
         raise UnreadableChunkError("words that are no text")
     return chunk
 

@@ -108,7 +108,7 @@ class AsideAnswers:
     def _usable_roomy_first(self) -> list[str]:
         now, gates = self._now(), self._policy.gates
         standings = self._policy.roster.standings(self._policy.stage, now)
-        usable = [each.provider for each in standings if each.usable]
+        usable = [standing.provider for standing in standings if standing.usable]
         return sorted(usable, key=lambda name: name in gates and not gates[name].room)
 
     @asynccontextmanager

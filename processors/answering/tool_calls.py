@@ -35,8 +35,8 @@ def must_speak(messages: Sequence[Any]) -> bool:
             it counts as nothing.
     """
     called = 0
-    for each in reversed(messages):
-        message = cast("Mapping[str, Any]", each if isinstance(each, Mapping) else {})
+    for item in reversed(messages):
+        message = cast("Mapping[str, Any]", item if isinstance(item, Mapping) else {})
         if message.get("role") == "user":
             break
         called += len(message.get("tool_calls") or ())
@@ -109,7 +109,7 @@ class ToolCalls:
 
         A model that ran out of tokens, or lost its thread, ends its arguments in the middle.
         """
-        return next((why for each in self._calls if (why := each.broken(cut=cut))), "")
+        return next((why for call in self._calls if (why := call.broken(cut=cut))), "")
 
     def whole(self, taken: Iterable[str] = ()) -> list[ChatCompletionChunk]:
         """Return each call whole, in a chunk of its own.
@@ -152,8 +152,8 @@ class ToolCalls:
 def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
     """Return an id for each call that no other has: the one that the model gave, if it is such."""
     ids, used = list[str](), set(taken)
-    for each in calls:
-        given = str(each.call_id)
+    for call in calls:
+        given = str(call.call_id)
         ids.append(given if given and given not in used else f"call_{uuid.uuid4().hex}")
         used.add(ids[-1])
     return ids

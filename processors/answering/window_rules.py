@@ -44,7 +44,7 @@ def estimate(message: Message) -> int:
     Four ASCII characters are one token and any other character is one by itself, which errs on the
     high side for every language but English, where it is right to about a fifth.
     """
-    return _PER_MESSAGE + sum(_tokens(each) for each in _texts(message))
+    return _PER_MESSAGE + sum(_tokens(text) for text in _texts(message))
 
 
 def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
@@ -58,8 +58,8 @@ def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
 
 
 def _cut(messages: Sequence[Message], limit_tokens: int) -> list[Message]:
-    system = [each for each in messages if each["role"] == "system"]
-    rest = [each for each in messages if each["role"] != "system"]
+    system = [message for message in messages if message["role"] == "system"]
+    rest = [message for message in messages if message["role"] != "system"]
     summary = rest[:1] if rest and _is_summary(rest[0]) else []
     turns = _turns(rest[len(summary) :])
     left = limit_tokens - sum(map(estimate, system))
@@ -101,7 +101,7 @@ def _squeezed(turn: list[Message], left: int) -> list[Message]:
     """Shorten the newest turn until it fits: first its texts, then its older steps."""
     steps = _steps(turn)
     while True:
-        flat = [each for step in steps for each in step]
+        flat = [item for step in steps for item in step]
         short = _shortened(flat, left)
         if sum(map(estimate, short)) <= left or len(steps) <= 1:
             return short
@@ -110,16 +110,16 @@ def _squeezed(turn: list[Message], left: int) -> list[Message]:
 
 def _shortened(messages: Sequence[Message], left: int) -> list[Message]:
     """Cut the longest texts, all to one length, the longest that fits."""
-    low, high = 0, max((len(_content(each)) for each in messages), default=0)
+    low, high = 0, max((len(_content(message)) for message in messages), default=0)
     if sum(map(estimate, messages)) <= left:
         return list(messages)
     while low < high:  # the longest `low` at which everything fits
         middle = (low + high + 1) // 2
-        if sum(estimate(_clipped(each, middle)) for each in messages) <= left:
+        if sum(estimate(_clipped(message, middle)) for message in messages) <= left:
             low = middle
         else:
             high = middle - 1
-    return [_clipped(each, low) for each in messages]
+    return [_clipped(message, low) for message in messages]
 
 
 def _clipped(message: Message, characters: int) -> Message:
@@ -139,11 +139,11 @@ def _content(message: Message) -> str:
 
 
 def _texts(message: Message) -> list[str]:
-    calls = [each.get("function", {}) for each in message.get("tool_calls") or ()]
+    calls = [item.get("function", {}) for item in message.get("tool_calls") or ()]
     named = [str(call.get(key, "")) for call in calls for key in ("name", "arguments")]
     return [_content(message), *named]
 
 
 def _tokens(text: str) -> int:
-    ascii_characters = sum(each.isascii() for each in text)
+    ascii_characters = sum(item.isascii() for item in text)
     return -(-ascii_characters // _ASCII_PER_TOKEN) + len(text) - ascii_characters

@@ -119,10 +119,10 @@ class CallerHearing:
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return None
-        moments = [each.mute_at for each in self.feeds.values() if each.attempt is not None]
+        moments = [feed.mute_at for feed in self.feeds.values() if feed.attempt is not None]
         moments += [utterance.work.wake_at, _guess_at(utterance, self._transcripts, self._said_at)]
         moments += [] if utterance.speaking else [self._said_at + TURN_HELD_S]
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: HearingEvent, now: float) -> tuple[HearingAction, ...]:
         """Decide on what happened."""
@@ -172,7 +172,7 @@ class CallerHearing:
         if utterance is None or (utterance.work.over and not utterance.unwritten(now)):
             self.sound.forget(self.sound.end_s - IDLE_KEPT_S)
         fed = [
-            each for feed in self.feeds.values() for each in feed.send(self.sound, (sound,), now)
+            item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
         ]
         if self.sound.end_s >= self._recheck_s:  # nobody tells us that a rung is trusted again
             self._recheck_s = self.sound.end_s + RECHECK_S
@@ -184,7 +184,7 @@ class CallerHearing:
         if going_on:
             going_on.speaking = True
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
-            return tuple(each for actions in marks for each in actions)
+            return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
         if before and before.unwritten(now):  # what was said before is still wanted
             began_s, not_before_s = before.began_s, before.not_before_s
@@ -204,7 +204,7 @@ class CallerHearing:
     def _stop_speech(self, sure_s: float, now: float) -> tuple[HearingAction, ...]:
         self._said_at, self._stopped_s = now, self.sound.end_s
         marks = (feed.mark(self.sound, now, speaking=False) for feed in self.feeds.values())
-        actions = tuple(each for marked in marks for each in marked)
+        actions = tuple(item for marked in marks for item in marked)
         if self.utterance is None:
             return actions
         steps = self.utterance.stop(self._stopped_s, sure_s, now)
@@ -306,8 +306,8 @@ class CallerHearing:
             return tuple(actions)
         standings = self._policy.roster.standings(self._policy.stage, now)
         until = self.utterance.until(now) if self.utterance else self._turn.unhurried_until(now)
-        ranked = [self.feeds[each] for each in rank(standings, until, now=now)]
-        known = (each for each in ranked if each.connected or each.opening.under_way)
+        ranked = [self.feeds[item] for item in rank(standings, until, now=now)]
+        known = (item for item in ranked if item.connected or item.opening.under_way)
         best = next(known, None)
         if best is None or not best.connected or best.open:
             return tuple(actions)
@@ -367,8 +367,8 @@ def _words_so_far(
     """
     if _in_progress(utterance) is None:
         return ()
-    hearing = (each for each in feeds if each.open and each.attempt is not None)
-    return tuple(AskForWords(each.provider) for each in hearing)
+    hearing = (feed for feed in feeds if feed.open and feed.attempt is not None)
+    return tuple(AskForWords(feed.provider) for feed in hearing)
 
 
 def _failure(symptom: Symptom, feed: Feed) -> Failure:
@@ -401,6 +401,6 @@ def _new_text(
         return ""
     if reading.interim:
         return None if reading.text == written else reading.text
-    whole = " ".join(each.text for each in reading.words) if reading.words else reading.text
+    whole = " ".join(word.text for word in reading.words) if reading.words else reading.text
     new = transcripts.deliver(writing, reading.text, words=reading.words)
     return None if new == whole and reading.text == written else new

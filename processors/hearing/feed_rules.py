@@ -235,11 +235,11 @@ class Feed:
             return None
         ahead_s = self.from_s - self._began_s
         words = tuple(
-            HeardWord(text=each.text, start_s=each.start_s + ahead_s, end_s=each.end_s + ahead_s)
-            for each in reading.words
-            if (each.start_s + each.end_s) / 2 >= self._began_s
+            HeardWord(text=word.text, start_s=word.start_s + ahead_s, end_s=word.end_s + ahead_s)
+            for word in reading.words
+            if (word.start_s + word.end_s) / 2 >= self._began_s
         )
         whole = len(words) == len(reading.words)
-        text = reading.text if whole else " ".join(each.text for each in words)
+        text = reading.text if whole else " ".join(word.text for word in words)
         end_s = None if reading.end_s is None else reading.end_s + ahead_s
         return dataclasses.replace(reading, text=text, words=words, end_s=end_s)

@@ -116,7 +116,7 @@ class Transcripts:
     @property
     def text(self) -> str:
         """All that was delivered of this utterance."""
-        return " ".join(each.text for each in self._delivered)
+        return " ".join(heard_word.text for heard_word in self._delivered)
 
     @property
     def again_from_s(self) -> float:
@@ -129,7 +129,9 @@ class Transcripts:
         if self._until_s is None:
             return 0.0
         before_s = self._until_s - BEFORE_S
-        starts = (each.start_s for each in self._delivered if each.start_s <= before_s)
+        starts = (
+            heard_word.start_s for heard_word in self._delivered if heard_word.start_s <= before_s
+        )
         return max(starts, default=0.0)
 
     def open(self) -> None:
@@ -146,8 +148,8 @@ class Transcripts:
             from_s: Of the stream; it heard nothing before.
         """
         self._attempt = attempt
-        heard = (each for each in self._delivered if each.end_s > from_s)
-        self._again = [each.text for each in heard] if replayed else []
+        heard = (heard_word for heard_word in self._delivered if heard_word.end_s > from_s)
+        self._again = [heard_word.text for heard_word in heard] if replayed else []
 
     def deliver(self, attempt: int, text: str, *, words: Sequence[HeardWord] = ()) -> str:
         """Count a final transcript as delivered, and return what of it is new."""
@@ -157,10 +159,10 @@ class Transcripts:
             new = self._new_by_time(words, self._until_s)
         else:
             left = self._new_by_words(text.split())
-            new = [HeardWord(text=each, start_s=math.inf, end_s=math.inf) for each in left]
+            new = [HeardWord(text=item, start_s=math.inf, end_s=math.inf) for item in left]
             self._until_s = None if new else self._until_s
         self._delivered += new
-        return " ".join(each.text for each in new)
+        return " ".join(heard_word.text for heard_word in new)
 
     def deliver_guess(self) -> str:
         """Count the guess as delivered, in the place of a final; return what of it is new."""
@@ -172,8 +174,8 @@ class Transcripts:
         return new_text
 
     def _new_by_time(self, words: Sequence[HeardWord], until_s: float) -> list[HeardWord]:
-        new = [each for each in words if (each.start_s + each.end_s) / 2 >= until_s]
-        self._until_s = max([until_s, *[each.end_s for each in new]])
+        new = [word for word in words if (word.start_s + word.end_s) / 2 >= until_s]
+        self._until_s = max([until_s, *[heard_word.end_s for heard_word in new]])
         return new
 
     def _new_by_words(self, heard: list[str]) -> list[str]:

@@ -136,7 +136,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
 
     def processors_with_metrics(self) -> list[FrameProcessor]:
         """Return the services: they measure, not the stage."""
-        return [each for each in self._services if each.can_generate_metrics()]
+        return [service for service in self._services if service.can_generate_metrics()]
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Begin to set the first rungs up; the call waits for none of them."""
@@ -299,7 +299,7 @@ async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> N
 def _billed(measured: Iterable[MetricsData], name: str, *, heard: bool) -> list[MetricsData]:
     """Return what was billed, by whomever, and what else the rung that is heard measures."""
     return [
-        each.model_copy(update={"processor": name})
-        for each in measured
-        if heard or isinstance(each, STTUsageMetricsData)
+        metrics_data.model_copy(update={"processor": name})
+        for metrics_data in measured
+        if heard or isinstance(metrics_data, STTUsageMetricsData)
     ]

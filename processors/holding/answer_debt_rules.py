@@ -122,7 +122,7 @@ class StageNews:
 
     def caller_began(self) -> None:
         """Drop the news of the turn that is void now; a recogniser's stays."""
-        kept = [each for each in self._exhausted if each.stage == "stt"]
+        kept = [exhausted for exhausted in self._exhausted if exhausted.stage == "stt"]
         self._exhausted = deque(kept, maxlen=OWED)
         self.caller_speaks, self.deaf = True, bool(kept)
 
@@ -136,7 +136,7 @@ class StageNews:
 
     def drop(self, stage: str) -> None:
         """Drop the news of a stage that somebody else stands in for, or that is back."""
-        kept = (each for each in self._exhausted if each.stage != stage)
+        kept = (exhausted for exhausted in self._exhausted if exhausted.stage != stage)
         self._exhausted = deque(kept, maxlen=OWED)
 
     def due(self, now: float) -> str | None:

@@ -270,8 +270,8 @@ class CallerSilence(FrameProcessor):
         await self._alarm.stop()
 
     def _note(self, heard: tuple[SilenceSign, ...]) -> None:
-        for each in heard:
-            self._silence.handle(each, self._clock())
+        for silence_sign in heard:
+            self._silence.handle(silence_sign, self._clock())
         if heard:
             self._alarm.ring()
 
@@ -279,7 +279,7 @@ class CallerSilence(FrameProcessor):
         if self._away or not self._answered:
             return None
         moments = (self._silence.wake_at, self._length.wake_at)
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def _act(self, now: float) -> None:
         if self._away or not self._answered:

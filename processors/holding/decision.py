@@ -105,7 +105,7 @@ class LineKeeper:
             return self.way_down.wake_at
         held_at = None if self.way_down.in_charge else self._holding.wake_at
         moments = (held_at, self.way_down.wake_at, self._news.wake_at)
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return what is to be done about an event."""
@@ -140,7 +140,7 @@ class LineKeeper:
         """Return what is due by the passing of time."""
         if self._parting:
             due = self.way_down.tick(now)
-            return tuple(each for each in due if isinstance(each, HangUp | KeepMessage))
+            return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
         actions: list[LineAction] = []
         stage = self._news.due(now)
         if stage is not None:

@@ -112,7 +112,7 @@ class Holding:
         first_at = max(self.owed_since + self.settings.first_s, decided_at + AT_ONCE_S)
         last_at = max(self.owed_since + self.settings.last_s, decided_at + PREPARED_S)
         expected = () if hopeless else self._expected_at
-        expected_at = next((each for each in expected if each <= last_at), None)
+        expected_at = next((item for item in expected if item <= last_at), None)
         if expected_at is None:
             return first_at
         return max(first_at, min(expected_at + LATE_S, last_at))

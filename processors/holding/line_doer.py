@@ -179,4 +179,4 @@ class LineDoer:
 
 def earliest(*moments: float | None) -> float | None:
     """Return the first of the moments that there are, or None."""
-    return min((each for each in moments if each is not None), default=None)
+    return min((moment for moment in moments if moment is not None), default=None)

@@ -238,11 +238,11 @@ class Phrases:
         """
         heard = self.heard if topical else ""
         found = (
-            self.chooser.choose(each, self.language, heard=heard, again=worn)
+            self.chooser.choose(situation, self.language, heard=heard, again=worn)
             for worn in (False, again)
-            for each in situations
+            for situation in situations
         )
-        return next((each for each in found if each), None)
+        return next((item for item in found if item), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -360,7 +360,7 @@ class OwnVoice:
             must: Only what the caller may not cut short; the other is kept.
         """
         async with self._speaking_rest:
-            while rest := next((each for each in self._rest if each.must or not must), None):
+            while rest := next((item for item in self._rest if item.must or not must), None):
                 self._rest.remove(rest)
                 report(RestTaken())
                 self._tell(StepTaken(stage="tts", step="local"))
@@ -383,7 +383,7 @@ class OwnVoice:
     def stop(self) -> None:
         """Say nothing more of what may be cut short, and have remembered what was heard of it."""
         self.speaker.cut()
-        self._rest = deque((each for each in self._rest if each.must), maxlen=self._rest.maxlen)
+        self._rest = deque((rest for rest in self._rest if rest.must), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)
 

@@ -51,10 +51,10 @@ class OwnWords:
         What they may not cut short waits on: the line plays it, and sooner if it dropped the rest.
         """
         heard_s, end_s = self._line.heard_s(now), self._line.end_s
-        found = [_beginning(each, heard_s) for each in self._waiting if not each.must]
-        kept = [replace(each, end_s=min(each.end_s, end_s)) for each in self._waiting if each.must]
+        found = [_beginning(text, heard_s) for text in self._waiting if not text.must]
+        kept = [replace(text, end_s=min(text.end_s, end_s)) for text in self._waiting if text.must]
         self._waiting = deque(kept)
-        return [each for each in found if each]
+        return [item for item in found if item]
 
 
 def _beginning(sentence: _OwnSentence, heard_s: float) -> str:
@@ -155,7 +155,7 @@ def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
             situation=Situation(name),
             number=number,
             text=text,
-            topics=tuple(str(each).casefold() for each in cast(list[Any], topics)),
+            topics=tuple(str(topic).casefold() for topic in cast(list[Any], topics)),
         )
 
 
@@ -206,12 +206,12 @@ class Chooser:
 def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
     """Return the texts for a tag such as `es-MX`: of that, of Spanish, or else of English."""
     for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
-        found = tuple(each for each in utterances if each.language == tag)
+        found = tuple(utterance for utterance in utterances if utterance.language == tag)
         if found:
             return found
     return ()
 
 
 def _spoken(heard: str) -> str:
-    letters = "".join(each if each.isalnum() else " " for each in heard.casefold())
+    letters = "".join(item if item.isalnum() else " " for item in heard.casefold())
     return " " + " ".join(letters.split())

@@ -104,7 +104,7 @@ class WayDown:
             return None
         message_at = self.message.over_at if self.message else None
         moments = (self._descent.wake_at, message_at, self._hang_up_at)
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
         """Return what is to be done about an event."""
@@ -200,7 +200,7 @@ class WayDown:
                 pass
 
     def _actions(self, steps: tuple[Descending, ...], now: float) -> Actions:
-        while any(isinstance(each, UseLocal) for each in steps):
+        while any(isinstance(descending, UseLocal) for descending in steps):
             steps = self._descent.down(self._stage, now)  # what can be said locally is said
         several, keys = len(self._down) > 1, self._descent.has_keys
         return tuple(

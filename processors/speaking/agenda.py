@@ -245,9 +245,9 @@ class Agenda:
         await self._sentences.handle_interruption()
         self.speech.interrupted()
         self.in_reply, self._open = False, None
-        dropped = [each for each in self._entries if each.interruptible]
-        self._entries = deque(each for each in self._entries if not each.interruptible)
-        return [each for each in dropped if isinstance(each, SpokenPiece)]
+        dropped = [entry for entry in self._entries if entry.interruptible]
+        self._entries = deque(entry for entry in self._entries if not entry.interruptible)
+        return [entry for entry in dropped if isinstance(entry, SpokenPiece)]
 
     async def _complete(self) -> list[Said]:
         self.in_reply = False

@@ -64,7 +64,7 @@ class Captions(BaseObserver):
             return
         said: dict[str, Any] = {"type": "said", "who": who, "text": text.strip(), "final": final}
         if who == "agent" and len(self._voices) > 1:
-            said["voices"] = [dict(each) for each in self._voices]
+            said["voices"] = [dict(voice) for voice in self._voices]
         self._show(said)
 
 

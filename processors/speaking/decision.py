@@ -129,7 +129,7 @@ class SpokenUtterance:
         voice = self._live.get(self._voice)
         idle_until = voice.idle_until(accepts=self.accepts) if voice else None
         moments = (self._work.wake_at, idle_until, self._outlet.drained_at)
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
         """Have the first rung begin with the sentences that there are."""

@@ -278,7 +278,7 @@ class VoiceRungEar:
         if isinstance(frame, MetricsFrame):
             heard = self._rung.name == self._speaker()
             frame.data = [
-                each for each in frame.data if heard or isinstance(each, TTSUsageMetricsData)
+                value for value in frame.data if heard or isinstance(value, TTSUsageMetricsData)
             ]  # text that was sent is billed, even if another rung was heard
             if frame.data:
                 await self._stage.push_frame(frame)

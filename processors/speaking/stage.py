@@ -129,7 +129,7 @@ class TtsStage(Stage[VoiceEvent]):
         hurriable = self.agenda.hurriable and self._spoken.starved
         moments += [self._line.dry_at - HURRY_S] if hurriable else []
         moments += [self._line.dry_at - NEXT_S] if self.agenda.waiting else []
-        return min((each for each in moments if each is not None), default=None)
+        return min((moment for moment in moments if moment is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
         """Begin to connect all rungs but cold standbys, and wait for none."""
@@ -192,7 +192,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._line.flush(now)  # which keeps what must be heard
         if before is None or before in stopped:
             self._turn.flushed(now)
-        self._to_do = deque(each for each in self._to_do if _outlasts_interruption(each))
+        self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))
         await self.push_frame(frame, direction)
         for piece in stopped:
             if piece.utterance:

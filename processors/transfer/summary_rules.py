@@ -28,8 +28,8 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
     tag = language.partition("-")[0].lower()
     said = [
         text.strip()
-        for each in messages
-        if each.get("role") == "user" and isinstance(text := each.get("content"), str)
+        for message in messages
+        if message.get("role") == "user" and isinstance(text := message.get("content"), str)
     ]
     words = " ".join(filter(None, said[-LAST:])) or reason
     if not words:
@@ -42,8 +42,8 @@ def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
     names = {"user": "Caller", "assistant": "Agent"}
     return "\n".join(
         f"{names[role]}: {text.strip()}"
-        for each in messages
-        if (role := str(each.get("role"))) in names
-        and isinstance(text := each.get("content"), str)
+        for message in messages
+        if (role := str(message.get("role"))) in names
+        and isinstance(text := message.get("content"), str)
         and text.strip()
     )

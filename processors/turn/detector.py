@@ -399,8 +399,8 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
                 early=early,
                 waited_s=waited_s,
                 took_s=judgement.took_s if judgement else 0.0,
-                dropped=sum(each.began for each in dropped),
-                dropped_s=sum(each.took_s for each in dropped),
+                dropped=sum(item.began for item in dropped),
+                dropped_s=sum(item.took_s for item in dropped),
             )
         )
 

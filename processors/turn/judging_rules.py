@@ -50,9 +50,9 @@ class LookQueue:
 
     def expire(self, now: float) -> list[Look]:
         """Forget and return those that could not be there in time."""
-        late = [each for each in self._waiting.values() if each.due_at <= now + self._takes_s]
-        for each in late:
-            del self._waiting[each.call]
+        late = [item for item in self._waiting.values() if item.due_at <= now + self._takes_s]
+        for item in late:
+            del self._waiting[item.call]
         return late
 
     def take(self) -> Look | None:

@@ -187,7 +187,9 @@ class InputQueue(FrameProcessorQueue):
     def _drop_interrupted(self) -> None:
         """Drop what goes down to the caller; what goes up is news of the line."""
         waiting = self._queue  # type: ignore[attr-defined] - a heap, as in Pipecat's `FrameQueue`
-        kept = [each for each in waiting if each[0] != self.DEFAULT_PRIORITY or _stays(*each[2])]
+        kept = [
+            queue for queue in waiting if queue[0] != self.DEFAULT_PRIORITY or _stays(*queue[2])
+        ]
         for _ in range(len(waiting) - len(kept)):
             self.task_done()
         waiting[:] = kept
@@ -200,8 +202,8 @@ def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | N
 
 def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
     """Give processors that have not begun yet such a queue, and return them."""
-    for each in listed:
-        each._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
+    for processor in listed:
+        processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
     return listed
 
 

@@ -67,9 +67,9 @@ def _read(body: Any, rung: RungSpec, recording: WholeRecording) -> Transcript:
         duration_s=float(body["metadata"]["duration"]),
         confidence=_confidence(best),
         alternatives=tuple(
-            TranscriptReading(text=_text(each), confidence=_confidence(each)) for each in others
+            TranscriptReading(text=_text(item), confidence=_confidence(item)) for item in others
         ),
-        words=tuple(_word(each) for each in best.get("words") or ()),
+        words=tuple(_word(item) for item in best.get("words") or ()),
     )
 
 

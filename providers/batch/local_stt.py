@@ -88,10 +88,10 @@ async def _send(process: SphinxProcess, pcm: bytes) -> None:
 
 
 def _transcript(finals: list[SphinxResult], rung: RungSpec, *, duration_s: float) -> Transcript:
-    spoken = [each for each in finals if each.text]
-    sure = [each.confidence for each in spoken]
+    spoken = [final for final in finals if final.text]
+    sure = [sphinx_result.confidence for sphinx_result in spoken]
     return Transcript(
-        text=" ".join(each.text for each in spoken),
+        text=" ".join(sphinx_result.text for sphinx_result in spoken),
         provider=rung.name,
         language=rung.language,
         language_confidence=None,

@@ -28,6 +28,6 @@ async def synthesise(rung: RungSpec, text: str) -> bytes:
 def _speak(rung: RungSpec, text: str) -> bytes:
     voices, manner = names(rung.voice or VOICE, rung.language), Manner(**rung.options)
     spoken = (
-        speak(each, voices, manner=manner, rate_hz=rung.sample_rate_hz) for each in pieces(text)
+        speak(piece, voices, manner=manner, rate_hz=rung.sample_rate_hz) for piece in pieces(text)
     )
-    return b"".join(each.samples.tobytes() for each in spoken)
+    return b"".join(item.samples.tobytes() for item in spoken)

@@ -35,7 +35,7 @@ async def probe(rung: RungSpec, *, timeout_s: float) -> None:
     question = Question(
         url=f"{rung.url.rstrip('/')}/v1/text-to-speech/{voice}/multi-stream-input?{urlencode(query)}",
         headers={"xi-api-key": rung.api_key},
-        messages=tuple(json.dumps(each) for each in messages),
+        messages=tuple(json.dumps(message) for message in messages),
         read=_read,
         silence=Symptom.NO_AUDIO,
         goodbye=json.dumps({"close_socket": True}),

@@ -85,8 +85,8 @@ async def ask(question: Question, rung: RungSpec, *, timeout_s: float) -> None:
 
 
 async def _talk(question: Question, rung: RungSpec, socket: ClientConnection) -> None:
-    for each in question.messages:
-        await socket.send(each)
+    for item in question.messages:
+        await socket.send(item)
     while True:
         message = await socket.recv()
         verdict = _read(question, message)

@@ -111,8 +111,8 @@ def test_a_recogniser_asked_twice_is_counted_with_both_its_times() -> None:
 
 
 def test_the_difference_is_taken_pair_by_pair() -> None:
-    ours = [account(each) for each in (0.030, 0.050, 0.020)]
-    theirs = [account(each) for each in (0.025, 0.040, 0.030)]
+    ours = [account(number) for number in (0.030, 0.050, 0.020)]
+    theirs = [account(number) for number in (0.025, 0.040, 0.030)]
 
     found = compare(ours, theirs)
 

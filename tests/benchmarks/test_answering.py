@@ -27,7 +27,7 @@ def models() -> VoiceModels:
 
 def of(name: str) -> RenderedGreeting:
     engine = Espeak(private=True, seed=1)
-    rendered = render(next(each for each in GREETINGS if each.name == name), engine)
+    rendered = render(next(greeting for greeting in GREETINGS if greeting.name == name), engine)
     engine.unload()
     return rendered
 
@@ -79,13 +79,13 @@ async def test_who_speaks_while_the_line_is_connected_is_listened_to(models: Voi
 
 @pytest.mark.parametrize("greetings", [GREETINGS, HELD_OUT], ids=["known", "held out"])
 def test_there_are_enough_greetings_of_each_kind(greetings: tuple[Greeting, ...]) -> None:
-    people: list[Greeting] = [each for each in greetings if each.who is Answerer.HUMAN]
+    people: list[Greeting] = [greeting for greeting in greetings if greeting.who is Answerer.HUMAN]
 
     assert len(people) >= 20
     assert len(greetings) - len(people) >= 20
 
 
 def test_no_greeting_is_in_both_sets() -> None:
-    said = {each.says for each in GREETINGS} & {each.says for each in HELD_OUT}
+    said = {greeting.says for greeting in GREETINGS} & {item.says for item in HELD_OUT}
 
     assert said == {("Hello?",)}  # nothing else is to be said of a line that is louder

@@ -46,7 +46,7 @@ def test_a_percentile_is_one_of_the_values(share: float, value: float) -> None:
 
 
 def test_the_95th_of_twenty_is_the_nineteenth() -> None:
-    assert percentile([float(each) for each in range(1, 21)], 0.95) == 19.0
+    assert percentile([float(index) for index in range(1, 21)], 0.95) == 19.0
 
 
 def test_there_is_no_percentile_of_nothing() -> None:
@@ -129,14 +129,14 @@ def test_a_slope_within_its_own_doubt_is_no_drift() -> None:
 
 
 def test_a_sure_slope_drifts_once_it_comes_to_more_than_is_allowed() -> None:
-    found = slope([(60.0 * each, 2.0 * each + 0.01 * (each % 2)) for each in range(10)])
+    found = slope([(60.0 * index, 2.0 * index + 0.01 * (index % 2)) for index in range(10)])
 
     assert found.drifts(30.0, allowed=50.0)
     assert not found.drifts(30.0, allowed=70.0)
 
 
 def test_what_falls_does_not_drift() -> None:
-    found = slope([(60.0 * each, -2.0 * each + 0.01 * (each % 2)) for each in range(10)])
+    found = slope([(60.0 * index, -2.0 * index + 0.01 * (index % 2)) for index in range(10)])
 
     assert not found.drifts(30.0, allowed=1.0)
 

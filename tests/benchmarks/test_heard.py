@@ -17,7 +17,7 @@ SAID_S = 3.0  # of the call
 
 def sound(text: str) -> bytes:
     pause = np.zeros(round(APART_S * RATE_HZ), np.int16)
-    words = [sound_of(each, instance="cartesia") for each in text.split()]
+    words = [sound_of(item, instance="cartesia") for item in text.split()]
     return encode(np.concatenate([part for word in words for part in (word, pause)]))
 
 

@@ -55,7 +55,7 @@ def recorded() -> dict[str, list[dict[str, Any]]]:
 def test_each_provider_is_busy_from_being_asked_to_what_was_needed_of_it() -> None:
     found = busy_times(recorded(), TURN, lab_started_at_s=LAB_S)
 
-    assert [(each.who, each.begin_s, each.end_s, each.excused) for each in found] == [
+    assert [(busy.who, busy.begin_s, busy.end_s, busy.excused) for busy in found] == [
         ("stt", pytest.approx(100.201), pytest.approx(100.29), True),
         ("llm", pytest.approx(100.31), pytest.approx(100.68), True),
         (FURTHER_WORDS, pytest.approx(100.68), pytest.approx(100.7), False),
@@ -89,7 +89,7 @@ def test_who_was_asked_before_the_vad_was_sure_was_asked_for_this_turn() -> None
 
     found = busy_times(requests, TURN, lab_started_at_s=LAB_S)
 
-    assert [(each.who, each.begin_s) for each in found[:2]] == [
+    assert [(busy.who, busy.begin_s) for busy in found[:2]] == [
         ("stt", pytest.approx(99.98)),
         ("llm", pytest.approx(100.08)),
     ]

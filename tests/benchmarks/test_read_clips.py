@@ -15,7 +15,7 @@ LOUD = "AAAA" * 60  # base64 of 180 loud samples
 
 def held(*at_s: float) -> HeldCall:
     turn = HeldTurn(question="q", answer="a", began_s=2.0, stop_s=5.0, end_s=9.0)
-    sounds = [(each + 0.02 * part, "media", LOUD) for each in at_s for part in range(10)]
+    sounds = [(number + 0.02 * part, "media", LOUD) for number in at_s for part in range(10)]
     return HeldCall(number=0, rang_at=0.0, turns=[turn], arrivals=sounds, ended_s=9.0)
 
 

@@ -60,14 +60,14 @@ def test_two_windows_that_follow_each_other_are_a_pair_whichever_came_first() ->
 
 
 def test_the_share_is_of_all_windows_so_that_what_is_rare_and_dear_counts() -> None:
-    windows = [window(told=each, cores=1.0) for each in (True, False) * 3]
+    windows = [window(told=number, cores=1.0) for number in (True, False) * 3]
     windows[0] = window(told=True, cores=1.3)
 
     assert cpu_share(pairs_of(windows)) == pytest.approx(0.3 / 3.3)
 
 
 def test_the_lag_is_of_all_ticks_of_a_kind_together() -> None:
-    windows = [window(told=each, cores=1.0, lag_s=0.001) for each in (True, False) * 30]
+    windows = [window(told=number, cores=1.0, lag_s=0.001) for number in (True, False) * 30]
     windows[0] = window(told=True, cores=1.0, lag_s=0.5)  # one in thirty is under p95
     windows[2] = window(told=True, cores=1.0, lag_s=0.004)
 
@@ -79,7 +79,7 @@ def test_nineteen_of_twenty_intervals_hold_what_it_really_costs() -> None:
         estimated(pairs_of(run_of(seed, costs=0.02)), cpu_share, seed=seed) for seed in range(60)
     ]
 
-    held = [each for each in shares if each.least <= 0.02 / 1.02 <= each.most]
+    held = [share for share in shares if share.least <= 0.02 / 1.02 <= share.most]
     assert len(held) >= 53  # 57 of 60 are to be expected
 
 
@@ -100,13 +100,13 @@ def test_a_run_proves_only_what_its_noise_lets_it(costs: float, verdict: str) ->
 def test_what_was_counted_decides_unless_the_comparison_surely_says_no(
     costs: float, counted: float, verdict: str
 ) -> None:
-    windows = [replace(each, counted_cores=counted * each.told) for each in run_of(5, costs=costs)]
+    windows = [replace(item, counted_cores=counted * item.told) for item in run_of(5, costs=costs)]
 
     assert figures_of(found(windows)).verdicts()["processor"] == verdict
 
 
 def test_what_more_garbage_is_collected_is_counted_too() -> None:
-    told, untold = (window(told=each, cores=1.0) for each in (True, False))
+    told, untold = (window(told=number, cores=1.0) for number in (True, False))
     told = replace(told, counted_cores=0.01, collecting_s=0.003)  # of 20 ticks: 0.2 s
     untold = replace(untold, collecting_s=0.001)
 

@@ -73,8 +73,8 @@ def leaks_in_files(folder: Path, *, people: bool) -> Iterator[Leak]:
 
 
 def _found(name: str, place: str, text: str, pattern: str) -> Iterator[Leak]:
-    for each in re.finditer(pattern, text):
-        around = text[max(0, each.start() - 150) : each.end() + 30]
+    for match in re.finditer(pattern, text):
+        around = text[max(0, match.start() - 150) : match.end() + 30]
         yield Leak(name=name, place=place, around=around)
 
 
@@ -108,9 +108,9 @@ class Parrot:
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         told = {"type": "error", "error": said, "message": said, "title": said, "status_code": 401}
-        async for each in socket:
-            if each.type is WSMsgType.TEXT:
-                await socket.send_json(told | {"heard": each.data})
+        async for item in socket:
+            if item.type is WSMsgType.TEXT:
+                await socket.send_json(told | {"heard": item.data})
             break
         at = said.find("Zq8")  # the key: a reason has 123 bytes
         await socket.close(code=1008, message=said[max(0, at - 20) : at + 90].encode())
@@ -123,8 +123,8 @@ class Parrot:
         best = {"transcript": f"{WORD} {SPOKEN}", "confidence": 0.9, "words": []}
         told = {"type": "Results", "channel_index": [0, 1], "channel": {"alternatives": [best]}}
         told |= {"start": 0.0, "duration": 1.0, "is_final": True, "speech_final": True}
-        async for each in socket:
-            if each.type is WSMsgType.TEXT and each.json()["type"] == "Finalize":
+        async for item in socket:
+            if item.type is WSMsgType.TEXT and item.json()["type"] == "Finalize":
                 await socket.send_json(told | {"from_finalize": True})
         return socket
 
@@ -234,8 +234,8 @@ async def recent_live(url: str) -> str:
     async with aiohttp.ClientSession(headers=sign) as session, session.get(f"{url}/api/live") as it:
         try:
             async with asyncio.timeout(2):
-                async for each in it.content.iter_any():
-                    shown += each
+                async for item in it.content.iter_any():
+                    shown += item
         except TimeoutError:
             pass
     return shown.decode()

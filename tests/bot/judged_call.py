@@ -67,9 +67,9 @@ KEPT_SAMPLES = 3_000_000  # of what the lab has sent: the answer that is judged,
 def _descriptors() -> list[str]:
     """Return what is open, by the names that the system has for it."""
     found: list[str] = []
-    for each in Path("/proc/self/fd").iterdir():
+    for path in Path("/proc/self/fd").iterdir():
         with suppress(OSError):  # the one by which we look is closed by now
-            found.append(str(each.readlink()))
+            found.append(str(path.readlink()))
     return found
 
 
@@ -89,7 +89,7 @@ class Counts:
     @staticmethod
     def now(seats: int) -> "Counts":
         gc.collect()
-        tasks = [each for each in asyncio.all_tasks() if not each.done()]
+        tasks = [task for task in asyncio.all_tasks() if not task.done()]
         return Counts(len(tasks), sum(map(_may_not_grow, _descriptors())), seats)
 
     def within(self, others: "Counts") -> bool:
@@ -119,22 +119,22 @@ class JudgedCall:
 
     @property
     def events(self) -> list[Event]:
-        return [each.event for each in self.told]
+        return [entry.event for entry in self.told]
 
     @property
     def refusals(self) -> list[str]:
         """Why strangers were refused, as the facts say it."""
-        return [each.reason for each in self.events if isinstance(each, InputRefused)]
+        return [event.reason for event in self.events if isinstance(event, InputRefused)]
 
     @property
     def blamed(self) -> list[Event]:
         """What was held against a provider, or done without the preferred one."""
         passed_over = [
-            each
-            for each in self.events
-            if isinstance(each, AttemptStarted) and each.provider not in PREFERRED
+            event
+            for event in self.events
+            if isinstance(event, AttemptStarted) and event.provider not in PREFERRED
         ]
-        return [each for each in self.events if isinstance(each, BLAME)] + passed_over
+        return [event for event in self.events if isinstance(event, BLAME)] + passed_over
 
     async def ask(self) -> ReplyVerdict:
         """Ask the next question, hear the answer, and judge it."""
@@ -154,7 +154,7 @@ class JudgedCall:
 
     def _sent_since(self, at_s: float) -> list[Sent]:
         since_s = self.call.started_at + at_s - self.lab.describe()["started_at_s"]
-        return [self._sent(each) for each in self.lab.record.words() if each.sent_at_s >= since_s]
+        return [self._sent(word) for word in self.lab.record.words() if word.sent_at_s >= since_s]
 
     def _sent(self, word: Any) -> Sent:
         take = self.lab.record.audio.take(word.instance, word.request)
@@ -185,7 +185,7 @@ class JudgedCall:
 
     def expect_unhurt(self) -> None:
         """Fail if a word was lost, a provider was blamed, or something grew."""
-        hurt = [(each.missing, each.extra) for each in self.verdicts if not each.whole]
+        hurt = [(verdict.missing, verdict.extra) for verdict in self.verdicts if not verdict.whole]
         assert not hurt, f"{len(hurt)} of {len(self.verdicts)} answers were not whole: {hurt}"
         assert not self.blamed, f"a provider was blamed: {self.blamed}"
         assert not self.call.complaints, f"the carrier complains: {self.call.complaints}"
@@ -249,7 +249,7 @@ async def _settled(before: Counts, beside: JudgedCall) -> Counts:
     until = asyncio.get_running_loop().time() + SETTLE_S
     while not (now := Counts.now(beside.seats())).within(before):
         if asyncio.get_running_loop().time() > until:
-            beside.tasks = sorted(each.get_name() for each in asyncio.all_tasks())
+            beside.tasks = sorted(task.get_name() for task in asyncio.all_tasks())
             return now
         await asyncio.sleep(1.0)  # virtual
     return now

@@ -18,7 +18,7 @@ from tests.bot.judged_call import AUTH_TOKEN
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
 # What is the same behind each door is shown at Twilio's; `make test-doors` shows it at all.
 TWILIO_FIRST = [
-    pytest.param(each, marks=[] if each == "twilio" else pytest.mark.doors) for each in CARRIERS
+    pytest.param(text, marks=[] if text == "twilio" else pytest.mark.doors) for text in CARRIERS
 ]
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 

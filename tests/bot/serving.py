@@ -42,11 +42,11 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
     """Return the YAML's content, and the environment that holds the keys it names."""
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
     keys: dict[str, str] = {}
-    for each in lab.instances:
-        variable = f"KEY_{each['name'].upper().replace('-', '_')}"
-        keys[variable] = each["api_key"]
-        rung = {"name": each["name"], "kind": each["kind"], "url": each["url"]}
-        stages[KINDS[each["kind"]]].append(rung | {"api_key_env": variable})
+    for instance in lab.instances:
+        variable = f"KEY_{instance['name'].upper().replace('-', '_')}"
+        keys[variable] = instance["api_key"]
+        rung = {"name": instance["name"], "kind": instance["kind"], "url": instance["url"]}
+        stages[KINDS[instance["kind"]]].append(rung | {"api_key_env": variable})
     tree = {
         "server": {
             "host": "127.0.0.1",

@@ -35,7 +35,7 @@ class StagedRun:
     notes: Notes
 
     def of(self, kind: type[Event]) -> list[Any]:
-        return [each.event for each in self.notes.entries if isinstance(each.event, kind)]
+        return [entry.event for entry in self.notes.entries if isinstance(entry.event, kind)]
 
 
 @asynccontextmanager

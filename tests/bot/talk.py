@@ -48,7 +48,7 @@ def says(*words: str, calls: Sequence[tuple[str, dict[str, Any]]] = ()) -> list[
         {"index": at, "id": f"c{at}-{time.monotonic_ns()}", "type": "function", "function": made}
         for at, made in enumerate({"name": n, "arguments": json.dumps(a)} for n, a in calls)
     ]
-    return [*({"content": each} for each in words), *({"tool_calls": [each]} for each in tools)]
+    return [*({"content": word} for word in words), *({"tool_calls": [tool]} for tool in tools)]
 
 
 class Model:

@@ -43,14 +43,16 @@ async def called(settings: Settings, folder: Path) -> Sequence[Event]:
 
 def languages(lab: Lab, name: str) -> list[str]:
     asked = lab.record.requests(name)
-    return [each.details["language"] for each in asked if each.details.get("text", "").strip()]
+    return [
+        request.details["language"] for request in asked if request.details.get("text", "").strip()
+    ]
 
 
 @pytest.mark.parametrize("spoken", ["es", "ru"])
 async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_detected(
     spoken: str, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(60), Lab([Spec(name=each, kind=each) for each in STAGES]) as lab:
+    async with asyncio.timeout(60), Lab([Spec(name=stage, kind=stage) for stage in STAGES]) as lab:
         ears = lab.instance("deepgram")
         assert isinstance(ears, DeepgramSimulator)
         ears.spoken = spoken
@@ -59,26 +61,26 @@ async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_d
 
         events = await called(settings_for(lab, tmp_path, language="multi"), tmp_path)
 
-        (final,) = [each for each in events if isinstance(each, TranscriptFinal)]
-        held = [each.utterance for each in events if isinstance(each, HeldTheLine)]
+        (final,) = [event for event in events if isinstance(event, TranscriptFinal)]
+        held = [event.utterance for event in events if isinstance(event, HeldTheLine)]
         assert final.language == spoken
         assert held
-        assert all(each.startswith(f"{spoken}.") for each in held)
+        assert all(utterance.startswith(f"{spoken}.") for utterance in held)
         assert languages(lab, "cartesia") == ["en", spoken]  # the greeting, and the answer
-        assert len([each for each in events if isinstance(each, AgentSaid)]) == 2
+        assert len([event for event in events if isinstance(event, AgentSaid)]) == 2
 
 
 async def test_other_readings_are_in_the_calls_record_with_how_sure_they_are(
     tmp_path: Path,
 ) -> None:
-    async with asyncio.timeout(60), Lab([Spec(name=each, kind=each) for each in STAGES]) as lab:
+    async with asyncio.timeout(60), Lab([Spec(name=stage, kind=stage) for stage in STAGES]) as lab:
         settings = settings_for(
             lab, tmp_path, language="en", model="enhanced-general", alternatives=3
         )
 
         events = await called(settings, tmp_path)
 
-    (final,) = [each for each in events if isinstance(each, TranscriptFinal)]
+    (final,) = [event for event in events if isinstance(event, TranscriptFinal)]
     (journal,) = (tmp_path / "calls").glob("*.jsonl")
     assert final.confidence is not None
     assert len(final.alternatives) == 2

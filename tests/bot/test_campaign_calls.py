@@ -37,18 +37,18 @@ async def test_each_behaviour_has_its_outcome_and_all_books_agree(tmp_path: Path
             standing, dials = await run.staged.ended()
 
         assert standing.contacts == {"done": len(EACH)}
-        behaviours = {each.number: each.behaviour for each in contacts}
+        behaviours = {contact.number: contact.behaviour for contact in contacts}
         wrong = {
-            behaviours[each.number].label: (each.outcome, each.reason)
-            for each in dials
-            if each.outcome not in behaviours[each.number].ends
+            behaviours[dial.number].label: (dial.outcome, dial.reason)
+            for dial in dials
+            if dial.outcome not in behaviours[dial.number].ends
         }
         assert wrong == {}
         assert compare_books(dials, run.staged.carrier).lines == []
         assert len(run.of(DialEnded)) == len(EACH)
-        said = [each.text for each in run.of(AgentSaid)]
-        assert sum(DISCLOSURE in each for each in said) >= 3
-        assert any("Does that still suit you" in each and "Anna" in each for each in said)
+        said = [text.text for text in run.of(AgentSaid)]
+        assert sum(DISCLOSURE in text for text in said) >= 3
+        assert any("Does that still suit you" in text and "Anna" in text for text in said)
 
 
 async def test_with_three_in_ten_requests_failing_each_contact_has_one_outcome(
@@ -57,16 +57,16 @@ async def test_with_three_in_ten_requests_failing_each_contact_has_one_outcome(
     contacts = cast_of(MANY)
     names = ("deepgram", "deepgram-b", "openai", "openai-b", "cartesia", "elevenlabs")
     failing = Window(fault=Http(status=503), p=FAILING)
-    faults = {each: [failing] for each in names}
+    faults = {name: [failing] for name in names}
     async with staged_run(tmp_path, contacts, faults=faults, seed=5) as run:
         async with asyncio.timeout(600):
             standing, dials = await run.staged.ended()
 
         assert standing.contacts == {"done": MANY}
-        assert {each.number for each in dials} == {each.number for each in contacts}
-        assert all(each.outcome is not None for each in dials)
-        ended = [each.dial_id for each in run.of(DialEnded)]
-        assert sorted(ended) == sorted(each.id for each in dials)
+        assert {dial.number for dial in dials} == {contact.number for contact in contacts}
+        assert all(dial.outcome is not None for dial in dials)
+        ended = [text.dial_id for text in run.of(DialEnded)]
+        assert sorted(ended) == sorted(dial.id for dial in dials)
         assert sum(standing.outcomes.values()) == len(dials)
         assert compare_books(dials, run.staged.carrier).lines == []
         assert run.of(AttemptFailed), "nothing failed, so nothing was shown"

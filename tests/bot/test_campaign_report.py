@@ -70,10 +70,10 @@ def test_a_report_that_the_disk_has_no_room_for_leaves_the_last_one(
     asyncio.run(campaign_in(url))
     with mounted(tmp_path / "out") as disk:
         assert run(report) == 0
-        written = {each.name: each.read_bytes() for each in disk.folder.iterdir()}
+        written = {path.name: path.read_bytes() for path in disk.folder.iterdir()}
         asyncio.run(contacts_in(url, many=900))
         disk.fill()
         assert run(report) != 0
         disk.make_room()
 
-        assert {each.name: each.read_bytes() for each in disk.folder.iterdir()} == written
+        assert {path.name: path.read_bytes() for path in disk.folder.iterdir()} == written

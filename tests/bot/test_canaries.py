@@ -120,8 +120,8 @@ async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str
 def test_the_search_sees_each_canary_in_each_form() -> None:
     everything = f"{' '.join(KEYS.values())} {SPOKEN}"
 
-    assert {each.name for each in leaks("here", everything)} == {*KEYS, *STRANGERS}
-    assert {each.name for each in leaks("here", everything, people=False)} == {
+    assert {leak.name for leak in leaks("here", everything)} == {*KEYS, *STRANGERS}
+    assert {leak.name for leak in leaks("here", everything, people=False)} == {
         *KEYS, "a bearer token",
     }  # fmt: skip
 
@@ -136,8 +136,8 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
 
     logs = tmp_path / "logs"
     found: list[Leak] = [*leaks("stdout and stderr", said)]
-    found += [each for text in answers for each in leaks(f"answer {text[:40]}", text)]
-    found += [each for text in inboxes.taken for each in leaks("inbox", text)]
+    found += [leak for text in answers for leak in leaks(f"answer {text[:40]}", text)]
+    found += [leak for text in inboxes.taken for leak in leaks("inbox", text)]
     for path in sorted(logs.iterdir()):
         if path.is_file():
             text = path.read_text(errors="replace")
@@ -146,14 +146,14 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
             found += leaks_in_files(path, people=path.name != "calls")
     found += leaks("the database", (tmp_path / "holdline.db").read_bytes().decode("latin-1"),
                    people=False)  # fmt: skip
-    found += [each for text in inboxes.spans for each in leaks("spans", text)]
-    assert any("holdline.call_id" in each for each in inboxes.spans)
+    found += [leak for text in inboxes.spans for leak in leaks("spans", text)]
+    assert any("holdline.call_id" in span for span in inboxes.spans)
     assert inboxes.sign_ins
-    assert {name for name, key in KEYS.items() if any(key in each for each in parrot.asked)} >= {
+    assert {name for name, key in KEYS.items() if any(key in item for item in parrot.asked)} >= {
         "KEY_EAR", "KEY_MIND", "KEY_VOICE", "KEY_STANDBY",
     }  # fmt: skip
     assert "IncidentBegan" in said
-    assert {(each.place, each.name): each.around for each in found} == {}
+    assert {(leak.place, leak.name): leak.around for leak in found} == {}
 
 
 @pytest.mark.long
@@ -171,16 +171,16 @@ async def test_spans_of_turns_and_attempts_show_no_canary_and_no_word(tmp_path: 
             await call.say(caller_says("What are your opening hours?"))
             await listen(call)
 
-    record = "".join(each.read_text() for each in (tmp_path / "logs" / "calls").glob("*.jsonl"))
+    record = "".join(path.read_text() for path in (tmp_path / "logs" / "calls").glob("*.jsonl"))
     spans = "".join(inboxes.spans)
     assert WORD in record
-    assert {each for each in ("ear", "mind", "voice", "standby") if attempt_of(each) in spans} == {
+    assert {name for name in ("ear", "mind", "voice", "standby") if attempt_of(name) in spans} == {
         "ear", "mind", "voice", "standby",
     }  # fmt: skip
     assert "holdline.failure" in spans
     assert "holdline.turn" in spans
     assert WORD not in spans
-    assert {each.name: each.around for each in leaks("spans", spans)} == {}
+    assert {leak.name: leak.around for leak in leaks("spans", spans)} == {}
 
 
 def attempt_of(provider: str) -> str:
@@ -222,5 +222,5 @@ async def test_a_command_shows_no_canary(
 
     assert process.returncode == code, said
     assert said
-    assert {each.name: each.around for each in leaks("said", said)} == {}
+    assert {leak.name: leak.around for leak in leaks("said", said)} == {}
     assert PASSWORD not in said

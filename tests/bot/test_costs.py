@@ -49,7 +49,7 @@ async def test_a_replay_says_what_the_call_each_turn_each_stage_and_each_provide
     for part in ("stages", "providers", "turns"):
         assert sum(costs[part].values()) == pytest.approx(found["cost"]), part
     assert (costs["currency"], costs["unpriced"], costs["estimated"]) == ("USD", [], False)
-    told = {each.turn: each.cost for each in replayed.events if isinstance(each, TurnCosted)}
+    told = {event.turn: event.cost for event in replayed.events if isinstance(event, TurnCosted)}
     assert {str(turn): cost for turn, cost in told.items()} == pytest.approx(costs["turns"])
 
 
@@ -58,9 +58,9 @@ async def test_the_calls_own_record_has_the_same_costs(tmp_path: Path) -> None:
 
     (record,) = (tmp_path / "logs" / "calls").glob("*.jsonl")
     entries = [json.loads(line) for line in record.read_text().splitlines()]
-    costed = [each for each in entries if each["event"] == "TurnCosted"]
+    costed = [entry for entry in entries if entry["event"] == "TurnCosted"]
     of_the_call = json.loads(record.with_suffix(".summary.json").read_text())
-    assert [each["turn"] for each in costed] == [0, 1]
+    assert [entry["turn"] for entry in costed] == [0, 1]
     assert of_the_call["costs"] == summary_in(tmp_path)["costs"]
     assert of_the_call["cost"] == replayed.outcome.cost
 
@@ -69,9 +69,11 @@ async def test_the_callers_words_are_billed_to_the_turn_that_they_begin(tmp_path
     replayed = await replayed_in(tmp_path)
 
     heard = [
-        each for each in replayed.events if isinstance(each, UsageMeasured) and each.stage == "stt"
+        event
+        for event in replayed.events
+        if isinstance(event, UsageMeasured) and event.stage == "stt"
     ]
-    assert [each.turn for each in heard] == [1, 1]  # the words, and what came behind the answer
+    assert [event.turn for event in heard] == [1, 1]  # the words, and what came behind the answer
 
 
 async def test_a_model_without_a_price_is_named_and_not_guessed(tmp_path: Path) -> None:

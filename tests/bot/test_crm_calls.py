@@ -108,9 +108,9 @@ class RegisterRun:
 async def lab_that_knows(*lines: str) -> AsyncIterator[Lab]:
     """Run a lab in this process whose recognisers understand these lines, and no others."""
     lab = Lab(core=Core(steady=True))
-    for each in lab.instances.values():
-        if isinstance(each, DeepgramSimulator):
-            each._ears = KnownEars([known(line, spoken(line, RATE_HZ)) for line in lines])
+    for instance in lab.instances.values():
+        if isinstance(instance, DeepgramSimulator):
+            instance._ears = KnownEars([known(line, spoken(line, RATE_HZ)) for line in lines])
     async with lab:
         yield lab
 
@@ -171,7 +171,7 @@ async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: 
         await run.notes.until(CallReported)
         asked = run.prompts
 
-    assert [each.outcome for each in run.notes.of(CallerLookedUp)] == ["found"]
+    assert [note.outcome for note in run.notes.of(CallerLookedUp)] == ["found"]
     assert len(run.notes.of(CallerKnown)) == 1
     assert "Ada Byron" in asked
     (told,) = run.notes.of(CallSummarised)
@@ -190,7 +190,7 @@ async def test_half_a_sign_in_a_name_costs_no_answer(
         await run.notes.until(CallReported)
         asked = run.prompts
 
-    assert [each.stage for each in run.notes.of(AttemptFailed)] == []
+    assert [note.stage for note in run.notes.of(AttemptFailed)] == []
     assert "Ada Lovelace" in asked
 
 
@@ -203,7 +203,7 @@ async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
             run.register.faults.append("slow" if pace == "slow" else "")
             await run.call(HOURS)
             waits[pace] = run.notes.from_start_to_voice_s()
-            late = [each.late for each in run.notes.of(CallerKnown)]
+            late = [note.late for note in run.notes.of(CallerKnown)]
             await run.notes.until(CallEnded)
 
     assert late in ([], [True])  # it was asked, and answered when the agent had long been speaking

@@ -34,7 +34,7 @@ async def test_nothing_of_a_server_that_was_is_kept_for_the_next_test(tmp_path: 
     forget_servers()
     gc.collect()
 
-    assert [each for each in gc.get_objects() if isinstance(each, Process)] == []
+    assert [item for item in gc.get_objects() if isinstance(item, Process)] == []
 
 
 async def test_what_a_call_held_is_given_back_soon_behind_its_end(

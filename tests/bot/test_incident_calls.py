@@ -32,8 +32,8 @@ async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Re
     """Make calls, one after the other, to a process whose rungs have other keys than the lab's."""
     async with bring_near(Lab()) as lab:
         instances = [
-            each | {"api_key": keys.get(each["name"], each["api_key"])}
-            for each in lab.describe()["instances"]
+            item | {"api_key": keys.get(item["name"], item["api_key"])}
+            for item in lab.describe()["instances"]
         ]
         running = RunningLab(control_url="", control_token="", instances=instances)
         settings = with_lab(running, {"logs": {"dir": folder}})
@@ -69,7 +69,7 @@ async def test_three_calls_that_meet_one_refused_key_are_one_line(
     assert told["severity"] == "high"
     assert "401" in told["reason"]
     assert told["then"].startswith("openai-b is asked instead")
-    assert [each.outcome.turns for each in replayed] == [1, 1, 1]
+    assert [item.outcome.turns for item in replayed] == [1, 1, 1]
 
 
 async def test_a_stage_whose_every_key_is_refused_is_critical(

@@ -17,7 +17,7 @@ async def test_a_call_beside_nobody_is_whole(tmp_path: Path) -> None:
         pass
 
     assert len(beside.verdicts) == 2
-    assert all(each.whole for each in beside.verdicts)
+    assert all(verdict.whole for verdict in beside.verdicts)
 
 
 async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:

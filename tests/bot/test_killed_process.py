@@ -54,7 +54,7 @@ async def killed(url: str, folder: Path) -> dict[str, set[str]]:
 
 async def all_are_recorded(reader: RecordReader) -> bool:
     calls = await reader.calls(limit=MOST, live=True)
-    return sum(each.id.startswith("c") for each in calls) == CALLS
+    return sum(call.id.startswith("c") for call in calls) == CALLS
 
 
 class KilledContract:
@@ -75,7 +75,7 @@ class KilledContract:
             page = await reader.call(f"c{number}")
             assert page
             assert page.call.state == "interrupted"
-            told = [each.number for each in page.happenings]
+            told = [happening.number for happening in page.happenings]
             assert told == list(range(1, len(told) + 1))  # the end is missing, nothing else
             assert len(page.messages) >= page.turns[-1].turn - 1
         await writer.close()
@@ -86,7 +86,7 @@ async def callbacks(url: str) -> set[str]:
     database = Database(url)
     waiting = await Callbacks(database).waiting()
     await database.close()
-    return {each.call_id for each in waiting}
+    return {text.call_id for text in waiting}
 
 
 async def alerts(url: str) -> set[str]:
@@ -95,14 +95,14 @@ async def alerts(url: str) -> set[str]:
         pass
     known = await outbox.recent(MOST)
     await outbox.close()
-    return {each.rung for each in known}
+    return {alert.rung for alert in known}
 
 
 async def voicemails(url: str, folder: Path) -> set[str]:
     rows = Voicemails(url)
     await list_voicemails(folder, rows)
     await rows.close()
-    return {each.call_id for each in await kept_voicemails(url)}
+    return {kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)}
 
 
 class TestSqlite(KilledContract):

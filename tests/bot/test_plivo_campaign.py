@@ -46,16 +46,16 @@ class Run:
     notes: Notes
 
     def of(self, kind: type[Event]) -> list[Event]:
-        return [each.event for each in self.notes.entries if isinstance(each.event, kind)]
+        return [entry.event for entry in self.notes.entries if isinstance(entry.event, kind)]
 
     async def dials(self) -> dict[str, Dial]:
         """Return the ledger by number, when nobody is dialled any more and all prices are known."""
         async with asyncio.timeout(WITHIN_S):
             await self.staged.ended()
             while True:
-                dials = {each.number: each for each in await self.staged.dials()}
-                talked = [each for each in dials.values() if each.answered_s is not None]
-                if all(each.cost is not None for each in talked):
+                dials = {dial.number: dial for dial in await self.staged.dials()}
+                talked = [dial for dial in dials.values() if dial.answered_s is not None]
+                if all(dial.cost is not None for dial in talked):
                     return dials
                 await asyncio.sleep(1)
 
@@ -69,7 +69,7 @@ async def run(
     server = AgentServer(base_url=url, public_url=url, auth_token="")
     async with near_lab() as lab, PlivoAccount() as account, PlivoDesk(account, server) as desk:
         desk.swallow = swallow
-        desk.exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+        desk.exchange.callees |= {contact.number: contact.behaviour.callee for contact in contacts}
         plivo = {
             "enabled": True,
             "auth_id": SecretStr(account.auth_id),
@@ -95,18 +95,18 @@ async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path
     async with run(tmp_path, contacts) as it:
         dials = await it.dials()
 
-        outcomes = [str(dials[each.number].outcome) for each in contacts]
+        outcomes = [str(dials[contact.number].outcome) for contact in contacts]
         assert outcomes == ["completed", "busy", "voicemail", "no_answer"]
-        assert {each.provider_call_id for each in dials.values()} == set(it.desk.exchange.placed)
-        assert [number for _, number, _ in it.desk.book] == [each.number for each in contacts]
+        assert {dial.provider_call_id for dial in dials.values()} == set(it.desk.exchange.placed)
+        assert [number for _, number, _ in it.desk.book] == [contact.number for contact in contacts]
         talked = [dials[contacts[at].number] for at in (0, 2)]
-        assert [each.cost for each in talked] == [pytest.approx(0.01)] * 2
+        assert [item.cost for item in talked] == [pytest.approx(0.01)] * 2
         assert len(it.of(LegEnded)) == len(contacts)
-        said = [each.text for each in it.of(AgentSaid) if isinstance(each, AgentSaid)]
-        assert sum(DISCLOSURE in each for each in said) == 1
-        assert any("Anna" in each for each in said), "the agent did not know whom it had called"
-        assert any(MESSAGE[:30] in each for each in said), "nothing was left behind the beep"
-        heard = [each.answerer for each in it.of(AnswererHeard) if isinstance(each, AnswererHeard)]
+        said = [text.text for text in it.of(AgentSaid) if isinstance(text, AgentSaid)]
+        assert sum(DISCLOSURE in text for text in said) == 1
+        assert any("Anna" in text for text in said), "the agent did not know whom it had called"
+        assert any(MESSAGE[:30] in text for text in said), "nothing was left behind the beep"
+        heard = [text.answerer for text in it.of(AnswererHeard) if isinstance(text, AnswererHeard)]
         assert sorted(heard) == ["undecided", "voicemail"]  # who says nothing is a person
 
 

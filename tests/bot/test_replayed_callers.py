@@ -73,7 +73,7 @@ def expected(name: str) -> dict[str, Any]:
 def test_the_agent_answers_each_turn_to_the_point(
     name: str, replayed: Mapping[str, Replayed]
 ) -> None:
-    said = [each.text.lower() for each in replayed[name].events if isinstance(each, AgentSaid)]
+    said = [event.text.lower() for event in replayed[name].events if isinstance(event, AgentSaid)]
     answers = " | ".join(said)
 
     assert replayed[name].outcome.turns == expected(name)["turns"]
@@ -83,19 +83,19 @@ def test_the_agent_answers_each_turn_to_the_point(
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_the_callers_words_arrive(name: str, replayed: Mapping[str, Replayed]) -> None:
-    said = " ".join(each["words"] for each in SIDECARS[name]["utterances"])
-    finals = [each for each in replayed[name].events if isinstance(each, TranscriptFinal)]
-    heard = " ".join(each.text for each in finals)
+    said = " ".join(sidecar["words"] for sidecar in SIDECARS[name]["utterances"])
+    finals = [event for event in replayed[name].events if isinstance(event, TranscriptFinal)]
+    heard = " ".join(final.text for final in finals)
 
     assert word_error(said, heard) <= expected(name)["max_word_error"], heard
-    assert all(each.confidence is not None for each in finals)
+    assert all(final.confidence is not None for final in finals)
 
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_only_a_caller_who_barges_in_cuts_the_agent_short(
     name: str, replayed: Mapping[str, Replayed]
 ) -> None:
-    barged = any(isinstance(each, BargedIn) for each in replayed[name].events)
+    barged = any(isinstance(event, BargedIn) for event in replayed[name].events)
 
     assert barged == expected(name)["barge_in"]
 
@@ -106,16 +106,16 @@ def test_a_healthy_call_has_no_failures_and_no_surprises(
 ) -> None:
     bad = (ProviderFailed, PhaseRefused, CallFailed)
 
-    assert [each for each in replayed[name].events if isinstance(each, bad)] == []
+    assert [event for event in replayed[name].events if isinstance(event, bad)] == []
 
 
 def test_healthy_calls_ask_the_first_rungs_only(replayed: Mapping[str, Replayed]) -> None:
     others = {
-        name: each.provider
+        name: event.provider
         for name in TAKEN
-        for each in replayed[name].events
-        if isinstance(each, AttemptStarted)
-        and each.provider not in ("deepgram", "openai", "cartesia")
+        for event in replayed[name].events
+        if isinstance(event, AttemptStarted)
+        and event.provider not in ("deepgram", "openai", "cartesia")
     }
 
     assert others == {}
@@ -123,17 +123,17 @@ def test_healthy_calls_ask_the_first_rungs_only(replayed: Mapping[str, Replayed]
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_the_parts_of_every_answer_add_up(name: str, replayed: Mapping[str, Replayed]) -> None:
-    answers = [each for each in replayed[name].events if isinstance(each, AnswerHeard)]
+    answers = [event for event in replayed[name].events if isinstance(event, AnswerHeard)]
 
     assert len(answers) == expected(name)["turns"]
-    for each in answers:
-        assert sum(astuple(each.parts)) == pytest.approx(each.v2v_s, abs=1e-6)
+    for answer in answers:
+        assert sum(astuple(answer.parts)) == pytest.approx(answer.v2v_s, abs=1e-6)
 
 
 def test_a_silent_caller_is_asked_gently(replayed: Mapping[str, Replayed]) -> None:
     events = replayed["10_silence"].events
 
-    assert [each.prompts for each in events if isinstance(each, CallerSilent)][:1] == [1]
+    assert [event.prompts for event in events if isinstance(event, CallerSilent)][:1] == [1]
 
 
 @pytest.mark.parametrize("name", TAKEN)

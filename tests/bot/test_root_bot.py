@@ -99,15 +99,15 @@ def entries(folder: Path) -> list[dict[str, object]]:
 
 
 def said(folder: Path) -> list[object]:
-    return [each["text"] for each in entries(folder) if each["event"] == "AgentSaid"]
+    return [entry["text"] for entry in entries(folder) if entry["event"] == "AgentSaid"]
 
 
 async def until_ended(folder: Path) -> dict[str, object]:
     async with asyncio.timeout(15):
         while True:
-            for each in entries(folder):
-                if each["event"] == "CallEnded":
-                    return each
+            for entry in entries(folder):
+                if entry["event"] == "CallEnded":
+                    return entry
             await asyncio.sleep(0.1)
 
 
@@ -147,8 +147,8 @@ class BrowserPage:
 
     async def hang_up(self, reason: str = "") -> None:
         """Close the connection."""
-        for each in self._tasks:
-            each.cancel()
+        for task in self._tasks:
+            task.cancel()
         await self._line.close()
 
     async def _hear(self, track: MediaStreamTrack) -> None:

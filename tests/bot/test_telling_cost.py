@@ -96,12 +96,12 @@ async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: 
         for fact in TURN:
             tell(fact)
         await emitter.flush()
-        for each in listeners:
-            match each:
+        for listener in listeners:
+            match listener:
                 case RecordKeeper():
-                    assert await each.write()
+                    assert await listener.write()
                 case RecordFiles():
-                    assert each.write() is None
+                    assert listener.write() is None
                 case _:
                     pass
 

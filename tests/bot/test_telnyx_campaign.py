@@ -53,7 +53,7 @@ async def campaign(
     folder: Path, contacts: list[StagedContact], exchange: TelnyxExchange, **wanted: Any
 ) -> AsyncIterator[StagedRun]:
     notes = Notes()
-    exchange.callees |= {each.number: each.behaviour.callee for each in contacts}
+    exchange.callees |= {contact.number: contact.behaviour.callee for contact in contacts}
     plan = StagePlan(
         contacts=contacts,
         folder=folder,
@@ -68,7 +68,7 @@ async def campaign(
 async def dials_of(staged: StagedServer) -> dict[str, Dial]:
     async with asyncio.timeout(300):
         _, dials = await staged.ended()
-    return {each.number: each for each in dials}
+    return {dial.number: dial for dial in dials}
 
 
 async def charged_of(staged: StagedServer, many: int) -> set[str]:
@@ -76,7 +76,7 @@ async def charged_of(staged: StagedServer, many: int) -> set[str]:
     found: set[str] = set()
     async with asyncio.timeout(120):
         while len(found) < many:
-            found = {each.number for each in await staged.dials() if each.cost}
+            found = {dial.number for dial in await staged.dials() if dial.cost}
             await asyncio.sleep(1.0)
     return found
 
@@ -89,25 +89,25 @@ async def test_each_behaviour_has_its_outcome_and_both_books_agree(tmp_path: Pat
     ):
         dials = await dials_of(run.staged)
 
-        outcomes = [dials[each.number].outcome for each in contacts]
+        outcomes = [dials[contact.number].outcome for contact in contacts]
         assert outcomes == [
             DialOutcome.COMPLETED,
             DialOutcome.BUSY,
             DialOutcome.VOICEMAIL,
             DialOutcome.NO_ANSWER,
         ]
-        ours = {(each.id, each.number, each.provider_call_id) for each in dials.values()}
+        ours = {(dial.id, dial.number, dial.provider_call_id) for dial in dials.values()}
         assert ours == {(ref_of(state), to, call_id) for call_id, to, state in exchange.book}
         assert len(run.of(DialEnded)) == len(EACH)
         charged = await charged_of(run.staged, 2)
         assert charged == {contacts[at].number for at in (0, 2)}
-        begun = {each.dial_id for each in run.of(OutboundCallBegan)}
+        begun = {text.dial_id for text in run.of(OutboundCallBegan)}
         assert begun == {dials[contacts[at].number].id for at in (0, 2)}
-        said = [each.text for each in run.of(AgentSaid)]
-        assert any(DISCLOSURE in each for each in said)
-        assert any("Does that still suit you" in each and "Anna" in each for each in said)
-        assert any("Please call us back." in each for each in said)
-        assert "voicemail" in [each.answerer for each in run.of(AnswererHeard)]
+        said = [text.text for text in run.of(AgentSaid)]
+        assert any(DISCLOSURE in text for text in said)
+        assert any("Does that still suit you" in text and "Anna" in text for text in said)
+        assert any("Please call us back." in text for text in said)
+        assert "voicemail" in [text.answerer for text in run.of(AnswererHeard)]
 
 
 async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path: Path) -> None:
@@ -117,12 +117,12 @@ async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path:
         async with campaign(tmp_path, contacts, exchange) as run:
             dials = await dials_of(run.staged)
 
-            assert [dials[each.number].outcome for each in contacts] == [
+            assert [dials[contact.number].outcome for contact in contacts] == [
                 DialOutcome.COMPLETED,
                 DialOutcome.BUSY,
             ]
             assert len(exchange.book) == 2
-            assert [each.known for each in run.of(DialAsked)] == [True, True]
+            assert [text.known for text in run.of(DialAsked)] == [True, True]
 
 
 async def test_telnyxs_word_on_who_picked_up_is_taken_where_nothing_is_heard(
@@ -140,8 +140,8 @@ async def test_telnyxs_word_on_who_picked_up_is_taken_where_nothing_is_heard(
     ):
         dials = await dials_of(run.staged)
 
-        assert [each.outcome for each in dials.values()] == [DialOutcome.VOICEMAIL]
-        assert [each.why for each in run.of(AnswererHeard)] == ["carrier"]
+        assert [dial.outcome for dial in dials.values()] == [DialOutcome.VOICEMAIL]
+        assert [text.why for text in run.of(AnswererHeard)] == ["carrier"]
         asked = [action for _, action, _ in exchange.account.commands]
         assert asked == ["streaming_start", "hangup"]
 
@@ -153,5 +153,5 @@ async def test_a_call_whose_end_was_told_to_nobody_has_its_outcome(tmp_path: Pat
         async with campaign(tmp_path, contacts, exchange) as run:
             dials = await dials_of(run.staged)
 
-            assert [each.outcome for each in dials.values()] == [DialOutcome.BUSY]
+            assert [dial.outcome for dial in dials.values()] == [DialOutcome.BUSY]
             assert run.of(LegEnded) == []

@@ -47,5 +47,5 @@ async def test_nothing_is_imported_compiled_or_loaded_in_the_first_call(
     noted = noted_in(notes)
 
     assert answer.size
-    assert any(each.startswith("session") for each in ready)  # it does note them
+    assert any(text.startswith("session") for text in ready)  # it does note them
     assert noted[len(ready) :] == []

@@ -106,7 +106,7 @@ def test_a_call_may_come_to_what_its_owner_named_and_what_any_may(
 )  # fmt: skip
 def test_what_a_call_came_to_is_known_of_its_facts(events: tuple[Event, ...], outcome: str) -> None:
     story = CallStory()
-    for each in events:
-        story.add(each)
+    for event in events:
+        story.add(event)
 
     assert outcome_of(story) == outcome

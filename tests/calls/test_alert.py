@@ -59,7 +59,7 @@ RESOLVED = replace(OTHER, ended_s=400.0, how="resolved by ann", lasted_s=300.0)
 def test_an_end_that_no_process_has_told_is_told(
     before: tuple[Alert, ...], after: tuple[Alert, ...], told: tuple[AlertClosed, ...]
 ) -> None:
-    assert closed(before, {each.key: each for each in after}) == told
+    assert closed(before, {alert.key: alert for alert in after}) == told
 
 
 @pytest.mark.parametrize(

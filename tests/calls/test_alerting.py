@@ -54,7 +54,7 @@ def test_an_incident_that_lasts_is_told_once_however_many_calls_meet_it() -> Non
     told = alerting.tick(105.0)
 
     assert not any(said)
-    assert [(each.loud, each.alert.revision) for each in told] == [(True, 1)]
+    assert [(item.loud, item.alert.revision) for item in told] == [(True, 1)]
     assert alerting.tick(106.0) == ()
 
 
@@ -151,7 +151,7 @@ def test_who_has_seen_it_is_not_rung_for_its_length() -> None:
 
     told = alerting.tick(710.0)
 
-    assert not any(each.loud for each in told)
+    assert not any(item.loud for item in told)
     assert only(alerting).severity is Severity.HIGH
     assert only(alerting).seen_by == "Mary"
 
@@ -195,7 +195,7 @@ def test_two_kinds_of_trouble_of_one_provider_one_after_the_other_are_two_alerts
     alerting.handle(ENDED, 100.0)
     alerting.handle(replace(BEGAN, kind="timeout"), 100.0)
 
-    assert [each.kind for each in alerting.alerts.values()] == ["auth", "timeout"]
+    assert [alert.kind for alert in alerting.alerts.values()] == ["auth", "timeout"]
 
 
 def test_the_first_process_that_says_it_is_over_ends_it() -> None:
@@ -382,12 +382,12 @@ def test_whatever_happens_no_message_is_about_a_glitch_and_each_one_says_somethi
     steps: list[tuple[AlertFact, float]],
 ) -> None:
     shown: dict[str, Alert] = {}
-    for each in told_of(steps, RULES):
-        alert, before = each.alert, shown.get(each.alert.key)
+    for item in told_of(steps, RULES):
+        alert, before = item.alert, shown.get(item.alert.key)
         assert alert.severity is not Severity.LOW or before
         assert alert.revision == (before.revision if before else 0) + 1
-        assert before or (each.loud and alert.ended_s is None)
-        if before and each.loud:
+        assert before or (item.loud and alert.ended_s is None)
+        if before and item.loud:
             ended = (alert.ended_s is None) is not (before.ended_s is None)
             assert ended or WEIGHT[alert.severity] > WEIGHT[before.severity]
         shown[alert.key] = alert
@@ -399,10 +399,10 @@ def test_whatever_happens_no_hour_rings_more_often_than_it_may(
 ) -> None:
     told = told_of(steps, replace(RULES, per_hour=3))
     rang = [
-        each.alert.told_at_s
-        for each in told
-        if each.loud and each.alert.ended_s is None
-        if each.alert.severity is not Severity.CRITICAL
+        item.alert.told_at_s
+        for item in told
+        if item.loud and item.alert.ended_s is None
+        if item.alert.severity is not Severity.CRITICAL
     ]
     assert all(sum(1 for at in rang if begin - 3600.0 < at <= begin) <= 3 for begin in rang)
 

@@ -68,7 +68,7 @@ class Line:
         return self
 
     def note(self, at: float, actions: tuple[AnsweringAction, ...]) -> None:
-        self.done += [(round(at, 3), each) for each in actions]
+        self.done += [(round(at, 3), action) for action in actions]
 
     @property
     def verdicts(self) -> list[tuple[Answerer, str]]:

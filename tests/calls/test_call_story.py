@@ -20,8 +20,8 @@ def agent(text: str) -> Event:
 
 def story_of(*events: Event) -> CallStory:
     story = CallStory()
-    for each in events:
-        story.add(each)
+    for event in events:
+        story.add(event)
     return story
 
 
@@ -35,7 +35,7 @@ def line(name: str, length: int = 500) -> str:
 
 
 def told(*lines: str) -> CallStory:
-    return story_of(*(person(each.removeprefix("Person: ")) for each in lines))
+    return story_of(*(person(text.removeprefix("Person: ")) for text in lines))
 
 
 LONG = [line(f"{at}") for at in range(40)]

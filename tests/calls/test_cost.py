@@ -83,8 +83,8 @@ def spoken(turn: int, characters: int, model: str = "voice", provider: str = "p"
 
 def costs_told(*events: Event) -> list[tuple[int, float | None]]:
     meter = CostMeter(TABLE)
-    told = [each for event in events for each in meter.handle(event)]
-    return [(each.turn, each.cost) for each in told if isinstance(each, TurnCosted)]
+    told = [item for event in events for item in meter.handle(event)]
+    return [(item.turn, item.cost) for item in told if isinstance(item, TurnCosted)]
 
 
 def test_measured_use_is_told_with_its_price() -> None:
@@ -97,9 +97,9 @@ def test_measured_use_is_told_with_its_price() -> None:
 def test_a_turns_cost_is_told_before_the_next_turn_and_the_last_before_the_end() -> None:
     meter = CostMeter(TABLE)
     events = [spoken(0, 1_000), decided(1), spoken(1, 2_000), ENDED]
-    told = [each for event in events for each in meter.handle(event)]
+    told = [item for event in events for item in meter.handle(event)]
 
-    names = [type(each).__name__ for each in told]
+    names = [type(item).__name__ for item in told]
     assert names == [
         *("UsageMeasured", "TurnCosted", "TurnDecided"),
         *("UsageMeasured", "TurnCosted", "CallEnded"),
@@ -204,8 +204,8 @@ def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
         ENDED,
     ]
     for event in events:
-        for each in meter.handle(event):
-            bill.add(each)
+        for item in meter.handle(event):
+            bill.add(item)
 
     assert bill.total == pytest.approx(0.106)
     costs = bill.costs
@@ -224,8 +224,8 @@ def test_what_has_no_price_leaves_out_only_the_sums_that_it_is_part_of() -> None
     meter, bill = CostMeter(TABLE), Bill()
     nameless = UsageMeasured(turn=2, stage="tts", provider="mine", model="", characters=1)
     for event in (spoken(1, 1_000), used("llm", "unheard-of", prompt_tokens=1), nameless):
-        for each in meter.handle(event):
-            bill.add(each)
+        for item in meter.handle(event):
+            bill.add(item)
 
     assert bill.total is None
     assert bill.costs.turns == {0: 0.0, 1: None, 2: None}

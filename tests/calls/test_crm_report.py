@@ -32,8 +32,8 @@ def heard(text: str) -> TranscriptFinal:
 
 def reported(*events: Event, ended_s: float = 1000.0) -> CrmReport:
     call = ReportedCall("c1")
-    for each in events:
-        call.add(each)
+    for event in events:
+        call.add(event)
     return call.report(ended_s=ended_s)
 
 
@@ -114,7 +114,7 @@ def test_the_number_is_that_of_the_other_party_and_the_other_one_is_ours(
 
 
 def test_the_last_two_utterances_are_the_summary() -> None:
-    said = [heard(each) for each in ("Good morning.", "My key is lost.", "Can you help?")]
+    said = [heard(name) for name in ("Good morning.", "My key is lost.", "Can you help?")]
 
     assert reported(*said).summary == "The caller said: My key is lost. Can you help?"
     assert reported(*said[:1]).summary == "The caller said: Good morning."

@@ -14,8 +14,8 @@ CALL: tuple[Event, ...] = (
 
 def followed() -> FollowedCall:
     call = FollowedCall("c7")
-    for each in CALL:
-        call.add(each)
+    for item in CALL:
+        call.add(item)
     return call
 
 

@@ -178,7 +178,7 @@ class Attempt(RuleBasedStateMachine):
         self.done += actions
 
     def count(self, *kinds: type) -> int:
-        return sum(isinstance(each, kinds) for each in self.done)
+        return sum(isinstance(item, kinds) for item in self.done)
 
     @precondition(lambda self: self.handing is None)
     @rule(how=st.sampled_from(How))

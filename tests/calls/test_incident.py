@@ -54,7 +54,7 @@ def test_what_is_worse_than_was_said(first: Trouble, then: Trouble, worse: bool)
 def test_what_was_said_to_be_worse_is_not_said_again(worse: Trouble) -> None:
     incident = Incident(LATE, now=0.0)
 
-    assert [incident.add(each) for each in (worse, worse, LATE, worse)] == [
+    assert [incident.add(item) for item in (worse, worse, LATE, worse)] == [
         True,
         False,
         False,
@@ -75,8 +75,8 @@ def test_it_begins_with_what_was_met_first() -> None:
 
 def test_it_grows_to_the_worst_and_counts_every_failure() -> None:
     incident = Incident(LATE, now=0.0)
-    for each in (LATE, REFUSED, LATE):
-        incident.add(each)
+    for item in (LATE, REFUSED, LATE):
+        incident.add(item)
 
     assert incident.grow("openai-b is asked instead") == IncidentGrew(
         stage="llm",

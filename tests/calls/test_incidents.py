@@ -83,7 +83,7 @@ EXHAUSTED = StageExhausted(stage="llm", attempts=2)
 
 def told_by(*events: Event, at: float = 0.0, of: Incidents | None = None) -> list[IncidentFact]:
     incidents = of or Incidents(LADDERS, steps=STEPS)
-    return [each for event in events for each in incidents.handle(event, at)]
+    return [incident for event in events for incident in incidents.handle(event, at)]
 
 
 def test_a_key_that_is_refused_is_one_line_with_what_is_done_instead() -> None:

@@ -39,10 +39,10 @@ NO_HANG_UP = IncidentBegan(
 
 
 def test_who_tells_no_success_is_named_again_after_a_while(incidents: Incidents) -> None:
-    told = [incidents.handle(HANG_UP, each * 60.0) for each in range(30)]
+    told = [incidents.handle(HANG_UP, index * 60.0) for index in range(30)]
 
     assert AGAIN_S == 900.0
-    assert [each for each in told if each] == [(NO_HANG_UP,), (NO_HANG_UP,)]
+    assert [item for item in told if item] == [(NO_HANG_UP,), (NO_HANG_UP,)]
     assert [minute for minute, facts in enumerate(told) if facts] == [0, 15]
 
 
@@ -153,8 +153,8 @@ def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -
     other = CampaignResumed(campaign="dunning", reason="failures", held_s=30.0)
     own = CampaignResumed(campaign="recall", reason="failures", held_s=50.0)
 
-    assert [each.rung for each in incidents.handle(other, 40.0)] == ["dunning"]
-    assert [each.rung for each in incidents.handle(own, 60.0)] == ["recall"]
+    assert [incident.rung for incident in incidents.handle(other, 40.0)] == ["dunning"]
+    assert [incident.rung for incident in incidents.handle(own, 60.0)] == ["recall"]
 
 
 def test_a_campaign_that_another_process_saw_standing_still_is_told_to_go_on(

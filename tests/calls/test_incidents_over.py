@@ -34,13 +34,13 @@ def test_a_breaker_that_closes_ends_the_incident_at_once() -> None:
 def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told = [
-        each
+        incident_fact
         for turn in range(20)
-        for each in told_by(*LATE, cleared(), at=turn * CALM_S * 0.9, of=incidents)
+        for incident_fact in told_by(*LATE, cleared(), at=turn * CALM_S * 0.9, of=incidents)
     ]
     last_s = 19 * CALM_S * 0.9
 
-    assert [type(each) for each in told] == [IncidentBegan]
+    assert [type(index) for index in told] == [IncidentBegan]
     assert incidents.tick(last_s + CALM_S) == (
         IncidentEnded(stage="llm", rung="openai", kind="timeout", lasted_s=last_s, failures=20),
     )
@@ -64,9 +64,9 @@ def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
 
     incidents.handle(followed("closed"), 1.0)
 
-    assert [type(each) for each in began] == [IncidentBegan]
+    assert [type(incident_fact) for incident_fact in began] == [IncidentBegan]
     assert incidents.tick(1.0 + CALM_S - 0.1) == ()
-    assert [type(each) for each in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
+    assert [type(incident) for incident in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
 
 
 def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once() -> None:
@@ -77,7 +77,7 @@ def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once
     over = incidents.handle(followed("closed"), 2.0)
 
     assert halfway == ()
-    assert [type(each) for each in over] == [IncidentEnded]
+    assert [type(incident) for incident in over] == [IncidentEnded]
 
 
 def test_what_another_process_suspects_begins_nothing_here() -> None:
@@ -161,7 +161,7 @@ def test_any_fact_that_comes_in_tells_what_is_over_by_then() -> None:
     hung_up = CallEnded(reason="caller_hung_up", length_s=60.0)
 
     assert incidents.handle(hung_up, 34.9) == ()
-    assert [type(each) for each in incidents.handle(hung_up, 35.0)] == [IncidentEnded]
+    assert [type(incident) for incident in incidents.handle(hung_up, 35.0)] == [IncidentEnded]
 
 
 def test_what_is_over_is_told_before_what_begins_anew() -> None:
@@ -171,7 +171,7 @@ def test_what_is_over_is_told_before_what_begins_anew() -> None:
 
     told = incidents.handle(EXHAUSTED, 100.0)
 
-    assert [type(each) for each in told] == [IncidentEnded, IncidentBegan]
+    assert [type(incident) for incident in told] == [IncidentEnded, IncidentBegan]
 
 
 def test_a_rung_whose_breaker_is_half_open_is_not_well_yet() -> None:
@@ -209,7 +209,7 @@ def test_a_breaker_that_closes_lifts_the_doubt_as_well() -> None:
 def test_a_rung_that_was_proven_and_is_then_outrun_begins_nothing() -> None:
     again = told_by(*REFUSED, moved("half_open"), moved("closed"), chosen())
 
-    assert [type(each) for each in again] == [IncidentBegan, IncidentEnded]
+    assert [type(incident_fact) for incident_fact in again] == [IncidentBegan, IncidentEnded]
 
 
 def test_a_rung_that_answered_after_a_glitch_and_is_then_outrun_begins_nothing() -> None:

@@ -10,8 +10,8 @@ from processors.turn.judging_rules import MOST_S, Look, LookQueue
 def test_whose_time_runs_out_first_is_first() -> None:
     queue = LookQueue(width=3)
     looks = [Look(call, due_at=at) for call, at in (("a", 100.3), ("b", 100.1), ("c", 100.2))]
-    for each in looks:
-        queue.add(each)
+    for look in looks:
+        queue.add(look)
 
     assert [queue.take() for _ in looks] == [looks[1], looks[2], looks[0]]
 
@@ -86,10 +86,10 @@ def test_how_long_the_latest_took_changes_what_is_expected_a_little(
     took_s: tuple[float, ...], expected_s: float
 ) -> None:
     queue = LookQueue(width=1)
-    for each in took_s:
+    for number in took_s:
         queue.add(Look("before", due_at=99.0))
         queue.take()
-        queue.ended(took_s=each)
+        queue.ended(took_s=number)
     queue.add(look := Look("a", due_at=100.25))
 
     assert queue.expire(100.25 - expected_s - 0.001) == []
@@ -99,8 +99,8 @@ def test_how_long_the_latest_took_changes_what_is_expected_a_little(
 def test_the_end_of_one_makes_room_for_one() -> None:
     queue = LookQueue(width=1)
     looks = [Look(call, due_at=100.0) for call in "abc"]
-    for each in looks:
-        queue.add(each)
+    for look in looks:
+        queue.add(look)
 
     assert queue.take() is looks[0]
     queue.ended(took_s=0.07)
@@ -118,4 +118,4 @@ def test_each_call_is_looked_at_once_and_the_newest_counts(asked: list[tuple[int
     taken = [look for _ in asked if (look := queue.take())]
 
     assert set(taken) == set(newest.values())
-    assert [each.due_at for each in taken] == sorted(each.due_at for each in taken)
+    assert [item.due_at for item in taken] == sorted(item.due_at for item in taken)

@@ -8,9 +8,9 @@ KEPT = 2
 def ended(number: int) -> KnownCalls[list[str]]:
     """Return what is known when so many calls have ended, one behind the other."""
     calls = KnownCalls[list[str]](keep_ended=KEPT)
-    for each in range(number):
-        calls.find(str(each), list)
-        calls.end(str(each))
+    for index in range(number):
+        calls.find(str(index), list)
+        calls.end(str(index))
     return calls
 
 

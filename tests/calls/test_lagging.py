@@ -44,7 +44,9 @@ def test_each_place_is_told_of_by_itself() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
-    assert [each.where for each in lagging.note("line", 0.3, step="", now=NOW)] == ["line"]
+    assert [
+        process_lagged.where for process_lagged in lagging.note("line", 0.3, step="", now=NOW)
+    ] == ["line"]
     assert lagging.note("loop", 1.0, step="a", now=NOW) == ()
 
 
@@ -81,7 +83,7 @@ def test_one_place_that_is_not_due_keeps_no_other_from_being_told() -> None:
     lagging.note("loop", 1.0, step="a", now=NOW + 6)
     lagging.note("line", 1.0, step="b", now=NOW + 6)
 
-    told = [[each.where for each in lagging.tick(NOW + later)] for later in (10, 15)]
+    told = [[item.where for item in lagging.tick(NOW + later)] for later in (10, 15)]
 
     assert told == [["loop"], ["line"]]
 
@@ -92,4 +94,4 @@ def test_one_place_that_is_quiet_keeps_no_other_from_being_told() -> None:
     for _ in range(2):
         lagging.note("line", 1.0, step="b", now=NOW)
 
-    assert [each.where for each in lagging.tick(NOW + QUIET_S)] == ["line"]
+    assert [item.where for item in lagging.tick(NOW + QUIET_S)] == ["line"]

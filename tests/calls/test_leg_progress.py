@@ -25,7 +25,7 @@ def status(name: str, **more: object) -> StatusCallback:
 
 
 def test_a_call_rings_is_answered_and_ends() -> None:
-    said = [status(each) for each in ("initiated", "ringing", "in-progress", "completed")]
+    said = [status(name) for name in ("initiated", "ringing", "in-progress", "completed")]
 
     assert facts(*said) == [
         LegRinging(call_ref="CA1"),
@@ -88,12 +88,12 @@ def test_whatever_the_order_a_call_ends_once_and_nothing_follows() -> None:
         found = facts(*map(status, said))
 
         assert isinstance(found[-1], LegEnded)
-        assert len({type(each) for each in found}) == len(found)
+        assert len({type(fact) for fact in found}) == len(found)
 
 
 @given(st.lists(st.sampled_from(STATUSES), max_size=20))
 def test_however_often_they_come_each_fact_is_told_once(names: list[str]) -> None:
     found = facts(*map(status, names))
 
-    assert len({type(each) for each in found}) == len(found)
-    assert all(not isinstance(each, LegEnded) for each in found[:-1])
+    assert len({type(fact) for fact in found}) == len(found)
+    assert all(not isinstance(fact, LegEnded) for fact in found[:-1])

@@ -165,7 +165,7 @@ def test_what_must_be_heard_is_where_it_was_when_the_line_goes_on() -> None:
 def test_a_position_is_heard_when_the_line_has_played_what_is_before_it() -> None:
     line = line_with(2.0)
 
-    assert [line.heard_at(each) for each in (0.0, 0.5, 2.0)] == [10.0, 10.5, 12.0]
+    assert [line.heard_at(number) for number in (0.0, 0.5, 2.0)] == [10.0, 10.5, 12.0]
 
 
 def test_a_far_end_that_begins_again_plays_what_it_had_and_so_much_more() -> None:

@@ -27,9 +27,9 @@ def entry(event: Event, call_id: str = "c1") -> Entry:
 def test_a_call_that_is_over_is_given_back_with_its_facts_once() -> None:
     calls = OpenCalls(Facts)
 
-    given = [calls.add(entry(each)) for each in (STARTED, DECIDED, ENDED, ENDED)]
+    given = [calls.add(entry(item)) for item in (STARTED, DECIDED, ENDED, ENDED)]
 
-    (ended,) = [each for each in given if each is not None]
+    (ended,) = [item for item in given if item is not None]
     assert (ended.call_id, ended.told) == ("c1", [STARTED, DECIDED, ENDED])
     assert given.index(ended) == 2
     assert len(calls) == 0
@@ -37,8 +37,8 @@ def test_a_call_that_is_over_is_given_back_with_its_facts_once() -> None:
 
 def test_calls_are_kept_apart() -> None:
     calls = OpenCalls(Facts)
-    for each in ("c1", "c2"):
-        calls.add(entry(STARTED, each))
+    for name in ("c1", "c2"):
+        calls.add(entry(STARTED, name))
     calls.add(entry(DECIDED, "c2"))
 
     first, second = calls.add(entry(ENDED, "c1")), calls.add(entry(ENDED, "c2"))
@@ -51,14 +51,14 @@ def test_calls_are_kept_apart() -> None:
 def test_a_call_of_which_the_start_was_not_heard_is_not_followed() -> None:
     calls = OpenCalls(Facts)
 
-    assert [calls.add(entry(each)) for each in (DECIDED, ENDED)] == [None, None]
+    assert [calls.add(entry(item)) for item in (DECIDED, ENDED)] == [None, None]
     assert len(calls) == 0
 
 
 def test_calls_that_never_end_give_way_to_new_ones() -> None:
     calls = OpenCalls(Facts)
-    for each in range(MOST_CALLS + 5):
-        calls.add(entry(STARTED, f"c{each}"))
+    for index in range(MOST_CALLS + 5):
+        calls.add(entry(STARTED, f"c{index}"))
 
     assert len(calls) == MOST_CALLS
     assert calls.add(entry(ENDED, "c4")) is None

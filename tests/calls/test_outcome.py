@@ -34,7 +34,7 @@ def attempt_failed(stage: str, provider: str, kind: Kind, scope: Scope) -> Attem
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
-    found = spread([float(each) for each in range(1, 101)])
+    found = spread([float(index) for index in range(1, 101)])
 
     assert (found.p50_s, found.p95_s) == (50.0, 95.0)
 

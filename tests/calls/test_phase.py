@@ -20,7 +20,7 @@ from calls.timeline import TRANSITIONS, CallPhase, Phase
 def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) -> None:
     phase = CallPhase()
 
-    facts = [phase.transition_to(each, "turn_decided") for each in path]
+    facts = [phase.transition_to(item, "turn_decided") for item in path]
 
     assert all(isinstance(fact, PhaseMoved) for (fact,) in facts)
     assert phase.current_state is last
@@ -54,7 +54,7 @@ def test_whatever_is_asked_the_phase_only_follows_the_table(asked: list[Phase]) 
         facts = phase.transition_to(target, "caller_speaks")
         moved = phase.current_state is not before
         assert moved == (allowed and target is not before)
-        assert moved == any(isinstance(each, PhaseMoved) for each in facts)
+        assert moved == any(isinstance(fact, PhaseMoved) for fact in facts)
 
 
 def test_every_phase_has_a_row() -> None:

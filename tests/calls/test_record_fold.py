@@ -51,8 +51,8 @@ FAILED = AttemptFailed(
     reason="reset",
 )
 ASKED, ASKED_ANOTHER = (
-    AttemptStarted(stage="tts", provider=each, attempt=1, extra=False, left_s=1.0)
-    for each in ("cartesia", "elevenlabs")
+    AttemptStarted(stage="tts", provider=name, attempt=1, extra=False, left_s=1.0)
+    for name in ("cartesia", "elevenlabs")
 )
 SERVED = AttemptWon(stage="tts", provider="cartesia", attempt=1, after_s=0.1)
 MOVED = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
@@ -100,7 +100,7 @@ def test_a_call_that_goes_on_in_another_process_keeps_its_beginning_and_its_turn
 def test_every_entry_stands_in_the_timeline() -> None:
     batch = told(fold(), STARTED, FAILED)
 
-    assert [(each["kind"], each["number"]) for each in batch.happenings] == [
+    assert [(happening["kind"], happening["number"]) for happening in batch.happenings] == [
         ("CallStarted", 1),
         ("AttemptFailed", 2),
     ]
@@ -135,7 +135,7 @@ def test_a_turn_says_who_served_it_and_what_it_took() -> None:
         TurnEnded(turn=1, at_s=5.0, interrupted=True),
     )
 
-    turn = only(each for each in batch.turns if each["turn"] == 1)
+    turn = only(item for item in batch.turns if item["turn"] == 1)
     assert (turn["stt"], turn["llm"], turn["tts"]) == ("deepgram", "openai", "cartesia")
     assert (turn["prompt_tokens"], turn["completion_tokens"], turn["characters"]) == (40, 8, 30)
     assert (turn["cost"], turn["v2v_s"], turn["parts"]["llm_s"]) == (0.75, 0.7, 0.3)
@@ -194,7 +194,7 @@ def test_words_of_one_voice_are_one_span() -> None:
         AgentSaid(turn=1, text="four"),
     )
 
-    assert [each["spans"] for each in batch.messages] == [
+    assert [message["spans"] for message in batch.messages] == [
         [{"provider": "cartesia", "words": 3}],
         [{"provider": "cartesia", "words": 1}],
     ]
@@ -213,7 +213,7 @@ def test_shared_words_add_up(words: int) -> None:
 
     said = only(told(folded, AgentSaid(turn=1, text="word " * words)).messages)
 
-    assert sum(each["words"] for each in said["spans"]) == words
+    assert sum(item["words"] for item in said["spans"]) == words
     assert spans_of([], words) == []
 
 
@@ -230,7 +230,7 @@ def test_a_failure_stands_with_its_turn() -> None:
         ProviderFailed(stage="llm", provider="openai", error="RuntimeError"),
     )
 
-    assert [(each["stage"], each["turn"], each["kind"]) for each in batch.failures] == [
+    assert [(failure["stage"], failure["turn"], failure["kind"]) for failure in batch.failures] == [
         ("tts", 1, "network"),
         ("stt", 2, "timeout"),
         ("llm", 1, "error"),
@@ -338,7 +338,7 @@ def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
     folded = fold()
     for number in range(3 * ENDED_CALLS):
         told(folded, STARTED, ENDED, call_id=str(number))
-    told(folded, *(TurnDecided(turn=each, at_s=1.0) for each in range(5 * TURNS_KEPT)))
+    told(folded, *(TurnDecided(turn=index, at_s=1.0) for index in range(5 * TURNS_KEPT)))
 
     late = told(folded, used("a", turn=0, characters=9, cost=0.5))
 

@@ -63,8 +63,8 @@ def entry(event: Event, *, call_id: str = "c1", number: int = 1) -> Entry:
 
 def told(*entries: Entry) -> RecordBatch:
     folded = RecordFold(holder="one", messages="logs/messages")
-    for each in entries:
-        folded.add(each)
+    for item in entries:
+        folded.add(item)
     return folded.take()
 
 
@@ -232,8 +232,8 @@ def test_a_call_goes_on_until_it_ends() -> None:
 
 def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
     folded = RecordFold(holder="one", messages="m")
-    for each in (STARTED, ENDED, ENDED):
-        folded.add(entry(each))
+    for item in (STARTED, ENDED, ENDED):
+        folded.add(entry(item))
 
     (row,) = folded.take().calls
     assert (row["state"], folded.live) == ("ended", frozenset())
@@ -242,9 +242,9 @@ def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
 def with_ended(name: str, *, later: int) -> RecordFold:
     """Return a fold in which a call has ended, and so many behind it; all that is written."""
     folded = RecordFold(holder="one", messages="m")
-    for each in (name, *(f"later {number}" for number in range(later))):
-        folded.add(entry(STARTED, call_id=each))
-        folded.add(entry(ENDED, call_id=each))
+    for item in (name, *(f"later {number}" for number in range(later))):
+        folded.add(entry(STARTED, call_id=item))
+        folded.add(entry(ENDED, call_id=item))
     folded.take()
     return folded
 

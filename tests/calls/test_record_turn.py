@@ -52,8 +52,8 @@ TIMES = {
 
 def turn(*events: Event) -> RecordedTurn:
     recorded = RecordedTurn(call_id="c1", turn=2, began_at="12:00")
-    for each in events:
-        recorded.add(each)
+    for event in events:
+        recorded.add(event)
     return recorded
 
 

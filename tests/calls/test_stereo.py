@@ -52,10 +52,10 @@ def test_what_is_settled_is_taken_once_and_nothing_is_missing() -> None:
     taken = b""
     for number in range(300):
         now = 100.0 + number * 0.02
-        for each in (whole, pieces):
-            each.hear_agent(tone(number), now)
+        for item in (whole, pieces):
+            item.hear_agent(tone(number), now)
             if number % 7:
-                each.hear_caller(tone(-number), now + 0.02)
+                item.hear_caller(tone(-number), now + 0.02)
         if number % 50 == 49:
             taken += pieces.take(now)
 

@@ -33,8 +33,8 @@ def tokens(messages: Sequence[Message]) -> int:
 
 def ids(messages: Sequence[Message], key: str) -> list[str]:
     if key == "calls":
-        return [call["id"] for each in messages for call in each.get("tool_calls", ())]
-    return [each["tool_call_id"] for each in messages if each["role"] == "tool"]
+        return [call["id"] for message in messages for call in message.get("tool_calls", ())]
+    return [message["tool_call_id"] for message in messages if message["role"] == "tool"]
 
 
 @st.composite
@@ -69,7 +69,7 @@ def test_what_fits_is_not_touched() -> None:
 
 def test_the_oldest_turns_go_first_and_whole() -> None:
     turns = [[user(f"question {n}"), assistant("x" * 100)] for n in range(10)]
-    messages = [SYSTEM, *(each for turn in turns for each in turn)]
+    messages = [SYSTEM, *(item for turn in turns for item in turn)]
 
     fitted = fit(messages, 100)
 
@@ -88,7 +88,7 @@ def test_the_summary_outlives_older_turns() -> None:
 def test_a_newest_turn_that_is_too_long_is_shortened_and_marked() -> None:
     fitted = fit([SYSTEM, user("old"), user("word " * 2_000)], 100)
 
-    assert [each["role"] for each in fitted.messages] == ["system", "user"]
+    assert [message["role"] for message in fitted.messages] == ["system", "user"]
     assert fitted.messages[1]["content"].startswith("word word")
     assert fitted.messages[1]["content"].endswith(CUT)
     assert 90 <= fitted.tokens_after <= 100
@@ -99,14 +99,19 @@ def test_a_long_tool_result_is_shortened_before_the_callers_words() -> None:
 
     fitted = fit(messages, 120)
 
-    assert [each["role"] for each in fitted.messages] == ["system", "user", "assistant", "tool"]
+    assert [message["role"] for message in fitted.messages] == [
+        "system",
+        "user",
+        "assistant",
+        "tool",
+    ]
     assert fitted.messages[1]["content"] == "What do you have?"
 
 
 def test_a_window_smaller_than_the_system_message_still_asks_something() -> None:
     fitted = fit([{"role": "system", "content": "s" * 4_000}, user("Hello there, my friend")], 10)
 
-    assert [each["role"] for each in fitted.messages] == ["system", "user"]
+    assert [message["role"] for message in fitted.messages] == ["system", "user"]
 
 
 def test_other_scripts_count_more_than_english() -> None:
@@ -120,12 +125,12 @@ def test_every_cut_is_a_conversation_that_can_be_asked(messages: list[Message], 
     fitted = fit(messages, limit)
     kept = fitted.messages
 
-    assert [each for each in kept if each["role"] == "system"] == [SYSTEM]
+    assert [message for message in kept if message["role"] == "system"] == [SYSTEM]
     assert ids(kept, "calls") == ids(kept, "results")
-    said = [each for each in messages if each["role"] == "user"]
+    said = [message for message in messages if message["role"] == "user"]
     if said:
         assert kept[-1]["role"] == messages[-1]["role"] or kept[-1]["role"] == "user"
-        assert [each for each in kept if each["role"] == "user"]
+        assert [message for message in kept if message["role"] == "user"]
     assert fitted.tokens_after <= fitted.tokens_before
 
 
@@ -145,8 +150,8 @@ def test_what_is_kept_stands_in_its_old_order(messages: list[Message], limit: in
         content = str(message.get("content") or "")
         return message["role"], message.get("tool_call_id"), content[:1]
 
-    old = iter([mark(each) for each in messages])
+    old = iter([mark(item) for item in messages])
 
-    for each in fit(messages, limit).messages:
-        wanted = mark(each)
+    for item in fit(messages, limit).messages:
+        wanted = mark(item)
         assert any(wanted[:2] == candidate[:2] for candidate in old)

@@ -42,5 +42,5 @@ def test_the_result_is_always_bounded_and_clean(text: str, limit: int) -> None:
     kept = clean(text, limit)
 
     assert len(kept) <= limit
-    assert not [each for each in kept if unicodedata.category(each) == "Cc"]
+    assert not [item for item in kept if unicodedata.category(item) == "Cc"]
     assert clean(kept, limit) == kept

@@ -149,13 +149,13 @@ class Dialing:
         self.book = ContactBook(self.url)
 
     async def begin(self) -> None:
-        contacts = [NewContact(number=each, zones=("UTC",)) for each in self.numbers]
+        contacts = [NewContact(number=number, zones=("UTC",)) for number in self.numbers]
         await self.book.add("c", contacts, now=now_s())
         await self.office.move("c", "running", now=now_s())
 
     async def close(self) -> None:
-        for each in (self.store, self.office, self.book):
-            await each.close()
+        for item in (self.store, self.office, self.book):
+            await item.close()
 
     def dialer(self) -> Dialer:
         return Dialer({"c": self.campaign, **self.more}, self.parts())
@@ -178,7 +178,7 @@ class Dialing:
         return dict(self.held)
 
     def of(self, kind: type) -> list:
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
     async def ledger(self) -> Sequence[Dial]:
         reader = DialReader(self.url)
@@ -202,12 +202,12 @@ class Dialing:
 
     async def settled(self) -> None:
         async with asyncio.timeout(20_000.0):
-            while any(each.outcome is None for each in await self.ledger()):  # noqa: ASYNC110
+            while any(dial.outcome is None for dial in await self.ledger()):  # noqa: ASYNC110
                 await asyncio.sleep(1.0)
 
     def outcomes(self) -> dict[str, str]:
         """Each contact's last outcome, by the number; the contacts were dialled in their order."""
-        last = {each.dial_id: each.outcome for each in self.of(DialEnded)}
+        last = {text.dial_id: text.outcome for text in self.of(DialEnded)}
         return {self.number(dial_id): outcome for dial_id, outcome in last.items()}
 
     def number(self, dial_id: str) -> str:
@@ -215,7 +215,7 @@ class Dialing:
 
     def dialled(self) -> list[str]:
         """The numbers that were called, in order."""
-        return [self.number(each) for each in self.carrier.record]
+        return [self.number(item) for item in self.carrier.record]
 
 
 @asynccontextmanager

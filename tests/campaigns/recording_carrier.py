@@ -52,8 +52,8 @@ class RecordingCarrier:
 
     async def find(self, request: web.Request) -> web.StreamResponse:
         # What was asked for before is in the list: it says nothing while something is on its way.
-        for each in list(self._coming):
-            await each.wait()
+        for number in list(self._coming):
+            await number.wait()
         outcome = self.outcomes.get(request.query["id"])
         found = {"call": f"CA-{request.query['id']}", "outcome": outcome} if outcome else None
         return web.json_response(found)

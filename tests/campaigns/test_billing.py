@@ -157,7 +157,7 @@ async def test_a_call_whose_price_is_refused_holds_no_other_up(tmp_path: Path) -
     await queue.fill(new_contacts(3))
     claims = [await settle(queue, DialOutcome.COMPLETED) for _ in range(3)]
     now, carrier = [NOON + 10.0], Bill(0.02, 0.02)
-    carrier.refuses = f"CA-{min(each.dial.id for each in claims)}"
+    carrier.refuses = f"CA-{min(claim.dial.id for claim in claims)}"
     asking = billing(bills, carrier, now)
 
     assert await asking.ask_due() == 10.0, "the carrier is there: nobody rests"
@@ -205,8 +205,8 @@ async def test_twilios_price_is_in_the_figures_of_contact_and_outcome(tmp_path: 
     await billing(bills, Bill(0.028), [NOON + 5.0]).ask_due()
 
     (row,) = await figures.outcomes("spring")
-    (contact,) = [each async for each in figures.contacts("spring")]
+    (contact,) = [item async for item in figures.contacts("spring")]
     assert (row.outcome, row.cost) == ("completed", pytest.approx(0.028))
     assert contact.cost == pytest.approx(0.028)
-    for each in (queue, bills, figures):
-        await each.close()
+    for item in (queue, bills, figures):
+        await item.close()

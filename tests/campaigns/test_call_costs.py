@@ -47,8 +47,8 @@ class Call:
 
     async def tell(self, *events: Event) -> None:
         told, self._first = (*self._first, *events), ()
-        for each in told:
-            entry = Entry(call_id=self._name, number=1, at=self._at.isoformat(), event=each)
+        for item in told:
+            entry = Entry(call_id=self._name, number=1, at=self._at.isoformat(), event=item)
             self._fold.add(entry)
         self._number += 1
         await self._writer.write(self._fold.take(), number=self._number, now=self._at)
@@ -73,7 +73,7 @@ async def settle(
 
 async def ended_call(url: str, dial: Dial, *costs: float | None, name: str = "c1") -> None:
     call = Call(url, dial.id, name)
-    await call.end(ANSWER, *(used(each) for each in costs))
+    await call.end(ANSWER, *(used(cost) for cost in costs))
     await call.close()
 
 
@@ -141,7 +141,7 @@ class CallCostsContract:
         await take_over(url)
         await call.close()
 
-        assert [each.providers_cost for each in await dials_of(url)] == [pytest.approx(0.03)]
+        assert [item.providers_cost for item in await dials_of(url)] == [pytest.approx(0.03)]
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
@@ -179,7 +179,7 @@ class CallCostsContract:
         await settle(queue, DialOutcome.AGENT_FAILED, reason="no_agent")
 
         figures = CampaignFigures(url)
-        found = {each.outcome: each.costs for each in await figures.outcomes("spring")}
+        found = {outcome.outcome: outcome.costs for outcome in await figures.outcomes("spring")}
         await figures.close()
 
         lacking = {name: (it.carrier_owed, it.providers_owed) for name, it in found.items()}
@@ -196,16 +196,16 @@ class CallCostsContract:
         await take_over(url)
 
         outcomes = await figures.outcomes("spring")
-        lines = [each async for each in contact_lines(figures.contacts("spring"))]
+        lines = [contact_line async for contact_line in contact_lines(figures.contacts("spring"))]
         standing, reached = await queue.standing(), await figures.reached("spring")
         keys = key_figures(standing, outcomes, reached=reached, house=HouseFigures())
-        rows = {each["number"].lstrip("'"): each for each in csv.DictReader(lines)}
+        rows = {item["number"].lstrip("'"): item for item in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
-        for each in (bills, figures):
-            await each.close()
+        for item in (bills, figures):
+            await item.close()
 
         parts = ("carrier_cost", "providers_cost", "cost", "cost_lacks")
-        told = [tuple(rows[each.number][part] for part in parts) for each in (first, second)]
+        told = [tuple(rows[item.number][part] for part in parts) for item in (first, second)]
         assert told == [
             ("0.0140", "0.0200", "0.0340", ""),
             ("", "", "", "1 without the carrier's price, 1 unpriced"),
@@ -226,10 +226,10 @@ class CallCostsContract:
         await take_over(url)
         figures = CampaignFigures(url)
         reached = await figures.reached("spring")
-        for each in (short, whole, figures):
-            await each.close()
+        for item in (short, whole, figures):
+            await item.close()
 
-        kept = {each.id: each.abandoned for each in await dials_of(url)}
+        kept = {dial.id: dial.abandoned for dial in await dials_of(url)}
         assert kept == {left.id: True, stayed.id: False}
         assert (reached.talked, reached.abandoned) == (2, 1)
 
@@ -292,4 +292,4 @@ def test_calls_of_several_dials_are_kept_apart() -> None:
 
     uses = uses_of([call(), other, call()])
 
-    assert [(each.dial_id, each.cost) for each in uses] == [("c", 0.25), ("d", 1.0)]
+    assert [(use.dial_id, use.cost) for use in uses] == [("c", 0.25), ("d", 1.0)]

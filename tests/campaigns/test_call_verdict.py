@@ -68,8 +68,8 @@ def heard(answerer: str) -> AnswererHeard:
 )
 def test_a_machine_is_one_that_was_heard_last(facts: Sequence[Event], *, machine: bool) -> None:
     judge = CallJudge()
-    for each in facts:
-        judge.add(each)
+    for fact in facts:
+        judge.add(fact)
 
     assert judge.verdict.machine is machine
 

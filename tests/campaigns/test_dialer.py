@@ -52,7 +52,7 @@ async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> No
 
         assert it.outcomes() == {A: "completed", B: "busy", C: "voicemail"}
         assert sorted(it.dialled()) == [A, B, C]
-        assert sorted(each.dial_id for each in it.of(DialEnded)) == sorted(it.carrier.record)
+        assert sorted(text.dial_id for text in it.of(DialEnded)) == sorted(it.carrier.record)
 
 
 async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
@@ -64,7 +64,7 @@ async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
         await it.done()
 
         assert sorted(it.dialled()) == [A, B, C, C, C]
-        reasons = {it.number(each.dial_id): each.reason for each in it.of(DialEnded)}
+        reasons = {it.number(text.dial_id): text.reason for text in it.of(DialEnded)}
         assert reasons == {A: "declined", B: "no_such_number", C: ""}
 
 
@@ -74,7 +74,7 @@ async def test_a_call_s_own_id_takes_the_place_of_its_order_s(tmp_path: Path) ->
         await it.done()
         [dial] = await it.ledger()
 
-        assert [each.call_ref for each in it.of(DialPlaced)] == [f"order-{dial.id}"]
+        assert [text.call_ref for text in it.of(DialPlaced)] == [f"order-{dial.id}"]
         assert dial.provider_call_id == f"call-{dial.id}"
         assert dial.answered_s is not None
 
@@ -106,7 +106,7 @@ async def test_a_lost_answer_is_asked_about_and_nobody_is_dialled_twice(tmp_path
         await it.done()
 
         assert it.dialled() == [A]
-        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "answer_lost")]
+        assert [(text.known, text.why) for text in it.of(DialAsked)] == [(True, "answer_lost")]
         assert it.outcomes() == {A: "completed"}
 
 
@@ -299,7 +299,7 @@ async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_looked_at(
 
         assert it.dialled() == [A, B]
         assert len(it.of(CampaignHeld)) == 1
-        assert [each.counted for each in it.of(DialEnded)] == [False, False, True, True]
+        assert [text.counted for text in it.of(DialEnded)] == [False, False, True, True]
 
 
 async def test_who_is_skipped_for_all_of_a_long_outage_is_called_behind_it(tmp_path: Path) -> None:
@@ -333,7 +333,7 @@ async def test_a_carrier_that_does_not_answer_holds_the_campaign_until_it_does(
         async with running(it):
             await it.done()
 
-        assert [each.reason for each in it.of(CampaignHeld)] == ["carrier_unreachable"]
+        assert [text.reason for text in it.of(CampaignHeld)] == ["carrier_unreachable"]
         assert len(it.of(CampaignResumed)) == 1
         assert sorted(it.dialled()) == [A, B]
 
@@ -444,7 +444,7 @@ async def test_a_rehearsal_that_fails_gives_a_held_campaign_s_contact_back(tmp_p
             await it.done()
 
         assert it.dialled() == [A]
-        assert [each.outcome for each in it.of(DialEnded)] == ["completed"]
+        assert [text.outcome for text in it.of(DialEnded)] == ["completed"]
 
 
 async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_path: Path) -> None:

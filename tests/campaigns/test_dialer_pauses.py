@@ -111,7 +111,7 @@ async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_i
         it.floor.well["tts"] = False
         await it.in_state("paused")
         await asyncio.sleep(60)
-        assert [each.reason for each in it.of(CampaignHeld)] == ["tts_down"]
+        assert [text.reason for text in it.of(CampaignHeld)] == ["tts_down"]
         assert it.of(CampaignResumed) == []
         hold = dialer.why("c")
         assert hold is not None
@@ -120,7 +120,7 @@ async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_i
         await it.office.move("c", "running", now=now_s())
         await it.done()
 
-        assert [each.reason for each in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
+        assert [text.reason for text in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
 
 
 async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_
             await it.done()
 
         assert it.of(CampaignPaused) == []
-        assert [each.reason for each in it.of(CampaignResumed)] == [reason]
+        assert [text.reason for text in it.of(CampaignResumed)] == [reason]
 
 
 async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended(
@@ -192,7 +192,7 @@ async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_
         (paused,) = it.of(CampaignPaused)
         assert (paused.reason, paused.in_a_row) == ("carrier_refused_in_a_row", 5)
         ended = it.of(DialEnded)
-        assert [(each.reason, each.counted) for each in ended] == [
+        assert [(text.reason, text.counted) for text in ended] == [
             *[(reason, False)] * 2,
             ("no_such_number", True),  # what the trunk has made begins the count anew
             *[(reason, False)] * 5,
@@ -280,7 +280,7 @@ async def test_what_another_process_held_is_not_over_because_nothing_is_known_of
             it.floor.well["tts"] = True
             await it.done()
 
-        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+        assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
         assert it.of(CampaignHeld) == []
 
 
@@ -301,7 +301,7 @@ async def test_what_another_process_held_is_not_over_while_nobody_is_dialled_any
             await it.office.move("c", "paused", reason="operator", now=now_s())
             await asyncio.sleep(10.0)
 
-        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+        assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
 
 
 async def test_a_call_that_a_dead_process_has_placed_does_not_prove_that_an_outage_is_over(
@@ -317,7 +317,7 @@ async def test_a_call_that_a_dead_process_has_placed_does_not_prove_that_an_outa
             assert it.of(CampaignResumed) == []
             await it.done()
 
-        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+        assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
 
 
 async def test_who_leads_again_looks_again_at_what_was_held_meanwhile(tmp_path: Path) -> None:
@@ -330,4 +330,4 @@ async def test_who_leads_again_looks_again_at_what_was_held_meanwhile(tmp_path: 
             it.floor.leads = True
             await asyncio.sleep(10.0)
 
-        assert [each.reason for each in it.of(CampaignResumed)] == ["tts_down"]
+        assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]

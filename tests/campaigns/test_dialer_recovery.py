@@ -47,7 +47,7 @@ async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
             await it.done()
 
         assert it.dialled() == [A, B]
-        assert [(each.known, each.why) for each in it.of(DialAsked)] == [(True, "holder_silent")]
+        assert [(text.known, text.why) for text in it.of(DialAsked)] == [(True, "holder_silent")]
 
 
 @dataclass
@@ -80,7 +80,7 @@ async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_d
             await it.done()
 
         assert it.carrier.record == [left.dial.id]
-        assert [each.known for each in it.of(DialAsked)] == [False]
+        assert [text.known for text in it.of(DialAsked)] == [False]
 
 
 async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_its_own(
@@ -237,7 +237,7 @@ async def test_a_relieved_process_that_the_carrier_does_not_answer_leaves_its_di
 
             assert not old.runs
         assert it.dialled() == [A, B]
-        assert [each.why for each in it.of(DialAsked)] == ["holder_silent"]
+        assert [text.why for text in it.of(DialAsked)] == ["holder_silent"]
         assert it.outcomes() == {A: "completed", B: "completed"}
 
 

@@ -27,8 +27,8 @@ def test_a_leg_is_what_was_said_of_it(
     facts: list[LegFact], *, answered: bool, outcome: LegOutcome | None
 ) -> None:
     leg = HeardLeg(call_ref="c")
-    for each in facts:
-        leg = leg.after(each)
+    for fact in facts:
+        leg = leg.after(fact)
 
     assert (leg.answered, leg.outcome) == (answered, outcome)
 

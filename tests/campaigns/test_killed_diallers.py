@@ -111,7 +111,7 @@ async def standing_of(url: str) -> CampaignStanding:
 def judge(carrier: RecordingCarrier, standing: CampaignStanding, contacts: int) -> None:
     """Compare what rang with what should have, and with what the ledger believes."""
     rang = Counter(to for _, to in carrier.record)
-    numbers = [each.number for each in new_contacts(contacts)]
+    numbers = [new_contact.number for new_contact in new_contacts(contacts)]
     expected = {number: 2 if number.endswith("7") else 1 for number in numbers}
 
     assert rang == expected  # nobody twice for one attempt, and nobody lost

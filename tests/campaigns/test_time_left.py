@@ -116,7 +116,7 @@ def test_more_contacts_never_take_less_time(
     few = replace(GOING, contacts=contacts, intended_s=every(gap_s), zones=zones)
     many = replace(few, contacts=contacts + more)
 
-    short, long = (estimate_left_s(campaign, each, now=NOON) for each in (few, many))
+    short, long = (estimate_left_s(campaign, item, now=NOON) for item in (few, many))
 
     assert short is not None
     assert long is not None

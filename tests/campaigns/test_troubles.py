@@ -159,8 +159,8 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
         alerting = Alerting(AlertRules(), known)
         told = [
             action
-            for each in facts
-            for action in alerting.handle(each.fact, each.at_s, by=each.holder, turns=each.turns)
+            for fact in facts
+            for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
         ]
         return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 

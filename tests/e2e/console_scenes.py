@@ -131,9 +131,9 @@ def healthy(it: StandIn) -> None:
     """Five calls, and nothing wrong."""
     it.providers = rungs()
     it.calls |= {
-        "live": [live_call(each) for each in range(5)],
+        "live": [live_call(index) for index in range(5)],
         "turns": answers(),
-        "recent": [past_call(each) for each in range(6)],
+        "recent": [past_call(index) for index in range(6)],
         "today": {"since": now().isoformat(), "cost": 3.4217, "currency": "USD"},
     }
     it.show_calls(it.calls["live"])
@@ -154,7 +154,7 @@ def outage(it: StandIn) -> None:
     it.providers = rungs(cartesia=open_voice, elevenlabs={"recent": lately(answers=31, p50_s=0.28)})
     it.alerts = [alert()]
     it.calls |= {
-        "live": [live_call(each, **moved) for each in range(5)],
+        "live": [live_call(index, **moved) for index in range(5)],
         "turns": answers(slow_s=0.8),
         "touched": {"failovers": 5, "callers": 5},
     }

@@ -35,7 +35,7 @@ class Relay:
     @property
     def allocations(self) -> int:
         """How many relays it has given to ends of calls."""
-        return sum(bool(re.search(r"ALLOCATE processed, success", each)) for each in self.said)
+        return sum(bool(re.search(r"ALLOCATE processed, success", item)) for item in self.said)
 
     def kill(self) -> None:
         """Have it be gone."""

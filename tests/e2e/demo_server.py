@@ -44,7 +44,7 @@ class Demo:
 
     def events(self, event: str) -> list[dict[str, Any]]:
         """Return all entries of one kind."""
-        return [each for each in self.entries if each["event"] == event]
+        return [entry for entry in self.entries if entry["event"] == event]
 
     async def follow(self) -> None:
         """Read the live feed until cancelled."""

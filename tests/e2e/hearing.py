@@ -78,19 +78,19 @@ class Heard:
     def keep(self, folder: Path) -> None:
         """Write it down."""
         folder.mkdir(parents=True, exist_ok=True)
-        sounds = np.concatenate([each.samples for each in self.sent])
+        sounds = np.concatenate([item.samples for item in self.sent])
         soundfile.write(folder / "received.flac", self.recording, RATE_HZ)
         soundfile.write(folder / "sent.flac", sounds, RATE_HZ)
         words = [
             {
-                "text": each.text,
-                "provider": each.provider,
-                "request": each.request,
-                "start_s": round(each.start_s, 6),
-                "end_s": round(each.end_s, 6),
-                "samples": each.samples.size,
+                "text": word.text,
+                "provider": word.provider,
+                "request": word.request,
+                "start_s": round(word.start_s, 6),
+                "end_s": round(word.end_s, 6),
+                "samples": word.samples.size,
             }
-            for each in self.sent
+            for word in self.sent
         ]
         about = yaml.safe_dump({"text": self.text, "sent": words}, sort_keys=False)
         (folder / "reply.yaml").write_text(about, encoding="utf-8")

@@ -106,6 +106,6 @@ async def _mirror() -> AsyncIterator[str]:
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}"
     finally:
-        for each in lines:
-            await each.close()
+        for rtc_peer_connection in lines:
+            await rtc_peer_connection.close()
         await runner.cleanup()

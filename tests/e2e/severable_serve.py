@@ -86,9 +86,9 @@ async def severable(
 
 
 def _sever_all() -> None:
-    for each in gc.get_objects():
-        if isinstance(each, BrowserConnection) and each.pc.connectionState == "connected":
-            sever(each.pc)
+    for item in gc.get_objects():
+        if isinstance(item, BrowserConnection) and item.pc.connectionState == "connected":
+            sever(item.pc)
 
 
 async def _serve(config: Path) -> None:

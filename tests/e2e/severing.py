@@ -16,7 +16,10 @@ def sever(line: RTCPeerConnection) -> None:
         connection = way._connection
         pairs = connection._check_list + list(connection._nominated.values())
         old = {pair.remote_addr for pair in pairs}
-        old |= {(each._network_host, each.port) for each in connection._remote_candidates}
+        old |= {
+            (remote_candidate._network_host, remote_candidate.port)
+            for remote_candidate in connection._remote_candidates
+        }
         for protocol in connection._protocols:
             _block(protocol, old)
 

@@ -223,7 +223,9 @@ class StandIn:
     async def _break(self, name: str, request: Request) -> list[dict[str, Any]]:
         windows = await request.json() if request.method == "PUT" else []
         self.puts.append((name, windows))
-        next(each for each in self.instances if each["name"] == name)["faults"] = windows
+        next(instance for instance in self.instances if instance["name"] == name)["faults"] = (
+            windows
+        )
         return windows
 
     async def _act(self, name: str, what: str, request: Request) -> Response:
@@ -231,14 +233,14 @@ class StandIn:
         self.acted.append((what, name, word))
         if self.refuses and not word.get("force"):
             return JSONResponse(self.refuses, 409)
-        rung = next(each for each in self.providers if each["name"] == name)
+        rung = next(provider for provider in self.providers if provider["name"] == name)
         rung |= ACTIONS[what]
         return JSONResponse([rung])
 
     async def _change_alert(self, name: str, what: str, request: Request) -> dict[str, Any]:
         word = await request.json()
         self.acted.append((what, name, word))
-        alert = next(each for each in self.alerts if each["key"] == name)
+        alert = next(item for item in self.alerts if item["key"] == name)
         alert |= {"seen_by": word.get("by", "an operator")}
         if what == "resolve":
             alert |= {"status": "resolved", "resolved_how": "resolved by an operator"}
@@ -249,7 +251,7 @@ class StandIn:
         self.acted.append((move, name, word))
         if self.refuses:
             return JSONResponse(self.refuses, 409)
-        found = next(each for each in self.campaigns if each["name"] == name)
+        found = next(campaign for campaign in self.campaigns if campaign["name"] == name)
         return JSONResponse(found | self.moves.get(move, {}))
 
     async def _reload(self) -> Response:

@@ -21,7 +21,7 @@ SPOKEN_S = 4.0  # of an answer of six that is broken into as it begins
 
 async def played(name: str, folder: Path) -> MeasuredRun:
     need_chromium()
-    row, run = next(each for each in FULL if each.name == name), MeasuredRun()
+    row, run = next(item for item in FULL if item.name == name), MeasuredRun()
     async with open_browser_rig(row, folder) as rig:
         await play(rig, run)
     return run
@@ -32,7 +32,7 @@ async def test_a_silent_model_costs_no_word(network: None, tmp_path: Path) -> No
 
     (turn,) = run.turns
     assert turn.verdict.whole, (turn.verdict.missing, turn.verdict.extra)
-    assert {"openai", "openai-b"} <= {each.provider for each in turn.requests}
+    assert {"openai", "openai-b"} <= {request.provider for request in turn.requests}
 
 
 async def test_a_voice_that_is_cut_is_finished_by_another(network: None, tmp_path: Path) -> None:

@@ -177,12 +177,12 @@ async def test_four_hundred_calls_do_not_make_the_page_grow(
     page: Page, served: Served, watch: Watch
 ) -> None:
     served.stand_in.providers = rungs()
-    crowd = [live_call(each) for each in range(40)]
+    crowd = [live_call(index) for index in range(40)]
     served.stand_in.show_calls(crowd)
     await opened(page, served)
     await expect(page.locator("#calls tbody tr")).to_have_count(40)
 
-    served.stand_in.show_calls([live_call(each) for each in range(400)])
+    served.stand_in.show_calls([live_call(index) for index in range(400)])
 
     await expect(page.locator("#calls tbody tr")).to_have_count(60)
     await expect(page.get_by_text("and 340 more, without trouble")).to_be_visible()
@@ -195,7 +195,7 @@ async def test_forty_calls_change_in_place_and_together(
 ) -> None:
     it = served.stand_in
     it.providers = rungs()
-    it.show_calls([live_call(each) for each in range(40)])
+    it.show_calls([live_call(index) for index in range(40)])
     await opened(page, served)
     await expect(page.locator("#calls tbody tr")).to_have_count(40)
     before, begin = await page.evaluate(COUNT), now()
@@ -209,7 +209,7 @@ async def test_forty_calls_change_in_place_and_together(
             it.tell(**entry, event="AttemptFailed", **told)
             heard = {"turn": number, "at_s": 1.0, "v2v_s": 1.0, "parts": parts}
             it.tell(**(entry | {"number": 2 * number + 1}), event="AnswerHeard", **heard)
-        it.show_calls([live_call(each, turn=number) for each in range(40)])
+        it.show_calls([live_call(index, turn=number) for index in range(40)])
 
     await expect(page.locator("[data-call=call39] td.doing")).to_contain_text("turn 50")
     await expect(page.locator("#latency .hint")).to_contain_text("600 of 600 answers")

@@ -43,7 +43,7 @@ async def test_a_call_passes_over_what_is_taken_out_from_its_next_turn_on(demo: 
             await page.request.post(f"{demo.url}/api/providers/{name}/return")
         await expect(page.locator("[data-rung] .condition[data-tone=good]")).to_have_count(6)
         await page.get_by_role("button", name="Hang up").click()
-    acted = [(each["action"], each["target"]) for each in demo.events("OperatorActed")]
+    acted = [(event["action"], event["target"]) for event in demo.events("OperatorActed")]
     assert acted == [(what, name) for what in ("rest", "return") for name in PREFERRED]
 
 
@@ -80,9 +80,9 @@ async def told_by_the_calls_page(page: Page, demo: Demo) -> None:
     await expect(said.first).to_contain_text("How can I help?")
     voices = said.nth(1).locator(".voice")
     await expect(voices).to_have_count(2)
-    speakers = [await each.get_attribute("title") for each in await voices.all()]
+    speakers = [await voice.get_attribute("title") for voice in await voices.all()]
     assert speakers == ["cartesia", "elevenlabs"]
     await expect(page.locator(".turn .moves li")).to_contain_text("cartesia → elevenlabs")
     call = demo.events("CallStarted")[-1]["call_id"]
-    failed = [each for each in demo.events("AttemptFailed") if each["call_id"] == call]
+    failed = [event for event in demo.events("AttemptFailed") if event["call_id"] == call]
     await expect(page.locator("#failures li")).to_have_count(len(failed))

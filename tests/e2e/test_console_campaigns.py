@@ -183,7 +183,7 @@ async def test_buttons_move_a_campaign_and_keep_the_focus(
         "spring is done; pause needs running."
     )
     assert [what for what, _, _ in it.acted] == ["pause", "resume", "pause"]
-    assert [each for each in watch.errors if "409" not in each] == []
+    assert [error for error in watch.errors if "409" not in error] == []
 
 
 async def test_the_feed_brings_what_has_changed(page: Page, served: Served) -> None:

@@ -86,7 +86,7 @@ async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: P
 
         await page.get_by_role("button", name="Hang up").click()
         await demo.entry("CallEnded", after=seen, within_s=10.0, reason="caller_hung_up")
-    facts = {each["event"] for each in demo.entries[seen:]}
+    facts = {entry["event"] for entry in demo.entries[seen:]}
     assert not facts & {"BargedIn", "CallerStarted", "TranscriptFinal"}
 
 

@@ -35,7 +35,7 @@ def test_a_reply_that_two_voices_shared_is_whole_in_what_chromium_received() -> 
 
     assert verdict.whole, verdict
     assert verdict.voices == ("cartesia", "elevenlabs")
-    assert [each.text for each in verdict.words] == KEPT.text.split()
+    assert [word.text for word in verdict.words] == KEPT.text.split()
 
 
 @pytest.mark.parametrize("index", range(WORDS))

@@ -82,8 +82,8 @@ async def until_hurt(logs: Path) -> None:
     """Wait until a voice has failed in a call: one that is between two answers hurts nobody."""
 
     def hurt() -> bool:  # the last line may be half written: it is not read as one
-        written = (each.read_text(encoding="utf-8") for each in (logs / "calls").glob("*.jsonl"))
-        return any('"AttemptFailed"' in each for each in written)
+        written = (path.read_text(encoding="utf-8") for path in (logs / "calls").glob("*.jsonl"))
+        return any('"AttemptFailed"' in item for item in written)
 
     async with asyncio.timeout(AGAIN_S):
         while not await asyncio.to_thread(hurt):  # noqa: ASYNC110 - a file tells nobody
@@ -95,20 +95,20 @@ async def until_resolved(url: str) -> Mapping[str, Any]:
     async with asyncio.timeout(AGAIN_S):
         while True:
             alerts = await said_by(url, "/api/alerts")
-            if alerts and all(each["status"] == "resolved" for each in alerts):
-                return {each["key"]: each for each in alerts}
+            if alerts and all(alert["status"] == "resolved" for alert in alerts):
+                return {alert["key"]: alert for alert in alerts}
             await asyncio.sleep(0.2)
 
 
 def worth_a_mail(alerts: Mapping[str, Any]) -> list[Any]:
     """Return the alerts that operators are sent: a glitch on a busy machine is listed alone."""
-    return [each for each in alerts.values() if each["severity"] != "LOW"]
+    return [alert for alert in alerts.values() if alert["severity"] != "LOW"]
 
 
 async def until_mailed(inbox: Inbox, *, ends: int) -> None:
     """Wait until operators have been told of each end."""
     async with asyncio.timeout(AGAIN_S):
-        while sum("RESOLVED" in str(each["Subject"]) for each in inbox.mails) < ends:  # noqa: ASYNC110 - a mail server tells nobody
+        while sum("RESOLVED" in str(mail["Subject"]) for mail in inbox.mails) < ends:  # noqa: ASYNC110 - a mail server tells nobody
             await asyncio.sleep(0.2)
 
 
@@ -117,7 +117,7 @@ async def until_over(url: str) -> Mapping[str, Any]:
     async with asyncio.timeout(AGAIN_S):
         while True:
             calls = await said_by(url, "/api/calls")
-            over = [each for each in calls["recent"] if each["state"] == "ended"]
+            over = [call for call in calls["recent"] if call["state"] == "ended"]
             if not calls["live"] and len(over) == CALLERS:
                 return calls
             await asyncio.sleep(0.2)
@@ -125,9 +125,9 @@ async def until_over(url: str) -> Mapping[str, Any]:
 
 def failed_attempts(logs: Path) -> list[dict[str, Any]]:
     """Return what failed by the calls' own records, which nothing else is made of."""
-    files = [each.read_text(encoding="utf-8") for each in (logs / "calls").glob("*.jsonl")]
-    facts = [json.loads(line) for each in files for line in each.splitlines()]
-    return [each for each in facts if each["event"] == "AttemptFailed"]
+    files = [path.read_text(encoding="utf-8") for path in (logs / "calls").glob("*.jsonl")]
+    facts = [json.loads(line) for file in files for line in file.splitlines()]
+    return [fact for fact in facts if fact["event"] == "AttemptFailed"]
 
 
 def counted(metrics: str, name: str, *labels: str) -> Counter[tuple[str, ...]]:
@@ -135,7 +135,7 @@ def counted(metrics: str, name: str, *labels: str) -> Counter[tuple[str, ...]]:
     for family in text_string_to_metric_families(metrics):
         for sample in family.samples:
             if sample.name == name and sample.value:
-                found[tuple(sample.labels[each] for each in labels)] += int(sample.value)
+                found[tuple(sample.labels[label] for label in labels)] += int(sample.value)
     return found
 
 
@@ -187,7 +187,9 @@ async def test_everything_that_tells_tells_the_same(
             calls = await until_over(served.url)
             await until_mailed(inbox, ends=len(worth_a_mail(alerts)))
             verdict = page.locator("[data-rung=cartesia] .speed")
-            number = len({each["call_id"] for each in failed_attempts(served.logs)})
+            number = len(
+                {failed_attempt["call_id"] for failed_attempt in failed_attempts(served.logs)}
+            )
             callers = f"{number} caller{'s' if number > 1 else ''} touched"
             await expect(verdict).to_contain_text(callers, timeout=PAGE_MS)
         metrics = await said_by(served.url, "/metrics")
@@ -201,7 +203,7 @@ async def test_everything_that_tells_tells_the_same(
         evidence=await write_evidence(settings, timedelta(hours=1), tmp_path / "evidence"),
         errors=json.loads((served.logs / "error_log.json").read_text()),
         listed=json.loads((served.logs / "alerts.json").read_text()),
-        subjects=[str(each["Subject"]) for each in inbox.mails],
+        subjects=[str(email_message["Subject"]) for email_message in inbox.mails],
     )
 
     compare_failures(told)
@@ -209,23 +211,23 @@ async def test_everything_that_tells_tells_the_same(
 
 
 def compare_failures(told: Told) -> None:
-    kinds = Counter((each["provider"], each["kind"]) for each in told.failed)
+    kinds = Counter((text["provider"], text["kind"]) for text in told.failed)
     failures = told.evidence["failures"]
     listed = Counter((failure["provider"], failure["kind"]) for failure in failures)
     probed = Counter(
         (failure["provider"], failure["kind"]) for failure in failures if not failure["call"]
     )
     providers = Counter(failure["provider"] for failure in failures)
-    touched = {each["call_id"] for each in told.failed}
-    affected = {each["id"] for each in told.evidence["calls"] if each["affected"]}
-    slow = {each["call"] for each in told.evidence["turns"] if not each["within_budget"]}
+    touched = {text["call_id"] for text in told.failed}
+    affected = {item["id"] for item in told.evidence["calls"] if item["affected"]}
+    slow = {item["call"] for item in told.evidence["turns"] if not item["within_budget"]}
     counts = told.evidence["counts"]
 
     assert touched
     assert counted(told.metrics, "holdline_failures_total", "provider", "kind") == listed
-    assert Counter(each["service_name"] for each in told.errors) == providers
+    assert Counter(error["service_name"] for error in told.errors) == providers
     assert listed == kinds + probed
-    assert sum(each["failures"] for each in told.calls["recent"]) == len(told.failed)
+    assert sum(call["failures"] for call in told.calls["recent"]) == len(told.failed)
     assert counts["calls"] == CALLERS
     assert told.calls["touched"]["callers"] == len(touched)
     assert counts["calls_affected"] == len(affected)
@@ -235,9 +237,9 @@ def compare_failures(told: Told) -> None:
 
 
 def compare_alerts(told: Told) -> None:
-    assert {each["key"] for each in told.evidence["alerts"]} == set(told.alerts)
-    assert [each["status"] for each in told.listed] == ["RESOLVED"] * len(told.alerts)
-    ends = [each for each in told.subjects if "RESOLVED" in each]
+    assert {item["key"] for item in told.evidence["alerts"]} == set(told.alerts)
+    assert [item["status"] for item in told.listed] == ["RESOLVED"] * len(told.alerts)
+    ends = [subject for subject in told.subjects if "RESOLVED" in subject]
     assert len(ends) == len(worth_a_mail(told.alerts)), told.subjects
     sent = Counter({("email",): len(told.subjects)})  # none of an alert that is listed alone
     assert counted(told.metrics, "holdline_alerts_sent_total", "channel") == sent

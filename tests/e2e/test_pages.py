@@ -153,7 +153,7 @@ async def heard(served: Served, kind: str, *, at_least: int = 1, after: int = 0)
     """Return what the page has said of a kind, as soon as it has said it so often."""
     async with asyncio.timeout(20):
         while True:
-            found = [each for each in served.stand_in.heard[after:] if kind in each]
+            found = [item for item in served.stand_in.heard[after:] if kind in item]
             if len(found) >= at_least:
                 return found
             await asyncio.sleep(0.05)
@@ -229,7 +229,7 @@ async def test_a_lost_call_comes_back_by_itself_with_its_token(page: Page, serve
     await served.stand_in.vanish()
     await page.wait_for_function("() => states.slice(-2).join() === 'reconnecting,in_call'")
 
-    asked = [each.get("request_data") for each in served.stand_in.offers]
+    asked = [offer.get("request_data") for offer in served.stand_in.offers]
     assert asked[0] is None
     assert asked[-1] == {"resume_token": TOKEN}
     await expect(page.get_by_text("the agent begins anew")).to_be_hidden()
@@ -336,7 +336,7 @@ async def test_keys_are_pressed_by_hand_and_by_keyboard(page: Page, served: Serv
 
     await expect(page.get_by_text("You pressed 7.")).to_be_visible()
     keys = await heard(served, '"key"', at_least=3)
-    assert [json.loads(each) for each in keys] == [{"type": "key", "key": key} for key in "5*7"]
+    assert [json.loads(item) for item in keys] == [{"type": "key", "key": key} for key in "5*7"]
 
 
 async def test_a_muted_microphone_sends_silence_and_says_so(page: Page, served: Served) -> None:

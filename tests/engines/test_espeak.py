@@ -72,7 +72,7 @@ def test_what_the_voice_reads_is_given_and_each_character_stays_in_its_place(
 
 
 def test_every_script_of_its_own_is_of_a_language_that_there_is(engine: Espeak) -> None:
-    assert [engine.find([each]) for each in OWN] == list(OWN)
+    assert [engine.find([item]) for item in OWN] == list(OWN)
 
 
 @pytest.mark.parametrize("voice", ["hi+f2", "Hindi", "inc/hi"])
@@ -131,10 +131,10 @@ def test_who_comes_first_together_gets_the_same_engine(monkeypatch: pytest.Monke
     monkeypatch.setattr(espeak_words, "_loaded", functools.cache(slow))
     got: list[object] = []
     threads = [threading.Thread(target=lambda: got.append(espeak_words.espeak())) for _ in range(3)]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
 
     assert len(made) == 1
     assert got == made * 3

@@ -68,7 +68,7 @@ def ladder(
 
 
 def doing(actions: tuple[AnswerAction, ...]) -> list[AnswerAction]:
-    return [each for each in actions if not isinstance(each, TellFact)]
+    return [action for action in actions if not isinstance(action, TellFact)]
 
 
 def failure(
@@ -106,7 +106,7 @@ def test_the_next_model_is_asked_for_the_rest_and_half_a_word_is_taken_back() ->
         provider="b", attempt=2, said="We open at", mended=False, wait_until=None
     )
     assert wrote[0] == UseModel(provider="b", taken_back=2)
-    assert [each.text.strip() for each in wrote if isinstance(each, WriteText)] == ["nine."]
+    assert [word.text.strip() for word in wrote if isinstance(word, WriteText)] == ["nine."]
 
 
 def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -> None:
@@ -156,7 +156,7 @@ def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trust
         now += 1.0
         roster.succeeded(place, permit, now=now)
         permit = roster.health(*place).permit(now, probe=True)
-    assert any(isinstance(each, AskModel) for each in answering.tick(now))
+    assert any(isinstance(item, AskModel) for item in answering.tick(now))
     assert answering.wake_at == now + 0.6
 
 
@@ -209,7 +209,7 @@ def test_a_question_is_kept_for_ten_seconds_while_nobody_is_trusted() -> None:
         assert answering.tick(at - 0.01) == ()
         told.append((at, doing(answering.tick(at))))
 
-    (left_at, left), (given_up_at, given_up) = [each for each in told if each[1]][-2:]
+    (left_at, left), (given_up_at, given_up) = [item for item in told if item[1]][-2:]
     assert left == [CallOff(1), CallOff(2), UseModel(provider="", taken_back=0)]
     assert given_up == [GiveUp(2)]
     assert given_up_at == pytest.approx(left_at + 10.0, abs=RECHECK_S)
@@ -284,7 +284,7 @@ def test_models_that_are_asked_behind_a_slow_tool_are_given_time_to_answer() -> 
     wrote = doing(answering.handle(ModelWrote(attempt=1, text="We "), NOW + 1.4))
 
     # The standby is asked as soon as in any other turn; only giving up is later.
-    assert [each.provider for each in raced if isinstance(each, AskModel)] == ["b"]
+    assert [attempt.provider for attempt in raced if isinstance(attempt, AskModel)] == ["b"]
     assert nothing == []
     assert UseModel(provider="a", taken_back=0) in wrote
 
@@ -308,7 +308,7 @@ def test_the_only_model_is_asked_again_behind_a_slow_tool_too() -> None:
 
     again = doing(answering.handle(failure(1, "a"), NOW + 0.1))
 
-    assert [each.attempt for each in again if isinstance(each, AskModel)] == [2]
+    assert [item.attempt for item in again if isinstance(item, AskModel)] == [2]
 
 
 def test_a_question_that_was_kept_is_asked_with_patience_again() -> None:
@@ -382,8 +382,8 @@ def test_a_failure_tells_how_many_words_the_caller_has_heard() -> None:
 
     told = answering.handle(failure(1, "a"), NOW + 0.2)
 
-    facts = [each.fact for each in told if isinstance(each, TellFact)]
-    assert [each.heard_words for each in facts if isinstance(each, AttemptFailed)] == [3]
+    facts = [event.fact for event in told if isinstance(event, TellFact)]
+    assert [fact.heard_words for fact in facts if isinstance(fact, AttemptFailed)] == [3]
 
 
 @pytest.mark.parametrize(("calls", "blamed"), [("x" * 5, False), ("xy", True)])

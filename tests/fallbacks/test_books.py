@@ -58,7 +58,7 @@ def begun(*, expected: str | None = None) -> tuple[Books, Roster]:
 
 
 def of_kind(kind: type[Fact], facts: Sequence[Fact] | None) -> list[Fact]:
-    return [each for each in facts or () if isinstance(each, kind)]
+    return [fact for fact in facts or () if isinstance(fact, kind)]
 
 
 @pytest.mark.parametrize("extra", [False, True])
@@ -83,7 +83,7 @@ def test_a_hedge_is_told_with_whom_it_is_asked_beside() -> None:
 def test_a_hedge_beside_nobody_is_an_attempt_like_any_other() -> None:
     facts = books_for(roster_of("a")).enter_action(replace(START, hedge=True), NOW)
 
-    assert [type(each) for each in facts or ()] == [AttemptStarted]
+    assert [type(fact) for fact in facts or ()] == [AttemptStarted]
 
 
 def test_a_second_attempt_that_is_no_hedge_is_told_as_none() -> None:
@@ -91,7 +91,7 @@ def test_a_second_attempt_that_is_no_hedge_is_told_as_none() -> None:
 
     facts = books.enter_action(Start(attempt=8, provider="b", until=START.until), NOW)
 
-    assert [type(each) for each in facts or ()] == [AttemptStarted]
+    assert [type(fact) for fact in facts or ()] == [AttemptStarted]
 
 
 def test_the_first_to_win_is_told_with_its_time_from_its_start() -> None:

@@ -182,7 +182,7 @@ def test_of_many_callers_at_the_half_open_moment_one_is_let_through() -> None:
 
     given = [asked.permit(30.0) for _ in range(8)]
 
-    assert sum(each is not None for each in given) == 1
+    assert sum(item is not None for item in given) == 1
 
 
 def test_with_probing_a_half_open_one_lets_no_live_caller_through() -> None:
@@ -266,8 +266,8 @@ def test_what_began_before_it_opened_cannot_close_it() -> None:
     asked.trip(1.0)
     asked.tick(31.0)
 
-    for each in old:
-        assert asked.succeeded(each, 31.1) == ()
+    for item in old:
+        assert asked.succeeded(item, 31.1) == ()
 
     assert asked.state is State.HALF_OPEN
     assert asked.successes == 0

@@ -26,10 +26,10 @@ class Machine(RuleBasedStateMachine):
         self.opened_at = 0.0
 
     def _note(self, moved: tuple[BreakerMoved, ...]) -> None:
-        for each in moved:
+        for breaker_moved in moved:
             self.moves += 1
             self.in_a_row = self.good_trials = 0
-            if each.after == State.OPEN:
+            if breaker_moved.after == State.OPEN:
                 self.opened_at = self.now
 
     def _fresh(self, then: tuple[Permit, State, int, float]) -> bool:
@@ -42,7 +42,11 @@ class Machine(RuleBasedStateMachine):
     def _latest_trial(self) -> tuple[Permit, State, int, float] | None:
         """Return the latest trial while it is out; one before it stays forgotten when it ends."""
         return next(
-            (each for each in self.out if each[0].number == self.trial and each[2] == self.moves),
+            (
+                frame
+                for frame in self.out
+                if frame[0].number == self.trial and frame[2] == self.moves
+            ),
             None,
         )
 
@@ -88,7 +92,7 @@ class Machine(RuleBasedStateMachine):
         else:
             self.good_trials += 1
             closes = self.good_trials >= self.settings.successes
-            assert [each.after for each in moved] == ([State.CLOSED] if closes else [])
+            assert [item.after for item in moved] == ([State.CLOSED] if closes else [])
         self._note(moved)
 
     @precondition(lambda self: self.out)
@@ -107,7 +111,7 @@ class Machine(RuleBasedStateMachine):
         opens = before is State.HALF_OPEN or (
             before is State.CLOSED and (trip or self.in_a_row >= self.settings.failures)
         )
-        assert [each.after for each in moved] == ([State.OPEN] if opens else [])
+        assert [text.after for text in moved] == ([State.OPEN] if opens else [])
         if before is State.OPEN and trip:
             assert wake_at is not None
             self.opened_at = max(self.opened_at, self.now)
@@ -130,7 +134,7 @@ class Machine(RuleBasedStateMachine):
         moved = self.breaker.tick(self.now)
 
         rested = before is State.OPEN and self.now >= self.opened_at + 30.0
-        assert [each.after for each in moved] == ([State.HALF_OPEN] if rested else [])
+        assert [item.after for item in moved] == ([State.HALF_OPEN] if rested else [])
         self._note(moved)
 
     @rule()
@@ -139,7 +143,7 @@ class Machine(RuleBasedStateMachine):
         moved = self.breaker.reset(self.now)
 
         opens = before is State.OPEN
-        assert [each.after for each in moved] == ([State.HALF_OPEN] if opens else [])
+        assert [item.after for item in moved] == ([State.HALF_OPEN] if opens else [])
         self.in_a_row = 0
         self._note(moved)
 
@@ -159,7 +163,7 @@ class Machine(RuleBasedStateMachine):
             expected = [State.HALF_OPEN] if before is State.OPEN else []
         elif state is State.CLOSED:
             expected = path.get(before, [])
-        assert [each.after for each in moved] == ([] if outdated else expected)
+        assert [item.after for item in moved] == ([] if outdated else expected)
         wake_at, kept = self.now + rest_s - self.settings.open_s, self.opened_at
         self._note(moved)
         if opens and not outdated:

@@ -67,7 +67,7 @@ def wrote(
 
 
 def doing(steps: Sequence[Step]) -> list[Step]:
-    return [each for each in steps if not isinstance(each, TellFact)]
+    return [step for step in steps if not isinstance(step, TellFact)]
 
 
 def lost(attempt: int, kind: Kind = Kind.AUTH) -> Failed:
@@ -93,10 +93,10 @@ def test_while_the_caller_speaks_or_goes_on_nobody_waits() -> None:
 def test_after_the_stop_words_are_waited_for_as_long_as_a_stop_allows_or_as_the_turn_does() -> None:
     policy = stage("a")
     turns = [heard_by(policy, turn=Waits(at)) for at in (103.0, 140.0)]
-    for each in turns:
-        each.stop(3.0, 0.2, 102.0)
+    for turn in turns:
+        turn.stop(3.0, 0.2, 102.0)
 
-    assert [each.until(138.0) for each in turns] == [Deadline(at=111.0), Deadline(at=140.0)]
+    assert [turn.until(138.0) for turn in turns] == [Deadline(at=111.0), Deadline(at=140.0)]
 
 
 def test_a_stall_of_our_own_is_no_time_that_words_took() -> None:
@@ -300,4 +300,4 @@ def hears_the_stop(utterance: CallerUtterance) -> Sequence[Step]:
 def test_who_is_asked_next_has_the_time_that_is_left_then(
     does: Callable[[CallerUtterance], Sequence[Step]], start: Start
 ) -> None:
-    assert [each for each in does(begun("a", "b")) if isinstance(each, Start)] == [start]
+    assert [doe for doe in does(begun("a", "b")) if isinstance(doe, Start)] == [start]

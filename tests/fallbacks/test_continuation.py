@@ -19,7 +19,7 @@ def goes_on(answer: Answer, text: str, *, size: int = 3) -> str:
     """What is handed on of a second model's answer that comes in small pieces."""
     answer.begin(2)
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
-    return "".join([*[answer.write(2, each) for each in pieces], answer.finish(2)])
+    return "".join([*[answer.write(2, piece) for piece in pieces], answer.finish(2)])
 
 
 def test_a_whole_answer_is_handed_on_as_it_is() -> None:
@@ -27,7 +27,7 @@ def test_a_whole_answer_is_handed_on_as_it_is() -> None:
     answer.begin(1)
     pieces = ["Hel", "lo", " there", ",", " you", "."]
 
-    handed = "".join([*[answer.write(1, each) for each in pieces], answer.finish(1)])
+    handed = "".join([*[answer.write(1, piece) for piece in pieces], answer.finish(1)])
 
     assert handed == "Hello there, you."
     assert answer.said == "Hello there, you."

@@ -33,8 +33,8 @@ class Stage:
 
     def __init__(self, *providers: str) -> None:
         self.rungs = {
-            each: Standing(provider=each, usable=True, suspect=False, p50_s=0.2, p95_s=0.5)
-            for each in providers
+            provider: Standing(provider=provider, usable=True, suspect=False, p50_s=0.2, p95_s=0.5)
+            for provider in providers
         }
         self.allowance = Allowance()
 

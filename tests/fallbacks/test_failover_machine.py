@@ -237,8 +237,10 @@ class Machine(RuleBasedStateMachine):
     def barge_in(self) -> None:
         actions = self.work.cancel("caller")
 
-        assert all(isinstance(each, Cancel) for each in actions)
-        assert {each.attempt for each in actions if isinstance(each, Cancel)} == set(self.running)
+        assert all(isinstance(action, Cancel) for action in actions)
+        assert {action.attempt for action in actions if isinstance(action, Cancel)} == set(
+            self.running
+        )
         for attempt in list(self.running):
             self._end(attempt)
         self.over = True

@@ -80,7 +80,7 @@ def test_what_only_a_person_can_mend_opens_the_breaker_for_longer_than_between_t
 
     assert asked.retired
     assert asked.breaker.wake_at == 91.0 > 1.0 + max(STEPS_S)
-    assert [each.severity for each in facts if isinstance(each, BreakerMoved)] == [Severity.HIGH]
+    assert [fact.severity for fact in facts if isinstance(fact, BreakerMoved)] == [Severity.HIGH]
     assert not asked.standing(1.0).usable
 
 
@@ -360,8 +360,8 @@ def test_a_rung_that_did_well_in_a_probe_is_promising_until_somebody_tries_it() 
     asked.rotation.take_out(20.0)
     out = asked.standing(20.0)
 
-    assert not any(each.usable for each in (down, well, tried, out))
-    assert [each.promising for each in (down, well, tried, out)] == [False, True, False, False]
+    assert not any(item.usable for item in (down, well, tried, out))
+    assert [item.promising for item in (down, well, tried, out)] == [False, True, False, False]
 
 
 @pytest.mark.parametrize(("probing", "suspect"), [(True, True), (False, False)])
@@ -431,8 +431,10 @@ def refused(everyone: Roster, kind: Kind) -> None:
 
 
 def usable(everyone: Roster, now: float = 1.0) -> list[str]:
-    standings = [each for stage in ("stt", "tts") for each in everyone.standings(stage, now)]
-    return [each.provider for each in standings if each.usable]
+    standings = [
+        standing for stage in ("stt", "tts") for standing in everyone.standings(stage, now)
+    ]
+    return [standing.provider for standing in standings if standing.usable]
 
 
 def test_a_refused_key_takes_out_all_who_share_it_in_every_stage() -> None:
@@ -488,7 +490,7 @@ def test_a_key_that_is_refused_itself_is_not_tried_sooner_for_its_account() -> N
     )
 
     slow = (("stt", "deepgram"), ("stt", "deepgram-b"))
-    assert all(everyone.health(*each).retired for each in slow)
+    assert all(everyone.health(*item).retired for item in slow)
     assert everyone.health("stt", "deepgram").breaker.wake_at == 91.0
     assert not everyone.health("tts", "aura").retired
 
@@ -528,7 +530,7 @@ def test_an_overloaded_server_takes_out_nobody_else() -> None:
     refused(everyone, Kind.OVERLOADED)
 
     assert usable(everyone) == ["deepgram", "deepgram-b", "local", "aura", "cartesia"]
-    assert [each.suspect for each in everyone.standings("stt", 1.0)] == [True, False, False]
+    assert [standing.suspect for standing in everyone.standings("stt", 1.0)] == [True, False, False]
 
 
 def test_a_mended_key_is_tried_everywhere_at_once() -> None:

@@ -67,7 +67,7 @@ class Bench:
 
     def put(self, *events: HearingEvent) -> list[HearingAction]:
         """Let something happen; return what was wanted then."""
-        wanted = [each for event in events for each in self.hearing.handle(event, self.now)]
+        wanted = [item for event in events for item in self.hearing.handle(event, self.now)]
         self.done += wanted
         return wanted
 
@@ -130,7 +130,10 @@ def up(*names: str) -> Bench:
 def fed(actions: list[HearingAction], name: str) -> float:
     """Return how many seconds of sound a recogniser was fed."""
     pieces = [
-        each.sound for each in actions if isinstance(each, FeedSound) if each.provider == name
+        action.sound
+        for action in actions
+        if isinstance(action, FeedSound)
+        if action.provider == name
     ]
     return sum(map(len, itertools.chain(*pieces))) / 32_000
 
@@ -147,9 +150,9 @@ def test_a_recogniser_that_hears_already_is_only_told_that_the_caller_speaks() -
 
     began = bench.put(SpeechBegan(0.2))
 
-    assert [each for each in began if not isinstance(each, TellFact)] == [
-        MarkSpeech(provider="a", speaking=True)
-    ]
+    assert [
+        hearing_action for hearing_action in began if not isinstance(hearing_action, TellFact)
+    ] == [MarkSpeech(provider="a", speaking=True)]
 
 
 def test_who_writes_is_asked_for_the_words_as_soon_as_the_caller_pauses() -> None:
@@ -319,7 +322,7 @@ def test_who_hears_the_caller_and_dies_in_the_utterance_is_spoken_of(*, words_be
     after = bench.fail("a")
 
     assert exhausted(after) == [1]
-    assert not any(isinstance(each, AskRecogniser) for each in bench.done)
+    assert not any(isinstance(item, AskRecogniser) for item in bench.done)
 
 
 def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
@@ -332,7 +335,7 @@ def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
     wanted = bench.pass_s(5.0)
 
     assert exhausted(wanted) == [1]
-    assert not any(isinstance(each, AskRecogniser) for each in bench.done)
+    assert not any(isinstance(item, AskRecogniser) for item in bench.done)
 
 
 def test_without_a_stream_that_stands_the_caller_tries_a_rung_before_it_is_told() -> None:
@@ -381,13 +384,13 @@ def test_words_of_an_earlier_feed_that_were_never_flushed_are_not_passed_on_agai
     bench.pass_s(0.5)
     times = {"one": 0.2, "two": before_s + 0.4}
     words = tuple(
-        HeardWord(text=each, start_s=times[each], end_s=times[each] + 0.2) for each in said
+        HeardWord(text=text, start_s=times[text], end_s=times[text] + 0.2) for text in said
     )
 
     written = bench.write("b", " ".join(said), end_s=before_s + 1.0, words=words)
 
     assert 0.5 < before_s < fed(bench.done, "b")
-    assert [each for each in written if isinstance(each, PassOn)] == passed_on
+    assert [item for item in written if isinstance(item, PassOn)] == passed_on
 
 
 def test_words_are_owed_from_the_stop_until_they_are_written() -> None:
@@ -421,7 +424,11 @@ def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_
     bench = up()
     bench.fail("a")
     bench.fail("b")
-    asked = [each for each in bench.put(SpeechBegan(0.2)) if isinstance(each, AskRecogniser)]
+    asked = [
+        hearing_action
+        for hearing_action in bench.put(SpeechBegan(0.2))
+        if isinstance(hearing_action, AskRecogniser)
+    ]
     bench.pass_s(0.3)
 
     connected = bench.put(RecogniserConnected(asked[0].provider))
@@ -446,25 +453,25 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
     lost = bench.fail("a")
 
     assert fed(lost, "b") > 0.5
-    assert next(each.fact for each in lost if isinstance(each, TellFact)) == AttemptFailed.of(
-        failed(Kind.NETWORK, "stt", provider="a")
-    )
+    assert next(
+        hearing_action.fact for hearing_action in lost if isinstance(hearing_action, TellFact)
+    ) == AttemptFailed.of(failed(Kind.NETWORK, "stt", provider="a"))
     assert bench.hearing.writer.provider == "b"
     assert FlushWords("b") not in bench.done
 
 
 def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
     """Return who failed, by what is told."""
-    facts = (each.fact for each in actions if isinstance(each, TellFact))
+    facts = (action.fact for action in actions if isinstance(action, TellFact))
     return [
-        (each.stage, each.provider, each.kind) for each in facts if isinstance(each, AttemptFailed)
+        (fact.stage, fact.provider, fact.kind) for fact in facts if isinstance(fact, AttemptFailed)
     ]
 
 
 def exhausted(actions: list[HearingAction]) -> list[int]:
     """Return after how many attempts it was told that nobody is left, each time."""
-    facts = (each.fact for each in actions if isinstance(each, TellFact))
-    return [each.attempts for each in facts if isinstance(each, StageExhausted)]
+    facts = (action.fact for action in actions if isinstance(action, TellFact))
+    return [fact.attempts for fact in facts if isinstance(fact, StageExhausted)]
 
 
 NOTHING = ResultCame(

@@ -172,8 +172,8 @@ def test_standbys_are_all_that_may_be_asked_and_have_not_been() -> None:
     asked = choice()
     asked.note_start(NextRung(provider="a"))
 
-    assert [each.provider for each in asked.standbys(100.0)] == ["b"]
-    assert [each.provider for each in asked.standbys(200.0)] == ["resting", "b"]
+    assert [standby.provider for standby in asked.standbys(100.0)] == ["b"]
+    assert [standby.provider for standby in asked.standbys(200.0)] == ["resting", "b"]
 
 
 def test_who_was_asked_for_nothing_is_a_standby_again() -> None:
@@ -181,7 +181,7 @@ def test_who_was_asked_for_nothing_is_a_standby_again() -> None:
     asked.note_start(NextRung(provider="a"))
     asked.take_back("a")
 
-    assert [each.provider for each in asked.standbys(100.0)] == ["a", "b"]
+    assert [standby.provider for standby in asked.standbys(100.0)] == ["a", "b"]
     assert asked.attempts == 0
 
 

@@ -126,7 +126,7 @@ def work(lag: Lag, *names: str, hedges: Allowance | None = None) -> tuple[Work, 
 
 
 def kinds(steps: Sequence[Step]) -> list[type]:
-    return [type(each.fact if isinstance(each, TellFact) else each) for each in steps]
+    return [type(step.fact if isinstance(step, TellFact) else step) for step in steps]
 
 
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
@@ -176,7 +176,7 @@ def test_a_late_rung_is_not_given_up_before_what_came_in_our_stall_was_read() ->
     at_once = asked.tick(after)
     answered = asked.handle(Progressed(attempt=1), after + GRACE_S / 2)
 
-    assert not any(isinstance(each, Abandon) for each in at_once)
+    assert not any(isinstance(item, Abandon) for item in at_once)
     assert AttemptFailed not in kinds(answered)
     assert roster.health("llm", "a").breaker.failures == 0
 
@@ -195,7 +195,7 @@ def test_a_librarys_time_out_that_we_used_up_is_nobodys_failure_and_the_same_run
 
     assert AttemptDropped in kinds(steps)
     assert AttemptFailed not in kinds(steps)
-    assert [each.provider for each in steps if isinstance(each, Start)] == ["a"]
+    assert [step.provider for step in steps if isinstance(step, Start)] == ["a"]
     assert roster.health("llm", "a").breaker.failures == 0
 
 
@@ -209,7 +209,7 @@ def test_a_time_out_without_a_stall_of_ours_is_the_rungs() -> None:
     steps = asked.handle(Failed(attempt=1, failure=failure), NOW + 0.4)
 
     assert AttemptFailed in kinds(steps)
-    assert [each.provider for each in steps if isinstance(each, Start)] == ["b"]
+    assert [step.provider for step in steps if isinstance(step, Start)] == ["b"]
 
 
 def test_a_connection_that_is_made_while_we_stall_is_not_hanging() -> None:

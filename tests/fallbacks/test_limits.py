@@ -255,7 +255,7 @@ def test_what_is_heard_at_once_leaves_the_next_rung_no_other_time() -> None:
 
 
 def ladder(chance: float = 0.5) -> tuple[Work, Roster]:
-    places = [Place(stage="llm", provider=each, credential=each) for each in ("a", "b")]
+    places = [Place(stage="llm", provider=name, credential=name) for name in ("a", "b")]
     roster = Roster(places, now=NOW)
     policy = StagePolicy(
         stage="llm", roster=roster, allowance=Allowance(floor=0), chance=lambda: chance
@@ -264,11 +264,11 @@ def ladder(chance: float = 0.5) -> tuple[Work, Roster]:
 
 
 def asked(steps: Sequence[Step]) -> list[Start]:
-    return [each for each in steps if isinstance(each, Start)]
+    return [step for step in steps if isinstance(step, Start)]
 
 
 def facts(steps: Sequence[Step]) -> list[Fact]:
-    return [each.fact for each in steps if isinstance(each, TellFact)]
+    return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
 def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() -> None:
@@ -278,11 +278,11 @@ def test_a_refusal_by_our_own_limit_goes_to_the_next_rung_and_blames_nobody() ->
 
     steps = work.handle(Refused(attempt=first.attempt), NOW + 0.3)
 
-    assert [each.provider for each in asked(steps)] == ["b"]
+    assert [attempt.provider for attempt in asked(steps)] == ["b"]
     told = facts(steps)
-    assert not [each for each in told if isinstance(each, Suspected | RungRested)]
-    assert [each.because for each in told if isinstance(each, AttemptDropped)] == ["limit"]
-    (reached,) = [each for each in told if isinstance(each, LimitReached)]
+    assert not [fact for fact in told if isinstance(fact, Suspected | RungRested)]
+    assert [fact.because for fact in told if isinstance(fact, AttemptDropped)] == ["limit"]
+    (reached,) = [fact for fact in told if isinstance(fact, LimitReached)]
     assert (reached.provider, reached.asked) == ("a", False)
     standing = roster.standings("llm", NOW + 0.3)[0]
     assert (standing.usable, standing.suspect) == (True, False)
@@ -298,7 +298,7 @@ def test_while_an_attempt_waits_for_a_place_its_rung_is_not_late() -> None:
     admitted = work.handle(Admitted(attempt=first.attempt), NOW + 3)
     assert work.tick(NOW + 3.3) == ()
     won = work.handle(Progressed(attempt=first.attempt), NOW + 3.4)
-    assert not [each for each in facts([*admitted, *won]) if isinstance(each, Suspected)]
+    assert not [fact for fact in facts([*admitted, *won]) if isinstance(fact, Suspected)]
     assert roster.health("llm", "a").latency.p50_s < 0.7  # of the rung, not of our queue
 
 
@@ -309,7 +309,7 @@ def test_chance_spreads_the_rests_that_nobody_named() -> None:
         (first,) = asked(work.start(LATER, NOW))
         limited = failed(Kind.RATE_LIMITED, "llm", provider="a")
         told = facts(work.handle(Failed(attempt=first.attempt, failure=limited), NOW))
-        rests += [each.rest_s for each in told if isinstance(each, RungRested)]
+        rests += [fact.rest_s for fact in told if isinstance(fact, RungRested)]
 
     assert rests == [1.5, 2.5]
 

@@ -340,7 +340,7 @@ EVENTS = st.sampled_from([BEGAN, SILENT, SILENT_WORDED, DUE, CAME, ENDED, THINKS
 @promised
 @given(st.lists(EVENTS, max_size=12))
 def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[LineEvent]) -> None:
-    keeper = keeper_after([(each, 0.0) for each in events])
+    keeper = keeper_after([(event, 0.0) for event in events])
 
     keeper.handle(BEGAN, STOP)
     speaks = keeper.wake_at
@@ -356,7 +356,7 @@ def test_a_turn_that_is_over_is_always_owed_an_answer(
     events: list[LineEvent],
     thought: bool,  # noqa: FBT001 - drawn
 ) -> None:
-    keeper = keeper_after([(each, 0.0) for each in events])
+    keeper = keeper_after([(event, 0.0) for event in events])
 
     keeper.handle(BEGAN, STOP)
     keeper.handle(SILENT, STOP)

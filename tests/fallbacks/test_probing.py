@@ -149,8 +149,8 @@ def test_beyond_the_days_money_probes_are_cheap_and_count_all_the_same() -> None
         probes.append(probe)
         plan.reported(probe.number, now, ok=False)
 
-    assert [each.real for each in probes] == [True, True, False]
-    assert all(each.counts for each in probes)
+    assert [item.real for item in probes] == [True, True, False]
+    assert all(item.counts for item in probes)
     (tomorrow,) = plan.tick(now + DAY_S)
     assert tomorrow.real
 

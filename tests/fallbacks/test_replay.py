@@ -159,18 +159,18 @@ def test_whoever_hears_only_the_end_of_what_was_delivered_says_no_word_twice_and
     said = words(" ".join(f"w{n}" for n in range(count)), from_s=5.0)
     heard = Transcripts()
     heard.begin(1, replayed=False)
-    heard.deliver(1, " ".join(each.text for each in said[:cut]), words=said[:cut])
+    heard.deliver(1, " ".join(word.text for word in said[:cut]), words=said[:cut])
     from_s = heard.again_from_s
     heard.begin(2, replayed=True, from_s=from_s)
-    again = [each for each in said if each.start_s >= from_s]
+    again = [word for word in said if word.start_s >= from_s]
     size = -(-len(again) // parts)
 
     for at in range(0, len(again), size):
         part = again[at : at + size]
-        text = " ".join(each.text for each in part)
+        text = " ".join(word.text for word in part)
         heard.deliver(2, text, words=part if timed else ())
 
-    assert heard.text.split() == [each.text for each in said]
+    assert heard.text.split() == [word.text for word in said]
     assert not cut or from_s <= said[: cut + 1][-1].end_s - 0.5 or from_s == 0.0
 
 

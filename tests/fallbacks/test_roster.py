@@ -23,11 +23,11 @@ def refused(roster: Roster, stage: str, provider: str, kind: Kind = Kind.AUTH) -
 
 
 def open_rungs(roster: Roster) -> list[str]:
-    return [each.provider for each in roster if each.breaker.state is State.OPEN]
+    return [item.provider for item in roster if item.breaker.state is State.OPEN]
 
 
 def retired_rungs(roster: Roster) -> list[str]:
-    return [each.provider for each in roster if each.retired]
+    return [item.provider for item in roster if item.retired]
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA])
@@ -45,7 +45,7 @@ def test_a_key_that_is_refused_takes_out_every_rung_that_shares_it(kind: Kind) -
 
     assert retired_rungs(roster) == open_rungs(roster) == ["ears", "voice"]
     assert Suspected(stage="tts", provider="voice", kind=kind) in facts
-    assert [each.provider for each in facts if isinstance(each, BreakerMoved)] == ["ears", "voice"]
+    assert [fact.provider for fact in facts if isinstance(fact, BreakerMoved)] == ["ears", "voice"]
 
 
 def test_rungs_without_keys_share_none() -> None:
@@ -142,7 +142,7 @@ def test_a_mended_key_is_tried_everywhere_it_is_used() -> None:
 
     facts = roster.succeeded(("stt", "a"), permit, now=later, ttfb_s=0.25)
 
-    assert [each.provider for each in facts if isinstance(each, ProviderReset)] == ["b"]
+    assert [fact.provider for fact in facts if isinstance(fact, ProviderReset)] == ["b"]
     assert retired_rungs(roster) == ["b", "c"]  # b is tried now, and has to prove itself
 
 
@@ -150,8 +150,8 @@ def test_a_success_of_a_rung_that_was_well_says_nothing_of_others() -> None:
     roster = Roster([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
     permit = roster.health("stt", "a").permit(NOW)
     assert permit is not None
-    for each in roster:
-        each.retired = each.provider == "b"
+    for item in roster:
+        item.retired = item.provider == "b"
 
     assert roster.succeeded(("stt", "a"), permit, now=NOW) == ()
 
@@ -171,13 +171,13 @@ def test_each_stage_may_have_a_time_that_is_imagined_at_first(
 ) -> None:
     roster = Roster([place("stt", "a"), place("tts", "b")], now=NOW, priors_s={"stt": 0.2})
 
-    assert [each.p50_s for each in roster.standings(stage, NOW)] == [expected_s]
+    assert [standing.p50_s for standing in roster.standings(stage, NOW)] == [expected_s]
 
 
 def test_ladders_stand_in_their_order() -> None:
     roster = Roster([place("tts", "b"), place("stt", "x"), place("tts", "a")], now=NOW)
 
-    assert [each.provider for each in roster.standings("tts", NOW)] == ["b", "a"]
+    assert [standing.provider for standing in roster.standings("tts", NOW)] == ["b", "a"]
     assert list(roster.standings("llm", NOW)) == []
 
 
@@ -193,9 +193,9 @@ def test_a_name_that_no_rung_has_is_said() -> None:
 def test_a_reset_goes_to_every_stage_that_has_the_name() -> None:
     roster = Roster([place("stt", "deepgram"), place("tts", "deepgram")], now=NOW)
 
-    told = [each for each in roster.reset("deepgram", NOW) if isinstance(each, ProviderReset)]
+    told = [item for item in roster.reset("deepgram", NOW) if isinstance(item, ProviderReset)]
 
-    assert [each.stage for each in told] == ["stt", "tts"]
+    assert [item.stage for item in told] == ["stt", "tts"]
 
 
 def test_open_rungs_are_woken_in_time() -> None:
@@ -203,25 +203,27 @@ def test_open_rungs_are_woken_in_time() -> None:
     assert roster.wake_at is None
 
     for provider, at in (("a", NOW), ("b", NOW + 5)):
-        health = next(each for each in roster if each.provider == provider)
+        health = next(attempt for attempt in roster if attempt.provider == provider)
         health.breaker.trip(at, rest_s=REST_S)
 
     assert roster.wake_at == NOW + REST_S
     assert roster.tick(NOW + REST_S - 1) == ()
     assert [
-        each.provider for each in roster.tick(NOW + REST_S) if isinstance(each, BreakerMoved)
+        attempt.provider
+        for attempt in roster.tick(NOW + REST_S)
+        if isinstance(attempt, BreakerMoved)
     ] == ["a"]
 
 
 def test_a_rung_that_an_operator_took_out_is_not_offered_but_still_probed() -> None:
     roster = Roster(
-        [Place(stage="tts", provider=each, credential=each) for each in ("a", "b")], now=NOW
+        [Place(stage="tts", provider=name, credential=name) for name in ("a", "b")], now=NOW
     )
 
     roster.withdraw("a", NOW)
 
-    assert [each.usable for each in roster.standings("tts", NOW)] == [False, True]
+    assert [standing.usable for standing in roster.standings("tts", NOW)] == [False, True]
     assert roster.health("tts", "a").permit(NOW) is None
     assert roster.health("tts", "a").permit(NOW, probe=True) is not None
     roster.put_back("a", NOW + 1)
-    assert [each.usable for each in roster.standings("tts", NOW + 1)] == [True, True]
+    assert [standing.usable for standing in roster.standings("tts", NOW + 1)] == [True, True]

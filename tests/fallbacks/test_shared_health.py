@@ -46,8 +46,8 @@ class Process:
 
     def heeds(self, words: tuple[BoardWord, ...], at_s: float) -> list[bool]:
         return [
-            self.shared.heed(each, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
-            for each in words
+            self.shared.heed(word, self.now(at_s), utc_s=UTC_S + at_s + self.off_s)
+            for word in words
         ]
 
     def usable(self, at_s: float) -> bool:
@@ -245,7 +245,7 @@ def test_after_being_alone_a_process_tells_what_it_knows_and_clears_nothing(here
     here.shared.tell_again()
 
     words = here.news(2.0)
-    assert [(each.aspect, each.value) for each in words] == [
+    assert [(word.aspect, word.value) for word in words] == [
         (Aspect.BREAKER, "closed"),
         (Aspect.SUSPICION, "suspect"),
     ]
@@ -271,7 +271,7 @@ def test_what_is_told_again_is_told_once(here: Process) -> None:
 
     again = here.news(2.0)
 
-    assert [each.aspect for each in again] == [Aspect.BREAKER, Aspect.REST]
+    assert [news_item.aspect for news_item in again] == [Aspect.BREAKER, Aspect.REST]
     assert here.news(2.5) == ()
 
 

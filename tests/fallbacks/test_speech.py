@@ -139,7 +139,7 @@ class Bench:
         self.done += self.speech.handle(event, self.now)
 
     def of(self, kind: type[SpeechAction]) -> list[SpeechAction]:
-        return [each for each in self.done if isinstance(each, kind)]
+        return [item for item in self.done if isinstance(item, kind)]
 
     @property
     def facts(self) -> list[Fact]:
@@ -151,16 +151,16 @@ class Bench:
 
     @property
     def asks(self) -> list[AskVoice]:
-        return [each for each in self.done if isinstance(each, AskVoice)]
+        return [item for item in self.done if isinstance(item, AskVoice)]
 
     @property
     def said(self) -> str:
-        return " ".join(each.word for each in self.done if isinstance(each, PlayWord))
+        return " ".join(item.word for item in self.done if isinstance(item, PlayWord))
 
     @property
     def heard(self) -> np.ndarray:
         """The words of which the line got sound, a number for each sample."""
-        pcm = b"".join(each.pcm for each in self.done if isinstance(each, PlaySound))
+        pcm = b"".join(item.pcm for item in self.done if isinstance(item, PlaySound))
         return np.frombuffer(pcm, "<i2") // 1000 - 1
 
     @property
@@ -344,7 +344,7 @@ def test_a_voice_that_timed_words_whose_sound_never_came_was_cut() -> None:
     bench.sound(ask, tone(TEXT.split())[: 3 * WORD])
     bench.finish(ask)
 
-    assert [each.rest for each in bench.asks[1:]] == ["three four five six seven"]
+    assert [ask_voice.rest for ask_voice in bench.asks[1:]] == ["three four five six seven"]
 
 
 def test_a_voice_whose_last_word_is_timed_a_little_behind_its_sound_was_not_cut() -> None:
@@ -496,8 +496,8 @@ def test_a_failure_is_told_with_the_words_that_are_heard_of_it() -> None:
 
     bench.fail(ask)
 
-    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
-    (fact,) = [each for each in told if isinstance(each, AttemptFailed)]
+    told = [item.fact for item in bench.done if isinstance(item, TellFact)]
+    (fact,) = [item for item in told if isinstance(item, AttemptFailed)]
     assert (fact.provider, fact.heard_words) == ("first", len(said))
     assert len(said) >= 2
 
@@ -510,9 +510,9 @@ def test_a_voice_without_a_place_is_passed_over_and_is_no_failure() -> None:
     bench.speak(bench.asks[1])
     bench.finish(bench.asks[1])
 
-    assert [each.provider for each in bench.asks] == ["first", "second"]
-    told = [each.fact for each in bench.done if isinstance(each, TellFact)]
-    assert not [each for each in told if isinstance(each, AttemptFailed)]
+    assert [ask_voice.provider for ask_voice in bench.asks] == ["first", "second"]
+    told = [item.fact for item in bench.done if isinstance(item, TellFact)]
+    assert not [fact for fact in told if isinstance(fact, AttemptFailed)]
     assert bench.said == TEXT
 
 
@@ -551,7 +551,7 @@ def test_the_only_voice_is_muted_before_it_is_asked_again() -> None:
     bench.start()
     bench.pass_s(0.7)
 
-    doing = [type(each) for each in bench.done if isinstance(each, AskVoice | MuteVoice)]
+    doing = [type(item) for item in bench.done if isinstance(item, AskVoice | MuteVoice)]
     assert doing == [AskVoice, MuteVoice, AskVoice]
 
 

@@ -204,7 +204,7 @@ def test_what_is_removed_is_not_kept_for_ever(begins: str, piece: str) -> None:
     ],
 )
 def test_each_kind_can_be_left_in(key: str, text: str) -> None:
-    only = {each: each == key for each in SpokenTextRule().keys}
+    only = {item: item == key for item in SpokenTextRule().keys}
 
     assert cleaned([text], SpokenTextRule(**only)) != text
     assert cleaned([text], SpokenTextRule(**dict.fromkeys(only, False))) == text

@@ -48,7 +48,7 @@ def test_the_least_played_comes_next_and_nothing_is_repeated_more_than_twice() -
     heard = [said(choose) for _ in range(2 * PLAYS + 1)]
 
     assert heard[:2] == ["Please bear with me.", "I am still here."]
-    assert all(heard.count(each) == PLAYS for each in set(heard) - {None})
+    assert all(heard.count(item) == PLAYS for item in set(heard) - {None})
     assert heard[-1] is None
 
 
@@ -59,7 +59,7 @@ def test_where_nothing_else_is_left_the_least_played_may_be_said_again() -> None
     more = [choose.choose(Situation.LLM, "en", again=True) for _ in range(2)]
 
     assert worn[-1] is None
-    assert [each and each.text for each in more] == ["Please bear with me.", "I am still here."]
+    assert [word and word.text for word in more] == ["Please bear with me.", "I am still here."]
 
 
 def test_a_worn_out_topic_gives_way_to_what_is_general() -> None:
@@ -114,7 +114,9 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
 def test_the_texts_that_we_ship_cover_every_situation(language: str) -> None:
     shipped = utterances_of(yaml.safe_load(SHIPPED.read_text(encoding="utf-8")))
 
-    situations = {each.situation for each in shipped if each.language == language}
+    situations = {
+        fallback_text.situation for fallback_text in shipped if fallback_text.language == language
+    }
     assert situations == set(Situation)
 
 

@@ -17,7 +17,7 @@ def following(text: str) -> tuple[WordTimes, WordFollower]:
 
 
 def spans(times: WordTimes) -> list[tuple[float | None, float | None]]:
-    return [(each.start_s, each.end_s) for each in times.words]
+    return [(word.start_s, word.end_s) for word in times.words]
 
 
 @pytest.mark.parametrize(
@@ -70,8 +70,8 @@ def test_text_comes_in_pieces_of_any_size(pieces: list[str], words: list[str]) -
     for piece in pieces:
         times.add_text(piece, may_join=True)
 
-    assert [each.text for each in times.words] == words
-    assert [each.letters for each in times.words] == [sayable(each) for each in words]
+    assert [word.text for word in times.words] == words
+    assert [word.letters for word in times.words] == [sayable(word) for word in words]
     assert times.text == " ".join(words)
 
 
@@ -79,7 +79,7 @@ def test_a_word_that_was_spoken_grows_no_more() -> None:
     times = words_of("Good")
     times.add_text("bye", may_join=False)
 
-    assert [each.text for each in times.words] == ["Good", "bye"]
+    assert [word.text for word in times.words] == ["Good", "bye"]
 
 
 def test_words_are_timed_as_told() -> None:

@@ -24,6 +24,6 @@ ANSWER, ASK_AGAIN, NOTHING = AfterSound
 def test_what_was_asked_is_asked_again_and_a_reply_that_was_cut_off_once(
     true: str, then: AfterSound
 ) -> None:
-    facts = {each: each in true.split() for each in ("led", "unanswered", "cut", "owed", "asked")}
+    facts = {name: name in true.split() for name in ("led", "unanswered", "cut", "owed", "asked")}
 
     assert after_sound(**facts) is then

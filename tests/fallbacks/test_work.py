@@ -41,11 +41,11 @@ def ladder(*names: str) -> tuple[Work, Roster]:
 
 
 def facts(steps: Sequence[Step]) -> list[Fact]:
-    return [each.fact for each in steps if isinstance(each, TellFact)]
+    return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
 def doing(steps: Sequence[Step]) -> list[type[Step]]:
-    return [type(each) for each in steps if not isinstance(each, TellFact)]
+    return [type(step) for step in steps if not isinstance(step, TellFact)]
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_failure_is_told_as_loudly_as_it_deserves(kind: Kind, severity: Severi
     failure = failed(kind, "llm", provider="openai")
     steps = work.handle(Failed(attempt=1, failure=failure, heard_words=3), NOW + 0.1)
 
-    (fact,) = [each for each in facts(steps) if isinstance(each, AttemptFailed)]
+    (fact,) = [item for item in facts(steps) if isinstance(item, AttemptFailed)]
     assert (fact.severity, fact.heard_words, fact.attempt) == (severity, 3, 1)
 
 
@@ -75,10 +75,10 @@ def test_all_facts_come_before_whatever_has_to_be_waited_for() -> None:
     won = work.handle(Progressed(attempt=2), NOW + 0.9)
 
     for steps in (started, raced, won):
-        kinds = [isinstance(each, TellFact) for each in steps]
+        kinds = [isinstance(step, TellFact) for step in steps]
         assert kinds == sorted(kinds, reverse=True)
-    assert [type(each) for each in facts(raced)] == [Suspected, AttemptStarted]
-    assert [type(each) for each in facts(won)] == [AttemptWon, RungChosen, AttemptFailed]
+    assert [type(fact) for fact in facts(raced)] == [Suspected, AttemptStarted]
+    assert [type(fact) for fact in facts(won)] == [AttemptWon, RungChosen, AttemptFailed]
 
 
 def test_a_rung_whose_last_permit_is_out_is_passed_over_without_a_word() -> None:
@@ -87,8 +87,8 @@ def test_a_rung_whose_last_permit_is_out_is_passed_over_without_a_word() -> None
 
     steps = work.start(UNTIL, NOW)
 
-    assert [each.provider for each in steps if isinstance(each, Start)] == ["b"]
-    assert [each.provider for each in facts(steps) if isinstance(each, AttemptStarted)] == ["b"]
+    assert [step.provider for step in steps if isinstance(step, Start)] == ["b"]
+    assert [fact.provider for fact in facts(steps) if isinstance(fact, AttemptStarted)] == ["b"]
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_what_comes_of_an_attempt_that_was_called_off_is_ignored(event: WorkEven
     stopped = work.cancel("caller", NOW + 0.1)
 
     assert doing(stopped) == [Cancel]
-    assert [type(each) for each in facts(stopped)] == [AttemptDropped]
+    assert [type(fact) for fact in facts(stopped)] == [AttemptDropped]
     assert work.handle(event, NOW + 0.2) == ()
     assert roster.health("llm", "a").breaker.failures == 0
 
@@ -119,5 +119,5 @@ def test_the_first_rung_to_speak_is_heard_and_was_expected() -> None:
     steps = work.handle(Progressed(attempt=1), NOW + 0.2)
 
     assert doing(steps) == [Win]
-    assert [type(each) for each in facts(steps)] == [AttemptWon]
+    assert [type(fact) for fact in facts(steps)] == [AttemptWon]
     assert work.winner == 1

@@ -60,11 +60,11 @@ def work_on(
 
 
 def facts(steps: Sequence[Step]) -> list[Fact]:
-    return [each.fact for each in steps if isinstance(each, TellFact)]
+    return [step.fact for step in steps if isinstance(step, TellFact)]
 
 
 def asked(steps: Sequence[Step]) -> list[str]:
-    return [each.provider for each in steps if isinstance(each, Start)]
+    return [step.provider for step in steps if isinstance(step, Start)]
 
 
 def lost(attempt: int, provider: str, kind: Kind = Kind.CUT) -> Failed:
@@ -366,8 +366,8 @@ def test_no_rest_is_waited_for_where_it_is_not_all_that_stands_in_the_way() -> N
 def test_a_permit_that_another_call_took_is_asked_for_again_at_no_cost() -> None:
     policy = stage("a", "b")
     policy.allowance = Allowance(share=0.0, floor=0)
-    for each in policy.roster:
-        each.permit = lambda *_, **__: None  # type: ignore[method-assign]
+    for item in policy.roster:
+        item.permit = lambda *_, **__: None  # type: ignore[method-assign]
     work = work_on(policy)
 
     steps = work.start(UNTIL, NOW)
@@ -406,7 +406,7 @@ def test_a_rest_that_nobody_named_is_spread_by_chance() -> None:
         work = work_on(policy)
         work.start(UNTIL, NOW)
         steps = work.handle(lost(1, "a", Kind.RATE_LIMITED), NOW + 0.1)
-        rests += [each.rest_s for each in facts(steps) if isinstance(each, RungRested)]
+        rests += [fact.rest_s for fact in facts(steps) if isinstance(fact, RungRested)]
 
     assert 0.0 < rests[0] < rests[1]
 
@@ -430,7 +430,7 @@ def test_a_hedge_is_asked_before_the_first_rung_is_late() -> None:
     work.start(UNTIL, NOW)
     assert work.wake_at == NOW + 0.6
 
-    (told,) = [each for each in facts(work.tick(NOW + 0.6)) if isinstance(each, HedgeStarted)]
+    (told,) = [fact for fact in facts(work.tick(NOW + 0.6)) if isinstance(fact, HedgeStarted)]
 
     assert (told.provider, told.behind, told.attempt) == ("b", "a", 2)
     assert told.after_s == pytest.approx(0.6)
@@ -442,7 +442,7 @@ def test_whoever_is_asked_next_has_the_deadline_that_was_moved() -> None:
 
     work.move(later)
 
-    assert [each for each in work.handle(lost(1, "a"), NOW + 0.1) if isinstance(each, Start)] == [
+    assert [item for item in work.handle(lost(1, "a"), NOW + 0.1) if isinstance(item, Start)] == [
         Start(attempt=2, provider="b", until=later)
     ]
 

@@ -50,9 +50,9 @@ def free_ports(count: int, *, kind: int = socket.SOCK_STREAM) -> list[int]:
     """Return ports of loopback that nobody has, none of them twice."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket(type=kind)) for _ in range(count)]
-        for each in probes:
-            each.bind(("127.0.0.1", 0))
-        return [each.getsockname()[1] for each in probes]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]
 
 
 def port_range(first: int, size: int) -> tuple[int, int]:

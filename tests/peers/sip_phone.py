@@ -160,7 +160,7 @@ class SipPhone:
 
     def told(self, kind: str) -> list[dict[str, Any]]:
         """Return the events of a kind, such as `CALL_CLOSED`."""
-        return [each for each in self.events if each.get("type") == kind]
+        return [event for event in self.events if event.get("type") == kind]
 
     async def until(self, kind: str, *, count: int = 1, within_s: float = WAIT_S) -> dict[str, Any]:
         """Return the first event of a kind, or the one that makes so many of it."""
@@ -225,14 +225,14 @@ class SipPhone:
 
     def _dump(self, kind: str) -> Pcm:
         """Return what is known to have been written: of each sample, when is known, too."""
-        parts = [each.read_bytes()[HEADER_BYTES:] for each in self._dumps(kind)]
+        parts = [dump.read_bytes()[HEADER_BYTES:] for dump in self._dumps(kind)]
         sounds = [np.frombuffer(part[: len(part) // 2 * 2], "<i2") for part in parts]
         size = self._grown[kind][-1][1] if self._grown[kind] else 0
         return np.concatenate([np.zeros(0, np.int16), *sounds])[:size]
 
     def _at(self, kind: str, sample: int) -> float:
         """Return when a sample was written, reckoned from the piece that brought it."""
-        at, size = next(each for each in self._grown[kind] if each[1] > sample)
+        at, size = next(item for item in self._grown[kind] if item[1] > sample)
         return at - (size - 1 - sample) / RATE_HZ
 
 
@@ -282,12 +282,12 @@ async def sip_phone(
         uri = f"sip:phone@127.0.0.1:{sip_port}"
         phone = SipPhone(folder, child, writer, uri=uri, answer=answer)
         async with asyncio.TaskGroup() as tasks:
-            ears = [tasks.create_task(each) for each in (phone.listen(reader), phone.watch_dumps())]
+            ears = [tasks.create_task(item) for item in (phone.listen(reader), phone.watch_dumps())]
             try:
                 yield phone
             finally:
-                for each in ears:
-                    each.cancel()
+                for ear in ears:
+                    ear.cancel()
         writer.close()
     finally:
         await asyncio.to_thread(child.end)
@@ -318,8 +318,8 @@ def _adjoining_ports() -> int:
         (port,) = free_ports(1, kind=socket.SOCK_DGRAM)
         with contextlib.suppress(OSError), contextlib.ExitStack() as held:
             for kind in (socket.SOCK_DGRAM, socket.SOCK_STREAM):
-                for each in (port, port + 1):
+                for item in (port, port + 1):
                     probe = held.enter_context(socket.socket(type=kind))
-                    probe.bind(("127.0.0.1", each))
+                    probe.bind(("127.0.0.1", item))
             return port
     raise UnprovenError("no two free ports in a row")

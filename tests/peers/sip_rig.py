@@ -25,7 +25,7 @@ CHANGES: Final[dict[str, Any]] = {"agent": {"greeting": GREETING}, "hold": {"ren
 
 def row_of(name: str) -> Row:
     """Return a row of the drill."""
-    return next(each for each in FULL if each.name == name)
+    return next(item for item in FULL if item.name == name)
 
 
 @asynccontextmanager

@@ -112,7 +112,7 @@ async def test_three_phones_have_the_outcomes_that_they_gave(
         async with dialing(tmp_path, ANSWERS, BUSY, NEVER, attempts=1) as it:
             carrier = ByNumber(carriers)
             await dialled(it, HummingAgents(media_server, stack, carriers), carrier)
-            last = {each.number: each.outcome for each in await it.ledger()}
+            last = {dial.number: dial.outcome for dial in await it.ledger()}
         await media_server.remove_all()
 
     assert last == {

@@ -35,7 +35,7 @@ def voiced_s(sound: Pcm) -> float:
 
 
 def read_all(folder: Path) -> str:
-    return "".join(each.read_text(encoding="utf-8") for each in folder.glob("*.jsonl"))
+    return "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.jsonl"))
 
 
 @pytest_asyncio.fixture

@@ -103,8 +103,8 @@ async def test_accepted_the_two_hear_each_other_and_the_caller_comes_back(  # no
     assert amiss(at_person, briefing, line=SIP_PATH) == ((), ())
     assert len(briefing) > len(f"{HELLO} {ASKED}".split())  # and what it is about, between them
     assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
-    assert [times_heard(at_caller, each) for each in (first, second)] == [1, 0]
-    assert [times_heard(at_person, each) for each in (first, second)] == [0, 1]
+    assert [times_heard(at_caller, item) for item in (first, second)] == [1, 0]
+    assert [times_heard(at_person, item) for item in (first, second)] == [0, 1]
     assert times_heard(at_caller, local(CONNECTING)) >= 1  # "connected" is like it
     assert times_heard(at_caller, local(TOGETHER)) >= 1
     assert times_heard(at_caller, local(BACK)) == 1
@@ -129,7 +129,7 @@ async def test_refused_the_person_is_hung_up_on_and_the_agent_comes_back(
     assert outcome == "declined"
     assert begins_with(briefing, person.heard(), line=SIP_PATH) > 0  # up to the key
     assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
-    assert [times_heard(at_caller, local(each)) for each in (CONNECTING, NOBODY, OFFER)] == [1] * 3
+    assert [times_heard(at_caller, local(item)) for item in (CONNECTING, NOBODY, OFFER)] == [1] * 3
     assert records.entries("TranscriptFinal") == []
 
 
@@ -174,5 +174,5 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
     at_caller = caller.heard()
     assert found == outcome
     assert amiss(at_caller, await greeting(lab), line=SIP_PATH) == ((), ())
-    assert [times_heard(at_caller, local(each)) for each in (CONNECTING, NOBODY, OFFER)] == [1] * 3
+    assert [times_heard(at_caller, local(item)) for item in (CONNECTING, NOBODY, OFFER)] == [1] * 3
     assert not person.told("CALL_ESTABLISHED")

@@ -61,7 +61,7 @@ async def answered(
 
 
 def events(told: list[Event], kind: str) -> list[Any]:
-    return [each for each in told if type(each).__name__ == kind]
+    return [event for event in told if type(event).__name__ == kind]
 
 
 async def test_what_is_known_of_a_caller_and_told_of_a_leg(
@@ -79,7 +79,7 @@ async def test_what_is_known_of_a_caller_and_told_of_a_leg(
     assert (facts.transport, facts.caller, facts.called) == ("livekit", "phone", "+15550100")
     assert facts.call_ref.startswith("SCL_")
     assert facts.transfers
-    assert [each.call_ref for each in events(told, "LegAnswered")] == [facts.call_ref]
+    assert [event.call_ref for event in events(told, "LegAnswered")] == [facts.call_ref]
     (ended,) = events(told, "LegEnded")
     assert (ended.outcome, ended.reason) == ("completed", "caller_hung_up")
 
@@ -95,7 +95,7 @@ async def test_each_key_that_we_press_arrives(
 
     assert pressed
     assert not refused
-    assert [each["param"] for each in phone.told("CALL_DTMF_START")] == ["1", "2", "#"]
+    assert [item["param"] for item in phone.told("CALL_DTMF_START")] == ["1", "2", "#"]
 
 
 async def test_a_caller_is_handed_on_to_a_phone_that_answers(
@@ -115,10 +115,10 @@ async def test_a_desk_that_is_busy_leaves_the_caller_with_us(
     phone, desk = await new_phone("caller", lines=2), await new_phone("desk", answer="busy")
     async with answered(media_server, rooms, phone, []) as leg:
         outcome = await leg.transfer(Destination(name="desk", number=desk.uri), ring_s=20.0)
-        closed_by_then = [each for each in phone.told("CALL_CLOSED") if "busy" not in str(each)]
+        closed_by_then = [item for item in phone.told("CALL_CLOSED") if "busy" not in str(item)]
 
     assert outcome == "busy"
-    assert not [each for each in closed_by_then if "486" not in each["param"]]
+    assert not [item for item in closed_by_then if "486" not in item["param"]]
 
 
 async def test_a_line_without_rooms_of_ours_hands_nobody_on(

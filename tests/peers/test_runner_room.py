@@ -61,8 +61,8 @@ class Guest:
                 await asyncio.sleep(0.1)
 
     async def _hear(self, offered: asyncio.Future[rtc.Track]) -> None:
-        async for each in rtc.AudioStream(await offered, sample_rate=RATE_HZ):
-            self._heard.append(np.frombuffer(each.frame.data, np.int16))
+        async for item in rtc.AudioStream(await offered, sample_rate=RATE_HZ):
+            self._heard.append(np.frombuffer(item.frame.data, np.int16))
 
 
 @asynccontextmanager
@@ -105,6 +105,6 @@ async def test_a_person_in_a_room_of_pipecats_runner_is_greeted_heard_and_answer
         ended = await records.until("CallEnded")
 
     assert Heard(text=GREETING, recording=greeting, sent=tuple(sent)).judged().whole
-    assert [each["text"] for each in records.entries("TranscriptFinal")] == [HOURS]
+    assert [entry["text"] for entry in records.entries("TranscriptFinal")] == [HOURS]
     assert loud_s(answer) > 3.0
     assert ended["reason"] in ("caller_hung_up", "line_lost")

@@ -72,7 +72,7 @@ class Records:
         return found[count - 1]
 
     def said(self) -> str:
-        return " ".join(each["text"] for each in self.entries("AgentSaid"))
+        return " ".join(entry["text"] for entry in self.entries("AgentSaid"))
 
 
 async def until_silent(phone: SipPhone, *, for_s: float = 1.0) -> Pcm:
@@ -95,9 +95,9 @@ async def have_patience(media_server: MediaServer, silent_s: int) -> None:
     """Have the exchange wait so long for a caller's sound, as `holdline sip setup` does."""
     async with media_server.api() as lk:
         trunks = await lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest())
-        for each in trunks.items:
-            each.media.CopyFrom(SIPMediaConfig(media_timeout=Duration(seconds=silent_s)))
-            await lk.sip.update_inbound_trunk(each.sip_trunk_id, each)
+        for line in trunks.items:
+            line.media.CopyFrom(SIPMediaConfig(media_timeout=Duration(seconds=silent_s)))
+            await lk.sip.update_inbound_trunk(line.sip_trunk_id, line)
 
 
 @pytest.fixture
@@ -292,7 +292,7 @@ async def test_a_server_that_starts_leaves_the_call_of_one_that_drains_alone(
 
     assert not second_greeting_s
     assert not new.entries("CallStarted")
-    assert [each["text"] for each in records.entries("TranscriptFinal")] == [HOURS]
+    assert [entry["text"] for entry in records.entries("TranscriptFinal")] == [HOURS]
     assert ended["reason"] == "caller_hung_up"
 
 
@@ -333,5 +333,5 @@ def _busy_worker(supervisor: int) -> int:
 
 def _udp_sockets(pid: int) -> int:
     inodes = {line.split()[9] for line in Path("/proc/net/udp").read_text().splitlines()[1:]}
-    held = [str(each.readlink()) for each in Path(f"/proc/{pid}/fd").iterdir()]
-    return sum(each.removeprefix("socket:[").rstrip("]") in inodes for each in held)
+    held = [str(path.readlink()) for path in Path(f"/proc/{pid}/fd").iterdir()]
+    return sum(item.removeprefix("socket:[").rstrip("]") in inodes for item in held)

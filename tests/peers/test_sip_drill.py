@@ -28,7 +28,7 @@ async def test_a_silent_model_costs_no_word(media_server: MediaServer, tmp_path:
 
     (turn,) = run.turns
     assert turn.verdict.whole, (turn.verdict.missing, turn.verdict.extra)
-    assert {"openai", "openai-b"} <= {each.provider for each in turn.requests}
+    assert {"openai", "openai-b"} <= {request.provider for request in turn.requests}
 
 
 async def test_a_voice_that_is_cut_is_finished_by_another(

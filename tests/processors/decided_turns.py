@@ -208,10 +208,10 @@ class Caller:
     @property
     def judged(self) -> list[PauseJudged]:
         """What was told of each pause."""
-        return [each for each in self.told if isinstance(each, PauseJudged)]
+        return [event for event in self.told if isinstance(event, PauseJudged)]
 
     @property
     def turns(self) -> list[str]:
         """The turns as the context has them."""
         messages: list[Any] = list(self.context.messages)
-        return [str(each["content"]) for each in messages]
+        return [str(message["content"]) for message in messages]

@@ -235,11 +235,11 @@ class Call:
 
     @property
     def steps(self) -> list[str]:
-        return [each.step for each in self.told if isinstance(each, StepTaken)]
+        return [event.step for event in self.told if isinstance(event, StepTaken)]
 
     @property
     def held(self) -> list[str]:
-        return [each.utterance for each in self.told if isinstance(each, HeldTheLine)]
+        return [event.utterance for event in self.told if isinstance(event, HeldTheLine)]
 
     async def until(self, true: Callable[[], object], *, within_s: float = 3.0) -> None:
         async with asyncio.timeout(within_s):

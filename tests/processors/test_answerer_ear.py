@@ -47,7 +47,7 @@ def test_a_beep_is_heard_once_the_rate_of_the_line_is_known() -> None:
     line = tone + bytes(RATE_HZ)
     pieces = [line[at : at + PIECE_BYTES] for at in range(0, len(line), PIECE_BYTES)]
 
-    assert not any(ear.hear_beep(each) for each in pieces)
+    assert not any(ear.hear_beep(piece) for piece in pieces)
     ear.prepare(RATE_HZ)
     assert detector.rate_hz == RATE_HZ
-    assert [ear.hear_beep(each) for each in pieces].count(True) == 1
+    assert [ear.hear_beep(piece) for piece in pieces].count(True) == 1

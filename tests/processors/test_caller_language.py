@@ -18,7 +18,7 @@ async def told(*frames: Frame) -> tuple[list[Frame], list[str], FrameProcessor]:
     language = CallerLanguage(first="en", voices=[voice], follow=followed.append)
     down, _ = await run_test(language, frames_to_send=list(frames))
     kept = (TTSUpdateSettingsFrame, TranscriptionFrame)
-    return [each for each in down if isinstance(each, kept)], followed, voice
+    return [item for item in down if isinstance(item, kept)], followed, voice
 
 
 async def test_a_turn_in_another_language_is_told_to_each_voice_ahead_of_its_words() -> None:
@@ -39,7 +39,7 @@ async def test_what_changes_nothing_is_not_told() -> None:
         words("hello", Language.EN), words("hm", None), Stopped(), words("well then", Language.EN)
     )
 
-    assert [type(each) for each in down] == 3 * [TranscriptionFrame]
+    assert [type(item) for item in down] == 3 * [TranscriptionFrame]
     assert followed == []
 
 

@@ -45,7 +45,7 @@ async def asked(*frames: Frame, answered: bool = True) -> tuple[list[str], list[
         frames = (AnsweredFrame(), *frames)
     async with asyncio.timeout(5.0):
         down, _ = await run_test(processor, frames_to_send=frames)
-    return [each.text for each in down if isinstance(each, TTSSpeakFrame)], told
+    return [word.text for word in down if isinstance(word, TTSSpeakFrame)], told
 
 
 async def test_a_caller_who_never_says_anything_is_asked() -> None:
@@ -88,7 +88,7 @@ async def test_the_time_begins_when_the_agent_stops() -> None:
 async def test_sounds_and_keys_of_the_caller_start_the_time_anew() -> None:
     key = InputDTMFFrame(button=KeypadEntry.ONE)
     sounds = [VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame(), key, key]
-    frames = itertools.chain.from_iterable((SleepFrame(AFTER_S * 0.5), each) for each in sounds)
+    frames = itertools.chain.from_iterable((SleepFrame(AFTER_S * 0.5), sound) for sound in sounds)
 
     said, _ = await asked(*frames, SleepFrame(AFTER_S * 0.5))
 

@@ -26,12 +26,12 @@ async def passed(*frames: Frame, limit: int = 20) -> tuple[list[str], list[Event
     async with asyncio.timeout(5.0):
         down, _ = await run_test(
             CallerWords(tell=told.append, limit=limit),
-            frames_to_send=[part for each in frames for part in (each, SleepFrame(0.01))],
+            frames_to_send=[part for frame in frames for part in (frame, SleepFrame(0.01))],
         )
     texts = [
-        each.text
-        for each in down
-        if isinstance(each, TranscriptionFrame | InterimTranscriptionFrame)
+        word.text
+        for word in down
+        if isinstance(word, TranscriptionFrame | InterimTranscriptionFrame)
     ]
     return texts, told
 

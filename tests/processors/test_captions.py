@@ -55,9 +55,9 @@ async def test_one_voice_needs_no_mention(screen: Screen) -> None:
         await screen.spoken(word, "cartesia")
     await screen.over("We open")
 
-    assert [each["text"] for each in screen.shown] == ["We", "We open", "We open"]
+    assert [text["text"] for text in screen.shown] == ["We", "We open", "We open"]
     assert screen.shown[-1]["final"]
-    assert not any("voices" in each for each in screen.shown)
+    assert not any("voices" in text for text in screen.shown)
 
 
 async def test_a_sentence_of_two_voices_says_whose_each_word_is(screen: Screen) -> None:
@@ -69,7 +69,7 @@ async def test_a_sentence_of_two_voices_says_whose_each_word_is(screen: Screen) 
         {"provider": "cartesia", "words": "We open at"},
         {"provider": "other", "words": "nine."},
     ]
-    assert [each.get("voices") for each in screen.shown] == [None, None, None, voices, voices]
+    assert [text.get("voices") for text in screen.shown] == [None, None, None, voices, voices]
 
 
 async def test_the_next_sentence_begins_without_the_voices_of_the_last(screen: Screen) -> None:

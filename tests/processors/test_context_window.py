@@ -72,7 +72,7 @@ async def test_the_request_behind_a_tools_result_is_cut_too() -> None:
 
     frames, _ = await passed(context, limit_tokens=200, direction=FrameDirection.UPSTREAM)
 
-    sent = [each for each in frames if isinstance(each, LLMContextFrame)]
+    sent = [frame for frame in frames if isinstance(frame, LLMContextFrame)]
     assert len(sent[0].context.messages) < 41
 
 
@@ -93,11 +93,11 @@ async def test_what_the_tools_are_described_with_counts() -> None:
 async def test_a_summary_is_asked_for_before_anything_must_be_cut() -> None:
     frames, told = await passed(LLMContext([SYSTEM, *turns(6)]), limit_tokens=450)
 
-    assert [type(each) for each in frames] == [LLMContextFrame, LLMSummarizeContextFrame]
+    assert [type(frame) for frame in frames] == [LLMContextFrame, LLMSummarizeContextFrame]
     assert told == []
 
 
 async def test_a_few_long_messages_are_not_summarised() -> None:
     frames, _ = await passed(LLMContext([SYSTEM, *turns(2)]), limit_tokens=100)
 
-    assert [type(each) for each in frames] == [LLMContextFrame]
+    assert [type(frame) for frame in frames] == [LLMContextFrame]

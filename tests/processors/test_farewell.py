@@ -40,7 +40,7 @@ class Voice(FrameProcessor):
 
 
 def answer(*words: str) -> list[Frame]:
-    texts = [LLMTextFrame(each) for each in words]
+    texts = [LLMTextFrame(word) for word in words]
     return [
         LLMFullResponseStartFrame(),
         *texts,
@@ -79,7 +79,7 @@ async def test_a_call_that_nobody_ends_goes_on() -> None:
         [LLMFullResponseStartFrame(), LLMTextFrame("Hi"), LLMFullResponseEndFrame()]
     )
 
-    assert not [each for each in down if isinstance(each, EndWorkerFrame)]
+    assert not [item for item in down if isinstance(item, EndWorkerFrame)]
 
 
 async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
@@ -89,7 +89,7 @@ async def test_a_caller_who_speaks_into_the_goodbye_keeps_the_call() -> None:
     down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == []
-    assert not [each for each in down if isinstance(each, EndWorkerFrame)]
+    assert not [item for item in down if isinstance(item, EndWorkerFrame)]
     assert farewell.reason is None
 
 
@@ -105,7 +105,7 @@ async def test_after_a_goodbye_that_was_taken_back_the_next_one_ends_the_call() 
     down, voice = await played([*frames, SleepFrame(0.15)], speech_s=0.1)
 
     assert voice.spoken == ["Bye!"]
-    assert len([each for each in down if isinstance(each, EndWorkerFrame)]) == 1
+    assert len([item for item in down if isinstance(item, EndWorkerFrame)]) == 1
 
 
 async def test_a_call_that_must_end_ends_although_the_caller_speaks() -> None:
@@ -143,7 +143,7 @@ async def test_nothing_is_answered_behind_a_goodbye_that_is_the_last_word() -> N
         down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == ["Time is over."]
-    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["max_length"]
+    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["max_length"]
 
 
 @pytest.mark.parametrize(("reason", "times"), [("shutdown", 1), ("silence", 0)])
@@ -177,7 +177,7 @@ async def test_a_goodbye_that_may_be_taken_back_is_replaced_when_the_call_must_e
         down, voice = await played(frames, speech_s=0.1, farewell=farewell)
 
     assert voice.spoken == ["We are closing."]
-    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["shutdown"]
+    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["shutdown"]
 
 
 async def test_a_goodbye_that_never_comes_through_ends_the_call_all_the_same() -> None:
@@ -219,7 +219,7 @@ async def test_a_goodbye_that_takes_long_is_heard_to_its_end() -> None:
     async with asyncio.timeout(90.0):
         down, _ = await run_test(pipeline, frames_to_send=frames, send_end_frame=True)
 
-    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["agent_hung_up"]
+    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["agent_hung_up"]
     assert ended == []
 
 
@@ -241,4 +241,4 @@ async def test_a_voice_that_is_said_to_be_heard_for_ever_ends_the_call_all_the_s
 async def test_asking_twice_ends_the_call_once() -> None:
     down, _ = await played([PartFrame(), PartFrame(reason="late")])
 
-    assert [each.reason for each in down if isinstance(each, EndWorkerFrame)] == ["agent_hung_up"]
+    assert [item.reason for item in down if isinstance(item, EndWorkerFrame)] == ["agent_hung_up"]

@@ -72,7 +72,7 @@ async def test_a_pace_lets_its_burst_through_and_then_no_more_in_time() -> None:
     it = gate(per_minute=2)
     entered = [await it.enter("a", until=within(SHORT_S)) for _ in range(3)]
 
-    assert [each is not None for each in entered] == [True, True, False]
+    assert [item is not None for item in entered] == [True, True, False]
     assert not it.room
 
 

@@ -74,7 +74,7 @@ async def test_a_late_answer_is_preceded_by_one_filler() -> None:
         await call.until(lambda: call.line.level(ANSWER))
 
         assert call.held == ["en.filler.0"]
-        (told,) = [each for each in call.told if isinstance(each, HeldTheLine)]
+        (told,) = [event for event in call.told if isinstance(event, HeldTheLine)]
         assert 0.1 <= told.after_s < 0.15
         assert call.clips()[0] - stopped_at < 0.2
         assert max(call.clips()) < min(call.line.level(ANSWER))
@@ -144,7 +144,7 @@ async def test_a_filler_comes_at_its_usual_moment_although_the_decision_hangs() 
         await call.stops(decided=False, worded=True)
         await call.until(lambda: call.held)
 
-    (told,) = [each for each in call.told if isinstance(each, HeldTheLine)]
+    (told,) = [event for event in call.told if isinstance(event, HeldTheLine)]
     assert 0.1 <= told.after_s < 0.15
 
 
@@ -268,7 +268,7 @@ async def test_no_two_fillers_are_said_in_three_turns() -> None:
             await call.answers(0.05)
             await asyncio.sleep(0.15)
 
-    fillers = [each.startswith("en.filler") for each in call.held]
+    fillers = [line.startswith("en.filler") for line in call.held]
     assert fillers == [True, False, False, True]
 
 
@@ -347,7 +347,7 @@ async def test_silence_goes_down_to_a_goodbye_and_the_call_ends_with_words() -> 
         assert call.voice.said[-1] == "Thank you and goodbye."
         gaps = [after - before for before, after in itertools.pairwise(call.clips())]
         assert max(gaps) < 0.3 + 0.15
-        assert max(call.voice.said.count(each) for each in call.voice.said) <= 3
+        assert max(call.voice.said.count(item) for item in call.voice.said) <= 3
 
 
 async def test_a_cough_in_the_menu_does_not_leave_the_line_silent() -> None:
@@ -370,7 +370,7 @@ async def test_the_conversation_goes_on_when_the_stage_is_there_again() -> None:
         await asyncio.sleep(0.5)
 
     assert call.steps == ["clip", "clip"]
-    assert [type(each) for each in call.told][-1] is StageRecovered
+    assert [type(item) for item in call.told][-1] is StageRecovered
 
 
 async def test_a_stage_that_is_back_and_fails_again_in_the_same_turn_leaves_no_silence() -> None:
@@ -412,7 +412,7 @@ async def test_key_one_notes_a_callback_and_ends_the_call_with_words() -> None:
 
     assert call.desk.asked == ["call back: llm is down", "hang up: outage"]
     assert call.voice.said[-2:] == ["We will call you back.", "Thank you and goodbye."]
-    assert [each for each in call.told if isinstance(each, CallbackWanted)]
+    assert [event for event in call.told if isinstance(event, CallbackWanted)]
 
 
 async def test_a_key_before_the_menu_means_nothing() -> None:
@@ -436,7 +436,7 @@ async def test_key_two_records_until_a_key_is_pressed() -> None:
 
     assert call.desk.asked == ["keep message", "hang up: outage"]
     assert 0.2 < call.desk.message_s < 0.4
-    assert [each for each in call.told if isinstance(each, MessageLeft)]
+    assert [event for event in call.told if isinstance(event, MessageLeft)]
 
 
 async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None:
@@ -451,7 +451,7 @@ async def test_a_caller_is_told_when_the_disk_did_not_take_the_message() -> None
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
     assert call.voice.said[-2:] == ["Your message could not be kept.", "Thank you and goodbye."]
-    assert not [each for each in call.told if isinstance(each, MessageLeft)]
+    assert not [event for event in call.told if isinstance(event, MessageLeft)]
 
 
 async def test_a_message_is_kept_of_a_caller_who_does_not_wait_for_the_tone() -> None:
@@ -535,7 +535,7 @@ async def test_key_zero_becomes_a_callback_where_no_call_can_be_handed_on() -> N
         await call.until(lambda: "hang up: outage" in call.desk.asked)
 
     assert call.desk.asked[:2] == ["connect", "call back: llm is down"]
-    assert [each for each in call.told if isinstance(each, PersonWanted)]
+    assert [event for event in call.told if isinstance(event, PersonWanted)]
 
 
 async def test_a_caller_without_a_number_may_leave_a_message_instead() -> None:

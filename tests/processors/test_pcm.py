@@ -18,7 +18,7 @@ def test_a_sample_torn_between_two_pieces_is_joined() -> None:
 def test_a_piece_that_comes_twice_is_heard_once_but_silence_may_repeat() -> None:
     pieces = Pieces(8000)
 
-    assert [len(pieces.take(each)) for each in (LOUD, LOUD, QUIET, QUIET)] == [160, 0, 160, 160]
+    assert [len(pieces.take(item)) for item in (LOUD, LOUD, QUIET, QUIET)] == [160, 0, 160, 160]
 
 
 @pytest.mark.parametrize("pcm", [QUIET, b""], ids=["zeros", "nothing"])

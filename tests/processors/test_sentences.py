@@ -6,7 +6,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def spoken(sentences: Sentences, *texts: str) -> list[str]:
-    return [each.text for text in texts async for each in sentences.aggregate(text)]
+    return [sentence.text for text in texts async for sentence in sentences.aggregate(text)]
 
 
 async def test_half_a_word_is_forgotten_and_its_sentence_goes_on() -> None:

@@ -22,4 +22,4 @@ async def test_sound_is_handed_over_and_goes_no_further_and_all_else_does() -> N
         )
 
     assert heard == [sound]
-    assert {type(each) for each in down} == {InputDTMFFrame, TextFrame}
+    assert {type(item) for item in down} == {InputDTMFFrame, TextFrame}

@@ -35,7 +35,7 @@ async def test_sound_reaches_the_end_of_its_way_before_the_loop_turns() -> None:
         await heard_so_many(heard, 1)
         await first.queue_frame(sound(1))
 
-        assert [each.audio[0] for each in heard] == [0, 1]
+        assert [input_audio_raw_frame.audio[0] for input_audio_raw_frame in heard] == [0, 1]
 
 
 async def test_sound_that_comes_before_the_start_is_not_overtaken() -> None:
@@ -48,7 +48,7 @@ async def test_sound_that_comes_before_the_start_is_not_overtaken() -> None:
             await bench.put(sound(number))
         await heard_so_many(heard, 9)
 
-    assert [each.audio[0] for each in heard] == list(range(9))
+    assert [input_audio_raw_frame.audio[0] for input_audio_raw_frame in heard] == list(range(9))
 
 
 async def test_all_else_takes_its_turn_in_the_queue() -> None:
@@ -57,8 +57,8 @@ async def test_all_else_takes_its_turn_in_the_queue() -> None:
             Passing(), frames_to_send=[TextFrame("one"), sound(1), TextFrame("two")]
         )
 
-    assert [each.text for each in down if isinstance(each, TextFrame)] == ["one", "two"]
-    assert sum(isinstance(each, InputAudioRawFrame) for each in down) == 1
+    assert [word.text for word in down if isinstance(word, TextFrame)] == ["one", "two"]
+    assert sum(isinstance(item, InputAudioRawFrame) for item in down) == 1
 
 
 async def test_no_sound_is_heard_in_a_call_that_was_cut() -> None:

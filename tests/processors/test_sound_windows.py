@@ -42,8 +42,8 @@ async def gathered(sent: list[InputAudioRawFrame]) -> list[bytes]:
 async def test_every_window_is_complete_as_soon_as_its_last_piece_came(rate_hz: int) -> None:
     sent = pieces(rate_hz, 40)
     came, complete = 0, set[int]()
-    for each in sent:  # after how much sound the detector could compute, piece by piece
-        before, came = came, came + len(each.audio)
+    for piece in sent:  # after how much sound the detector could compute, piece by piece
+        before, came = came, came + len(piece.audio)
         if came // WINDOW_BYTES[rate_hz] > before // WINDOW_BYTES[rate_hz]:
             complete.add(came)
 
@@ -58,7 +58,7 @@ async def test_no_sample_is_lost_or_moved_and_five_pieces_do_for_eight() -> None
 
     heard = await gathered(sent)
 
-    assert b"".join(heard) == b"".join(each.audio for each in sent)
+    assert b"".join(heard) == b"".join(piece.audio for piece in sent)
     assert len(heard) == 50
 
 
@@ -106,8 +106,8 @@ async def test_speech_is_noticed_and_missed_at_the_same_piece_as_without(
         for at in range(0, len(sound) - size, size)
     ]
     plain, gathering = models.vad(TurnSettings()), models.vad(TurnSettings())
-    for each in (plain, gathering):
-        each.set_sample_rate(rate_hz)
+    for item in (plain, gathering):
+        item.set_sample_rate(rate_hz)
     windows = SoundWindows(quiet=lambda: gathering.quiet)
     states = [VADState.QUIET]
     end = SoundEnd(lambda frame: states.append(gathering._run_analyzer(frame.audio)))

@@ -42,7 +42,7 @@ def voices(*, cold: bool = False, limits: Mapping[str, int] | None = None) -> St
 
 def sockets(lab: Lab, name: str) -> int:
     """How many connections a simulated provider was asked for."""
-    return len([each for each in lab.record.requests(name) if each.method == "GET"])
+    return len([request for request in lab.record.requests(name) if request.method == "GET"])
 
 
 async def test_a_warm_standby_is_connected_before_it_is_needed() -> None:
@@ -69,19 +69,19 @@ async def test_a_cold_standby_speaks_when_it_is_needed_and_nobody_doubts_it() ->
             await talk.until(lambda: len(talk.said) == 2)
 
         assert sockets(lab, "elevenlabs") == 1
-        assert [each.provider for each in talk.facts(AttemptWon)] == ["elevenlabs"] * 2
-        assert not [each for each in talk.facts(Suspected) if each.provider == "elevenlabs"]
+        assert [fact.provider for fact in talk.facts(AttemptWon)] == ["elevenlabs"] * 2
+        assert not [fact for fact in talk.facts(Suspected) if fact.provider == "elevenlabs"]
 
 
 async def test_a_cold_standby_that_cannot_be_reached_is_given_up() -> None:
     async with laboratory() as lab:
-        for each in VOICES:
-            lab.instance(each).set_faults([Window(fault=Refuse())])
+        for voice in VOICES:
+            lab.instance(voice).set_faults([Window(fault=Refuse())])
         async with talking(lab, shared=voices(cold=True)) as talk:
             await talk.reply(TEXT)
             await talk.until(lambda: talk.unsaid == [TEXT])
 
-        assert "elevenlabs" in {each.provider for each in talk.facts(AttemptFailed)}
+        assert "elevenlabs" in {fact.provider for fact in talk.facts(AttemptFailed)}
 
 
 async def test_a_call_over_a_voices_limit_starts_with_the_next_rung() -> None:
@@ -93,8 +93,8 @@ async def test_a_call_over_a_voices_limit_starts_with_the_next_rung() -> None:
                 await talk.until(lambda talk=talk: talk.said == [TEXT])
 
         assert sockets(lab, "cartesia") == 1
-        assert [each.provider for each in first.facts(AttemptWon)] == ["cartesia"]
-        assert [each.provider for each in second.facts(AttemptWon)] == ["elevenlabs"]
+        assert [fact.provider for fact in first.facts(AttemptWon)] == ["cartesia"]
+        assert [fact.provider for fact in second.facts(AttemptWon)] == ["elevenlabs"]
         assert not second.facts(AttemptFailed)
 
 
@@ -105,7 +105,7 @@ async def test_a_place_is_free_again_when_its_call_is_over() -> None:
             async with talking(lab, shared=policy) as talk:
                 await talk.reply(TEXT)
                 await talk.until(lambda talk=talk: talk.said == [TEXT])
-            assert [each.provider for each in talk.facts(AttemptWon)] == ["cartesia"]
+            assert [fact.provider for fact in talk.facts(AttemptWon)] == ["cartesia"]
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ async def test_a_cold_recogniser_writes_all_of_it_when_it_is_needed(
         text = await call.says(HEARD)
 
     assert words(text) == words(HEARD)
-    assert [each.provider for each in call.facts(AttemptWon)] == ["b"]
+    assert [fact.provider for fact in call.facts(AttemptWon)] == ["b"]
 
 
 async def test_a_call_over_a_recognisers_limit_is_heard_by_the_next_one(
@@ -152,6 +152,6 @@ async def test_a_call_over_a_recognisers_limit_is_heard_by_the_next_one(
 
     assert words(text) == words(HEARD)
     assert sockets(call.lab, "a") == 0
-    assert [each.provider for each in call.facts(AttemptWon)] == ["b"]
+    assert [fact.provider for fact in call.facts(AttemptWon)] == ["b"]
     assert not call.facts(AttemptFailed)
     assert not call.facts(LimitReached)

@@ -47,13 +47,13 @@ async def test_of_eight_callers_who_stop_at_once_each_turn_is_decided_in_time(
     callers = [Caller(Session(SURE), judges, early=early) for _ in range(8)]
 
     async with asyncio.TaskGroup() as calls:
-        for each in callers:
-            calls.create_task(each.speaks(1.0))
+        for item in callers:
+            calls.create_task(item.speaks(1.0))
 
-    for each in callers:
-        assert len(each.stops) == len(each.decided) == 1
-        assert each.decided[0] - each.stops[0] <= WITHIN_S + 0.001
-        assert each.turns == ["words 1"]
+    for item in callers:
+        assert len(item.stops) == len(item.decided) == 1
+        assert item.decided[0] - item.stops[0] <= WITHIN_S + 0.001
+        assert item.turns == ["words 1"]
 
 
 async def test_the_answer_is_there_when_the_vad_says_stop() -> None:
@@ -97,7 +97,7 @@ async def test_a_detector_that_fails_is_no_reason_to_wait() -> None:
     one = Caller(Broken(SURE), TurnJudges(clock=time.monotonic))
     await one.speaks(1.0)
 
-    assert [each.by for each in one.judged] == ["silence"]
+    assert [pause_judged.by for pause_judged in one.judged] == ["silence"]
     assert one.decided[0] - one.stops[0] == pytest.approx(WITHIN_S, abs=0.001)
 
 
@@ -106,10 +106,10 @@ async def test_silence_has_all_of_its_time_where_nobody_will_look_any_more() -> 
     callers = [Caller(Session(SURE), judges) for _ in range(2)]
 
     async with asyncio.TaskGroup() as calls:
-        for each in callers:
-            calls.create_task(each.speaks(1.0))
+        for item in callers:
+            calls.create_task(item.speaks(1.0))
 
-    waited = {each.judged[0].by: each.judged[0].waited_s for each in callers}
+    waited = {item.judged[0].by: item.judged[0].waited_s for item in callers}
     assert waited == {"detector": pytest.approx(0.08, abs=0.02), "silence": pytest.approx(WITHIN_S)}
 
 
@@ -194,13 +194,17 @@ async def test_the_second_look_may_find_that_it_was_the_end() -> None:
     one = await caller(UNSURE, SURE).speaks(1.0)
 
     assert one.decided[0] - one.stops[0] == pytest.approx(0.07, abs=0.02)
-    assert [(each.finished, each.early) for each in one.judged] == [(True, False)]
+    assert [(pause_judged.finished, pause_judged.early) for pause_judged in one.judged] == [
+        (True, False)
+    ]
 
 
 async def test_an_early_no_stands_when_there_is_no_time_for_a_second_look() -> None:
     one = await caller(UNSURE, takes_s=0.2).speaks(1.0)
 
-    assert [(each.finished, each.by) for each in one.judged] == [(False, "detector")]
+    assert [(pause_judged.finished, pause_judged.by) for pause_judged in one.judged] == [
+        (False, "detector")
+    ]
     assert one.decided[0] - one.stops[0] == pytest.approx(1.2, abs=0.05)
 
 
@@ -237,8 +241,8 @@ def test_the_vad_tells_how_long_the_caller_has_been_silent(
         params=VADParams(start_secs=0.1, stop_secs=0.2, confidence=0.5, min_volume=0.0)
     )
     vad.set_sample_rate(RATE_HZ)
-    for each in pieces:
-        level = 3000 if each == "s" else 0
+    for piece in pieces:
+        level = 3000 if piece == "s" else 0
         vad._run_analyzer(np.full(256, level, dtype="<i2").tobytes())
 
     assert silence_of(vad) == silence_s

@@ -94,8 +94,8 @@ async def test_each_stop_is_told_of_as_the_deadline_knows_it() -> None:
         observers=[CallObserver(wiring, timeline=timeline, provider_of=str)],
     ).speaks(1.0, 0.5, 1.0)
 
-    stops = [each for each in told if isinstance(each, CallerStopped)]
-    assert [each.noticed_at_s - each.at_s for each in stops] == pytest.approx([0.27] * 2, abs=0.01)
+    stops = [event for event in told if isinstance(event, CallerStopped)]
+    assert [stop.noticed_at_s - stop.at_s for stop in stops] == pytest.approx([0.27] * 2, abs=0.01)
     assert stops[-1].at_s == pytest.approx(turn.stopped_at, abs=0.01)
 
 

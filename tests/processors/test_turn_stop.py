@@ -107,7 +107,7 @@ async def turns(
     )
     messages: list[Any] = list(context.messages)
     assert any(isinstance(frame, LLMContextFrame) for frame in down)
-    return [str(each["content"]) for each in messages]
+    return [str(message["content"]) for message in messages]
 
 
 async def test_a_slow_turn_detector_does_not_cut_the_last_words_off_the_turn() -> None:

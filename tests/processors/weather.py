@@ -62,16 +62,16 @@ def weather(
             name = names[0] if dice.random() < first else dice.choice(names[1:])
             spells.append(Spell(name=name, fault=fault, from_s=at_s, until_s=at_s + lasts_s))
             at_s += lasts_s + dice.uniform(*FAIR_S)
-    return [each for each in spells if each.until_s < length_s]
+    return [spell for spell in spells if spell.until_s < length_s]
 
 
 def expose(lab: Lab, spells: Sequence[Spell]) -> None:
     """Let the lab's providers have this weather, counted from the lab's start."""
     for name, instance in lab.instances.items():
         windows = [
-            Window(fault=each.fault, from_s=each.from_s, until_s=each.until_s)
-            for each in spells
-            if each.name == name
+            Window(fault=spell.fault, from_s=spell.from_s, until_s=spell.until_s)
+            for spell in spells
+            if spell.name == name
         ]
         instance.set_faults(windows, since_lab_start=True)
 
@@ -96,7 +96,7 @@ class Turn:
 
     def story(self, told: Sequence[object]) -> str:
         """Return what to read when it went wrong."""
-        lines = "\n".join(str(each) for each in told[-20:])
+        lines = "\n".join(str(item) for item in told[-20:])
         return f"turn {self.number}, {self.at_s:.1f} s after the start:\n{lines}"
 
 

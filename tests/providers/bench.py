@@ -74,7 +74,7 @@ class Bench:
                     self._above.passed.clear()
                     await self._above.passed.wait()
         except TimeoutError:
-            seen = [str(each) for each in self.out if not isinstance(each, InputAudioRawFrame)]
+            seen = [str(frame) for frame in self.out if not isinstance(frame, InputAudioRawFrame)]
             raise AssertionError(f"not within {limit_s} s; the latest: {seen[-12:]}") from None
 
     async def first(self, kind: type[F], *, since: int = 0) -> F:
@@ -97,7 +97,7 @@ class Bench:
     def measured(self, kind: type[Any]) -> list[Any]:
         """Return the measurements of this kind."""
         return [
-            each for frame in self.all(MetricsFrame) for each in frame.data if type(each) is kind
+            value for frame in self.all(MetricsFrame) for value in frame.data if type(value) is kind
         ]
 
 

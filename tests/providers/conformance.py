@@ -95,7 +95,7 @@ class Simulated(Conformance):
     async def nothing_left(self, peer: Instance, bench: Bench) -> None:
         del bench
         async with asyncio.timeout(3.0):
-            while any(each.outcome == "open" for each in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
+            while any(request.outcome == "open" for request in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
                 await asyncio.sleep(0.02)
 
     async def test_its_requests_carry_the_key_as_the_provider_wants_it(
@@ -106,7 +106,7 @@ class Simulated(Conformance):
 
         requests = peer.record.requests("it")
         assert requests
-        assert all(each.ok_auth and each.well_formed for each in requests)
+        assert all(request.ok_auth and request.well_formed for request in requests)
 
     async def test_a_wrong_key_is_refused_and_reported(self, peer: Instance) -> None:
         async with running(self.service(peer, api_key="not-the-key")) as bench:

@@ -93,7 +93,7 @@ class LlmConformance(Simulated):
             await bench.first(ErrorFrame)
             await asyncio.sleep(QUIET_S)
 
-        assert [each.outcome for each in peer.record.requests("it")] == [str(status)]
+        assert [request.outcome for request in peer.record.requests("it")] == [str(status)]
 
     async def test_a_server_that_says_nothing_is_given_up_in_the_rungs_time(
         self, peer: Instance

@@ -32,8 +32,8 @@ class Notebook:
     async def tell(self, *messages: dict[str, Any]) -> None:
         """Send messages to whoever is connected."""
         for socket in self._sockets:
-            for each in messages:
-                await socket.send_json(each)
+            for message in messages:
+                await socket.send_json(message)
 
     async def first_message(
         self, fits: Callable[[dict[str, Any]], object] = lambda _: True
@@ -41,9 +41,9 @@ class Notebook:
         """Wait for a request that said something that fits; return it and what it said."""
         async with asyncio.timeout(5.0):
             while True:
-                for each in self.asked:
-                    for message in filter(fits, each.messages):
-                        return each, message
+                for item in self.asked:
+                    for message in filter(fits, item.messages):
+                        return item, message
                 self.changed.clear()
                 await self.changed.wait()
 

@@ -49,7 +49,7 @@ def utterance(text: str, *, rate_hz: int = RATE_HZ) -> list[Frame]:
 
 def words(text: str) -> list[str]:
     """Return a text's words without case and punctuation."""
-    return "".join(each if each.isalnum() else " " for each in text.lower()).split()
+    return "".join(item if item.isalnum() else " " for item in text.lower()).split()
 
 
 class SttConformance(Conformance):
@@ -96,7 +96,7 @@ class SttConformance(Conformance):
         async with running(self.service(peer)) as bench:
             heard = [await self.hears(bench, text) for text in (FIRST, SECOND, FIRST)]
 
-        assert [words(each) for each in heard] == [words(each) for each in (FIRST, SECOND, FIRST)]
+        assert [words(item) for item in heard] == [words(item) for item in (FIRST, SECOND, FIRST)]
 
     async def test_it_hears_a_telephone(self, peer: Any) -> None:
         service = self.service(peer, sample_rate_hz=PHONE_HZ)
@@ -131,7 +131,7 @@ class SttConformance(Conformance):
             await asyncio.sleep(QUIET_S)
 
         after = bench.out[bench.index(CancelFrame, since=since) :]
-        assert not [each for each in after if isinstance(each, TranscriptionFrame)]
+        assert not [frame for frame in after if isinstance(frame, TranscriptionFrame)]
 
     async def test_it_closes_with_the_call_and_leaves_nothing(self, peer: Any) -> None:
         async with running(self.service(peer)) as bench:
@@ -146,5 +146,7 @@ class SttConformance(Conformance):
 
         used = bench.measured(STTUsageMetricsData)
         sent_s = len(utterance(FIRST)[:-2]) * 0.02
-        assert {each.model for each in used} == {self.model}
-        assert sum(each.value.audio_seconds for each in used) == pytest.approx(sent_s, abs=0.05)
+        assert {measured.model for measured in used} == {self.model}
+        assert sum(measured.value.audio_seconds for measured in used) == pytest.approx(
+            sent_s, abs=0.05
+        )

@@ -373,9 +373,9 @@ async def test_other_readings_come_with_the_words_and_how_sure_each_is() -> None
     async with supervised(model="enhanced", alternatives=3) as (bench, _, _instance):
         await hear(bench, caller.silence(0.3) + caller.say("Yes, please.") + caller.silence(0.3))
         await bench.put(VADUserStartedSpeakingFrame(), VADUserStoppedSpeakingFrame())
-        await bench.until(lambda: any(each.text for each in bench.all(TranscriptionFrame)))
+        await bench.until(lambda: any(word.text for word in bench.all(TranscriptionFrame)))
 
-    final = next(each for each in bench.all(TranscriptionFrame) if each.text)
+    final = next(word for word in bench.all(TranscriptionFrame) if word.text)
     (best, sure), *others = alternatives(final.result)
     assert best == final.text
     assert sure is not None

@@ -32,7 +32,7 @@ def worker_of(bench: Bench) -> Any:
 @pytest.fixture(scope="module")
 def grammar(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("grammar") / "caller.gram"
-    path.write_text(GRAMMAR.format(" | ".join(" ".join(words(each)) for each in PHRASES)))
+    path.write_text(GRAMMAR.format(" | ".join(" ".join(words(phrase)) for phrase in PHRASES)))
     return path
 
 
@@ -165,12 +165,12 @@ def test_speech_without_an_end_is_told_in_parts(grammar: Path) -> None:
     piece = caller.silence(0.1) + caller.say(FIRST) + caller.silence(0.1)
 
     heard = [
-        each
+        item
         for _ in range(int(LONGEST_S / (len(piece) / 2 / RATE_HZ)) + 2)
-        for each in ear.hear(piece)
+        for item in ear.hear(piece)
     ]
 
-    finals = [each for each in heard if each.what == "final"]
+    finals = [index for index in heard if index.what == "final"]
     assert len(finals) == 1
     assert finals[0].text
     assert not finals[0].finished

@@ -69,8 +69,8 @@ class TestLocal(TtsConformance):
 
         second = bench.index(TTSStoppedFrame)
         first_word = bench.all(TTSTextFrame)[0].pts or 0
-        audio = [each for each in bench.out[:second] if isinstance(each, TTSAudioRawFrame)]
-        spoken_s = sum(len(each.audio) for each in audio) / 2 / 16_000
+        audio = [frame for frame in bench.out[:second] if isinstance(frame, TTSAudioRawFrame)]
+        spoken_s = sum(len(frame.audio) for frame in audio) / 2 / 16_000
         begins_s = ((bench.all(TTSTextFrame, since=second)[0].pts or 0) - first_word) / 1e9
         assert begins_s == pytest.approx(spoken_s, abs=0.05)
 

@@ -43,7 +43,7 @@ def process_of(ear: MenuEar) -> Any:
 def test_the_grammar_holds_the_phrases_that_mean_something_and_no_others() -> None:
     text = (DATA / "menu_words.gram").read_text().split("=", maxsplit=1)[1].replace(";", "")
 
-    assert {each.strip().replace("_", " ") for each in text.split("|")} == set(PHRASES)
+    assert {word.strip().replace("_", " ") for word in text.split("|")} == set(PHRASES)
 
 
 ANSWERS = ("callback", "message", "person", "one", "two", "zero", "yes", "no")
@@ -103,7 +103,7 @@ async def test_calls_that_speak_at_once_get_each_their_own_word(ear: MenuEar) ->
     asked = ["zero", "two", "one", "yes"]
 
     async with asyncio.timeout(WAIT_S):
-        heard = await asyncio.gather(*(ear.understand(utterance(each), PHONE_HZ) for each in asked))
+        heard = await asyncio.gather(*(ear.understand(utterance(name), PHONE_HZ) for name in asked))
 
     assert heard == asked
 

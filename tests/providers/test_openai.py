@@ -103,12 +103,12 @@ async def test_a_connection_that_nobody_needs_any_more_is_closed() -> None:
             await asyncio.gather(client.models.list(), client.models.list())
             await client.models.list()
             assert len({*lines}) == both.parties
-            assert not any(each.is_closing() for each in lines)
+            assert not any(line.is_closing() for line in lines)
 
             await asyncio.sleep(IDLE_S + 1.0)
             await client.models.list()
 
-            while not all(each.is_closing() for each in lines[:3]):  # noqa: ASYNC110 - it comes
+            while not all(line.is_closing() for line in lines[:3]):  # noqa: ASYNC110 - it comes
                 await asyncio.sleep(0.1)
             assert not lines[-1].is_closing()
 

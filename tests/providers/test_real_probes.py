@@ -60,14 +60,14 @@ async def test_a_healthy_provider_gives_a_morsel(peer: Instance) -> None:
 
     requests = peer.record.requests("it")
     assert requests
-    assert all(each.ok_auth and each.well_formed for each in requests)
+    assert all(request.ok_auth and request.well_formed for request in requests)
 
 
 async def test_it_leaves_no_connection_behind(peer: Instance) -> None:
     await probe(peer)
 
     async with asyncio.timeout(3.0):
-        while any(each.outcome == "open" for each in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
+        while any(request.outcome == "open" for request in peer.record.requests("it")):  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0.02)
 
 

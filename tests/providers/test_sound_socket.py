@@ -47,7 +47,7 @@ async def connected() -> AsyncIterator[tuple[WebSocketClientProtocol, asyncio.Fu
 
 async def test_sound_is_sent_uncompressed_and_what_comes_compressed_is_read() -> None:
     async with asyncio.timeout(10.0), connected() as (client, met):
-        assert [each.name for each in client.extensions] == ["permessage-deflate"]
+        assert [extension.name for extension in client.extensions] == ["permessage-deflate"]
         assert isinstance(client, DirectSocket)
         server = await met
         before_bytes = server.arrived_bytes

@@ -30,7 +30,7 @@ from tests.providers.conformance import PHONE_HZ, RATE_HZ, Conformance, Simulate
 
 HELLO = "Hello there, how are you today?"
 NEXT = "That is fine, thank you."
-LONG = " ".join(f"This is the sentence with the number {each}." for each in range(60))
+LONG = " ".join(f"This is the sentence with the number {index}." for index in range(60))
 
 
 class TtsConformance(Conformance):
@@ -143,8 +143,8 @@ class TtsConformance(Conformance):
             await self.says(bench, HELLO)
 
         used = bench.measured(TTSUsageMetricsData)
-        assert {each.model for each in used} == {self.model}
-        assert sum(each.value for each in used) == pytest.approx(len(HELLO), abs=1)
+        assert {measured.model for measured in used} == {self.model}
+        assert sum(measured.value for measured in used) == pytest.approx(len(HELLO), abs=1)
 
     def late(self, peer: Any) -> None:
         """Make the provider go on after a cancel, where it can."""

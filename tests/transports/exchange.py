@@ -120,7 +120,7 @@ class Exchange:
 
     def _participants(self, _body: bytes) -> Any:
         there = [
-            api.ParticipantInfo(identity=each, attributes=self.attributes) for each in self.there
+            api.ParticipantInfo(identity=text, attributes=self.attributes) for text in self.there
         ]
         return api.ListParticipantsResponse(participants=there)
 

@@ -24,12 +24,12 @@ def decode(pcm: NDArray[np.int16]) -> str:
     pieces = np.lib.stride_tricks.sliding_window_view(pcm.astype(np.float32), LOOK)
     pieces = pieces[: pcm.size - LOOK : LOOK // 4]
     loud = np.abs(pieces).max(axis=1) >= 2000
-    powers = [np.abs(pieces @ each.astype(np.complex64)) for each in TURNS]
+    powers = [np.abs(pieces @ turn.astype(np.complex64)) for turn in TURNS]
     # Two tones and next to nothing else; in a voice two of these pitches are strong at times, too.
-    pure = sum(2 * each.max(axis=1) ** 2 for each in powers) > PURE * (pieces**2).mean(axis=1)
+    pure = sum(2 * power.max(axis=1) ** 2 for power in powers) > PURE * (pieces**2).mean(axis=1)
     keys, last = "", ""
     for number in range(len(pieces)):
-        now = _key(*(each[number] for each in powers)) if loud[number] and pure[number] else ""
+        now = _key(*(power[number] for power in powers)) if loud[number] and pure[number] else ""
         keys += now if now != last else ""
         last = now
     return keys

@@ -142,8 +142,8 @@ async def device_taken() -> None:
 
 
 PROGRAMS = {
-    each.__name__: each
-    for each in (echo, said_to_the_end, interrupted, cancelled, put_down, device_taken)
+    item.__name__: item
+    for item in (echo, said_to_the_end, interrupted, cancelled, put_down, device_taken)
 }
 
 if __name__ == "__main__":

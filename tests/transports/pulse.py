@@ -33,9 +33,9 @@ set-default-sink agent
 
 def require() -> None:
     """Skip where the packages are not installed; fail there in CI, which installs them."""
-    programs = all(shutil.which(each) for each in ("pulseaudio", "paplay", "parec"))
+    programs = all(shutil.which(name) for name in ("pulseaudio", "paplay", "parec"))
     plugin = any(
-        next(Path(each).glob("**/libasound_module_pcm_pulse.so"), None) for each in FOLDERS
+        next(Path(folder).glob("**/libasound_module_pcm_pulse.so"), None) for folder in FOLDERS
     )
     if programs and plugin and ctypes.util.find_library("portaudio"):
         return
@@ -129,5 +129,5 @@ def stretches_s(sound: NDArray[np.int16]) -> list[float]:
     """Return the length of each loud stretch, gaps under 20 ms not counted as such."""
     block = RATE_HZ // 50
     blocks = np.abs(sound[: sound.size // block * block].astype(int)).reshape(-1, block)
-    loud = "".join("x" if each.max() > 1000 else " " for each in blocks)
+    loud = "".join("x" if item.max() > 1000 else " " for item in blocks)
     return [len(run) / 50 for run in loud.split()]

@@ -110,12 +110,12 @@ class SoundCardTelephone:
         async with AsyncExitStack() as stack:
             self._card = stack.enter_context(pulse.sound_card(self._folder))
             self._ear, self._mouth = (
-                RecordedSink(each, self._card) for each in ("agent", "caller")
+                RecordedSink(name, self._card) for name in ("agent", "caller")
             )
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
-            for each in (self._ear, self._mouth):
-                stack.callback(tasks.create_task(each.record()).cancel)
-                await each.flows.wait()
+            for item in (self._ear, self._mouth):
+                stack.callback(tasks.create_task(item.record()).cancel)
+                await item.flows.wait()
             self._process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bot", "mic", "--headphones", "--config", self._config),
                 env={**self._card, **self._keys},
@@ -195,7 +195,7 @@ async def measure_card(folder: Path) -> float:
     place = folder / "mirror"
     await asyncio.to_thread(place.mkdir, parents=True)
     with pulse.sound_card(place) as card:
-        ear, mouth = (RecordedSink(each, card) for each in ("agent", "caller"))
+        ear, mouth = (RecordedSink(name, card) for name in ("agent", "caller"))
         mirror = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.transports.pulse_mirror"),
             env=dict(card),
@@ -203,14 +203,14 @@ async def measure_card(folder: Path) -> float:
             stderr=asyncio.subprocess.DEVNULL,
         )
         async with asyncio.TaskGroup() as tasks:
-            recording = [tasks.create_task(each.record()) for each in (ear, mouth)]
+            recording = [tasks.create_task(item.record()) for item in (ear, mouth)]
             await asyncio.sleep(SETTLED_S)
             for _ in range(TONES):
                 await asyncio.to_thread(pulse.speak, card, sound)
                 await asyncio.sleep(REST_S)
-            for each in recording:
-                each.cancel()
+            for item in recording:
+                item.cancel()
         mirror.terminate()
         await mirror.wait()
-    heard, said = (each.onsets_s() for each in (ear, mouth))
+    heard, said = (item.onsets_s() for item in (ear, mouth))
     return statistics.median(b - a for a, b in zip(said, heard, strict=True))

@@ -198,7 +198,7 @@ async def test_we_hang_up_by_the_carriers_own_means(usual: Doors, carrier: str) 
         assert call.gone_for == []
         assert usual.house.told == []
     ref = caller.phone.call_sid
-    hung_up = [each for each in usual.telnyx.commands if each[1] == "hangup"]
+    hung_up = [command for command in usual.telnyx.commands if command[1] == "hangup"]
     assert hung_up == ([(ref, "hangup", {})] if carrier == "telnyx" else [])
     assert usual.plivo.requests == ([("DELETE", ref, {})] if carrier == "plivo" else [])
 

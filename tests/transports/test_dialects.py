@@ -440,11 +440,11 @@ def test_what_is_gathered_leaves_whole_in_pieces_that_exotel_plays(pieces: list[
     gathered = GatheredAudio(least_bytes=3200, step_bytes=320)
     came = [bytes([number % 255 + 1]) * size for number, size in enumerate(pieces)]
 
-    sent = [gathered.add(each) for each in came]
+    sent = [gathered.add(item) for item in came]
     rest = gathered.rest(b"\0\0")
 
-    whole = [each for each in (*sent, rest) if each]
-    assert all(len(each) >= 3200 and len(each) % 320 == 0 for each in whole)
+    whole = [item for item in (*sent, rest) if item]
+    assert all(len(item) >= 3200 and len(item) % 320 == 0 for item in whole)
     assert b"".join(whole).rstrip(b"\0") == b"".join(came)
     assert gathered.given_bytes == gathered.added_bytes
     assert gathered.rest(b"\0\0") == b""
@@ -474,7 +474,7 @@ def test_a_carrier_of_long_pieces_is_sent_further_ahead_of_the_ear() -> None:
 def test_pieces_that_overtake_each_other_are_put_in_order() -> None:
     queue: InOrder[int] = InOrder()
 
-    heard = [each for place in (1, 3, 2, 4, 6, 7, 5, 8) for each in queue.add(place, place)]
+    heard = [item for place in (1, 3, 2, 4, 6, 7, 5, 8) for item in queue.add(place, place)]
 
     assert heard == [1, 2, 3, 4, 5, 6, 7, 8]
 
@@ -483,7 +483,7 @@ def test_a_piece_that_never_comes_is_given_up_and_not_heard_later() -> None:
     queue: InOrder[int] = InOrder()
     places = [1, *range(3, 3 + PATIENCE + 1), 2, 9, 9]
 
-    heard = [each for place in places for each in queue.add(place, place)]
+    heard = [item for place in places for item in queue.add(place, place)]
 
     assert heard == [1, 3, 4, 5, 6, 7, 8, 9]
 
@@ -491,7 +491,7 @@ def test_a_piece_that_never_comes_is_given_up_and_not_heard_later() -> None:
 def test_a_count_that_begins_anew_is_followed() -> None:
     queue: InOrder[int] = InOrder()
 
-    heard = [each for place in (FAR * 3, 1, 2) for each in queue.add(place, place)]
+    heard = [item for place in (FAR * 3, 1, 2) for item in queue.add(place, place)]
 
     assert heard == [FAR * 3, 1, 2]
 
@@ -501,6 +501,6 @@ def test_nothing_is_heard_twice_or_out_of_order(shifts: list[int]) -> None:
     queue: InOrder[int] = InOrder()
     places = sorted(range(1, len(shifts) + 1), key=lambda place: place + shifts[place - 1] * 1.5)
 
-    heard = [each for place in places for each in queue.add(place, place)]
+    heard = [item for place in places for item in queue.add(place, place)]
 
     assert heard == sorted(set(heard))

@@ -86,6 +86,6 @@ def test_the_table_stands_between_its_marks(doors_table: ModuleType, tmp_path: P
 def test_every_door_names_behaviours_that_there_are(doors_table: ModuleType) -> None:
     doors = doors_table.find_doors()
 
-    assert {"loopback", "local", "twilio", "webrtc"} <= {each.name for each in doors}
-    for each in doors:
-        assert {*each.cannot, *each.void, *each.unproven} <= {*doors_table.BEHAVIOURS}
+    assert {"loopback", "local", "twilio", "webrtc"} <= {door.name for door in doors}
+    for door in doors:
+        assert {*door.cannot, *door.void, *door.unproven} <= {*doors_table.BEHAVIOURS}

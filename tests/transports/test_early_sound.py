@@ -35,10 +35,10 @@ def test_a_packet_goes_on_as_soon_as_it_is_whole() -> None:
 
 @pytest.mark.parametrize("lost", [{50}, {50, 51, 52}, {50, 90, 130}], ids=str)
 def test_a_lost_packet_holds_up_those_behind_it_for_a_moment_only(lost: set[int]) -> None:
-    found = given_out(ours(), (each for each in PACKETS if each not in lost))
+    found = given_out(ours(), (packet for packet in PACKETS if packet not in lost))
 
     assert found[190] - 190 <= PLACES - 1
-    assert set(range(190)) - set(found) <= {each - 1 for each in lost} | lost
+    assert set(range(190)) - set(found) <= {number - 1 for number in lost} | lost
 
 
 def test_two_packets_in_the_wrong_order_are_put_right() -> None:
@@ -52,7 +52,7 @@ async def test_it_is_put_where_aiortc_looks_for_it() -> None:
     line = RTCPeerConnection()
     line.addTransceiver("audio")
     line.addTransceiver("video")
-    sound, picture = (each.receiver for each in line.getTransceivers())
+    sound, picture = (gettransceiver.receiver for gettransceiver in line.getTransceivers())
     before = getattr(picture, BUFFER)
     assert getattr(sound, BUFFER).capacity > PLACES  # aiortc's own: 16, of which it keeps 4 back
 

@@ -82,7 +82,7 @@ async def test_a_call_is_asked_for_with_proven_addresses() -> None:
     async with account() as (it, calls):
         call_sid = await calls.dial(ORDER)
         dial, token = placed(it), SecretStr(it.api_token)
-        media, status = (dial_proof(token, "dial-1", each) for each in ("media", "status"))
+        media, status = (dial_proof(token, "dial-1", name) for name in ("media", "status"))
 
         assert call_sid == dial.phone.call_sid
         assert dial.order == {

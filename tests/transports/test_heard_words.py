@@ -38,7 +38,7 @@ async def speak(call: Call, *, interruptible: bool = True) -> None:
 
 def heard_s(caller: Carrier) -> float:
     """Return the seconds of speech that the caller's ear got."""
-    return sum(each.end - each.start for each in caller.ear.bursts) / RATE_HZ
+    return sum(burst.end - burst.start for burst in caller.ear.bursts) / RATE_HZ
 
 
 @pytest.mark.parametrize("rate_hz", [8000, 16_000, 24_000])
@@ -129,7 +129,7 @@ async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_sp
         await call.worker.queue_frame(InterruptionFrame())
         await until(lambda: "stopped" in call.below.got)
 
-    assert [each for each in call.below.got if each != "interrupted"] == [*WORDS, "stopped"]
+    assert [text for text in call.below.got if text != "interrupted"] == [*WORDS, "stopped"]
 
 
 async def test_marks_correct_when_the_line_runs_dry() -> None:

@@ -78,7 +78,7 @@ async def test_an_answer_behind_a_filler_is_played_to_the_last_sample() -> None:
     async with asyncio.timeout(20):
         await run_test(heard, frames_to_send=frames)
 
-    assert [each for each in heard.samples if each > 1] == ANSWER.tolist()
+    assert [sample for sample in heard.samples if sample > 1] == ANSWER.tolist()
     assert time.monotonic() - began >= (FILLER.size + ANSWER.size) / RATE_HZ
 
 
@@ -90,11 +90,11 @@ async def test_an_answer_that_is_cut_short_does_not_begin_again(rounds: int) -> 
     async with asyncio.timeout(20):
         down, _ = await run_test(cut, frames_to_send=frames)
 
-    told = [each for each in down if isinstance(each, TELL_OF_SPEECH)]
+    told = [item for item in down if isinstance(item, TELL_OF_SPEECH)]
     begins, ends = BotStartedSpeakingFrame, BotStoppedSpeakingFrame
-    assert [type(each) for each in told] == [begins, ends, begins, ends]
+    assert [type(item) for item in told] == [begins, ends, begins, ends]
     behind = down[down.index(told[2]) :]
-    assert next(_samples(each) for each in behind if isinstance(each, TTSAudioRawFrame))[0] == 1
+    assert next(_samples(item) for item in behind if isinstance(item, TTSAudioRawFrame))[0] == 1
     assert cut.samples.count(1) == FILLER.size
 
 

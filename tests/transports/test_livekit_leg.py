@@ -329,7 +329,7 @@ async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> 
     await leg.hang_up("agent_hung_up")
 
     assert not house
-    assert [type(each).__name__ for each in call] == ["LegEnded"]
+    assert [type(item).__name__ for item in call] == ["LegEnded"]
 
 
 WORDS = ("one", "two", "three", "four", "five", "six")

@@ -50,7 +50,7 @@ async def ask(exchange: Exchange, plan: ExchangePlan = PLAN) -> list[Arranged]:
 async def test_the_first_time_makes_everything(exchange: Exchange) -> None:
     done = await ask(exchange)
 
-    assert [(each.part, each.change) for each in done] == [
+    assert [(item.part, item.change) for item in done] == [
         ("inbound trunk", "created"),
         ("dispatch rule", "created"),
         ("outbound trunk", "created"),
@@ -73,8 +73,8 @@ async def test_the_second_time_changes_nothing(exchange: Exchange) -> None:
 
     second = await ask(exchange)
 
-    assert [replace(each, change="unchanged") for each in first] == second
-    assert {each for each in exchange.asked if not each.startswith("List")} == set()
+    assert [replace(item, change="unchanged") for item in first] == second
+    assert {line for line in exchange.asked if not line.startswith("List")} == set()
 
 
 async def test_only_what_is_different_is_changed(exchange: Exchange) -> None:
@@ -85,7 +85,7 @@ async def test_only_what_is_different_is_changed(exchange: Exchange) -> None:
 
     done = await ask(exchange, replace(PLAN, inbound=numbers))
 
-    assert [(each.change, each.fields) for each in done] == [
+    assert [(item.change, item.fields) for item in done] == [
         ("changed", ("numbers",)),
         ("unchanged", ()),
         ("unchanged", ()),
@@ -102,7 +102,7 @@ async def test_the_order_of_numbers_is_no_difference(exchange: Exchange) -> None
 
     done = await ask(exchange, replace(PLAN, inbound=turned))
 
-    assert {each.change for each in done} == {"unchanged"}
+    assert {item.change for item in done} == {"unchanged"}
 
 
 async def test_another_name_is_another_holdline(exchange: Exchange) -> None:
@@ -110,7 +110,7 @@ async def test_another_name_is_another_holdline(exchange: Exchange) -> None:
 
     done = await ask(exchange, replace(PLAN, name="staging"))
 
-    assert {each.change for each in done} == {"created"}
+    assert {item.change for item in done} == {"created"}
     assert len(exchange.objects["SIPInboundTrunk"]) == 2
 
 

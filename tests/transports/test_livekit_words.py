@@ -129,7 +129,7 @@ def test_a_servers_trouble_is_no_reason_to_stay_away(name: str) -> None:
 
 
 def test_every_key_has_its_code() -> None:
-    assert [KEY_CODES[each] for each in "09*#AD"] == [0, 9, 10, 11, 12, 15]
+    assert [KEY_CODES[item] for item in "09*#AD"] == [0, 9, 10, 11, 12, 15]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ class Heard:
 
     @property
     def refusals(self) -> list[str]:
-        return [each.reason for each in self.told if isinstance(each, InputRefused)]
+        return [event.reason for event in self.told if isinstance(event, InputRefused)]
 
 
 async def test_no_more_keys_are_heard_than_fingers_press() -> None:

@@ -44,7 +44,7 @@ def calls_of(account: PlivoAccount, token: str = "") -> PlivoCalls:
 
 
 def orders(it: PlivoDesk) -> list[dict[str, object]]:
-    return [dict(each.order) for each in it.exchange.placed.values()]
+    return [dict(item.order) for item in it.exchange.placed.values()]
 
 
 async def test_a_call_is_asked_for_with_our_own_id_in_every_address() -> None:
@@ -116,7 +116,7 @@ async def test_a_call_is_found_by_its_number_wherever_it_is() -> None:
         found.append(await calls.search(to=ORDER.to, since=began))
         later = began.replace(year=began.year + 1)
 
-        assert [[each.uuid for each in known] for known in found] == [
+        assert [[item.uuid for item in known] for known in found] == [
             [request_uuid],
             [uuid],
             [uuid],

@@ -45,7 +45,7 @@ class Line:
     @property
     def dialled(self) -> list[str]:
         """Return whom the caller was connected with."""
-        return [each.number for each in self.it.plivo.switch.dialled]
+        return [item.number for item in self.it.plivo.switch.dialled]
 
     @property
     def ordered(self) -> str:
@@ -190,7 +190,7 @@ async def test_a_lost_callback_leaves_it_to_the_end_of_the_talk() -> None:
         assert await on.call.leg.transfer(DESK, ring_s=20) == "connected"
         await asyncio.wait_for(on.caller.ended.wait(), 5)
         await leave(on)
-        assert [each[0] for each in on.it.plivo.requests] == ["POST"]
+        assert [request[0] for request in on.it.plivo.requests] == ["POST"]
 
 
 @pytest.mark.parametrize("waits_s", [30, 60], ids=["the agent gives up", "the line gives up"])
@@ -205,7 +205,7 @@ async def test_a_talk_of_which_no_callback_told_is_not_cut_off(waits_s: float) -
         await asyncio.sleep(10)
         assert not on.caller.ended.is_set()  # they talk
         await on.caller.ended.wait()
-        assert [each[0] for each in on.it.plivo.requests] == ["POST"]  # one order, no hang-up
+        assert [request[0] for request in on.it.plivo.requests] == ["POST"]  # one order, no hang-up
 
 
 async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:

@@ -16,8 +16,8 @@ class Line:
         self.now += for_s
 
     def hear(self, *after_s: float) -> None:
-        for each in after_s:
-            self.pause(each)
+        for number in after_s:
+            self.pause(number)
             self.quiet.note()
 
 

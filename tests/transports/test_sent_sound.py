@@ -23,7 +23,7 @@ def sent(*stretches: tuple[str, bool]) -> SentSound:
 
 
 def marks(it: SentSound) -> list[str | None]:
-    return [each.mark for each in it]
+    return [item.mark for item in it]
 
 
 def test_words_that_were_heard_are_not_owed() -> None:
@@ -74,8 +74,8 @@ def test_an_interruption_in_the_middle_of_playing_again_ends_that() -> None:
     it = sent(("one", True), ("two", True))
     found: list[str | None] = []
 
-    for each in it:
-        found.append(each.mark)
+    for item in it:
+        found.append(item.mark)
         it.clear()
 
     assert found == ["one"]

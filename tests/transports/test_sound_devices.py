@@ -21,7 +21,7 @@ DEVICES = describe_devices(FOUND, (1, 0))
 
 
 def test_the_default_devices_are_marked() -> None:
-    assert [each.default_for for each in DEVICES] == [("output",), ("input",), (), ()]
+    assert [device.default_for for device in DEVICES] == [("output",), ("input",), (), ()]
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ async def test_a_call_is_looked_up_and_found_by_its_number_and_time() -> None:
         await asyncio.sleep(1)
 
         assert (await calls.fetch(record.call_sid)).status == "ringing"
-        assert [each.call_sid for each in await calls.search(to=ORDER.to, since=began)] == [
+        assert [call.call_sid for call in await calls.search(to=ORDER.to, since=began)] == [
             record.call_sid
         ]
         assert await calls.search(to="+15005550999", since=began) == []

@@ -60,7 +60,7 @@ async def test_a_person_who_answers_has_the_caller() -> None:
         assert not on.caller.ended.is_set()  # they talk
         await asyncio.wait_for(on.caller.ended.wait(), 30)
         assert on.office.requests == [(on.caller.phone.call_sid, "None")]  # one order, no hang-up
-        assert [each.number for each in on.office.exchange.dialled] == [DESK.number]
+        assert [item.number for item in on.office.exchange.dialled] == [DESK.number]
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ async def test_an_order_whose_answer_is_lost_may_be_under_way(
 
         assert await on.call.leg.transfer(DESK, ring_s=10) == outcome
         assert (on.call.gone_for, len(on.it.calls)) == ([], 1)
-        assert [each.number for each in on.office.exchange.dialled] == [DESK.number]
+        assert [item.number for item in on.office.exchange.dialled] == [DESK.number]
         if outcome == "connected":
             await on.call.leg.hang_up()
             await on.call.worker.cancel()

@@ -41,7 +41,7 @@ async def connected() -> AsyncIterator[BrowserConnection]:
 async def test_who_is_cancelled_while_a_line_closes_leaves_none_of_its_sockets_open() -> None:
     async with connected() as line:
         (way,) = transports_of(line.pc)
-        sockets = [each.transport for each in way._connection._protocols]
+        sockets = [protocol.transport for protocol in way._connection._protocols]
         closing = asyncio.create_task(line.disconnect())
         await asyncio.sleep(0)
         closing.cancel()
@@ -51,7 +51,7 @@ async def test_who_is_cancelled_while_a_line_closes_leaves_none_of_its_sockets_o
         await line.shut()
 
         assert sockets
-        assert all(each.is_closing() for each in sockets)
+        assert all(socket.is_closing() for socket in sockets)
         assert line.pc.connectionState == "closed"
 
 

@@ -169,7 +169,7 @@ class House:
     @property
     def seats_taken(self) -> int:
         """How many seats its doors have taken for calls that go on, or are to come."""
-        return sum(each.seats.taken for each in self._houses)
+        return sum(alone.seats.taken for alone in self._houses)
 
     def clock(self) -> float:
         return time.monotonic() + self.now_ahead_s

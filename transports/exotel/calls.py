@@ -148,7 +148,7 @@ class ExotelCalls:
             ("StreamType", "bidirectional"),
             ("CustomField", order.ref),
             ("StatusCallback", self._address(STATUS_PATH, order.ref, "status")),
-            *(("StatusCallbackEvents[]", each) for each in EVENTS),
+            *(("StatusCallbackEvents[]", event) for event in EVENTS),
         )
 
     def _address(self, path: str, ref: str, purpose: Purpose) -> str:

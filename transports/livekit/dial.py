@@ -177,7 +177,7 @@ async def _is_there(lk: api.LiveKitAPI, room: str) -> bool:
             listed = await lk.room.list_participants(api.ListParticipantsRequest(room=room))
     except FAILURES:
         return False  # no such room; or a server that will not dial either
-    return any(each.identity == CALLEE for each in listed.participants)
+    return any(participant.identity == CALLEE for participant in listed.participants)
 
 
 async def _drop(lk: api.LiveKitAPI, room: str) -> None:

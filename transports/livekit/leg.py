@@ -122,11 +122,11 @@ class LivekitLeg(PlainLeg):
 
     async def press(self, keys: str) -> bool:
         """Send keys as RFC 4733 events, one after the other."""
-        if not keys or any(each not in KEY_CODES for each in keys):
+        if not keys or any(key not in KEY_CODES for key in keys):
             return False
         try:
-            for each in keys:
-                await self.line.press(each, code=KEY_CODES[each])
+            for key in keys:
+                await self.line.press(key, code=KEY_CODES[key])
                 await asyncio.sleep(KEY_S)
         except LineError:
             return False

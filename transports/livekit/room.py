@@ -121,9 +121,9 @@ async def join(place: RoomPlace, source: rtc.AudioSource, learn: Learn) -> rtc.R
     except LineError:
         await leave(room)
         raise
-    for each in room.remote_participants.values():
-        if is_person(each):
-            learn(PersonSeen(each.identity, each.attributes))
+    for remote_participant in room.remote_participants.values():
+        if is_person(remote_participant):
+            learn(PersonSeen(remote_participant.identity, remote_participant.attributes))
     return room
 
 

@@ -69,8 +69,8 @@ class LivekitRooms:
 
     async def close(self) -> None:
         """Let go of the connections; rooms that are not closed by now stay open."""
-        for each in tuple(self._deleting):
-            each.cancel()
+        for item in tuple(self._deleting):
+            item.cancel()
         await asyncio.gather(*self._deleting, return_exceptions=True)
         await self._session.close()
 
@@ -89,9 +89,9 @@ class LivekitRooms:
         """
         listed = await _request(self._api.room.list_rooms(api.ListRoomsRequest()))
         return [
-            OpenRoom(sid=each.sid, name=each.name)
-            for each in listed.rooms
-            if each.name.startswith(prefix) and each.num_participants
+            OpenRoom(sid=room.sid, name=room.name)
+            for room in listed.rooms
+            if room.name.startswith(prefix) and room.num_participants
         ]
 
     async def has_caller(self, room: str) -> bool:
@@ -102,7 +102,9 @@ class LivekitRooms:
         """
         asked = api.ListParticipantsRequest(room=room)
         listed = await _request(self._api.room.list_participants(asked))
-        return any(each.kind == api.ParticipantInfo.SIP for each in listed.participants)
+        return any(
+            participant.kind == api.ParticipantInfo.SIP for participant in listed.participants
+        )
 
     async def is_free(self, room: str) -> bool:
         """Return whether a room has no agent, one of this server's, or one that is dead.

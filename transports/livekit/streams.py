@@ -29,7 +29,7 @@ from transports.owed_sound import LOST_S, OwedSound, RepeatingOutput
 
 FRAME_MS: Final = 20
 HELD_FRAMES: Final = 50  # a second of the caller; a call that is further behind loses the oldest
-KEYS: Final = frozenset(each.value for each in KeypadEntry)
+KEYS: Final = frozenset(item.value for item in KeypadEntry)
 
 
 class LivekitInput(BaseInputTransport):
@@ -76,9 +76,9 @@ class LivekitInput(BaseInputTransport):
         self._line.on_key = lambda _: None
         tasks = [*self._pressing, *([self._listening] if self._listening else [])]
         self._listening = None
-        for each in tasks:
-            if each is not asyncio.current_task():
-                await self.cancel_task(each)
+        for task in tasks:
+            if task is not asyncio.current_task():
+                await self.cancel_task(task)
 
     def _hear(self, sound: rtc.Track) -> None:
         before, self._listening = self._listening, None
@@ -95,12 +95,12 @@ class LivekitInput(BaseInputTransport):
             frame_size_ms=FRAME_MS,
         )
         try:
-            async for each in stream:
+            async for item in stream:
                 if not self._line.answered.is_set():
                     continue  # early media: a carrier's announcement, or what rings
                 await self.push_audio_frame(
                     InputAudioRawFrame(
-                        audio=bytes(each.frame.data), sample_rate=RATE_HZ, num_channels=1
+                        audio=bytes(item.frame.data), sample_rate=RATE_HZ, num_channels=1
                     )
                 )
         finally:

@@ -225,10 +225,12 @@ async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
         made = await _request(shelf.made(wanted), f"make the {shelf.part}")
         return Arranged(part=shelf.part, id=getattr(made, shelf.id_field), change="created")
     object_id = str(getattr(found, shelf.id_field))
-    different = tuple(each for each in shelf.ours if _said(found, each) != _said(wanted, each))
+    different = tuple(
+        account for account in shelf.ours if _said(found, account) != _said(wanted, account)
+    )
     if different:
-        for each in different:
-            found.ClearField(each)
+        for item in different:
+            found.ClearField(item)
         found.MergeFrom(_only(wanted, different))
         await _request(shelf.replaced(object_id, found), f"change the {shelf.part}")
     change: Change = "changed" if different else "unchanged"
@@ -237,7 +239,7 @@ async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
 
 async def _find_named(shelf: _Shelf, name: str) -> Any:
     listed = await _request(shelf.listed(), f"list each {shelf.part}")
-    found = [each for each in listed.items if each.name == name]
+    found = [line for line in listed.items if line.name == name]
     if len(found) > 1:
         raise ExchangeError(
             f'has {len(found)} of the name "{name}" as {shelf.part}; delete all but one'
@@ -255,9 +257,9 @@ def _said(message: Any, name: str) -> object:
 def _only(message: Any, names: Iterable[str]) -> Any:
     part = type(message)()
     part.CopyFrom(message)
-    for each in message.DESCRIPTOR.fields:
-        if each.name not in names:
-            part.ClearField(each.name)
+    for field in message.DESCRIPTOR.fields:
+        if field.name not in names:
+            part.ClearField(field.name)
     return part
 
 

@@ -104,17 +104,19 @@ def choose_device(
     """
     if wanted is None:
         return None
-    able = [each for each in devices if each.has(direction)]
+    able = [device for device in devices if device.has(direction)]
     text = str(wanted).strip()
     if text.isdecimal():
-        fitting = [each for each in able if each.number == int(text)]
+        fitting = [sound_device for sound_device in able if sound_device.number == int(text)]
     else:
-        named = [each for each in able if text.lower() in each.name.lower()]
-        exact = [each for each in named if each.name.lower() == text.lower()]
+        named = [sound_device for sound_device in able if text.lower() in sound_device.name.lower()]
+        exact = [
+            sound_device for sound_device in named if sound_device.name.lower() == text.lower()
+        ]
         fitting = exact or named
     if len(fitting) == 1:
         return fitting[0].number
-    there = ", ".join(f"{each.number} {each.name}" for each in (fitting or able)[:NAMED])
+    there = ", ".join(f"{item.number} {item.name}" for item in (fitting or able)[:NAMED])
     what = f'--{direction} is "{text}"'
     if fitting:
         raise NoAudioError(f"{what}, which fits several; name one of {there}")

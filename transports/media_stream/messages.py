@@ -245,9 +245,9 @@ def read_parameters(given: Any) -> Mapping[str, str]:
 
 
 def _pairs(given: Any) -> Iterator[tuple[str, Any]]:
-    for each in given if isinstance(given, list) else ():
-        if isinstance(each, dict) and isinstance(each.get("name"), str):
-            yield each["name"], each.get("value")
+    for item in given if isinstance(given, list) else ():
+        if isinstance(item, dict) and isinstance(item.get("name"), str):
+            yield item["name"], item.get("value")
 
 
 def is_id(value: Any, most_chars: int = MAX_ID_CHARS) -> TypeGuard[str]:

@@ -190,10 +190,10 @@ class MarkedSound:
 
     async def repeat(self) -> None:
         """Send what is owed to another stream, with the marks of which no echo came."""
-        for each in self._line.sent:
-            await self._write(OutputAudioRawFrame(bytes(each.sound), self._rate_hz, 1))
-            if each.mark is not None and not each.played:
-                await self._send_marks(each.mark)
+        for item in self._line.sent:
+            await self._write(OutputAudioRawFrame(bytes(item.sound), self._rate_hz, 1))
+            if item.mark is not None and not item.played:
+                await self._send_marks(item.mark)
 
     def _note(self, mark: str | None) -> str | None:
         if mark is not None:
@@ -305,8 +305,8 @@ class StreamOutput(LegOutput, FastAPIWebsocketOutputTransport):
             step = self.audio_chunk_size
             pieces = [tones[at : at + step] for at in range(0, len(tones), step)]
             sent = [
-                await self._marked.play(OutputAudioRawFrame(each, self.sample_rate, 1))
-                for each in pieces
+                await self._marked.play(OutputAudioRawFrame(piece, self.sample_rate, 1))
+                for piece in pieces
             ]
             await self._marked.close(rest=True)
             self._line.sent.end_word()

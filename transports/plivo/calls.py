@@ -228,8 +228,8 @@ class PlivoCalls:
             queued: Whether it may still be queued. It is looked for in the order in which it moves.
         """
         places = (*((QUEUED,) if queued else ()), LIVE)
-        for each in places:
-            if found := await self.rest.ask("GET", call_of(uuid), each):
+        for place in places:
+            if found := await self.rest.ask("GET", call_of(uuid), place):
                 return _going_on(found)
         found = await self.rest.ask("GET", call_of(uuid))
         return _record(found) if found else None
@@ -242,12 +242,12 @@ class PlivoCalls:
         # Of calls that are over its filter knows ends, and a call ends behind its beginning.
         over = to_number | {"end_time__gte": since.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")}
         listed = await self.rest.ask("GET", CALLS, over) or {}
-        ended = [_record(each) for each in listed.get("objects", ())]
+        ended = [_record(item) for item in listed.get("objects", ())]
         whole_s = since.replace(microsecond=0)  # its times have no fractions
         return [
-            each
-            for each in (*queued, *live, *sorted(ended, key=_age, reverse=True))
-            if same_number(each.to, to) and (each.created is None or each.created >= whole_s)
+            item
+            for item in (*queued, *live, *sorted(ended, key=_age, reverse=True))
+            if same_number(item.to, to) and (item.created is None or item.created >= whole_s)
         ]
 
     async def cancel(self, uuid: str) -> None:
@@ -274,8 +274,8 @@ class PlivoCalls:
         if len(ids) >= PAGE:
             # Some may be missing, and whoever is not found is called again.
             raise dial_error(PROVIDER, Kind.PROTOCOL, "more calls are under way than Plivo lists")
-        found = [await self.rest.ask("GET", call_of(str(each)), place) for each in ids]
-        return [_going_on(each) for each in found if each]
+        found = [await self.rest.ask("GET", call_of(str(id_)), place) for id_ in ids]
+        return [_going_on(item) for item in found if item]
 
     def _fields(self, order: DialOrder) -> Mapping[str, Any]:
         ref = urlencode({"dial": order.ref})

@@ -275,9 +275,9 @@ class TelnyxCalls:
         for _ in range(MOST_PAGES):
             told = await self.rest.ask("GET", path, query=query) or {}
             calls = _listed(told)
-            for each in calls:
-                if ref_of(each.get("client_state")) == ref:
-                    return _record(each)
+            for call in calls:
+                if ref_of(call.get("client_state")) == ref:
+                    return _record(call)
             after = text(part(part(told, "meta"), "cursors"), "after")
             if not calls or not after:
                 return None
@@ -298,9 +298,9 @@ class TelnyxCalls:
         ]
         told = await self.rest.ask("GET", "call_events", query=query) or {}
         ours = [
-            (text(each, "name"), news)
-            for each in _listed(told)
-            if (news := _news(each.get("metadata"))) and ref_of(news.get("client_state")) == ref
+            (text(row, "name"), news)
+            for row in _listed(told)
+            if (news := _news(row.get("metadata"))) and ref_of(news.get("client_state")) == ref
         ]
         return _by_events(ours)
 
@@ -334,8 +334,8 @@ def _news(metadata: object, depth: int = 0) -> dict[str, Any] | None:
     call_id = fields.get("call_control_id")
     if is_id(call_id, MAX_REF_CHARS):
         return fields
-    found = (_news(each, depth + 1) for each in fields.values())
-    return next((each for each in found if each is not None), None)
+    found = (_news(field, depth + 1) for field in fields.values())
+    return next((item for item in found if item is not None), None)
 
 
 def _record(call: dict[str, Any]) -> TelnyxRecord:
@@ -352,6 +352,6 @@ def _listed(told: TelnyxAnswer) -> list[dict[str, Any]]:
 
 
 def _dicts(found: object) -> Iterator[dict[str, Any]]:
-    for each in cast("list[object]", found) if isinstance(found, list) else ():
-        if isinstance(each, dict):
-            yield cast("dict[str, Any]", each)
+    for item in cast("list[object]", found) if isinstance(found, list) else ():
+        if isinstance(item, dict):
+            yield cast("dict[str, Any]", item)

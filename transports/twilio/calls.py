@@ -256,9 +256,11 @@ class TwilioCalls:
         Twilio's own filter knows starts, and a call that waits has none: so we filter here.
         """
         found = await self.rest.ask("GET", "Calls", (("To", to), ("PageSize", "50")))
-        records = [_record(each) for each in found.get("calls", ())]
+        records = [_record(item) for item in found.get("calls", ())]
         whole_s = since.replace(microsecond=0)  # its times have no fractions
-        return [each for each in records if each.created is not None and each.created >= whole_s]
+        return [
+            record for record in records if record.created is not None and record.created >= whole_s
+        ]
 
     async def cancel(self, call_sid: str) -> CallRecord:
         """Place a call no further that was not answered yet."""
@@ -276,7 +278,7 @@ class TwilioCalls:
             ("Timeout", str(max(1, min(MOST_RING_S, round(order.ring_s))))),
             ("StatusCallback", status),
             ("StatusCallbackMethod", "POST"),
-            *(("StatusCallbackEvent", each) for each in EVENTS),
+            *(("StatusCallbackEvent", event) for event in EVENTS),
         ]
         if order.machine:
             fields += [

@@ -127,12 +127,12 @@ class BrowserConnection(SmallWebRTCConnection):
         self._candidates_left -= len(addresses)
         if self._candidates_left < 0 or not await self._patches.take(1):
             raise TooManyError
-        for each in addresses:
+        for address in addresses:
             candidate = None  # an empty one is the end of them (RFC 8840)
-            if each.candidate:
-                candidate = candidate_from_sdp(each.candidate)
-                candidate.sdpMid = each.sdp_mid
-                candidate.sdpMLineIndex = each.sdp_mline_index
+            if address.candidate:
+                candidate = candidate_from_sdp(address.candidate)
+                candidate.sdpMid = address.sdp_mid
+                candidate.sdpMLineIndex = address.sdp_mline_index
             await self.add_ice_candidate(candidate)
         self._check()
 
@@ -201,8 +201,8 @@ class BrowserConnection(SmallWebRTCConnection):
     def _pass_bounded(self, heard: list[Callable[..., Any]]) -> Callable[..., Any]:
         async def on_message(message: str | bytes) -> None:
             if await self.page.take(message):
-                for each in heard:
-                    await each(message)
+                for item in heard:
+                    await item(message)
 
         return on_message
 
@@ -210,6 +210,6 @@ class BrowserConnection(SmallWebRTCConnection):
 def _unheard(channel: RTCDataChannel) -> list[Callable[..., Any]]:
     """Remove a channel's listeners, and return them."""
     heard = list(channel.listeners("message"))
-    for each in heard:
-        channel.remove_listener("message", each)
+    for listener in heard:
+        channel.remove_listener("message", listener)
     return heard

@@ -40,7 +40,9 @@ def names_in(sdp: str) -> IceNames | None:
 
 def transports_of(line: RTCPeerConnection) -> set[RTCIceTransport]:
     """Return a peer connection's ways to the other end: one, where all media are bundled."""
-    found = {each.receiver.transport.transport for each in line.getTransceivers()}
+    found = {
+        gettransceiver.receiver.transport.transport for gettransceiver in line.getTransceivers()
+    }
     return found | ({line.sctp.transport.transport} if line.sctp else set())
 
 
@@ -80,9 +82,9 @@ def _check_at_once(
 
 def part_quickly(way: RTCIceTransport) -> None:
     """Have a relay that answers no more be left at once: aioice would ask it for a minute."""
-    for each in way._connection._protocols:  # noqa: SLF001
-        if isinstance(each.transport, turn.TurnTransport):
-            inner = getattr(each.transport, RELAY)
+    for protocol in way._connection._protocols:  # noqa: SLF001
+        if isinstance(protocol.transport, turn.TurnTransport):
+            inner = getattr(protocol.transport, RELAY)
             inner.delete = partial(_delete, inner, inner.delete)
 
 
@@ -116,9 +118,9 @@ async def _look_again(connection: ice.Connection) -> None:
     A relay that we speak through may be what died, and another one is asked for; one that we do not
     use is left alone, for the browser waits for our answer.
     """
-    known = {each.local_candidate.host for each in connection._protocols}  # noqa: SLF001
+    known = {protocol.local_candidate.host for protocol in connection._protocols}  # noqa: SLF001
     mine = ice.get_host_addresses(use_ipv4=True, use_ipv6=True)
-    new = [each for each in mine if each not in known]
+    new = [host_address for host_address in mine if host_address not in known]
     used = {pair.local_candidate.type for pair in connection._nominated.values()}  # noqa: SLF001
     if new or "relay" in used:
         found = await connection.get_component_candidates(1, new, timeout=GATHER_S)

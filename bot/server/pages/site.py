@@ -46,7 +46,7 @@ def page(name: str) -> FileResponse:
 def _files() -> Mapping[str, Path]:
     """Return the pages' files by their names: a name from outside never becomes a path."""
     found = (*VENDOR.iterdir(), *FOLDER.iterdir())
-    return {each.name: each for each in found if each.suffix in CONTENT_TYPES}
+    return {path.name: path for path in found if path.suffix in CONTENT_TYPES}
 
 
 def client_routes() -> APIRouter:

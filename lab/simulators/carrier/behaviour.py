@@ -25,8 +25,8 @@ async def converse(call: Carrier, callee: Callee, judge: Coroutine[Any, Any, Non
     async with asyncio.TaskGroup() as tasks:
         beside = [tasks.create_task(judge), tasks.create_task(behave(call, callee))]
         await call.ended.wait()
-        for each in beside:
-            each.cancel()
+        for item in beside:
+            item.cancel()
 
 
 async def behave(call: Carrier, callee: Callee) -> None:

@@ -214,7 +214,7 @@ class PlivoManner:
 
     def _read(self, text: str) -> Twiml:
         root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
-        stream, redirect, hangup = (root.find(each) for each in ("Stream", "Redirect", "Hangup"))
+        stream, redirect, hangup = (root.find(name) for name in ("Stream", "Redirect", "Hangup"))
         if stream is None:
             said = "" if hangup is None else hangup.get("reason", "hung up")
             return Twiml(
@@ -225,8 +225,8 @@ class PlivoManner:
                 pause_s=sum(float(wait.get("length", 1)) for wait in root.iter("Wait")),
             )
         headers = stream.get("extraHeaders", "")
-        pairs = dict(each.split("=", 1) for each in headers.split(",") if each)
-        plain = all(each.isascii() and each.isalnum() for pair in pairs.items() for each in pair)
+        pairs = dict(word.split("=", 1) for word in headers.split(",") if word)
+        plain = all(item.isascii() and item.isalnum() for pair in pairs.items() for item in pair)
         wanted = (stream.get("bidirectional"), stream.get("contentType"))
         if wanted != ("true", self._content_type) or not plain or len(headers) > MOST_HEADER_BYTES:
             raise NotConnectedError(status=200, said=f"a stream that cannot be: {stream.attrib}")

@@ -55,8 +55,8 @@ class PlivoDesk:
     async def __aexit__(self, *raised: Any) -> None:
         """Take no more, and let nobody ring on."""
         self._account.orders = None
-        for each in self._running:
-            each.cancel()
+        for item in self._running:
+            item.cancel()
         await self._tasks.__aexit__(*raised)
 
     async def ask(self, request: web.Request) -> web.StreamResponse:
@@ -100,32 +100,32 @@ class PlivoDesk:
         """List ids of calls that go on, or records of those that are over."""
         to, place = query.get("to_number"), query.get("status", "record")
         found = [
-            each
-            for each in self.exchange.placed.values()
-            if each.place == place and (to is None or each.phone.called == f"+{to}")
+            item
+            for item in self.exchange.placed.values()
+            if item.place == place and (to is None or item.phone.called == f"+{to}")
         ]
         found = found[: int(query.get("limit", "20"))]
         if place != "record":
-            ids = [_id_in(each, place) for each in found]
+            ids = [_id_in(item, place) for item in found]
             return web.json_response({"api_id": "1", "calls": ids})
         since = query.get("end_time__gte", "")
-        ended = [each for each in found if f"{each.ended:%Y-%m-%d %H:%M:%S}" >= since]
-        return web.json_response({"api_id": "1", "objects": [record_of(each) for each in ended]})
+        ended = [item for item in found if f"{item.ended:%Y-%m-%d %H:%M:%S}" >= since]
+        return web.json_response({"api_id": "1", "objects": [record_of(item) for item in ended]})
 
     def _described(self, uuid: str, place: str) -> web.Response:
         wanted = place or "record"
-        for each in self.exchange.placed.values():
-            if each.place == wanted and uuid == _id_in(each, wanted):
-                return web.json_response(_going_on(each) if place else record_of(each))
+        for item in self.exchange.placed.values():
+            if item.place == wanted and uuid == _id_in(item, wanted):
+                return web.json_response(_going_on(item) if place else record_of(item))
         return _not_found()
 
     def _end(self, uuid: str, *, of_call: bool) -> web.Response:
         """End a call that is not over; by its request's id one that nobody has answered."""
-        for each in self.exchange.placed.values():
-            known = each.phone.call_sid == uuid if of_call else each.request_uuid == uuid
-            if known and not each.over and (of_call or each.answered is None):
-                cause = CANCELLED if each.answered is None else CAUSES["answered"]
-                self._running.append(self._tasks.create_task(self.exchange.end(each, cause)))
+        for item in self.exchange.placed.values():
+            known = item.phone.call_sid == uuid if of_call else item.request_uuid == uuid
+            if known and not item.over and (of_call or item.answered is None):
+                cause = CANCELLED if item.answered is None else CAUSES["answered"]
+                self._running.append(self._tasks.create_task(self.exchange.end(item, cause)))
                 return web.Response(status=204)
         return _not_found()
 

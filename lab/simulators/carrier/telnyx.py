@@ -244,7 +244,7 @@ class TelnyxManner:
         found = {name: fields.get(name) for name in wanted}
         if found != wanted:
             raise NotConnectedError(status=200, said=f"the stream would carry {found}")
-        parameters = {each["name"]: each["value"] for each in fields["custom_parameters"]}
+        parameters = {field["name"]: field["value"] for field in fields["custom_parameters"]}
         return Twiml(
             stream_url=fields["stream_url"], parameters=parameters, said="", action="webhook"
         )

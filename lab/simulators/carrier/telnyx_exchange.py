@@ -197,7 +197,7 @@ class TelnyxExchange:
         order = await request.json()
         if refused := self._refused(order):
             return refused
-        again = [each for each in self.placed.values() if _same(each.order, order)]
+        again = [item for item in self.placed.values() if _same(item.order, order)]
         if not again and self._too_soon():
             return telnyx_refusal(429, "10011", "Too many requests")
         placed = again[0] if again else self._place(order)
@@ -211,7 +211,7 @@ class TelnyxExchange:
         """Return what is answered to an order that cannot be."""
         if order.get("connection_id") != self.connection_id:
             return telnyx_refusal(422, "10017", "Associated resource does not exist")
-        if not all(NUMBER.fullmatch(str(order.get(each))) for each in ("to", "from")):
+        if not all(NUMBER.fullmatch(str(order.get(name))) for name in ("to", "from")):
             return telnyx_refusal(422, "10016", "Phone number must be in +E.164 format")
         return None
 
@@ -293,7 +293,7 @@ class TelnyxExchange:
             return refused
         if request.match_info["connection"] != self.connection_id:
             return telnyx_refusal(404, "10005", "Resource not found")
-        calls = [each.described() for each in self.placed.values() if each.ended is None]
+        calls = [item.described() for item in self.placed.values() if item.ended is None]
         return web.json_response({"data": calls, "meta": {"total_items": len(calls)}})
 
     async def _events(self, request: web.Request) -> web.Response:
@@ -302,9 +302,9 @@ class TelnyxExchange:
         to, since = request.query["filter[to]"], request.query["filter[occurred_at][gte]"]
         found = [
             event
-            for each in self.placed.values()
-            for event in each.events
-            if each.phone.called == to
+            for item in self.placed.values()
+            for event in item.events
+            if item.phone.called == to
             and not self.behind
             and datetime.fromisoformat(event["event_timestamp"]) >= datetime.fromisoformat(since)
         ]
@@ -320,8 +320,8 @@ async def telnyx_exchange() -> AsyncIterator[TelnyxExchange]:
             yield exchange
         finally:
             running = tuple(exchange.running)
-            for each in running:
-                each.cancel()
+            for item in running:
+                item.cancel()
             await asyncio.gather(*running, return_exceptions=True)
 
 

@@ -169,7 +169,7 @@ def _spread(text: str, best: Sequence[RecognisedWord], *, rank: int) -> list[Rec
     """
     words = text.split()
     start_s, end_s = best[0].start_s, best[-1].end_s
-    sure = sum(each.confidence for each in best) / len(best) * LESS_SURE**rank
+    sure = sum(recognised_word.confidence for recognised_word in best) / len(best) * LESS_SURE**rank
     step_s = (end_s - start_s) / len(words)
     return [
         RecognisedWord(

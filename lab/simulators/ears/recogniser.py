@@ -113,9 +113,11 @@ class LabRecogniser:
         """Return so many other readings of an utterance that is closed, the likelier ones first."""
         if count < 1:
             return ()
-        read = dict.fromkeys(" ".join(each.split()) for each in self._decoder.readings(READINGS))
+        read = dict.fromkeys(
+            " ".join(reading.split()) for reading in self._decoder.readings(READINGS)
+        )
         read.pop(" ".join(self._decoder.text().split()), None)
-        return tuple(each for each in read if each)[:count]
+        return tuple(fromkey for fromkey in read if fromkey)[:count]
 
     def _words(self, offset_s: float) -> Iterator[RecognisedWord]:
         for part in self._decoder.segments():

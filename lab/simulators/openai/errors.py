@@ -96,7 +96,7 @@ def body(status: int, code: str | None = None) -> dict[str, Any]:
         code: Which of the status's rows; a code that OpenAI does not have is put into the first.
     """
     rows = ROWS.get(status, (OpenAIErrorRow(_BAD, "Unknown error."),))
-    row = next((each for each in rows if code is not None and each.code == code), rows[0])
+    row = next((item for item in rows if code is not None and item.code == code), rows[0])
     return error(row.type, row.message, code=code or row.code, param=row.param)
 
 

@@ -19,7 +19,7 @@ class PromptCache:
     def add(self, chat: ChatRequest) -> int:
         """Remember a prompt; return how many of its tokens an earlier one had from its start."""
         prompt = chat.prompt
-        shared = max((_shared(prompt, each) for each in self._prompts), default=0)
+        shared = max((_shared(prompt, text) for text in self._prompts), default=0)
         self._prompts.append(prompt)
         tokens = min(shared // CHARS_PER_TOKEN, chat.prompt_tokens)
         return tokens // CACHE_STEP_TOKENS * CACHE_STEP_TOKENS if tokens >= CACHE_FROM_TOKENS else 0

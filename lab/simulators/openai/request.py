@@ -47,13 +47,15 @@ class ChatRequest:
     @property
     def prompt(self) -> str:
         """The prompt as one text, in the order in which a prefix may be cached."""
-        return "\n".join([*map(str, self.tools), *(str(dict(each)) for each in self.messages)])
+        return "\n".join(
+            [*map(str, self.tools), *(str(dict(message)) for message in self.messages)]
+        )
 
     @property
     def prompt_tokens(self) -> int:
         """A fair estimate of the prompt's tokens."""
-        texts = sum(len(text_of(each)) for each in self.messages)
-        tools = sum(len(str(each)) for each in self.tools)
+        texts = sum(len(text_of(message)) for message in self.messages)
+        tools = sum(len(str(tool)) for tool in self.tools)
         return (texts + tools) // CHARS_PER_TOKEN + TOKENS_PER_MESSAGE * len(self.messages) + 3
 
 

@@ -234,7 +234,7 @@ def _describe(admission: Admission, *, chat: ChatRequest, reply: Reply) -> None:
 
 def _last_words(chat: ChatRequest) -> str:
     """Return the caller's last words in a request."""
-    said = (each for each in reversed(chat.messages) if each.get("role") == "user")
+    said = (message for message in reversed(chat.messages) if message.get("role") == "user")
     return text_of(next(said, {}))
 
 

@@ -28,9 +28,9 @@ def outcome(messages: Sequence[Message]) -> str:
     """Return the answer."""
     asked = text_of(messages[0])
     found = ASKED.search(asked)
-    codes = [each.strip() for each in (found[1] if found else "unclear").split(",")]
-    lines = "\n".join(text_of(each) for each in messages[1:]).splitlines()
-    said = [each.partition(":")[2].strip() for each in lines if each.startswith("Person:")]
+    codes = [word.strip() for word in (found[1] if found else "unclear").split(",")]
+    lines = "\n".join(text_of(message) for message in messages[1:]).splitlines()
+    said = [line.partition(":")[2].strip() for line in lines if line.startswith("Person:")]
     code = _code(" ".join(said), codes)
     return json.dumps(
         {

@@ -90,7 +90,7 @@ def summary(messages: Sequence[Message]) -> str:
         if re.match(r"\s*(?:user|caller)\s*:", line, re.IGNORECASE)
     ]
     notes = notes_of(lines or turns)
-    wants = [understand(text_of(each)).want for each in lines or turns]
+    wants = [understand(text_of(turn)).want for turn in lines or turns]
     asked = ", ".join(dict.fromkeys(want for want in wants if want in _ASKED_ABOUT))
     return " ".join(
         part

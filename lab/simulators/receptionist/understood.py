@@ -153,7 +153,7 @@ def _day(words: str) -> str:
     found = _DAY.search(words)
     if not found:
         return ""
-    day = " ".join(each.capitalize() if each in DAYS else each for each in found[1].split())
+    day = " ".join(word.capitalize() if word in DAYS else word for word in found[1].split())
     return f"the {day}" if day.startswith("day") else day
 
 
@@ -188,7 +188,7 @@ def _name(words: str) -> str:
 
 
 def _number(words: str) -> str:
-    digits = [each for each in words.split() if each in _NUMBERS[:10] or each == "oh"]
+    digits = [word for word in words.split() if word in _NUMBERS[:10] or word == "oh"]
     return " ".join(digits) if len(digits) >= _PHONE_DIGITS_AT_LEAST else ""
 
 

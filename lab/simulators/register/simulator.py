@@ -70,10 +70,10 @@ class RegisterSimulator(Instance):
     async def _people(self, request: web.Request) -> web.StreamResponse:
         admission, said = await self._let_in(request), request.query
         if number := said.get("number", ""):
-            found, after = [each for each in self.people if each.number == number], ""
+            found, after = [person for person in self.people if person.number == number], ""
         else:
             found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
-        body = {"results": [each.plain() for each in found], "next": after or None}
+        body = {"results": [item.plain() for item in found], "next": after or None}
         return self._answered(request, admission, body)
 
     async def _linked(self, request: web.Request) -> web.StreamResponse:
@@ -81,22 +81,22 @@ class RegisterSimulator(Instance):
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", ""))
         link = f"{self.link_origin or self.url}/v1/linked?limit={len(found)}&after={after}"
-        body = {"value": [each.plain() for each in found], "next": link if after else None}
+        body = {"value": [item.plain() for item in found], "next": link if after else None}
         return self._answered(request, admission, body)
 
     async def _contacts(self, request: web.Request) -> web.StreamResponse:
         admission, said = await self._let_in(request), request.query
         found, after = page_of(self.people, said.get("after", ""), said.get("limit", "10"))
-        body: dict[str, Any] = {"results": [each.as_hubspot() for each in found]}
+        body: dict[str, Any] = {"results": [item.as_hubspot() for item in found]}
         if after:
             body["paging"] = {"next": {"after": after}}
         return self._answered(request, admission, body)
 
     async def _search(self, request: web.Request) -> web.StreamResponse:
         admission, asked = await self._let_in(request), json.loads(await request.read())
-        filters = [each for group in asked["filterGroups"] for each in group["filters"]]
-        numbers = {each["value"] for each in filters if each["operator"] == "EQ"}
-        found = [each.as_hubspot() for each in self.people if each.number in numbers]
+        filters = [item for group in asked["filterGroups"] for item in group["filters"]]
+        numbers = {item["value"] for item in filters if item["operator"] == "EQ"}
+        found = [person.as_hubspot() for person in self.people if person.number in numbers]
         body = {"total": len(found), "results": found[: int(asked.get("limit", 10))]}
         return self._answered(request, admission, body)
 

@@ -62,9 +62,9 @@ class Bench:
 
     def __init__(self, lab: Lab, **tree: Any) -> None:
         stages: dict[str, list[dict[str, Any]]] = {"stt": [], "tts": []}
-        for each in lab.describe()["instances"]:
-            rung = {key: each[key] for key in ("name", "kind", "url", "api_key")}
-            stages[STAGE_OF[each["kind"]]].append(rung)
+        for item in lab.describe()["instances"]:
+            rung = {key: item[key] for key in ("name", "kind", "url", "api_key")}
+            stages[STAGE_OF[item["kind"]]].append(rung)
         stages["llm"] = [{"kind": "openai"}]
         for stage, ladder in tree.pop("stages", {}).items():
             stages[stage] = ladder(stages[stage])
@@ -74,7 +74,9 @@ class Bench:
         self.batch = Batch.of(settings, roster=self.roster, tell=self.told.append)
 
     def failures(self) -> list[tuple[str, Kind]]:
-        return [(each.provider, each.kind) for each in self.told if isinstance(each, AttemptFailed)]
+        return [
+            (event.provider, event.kind) for event in self.told if isinstance(event, AttemptFailed)
+        ]
 
     def state(self, stage: str, name: str) -> State:
         return self.roster.health(stage, name).breaker.state
@@ -94,7 +96,7 @@ async def test_a_recording_becomes_words_with_all_that_is_known_of_them(
     assert found.language_confidence is not None
     assert found.confidence is not None
     assert found.duration_s == pytest.approx(soundfile.info(question).duration, abs=0.01)
-    assert [each.text.lower().strip(".?") for each in found.words][:2] == ["i", "would"]
+    assert [word.text.lower().strip(".?") for word in found.words][:2] == ["i", "would"]
 
 
 @pytest.mark.parametrize(
@@ -119,7 +121,7 @@ async def test_any_wav_and_what_else_the_recogniser_reads_is_taken(
     found = await Bench(lab).batch.transcribe(path)
 
     assert found.duration_s == pytest.approx(mono.size / rate_hz, abs=0.05)
-    assert [each.well_formed for each in asked(lab, "deepgram")] == [True]
+    assert [item.well_formed for item in asked(lab, "deepgram")] == [True]
 
 
 async def test_a_language_that_is_given_is_not_detected(lab: Lab, question: Path) -> None:
@@ -152,7 +154,7 @@ async def test_a_standby_hears_the_recording_when_a_recogniser_fails(
 
     assert found.provider == "deepgram-b"
     assert bench.failures() == [("deepgram", kind)]
-    assert [each.after for each in bench.told if isinstance(each, RungChosen)] == ["deepgram-b"]
+    assert [event.after for event in bench.told if isinstance(event, RungChosen)] == ["deepgram-b"]
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ async def test_what_a_provider_asks_for_is_waited_for(lab: Lab, question: Path) 
 
     await bench.batch.transcribe(question)
 
-    planned = [each.wait_s for each in bench.told if isinstance(each, RetryPlanned)]
+    planned = [event.wait_s for event in bench.told if isinstance(event, RetryPlanned)]
     assert planned == [20.0]
 
 
@@ -230,7 +232,9 @@ async def test_when_all_is_down_each_is_asked_four_times_and_its_breaker_opens(
 
     assert [name for name, _ in bench.failures()].count("deepgram") == 4
     assert [name for name, _ in bench.failures()].count("deepgram-b") == 4
-    exhausted = [each.provider for each in bench.told if isinstance(each, RetriesExhausted)]
+    exhausted = [
+        attempt.provider for attempt in bench.told if isinstance(attempt, RetriesExhausted)
+    ]
     assert sorted(exhausted) == ["deepgram", "deepgram-b"]
     assert bench.state("stt", "deepgram") is State.OPEN
 
@@ -238,7 +242,7 @@ async def test_when_all_is_down_each_is_asked_four_times_and_its_breaker_opens(
 async def test_a_wrong_key_is_not_asked_twice_and_takes_its_account_along(
     lab: Lab, question: Path
 ) -> None:
-    one_account = lambda rungs: [each | {"account": "ours"} for each in rungs]  # noqa: E731
+    one_account = lambda rungs: [rung | {"account": "ours"} for rung in rungs]  # noqa: E731
     bench = Bench(lab, stages={"stt": one_account})
     break_it(lab, "deepgram", {"fault": "quota"})
 

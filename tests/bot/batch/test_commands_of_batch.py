@@ -39,9 +39,9 @@ async def lab() -> AsyncIterator[Lab]:
 
 def ladders(lab: Lab) -> dict[str, list[dict[str, Any]]]:
     stages: dict[str, list[dict[str, Any]]] = {"stt": [], "llm": [], "tts": []}
-    for each in lab.describe()["instances"]:
-        rung = {key: each[key] for key in ("name", "kind", "url", "api_key")}
-        stages[STAGE_OF[each["kind"]]].append(rung)
+    for item in lab.describe()["instances"]:
+        rung = {key: item[key] for key in ("name", "kind", "url", "api_key")}
+        stages[STAGE_OF[item["kind"]]].append(rung)
     return stages
 
 
@@ -49,7 +49,7 @@ def ladders(lab: Lab) -> dict[str, list[dict[str, Any]]]:
 def configured(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A configuration whose ladders are the lab's, with the keys where they belong."""
     stages = ladders(lab)
-    for rung in (each for ladder in stages.values() for each in ladder):
+    for rung in (item for ladder in stages.values() for item in ladder):
         name = f"{rung['kind'].upper()}_API_KEY"
         monkeypatch.setenv(name, rung.pop("api_key"))
         rung["api_key_env"] = name
@@ -59,7 +59,7 @@ def configured(lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 async def typed(*arguments: object) -> int:
-    return await asyncio.to_thread(run, [str(each) for each in arguments])
+    return await asyncio.to_thread(run, [str(argument) for argument in arguments])
 
 
 async def test_a_text_is_written_as_a_telephone_hears_it(

@@ -188,14 +188,14 @@ class House:
         """Return what the model is told of the tools of the call in progress."""
         (call,) = self.process.switchboard.calls.values()
         tools = call._assembled.context.tools  # pyright: ignore[reportAttributeAccessIssue]
-        return str([each.to_default_dict() for each in tools.standard_tools])
+        return str([standard_tool.to_default_dict() for standard_tool in tools.standard_tools])
 
     def events(self, kind: type[Event]) -> list[Any]:
-        return [each.event for each in self.told if isinstance(each.event, kind)]
+        return [entry.event for entry in self.told if isinstance(entry.event, kind)]
 
     def steps(self, *names: str) -> bool:
         """Say whether the way down has come to one of these steps."""
-        return any(each.step in names for each in self.events(StepTaken))
+        return any(event.step in names for event in self.events(StepTaken))
 
     async def until(self, fact: Callable[[], object], *, within_s: float = 60.0) -> None:
         async with asyncio.timeout(within_s):
@@ -204,7 +204,7 @@ class House:
 
     async def said(self, text: str) -> None:
         """Return once the agent has said this to the caller, and it was heard."""
-        await self.until(lambda: text in [each.text for each in self.events(AgentSaid)])
+        await self.until(lambda: text in [event.text for event in self.events(AgentSaid)])
         await asyncio.sleep(SETTLE_S)
 
     async def greeted(self) -> None:
@@ -275,4 +275,4 @@ async def asked(there: House) -> float:
 
 
 def outcomes(there: House) -> list[str]:
-    return [each.outcome for each in there.events(HandedOver)]
+    return [event.outcome for event in there.events(HandedOver)]

@@ -72,7 +72,7 @@ class LongCall:
     def forget(self) -> None:
         """Forget what only the test's side keeps: the lab's record, the sound on the line."""
         for kept in self.lab.record._requests.values():
-            still_open = [each for each in kept if each.outcome == "open"]
+            still_open = [item for item in kept if item.outcome == "open"]
             kept.clear()
             kept.extend(still_open)
             for request in still_open:
@@ -126,5 +126,5 @@ def held_bytes() -> int:
 
 def slope(samples: Sequence[tuple[int, int]]) -> float:
     """Return the slope of the line of least squares through (turn, bytes): bytes a turn."""
-    turns, held = (np.array(each, dtype=float) for each in zip(*samples, strict=True))
+    turns, held = (np.array(item, dtype=float) for item in zip(*samples, strict=True))
     return float(np.polyfit(turns, held, 1)[0])

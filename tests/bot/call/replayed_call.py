@@ -28,11 +28,11 @@ class ToldOfCall:
 
     @property
     def v2v_s(self) -> list[float]:
-        return [each.event.v2v_s for each in self.entries if isinstance(each.event, AnswerHeard)]
+        return [entry.event.v2v_s for entry in self.entries if isinstance(entry.event, AnswerHeard)]
 
     @property
     def said(self) -> list[str]:
-        return [each.event.text for each in self.entries if isinstance(each.event, AgentSaid)]
+        return [entry.event.text for entry in self.entries if isinstance(entry.event, AgentSaid)]
 
 
 async def replay_call(folder: Path, *others: Listener) -> tuple[ToldOfCall, dict[str, int]]:

@@ -23,7 +23,7 @@ async def words_sent(lab: RunningLab, first: str, last: str = "") -> list[Sent]:
     """Return the words that the voices sent, from these to those, or to the last of all."""
     async with LabControl(lab) as control:
         sent = await sent_between(control, 0.0, math.inf)
-    words = [bare(each.text) for each in sent]
+    words = [bare(word.text) for word in sent]
     ends = _place_of(last, words) + len(bare_words(last)) if last else len(sent)
     return sent[_place_of(first, words) : ends]
 
@@ -32,14 +32,14 @@ def amiss(
     heard: Pcm, sent: Sequence[Sent], *, line: EarPath = TELEPHONE
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return which of these words were not heard, and what was heard in their place."""
-    text = " ".join(each.text for each in sent)
+    text = " ".join(word.text for word in sent)
     return compare_words(heard_words(heard, sent, line=line), text)
 
 
 def begins_with(whole: Sequence[Sent], heard: Pcm, *, line: EarPath = TELEPHONE) -> int:
     """Return how many words were heard of something that was cut short; 0: others, or none."""
-    words = [bare(each.text) for each in heard_words(heard, whole, line=line)]
-    return len(words) if words == [bare(each.text) for each in whole][: len(words)] else 0
+    words = [bare(heard_word.text) for heard_word in heard_words(heard, whole, line=line)]
+    return len(words) if words == [bare(sent.text) for sent in whole][: len(words)] else 0
 
 
 def _place_of(text: str, words: Sequence[str]) -> int:

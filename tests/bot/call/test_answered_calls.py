@@ -41,11 +41,11 @@ async def placed(process: Process, notes: KeptEntries, greeting: Greeting) -> li
     call = process.call(leg, answering=PLAN)
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
-    return [each.event for each in notes.take(call.call_id)]
+    return [note.event for note in notes.take(call.call_id)]
 
 
 def said(events: list[Event]) -> str:
-    return " ".join(each.text for each in events if isinstance(each, AgentSaid))
+    return " ".join(event.text for event in events if isinstance(event, AgentSaid))
 
 
 async def test_a_person_is_greeted_and_a_mailbox_gets_the_text(tmp_path: Path) -> None:
@@ -57,9 +57,9 @@ async def test_a_person_is_greeted_and_a_mailbox_gets_the_text(tmp_path: Path) -
                 placed(process, notes, PERSON), placed(process, notes, MAILBOX)
             )
 
-    heard = [each.answerer for each in person if isinstance(each, AnswererHeard)]
+    heard = [item.answerer for item in person if isinstance(item, AnswererHeard)]
     assert heard == ["human"]
     assert said(person).startswith(GREETING)
-    assert [each.answerer for each in mailbox if isinstance(each, AnswererHeard)][-1] == "voicemail"
+    assert [item.answerer for item in mailbox if isinstance(item, AnswererHeard)][-1] == "voicemail"
     assert MESSAGE in said(mailbox)
-    assert [each.reason for each in mailbox if isinstance(each, CallEnded)] == ["voicemail"]
+    assert [item.reason for item in mailbox if isinstance(item, CallEnded)] == ["voicemail"]

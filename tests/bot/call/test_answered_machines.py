@@ -72,15 +72,15 @@ async def placed(
     call = process.call(leg, answering=PLAN)
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
-    return [each.event for each in notes.take(call.call_id)], leg.line.heard()
+    return [note.event for note in notes.take(call.call_id)], leg.line.heard()
 
 
 def answerers(events: list[Event]) -> list[str]:
-    return [each.answerer for each in events if isinstance(each, AnswererHeard)]
+    return [event.answerer for event in events if isinstance(event, AnswererHeard)]
 
 
 def said(events: list[Event]) -> str:
-    return " ".join(each.text for each in events if isinstance(each, AgentSaid))
+    return " ".join(event.text for event in events if isinstance(event, AgentSaid))
 
 
 async def test_an_assistant_a_mailbox_and_early_media_get_what_is_theirs(tmp_path: Path) -> None:
@@ -106,7 +106,7 @@ async def test_an_assistant_a_mailbox_and_early_media_get_what_is_theirs(tmp_pat
     assert said(asked).startswith(f"{WHO} {GREETING}")
     assert answerers(left)[-1] == "voicemail"
     assert said(left) == MESSAGE
-    assert [each.reason for each in left if isinstance(each, CallEnded)] == ["voicemail"]
+    assert [item.reason for item in left if isinstance(item, CallEnded)] == ["voicemail"]
     assert not left_sound[: len(mailbox)].any()
     assert "voicemail" not in answerers(rang)
     assert said(rang).startswith(GREETING)

@@ -60,5 +60,5 @@ async def test_an_interruption_leaves_nothing_behind_at_any_processor(
 
     make(listed)
 
-    queues: list[Any] = [vars(each)["_FrameProcessor__input_queue"] for each in listed]
-    assert [type(each) for each in queues] == [InputQueue, InputQueue]
+    queues: list[Any] = [vars(item)["_FrameProcessor__input_queue"] for item in listed]
+    assert [type(queue) for queue in queues] == [InputQueue, InputQueue]

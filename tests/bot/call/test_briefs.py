@@ -27,15 +27,18 @@ ANNA = Contact(id=1, campaign="c", number="+15550142", name="Anna", fields={"app
 def test_the_disclosure_is_said_first_and_cannot_be_barged_in_on() -> None:
     frames = opening_frames(briefed(AGENT, CAMPAIGN, ANNA))
 
-    assert [getattr(each, "text", "") for each in frames] == ["This is a machine.", "Is this Anna?"]
+    assert [getattr(frame, "text", "") for frame in frames] == [
+        "This is a machine.",
+        "Is this Anna?",
+    ]
     assert not getattr(frames[0], "interruptible", True)
 
 
 def test_the_agent_knows_the_script_the_goals_and_the_contact() -> None:
     told = briefed(AGENT, CAMPAIGN, ANNA).instructions
 
-    for each in ("Be kind.", "You call Anna about the heating.", "- find a date", "name: Anna"):
-        assert each in told
+    for name in ("Be kind.", "You call Anna about the heating.", "- find a date", "name: Anna"):
+        assert name in told
 
 
 def test_the_agent_of_a_call_that_came_in_is_nobody_s_of_a_campaign() -> None:

@@ -28,7 +28,7 @@ async def replayed(process: Process, notes: KeptEntries, name: str, out: Path) -
 
 
 def of(kind: type, found: Replayed) -> Sequence[object]:
-    return [each for each in found.events if isinstance(each, kind)]
+    return [event for event in found.events if isinstance(event, kind)]
 
 
 async def test_a_mistake_of_ours_ends_that_call_with_a_goodbye_and_no_other(

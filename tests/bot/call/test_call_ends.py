@@ -68,9 +68,9 @@ def thrown_by(method: str, how: str) -> Callable[..., Any]:
 
 
 def breaking(leg: LoopbackLeg, *methods: str) -> LoopbackLeg:
-    for each in methods:
-        thrown = throw_later if each in {"answered", "hang_up"} else throw
-        setattr(leg, each, thrown)
+    for method in methods:
+        thrown = throw_later if method in {"answered", "hang_up"} else throw
+        setattr(leg, method, thrown)
     return leg
 
 
@@ -126,12 +126,12 @@ async def left_alone(beside: JudgedCall, method: str) -> None:
 
 def forget_others(beside: JudgedCall) -> None:
     """Leave what was told of the judged call, which is the first one."""
-    own = next(each.call_id for each in beside.told if isinstance(each.event, CallStarted))
-    beside.told[:] = [each for each in beside.told if each.call_id == own]
+    own = next(entry.call_id for entry in beside.told if isinstance(entry.event, CallStarted))
+    beside.told[:] = [entry for entry in beside.told if entry.call_id == own]
 
 
 def kinds(beside: JudgedCall, kind: type) -> int:
-    return sum(isinstance(each, kind) for each in beside.events)
+    return sum(isinstance(event, kind) for event in beside.events)
 
 
 async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
@@ -139,7 +139,7 @@ async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
 ) -> None:
     async with judged_call(tmp_path) as beside:
         unexpected = []
-        for methods in [(each,) for each in METHODS] + [METHODS]:
+        for methods in [(method,) for method in METHODS] + [METHODS]:
             try:
                 await answer(beside, breaking(recorded(), *methods))
             except Exception as thrown:  # noqa: BLE001 - all of them are to be seen
@@ -166,7 +166,7 @@ async def test_a_step_of_the_end_that_fails_keeps_no_other_from_being_taken(
     monkeypatch.setattr(call_module, "assemble", assemble_broken)
     async with judged_call(tmp_path) as beside:
         unexpected = []
-        for steps in [*([each] for each in STEPS), [*STEPS]]:
+        for steps in [*([step] for step in STEPS), [*STEPS]]:
             broken[:] = steps
             try:
                 await answer(beside, recorded())

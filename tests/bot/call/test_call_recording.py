@@ -45,7 +45,7 @@ class Told:
         self.entries.append(entry)
 
     def of(self, kind: type) -> list[Any]:
-        return [each.event for each in self.entries if isinstance(each.event, kind)]
+        return [entry.event for entry in self.entries if isinstance(entry.event, kind)]
 
 
 async def one_call(folder: Path) -> tuple[Told, LoopbackLeg]:
@@ -121,10 +121,14 @@ def test_the_notice_is_spoken_before_the_greeting_where_calls_are_recorded(
         {"greeting": "Hello", "disclosure": "We record nothing.", "recording": recording}
     )
 
-    frames = [each for each in opening_frames(agent) if isinstance(each, TTSSpeakFrame)]
+    frames = [
+        opening_frame
+        for opening_frame in opening_frames(agent)
+        if isinstance(opening_frame, TTSSpeakFrame)
+    ]
 
-    assert [each.text for each in frames] == spoken
-    assert [getattr(each, "interruptible", True) for each in frames[:-1]] == [False] * (
+    assert [frame.text for frame in frames] == spoken
+    assert [getattr(frame, "interruptible", True) for frame in frames[:-1]] == [False] * (
         len(spoken) - 1
     )
 
@@ -134,7 +138,7 @@ def test_a_call_that_goes_on_after_a_lost_line_tells_its_caller_again() -> None:
 
     frames = opening_frames(agent, resumed="Back")
 
-    assert [getattr(each, "text", "") for each in frames] == [NOTICE, "Back"]
+    assert [getattr(frame, "text", "") for frame in frames] == [NOTICE, "Back"]
 
 
 def recordings(folder: Path) -> list[Path]:
@@ -219,7 +223,7 @@ async def test_a_disk_that_does_not_take_it_ends_the_recording_alone(
 def open_in(folder: Path) -> list[str]:
     """Return the files of a folder that this process has open."""
     numbers = Path("/proc/self/fd").iterdir()
-    return [name for each in numbers if (name := _shown(each)).startswith(str(folder))]
+    return [name for number in numbers if (name := _shown(number)).startswith(str(folder))]
 
 
 def _shown(number: Path) -> str:
@@ -276,7 +280,7 @@ async def test_a_disk_that_does_not_keep_up_costs_no_descriptor(
     await recording.close()
 
     assert recording._lost
-    assert [each.name for each in recordings(tmp_path)] == ["c1.wav.part"]
+    assert [item.name for item in recordings(tmp_path)] == ["c1.wav.part"]
     assert open_in(tmp_path) == []
 
 

@@ -46,5 +46,5 @@ async def test_a_caller_who_speaks_is_listened_to_at_once(tmp_path: Path, carrie
 
         stopped_s = call.ear.bursts[before - 1].end / call.rate_hz
         assert began_s < stopped_s < began_s + SILENT_WITHIN_S
-        assert any(isinstance(each, BargedIn) for each in beside.events)
+        assert any(isinstance(event, BargedIn) for event in beside.events)
         assert call.complaints == []

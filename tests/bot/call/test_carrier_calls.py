@@ -139,7 +139,7 @@ async def every_way_to_end(it: Line, carrier: str) -> list[Carrier]:
 
 async def test_a_whole_call_and_every_way_to_end_it_by_each_carrier(tmp_path: Path) -> None:
     async with line(tmp_path, returns_within_s=0) as it:
-        ended_here = await asyncio.gather(*(every_way_to_end(it, each) for each in CARRIERS))
+        ended_here = await asyncio.gather(*(every_way_to_end(it, carrier) for carrier in CARRIERS))
         reasons = await ended(it, 3 * len(CARRIERS))
         requests = await requests_of(it.lab)
 
@@ -147,15 +147,15 @@ async def test_a_whole_call_and_every_way_to_end_it_by_each_carrier(tmp_path: Pa
     assert sorted(reasons) == sorted(ends * len(CARRIERS))
     facts = entries(it)
     assert [fact["key"] for fact in facts if fact["event"] == "KeyPressed"] == ["*"] * 3  # masked
-    whole = [each for each in said_in(it.logs / "calls").values() if len(each) > 1]
+    whole = [item for item in said_in(it.logs / "calls").values() if len(item) > 1]
     assert len(whole) == len(CARRIERS)
     for said in whole:
         assert said[0] == GREETING
         assert "nine" in said[1]
         assert "oodbye" in said[-1]
-    told = [each for rows in requests.values() for each in rows]
-    assert all(each["ok_auth"] and each["well_formed"] for each in told), told
-    telnyx, plivo, _ = ([each.phone.call_sid for each in calls] for calls in ended_here)
+    told = [row for rows in requests.values() for row in rows]
+    assert all(request["ok_auth"] and request["well_formed"] for request in told), told
+    telnyx, plivo, _ = ([call.phone.call_sid for call in calls] for calls in ended_here)
     assert [ref for ref, action, _ in it.telnyx.commands if action == "hangup"] == telnyx
     assert [ref for method, ref, _ in it.plivo.requests if method == "DELETE"] == plivo
 
@@ -176,12 +176,12 @@ async def cut_in_mid_call(it: Line, carrier: str) -> None:
 
 async def test_a_stream_that_dies_in_mid_call_is_followed_by_another(tmp_path: Path) -> None:
     async with line(tmp_path) as it:
-        await asyncio.gather(*(cut_in_mid_call(it, each) for each in ("telnyx", "plivo")))
+        await asyncio.gather(*(cut_in_mid_call(it, name) for name in ("telnyx", "plivo")))
         reasons = await ended(it, 2)
 
     said = list(said_in(it.logs / "calls").values())
     assert len(said) == 2
-    assert all("nine" in each[1] and "Street" in each[2] for each in said), said
+    assert all("nine" in item[1] and "Street" in item[2] for item in said), said
     assert reasons == ["caller_hung_up", "caller_hung_up"]
 
 

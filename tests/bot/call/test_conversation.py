@@ -106,7 +106,7 @@ async def test_the_call_ends_after_the_models_goodbye_was_heard(models: VoiceMod
     assert talk.voice.said == ["Goodbye, and thank you."]
     assert talk.ear.heard_s == pytest.approx(0.08, abs=0.045)
     assert talk.farewell.reason == "agent_hung_up"
-    assert [each.outcome for each in talk.told if isinstance(each, ToolCalled)] == ["ok"]
+    assert [event.outcome for event in talk.told if isinstance(event, ToolCalled)] == ["ok"]
     assert len(talk.model.requests) == 1
 
 
@@ -158,7 +158,9 @@ def desk_of(database: Database, *, caller: str) -> CallDesk:
 def results(talk: Talk) -> list[str]:
     """Return what the model got to know of its tools."""
     return [
-        each["content"] for each in talk.model.requests[1]["messages"] if each["role"] == "tool"
+        request["content"]
+        for request in talk.model.requests[1]["messages"]
+        if request["role"] == "tool"
     ]
 
 
@@ -204,9 +206,9 @@ async def test_a_callback_that_is_not_kept_is_not_promised(
 
         _, callback = results(talk)
         assert why in json.loads(callback)["error"]
-        assert not [each for each in talk.told if isinstance(each, CallbackWanted)]
+        assert not [event for event in talk.told if isinstance(event, CallbackWanted)]
         assert ("request_callback", "failed") in [
-            (each.tool, each.outcome) for each in talk.told if isinstance(each, ToolCalled)
+            (event.tool, event.outcome) for event in talk.told if isinstance(event, ToolCalled)
         ]
     await broken.close()
 
@@ -219,7 +221,7 @@ async def test_a_silent_caller_is_asked_and_then_told_goodbye(models: VoiceModel
         await asyncio.wait_for(talk.finished.wait(), 5.0)
 
     assert talk.voice.said == ["Good day.", "Hello?", "I hang up now."]
-    assert [each for each in talk.told if isinstance(each, CallerSilent)] == [
+    assert [event for event in talk.told if isinstance(event, CallerSilent)] == [
         CallerSilent(prompts=1)
     ]
     assert talk.farewell.reason == "silence"
@@ -245,12 +247,12 @@ async def test_a_long_conversation_is_summarised_and_goes_on(models: VoiceModels
             talk.context.add_messages([said, heard])  # pyright: ignore[reportArgumentType]
         await talk.say("And now?")
         await talk.until(lambda: any(m.startswith(SUMMARY) for m in talk.remembered("user")))
-        await talk.until(lambda: any(isinstance(each, ContextShortened) for each in talk.told))
+        await talk.until(lambda: any(isinstance(event, ContextShortened) for event in talk.told))
 
-    asked = [each for each in talk.model.requests if not each.get("stream")]
+    asked = [request for request in talk.model.requests if not request.get("stream")]
     assert "Summarise" in asked[0]["messages"][0]["content"]
     assert talk.remembered("user")[0] == SUMMARY + talk.model.summary
     assert talk.remembered("user")[-1] == "And now?"
-    told = [each for each in talk.told if isinstance(each, ContextShortened)]
-    assert [each.how for each in told] == ["summarised"]
+    told = [event for event in talk.told if isinstance(event, ContextShortened)]
+    assert [item.how for item in told] == ["summarised"]
     assert told[0].tokens_after < told[0].tokens_before

@@ -23,4 +23,4 @@ async def test_pipecat_makes_no_span(tmp_path: Path, monkeypatch: pytest.MonkeyP
     told, _ = await replay_call(tmp_path)
 
     assert told.said
-    assert [each for each in asked if "pipecat" in each] == []
+    assert [text for text in asked if "pipecat" in text] == []

@@ -83,15 +83,15 @@ async def test_a_person_is_told_in_the_agents_language_whatever_the_caller_speak
     tmp_path: Path,
 ) -> None:
     async with house(tmp_path, agent={**WARM, "language": "multi"}, people=People()) as there:
-        for each in there.lab.instances.values():
-            if isinstance(each, DeepgramSimulator):
-                each.spoken = "es"
+        for instance in there.lab.instances.values():
+            if isinstance(instance, DeepgramSimulator):
+                instance.spoken = "es"
         await asked(there)
         await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
-        asked_of_voice = [each.details for each in there.lab.record.requests("cartesia")]
-        (told,) = [each for each in asked_of_voice if "press 1" in each.get("text", "")]
-        heard = [each.text for each in there.events(AgentSaid)]
+        asked_of_voice = [request.details for request in there.lab.record.requests("cartesia")]
+        (told,) = [detail for detail in asked_of_voice if "press 1" in detail.get("text", "")]
+        heard = [event.text for event in there.events(AgentSaid)]
 
         assert told["language"] == "en"
         assert told["text"].startswith("Hello. I have a caller on the line")
@@ -269,7 +269,7 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
 
         assert there.caller.first_sound_s(pressed_s) < 1.0  # no answer is on its way to wait for
         assert there.caller.times(CONNECTING) == 1
-        assert [each.name for each in there.people.called] == ["billing"]
+        assert [item.name for item in there.people.called] == ["billing"]
         assert outcomes(there) == ["busy"]
 
 
@@ -306,8 +306,8 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
 ) -> None:
     async with house(tmp_path, agent=WARM, people=people) as there:
         await there.greeted()
-        for each in there.lab.instances.values():
-            each.set_faults([Window(fault=Refuse())])
+        for instance in there.lab.instances.values():
+            instance.set_faults([Window(fault=Refuse())])
         await there.caller.says(HOURS)
         await there.until(lambda: there.steps("keypad", "words"), within_s=120)
         await there.caller.press("0")
@@ -322,8 +322,8 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
             heard = True
         await there.until(lambda: there.events(CallEnded), within_s=120)
 
-        called_back = "en.callback.0" in [each.utterance for each in there.events(HeldTheLine)]
-        assert [there.caller.times(each) for each in said] == [1] * len(said)
+        called_back = "en.callback.0" in [event.utterance for event in there.events(HeldTheLine)]
+        assert [there.caller.times(text) for text in said] == [1] * len(said)
         assert called_back != (TOGETHER in said)
         assert there.caller.times(BACK) == 0  # it asks something, and a goodbye follows
         assert heard
@@ -346,14 +346,14 @@ async def test_the_owner_is_sent_the_number_of_whom_we_talk_with_whoever_called(
         await there.caller.press("0")
         await there.until(lambda: got)
 
-        assert [each["caller"] for each in got] == [theirs]
+        assert [item["caller"] for item in got] == [theirs]
 
 
 async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
     async with house(tmp_path, agent=WARM, people=People(comes="busy")) as there:
         await asked(there)
         await there.said(OFFER)
-        written = "".join(each.read_text() for each in (tmp_path / "logs").rglob("*.log*"))
+        written = "".join(path.read_text() for path in (tmp_path / "logs").rglob("*.log*"))
         tools = there.tools_of_call()
 
         assert "billing" in tools

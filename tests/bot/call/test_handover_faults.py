@@ -100,7 +100,9 @@ async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_
         await call.end("shutdown")
         await there.until(lambda: there.events(CallEnded))
 
-        assert "Thank you for calling. Goodbye." in [each.text for each in there.events(AgentSaid)]
+        assert "Thank you for calling. Goodbye." in [
+            event.text for event in there.events(AgentSaid)
+        ]
         assert there.events(CallEnded)[0].reason == "shutdown"
 
 
@@ -136,8 +138,8 @@ async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
 ) -> None:
     async with house(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
         await there.greeted()
-        for each in there.lab.instances.values():
-            each.set_faults([Window(fault=Refuse())])
+        for instance in there.lab.instances.values():
+            instance.set_faults([Window(fault=Refuse())])
         await there.caller.says(HOURS)
         await there.until(lambda: there.steps("clip"))
         await there.caller.press("0")
@@ -179,12 +181,12 @@ async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
         await asyncio.sleep(5.0)
         words = await asked_again(there)
         await asyncio.sleep(2.5)
-        said = {each.text for each in there.events(AgentSaid)[words:]}
+        said = {event.text for event in there.events(AgentSaid)[words:]}
         await there.picked_up()
 
         assert said
         assert said <= STILL_RINGS
         # Nothing is amiss. Whether a pause was the end is a model's word, which is not the same on
         # each processor: where it was none, the answer is a moment late.
-        held = {each.utterance for each in there.events(HeldTheLine)}
-        assert all(".filler." in each for each in held)
+        held = {event.utterance for event in there.events(HeldTheLine)}
+        assert all(".filler." in utterance for utterance in held)

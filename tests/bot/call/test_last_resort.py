@@ -54,7 +54,7 @@ class Heard:
     late: Sequence[tuple[float, float]]  # on the line: when this process woke late, by how much
 
     def of(self, kind: type) -> list[Any]:
-        return [each for each in self.events if isinstance(each, kind)]
+        return [event for event in self.events if isinstance(event, kind)]
 
     @property
     def first_s(self) -> float:
@@ -125,8 +125,8 @@ async def call(
                 replying.cancel()
                 watching.cancel()
             await process.emitter.flush()
-            events = [each.event for each in notes.take(made.call_id)]
-    stops = [each.at_s for each in events if isinstance(each, CallerStopped)]
+            events = [note.event for note in notes.take(made.call_id)]
+    stops = [event.at_s for event in events if isinstance(event, CallerStopped)]
     started_at_s = leg.line.started_at_s or 0.0
     return Heard(
         events=events,
@@ -184,8 +184,8 @@ def sounds(heard: np.ndarray, rate_hz: int) -> list[tuple[float, float]]:
     if not loud.size:
         return []
     breaks = np.flatnonzero(np.diff(loud) > 0.3)
-    starts = [loud[0], *(loud[each + 1] for each in breaks)]
-    ends = [*(loud[each] for each in breaks), loud[-1]]
+    starts = [loud[0], *(loud[item + 1] for item in breaks)]
+    ends = [*(loud[item] for item in breaks), loud[-1]]
     return [(float(a), float(b)) for a, b in zip(starts, ends, strict=True)]
 
 
@@ -196,11 +196,11 @@ async def test_no_model_answers_and_the_caller_is_told_so_in_time_until_the_good
 
     assert heard.first_s <= 1.5
     assert max(heard.silences_s) <= 4.0
-    assert [each.step for each in heard.of(StepTaken)] == [
+    assert [text.step for text in heard.of(StepTaken)] == [
         *("clip", "clip", "words", "words", "goodbye")
     ]
     assert heard.of(HeldTheLine)[0].utterance == "en.llm.3"  # he asked for the opening hours
-    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
+    assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
 
 
 async def test_everything_is_dead_and_the_caller_is_greeted_and_answered_by_the_local_voice(
@@ -227,7 +227,7 @@ async def test_with_all_voices_gone_the_answer_is_heard_whole_in_the_local_voice
 ) -> None:
     heard = await call(tmp_path, VOICES_GONE, linger_s=14.0)
 
-    said = " ".join(each.text for each in heard.of(AgentSaid))
+    said = " ".join(text.text for text in heard.of(AgentSaid))
     assert said.startswith("Hello, this is Holdline. How can I help? We open at nine.")
     assert heard.first_s <= 1.5
     assert max(heard.silences_s) <= 4.0
@@ -239,12 +239,12 @@ async def test_a_caller_presses_one_and_is_called_back(tmp_path: Path) -> None:
     heard = await call(tmp_path, LLM_GONE, linger_s=60.0, keys=keys, tree=tree)
 
     assert heard.of(CallbackWanted)
-    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
+    assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
     (waiting,) = await Callbacks(database).waiting()
     await database.close()
     assert waiting.number == "+15550199"
-    assert "+15550199" not in json.dumps([str(each) for each in heard.of(CallbackWanted)])
+    assert "+15550199" not in json.dumps([str(text) for text in heard.of(CallbackWanted)])
 
 
 TO_THE_MENU = {"hold": {"clips": 0}}
@@ -255,7 +255,7 @@ async def callbacks(tmp_path: Path) -> Sequence[str]:
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
     waiting = await Callbacks(database).waiting()
     await database.close()
-    return [each.number for each in waiting]
+    return [text.number for text in waiting]
 
 
 # "one" alone is missed in about one of four calls: it is tried by `make test-hours`, and open.
@@ -267,8 +267,8 @@ async def test_no_recogniser_answers_and_a_caller_who_says_so_is_called_back(
     heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
 
     assert heard.of(CallbackWanted)
-    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
-    assert [each.step for each in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
+    assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
+    assert [text.step for text in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
     assert await callbacks(tmp_path) == ["+15550199"]
     assert max(heard.silences_s) <= 4.0
 
@@ -283,8 +283,8 @@ async def test_a_browser_without_keys_leaves_a_message_by_voice(tmp_path: Path) 
         tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, browser=True, tree=TO_THE_MENU
     )
 
-    assert [each.reason for each in heard.of(CallEnded)] == ["outage"]
-    assert [each.step for each in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
+    assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
+    assert [text.step for text in heard.of(StepTaken)] == ["words", "chosen", "goodbye"]
     assert heard.of(MessageLeft)
     assert list((tmp_path / "messages").glob("*.wav"))
 
@@ -293,5 +293,5 @@ async def test_other_speech_chooses_nothing(tmp_path: Path) -> None:
     replies = {TELEPHONE_MENU: (0.5, "I would like to book an appointment for tomorrow.")}
     heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
 
-    assert [each.step for each in heard.of(StepTaken)] == ["words", "words", "goodbye"]
+    assert [text.step for text in heard.of(StepTaken)] == ["words", "words", "goodbye"]
     assert await callbacks(tmp_path) == []

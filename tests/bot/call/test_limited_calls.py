@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone]  # nobody m
 
 
 def of(kind: type, found: Replayed) -> Sequence[Any]:
-    return [each for each in found.events if isinstance(each, kind)]
+    return [event for event in found.events if isinstance(event, kind)]
 
 
 def limited(lab: RunningLab, tmp_path: Path) -> Any:
@@ -56,22 +56,22 @@ async def test_three_calls_at_once_stay_within_the_limits_and_all_are_answered(
             found = await asyncio.gather(*calls)
         async with LabControl(lab) as control:
             asked = [
-                each
-                for each in await control.requests("openai")
-                if each["path"].endswith("/chat/completions")
+                request
+                for request in await control.requests("openai")
+                if request["path"].endswith("/chat/completions")
             ]
             sockets = [
-                each
-                for each in await control.requests("cartesia")
-                if each["path"].startswith("/tts/websocket")
+                request
+                for request in await control.requests("cartesia")
+                if request["path"].startswith("/tts/websocket")
             ]
 
-    assert [len(of(AgentSaid, each)) for each in found] == [2, 3, 2]  # the greeting is one
-    assert max(each["details"]["at_once"] for each in asked) == 1
+    assert [len(of(AgentSaid, item)) for item in found] == [2, 3, 2]  # the greeting is one
+    assert max(request["details"]["at_once"] for request in asked) == 1
     spoke = sorted(
-        tuple({each.provider for each in of(AttemptWon, call) if each.stage == "tts"})
+        tuple({text.provider for text in of(AttemptWon, call) if text.stage == "tts"})
         for call in found
     )
     assert spoke == [("cartesia",), ("cartesia",), ("elevenlabs",)]
-    assert len({each["at_s"] for each in sockets if each["method"] == "GET"}) >= 2
-    assert not [each for call in found for each in of(AttemptFailed, call)]
+    assert len({socket["at_s"] for socket in sockets if socket["method"] == "GET"}) >= 2
+    assert not [text for call in found for text in of(AttemptFailed, call)]

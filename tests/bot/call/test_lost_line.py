@@ -31,10 +31,10 @@ async def calling(folder: Path) -> AsyncIterator[JudgedCall]:
     async with listening(folder, {}, None) as beside:
         async with beside.call:
             yield beside
-        await until(lambda: any(isinstance(each, CallEnded) for each in beside.events))
+        await until(lambda: any(isinstance(event, CallEnded) for event in beside.events))
     assert not beside.blamed
     assert not beside.call.complaints
-    assert len([each for each in beside.events if isinstance(each, CallStarted)]) == 1
+    assert len([event for event in beside.events if isinstance(event, CallStarted)]) == 1
 
 
 async def spoken_for(beside: JudgedCall, length_s: float) -> None:
@@ -53,7 +53,7 @@ async def cut(beside: JudgedCall, *, into_s: float, code: int | None = None) -> 
 
 def expect_back(beside: JudgedCall) -> None:
     """The agent was heard again in time, each time."""
-    restored = [each.after_s for each in beside.events if isinstance(each, LineRestored)]
+    restored = [event.after_s for event in beside.events if isinstance(event, LineRestored)]
     assert restored
     assert all(after_s < BACK_S for after_s in restored)
     loud = np.flatnonzero(np.abs(beside.call.heard().astype(np.int32)) > AUDIBLE) / RATE_HZ
@@ -101,7 +101,7 @@ async def test_a_question_that_was_cut_is_asked_again_and_answered(tmp_path: Pat
         beside.call.begin(caller_says("What are your opening hours?"))
         await asyncio.sleep(0.5)
         await beside.call.break_off()
-        await until(lambda: any(isinstance(each, LineRestored) for each in beside.events))
+        await until(lambda: any(isinstance(event, LineRestored) for event in beside.events))
         await beside.call.listen(quiet_s=1.2, within_s=25)
         beside.asked.append("What are your opening hours?")
         await beside.ask()

@@ -46,10 +46,10 @@ async def requests_of(lab: RunningLab) -> dict[str, list[dict[str, Any]]]:
     headers = {"Authorization": f"Bearer {lab.control_token}"}
     found: dict[str, list[dict[str, Any]]] = {}
     async with aiohttp.ClientSession(headers=headers) as session:
-        for each in lab.instances:
-            url = f"{lab.control_url}/instances/{each['name']}/requests"
+        for instance in lab.instances:
+            url = f"{lab.control_url}/instances/{instance['name']}/requests"
             async with session.get(url) as answer:
-                found[each["name"]] = await answer.json()
+                found[instance["name"]] = await answer.json()
     return found
 
 
@@ -57,7 +57,7 @@ def at_work_in(calls: Path) -> set[str]:
     """Return the rungs that answered in the calls, from the calls' own records."""
     lines = [line for path in calls.glob("*.jsonl") for line in path.read_text().splitlines()]
     entries = [json.loads(line) for line in lines]
-    return {each["provider"] for each in entries if each["event"] == "AttemptWon"}
+    return {entry["provider"] for entry in entries if entry["event"] == "AttemptWon"}
 
 
 def said_in(calls: Path) -> dict[str, list[str]]:
@@ -65,7 +65,7 @@ def said_in(calls: Path) -> dict[str, list[str]]:
     said: dict[str, list[str]] = {}
     for path in calls.glob("*.jsonl"):
         entries = [json.loads(line) for line in path.read_text().splitlines()]
-        said[path.stem] = [each["text"] for each in entries if each["event"] == "AgentSaid"]
+        said[path.stem] = [entry["text"] for entry in entries if entry["event"] == "AgentSaid"]
     return said
 
 
@@ -73,7 +73,7 @@ def ends_in(calls: Path) -> list[str]:
     """Return why each call ended, from the calls' own records."""
     lines = [line for path in calls.glob("*.jsonl") for line in path.read_text().splitlines()]
     entries = [json.loads(line) for line in lines]
-    return [each["reason"] for each in entries if each["event"] == "CallEnded"]
+    return [entry["reason"] for entry in entries if entry["event"] == "CallEnded"]
 
 
 def likeness(expected: NDArray[np.int16], heard: NDArray[np.int16]) -> float:
@@ -84,8 +84,8 @@ def likeness(expected: NDArray[np.int16], heard: NDArray[np.int16]) -> float:
     """
     size = RATE_HZ // 4
     pieces = [expected[at : at + size] for at in range(0, expected.size - size, size)]
-    loud = [each for each in pieces if np.abs(each.astype(np.int32)).mean() > 300]
-    return float(np.median([_best(each.astype(float), heard.astype(float)) for each in loud]))
+    loud = [piece for piece in pieces if np.abs(piece.astype(np.int32)).mean() > 300]
+    return float(np.median([_best(piece.astype(float), heard.astype(float)) for piece in loud]))
 
 
 def _best(piece: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
@@ -118,14 +118,14 @@ async def test_a_caller_has_a_conversation_and_every_request_was_well_formed(
 
     assert call.ended_by == "agent"
     assert call.complaints == []
-    assert min(each.size for each in (greeting, hours, where)) > RATE_HZ
+    assert min(item.size for item in (greeting, hours, where)) > RATE_HZ
     (said,) = said_in(tmp_path / "logs" / "calls").values()
     assert said[0] == GREETING
     assert "nine" in said[1]
     assert "Street" in said[2]
     assert "oodbye" in said[3]
-    told = [each for rows in requests.values() for each in rows]
-    assert all(each["ok_auth"] and each["well_formed"] for each in told), told
+    told = [row for rows in requests.values() for row in rows]
+    assert all(request["ok_auth"] and request["well_formed"] for request in told), told
     # That nobody else is asked is held on virtual time, in test_replayed_callers: on a busy machine
     # a healthy provider is late.
     assert at_work_in(tmp_path / "logs" / "calls") >= {"deepgram", "openai", "cartesia"}

@@ -42,7 +42,7 @@ class Notes:
         self.entries.append(entry)
 
     def events(self, kind: type[Event]) -> list[Any]:
-        return [each.event for each in self.entries if isinstance(each.event, kind)]
+        return [entry.event for entry in self.entries if isinstance(entry.event, kind)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +65,11 @@ class Line:
 
     def says(self) -> list[str]:
         """Return what the caller has heard to its end."""
-        return [each.text for each in self.notes.events(AgentSaid)]
+        return [event.text for event in self.notes.events(AgentSaid)]
 
     @property
     def outcomes(self) -> list[str]:
-        return [each.outcome for each in self.notes.events(HandedOver)]
+        return [event.outcome for event in self.notes.events(HandedOver)]
 
 
 @asynccontextmanager
@@ -112,7 +112,7 @@ async def test_a_caller_who_asks_for_a_person_talks_with_them(tmp_path: Path) ->
 
         assert there.outcomes == ["connected"]
         assert there.notes.events(CallEnded)[0].reason == "transfer"
-        assert [each.number for each in there.account.switch.dialled] == [BILLING]
+        assert [item.number for item in there.account.switch.dialled] == [BILLING]
         assert not there.caller.ended.is_set()  # the caller talks on, with the person
 
 

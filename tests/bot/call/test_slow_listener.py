@@ -33,5 +33,5 @@ async def test_one_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path)
 async def test_a_process_tells_by_which_configuration_it_answers(tmp_path: Path) -> None:
     told, _ = await replay_call(tmp_path)
 
-    loaded = [each for each in told.entries if isinstance(each.event, ConfigurationLoaded)]
-    assert [each.call_id for each in loaded] == [""]
+    loaded = [entry for entry in told.entries if isinstance(entry.event, ConfigurationLoaded)]
+    assert [entry.call_id for entry in loaded] == [""]

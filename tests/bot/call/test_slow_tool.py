@@ -34,7 +34,7 @@ async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_pa
         asked_s = await call.say(caller_says("What are your opening hours?"))
         await asyncio.sleep(20)
 
-    (used,) = [each for each in beside.events if isinstance(each, ToolCalled)]
+    (used,) = [event for event in beside.events if isinstance(event, ToolCalled)]
     assert used.outcome == "ok"
     assert used.took_s > 2 * LONGEST_S
     assert max(silences(call, since_s=asked_s)[1:]) < LONGEST_S

@@ -48,7 +48,7 @@ class Ear:
         self.told.append(entry)
 
     def told_of(self, call_id: str) -> list[Event]:
-        return [each.event for each in self.told if each.call_id == call_id]
+        return [entry.event for entry in self.told if entry.call_id == call_id]
 
 
 @dataclass
@@ -61,8 +61,8 @@ class Told:
 
     @property
     def blame(self) -> list[Event]:
-        blame = [each for each in self.all if isinstance(each, (*BLAME, Suspected))]
-        probes = [each for each in self.all if isinstance(each, ProviderProbed) and not each.ok]
+        blame = [item for item in self.all if isinstance(item, (*BLAME, Suspected))]
+        probes = [item for item in self.all if isinstance(item, ProviderProbed) and not item.ok]
         lost = [e for e in self.all if isinstance(e, AttemptDropped) and e.because == "lag"]
         return [*blame, *probes, *lost]
 
@@ -103,7 +103,7 @@ async def four_calls(out: Path, *moments: tuple[float, float], stop: Stall = sta
     return Told(
         said=[said for said, _ in calls],
         heard=[heard for _, heard in calls],
-        all=[each.event for each in ear.told],
+        all=[entry.event for entry in ear.told],
     )
 
 
@@ -120,8 +120,8 @@ async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], li
     await process.switchboard.answer(leg, call)
     await process.emitter.flush()
     events = ear.told_of(call.call_id)
-    said = [each.text for each in events if isinstance(each, AgentSaid)]
-    heard = [each.text for each in events if isinstance(each, TranscriptFinal)]
+    said = [event.text for event in events if isinstance(event, AgentSaid)]
+    heard = [event.text for event in events if isinstance(event, TranscriptFinal)]
     return said, heard
 
 
@@ -135,12 +135,12 @@ async def test_a_stall_of_ours_blames_nobody_and_loses_no_word(tmp_path: Path) -
     assert stalled.blame == []
     assert stalled.heard == healthy.heard
     assert stalled.said == healthy.said
-    told = [each for each in stalled.all if isinstance(each, ProcessLagged)]
-    assert {each.where for each in told} == {"loop"}
-    assert sum(each.times for each in told) == 3
-    assert max(each.lag_s for each in told) > 2.9
+    told = [item for item in stalled.all if isinstance(item, ProcessLagged)]
+    assert {item.where for item in told} == {"loop"}
+    assert sum(item.times for item in told) == 3
+    assert max(item.lag_s for item in told) > 2.9
     records = (tmp_path / "stalled" / "logs" / "calls").glob("*.jsonl")
-    assert all('"ProcessLagged"' in each.read_text() for each in records)
+    assert all('"ProcessLagged"' in record.read_text() for record in records)
 
 
 @pytest.mark.parametrize("length_s", [1.0, 3.0])
@@ -150,7 +150,7 @@ async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
     stalled = await four_calls(tmp_path, (5.7, length_s))
 
     assert stalled.blame == []
-    assert [len(each) for each in stalled.said] == [2] * len(CALLERS)
+    assert [len(item) for item in stalled.said] == [2] * len(CALLERS)
 
 
 @pytest.mark.real_time
@@ -162,8 +162,8 @@ async def test_a_real_stall_blames_nobody_and_loses_no_word(
     stalled = await four_calls(tmp_path, (5.7, length_s), stop=time.sleep)
 
     assert stalled.blame == []
-    assert [len(each) for each in stalled.heard] == [1] * len(CALLERS)
-    assert [len(each) for each in stalled.said] == [2] * len(CALLERS)
+    assert [len(item) for item in stalled.heard] == [1] * len(CALLERS)
+    assert [len(item) for item in stalled.said] == [2] * len(CALLERS)
     assert stalled.said[0] == stalled.said[1]
-    told = [each for each in stalled.all if isinstance(each, ProcessLagged)]
-    assert "stall (tests/bot/call/test_stalls.py)" in [each.step for each in told]
+    told = [item for item in stalled.all if isinstance(item, ProcessLagged)]
+    assert "stall (tests/bot/call/test_stalls.py)" in [item.step for item in told]

@@ -58,8 +58,8 @@ async def test_a_summary_is_sent_until_it_is_taken_or_cannot_be(
         await asyncio.sleep(60)
 
     assert got == [SUMMARY] * asked
-    assert len([each for each in told if isinstance(each, RetryPlanned)]) == asked - 1
-    assert len([each for each in told if isinstance(each, AttemptFailed)]) == len(statuses)
+    assert len([event for event in told if isinstance(event, RetryPlanned)]) == asked - 1
+    assert len([event for event in told if isinstance(event, AttemptFailed)]) == len(statuses)
 
 
 async def test_one_that_cannot_be_sent_holds_up_no_other() -> None:

@@ -181,7 +181,7 @@ async def test_a_call_that_cannot_be_ended_keeps_no_other_from_its_goodbye() -> 
             raise RuntimeError("no cancel")
 
     switchboard, broken, whole = board([], seats=2), Broken("a"), Talk("b")
-    running = [asyncio.ensure_future(switchboard.answer(LINE, each)) for each in (broken, whole)]
+    running = [asyncio.ensure_future(switchboard.answer(LINE, item)) for item in (broken, whole)]
     await asyncio.sleep(0)
 
     await switchboard.close(drain_s=1.0)

@@ -53,7 +53,7 @@ async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorde
     async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(CallRecorded))
 
-        assert [each.text for each in there.events(AgentSaid)] == [BACK]
+        assert [event.text for event in there.events(AgentSaid)] == [BACK]
     assert recordings(tmp_path) == ["c1-7.wav"]
 
 
@@ -61,12 +61,12 @@ async def test_a_notice_that_is_no_longer_known_of_is_said_again(tmp_path: Path)
     async with house(tmp_path, agent=RECORDED, people=None, caller=lost(said="Hello.")) as there:
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
-        assert [each.text for each in there.events(AgentSaid)] == [NOTICE, BACK]
+        assert [event.text for event in there.events(AgentSaid)] == [NOTICE, BACK]
 
 
 async def test_what_the_lost_process_told_last_keeps_its_numbers_for_itself(tmp_path: Path) -> None:
     async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(AgentSaid))
 
-        numbers = [each.number for each in there.told if each.call_id == "c1"]
+        numbers = [item.number for item in there.told if item.call_id == "c1"]
     assert numbers == list(range(7 + UNKNOWN + 1, 7 + UNKNOWN + 1 + len(numbers)))

@@ -73,7 +73,7 @@ class Line:
     told: list[Entry]
 
     def events(self, kind: type[Event]) -> list[Any]:
-        return [each.event for each in self.told if isinstance(each.event, kind)]
+        return [entry.event for entry in self.told if isinstance(entry.event, kind)]
 
     async def until(self, fact: Callable[[], object], *, within_s: float = 90.0) -> None:
         async with asyncio.timeout(within_s):
@@ -81,7 +81,7 @@ class Line:
                 await asyncio.sleep(0.2)
 
     async def said(self, text: str) -> None:
-        await self.until(lambda: text in [each.text for each in self.events(AgentSaid)])
+        await self.until(lambda: text in [event.text for event in self.events(AgentSaid)])
         await asyncio.sleep(SETTLE_S)
 
     async def asks(self) -> float:
@@ -116,7 +116,7 @@ class Line:
 
     @property
     def outcomes(self) -> list[str]:
-        return [each.outcome for each in self.events(HandedOver)]
+        return [event.outcome for event in self.events(HandedOver)]
 
 
 def telephoned(samples: Pcm) -> Pcm:
@@ -192,7 +192,7 @@ async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(  # noqa: PL
         await there.caller.say(second)
         await asyncio.sleep(2.0)
         ears = [
-            [occurrences(ear.heard(), telephoned(each)) for each in (first, second)]
+            [occurrences(ear.heard(), telephoned(item)) for item in (first, second)]
             for ear in (there.caller, person)
         ]
 
@@ -243,7 +243,7 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
 
         assert there.outcomes == [outcome]
         assert amiss(there.caller.heard(), await there.greeting()) == ((), ())
-        assert [there.times(each) for each in (CONNECTING, NOBODY)] == [1, 1]
+        assert [there.times(item) for item in (CONNECTING, NOBODY)] == [1, 1]
         # In pieces: as one it is not always like a new rendering of the same words, whose pauses
         # differ (in pieces they are alike at 0.79 and more, other texts at 0.47 at most).
         assert times_heard(there.caller.heard(), telephoned(local(OFFER))) == 1
@@ -265,7 +265,7 @@ async def test_refused_by_a_key_the_person_is_hung_up_on_and_the_agent_comes_bac
         assert person.ended_by == "agent"
         assert begins_with(await words_sent(there.lab, HELLO), person.heard()) > 0  # up to the key
         assert amiss(there.caller.heard(), await there.greeting()) == ((), ())
-        assert [there.times(each) for each in (CONNECTING, NOBODY)] == [1, 1]
+        assert [there.times(item) for item in (CONNECTING, NOBODY)] == [1, 1]
         assert times_heard(there.caller.heard(), telephoned(local(OFFER))) == 1
 
 
@@ -303,7 +303,7 @@ async def test_without_a_briefing_the_carrier_hands_the_caller_on(tmp_path: Path
 
         assert there.outcomes == ["connected"]
         assert there.events(CallEnded)[0].reason == "transfer"
-        assert [each.number for each in there.rest.exchange.dialled] == [BILLING]
+        assert [item.number for item in there.rest.exchange.dialled] == [BILLING]
         assert not there.caller.ended.is_set()  # the caller talks on, with the person
 
 

@@ -26,7 +26,7 @@ def models() -> VoiceModels:
 
 def chunks(count: int) -> list[bytes]:
     loud = NOISE.normal(0.0, 6_000.0, (count, 256))
-    return [each.astype(np.int16).tobytes() for each in loud]
+    return [item.astype(np.int16).tobytes() for item in loud]
 
 
 def detector_of(models: VoiceModels, turn: TurnSettings) -> TurnDetector:
@@ -54,11 +54,11 @@ def test_the_settings_reach_the_detectors(models: VoiceModels) -> None:
 def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) -> None:
     own, shared = SileroVADAnalyzer(), models.vad(TurnSettings())
     heard = chunks(12)
-    for each in (own, shared):
-        each.set_sample_rate(8_000)
+    for item in (own, shared):
+        item.set_sample_rate(8_000)
 
-    theirs = [confidence(own, each) for each in heard]
-    ours = [confidence(shared, each) for each in heard]
+    theirs = [confidence(own, chunk) for chunk in heard]
+    ours = [confidence(shared, chunk) for chunk in heard]
 
     assert ours == pytest.approx(theirs)
     assert len(set(theirs)) > 1
@@ -104,18 +104,18 @@ async def test_one_doubtful_window_does_not_begin_the_count_of_speech_anew(
     vad.set_sample_rate(RATE_HZ)
     vad._model = lambda *_: np.array([[next(scored)]])  # type: ignore[assignment]  # scripted
 
-    states = [await vad.analyze_audio(each) for each in chunks(len(sure))]
+    states = [await vad.analyze_audio(chunk) for chunk in chunks(len(sure))]
 
     assert (VADState.SPEAKING in states) is begun
 
 
 def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels) -> None:
     alone, first, second = (models.vad(TurnSettings()) for _ in range(3))
-    for each in (alone, first, second):
-        each.set_sample_rate(8_000)
+    for item in (alone, first, second):
+        item.set_sample_rate(8_000)
     heard, other = chunks(10), chunks(10)
 
-    undisturbed = [confidence(alone, each) for each in heard]
+    undisturbed = [confidence(alone, item) for item in heard]
     disturbed = []
     for mine, theirs in zip(heard, other, strict=True):
         second.voice_confidence(theirs)
@@ -127,8 +127,8 @@ def test_one_calls_audio_does_not_change_what_another_hears(models: VoiceModels)
 def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceModels) -> None:
     sound = NOISE.normal(0.0, 3_000.0, 8_000).astype(np.int16)
     own, shared = LocalSmartTurnAnalyzerV3(), detector_of(models, TurnSettings())
-    for each in (own, shared):
-        each.set_sample_rate(8_000)  # a telephone's, and not the model's
+    for item in (own, shared):
+        item.set_sample_rate(8_000)  # a telephone's, and not the model's
 
     judged = own._predict_endpoint(sound.astype(np.float32) / 32768.0)
 
@@ -145,10 +145,10 @@ async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_a
         return Judgement(probability=1.0, took_s=0.01)
 
     asked = [judges.ask(number, note, due_at=math.inf) for number in range(WIDTH + 4)]
-    found = [await each.wait(10.0) for each in asked]
+    found = [await item.wait(10.0) for item in asked]
     judges.close()
 
-    assert all(each is not None and each.finished for each in found)
+    assert all(item is not None and item.finished for item in found)
     assert 1 <= len(threads) <= WIDTH == (os.cpu_count() or 1)
 
 

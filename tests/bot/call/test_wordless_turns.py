@@ -32,7 +32,7 @@ async def greeted(folder: Path) -> AsyncIterator[JudgedCall]:
 
 
 def said(beside: JudgedCall) -> list[str]:
-    return [each.text for each in beside.events if isinstance(each, AgentSaid)]
+    return [event.text for event in beside.events if isinstance(event, AgentSaid)]
 
 
 async def test_a_sound_while_nothing_is_owed_is_answered_by_nobody(tmp_path: Path) -> None:
@@ -40,7 +40,7 @@ async def test_a_sound_while_nothing_is_owed_is_answered_by_nobody(tmp_path: Pat
         await beside.call.say(caller_says(SOUND))
         await asyncio.sleep(20)
 
-    kinds = [type(each) for each in beside.events]
+    kinds = [type(event) for event in beside.events]
     assert HeldTheLine not in kinds
     assert TurnDecided not in kinds
     assert CallerSilent in kinds
@@ -51,20 +51,20 @@ async def test_a_sound_behind_a_question_takes_no_answer_away(
     tmp_path: Path, after_s: float, sounds: int
 ) -> None:
     async with greeted(tmp_path) as beside:
-        models = [beside.lab.instances[each] for each in ("openai", "openai-b")]
-        for each in models:
-            each.set_faults([Window(fault=SlowStart(delay_s=4.0))])
+        models = [beside.lab.instances[name] for name in ("openai", "openai-b")]
+        for model in models:
+            model.set_faults([Window(fault=SlowStart(delay_s=4.0))])
         await beside.call.say(caller_says(QUESTION))
         await asyncio.sleep(after_s)
         for _ in range(sounds):
             await beside.call.say(caller_says(SOUND))
             await asyncio.sleep(1.5)
-        for each in models:
-            each.clear()
+        for model in models:
+            model.clear()
         await asyncio.sleep(20)
 
     (answer,) = answers([QUESTION], greeting=GREETING)
-    assert [each for each in said(beside) if each == answer] == [answer]
+    assert [item for item in said(beside) if item == answer] == [answer]
 
 
 async def test_the_model_is_asked_once_more_when_a_sound_cut_off_its_answer(tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ async def test_the_model_is_asked_once_more_when_a_sound_cut_off_its_answer(tmp_
             await asyncio.sleep(2.5)
         await asyncio.sleep(15)
 
-    kinds = [type(each) for each in beside.events]
+    kinds = [type(event) for event in beside.events]
     assert kinds.count(BargedIn) == 2
     assert kinds.count(TurnDecided) == 2
     assert kinds[kinds.index(BargedIn) :].count(HeldTheLine) <= 1
@@ -90,4 +90,4 @@ async def test_a_pause_without_words_is_not_taken_for_an_answer(tmp_path: Path) 
         verdict = await beside.ask()
 
     assert verdict.whole
-    assert [each.turn for each in beside.events if isinstance(each, TurnDecided)] == [1]
+    assert [event.turn for event in beside.events if isinstance(event, TurnDecided)] == [1]

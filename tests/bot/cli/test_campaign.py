@@ -81,7 +81,7 @@ def test_a_row_does_nothing_to_the_terminal_on_which_it_is_shown(
 
     said = capsys.readouterr().out
     assert "\\x1b[2J\\u202eadA" in said
-    assert not [each for each in said if each in "\x1b\u202e"]
+    assert not [frame for frame in said if frame in "\x1b\u202e"]
 
 
 WRONG = {

@@ -90,7 +90,7 @@ class Owner:
         return [number for _, number, _ in self.carrier.book]
 
     def statuses(self) -> list[str]:
-        return [each.status for each in self.carrier.exchange.placed.values()]
+        return [item.status for item in self.carrier.exchange.placed.values()]
 
 
 async def until(true: Callable[[], Awaitable[bool]]) -> None:
@@ -173,9 +173,9 @@ async def test_a_campaign_is_run_by_commands_and_the_console(
     assert at_first == at_last, "somebody was called while the campaign rested"
     assert len(at_last) < 3, "it did not rest while somebody was still to be called"
     assert sorted(owner.rung()) == [ANNA, BEN, CYD, ONE]
-    calls = [each.carrier for each in owner.carrier.exchange.placed.values() if each.carrier]
+    calls = [item.carrier for item in owner.carrier.exchange.placed.values() if item.carrier]
     assert len(calls) == 3
-    assert all(each.heard_at for each in calls), "somebody picked up, and heard nothing"
+    assert all(call.heard_at for call in calls), "somebody picked up, and heard nothing"
     assert (story.seen["state"], story.seen["finished"], story.seen["left_s"]) == ("done", 3, None)
     assert story.seen["outcomes"] == {"busy": 1, "completed": 2}
     has_told(story.texts)
@@ -201,7 +201,7 @@ def read_report(folder: Path) -> dict[str, tuple[str, str]]:
     """Return outcome and the carrier's part of the cost by name."""
     with (folder / "spring.csv").open(encoding="utf-8", newline="") as file:
         return {
-            each["name"]: (each["outcome"], each["carrier_cost"]) for each in csv.DictReader(file)
+            item["name"]: (item["outcome"], item["carrier_cost"]) for item in csv.DictReader(file)
         }
 
 

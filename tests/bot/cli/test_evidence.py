@@ -32,7 +32,7 @@ def test_it_writes_a_page_and_the_same_as_json(
     assert told["counts"]["calls"] == 0  # what was put in is older
     assert page.read_text().startswith("<!doctype html>")
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
-    assert sorted(each.name for each in page.parent.iterdir()) == ["evidence.html", "evidence.json"]
+    assert sorted(path.name for path in page.parent.iterdir()) == ["evidence.html", "evidence.json"]
     assert capsys.readouterr().out == (
         "found/evidence.html: 0 of 0 calls affected; failures: 0; alerts: 0\n"
     )

@@ -25,7 +25,7 @@ def open_handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Non
 
 
 def modes(folder: Path) -> dict[str, str]:
-    return {each.name: f"{each.stat().st_mode & 0o777:o}" for each in sorted(folder.rglob("*"))}
+    return {path.name: f"{path.stat().st_mode & 0o777:o}" for path in sorted(folder.rglob("*"))}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ def test_a_commands_files_are_its_owners(
 ) -> None:
     given = set(modes(tmp_path))
 
-    assert [run(each) for each in commands] == [0] * len(commands)
+    assert [run(command) for command in commands] == [0] * len(commands)
 
     new = {name: mode for name, mode in modes(tmp_path).items() if name not in given}
     assert made <= set(new)

@@ -23,8 +23,8 @@ VARIABLES = (
 @pytest.fixture
 def exchange(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Exchange]:
     monkeypatch.chdir(tmp_path)
-    for each in VARIABLES:
-        monkeypatch.delenv(each, raising=False)
+    for variable in VARIABLES:
+        monkeypatch.delenv(variable, raising=False)
     with running_exchange() as exchange:
         monkeypatch.setenv("LIVEKIT_URL", exchange.url.replace("http", "ws"))
         monkeypatch.setenv("LIVEKIT_API_KEY", "key")

@@ -74,7 +74,7 @@ async def rendered(
 ) -> list[Rendered]:
     rendering = render_missing(settings, utterances, store, retries=retries(**changes))
     async with asyncio.timeout(30):
-        return [each async for each in rendering]
+        return [item async for item in rendering]
 
 
 async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
@@ -84,9 +84,9 @@ async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
 
     done = await rendered(settings, store)
 
-    assert [each.error for each in done] == [""] * 6
-    assert {each.rung for each in done} == set(VOICES)
-    spoken = [(each.instance, each.text) for each in lab.record.words()]
+    assert [item.error for item in done] == [""] * 6
+    assert {item.rung for item in done} == set(VOICES)
+    spoken = [(word.instance, word.text) for word in lab.record.words()]
     assert ("elevenlabs", "goodbye.") in spoken or ("elevenlabs", "goodbye") in spoken
     for rung, text in wanted(settings, UTTERANCES):
         pcm = await store.load(Clip.of(rung, text), 8000)
@@ -102,14 +102,17 @@ async def test_an_agent_that_follows_its_callers_has_clips_in_every_language_of_
 
     done = await rendered(settings, store)
 
-    assert [each.error for each in done] == [""] * 8
+    assert [item.error for item in done] == [""] * 8
     asked = [
-        each for name in VOICES for each in lab.record.requests(name) if "text" in each.details
+        request
+        for name in VOICES
+        for request in lab.record.requests(name)
+        if "text" in request.details
     ]
     assert {
-        (each.instance, each.details["text"].strip(), each.details["language"])
-        for each in asked
-        if "momento" in each.details["text"]
+        (item.instance, item.details["text"].strip(), item.details["language"])
+        for item in asked
+        if "momento" in item.details["text"]
     } == {(name, "Un momento.", "es") for name in VOICES}
 
 
@@ -150,7 +153,7 @@ async def test_a_text_that_changed_is_rendered_anew_and_no_other(lab: Lab, tmp_p
 
     done = await rendered(settings, store, changed)
 
-    assert [each.text for each in done] == ["Bye now, and thanks."] * 2
+    assert [word.text for word in done] == ["Bye now, and thanks."] * 2
 
 
 @pytest.mark.parametrize("change", [{"voice": "other"}, {"model": "other"}, {"language": "es"}])
@@ -172,9 +175,9 @@ async def test_a_voice_that_fails_is_not_asked_for_its_other_texts_and_the_next_
 
     done = await rendered(settings, ClipStore(tmp_path))
 
-    failed = [each for each in done if each.error]
-    assert [each.rung for each in failed] == ["cartesia"]
-    assert sum(each.rung == "elevenlabs" for each in done) == 3
+    failed = [item for item in done if item.error]
+    assert [item.rung for item in failed] == ["cartesia"]
+    assert sum(item.rung == "elevenlabs" for item in done) == 3
     assert "voice-of" not in failed[0].error
 
 
@@ -192,9 +195,9 @@ async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
 
     done = await rendered(settings, ClipStore(tmp_path), tell=told.append, sleep=sleep)
 
-    assert [each.error for each in done] == [""] * 6
+    assert [item.error for item in done] == [""] * 6
     assert len(waits) == 2
-    assert waits == [each.wait_s for each in told if isinstance(each, RetryPlanned)]
+    assert waits == [event.wait_s for event in told if isinstance(event, RetryPlanned)]
 
 
 async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
@@ -206,11 +209,11 @@ async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
 
     done = await rendered(settings, ClipStore(tmp_path), tell=told.append, roster=roster)
 
-    assert [each.rung for each in done if each.error] == ["cartesia"]
+    assert [item.rung for item in done if item.error] == ["cartesia"]
     assert roster.health("tts", "cartesia").breaker.state is State.OPEN
     assert roster.health("tts", "elevenlabs").breaker.state is State.CLOSED
-    exhausted = [each for each in told if isinstance(each, RetriesExhausted)]
-    assert [(each.provider, each.tries) for each in exhausted] == [("cartesia", 4)]
+    exhausted = [event for event in told if isinstance(event, RetriesExhausted)]
+    assert [(item.provider, item.tries) for item in exhausted] == [("cartesia", 4)]
 
 
 async def test_a_caller_who_comes_while_a_voice_is_waited_for_comes_first(
@@ -245,7 +248,7 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
 
     done = await rendered(settings, store)
 
-    assert all(each.error for each in done)
+    assert all(item.error for item in done)
     assert not any(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES))
 
 
@@ -368,7 +371,7 @@ def test_texts_in_norwegian_are_those_of_the_language_no(tmp_path: Path) -> None
     file = tmp_path / "texts.yaml"
     file.write_text("no:\n  filler: [Et øyeblikk, Ja, No]\n", encoding="utf-8")
 
-    found = [(each.language, each.text) for each in load_utterances(file)]
+    found = [(utterance.language, utterance.text) for utterance in load_utterances(file)]
 
     assert found == [("no", "Et øyeblikk"), ("no", "Ja"), ("no", "No")]
 

@@ -29,14 +29,14 @@ def read(transports: str, **variables: str) -> TransportsSettings:
 def refused(transports: str, **variables: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(transports, **variables)
-    return [each.line for each in caught.value.problems]
+    return [problem.line for problem in caught.value.problems]
 
 
 def test_a_carrier_is_closed_and_needs_nothing_until_somebody_opens_it() -> None:
     transports = read("webrtc: {enabled: true}")
 
     assert not any(
-        each.enabled for each in (transports.telnyx, transports.plivo, transports.exotel)
+        item.enabled for item in (transports.telnyx, transports.plivo, transports.exotel)
     )
 
 

@@ -48,7 +48,7 @@ def read(
 def refused(text: str | None = None, /, **variables: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(text, **variables)
-    return [each.line for each in caught.value.problems]
+    return [problem.line for problem in caught.value.problems]
 
 
 def test_a_folder_in_the_place_of_the_usual_file_is_not_passed_over() -> None:
@@ -214,7 +214,9 @@ IDENTITIES = {  # what a file may hold, as it is no secret, and the variable tha
 
 def in_file(key: str, value: str) -> str:
     *sections, name = key.split(".")
-    return "".join(f"{each}: {{" for each in sections) + f"{name}: {value}" + "}" * len(sections)
+    return (
+        "".join(f"{section}: {{" for section in sections) + f"{name}: {value}" + "}" * len(sections)
+    )
 
 
 def plain(settings: Settings, key: str) -> str:
@@ -625,7 +627,7 @@ def test_a_rung_that_a_variable_began_and_did_not_finish_is_the_variables() -> N
     problems = refused(**{name: "wss://ears.example.com"})
 
     assert problems
-    assert {each.partition(":")[0] for each in problems} == {f"environment {name}"}
+    assert {problem.partition(":")[0] for problem in problems} == {f"environment {name}"}
 
 
 def test_a_token_that_guards_a_public_host_is_long() -> None:

@@ -42,7 +42,7 @@ def stages(*, model: str = "", voice: str = "", other: str = "") -> str:
 def refusals(text: str) -> list[str]:
     with pytest.raises(ConfigError) as caught:
         read(text)
-    return [each.line for each in caught.value.problems]
+    return [problem.line for problem in caught.value.problems]
 
 
 def test_without_a_word_about_limits_there_are_none() -> None:
@@ -102,7 +102,7 @@ stages:
     roster.failed(permit, failed(Kind.QUOTA, "llm", provider="model"), now=100.0)
 
     standings = [*roster.standings("llm", 100.0), *roster.standings("tts", 100.0)]
-    assert [each.provider for each in standings if each.usable] == ["spare", "voice"]
+    assert [standing.provider for standing in standings if standing.usable] == ["spare", "voice"]
 
 
 def test_hedges_are_for_the_model_alone_and_so_many_as_is_said() -> None:

@@ -153,7 +153,7 @@ def test_folders_that_are_missing_are_made() -> None:
 
     check_folders(load(variables=ENVIRONMENT))
 
-    assert sorted(each.name for each in Path("deep").iterdir()) == ["clips", "logs"]
+    assert sorted(path.name for path in Path("deep").iterdir()) == ["clips", "logs"]
     assert list(Path("deep/logs").iterdir()) == []
 
 

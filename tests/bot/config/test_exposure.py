@@ -51,7 +51,7 @@ def test_the_start_warns_once_and_names_the_cure() -> None:
 def test_the_way_to_a_number_in_the_readme_sets_the_token() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     (twilio,) = (
-        each for each in readme.split("\n## ") if each.startswith("A telephone number (Twilio)")
+        word for word in readme.split("\n## ") if word.startswith("A telephone number (Twilio)")
     )
 
     assert "HOLDLINE_TOKEN" in twilio

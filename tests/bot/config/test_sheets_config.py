@@ -41,7 +41,7 @@ def test_a_path_that_cannot_be_printed_is_one_line() -> None:
     with pytest.raises(ConfigError) as wrong:
         load(variables=variables)
 
-    assert [each.text for each in wrong.value.problems] == [
+    assert [problem.text for problem in wrong.value.problems] == [
         "sheets.credentials_file_env names GOOGLE_APPLICATION_CREDENTIALS, which holds what cannot "
         "be printed; put it in the environment or .env"
     ]

@@ -89,11 +89,13 @@ def settings(port: int, *, key: str = KEY, **sections: Any) -> Settings:
 
 
 async def findings(of: Settings, *, online: bool = False) -> dict[str, DoctorFinding]:
-    return {each.about: each async for each in examine(of, online=online)}
+    return {
+        doctor_finding.about: doctor_finding async for doctor_finding in examine(of, online=online)
+    }
 
 
 def problems(of: dict[str, DoctorFinding]) -> dict[str, str]:
-    return {each.about: each.text for each in of.values() if not each.ok}
+    return {item.about: item.text for item in of.values() if not item.ok}
 
 
 async def test_a_healthy_house_has_no_problem_and_no_key_leaves_it(vendor: Vendor) -> None:
@@ -293,7 +295,7 @@ async def test_a_postgresql_that_refuses_or_is_away_is_a_problem(
 
     found = [await storage_found(url, vendor.port) for url in (wrong, away)]
 
-    assert not any(each.ok for each in found)
+    assert not any(item.ok for item in found)
     assert "password authentication failed" in found[0].text
     assert "cannot be used" in found[1].text
     assert "an0ther" not in found[0].text + found[1].text
@@ -339,7 +341,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
 
     found = [await share_found(url, vendor.port) for _ in range(2)]
 
-    assert all(each.ok for each in found)
+    assert all(item.ok for item in found)
     assert "gives leases" in found[0].text
     assert PASSWORD not in found[0].text
 

@@ -50,21 +50,21 @@ class Ward:
         self.more = asyncio.Event()
         self.roster = Roster(
             [
-                Place(stage=STAGE_OF[each.kind], provider=each.name, credential="one key")
-                for each in peers
+                Place(stage=STAGE_OF[peer.kind], provider=peer.name, credential="one key")
+                for peer in peers
             ],
             now=clock.monotonic(),
             settings=BreakerSettings(),
         )
         self.probers = [
             Prober(
-                rung_of(each, **changes),
+                rung_of(peer, **changes),
                 roster=self.roster,
                 settings=settings,
                 tell=self._tell,
                 clock=clock.monotonic,
             )
-            for each in peers
+            for peer in peers
         ]
 
     @property
@@ -72,7 +72,7 @@ class Ward:
         return self.probers[0].health
 
     def all(self, kind: type[Any]) -> list[Any]:
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
     def fails(self, kind: Kind) -> None:
         """Let a live attempt fail."""
@@ -101,15 +101,15 @@ def rung_of(peer: Instance, **changes: Any) -> RungSpec:
 
 def load() -> None:
     """Import the probes, as the process does before it opens."""
-    for each in PROVIDERS:
-        each.load()
+    for provider in PROVIDERS:
+        provider.load()
 
 
 @asynccontextmanager
 async def ward(
     settings: ProbeSettings, *names: str, kind: str = "openai", **changes: Any
 ) -> AsyncIterator[Ward]:
-    specs = [Spec(name=each, kind=kind) for each in names or ("it",)]
+    specs = [Spec(name=name, kind=kind) for name in names or ("it",)]
     async with bring_near(Lab(specs, speed=20.0)) as lab:
         made = Ward(list(lab.instances.values()), settings, **changes)
         await asyncio.to_thread(load)
@@ -140,7 +140,7 @@ async def test_three_failures_open_the_breaker_and_probes_close_it_after_recover
 
         await sick.until(lambda: sick.health.breaker.state is State.CLOSED)
 
-        moves = [(each.before, each.after, each.cause) for each in sick.all(BreakerMoved)]
+        moves = [(item.before, item.after, item.cause) for item in sick.all(BreakerMoved)]
         assert moves == [
             ("closed", "open", "failures"),
             ("open", "half_open", "probe"),
@@ -158,7 +158,7 @@ async def test_while_it_is_open_only_probes_touch_it() -> None:
         assert sick.health.permit(clock.monotonic()) is None
         await sick.until(lambda: len(sick.all(ProviderProbed)) >= 2)
         assert sick.health.breaker.state is State.OPEN
-        assert not any(each.ok for each in sick.all(ProviderProbed))
+        assert not any(item.ok for item in sick.all(ProviderProbed))
 
 
 async def test_one_probe_at_a_time() -> None:
@@ -220,8 +220,8 @@ async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
     async with ward(OFTEN) as well:
         await well.until(lambda: len(well.all(ProviderProbed)) >= 2)
 
-        assert not any(each.real for each in well.all(ProviderProbed))
-        asked = {each.path for each in well.peers[0].record.requests("it")}
+        assert not any(item.real for item in well.all(ProviderProbed))
+        asked = {request.path for request in well.peers[0].record.requests("it")}
         assert asked == {"/v1/models"}
 
 
@@ -241,9 +241,9 @@ async def test_a_key_that_may_not_ask_the_cheap_question_condemns_nobody() -> No
         await well.until(lambda: len(well.all(ProviderProbed)) >= 3)
     await peer.stop()
 
-    asked = [each.path for each in peer.record.requests("it")]
+    asked = [request.path for request in peer.record.requests("it")]
     assert asked == ["/v1/models", "/v1/chat/completions"]  # and never again
-    assert all(each.ok for each in well.all(ProviderProbed))
+    assert all(item.ok for item in well.all(ProviderProbed))
     assert not well.all(Suspected)
 
 
@@ -272,8 +272,8 @@ async def test_a_key_that_is_refused_takes_out_all_rungs_that_share_it_and_is_pr
         await sick.until(lambda: len(sick.all(BreakerMoved)) == 2)
         await sick.until(lambda: len(sick.all(ProviderProbed)) > 4)
 
-        assert {each.provider for each in sick.all(BreakerMoved)} == {"it", "other"}
-        assert all(each.health.retired for each in sick.probers)
+        assert {attempt.provider for attempt in sick.all(BreakerMoved)} == {"it", "other"}
+        assert all(prober.health.retired for prober in sick.probers)
         assert "not-the-key" not in str(sick.told)
 
 

@@ -99,7 +99,7 @@ async def test_every_rung_is_listed_with_its_place_and_its_health(tmp_path: Path
 
         found: list[dict[str, Any]] = (await client.get("/api/providers")).json()
 
-    assert [(each["stage"], each["name"], each["rank"]) for each in found] == [
+    assert [(row["stage"], row["name"], row["rank"]) for row in found] == [
         *(("stt", "ears", 1), ("llm", "mind", 1), ("llm", "brain", 2), ("tts", "voice", 1))
     ]
     mind, brain = found[1], found[2]
@@ -118,7 +118,7 @@ async def test_a_reset_lets_a_retired_rung_be_tried_at_once(tmp_path: Path) -> N
         answer = await client.post("/api/providers/mind/reset")
 
         assert answer.status_code == 200
-        assert [(each["name"], each["state"]) for each in answer.json()] == [("mind", "half_open")]
+        assert [(item["name"], item["state"]) for item in answer.json()] == [("mind", "half_open")]
         assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
 
 
@@ -127,7 +127,8 @@ async def test_a_rung_out_of_rotation_is_passed_over_until_it_is_put_back(tmp_pa
         said = {"by": "Mary", "why": "their status page"}
         (out,) = (await client.post("/api/providers/mind/rest", json=said)).json()
         offered = [
-            each.usable for each in process.providers.roster.standings("llm", clock.monotonic())
+            standing.usable
+            for standing in process.providers.roster.standings("llm", clock.monotonic())
         ]
         (back,) = (await client.post("/api/providers/mind/return")).json()
 
@@ -159,9 +160,9 @@ async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Pat
         await process.emitter.flush()
         told = [await anext(watching) for _ in tuple(process.live._recent)]
 
-    acted = [each for each in told if each["event"] == "OperatorActed"]
+    acted = [item for item in told if item["event"] == "OperatorActed"]
     assert len(acted) == 2
-    assert [(each["action"], each["target"]) for each in acted] == [
+    assert [(item["action"], item["target"]) for item in acted] == [
         ("rest", "mind"),
         ("return", "mind"),
     ]

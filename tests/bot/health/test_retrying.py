@@ -93,7 +93,7 @@ class Bench:
         )
 
     def facts(self, *kinds: type[Event]) -> list[Event]:
-        return [each for each in self.told if isinstance(each, kinds)]
+        return [event for event in self.told if isinstance(event, kinds)]
 
 
 def failure_of(error: Exception) -> Failure | None:
@@ -101,7 +101,7 @@ def failure_of(error: Exception) -> Failure | None:
 
 
 def names(facts: Sequence[Event]) -> list[str]:
-    return [type(each).__name__ for each in facts]
+    return [type(fact).__name__ for fact in facts]
 
 
 async def test_what_works_is_asked_once_and_nothing_is_told() -> None:
@@ -119,7 +119,7 @@ async def test_it_is_asked_again_after_five_ten_and_twenty_seconds() -> None:
     assert bench.waits == [5.0, 10.0, 20.0]
     planned = bench.facts(RetryPlanned)
     assert [
-        (each.retry, each.wait_s, each.kind) for each in planned if isinstance(each, RetryPlanned)
+        (fact.retry, fact.wait_s, fact.kind) for fact in planned if isinstance(fact, RetryPlanned)
     ] == [(1, 5.0, Kind.NETWORK), (2, 10.0, Kind.NETWORK), (3, 20.0, Kind.NETWORK)]
 
 

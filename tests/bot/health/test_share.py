@@ -63,7 +63,7 @@ class Process:
 
     @property
     def of_the_share(self) -> list[Event]:
-        return [each for each in self.told if isinstance(each, ShareLost | ShareRegained)]
+        return [event for event in self.told if isinstance(event, ShareLost | ShareRegained)]
 
     def leads(self) -> bool:
         assert self.share is not None
@@ -123,7 +123,7 @@ async def test_a_recovery_that_one_process_found_out_is_known_to_the_other(url: 
         await until(lambda: here.mind.breaker.state is State.CLOSED)
         await until(lambda: here.mind.suspect_since is None)
 
-        last = [each for each in here.told if isinstance(each, RungFollowed)][-1]
+        last = [event for event in here.told if isinstance(event, RungFollowed)][-1]
         assert (last.provider, last.breaker, last.suspect) == ("mind", "closed", False)
 
 
@@ -164,7 +164,7 @@ async def test_without_the_board_each_goes_on_alone_and_says_so_once(tmp_path: P
     async with Process(f"sqlite:///{blocked}").running() as alone:
         await until(lambda: alone.told)
         assert alone.leads()
-        assert [type(each) for each in alone.told] == [ShareLost]
+        assert [type(item) for item in alone.told] == [ShareLost]
         alone.fails()
         blocked.rmdir()
 
@@ -203,9 +203,9 @@ async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_agai
         await until(lambda: there.mind.retired)
         await until(lambda: len(here.of_the_share) == len(there.of_the_share) == 2)
         assert loop.blocked < 0.3  # whoever waits for the board waits for half of the time
-        for each in (here, there):
-            assert [type(fact) for fact in each.of_the_share] == [ShareLost, ShareRegained]
-            assert PASSWORD not in str(each.told)
+        for item in (here, there):
+            assert [type(fact) for fact in item.of_the_share] == [ShareLost, ShareRegained]
+            assert PASSWORD not in str(item.told)
         await until(lambda: here.leads() != there.leads())
 
 
@@ -327,8 +327,8 @@ async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
         witness = board_at(url, holder="witness")
         words = await witness.others([places(here.settings)["llm", "mind"]])
         await witness.close()
-        assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
-        assert all(each.at_s > time.time() + 80_000 for each in words)
+        assert {word.aspect for word in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+        assert all(word.at_s > time.time() + 80_000 for word in words)
 
 
 class SetClock(WrongClock):
@@ -361,8 +361,8 @@ async def test_a_board_whose_clock_is_set_is_believed_at_the_next_look(
     words = await witness.others([place])
     await witness.close()
 
-    assert {each.aspect for each in words} == {Aspect.BREAKER, Aspect.SUSPICION}
-    assert all(each.at_s < time.time() - 3500.0 for each in words)
+    assert {word.aspect for word in words} == {Aspect.BREAKER, Aspect.SUSPICION}
+    assert all(word.at_s < time.time() - 3500.0 for word in words)
 
 
 def places_with(change: dict[str, Any]) -> dict[tuple[str, str], str]:
@@ -409,7 +409,7 @@ def test_what_has_no_address_is_its_machines_own(monkeypatch: pytest.MonkeyPatch
 
 def loaded_with(share: str) -> Loaded:
     keys = ("DEEPGRAM", "OPENAI", "CARTESIA", "ELEVENLABS")
-    values = {f"{each}_API_KEY": "k" for each in keys}
+    values = {f"{key}_API_KEY": "k" for key in keys}
     values["HOLDLINE__RESILIENCE__SHARE"] = share
     return load(variables=Environment(values=values))
 
@@ -470,7 +470,7 @@ def test_a_shares_password_may_not_stand_in_the_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         load(file, variables=Environment(values={}))
 
-    lines = [each.line for each in refused.value.problems if "share" in each.line]
+    lines = [problem.line for problem in refused.value.problems if "share" in problem.line]
     assert len(lines) == 1
     assert "HOLDLINE__RESILIENCE__SHARE" in lines[0]
     assert "s3cret" not in lines[0]

@@ -26,12 +26,12 @@ LATE_S = 2.5  # far over the budget, for a busy machine; who waits for the share
 async def rung(session: aiohttp.ClientSession, server: Served, name: str) -> dict[str, Any]:
     async with session.get(f"{server.url}/api/providers") as answer:
         found = await answer.json()
-    return next(each for each in found if each["name"] == name)
+    return next(item for item in found if item["name"] == name)
 
 
 async def becomes(session: aiohttp.ClientSession, servers: list[Served], state: str) -> None:
     async with asyncio.timeout(WITHIN_S):
-        while {(await rung(session, each, "cartesia"))["state"] for each in servers} != {state}:  # noqa: ASYNC110 - nothing tells us
+        while {(await rung(session, server, "cartesia"))["state"] for server in servers} != {state}:  # noqa: ASYNC110 - nothing tells us
             await asyncio.sleep(0.1)
 
 
@@ -106,7 +106,7 @@ async def test_a_call_does_not_notice_that_the_share_hangs(
 
     (record,) = (served.logs / "calls").glob("*.jsonl")
     entries = [json.loads(line) for line in record.read_text(encoding="utf-8").splitlines()]
-    answers_s = [each["v2v_s"] for each in entries if each["event"] == "AnswerHeard"]
+    answers_s = [entry["v2v_s"] for entry in entries if entry["event"] == "AnswerHeard"]
     assert len(answers_s) == 2
     assert max(answers_s) < LATE_S
     assert served.process.returncode == 0

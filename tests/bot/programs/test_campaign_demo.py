@@ -45,7 +45,7 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.long]
 
 EACH = (CONFIRMS, BUSY, VOICEMAIL, HANGS_UP, NO_ANSWER, WANTS_A_PERSON)
 PROVIDERS = ("deepgram", "deepgram-b", "openai", "openai-b", "cartesia", "elevenlabs")
-FAULTS = {each: [Window(fault=Http(status=503), p=FAILING)] for each in PROVIDERS}
+FAULTS = {provider: [Window(fault=Http(status=503), p=FAILING)] for provider in PROVIDERS}
 SAYS = {  # of an outcome, the carrier
     "completed": {"completed"},
     "voicemail": {"completed"},
@@ -63,10 +63,10 @@ def compare_exactly(
     staged: StagedServer,
 ) -> None:
     """Compare all four, dial by dial: what is asserted here is read from each book by itself."""
-    numbers = {each.number for each in contacts}
-    by_sid = {each.provider_call_id: each for each in ledger}
-    assert {each.number for each in ledger} == numbers
-    assert all(each.outcome and each.state == "settled" for each in ledger)
+    numbers = {contact.number for contact in contacts}
+    by_sid = {item.provider_call_id: item for item in ledger}
+    assert {item.number for item in ledger} == numbers
+    assert all(item.outcome and item.state == "settled" for item in ledger)
 
     placed = staged.carrier.exchange.placed
     assert sorted(placed) == sorted(by_sid)
@@ -78,15 +78,15 @@ def compare_exactly(
     dials = {key: told for key, told in register.book.items() if key.startswith("dial-")}
     calls = [told for key, told in register.book.items() if key.startswith("call-")]
     assert {key: (told["call_id"], told["outcome"]) for key, told in dials.items()} == {
-        f"dial-{each.id}": (each.provider_call_id, each.outcome) for each in ledger
+        f"dial-{item.id}": (item.provider_call_id, item.outcome) for item in ledger
     }
-    talked = [each.number for each in ledger if each.outcome not in ("busy", "no_answer")]
+    talked = [item.number for item in ledger if item.outcome not in ("busy", "no_answer")]
     assert len(calls) + len(dials) == len(register.book)
-    assert Counter(each["number"] for each in calls) == Counter(talked)
+    assert Counter(item["number"] for item in calls) == Counter(talked)
 
     with (report / f"{NAME}.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    last = {each.number: each for each in ledger}  # in the order in which they were intended
+    last = {item.number: item for item in ledger}  # in the order in which they were intended
     assert {row["number"].strip("'"): (row["state"], row["outcome"]) for row in rows} == {
         number: ("done", last[number].outcome) for number in numbers
     }
@@ -94,7 +94,7 @@ def compare_exactly(
     page = (report / f"{NAME}.html").read_text(encoding="utf-8")
     counts = dict(re.findall(r'<td>([a-z_]+)</td><td class="number">(\d+)', page))
     assert counts == {
-        str(name): str(count) for name, count in Counter(each.outcome for each in ledger).items()
+        str(name): str(count) for name, count in Counter(item.outcome for item in ledger).items()
     }
 
 
@@ -120,7 +120,7 @@ async def test_every_contact_has_one_outcome_and_four_books_agree(tmp_path: Path
     assert standing.contacts == {"done": len(EACH)}
     compare_exactly(contacts, ledger, tmp_path, register, staged)
     lines = [line for line in said.getvalue().splitlines() if line.endswith("| agree")]
-    assert [line.split()[0] for line in lines] == [each.number for each in contacts]
+    assert [line.split()[0] for line in lines] == [contact.number for contact in contacts]
     assert "failed: overloaded" in said.getvalue()
     differences_are_named(plan, staged, register, ledger)
 
@@ -139,7 +139,10 @@ def differences_are_named(
 
     def named(**changed: Any) -> int:
         falsified = replace(books, **changed)
-        return sum(bool(each.differs) for each in compare_contacts(falsified, plan.contacts))
+        return sum(
+            bool(compare_contact.differs)
+            for compare_contact in compare_contacts(falsified, plan.contacts)
+        )
 
     assert named() == 0
     assert named(told=told) == 1
@@ -161,10 +164,10 @@ async def test_the_plain_form_prints_every_failure_as_it_goes(tmp_path: Path) ->
 
     assert ended == "", said.getvalue()
     lines = said.getvalue().splitlines()
-    moments = [float(found[1]) for each in lines if (found := re.match(r" *([0-9.]+) s  ", each))]
+    moments = [float(found[1]) for item in lines if (found := re.match(r" *([0-9.]+) s  ", item))]
     assert moments == sorted(moments)
-    assert sum(" failed: " in each for each in lines) == teller.failures > 0
-    for each in plan.contacts:
-        assert any(f"s  {each.name:<6} {each.behaviour.label}" in line for line in lines)
+    assert sum(" failed: " in item for item in lines) == teller.failures > 0
+    for contact in plan.contacts:
+        assert any(f"s  {contact.name:<6} {contact.behaviour.label}" in line for line in lines)
     assert sum(line.endswith("| agree") for line in lines) == len(plan.contacts)
     assert "Ledger, report, CRM and carrier agree about all 5 contacts" in lines[-1]

@@ -75,8 +75,8 @@ def passed_s() -> float:
 async def test_each_call_may_go_on_for_so_long_and_says_goodbye_then() -> None:
     calls, polite, deaf = HostedCalls(), Chat(), Chat(is_deaf=True)
     async with asyncio.TaskGroup() as tasks:
-        for each in (polite, deaf):
-            tasks.create_task(answer(calls, each))
+        for item in (polite, deaf):
+            tasks.create_task(answer(calls, item))
         await asyncio.sleep(0)
         await calls.close(drain_s=30.0)
 

@@ -13,8 +13,8 @@ KEYS = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_AP
 
 def plan_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServePlan:
     monkeypatch.chdir(tmp_path)
-    for each in KEYS:
-        monkeypatch.setenv(each, "k")
+    for key in KEYS:
+        monkeypatch.setenv(key, "k")
     Path("holdline.yaml").write_text("agent: {greeting: This is ours.}", encoding="utf-8")
     folder = tmp_path / "house"
     folder.mkdir()

@@ -36,7 +36,7 @@ def entries(logs: Path) -> list[dict[str, Any]]:
 
 def until(logs: Path, **wanted: object) -> None:
     give_up_at = time.monotonic() + PATIENCE_S
-    while not any(wanted.items() <= each.items() for each in entries(logs)):
+    while not any(wanted.items() <= entry.items() for entry in entries(logs)):
         assert time.monotonic() < give_up_at, f"no {wanted} in {PATIENCE_S:.0f} s"
         time.sleep(0.1)
 
@@ -81,7 +81,7 @@ def running(
 
 
 def told(logs: Path, event: str) -> list[dict[str, Any]]:
-    return [each for each in entries(logs) if each["event"] == event]
+    return [entry for entry in entries(logs) if entry["event"] == event]
 
 
 @pytest.mark.slow
@@ -103,8 +103,8 @@ def test_a_question_at_the_microphone_is_answered_and_ctrl_c_says_goodbye(tmp_pa
     assert program.returncode == 0, out
     assert "Ctrl-C again" in out
     assert "mic #" not in out  # nobody reads a bar in a file
-    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
-    _, answer, farewell = [each["text"] for each in told(logs, "AgentSaid")]
+    assert [item["text"] for item in told(logs, "TranscriptFinal")] == [words]
+    _, answer, farewell = [item["text"] for item in told(logs, "AgentSaid")]
     assert "open" in answer
     assert "oodbye" in farewell
     assert sum(pulse.stretches_s(pulse.heard(heard))) > 3.0
@@ -124,7 +124,7 @@ async def test_a_call_at_the_microphone_through_bot_py_is_greeted_and_says_goodb
         (tmp_path / "holdline.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
         await asyncio.to_thread(greet_and_part, tmp_path, keys)
 
-    greeting, farewell = [each["text"] for each in told(tmp_path / "logs", "AgentSaid")]
+    greeting, farewell = [item["text"] for item in told(tmp_path / "logs", "AgentSaid")]
     assert greeting == "Hello, this is Holdline. How can I help?"
     assert "oodbye" in farewell
     assert sum(pulse.stretches_s(pulse.heard(tmp_path / "heard"))) > 1.5
@@ -161,7 +161,7 @@ def test_a_second_ctrl_c_hangs_up_in_the_middle_of_a_word(tmp_path: Path) -> Non
         out, _ = program.communicate(timeout=30)
 
     assert program.returncode == 0, out
-    assert not [each for each in told(logs, "AgentSaid") if "oodbye" in each["text"]]
+    assert not [item for item in told(logs, "AgentSaid") if "oodbye" in item["text"]]
     assert entries(logs)[-1]["reason"] == "caller_hung_up"
 
 
@@ -188,6 +188,6 @@ def test_an_agent_beside_its_loudspeaker_does_not_interrupt_itself(
             out, _ = program.communicate(timeout=30)
 
     assert program.returncode == 0, out
-    assert [each["text"] for each in told(logs, "TranscriptFinal")] == [words]
+    assert [item["text"] for item in told(logs, "TranscriptFinal")] == [words]
     assert not told(logs, "BargedIn")
-    assert not [each for each in told(logs, "TurnEnded") if each["interrupted"]]
+    assert not [item for item in told(logs, "TurnEnded") if item["interrupted"]]

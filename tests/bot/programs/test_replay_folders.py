@@ -18,4 +18,4 @@ from bot.programs.replay import folder_names
     ],
 )
 def test_each_recording_has_a_folder_of_its_own(paths: list[str], names: list[str]) -> None:
-    assert folder_names([Path(each) for each in paths]) == names
+    assert folder_names([Path(path) for path in paths]) == names

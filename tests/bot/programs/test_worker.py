@@ -53,9 +53,9 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
         switchboard=SimpleNamespace(close=close),
     )
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        for each in (supervisor, house.wire):
-            tasks.create_task(each.run())
-            await each.open.wait()
+        for item in (supervisor, house.wire):
+            tasks.create_task(item.run())
+            await item.open.wait()
         _WorkPlace(house, server, tasks)
         supervisor.tell("stop", **said)
         await _drain(server, process)
@@ -115,9 +115,9 @@ async def test_a_worker_that_is_relieved_stays_until_its_last_dial_is_over(
     supervisor, house = Wire(there), Joined(Wire(here), number=1, workers=1)
     server: Any = Server(dials=1)
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        for each in (supervisor, house.wire):
-            tasks.create_task(each.run())
-            await each.open.wait()
+        for item in (supervisor, house.wire):
+            tasks.create_task(item.run())
+            await item.open.wait()
         _WorkPlace(house, server, tasks)
         supervisor.tell("retire")
         await asyncio.sleep(0.1)

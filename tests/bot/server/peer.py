@@ -69,7 +69,7 @@ class Peer:
         """Return the first message of a kind."""
         async with asyncio.timeout(15):
             while True:
-                if found := [each for each in self.told if each.get("type") == kind]:
+                if found := [item for item in self.told if item.get("type") == kind]:
                     return found[0]
                 await asyncio.sleep(0.02)
 
@@ -95,20 +95,22 @@ class Peer:
 
     def fall_silent(self) -> None:
         """Lose whatever is sent, until `speak_again`."""
-        for each in self._protocols():
-            each.send_data = _send_nothing
+        for protocol in self._protocols():
+            protocol.send_data = _send_nothing
 
     def speak_again(self) -> None:
         """Send as before."""
-        for each in self._protocols():
-            del each.send_data
+        for protocol in self._protocols():
+            del protocol.send_data
 
     def say(self, **message: Any) -> None:
         """Say something over the data channel."""
         self.channel.send(json.dumps(message))
 
     def _protocols(self) -> list[Any]:
-        return [each for way in transports_of(self.line) for each in way._connection._protocols]
+        return [
+            protocol for way in transports_of(self.line) for protocol in way._connection._protocols
+        ]
 
     def _open(self) -> None:
         self.connected.set()
@@ -164,6 +166,6 @@ async def readyz(url: str) -> int:
 def open_lines() -> Iterator[RTCPeerConnection]:
     """Return the peer connections of this process that are not closed."""
     gc.collect()
-    for each in gc.get_objects():
-        if isinstance(each, RTCPeerConnection) and each.connectionState != "closed":
-            yield each
+    for item in gc.get_objects():
+        if isinstance(item, RTCPeerConnection) and item.connectionState != "closed":
+            yield item

@@ -34,19 +34,19 @@ async def test_a_page_keeps_its_conversation_while_the_call_that_it_left_ends_sl
         await first.call()
         token = (await first.until_told("call"))["resume_token"]
         await first.until_told("said")
-        for each in RECOGNISERS:
-            cut(beside.lab, each)
+        for recogniser in RECOGNISERS:
+            cut(beside.lab, recogniser)
         first.vanish()
         await second.call(request_data={"resume_token": token})
         back = await second.until_told("call")
         await second.until_told("said")
         await asyncio.sleep(3)
-        ended = [each.reason for each in beside.events if isinstance(each, CallEnded)]
+        ended = [event.reason for event in beside.events if isinstance(event, CallEnded)]
         seats = beside.seats()
         second.vanish()
         await third.call(request_data={"resume_token": back["resume_token"]})
         again = await third.until_told("call")
-        failed = [each for each in beside.events if isinstance(each, CallFailed)]
+        failed = [event for event in beside.events if isinstance(event, CallFailed)]
 
     assert (back["remembers"], again["remembers"]) == (True, True)
     assert (ended, seats, failed) == (["line_lost"], 1, [])
@@ -57,6 +57,6 @@ def cut(lab: Lab, name: str) -> None:
     runner = lab.instance(name).server._runner
     assert runner is not None
     assert runner.server is not None
-    for each in runner.server.connections:
-        assert each.transport is not None
-        each.transport.pause_reading()  # type: ignore[attr-defined]
+    for connection in runner.server.connections:
+        assert connection.transport is not None
+        connection.transport.pause_reading()  # type: ignore[attr-defined]

@@ -146,10 +146,10 @@ async def test_live_calls_and_those_of_the_record_are_listed_with_masked_numbers
         found = (await it.client.get("/api/calls")).json()
         whole = (await it.client.get("/api/calls?numbers=1")).json()
 
-    assert [(each["id"], each["caller"]) for each in found["live"]] == [("c2", "+1555****67")]
-    assert [(each["id"], each["caller"]) for each in found["recent"]] == [("c1", "+1555****67")]
+    assert [(item["id"], item["caller"]) for item in found["live"]] == [("c2", "+1555****67")]
+    assert [(item["id"], item["caller"]) for item in found["recent"]] == [("c1", "+1555****67")]
     assert whole["recent"][0]["caller"] == "+15551234567"
-    assert [(each[1], each[2]) for each in found["turns"]] == [(0.9, "c2")]
+    assert [(item[1], item[2]) for item in found["turns"]] == [(0.9, "c2")]
     assert found["problem"] == ""
     assert "recording" not in found["recent"][0]
 
@@ -163,7 +163,7 @@ async def test_a_calls_page_has_its_words_and_no_number(tmp_path: Path) -> None:
     found = answer.json()
     assert found["messages"][0]["text"] == "We open at nine."
     assert found["turns"][0]["parts"] == {"vad_s": 0.2}
-    assert [each["event"] for each in found["happenings"]] == ["RungChosen", "PersonWanted"]
+    assert [item["event"] for item in found["happenings"]] == ["RungChosen", "PersonWanted"]
     assert "5551234567" not in answer.text
     assert "knee" not in answer.text
 
@@ -224,7 +224,7 @@ async def test_without_a_database_the_live_calls_are_still_shown(tmp_path: Path)
         found = (await it.client.get("/api/calls")).json()
         page = await it.client.get("/api/calls/c9")
 
-    assert [each["id"] for each in found["live"]] == ["c9"]
+    assert [item["id"] for item in found["live"]] == ["c9"]
     assert "does not answer" in found["problem"]
     assert page.status_code == 503
 

@@ -101,7 +101,7 @@ class Asking:
     async def sees(self, name: str = "spring") -> dict[str, Any]:
         answer = await self.client.get("/api/campaigns")
         assert answer.status_code == 200, answer.text
-        return next(each for each in answer.json() if each["name"] == name)
+        return next(item for item in answer.json() if item["name"] == name)
 
     async def says(self, move: str, name: str = "spring", **word: Any) -> httpx.Response:
         return await self.client.post(f"/api/campaigns/{name}/{move}", **word)
@@ -127,7 +127,7 @@ def outbound_of(
     *campaigns: Campaign,
 ) -> Outbound:
     return Outbound(
-        campaigns={each.name: each for each in campaigns},
+        campaigns={campaign.name: campaign for campaign in campaigns},
         office=office,
         book=ContactBook(url),
         calls=cast(Any, None),
@@ -160,8 +160,8 @@ async def asking(
             client=client, app=app, outbound=outbound, office=office, view=view,
             dialer=dialer, told=told, usable=usable,
         )  # fmt: skip
-    for each in (office, outbound.book, outbound.course):
-        await each.close()
+    for item in (office, outbound.book, outbound.course):
+        await item.close()
 
 
 async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
@@ -366,7 +366,7 @@ async def test_the_report_has_masked_numbers_unless_they_are_asked_for(tmp_path:
     assert "Campaign spring" in page.text
     assert "+1202" not in page.text
     masked_rows, rows = (
-        list(csv.DictReader(io.StringIO(each.text))) for each in (lines_masked, in_full)
+        list(csv.DictReader(io.StringIO(word.text))) for word in (lines_masked, in_full)
     )
     assert [row["number"] for row in masked_rows] == [
         "'+1202****00",
@@ -392,7 +392,7 @@ async def test_reports_are_written_one_at_a_time_and_leave_nothing_behind(
         absent = await it.client.get("/api/campaigns/summer/report.csv")
         nobody = await it.client.get("/api/campaigns/nobody/report.csv")
 
-    assert sorted(each.status_code for each in answers) == [200, 503, 503]
+    assert sorted(answer.status_code for answer in answers) == [200, 503, 503]
     assert again.status_code == 200
     assert (absent.status_code, absent.json()["detail"]) == (
         404,
@@ -443,7 +443,7 @@ async def test_a_database_that_is_gone_is_told_of_and_the_last_look_stays(tmp_pa
 async def test_without_campaigns_the_database_is_never_asked(tmp_path: Path) -> None:
     async with asking(tmp_path, SPRING) as it:
         object.__setattr__(it.outbound, "campaigns", {})
-        shown = [each async for each in it.view.watch()]
+        shown = [row async for row in it.view.watch()]
 
     assert shown == [{"campaigns": [], "problem": ""}]
     assert it.office.looks == 0
@@ -461,7 +461,7 @@ async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
         ):
             await leader.fill()
             leader.office.looks = follower.office.looks = 0
-            shown = [await anext(aiter(each.view.watch())) for each in (leader, follower)]
+            shown = [await anext(aiter(item.view.watch())) for item in (leader, follower)]
 
     assert one.leads
     assert shown[0] == shown[1]
@@ -480,12 +480,12 @@ async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
             asking(tmp_path, house=one) as leader,
             asking(tmp_path, house=other) as follower,
         ):
-            for each in (leader, follower):
-                each.dialer.holds = {
+            for item in (leader, follower):
+                item.dialer.holds = {
                     "spring": Hold(reason="tts_down", since_s=NOON, outage=True),
                     "summer": Hold(reason="no_seat", since_s=NOON, outage=False),
                 }
-            lasting = [each.view.lasting() for each in (leader, follower)]
+            lasting = [item.view.lasting() for item in (leader, follower)]
 
     assert lasting == [[("campaign", "spring")], ()]
 
@@ -507,4 +507,4 @@ async def test_the_live_feed_has_campaigns_beside_the_calls(tmp_path: Path) -> N
                     break
 
     shown = json.loads(campaigns.partition("\n")[0])
-    assert [each["name"] for each in shown["campaigns"]] == ["spring", "summer"]
+    assert [item["name"] for item in shown["campaigns"]] == ["spring", "summer"]

@@ -87,9 +87,9 @@ def configuration(folder: Path, port: int) -> Settings:
 
 def requests_of(app: FastAPI) -> Iterator[Asked]:
     """Yield requests to every route: from the schema, in sense and nonsense, and odd bodies."""
-    for each in schemathesis.openapi.from_dict(app.openapi()).get_all_operations():
+    for all_operation in schemathesis.openapi.from_dict(app.openapi()).get_all_operations():
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-            yield from examples(each.ok(), mode)
+            yield from examples(all_operation.ok(), mode)
     for route in routes_of(app):
         path = named(route.path)
         for method in sorted(route.methods or {"GET"}):
@@ -102,7 +102,7 @@ def requests_of(app: FastAPI) -> Iterator[Asked]:
 
 
 def routes_of(app: FastAPI) -> list[Route]:
-    return [each for each in flat(app.routes) if isinstance(each, Route)]
+    return [base_route for base_route in flat(app.routes) if isinstance(base_route, Route)]
 
 
 def named(path: str) -> str:
@@ -114,9 +114,9 @@ def named(path: str) -> str:
 
 
 def flat(routes: list[BaseRoute]) -> Iterator[BaseRoute]:
-    for each in routes:
-        yield each
-        included = getattr(each, "original_router", each)  # FastAPI's way of including a router
+    for route in routes:
+        yield route
+        included = getattr(route, "original_router", route)  # FastAPI's way of including a router
         yield from flat(getattr(included, "routes", None) or [])
 
 
@@ -181,17 +181,17 @@ async def ask_all(url: str, requests: Sequence[Asked], token: str | None) -> lis
     sign = {"authorization": f"Bearer {token}"} if token else {}
     answers = []
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
-        for each in requests:
-            headers = {**(each.rest.get("headers") or {}), **sign}
+        for item in requests:
+            headers = {**(item.rest.get("headers") or {}), **sign}
             if not token:  # a guessed one would be slowed down, and nothing be asked
                 headers = {name: value for name, value in headers.items()
                            if name.lower() != "authorization"}  # fmt: skip
-            rest = {name: value for name, value in each.rest.items() if name != "headers"}
+            rest = {name: value for name, value in item.rest.items() if name != "headers"}
             try:
-                request = client.build_request(each.method, each.path, headers=headers, **rest)
+                request = client.build_request(item.method, item.path, headers=headers, **rest)
             except (UnicodeError, httpx.InvalidURL, ValueError):
                 continue  # no client can send this
-            answers.append(await ask(client, each, request))
+            answers.append(await ask(client, item, request))
     return answers
 
 
@@ -211,7 +211,10 @@ async def ask(client: httpx.AsyncClient, asked: Asked, request: httpx.Request) -
 
 
 def told(answers: Sequence[Answered]) -> list[tuple[int, str, str, str]]:
-    return [(each.status, each.asked.method, each.asked.path, each.text[:200]) for each in answers]
+    return [
+        (answer.status, answer.asked.method, answer.asked.path, answer.text[:200])
+        for answer in answers
+    ]
 
 
 async def test_no_request_of_a_stranger_gets_data_or_a_500(tmp_path: Path) -> None:
@@ -219,19 +222,24 @@ async def test_no_request_of_a_stranger_gets_data_or_a_500(tmp_path: Path) -> No
         requests = await asyncio.to_thread(list, requests_of(app))
         answers = await ask_all(url, requests, None)
 
-    asked_at = {each.path for each in answers}
+    asked_at = {answer.path for answer in answers}
     for route in routes_of(app):
         path = named(route.path)
         assert path in asked_at
-    assert told([each for each in answers if each.status >= 500 and each.path != "/readyz"]) == []
+    assert (
+        told([answer for answer in answers if answer.status >= 500 and answer.path != "/readyz"])
+        == []
+    )
     given_away = [
-        each for each in answers if each.path not in PUBLIC and each.status not in {CUT, *REFUSALS}
+        answer
+        for answer in answers
+        if answer.path not in PUBLIC and answer.status not in {CUT, *REFUSALS}
     ]
     assert told(given_away) == []
-    assert sum(each.status == CUT for each in answers) < len(answers) / 10
+    assert sum(answer.status == CUT for answer in answers) < len(answers) / 10
     shown = [
-        each for each in answers
-        if any(word in each.text + each.headers for word in (*SECRETS, *INTERNAL))
+        answer for answer in answers
+        if any(word in answer.text + answer.headers for word in (*SECRETS, *INTERNAL))
     ]  # fmt: skip
     assert told(shown) == []
 
@@ -240,9 +248,16 @@ async def test_no_request_with_the_credential_gets_a_500(tmp_path: Path) -> None
     async with open_server(tmp_path) as (url, app):
         answers = await ask_all(url, await asyncio.to_thread(list, requests_of(app)), TOKEN)
 
-    assert told([each for each in answers if each.status >= 500 and each.path != "/readyz"]) == []
-    served = {each.path for each in answers if each.status == 200}
+    assert (
+        told([answer for answer in answers if answer.status >= 500 and answer.path != "/readyz"])
+        == []
+    )
+    served = {answer.path for answer in answers if answer.status == 200}
     assert served >= {"/client/", "/metrics", "/api/providers", "/api/live", "/api/campaigns"}
-    assert served >= {f"/api/campaigns/ears/{each}" for each in ("start", "report.html")}
-    shown = [each for each in answers if any(word in each.text + each.headers for word in SECRETS)]
+    assert served >= {f"/api/campaigns/ears/{name}" for name in ("start", "report.html")}
+    shown = [
+        answer
+        for answer in answers
+        if any(word in answer.text + answer.headers for word in SECRETS)
+    ]
     assert told(shown) == []

@@ -54,7 +54,7 @@ class Dialling:
 
     def facts(self) -> list[Event]:
         """Return what was told of the leg."""
-        return [each for each in self.doors.house.told if isinstance(each, LEG)]
+        return [item for item in self.doors.house.told if isinstance(item, LEG)]
 
     async def person(self) -> Carrier:
         """Return whoever has picked up."""
@@ -64,8 +64,8 @@ class Dialling:
 
     async def ended(self) -> LegEnded:
         """Return how the leg ended, as soon as it has."""
-        await until(lambda: any(isinstance(each, LegEnded) for each in self.facts()))
-        [ended] = [each for each in self.facts() if isinstance(each, LegEnded)]
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in self.facts()))
+        [ended] = [fact for fact in self.facts() if isinstance(fact, LegEnded)]
         return ended
 
 
@@ -106,8 +106,8 @@ async def told(
     """Post callbacks of a dial, as JSON, and return how each was answered."""
     url = f"{it.house.url}/exotel/status/{ref}/{proof or proof_of(ref)}"
     statuses: list[int] = []
-    for each in events or ({},):
-        data = json.dumps(each).encode() if body is None else body
+    for item in events or ({},):
+        data = json.dumps(item).encode() if body is None else body
         headers = {"Content-Type": "application/json"}
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -161,7 +161,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(fate: Fate) -> None:
         await it.calls.dial(ORDER)
         ended = await it.ended()
 
-        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
         assert (ended.outcome, ended.reason) == (fate, "")
 
 
@@ -172,7 +172,7 @@ async def test_callbacks_are_read_in_every_form_in_which_they_come(form: str) ->
         await it.calls.dial(ORDER)
 
         assert (await it.ended()).outcome == "busy"
-        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
 async def test_callbacks_that_come_three_times_are_told_once() -> None:
@@ -182,7 +182,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
         await it.ended()
         await asyncio.sleep(1)
 
-        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
 async def test_an_answer_is_known_by_its_stream_though_no_callback_told_of_it() -> None:
@@ -310,8 +310,8 @@ async def test_who_knows_one_dial_s_address_ends_no_other_call() -> None:
         await told(it, event("terminal", "busy", call_sid="c-of-d-2"))
         await told(it, event("terminal", "completed", call_sid="c-of-d-2"), ref="d-2")
 
-        ends = [each for each in it.house.told if isinstance(each, LegEnded)]
-        said = [(each.ref, each.outcome) for each in ends]
+        ends = [item for item in it.house.told if isinstance(item, LegEnded)]
+        said = [(end.ref, end.outcome) for end in ends]
         assert said == [("d-1", "busy"), ("d-2", "completed")]
 
 
@@ -388,7 +388,7 @@ def test_a_callback_s_fields_are_read_whatever_its_form(
 def test_an_outcome_is_one_of_the_fields() -> None:
     words: tuple[LegOutcome, ...] = ("completed", "busy", "no-answer", "failed")
 
-    for each in words:
-        said = exotel_callback({"callsid": "c1", "status": each}, ref="d-1")
+    for word in words:
+        said = exotel_callback({"callsid": "c1", "status": word}, ref="d-1")
         assert said is not None
-        assert said.status == each
+        assert said.status == word

@@ -71,7 +71,7 @@ def worker(house: House) -> Worker:
 @asynccontextmanager
 async def two_workers() -> AsyncIterator[tuple[Lines, Sequence[Worker]]]:
     async with lines(settings_with()) as it:
-        workers = [worker(each) for each in it.joined]
+        workers = [worker(joined) for joined in it.joined]
         await it.open()
         yield it, workers
 
@@ -96,9 +96,9 @@ async def test_the_console_of_one_worker_has_the_calls_and_counts_of_both() -> N
 
         live = await here.all_calls.live()
         touched = await there.all_calls.touched()
-        rungs = {each["name"]: each["recent"] for each in await here.asked("GET", "")}
+        rungs = {item["name"]: item["recent"] for item in await here.asked("GET", "")}
 
-    assert sorted(each["id"] for each in live) == ["c1", "c2"]
+    assert sorted(all_call["id"] for all_call in live) == ["c1", "c2"]
     assert touched == {"failovers": 0, "callers": 1}
     assert (rungs["voice"]["answers"], rungs["voice"]["callers_touched"]) == (2, 1)
     assert rungs["other"]["answers"] == 1
@@ -108,7 +108,7 @@ async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
     async with two_workers() as (_, (here, there)):
         (out,) = await here.asked("POST", "/voice/rest", json={"by": "Mary", "why": "it lisps"})
         usable = [
-            [each.usable for each in one.view.roster.standings("tts", clock.monotonic())]
+            [standing.usable for standing in one.view.roster.standings("tts", clock.monotonic())]
             for one in (here, there)
         ]
         last = await there.asked("POST", "/other/rest")
@@ -119,10 +119,10 @@ async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
         assert "tts would have no provider" in last["detail"]
         assert not here.view.roster.health("tts", "voice").rotation.out
         acted = [
-            (each.action, each.target, each.why)
+            (event.action, event.target, event.why)
             for one in (here, there)
-            for each in one.told
-            if isinstance(each, OperatorActed)
+            for event in one.told
+            if isinstance(event, OperatorActed)
         ]
     assert acted == [("rest", "voice", "it lisps"), ("return", "voice", "")]
 
@@ -136,4 +136,4 @@ async def test_whoever_watches_is_told_of_all_calls_when_something_has_changed()
         await watching.aclose()  # type: ignore[attr-defined] - a generator
 
     assert first == []
-    assert [each["id"] for each in second] == ["c2"]
+    assert [item["id"] for item in second] == ["c2"]

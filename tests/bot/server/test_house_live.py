@@ -36,14 +36,14 @@ async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
         await watching.aclose()  # type: ignore[attr-defined] - a generator
         await it.settle()
 
-        assert sorted(each["number"] for each in seen) == [1, 2]
+        assert sorted(item["number"] for item in seen) == [1, 2]
         assert len(asyncio.all_tasks()) == before
 
 
 async def words(*said: str) -> AsyncIterator[str]:
     """Say some at once, and then no more while anybody watches."""
-    for each in said:
-        yield each
+    for text in said:
+        yield text
     await asyncio.Event().wait()
 
 

@@ -79,7 +79,7 @@ class LockedServer:
             self.listed += 1
             self.changed.set()
             return _protobuf(api.ListParticipantsResponse(participants=self._participants()))
-        found = [api.Room(name=each, sid=f"RM_{each}", num_participants=1) for each in self.rooms]
+        found = [api.Room(name=room, sid=f"RM_{room}", num_participants=1) for room in self.rooms]
         return _protobuf(api.ListRoomsResponse(rooms=found))
 
     async def _ask_agent(self) -> web.Response:
@@ -286,7 +286,7 @@ async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_p
         await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
 
     assert told == [204, 204, 200]
-    (failed,) = [each for each in door.notes.entries if isinstance(each, ProviderFailed)]
+    (failed,) = [entry for entry in door.notes.entries if isinstance(entry, ProviderFailed)]
     assert failed.provider == "livekit"
     assert door.server.joins
 
@@ -421,7 +421,7 @@ async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_
         await until(lambda: len(lines) >= 2)
         lasts.over.set()
 
-    assert [each.place.room for each in lines] == ["call-1", "call-2"]
+    assert [line.place.room for line in lines] == ["call-1", "call-2"]
 
 
 async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_that_one_dies(
@@ -500,7 +500,7 @@ async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
         door.server.keeps_rooms = True
         people.rooms.delete_later("person-1")
 
-    assert not [each for each in asyncio.all_tasks() if each.get_name() == "close person-1"]
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "close person-1"]
 
 
 async def test_who_comes_into_a_room_that_we_had_left_as_empty_is_answered(
@@ -537,7 +537,7 @@ async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) 
         call.over.set()
 
     assert sorted(door.server.deleted) == ["call-1", "person-1"]
-    assert not [each for each in door.notes.entries if type(each).__name__ == "CallFailed"]
+    assert not [entry for entry in door.notes.entries if type(entry).__name__ == "CallFailed"]
     with pytest.raises(RuntimeError, match="closed"):  # let go of with the process
         await people.rooms.delete("person-1")
 

@@ -76,9 +76,9 @@ async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: 
         for _ in range(100):
             await open_ones.enter_async_context(doors.media_socket(beside.port))
         callers = [await open_ones.enter_async_context(doors.caller(beside.url)) for _ in range(3)]
-        heard = await asyncio.gather(*(each.listen(within_s=20) for each in callers))
+        heard = await asyncio.gather(*(caller.listen(within_s=20) for caller in callers))
 
-        assert all(each.size for each in heard)
+        assert all(item.size for item in heard)
         # One makes room, and the place of a caller whose call has begun is free again.
         assert beside.refusals.count("too_many_sockets_without_a_start") == 1
 

@@ -8,7 +8,7 @@ BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
 # What `str.splitlines` ends a line at, by which aiortc reads an offer.
 ENDS = ["\r\n", "\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
-END_NAMES = [ascii(each) for each in ENDS]
+END_NAMES = [ascii(text) for text in ENDS]
 FULL: dict[str, list[str]] = {
     "lines": ["a=x"] * (MAX_LINES - len(BEGINS)),
     "media": ["m=video 9 UDP/TLS/RTP/SAVPF 96"] * (MAX_MEDIA - 1),

@@ -46,12 +46,12 @@ class Dialling:
     def facts(self) -> list[Event]:
         """Return what was told of the leg."""
         kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
-        return [each for each in self.doors.house.told if isinstance(each, kinds)]
+        return [event for event in self.doors.house.told if isinstance(event, kinds)]
 
     async def ended(self) -> LegEnded:
         """Return how the leg ended, as soon as it has."""
-        await until(lambda: any(isinstance(each, LegEnded) for each in self.facts()))
-        [ended] = [each for each in self.facts() if isinstance(each, LegEnded)]
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in self.facts()))
+        [ended] = [fact for fact in self.facts() if isinstance(fact, LegEnded)]
         return ended
 
 
@@ -126,9 +126,9 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
         await it.calls.dial(ORDER)
         await it.ended()
 
-        refused = [each for each in it.doors.house.told if isinstance(each, CallRefused)]
+        refused = [event for event in it.doors.house.told if isinstance(event, CallRefused)]
         assert refused
-        assert {each.reason for each in refused} == {"no_brief"}
+        assert {item.reason for item in refused} == {"no_brief"}
         assert it.doors.house.calls == []
 
 
@@ -143,20 +143,20 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
         await it.calls.dial(ORDER)
         ended = await it.ended()
 
-        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
         assert (ended.outcome, ended.reason) == (outcome, reason)
 
 
 async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
     async with dialling(Callee(answered_by="machine_start")) as it:
         await it.calls.dial(ORDER)
-        await until(lambda: any(isinstance(each, AnswererJudged) for each in it.facts()))
+        await until(lambda: any(isinstance(fact, AnswererJudged) for fact in it.facts()))
         person = it.dial.carrier
         assert person is not None
         await person.hang_up()
         ended = await it.ended()
 
-        [judged] = [each for each in it.facts() if isinstance(each, AnswererJudged)]
+        [judged] = [fact for fact in it.facts() if isinstance(fact, AnswererJudged)]
         assert (judged.answerer, judged.machine, judged.ref) == ("machine", True, "d-1")
         assert ended.outcome == "voicemail"
 
@@ -180,7 +180,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
         await it.ended()
         await asyncio.sleep(1)
 
-        assert [type(each) for each in it.facts()] == [LegRinging, LegEnded]
+        assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
 async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
@@ -210,8 +210,8 @@ async def test_who_picked_up_is_what_the_detection_says(
     async with doors() as it:
         assert await told(it, plivo_form(plivo_call(), "in-progress") | more) == 204
 
-        judged = [each for each in it.house.told if isinstance(each, AnswererJudged)]
-        assert [each.answerer for each in judged] == answerers
+        judged = [event for event in it.house.told if isinstance(event, AnswererJudged)]
+        assert [item.answerer for item in judged] == answerers
 
 
 async def test_endless_words_are_bounded() -> None:
@@ -219,7 +219,7 @@ async def test_endless_words_are_bounded() -> None:
     async with doors() as it:
         assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
 
-        [ended] = [each for each in it.house.told if isinstance(each, LegEnded)]
+        [ended] = [event for event in it.house.told if isinstance(event, LegEnded)]
         assert max(len(ended.reason), len(ended.ref)) == 64
 
 

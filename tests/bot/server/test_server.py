@@ -162,11 +162,11 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "holdline_calls_active 0.0" in answer.text
     assert "holdline_process_event_queue_entries" in answer.text
-    for each in (
+    for name in (
         'local="true",provider="voice",stage="tts"',
         'local="false",provider="mind",stage="llm"',
     ):
-        assert f"holdline_breaker_state{{{each}}} 0.0" in answer.text
+        assert f"holdline_breaker_state{{{name}}} 0.0" in answer.text
 
 
 @pytest.mark.parametrize(
@@ -191,7 +191,7 @@ async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_
         signed_in = await client.post("/sign-in", data={"token": TOKEN})
         after = await client.get("/client/")
 
-    assert [each.status_code for each in (bearer, wrong, refused, signed_in, after)] == [
+    assert [item.status_code for item in (bearer, wrong, refused, signed_in, after)] == [
         *(200, 401, 401, 303, 200)
     ]
     cookie = signed_in.headers["set-cookie"]
@@ -224,12 +224,12 @@ async def test_the_console_is_opened_among_cookies_of_other_programs(tmp_path: P
         ours = f"holdline={client.cookies['holdline']}"
         client.cookies.clear()
         cookies = [f"a=1; {ours}; b", f"holdlines=2;{ours} ", f"=; holdline=old; {ours}"]
-        opened = [await client.get("/", headers={"Cookie": each}) for each in cookies]
+        opened = [await client.get("/", headers={"Cookie": cooky}) for cooky in cookies]
         pair = [("Cookie", ours), ("Cookie", "b=3")]
         opened.append(await client.get("/", headers=pair))
         other = await client.get("/", headers={"Cookie": f"a={ours}; not{ours}"})
 
-    assert [each.status_code for each in opened] == [200] * 4
+    assert [item.status_code for item in opened] == [200] * 4
     assert other.status_code == 401
 
 
@@ -352,7 +352,7 @@ async def test_what_a_server_writes_is_its_owners(tmp_path: Path) -> None:
         await process.wait()
 
     made = tmp_path / "made"
-    modes = {str(each.relative_to(made)): each.stat().st_mode & 0o777 for each in made.rglob("*")}
+    modes = {str(path.relative_to(made)): path.stat().st_mode & 0o777 for path in made.rglob("*")}
     assert modes.pop("logs") == 0o700
     assert modes["logs/holdline.log"] == 0o600
     assert all(mode in (0o600, 0o700) for mode in modes.values()), modes
@@ -403,7 +403,7 @@ async def test_without_a_token_only_a_name_of_loopback_is_answered(
         pages = [await client.get(path, headers=headers) for path in ("/", "/api/providers")]
         health = await client.get("/healthz", headers=headers)
 
-    assert [each.status_code for each in pages] == [status, status]
+    assert [page.status_code for page in pages] == [status, status]
     assert health.status_code == 200
 
 
@@ -454,8 +454,8 @@ async def test_without_a_token_nothing_is_shown_to_whom_a_proxy_asks_for(
         health = await client.get("/healthz", headers=head)
         webhook = await client.post("/twilio/voice", headers=head)
 
-    assert [each.status_code for each in pages] == [status, status]
-    assert all(("HOLDLINE_TOKEN" in each.text) == (status == 403) for each in pages)
+    assert [page.status_code for page in pages] == [status, status]
+    assert all(("HOLDLINE_TOKEN" in page.text) == (status == 403) for page in pages)
     assert (health.status_code, webhook.status_code) == (200, 404)  # a door that is not enabled
 
 
@@ -516,7 +516,7 @@ async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:
         signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
         refused = await client.get("/", headers=bearer("another"))
 
-    assert [each.status_code for each in signed_in] == [401] * 6 + [429]
+    assert [item.status_code for item in signed_in] == [401] * 6 + [429]
     assert refused.status_code == 429
     assert refused.json()["detail"].startswith("Too many wrong tokens")
     assert refused.headers["retry-after"] == "1"

@@ -57,7 +57,7 @@ def no_briefs() -> Briefs:
 
 
 def facts(it: Doors) -> list[Event]:
-    return [each for each in it.house.told if isinstance(each, FACTS)]
+    return [event for event in it.house.told if isinstance(event, FACTS)]
 
 
 def commands(it: Doors) -> list[str]:
@@ -130,11 +130,11 @@ async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> Non
     order = DialOrder(to=ORDER.to, caller=ORDER.caller, ref="d-1", machine=means)
     async with dialling(Callee(answered_by="machine_start")) as (it, calls):
         record = await calls.dial(order)
-        await until(lambda: any(isinstance(each, AnswererJudged) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, AnswererJudged) for fact in facts(it)))
         person = it.exchange.placed[record.call_id].carrier
         assert person is not None
         await person.hang_up()
-        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
 
         judged, ended = facts(it)[-2:]
         assert isinstance(judged, AnswererJudged)
@@ -149,10 +149,10 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         record = await calls.dial(ORDER)
         await it.house.call()
         await calls.cancel(record.call_id)
-        await until(lambda: any(isinstance(each, LegCharged) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, LegCharged) for fact in facts(it)))
         await asyncio.sleep(1)
 
-        kinds = [type(each) for each in facts(it)]
+        kinds = [type(fact) for fact in facts(it)]
         assert kinds == [LegRinging, LegAnswered, LegEnded, LegCharged]
         assert len(it.telnyx.asked_so_far(record.call_id, "streaming_start")) == 1
         assert len(it.house.calls) == 1
@@ -186,7 +186,7 @@ async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
         it.house.why_closed = "full"
         await calls.dial(ORDER)
-        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
 
         assert commands(it) == ["hangup"]
         assert CallRefused(transport="telnyx", reason="full") in it.house.told
@@ -195,7 +195,7 @@ async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
 async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> None:
     async with dialling(Callee(), briefs=no_briefs()) as (it, calls):
         await calls.dial(ORDER)
-        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
 
         assert commands(it) == ["streaming_start", "hangup"]
         assert CallRefused(transport="telnyx", reason="no_brief") in it.house.told
@@ -223,7 +223,7 @@ async def test_nobody_talks_on_with_who_hung_up_while_their_brief_was_looked_up(
             await person.hang_up()
         else:
             person.vanish()
-        await until(lambda: any(isinstance(each, LegEnded) for each in facts(it)))
+        await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
         found.set()
         call = await it.house.call()
         await asyncio.wait_for(call.over.wait(), 5)
@@ -238,8 +238,8 @@ async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
         telnyx = {"enabled": True, "api_key": account.api_key, "public_key": account.public_key}
         told = {"telnyx": telnyx | {"api_url": account.url}}
         transports = TransportsSettings.model_validate(told)
-        for each in carrier_routers(transports, it.door_frame(), briefs):
-            app.include_router(each)
+        for carrier_router in carrier_routers(transports, it.door_frame(), briefs):
+            app.include_router(carrier_router)
         rest = TelnyxRest(api_key=SecretStr(account.api_key), api_url=account.url)
         calls = TelnyxCalls(rest=rest, connection_id=exchange.connection_id, public_url=it.url)
         await calls.dial(ORDER)

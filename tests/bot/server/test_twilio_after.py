@@ -109,7 +109,7 @@ async def test_a_stream_that_never_began_is_asked_for_three_times() -> None:
         said = [await ask(it, phone, path="voice")]
         said += [await ask(it, phone) for _ in range(3)]
 
-        assert [verbs(each) for each in said] == [CONNECTED, CONNECTED, CONNECTED, HUNG_UP]
+        assert [verbs(item) for item in said] == [CONNECTED, CONNECTED, CONNECTED, HUNG_UP]
         assert it.calls == []
 
 

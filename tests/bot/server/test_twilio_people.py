@@ -102,7 +102,7 @@ async def desk(person: Callee, *, kind: type[TwilioRest] = TwilioRest) -> AsyncI
 
 
 def failures(it: Desk) -> int:
-    return sum(isinstance(each, ProviderFailed) for each in it.house.told)
+    return sum(isinstance(event, ProviderFailed) for event in it.house.told)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 404])

@@ -50,7 +50,7 @@ async def dialling(callee: Callee) -> AsyncIterator[tuple[House, CarrierRest, Tw
 
 def leg_facts(it: House) -> list[Event]:
     kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
-    return [each for each in it.told if isinstance(each, kinds)]
+    return [event for event in it.told if isinstance(event, kinds)]
 
 
 async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
@@ -104,9 +104,9 @@ async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campai
     async with dialling(Callee(fate=fate, sip_code=sip_code)) as (it, _, calls):
         carrier = TwilioCarrier(calls=calls, number=ORDER.caller, news=book)
         await carrier.dial(DialRequest(dial_id="d-1", to=ORDER.to, campaign="c"))
-        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
-        for each in it.told:
-            book.note(each)
+        await until(lambda: any(isinstance(event, LegEnded) for event in it.told))
+        for item in it.told:
+            book.note(item)
 
         found = await carrier.find("d-1", ORDER.to, 0.0)
 
@@ -117,11 +117,11 @@ async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campai
 async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
     async with dialling(Callee(answered_by="machine_start")) as (it, office, calls):
         record = await calls.dial(ORDER)
-        await until(lambda: any(isinstance(each, AnswererJudged) for each in it.told))
+        await until(lambda: any(isinstance(event, AnswererJudged) for event in it.told))
         person = office.exchange.placed[record.call_sid].carrier
         assert person is not None
         await person.hang_up()
-        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
+        await until(lambda: any(isinstance(event, LegEnded) for event in it.told))
 
         ended = leg_facts(it)[-1]
         assert isinstance(ended, LegEnded)
@@ -132,10 +132,10 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
     async with dialling(Callee(fate="busy")) as (it, office, calls):
         office.exchange.repeats = 3
         await calls.dial(ORDER)
-        await until(lambda: any(isinstance(each, LegEnded) for each in it.told))
+        await until(lambda: any(isinstance(event, LegEnded) for event in it.told))
         await asyncio.sleep(1)
 
-        assert [type(each) for each in leg_facts(it)] == [LegRinging, LegEnded]
+        assert [type(leg_fact) for leg_fact in leg_facts(it)] == [LegRinging, LegEnded]
 
 
 async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:

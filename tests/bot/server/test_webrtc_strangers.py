@@ -36,13 +36,13 @@ CANDIDATE = {"candidate": "", "sdp_mid": "0", "sdp_mline_index": 0}
 async def test_offers_that_never_connect_keep_nobody_out(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes=FEW) as beside:
         strangers = [Peer(beside.url) for _ in range(24)]
-        answers = [await each.offer() for each in strangers]
+        answers = [await stranger.offer() for stranger in strangers]
         statuses = [status for status, _ in answers]
         ready = await readyz(beside.url)
         async with Carrier(beside.url, AUTH_TOKEN) as other:
             greeting = await other.listen(within_s=20)
-        for each in strangers:
-            await each.leave()
+        for stranger in strangers:
+            await stranger.leave()
         await asyncio.sleep(offers.CONNECT_S + 1)
 
         assert statuses.count(200) == 2  # one seat is taken: two more could be
@@ -173,7 +173,7 @@ async def test_what_a_data_channel_says_is_bounded_and_dropped(
         await asyncio.sleep(5)
 
         assert beside.seats() == 2
-        assert sorted(each for each in beside.refusals) == [
+        assert sorted(refusal for refusal in beside.refusals) == [
             "data_message_too_big",
             "data_messages_too_fast",
             "second_data_channel",
@@ -206,9 +206,9 @@ async def test_what_an_ear_says_is_told_and_a_lie_is_not(tmp_path: Path) -> None
         browser.say(**ear | {"buffer_s": 1e9}, turn=1)
         browser.say(**ear, turn="\n2026-01-01 | ERROR | a forged line \x1b[31m")
         await asyncio.sleep(5)
-        told = [each for each in beside.events if isinstance(each, EarMeasured)]
+        told = [event for event in beside.events if isinstance(event, EarMeasured)]
 
-    assert [each.turn for each in told] == [1]
+    assert [event.turn for event in told] == [1]
     assert beside.refusals == ["unknown_data_message"]
 
 
@@ -220,7 +220,7 @@ async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) ->
         await asyncio.sleep(3)
         browser.speak_again()
         await asyncio.sleep(2)
-        restored = [each for each in beside.events if isinstance(each, LineRestored)]
+        restored = [event for event in beside.events if isinstance(event, LineRestored)]
         seats = beside.seats()
 
     assert restored

@@ -12,8 +12,8 @@ def rebuilt(text: str) -> str:
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
     assert root.tag == "Response"
     response = VoiceResponse()
-    for each in root:
-        _add(response, each)
+    for item in root:
+        _add(response, item)
     return str(response)
 
 
@@ -22,8 +22,8 @@ def _add(parent: TwiML, element: ElementTree.Element) -> None:
     attributes = {_snake(name): value for name, value in element.attrib.items()}
     text = (element.text or "").strip()
     own = verb(text, **attributes) if text else verb(**attributes)
-    for each in element:
-        _add(own, each)
+    for item in element:
+        _add(own, item)
 
 
 def _snake(name: str) -> str:

@@ -44,7 +44,7 @@ async def book(day: str) -> str:
 
 def finds_nobody() -> str:
     """Look for somebody, with no thought of nobody."""
-    return next(each for each in RUNS if each == "nobody")
+    return next(run for run in RUNS if run == "nobody")
 
 
 async def quits() -> None:

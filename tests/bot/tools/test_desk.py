@@ -157,7 +157,7 @@ async def test_a_caller_who_hangs_up_before_it_is_noted_is_called_back(
 
     await ours.close()
 
-    assert [each.reason for each in await Callbacks(database).waiting()] == ["billing"]
+    assert [callback.reason for callback in await Callbacks(database).waiting()] == ["billing"]
     await database.close()
 
 
@@ -194,7 +194,7 @@ async def test_nobody_is_promised_a_call_that_a_full_disk_did_not_take(
     await engine.dispose()
     room = [desk(database, tmp_path, call_id=f"c{n}") for n in range(20)]  # a page takes eleven
 
-    kept = [await each.note_callback("x" * 290) for each in room]
+    kept = [await item.note_callback("x" * 290) for item in room]
 
     assert kept[0] is None
     assert kept[-1] is Unkept.NOT_STORED
@@ -240,8 +240,8 @@ async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
 def wav_files(folder: Path) -> dict[str, int]:
     """Return what there is of messages, with how many samples."""
     return {
-        each.name: int(np.frombuffer(each.read_bytes()[44:], "<i2").size)
-        for each in (folder / "messages").glob("*")
+        path.name: int(np.frombuffer(path.read_bytes()[44:], "<i2").size)
+        for path in (folder / "messages").glob("*")
     }
 
 
@@ -386,13 +386,13 @@ def test_no_menu_of_keys_is_read_to_a_caller_without_keys() -> None:
         *(Step.CLIP, Step.WORDS, Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     ]
     assert _steps(STEPS, keys=False) == [Step.CLIP, Step.WORDS, Step.CHOSEN, Step.GOODBYE]
-    without = [each for each in STEPS if each is not Step.WORDS]
+    without = [step for step in STEPS if step is not Step.WORDS]
     assert _steps(without, keys=False) == [Step.CLIP, Step.GOODBYE]
 
 
 OURS = load_utterances()
-OF_AN_OWNER = tuple(each for each in OURS if each.situation is not Situation.ASK_PERSON)
-KEYS_ALONE = tuple(each for each in STEPS if each is not Step.WORDS)
+OF_AN_OWNER = tuple(text for text in OURS if text.situation is not Situation.ASK_PERSON)
+KEYS_ALONE = tuple(step for step in STEPS if step is not Step.WORDS)
 
 
 @pytest.mark.parametrize(
@@ -420,5 +420,5 @@ async def test_words_are_heard_where_they_are_wanted_and_there_are_texts_that_as
 
     found = [_ear(shared, steps, keys=keys) for keys in (True, False)]
 
-    assert [isinstance(each, NoEar) for each in found] == [not listens] * 2
+    assert [isinstance(item, NoEar) for item in found] == [not listens] * 2
     await shared.close()

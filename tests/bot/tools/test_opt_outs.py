@@ -52,7 +52,7 @@ async def process(numbers: SwitchedList, folder: Path, told: list[Event]) -> Asy
 
 
 def files(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.glob("*"))
+    return sorted(path.name for path in folder.glob("*"))
 
 
 async def test_what_is_listed_at_once_is_never_on_the_disk(tmp_path: Path) -> None:
@@ -151,7 +151,7 @@ async def test_too_many_drop_the_oldest_which_is_taken_up_once_there_is_room(
 
     assert dropped == [DoNotCallDropped(call_id="c0", reason="too_many", on_disk=True)]
     assert on_disk == ["c0.json", "c1.json", "c2.json"]
-    assert sorted(each[2] for each in numbers.listed) == [0.0, 1.0, 2.0]
+    assert sorted(item[2] for item in numbers.listed) == [0.0, 1.0, 2.0]
     assert files(tmp_path) == []
 
 

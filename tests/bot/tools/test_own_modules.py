@@ -56,7 +56,7 @@ def doctor(config: Path) -> str:
 def test_the_two_lines_of_the_example_are_enough_where_it_stands_beside_them(config: Path) -> None:
     shutil.copy(EXAMPLE, config.parent)
     said = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
-    lines = [each for each in said.splitlines() if each.startswith("    ")]
+    lines = [line for line in said.splitlines() if line.startswith("    ")]
     assert len(lines) == 2
     add_tool(config, textwrap.dedent("\n".join(lines)))
 

@@ -52,7 +52,11 @@ class Desk:
             llm=SimpleNamespace(push_frame=pushed),
             result_callback=result,
         )
-        schema = next(each for each in self.toolbox.schemas() if each.name == name)
+        schema = next(
+            function_schema
+            for function_schema in self.toolbox.schemas()
+            if function_schema.name == name
+        )
         assert schema.handler
         await schema.handler(cast("FunctionCallParams", params))
         assert len(results) == 1
@@ -60,7 +64,7 @@ class Desk:
 
     @property
     def outcomes(self) -> list[str]:
-        return [each.outcome for each in self.told if isinstance(each, ToolCalled)]
+        return [event.outcome for event in self.told if isinstance(event, ToolCalled)]
 
     def hear_late(self, told: list[tuple[float, str]], *, quiet_at: float) -> None:
         """Keep what is told late, and when; the call is quiet from then on."""
@@ -522,7 +526,7 @@ async def test_a_call_with_an_owners_tool_gets_its_answer() -> None:
         await talk.until(lambda: talk.remembered("assistant")[-1:] == ["From 8."])
 
     asked = talk.model.requests[1]["messages"]
-    assert "8 to 18" in next(each["content"] for each in asked if each["role"] == "tool")
+    assert "8 to 18" in next(request["content"] for request in asked if request["role"] == "tool")
     assert talk.voice.said == ["Let me see.", "From 8."]
 
 

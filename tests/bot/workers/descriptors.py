@@ -11,8 +11,8 @@ def descriptors_left(descriptors: int) -> Iterator[None]:
     """Have so many more of them while the block runs."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     next_ones = [os.dup(0) for _ in range(descriptors + 1)]
-    for each in next_ones:
-        os.close(each)
+    for next_one in next_ones:
+        os.close(next_one)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(next_ones), most))
     try:
         yield

@@ -43,15 +43,15 @@ class Lines:
 
     async def open(self) -> None:
         """Have every worker say that it is ready."""
-        for each in self.joined:
-            each.wire.tell("ready")
+        for joined in self.joined:
+            joined.wire.tell("ready")
         await self.settle()
 
     async def settle(self) -> None:
         """Let what was said arrive, there and back: each line keeps its order."""
         for _ in range(3):
-            for each in (*self.joined, *self.desks):
-                await each.wire.ask("ping")
+            for joined in (*self.joined, *self.desks):
+                await joined.wire.ask("ping")
 
 
 @asynccontextmanager
@@ -68,15 +68,15 @@ async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIte
             for wire in (desk.wire, joined.wire):
                 wire.answer("ping", _answer_ping)
             office.receive(desk)  # type: ignore[arg-type] - without a process
-            running = [tasks.create_task(each.run()) for each in (desk.wire, joined.wire)]
+            running = [tasks.create_task(item.run()) for item in (desk.wire, joined.wire)]
             it.desks.append(desk)
             it.joined.append(joined)
             assert all(running)
-        for each in (*it.joined, *it.desks):
-            await each.wire.open.wait()
+        for item in (*it.joined, *it.desks):
+            await item.wire.open.wait()
         yield it
-        for each in it.joined:
-            each.wire.close()
+        for item in it.joined:
+            item.wire.close()
 
 
 async def _answer_ping(_: Any) -> str:

@@ -30,9 +30,9 @@ async def becomes(fact: Callable[[], bool], *, within_s: float = WITHIN_S) -> No
 
 def entries_of(served: Served) -> list[dict[str, Any]]:
     """Return every entry of every call, from the calls' own records."""
-    lines = [each.read_text().splitlines() for each in (served.logs / "calls").glob("*.jsonl")]
-    return [json.loads(line) for each in lines for line in each if line.endswith("}")]
+    lines = [path.read_text().splitlines() for path in (served.logs / "calls").glob("*.jsonl")]
+    return [json.loads(line) for item in lines for line in item if line.endswith("}")]
 
 
 def told(served: Served, name: str) -> list[dict[str, Any]]:
-    return [each for each in entries_of(served) if each["event"] == name]
+    return [entry for entry in entries_of(served) if entry["event"] == name]

@@ -41,19 +41,19 @@ async def test_candidates_offers_and_views_find_the_call_from_any_worker(tmp_pat
             await page.heard.wait()
         seen = await watch(session, served.url)
         ids = [await offer(session, served.url) for _ in range(4)]
-        patched = [await patch(session, served.url, each) for each in ids for _ in range(4)]
-        unknown = [await patch(session, served.url, each) for each in ("w1.x", "w2.x", "w9.x", "x")]
+        patched = [await patch(session, served.url, id_) for id_ in ids for _ in range(4)]
+        unknown = [await patch(session, served.url, name) for name in ("w1.x", "w2.x", "w9.x", "x")]
         rungs = await (await session.get(f"{served.url}/api/providers")).json()
         async with session.post(f"{served.url}/api/providers/cartesia/reset") as answer:
             reset = await answer.json()
         await page.hang_up()
         await becomes(lambda: len(told(served, "CallEnded")) >= 1)
 
-    assert {each.partition(".")[0] for each in ids} <= {"w1", "w2"}
+    assert {id_.partition(".")[0] for id_ in ids} <= {"w1", "w2"}
     assert set(patched) == {200}
     assert unknown == [404] * 4
-    assert [each["name"] for each in rungs].count("cartesia") == 1
-    assert [each["name"] for each in reset] == ["cartesia"]
+    assert [rung["name"] for rung in rungs].count("cartesia") == 1
+    assert [item["name"] for item in reset] == ["cartesia"]
     assert "CallStarted" in seen
 
 

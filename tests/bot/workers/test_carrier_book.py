@@ -19,8 +19,8 @@ ENDED = LegEnded(call_ref="v3:x", ref="d-1", outcome="completed")
 
 def book_of(*told: Event) -> CarrierBook:
     book = CarrierBook()
-    for each in told:
-        book.note(each)
+    for event in told:
+        book.note(event)
     return book
 
 
@@ -77,15 +77,15 @@ async def test_what_a_call_cost_is_known_wherever_it_was_told() -> None:
         joined(it.joined[1], LegCharged(call_ref="v3:x", ref="d-1", cost=0.007))
         await opened(it)
 
-        found = [await dialling.charged(each) for each in ("v3:x", "v3:y")]
+        found = [await dialling.charged(name) for name in ("v3:x", "v3:y")]
 
     assert found == [pytest.approx(0.007), None]
 
 
 async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None:
     ledger = CallLedger()
-    for each in (RINGING, ENDED, LegCharged(call_ref="v3:x", ref="d-1", cost=0.007)):
-        await ledger.hear(Entry(call_id="", number=1, at="", event=each))
+    for item in (RINGING, ENDED, LegCharged(call_ref="v3:x", ref="d-1", cost=0.007)):
+        await ledger.hear(Entry(call_id="", number=1, at="", event=item))
 
     ledger.forget("d-1")
 

@@ -62,7 +62,7 @@ def test_what_is_still_asked_for_never_gives_way() -> None:
 async def test_a_room_is_one_workers_until_that_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        first = [await each.peers.claim("room 1") for each in it.joined[:2]]
+        first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
         it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
         after = await it.joined[1].peers.claim("room 1")
 
@@ -73,7 +73,7 @@ async def test_a_room_is_one_workers_until_that_is_lost() -> None:
 async def test_a_room_that_one_worker_gives_back_is_anothers() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        first = [await each.peers.claim("room 1") for each in it.joined[:2]]
+        first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
         it.joined[0].peers.give_back("room 1")
         await it.settle()
         after = await it.joined[1].peers.claim("room 1")

@@ -13,8 +13,8 @@ from calls.leg_progress import StatusCallback
 def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
     room = Cloakroom(clock=lambda: 0.0, most=2)
     room.keep("call one", 1, for_s=60)
-    for each in ("progress one", "progress two", "progress three"):
-        room.keep(each, each, for_s=60)
+    for name in ("progress one", "progress two", "progress three"):
+        room.keep(name, name, for_s=60)
 
     assert room.take("call one") == 1
     assert room.take("progress one") is None

@@ -89,8 +89,8 @@ async def test_a_call_that_goes_on_names_its_worker_and_is_no_new_one() -> None:
     odd = b"GET /twilio/media/../w12 HTTP/1.1\r\n\r\n"
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
-        for each in (again, new, odd):
-            await send(each)
+        for item in (again, new, odd):
+            await send(item)
 
     assert hands.taken == [(again, False), (new, True), (odd, True)]
     assert hands.named == ["w12", "", ""]
@@ -122,8 +122,8 @@ async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.Monke
         silent = [send(b"") for _ in range(3)]
         done, waiting = await asyncio.wait(silent, return_when=asyncio.FIRST_COMPLETED)
         assert await send(PAGE) == b""
-        for each in waiting:
-            each.cancel()
+        for item in waiting:
+            item.cancel()
 
     assert len(done) == 1
     assert hands.taken == [(PAGE, False)]
@@ -137,9 +137,9 @@ async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_ro
             strangers = [callers.enter_context(socket.socket()) for _ in range(2)]
             caller = callers.enter_context(socket.socket())
             with descriptors_left(2):
-                for each in (*strangers, caller):
-                    each.settimeout(0)
-                    await asyncio.get_running_loop().sock_connect(each, listener.getsockname())
+                for stranger in (*strangers, caller):
+                    stranger.settimeout(0)
+                    await asyncio.get_running_loop().sock_connect(stranger, listener.getsockname())
                 await asyncio.get_running_loop().sock_sendall(caller, PAGE)
                 while not hands.taken:  # noqa: ASYNC110 - nothing tells of it
                     await asyncio.sleep(0.01)
@@ -155,7 +155,7 @@ async def test_what_comes_while_workers_load_waits_for_them() -> None:
         await asyncio.sleep(0.05)
         before = list(hands.taken)
         opens.set()
-        answers = [await each for each in early]
+        answers = [await item for item in early]
 
     assert before == []
     assert answers == [b"", b"", b""]
@@ -173,8 +173,8 @@ async def test_where_workers_load_for_long_it_says_that_we_live(
         opens.set()
         assert await waiting == b""
 
-    assert all(each.startswith(b"HTTP/1.1 200") for each in answers)
-    assert all(each.endswith(b'\r\n\r\n{"status":"ok"}') for each in answers)
+    assert all(answer.startswith(b"HTTP/1.1 200") for answer in answers)
+    assert all(answer.endswith(b'\r\n\r\n{"status":"ok"}') for answer in answers)
     assert hands.taken == [(PAGE, False)]
 
 
@@ -243,7 +243,7 @@ async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
         opens.set()
         await asyncio.wait(waiting)
 
-    assert [each.result()[:12] for each in done] == [b"HTTP/1.1 503"]
+    assert [item.result()[:12] for item in done] == [b"HTTP/1.1 503"]
     assert hands.taken == [(PAGE, False)]
 
 

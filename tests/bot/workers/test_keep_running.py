@@ -117,7 +117,7 @@ async def test_no_task_of_the_process_ends_a_call_or_the_server(
 
     for what in BACKGROUND:
         assert len([line for line in logged if line.startswith(f"{what} failed")]) > 1, what
-    assert any(isinstance(each, ShareLost) for each in beside.events)
+    assert any(isinstance(event, ShareLost) for event in beside.events)
 
 
 async def test_what_works_beside_a_block_has_ended_when_the_block_has() -> None:

@@ -30,11 +30,11 @@ async def test_a_stall_is_counted_and_told_with_the_function_that_caused_it() ->
         before_s = lag.stalled_s(clock.monotonic())
         time.sleep(0.5)  # noqa: ASYNC251 - the point is to block the loop
         stalled_s = lag.stalled_s(clock.monotonic()) - before_s
-        while not any(STALLING in each.step for each in told):  # noqa: ASYNC110 - nothing tells of it
+        while not any(STALLING in item.step for item in told):  # noqa: ASYNC110 - nothing tells of it
             await asyncio.sleep(0.01)
 
     assert stalled_s >= 0.4
-    assert {each.where for each in told if STALLING in each.step} == {"loop"}
+    assert {item.where for item in told if STALLING in item.step} == {"loop"}
 
 
 async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:

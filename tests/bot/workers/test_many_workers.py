@@ -70,7 +70,7 @@ async def test_a_call_whose_stream_dies_goes_on_at_the_worker_that_has_it(tmp_pa
                 assert (await call.listen(within_s=20)).size > RATE_HZ
 
     assert len(told(served, "CallStarted")) == 2
-    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
 
 
 async def question() -> NDArray[np.int16]:
@@ -101,7 +101,7 @@ async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None
         await becomes(lambda: log_of(served).count("has ended with 0, 0 calls lost") == 2)
 
     assert call.complaints == []
-    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
     assert len(workers_of(served)) == 4
 
 
@@ -120,7 +120,7 @@ async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
         async with asyncio.timeout(40):
             assert await served.process.wait() == 0
 
-    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
 
 
 async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path:
         served.process.kill()
         await served.process.wait()
 
-        await becomes(lambda: not any(works(each) for each in workers_of(served).values()))
+        await becomes(lambda: not any(works(worker) for worker in workers_of(served).values()))
 
 
 def works(pid: int) -> bool:

@@ -32,21 +32,21 @@ def frames(houses: Sequence[Joined], told: list[Event]) -> list[DoorFrame]:
             switchboard=House(),
             tell=told.append,
             clock=clock,
-            house=each,
+            house=house,
         )
-        for each in houses
+        for house in houses
     ]
 
 
 async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None:
     async with lines(settings_with()) as it:
-        desks = [TokenDesk(each, "telnyx", LinePatience()) for each in frames(it.joined, [])]
+        desks = [TokenDesk(frame, "telnyx", LinePatience()) for frame in frames(it.joined, [])]
         await opened(it)
         assert isinstance(await desks[0].begin(CALL), StreamPass)
 
-        given = await asyncio.gather(*(each.follow(CALL, news_id="s-1") for each in desks))
+        given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for desk in desks))
 
-    assert [type(each) for each in given] == [StreamPass, StreamPass]
+    assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
 async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() -> None:
@@ -57,18 +57,18 @@ async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() ->
 
         given = await asyncio.gather(*(desk.follow(CALL, news_id="s-1") for _ in range(2)))
 
-    assert [type(each) for each in given] == [StreamPass, StreamPass]
+    assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
 async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_once() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        callbacks = [frame.status_callbacks("telnyx") for frame in frames(it.joined, told)]
         await opened(it)
 
-        await asyncio.gather(*(each.take(ENDED) for each in callbacks))
+        await asyncio.gather(*(callback.take(ENDED) for callback in callbacks))
 
-    assert [type(each) for each in told] == [LegEnded]
+    assert [type(event) for event in told] == [LegEnded]
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_i
 async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        callbacks = [frame.status_callbacks("telnyx") for frame in frames(it.joined, told)]
         await opened(it)
         assert await it.joined[0].peers.claim("telnyx progress v3:x")
 
@@ -101,4 +101,4 @@ async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
         it.office.lose(it.desks[0])  # type: ignore[arg-type] - without a process
         await waiting
 
-    assert [type(each) for each in told] == [LegEnded]
+    assert [type(event) for event in told] == [LegEnded]

@@ -187,7 +187,7 @@ async def test_it_is_told_while_every_worker_is_busy() -> None:
             said = await asyncio.gather(*(refusal(session, url) for _ in range(30)))
             running.cancel()
 
-    assert {each[:22] for each in said} == {"All our lines are busy"}
+    assert {item[:22] for item in said} == {"All our lines are busy"}
     assert kept == []
 
 
@@ -212,8 +212,8 @@ async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
 async def test_one_worker_tells_who_was_turned_away() -> None:
     heard: list[str] = []
     async with asyncio.timeout(20), lines(settings_of()) as house:
-        for each in house.joined:
-            each.wire.on("turned_away", lambda said: heard.append(said["reason"]))
+        for joined in house.joined:
+            joined.wire.on("turned_away", lambda said: heard.append(said["reason"]))
         await house.open()
         house.office.news.tell_turned_away("busy")
         await house.settle()

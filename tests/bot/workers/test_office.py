@@ -23,8 +23,8 @@ async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
         token = await Tokens(it.joined[0].shelf).issue(TICKET, now=0.0)
 
         redeemed = [
-            await Tokens(each.shelf).redeem(token, call_sid="CA1", now=1.0)
-            for each in (it.joined[1], it.joined[0], it.joined[1])
+            await Tokens(item.shelf).redeem(token, call_sid="CA1", now=1.0)
+            for item in (it.joined[1], it.joined[0], it.joined[1])
         ]
 
     assert redeemed == [TICKET, "token_unknown_or_used", "token_unknown_or_used"]
@@ -47,21 +47,21 @@ async def test_seats_are_the_houses() -> None:
 async def test_a_house_that_stops_takes_nobody() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        told = [heard_by(each, "stop") for each in it.joined]
+        told = [heard_by(joined, "stop") for joined in it.joined]
         it.office.stop(drain_s=5.0)
 
         assert await it.joined[0].admit() == NoSeat(reason="draining")
         await it.settle()
 
-    assert [said["drain_s"] for each in told for said in each] == [5.0, 5.0]
+    assert [said["drain_s"] for item in told for said in item] == [5.0, 5.0]
 
 
 async def test_a_worker_that_closes_leads_no_more_unless_all_do() -> None:
     leads: list[list[bool]] = []
     async with lines(settings_with()) as it:
         await it.open()
-        for each in it.joined:
-            each.wire.tell("closing")
+        for joined in it.joined:
+            joined.wire.tell("closing")
             await it.settle()
             it.office.tell_state()
             await it.settle()
@@ -72,8 +72,8 @@ async def test_a_worker_that_closes_leads_no_more_unless_all_do() -> None:
 
 async def test_one_worker_answers_for_another_and_for_all() -> None:
     async with lines(settings_with()) as it:
-        for each in it.joined:
-            each.peers.answer("name", name_of(each.name))
+        for joined in it.joined:
+            joined.peers.answer("name", name_of(joined.name))
         await it.open()
         it.office.tell_state()
         await it.settle()
@@ -110,7 +110,7 @@ async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> Non
         await watching.aclose()  # type: ignore[attr-defined] - a generator
         await it.settle()
 
-        assert [each["event"] for each in seen] == ["what was before", "what happens now"]
+        assert [item["event"] for item in seen] == ["what was before", "what happens now"]
         assert it.joined[1].views._streams == {}
 
 
@@ -134,17 +134,17 @@ async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
 
 async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
     async with lines(settings_with()) as it:
-        told = [heard_by(each, "worker_started") for each in it.joined]
+        told = [heard_by(joined, "worker_started") for joined in it.joined]
         it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
         await it.open()
 
-    started = [(said["worker"], said["cause"], said["replaces"]) for each in told for said in each]
+    started = [(said["worker"], said["cause"], said["replaces"]) for item in told for said in item]
     assert sorted(started) == [("w1", "start", ""), ("w2", "lost", "w0")]
 
 
 async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:
     async with lines(settings_with()) as it:
-        told = [heard_by(each, "worker_lost") for each in it.joined]
+        told = [heard_by(joined, "worker_lost") for joined in it.joined]
         it.office.news.tell_one("worker_lost", worker="w0", code=-9, calls=3)
         await it.settle()
         before = [said for heard in told for said in heard]
@@ -152,7 +152,7 @@ async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one()
 
     after = [said for heard in told for said in heard]
     assert before == []
-    assert [(each["worker"], each["code"], each["calls"]) for each in after] == [("w0", -9, 3)]
+    assert [(item["worker"], item["code"], item["calls"]) for item in after] == [("w0", -9, 3)]
 
 
 def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
@@ -194,8 +194,8 @@ async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
         await it.open()
         seats, now = it.office._seats, it.office._clock()
         seats.measured = True
-        for each in it.desks:
-            seats.begin(seats.admit(now) or 0, each.number, now)
+        for desk in it.desks:
+            seats.begin(seats.admit(now) or 0, desk.number, now)
         looks(it.office, every_s=5.0, for_s=5.0)  # the machine was paused
 
         assert seats.why_closed(it.office._clock()) == ""

@@ -49,7 +49,7 @@ def words_of(house: Joined | Alone) -> CarrierWords:
 async def test_a_word_on_who_picked_up_reaches_the_worker_that_has_the_call() -> None:
     call, stranger = Listening(), Listening()
     async with lines(settings_with(), workers=3) as it:
-        at = [words_of(each) for each in it.joined]
+        at = [words_of(joined) for joined in it.joined]
         await at[1].watch("CA1", call.take)
         await at[2].watch("CA2", stranger.take)
         await it.open()
@@ -64,7 +64,7 @@ async def test_a_word_on_who_picked_up_reaches_the_worker_that_has_the_call() ->
 async def test_a_word_at_the_worker_that_has_the_call_is_taken_once() -> None:
     call = Listening()
     async with lines(settings_with()) as it:
-        at = [words_of(each) for each in it.joined]
+        at = [words_of(joined) for joined in it.joined]
         await at[0].watch("CA1", call.take)
         await it.open()
         it.office.tell_state()
@@ -78,7 +78,7 @@ async def test_a_word_at_the_worker_that_has_the_call_is_taken_once() -> None:
 async def test_a_word_that_is_quicker_than_the_call_waits_for_it() -> None:
     call = Listening()
     async with lines(settings_with()) as it:
-        at = [words_of(each) for each in it.joined]
+        at = [words_of(joined) for joined in it.joined]
         await it.open()
         it.office.tell_state()
         await it.settle()

@@ -43,7 +43,7 @@ async def ended(url: str) -> Sequence[Dial]:
 
     async def look() -> bool:
         dials[:] = await reader.of_campaign(NAME)
-        return len(dials) >= CONTACTS and all(each.outcome for each in dials)
+        return len(dials) >= CONTACTS and all(dial.outcome for dial in dials)
 
     try:
         async with asyncio.timeout(WITHIN_S):
@@ -83,9 +83,9 @@ async def test_a_carriers_word_and_a_free_seat_are_the_houses(
             await becomes(lambda: len(workers_of(served)) == 2)
             dials = await ended(tree["storage"]["url"])
 
-    assert {each.number for each in dials} == {each.number for each in contacts}
-    assert [str(each.outcome) for each in dials] == ["voicemail"] * CONTACTS
-    assert [each["why"] for each in told(served, "AnswererHeard")] == ["carrier"] * CONTACTS
+    assert {dial.number for dial in dials} == {contact.number for contact in contacts}
+    assert [str(dial.outcome) for dial in dials] == ["voicemail"] * CONTACTS
+    assert [item["why"] for item in told(served, "AnswererHeard")] == ["carrier"] * CONTACTS
     assert not told(served, "CallRefused"), log_of(served)
 
 
@@ -109,12 +109,12 @@ async def test_what_rings_when_the_house_is_told_to_stop_is_called_off(tmp_path:
         async with serving(lab, tmp_path, port=port, changes=changes, environment=KEYS) as served:
             placed = carrier.exchange.placed
             await becomes(
-                lambda: [each.status for each in placed.values()] == ["ringing"], within_s=WITHIN_S
+                lambda: [item.status for item in placed.values()] == ["ringing"], within_s=WITHIN_S
             )
         reader = DialReader(tree["storage"]["url"])
         (dial,) = await reader.of_campaign(NAME)
         await reader.close()
 
-    assert [each.status for each in placed.values()] == ["canceled"]
+    assert [item.status for item in placed.values()] == ["canceled"]
     assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the house itself has heard
     assert served.process.returncode == 0

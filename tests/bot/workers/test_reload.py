@@ -41,8 +41,8 @@ def greetings(served: Served) -> list[str]:
 
 def reloads(served: Served) -> list[dict[str, Any]]:
     """Return what was told of configurations that were read anew."""
-    found = [each for each in log_of(served).splitlines() if " ConfigurationReloaded " in each]
-    return [json.loads(each.partition(" ConfigurationReloaded ")[2]) for each in found]
+    found = [line for line in log_of(served).splitlines() if " ConfigurationReloaded " in line]
+    return [json.loads(line.partition(" ConfigurationReloaded ")[2]) for line in found]
 
 
 async def ask_to_reload(served: Served, **said: Any) -> tuple[int, dict[str, Any]]:
@@ -73,7 +73,7 @@ async def test_one_worker_alone_is_relieved_too_and_the_next_call_has_the_new_gr
 
     assert "new one" not in greetings(served)[0]
     assert "new one" in greetings(served)[1]
-    assert {each["reason"] for each in told(served, "CallEnded")} == {"caller_hung_up"}
+    assert {item["reason"] for item in told(served, "CallEnded")} == {"caller_hung_up"}
     assert reloads(served) == [
         {"by": "SIGHUP", "outcome": "replaced", "changed": ["agent.greeting"], "workers": 1}
     ]
@@ -91,7 +91,7 @@ async def test_a_bad_file_changes_nothing_not_even_for_a_worker_that_must_be_rep
         change(tmp_path / "holdline.yaml", "agent", greetign="Good morning.")
         status, said = await ask_to_reload(served, by="Ada")
         assert status == 400
-        assert [each.partition(": ")[2] for each in said["problems"]] == [
+        assert [item.partition(": ")[2] for item in said["problems"]] == [
             "agent.greetign is unknown; did you mean greeting?"
         ]
         said_so = "the configuration is wrong, so nothing changes: "

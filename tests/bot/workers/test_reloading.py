@@ -77,7 +77,7 @@ async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force
 
     assert it.plan.settings == "old"
     assert it.applied == ["new", "old"]
-    assert [each["outcome"] for each in it.told] == ["no_worker"]
+    assert [item["outcome"] for item in it.told] == ["no_worker"]
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ async def test_what_became_of_it_is_told_once(
 
     await it.reloading.run("Ada")
 
-    assert [(each["by"], each["outcome"]) for each in it.told] == [("Ada", outcome)]
+    assert [(item["by"], item["outcome"]) for item in it.told] == [("Ada", outcome)]
     assert it.applied == applied
 
 
@@ -111,7 +111,7 @@ async def test_while_a_round_goes_on_a_further_one_is_refused() -> None:
         it.going.set()
 
     assert read.result() == {"busy": BUSY}
-    assert [each["by"] for each in it.told] == ["SIGHUP"]
+    assert [item["by"] for item in it.told] == ["SIGHUP"]
 
 
 async def test_signals_that_come_during_a_round_are_one_more_round_behind_it() -> None:
@@ -124,7 +124,7 @@ async def test_signals_that_come_during_a_round_are_one_more_round_behind_it() -
         await it.reloading.run(BY_SIGNAL)
         it.going.set()
 
-    assert [each["by"] for each in it.told] == ["Ada", "SIGHUP"]
+    assert [item["by"] for item in it.told] == ["Ada", "SIGHUP"]
     assert not it.reloading.owed
 
 
@@ -145,7 +145,7 @@ async def test_a_signal_that_comes_while_we_start_is_owed_and_one_while_we_stop_
         it.reloading.open = False
         it.going.set()
 
-    assert [each["by"] for each in it.told] == ["SIGHUP"]
+    assert [item["by"] for item in it.told] == ["SIGHUP"]
 
 
 async def test_a_machine_that_has_no_thread_left_reads_nothing_and_goes_on(
@@ -159,7 +159,7 @@ async def test_a_machine_that_has_no_thread_left_reads_nothing_and_goes_on(
 
     await it.reloading.run(BY_SIGNAL)
 
-    assert [each["outcome"] for each in it.told] == ["wrong"]
+    assert [item["outcome"] for item in it.told] == ["wrong"]
     assert it.plan.settings == "old"
 
 
@@ -173,4 +173,4 @@ async def test_a_reading_that_breaks_lets_the_next_one_begin() -> None:
 
     del it.plan.renew
     await it.reloading.run("Ada")
-    assert [each["outcome"] for each in it.told] == ["wrong", "replaced"]
+    assert [item["outcome"] for item in it.told] == ["wrong", "replaced"]

@@ -24,9 +24,9 @@ def settings_with(**limits: int) -> Settings:
 def gates_of(it: Lines, settings: Settings) -> list[RungGate]:
     """Give each worker gates of its own, which share the house's limits; return the model's."""
     found: list[Any] = []
-    for each in it.joined:
+    for joined in it.joined:
         policies = build_policies(settings, 0.0)
-        SharedLimits(each, policies.values())
+        SharedLimits(joined, policies.values())
         found.append(policies["llm"].gates["mind"])
     return found
 

@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 @asynccontextmanager
 async def both_ends() -> AsyncIterator[tuple[Wire, Wire]]:
-    here, there = (Wire(each) for each in socket.socketpair())
+    here, there = (Wire(item) for item in socket.socketpair())
     async with asyncio.TaskGroup() as tasks:
-        for each in (here, there):
-            tasks.create_task(each.run())
-            await each.open.wait()
+        for item in (here, there):
+            tasks.create_task(item.run())
+            await item.open.wait()
         yield here, there
         here.close()
 

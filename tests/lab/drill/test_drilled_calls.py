@@ -32,7 +32,7 @@ async def test_a_healthy_turn_is_heard_whole(tmp_path: Path) -> None:
     assert run.measures["misheard"] == 0
     assert 0.3 < run.measures["first_word_s"] < 4.0
     assert turn.verdict.voices == ("cartesia",)
-    assert {each.provider for each in turn.requests} == {"openai", "cartesia"}
+    assert {request.provider for request in turn.requests} == {"openai", "cartesia"}
 
 
 async def test_a_call_on_the_loopback_leg_is_heard_and_judged_like_one_from_the_carrier(
@@ -56,6 +56,6 @@ async def test_the_words_behind_a_cut_are_missed_in_a_stock_pipeline(tmp_path: P
     (turn,) = run.turns
     (answer,) = answers([CUT.question], greeting="Hello.")
     assert run.measures["lost_turns"] == 1
-    assert [each.text for each in turn.verdict.words] == answer.split()[:7]
+    assert [word.text for word in turn.verdict.words] == answer.split()[:7]
     assert turn.verdict.first_word_s is not None
-    assert any(each.fault == "cut" for each in turn.requests)
+    assert any(request.fault == "cut" for request in turn.requests)

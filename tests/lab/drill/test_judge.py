@@ -30,7 +30,7 @@ def test_a_whole_reply_passes_with_each_word_in_its_place(text: str, voice: str)
     verdict = whole_reply(text, voice).judged()
 
     assert verdict.whole, verdict
-    assert [each.text for each in verdict.words] == text.split()
+    assert [word.text for word in verdict.words] == text.split()
     assert verdict.voices == (voice,)
     assert verdict.gap_s == pytest.approx(0.0, abs=0.03)
     assert verdict.other == ()
@@ -188,7 +188,7 @@ def test_half_a_word_counts_as_no_word() -> None:
     start, end = reply.span(3)
     half = reply.heard_as(reply.recording[: (start + end) // 2], silence(1.0)).judged()
 
-    assert [each.text for each in half.words] == PRICE.split()[:3]
+    assert [word.text for word in half.words] == PRICE.split()[:3]
     assert half.missing == tuple(bare_words(PRICE)[3:])
 
 

@@ -30,7 +30,7 @@ def test_a_reply_in_the_local_voice_is_whole(text: str) -> None:
     verdict = judge_turn(local(text), text=text)
 
     assert verdict.whole, verdict
-    assert [each.text for each in verdict.words] == text.split()
+    assert [word.text for word in verdict.words] == text.split()
     assert verdict.voices == (LOCAL,)
     assert verdict.first_word_s == pytest.approx(LEAD_S, abs=0.03)
     assert verdict.gap_s == pytest.approx(0.0, abs=0.05)

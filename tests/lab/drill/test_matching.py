@@ -16,7 +16,7 @@ WORN = EarPath(
     band_hz=(300.0, 3000.0),
     finer=4,
 )
-EUROS = next(each.samples for each in sent(PRICE) if each.text == "euros.")
+EUROS = next(item.samples for item in sent(PRICE) if item.text == "euros.")
 PLACE = 4000  # where the word stands in every recording here
 
 
@@ -75,5 +75,5 @@ def test_a_torn_word_is_found_as_often_as_it_is_heard(line: EarPath) -> None:
 
     found = SearchedRecording(heard(torn, silence(0.2), torn), line=line).matches(EUROS)
 
-    starts = {round((each.start - PLACE) / (torn.size + 1600)) for each in found}
+    starts = {round((match.start - PLACE) / (torn.size + 1600)) for match in found}
     assert starts == {0, 1}

@@ -25,9 +25,9 @@ def test_no_two_rows_have_one_name() -> None:
 
 @pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
 def test_the_lab_understands_every_fault_of_a_row(row: Row) -> None:
-    for each in row.breaks:
-        assert each.provider in ALL
-        assert parse_windows([each.window])
+    for item in row.breaks:
+        assert item.provider in ALL
+        assert parse_windows([item.window])
 
 
 @pytest.mark.parametrize("row", FULL, ids=lambda row: row.name)
@@ -44,7 +44,7 @@ def test_the_questions_are_answered_in_words_alone() -> None:
     said = answers([HAIRCUT, HOURS, *QUESTIONS], greeting=GREETING)
 
     assert len(said[0].split()) == 23
-    assert all(len(each.split()) > 11 for each in said)
+    assert all(len(answer.split()) > 11 for answer in said)
 
 
 def test_the_healthy_row_comes_first_whatever_is_wanted() -> None:
@@ -114,9 +114,9 @@ def test_one_row_plays_rendered_clips_and_no_other_sound_in_their_place() -> Non
 
 def test_everything_dies_by_refusing_and_by_hanging() -> None:
     for name in ("all-dead", "all-hung"):
-        assert {each.provider for each in ROWS[name].breaks} == set(ALL)
-    assert {each.window["fault"] for each in ROWS["all-dead"].breaks} == {"refuse"}
-    assert {each.window["fault"] for each in ROWS["all-hung"].breaks} == {"silent"}
+        assert {attempt.provider for attempt in ROWS[name].breaks} == set(ALL)
+    assert {item.window["fault"] for item in ROWS["all-dead"].breaks} == {"refuse"}
+    assert {item.window["fault"] for item in ROWS["all-hung"].breaks} == {"silent"}
 
 
 @pytest.mark.parametrize("stage", ["stt", "llm", "tts"])

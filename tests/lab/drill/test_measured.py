@@ -92,7 +92,7 @@ def test_a_voice_that_comes_back_has_changed_twice() -> None:
 
 
 def judge_turn(verdict: ReplyVerdict, *asked: str) -> Judged:
-    requests = tuple(Asked(provider=each, at_s=0.5, outcome="done", fault=None) for each in asked)
+    requests = tuple(Asked(provider=text, at_s=0.5, outcome="done", fault=None) for text in asked)
     return Judged(turn=TURN, verdict=verdict, requests=requests, recording=silence(1.0))
 
 

@@ -9,7 +9,7 @@ from tests.bot.staged_run import near_lab
 
 
 def unproven(proofs: Proofs) -> list[str]:
-    return [each.text for each in proofs if not each.holds]
+    return [proof.text for proof in proofs if not proof.holds]
 
 
 @pytest.mark.virtual_time

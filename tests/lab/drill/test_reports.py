@@ -87,7 +87,7 @@ def test_a_pass_is_on_record_before_its_first_run(tmp_path: Path) -> None:
 def test_a_file_without_one_of_its_passes_is_refused(results: Results, tmp_path: Path) -> None:
     begin(results, "wednesday")
     kept = json.loads((tmp_path / FILE).read_text())
-    kept["passes"] = [each for each in kept["passes"] if each["number"] != 2]
+    kept["passes"] = [item for item in kept["passes"] if item["number"] != 2]
     (tmp_path / FILE).write_text(json.dumps(kept))
 
     with pytest.raises(UsageError, match="lacks pass 2"):
@@ -110,7 +110,7 @@ def test_a_row_is_counted_in_every_pass_that_was_to_run_it(results: Results) -> 
 
     passes = judge_passes(ROW, OURS, results)
 
-    assert [each.verdict for each in passes] == ["met", "missed", "not run"]
+    assert [drill_pass.verdict for drill_pass in passes] == ["met", "missed", "not run"]
     assert count_met(passes) == "1 of 3"
 
 
@@ -203,7 +203,7 @@ def test_a_pass_without_a_healthy_row_on_some_side_is_compared_with_the_last_one
     kept.add(entry(tuesday, row=HEALTHY))
     kept.add(entry(tuesday))
 
-    found = [(each["pass"], each["side"], each["row"]) for each in kept.newest(ROW, OURS)]
+    found = [(item["pass"], item["side"], item["row"]) for item in kept.newest(ROW, OURS)]
 
     assert found == [
         (tuesday, OURS, HEALTHY),
@@ -228,8 +228,8 @@ def test_runs_are_appended_to_what_earlier_passes_left(results: Results, tmp_pat
     again = Results(tmp_path)
     again.add(entry(begin(again, "wednesday")))
 
-    assert [each["pass"] for each in Results(tmp_path).entries] == [1, 2, 2, 3]
-    assert [each.number for each in Results(tmp_path).passes] == [1, 2, 3]
+    assert [item["pass"] for item in Results(tmp_path).entries] == [1, 2, 2, 3]
+    assert [drill_pass.number for drill_pass in Results(tmp_path).passes] == [1, 2, 3]
 
 
 @pytest.mark.parametrize("text", ["", "[]", '{"walks": 1}', "[1"])
@@ -291,10 +291,10 @@ def test_the_figures_alone_let_further_passes_be_added(results: Results, tmp_pat
     again = Results(elsewhere)
 
     assert again.passes == results.passes
-    assert [each["measures"] for each in again.entries] == [
-        each["measures"] for each in results.entries
+    assert [item["measures"] for item in again.entries] == [
+        item["measures"] for item in results.entries
     ]
-    assert all(each["turns"] == [] for each in again.entries)
+    assert all(item["turns"] == [] for item in again.entries)
     assert missed([ROW], again, OURS) == missed([ROW], results, OURS)
     report.write([ROW], again, elsewhere)
     assert markdown.write([ROW], again, elsewhere).is_file()

@@ -9,7 +9,7 @@ from lab.drill.rows import Row
 
 
 def rig(calls: Path, *events: str) -> Rig:
-    lines = [json.dumps({"event": each}) for each in events]
+    lines = [json.dumps({"event": event}) for event in events]
     (calls / "one.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
     nothing = cast(Any, None)
     row = Row(name="row", title="A row")
@@ -24,4 +24,4 @@ def test_a_barge_in_is_blamed_for_what_came_after_it_alone(tmp_path: Path) -> No
     )
 
     assert len(told.failures()) == 3
-    assert [each["event"] for each in told.failures_since_spoken_to()] == ["ProviderFailed"]
+    assert [failure["event"] for failure in told.failures_since_spoken_to()] == ["ProviderFailed"]

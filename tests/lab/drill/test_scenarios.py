@@ -21,7 +21,7 @@ async def test_a_scenario_proves_what_it_is_for(name: str) -> None:
 
     proofs = await perform(SCENARIOS[name], lambda at_s, what: told.append((at_s, what)))
 
-    assert [each.text for each in proofs if not each.holds] == []
+    assert [proof.text for proof in proofs if not proof.holds] == []
     assert len(proofs) >= 3
     assert [at_s for at_s, _ in told] == sorted(at_s for at_s, _ in told)
 

@@ -59,7 +59,7 @@ def hear_near(instance: DeepgramSimulator) -> None:
 
 def bring_near(lab: Lab) -> Lab:
     """Let all of a lab's recognisers hear in this process, if the test is on virtual time."""
-    for each in lab.instances.values():
-        if isinstance(each, DeepgramSimulator):
-            hear_near(each)
+    for instance in lab.instances.values():
+        if isinstance(instance, DeepgramSimulator):
+            hear_near(instance)
     return lab

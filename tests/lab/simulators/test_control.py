@@ -112,10 +112,10 @@ async def test_the_record_tells_of_requests_and_words(
     async with control.get("/words") as response:
         words = await response.json()
     async with control.get("/instances") as response:
-        counts = {each["name"]: each["requests"] for each in await response.json()}
+        counts = {item["name"]: item["requests"] for item in await response.json()}
 
     assert [(entry["path"], entry["outcome"]) for entry in requests] == [("/v1/models", "done")]
-    assert [each["text"] for each in words] == ["hello"]
+    assert [item["text"] for item in words] == ["hello"]
     assert counts == {"openai": 1, "openai-b": 0}
 
 

@@ -260,8 +260,8 @@ async def test_other_readings_are_told_when_they_are_asked_for() -> None:
     best, *others = final["channel"]["alternatives"]
     assert best["transcript"] == "Yes please."
     assert 1 <= len(others) <= 2
-    assert all(each["transcript"] not in ("", "Yes please.") for each in others)
-    sure = [each["confidence"] for each in (best, *others)]
+    assert all(item["transcript"] not in ("", "Yes please.") for item in others)
+    sure = [item["confidence"] for item in (best, *others)]
     assert sure == sorted(sure, reverse=True)
     words = others[0]["words"]
     assert words[0]["start"] == best["words"][0]["start"]

@@ -181,7 +181,7 @@ def test_a_pause_long_enough_ends_the_utterance() -> None:
 def test_a_sentence_that_begins_as_silence_becomes_final_is_heard_from_its_first_word() -> None:
     hearing = Hearing(HearingSettings())
     said = caller.say("When are you open on Saturday?")
-    begin_s, heard = [5.0 - 0.02 * each for each in range(20)], set[str]()
+    begin_s, heard = [5.0 - 0.02 * index for index in range(20)], set[str]()
     for quiet_s in begin_s:
         pcm = caller.noise(quiet_s, rms=3.0) + said + caller.noise(0.24, rms=3.0)
         facts = [f for at in range(0, len(pcm), 640) for f in hearing.hear(pcm[at : at + 640])]
@@ -194,12 +194,12 @@ def test_a_flush_as_a_sentence_begins_takes_nothing_from_it() -> None:
     hearing = Hearing(HearingSettings())
     said = caller.say("When are you open on Saturday?")
     heard = set[str]()
-    for spoken_s in (0.02 * each for each in range(10)):
+    for spoken_s in (0.02 * index for index in range(10)):
         before = int(spoken_s * 16_000) * 2
         unsure = list(hearing.hear(caller.noise(1.0, rms=3.0) + said[:before]))
         unsure += hearing.flush()
         facts = [*hearing.hear(said[before:] + caller.noise(0.24, rms=3.0)), *hearing.flush()]
-        if not any(each.what == "speech_started" for each in unsure):
+        if not any(item.what == "speech_started" for item in unsure):
             heard.add(text_of(facts))
 
     assert heard == {"when are you open on saturday"}

@@ -14,7 +14,7 @@ def test_every_fault_goes_into_a_mapping_and_back(name: str) -> None:
 
 @pytest.mark.parametrize("name", faults.FAULTS)
 def test_every_fault_on_the_menu_works_with_the_values_shown(name: str) -> None:
-    entry = next(each for each in faults.menu() if each["fault"] == name)
+    entry = next(fault for fault in faults.menu() if fault["fault"] == name)
     shown = {field["name"]: field["default"] for field in entry["fields"]}
 
     assert faults.parse({"fault": name, **shown}).name == name

@@ -19,7 +19,7 @@ def test_the_same_audio_is_the_same_samples_in_every_stream(rate_hz: int) -> Non
     sound = np.random.default_rng(1).normal(0, 900, rate_hz).astype("<i2")
     intakes = [Intake(encoding="linear16", rate_hz=rate_hz) for _ in range(STREAMS)]
 
-    assert len({heard(each, sound) for each in intakes}) == 1
+    assert len({heard(intake, sound) for intake in intakes}) == 1
 
 
 def test_what_is_too_loud_is_cut_and_not_turned_round() -> None:
@@ -27,4 +27,4 @@ def test_what_is_too_loud_is_cut_and_not_turned_round() -> None:
     samples = np.frombuffer(heard(Intake(encoding="linear16", rate_hz=8000), square), np.int16)
 
     assert MODEL_HZ / 8000 * len(square) == pytest.approx(len(samples), abs=8)
-    assert {int(each) for each in np.sign(samples[20:60])} == {1}
+    assert {int(item) for item in np.sign(samples[20:60])} == {1}

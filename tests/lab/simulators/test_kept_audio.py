@@ -102,7 +102,7 @@ def test_the_oldest_request_goes_when_there_is_too_much() -> None:
     for number in range(1, 5):
         kept.add(a_take(request=number), np.ones(100, np.int16), start_s=0.0)
 
-    assert [each.request for each in kept.takes()] == [3, 4]
+    assert [take.request for take in kept.takes()] == [3, 4]
 
 
 def test_what_was_sent_as_nothing_is_silence_in_the_take() -> None:

@@ -34,14 +34,14 @@ def hearing(*, early: bool = False, endpoint_s: float | None = None) -> KnownHea
 
 def sound(*parts: np.ndarray | float) -> bytes:
     whole = [
-        np.zeros(round(each * RATE_HZ), np.int16) if isinstance(each, float) else each
-        for each in parts
+        np.zeros(round(part * RATE_HZ), np.int16) if isinstance(part, float) else part
+        for part in parts
     ]
     return np.concatenate(whole).astype("<i2").tobytes()
 
 
 def finals(found: list) -> list[list[str]]:
-    return [[word.text for word in each.words] for each in found if each.what != "interim"]
+    return [[word.text for word in item.words] for item in found if item.what != "interim"]
 
 
 def test_a_flush_tells_the_words_with_their_times() -> None:
@@ -71,14 +71,14 @@ def test_a_flush_inside_a_word_loses_none_and_doubles_none(
         *ears.flush(),
     ]
 
-    assert [each for each in finals(found) if each] == told
+    assert [final for final in finals(found) if final] == told
 
 
 def test_speech_is_noticed_when_it_starts_and_told_as_it_goes_on() -> None:
     found = list(hearing().hear(sound(0.5, HOURS.samples)))
 
-    told = [[word.text for word in each.words] for each in found if each.what == "interim"]
-    assert [each.what for each in found].count("speech_started") == 1
+    told = [[word.text for word in item.words] for item in found if item.what == "interim"]
+    assert [item.what for item in found].count("speech_started") == 1
     assert told[-1] == ["when", "are", "you"]
 
 
@@ -104,8 +104,8 @@ def test_early_ears_are_done_before_anybody_asks() -> None:
 def test_an_endpoint_ends_an_utterance() -> None:
     ears = hearing(endpoint_s=0.3)
 
-    assert not [each for each in ears.hear(sound(HOURS.samples, 0.28)) if each.what == "final"]
-    assert [each.what for each in ears.hear(sound(0.02))] == ["final"]
+    assert not [ear for ear in ears.hear(sound(HOURS.samples, 0.28)) if ear.what == "final"]
+    assert [ear.what for ear in ears.hear(sound(0.02))] == ["final"]
 
 
 def test_sound_that_is_out_of_step_is_found() -> None:
@@ -122,7 +122,7 @@ def test_the_same_question_twice_is_heard_twice() -> None:
     found = [*ears.hear(sound(PRICE.samples, 0.2)), *ears.flush()]
     found += [*ears.hear(sound(1.0, PRICE.samples, 0.2)), *ears.flush()]
 
-    assert [each for each in finals(found) if each] == [["how", "much"], ["how", "much"]]
+    assert [final for final in finals(found) if final] == [["how", "much"], ["how", "much"]]
 
 
 def test_unknown_sound_is_silence() -> None:
@@ -131,13 +131,13 @@ def test_unknown_sound_is_silence() -> None:
 
     found = [*ears.hear(sound(noise)), *ears.flush()]
 
-    assert not any(each.words for each in found)
+    assert not any(ear.words for ear in found)
 
 
 def test_silence_becomes_final_now_and_then() -> None:
     found = list(hearing().hear(sound(6.0)))
 
-    assert [each.end_s for each in found if each.what == "final"] == [5.0]
+    assert [item.end_s for item in found if item.what == "final"] == [5.0]
 
 
 async def test_a_stream_of_another_kind_is_refused_as_the_real_ears_do_it() -> None:

@@ -49,7 +49,7 @@ async def test_a_streamed_answer_marks_the_end_of_each_sentence_and_what_follows
 async def test_a_voice_marks_its_text_and_its_first_sound(name: str) -> None:
     async with Lab(speed=50.0) as lab, aiohttp.ClientSession() as http:
         await spoken(http, lab, name=name)
-        entries = [each for each in lab.record.requests(name) if each.marks]
+        entries = [item for item in lab.record.requests(name) if item.marks]
 
     assert [mark.what for mark in entries[0].marks] == ["text", "audio"]
     assert entries[0].marks[0].words == 2

@@ -133,8 +133,8 @@ def test_word_by_word_a_word_sounds_the_same_whatever_stands_around_it() -> None
     alone = word_sound("haircut", voice=voice, rate_hz=8000)
     said = speak_now("A haircut, please. - HAIRCUT!", voice=voice, rate_hz=8000)
 
-    spans = [(said.index(each.start_s), said.index(each.end_s)) for each in said.words]
-    assert [each.text for each in said.words] == ["A", "haircut,", "please.", "-", "HAIRCUT!"]
+    spans = [(said.index(word.start_s), said.index(word.end_s)) for word in said.words]
+    assert [word.text for word in said.words] == ["A", "haircut,", "please.", "-", "HAIRCUT!"]
     assert [np.array_equal(said.samples[a:b], alone) for a, b in spans] == [
         False,
         True,

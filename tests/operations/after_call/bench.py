@@ -109,7 +109,7 @@ def pen_of(*models: SimulatedModel, told: list[Event] | None = None) -> ResultPe
         )
         for name, model in zip(names, models, strict=True)
     )
-    places = [Place(stage="llm", provider=each, credential=each) for each in names]
+    places = [Place(stage="llm", provider=item, credential=item) for item in names]
     roster = Roster(places, now=time.monotonic(), settings=BreakerSettings(probing=False))
     tell = told.append if told is not None else lambda _: None
     retries = Retries(settings=RetrySettings(), tell=tell, roster=roster, clock=time.monotonic)
@@ -167,7 +167,7 @@ class Bench:
         caller: str = NUMBER,
     ) -> None:
         """Have a call be over in which this happened."""
-        said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=each) for each in words]
+        said = [TranscriptFinal(turn=1, at_s=0.0, provider="deepgram", text=word) for word in words]
         facts: list[Event] = [
             CallStarted(transport="twilio", agent="desk", caller=caller, called="+15550100"),
             *said,
@@ -181,8 +181,8 @@ class Bench:
     async def close(self) -> None:
         await self.after_calls.close()
         await self.reporter.write()
-        for each in (self.outbox, self.contacts, self.results):
-            await each.close()
+        for item in (self.outbox, self.contacts, self.results):
+            await item.close()
 
 
 class RoadToResults(CallResults):

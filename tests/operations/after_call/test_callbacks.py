@@ -46,7 +46,7 @@ async def write_end(url: str, call_id: str) -> None:
 
 
 def queued(bench: Bench) -> list[CallbackQueued]:
-    return [each for each in bench.told if isinstance(each, CallbackQueued)]
+    return [event for event in bench.told if isinstance(event, CallbackQueued)]
 
 
 async def test_the_model_says_when_and_the_campaign_calls_then(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ async def test_who_wants_no_more_calls_is_not_called_back(tmp_path: Path) -> Non
         await bench.call(wanted, DoNotCallWanted(turn=1, by="words"), words=WORDS)
         await told_of(bench)
 
-    assert [each.outcome for each in queued(bench)] == ["do_not_call"]
+    assert [callback_queued.outcome for callback_queued in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None
 
 
@@ -109,12 +109,12 @@ async def test_a_number_that_nobody_should_call_is_given_up(tmp_path: Path, numb
     await Callbacks(database).add(Callback(call_id="c9", number=number, reason="r", asked_at=at))
 
     for _ in range(2):
-        for each in await bench.contacts.left(now=BEGIN_S + UNSEEN_S + 1.0):
-            await bench.queue.give(each.call_id, each.number, each.asked_s)
+        for contact in await bench.contacts.left(now=BEGIN_S + UNSEEN_S + 1.0):
+            await bench.queue.give(contact.call_id, contact.number, contact.asked_s)
     await database.close()
     await bench.close()
 
-    assert [each.outcome for each in queued(bench)] == ["no_number"]
+    assert [callback_queued.outcome for callback_queued in queued(bench)] == ["no_number"]
 
 
 async def test_what_a_killed_process_left_is_given_to_the_campaign(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_what_a_killed_process_left_is_given_to_the_campaign(tmp_path: Pat
     await database.close()
     await bench.close()
 
-    assert [each.outcome for each in queued(bench)] == ["added"]
+    assert [callback_queued.outcome for callback_queued in queued(bench)] == ["added"]
     assert await claim(bench.url, asked_s + DAY_S - 1.0) is None
     assert await claim(bench.url, asked_s + DAY_S) is not None
 
@@ -154,7 +154,7 @@ async def test_who_wanted_no_more_calls_is_not_called_back_by_who_comes_next(
     await database.close()
     await bench.close()
 
-    assert [each.outcome for each in queued(bench)] == ["do_not_call"]
+    assert [callback_queued.outcome for callback_queued in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None
 
 
@@ -169,8 +169,8 @@ async def test_a_callback_is_not_left_while_a_model_is_asked_for_its_time(tmp_pa
         asked = Callback(call_id="c1", number=NUMBER, reason="r", asked_at=asked_at)
         await Callbacks(database).add(asked)
         async with working(bench), asyncio.timeout(600.0):
-            for each in range(20):  # that ended before, and are asked about first
-                await bench.call(call_id=f"before-{each}", words=WORDS)
+            for index in range(20):  # that ended before, and are asked about first
+                await bench.call(call_id=f"before-{index}", words=WORDS)
             await bench.call(CallbackWanted(turn=1, when="", reason="r"), words=WORDS)
             while not queued(bench):
                 await asyncio.sleep(20.0)
@@ -194,5 +194,5 @@ async def test_a_model_that_says_do_not_call_has_nobody_called_back(tmp_path: Pa
     assert list(await reader.of_campaign("back")) == []
     await reader.close()
 
-    assert [each.outcome for each in queued(bench)] == ["do_not_call"]
+    assert [callback_queued.outcome for callback_queued in queued(bench)] == ["do_not_call"]
     assert await claim(bench.url, BEGIN_S + DAY_S) is None

@@ -42,8 +42,8 @@ async def working(bench: Bench) -> AsyncIterator[Bench]:
         try:
             yield bench
         finally:
-            for each in tasks_of:
-                each.cancel()
+            for task in tasks_of:
+                task.cancel()
     await bench.close()
 
 
@@ -94,7 +94,7 @@ async def test_nothing_that_was_said_is_told(tmp_path: Path) -> None:
             await told_of(bench)
 
     assert bench.told
-    assert not [each for each in bench.told if "Ada" in str(each) or NUMBER in str(each)]
+    assert not [item for item in bench.told if "Ada" in str(item) or NUMBER in str(item)]
 
 
 @pytest.mark.parametrize(
@@ -156,12 +156,12 @@ async def test_each_answer_of_a_model_is_told_with_its_call_and_its_price(tmp_pa
             await bench.call(words=WORDS)
             await told_of(bench)
 
-    uses = [each for each in told if isinstance(each, UsageMeasured)]
-    assert [(each.behind_call, each.provider, each.model) for each in uses] == [
+    uses = [event for event in told if isinstance(event, UsageMeasured)]
+    assert [(use.behind_call, use.provider, use.model) for use in uses] == [
         ("c1", "model-0", "m")
     ] * 2, "an answer that cannot be read is billed, too"
-    assert [each.cost for each in uses] == [pytest.approx(0.0012 + 0.0004 + 0.0005)] * 2
-    assert not any(each.estimated for each in uses)
+    assert [use.cost for use in uses] == [pytest.approx(0.0012 + 0.0004 + 0.0005)] * 2
+    assert not any(use.estimated for use in uses)
 
 
 async def test_a_model_that_does_not_say_what_it_used_is_counted_by_us(tmp_path: Path) -> None:
@@ -172,7 +172,7 @@ async def test_a_model_that_does_not_say_what_it_used_is_counted_by_us(tmp_path:
             await bench.call(words=WORDS)
             await told_of(bench)
 
-    (used,) = [each for each in told if isinstance(each, UsageMeasured)]
+    (used,) = [event for event in told if isinstance(event, UsageMeasured)]
     assert used.estimated
     assert used.completion_tokens == len(json.dumps(GOOD)) // 4
     assert used.prompt_tokens > len("".join(WORDS)) // 4
@@ -202,8 +202,8 @@ async def test_a_call_from_a_zone_that_this_machine_lacks_does_not_end_the_work(
             await bench.call(words=WORDS, call_id="c2")
             told = await told_of(bench, 2)
 
-    assert [each.made_by for each in told] == ["model", "model"]
-    asked = [each["messages"][0]["content"] for each in model.asked]
+    assert [item.made_by for item in told] == ["model", "model"]
+    asked = [item["messages"][0]["content"] for item in model.asked]
     assert "2026-11-21T16:00+00:00, which is Saturday" in asked[0]
     assert "2026-11-21T11:00-05:00, which is Saturday" in asked[1]
 
@@ -274,14 +274,14 @@ async def test_calls_that_end_together_are_asked_about_in_turn(tmp_path: Path) -
         model.after_s = 2.0
         bench = Bench(url_of(tmp_path), pen=pen_of(model), within_s=9.0)
         async with working(bench):
-            for each in range(12):
-                await bench.call(words=WORDS, call_id=f"c{each}")
+            for index in range(12):
+                await bench.call(words=WORDS, call_id=f"c{index}")
             told = await told_of(bench, 12)
 
     assert model.most_at_once == 2
-    assert sorted({each.made_by for each in told}) == ["facts", "model"]
-    assert max(each.took_s for each in told) < 10.0
-    assert {each.call_id for each in told} == {f"c{each}" for each in range(12)}
+    assert sorted({item.made_by for item in told}) == ["facts", "model"]
+    assert max(item.took_s for item in told) < 10.0
+    assert {entry.call_id for entry in told} == {f"c{index}" for index in range(12)}
 
 
 async def test_a_process_that_is_killed_meanwhile_leaves_the_facts_to_be_told(
@@ -297,8 +297,8 @@ async def test_a_process_that_is_killed_meanwhile_leaves_the_facts_to_be_told(
             ]
             await bench.call(words=WORDS)
             await asyncio.sleep(5.0)
-            for each in running:  # and nothing is done behind it: as a process that is killed
-                each.cancel()
+            for item in running:  # and nothing is done behind it: as a process that is killed
+                item.cancel()
         too_early = await due(bench.outbox, BEGIN_S + 30.0)
         report = await due(bench.outbox, BEGIN_S + 62.0)
         result = await bench.results.find("c1")

@@ -121,7 +121,7 @@ async def test_hubspot_is_told_how_a_call_ended(outcome: str, status: str) -> No
 
 
 def test_every_outcome_of_a_dial_has_a_status() -> None:
-    assert {each.value for each in DialOutcome} <= STATUSES.keys()
+    assert {item.value for item in DialOutcome} <= STATUSES.keys()
 
 
 async def test_a_webhook_is_signed() -> None:
@@ -210,7 +210,7 @@ async def test_a_register_that_is_down_is_not_asked_for_a_while() -> None:
 
     assert asked == BREAKER.failures
     assert found == ADA
-    outcomes = [each.outcome for each in told if isinstance(each, CallerLookedUp)]
+    outcomes = [event.outcome for event in told if isinstance(event, CallerLookedUp)]
     assert outcomes == ["failed"] * 3 + ["not_asked"] * 2 + ["found"]
 
 

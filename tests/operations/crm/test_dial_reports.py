@@ -29,11 +29,11 @@ async def dialled(url: str) -> Queue:
     """Return a queue with one dial of each outcome, one that goes on and one that was skipped."""
     queue = open_queue(url, "x")
     await queue.fill(new_contacts(6, fields={"crm_id": "7"}))
-    for each in OUTCOMES:
+    for outcome in OUTCOMES:
         claim = await queue.take()
         await queue.store.confirm(claim.dial, now=NOON, lease_s=LEASE_S)
         await queue.store.placed(claim.dial, f"CA-{claim.dial.id}")
-        await queue.store.settle(claim.dial, each, then=NextStep(state="done"), now=NOON + 60)
+        await queue.store.settle(claim.dial, outcome, then=NextStep(state="done"), now=NOON + 60)
     await queue.take()
     skipped = await queue.take()
     result = DialResult(outcome=DialOutcome.AGENT_FAILED, reason="tts")
@@ -76,7 +76,7 @@ async def test_each_dial_is_told_once(tmp_path: Path, *, talked: bool, outcomes:
     first = await told(reports(url, talked=talked))
     again = await told(reports(url, talked=talked))  # by whoever comes next
 
-    assert [each.outcome for each in first] == outcomes
+    assert [item.outcome for item in first] == outcomes
     assert again == first
 
 

@@ -88,7 +88,7 @@ def test_every_page_is_read_and_every_refused_row_is_told(
         monkeypatch.setenv("CRM_TOKEN", register.api_key)
         configure({**crm, "url": register.url})
         first, again = bring(), bring()
-        asked = [each.path for each in register.record.requests("register")]
+        asked = [request.path for request in register.record.requests("register")]
 
     said = capsys.readouterr().out
     assert (first, again) == (0, 0)
@@ -239,7 +239,7 @@ def test_a_next_page_that_is_a_whole_address_is_followed(
         configure({**REST, "mapping": {"people": LINKED}, "url": register.url})
 
         assert bring() == 0
-        asked = [each.path for each in register.record.requests("register")]
+        asked = [request.path for request in register.record.requests("register")]
 
     assert f"{MANY} rows (utf-8): {MANY - 2} added" in capsys.readouterr().out
     pages = [f"/v1/linked?limit=100{after}" for after in ("", "&after=100", "&after=200")]

@@ -59,7 +59,7 @@ async def test_a_greeting_waits_for_a_name_alone_and_not_for_long(
     assert agent.greeting == said
     assert waited == pytest.approx(waited_s, abs=0.001)
     assert "plan: gold" in str(context.messages)
-    assert [each.late for each in told if isinstance(each, CallerKnown)] == [late]
+    assert [event.late for event in told if isinstance(event, CallerKnown)] == [late]
 
 
 async def test_a_call_that_is_over_learns_nothing_more() -> None:

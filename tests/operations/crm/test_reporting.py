@@ -57,8 +57,8 @@ async def tell_all(outbox: CrmOutbox, url: str, *, within_s: float) -> None:
 async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
-        for each in range(20):
-            await outbox.put(report(each), now=time.monotonic())
+        for index in range(20):
+            await outbox.put(report(index), now=time.monotonic())
         register.down = True
         crm, poster = poster_of(url, outbox)
         async with asyncio.TaskGroup() as tasks:
@@ -75,7 +75,7 @@ async def test_nothing_is_lost_in_a_day_of_outage_nor_by_a_restart(tmp_path: Pat
         await tell_all(outbox, url, within_s=3600.0)
         await outbox.close()
 
-    assert set(register.taken) == {f"call-{each}" for each in range(20)}
+    assert set(register.taken) == {f"call-{index}" for index in range(20)}
     assert asked < DAY_S / 100  # a register that is down is not hammered
 
 
@@ -97,8 +97,8 @@ async def test_what_was_taken_and_not_answered_is_told_again_under_its_key(
 async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
-        for each in range(2):
-            await outbox.put(report(each), now=time.monotonic() + each * 0.001)
+        for index in range(2):
+            await outbox.put(report(index), now=time.monotonic() + index * 0.001)
         register.faults = [400]
         await tell_all(outbox, url, within_s=3600.0)
         await outbox.close()
@@ -109,9 +109,9 @@ async def test_a_report_that_is_refused_for_good_keeps_no_other_back(tmp_path: P
 async def test_reports_that_are_refused_each_time_keep_no_other_back(tmp_path: Path) -> None:
     async with register_at() as (register, url):
         outbox = CrmOutbox(url_of(tmp_path))
-        for each in range(10):
-            register.refused.add(f"call-{each}")
-            await outbox.put(report(each), now=time.monotonic())
+        for index in range(10):
+            register.refused.add(f"call-{index}")
+            await outbox.put(report(index), now=time.monotonic())
         crm, poster = poster_of(url, outbox)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(poster.run())
@@ -141,8 +141,8 @@ async def test_a_register_that_asks_for_a_long_rest_is_told_once_by_one_of_two_p
                 await asyncio.sleep(10.0)
             told_after_s = time.monotonic() - began_s
             await asyncio.sleep(600.0)
-            for each in running:
-                each.cancel()
+            for item in running:
+                item.cancel()
         for crm, _ in posters:
             await crm.close()
         await outbox.close()

@@ -84,5 +84,5 @@ async def queues(url: str, many: int) -> AsyncIterator[list[Queue]]:
     try:
         yield opened
     finally:
-        for each in opened:
-            await each.close()
+        for item in opened:
+            await item.close()

@@ -18,16 +18,16 @@ CHANNELS = ("mail", "telegram", "webhook")
 async def fill(url: str, keys: Sequence[str], *, minutes: float) -> None:
     """Put alerts into a database that began then and lasted a minute, each sent three times."""
     began_s = at(minutes).timestamp()
-    alerts = [replace(ALERT, key=each, began_s=began_s, ended_s=began_s + 60.0) for each in keys]
+    alerts = [replace(ALERT, key=text, began_s=began_s, ended_s=began_s + 60.0) for text in keys]
     rows = [
         {
-            "key": each.key,
+            "key": alert.key,
             "severity": "high",
-            "began_s": each.began_s,
-            "ended_s": each.ended_s,
-            "alert": write_alert(each),
+            "began_s": alert.began_s,
+            "ended_s": alert.ended_s,
+            "alert": write_alert(alert),
         }
-        for each in alerts
+        for alert in alerts
     ]
     sent = [sending(channel, sent=1) | {"key": key} for key in keys for channel in CHANNELS]
     database = Database(url)
@@ -45,7 +45,7 @@ async def cost_s(history: AlertHistory, *, alerts: int) -> float:
         found = await history.between(at(0).timestamp(), at(60).timestamp())
         costs.append(time.thread_time() - began_s)
         assert len(found) == alerts
-        assert all(tuple(each.sent) == CHANNELS for each in found)
+        assert all(tuple(sent_alert.sent) == CHANNELS for sent_alert in found)
     return min(costs)
 
 

@@ -50,8 +50,8 @@ def decide(known: Sequence[Alert], facts: Sequence[ReportedFact]) -> RoundOutcom
     alerting = Alerting(AlertRules(), known)
     told = [
         action
-        for each in facts
-        for action in alerting.handle(each.fact, each.at_s, by=each.holder, turns=each.turns)
+        for fact in facts
+        for action in alerting.handle(fact.fact, fact.at_s, by=fact.holder, turns=fact.turns)
     ]
     return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
@@ -79,7 +79,7 @@ class OutboxContract:
         told = await leader.run_round(decide, channels=[MAIL, CHAT], now=NOW)
         again = await leader.run_round(decide, channels=[MAIL, CHAT], now=NOW)
 
-        assert [each.alert.reason for each in told] == [""]
+        assert [tell_alert.alert.reason for tell_alert in told] == [""]
         assert again == ()
 
     async def test_what_was_sent_under_a_long_name_is_not_sent_again(self, outbox: Open) -> None:
@@ -103,11 +103,14 @@ class OutboxContract:
                 alerting = Alerting(
                     AlertRules(), known, quiet=lambda moment: evening <= moment < morning
                 )
-                said = [alerting.handle(each.fact, each.at_s) for each in facts]
-                told = [action for each in (*said, alerting.tick(now)) for action in each]
+                said = [alerting.handle(fact.fact, fact.at_s) for fact in facts]
+                told = [action for item in (*said, alerting.tick(now)) for action in item]
                 return RoundOutcome(known=tuple(alerting.alerts.values()), told=told)
 
-            return [each.alert for each in await box.run_round(decide_at, channels=[MAIL], now=now)]
+            return [
+                tell_alert.alert
+                for tell_alert in await box.run_round(decide_at, channels=[MAIL], now=now)
+            ]
 
         await box.report([reported(replace(BEGAN, severity=Severity.MEDIUM), NOW)])
         (began,) = await round_at(NOW + 60)
@@ -201,11 +204,11 @@ class OutboxContract:
     async def test_several_leaders_at_once_make_one_alert(self, outbox: Open) -> None:
         boxes = [outbox() for _ in range(3)]
         await boxes[0].report([reported(BEGAN, NOW) for _ in range(5)])
-        for each in boxes:
-            await each.recent(1)  # connected
+        for box in boxes:
+            await box.recent(1)  # connected
 
         told = await asyncio.gather(
-            *(each.run_round(decide, channels=[MAIL], now=NOW) for each in boxes)
+            *(box.run_round(decide, channels=[MAIL], now=NOW) for box in boxes)
         )
 
         assert sum(map(len, told)) == 1
@@ -226,7 +229,7 @@ class OutboxContract:
 
         box = outbox()
         await box.run_round(decide, channels=[MAIL], now=NOW)
-        kept = {int(each.rung) for each in await box.recent(1000)}
+        kept = {int(alert.rung) for alert in await box.recent(1000)}
 
         assert set(accepted) <= kept
 

@@ -221,13 +221,13 @@ class CallbackContactsContract:
         office, book, contacts = CampaignOffice(url), ContactBook(url), CallbackContacts(url)
         await office.open("back", now=NOW)
         await office.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
-        others_of = [NewContact(number=f"+1212555010{each}") for each in range(others)]
+        others_of = [NewContact(number=f"+1212555010{index}") for index in range(others)]
         await book.add("back", others_of, now=NOW)
 
         await contacts.queue("c1", "back", WANTED, now=NOW)
         standing = await office.standing("back", now=NOW)
-        for each in (office, book, contacts):
-            await each.close()
+        for item in (office, book, contacts):
+            await item.close()
 
         assert standing is not None
         assert standing.state == becomes
@@ -245,11 +245,11 @@ class CallbackContactsContract:
         late = await contacts.left(now=NOW + UNSEEN_S + 1.0)
         await contacts.queue("c1", "back", WANTED, now=NOW)
         queued = await contacts.left(now=NOW + UNSEEN_S + 1.0)
-        for each in (contacts, results, database):
-            await each.close()
+        for item in (contacts, results, database):
+            await item.close()
 
         assert (list(soon), list(queued)) == ([], [])
-        assert [(each.call_id, each.number, each.callback_at_s) for each in late] == [
+        assert [(contact.call_id, contact.number, contact.callback_at_s) for contact in late] == [
             ("c1", NUMBER, LATER)
         ]
 

@@ -39,8 +39,8 @@ async def test_a_wish_survives_the_process(url: str) -> None:
 async def test_the_oldest_wish_comes_first_and_one_that_was_met_no_more(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
-    for each in (MARY, BOB):
-        await queue.add(each)
+    for item in (MARY, BOB):
+        await queue.add(item)
 
     assert await queue.waiting() == [MARY, BOB]
     assert await queue.done("c1", at=AT)
@@ -120,9 +120,9 @@ async def test_a_caller_with_a_long_address_is_kept_in_a_database_that_looks_at_
     over_sip = replace(MARY, number="sip:+4930123456@reception.sip.example.com")
     longer = replace(BOB, number="sip:+4930123457@" + "a" * 60)
 
-    assert [await queue.add(each) for each in (over_sip, longer)] == [True, True]
+    assert [await queue.add(item) for item in (over_sip, longer)] == [True, True]
 
-    numbers = [each.number for each in await queue.waiting()]
+    numbers = [text.number for text in await queue.waiting()]
     assert numbers == [over_sip.number, longer.number[:NUMBER_LENGTH]]
     await database.close()
 
@@ -158,17 +158,17 @@ async def test_calls_that_end_at_once_lose_no_wish(url: str) -> None:
         for n in range(20)
     ]
 
-    await asyncio.gather(*(queue.add(each) for each in wishes))
+    await asyncio.gather(*(queue.add(wish) for wish in wishes))
 
-    assert {each.number for each in await queue.waiting()} == {each.number for each in wishes}
+    assert {text.number for text in await queue.waiting()} == {wish.number for wish in wishes}
     await database.close()
 
 
 async def test_a_number_can_be_forgotten(url: str) -> None:
     database = Database(url)
     queue = Callbacks(database)
-    for each in (MARY, BOB):
-        await queue.add(each)
+    for item in (MARY, BOB):
+        await queue.add(item)
 
     assert await queue.forget("+15550101") == 1
     assert await queue.waiting() == [BOB]

@@ -71,7 +71,7 @@ class CourseContract:
 
         course = await reader.course("spring")
 
-        assert course.intended_s == tuple(NOON + each for each in range(5, RECENT + 5))
+        assert course.intended_s == tuple(NOON + index for index in range(5, RECENT + 5))
         assert sum(course.zones.values()) == SAMPLE
 
     async def test_a_move_from_another_state_is_refused(self, queue: Queue, url: str) -> None:

@@ -59,7 +59,9 @@ class FiguresContract:
         again = NextStep(state="resting", due_s=NOON + 9_000.0, counted=False)
         await call(queue, DialOutcome.AGENT_FAILED, now=NOON + 900.0, then=again)
 
-        outcomes = [(each.outcome, each.dials) for each in await figures.outcomes("spring")]
+        outcomes = [
+            (outcome.outcome, outcome.dials) for outcome in await figures.outcomes("spring")
+        ]
         assert outcomes == [("agent_failed", 1), ("completed", 1)]
         assert await figures.reached("spring") == ReachedContacts(dialled=2, completed=1)
         assert (await queue.standing()).outcomes == {"agent_failed": 1, "completed": 1}
@@ -73,7 +75,7 @@ class FiguresContract:
         await skip(queue, now=NOON + 1.0)  # who was never called
         await skip(queue, now=NOON + 60.0)  # who was busy
 
-        called, skipped = [each async for each in figures.contacts("spring")]
+        called, skipped = [contact async for contact in figures.contacts("spring")]
         assert told(called) == ("busy", 1, NOON + 30.0)
         assert told(skipped) == ("", 0, None)
 

@@ -185,7 +185,7 @@ class QueueContract:
         (taken,) = await other.store.adopt_expired(["spring"], now=NOON + LEASE_S, lease_s=LEASE_S)
 
         assert taken.dial.id == kept.dial.id
-        assert [each.id for each in await reader.of_campaign("spring")] == [kept.dial.id]
+        assert [dial.id for dial in await reader.of_campaign("spring")] == [kept.dial.id]
         await reader.close()
 
     async def test_a_call_that_renews_keeps_its_dial(self, queue: Queue, other: Queue) -> None:
@@ -399,8 +399,13 @@ class QueueContract:
     ) -> None:
         here = new_contacts(400)
         asleep = [
-            replace(each, number=f"+81{each.number[2:]}", zones=("Asia/Tokyo",), priority=1)
-            for each in here
+            replace(
+                new_contact,
+                number=f"+81{new_contact.number[2:]}",
+                zones=("Asia/Tokyo",),
+                priority=1,
+            )
+            for new_contact in here
         ]
         await queue.fill(here)
         asked = await statements_of(queue.store)
@@ -490,10 +495,10 @@ class QueueContract:
             async def claim_ten(queue: Queue) -> list[Claim | NothingToDial]:
                 return [await queue.claim(narrow) for _ in range(10)]
 
-            found = await asyncio.gather(*(claim_ten(each) for each in several))
+            found = await asyncio.gather(*(claim_ten(item) for item in several))
 
-        taken = [each for row in found for each in row if isinstance(each, Claim)]
-        assert len({each.contact.id for each in taken}) == len(taken) == 30
+        taken = [item for row in found for item in row if isinstance(item, Claim)]
+        assert len({item.contact.id for item in taken}) == len(taken) == 30
 
     async def test_dials_of_the_dead_are_handed_out_once_among_several(self, url: str) -> None:
         async with queues(url, 4) as several:
@@ -503,8 +508,8 @@ class QueueContract:
 
             found = await asyncio.gather(
                 *(
-                    each.store.adopt_expired(["spring"], now=NOON + 60, lease_s=LEASE_S)
-                    for each in several
+                    item.store.adopt_expired(["spring"], now=NOON + 60, lease_s=LEASE_S)
+                    for item in several
                 )
             )
 

@@ -18,8 +18,8 @@ BATCHES = 6
 def batch_of(index: int, size: int = BATCH) -> list[NewContact]:
     first = index * size
     return [
-        NewContact(number=f"+1{2125550000 + first + each}", name='Ada "x", {1}', consent=CONSENT)
-        for each in range(size)
+        NewContact(number=f"+1{2125550000 + first + item}", name='Ada "x", {1}', consent=CONSENT)
+        for item in range(size)
     ]
 
 
@@ -30,8 +30,8 @@ class ContactBookContract:
     async def books(self, url: str) -> AsyncIterator[tuple[ContactBook, ContactBook]]:
         books = ContactBook(url), ContactBook(url)
         yield books
-        for each in books:
-            await each.close()
+        for book in books:
+            await book.close()
 
     async def test_two_imports_at_once_add_each_contact_once(
         self, books: tuple[ContactBook, ContactBook]

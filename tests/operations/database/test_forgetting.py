@@ -74,7 +74,7 @@ async def alert(url: str, rung: str, *, days_old: float, over: bool) -> None:
     )
     ended = IncidentEnded(stage="tts", rung=rung, kind="auth", lasted_s=1.0, failures=1)
     facts = [began, ended] if over else [began]
-    await outbox.report([ReportedFact(fact=each, at_s=at_s, holder="x", turns=0) for each in facts])
+    await outbox.report([ReportedFact(fact=fact, at_s=at_s, holder="x", turns=0) for fact in facts])
     await outbox.run_round(decide, channels=[MAIL], now=at_s)
     await outbox.close()
 
@@ -90,7 +90,7 @@ def days_ago(days: float) -> float:
 
 
 def names(folder: Path) -> list[str]:
-    return sorted(each.name for each in folder.glob("*.*") if "h.db" not in each.name)
+    return sorted(path.name for path in folder.glob("*.*") if "h.db" not in path.name)
 
 
 class ForgettingContract:
@@ -168,7 +168,7 @@ class ForgettingContract:
         erased = await erasure.erase_old({"messages": 30}, now=NOW)
 
         assert erased == {"messages": 1, "crm_reports": 1}
-        assert [each.key for each in await outbox.owed()] == ["owed"]
+        assert [text.key for text in await outbox.owed()] == ["owed"]
         again = CrmReport(key="told lately", call_id="1", direction="inbound", number="+15550101")
         assert not await outbox.put(again, now=NOW.timestamp())
         await outbox.close()
@@ -229,7 +229,7 @@ class ForgettingContract:
         page = await reader.call("old")
         assert page
         assert page.messages == []
-        left = [each.call_id for each in await kept_voicemails(url)]
+        left = [kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)]
         assert left == (["stuck"] if kind == "voicemails" else ["stuck", "old"])
         (tmp_path / "stuck.wav").rmdir()
         await erasure.erase_old(keep_days, now=NOW)  # what is left is found again

@@ -241,7 +241,7 @@ class TestRedis(ServerContract):
             ends_ms = [await client.pttl(key) for key in keys]
 
         assert keys == {f"{WORDS}{PLACE}:breaker", f"{LEASES}{PLACE}"}
-        assert all(0 < each <= KEEP_S * 1000 for each in ends_ms)
+        assert all(0 < item <= KEEP_S * 1000 for item in ends_ms)
 
     async def test_what_an_operator_took_out_is_kept_until_it_is_put_back(
         self, join: Join, url: str

@@ -59,8 +59,8 @@ def entries(*events: Event, call_id: str = "c1", at: datetime = AT) -> list[Entr
 
 def batch(*said: Entry, holder: str = "one") -> RecordBatch:
     folded = RecordFold(holder=holder, messages="logs/messages")
-    for each in said:
-        folded.add(each)
+    for entry in said:
+        folded.add(entry)
     return replace(folded.take(), live=folded.live)
 
 
@@ -104,16 +104,16 @@ class RecordContract:
         assert page
         assert (page.call.state, page.call.caller, page.call.cost) == ("ended", "+15550101", 0.5)
         assert (page.call.started_at, page.call.length_s) == (AT, 12.5)
-        assert [(each.role, each.text) for each in page.messages] == [
+        assert [(message.role, message.text) for message in page.messages] == [
             ("caller", "Grüße \U0001f44b"),
             ("agent", "Good day"),
         ]
         assert page.messages[1].spans == [{"provider": "elevenlabs", "words": 2}]
-        assert [each.kind for each in page.failures] == ["network"]
-        assert [each.after for each in page.breaker_moves] == ["open"]
-        assert [each.number for each in page.happenings] == list(range(1, 9))
+        assert [failure.kind for failure in page.failures] == ["network"]
+        assert [breaker_move.after for breaker_move in page.breaker_moves] == ["open"]
+        assert [happening.number for happening in page.happenings] == list(range(1, 9))
         assert page.happenings[0].data["transport"] == "twilio"
-        assert [each.turn for each in page.turns] == [1]
+        assert [turn.turn for turn in page.turns] == [1]
         assert await reader.call("other") is None
 
     async def test_a_call_that_goes_on_is_one_row_that_changes(
@@ -178,9 +178,9 @@ class RecordContract:
         self, opened: Open, reader: RecordReader
     ) -> None:
         said = [
-            each
+            entry
             for number in range(5)
-            for each in entries(
+            for entry in entries(
                 STARTED, ENDED, call_id=f"c{number}", at=AT + timedelta(minutes=number)
             )
         ]
@@ -190,8 +190,8 @@ class RecordContract:
         first = await reader.calls(limit=2)
         second = await reader.calls(limit=2, before=first[-1].started_at)
 
-        assert [each.id for each in (*first, *second)] == ["c4", "c3", "c2", "c1"]
-        assert [each.id for each in await reader.calls(live=True)] == ["live"]
+        assert [call.id for call in (*first, *second)] == ["c4", "c3", "c2", "c1"]
+        assert [call.id for call in await reader.calls(live=True)] == ["live"]
         assert len(await reader.calls(live=False)) == 5
         assert len(await reader.calls_between(AT, AT + timedelta(minutes=2))) == 3
 
@@ -236,14 +236,17 @@ class RecordContract:
     async def test_calls_that_several_processes_find_cut_at_once_are_counted_once(
         self, opened: Open
     ) -> None:
-        for each in range(5):
-            said = entries(STARTED, call_id=f"c{each}")
-            await opened(f"dead-{each}").write(batch(*said, holder="dead"), number=1, now=AT)
-        workers, now = [opened(f"w{each}") for each in range(4)], AT + timedelta(seconds=CUT_S + 1)
-        for each in workers:
-            await each.reach()
+        for index in range(5):
+            said = entries(STARTED, call_id=f"c{index}")
+            await opened(f"dead-{index}").write(batch(*said, holder="dead"), number=1, now=AT)
+        workers, now = (
+            [opened(f"w{index}") for index in range(4)],
+            AT + timedelta(seconds=CUT_S + 1),
+        )
+        for worker in workers:
+            await worker.reach()
 
-        found = await asyncio.gather(*(each.interrupt_cut(now) for each in workers))
+        found = await asyncio.gather(*(worker.interrupt_cut(now) for worker in workers))
 
         assert sum(found) == 5
 
@@ -311,8 +314,8 @@ class RecordContract:
         assert mail.at.replace(tzinfo=UTC) == AT  # SQLite keeps no zone
 
     async def test_what_is_known_of_processes_does_not_grow(self, opened: Open, url: str) -> None:
-        for each in range(3):
-            await opened(f"old-{each}").write(batch(), number=1, now=AT)
+        for index in range(3):
+            await opened(f"old-{index}").write(batch(), number=1, now=AT)
         now = AT + timedelta(seconds=FORGOTTEN_S + 1)
         await opened("new").interrupt_cut(now)
 

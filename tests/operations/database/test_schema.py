@@ -31,10 +31,13 @@ def shape(connection: Connection) -> dict[str, Any]:
     looking = inspect(connection)
     return {
         table: (
-            [(each["name"], str(each["type"]), each["nullable"]) for each in columns],
+            [(column["name"], str(column["type"]), column["nullable"]) for column in columns],
             looking.get_pk_constraint(table)["constrained_columns"],
-            sorted(str(each["column_names"]) for each in looking.get_indexes(table)),
-            sorted(str(each["column_names"]) for each in looking.get_unique_constraints(table)),
+            sorted(str(index["column_names"]) for index in looking.get_indexes(table)),
+            sorted(
+                str(unique_constraint["column_names"])
+                for unique_constraint in looking.get_unique_constraints(table)
+            ),
         )
         for table in looking.get_table_names()
         if (columns := looking.get_columns(table))
@@ -56,8 +59,8 @@ async def use(url: str) -> None:
 async def in_database(url: str, *statements: str) -> None:
     engine: AsyncEngine = create_async_engine(url, poolclass=NullPool)
     async with engine.begin() as connection:
-        for each in statements:
-            await connection.execute(text(each))
+        for statement in statements:
+            await connection.execute(text(statement))
 
 
 async def make_unmarked(url: str) -> None:
@@ -207,10 +210,10 @@ class SchemaContract:
             url,
             "ALTER TABLE contacts DROP COLUMN uncounted",
             "UPDATE alembic_version SET version_num = '0008_touched_calls'",
-            *(old_contact(each, dials=3) for each in (1, 2, 3)),
+            *(old_contact(number, dials=3) for number in (1, 2, 3)),
             *(
-                old_dial(each, attempt, counted=attempt == 1)
-                for each in (1, 2)
+                old_dial(number, attempt, counted=attempt == 1)
+                for number in (1, 2)
                 for attempt in (1, 2, 3)
             ),
             "INSERT INTO callback_contacts"

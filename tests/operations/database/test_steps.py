@@ -24,9 +24,9 @@ def take_step(connection: Connection, version: str) -> None:
 def columns_of(connection: Connection) -> Columns:
     looking = inspect(connection)
     return {
-        (table, each["name"]): each
+        (table, column["name"]): column
         for table in looking.get_table_names()
-        for each in looking.get_columns(table)
+        for column in looking.get_columns(table)
     }
 
 

@@ -32,7 +32,10 @@ class StorableContract:
 
         await list_voicemails(tmp_path, voicemails)
 
-        found = {each.call_id: each.transcript for each in await kept_voicemails(url)}
+        found = {
+            kept_voicemail.call_id: kept_voicemail.transcript
+            for kept_voicemail in await kept_voicemails(url)
+        }
         assert found == {"m1": kept, "m2": "Please call me."}
         await voicemails.close()
 

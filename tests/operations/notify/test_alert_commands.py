@@ -172,7 +172,7 @@ def test_quiet_hours_are_those_of_the_operators_zone(
     moments = [NOW + hours * 3600 for hours in (12.9, 13.1, 19, 22.1)]
     settings = QuietSettings(begin=begin, end=end, zone="Europe/Berlin")
 
-    assert [quiet_hours(settings)(each) for each in moments] == quiet
+    assert [quiet_hours(settings)(moment) for moment in moments] == quiet
 
 
 async def asked(

@@ -88,8 +88,8 @@ async def test_the_mails_of_an_incident_are_one_conversation_and_a_repeat_is_the
     inbox: Inbox,
 ) -> None:
     channel = mail_channel(inbox)
-    for each in (ALERT, ALERT, RESOLVED):
-        await channel.post(post_of(each), alert_text(each))
+    for item in (ALERT, ALERT, RESOLVED):
+        await channel.post(post_of(item), alert_text(item))
 
     first, again, last = inbox.mails
     assert first["Message-ID"] == again["Message-ID"] != last["Message-ID"]
@@ -108,7 +108,7 @@ async def test_the_mails_of_an_incident_with_a_long_name_are_one_conversation(
             await channel.post(post_of(alert), alert_text(alert))
 
     raw = [mail.as_string() for mail in inbox.mails]
-    assert all("\nReferences: <campaign-appointment-re" in each for each in raw)
+    assert all("\nReferences: <campaign-appointment-re" in item for item in raw)
     first, last, other, _ = (str(mail["References"]) for mail in inbox.mails)
     assert first == last != other
     assert len({mail["Message-ID"] for mail in inbox.mails}) == 4

@@ -40,8 +40,8 @@ class House:
 
     async def hear(self, event: Event) -> None:
         at = datetime.fromtimestamp(self.now, UTC).isoformat()
-        for each in self.feeds:
-            await each.hear(Entry(call_id="", number=1, at=at, event=event))
+        for feed in self.feeds:
+            await feed.hear(Entry(call_id="", number=1, at=at, event=event))
 
     @contextmanager
     def refusing(self) -> Iterator[None]:
@@ -75,7 +75,7 @@ async def a_house(
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=utc_s)
     files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
-    house = House(path, [IncidentFeed(each, Incidents({})) for each in (reporter, files, Log())])
+    house = House(path, [IncidentFeed(item, Incidents({})) for item in (reporter, files, Log())])
     async with AsyncExitStack() as stack:
         stack.callback(files.write)
         await stack.enter_async_context(
@@ -92,7 +92,7 @@ async def until(come: Callable[[], bool]) -> None:
 
 def posted(receiver: Receiver) -> list[tuple[str, str]]:
     sent = [said["data"] for _, _, _, said in receiver.asked]
-    return [(each["status"], each["kind"]) for each in sent]
+    return [(item["status"], item["kind"]) for item in sent]
 
 
 async def test_that_the_database_refuses_is_told_past_it_once_and_its_end_by_it(
@@ -123,7 +123,7 @@ async def test_a_process_that_does_not_lead_leaves_the_telling_to_the_one_that_d
     async with a_house(tmp_path, receiver.url, leads=lambda: False) as house:
         with house.refusing():
             await house.hear(FULL)
-            await until(lambda: any("alerts cannot be kept" in each for each in lines))
+            await until(lambda: any("alerts cannot be kept" in line for line in lines))
             await asyncio.sleep(0.2)
     logger.remove(sink)
 

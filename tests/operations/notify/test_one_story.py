@@ -77,8 +77,8 @@ class Story:
         )  # fmt: skip
 
     async def tell(self, *events: Event, then_s: float = 10.0) -> None:
-        for each in events:
-            self.emitter.tell_for("call1")(each)
+        for event in events:
+            self.emitter.tell_for("call1")(event)
         await self.settle()
         self.now += then_s
         await self.settle()
@@ -95,18 +95,18 @@ class Story:
     def written(self) -> list[Told]:
         rows = json.loads((self.folder / ALERTS).read_text())
         names = ("service_name", "provider", "kind", "status", "timestamp")
-        return sorted(tuple(each[name] for name in names) for each in rows)
+        return sorted(tuple(row[name] for name in names) for row in rows)
 
     async def sent(self) -> list[Told]:
         return sorted(
             (
-                each.stage.upper(),
-                each.rung,
-                each.kind,
-                "UNRESOLVED" if each.ended_s is None else "RESOLVED",
-                datetime.fromtimestamp(each.began_s, UTC).isoformat()[:19],
+                alert.stage.upper(),
+                alert.rung,
+                alert.kind,
+                "UNRESOLVED" if alert.ended_s is None else "RESOLVED",
+                datetime.fromtimestamp(alert.began_s, UTC).isoformat()[:19],
             )
-            for each in await self.desk.recent()
+            for alert in await self.desk.recent()
         )
 
 
@@ -126,7 +126,7 @@ async def test_an_outage_that_comes_back_is_one_alert_in_both(story: Story) -> N
         await story.tell(moved("tts", "cartesia", State.CLOSED), then_s=RULES.again_s / 2)
 
     assert story.written() == await story.sent()
-    assert [each[:4] for each in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
+    assert [text[:4] for text in story.written()] == [("TTS", "cartesia", "auth", "RESOLVED")]
 
 
 async def test_one_that_comes_back_late_is_another_one_in_both(story: Story) -> None:
@@ -142,19 +142,19 @@ async def test_calls_that_could_not_be_served_are_one_alert_in_both(story: Story
     await story.tell(*[CallFailed(where="call", error="a mistake")] * 3)
 
     assert story.written() == await story.sent()
-    assert [each[:4] for each in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
+    assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "UNRESOLVED")]
 
 
 async def test_what_nobody_speaks_of_any_more_is_over_in_both(story: Story) -> None:
     await story.tell(CallFailed(where="call", error="a mistake"), then_s=RULES.named_again_s + 60)
 
     assert story.written() == await story.sent()
-    assert [each[:4] for each in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
+    assert [text[:4] for text in story.written()] == [("CALL", "", "not_served", "RESOLVED")]
 
 
 async def test_what_an_operator_resolves_is_over_in_both(story: Story) -> None:
     await story.tell(refusal("llm", "mind"), moved("llm", "mind", State.OPEN))
-    (alert,) = [each for each in await story.desk.recent() if each.rung]
+    (alert,) = [item for item in await story.desk.recent() if item.rung]
 
     def resolve(alerting: Alerting, now: float) -> object:
         return alerting.resolve(alert.key, now, by="anna")
@@ -163,7 +163,7 @@ async def test_what_an_operator_resolves_is_over_in_both(story: Story) -> None:
     await story.settle()
 
     assert story.written() == await story.sent()
-    assert ("LLM", "mind", "auth", "RESOLVED") in [each[:4] for each in story.written()]
+    assert ("LLM", "mind", "auth", "RESOLVED") in [text[:4] for text in story.written()]
 
 
 async def test_a_day_of_trouble_has_as_many_alerts_in_both(story: Story) -> None:

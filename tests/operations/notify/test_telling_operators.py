@@ -185,13 +185,13 @@ async def test_what_a_channel_takes_is_told(shift: Shift) -> None:
         while await shift.desk.sending.send_next(channel):
             pass
 
-    sent = [each for each in shift.own if isinstance(each, AlertSent)]
-    assert {(each.channel, each.severity) for each in sent} >= {
+    sent = [item for item in shift.own if isinstance(item, AlertSent)]
+    assert {(item.channel, item.severity) for item in sent} >= {
         ("email", Severity.HIGH),
         ("telegram", Severity.HIGH),
         ("webhook", Severity.HIGH),
     }
-    assert not any(each.edited for each in sent)
+    assert not any(item.edited for item in sent)
 
 
 async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
@@ -199,7 +199,7 @@ async def test_nothing_that_is_sent_holds_a_key(shift: Shift) -> None:
 
     sent = [mail.as_string() for mail in shift.inbox.mails]
     sent += [body.decode() for server in (shift.chat, shift.hook) for _, _, body, _ in server.asked]
-    assert not any("abcdefgh12345678" in each for each in sent)
+    assert not any("abcdefgh12345678" in item for item in sent)
 
 
 async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_later(
@@ -214,7 +214,7 @@ async def test_a_channel_that_fails_is_told_of_by_the_others_and_gets_its_alert_
     shift.now += 10
     await shift.settle()
     texts = [said["text"] for _, _, _, said in shift.chat.asked]
-    assert any("alerts do not go out by email: bad request" in each for each in texts)
+    assert any("alerts do not go out by email: bad request" in text for text in texts)
     assert shift.inbox.mails == []
 
     shift.inbox.refusal = ""
@@ -247,11 +247,11 @@ async def test_a_recipient_that_is_refused_for_good_is_told_of_and_keeps_no_mail
         await shift.settle()
 
     texts = [said["text"] for _, _, _, said in shift.chat.asked]
-    assert any("answered 550 to 1 of 2 recipients" in each for each in texts)
+    assert any("answered 550 to 1 of 2 recipients" in text for text in texts)
     subjects = [str(mail["Subject"]) for mail in shift.inbox.mails]
     assert len(subjects) == len(set(subjects))
     assert subjects[0] == "[Holdline] HIGH: TTS cartesia: auth"
-    assert all(each == ["b@example.com"] for each in shift.inbox.went_to)
+    assert all(item == ["b@example.com"] for item in shift.inbox.went_to)
 
 
 async def test_a_call_that_could_not_be_served_is_told_at_once(shift: Shift) -> None:
@@ -315,7 +315,7 @@ async def test_that_it_lasts_is_not_kept_for_a_database_that_refuses_it(
         shift.reporter._look(shift.now)
         assert not await shift.reporter.write()
 
-    assert [type(each.fact) for each in refused] == [IncidentBegan]
+    assert [type(reported_fact.fact) for reported_fact in refused] == [IncidentBegan]
     assert shift.reporter.waiting == 0
 
 
@@ -364,8 +364,8 @@ async def test_what_an_operator_ends_is_told_also_if_the_desk_looks_meanwhile(
     monkeypatch.setattr(shift.outbox, "run_round", and_look)
     await shift.desk.change(lambda alerting, now: alerting.resolve(alert.key, now, by="Mary"))
 
-    over = [each for each in shift.own if isinstance(each, AlertClosed)]
-    assert [(each.rung, each.how) for each in over] == [("cartesia", "resolved by Mary")]
+    over = [item for item in shift.own if isinstance(item, AlertClosed)]
+    assert [(item.rung, item.how) for item in over] == [("cartesia", "resolved by Mary")]
 
 
 async def test_a_database_that_is_away_costs_nothing_that_was_heard(

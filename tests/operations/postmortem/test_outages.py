@@ -48,7 +48,7 @@ def test_an_outage_lasts_from_the_first_failure_until_all_is_quiet(
 ) -> None:
     found = find_outages(failures, moves, at(0))
 
-    assert [(each.began, each.ended) for each in found] == [
+    assert [(outage.began, outage.ended) for outage in found] == [
         (at(began), None if ended is None else at(ended)) for began, ended in expected
     ]
 
@@ -59,7 +59,10 @@ def test_a_process_that_is_gone_keeps_no_outage_open() -> None:
 
     ended = with_ends(moves, seen, at(60))
 
-    assert [(each.holder, each.after, each.at) for each in ended[2:]] == [("one", "closed", at(14))]
+    assert [
+        (breaker_move_row.holder, breaker_move_row.after, breaker_move_row.at)
+        for breaker_move_row in ended[2:]
+    ] == [("one", "closed", at(14))]
     assert find_outages([], ended, at(0))[0].ended is None
     assert find_outages([], with_ends(moves[:1], seen, at(60)), at(0))[0].ended == at(14)
 

@@ -81,7 +81,7 @@ class ReportContract:
             "telegram": {"sent_revision": 1, "wanted_revision": 2},
         }
         assert "telegram: sent as revision 1, a newer one waits" in page
-        assert [each["kind"] for each in story["operators"]] == ["ConfigurationReloaded"]
+        assert [item["kind"] for item in story["operators"]] == ["ConfigurationReloaded"]
         assert "by: Ada, outcome: replaced" in page
 
     async def test_what_an_operator_did_stands_there_once_with_who_and_why(self, url: str) -> None:
@@ -98,7 +98,7 @@ class ReportContract:
         story = tell_story(await gather(url, at(0), at(60)), budget_s=1.5, made_at=at(60))
 
         page = as_page(story)
-        did = [(each["action"], each["target"], each["by"]) for each in story["operators"]]
+        did = [(item["action"], item["target"], item["by"]) for item in story["operators"]]
         assert did == [
             ("rest", "cartesia", by),
             ("reset", "cartesia", by),
@@ -106,8 +106,8 @@ class ReportContract:
         ]
         assert f"action: resolve, target: tts/x/1, by: {by}, why: paid" in page
         assert "says Bearer" in page
-        for each in (NUMBER, NUMBER[4:-2], KEY, "<script"):
-            assert each not in page
+        for item in (NUMBER, NUMBER[4:-2], KEY, "<script"):
+            assert item not in page
         assert NUMBER not in json.dumps(story)
         assert KEY not in json.dumps(story)
 
@@ -140,8 +140,8 @@ class ReportContract:
     async def test_no_number_no_word_and_no_key_stands_in_it(self, told: tuple[dict, str]) -> None:
         both = json.dumps(told[0]) + told[1]
 
-        for each in (NUMBER, NUMBER[4:-2], WORDS, KEY):
-            assert each not in both
+        for item in (NUMBER, NUMBER[4:-2], WORDS, KEY):
+            assert item not in both
         assert "+1555****77" in both
 
 
@@ -154,15 +154,15 @@ class TestSqlite(ReportContract):
         self, told: tuple[dict, str]
     ) -> None:
         page = told[1]
-        charts = [each.partition("</svg>")[0] for each in page.split("<svg")[1:]]
+        charts = [word.partition("</svg>")[0] for word in page.split("<svg")[1:]]
 
         assert len(charts) == 3
-        for each in charts:
-            chart = ElementTree.fromstring(f"<svg{each}</svg>")  # noqa: S314 - our own
+        for item in charts:
+            chart = ElementTree.fromstring(f"<svg{item}</svg>")  # noqa: S314 - our own
             assert chart.find("title") is not None
         assert "&lt;script&gt;" in page
-        for each in ("<script", "http://", "https://", "src=", "url(", "@import"):
-            assert each not in page
+        for name in ("<script", "http://", "https://", "src=", "url(", "@import"):
+            assert name not in page
 
     async def test_what_is_more_than_one_answer_holds_is_asked_for_again(
         self, url: str, monkeypatch: pytest.MonkeyPatch
@@ -185,7 +185,7 @@ class TestSqlite(ReportContract):
 
         found = await gather(url, at(0), at(60))
 
-        assert [each.kind for each in found.operators] == ["ConfigurationReloaded"]
+        assert [operator.kind for operator in found.operators] == ["ConfigurationReloaded"]
 
 
 class TestPostgres(ReportContract):

@@ -50,8 +50,8 @@ class House:
     async def process(self, holder: str, *calls: str) -> AsyncIterator[None]:
         """Have a process keep the record of calls that go on; in the first of them they talk."""
         keeper = self.keeper(holder)
-        for each in calls:
-            await hear(keeper, each, STARTED)
+        for call in calls:
+            await hear(keeper, call, STARTED)
         async with asyncio.TaskGroup() as tasks:
             running = tasks.create_task(keeper.run())
             talking = tasks.create_task(talk(keeper, *calls[:1]))
@@ -71,7 +71,7 @@ class House:
 
     @property
     def cut(self) -> list[Event]:
-        return [each for each in self.told if isinstance(each, CallsCut)]
+        return [event for event in self.told if isinstance(event, CallsCut)]
 
 
 class RoadToDatabase(RecordWriter):
@@ -106,8 +106,8 @@ async def hear(keeper: RecordKeeper, call_id: str, event: Event) -> None:
 async def talk(keeper: RecordKeeper, *calls: str) -> None:
     while True:
         await asyncio.sleep(0.3)
-        for each in calls:
-            await hear(keeper, each, SAID)
+        for call in calls:
+            await hear(keeper, call, SAID)
 
 
 @pytest.fixture

@@ -88,7 +88,7 @@ class ExportContract:
 
         count = await export(url, "calls", since=NOW - timedelta(days=1), form="csv", out=out)
 
-        ids = [each["id"] for each in rows(out)]
+        ids = [row["id"] for row in rows(out)]
         assert count == len(ids) == 700
         assert ids == sorted(ids, reverse=True)
 

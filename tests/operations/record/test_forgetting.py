@@ -104,7 +104,7 @@ async def wish(settings: Settings, call_id: str, number: str) -> None:
 async def called(queue: Queue, *, held_s: float = 60.0) -> Claim:
     """Have a campaign call MARY, whose dial's lease runs out in so long, and know BOB."""
     mary, bob = (
-        NewContact(number=each, zones=("Europe/Berlin",), consent=CONSENT) for each in (MARY, BOB)
+        NewContact(number=item, zones=("Europe/Berlin",), consent=CONSENT) for item in (MARY, BOB)
     )
     await queue.fill([mary, bob])
     claim = await queue.store.claim(
@@ -134,12 +134,12 @@ class ForgettingContract:
 
         assert files(tmp_path) == {"b1"}
         reader, database = RecordReader(url), Database(url)
-        assert [each.id for each in await reader.calls()] == ["b1"]
+        assert [call.id for call in await reader.calls()] == ["b1"]
         day = timedelta(days=1)
         told = await reader.happenings(clock.utc_now() - day, clock.utc_now() + day)
-        assert {each.call_id for each in told} == {"b1"}
-        assert [each.number for each in await Callbacks(database).waiting()] == [BOB]
-        assert [each.call_id for each in await kept_voicemails(url)] == ["b1"]
+        assert {happening.call_id for happening in told} == {"b1"}
+        assert [callback.number for callback in await Callbacks(database).waiting()] == [BOB]
+        assert [kept_voicemail.call_id for kept_voicemail in await kept_voicemails(url)] == ["b1"]
         await reader.close()
         await database.close()
         assert forgotten.live == 0
@@ -198,7 +198,7 @@ class ForgettingContract:
         folded.add(Entry(call_id="", number=1, at=clock.utc_now().isoformat(), event=summary))
         writer, reader = RecordWriter(url, holder="just"), RecordReader(url)
         await writer.write(folded.take(), number=2, now=clock.utc_now())
-        assert [each.id for each in await reader.calls()] == ["just"]  # with its caller's number
+        assert [call.id for call in await reader.calls()] == ["just"]  # with its caller's number
         assert forgotten.live == 1
         await writer.close()
         await reader.close()
@@ -266,7 +266,7 @@ class ForgettingContract:
         counts = (await forget_number(settings, MARY)).counts
 
         kinds = ("call records", "recordings", "voicemail files")
-        assert [counts[each] for each in kinds] == [1, 1, 1]
+        assert [counts[kind] for kind in kinds] == [1, 1, 1]
         assert files(tmp_path) == set()
 
     async def test_whom_a_campaign_is_calling_is_named_and_left_until_the_dial_has_its_outcome(
@@ -338,7 +338,7 @@ class ForgettingContract:
             assert forgotten.live == 0
             assert (await queue.take(FAST)).contact.number == BOB
         reader = DialReader(url)
-        assert [each.number for each in await reader.of_campaign("spring")] == [BOB]
+        assert [dial.number for dial in await reader.of_campaign("spring")] == [BOB]
         await reader.close()
 
 

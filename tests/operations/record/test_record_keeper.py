@@ -75,7 +75,7 @@ class Told:
 
     @property
     def kinds(self) -> list[str]:
-        return [type(each).__name__ for each in self.events]
+        return [type(item).__name__ for item in self.events]
 
 
 async def hear(keeper: RecordKeeper, *events: Event, call_id: str = "c1", first: int = 1) -> None:
@@ -131,7 +131,7 @@ async def numbers(url: str) -> list[int]:
     reader = RecordReader(url)
     page = await reader.call("c1")
     await reader.close()
-    return [each.number for each in page.happenings] if page else []
+    return [happening.number for happening in page.happenings] if page else []
 
 
 async def until_written(keeper: RecordKeeper, url: str, count: int) -> None:
@@ -478,5 +478,5 @@ async def test_a_database_that_is_behind_is_named_at_the_start(tmp_path: Path) -
     lines: list[str] = []
     sink = logger.add(lambda message: lines.append(str(message)), level="ERROR")
     async with running(url, tmp_path, Told()):
-        await until(lambda: any("holdline db upgrade" in each for each in lines))
+        await until(lambda: any("holdline db upgrade" in line for line in lines))
     logger.remove(sink)

@@ -99,8 +99,8 @@ async def test_a_file_that_another_process_took_first_holds_up_nothing(tmp_path:
     settings = Settings.model_validate({"stages": STAGES, "logs": {"dir": tmp_path}})
     old = record(tmp_path / "calls", days_old=40)
     (tmp_path / "messages").mkdir()
-    for each in ("calls/1.jsonl", "messages/c1.wav.part"):  # listed, and gone when looked at
-        (tmp_path / each).symlink_to(tmp_path / "gone")
+    for name in ("calls/1.jsonl", "messages/c1.wav.part"):  # listed, and gone when looked at
+        (tmp_path / name).symlink_to(tmp_path / "gone")
     told: list[Event] = []
 
     async with forget_daily(settings, tell=told.append):

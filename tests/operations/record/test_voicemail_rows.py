@@ -17,6 +17,9 @@ async def test_a_file_that_cannot_be_read_keeps_no_other_from_being_listed(tmp_p
 
     await list_voicemails(tmp_path, voicemails)
 
-    found = {each.call_id: each.length_s for each in await kept_voicemails(url)}
+    found = {
+        kept_voicemail.call_id: kept_voicemail.length_s
+        for kept_voicemail in await kept_voicemails(url)
+    }
     assert (found["m3"], "m2" in found) == (1.0, False)
     await voicemails.close()

@@ -68,7 +68,7 @@ class Google:
             return garbage()
         if tab not in self.tabs:
             return refusal(400, "INVALID_ARGUMENT")
-        values = [each[:1] for each in self.tabs[tab]]
+        values = [item[:1] for item in self.tabs[tab]]
         return web.json_response({"range": f"{tab}!A:A", **({"values": values} if values else {})})
 
     async def append(self, request: web.Request) -> web.StreamResponse:

@@ -74,16 +74,16 @@ class Mirrored:
         await put(self.url, ALERTS, row | {"began_s": began_s, "ended_s": None})
 
     def ended(self) -> list[Event]:
-        return [each for each in self.told if isinstance(each, IncidentEnded)]
+        return [event for event in self.told if isinstance(event, IncidentEnded)]
 
     def keys(self, tab: str = "calls") -> list[str]:
-        return [each[0] for each in self.google.tabs[tab]]
+        return [item[0] for item in self.google.tabs[tab]]
 
     def outcomes(self) -> list[type[Event]]:
-        return [type(each) for each in self.told if not isinstance(each, RetryPlanned)]
+        return [type(event) for event in self.told if not isinstance(event, RetryPlanned)]
 
     def count(self, kind: type[Event]) -> int:
-        return sum(isinstance(each, kind) for each in self.told)
+        return sum(isinstance(event, kind) for event in self.told)
 
     async def close(self) -> None:
         await self.outbox.close()
@@ -122,8 +122,8 @@ class MirrorContract:
         told = json.dumps(it.google.tabs)
 
         assert "+1555****77" in told
-        for each in (NUMBER, WORDS, KEY):
-            assert each not in told
+        for item in (NUMBER, WORDS, KEY):
+            assert item not in told
 
     async def test_an_answer_that_is_lost_doubles_no_row(self, it: Mirrored) -> None:
         it.google.faults = ["lost"]
@@ -175,7 +175,7 @@ class MirrorContract:
     ) -> None:
         it.google.withheld = [how]
         await it.round()
-        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        (failed,) = [event for event in it.told if isinstance(event, AttemptFailed)]
         assert (failed.stage, failed.kind, failed.permanent) == ("sheets", Kind.NETWORK, False)
 
         await it.later(1)
@@ -196,7 +196,7 @@ class MirrorContract:
     ) -> None:
         it.google.faults = ["403"]
         await it.round()
-        (failed,) = [each for each in it.told if isinstance(each, AttemptFailed)]
+        (failed,) = [event for event in it.told if isinstance(event, AttemptFailed)]
         assert (failed.stage, failed.provider, failed.permanent) == ("sheets", "google", True)
         await it.later(14)
         assert it.keys() == []
@@ -307,7 +307,7 @@ class MirrorContract:
 
         assert len(one.rows) == 2
         assert len(other.rows) == 1
-        assert not {each.key for each in one.rows} & {each.key for each in other.rows}
+        assert not {row.key for row in one.rows} & {row.key for row in other.rows}
 
     async def test_a_cell_that_looks_like_a_formula_goes_there_as_it_is(self, it: Mirrored) -> None:
         await add_call(it.url, "c9", agent='=IMPORTDATA("x")')
@@ -339,8 +339,8 @@ class TestSqlite(MirrorContract):
 
         await it.round()
 
-        failed = [each for each in it.told if isinstance(each, AttemptFailed)]
-        assert {each.reason for each in failed} == {"the credentials file holds no service account"}
+        failed = [event for event in it.told if isinstance(event, AttemptFailed)]
+        assert {item.reason for item in failed} == {"the credentials file holds no service account"}
         assert it.keys() == []
 
 

@@ -50,7 +50,7 @@ def dropped(attempt: int = 1) -> AttemptDropped:
 def test_an_attempt_has_one_outcome(facts: list[TOLD], outcomes: list[str | None]) -> None:
     attempts = AttemptOutcomes()
 
-    assert [attempts.outcome("c", each) for each in facts] == outcomes
+    assert [attempts.outcome("c", fact) for fact in facts] == outcomes
     assert {*outcomes} - {None} <= {*OUTCOMES}
 
 

@@ -64,14 +64,14 @@ class Hears:
         self.events.append(entry.event)
 
     def count(self, *kinds: type) -> int:
-        return sum(isinstance(each, kinds) for each in self.events)
+        return sum(isinstance(event, kinds) for event in self.events)
 
 
 async def tell_and_write(emitter: Emitter, record: RecordFiles, *events: Event) -> None:
     """Tell events, each of them written if that is possible, and what is told of it too."""
     tell = emitter.tell_for("")
-    for each in events:
-        tell(each)
+    for event in events:
+        tell(event)
         for _ in range(2):
             await emitter.flush()
             await record.write_now(tell)
@@ -81,7 +81,7 @@ def whole(path: Path) -> int:
     """Return how many lines a file has, each of which must be whole."""
     text = path.read_text()
     assert not text or text.endswith("\n")
-    return len([json.loads(each) for each in text.splitlines()])
+    return len([json.loads(line) for line in text.splitlines()])
 
 
 def test_a_line_that_does_not_fit_leaves_no_half_behind(tmp_path: Path, short_files: int) -> None:
@@ -128,15 +128,15 @@ async def test_a_full_disk_is_one_incident_and_costs_no_row(disk: SmallDisk) -> 
 
     assert refused == 1
     assert hears.count(WritesRefused, WritesResumed) == 2
-    began = [each for each in hears.events if isinstance(each, IncidentBegan)]
-    told = [(each.rung, each.severity) for each in began if each.stage == DISK]
+    began = [event for event in hears.events if isinstance(event, IncidentBegan)]
+    told = [(event.rung, event.severity) for event in began if event.stage == DISK]
     assert told == [("logs", Severity.HIGH)]
     assert hears.count(IncidentEnded) == 1
     assert record.lost_rows == 0
     assert len(json.loads((folder / "error_log.json").read_text())) == 22
     assert whole(folder / "app_logs.json") == whole(folder / "logs.jsonl") == 22
-    assert [each["status"] for each in json.loads((folder / "alerts.json").read_text())
-            if each["service_name"] == "DISK"] == ["RESOLVED"]  # fmt: skip
+    assert [load["status"] for load in json.loads((folder / "alerts.json").read_text())
+            if load["service_name"] == "DISK"] == ["RESOLVED"]  # fmt: skip
 
 
 def test_the_log_says_what_a_full_disk_cost_and_stays_whole(disk: SmallDisk) -> None:
@@ -153,9 +153,9 @@ def test_the_log_says_what_a_full_disk_cost_and_stays_whole(disk: SmallDisk) -> 
     logs.flush()
     logger.remove()
 
-    lines = [json.loads(each) for each in (folder / "holdline.jsonl").read_text().splitlines()]
-    lost = 202 - sum("meanwhile" in each["message"] or each["message"] in {"before", "after"}
-                     for each in lines)  # fmt: skip
+    lines = [json.loads(line) for line in (folder / "holdline.jsonl").read_text().splitlines()]
+    lost = 202 - sum("meanwhile" in line["message"] or line["message"] in {"before", "after"}
+                     for line in lines)  # fmt: skip
     assert lost > 100
     assert (
         lines[-2]["message"] == f"{lost} lines of the log were lost here: nobody took them in time"

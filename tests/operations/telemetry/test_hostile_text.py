@@ -248,9 +248,9 @@ def test_the_file_is_its_owners_and_begun_anew_when_it_is_large(tmp_path: Path) 
     theirs.close()
 
     files = sorted(path.parent.iterdir())
-    kept = "".join(each.read_text() for each in files)
-    numbers = sorted(int(each) for each in re.findall(r"line (\d+) ", kept))
+    kept = "".join(file.read_text() for file in files)
+    numbers = sorted(int(match) for match in re.findall(r"line (\d+) ", kept))
     assert len(files) == KEPT + 1
     assert numbers == list(range(numbers[0], 60))
-    assert {stat.S_IMODE(each.stat().st_mode) for each in files} == {0o600}
+    assert {stat.S_IMODE(file.stat().st_mode) for file in files} == {0o600}
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700

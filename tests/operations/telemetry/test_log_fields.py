@@ -34,7 +34,7 @@ def entry(event: Event, call_id: str = "c1") -> Entry:
 
 def read(*events: Event) -> list[dict[str, Any]]:
     fields = LogFields()
-    return [dict(fields.read(entry(each))) for each in events]
+    return [dict(fields.read(entry(event))) for event in events]
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def written(folder: Path) -> tuple[list[str], list[dict[str, Any]]]:
     logs.flush()
     text = (folder / "holdline.log").read_text().splitlines()
     lines = (folder / "holdline.jsonl").read_text().splitlines()
-    return text, [json.loads(each) for each in lines]
+    return text, [json.loads(line) for line in lines]
 
 
 def test_a_failure_says_where_it_was_and_in_which_state_its_breaker_is() -> None:
@@ -78,16 +78,16 @@ def test_who_takes_over_is_the_provider_of_that_line() -> None:
 
 def test_a_call_that_is_over_is_forgotten() -> None:
     fields = LogFields()
-    for each in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0)):
-        fields.read(entry(each))
+    for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0)):
+        fields.read(entry(item))
 
     assert fields.read(entry(FAILED))["turn"] == 0
 
 
 def test_what_is_told_of_a_call_that_is_over_begins_none() -> None:
     fields = LogFields()
-    for each in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
-        fields.read(entry(each))
+    for item in (STOPPED, CallEnded(reason="caller_hung_up", length_s=1.0), FAILED):
+        fields.read(entry(item))
 
     assert list(fields._calls.live) == []
 
@@ -95,8 +95,8 @@ def test_what_is_told_of_a_call_that_is_over_begins_none() -> None:
 async def test_both_forms_have_the_fields(folder: Path) -> None:
     KNOWN.learn([KEY])
     log = logs.Log()
-    for each in (STOPPED, OPENED, FAILED):
-        await log.hear(entry(each))
+    for item in (STOPPED, OPENED, FAILED):
+        await log.hear(entry(item))
 
     text, lines = written(folder)
     assert "c1 AttemptFailed turn=1 breaker=open {" in text[-1]
@@ -122,7 +122,7 @@ def test_what_a_library_logs_in_a_call_names_the_call(folder: Path) -> None:
     logging.getLogger("somebody").error("another one")
 
     text, lines = written(folder)
-    assert [each["call_id"] for each in lines] == ["c1", None]
+    assert [line["call_id"] for line in lines] == ["c1", None]
     assert text[0].endswith("a mistake [call c1]")
     assert text[1].endswith("another one")
 

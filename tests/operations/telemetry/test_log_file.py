@@ -26,5 +26,5 @@ def test_a_folder_that_is_gone_costs_lines_and_nobody_elses_connection(tmp_path:
     folder.mkdir()
     file.write("four\n")
     assert (folder / "holdline.log").read_text() == "four\n"
-    for each in (near, far, file):
-        each.close()
+    for item in (near, far, file):
+        item.close()

@@ -27,20 +27,20 @@ for each in vars(Meters(CollectorRegistry())).values():
 
 
 def sizes(folder: Path) -> dict[str, int]:
-    return {each.name: each.stat().st_size for each in folder.iterdir()}
+    return {path.name: path.stat().st_size for path in folder.iterdir()}
 
 
 def test_what_a_process_counts_is_written_where_room_was_taken(tmp_path: Path) -> None:
     assert take_room(tmp_path, PID)
     taken = sizes(tmp_path)
     files = [tmp_path / f"{kind}_{PID}.db" for kind in ROOM]
-    assert all(each.stat().st_blocks * 512 >= taken[each.name] for each in files)
+    assert all(file.stat().st_blocks * 512 >= taken[file.name] for file in files)
 
     command = [sys.executable, "-c", COUNTS, tmp_path, str(PID)]
     subprocess.run(command, check=True, timeout=60)  # noqa: S603 - our own words
 
     assert sizes(tmp_path) == taken  # no other file, and none that has grown
-    assert all(any(each.read_bytes()[:4]) for each in files)  # each is in use
+    assert all(any(file.read_bytes()[:4]) for file in files)  # each is in use
 
 
 def test_where_there_is_no_room_nothing_is_left_behind(tmp_path: Path) -> None:

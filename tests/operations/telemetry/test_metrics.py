@@ -64,9 +64,11 @@ class Counted:
     def read(self) -> dict[str, float]:
         text = self.exposition.read().decode()
         return {
-            f"{each.name}{sorted(each.labels.values())}" if each.labels else each.name: each.value
+            f"{sample.name}{sorted(sample.labels.values())}"
+            if sample.labels
+            else sample.name: sample.value
             for family in text_string_to_metric_families(text)
-            for each in family.samples
+            for sample in family.samples
         }
 
 
@@ -112,7 +114,7 @@ def test_the_facts_by_which_a_rule_knows_a_first_one_are_counted_from_nothing() 
     read = Counted().read()
 
     assert set(asked) == {"CallFailed", "CallRefused", "RetriesExhausted"}
-    assert [read[f"holdline_facts_total['{each}']"] for each in asked] == [0] * len(asked)
+    assert [read[f"holdline_facts_total['{match}']"] for match in asked] == [0] * len(asked)
 
 
 async def test_a_breaker_is_shown_as_another_process_has_found_it() -> None:
@@ -224,9 +226,9 @@ def test_what_is_counted_fits_its_metric() -> None:
     meters = Meters(CollectorRegistry())
     for kind, counts in module.COUNTS.items():
         fields = set(kind.__dataclass_fields__)
-        for each in counts:
-            assert len(getattr(meters, each.meter)._labelnames) == len(each.labels), each
-            assert {*each.labels, each.amount} - {""} <= fields, each
+        for count in counts:
+            assert len(getattr(meters, count.meter)._labelnames) == len(count.labels), count
+            assert {*count.labels, count.amount} - {""} <= fields, count
     for name, _ in module.NAMED.values():
         assert len(getattr(meters, name)._labelnames) == 1
 
@@ -260,7 +262,7 @@ def test_a_house_adds_up_and_the_gone_are_in_no_call(tmp_path: Path) -> None:
     assert (first["started"], first["active"]) == (1, 1)
     assert (both["started"], both["active"]) == (2, 2)
     assert (later["started"], later["active"]) == (3, 2)
-    assert {each["breaker"] for each in (first, both, later)} == {BREAKER["closed"]}
+    assert {item["breaker"] for item in (first, both, later)} == {BREAKER["closed"]}
 
 
 def counting(folder: Path) -> subprocess.Popen[str]:

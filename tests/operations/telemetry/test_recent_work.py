@@ -42,12 +42,12 @@ def failed(provider: str = "cartesia", kind: Kind = Kind.NETWORK) -> AttemptFail
 
 
 def merged(work: RecentWork, now: float, name: str = "cartesia") -> dict[str, object]:
-    return merge_recent(each for each in work.rungs(now) if each["name"] == name)
+    return merge_recent(rung for rung in work.rungs(now) if rung["name"] == name)
 
 
 async def test_percentiles_are_right_to_a_step() -> None:
     work = RecentWork()
-    await heard(work, *((float(each), "c1", won(0.01 * each)) for each in range(1, 101)))
+    await heard(work, *((float(index), "c1", won(0.01 * index)) for index in range(1, 101)))
 
     found = merged(work, NOON + 120)
 
@@ -58,8 +58,10 @@ async def test_percentiles_are_right_to_a_step() -> None:
 
 async def test_what_two_processes_counted_is_one_window() -> None:
     one, other = RecentWork(), RecentWork()
-    await heard(one, *((float(each), "c1", won(0.1)) for each in range(10)))
-    await heard(other, *((float(each), "c2", won(1.0)) for each in range(10)), (11, "c2", failed()))
+    await heard(one, *((float(index), "c1", won(0.1)) for index in range(10)))
+    await heard(
+        other, *((float(index), "c2", won(1.0)) for index in range(10)), (11, "c2", failed())
+    )
 
     found = merge_recent([*one.rungs(NOON + 60), *other.rungs(NOON + 60)])
 
@@ -73,7 +75,7 @@ async def test_what_two_processes_counted_is_one_window() -> None:
 async def test_a_caller_who_met_ten_failures_is_one_caller() -> None:
     work = RecentWork()
     moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
-    facts = [(float(each), f"c{each % 3}", failed()) for each in range(10)]
+    facts = [(float(index), f"c{index % 3}", failed()) for index in range(10)]
     await heard(work, *facts, (12, "c0", moved), (13, "c4", moved))
 
     found = merged(work, NOON + 20)
@@ -89,13 +91,13 @@ async def test_a_caller_who_waited_for_a_late_rung_is_touched_and_one_who_passed
     work = RecentWork()
     moved = RungChosen(stage="tts", before="cartesia", after="elevenlabs", cause="failover")
     asked = [
-        AttemptStarted(stage="tts", provider=each, attempt=1, extra=False, left_s=1.0)
-        for each in ("cartesia", "elevenlabs")
+        AttemptStarted(stage="tts", provider=name, attempt=1, extra=False, left_s=1.0)
+        for name in ("cartesia", "elevenlabs")
     ]
     late = (*asked, won(0.9, "elevenlabs"), moved)
-    await heard(work, *((1, "c1", each) for each in late))
+    await heard(work, *((1, "c1", attempt_started) for attempt_started in late))
     passed = (asked[0], won(0.1), asked[1], won(0.2, "elevenlabs"), moved)
-    await heard(work, *((2, "c2", each) for each in passed))
+    await heard(work, *((2, "c2", item) for item in passed))
 
     found = merged(work, NOON + 20)
 
@@ -136,4 +138,4 @@ async def test_the_turns_of_two_processes_come_in_order_and_are_bounded() -> Non
     found = merge_turns([one.turns(NOON + 900), other.turns(NOON + 900)])
 
     assert len(found) == MOST_TURNS
-    assert [each[0] for each in found] == sorted(each[0] for each in found)
+    assert [merge_turn[0] for merge_turn in found] == sorted(merge_turn[0] for merge_turn in found)

@@ -60,13 +60,13 @@ class Written:
         self.record.write()
 
     def names(self) -> set[str]:
-        return {each.name for each in self.folder.iterdir() if not each.name.startswith(".")}
+        return {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
 
     def array(self, name: str) -> list[dict[str, Any]]:
         return json.loads((self.folder / name).read_text())
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(each) for each in (self.folder / name).read_text().splitlines()]
+        return [json.loads(line) for line in (self.folder / name).read_text().splitlines()]
 
 
 async def test_a_failure_stands_in_the_log_of_errors_with_retries_and_circuit(
@@ -132,8 +132,8 @@ async def test_two_processes_that_meet_one_incident_write_one_alert(tmp_path: Pa
     await other.tell(OPENED, CLOSED)
     await one.tell(OPENED, CLOSED)
 
-    assert [each["status"] for each in both] == ["UNRESOLVED"]
-    assert [each["status"] for each in one.array(ALERTS)] == ["RESOLVED"]
+    assert [row["status"] for row in both] == ["UNRESOLVED"]
+    assert [row["status"] for row in one.array(ALERTS)] == ["RESOLVED"]
 
 
 async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: Path) -> None:
@@ -147,7 +147,7 @@ async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: P
         CallEnded(reason="caller_hung_up", length_s=3.0),
     )
 
-    said = [(each["service"], each["status"], each["type"]) for each in it.lines("logs.jsonl")]
+    said = [(line["service"], line["status"], line["type"]) for line in it.lines("logs.jsonl")]
     assert said == [
         ("holdline", "call_started", "call"),
         ("cartesia", "failed", "permanent"),
@@ -157,10 +157,10 @@ async def test_the_complete_record_and_the_recovery_have_a_line_each(tmp_path: P
         ("holdline", "call_ended", "call"),
     ]
     recovery = it.lines("error_recovery.log")
-    assert [each["level"] for each in recovery] == ["ERROR", "INFO"]
+    assert [line["level"] for line in recovery] == ["ERROR", "INFO"]
     assert {"timestamp", "level", "logger", "message"} == set(recovery[0])
     apps = it.lines("app_logs.json")
-    assert [each["circuit_state"] for each in apps] == ["CLOSED", "CLOSED", "OPEN", "CLOSED",
+    assert [app["circuit_state"] for app in apps] == ["CLOSED", "CLOSED", "OPEN", "CLOSED",
                                                         "CLOSED", "CLOSED"]  # fmt: skip
     assert len((tmp_path / "app.log").read_text().splitlines()) == 6
 
@@ -181,8 +181,8 @@ async def test_no_word_number_or_key_is_in_any_of_them(tmp_path: Path) -> None:
     for name in NAMES:
         written = (tmp_path / name).read_text()
         assert written
-        for each in (secret, "parrot", "0123456", "0199999", "\n2026-01-01 forged"):
-            assert each not in written, name
+        for item in (secret, "parrot", "0123456", "0199999", "\n2026-01-01 forged"):
+            assert item not in written, name
 
 
 async def test_a_file_that_is_not_wanted_is_not_there(tmp_path: Path) -> None:
@@ -198,7 +198,7 @@ async def test_only_the_newest_are_kept(tmp_path: Path, monkeypatch: pytest.Monk
     await it.tell(*[GLITCH] * 3)
     await it.tell(REFUSED)
 
-    assert [each["message"] for each in it.array(ERRORS)] == ["cut", "cut", "auth: 401"]
+    assert [row["message"] for row in it.array(ERRORS)] == ["cut", "cut", "auth: 401"]
 
 
 async def test_an_array_that_somebody_spoilt_is_set_aside(tmp_path: Path) -> None:
@@ -218,8 +218,8 @@ async def test_what_a_full_disk_refused_is_written_when_there_is_room(tmp_path: 
     folder.unlink()
     await it.tell(GLITCH)
 
-    assert [each["message"] for each in it.array(ERRORS)] == ["cut", "auth: 401", "cut"]
-    assert [each["status"] for each in it.array(ALERTS)] == ["UNRESOLVED"]
+    assert [row["message"] for row in it.array(ERRORS)] == ["cut", "auth: 401", "cut"]
+    assert [row["status"] for row in it.array(ALERTS)] == ["UNRESOLVED"]
     assert it.record.lost_rows == 0
 
 

@@ -43,7 +43,7 @@ class Heard:
 
     @property
     def numbers(self) -> list[int]:
-        return [each.number for each in self.entries]
+        return [entry.number for entry in self.entries]
 
 
 class Slow(Heard):
@@ -58,8 +58,8 @@ class Gathers(Heard):
 
     async def hear_all(self, entries: Sequence[Entry]) -> None:
         self.at_once.append(len(entries))
-        for each in entries:
-            await self.hear(each)
+        for entry in entries:
+            await self.hear(entry)
 
 
 class Refuses:
@@ -186,7 +186,7 @@ async def test_an_incident_is_told_once_behind_the_fact_that_began_it() -> None:
         telling.tell_for("b")(REFUSED)
         await telling.flush()
 
-    told = [(each.call_id, type(each.event), each.number) for each in one.entries]
+    told = [(entry.call_id, type(entry.event), entry.number) for entry in one.entries]
     assert told == [("a", AttemptFailed, 1), ("a", IncidentBegan, 2), ("b", AttemptFailed, 1)]
     assert one.entries == other.entries
 
@@ -199,7 +199,7 @@ async def test_an_incident_that_is_over_by_the_passing_of_time_is_told_by_the_pr
         tell(WON)
         await asyncio.sleep(CALM_S + 2.0)
 
-    (ended,) = [each for each in heard.entries if isinstance(each.event, IncidentEnded)]
+    (ended,) = [entry for entry in heard.entries if isinstance(entry.event, IncidentEnded)]
     assert (ended.call_id, ended.number) == ("", 1)
 
 

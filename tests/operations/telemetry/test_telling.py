@@ -37,7 +37,7 @@ def a_moment() -> datetime:
 
 
 def held_by(emitter: Emitter) -> int:
-    return sum(len(each) for each in vars(emitter).values() if isinstance(each, dict | list | set))
+    return sum(len(var) for var in vars(emitter).values() if isinstance(var, dict | list | set))
 
 
 class Kept:
@@ -65,7 +65,7 @@ async def test_every_listener_hears_everything_in_order() -> None:
             tell(KeyPressed(key=key))
         await emitter.flush()
 
-    assert [each.number for each in first.entries] == [1, 2, 3]
+    assert [entry.number for entry in first.entries] == [1, 2, 3]
     assert first.entries == second.entries
 
 
@@ -75,7 +75,7 @@ async def test_calls_are_numbered_apart() -> None:
         emitter.tell_for("a")(KeyPressed(key="1"))
         emitter.tell_for("b")(KeyPressed(key="1"))
 
-    assert [(each.call_id, each.number) for each in kept.entries] == [("a", 1), ("b", 1)]
+    assert [(entry.call_id, entry.number) for entry in kept.entries] == [("a", 1), ("b", 1)]
 
 
 async def test_a_fact_that_is_told_after_the_end_of_a_call_goes_on_counting() -> None:
@@ -86,7 +86,7 @@ async def test_a_fact_that_is_told_after_the_end_of_a_call_goes_on_counting() ->
         await emitter.flush()
         tell(ProviderFailed(stage="transport", provider="twilio", error="hang-up answered 401"))
 
-    assert [each.number for each in kept.entries] == [1, 2]
+    assert [entry.number for entry in kept.entries] == [1, 2]
 
 
 async def test_the_emitter_does_not_grow_with_the_calls_that_were() -> None:
@@ -96,8 +96,8 @@ async def test_the_emitter_does_not_grow_with_the_calls_that_were() -> None:
         await emitter.flush()
         before = len(gc.get_objects())
         size = held_by(emitter)
-        for each in range(200):
-            emitter.tell_for(f"call {each}")(KeyPressed(key="1"))
+        for index in range(200):
+            emitter.tell_for(f"call {index}")(KeyPressed(key="1"))
             await emitter.flush()
 
         assert held_by(emitter) == size
@@ -128,7 +128,7 @@ async def test_a_full_queue_loses_its_oldest_and_counts_them(
 
         assert emitter.counts().lost == {"Kept": 3}
         assert emitter.lost_entries == 3
-    assert [each.number for each in kept.entries] == [4, 5]
+    assert [entry.number for entry in kept.entries] == [4, 5]
 
 
 async def hear_all(journal: Journal, call_id: str, *events: Event) -> None:
@@ -172,7 +172,7 @@ async def test_half_a_character_costs_no_call_its_journal(tmp_path: Path) -> Non
 
     await Journal(tmp_path).hear_all(entries)
 
-    a, b = (json.loads((tmp_path / f"{each}.jsonl").read_text()) for each in "ab")
+    a, b = (json.loads((tmp_path / f"{item}.jsonl").read_text()) for item in "ab")
     assert (a["alternatives"][0]["text"], b["text"]) == (heard[0].text, "good day")
 
 
@@ -235,7 +235,7 @@ def test_the_records_of_old_calls_are_forgotten_and_new_ones_kept(tmp_path: Path
         os.utime(path, (now_s - age_days * 86_400,) * 2)
 
     assert forget_old(tmp_path, keep_days=30, utc_s=now_s) == 3
-    assert [each.name for each in tmp_path.iterdir()] == ["new.jsonl"]
+    assert [item.name for item in tmp_path.iterdir()] == ["new.jsonl"]
 
 
 async def test_a_watcher_gets_the_recent_entries_and_then_the_new_ones() -> None:

@@ -141,7 +141,8 @@ async def tell_call(collector: Collector, told: Sequence[tuple[float, Event]] = 
 
 def attributes(span: Any) -> dict[str, Any]:
     return {
-        each.key: getattr(each.value, each.value.WhichOneof("value")) for each in span.attributes
+        attribute.key: getattr(attribute.value, attribute.value.WhichOneof("value"))
+        for attribute in span.attributes
     }
 
 
@@ -157,9 +158,9 @@ async def test_a_call_is_a_span_with_its_turns_and_attempts_below(collector: Col
     await tell_call(collector)
 
     spans = list(collector.spans())
-    names = {each.span_id: each.name for each in spans}
+    names = {span.span_id: span.name for span in spans}
     shape = sorted(
-        (each.name, names.get(each.parent_span_id, ""), *seconds(each)) for each in spans
+        (span.name, names.get(span.parent_span_id, ""), *seconds(span)) for span in spans
     )
     assert shape == [
         ("attempt", "call", 0.1, 0.3),
@@ -169,7 +170,7 @@ async def test_a_call_is_a_span_with_its_turns_and_attempts_below(collector: Col
         ("call", "", 0.0, 5.0),
         ("turn", "call", 2.0, 4.0),
     ]
-    assert len({each.trace_id for each in spans}) == 1
+    assert len({span.trace_id for span in spans}) == 1
 
 
 async def test_an_attempt_that_outlasts_its_turn_stands_below_it_and_nothing_is_left(
@@ -187,7 +188,7 @@ async def test_an_attempt_that_outlasts_its_turn_stands_below_it_and_nothing_is_
         ),
     )
 
-    of = {each.name: each for each in collector.spans()}
+    of = {span.name: span for span in collector.spans()}
     assert of["attempt"].parent_span_id == of["turn"].span_id
     assert remembered == 0
 
@@ -196,9 +197,9 @@ async def test_attributes_say_what_happened(collector: Collector) -> None:
     await tell_call(collector)
 
     spans = list(collector.spans())
-    (call,) = [each for each in spans if each.name == "call"]
-    (turn,) = [each for each in spans if each.name == "turn"]
-    (failed,) = [each for each in spans if attributes(each).get("holdline.outcome") == "failed"]
+    (call,) = [span for span in spans if span.name == "call"]
+    (turn,) = [span for span in spans if span.name == "turn"]
+    (failed,) = [span for span in spans if attributes(span).get("holdline.outcome") == "failed"]
     assert attributes(call) == {
         "holdline.call_id": "c1",
         "holdline.transport": "twilio",
@@ -207,7 +208,7 @@ async def test_attributes_say_what_happened(collector: Collector) -> None:
     }
     assert attributes(turn)["holdline.v2v_s"] == 1.3
     assert attributes(turn)["holdline.interrupted"] is True
-    assert [each.name for each in turn.events] == ["RungChosen", "HeldTheLine"]
+    assert [event.name for event in turn.events] == ["RungChosen", "HeldTheLine"]
     assert attributes(failed)["holdline.failure"] == "cut"
     assert failed.status.code == 2
 
@@ -217,7 +218,7 @@ async def test_no_word_number_or_key_is_in_what_is_sent(collector: Collector) ->
 
     sent = b"".join(collector.bodies)
     assert b"holdline.call_id" in sent
-    assert [each for each in CANARIES if each.encode() in sent] == []
+    assert [canary for canary in CANARIES if canary.encode() in sent] == []
 
 
 async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
@@ -240,7 +241,7 @@ async def test_no_attribute_shows_what_must_not_be_shown_whoever_put_it_there(
 
     (sent,) = collector.bodies
     assert b"desk of " in sent
-    assert not [each for each in (CANARIES[0], KEY) if each.encode() in sent]
+    assert not [item for item in (CANARIES[0], KEY) if item.encode() in sent]
 
 
 async def test_a_collector_that_never_answers_holds_up_nobody(
@@ -261,14 +262,14 @@ async def test_a_collector_that_never_answers_holds_up_nobody(
 def test_a_second_turn_ends_one_that_nobody_ended() -> None:
     spans = CallSpans("c", 0.0)
     ended = [
-        each.attributes["holdline.turn"]
+        span.attributes["holdline.turn"]
         for at_s, event in (
             (1.0, CallerStopped(at_s=0.8, noticed_at_s=1.0)),
             (1.1, TurnDecided(turn=1, at_s=1.1)),
             (3.0, CallerStopped(at_s=2.8, noticed_at_s=3.0)),
             (3.1, TurnDecided(turn=2, at_s=3.1)),
         )
-        for each in spans.hear(event, at_s)
+        for span in spans.hear(event, at_s)
     ]
 
     assert ended == [1]

@@ -190,10 +190,14 @@ class EarlyBench:
 
     def _words_of(self, role: str) -> list[str]:
         messages: list[Any] = list(self.context.messages)
-        return [each["content"] for each in messages if each["role"] == role and "content" in each]
+        return [
+            message["content"]
+            for message in messages
+            if message["role"] == role and "content" in message
+        ]
 
     def told_of(self, *kinds: type) -> list[Any]:
-        return [each for each in self.told if isinstance(each, kinds)]
+        return [event for event in self.told if isinstance(event, kinds)]
 
     @property
     def story(self) -> list[str]:
@@ -201,7 +205,7 @@ class EarlyBench:
         kinds = (
             EarlyAnswerAsked, AttemptStarted, TurnDecided, EarlyAnswerTaken, EarlyAnswerDropped
         )  # fmt: skip
-        return [type(each).__name__ for each in self.told_of(*kinds)]
+        return [type(item).__name__ for item in self.told_of(*kinds)]
 
     def requests(self, name: str) -> int:
         return len(self.lab.record.requests(name))

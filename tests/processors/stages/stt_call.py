@@ -50,8 +50,8 @@ ALIKE = {"where": "when"}
 
 def words(text: str) -> list[str]:
     """Return the words, lower case, without punctuation; what sounds alike is one word."""
-    bare = "".join(each if each.isalnum() else " " for each in text.lower())
-    return [ALIKE.get(each, each) for each in bare.split()]
+    bare = "".join(item if item.isalnum() else " " for item in text.lower())
+    return [ALIKE.get(word, word) for word in bare.split()]
 
 
 @dataclass
@@ -116,17 +116,17 @@ class Call:
 
     def facts(self, kind: type[E]) -> list[E]:
         """Return the facts of a kind."""
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
     @property
     def asked(self) -> list[str]:
         """Return who was asked, in order."""
-        return [each.provider for each in self.facts(AttemptStarted)]
+        return [fact.provider for fact in self.facts(AttemptStarted)]
 
     @property
     def failures(self) -> list[tuple[str, str]]:
         """Return who failed, and how."""
-        return [(each.provider, each.kind.value) for each in self.facts(AttemptFailed)]
+        return [(fact.provider, fact.kind.value) for fact in self.facts(AttemptFailed)]
 
     def breaks(self, name: str, fault: Fault | None) -> None:
         """Break a provider, or mend it."""
@@ -149,17 +149,17 @@ class Call:
 def rungs_of(instances: Sequence[Instance]) -> dict[str, FrameProcessor]:
     """Return the services that speak to them."""
     return {
-        each.name: provider("stt", "deepgram").build(
+        instance.name: provider("stt", "deepgram").build(
             RungSpec(
-                name=each.name,
+                name=instance.name,
                 stage="stt",
                 kind="deepgram",
-                url=each.url,
+                url=instance.url,
                 sample_rate_hz=RATE_HZ,
-                api_key=each.api_key,
+                api_key=instance.api_key,
             )
         )
-        for each in instances
+        for instance in instances
     }
 
 
@@ -187,7 +187,7 @@ async def calling(
         limit_s: The longest that it takes.
     """
     options = {"limits": limits or StreamLimits(intake_cap=None)}
-    specs = [Spec(name=each, kind="deepgram", options=options) for each in names or ("a", "b")]
+    specs = [Spec(name=item, kind="deepgram", options=options) for item in names or ("a", "b")]
     async with bring_near(Lab(specs)) as lab:
         for name, fault in (faults or {}).items():
             lab.instance(name).set_faults([Window(fault=fault)])
@@ -205,7 +205,7 @@ def policy_of(
     rungs: Mapping[str, object], *, roster: Roster | None = None, failures: int = 3
 ) -> StagePolicy:
     """Return a policy, by default on a fresh roster, each rung with a key of its own."""
-    places = [Place(stage="stt", provider=each, credential=each) for each in rungs]
+    places = [Place(stage="stt", provider=rung, credential=rung) for rung in rungs]
     roster = roster or Roster(
         places,
         now=time.monotonic(),

@@ -28,8 +28,8 @@ FINISH = chunk({}, "stop")
 
 def bills(it: Bench, *, of: str | None = None) -> list[tuple[str, bool]]:
     """Return who is told to have been used, and whether by our own count."""
-    told = [each for each in it.told_of(UsageMeasured) if of in (None, each.provider)]
-    return [(each.provider, each.estimated) for each in told]
+    told = [attempt for attempt in it.told_of(UsageMeasured) if of in (None, attempt.provider)]
+    return [(item.provider, item.estimated) for item in told]
 
 
 @asynccontextmanager
@@ -91,7 +91,7 @@ async def test_a_request_that_was_not_answered_when_the_caller_spoke_costs_nothi
         it.fault("openai", fault="slow_start", delay_s=5.0)
         await cut_off(it)
 
-    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai"]
+    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai"]
     assert bills(it) == []
 
 
@@ -103,8 +103,8 @@ async def test_a_stream_that_is_cut_is_told_beside_the_one_that_goes_on() -> Non
     assert bills(it, of="openai") == [("openai", True)]
     assert bills(it, of="openai-b").count(("openai-b", False)) == 1
     told = it.told_of(UsageMeasured)
-    going_on = next(each for each in told if not each.estimated)
-    cut = next(each for each in told if each.provider == "openai")
+    going_on = next(item for item in told if not item.estimated)
+    cut = next(attempt for attempt in told if attempt.provider == "openai")
     assert cut.prompt_tokens == going_on.prompt_tokens
     assert cut.completion_tokens == len(WORDS) // TOKEN_CHARACTERS
 
@@ -121,7 +121,7 @@ async def test_a_stream_that_stalls_and_is_given_up_is_told_beside_the_one_that_
     async with bench() as it, served(it, WRITES, hangs=True):
         await it.ask()
 
-    assert [each.provider for each in it.told_of(AttemptFailed)] == ["openai"]
+    assert [attempt.provider for attempt in it.told_of(AttemptFailed)] == ["openai"]
     assert bills(it) == [("openai-b", False), ("openai", True)]
 
 
@@ -168,4 +168,4 @@ async def test_each_request_of_a_call_is_told_once_and_in_its_own_turn(*, early:
         told = it.told_of(UsageMeasured)
 
     assert len(told) == it.requests("openai") + it.requests("openai-b")
-    assert {each.turn for each in told if each.estimated} == {1, 2}
+    assert {item.turn for item in told if item.estimated} == {1, 2}

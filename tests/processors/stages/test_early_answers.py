@@ -58,7 +58,7 @@ async def test_the_model_is_asked_before_the_turn_is_decided_and_once() -> None:
     assert it.story[:2] == ["EarlyAnswerAsked", "AttemptStarted"]
     assert sorted(it.story[2:]) == ["EarlyAnswerTaken", "TurnDecided"]
     assert requests == 1
-    assert [each["role"] for each in it.context.messages] == ["user", "assistant"]  # type: ignore[index]
+    assert [message["role"] for message in it.context.messages] == ["user", "assistant"]  # type: ignore[index]
 
 
 async def test_a_pause_that_sounds_final_is_enough_when_the_words_are_there() -> None:
@@ -131,7 +131,7 @@ async def test_who_speaks_on_after_the_decision_and_heard_nothing_has_asked_one_
     ]  # fmt: skip
     async with early_bench() as it:
         await it.call(frames, Detector(takes_s=0.0))
-        asked = [each.details["asked"] for each in it.lab.record.requests("openai")]
+        asked = [request.details["asked"] for request in it.lab.record.requests("openai")]
 
     assert len(it.told_of(TurnDecided)) == 2
     assert it.heard == [QUESTION]
@@ -172,9 +172,9 @@ async def test_an_answer_that_is_dropped_is_nobodys_failure_and_is_paid_for() ->
         await it.call(GOES_ON, Detector(False))
 
     assert it.told_of(AttemptFailed) == []
-    assert [each.because for each in it.told_of(AttemptDropped)] == ["caller"]
-    estimated = [each for each in it.told_of(UsageMeasured) if each.estimated]
-    assert [(each.turn, each.provider) for each in estimated] == [(1, "openai")]
+    assert [item.because for item in it.told_of(AttemptDropped)] == ["caller"]
+    estimated = [item for item in it.told_of(UsageMeasured) if item.estimated]
+    assert [(item.turn, item.provider) for item in estimated] == [(1, "openai")]
     assert estimated[0].prompt_tokens > 0
     assert it.policy.early is not None
     assert it.policy.early.extra_share == 1.0
@@ -190,10 +190,10 @@ async def test_what_a_dropped_answer_had_from_the_providers_cache_is_told() -> N
         await it.call(frames, Detector(True, False))
 
     (dropped,) = it.told_of(EarlyAnswerDropped)
-    told = [each for each in it.told_of(UsageMeasured) if each.turn == dropped.turn]
+    told = [item for item in it.told_of(UsageMeasured) if item.turn == dropped.turn]
     assert dropped.because == "caller"
-    assert not any(each.estimated for each in told)
-    assert [each.prompt_tokens > each.cached_tokens >= 1024 for each in told] == [True, True]
+    assert not any(item.estimated for item in told)
+    assert [item.prompt_tokens > item.cached_tokens >= 1024 for item in told] == [True, True]
 
 
 async def test_other_words_are_asked_for_again_and_only_those_are_answered() -> None:
@@ -302,7 +302,7 @@ async def test_a_tool_of_an_answer_that_is_dropped_never_runs() -> None:
             Detector(False),
         )  # fmt: skip
 
-    assert [each.because for each in it.told_of(EarlyAnswerDropped)] == ["caller"]
+    assert [item.because for item in it.told_of(EarlyAnswerDropped)] == ["caller"]
     assert len(it.called) <= 1  # by the words that were decided in the end
     assert all(at >= it.told_at(TurnDecided) for at in it.called_at)
 
@@ -312,9 +312,9 @@ async def test_two_utterances_have_two_early_answers() -> None:
         await it.call([*utterance(then_s=4.0), *utterance("Thank you, that is all.", then_s=4.0)])
         requests = it.requests("openai")
 
-    assert [each.turn for each in it.told_of(EarlyAnswerTaken)] == [1, 2]
+    assert [item.turn for item in it.told_of(EarlyAnswerTaken)] == [1, 2]
     assert requests == 2
-    roles = [each["role"] for each in it.context.messages]  # type: ignore[index]
+    roles = [message["role"] for message in it.context.messages]  # type: ignore[index]
     assert roles == ["user", "assistant"] * 2
 
 
@@ -325,8 +325,8 @@ async def test_an_answer_that_was_taken_is_called_off_when_the_caller_barges_in(
     assert len(it.said) >= 1
     assert ANSWER.startswith(it.said[0])
     assert it.said[0] != ANSWER
-    assert [each.because for each in it.told_of(AttemptDropped)] == ["caller"]
-    assert [each.turn for each in it.told_of(EarlyAnswerTaken)] == [1, 2]
+    assert [item.because for item in it.told_of(AttemptDropped)] == ["caller"]
+    assert [item.turn for item in it.told_of(EarlyAnswerTaken)] == [1, 2]
 
 
 async def test_a_call_that_ends_meanwhile_leaves_nothing_behind() -> None:
@@ -385,5 +385,5 @@ async def test_a_message_that_changed_meanwhile_makes_it_another_question() -> N
             tasks.create_task(change())
             await it.call(utterance())
 
-    assert [each.because for each in it.told_of(EarlyAnswerDropped)] == ["context"]
+    assert [item.because for item in it.told_of(EarlyAnswerDropped)] == ["context"]
     assert it.said == [ANSWER]

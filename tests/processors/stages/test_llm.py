@@ -95,13 +95,13 @@ class Bench:
         context = context or LLMContext(messages=list(QUESTION))  # type: ignore[arg-type]
         async with asyncio.timeout(15):
             down, _ = await run_test(self.stage(), frames_to_send=[LLMContextFrame(context)])
-        kinds = [type(each) for each in down]
+        kinds = [type(item) for item in down]
         assert kinds.count(LLMFullResponseStartFrame) == 1
         assert kinds.count(LLMFullResponseEndFrame) == 1
         return written(down)
 
     def told_of(self, kind: type) -> list[Any]:
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
 
 @asynccontextmanager
@@ -126,11 +126,11 @@ def rung(lab: Lab, name: str) -> RungSpec:
 def written(frames: Sequence[Frame]) -> str:
     """Return the answer as a voice would have it, half words taken back."""
     text = ""
-    for each in frames:
-        if isinstance(each, LLMTextFrame):
-            text += each.text
-        elif isinstance(each, TakeBackFrame):
-            text = text[: -each.characters]
+    for frame in frames:
+        if isinstance(frame, LLMTextFrame):
+            text += frame.text
+        elif isinstance(frame, TakeBackFrame):
+            text = text[: -frame.characters]
     return text.strip()
 
 
@@ -175,8 +175,8 @@ async def test_a_limit_that_passes_at_once_costs_a_moment_and_no_answer(
         said = await it.ask()
 
         assert said == ANSWER
-        assert [each.kind for each in it.told_of(AttemptFailed)] == [Kind.RATE_LIMITED] * len(rungs)
-        assert [each.provider for each in it.told_of(AttemptStarted)] == [*rungs, "openai"]
+        assert [item.kind for item in it.told_of(AttemptFailed)] == [Kind.RATE_LIMITED] * len(rungs)
+        assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == [*rungs, "openai"]
         assert it.told_of(StageExhausted) == []
 
 
@@ -189,7 +189,7 @@ async def test_each_word_of_the_answer_comes_once_whatever_the_first_model_does(
         answer = await it.ask()
 
     assert answer.split() == ANSWER.split()
-    assert [each.after for each in it.told_of(RungChosen)] == ["openai-b"]
+    assert [item.after for item in it.told_of(RungChosen)] == ["openai-b"]
     assert len(it.told_of(AttemptFailed)) == 1
 
 
@@ -246,7 +246,7 @@ async def test_the_second_turn_does_not_pay_for_the_same_outage() -> None:
         answer = await it.ask()
 
     assert answer == ANSWER
-    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai-b"]
+    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai-b"]
 
 
 async def test_one_bad_request_does_not_retire_a_provider() -> None:
@@ -271,7 +271,7 @@ async def test_a_context_that_is_too_long_is_cut_and_the_same_model_asked_again(
         answer = await it.ask()
 
     assert answer == ANSWER
-    assert [each.provider for each in it.told_of(AttemptStarted)] == ["openai", "openai"]
+    assert [attempt.provider for attempt in it.told_of(AttemptStarted)] == ["openai", "openai"]
 
 
 async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
@@ -281,7 +281,7 @@ async def test_when_nobody_is_left_the_answer_ends_and_that_is_told() -> None:
         answer = await it.ask()
 
     assert answer == ""
-    assert [each.attempts for each in it.told_of(StageExhausted)] == [2]
+    assert [item.attempts for item in it.told_of(StageExhausted)] == [2]
 
 
 async def test_a_question_that_nobody_could_answer_is_answered_once_a_rung_has_recovered() -> None:
@@ -575,7 +575,7 @@ async def test_a_tool_call_written_as_text_is_run_if_it_could_be_one(
 
     # The standby calls it otherwise, or says something.
     assert called == (runs or [{"reason": "can i speak to a person"}])
-    assert {each.kind for each in failed} == (set() if runs else {Kind.SILENT})
+    assert {item.kind for item in failed} == (set() if runs else {Kind.SILENT})
     assert answer == ("One moment." if text.startswith("One") else ANSWER)
 
 

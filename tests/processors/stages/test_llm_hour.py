@@ -43,7 +43,7 @@ QUESTIONS = (
 @asynccontextmanager
 async def asking(length_s: float) -> AsyncIterator[tuple[Bench, Pipe]]:
     """Run one call's stage in an hour's weather."""
-    async with Lab([Spec(name=each, kind="openai") for each in NAMES]) as lab:
+    async with Lab([Spec(name=name, kind="openai") for name in NAMES]) as lab:
         expose(lab, weather(NAMES, KINDS, length_s=length_s, seed=7))
         roster = roster_of("llm", NAMES)
         policy = StagePolicy(stage="llm", roster=roster, pace=PACES["llm"])

@@ -74,18 +74,20 @@ class Bench:
         context = LLMContext(messages=question)  # type: ignore[arg-type]
         async with asyncio.timeout(15):
             down, _ = await run_test(stage, frames_to_send=[LLMContextFrame(context)])
-        return "".join(each.text for each in down if isinstance(each, LLMTextFrame)).strip()
+        return "".join(word.text for word in down if isinstance(word, LLMTextFrame)).strip()
 
     async def ask_at_once(self, calls: int, *, budget_s: float = 1.5) -> list[str]:
         asked = (self.ask(budget_s=budget_s) for _ in range(calls))
         return list(await asyncio.gather(*asked))
 
     def told_of(self, kind: type) -> list[Any]:
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
     def most_at_once(self, name: str) -> int:
         """The lab's own count of what a rung was asked at the same time."""
-        return max((each.details["at_once"] for each in self.lab.record.requests(name)), default=0)
+        return max(
+            (request.details["at_once"] for request in self.lab.record.requests(name)), default=0
+        )
 
 
 def _rung(lab: Lab, name: str) -> RungSpec:
@@ -131,7 +133,7 @@ async def test_a_third_call_over_a_limit_of_two_waits_for_a_place_if_there_is_ti
     assert it.most_at_once("openai") == 2
     (waited,) = it.told_of(LimitReached)
     assert (waited.asked, waited.waited_s > 0.1) == (True, True)
-    assert [each.provider for each in it.told_of(AttemptWon)] == ["openai"] * 3
+    assert [attempt.provider for attempt in it.told_of(AttemptWon)] == ["openai"] * 3
 
 
 async def test_a_third_call_over_a_limit_of_two_takes_the_next_rung_if_there_is_none() -> None:
@@ -151,7 +153,7 @@ async def test_who_is_sent_on_by_our_own_limit_is_no_ones_failure() -> None:
         standing = it.policy.roster.standings("llm", time.monotonic())[0]
 
     assert not [
-        each for each in it.told if isinstance(each, AttemptFailed | Suspected | RungRested)
+        event for event in it.told if isinstance(event, AttemptFailed | Suspected | RungRested)
     ]
     assert (standing.usable, standing.suspect) == (True, False)
 
@@ -210,7 +212,7 @@ async def test_what_is_asked_beside_the_call_keeps_to_the_limits_too() -> None:
 @asynccontextmanager
 async def freed(it: Bench, name: str, *, after_s: float) -> AsyncIterator[None]:
     """Have no place at any rung, and one at this rung after a while."""
-    held = {each: it.policy.gates[each].seat() for each in it.rungs}
+    held = {rung: it.policy.gates[rung].seat() for rung in it.rungs}
 
     async def free() -> None:
         await asyncio.sleep(after_s)
@@ -229,7 +231,7 @@ async def test_a_place_is_not_waited_for_in_the_time_of_a_model_beside_the_call(
             answer = await it.stage(Turn(budget_s=1.5)).run_inference(context, each_s=2.0)
 
     assert answer == ANSWER
-    assert [each.provider for each in it.told_of(UsageMeasured)] == ["openai"]
+    assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai"]
     assert not it.told_of(AttemptFailed)
 
 
@@ -289,8 +291,8 @@ async def test_what_is_asked_beside_the_call_goes_down_the_ladder(fault: dict[st
             answer = await stage.run_inference(context, each_s=2.0)
 
     assert answer == ANSWER
-    assert [each.provider for each in it.told_of(AttemptFailed)] == ["openai"]
-    assert [each.provider for each in it.told_of(UsageMeasured)] == ["openai-b"]
+    assert [attempt.provider for attempt in it.told_of(AttemptFailed)] == ["openai"]
+    assert [attempt.provider for attempt in it.told_of(UsageMeasured)] == ["openai-b"]
 
 
 async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_off() -> None:
@@ -306,8 +308,8 @@ async def test_a_hedge_is_started_at_the_first_ones_p95_and_the_loser_is_called_
     (hedge,) = it.told_of(HedgeStarted)
     assert (hedge.provider, hedge.behind) == ("openai-b", "openai")
     assert p95_s <= hedge.after_s < p95_s + 0.05
-    assert [each.provider for each in it.told_of(AttemptWon)] == ["openai-b"]
-    assert not [each for each in it.told if isinstance(each, AttemptFailed | Suspected)]
+    assert [attempt.provider for attempt in it.told_of(AttemptWon)] == ["openai-b"]
+    assert not [event for event in it.told if isinstance(event, AttemptFailed | Suspected)]
 
 
 async def test_hedges_are_so_many_of_the_answers_and_no_more() -> None:
@@ -329,7 +331,7 @@ async def test_what_a_hedge_costs_is_told_of_both() -> None:
         it.fault("openai", fault="slow_start", delay_s=1.0)
         await it.ask()
 
-    billed = {each.provider: each for each in it.told_of(UsageMeasured)}
+    billed = {attempt.provider: attempt for attempt in it.told_of(UsageMeasured)}
     assert set(billed) == {"openai", "openai-b"}
     assert not billed["openai-b"].estimated
     assert billed["openai"].estimated

@@ -148,7 +148,7 @@ async def test_what_cannot_be_read_is_asked_of_the_next_model(sent: list[Any]) -
 
     assert ran == []
     assert answer == ANSWER
-    assert {(each.provider, each.kind) for each in it.told_of(AttemptFailed)} == {
+    assert {(item.provider, item.kind) for item in it.told_of(AttemptFailed)} == {
         ("openai", Kind.PROTOCOL)
     }
 
@@ -255,7 +255,7 @@ async def test_an_answer_that_a_filter_held_back_is_asked_for_again_and_nobody_b
         answer = await it.ask()
 
     assert answer == ANSWER
-    assert {(each.provider, each.scope) for each in it.told_of(AttemptFailed)} == {
+    assert {(item.provider, item.scope) for item in it.told_of(AttemptFailed)} == {
         ("openai", Scope.PAYLOAD)
     }
     assert it.policy.roster.health("llm", "openai").suspect_since is None

@@ -54,7 +54,9 @@ async def test_the_caller_hears_the_first_words_while_the_model_writes_the_rest(
     assert talk.said == late.said == [TEXT]
     assert early_s < late_s - 0.4
     assert talk.failures == []
-    assert [each.text for each in talk.spoken_by("cartesia")][-len(TEXT.split()) :] == TEXT.split()
+    assert [spoken_word.text for spoken_word in talk.spoken_by("cartesia")][
+        -len(TEXT.split()) :
+    ] == TEXT.split()
 
 
 async def test_there_is_no_gap_inside_a_sentence(lab: Lab) -> None:
@@ -102,9 +104,9 @@ async def test_a_voice_gets_two_pieces_of_a_sentence_with_the_spaces_between_wor
     text = "On Monday and on Tuesday, we are here from nine until six. And more."
     await first_word_s(lab, (name,), early=True, text=text)
 
-    (request,) = [each for each in lab.record.requests(name) if "text" in each.details]
+    (request,) = [item for item in lab.record.requests(name) if "text" in item.details]
     assert request.details["text"].split() == text.split()
-    assert len([each for each in request.marks if each.what == "text" and each.words]) == 3
+    assert len([mark for mark in request.marks if mark.what == "text" and mark.words]) == 3
 
 
 @pytest.mark.parametrize("fault", [*BROKEN.values(), *MUTE.values()], ids=[*BROKEN, *MUTE])
@@ -116,7 +118,7 @@ async def test_a_voice_that_breaks_in_the_clause_or_behind_it_loses_and_doubles_
     _, talk = await first_word_s(lab, names, early=True)
 
     assert talk.said == [TEXT]
-    assert [each.after for each in talk.facts(RungChosen)] == [names[1]]
+    assert [fact.after for fact in talk.facts(RungChosen)] == [names[1]]
 
 
 @pytest.mark.parametrize("words", [1, 2, 3, 5])

@@ -41,7 +41,7 @@ async def test_a_healthy_call_asks_the_first_rung_only() -> None:
     async with calling() as call:
         said = [await call.says(FIRST), await call.says(SECOND)]
 
-        assert [words(each) for each in said] == [words(FIRST), words(SECOND)]
+        assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
         assert call.asked == ["a", "a"]
         assert call.failures == []
         assert not call.facts(Suspected)
@@ -103,7 +103,7 @@ async def test_a_recogniser_that_fails_in_an_utterance_costs_no_word(fault: Faul
         assert words(again) == words(SECOND)
         assert call.asked[asked:] == ["b"]  # the second utterance pays nothing
         assert {name for name, _ in call.failures} == {"a"}
-        assert [(each.before, each.after) for each in call.facts(RungChosen)] == [("a", "b")]
+        assert [(fact.before, fact.after) for fact in call.facts(RungChosen)] == [("a", "b")]
 
 
 async def test_a_recogniser_that_fell_silent_before_the_utterance_is_not_waited_for() -> None:
@@ -246,7 +246,7 @@ async def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
     async with calling(faults={"a": faults.SlowStart(delay_s=1.5)}, pace=2.0) as call:
         await call.says(FIRST)
         await call.until(
-            lambda: any("finals" in each.details for each in call.lab.record.requests("a"))
+            lambda: any("finals" in request.details for request in call.lab.record.requests("a"))
         )
         await call.silence(4.0)
 
@@ -298,8 +298,8 @@ def all_out(*names: str) -> Roster:
     now = time.monotonic()
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
     roster = Roster(places, now=now, priors_s={"stt": 0.4})
-    for each in roster:
-        each.breaker.trip(now)
+    for item in roster:
+        item.breaker.trip(now)
     return roster
 
 
@@ -308,7 +308,7 @@ async def test_where_every_recogniser_is_out_a_caller_s_own_attempt_is_made_and_
     async with calling(roster=roster) as call:
         said = [await call.says(FIRST), await call.says(SECOND)]
 
-        assert [words(each) for each in said] == [words(FIRST), words(SECOND)]
+        assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
         assert (call.asked, call.failures) == (["a", "a"], [])
         assert not call.facts(StageExhausted)
     assert roster.health("stt", "a").breaker.state is State.CLOSED
@@ -358,7 +358,7 @@ async def test_a_lost_standby_is_connected_again_in_the_background() -> None:
         said = await call.says(FIRST)
 
         assert words(said) == words(FIRST)
-        assert [each.provider for each in call.facts(AttemptFailed)] == ["b"]
+        assert [fact.provider for fact in call.facts(AttemptFailed)] == ["b"]
 
 
 async def test_the_first_rung_writes_again_when_nobody_doubts_it_any_more() -> None:
@@ -399,14 +399,14 @@ async def test_interim_words_come_from_the_rung_that_is_heard() -> None:
 
         interim = call.bench.all(InterimTranscriptionFrame)
         assert interim
-        assert all(each.text and each.metadata["rung"] == "a" for each in interim)
+        assert all(item.text and item.metadata["rung"] == "a" for item in interim)
 
 
 async def test_the_turns_timing_is_told_once_and_by_the_first_rung() -> None:
     async with calling() as call:
         await call.says(FIRST)
 
-        told = [each.service_name for each in call.bench.all(STTMetadataFrame)]
+        told = [item.service_name for item in call.bench.all(STTMetadataFrame)]
         assert told == [call.stage._services[0].name] * 2  # once in each direction
 
 
@@ -415,7 +415,7 @@ async def test_what_was_heard_is_billed_to_whoever_heard_it() -> None:
         await call.says(FIRST)
         await asyncio.sleep(0.05)
 
-        billed = {each.processor for each in call.bench.measured(STTUsageMetricsData)}
+        billed = {measured.processor for measured in call.bench.measured(STTUsageMetricsData)}
         assert billed == {"b"}  # the other died before it could say what it had heard
 
 
@@ -486,7 +486,7 @@ async def test_noise_is_no_failure_of_the_local_recogniser() -> None:
         await call.until(lambda: not call.stage.words_owed())
 
         assert call.failures == [("a", "auth")]
-        assert not [each for each in call.facts(Suspected) if each.provider == "local"]
+        assert not [fact for fact in call.facts(Suspected) if fact.provider == "local"]
 
 
 async def test_the_local_recogniser_writes_once_what_it_heard_before_another_was_asked() -> None:

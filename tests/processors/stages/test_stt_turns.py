@@ -80,7 +80,7 @@ async def test_a_turn_comes_once_and_whole(
     fault: Fault, after_s: float, intake_cap: float | None
 ) -> None:
     options = {"limits": StreamLimits(intake_cap=intake_cap)}
-    specs = [Spec(name=each, kind="deepgram", options=options) for each in "ab"]
+    specs = [Spec(name=item, kind="deepgram", options=options) for item in "ab"]
     async with bring_near(Lab(specs)) as lab:
         rungs, told = rungs_of(tuple(lab.instances.values())), list[Any]()
         stage = SttStage(
@@ -106,7 +106,7 @@ async def test_a_turn_comes_once_and_whole(
             first_s = await line.asks(FIRST, fault=fault, after_s=after_s)
             second_s = await line.asks(SECOND)
 
-    said = [str(each.get("content")) for each in memory.messages if isinstance(each, dict)]
-    assert [words(each) for each in said] == [words(FIRST), words(SECOND)]
+    said = [str(message.get("content")) for message in memory.messages if isinstance(message, dict)]
+    assert [words(item) for item in said] == [words(FIRST), words(SECOND)]
     assert first_s < HEALTHY_S + EXTRA_S[intake_cap]
     assert second_s < HEALTHY_S

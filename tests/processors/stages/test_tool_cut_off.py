@@ -49,7 +49,7 @@ async def test_the_model_is_told_that_a_tool_goes_on_whose_answer_was_cut_off(
             await asyncio.sleep(0.5)
             await worker.queue_frame(CancelFrame())
 
-    (result,) = [each["content"] for each in messages(context) if each["role"] == "tool"]
+    (result,) = [message["content"] for message in messages(context) if message["role"] == "tool"]
     assert json.loads(result) == GOES_ON
     assert "goes on" in result
     assert "same arguments" in result
@@ -72,7 +72,7 @@ LOOK_UP = FunctionSchema(
 
 
 def messages(context: LLMContext) -> list[dict[str, Any]]:
-    return [each for each in context.messages if isinstance(each, dict)]  # type: ignore[misc]
+    return [message for message in context.messages if isinstance(message, dict)]  # type: ignore[misc]
 
 
 async def running(order: list[Any], tasks: asyncio.TaskGroup) -> PipelineWorker:

@@ -39,7 +39,7 @@ class Looped:
 
     @property
     def choices(self) -> list[str]:
-        return [str(each.get("tool_choice")) for each in self.asked]
+        return [str(item.get("tool_choice")) for item in self.asked]
 
     async def until(self, done: Callable[[], bool]) -> None:
         async with asyncio.timeout(30):
@@ -48,8 +48,8 @@ class Looped:
         await asyncio.sleep(2.0)
 
     def spoken(self) -> list[str]:
-        said = (each for each in messages(self.context) if each["role"] == "assistant")
-        return [each["content"] for each in said if each.get("content")]
+        said = (message for message in messages(self.context) if message["role"] == "assistant")
+        return [message["content"] for message in said if message.get("content")]
 
 
 @asynccontextmanager
@@ -93,7 +93,7 @@ async def test_a_model_that_asks_for_tools_for_ever_is_made_to_speak() -> None:
         await it.until(lambda: bool(it.spoken()))
 
     assert it.choices == ["None"] * MOST_CALLS + ["none"]
-    assert all(each["tools"] for each in it.asked)
+    assert all(item["tools"] for item in it.asked)
     assert it.runs == MOST_CALLS
     assert it.spoken() == ["There is room on Monday."]
     assert not it.context.tool_choice or it.context.tool_choice != "none"  # that of later turns
@@ -118,6 +118,6 @@ async def test_where_a_model_does_not_speak_although_it_has_to_the_next_one_is_a
 
     assert it.choices == ["None"] * MOST_CALLS + ["none"] * 3  # the first one twice
     assert it.runs == MOST_CALLS
-    reasons = {each.reason for each in it.it.told if isinstance(each, AttemptFailed)}
+    reasons = {event.reason for event in it.it.told if isinstance(event, AttemptFailed)}
     assert reasons == {"called_a_tool_again"}
     assert it.spoken() == ["There is room on Monday."]

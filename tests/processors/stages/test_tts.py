@@ -326,7 +326,7 @@ async def test_a_call_that_ends_while_its_voice_speaks_leaves_no_connection_open
         await talk.worker.cancel()
     await asyncio.sleep(0.1)
 
-    outcomes = {each.outcome for name in ladder for each in lab.record.requests(name)}
+    outcomes = {request.outcome for name in ladder for request in lab.record.requests(name)}
     assert "open" not in outcomes
 
 
@@ -567,19 +567,21 @@ async def test_a_call_ends_at_once_behind_rungs_that_hang(lab: Lab) -> None:
 
 def speak_in(talk: Talk, language: str) -> list[TTSUpdateSettingsFrame]:
     """Return what has every voice speak a language."""
-    services = [each.pipe.service for each in talk.stage._rungs.values()]
+    services = [rung.pipe.service for rung in talk.stage._rungs.values()]
     frames = [
-        TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=each)
-        for each in services
+        TTSUpdateSettingsFrame(delta=TTSSettings(language=language), service=service)
+        for service in services
     ]
-    for each in frames:
-        each.interruptible = False
+    for frame in frames:
+        frame.interruptible = False
     return frames
 
 
 def languages(lab: Lab, name: str) -> list[str]:
     asked = lab.record.requests(name)
-    return [each.details["language"] for each in asked if each.details.get("text", "").strip()]
+    return [
+        request.details["language"] for request in asked if request.details.get("text", "").strip()
+    ]
 
 
 @pytest.mark.parametrize("ladder", LADDERS.values(), ids=LADDERS)
@@ -606,7 +608,9 @@ async def test_a_voice_that_dies_in_the_sign_behind_a_number_loses_no_unit(
     async with talking(lab, ladder) as talk:
         await spoken(talk, text)
 
-    first, rest = (" ".join(each.text for each in talk.spoken_by(name)) for name in ladder)
+    first, rest = (
+        " ".join(spoken_word.text for spoken_word in talk.spoken_by(name)) for name in ladder
+    )
     assert talk.said == [text]
     assert (first, rest) == ("That will cost you 25", "€ every month.")
 

@@ -157,10 +157,10 @@ class Talk:
         return list(self.lab.record.words(name))
 
     def facts(self, kind: type[Any]) -> list[Any]:
-        return [each for each in self.told if isinstance(each, kind)]
+        return [event for event in self.told if isinstance(event, kind)]
 
     def kept_of(self, kind: type[Any]) -> list[Any]:
-        return [each for each in self.kept.frames if isinstance(each, kind)]
+        return [frame for frame in self.kept.frames if isinstance(frame, kind)]
 
     @property
     def words(self) -> str:
@@ -176,7 +176,7 @@ class Talk:
 
     def __str__(self) -> str:
         kinds = (AttemptStarted, AttemptFailed, RungChosen, StageExhausted)
-        return "\n".join(str(each) for each in self.told if isinstance(each, kinds))
+        return "\n".join(str(event) for event in self.told if isinstance(event, kinds))
 
 
 def rung(lab: Lab, name: str) -> RungSpec:
@@ -286,8 +286,8 @@ def usage(talk: Talk) -> list[str]:
     """The processors that told what they will bill."""
     frames = talk.kept_of(MetricsFrame)
     return [
-        each.processor
+        value.processor
         for frame in frames
-        for each in frame.data
-        if type(each).__name__ == "TTSUsageMetricsData"
+        for value in frame.data
+        if type(value).__name__ == "TTSUsageMetricsData"
     ]

@@ -108,7 +108,7 @@ def find_doors() -> list[Door]:
     """Return the `DOOR` of every file in `doors/`."""
     folder = Path(__file__).parent / "doors"
     package = "tests.transports.conformance.doors"
-    names = sorted(each.stem for each in folder.glob("*.py"))
+    names = sorted(path.stem for path in folder.glob("*.py"))
     return [importlib.import_module(f"{package}.{name}").DOOR for name in names]
 
 

@@ -50,7 +50,7 @@ class CallNotes:
     def all(self, event: str, **wanted: object) -> list[dict[str, Any]]:
         """Return the facts of a kind, with these fields."""
         return [
-            each for each in self._entries if {"event": event, **wanted}.items() <= each.items()
+            entry for entry in self._entries if {"event": event, **wanted}.items() <= entry.items()
         ]
 
     async def until(self, event: str, **wanted: object) -> dict[str, Any]:

@@ -40,7 +40,7 @@ Record: TypeAlias = Callable[[str, object], None]
 def question() -> Sound:
     sound, rate_hz = soundfile.read(CALLER, dtype="int16")
     assert rate_hz == RATE_HZ
-    begin, end = (round(each * rate_hz) for each in ASKS_S)
+    begin, end = (round(item * rate_hz) for item in ASKS_S)
     rest = np.zeros(RATE_HZ // 5, np.int16)
     return np.concatenate([sound[begin:end], rest])
 
@@ -103,7 +103,7 @@ async def test_the_caller_is_greeted(door: Door, house: House, does: Callable[..
         await hear_out(far)
 
         assert far.heard_s() > GREETED_S
-    assert [each["text"] for each in house.notes.all("AgentSaid", turn=0)] == [GREETING]
+    assert [note["text"] for note in house.notes.all("AgentSaid", turn=0)] == [GREETING]
 
 
 async def test_a_question_is_answered(
@@ -201,7 +201,7 @@ async def test_we_say_goodbye_and_hang_up(
 
         assert far.heard_s() > before_s + 0.3
     assert ended["reason"] == "shutdown"
-    assert FAREWELL in [each["text"] for each in house.notes.all("AgentSaid")]
+    assert FAREWELL in [note["text"] for note in house.notes.all("AgentSaid")]
 
 
 async def test_a_caller_who_vanishes_is_noticed(

@@ -10,13 +10,13 @@ down_revision = "0006_results"
 def upgrade() -> None:
     """Add what is missing."""
     looking = sa.inspect(op.get_bind())
-    of_calls = {each["name"] for each in looking.get_columns("calls")}
+    of_calls = {item["name"] for item in looking.get_columns("calls")}
     if "dial_id" not in of_calls:
         op.add_column(
             "calls", sa.Column("dial_id", sa.String(64), nullable=False, server_default="")
         )
     op.create_index("calls_dial", "calls", ["dial_id"], if_not_exists=True)
-    of_dials = {each["name"] for each in looking.get_columns("dials")}
+    of_dials = {item["name"] for item in looking.get_columns("dials")}
     for column in (
         sa.Column("providers_cost", sa.Float),
         sa.Column("unpriced", sa.Boolean),

@@ -10,7 +10,7 @@ down_revision = "0007_call_costs"
 def upgrade() -> None:
     """Add what is missing."""
     connection = op.get_bind()
-    if "touched" in {each["name"] for each in sa.inspect(connection).get_columns("calls")}:
+    if "touched" in {item["name"] for item in sa.inspect(connection).get_columns("calls")}:
         return
     column = sa.Column("touched", sa.Boolean, nullable=False, server_default=sa.false())
     op.add_column("calls", column)

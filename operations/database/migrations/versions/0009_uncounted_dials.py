@@ -10,7 +10,7 @@ down_revision = "0008_touched_calls"
 def upgrade() -> None:
     """Add what is missing; the ledger says how many there were of whom nobody asked back."""
     connection = op.get_bind()
-    if "uncounted" in {each["name"] for each in sa.inspect(connection).get_columns("contacts")}:
+    if "uncounted" in {item["name"] for item in sa.inspect(connection).get_columns("contacts")}:
         return
     column = sa.Column("uncounted", sa.Integer, nullable=False, server_default="0")
     op.add_column("contacts", column)

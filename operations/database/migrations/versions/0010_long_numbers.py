@@ -13,7 +13,7 @@ def upgrade() -> None:
     """Make room."""
     columns = sa.inspect(op.get_bind()).get_columns("callbacks")
     lengths = [
-        getattr(each["type"], "length", None) for each in columns if each["name"] == "number"
+        getattr(column["type"], "length", None) for column in columns if column["name"] == "number"
     ]
     if lengths == [ROOM]:
         return

@@ -40,7 +40,7 @@ class PersonAtPhone:
         await self._phone.press(key)
 
     def keys_heard(self) -> str:
-        return "".join(each["param"] for each in self._phone.told("CALL_DTMF_START"))
+        return "".join(item["param"] for item in self._phone.told("CALL_DTMF_START"))
 
     async def hang_up(self) -> None:
         await self._phone.hang_up()

@@ -65,7 +65,7 @@ class Plivo:
 
     def _keys(self) -> str:
         assert self._account
-        return "".join(each[2].get("digits", "") for each in self._account.requests)
+        return "".join(request[2].get("digits", "") for request in self._account.requests)
 
 
 DOOR = Plivo()

@@ -52,8 +52,8 @@ class Telnyx:
 
     def _keys(self) -> str:
         assert self._account
-        asked = [each for each in self._account.commands if each[1] == "send_dtmf"]
-        return "".join(each[2]["digits"] for each in asked)
+        asked = [command for command in self._account.commands if command[1] == "send_dtmf"]
+        return "".join(text[2]["digits"] for text in asked)
 
 
 DOOR = Telnyx()
