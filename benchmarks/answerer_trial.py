@@ -25,7 +25,7 @@ from processors.answerer.answerer_rules import (
     SayWho,
     StopTalking,
 )
-from processors.answerer.watch import AnswererMeans, AnswererWatch, SpeechDetector
+from processors.answerer.watch import AnswererServices, AnswererWatch, SpeechDetector
 from providers.sphinx import Recogniser
 from providers.sphinx_ear import Ear
 
@@ -105,7 +105,7 @@ class Trial:
 class _Noting(AnswererWatch):
     """Stands in no list: what it hands on goes nowhere."""
 
-    def __init__(self, speech: SpeechDetector, means: AnswererMeans) -> None:
+    def __init__(self, speech: SpeechDetector, means: AnswererServices) -> None:
         super().__init__(PLAN, means, speech=speech)
         self.done: list[tuple[float, AnsweringAction]] = []
         self._clock = means.clock
@@ -133,7 +133,7 @@ async def try_greeting(
     async def nothing(_: object) -> None:
         """Say nothing, and do not part."""
 
-    means = AnswererMeans(
+    means = AnswererServices(
         say=nothing,
         part=nothing,
         excuse=_excuse,

@@ -14,7 +14,7 @@ from typing import Final
 
 from campaigns.importing import ImportPlan, import_contacts
 from campaigns.model import Campaign
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 
 MOST_S: Final = 20.0  # for 100,000 rows
 MOST_GROWTH_MB: Final = 10.0  # of ten times the rows
@@ -38,7 +38,7 @@ def write_file(path: Path, rows: int) -> None:
 
 async def measure(url: str, file: Path) -> str:
     """Import a file; return what came of it, how long it took, and the most memory there was."""
-    book = ContactBook(url)
+    book = ContactStore(url)
     refused = 0
 
     def count(_: object) -> None:

@@ -91,7 +91,7 @@ class DialReports:
         )
 
 
-class Clerk(Protocol):
+class BackgroundJob(Protocol):
     """One of them; it waits for news of dials."""
 
     @property
@@ -113,10 +113,10 @@ class Closable(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Clerks:
+class BackgroundJobs:
     """All of them; no dial waits for one."""
 
-    clerks: Mapping[str, Clerk]
+    clerks: Mapping[str, BackgroundJob]
     books: Sequence[Closable]
 
     def heard_by(self, tell: Tell) -> Tell:
@@ -144,9 +144,9 @@ def clerks_of(
     carrier: CampaignCarrier,
     *,
     leads: Callable[[], bool],
-) -> Clerks:
+) -> BackgroundJobs:
     """Return those whom this configuration has work for."""
-    url, clerks, books = settings.storage.url, dict[str, Clerk](), list[Closable]()
+    url, clerks, books = settings.storage.url, dict[str, BackgroundJob](), list[Closable]()
     if campaigns:
         calls = DialCalls(url)
         books.append(calls)
@@ -174,4 +174,4 @@ def clerks_of(
             leads=leads,
             utc_s=clock.utc_s,
         )
-    return Clerks(clerks, books)
+    return BackgroundJobs(clerks, books)

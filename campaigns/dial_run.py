@@ -74,7 +74,7 @@ class Unanswered:
                 key; while it renewed the lease, nobody else could ask with the new one.
         """
         self.looks += 1
-        if self.looks >= SILENT_LOOKS and not self.parts.house.leads:
+        if self.looks >= SILENT_LOOKS and not self.parts.pool.leads:
             raise silence
 
 
@@ -179,7 +179,7 @@ class DialRun:
         """
         if self._lease.lost:
             raise DialWithdrawnError("lease_lost")
-        if self.parts.house.leaving:  # whoever picked up would find nobody
+        if self.parts.pool.leaving:  # whoever picked up would find nobody
             await self.parts.store.release(self.dial)
             raise DialWithdrawnError("leaving")
         self.claim = await confirm_claim(self.campaign, self.claim, self.parts)
@@ -199,7 +199,7 @@ class DialRun:
             campaign=self.campaign.name,
             patience_s=self.parts.settings.ring_s,
             confirm=self._confirm,  # once more: it may have the dial wait for its turn
-            wait=partial(wait_to_ask, self.dial.id, calls=self.parts.calls, house=self.parts.house),
+            wait=partial(wait_to_ask, self.dial.id, calls=self.parts.calls, pool=self.parts.pool),
         )
         try:
             call_ref = await self.carrier.dial(request)
@@ -223,7 +223,7 @@ class DialRun:
             return await self._give_back(why)
         waits, unanswered = self.parts.settings.ask_again_s, Unanswered(self.parts)
         for wait_s in chain((0.0,), waits, repeat(waits[-1])):
-            if wait_s and self.parts.house.leaving:
+            if wait_s and self.parts.pool.leaving:
                 break  # the next process asks: to end waits for no dial that may ring nowhere
             await self.parts.calls.wait(self.dial.id, wait_s)
             try:
@@ -279,7 +279,7 @@ class DialRun:
             found = again or found
             if again and judge_fate(self.dial, again, now=self.parts.now_s()) == LOST:
                 break  # its end was lost, although the carrier says that it goes on
-            if self.parts.house.leaving and ordered and not (found.answered or found.outcome):
+            if self.parts.pool.leaving and ordered and not (found.answered or found.outcome):
                 await self.carrier.cancel(self.dial.id, ordered)
                 ordered = None
             if answered:

@@ -138,7 +138,7 @@ class Dialer:
             )
             while True:
                 turned, self._again_s = False, None
-                if self._parts.house.leads:
+                if self._parts.pool.leads:
                     turned = await _surely(self._round(), self._looks.doubt)
                 else:
                     self._succession.leave()
@@ -225,13 +225,13 @@ class Dialer:
             self._hold(self._campaigns[standing.name], nothing.reason, outage=False)
 
     def _circumstances(self, campaign: Campaign) -> Circumstances:
-        house = self._parts.house
+        pool = self._parts.pool
         return Circumstances(
             tripped=self._breakers.tripped(campaign.name),
             # Without a dial nobody asks it any more: then the next one finds out.
             carrier_down=self._carrier.down if self._dials.any else "",
-            seats=house.seats() - self._dials.coming,
-            usable=house.usable(),
+            seats=pool.seats() - self._dials.coming,
+            usable=pool.usable(),
         )
 
     def _hold(self, campaign: Campaign, reason: str, *, outage: bool) -> None:

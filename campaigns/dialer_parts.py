@@ -63,11 +63,11 @@ class OwnCalls(Protocol):
         ...
 
 
-async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, house: DialingHouse) -> None:
+async def wait_to_ask(dial_id: str, for_s: float, *, calls: OwnCalls, pool: DialingHouse) -> None:
     """Wait before the carrier is asked; no longer than until this process is to end."""
     loop = asyncio.get_running_loop()
     until = loop.time() + for_s
-    while not house.leaving and (left_s := until - loop.time()) > 0:
+    while not pool.leaving and (left_s := until - loop.time()) > 0:
         await calls.wait(dial_id, left_s)
 
 
@@ -108,7 +108,7 @@ class DialerParts:
     office: CampaignOffice
     carrier: CampaignCarrier
     calls: OwnCalls
-    house: DialingHouse
+    pool: DialingHouse
     tell: Tell
     now_s: Callable[[], float]
     rehearse: Callable[[], Awaitable[str]] | None = None

@@ -27,7 +27,7 @@ from campaigns.importing import (
     fetch_file,
     import_contacts,
 )
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from fallbacks.facts import RetryPlanned
 from fallbacks.failure import ServiceError
 from operations.crm.opening import crm_of
@@ -187,7 +187,7 @@ async def _import(
     refused: RefusedFile,
     say: Callable[[str], None],
 ) -> ImportTally:
-    book = ContactBook(settings.storage.url)
+    book = ContactStore(settings.storage.url)
     try:
         with tempfile.TemporaryDirectory(prefix="holdline-import-") as folder:
             file = Path(options.source)

@@ -25,7 +25,7 @@ from campaigns.csv_rows import (
     read_rows,
 )
 from campaigns.model import Campaign
-from campaigns.store.contacts import BATCH, ContactBook, NewContact
+from campaigns.store.contacts import BATCH, ContactStore, NewContact
 from campaigns.window import zone_of
 
 MOST_BYTES: Final = 500_000_000  # chosen: five million contacts
@@ -111,7 +111,7 @@ Refuse: TypeAlias = Callable[[RefusedRow], None]
 _Read: TypeAlias = tuple[CsvRow, ContactRow | str]
 
 
-async def import_contacts(plan: ImportPlan, book: ContactBook, refuse: Refuse) -> ImportTally:
+async def import_contacts(plan: ImportPlan, book: ContactStore, refuse: Refuse) -> ImportTally:
     """Keep the contacts of a file; tell of every row that is refused, in their order.
 
     Doing it twice changes nothing. What was kept before an error stays kept.
@@ -155,7 +155,7 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
 
 
 async def _keep(
-    batch: Sequence[_Read], plan: ImportPlan, book: ContactBook, tally: ImportTally, refuse: Refuse
+    batch: Sequence[_Read], plan: ImportPlan, book: ContactStore, tally: ImportTally, refuse: Refuse
 ) -> None:
     wanted = [each for _, each in batch if isinstance(each, ContactRow)]
     kept = iter(

@@ -33,7 +33,7 @@ class OneCall:
 
     carrier: CampaignCarrier
     calls: OwnCalls
-    house: DialingHouse
+    pool: DialingHouse
     under_way: set[str] = field(default_factory=set[str])
     settings: DialerSettings
     now_s: Callable[[], float]
@@ -46,7 +46,7 @@ class OneCall:
             campaign="",
             patience_s=self.settings.ring_s,
             confirm=self._confirm,
-            wait=partial(wait_to_ask, dial_id, calls=self.calls, house=self.house),
+            wait=partial(wait_to_ask, dial_id, calls=self.calls, pool=self.pool),
         )
         self.under_way.add(dial_id)
         try:
@@ -56,7 +56,7 @@ class OneCall:
             self.calls.forget(dial_id)
 
     async def _confirm(self) -> None:
-        if self.house.leaving:  # a callee who answers would find no agent
+        if self.pool.leaving:  # a callee who answers would find no agent
             raise DialWithdrawnError("leaving")
 
     async def _make(self, request: DialRequest) -> DialResult:
@@ -83,7 +83,7 @@ class OneCall:
             except CarrierError:
                 again = None
             found, silent_s = again or found, 0.0 if again else silent_s + self.settings.look_s
-            leaving, ordered = self.house.leaving, found.provider_call_id if found else ""
+            leaving, ordered = self.pool.leaving, found.provider_call_id if found else ""
             if ordered:
                 self.under_way.add(request.dial_id)
             if silent_s > LOST_S or (leaving and not ordered):  # it was refused, most likely

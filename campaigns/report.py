@@ -119,7 +119,7 @@ class KeyFigures:
     costs: DialCosts
     cost_per_contact: float | None  # of those that were dialled
     cost_per_success: float | None
-    house: HouseFigures
+    pool: HouseFigures
 
 
 def key_figures(
@@ -127,7 +127,7 @@ def key_figures(
     outcomes: Iterable[OutcomeFigures],
     *,
     reached: ReachedContacts,
-    house: HouseFigures,
+    pool: HouseFigures,
 ) -> KeyFigures:
     """Return the key figures of a campaign, by its contacts and all its settled dials."""
     rows = list(outcomes)
@@ -147,7 +147,7 @@ def key_figures(
         costs=costs,
         cost_per_contact=share(costs.total, reached.dialled),
         cost_per_success=share(costs.total, reached.completed),
-        house=house,
+        pool=pool,
     )
 
 
@@ -234,9 +234,9 @@ def figure_lines(figures: KeyFigures) -> Sequence[tuple[str, str]]:
         ("retry rate", _percent(figures.retry_rate)),
         ("our own faults", _percent(figures.own_fault_rate)),
         ("abandoned calls", f"{figures.abandoned} ({_percent(figures.abandoned_rate)})"),
-        ("seconds OPEN", _seconds(figures.house.open_s)),
-        ("time to recover", _recovery(figures.house)),
-        ("alerts an hour", _rate(figures.house)),
+        ("seconds OPEN", _seconds(figures.pool.open_s)),
+        ("time to recover", _recovery(figures.pool)),
+        ("alerts an hour", _rate(figures.pool)),
         ("talked", f"{figures.length_s / 60:.1f} min"),
         ("carrier's part", _money(costs.carrier)),
         ("providers' part", _money(costs.providers)),
@@ -260,14 +260,14 @@ def _seconds(span_s: float | None) -> str:
     return NONE if span_s is None else f"{span_s:.1f} s"
 
 
-def _recovery(house: HouseFigures) -> str:
-    lasting = f" ({house.incidents_open} not over)" if house.incidents_open else ""
-    return _seconds(house.mttr_s) + lasting
+def _recovery(pool: HouseFigures) -> str:
+    lasting = f" ({pool.incidents_open} not over)" if pool.incidents_open else ""
+    return _seconds(pool.mttr_s) + lasting
 
 
-def _rate(house: HouseFigures) -> str:
-    per_hour = house.alerts_per_hour
-    return NONE if per_hour is None else f"{per_hour:.1f} ({house.alerts} in all)"
+def _rate(pool: HouseFigures) -> str:
+    per_hour = pool.alerts_per_hour
+    return NONE if per_hour is None else f"{per_hour:.1f} ({pool.alerts} in all)"
 
 
 def _figure_rows(figures: KeyFigures) -> Iterable[str]:

@@ -104,9 +104,9 @@ async def report_campaign(url: str, campaign: str, folder: Path, *, say: Say) ->
         if standing is None:
             raise UsageError(f"{campaign} has no contacts; holdline campaign import brings some")
         outcomes = await books.outcomes(campaign)
-        house = await _house(url, campaign, now)
+        pool = await _pool(url, campaign, now)
         reached = await books.reached(campaign)
-        figures = key_figures(standing, outcomes, reached=reached, house=house)
+        figures = key_figures(standing, outcomes, reached=reached, pool=pool)
         lines, html = folder / f"{campaign}.csv", folder / f"{campaign}.html"
         try:
             folder.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240 - a command does one thing
@@ -134,7 +134,7 @@ def _replacing(path: Path) -> Iterator[TextIO]:
         partial.unlink(missing_ok=True)
 
 
-async def _house(url: str, campaign: str, now: float) -> HouseFigures:
+async def _pool(url: str, campaign: str, now: float) -> HouseFigures:
     """Return how well the house was while a campaign called."""
     troubles = CampaignTroubles(url)
     try:

@@ -40,7 +40,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.lag import Lag
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 
 LIMITS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # what a library's own time-out is read as
 
@@ -56,7 +56,7 @@ class _Entry:
     stalled_s: float  # of ours, until then
 
 
-class Books:
+class AttemptRecords:
     """Enters what happens to the attempts; every method returns the facts to be told.
 
     Attributes:
@@ -66,7 +66,7 @@ class Books:
     def __init__(
         self,
         stage: str,
-        roster: Roster,
+        roster: HealthTable,
         *,
         expected: str | None,
         chance: Callable[[], float],

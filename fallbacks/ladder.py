@@ -135,7 +135,7 @@ class Allowance:
 
 
 Standings: TypeAlias = Callable[[float], Sequence[Standing]]
-"""The stage's ladder as it stands at a moment, such as `Roster.standings` with its stage given."""
+"""The stage's ladder at a moment, such as `HealthTable.standings` of the stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -79,7 +79,7 @@ def may_wait_until(
     return until.no_later_than(prompt.at - quickest_s - then_s)
 
 
-class Turnstile:
+class RungLimiter:
     """The places at one rung. A ticket is one piece of work, from its coming until it leaves.
 
     Attributes:

@@ -29,7 +29,7 @@ class Place:
     account: str = ""  # the same for all rungs whose keys are of one account or project
 
 
-class Roster:
+class HealthTable:
     """What all calls of a process share."""
 
     def __init__(

@@ -1,7 +1,7 @@
 """One piece of work on a stage's ladder: the failover's decisions, entered in the books.
 
-`Failover` decides who is asked; `Roster` remembers who can be trusted. This puts the two together
-so that a shell cannot forget one of them. It tells nobody anything: the facts are among the steps.
+`Failover` decides which rung is asked; `HealthTable` remembers how each rung is. `Work` joins the
+two, so that a stage cannot forget one of them. It emits nothing: the facts are among the steps.
 """
 
 from collections import deque
@@ -19,7 +19,7 @@ from fallbacks.attempts import (
     TellFact,
     WorkEvent,
 )
-from fallbacks.books import Books
+from fallbacks.books import AttemptRecords
 from fallbacks.clauses import ClauseRule
 from fallbacks.deadline import Deadline
 from fallbacks.early_answer import EarlyBudget
@@ -30,7 +30,7 @@ from fallbacks.health import Standing
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.lag import Lag
 from fallbacks.limits import Gate, may_wait_until
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 
 
 @dataclass(slots=True, kw_only=True)
@@ -38,7 +38,7 @@ class StagePolicy:
     """What all calls of a process share about one stage."""
 
     stage: str  # stt, llm, tts
-    roster: Roster
+    roster: HealthTable
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
@@ -144,7 +144,7 @@ class Work:
         self.policy = policy
         self.call: Hashable = numbers
         self._prompt = prompt
-        self._books = Books(
+        self._books = AttemptRecords(
             policy.stage,
             policy.roster,
             expected=stay_with,

@@ -29,7 +29,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Failure, Kind, Scope, ServiceError, error_of, failed
 from fallbacks.health import HealthFact
 from fallbacks.retrying import RetrySettings, wait_s
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from fallbacks.rounds import Rounds
 
 T = TypeVar("T")
@@ -45,7 +45,7 @@ class Retries:
 
     settings: RetrySettings
     tell: Tell
-    roster: Roster | None = None  # None: nobody keeps this provider's health
+    roster: HealthTable | None = None  # None: nobody keeps this provider's health
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = _CHANCE.random  # 0 to 1
     clock: Clock = clock.monotonic
@@ -241,7 +241,7 @@ class _Descent(Generic[T]):
         works: Mapping[str, Callable[[], Awaitable[T]]],
         stage: str,
         retries: Retries,
-        roster: Roster,
+        roster: HealthTable,
     ) -> None:
         self._works = works
         self._stage = stage

@@ -31,7 +31,7 @@ from bot.health.policies import build_roster
 from calls.entry import Tell
 from calls.transcript import Transcript
 from fallbacks.failure import ServiceError
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from operations.retrying import Retries, run_down_ladder
 from providers.catalog import provider
 from providers.provider import RungSpec, Stage, WholeRecording
@@ -146,7 +146,7 @@ class Batch:
 
     @classmethod
     def of(
-        cls, settings: Settings, *, roster: Roster | None = None, tell: Tell = lambda _: None
+        cls, settings: Settings, *, roster: HealthTable | None = None, tell: Tell = lambda _: None
     ) -> Self:
         """Return the ladders that are configured.
 

@@ -12,28 +12,28 @@ from pipecat.processors.frame_processor import FrameProcessor
 from bot import clock
 from bot.call.call_recording import CallRecording
 from bot.call.conversation import give_tools
-from bot.call.core import Around, CallCore
+from bot.call.core import CallContext, CallCore
 from bot.call.person_reach import PersonParts, person_for
 from bot.call.services import Shared
 from bot.config.agent import AgentSettings
 from bot.config.rungs import DETECTED, follows_caller
 from bot.tools.built_in import Tools
-from bot.tools.do_not_call import DoNotCallDesk
+from bot.tools.do_not_call import DoNotCallRequests
 from bot.tools.toolbox import LateResults
 from calls.entry import Tell
 from calls.operations_events import CallerKnown
 from calls.resume import ResumeState
 from operations.crm.customer import CrmContact, is_personal, known_text, personal
-from operations.crm.port import CrmDesk
+from operations.crm.port import CrmLookup
 from operations.record.phone_numbers import as_dialled
 from processors.answerer.answerer_rules import AnsweringPlan
-from processors.answerer.watch import AnswererMeans, AnswererWatch
+from processors.answerer.watch import AnswererServices, AnswererWatch
 from processors.hearing.caller_words import CallerLanguage
 from processors.wiring import CallWiring
 from transports.leg import Leg
 
 
-def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererWatch:
+def answerer_for(plan: AnsweringPlan, call: CallContext, core: CallCore) -> AnswererWatch:
     """Return the one that listens to who picked up."""
 
     async def part(reason: str) -> None:
@@ -42,7 +42,7 @@ def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererW
     def remember(words: str) -> None:
         core.context.add_message({"role": "user", "content": words})
 
-    means = AnswererMeans(
+    means = AnswererServices(
         say=core.services.tts.queue_frame,
         part=part,
         excuse=core.silence.excuse,
@@ -55,12 +55,12 @@ def answerer_for(plan: AnsweringPlan, call: Around, core: CallCore) -> AnswererW
 
 def opt_out_for(
     shared: Shared, leg: Leg, wiring: CallWiring, *, call_id: str
-) -> DoNotCallDesk | None:
+) -> DoNotCallRequests | None:
     """Return what lists the other party's number; None: nobody is called from here."""
     facts = leg.facts
     if shared.do_not_call is None:
         return None
-    desk = DoNotCallDesk(
+    desk = DoNotCallRequests(
         shared.do_not_call,
         as_dialled(facts.other_party, region=shared.settings.server.region),
         call_id=call_id,
@@ -76,7 +76,7 @@ def opt_out_for(
 class KnownCaller:
     """One for each call; the look-up begins when it is made."""
 
-    def __init__(self, desk: CrmDesk, number: str, *, tell: Tell) -> None:
+    def __init__(self, desk: CrmLookup, number: str, *, tell: Tell) -> None:
         """Begin to ask."""
         self._name = desk.crm.name
         self._tell = tell
@@ -129,7 +129,7 @@ class Additions:
     """
 
     person: PersonParts | None
-    opt_out: DoNotCallDesk | None
+    opt_out: DoNotCallRequests | None
     answerer: AnswererWatch | None
     language: Sequence[FrameProcessor]
 
@@ -139,7 +139,7 @@ class Additions:
         return [*([self.answerer] if self.answerer else []), *self.language]
 
 
-def additions_of(call: Around, core: CallCore, answering: AnsweringPlan | None) -> Additions:
+def additions_of(call: CallContext, core: CallCore, answering: AnsweringPlan | None) -> Additions:
     """Return what this call has beside its core.
 
     Args:
@@ -172,7 +172,7 @@ def recording_of(
     )
 
 
-def give_all_tools(call: Around, core: CallCore, more: Additions) -> Tools:
+def give_all_tools(call: CallContext, core: CallCore, more: Additions) -> Tools:
     """Give the model what every agent can do, and what the additions can; return it."""
     tools = Tools(
         call.agent,
@@ -207,7 +207,7 @@ async def _ask_with(core: CallCore, note: str) -> None:
     await core.pair.user().push_context_frame()
 
 
-def _language(call: Around, core: CallCore) -> list[FrameProcessor]:
+def _language(call: CallContext, core: CallCore) -> list[FrameProcessor]:
     """Return who has the voices and the phrases follow the caller's language, if it is followed."""
     if call.agent.language != DETECTED:
         return []

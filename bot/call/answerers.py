@@ -7,7 +7,7 @@ to all others; the one that has the call takes it.
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeAlias
 
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.leg_events import AnswererJudged
 
@@ -23,12 +23,12 @@ class CarrierWords:
     def __init__(self) -> None:
         self._watching: dict[str, TakeWord] = {}
         self._early: dict[str, str] = {}
-        self._house: House | None = None
+        self._pool: WorkerPool | None = None
 
-    def join(self, house: House) -> None:
+    def join(self, pool: WorkerPool) -> None:
         """Pass on what carriers say at other processes of the house, too."""
-        self._house = house
-        house.peers.answer(QUESTION, self._answer)
+        self._pool = pool
+        pool.peers.answer(QUESTION, self._answer)
 
     async def watch(self, call_ref: str, take: TakeWord) -> None:
         """Have a call told what its carrier has found out or finds out, until `forget`."""
@@ -47,9 +47,9 @@ class CarrierWords:
         event = entry.event
         if not isinstance(event, AnswererJudged):
             return
-        if await self._hand_on(event.call_ref, event.answerer) or self._house is None:
+        if await self._hand_on(event.call_ref, event.answerer) or self._pool is None:
             return
-        await self._house.peers.ask_all(QUESTION, call_ref=event.call_ref, answerer=event.answerer)
+        await self._pool.peers.ask_all(QUESTION, call_ref=event.call_ref, answerer=event.answerer)
 
     async def _answer(self, said: Mapping[str, Any]) -> bool:
         return await self._hand_on(said["call_ref"], said["answerer"])

@@ -19,12 +19,12 @@ from pipecat.processors.frame_processor import FrameProcessor
 from bot.call.additions import Additions, additions_of, give_all_tools, recording_of
 from bot.call.call_recording import CallRecording, watched
 from bot.call.conversation import room_tokens
-from bot.call.core import Around, CallCore, core_of
+from bot.call.core import CallContext, CallCore, core_of
 from bot.call.person_reach import PersonReach, with_person
 from bot.call.services import Services, Shared
 from bot.config.agent import AgentSettings
 from bot.tools.built_in import Tools
-from bot.tools.do_not_call import DoNotCallDesk
+from bot.tools.do_not_call import DoNotCallRequests
 from calls.entry import Tell
 from calls.leg_events import LineRestored
 from calls.line import CallerLine
@@ -64,7 +64,7 @@ class Assembled:
     person: PersonReach | None = None  # None: this call reaches nobody
     recording: CallRecording | None = None  # None: it is not recorded
     answerer: AnswererWatch | None = None  # None: nobody listens to who picked up
-    opt_out: DoNotCallDesk | None = None  # None: nobody is called from here
+    opt_out: DoNotCallRequests | None = None  # None: nobody is called from here
 
     def speaks(self, now: float) -> bool:
         """Return whether a part of an answer is still to be heard."""
@@ -95,7 +95,7 @@ def assemble(  # noqa: PLR0913 - what a call is made of, each by its name
     """
     recording = recording_of(shared, leg, agent, call_id=call_id)
     wiring = _wiring(shared, watched(tell, recording) if recording else tell, leg.before)
-    call = Around(shared=shared, leg=leg, agent=agent, wiring=wiring, call_id=call_id, end=end)
+    call = CallContext(shared=shared, leg=leg, agent=agent, wiring=wiring, call_id=call_id, end=end)
     core = core_of(call)
     more = additions_of(call, core, answering)
     observer = _observe_line(call, core, recording)
@@ -121,7 +121,9 @@ def _wiring(shared: Shared, tell: Tell, before: ResumeState | None) -> CallWirin
     return CallWiring(clock=shared.clock, turn=turn, line=CallerLine(), outside=tell)
 
 
-def _observe_line(call: Around, core: CallCore, recording: CallRecording | None) -> CallObserver:
+def _observe_line(
+    call: CallContext, core: CallCore, recording: CallRecording | None
+) -> CallObserver:
     """Return what watches the pipeline; it learns at the line's end what the caller heard."""
     shared, wiring = call.shared, call.wiring
     timeline = Timeline(budget_s=shared.settings.latency.budget_s)
@@ -141,7 +143,7 @@ def _observe_line(call: Around, core: CallCore, recording: CallRecording | None)
 
 
 def _list(
-    call: Around, core: CallCore, more: Additions, recording: CallRecording | None
+    call: CallContext, core: CallCore, more: Additions, recording: CallRecording | None
 ) -> list[FrameProcessor]:
     """Return the call as a list, from the caller's sound to what the caller hears."""
     leg, services, wiring, tell = call.leg, core.services, call.wiring, call.wiring.outside
@@ -182,7 +184,7 @@ def _list(
     return with_person(listed, more.person)
 
 
-def _keys(call: Around, core: CallCore) -> KeyUse:
+def _keys(call: CallContext, core: CallCore) -> KeyUse:
     return KeyUse(
         lengths=[length for tool in call.agent.tools for length in tool.digits_asked],
         own=call.agent.keys,

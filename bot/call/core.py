@@ -10,7 +10,7 @@ from bot.call.last_resort import Occasion, desk_for, fallback_for
 from bot.call.models import SharedSilero
 from bot.call.services import Built, Services, Shared, build_all, stages_of
 from bot.config.agent import AgentSettings
-from bot.tools.desk import CallDesk
+from bot.tools.desk import CallerRequests
 from calls.resume import ResumeState
 from processors.answering.context_window import Memory
 from processors.hearing.caller_words import WordlessTurns
@@ -25,7 +25,7 @@ from transports.leg import Leg
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Around:
+class CallContext:
     """The call that parts are made for.
 
     Attributes:
@@ -56,7 +56,7 @@ class CallCore:
 
     built: Built
     services: Services
-    desk: CallDesk
+    desk: CallerRequests
     vad: SharedSilero
     context: Memory
     pair: LLMContextAggregatorPair
@@ -66,7 +66,7 @@ class CallCore:
     silence: CallerSilence
 
 
-def core_of(call: Around) -> CallCore:
+def core_of(call: CallContext) -> CallCore:
     """Return the parts of a call that begins."""
     shared, agent, wiring = call.shared, call.agent, call.wiring
     built = build_all(shared, agent, sample_rate_hz=call.leg.facts.sample_rate_hz)
@@ -96,7 +96,7 @@ def core_of(call: Around) -> CallCore:
 
 
 def _memory(
-    call: Around, services: Services, vad: SharedSilero
+    call: CallContext, services: Services, vad: SharedSilero
 ) -> tuple[Memory, LLMContextAggregatorPair]:
     wiring = call.wiring
     return build_context(
@@ -111,7 +111,9 @@ def _memory(
     )
 
 
-def _fallback(call: Around, services: Services, context: LLMContext, desk: CallDesk) -> Fallback:
+def _fallback(
+    call: CallContext, services: Services, context: LLMContext, desk: CallerRequests
+) -> Fallback:
     occasion = Occasion(
         agent=call.agent,
         facts=call.leg.facts,
@@ -122,7 +124,7 @@ def _fallback(call: Around, services: Services, context: LLMContext, desk: CallD
     return fallback_for(occasion, call.shared.last_resort, call.shared.settings)
 
 
-def _silence(call: Around, farewell: Farewell) -> CallerSilence:
+def _silence(call: CallContext, farewell: Farewell) -> CallerSilence:
     agent, before = call.agent, call.before
     # In another process, if it is the same call.
     lasted_s = call.wiring.clock() - before.began_at if before and before.call_id else 0.0

@@ -19,12 +19,12 @@ from bot.clips.store import CallVoice, ClipStore, clips_folder, load_utterances
 from bot.config.agent import AgentSettings
 from bot.config.rungs import follows_caller, rung_of, spoken
 from bot.config.settings import Settings
-from bot.tools.desk import CallDesk
+from bot.tools.desk import CallerRequests
 from engines.espeak import UnknownVoiceError
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from processors.holding.caller_silence import End
-from processors.holding.descent_rules import LANGUAGE, Descent, DescentSettings, Step
+from processors.holding.descent_rules import LANGUAGE, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
 from processors.holding.own_voice import Fallback, Phrases
@@ -141,13 +141,13 @@ class Occasion:
     agent: AgentSettings
     facts: LegFacts
     context: LLMContext
-    desk: CallDesk
+    desk: CallerRequests
     speaking: Callable[[], str | None]  # the name of the voice that speaks now
 
 
-def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallDesk:
+def desk_for(shared: LastResort, facts: LegFacts, *, call_id: str, end: End) -> CallerRequests:
     """Return the desk of one call: the keypad's, and the model's."""
-    return CallDesk(
+    return CallerRequests(
         callbacks=shared.callbacks,
         messages=shared.messages,
         call_id=call_id,
@@ -175,7 +175,7 @@ def fallback_for(call: Occasion, shared: LastResort, settings: Settings) -> Fall
                 turns_apart=hold.turns_apart,
             )
         ),
-        descent=Descent(
+        descent=OutageMenu(
             DescentSettings(
                 steps=_steps(hold.steps, keys=call.facts.keys),
                 clips=hold.clips,

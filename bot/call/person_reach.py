@@ -10,10 +10,10 @@ from loguru import logger
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.frame_processor import FrameProcessor
 
-from bot.call.core import Around, CallCore
+from bot.call.core import CallContext, CallCore
 from bot.call.person_call import PersonCall, PersonNews
 from bot.call.summary_post import SummaryPosts
-from bot.call.transfer import HandoverAttempt, Means, Summary, begin_owned
+from bot.call.transfer import Summary, TransferAttempt, TransferServices, begin_owned
 from bot.clock import Clock
 from bot.config.agent import CALLBACK, PERSON, AgentSettings, DestinationSettings
 from bot.config.settings import TransferSettings
@@ -22,7 +22,7 @@ from calls.handover import Destination, Handover
 from processors.answering.stage import LlmStage
 from processors.holding.descent_rules import Step, heard_here
 from processors.holding.utterance_rules import Situation, in_language
-from processors.transfer.decision import CallerGone, Handing, How
+from processors.transfer.decision import CallerGone, How, TransferDecision
 from processors.transfer.person_leg import RATES_HZ, PersonWords
 from processors.transfer.summary_rules import plain_summary, transcript
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
@@ -108,11 +108,11 @@ CLOSE_S: Final = 3.0  # for the person's leg to end with the call
 class PersonReach:
     """Reaches a person for one caller. `close` it with the call."""
 
-    def __init__(self, agent: AgentSettings, means: Means, wiring: CallWiring) -> None:
+    def __init__(self, agent: AgentSettings, means: TransferServices, wiring: CallWiring) -> None:
         self._agent = agent
         self._means = means
         self._wiring = wiring
-        self._attempt: HandoverAttempt | None = None
+        self._attempt: TransferAttempt | None = None
         self._running: asyncio.Task[Handover | None] | None = None
         self._noting: asyncio.Task[None] | None = None
         means.waiting.on_key = self._pressed
@@ -143,10 +143,10 @@ class PersonReach:
         if wanted is None or how is None or self.busy:
             return False
         to = Destination(name=name, number=wanted.number)
-        handing = Handing(how, ring_s=wanted.ring_s)
+        handing = TransferDecision(how, ring_s=wanted.ring_s)
         if behind_words:
             self._means.waiting.expect_words()
-        self._attempt = HandoverAttempt(handing, to, self._means, self._wiring, reason=reason)
+        self._attempt = TransferAttempt(handing, to, self._means, self._wiring, reason=reason)
         self._running = begin_owned(self._attempt.run(ring_s=wanted.ring_s), "hand over")
         return True
 
@@ -200,7 +200,7 @@ class PersonParts:
     waiting: WaitingLine
 
 
-def person_for(call: Around, core: CallCore) -> PersonParts | None:
+def person_for(call: CallContext, core: CallCore) -> PersonParts | None:
     """Return what a call reaches a person with; None: its agent names nobody, and no keys."""
     if not (call.agent.destinations or call.agent.keys):
         return None
@@ -217,7 +217,7 @@ def person_for(call: Around, core: CallCore) -> PersonParts | None:
         caller=leg.facts.other_party,
         clock=call.wiring.clock,
     )
-    means = Means(
+    means = TransferServices(
         leg=leg,
         calls_people=shared.people.for_caller(leg.facts.transport),
         waiting=waiting,
@@ -244,7 +244,7 @@ def with_person(listed: list[FrameProcessor], person: PersonParts | None) -> lis
     return [first, person.sound, *above, person.waiting, output, assistant]
 
 
-def _make_person(call: Around, language: str, leg: Leg, news: PersonNews) -> PersonCall:
+def _make_person(call: CallContext, language: str, leg: Leg, news: PersonNews) -> PersonCall:
     person = PersonCall(
         leg,
         call.shared,
@@ -258,7 +258,7 @@ def _make_person(call: Around, language: str, leg: Leg, news: PersonNews) -> Per
     return person
 
 
-def _words(call: Around, language: str, leg: Leg) -> PersonWords | None:
+def _words(call: CallContext, language: str, leg: Leg) -> PersonWords | None:
     """Return who hears a person's yes and no; None: this leg, or its language, has keys alone."""
     shared = call.shared
     settings, last_resort = shared.settings, shared.last_resort
@@ -271,7 +271,7 @@ def _words(call: Around, language: str, leg: Leg) -> PersonWords | None:
     return PersonWords(last_resort.ear, speech, clock=call.wiring.clock)
 
 
-def _text(call: Around, language: str, situation: Situation) -> str:
+def _text(call: CallContext, language: str, situation: Situation) -> str:
     """Return a text for the person, who speaks the agent's language."""
     texts = in_language(call.shared.last_resort.utterances, language)
     found = (text.text for text in texts if text.situation is situation)

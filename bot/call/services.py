@@ -20,7 +20,7 @@ from bot.config.settings import Settings
 from bot.config.stages import STAGES
 from bot.tools.do_not_call import OptOuts
 from fallbacks.work import StagePolicy
-from operations.crm.port import CrmDesk
+from operations.crm.port import CrmLookup
 from processors.answering.continuation_rules import Answer
 from processors.answering.model_stream import Model
 from processors.answering.spoken_text_rules import SpokenTextRule
@@ -52,7 +52,7 @@ class Shared:
     people: People = field(default_factory=People)  # who can call a person for a caller
     posts: SummaryPosts = field(default_factory=lambda: SummaryPosts(None))
     do_not_call: OptOuts | None = None  # None: nobody is called from here
-    crm: CrmDesk | None = None  # None: nobody knows callers
+    crm: CrmLookup | None = None  # None: nobody knows callers
     carrier_words: CarrierWords = field(default_factory=CarrierWords)  # on who picked up
     briefs: Briefs = field(default_factory=Briefs)
 

@@ -1,4 +1,4 @@
-"""One attempt to hand a caller over: does what `Handing` decides, and tells what came of it.
+"""One attempt to transfer a caller: does what `TransferDecision` decides and tells the result.
 
 Nothing here may lose the caller: whatever fails ends the attempt as one that failed, and the agent
 comes back and says so.
@@ -31,7 +31,6 @@ from processors.transfer.decision import (
     ComeBack,
     DropPerson,
     HandedOn,
-    Handing,
     HandingAction,
     HandingEvent,
     HandOn,
@@ -47,6 +46,7 @@ from processors.transfer.decision import (
     Summarise,
     SummaryReady,
     TakeBack,
+    TransferDecision,
     TwoJoined,
 )
 from processors.transfer.waiting_line import JoinedSound, WaitingLine
@@ -64,7 +64,7 @@ class Summary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Means:
+class TransferServices:
     """What a handover is done with.
 
     Attributes:
@@ -107,7 +107,7 @@ REASON: Final = "transfer"
 class CallerSide:
     """The caller, from the agent to the person, or back to the agent."""
 
-    def __init__(self, to: Destination, means: Means, wiring: CallWiring) -> None:
+    def __init__(self, to: Destination, means: TransferServices, wiring: CallWiring) -> None:
         self._to = to
         self._means = means
         self._now = wiring.clock
@@ -206,7 +206,7 @@ class PersonSide:
     def __init__(
         self,
         to: Destination,
-        means: Means,
+        means: TransferServices,
         *,
         tell: Tell,
         report: Callable[[HandingEvent], None],
@@ -283,14 +283,14 @@ def begin_owned(work: Coroutine[Any, Any, Any], name: str) -> asyncio.Task[Any]:
     return asyncio.get_running_loop().create_task(work, name=name)
 
 
-class HandoverAttempt:
+class TransferAttempt:
     """One attempt: its decision, and what is under way for it."""
 
     def __init__(
         self,
-        handing: Handing,
+        handing: TransferDecision,
         to: Destination,
-        means: Means,
+        means: TransferServices,
         wiring: CallWiring,
         *,
         reason: str,

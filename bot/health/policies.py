@@ -17,7 +17,7 @@ from fallbacks.early_answer import EarlyBudget
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.lag import Lag
 from fallbacks.limits import Limits
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy
 from operations.keep_running import at_work, keep_running
 from processors.ladder.rung_pipeline import RungGate
@@ -77,9 +77,9 @@ def build_policies(
     }
 
 
-def build_roster(settings: Settings, now: float) -> Roster:
+def build_roster(settings: Settings, now: float) -> HealthTable:
     """Return what all calls know of the rungs."""
-    return Roster(
+    return HealthTable(
         [
             Place(
                 stage=stage,
@@ -144,7 +144,7 @@ def credential(rung: RungSettings) -> str:
 
 @asynccontextmanager
 async def rest_breakers(
-    roster: Roster, *, tell: Tell, clock: Callable[[], float]
+    roster: HealthTable, *, tell: Tell, clock: Callable[[], float]
 ) -> AsyncIterator[None]:
     """Move breakers on by the passing of time while the block runs."""
     resting = partial(_tick, roster, tell=tell, clock=clock)
@@ -152,7 +152,7 @@ async def rest_breakers(
         yield
 
 
-async def _tick(roster: Roster, *, tell: Tell, clock: Callable[[], float]) -> None:
+async def _tick(roster: HealthTable, *, tell: Tell, clock: Callable[[], float]) -> None:
     while True:
         for fact in roster.tick(clock()):
             tell(fact)

@@ -16,7 +16,7 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.health import Health
 from fallbacks.lag import Lag
 from fallbacks.probing import Probe, ProbeSettings, Probing, is_doubted
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from operations.keep_running import keep_running
 from operations.masking import printable
 from providers.catalog import provider
@@ -67,7 +67,7 @@ class Prober:
         self,
         rung: RungSpec,
         *,
-        roster: Roster,
+        roster: HealthTable,
         settings: ProbeSettings,
         tell: Tell,
         clock: Clock,

@@ -21,7 +21,7 @@ from calls.entry import Tell
 from calls.events import ShareLost, ShareRegained
 from fallbacks.facts import RungFollowed
 from fallbacks.health import Health
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -213,7 +213,7 @@ def places(settings: Settings) -> dict[tuple[str, str], str]:
 
 @asynccontextmanager
 async def share_health(
-    settings: Settings, roster: Roster, *, tell: Tell
+    settings: Settings, roster: HealthTable, *, tell: Tell
 ) -> AsyncIterator[Share | None]:
     """Share while the block runs; None: there is nobody to share with."""
     if settings.resilience.share == LOCAL:

@@ -17,7 +17,7 @@ from bot.health.sharing import Share, places, share_health
 from calls.entry import Tell
 from fallbacks.health import Health
 from fallbacks.lag import Lag
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from operations.telemetry.live import merge_recent
 
 WORST: Final = ("closed", "half_open", "open")
@@ -71,7 +71,7 @@ class ProviderView:
     """All rungs of a process."""
 
     stages: StagesSettings
-    roster: Roster
+    roster: HealthTable
     probers: Sequence[Prober]
     tell: Tell
     clock: Clock
@@ -166,7 +166,7 @@ PHONE_RATE_HZ: Final = 8000  # of what a probe has spoken; nobody listens to it
 @asynccontextmanager
 async def watch_providers(
     settings: Settings,
-    roster: Roster,
+    roster: HealthTable,
     *,
     shared: Mapping[str, object],
     tell: Tell,
@@ -200,7 +200,7 @@ async def watch_providers(
 
 def _probers(
     settings: Settings,
-    roster: Roster,
+    roster: HealthTable,
     *,
     shared: Mapping[str, object],
     tell: Tell,

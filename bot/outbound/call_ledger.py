@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Final, TypeVar
 
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event
@@ -19,19 +19,19 @@ MOST: Final = 1000  # dials that are kept in mind; the oldest gives way
 Kept = TypeVar("Kept")
 
 
-class CarrierBook:
+class CarrierReports:
     """Keeps it by the dial's id; what a call cost by the carrier's own, since it comes late."""
 
     def __init__(self) -> None:
         self.refs: dict[str, str] = {}
         self._heard: dict[str, HeardLeg] = {}
         self._charged: dict[str, float] = {}
-        self._house: House | None = None
+        self._pool: WorkerPool | None = None
 
-    def join(self, house: House) -> None:
+    def join(self, pool: WorkerPool) -> None:
         """Answer what other processes of the house ask."""
-        self._house = house
-        house.peers.answer(CARRIER_QUESTION, self._answer)
+        self._pool = pool
+        pool.peers.answer(CARRIER_QUESTION, self._answer)
 
     def note(self, event: Event) -> str:
         """Keep one fact, if it is a carrier's; return the dial's id, or nothing."""
@@ -63,9 +63,9 @@ class CarrierBook:
         self._heard.pop(dial_id, None)
 
     async def _ask(self, **asked: str) -> list[Mapping[str, Any]]:
-        if self._house is None:
+        if self._pool is None:
             return [await self._answer(asked)]
-        return [peer for peer in await self._house.peers.ask_all(CARRIER_QUESTION, **asked) if peer]
+        return [peer for peer in await self._pool.peers.ask_all(CARRIER_QUESTION, **asked) if peer]
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any]:
         heard = self._heard.get(asked["dial_id"])
@@ -94,14 +94,14 @@ class CallLedger:
         self._judges: dict[str, CallJudge] = {}  # by the dial's id
         self._dial_of: dict[str, str] = {}  # by the call's id
         self._news: dict[str, asyncio.Event] = {}
-        self.book = CarrierBook()
-        self._house: House | None = None
+        self.book = CarrierReports()
+        self._pool: WorkerPool | None = None
 
-    def join(self, house: House) -> None:
+    def join(self, pool: WorkerPool) -> None:
         """Answer what other processes of the house ask."""
-        self._house = house
-        self.book.join(house)
-        house.peers.answer(QUESTION, self._answer)
+        self._pool = pool
+        self.book.join(pool)
+        pool.peers.answer(QUESTION, self._answer)
 
     async def hear(self, entry: Entry) -> None:
         """Note one entry."""
@@ -124,9 +124,9 @@ class CallLedger:
 
     async def verdict(self, dial_id: str) -> CallVerdict | None:
         """Return how our side of a call stands, wherever it runs; None: there was none."""
-        if self._house is None:
+        if self._pool is None:
             return self._own(dial_id)
-        said = await self._house.peers.ask_all(QUESTION, dial_id=dial_id)
+        said = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
         found = [CallVerdict(**each) for each in said if each]
         return max(found, key=lambda each: each.over) if found else None
 

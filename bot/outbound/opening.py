@@ -17,20 +17,20 @@ from bot.config.campaigns import campaign_of
 from bot.config.settings import Settings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.rehearsal import rehearsal_of
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Tell
 from calls.outbound import Claim
 from campaigns.call_verdict import KINDS, CallVerdict, judge_recorded
 from campaigns.carrier import CampaignCarrier
 from campaigns.carriers import Closing, NoCarrier, carrier_of
-from campaigns.clerks import Clerks, clerks_of
+from campaigns.clerks import BackgroundJobs, clerks_of
 from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings
 from campaigns.guard import Hold
 from campaigns.model import Campaign
 from campaigns.one_call import ONE_CALL, OneCall
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from campaigns.store.dials import DialCalls, DialReader
 from campaigns.store.figures import CourseReader
 from campaigns.store.office import CampaignOffice
@@ -48,12 +48,12 @@ class HouseOfCalls:
     """Seats and stages of a house."""
 
     process: Process
-    house: House
+    pool: WorkerPool
 
     @property
     def leads(self) -> bool:
         """Whether it is this process that dials for the house."""
-        return self.house.leads and not self.leaving
+        return self.pool.leads and not self.leaving
 
     @property
     def leaving(self) -> bool:
@@ -62,9 +62,9 @@ class HouseOfCalls:
 
     def seats(self) -> int:
         """Return how many more calls the house could take now, whichever process gets them."""
-        if self.house.why_closed:
+        if self.pool.why_closed:
             return 0
-        return min(self.house.room, self.process.switchboard.free)
+        return min(self.pool.room, self.process.switchboard.free)
 
     def usable(self) -> Mapping[str, bool]:
         """Return for each stage whether any of its rungs may be asked now."""
@@ -133,7 +133,7 @@ class Outbound:
 
     campaigns: Mapping[str, Campaign]
     office: CampaignOffice
-    book: ContactBook
+    book: ContactStore
     calls: CallsOfTheHouse
     dialer: Dialer | None
     one_call: OneCall | None
@@ -157,7 +157,7 @@ def campaigns_of(settings: Settings) -> dict[str, Campaign]:
 @asynccontextmanager
 async def open_outbound(
     process: Process,
-    house: House,
+    pool: WorkerPool,
     ledger: CallLedger,
     *,
     alerts: Alerts,
@@ -167,19 +167,19 @@ async def open_outbound(
 
     Args:
         process: Takes the calls.
-        house: Says who leads, and what became of calls in other processes.
+        pool: Says who leads, and what became of calls in other processes.
         ledger: Has heard everything since the process began.
         alerts: Returns those that are open, and the newest others.
         dialing: How the dialer takes its time.
     """
     settings, campaigns = process.settings, campaigns_of(process.settings)
     async with asyncio.TaskGroup() as tasks, _open_books(settings.storage.url) as books:
-        calls = _calls(ledger, process, house, books.record)
+        calls = _calls(ledger, process, pool, books.record)
         process.briefs.look_up = partial(_look_up, settings, campaigns, books.reader)
         carrier = carrier_of(settings, ledger.book, tasks) or NoCarrier()
-        clerks = clerks_of(settings, campaigns, carrier, leads=lambda: house.leads)
+        clerks = clerks_of(settings, campaigns, carrier, leads=lambda: pool.leads)
         tell = clerks.heard_by(process.switchboard.tell)
-        parts = _parts(HouseOfCalls(process=process, house=house), books, calls, carrier, tell)
+        parts = _parts(HouseOfCalls(process=process, pool=pool), books, calls, carrier, tell)
         parts = replace(parts, settings=dialing or parts.settings, held=partial(_held, alerts))
         dialer = _dialer(campaigns, parts)
         async with _working(tasks, dialer, clerks, carrier):
@@ -192,39 +192,39 @@ async def open_outbound(
                 one_call=_one_call(parts),
                 now_s=clock.utc_s,
                 course=books.course,
-                usable=parts.house.usable,
+                usable=parts.pool.usable,
                 url=settings.storage.url,
             )
 
 
 def _calls(
-    ledger: CallLedger, process: Process, house: House, record: DialCalls
+    ledger: CallLedger, process: Process, pool: WorkerPool, record: DialCalls
 ) -> CallsOfTheHouse:
-    ledger.join(house)
+    ledger.join(pool)
     process.switchboard.on_closing(ledger.wake_all)  # what rings is called off at once
     agent = partial(agent_of, process.settings)
     return CallsOfTheHouse(ledger=ledger, record=record, briefs=process.briefs, agent_of=agent)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Books:
+class _CampaignStores:
     """What of campaigns stands in the database, each with its own connections."""
 
     store: CampaignStore
     office: CampaignOffice
-    contacts: ContactBook
+    contacts: ContactStore
     course: CourseReader
     reader: DialReader
     record: DialCalls
 
 
 @asynccontextmanager
-async def _open_books(url: str) -> AsyncIterator[_Books]:
+async def _open_books(url: str) -> AsyncIterator[_CampaignStores]:
     """Open them; they are let go behind all who work with them."""
-    books = _Books(
+    books = _CampaignStores(
         store=CampaignStore(url, holder=secrets.token_hex(8)),
         office=CampaignOffice(url),
-        contacts=ContactBook(url),
+        contacts=ContactStore(url),
         course=CourseReader(url),
         reader=DialReader(url),
         record=DialCalls(url),
@@ -238,7 +238,10 @@ async def _open_books(url: str) -> AsyncIterator[_Books]:
 
 @asynccontextmanager
 async def _working(
-    tasks: asyncio.TaskGroup, dialer: Dialer | None, clerks: Clerks, carrier: CampaignCarrier
+    tasks: asyncio.TaskGroup,
+    dialer: Dialer | None,
+    clerks: BackgroundJobs,
+    carrier: CampaignCarrier,
 ) -> AsyncIterator[None]:
     """Have the dialer and its clerks work; behind them nothing rings on."""
     working = [*_work(tasks, dialer), *(clerks.work(tasks) if dialer else ())]
@@ -254,8 +257,8 @@ async def _working(
 
 
 def _parts(
-    house: HouseOfCalls,
-    books: _Books,
+    pool: HouseOfCalls,
+    books: _CampaignStores,
     calls: CallsOfTheHouse,
     carrier: CampaignCarrier,
     tell: Tell,
@@ -265,10 +268,10 @@ def _parts(
         office=books.office,
         carrier=carrier,
         calls=calls,
-        house=house,
+        pool=pool,
         tell=tell,
         now_s=clock.utc_s,
-        rehearse=rehearsal_of(house.process).ready,
+        rehearse=rehearsal_of(pool.process).ready,
     )
 
 
@@ -300,7 +303,7 @@ def _one_call(parts: DialerParts) -> OneCall | None:
     return OneCall(
         carrier=parts.carrier,
         calls=parts.calls,
-        house=parts.house,
+        pool=parts.pool,
         settings=parts.settings,
         now_s=parts.now_s,
     )

@@ -14,7 +14,7 @@ from bot.config.stages import STAGES
 from bot.workers.process import Process
 from campaigns.guard import stage_down
 from fallbacks.failure import Failure, Kind, ServiceError, failed
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from operations.retrying import Retries, run_with_retries
 from providers.catalog import provider
 from providers.provider import ProbeFailedError, RungSpec
@@ -35,7 +35,7 @@ class Rehearsal:
     """
 
     rungs: Mapping[str, Sequence[RungSpec]]
-    roster: Roster
+    roster: HealthTable
     retries: Retries
     timeout_s: float
     fresh_s: float = FRESH_S

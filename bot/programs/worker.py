@@ -18,7 +18,7 @@ from bot.config.loading import load
 from bot.config.settings import Settings
 from bot.config.share_address import LOCAL
 from bot.programs.guard import guard
-from bot.workers.pool_client import Joined, take_connections
+from bot.workers.pool_client import PoolClient, take_connections
 from bot.workers.wire import Wire
 from operations.telemetry import logs
 from operations.telemetry.meters import take_room
@@ -69,48 +69,48 @@ def _in_house(settings: Settings, order: Mapping[str, Any]) -> Settings:
 
 
 async def _answer_calls(settings: Settings, order: Mapping[str, Any]) -> None:
-    house = Joined(
+    pool = PoolClient(
         Wire(socket.socket(fileno=order["control"])),
         number=order["number"],
         workers=order["workers"],
         house_id=order.get("house", ""),  # a supervisor of an older version has none
     )
     async with asyncio.TaskGroup() as tasks:
-        line = tasks.create_task(house.wire.run(), name="the line to the supervisor")
-        await house.wire.open.wait()
-        house.wire.tell("configured")
+        line = tasks.create_task(pool.wire.run(), name="the line to the supervisor")
+        await pool.wire.open.wait()
+        pool.wire.tell("configured")
         from bot.server.server import Extras, run_server  # noqa: PLC0415 - imports Pipecat, takes long
 
         async with run_server(
-            settings, [], extras=Extras(house=house, metrics_folder=Path(order["metrics"]))
+            settings, [], extras=Extras(pool=pool, metrics_folder=Path(order["metrics"]))
         ) as server:
-            listening = tasks.create_task(_outlive(house, server), name="end with the supervisor")
+            listening = tasks.create_task(_outlive(pool, server), name="end with the supervisor")
             await server.ready.wait()
-            place = _WorkPlace(house, server, tasks)
+            place = _WorkPlace(pool, server, tasks)
             place.over = take_connections(socket.socket(fileno=order["hand"]), place.take)
             server.leave = place.leave
-            house.wire.tell("ready")
+            pool.wire.tell("ready")
             await server.finished.wait()
         for item in (line, listening):
             item.cancel()
 
 
-async def _outlive(house: Joined, server: "Server") -> None:
+async def _outlive(pool: PoolClient, server: "Server") -> None:
     """Drain when the supervisor is gone: nobody gives us calls any more."""
-    await house.wire.gone.wait()
+    await pool.wire.gone.wait()
     server.asked_to_stop.set()
 
 
 class _WorkPlace:
     """What the supervisor has this worker do."""
 
-    def __init__(self, house: Joined, server: "Server", tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, pool: PoolClient, server: "Server", tasks: asyncio.TaskGroup) -> None:
         self._server = server
         self._tasks = tasks
         self._loop = asyncio.get_running_loop()
         self._taken_at = 0.0
         self.over = asyncio.Event()  # no connection is handed over any more
-        self._wire = wire = house.wire
+        self._wire = wire = pool.wire
         wire.on("stop", self._stop)
         wire.on("hurry", lambda _: server.hurry())
         wire.on("retire", self._retire)

@@ -24,8 +24,8 @@ from bot.server.pages.site import asset_routes, client_routes, console_routes
 from bot.server.parked import Parked
 from bot.server.twilio_door import twilio_routers
 from bot.server.webrtc_door import webrtc_router
-from bot.workers.pool import Alone, House
-from bot.workers.pool_client import Joined
+from bot.workers.pool import SingleProcess, WorkerPool
+from bot.workers.pool_client import PoolClient
 from bot.workers.process import Process
 from campaigns.dialer_parts import DialerSettings
 from operations.record.reader import RecordReader
@@ -41,29 +41,31 @@ class Extras:
     routers: Sequence[APIRouter] = ()
     models: VoiceModels | None = None  # loaded already
     reader: RecordReader | None = None  # of the record; None: one that nobody closes
-    house: Joined | None = None  # the other processes behind the same port
+    pool: PoolClient | None = None  # the other processes behind the same port
     metrics_folder: Path | None = None  # where they count
     campaigns: CampaignsView | None = None  # whom we call; None: nobody is told of them
     dialing: DialerSettings | None = None  # how the dialer takes its time
 
 
 def application(
-    process: Process, tasks: asyncio.TaskGroup, extras: Extras, house: House | None = None
+    process: Process, tasks: asyncio.TaskGroup, extras: Extras, pool: WorkerPool | None = None
 ) -> FastAPI:
     """Return the web application: who may ask what, the pages, the doors, what an operator sees."""
     settings = process.settings
-    house = house or Alone(why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic)
+    pool = pool or SingleProcess(
+        why_closed=lambda: process.switchboard.why_closed, clock=clock.monotonic
+    )
     access = Access(
         settings.server.token,
         public_client=settings.transports.webrtc.public,
         public_url=settings.server.public_url,
     )
-    app = _guarded(access, one_request=extras.house is not None)
+    app = _guarded(access, one_request=extras.pool is not None)
     for router in (
         access.routes(),
-        *_pages(process, house, extras),
-        *_doors(process, tasks, house),
-        *_watched(process, house, extras),
+        *_pages(process, pool, extras),
+        *_doors(process, tasks, pool),
+        *_watched(process, pool, extras),
         *extras.routers,
     ):
         app.include_router(router)
@@ -87,30 +89,30 @@ def _guarded(access: Access, *, one_request: bool) -> FastAPI:
     return app
 
 
-def _pages(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+def _pages(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return the pages, and what they and other machines ask of a process."""
     return [
-        _health(process, house),
+        _health(process, pool),
         console_routes(),
         asset_routes(),
-        provider_router(process.providers, house, process.sums.recent),
+        provider_router(process.providers, pool, process.sums.recent),
         metrics_router(process.exposition),
-        reload_router(extras.house),
+        reload_router(extras.pool),
     ]
 
 
-def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator[APIRouter]:
+def _doors(process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool) -> Iterator[APIRouter]:
     """Return the routes by which calls come in, each where it is enabled."""
     transports = process.settings.transports
     if transports.webrtc.enabled:
         yield client_routes()
-        yield webrtc_router(process, tasks, Parked(house, "webrtc"), house)
+        yield webrtc_router(process, tasks, Parked(pool, "webrtc"), pool)
     frame = DoorFrame(
         addresses=process.settings.server.addresses,
         switchboard=process.switchboard,
         tell=process.switchboard.tell,
         clock=clock.monotonic,
-        house=house,
+        pool=pool,
     )
     yield from twilio_routers(process, frame)
     yield from carrier_routers(transports, frame, process.briefs)
@@ -118,14 +120,14 @@ def _doors(process: Process, tasks: asyncio.TaskGroup, house: House) -> Iterator
         # Here, and not above: its library has 28 MB, which a server without this door does without.
         from bot.server.livekit_door import livekit_router  # noqa: PLC0415
 
-        yield livekit_router(process, tasks, house, transports.livekit)
+        yield livekit_router(process, tasks, pool, transports.livekit)
 
 
-def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
+def _watched(process: Process, pool: WorkerPool, extras: Extras) -> list[APIRouter]:
     """Return what an operator sees of the calls: those in progress, and those on record."""
     settings = process.settings
-    calls = HouseCalls(process.sums.calls, process.sums.recent, house)
-    view = HouseLive(process.live, house)
+    calls = HouseCalls(process.sums.calls, process.sums.recent, pool)
+    view = HouseLive(process.live, pool)
     reader = extras.reader or RecordReader(settings.storage.url)
     return [
         live_router(
@@ -138,7 +140,7 @@ def _watched(process: Process, house: House, extras: Extras) -> list[APIRouter]:
     ]
 
 
-def _health(process: Process, house: House) -> APIRouter:
+def _health(process: Process, pool: WorkerPool) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
@@ -150,7 +152,7 @@ def _health(process: Process, house: House) -> APIRouter:
     @router.head("/readyz", include_in_schema=False)
     async def readyz() -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
         found = judge_readiness(
-            why_closed=process.switchboard.why_closed or house.why_closed,
+            why_closed=process.switchboard.why_closed or pool.why_closed,
             usable=process.providers.usable(),
             steps=process.settings.hold.steps,
             recorded=process.recorded(),

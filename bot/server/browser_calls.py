@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from bot.call.call import LINE_LOST, Call, watch_leg
 from bot.server.parked import Parked, ParkedCall
-from bot.workers.pool import House, NoSeat, take_seat
+from bot.workers.pool import NoSeat, WorkerPool, take_seat
 from bot.workers.process import Process
 from calls.events import CallRefused
 from transports.webrtc.connection import BrowserConnection
@@ -30,14 +30,14 @@ class BrowserCalls:
     """Those of this process, by the token with which a page takes one up again.
 
     Attributes:
-        house: Gives the seats.
+        pool: Gives the seats.
     """
 
     def __init__(
-        self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
+        self, process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
     ) -> None:
         """Begin with none."""
-        self.house = house
+        self.pool = pool
         self._process = process
         self._tasks = tasks
         self._parked = parked
@@ -68,7 +68,7 @@ class BrowserCalls:
     async def run(self, connection: BrowserConnection, resumed: str) -> None:
         """Run the call of a page that has connected; `resumed` is a lost one's token."""
         parked = await self._take_up(resumed)
-        admitted = await self.house.admit()
+        admitted = await self.pool.admit()
         if isinstance(admitted, NoSeat):
             self._tell(CallRefused(transport="webrtc", reason=admitted.reason))
             if parked and parked.state:
@@ -78,7 +78,7 @@ class BrowserCalls:
         # The page may be lost once more before it has heard of a new token: it has this one.
         if parked is None:
             resumed = self._parked.token()
-        with take_seat(self.house, admitted.seat):
+        with take_seat(self.pool, admitted.seat):
             await self._converse(connection, parked or self._parked.place(resumed), resumed)
 
     async def _converse(
@@ -114,6 +114,6 @@ class BrowserCalls:
         """Return the call that a token stands for, if there is one; where it still runs it ends."""
         if not token:
             return None
-        await self.house.peers.ask_all("take_up", token=token)
+        await self.pool.peers.ask_all("take_up", token=token)
         parked = await self._parked.take(token)
         return parked if parked.state else None

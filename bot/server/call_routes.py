@@ -11,7 +11,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, JSONResponse
 
 from bot import clock
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from operations.database.database import StorageError
 from operations.masking import masked
 from operations.record.reader import CallPage, CallResultRow, CallRow, HappeningRow, RecordReader
@@ -23,30 +23,30 @@ LOOK_S: Final = 0.5  # between two looks for a watcher: a page need not change o
 class HouseCalls:
     """Asks every process; all who watch share one look."""
 
-    def __init__(self, calls: LiveCalls, recent: RecentWork, house: House) -> None:
+    def __init__(self, calls: LiveCalls, recent: RecentWork, pool: WorkerPool) -> None:
         """Answer what other processes ask of this one."""
         self._calls = calls
         self._recent = recent
-        self._house = house
+        self._pool = pool
         self._last: Sequence[Mapping[str, Any]] = ()
         self._looked_at = -LOOK_S
         self._looking = asyncio.Lock()
-        house.peers.answer("calls", self._own_calls)
-        house.peers.answer("turns", self._own_turns)
-        house.peers.answer("touched", self._own_touched)
+        pool.peers.answer("calls", self._own_calls)
+        pool.peers.answer("turns", self._own_turns)
+        pool.peers.answer("touched", self._own_touched)
 
     async def live(self) -> list[Mapping[str, Any]]:
         """Return the calls in progress, the oldest one first."""
-        views = await self._house.peers.ask_all("calls")
+        views = await self._pool.peers.ask_all("calls")
         return sorted((item for view in views for item in view), key=_begin)
 
     async def turns(self) -> list[list[Any]]:
         """Return the last answers: when, how long the caller waited, whose call."""
-        return merge_turns(await self._house.peers.ask_all("turns"))
+        return merge_turns(await self._pool.peers.ask_all("turns"))
 
     async def touched(self) -> dict[str, int]:
         """Return the failovers of the last 15 minutes, and how many callers met a failure."""
-        views = await self._house.peers.ask_all("touched")
+        views = await self._pool.peers.ask_all("touched")
         return {name: sum(view[name] for view in views) for name in ("failovers", "callers")}
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:

@@ -18,7 +18,7 @@ from bot.exits import UsageError
 from bot.outbound.campaign_list import list_campaigns, merge_holds, standing_still, why_held
 from bot.outbound.opening import Outbound
 from bot.server.operator_routes import OperatorWord, Word, tell_action
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from calls.entry import Tell
 from calls.events import OperatorAction
 from campaigns.one_call import ONE_CALL
@@ -38,15 +38,15 @@ UNKNOWN: Final = "The database does not answer."
 class HouseCampaigns:
     """All who watch share one look, in whichever process they are."""
 
-    def __init__(self, outbound: Outbound, house: House) -> None:
+    def __init__(self, outbound: Outbound, pool: WorkerPool) -> None:
         """Answer what other processes ask of this one."""
         self._outbound = outbound
-        self._house = house
+        self._pool = pool
         self._last: dict[str, Any] = {"campaigns": [], "problem": ""}
         self._looked_at = -LOOK_S
         self._looking = asyncio.Lock()
-        house.peers.answer(HOLDS, self._own_holds)
-        house.peers.answer(VIEW, self._own_view)
+        pool.peers.answer(HOLDS, self._own_holds)
+        pool.peers.answer(VIEW, self._own_view)
 
     async def all(self) -> list[dict[str, Any]]:
         """Return every campaign as it is now.
@@ -54,12 +54,12 @@ class HouseCampaigns:
         Raises:
             StorageError: The database does not answer.
         """
-        held = merge_holds(await self._house.peers.ask_all(HOLDS))
+        held = merge_holds(await self._pool.peers.ask_all(HOLDS))
         return await list_campaigns(self._outbound, held)
 
     def lasting(self) -> Sequence[Place]:
         """Return where operators have been told of a standstill that lasts; the leader knows."""
-        if not self._house.leads:
+        if not self._pool.leads:
             return ()
         return [(CAMPAIGN, name) for name in standing_still(self._outbound)]
 
@@ -78,11 +78,11 @@ class HouseCampaigns:
 
     async def _seen(self) -> Mapping[str, Any] | None:
         """Return what the process sees that leads; None: none does, for a moment."""
-        views = await self._house.peers.ask_all(VIEW)
+        views = await self._pool.peers.ask_all(VIEW)
         return next((view for view in views if view), None)
 
     async def _own_view(self, _: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        if not self._house.leads:
+        if not self._pool.leads:
             return None
         async with self._looking:
             if clock.monotonic() >= self._looked_at + LOOK_S / 2:
@@ -97,7 +97,7 @@ class HouseCampaigns:
             return {**self._last, "problem": UNKNOWN}
 
     async def _own_holds(self, _: Mapping[str, Any]) -> Mapping[str, Any]:
-        return why_held(self._outbound) if self._house.leads else {}
+        return why_held(self._outbound) if self._pool.leads else {}
 
 
 PIECE_BYTES: Final = 64 * 1024
@@ -257,7 +257,7 @@ async def _dial(outbound: Outbound, number: str) -> JSONResponse | dict[str, Any
     if not NUMBER.fullmatch(number):
         return _refused("the number must begin with + and its country code", 400)
     call = outbound.one_call
-    if call is None or call.house.leaving:
+    if call is None or call.pool.leaving:
         return _refused(LEAVING, 503) if call else _refused(NO_CARRIER, 409)
     try:
         if await outbound.book.do_not_call([number]):

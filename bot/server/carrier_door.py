@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 from fastapi import Request, Response
 
 from bot.clock import Clock
-from bot.workers.pool import House, Peers
+from bot.workers.pool import Peers, WorkerPool
 from calls.entry import Tell
 from calls.events import InputRefused
 from calls.leg_progress import LegFact, LegProgress, StatusCallback
@@ -104,14 +104,14 @@ class StatusCallbacks:
     """
 
     carrier: str
-    house: House
+    pool: WorkerPool
     tell: Tell
     clock: Clock
     _one_at_a_time: OneAtATime = field(init=False)
 
     def __post_init__(self) -> None:
         """Take turns with the other processes."""
-        self._one_at_a_time = OneAtATime(self.house.peers)
+        self._one_at_a_time = OneAtATime(self.pool.peers)
 
     async def take(self, said: StatusCallback, *, place_of: str = "") -> Sequence[LegFact]:
         """Tell what is new, of what has been proven to be the carrier's, and return it.
@@ -135,10 +135,10 @@ class StatusCallbacks:
     ) -> tuple[Sequence[LegFact], LegProgress]:
         place = f"{self.carrier} progress {kept_by}"
         async with self._one_at_a_time.turn(place):
-            kept, now = await self.house.shelf.take(place), self.clock()
+            kept, now = await self.pool.shelf.take(place), self.clock()
             before = LegProgress(**kept) if kept else LegProgress(began_at=now)
             after, facts = before.after(said, now)
-            await self.house.shelf.keep(place, asdict(after), for_s=KEPT_S)
+            await self.pool.shelf.keep(place, asdict(after), for_s=KEPT_S)
         return facts, after
 
 
@@ -170,14 +170,14 @@ class DoorFrame:
         switchboard: Takes the calls.
         tell: Is told what was refused.
         clock: Monotonic seconds.
-        house: Holds a seat from the first word of a call to its end.
+        pool: Holds a seat from the first word of a call to its end.
     """
 
     addresses: tuple[str, ...]
     switchboard: DoorSwitchboard
     tell: Tell
     clock: Callable[[], float]
-    house: House
+    pool: WorkerPool
 
     @property
     def public_url(self) -> str:
@@ -186,7 +186,7 @@ class DoorFrame:
 
     def status_callbacks(self, carrier: str) -> StatusCallbacks:
         """Return what reads a carrier's callbacks."""
-        return StatusCallbacks(carrier=carrier, house=self.house, tell=self.tell, clock=self.clock)
+        return StatusCallbacks(carrier=carrier, pool=self.pool, tell=self.tell, clock=self.clock)
 
     def socket_url(self, path: str, worker: str = "") -> str:
         """Return where a carrier finds a media socket, at the one worker if it is named."""

@@ -181,7 +181,7 @@ class _ExotelDoor:
         self._frame = frame
         self._proof = proof
         self._progress: StatusCallbacks = frame.status_callbacks("exotel")
-        self.returns = Returns(frame.house, "exotel")
+        self.returns = Returns(frame.pool, "exotel")
 
     async def media(self, websocket: WebSocket) -> None:
         """Let in a handshake that proves the carrier; another one is answered 403."""
@@ -218,13 +218,13 @@ class _ExotelDoor:
             await self._progress.take(picked_up, place_of=dial_id)
         if await self.returns.find(started.call_sid) is not None:
             return Refusal(reason="call_goes_on", close_code=POLICY)
-        admitted = await self._frame.house.admit(started.call_sid)
+        admitted = await self._frame.pool.admit(started.call_sid)
         if not isinstance(admitted, HeldSeat):
             self._frame.tell(CallRefused(transport="exotel", reason=admitted.reason))
             return Refusal(reason="no_seat", close_code=TRY_LATER)
         # Behind the seat: who found none may come once more, and whoever has had one may not.
-        if dial_id and not await self._frame.house.peers.claim(f"exotel stream of {dial_id}"):
-            self._frame.house.end(admitted.seat)
+        if dial_id and not await self._frame.pool.peers.claim(f"exotel stream of {dial_id}"):
+            self._frame.pool.end(admitted.seat)
             return Refusal(reason="stream_used", close_code=POLICY)
         return AdmittedStream(call=_call(started, dial_id), seat=admitted.seat)
 

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 from fastapi import APIRouter
 from fastapi.responses import JSONResponse, StreamingResponse
 
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from operations.telemetry.live import Live
 
 WAITING: Final = 1_000  # entries for one who watches
@@ -20,12 +20,12 @@ Item = TypeVar("Item")
 class HouseLive:
     """Watched as a `Live` is."""
 
-    def __init__(self, live: Live, house: House) -> None:
+    def __init__(self, live: Live, pool: WorkerPool) -> None:
         """Show this process's own view to others of the house, and theirs here."""
         self._live = live
-        self._elsewhere = house.views
-        if house.views:
-            house.views.share(live.watch)
+        self._elsewhere = pool.views
+        if pool.views:
+            pool.views.share(live.watch)
 
     @property
     def watchers(self) -> int:

@@ -25,7 +25,7 @@ from bot.config.settings import LivekitSettings
 from bot.server.livekit_people import LivekitPeople
 from bot.server.parked import Parked
 from bot.server.stream_tokens import SEAT_S, seat_for
-from bot.workers.pool import HeldSeat, House, take_seat
+from bot.workers.pool import HeldSeat, WorkerPool, take_seat
 from bot.workers.process import Process
 from calls.events import CallFailed, CallRefused, InputRefused, ProviderFailed
 from campaigns.livekit_carrier import dial_of
@@ -144,7 +144,7 @@ LOOK_S: Final = 0.1
 
 
 def livekit_router(
-    process: Process, tasks: asyncio.TaskGroup, house: House, settings: LivekitSettings
+    process: Process, tasks: asyncio.TaskGroup, pool: WorkerPool, settings: LivekitSettings
 ) -> APIRouter:
     """Return the routes of the LiveKit door; calls run in `tasks`, and so does the look round."""
     if settings.api_key is None or settings.api_secret is None:
@@ -153,7 +153,7 @@ def livekit_router(
         url=settings.url,
         api_key=settings.api_key,
         api_secret=settings.api_secret,
-        server_id=house.id,
+        server_id=pool.id,
     )
     reader = WebhookReader(api_key=settings.api_key, api_secret=settings.api_secret)
     people = LivekitPeople(
@@ -167,7 +167,7 @@ def livekit_router(
     process.people.add("livekit", people)
     process.at_end.push_async_callback(rooms.close)  # any door's call may hang up on a person here
     door = _LivekitDoor(
-        process, tasks, house, rooms, reader, settings.room_prefix, Parked(house, "livekit")
+        process, tasks, pool, rooms, reader, settings.room_prefix, Parked(pool, "livekit")
     )
     looking = tasks.create_task(door.look_round(), name="look for rooms")
 
@@ -186,7 +186,7 @@ def livekit_router(
 class _LivekitDoor:
     process: Process
     tasks: asyncio.TaskGroup
-    house: House
+    pool: WorkerPool
     rooms: LivekitRooms
     reader: WebhookReader
     prefix: str
@@ -198,7 +198,7 @@ class _LivekitDoor:
         """Look round until cancelled."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            if self.house.leads:
+            if self.pool.leads:
                 await self._look_round()
 
     async def webhook(self, request: Request) -> Response:
@@ -231,16 +231,16 @@ class _LivekitDoor:
     async def _take(self, room: OpenRoom) -> None:
         """Answer a room that no other process has claimed; a mistake ends this call alone."""
         try:
-            async with _claimed(room, self.house, self.rooms) as ours:
+            async with _claimed(room, self.pool, self.rooms) as ours:
                 if not ours:
                     return
                 goes_on = await self.parked.holds(room.name)
                 within_s = SEAT_S if goes_on else 0.0
-                admitted = await seat_for(room.name, self.house, clock.monotonic, within_s=within_s)
+                admitted = await seat_for(room.name, self.pool, clock.monotonic, within_s=within_s)
                 if not isinstance(admitted, HeldSeat):
                     await self._refuse(room, admitted.reason)
                     return
-                with take_seat(self.house, admitted.seat):
+                with take_seat(self.pool, admitted.seat):
                     await self._answer(room)
         except Exception as broken:  # noqa: BLE001 - the top of a call: it ends, and no other
             self.process.switchboard.tell(
@@ -259,7 +259,7 @@ class _LivekitDoor:
             if await self._join(line) and await line.caller_came():
                 await self._converse(room, line)
             else:  # whoever still rings, or comes into it later, is found
-                self.house.peers.give_back(_claim_on(room))
+                self.pool.peers.give_back(_claim_on(room))
         except Exception:
             await self._close(room)
             raise
@@ -320,7 +320,7 @@ class _LivekitDoor:
             await self.rooms.delete(room.name)
         except RoomsError as silent:
             self._tell_failure(silent)
-            self.house.peers.give_back(_claim_on(room))
+            self.pool.peers.give_back(_claim_on(room))
 
     def _tell_refusal(self, refusal: WebhookRefusal) -> None:
         if refusal.status is not HTTPStatus.OK:  # told again, or late: nobody's fault
@@ -337,19 +337,19 @@ def _claim_on(room: OpenRoom) -> str:
 
 
 @asynccontextmanager
-async def _claimed(room: OpenRoom, house: House, rooms: LivekitRooms) -> AsyncIterator[bool]:
+async def _claimed(room: OpenRoom, pool: WorkerPool, rooms: LivekitRooms) -> AsyncIterator[bool]:
     """Claim a room, and its name while the block runs; False: it is not ours to answer.
 
     A server that was stopped makes the room of a call that goes on anew, with another id: a second
     agent in it would be the end of the first, and of what was said. The same holds for another
     server's agent; its room is given back, to be looked at again: that server may die.
     """
-    if not await house.peers.claim(_claim_on(room)):
+    if not await pool.peers.claim(_claim_on(room)):
         yield False
         return
     name = f"call in {room.name}"
-    if not await house.peers.claim(name):
-        house.peers.give_back(_claim_on(room))
+    if not await pool.peers.claim(name):
+        pool.peers.give_back(_claim_on(room))
         yield False
         return
     ours = False
@@ -357,10 +357,10 @@ async def _claimed(room: OpenRoom, house: House, rooms: LivekitRooms) -> AsyncIt
         with suppress(RoomsError):  # the look round tells
             ours = await rooms.is_free(room.name)
         if not ours:
-            house.peers.give_back(_claim_on(room))
+            pool.peers.give_back(_claim_on(room))
         yield ours
     finally:
-        house.peers.give_back(name)
+        pool.peers.give_back(name)
 
 
 def _place(rooms: LivekitRooms, room: str) -> RoomPlace:

@@ -112,12 +112,12 @@ class MediaDoor:
 
     async def _run(self, websocket: WebSocket, admitted: AdmittedStream, leg: StreamLeg) -> None:
         try:
-            with take_seat(self.frame.house, admitted.seat):
+            with take_seat(self.frame.pool, admitted.seat):
                 if self.why_not and (reason := await self.why_not(admitted.call)):
                     self.frame.tell(CallRefused(transport=self.dialect.carrier, reason=reason))
                     return
                 if self.returns:
-                    parked = Parked(self.frame.house, self.dialect.carrier)
+                    parked = Parked(self.frame.pool, self.dialect.carrier)
                     leg.parked = await parked.take(leg.facts.call_ref)
                 await self.frame.switchboard.answer(leg)
             if self.returns:

@@ -12,8 +12,8 @@ from pydantic import BaseModel, Field
 from bot import clock
 from bot.health.view import ProviderView, emptied_by, merge_rungs
 from bot.server.access import COOKIE, given_cookie
-from bot.workers.pool import House
-from bot.workers.pool_client import Joined
+from bot.workers.pool import WorkerPool
+from bot.workers.pool_client import PoolClient
 from bot.workers.wire import WireError
 from calls.entry import Tell
 from calls.events import OperatorActed, OperatorAction
@@ -21,7 +21,7 @@ from operations.database.database import StorageError
 from operations.notify.alert import Alert
 from operations.notify.alerting_rules import Alerting
 from operations.notify.channel import as_json, masked
-from operations.notify.desk import AlertDesk
+from operations.notify.desk import AlertDispatcher
 from operations.telemetry.live import RecentWork
 from operations.telemetry.metrics import CONTENT_TYPE, Exposition
 
@@ -91,16 +91,16 @@ ALONE: Final = "This process has no supervisor that could replace it: start it a
 By = Annotated[str, Body(embed=True, max_length=80)]
 
 
-def reload_router(house: Joined | None) -> APIRouter:
+def reload_router(pool: PoolClient | None) -> APIRouter:
     """Return the route; None: this process has its port to itself, as the demo has."""
     router = APIRouter()
 
     @router.post("/api/reload")
     async def reload(by: By = OPERATOR) -> JSONResponse:  # pyright: ignore[reportUnusedFunction]
-        if house is None:
+        if pool is None:
             return JSONResponse({"detail": ALONE}, HTTPStatus.CONFLICT)
         try:
-            said = await house.wire.ask("reload", within_s=READ_S, by=masked(by))
+            said = await pool.wire.ask("reload", within_s=READ_S, by=masked(by))
         except WireError:
             told = {"detail": "The supervisor does not answer."}
             return JSONResponse(told, HTTPStatus.SERVICE_UNAVAILABLE)
@@ -114,10 +114,10 @@ def reload_router(house: Joined | None) -> APIRouter:
     return router
 
 
-def provider_router(view: ProviderView, house: House, recent: RecentWork) -> APIRouter:
+def provider_router(view: ProviderView, pool: WorkerPool, recent: RecentWork) -> APIRouter:
     """Return the routes under `/api/providers`, to look and to act."""
     router = APIRouter(prefix="/api/providers")
-    desk = ProviderDesk(view, house, recent)
+    desk = ProviderControl(view, pool, recent)
 
     @router.get("")
     async def providers() -> list[dict[str, Any]]:  # pyright: ignore[reportUnusedFunction]
@@ -144,22 +144,22 @@ def provider_router(view: ProviderView, house: House, recent: RecentWork) -> API
     return router
 
 
-class ProviderDesk:
+class ProviderControl:
     """Has every process of the house do what an operator says, and tells it once."""
 
-    def __init__(self, view: ProviderView, house: House, recent: RecentWork) -> None:
+    def __init__(self, view: ProviderView, pool: WorkerPool, recent: RecentWork) -> None:
         """Answer what other processes ask of this one."""
         self._view = view
-        self._house = house
+        self._pool = pool
         self._recent = recent
-        house.peers.answer("providers", self._list_own)
+        pool.peers.answer("providers", self._list_own)
         self._answer("reset", view.reset)
         self._answer("rest", view.withdraw)
         self._answer("return", view.put_back)
 
     async def list_all(self) -> list[dict[str, Any]]:
         """Return every rung as the whole house sees it."""
-        return merge_rungs(await self._house.peers.ask_all("providers"))
+        return merge_rungs(await self._pool.peers.ask_all("providers"))
 
     async def act(
         self, request: Request, action: OperatorAction, name: str, word: OperatorWord
@@ -174,7 +174,7 @@ class ProviderDesk:
                 return JSONResponse({"detail": _refusal(name, emptied)}, status_code=409)
         # Told first: a process that dies in the middle has done nothing of which nobody knows.
         tell_action(self._view.tell, request, action, target=name, word=word)
-        await self._house.peers.ask_all(action, name=name)
+        await self._pool.peers.ask_all(action, name=name)
         return [row for row in await self.list_all() if row["name"] == name]
 
     def _answer(self, action: OperatorAction, do: Callable[[str], None]) -> None:
@@ -182,7 +182,7 @@ class ProviderDesk:
             if asked["name"] in self._view.names:
                 do(asked["name"])
 
-        self._house.peers.answer(action, answer)
+        self._pool.peers.answer(action, answer)
 
     async def _list_own(self, _: Mapping[str, Any]) -> list[dict[str, Any]]:
         counts = {
@@ -200,7 +200,7 @@ def _refusal(name: str, stages: list[str]) -> str:
     return f"Without {name}, {where} would have no provider that can be asked; force does it still."
 
 
-def alert_router(desk: AlertDesk, tell: Tell) -> APIRouter:
+def alert_router(desk: AlertDispatcher, tell: Tell) -> APIRouter:
     """Return the routes under `/api/alerts`; the right to see them is the right to change them."""
     router = APIRouter(prefix="/api/alerts")
 

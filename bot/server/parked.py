@@ -3,7 +3,7 @@
 import secrets
 from typing import Final
 
-from bot.workers.pool import House, Shelf
+from bot.workers.pool import KeyValues, WorkerPool
 from calls.resume import ResumeState
 
 PARKED_S: Final = 30.0  # a caller who comes back later has begun a new matter
@@ -18,7 +18,7 @@ class ParkedCall:
         state: Found there when the call's line came; `None` if the call begins.
     """
 
-    def __init__(self, shelf: Shelf, place: str, state: ResumeState | None = None) -> None:
+    def __init__(self, shelf: KeyValues, place: str, state: ResumeState | None = None) -> None:
         self.state = state
         self._shelf = shelf
         self._place = place
@@ -36,9 +36,9 @@ class ParkedCall:
 class Parked:
     """Calls by the name of their line; each is taken up once."""
 
-    def __init__(self, house: House, kind: str) -> None:
+    def __init__(self, pool: WorkerPool, kind: str) -> None:
         """Keep calls of one kind of line."""
-        self._house = house
+        self._pool = pool
         self._kind = kind
 
     @staticmethod
@@ -48,7 +48,7 @@ class Parked:
 
     def place(self, token: str) -> ParkedCall:
         """Return where a call that begins is kept."""
-        return ParkedCall(self._house.shelf, f"parked {self._kind} {token}")
+        return ParkedCall(self._pool.shelf, f"parked {self._kind} {token}")
 
     async def holds(self, token: str) -> bool:
         """Return whether a call that can go on is kept, and leave it there."""
@@ -60,5 +60,5 @@ class Parked:
     async def take(self, token: str) -> ParkedCall:
         """Return where a call is kept, with what was found there."""
         place = f"parked {self._kind} {token}"
-        kept = await self._house.shelf.take(place)
-        return ParkedCall(self._house.shelf, place, ResumeState.from_json(kept) if kept else None)
+        kept = await self._pool.shelf.take(place)
+        return ParkedCall(self._pool.shelf, place, ResumeState.from_json(kept) if kept else None)

@@ -22,8 +22,8 @@ from bot.server.carrier_door import (
     refuse,
 )
 from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, StreamPass, TokenDesk, TurnedAway
-from bot.workers.pool import Shelf
+from bot.server.stream_tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
+from bot.workers.pool import KeyValues
 from calls.handover import Destination, Handover, RingTrouble
 from calls.leg_progress import StatusCallback
 from transports.media_stream.leg import CarriedCall
@@ -57,7 +57,7 @@ class PlivoRingOrders:
     """Orders of this account's calls, given and asked for in any process."""
 
     rest: PlivoRest
-    shelf: Shelf
+    shelf: KeyValues
 
     async def ring(self, call_ref: str, to: Destination, *, ring_s: float) -> RingTrouble | None:
         """Have Plivo ask whom to ring; return what went wrong, or None."""
@@ -162,8 +162,8 @@ def plivo_router(
         auth_token=auth_token,
         content_type=content_type,
         rest=rest,
-        orders=PlivoRingOrders(rest=rest, shelf=frame.house.shelf),
-        desk=TokenDesk(frame, "plivo", patience or LinePatience()),
+        orders=PlivoRingOrders(rest=rest, shelf=frame.pool.shelf),
+        desk=StreamTokens(frame, "plivo", patience or LinePatience()),
         progress=frame.status_callbacks("plivo"),
     )
     return _routes(door, briefs)
@@ -195,7 +195,7 @@ class _PlivoDoor:
     content_type: str
     rest: PlivoRest
     orders: PlivoRingOrders
-    desk: TokenDesk
+    desk: StreamTokens
     progress: StatusCallbacks
 
     async def voice(self, request: Request) -> Response:

@@ -26,14 +26,14 @@ from bot.server.ready_line import ready_line
 from bot.workers.admission_rules import HouseSeats
 from bot.workers.listener import bind_socket
 from bot.workers.meter import Meter, own_cores
-from bot.workers.pool import Alone, House
-from bot.workers.pool_client import Joined, SharedLimits
+from bot.workers.pool import SingleProcess, WorkerPool
+from bot.workers.pool_client import PoolClient, SharedLimits
 from bot.workers.process import Process, open_process
 from bot.workers.upkeep import do_chores, look_now_and_then
 from calls.events import CallRefused
 from calls.operations_events import ConfigurationReloaded, WorkerLost, WorkerStarted
 from operations.keep_running import keep_running
-from operations.notify.desk import AlertDesk
+from operations.notify.desk import AlertDispatcher
 from operations.notify.opening import tell_operators, utc_s
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
@@ -44,14 +44,14 @@ from operations.telemetry.emitter import Listener
 
 
 @asynccontextmanager
-async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[House]:
+async def open_house(process: Process, joined: PoolClient | None) -> AsyncIterator[WorkerPool]:
     """Measure our own load while the block runs, and tell the house, or decide by it alone."""
-    house = joined or alone(process)
-    process.carrier_words.join(house)
+    pool = joined or alone(process)
+    process.carrier_words.join(pool)
     limits = SharedLimits(joined, process.policies.values()) if joined else None
 
     def report(cores: float, lag_s: float) -> None:
-        house.report(cores, lag_s)
+        pool.report(cores, lag_s)
         process.metrics.look({"cores": cores, "loop_lag_seconds": lag_s})
         if limits:
             limits.tell()
@@ -67,16 +67,16 @@ async def open_house(process: Process, joined: Joined | None) -> AsyncIterator[H
         look = tasks.create_task(keep_running("the look at the process", looking), name="look")
         try:
             with process.measuring.heard_by(meter.beat):
-                yield house
+                yield pool
         finally:
             look.cancel()
 
 
-def alone(process: Process) -> Alone:
+def alone(process: Process) -> SingleProcess:
     """Return the house of a process that has its port to itself."""
     server, switchboard = process.settings.server, process.switchboard
     measured = server.admission == "measured"
-    return Alone(
+    return SingleProcess(
         why_closed=lambda: switchboard.why_closed,
         clock=clock.monotonic,
         seats=HouseSeats(seats=server.max_calls, cores=own_cores(), measured=measured),
@@ -204,21 +204,21 @@ async def run_server(
     reporter, ledger = AlertReporter(outbox, utc_s=utc_s), CallLedger()
     async with (
         _process(settings, extras, [reporter, ledger]) as process,
-        open_house(process, extras.house) as house,
-        do_chores(process, house),
-        _alerts(process, house, reporter, outbox) as alerts,
-        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: house.leads),
+        open_house(process, extras.pool) as pool,
+        do_chores(process, pool),
+        _alerts(process, pool, reporter, outbox) as alerts,
+        mirror_in_sheet(settings, tell=process.switchboard.tell, leads=lambda: pool.leads),
         _record_of(settings) as reader,
         open_outbound(
-            process, house, ledger, alerts=alerts.recent, dialing=extras.dialing
+            process, pool, ledger, alerts=alerts.recent, dialing=extras.dialing
         ) as outbound,
         asyncio.TaskGroup() as tasks,
     ):
-        campaigns = HouseCampaigns(outbound, house)
+        campaigns = HouseCampaigns(outbound, pool)
         reporter.lasting = campaigns.lasting
         routers = [*_operators(process, alerts, outbound, campaigns), *extras.routers]
         more = replace(extras, routers=routers, reader=reader, campaigns=campaigns)
-        app = application(process, tasks, more, house)
+        app = application(process, tasks, more, pool)
         server = Server(_bounded(app), process.switchboard)
         server.follows_dials = lambda: outbound.follows_dials
         async with _answering(server, sockets, process, tasks):
@@ -239,19 +239,19 @@ def _process(
 
 
 def _alerts(
-    process: Process, house: House, reporter: AlertReporter, outbox: AlertOutbox
-) -> AbstractAsyncContextManager[AlertDesk]:
+    process: Process, pool: WorkerPool, reporter: AlertReporter, outbox: AlertOutbox
+) -> AbstractAsyncContextManager[AlertDispatcher]:
     return tell_operators(
         process.settings,
         reporter,
         outbox,
         tell=process.switchboard.tell,
-        leads=lambda: house.leads,
+        leads=lambda: pool.leads,
     )
 
 
 def _operators(
-    process: Process, alerts: AlertDesk, outbound: Outbound, campaigns: HouseCampaigns
+    process: Process, alerts: AlertDispatcher, outbound: Outbound, campaigns: HouseCampaigns
 ) -> list[APIRouter]:
     """Return where operators see and steer what is done beside the calls."""
     tell = process.switchboard.tell

@@ -14,7 +14,7 @@ from fastapi import WebSocket
 
 from bot.clock import Clock
 from bot.server.carrier_door import DoorFrame, OneAtATime
-from bot.workers.pool import HeldSeat, House, NoSeat, Shelf
+from bot.workers.pool import HeldSeat, KeyValues, NoSeat, WorkerPool
 from bot.workers.seats import DRAINING
 from calls.events import CallRefused
 from calls.handover import Handover
@@ -44,7 +44,7 @@ class Ticket:
 class Tokens:
     """Hands out tokens and takes each one back once."""
 
-    def __init__(self, shelf: Shelf) -> None:
+    def __init__(self, shelf: KeyValues) -> None:
         self._shelf = shelf
 
     async def issue(self, ticket: Ticket, *, now: float, for_s: float = LIFE_S) -> str:
@@ -113,12 +113,12 @@ class Whereabouts:
 class Returns:
     """The calls of this process, and the way to those of the others."""
 
-    def __init__(self, house: House, carrier: str = "twilio") -> None:
+    def __init__(self, pool: WorkerPool, carrier: str = "twilio") -> None:
         """Answer what the house's other processes ask of a carrier's calls."""
-        self._house = house
+        self._pool = pool
         self._question = f"{carrier} call"
         self._legs: dict[str, StreamLeg] = {}
-        house.peers.answer(self._question, self._answer)
+        pool.peers.answer(self._question, self._answer)
 
     @contextmanager
     def held(self, leg: StreamLeg) -> Iterator[None]:
@@ -146,7 +146,7 @@ class Returns:
             over: The carrier says that the call has ended, which whoever has it is told.
             handed_on: What it says to have come of handing the caller on, likewise.
         """
-        said = await self._house.peers.ask_all(
+        said = await self._pool.peers.ask_all(
             self._question, call_sid=call_sid, over=over, handed_on=handed_on
         )
         found = [Whereabouts(**answered) for answered in said if answered]
@@ -154,11 +154,11 @@ class Returns:
 
     async def keep(self, kept: Kept) -> None:
         """Note a call for which a stream is asked."""
-        await self._house.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
+        await self._pool.shelf.keep(self._place(kept.call_sid), asdict(kept), for_s=CALL_S)
 
     async def forget(self, call_sid: str) -> Kept | None:
         """Forget a call, and return what was known of it."""
-        kept = await self._house.shelf.take(self._place(call_sid))
+        kept = await self._pool.shelf.take(self._place(call_sid))
         return Kept(**kept) if kept else None
 
     async def _answer(self, asked: Mapping[str, Any]) -> Mapping[str, Any] | None:
@@ -169,7 +169,7 @@ class Returns:
             leg.handed_on(asked["handed_on"])
         if asked["over"]:
             await leg.carrier_ended()
-        return asdict(Whereabouts(worker=self._house.name, goes_on=leg.may_come_back))
+        return asdict(Whereabouts(worker=self._pool.name, goes_on=leg.may_come_back))
 
     def _place(self, call_sid: str) -> str:
         return f"{self._question} {call_sid}"
@@ -214,17 +214,17 @@ class TurnedAway(Enum):
     GOES_ON = "goes_on"  # it is here already: the carrier has told of it again
 
 
-class TokenDesk:
+class StreamTokens:
     """Gives out one token for each stream that a carrier is asked to open, and takes it back."""
 
     def __init__(self, frame: DoorFrame, carrier: str, patience: LinePatience) -> None:
         """Serve one carrier's calls."""
         self.patience = patience
-        self.returns = Returns(frame.house, carrier)
+        self.returns = Returns(frame.pool, carrier)
         self._frame = frame
         self._carrier = carrier
-        self._tokens = Tokens(frame.house.shelf)
-        self._one_at_a_time = OneAtATime(frame.house.peers)
+        self._tokens = Tokens(frame.pool.shelf)
+        self._one_at_a_time = OneAtATime(frame.pool.peers)
 
     async def begin(self, call: CarriedCall) -> StreamPass | TurnedAway:
         """Hold a seat for a call and return what lets its stream in, or why it is not let in.
@@ -328,8 +328,8 @@ class TokenDesk:
     async def _begin(
         self, call: CarriedCall, kept: Kept, *, within_s: float = 0.0
     ) -> StreamPass | TurnedAway:
-        house, clock = self._frame.house, self._frame.clock
-        admitted = await seat_for(call.call_ref, house, clock, within_s=within_s)
+        pool, clock = self._frame.pool, self._frame.clock
+        admitted = await seat_for(call.call_ref, pool, clock, within_s=within_s)
         if not isinstance(admitted, HeldSeat):
             if await self.returns.find(call.call_ref) is not None:
                 return TurnedAway.GOES_ON  # perhaps on the very seat that is missing
@@ -352,12 +352,12 @@ def _ticket(call: CarriedCall) -> Ticket:
 
 
 async def seat_for(
-    call_ref: str, house: House, clock: Clock, *, within_s: float
+    call_ref: str, pool: WorkerPool, clock: Clock, *, within_s: float
 ) -> HeldSeat | NoSeat:
     """Hold a seat for a call; one that is in progress waits for it so long."""
     until = clock() + within_s
     while True:
-        admitted = await house.admit(call_ref)
+        admitted = await pool.admit(call_ref)
         if isinstance(admitted, HeldSeat) or admitted.reason == DRAINING or clock() >= until:
             return admitted
         await asyncio.sleep(LOOK_S)

@@ -15,7 +15,7 @@ from bot.call.briefs import Briefs
 from bot.server import telnyx_signature
 from bot.server.carrier_door import DoorFrame, elsewhere, read_body, refuse
 from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.server.stream_tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
 from bot.server.telnyx_legs import (
     MARK,
     PICKED_UP,
@@ -53,7 +53,7 @@ class TelnyxStreams:
 
     frame: DoorFrame
     rest: TelnyxRest
-    desk: TokenDesk
+    desk: StreamTokens
     waiting: TelnyxTransfers
 
     async def open(self, call_id: str, given: StreamPass, *, once: str = "") -> Response:
@@ -164,8 +164,8 @@ def telnyx_router(
         patience: How long a line is waited for.
         briefs: What agents are told who talk with those whom campaigns call.
     """
-    desk = TokenDesk(frame, "telnyx", patience or LinePatience())
-    waiting = TelnyxTransfers(frame.house)
+    desk = StreamTokens(frame, "telnyx", patience or LinePatience())
+    waiting = TelnyxTransfers(frame.pool)
     door = _TelnyxDoor(
         frame=frame,
         key=key,
@@ -206,7 +206,7 @@ class _TelnyxDoor:
     key: Ed25519PublicKey
     rest: TelnyxRest
     utc_s: Callable[[], float]
-    desk: TokenDesk
+    desk: StreamTokens
     waiting: TelnyxTransfers
     streams: TelnyxStreams
     dials: TelnyxDials

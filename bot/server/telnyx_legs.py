@@ -10,8 +10,8 @@ from typing import Any, Final
 from loguru import logger
 
 from bot.server.carrier_door import MOST_WORD_CHARS, StatusCallbacks
-from bot.server.stream_tokens import StreamPass, TokenDesk, TurnedAway
-from bot.workers.pool import House
+from bot.server.stream_tokens import StreamPass, StreamTokens, TurnedAway
+from bot.workers.pool import WorkerPool
 from calls.handover import Destination, Handover
 from calls.leg_progress import StatusCallback
 from transports.http_requests import number_of
@@ -64,7 +64,7 @@ class TelnyxDials:
     """Tells how they go, and lets those in who picked up."""
 
     progress: StatusCallbacks
-    desk: TokenDesk
+    desk: StreamTokens
 
     async def heed(
         self, ref: str, call_id: str, event: str, payload: dict[str, Any]
@@ -151,12 +151,12 @@ class TelnyxTransfers:
     for the same caller.
     """
 
-    def __init__(self, house: House) -> None:
+    def __init__(self, pool: WorkerPool) -> None:
         """Answer what the house's other processes tell."""
-        self._house = house
+        self._pool = pool
         self._waiting: dict[str, _Ring] = {}
         self._connected: dict[str, None] = {}  # in the order in which they were
-        house.peers.answer(QUESTION, self._settle)
+        pool.peers.answer(QUESTION, self._settle)
 
     async def outcome(self, ring: str, *, within_s: float) -> Handover:
         """Wait for what comes of it; no news in time is no answer, unless somebody picked up."""
@@ -187,7 +187,7 @@ class TelnyxTransfers:
 
     async def tell(self, ring: str, outcome: Handover | None) -> None:
         """Pass on what came of it to the task that waits; None: somebody picked up."""
-        await self._house.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
+        await self._pool.peers.ask_all(QUESTION, ring=ring, outcome=outcome)
 
     async def _settle(self, asked: Mapping[str, Any]) -> None:
         if asked["outcome"] == "connected":

@@ -24,9 +24,9 @@ from bot.server.carrier_door import (
     socket_url,
 )
 from bot.server.media_door import MediaDoor, unbriefed
-from bot.server.stream_tokens import AdmittedStream, StreamPass, TokenDesk, TurnedAway
+from bot.server.stream_tokens import AdmittedStream, StreamPass, StreamTokens, TurnedAway
 from bot.server.twilio_people import TwilioPeople
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.leg_progress import OUTCOMES, StatusCallback
 from transports.media_stream.leg import CarriedCall
@@ -94,7 +94,7 @@ def twilio_router(
         people: Who is being called for a caller; their streams come here, too.
         briefs: What agents are told who talk with those whom campaigns call.
     """
-    desk = TokenDesk(frame, "twilio", patience or LinePatience())
+    desk = StreamTokens(frame, "twilio", patience or LinePatience())
     door = _TwilioDoor(
         frame=frame,
         validator=RequestValidator(auth_token.get_secret_value()),
@@ -130,7 +130,7 @@ def _routes(door: "_TwilioDoor") -> APIRouter:
 class _TwilioDoor:
     frame: DoorFrame
     validator: RequestValidator
-    desk: TokenDesk
+    desk: StreamTokens
     rest: TwilioRest | None
     people: TwilioPeople | None
     briefs: Briefs | None
@@ -275,13 +275,13 @@ def twilio_routers(process: Process, frame: DoorFrame) -> list[APIRouter]:
             auth_token=twilio.auth_token,
             rest=_rest(settings),
             patience=LinePatience(returns_within_s=twilio.returns_within_s),
-            people=_twilio_people(settings, process, frame.house),
+            people=_twilio_people(settings, process, frame.pool),
             briefs=process.briefs,
         )
     ]
 
 
-def _twilio_people(settings: Settings, process: Process, house: House) -> TwilioPeople | None:
+def _twilio_people(settings: Settings, process: Process, pool: WorkerPool) -> TwilioPeople | None:
     """Return who calls people through Twilio; None: it needs our number and the account's id."""
     twilio, rest = settings.transports.twilio, _rest(settings)
     if rest is None or twilio.number is None:
@@ -290,7 +290,7 @@ def _twilio_people(settings: Settings, process: Process, house: House) -> Twilio
         rest=rest,
         our_number=twilio.number,
         socket_url=socket_url(settings.server.public_url, MEDIA_PATH),
-        house=house,
+        pool=pool,
         tell=process.switchboard.tell,
         clock=clock.monotonic,
     )

@@ -13,7 +13,7 @@ from loguru import logger
 from twilio.twiml.voice_response import Connect, Stream, VoiceResponse
 
 from bot.call.transfer import begin_owned
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from calls.entry import Tell
 from calls.events import ProviderFailed
 from calls.handover import Destination, Handover
@@ -65,7 +65,7 @@ class TwilioPeople:
     rest: TwilioRest
     our_number: str
     socket_url: str
-    house: House
+    pool: WorkerPool
     tell: Tell
     clock: Callable[[], float]
     called: dict[str, _Called] = field(default_factory=dict)
@@ -201,7 +201,7 @@ class TwilioPeople:
         return OUTCOMES.get(str(shown.get("status")))
 
     def _twiml(self, token: str) -> str:
-        url = f"{self.socket_url}/{self.house.name}" if self.house.name else self.socket_url
+        url = f"{self.socket_url}/{self.pool.name}" if self.pool.name else self.socket_url
         stream = Stream(url=url)
         stream.parameter(name="token", value=token)
         connect = Connect()

@@ -21,7 +21,7 @@ from bot.config.settings import IceServer
 from bot.server.arrival_rules import Guest, WaitingRoom
 from bot.server.browser_calls import BUSY, BrowserCalls
 from bot.server.parked import Parked
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from calls.entry import Tell
 from calls.events import CallFailed, InputRefused
@@ -250,14 +250,14 @@ class Candidates(BaseModel):
 
 
 def webrtc_router(
-    process: Process, tasks: asyncio.TaskGroup, parked: Parked, house: House
+    process: Process, tasks: asyncio.TaskGroup, parked: Parked, pool: WorkerPool
 ) -> APIRouter:
     """Return the routes of the browser's door; calls run in `tasks`."""
-    calls = BrowserCalls(process, tasks, parked, house)
+    calls = BrowserCalls(process, tasks, parked, pool)
     door = _WebrtcDoor(process, tasks, calls)
-    house.peers.answer("candidates", door.take_candidates)
-    house.peers.answer("offer", door.take_offer)
-    house.peers.answer("take_up", calls.end)
+    pool.peers.answer("candidates", door.take_candidates)
+    pool.peers.answer("offer", door.take_offer)
+    pool.peers.answer("take_up", calls.end)
     router = APIRouter()
     router.add_api_route("/api/offer", door.describe, methods=["GET"])
     router.add_api_route("/api/offer", door.offer, methods=["POST"])
@@ -268,7 +268,7 @@ def webrtc_router(
 class _WebrtcDoor:
     def __init__(self, process: Process, tasks: asyncio.TaskGroup, calls: BrowserCalls) -> None:
         self._process = process
-        self._house = calls.house
+        self._pool = calls.pool
         self._calls = calls
         self._servers = process.settings.transports.webrtc.ice_servers
         self._offers = Offers(
@@ -287,10 +287,10 @@ class _WebrtcDoor:
         """Answer an offer; one of a call in another process is answered there."""
         address = request.client.host if request.client else ""
         worker, pc_id = _apart(offer.pc_id)
-        if worker and worker != self._house.name:
+        if worker and worker != self._pool.name:
             asked = {"offer": offer.model_dump(mode="json"), "address": address}
             try:
-                return _answer_of(await self._house.peers.ask(worker, "offer", **asked))
+                return _answer_of(await self._pool.peers.ask(worker, "offer", **asked))
             except LookupError:
                 pc_id = None  # that process is gone, and its call with it: this is a new one
         return await self._answer_here(offer.model_copy(update={"pc_id": pc_id}), address)
@@ -313,16 +313,16 @@ class _WebrtcDoor:
         )
         with _refusals():
             answer = await self._offers.answer(asked, begin, address=address)
-        return {**answer, "pc_id": _joined(self._house.name, answer["pc_id"])}
+        return {**answer, "pc_id": _joined(self._pool.name, answer["pc_id"])}
 
     async def candidates(self, patch: Candidates) -> Mapping[str, str]:
         """Add the browser's network addresses here, or at the process that has its call."""
         worker, pc_id = _apart(patch.pc_id)
-        if worker in ("", self._house.name):
+        if worker in ("", self._pool.name):
             return await self._add(patch.model_copy(update={"pc_id": pc_id}))
         asked = patch.model_dump(mode="json")
         try:
-            told = await self._house.peers.ask(worker, "candidates", patch=asked)
+            told = await self._pool.peers.ask(worker, "candidates", patch=asked)
         except LookupError as gone:
             raise HTTPException(HTTPStatus.NOT_FOUND, "No such call.") from gone
         return _answer_of(told)
@@ -355,7 +355,7 @@ class _WebrtcDoor:
         if self._calls.runs(token):
             return True
         free = self._process.switchboard.free
-        return not self._house.why_closed and free > self._offers.unconnected
+        return not self._pool.why_closed and free > self._offers.unconnected
 
 
 @contextmanager

@@ -30,7 +30,7 @@ class Unkept(StrEnum):
     NOT_STORED = "not_stored"
 
 
-class CallDesk:
+class CallerRequests:
     """The desk of one call. `close` it with the call, which keeps what was not kept by then."""
 
     def __init__(

@@ -182,7 +182,7 @@ NOT_LISTED: Final = (
 NO_NUMBER: Final = "This caller's number is not known. Ask them for the number, for the staff."
 
 
-class DoNotCallDesk:
+class DoNotCallRequests:
     """One for each call. `close` it with the call: whatever is not done then goes on without it."""
 
     def __init__(  # noqa: PLR0913 - whose number it is and who is told, each by its name

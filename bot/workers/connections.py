@@ -128,7 +128,7 @@ class ConnectionPace:
         return 0.0 if self._left > 0 else PAUSE_S
 
 
-class Doorman:
+class ConnectionListener:
     """Stands at the listening socket. What it has handed on is closed here.
 
     Until it is told to open, requests wait, as the workers are still loading. That nobody is ready

@@ -20,7 +20,7 @@ from operations.keep_running import keep_running
 from operations.masking import redacted
 from operations.notify.incident_rules import Incidents
 from operations.record.forgetting import forget_daily
-from operations.record.record_keeper import RecordKeeper, keep_record
+from operations.record.record_keeper import RecordListener, keep_record
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.journal import Journal
 from operations.telemetry.live import ConsoleSums, Live
@@ -55,7 +55,7 @@ class OwnListeners:
     carrier_words: CarrierWords
     crm: CrmListener
     after_calls: AfterCallListener
-    keeper: RecordKeeper | None
+    keeper: RecordListener | None
     traces: Sequence[Tracing]
 
     @property
@@ -85,7 +85,7 @@ def own_listeners(
     *,
     words: bool,
     metrics_folder: Path | None,
-    keeper: RecordKeeper | None,
+    keeper: RecordListener | None,
 ) -> OwnListeners:
     """Return those of a process that opens, which was asked for them in `open_process`."""
     exposition = Exposition(metrics_folder)

@@ -65,7 +65,7 @@ class _Kept:
     value: Any
 
 
-class Cloakroom:
+class KeyValueStore:
     """Things by the token that fetches them; each token works once.
 
     What stands before a token's last space is its kind. Each kind has room for so many: how far
@@ -223,7 +223,7 @@ class NoSeat:
     reason: str
 
 
-class Shelf(Protocol):
+class KeyValues(Protocol):
     """Where a process leaves what any process of the house may take."""
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
@@ -259,7 +259,7 @@ class Peers(Protocol):
         ...
 
 
-class House(Protocol):
+class WorkerPool(Protocol):
     """All processes behind one port, as one of them sees it."""
 
     @property
@@ -268,7 +268,7 @@ class House(Protocol):
         ...
 
     @property
-    def shelf(self) -> Shelf:
+    def shelf(self) -> KeyValues:
         """Where tickets and conversations are left."""
         ...
 
@@ -321,20 +321,20 @@ class House(Protocol):
 
 
 @contextmanager
-def take_seat(house: House, seat: int) -> Iterator[None]:
+def take_seat(pool: WorkerPool, seat: int) -> Iterator[None]:
     """Have the call on its seat while the block runs."""
-    house.begin(seat)
+    pool.begin(seat)
     try:
         yield
     finally:
-        house.end(seat)
+        pool.end(seat)
 
 
 class OwnShelf:
     """The shelf of the only process."""
 
     def __init__(self, clock: Clock) -> None:
-        self._room = Cloakroom(clock=clock)
+        self._room = KeyValueStore(clock=clock)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
         """Keep it here."""
@@ -373,7 +373,7 @@ class NoPeers:
         return [await self._answers[what](fields)]
 
 
-class Alone:
+class SingleProcess:
     """A house of one process."""
 
     name = ""

@@ -12,8 +12,8 @@ from bot.clock import Clock
 from bot.config.settings import Settings
 from bot.workers.admission_rules import HouseSeats
 from bot.workers.lease_rules import Leases
-from bot.workers.pool import Claims, Cloakroom, ViewRelay
-from bot.workers.seats import SeatDesk
+from bot.workers.pool import Claims, KeyValueStore, ViewRelay
+from bot.workers.seats import SeatTable
 from bot.workers.wire import Answer, WireError
 from bot.workers.worker_process import Worker
 from fallbacks.limits import MINUTE_S
@@ -115,7 +115,7 @@ class Quotas:
 AWAY_S: Final = 0.4  # chosen: two looks of the supervisor; it was kept from looking itself
 
 
-class Office:
+class PoolServer:
     """Answers the workers' questions, and knows who is there.
 
     Attributes:
@@ -131,11 +131,11 @@ class Office:
         self._seats = seats
         self._quotas = quotas
         self._clock = clock
-        self._cloakroom = Cloakroom(clock=clock)
+        self._cloakroom = KeyValueStore(clock=clock)
         self._claims = Claims()
         self._views = ViewRelay(self.workers)
         self.news = HouseNews(self.workers)
-        self.desk = SeatDesk(seats, self.workers, clock=clock)
+        self.desk = SeatTable(seats, self.workers, clock=clock)
         self.answers: dict[str, Answer] = {}
         self._looked_at = clock()  # for workers that hang
 

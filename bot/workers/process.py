@@ -33,18 +33,18 @@ from bot.workers.interpreter import (
 from bot.workers.lag import LagTeller, measure_lag
 from bot.workers.listeners import OwnListeners, open_listeners, own_listeners
 from calls.cost import PriceTable
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from campaigns.store.owed_numbers import OwedNumbers
 from fallbacks.lag import Lag
 from fallbacks.work import StagePolicy
 from operations.after_call import work
-from operations.after_call.opening import AfterCallMeans, open_after_calls
+from operations.after_call.opening import AfterCallServices, open_after_calls
 from operations.crm.opening import open_crm
-from operations.crm.port import CrmDesk
+from operations.crm.port import CrmLookup
 from operations.database.database import compile_tables
 from operations.keep_running import at_work, keep_running
 from operations.record import record_keeper
-from operations.record.record_keeper import RecordKeeper
+from operations.record.record_keeper import RecordListener
 from operations.retrying import Retries
 from operations.telemetry.emitter import Emitter, Listener
 from operations.telemetry.live import ConsoleSums, Live
@@ -64,7 +64,7 @@ class Guests:
     """What calls share that was opened before the rest."""
 
     carrier_words: CarrierWords
-    crm: CrmDesk | None
+    crm: CrmLookup | None
 
 
 @asynccontextmanager
@@ -116,7 +116,7 @@ async def _listing(settings: Settings, measuring: LagTeller) -> AsyncIterator[Op
     if not settings.campaigns:
         yield None
         return
-    contacts, kept = ContactBook(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
+    contacts, kept = ContactStore(settings.storage.url), OwedNumbers(settings.logs.dir / OWED)
     try:
         async with listing(OptOuts(contacts, kept, tell=measuring.tell)) as opt_outs:
             yield opt_outs
@@ -217,7 +217,7 @@ async def open_process(
     listeners: Sequence[Listener] = (),
     models: VoiceModels | None = None,
     metrics_folder: Path | None = None,
-    keeper: RecordKeeper | None = None,
+    keeper: RecordListener | None = None,
 ) -> AsyncIterator[Process]:
     """Be ready for calls while the block runs.
 
@@ -262,8 +262,8 @@ async def _load(settings: Settings, models: VoiceModels | None) -> VoiceModels:
     return models
 
 
-def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallMeans:
-    return AfterCallMeans(
+def _means(shared: Shared, own: OwnListeners, prices: PriceTable) -> AfterCallServices:
+    return AfterCallServices(
         policy=shared.policies["llm"],
         clients=shared.clients,
         reporter=own.crm.reporter,

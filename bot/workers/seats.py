@@ -25,7 +25,7 @@ from transports.twilio.webhook import (
 DRAINING: Final = "draining"  # as `bot.call.switchboard` has it
 
 
-class SeatDesk:
+class SeatTable:
     """Gives out the seats of a house, and none once it stops."""
 
     def __init__(self, seats: HouseSeats, workers: Mapping[str, Worker], *, clock: Clock) -> None:

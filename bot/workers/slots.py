@@ -11,7 +11,7 @@ from loguru import logger
 from bot.clock import Clock
 from bot.config.settings import Settings
 from bot.exits import DONE, FAILED
-from bot.workers.pool_server import Office
+from bot.workers.pool_server import PoolServer
 from bot.workers.worker_process import Worker, WorkerOrder
 from calls.operations_events import ReloadOutcome, WorkerCause
 
@@ -54,7 +54,7 @@ class Slots:
     """
 
     def __init__(
-        self, orders: Orders, office: Office, tasks: asyncio.TaskGroup, *, clock: Clock
+        self, orders: Orders, office: PoolServer, tasks: asyncio.TaskGroup, *, clock: Clock
     ) -> None:
         """Prepare; `begin` starts the workers, in `tasks`."""
         self._orders = orders

@@ -12,9 +12,9 @@ from bot import clock
 from bot.config.settings import Settings
 from bot.exits import DONE, CommandError
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.connections import Doorman, meanwhile
+from bot.workers.connections import ConnectionListener, meanwhile
 from bot.workers.meter import own_cores
-from bot.workers.pool_server import Office, Quotas
+from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.seats import NoRoom
 from bot.workers.slots import BY_SIGNAL, Plan, Reloading, Slots, wait_at_most
 
@@ -43,7 +43,7 @@ class Supervisor:
             seats=server.max_calls, cores=own_cores(), measured=server.admission == MEASURED
         )
         self._quotas = Quotas(plan.settings)
-        self._office = Office(self._seats, self._quotas, clock=clock.monotonic)
+        self._office = PoolServer(self._seats, self._quotas, clock=clock.monotonic)
         self._slots = Slots(plan, self._office, self._tasks, clock=clock.monotonic)
         self._reloading = Reloading(
             plan, self._slots, apply=self._go_by, tell=self._office.news.tell_one
@@ -82,13 +82,13 @@ class Supervisor:
             raise CommandError(f"worker {failed.name} ended with {failed.code}")
         return DONE
 
-    def _doorman(self) -> Doorman:
+    def _doorman(self) -> ConnectionListener:
         no_room = NoRoom(
             lambda: self._plan.settings,
             admit=self._office.desk.hold,
             tell=self._office.news.tell_turned_away,
         )
-        return Doorman(
+        return ConnectionListener(
             self._listener,
             hand=self._office.hand,
             answer=no_room.answer,
@@ -102,7 +102,7 @@ class Supervisor:
         public_url, language = settings.server.public_url, settings.agent.language
         return meanwhile(request, public_url=public_url, language=language)
 
-    async def _look_after(self, doorman: Doorman) -> None:
+    async def _look_after(self, doorman: ConnectionListener) -> None:
         """Tell the workers how the house is, and end one that hangs."""
         while True:
             for item in self._office.hung(HUNG_S):

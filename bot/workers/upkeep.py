@@ -10,7 +10,7 @@ from typing import Final
 from bot.batch.batch import Batch
 from bot.batch.messages import keep_messages_written
 from bot.clips.rendering import keep_clips
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from bot.workers.process import Process
 from operations.record.forgetting import forget_rows_daily
 from operations.record.voicemails import voicemails_listed
@@ -20,26 +20,26 @@ from operations.telemetry.metrics import Metrics
 
 
 @asynccontextmanager
-async def do_chores(process: Process, house: House) -> AsyncIterator[None]:
+async def do_chores(process: Process, pool: WorkerPool) -> AsyncIterator[None]:
     """Do them while the block runs, for as long as this process leads the house."""
     settings, left = process.settings, process.last_resort.messages
     async with (
-        _clips(process, house),
-        _messages(process, house),
-        forget_rows_daily(settings, mine=lambda: house.leads),
-        voicemails_listed(left, settings.storage.url, mine=lambda: house.leads),
+        _clips(process, pool),
+        _messages(process, pool),
+        forget_rows_daily(settings, mine=lambda: pool.leads),
+        voicemails_listed(left, settings.storage.url, mine=lambda: pool.leads),
     ):
         yield
 
 
-def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+def _clips(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     """Have the clips that are missing rendered when nobody calls."""
     settings, providers = process.settings, process.providers
     return keep_clips(
         settings,
         process.last_resort.utterances,
         process.last_resort.clips,
-        quiet=lambda: house.leads and house.quiet and not process.switchboard.calls,
+        quiet=lambda: pool.leads and pool.quiet and not process.switchboard.calls,
         retries=Retries(
             settings=settings.resilience.retry_settings(),
             tell=providers.tell,
@@ -48,13 +48,13 @@ def _clips(process: Process, house: House) -> AbstractAsyncContextManager[None]:
     )
 
 
-def _messages(process: Process, house: House) -> AbstractAsyncContextManager[None]:
+def _messages(process: Process, pool: WorkerPool) -> AbstractAsyncContextManager[None]:
     """Have what callers left written down."""
     batch = Batch.of(process.settings, roster=process.providers.roster, tell=process.providers.tell)
     return keep_messages_written(
         process.last_resort.messages,
         batch.transcribe,
-        mine=lambda: house.leads,
+        mine=lambda: pool.leads,
         tell=process.switchboard.tell,
     )
 

@@ -23,7 +23,7 @@ class WorkerOrder:
 
     number: int
     workers: int  # of the house
-    house: str  # its id
+    pool: str  # its id
     config: str | None
     flags: dict[str, Any]
     board: str  # where the house shares its providers' health

@@ -33,7 +33,7 @@ class NewContact:
     due_s: float = 0.0  # a callback has a time
 
 
-class ContactBook(TransactionStore):
+class ContactStore(TransactionStore):
     """Every method raises `StorageError` when it cannot."""
 
     async def add(

@@ -21,7 +21,7 @@ ROW: Final = re.compile(r'<tr><td>([a-z_]+)</td><td class="number">(\d+)</td>')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FourBooks:
+class BookComparison:
     """All that was written down of one campaign.
 
     Attributes:
@@ -67,13 +67,13 @@ def read_books(
     dials: Sequence[Dial],
     register: RegisterSimulator,
     carrier: CarrierRest,
-) -> FourBooks:
+) -> BookComparison:
     """Return the books; the report is read from its files. Blocks."""
     with (folder / f"{campaign}.csv").open(encoding="utf-8", newline="") as file:
         # A number begins with a plus, which a spreadsheet would take for a formula: it is quoted.
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(file)}
     page = (folder / f"{campaign}.html").read_text(encoding="utf-8")
-    return FourBooks(
+    return BookComparison(
         dials=dials,
         rows=rows,
         page={outcome: int(count) for outcome, count in ROW.findall(page)},
@@ -82,7 +82,7 @@ def read_books(
     )
 
 
-def compare_page(books: FourBooks) -> tuple[str, ...]:
+def compare_page(books: BookComparison) -> tuple[str, ...]:
     """Return where the report's page and the ledger differ."""
     counts = Counter(str(dial.outcome) for dial in books.dials)
     if counts == Counter(books.page):
@@ -90,7 +90,9 @@ def compare_page(books: FourBooks) -> tuple[str, ...]:
     return (f"the report's page has {dict(books.page)}, the ledger {dict(counts)}",)
 
 
-def compare_contacts(books: FourBooks, contacts: Sequence[StagedContact]) -> list[ComparedContact]:
+def compare_contacts(
+    books: BookComparison, contacts: Sequence[StagedContact]
+) -> list[ComparedContact]:
     """Return what the books say of each contact; whoever else is in one of them comes last."""
     known = {contact.number: contact.name for contact in contacts}
     others = {number for _, number, _ in books.carrier.book} | set(books.rows)
@@ -99,7 +101,7 @@ def compare_contacts(books: FourBooks, contacts: Sequence[StagedContact]) -> lis
     return [_compare(books, number, name) for number, name in names.items()]
 
 
-def _compare(books: FourBooks, number: str, name: str) -> ComparedContact:
+def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     dials = sorted((each for each in books.dials if each.number == number), key=_attempt)
     row = books.rows.get(number, {})
     told = {
@@ -165,7 +167,7 @@ def _against_register(
     return () if found == wanted else (f"the CRM was told {found}, not {wanted}",)
 
 
-def _against_calls(books: FourBooks, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
+def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
     """Each dial in which somebody talked with an agent is a call that the register was told of."""
     talks = [
         each

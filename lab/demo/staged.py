@@ -16,7 +16,7 @@ from pydantic import SecretStr
 
 from bot import clock
 from calls.outbound import Dial, DialOutcome
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice
 from lab.callers import AgentServer, Callee, CarrierRest, KnownPerson, RegisterSimulator
 
@@ -196,7 +196,7 @@ async def staged_carrier(
 
 async def fill_queue(url: str, contacts: Sequence[StagedContact]) -> None:
     """Put the contacts into the queue, and have the campaign run."""
-    book, office, now = ContactBook(url), CampaignOffice(url), clock.utc_s()
+    book, office, now = ContactStore(url), CampaignOffice(url), clock.utc_s()
     try:
         new = [
             NewContact(number=contact.number, name=contact.name, zones=("UTC",))

@@ -22,7 +22,7 @@ class LoopbackTelephone:
     """The leg that `replay` has, without a server, a network or a telephone's coding."""
 
     def __init__(self, process: Process) -> None:
-        self._house = process
+        self._pool = process
         self._leg = LoopbackLeg(
             np.zeros(0, dtype=np.int16),
             sample_rate_hz=RATE_HZ,
@@ -39,7 +39,7 @@ class LoopbackTelephone:
         Raises:
             TimeoutError: It was not answered.
         """
-        answered = self._house.switchboard.answer(self._leg, self._call)
+        answered = self._pool.switchboard.answer(self._leg, self._call)
         async with AsyncExitStack() as stack:
             group = await stack.enter_async_context(asyncio.TaskGroup())
             self._running = group.create_task(answered, name="a call on the loopback leg")
@@ -58,7 +58,7 @@ class LoopbackTelephone:
         """Hang up."""
         await self._call.cancel("caller_hung_up")
         await self._stack.__aexit__(kind, error, trace)
-        await self._house.emitter.flush()  # what is told of the call is read next
+        await self._pool.emitter.flush()  # what is told of the call is read next
 
     @property
     def started_at(self) -> float:

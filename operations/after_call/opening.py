@@ -53,7 +53,7 @@ def works_after_calls(settings: Settings) -> bool:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AfterCallMeans:
+class AfterCallServices:
     """What it takes of those that were opened before.
 
     Attributes:
@@ -71,7 +71,7 @@ class AfterCallMeans:
 
 @asynccontextmanager
 async def open_after_calls(
-    settings: Settings, listener: AfterCallListener, means: AfterCallMeans, *, tell: Tell
+    settings: Settings, listener: AfterCallListener, means: AfterCallServices, *, tell: Tell
 ) -> AsyncIterator[None]:
     """Do what is to be done behind the end of calls while the block runs."""
     if not works_after_calls(settings):
@@ -124,7 +124,7 @@ def _queue(settings: Settings, contacts: CallbackContacts, tell: Tell) -> Callba
     )
 
 
-def _pen(settings: Settings, means: AfterCallMeans, tell: Tell) -> ResultPen | None:
+def _pen(settings: Settings, means: AfterCallServices, tell: Tell) -> ResultPen | None:
     if not asks_a_model(settings):
         return None
     models = settings.after_call.models

@@ -11,7 +11,7 @@ from calls.entry import Entry, Tell
 from operations.crm import rest as hubspot
 from operations.crm.outbox import CrmOutbox
 from operations.crm.own import OwnContacts
-from operations.crm.port import Crm, CrmDesk, roster_of
+from operations.crm.port import Crm, CrmLookup, roster_of
 from operations.crm.reporting import CrmPoster, CrmReporter
 from operations.crm.rest import RestCrm, RestMapping, RestPlace, RestRequest
 from operations.crm.webhook import WebhookCrm
@@ -56,7 +56,7 @@ def crm_of(settings: Settings) -> Crm | None:
 @asynccontextmanager
 async def open_crm(
     settings: Settings, listener: CrmListener, *, tell: Tell
-) -> AsyncIterator[CrmDesk | None]:
+) -> AsyncIterator[CrmLookup | None]:
     """Look callers up and tell of calls while the block runs; None: there is no register."""
     crm = crm_of(settings)
     if crm is None:
@@ -67,7 +67,7 @@ async def open_crm(
     retries = Retries(settings=settings.resilience.retry_settings(), tell=tell, roster=roster)
     reporter = CrmReporter(outbox=outbox, utc_s=clock.utc_s)
     poster = CrmPoster(crm, outbox, retries=retries, utc_s=clock.utc_s)
-    desk = CrmDesk(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
+    desk = CrmLookup(crm=crm, roster=roster, clock=clock.monotonic, tell=tell)
     listener.reporter = reporter
     try:
         async with at_work(

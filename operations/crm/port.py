@@ -14,7 +14,7 @@ from calls.operations_events import CallerLookedUp
 from fallbacks.breaker import BreakerSettings, Permit
 from fallbacks.facts import AttemptFailed
 from fallbacks.failure import Failure, Kind, failed
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from operations.crm.customer import CrmContact, CrmReport
 
 STAGE: Final = "crm"  # of its failures, and of its breaker
@@ -101,17 +101,19 @@ BREAKER: Final = BreakerSettings(failures=3, open_s=30.0, successes=1, probing=F
 LATE_S: Final = 10.0  # a look-up that lasts longer helps nobody in the call any more (chosen)
 
 
-def roster_of(crm: Crm, now: float) -> Roster:
+def roster_of(crm: Crm, now: float) -> HealthTable:
     """Return what is known of a register's health."""
-    return Roster([Place(stage=STAGE, provider=crm.name, credential="")], now=now, settings=BREAKER)
+    return HealthTable(
+        [Place(stage=STAGE, provider=crm.name, credential="")], now=now, settings=BREAKER
+    )
 
 
 @dataclass(slots=True, kw_only=True)
-class CrmDesk:
+class CrmLookup:
     """Looks callers up; raises nothing."""
 
     crm: Crm
-    roster: Roster
+    roster: HealthTable
     clock: Clock
     tell: Tell = lambda _: None
     _running: set[asyncio.Task[CrmContact | None]] = field(

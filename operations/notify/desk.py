@@ -183,7 +183,7 @@ class AlertPolicy:
         return Alerting(self.rules, known, quiet=self.quiet, heard=heard)
 
 
-class AlertDesk:
+class AlertDispatcher:
     """Works in each process, and does something in the one that leads the house.
 
     Attributes:

@@ -19,7 +19,7 @@ from operations.keep_running import at_work, keep_running
 from operations.notify.alert import Alert, AlertRules
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel, ChannelError, alert_text, masked
-from operations.notify.desk import AlertDesk, AlertPolicy, PastOutbox
+from operations.notify.desk import AlertDispatcher, AlertPolicy, PastOutbox
 from operations.notify.mail import MailChannel
 from operations.notify.outbox import AlertOutbox, ChannelPost
 from operations.notify.reporter import AlertReporter
@@ -80,14 +80,14 @@ async def tell_operators(
     *,
     tell: Tell,
     leads: Callable[[], bool],
-) -> AsyncIterator[AlertDesk]:
+) -> AsyncIterator[AlertDispatcher]:
     """Have incidents reported, decided on and sent while the block runs."""
     for text in missing_of(settings.alerts):
         logger.warning("alerts by {}", text)
     channels = channels_of(settings.alerts)
     retries = Retries(settings=settings.resilience.retry_settings(), tell=tell)
     policy = policy_of(settings.alerts)
-    desk = AlertDesk(outbox, channels, policy, retries=retries, leads=leads, utc_s=utc_s)
+    desk = AlertDispatcher(outbox, channels, policy, retries=retries, leads=leads, utc_s=utc_s)
     past = PastOutbox(channels, retries=retries, leads=leads, again_s=policy.rules.again_s)
     reporter.tell_refused = past.tell
     try:

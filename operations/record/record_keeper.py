@@ -126,7 +126,7 @@ WAITING: Final = 20_000  # entries; some 20 MB, and ten minutes of five busy cal
 AT_ONCE: Final = 200  # entries of a batch: 11 ms of computing, in small steps (measured)
 
 
-class RecordKeeper:
+class RecordListener:
     """Listens in every process that answers callers.
 
     Attributes:
@@ -263,10 +263,10 @@ class RecordKeeper:
         return self._fold.take()
 
 
-def record_keeper(settings: Settings) -> RecordKeeper:
+def record_keeper(settings: Settings) -> RecordListener:
     """Return what keeps the record of this process."""
     holder = f"{socket.gethostname()[:40]}-{secrets.token_hex(6)}"
-    return RecordKeeper(
+    return RecordListener(
         RecordWriter(settings.storage.url, holder=holder),
         RecordFold(holder=holder, messages=str(settings.logs.dir / "messages")),
         utc_now=clock.utc_now,
@@ -276,7 +276,7 @@ def record_keeper(settings: Settings) -> RecordKeeper:
 
 @asynccontextmanager
 async def keep_record(
-    keeper: RecordKeeper | None, settings: Settings, *, tell: Tell
+    keeper: RecordListener | None, settings: Settings, *, tell: Tell
 ) -> AsyncIterator[None]:
     """Have the record written while the block runs, and its rest behind it."""
     if keeper is None:

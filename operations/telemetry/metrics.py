@@ -268,9 +268,9 @@ class Exposition:
         if self._folder is None:
             return generate_latest(self.registry)
         forget_the_gone(self._folder)
-        house = CollectorRegistry()
-        MultiProcessCollector(house, path=str(self._folder))
-        return generate_latest(house)
+        pool = CollectorRegistry()
+        MultiProcessCollector(pool, path=str(self._folder))
+        return generate_latest(pool)
 
 
 def forget_the_gone(folder: Path) -> None:

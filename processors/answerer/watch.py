@@ -182,7 +182,7 @@ class Excuse(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AnswererMeans:
+class AnswererServices:
     """What is done with what is decided.
 
     Attributes:
@@ -240,7 +240,7 @@ class AnswererWatch(SoundPath):
     def __init__(
         self,
         plan: AnsweringPlan,
-        means: AnswererMeans,
+        means: AnswererServices,
         *,
         speech: SpeechDetector,
         rules: AnsweringRules | None = None,

@@ -255,7 +255,7 @@ class AnswerBill:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EarlyMeans:
+class EarlyAnswerServices:
     """What the stage lends for asking early.
 
     Attributes:
@@ -290,7 +290,7 @@ class EarlyAnswers:
     is decided; `take` compares the two.
     """
 
-    def __init__(self, memory: Memory, means: EarlyMeans) -> None:
+    def __init__(self, memory: Memory, means: EarlyAnswerServices) -> None:
         """Prepare.
 
         Args:

@@ -34,7 +34,7 @@ from fallbacks.work import StagePolicy, Work
 from processors.answering.context_window import Memory
 from processors.answering.continuation_rules import Answer
 from processors.answering.decision import Answering
-from processors.answering.early_answers import AnswerBill, EarlyAnswers, EarlyMeans, Heard
+from processors.answering.early_answers import AnswerBill, EarlyAnswers, EarlyAnswerServices, Heard
 from processors.answering.model_answer import ModelAnswer, written_calls
 from processors.answering.model_stream import NO_CALLS, Model
 from processors.answering.tool_calls import must_speak
@@ -188,7 +188,7 @@ class LlmStage(OpenAILLMService):
             memory: The conversation; the caller's words go behind it.
         """
         if self._policy.early is not None:
-            means = EarlyMeans(
+            means = EarlyAnswerServices(
                 make=self._make_answer,
                 budget=self._policy.early,
                 has_room=self._has_room,

@@ -1,8 +1,8 @@
 """When to speak on a caller's line in place of an answer, and what to do while none can come.
 
-Puts together decisions: `Holding` (the answer is late) with `AnswerDebt` (whether one is owed),
-`StageNews` (when to say that nobody is left in a stage), `WayDown` (what is said and done then).
-While the way down is in charge of the line, a late answer is spoken for by nobody else.
+Combines `Holding` (the answer is late), `AnswerDebt` (whether an answer is pending), `StageNews`
+(when to say that a stage has no rung left) and `OutageScript` (what is said and done then). While
+the outage script is active, late answers are not announced separately.
 """
 
 from typing import Final, TypeAlias
@@ -17,7 +17,7 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from processors.holding.answer_debt_rules import AnswerDebt, StageNews
-from processors.holding.descent_rules import Descent
+from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding, Say
 from processors.holding.line_rules import (
     CallerAway,
@@ -40,7 +40,7 @@ from processors.holding.line_rules import (
     WordsCame,
 )
 from processors.holding.utterance_rules import Situation
-from processors.holding.way_down_rules import WayDown
+from processors.holding.way_down_rules import OutageScript
 
 MODEL_S: Final = 0.37  # from a question to the model's first word, usually
 SENTENCE_S: Final = 0.09  # from there to the first sentence's end
@@ -57,21 +57,21 @@ BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
 Actions: TypeAlias = tuple[LineAction, ...]
 
 
-class LineKeeper:
+class HoldDecision:
     """Decides for one call; events in, actions out, no clock of its own.
 
-    keeper = LineKeeper(Holding(), Descent())
+    keeper = HoldDecision(Holding(), Descent())
     keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
     keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
     """
 
-    def __init__(self, holding: Holding, descent: Descent) -> None:
+    def __init__(self, holding: Holding, descent: OutageMenu) -> None:
         self._holding = holding
         self._descent = descent
         self._debt = AnswerDebt(holding)
         self._news = StageNews(pause_s=holding.settings.first_s)
         self._away = self._parting = False
-        self.way_down = WayDown(descent)
+        self.way_down = OutageScript(descent)
 
     @property
     def holding(self) -> bool:

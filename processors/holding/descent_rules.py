@@ -230,7 +230,7 @@ class OutageSteps:
                 return None
 
 
-class Descent:
+class OutageMenu:
     """The way down, and up again, of one call.
 
     Attributes:

@@ -1,8 +1,8 @@
 """Speaks to a caller whose answer is late, and goes down step by step while nobody can answer.
 
 It stands right above the line, so that nothing that hangs can be in its way, and delays nothing.
-When to speak, and for which situation, is decided by `LineKeeper`; in `HoldLine` frames and facts
-become its events, in `LineDoer` (`processors/holding/line_doer.py`) its actions sound.
+When to speak, and for which situation, is decided by `HoldDecision`; in `HoldLine` frames and facts
+become its events, in `HoldActions` (`processors/holding/line_doer.py`) its actions sound.
 """
 
 from pipecat.frames.frames import (
@@ -34,8 +34,8 @@ from fallbacks.facts import (
     PauseJudged,
     StageExhausted,
 )
-from processors.holding.decision import LineKeeper
-from processors.holding.line_doer import LineDoer
+from processors.holding.decision import HoldDecision
+from processors.holding.line_doer import HoldActions
 from processors.holding.line_rules import (
     AgentCutOff,
     AnswerDue,
@@ -68,11 +68,11 @@ class HoldLine(FrameProcessor):
         self._turn = wiring.turn
         self._faintness = wiring.faintness
         self._now = wiring.clock
-        self._doer = LineDoer(self, fallback, wiring)
+        self._doer = HoldActions(self, fallback, wiring)
         wiring.listeners.append(self.notice)
 
     @property
-    def keeper(self) -> LineKeeper:
+    def keeper(self) -> HoldDecision:
         """What is decided for this call, to be asked by others."""
         return self._doer.keeper
 

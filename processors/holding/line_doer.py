@@ -1,4 +1,4 @@
-"""Does what `LineKeeper` decides: says, asks the desk, records, cuts off, listens for a word."""
+"""Does what `HoldDecision` decides: says, asks the desk, records, cuts off, listens for a word."""
 
 import asyncio
 from collections import deque
@@ -9,10 +9,9 @@ from pipecat.frames.frames import Frame, InterruptionFrame, OutputAudioRawFrame
 from pipecat.processors.frame_processor import FrameProcessor
 
 from calls.line import CallerLine
-from processors.holding.decision import LineKeeper
+from processors.holding.decision import HoldDecision
 from processors.holding.descent_rules import Meaning, heard_here
 from processors.holding.line_rules import (
-    AskDesk,
     CallerMessage,
     CutLine,
     EarChecked,
@@ -25,6 +24,7 @@ from processors.holding.line_rules import (
     MenuWordSaid,
     MessageBegan,
     RecordMessage,
+    RunMenuChoice,
     SpeakFor,
     Spoken,
 )
@@ -73,7 +73,7 @@ async def until_heard(line: CallerLine, clock: Callable[[], float]) -> None:
         await asyncio.sleep(left_s)
 
 
-class LineDoer:
+class HoldActions:
     """Has each event decided at once, and does what follows from it when the alarm has rung.
 
     Attributes:
@@ -84,7 +84,7 @@ class LineDoer:
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
-        self.keeper = LineKeeper(fallback.holding, fallback.descent)
+        self.keeper = HoldDecision(fallback.holding, fallback.descent)
         self.voice = OwnVoice(fallback, wiring, push=owner.push_frame)
         self.words = OnDeviceWords(fallback.ear, clock=wiring.clock)
         self.clerk = DeskClerk(fallback.desk, tell=wiring.tell, turn=wiring.turn)
@@ -134,7 +134,7 @@ class LineDoer:
             case SpeakFor():
                 dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
                 self.handle(Spoken(action=action, dry_at=dry_at))
-            case AskDesk() | KeepMessage() | HangUp():
+            case RunMenuChoice() | KeepMessage() | HangUp():
                 if done := await self.clerk.ask(action):
                     self.handle(done)
             case RecordMessage():

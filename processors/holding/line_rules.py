@@ -101,7 +101,7 @@ class SpeakFor:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AskDesk:
+class RunMenuChoice:
     """Have done what the caller chose, and report it with `ChoiceDone`."""
 
     choice: Choice
@@ -137,7 +137,7 @@ class HangUp:
 
 LineAction: TypeAlias = (
     SpeakFor
-    | AskDesk
+    | RunMenuChoice
     | RecordMessage
     | KeepMessage
     | CutLine

@@ -21,15 +21,15 @@ from calls.events import AgentSaid, CallbackWanted, MessageLeft, PersonWanted, T
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StepTaken
-from processors.holding.descent_rules import Choice, Descent
+from processors.holding.descent_rules import Choice, OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.line_rules import (
-    AskDesk,
     CallerMessage,
     ChoiceDone,
     HangUp,
     KeepMessage,
     RestTaken,
+    RunMenuChoice,
     SpeakFor,
     Then,
 )
@@ -131,7 +131,7 @@ REASON: Final = "outage"
 """Why a call ended, as in `CallEnded`, that could not be answered any more."""
 
 
-class Desk(Protocol):
+class MenuChoices(Protocol):
     """Does what a caller chose from the menu."""
 
     async def call_back(self, reason: str) -> bool:
@@ -162,7 +162,7 @@ class Desk(Protocol):
 class DeskClerk:
     """Asks the desk for what was decided, tells what came of it, and reports it."""
 
-    def __init__(self, desk: Desk, *, tell: Tell, turn: Turn) -> None:
+    def __init__(self, desk: MenuChoices, *, tell: Tell, turn: Turn) -> None:
         self._desk = desk
         self._tell = tell
         self._turn = turn
@@ -172,10 +172,10 @@ class DeskClerk:
         if piece:
             self._desk.record(piece, message.rate_hz)
 
-    async def ask(self, action: AskDesk | KeepMessage | HangUp) -> ChoiceDone | None:
+    async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
         """Have it done; return what came of a choice."""
         match action:
-            case AskDesk():
+            case RunMenuChoice():
                 reason = f"{action.stage} is down"
                 return ChoiceDone(
                     choice=action.choice, done=await self._choose(action.choice, reason)
@@ -260,10 +260,10 @@ class Fallback:
     """
 
     holding: Holding
-    descent: Descent
+    descent: OutageMenu
     phrases: Phrases
     voice: ClipVoice
-    desk: Desk
+    desk: MenuChoices
     ear: WordEar
     remember: Callable[[str], None]
 

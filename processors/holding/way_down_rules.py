@@ -1,7 +1,7 @@
 """What is said and done, step by step, while a whole stage is down.
 
-`Descent` says how far down the call is; here that becomes what is said, what the desk is asked for,
-the message that a caller leaves, and the end of the call behind the last word. While a caller waits
+`OutageMenu` says which step the call has reached; here that becomes what is said, which menu choice
+is run, the message that a caller leaves, and the end of the call. While a caller waits
 for a person, or is with one, it stands still: it would end with a goodbye, and the two be cut off.
 """
 
@@ -13,8 +13,8 @@ from processors.holding.descent_rules import (
     Carry,
     Choice,
     Descending,
-    Descent,
     GoOn,
+    OutageMenu,
     PlayClip,
     ReadMenu,
     SayGoodbye,
@@ -23,7 +23,6 @@ from processors.holding.descent_rules import (
 )
 from processors.holding.line_rules import (
     AnswerSounded,
-    AskDesk,
     CallerAway,
     CallerBegan,
     CallerFellSilent,
@@ -39,6 +38,7 @@ from processors.holding.line_rules import (
     MenuWordSaid,
     MessageBegan,
     RecordMessage,
+    RunMenuChoice,
     SpeakFor,
     Spoken,
     Then,
@@ -66,14 +66,14 @@ OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.
 Actions: TypeAlias = tuple[LineAction, ...]
 
 
-class WayDown:
-    """Says and does what `Descent` decides; events in, actions out.
+class OutageScript:
+    """Says and does what `OutageMenu` decides; events in, actions out.
 
     Attributes:
         message: That the caller is leaving; None: none.
     """
 
-    def __init__(self, descent: Descent) -> None:
+    def __init__(self, descent: OutageMenu) -> None:
         self.message: CallerMessage | None = None
         self._descent = descent
         self._down: set[str] = set()
@@ -253,7 +253,7 @@ def carry_out(choice: Choice, *, stage: str, keys: bool) -> Actions:
         keys: The caller can end a message with a key.
     """
     if choice is not Choice.MESSAGE:
-        return (AskDesk(choice=choice, stage=stage),)
+        return (RunMenuChoice(choice=choice, stage=stage),)
     after_tone = () if keys else (Situation.MESSAGE_WORDS,)
     return (_speak(Then.NOTHING, *after_tone, Situation.MESSAGE, must=True), RecordMessage())
 

@@ -22,7 +22,7 @@ from pipecat.processors.frame_processor import FrameDirection, FrameProcessor, F
 
 from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind
-from fallbacks.limits import MINUTE_S, Gate, Limits, Turnstile, requests_left
+from fallbacks.limits import MINUTE_S, Gate, Limits, RungLimiter, requests_left
 
 
 class RequestPace(Protocol):
@@ -51,7 +51,7 @@ class RungGate:
             limits: As configured.
             clock: Monotonic, in seconds.
         """
-        self._turnstile = Turnstile(limits)
+        self._turnstile = RungLimiter(limits)
         self._clock = clock
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None

@@ -144,7 +144,7 @@ Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
 """What is new for a piece of speech."""
 
 
-class Agenda:
+class SpeechQueue:
     """Makes pieces of speech of text, sentence by sentence; only the first one is under way.
 
     Attributes:

@@ -33,7 +33,7 @@ from fallbacks.ladder import rank
 from fallbacks.work import StagePolicy, Work
 from processors.ladder.rung_pipeline import Seat
 from processors.ladder.stage import Stage
-from processors.speaking.agenda import NEXT_S, Agenda, SpokenPiece
+from processors.speaking.agenda import NEXT_S, SpeechQueue, SpokenPiece
 from processors.speaking.attempt_rules import (
     AddSentence,
     AskVoice,
@@ -110,7 +110,7 @@ class TtsStage(Stage[VoiceEvent]):
         self._rate_hz = 0
         language = getattr(next(iter(rungs.values())), "text_aggregation_language", None)
         rule = partial(_clause_rule, policy, turn, lambda: self.speaker, clock)
-        self.agenda = Agenda(
+        self.agenda = SpeechQueue(
             language=language,
             clock=clock,
             clause_rule=rule,

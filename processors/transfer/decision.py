@@ -6,7 +6,7 @@ together when somebody answers (`CALL`); or the person hears first what it is ab
 comes of it is one of two: the caller is connected, or the agent comes back and says that it did not
 work. A person who was called and is not talked with is dropped, no matter who hung up and when.
 
-One `Handing` is one attempt. Moments are monotonic, in seconds.
+One `TransferDecision` is one attempt. Moments are monotonic, in seconds.
 """
 
 from dataclasses import dataclass
@@ -189,7 +189,7 @@ class At(StrEnum):
 Actions: TypeAlias = tuple[HandingAction, ...]
 
 
-class Handing:
+class TransferDecision:
     """Decides for one attempt; events in, actions out.
 
     Attributes:

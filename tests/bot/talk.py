@@ -32,7 +32,7 @@ from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, system_text
 from bot.config.settings import TurnSettings
 from bot.tools.built_in import Tools
-from bot.tools.desk import CallDesk, Unkept
+from bot.tools.desk import CallerRequests, Unkept
 from calls.events import Event
 from processors.answering.context_window import ContextWindow
 from processors.holding.caller_silence import AnsweredFrame, CallerSilence, Farewell
@@ -150,7 +150,7 @@ async def talking(
     agent: AgentSettings,
     *answers: list[dict[str, Any]],
     models: VoiceModels,
-    desk: CallDesk | None = None,
+    desk: CallerRequests | None = None,
 ) -> AsyncIterator[Talk]:
     """Run a conversation of our processors with a model that gives these answers.
 

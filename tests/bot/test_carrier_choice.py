@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.config.settings import Settings
-from bot.outbound.call_ledger import CarrierBook
+from bot.outbound.call_ledger import CarrierReports
 from campaigns.carriers import carrier_of
 from campaigns.telnyx_carrier import TelnyxCarrier
 
@@ -65,7 +65,7 @@ def settings_with(transports: dict[str, Any]) -> Settings:
 async def test_the_first_that_can_call_does(transports: dict[str, Any], name: str) -> None:
     settings = settings_with(transports)
     async with asyncio.TaskGroup() as tasks:
-        carrier = carrier_of(settings, CarrierBook(), tasks)
+        carrier = carrier_of(settings, CarrierReports(), tasks)
 
     assert (type(carrier).__name__ if carrier else "") == name
 
@@ -74,7 +74,7 @@ async def test_telnyx_is_told_to_listen_and_how_fast_it_may_be_asked() -> None:
     more = {"machine_detection": "premium", "calls_per_s": 4.0}
     settings = settings_with({"telnyx": TELNYX | more})
     async with asyncio.TaskGroup() as tasks:
-        carrier = carrier_of(settings, CarrierBook(), tasks)
+        carrier = carrier_of(settings, CarrierReports(), tasks)
 
     assert isinstance(carrier, TelnyxCarrier)
     assert (carrier.machine, carrier.calls_per_s) == ("premium", 4.0)
@@ -86,6 +86,6 @@ async def test_a_carrier_keeps_to_the_pace_that_its_section_names(
 ) -> None:
     settings = settings_with({name: section | {"calls_per_s": 7}})
     async with asyncio.TaskGroup() as tasks:
-        carrier = carrier_of(settings, CarrierBook(), tasks)
+        carrier = carrier_of(settings, CarrierReports(), tasks)
 
     assert getattr(carrier, "calls_per_s", None) == 7

@@ -21,7 +21,7 @@ from calls.operations_events import (
     CallSummarised,
     DoNotCallWanted,
 )
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from fallbacks.facts import AttemptFailed
 from lab.callers import RATE_HZ, Callee, Carrier, PhoneCall, known
 from lab.demo.campaign_stage import StagedServer, StagePlan, staged_server
@@ -152,7 +152,7 @@ async def test_who_wants_no_more_calls_is_on_the_list_and_the_register_hears_of_
         async with asyncio.timeout(300):
             await run.staged.ended()
         await run.notes.until(CallReported)
-        book = ContactBook(run.staged.storage)
+        book = ContactStore(run.staged.storage)
         listed = await book.do_not_call([contact.number])
         await book.close()
 

@@ -26,7 +26,7 @@ from lab.demo.staged import (
     cast_of,
 )
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.serving import free_port
 from tests.bot.staged_run import Notes, near_lab
@@ -42,7 +42,7 @@ class Run:
     """A campaign in progress, and the carrier's book of it."""
 
     staged: StagedServer
-    desk: PlivoDesk
+    desk: PlivoRestApi
     notes: Notes
 
     def of(self, kind: type[Event]) -> list[Event]:
@@ -67,7 +67,7 @@ async def run(
     port, notes = free_port(), Notes()
     url = f"http://127.0.0.1:{port}"
     server = AgentServer(base_url=url, public_url=url, auth_token="")
-    async with near_lab() as lab, PlivoAccount() as account, PlivoDesk(account, server) as desk:
+    async with near_lab() as lab, PlivoAccount() as account, PlivoRestApi(account, server) as desk:
         desk.swallow = swallow
         desk.exchange.callees |= {contact.number: contact.behaviour.callee for contact in contacts}
         plivo = {

@@ -23,7 +23,7 @@ from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
 from operations.record.fold_rules import RecordFold
-from operations.record.record_keeper import RecordKeeper
+from operations.record.record_keeper import RecordListener
 from operations.record.writer import RecordWriter
 from operations.telemetry import logs
 from operations.telemetry.emitter import Emitter, Listener
@@ -53,11 +53,11 @@ def server_log(tmp_path: Path) -> Iterator[None]:
 
 
 @asynccontextmanager
-async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], RecordKeeper]]:
+async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], RecordListener]]:
     """Prepare those who listen in a server, and what writes the record."""
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     outbox = AlertOutbox(url)
-    keeper = RecordKeeper(
+    keeper = RecordListener(
         RecordWriter(url, holder="here"),
         RecordFold(holder="here", messages=str(folder)),
         utc_now=clock.utc_now,
@@ -98,7 +98,7 @@ async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: 
         await emitter.flush()
         for listener in listeners:
             match listener:
-                case RecordKeeper():
+                case RecordListener():
                     assert await listener.write()
                 case RecordFiles():
                     assert listener.write() is None

@@ -22,7 +22,6 @@ from processors.transfer.decision import (
     ComeBack,
     DropPerson,
     HandedOn,
-    Handing,
     HandingAction,
     HandingEvent,
     HandOn,
@@ -39,6 +38,7 @@ from processors.transfer.decision import (
     Summarise,
     SummaryReady,
     TakeBack,
+    TransferDecision,
     TwoJoined,
 )
 from tests.thoroughness import promised_machine
@@ -46,9 +46,9 @@ from tests.thoroughness import promised_machine
 RING_S = 20.0
 
 
-def walked(how: How, *events: HandingEvent) -> tuple[Handing, list[HandingAction]]:
+def walked(how: How, *events: HandingEvent) -> tuple[TransferDecision, list[HandingAction]]:
     """Return an attempt after these events, a second apart, and all that was to be done."""
-    handing = Handing(how, ring_s=RING_S)
+    handing = TransferDecision(how, ring_s=RING_S)
     done = list(handing.start(100.0))
     for at, event in enumerate(events, start=101):
         done += handing.handle(event, float(at))
@@ -169,7 +169,7 @@ class Attempt(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.now = 100.0
-        self.handing: Handing | None = None
+        self.handing: TransferDecision | None = None
         self.done: list[HandingAction] = []
         self.caller_there = True
         self.dropped_since_called = False
@@ -183,7 +183,7 @@ class Attempt(RuleBasedStateMachine):
     @precondition(lambda self: self.handing is None)
     @rule(how=st.sampled_from(How))
     def start(self, how: How) -> None:
-        self.handing = Handing(how, ring_s=RING_S)
+        self.handing = TransferDecision(how, ring_s=RING_S)
         self.take(self.handing.start(self.now))
 
     @precondition(lambda self: self.handing is not None)

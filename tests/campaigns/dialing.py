@@ -17,7 +17,7 @@ from campaigns.dialer import Dialer
 from campaigns.dialer_parts import DialerParts, DialerSettings, OwnCalls
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign, RetryRule
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.dials import DialReader
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
@@ -146,7 +146,7 @@ class Dialing:
     def __post_init__(self) -> None:
         self.store = CampaignStore(self.url, holder="me")
         self.office = CampaignOffice(self.url)
-        self.book = ContactBook(self.url)
+        self.book = ContactStore(self.url)
 
     async def begin(self) -> None:
         contacts = [NewContact(number=number, zones=("UTC",)) for number in self.numbers]
@@ -166,7 +166,7 @@ class Dialing:
             office=self.office,
             carrier=self.carrier,
             calls=self.calls or self.floor,
-            house=self.floor,
+            pool=self.floor,
             tell=self.told.append,
             now_s=now_s,
             rehearse=self.rehearse,

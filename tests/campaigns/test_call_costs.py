@@ -198,7 +198,7 @@ class CallCostsContract:
         outcomes = await figures.outcomes("spring")
         lines = [contact_line async for contact_line in contact_lines(figures.contacts("spring"))]
         standing, reached = await queue.standing(), await figures.reached("spring")
-        keys = key_figures(standing, outcomes, reached=reached, house=HouseFigures())
+        keys = key_figures(standing, outcomes, reached=reached, pool=HouseFigures())
         rows = {item["number"].lstrip("'"): item for item in csv.DictReader(lines)}
         html = page(standing, keys, outcomes, NOON)
         for item in (bills, figures):

@@ -26,7 +26,7 @@ from campaigns.dialer import DialsInProgress
 from campaigns.fate import MOST_CALL_S
 from campaigns.guard import rules_of
 from campaigns.model import CallingWindow
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from lab.simulators.carrier.callee import Callee
 from tests.campaigns.dialing import (
@@ -476,7 +476,7 @@ async def test_who_is_in_two_campaigns_is_called_by_one_after_the_other(tmp_path
 class LateOffice(CampaignOffice):
     """Has somebody come into the campaign right behind the look that saw nobody left."""
 
-    book: ContactBook
+    book: ContactStore
     due_s = 0.0  # of the callback
 
     async def standings(self, *, now: float) -> Sequence[CampaignStanding]:

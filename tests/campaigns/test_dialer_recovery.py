@@ -203,7 +203,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
     )
     it.floor.leads = False
     dialer = Dialer(
-        {"c": it.campaign}, replace(it.parts(), store=store, carrier=carrier, house=Floor())
+        {"c": it.campaign}, replace(it.parts(), store=store, carrier=carrier, pool=Floor())
     )
     async with asyncio.TaskGroup() as tasks:
         task = tasks.create_task(dialer.run())

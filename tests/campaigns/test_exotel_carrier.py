@@ -28,7 +28,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 @dataclass
-class Office:
+class PoolServer:
     """An account, and ours of it; `heard` is what callbacks have said."""
 
     account: ExotelAccount
@@ -50,13 +50,13 @@ class Office:
 
 
 @asynccontextmanager
-async def office() -> AsyncIterator[Office]:
+async def office() -> AsyncIterator[PoolServer]:
     async with ExotelAccount() as account:
         account.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
-        yield Office(account)
+        yield PoolServer(account)
 
 
-async def lost(it: Office, dial_id: str) -> None:
+async def lost(it: PoolServer, dial_id: str) -> None:
     """Have a call placed without a word of it."""
     it.account.swallow = 1
     with pytest.raises(CarrierError) as error:

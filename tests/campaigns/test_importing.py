@@ -20,7 +20,7 @@ from campaigns.importing import (
     import_contacts,
 )
 from campaigns.model import Campaign
-from campaigns.store.contacts import BATCH, ContactBook
+from campaigns.store.contacts import BATCH, ContactStore
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
 from tests.share_servers import Server
@@ -37,8 +37,8 @@ def url(tmp_path: Path) -> str:
 
 
 @pytest.fixture
-async def book(url: str) -> AsyncIterator[ContactBook]:
-    book = ContactBook(url)
+async def book(url: str) -> AsyncIterator[ContactStore]:
+    book = ContactStore(url)
     yield book
     await book.close()
 
@@ -46,7 +46,7 @@ async def book(url: str) -> AsyncIterator[ContactBook]:
 class Importing:
     """Imports texts as files into one campaign, and remembers what was refused."""
 
-    def __init__(self, book: ContactBook, folder: Path) -> None:
+    def __init__(self, book: ContactStore, folder: Path) -> None:
         self._book = book
         self._file = folder / "contacts.csv"
         self.refused: list[RefusedRow] = []
@@ -74,7 +74,7 @@ class Importing:
 
 
 @pytest.fixture
-def importing(book: ContactBook, tmp_path: Path) -> Importing:
+def importing(book: ContactStore, tmp_path: Path) -> Importing:
     return Importing(book, tmp_path)
 
 
@@ -188,7 +188,7 @@ REFUSED = {
 
 @pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
 async def test_a_row_that_is_refused_says_why_and_costs_no_other(
-    importing: Importing, book: ContactBook, row: str, reason: str
+    importing: Importing, book: ContactStore, row: str, reason: str
 ) -> None:
     await book.add_do_not_call("+4930901829", source="letter", now=NOW)
     german = replace(SPRING, prefixes=("+49",))

@@ -33,7 +33,7 @@ REACHED = ReachedContacts(dialled=5, completed=2, talked=4, abandoned=1)
 
 
 def figures() -> KeyFigures:
-    return key_figures(STANDING, OUTCOMES, reached=REACHED, house=HOUSE)
+    return key_figures(STANDING, OUTCOMES, reached=REACHED, pool=HOUSE)
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_of_nothing_there_is_no_share_and_no_time() -> None:
         replace(STANDING, contacts={}),
         (),
         reached=ReachedContacts(dialled=0, completed=0),
-        house=HouseFigures(),
+        pool=HouseFigures(),
     )
 
     told = dict(figure_lines(nothing))

@@ -15,9 +15,7 @@ A = "+15005550101"
 async def called(carrier: ScriptedCarrier, floor: Floor | None = None) -> DialResult:
     floor = floor or Floor()
     floor.numbers["one-1"] = A
-    call = OneCall(
-        carrier=carrier, calls=floor, house=floor, settings=DialerSettings(), now_s=now_s
-    )
+    call = OneCall(carrier=carrier, calls=floor, pool=floor, settings=DialerSettings(), now_s=now_s)
     return await call.make("one-1", A)
 
 

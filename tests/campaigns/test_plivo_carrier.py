@@ -19,7 +19,7 @@ from campaigns.carrier import (
 from campaigns.plivo_carrier import PlivoCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from lab.simulators.carrier.plivo_exchange import PlivoDial
 from tests.campaigns.placing import OURS, A, B, request, withdrawn
 from tests.campaigns.told_news import ToldNews
@@ -31,11 +31,11 @@ pytestmark = pytest.mark.virtual_time
 
 
 @dataclass
-class Office:
+class PoolServer:
     """An account, who places its calls, and ours of it; `heard` is what callbacks have said."""
 
     account: PlivoAccount
-    desk: PlivoDesk
+    desk: PlivoRestApi
     heard: dict[str, HeardLeg] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -53,13 +53,13 @@ class Office:
 
 
 @asynccontextmanager
-async def office() -> AsyncIterator[Office]:
-    async with PlivoAccount() as account, PlivoDesk(account) as desk:
+async def office() -> AsyncIterator[PoolServer]:
+    async with PlivoAccount() as account, PlivoRestApi(account) as desk:
         desk.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
-        yield Office(account, desk)
+        yield PoolServer(account, desk)
 
 
-def picked_up(it: Office) -> PlivoDial:
+def picked_up(it: PoolServer) -> PlivoDial:
     """Have the one call be one that somebody answered, without a house to talk to."""
     [dial] = it.desk.exchange.placed.values()
     dial.answered = dial.created

@@ -12,7 +12,7 @@ from bot.call.briefs import Briefs
 from bot.config.agent import AgentSettings
 from bot.outbound.call_ledger import CallLedger
 from bot.outbound.opening import RECORD_S, CallsOfTheHouse
-from bot.workers.pool import Alone
+from bot.workers.pool import SingleProcess
 from calls.campaign_events import DialEnded
 from calls.events import CallFailed, Event
 from calls.leg_events import AnswererHeard
@@ -35,14 +35,14 @@ BROKEN = CallFailed(where="call", error="ValueError: no")
 def house_with(record: DialCalls) -> CallsOfTheHouse:
     """Return the calls of a house of which no process has heard of any."""
     ledger = CallLedger()
-    ledger.join(Alone(why_closed=str, clock=now_s))
+    ledger.join(SingleProcess(why_closed=str, clock=now_s))
     return CallsOfTheHouse(
         ledger=ledger, record=record, briefs=Briefs(), agent_of=lambda _: AgentSettings()
     )
 
 
 @asynccontextmanager
-async def house(url: str) -> AsyncIterator[CallsOfTheHouse]:
+async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
     record = DialCalls(url)
     try:
         yield house_with(record)
@@ -60,7 +60,7 @@ async def dialled(it: Dialing) -> str:
 
 async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
     """Return what a dial came to whose call is told by a process that has left."""
-    async with house(it.url) as calls, asyncio.TaskGroup() as tasks:
+    async with pool(it.url) as calls, asyncio.TaskGroup() as tasks:
         it.calls = calls
         dialing = tasks.create_task(it.dialer().run())
         call = Call(it.url, await dialled(it))
@@ -96,12 +96,12 @@ async def test_a_call_whose_process_has_left_is_judged_as_the_record_has_it(
 
 
 async def test_a_dial_without_a_row_had_no_call_of_ours(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+    async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         assert await calls.verdict("d1") is None
 
 
 async def test_a_call_that_goes_on_in_the_record_is_not_judged_by_it(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+    async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         call = Call(it.url, "d1")
         await call.tell(MAILBOX)
         await call.close()
@@ -110,7 +110,7 @@ async def test_a_call_that_goes_on_in_the_record_is_not_judged_by_it(tmp_path: P
 
 
 async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+    async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         call, keeper = Call(it.url, "d1"), RecordWriter(it.url, holder="another")
         await call.tell()
         await keeper.interrupt_cut(AT + timedelta(seconds=CUT_S + 1.0))
@@ -123,7 +123,7 @@ async def test_a_call_that_was_cut_with_its_process_has_failed(tmp_path: Path) -
 
 
 async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
-    async with dialing(tmp_path, A) as it, house(it.url) as calls:
+    async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         for name, at, reason in (("c1", AT, "failed"), ("c0", AT + timedelta(60), "transfer")):
             call = Call(it.url, "d1", name, at=at)
             await call.end(reason=reason)

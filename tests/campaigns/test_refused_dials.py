@@ -123,7 +123,7 @@ async def calling(carrier_at: CarrierAt, status: int) -> AsyncIterator[tuple[One
         call = OneCall(
             carrier=carrier_at(url, tasks),
             calls=floor,
-            house=floor,
+            pool=floor,
             settings=DialerSettings(),
             now_s=now_s,
         )

@@ -21,7 +21,7 @@ from bot.workers.admission_rules import (
 CARRIED = calls_in(FULL, CALL_CORES)  # calls of the usual cost in one worker
 
 
-def house(
+def pool(
     *, workers: int = 2, seats: int = 100, cores: float = 2, measured: bool = True
 ) -> HouseSeats:
     admission = HouseSeats(seats=seats, cores=cores, measured=measured)
@@ -53,14 +53,14 @@ def report(admission: HouseSeats, now: float, *, cores: float, lag_s: float = 0.
 def test_of_a_burst_so_many_are_let_in(
     workers: int, seats: int, cores: float, carried: int
 ) -> None:
-    admission = house(workers=workers, seats=seats, cores=cores)
+    admission = pool(workers=workers, seats=seats, cores=cores)
 
     assert len(fill(admission, now=0.0)) == carried
     assert admission.why_closed(0.0) == ("full" if carried == seats else "busy")
 
 
 def test_a_burst_is_shared_out_evenly() -> None:
-    admission = house()
+    admission = pool()
 
     fill(admission, now=0.0)
 
@@ -68,7 +68,7 @@ def test_a_burst_is_shared_out_evenly() -> None:
 
 
 def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
-    admission = house()
+    admission = pool()
 
     seats = 0
     while admission.admit(0.0) is not None:
@@ -78,7 +78,7 @@ def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
 
 
 def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
-    admission = house(seats=1)
+    admission = pool(seats=1)
     seat = admission.admit(0.0, call="CA1")
 
     assert admission.admit(1.0, call="CA1") == seat
@@ -86,7 +86,7 @@ def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
 
 
 def test_a_seat_whose_call_never_comes_is_free_again() -> None:
-    admission = house(seats=1)
+    admission = pool(seats=1)
     admission.admit(0.0)
 
     assert admission.why_closed(WAIT_S - 0.1) == "full"
@@ -99,7 +99,7 @@ def test_a_seat_whose_call_never_comes_is_free_again() -> None:
     ids=["room", "late", "no core left"],
 )
 def test_what_is_measured_decides(cores: float, lag_s: float, why: str) -> None:
-    admission = house()
+    admission = pool()
     for worker in (1, 2):
         admission.begin(admission.admit(0.0) or 0, worker, 0.0)
 
@@ -109,7 +109,7 @@ def test_what_is_measured_decides(cores: float, lag_s: float, why: str) -> None:
 
 
 def test_a_worker_that_says_nothing_is_late() -> None:
-    admission = house(workers=1, cores=1)
+    admission = pool(workers=1, cores=1)
     admission.begin(admission.admit(0.0) or 0, 1, 0.0)
 
     assert admission.why_closed(STALE_S) == ""
@@ -117,13 +117,13 @@ def test_a_worker_that_says_nothing_is_late() -> None:
 
 
 def test_load_does_not_count_where_it_is_not_asked_for() -> None:
-    admission = house(seats=50, measured=False)
+    admission = pool(seats=50, measured=False)
 
     assert len(fill(admission, now=0.0)) == 50
 
 
 def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
-    admission = house()
+    admission = pool()
     report(admission, 1.0, cores=1.0, lag_s=5.0)
 
     assert admission.why_closed(1.0) == ""
@@ -138,7 +138,7 @@ def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
 def test_a_worker_that_has_just_started_takes_what_it_carries(
     cores: float, lag_s: float, leaving: int
 ) -> None:
-    admission = house(workers=leaving)
+    admission = pool(workers=leaving)
     for number in admission.workers:
         admission.workers[number].leaving = True
     for number in (11, 12):
@@ -162,7 +162,7 @@ def test_a_start_is_no_load_and_afterwards_what_is_measured_counts() -> None:
 
 
 def test_a_worker_that_leaves_counts_as_long_as_it_has_calls() -> None:
-    admission = house(workers=2, cores=1)
+    admission = pool(workers=2, cores=1)
     for _ in range(2):
         admission.begin(admission.admit(0.0) or 0, 1, 0.0)
     admission.workers[1].leaving = True
@@ -172,7 +172,7 @@ def test_a_worker_that_leaves_counts_as_long_as_it_has_calls() -> None:
 
 
 def test_the_next_call_goes_where_most_room_is() -> None:
-    admission = house()
+    admission = pool()
     admission.heed(1, cores=0.6, lag_s=0.0, now=1.0)
     admission.heed(2, cores=0.2, lag_s=0.0, now=1.0)
 
@@ -180,7 +180,7 @@ def test_the_next_call_goes_where_most_room_is() -> None:
 
 
 def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> None:
-    admission = house(measured=False)
+    admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
     admission.heed(2, cores=0.9, lag_s=9.0, now=1.0)
 
@@ -188,7 +188,7 @@ def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> N
 
 
 def test_where_load_does_not_count_one_that_hangs_gets_nobody_either() -> None:
-    admission = house(measured=False)
+    admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
     admission.heed(1, cores=0.1, lag_s=0.0, now=1.0 + STALE_S)
 
@@ -196,14 +196,14 @@ def test_where_load_does_not_count_one_that_hangs_gets_nobody_either() -> None:
 
 
 def test_calls_on_their_way_count_before_they_begin() -> None:
-    admission = house()
+    admission = pool()
     admission.workers[1].hand(now=0.0)
 
     assert admission.best(0.0) == 2
 
 
 def test_a_worker_that_leaves_gets_no_more_calls_and_keeps_its_own() -> None:
-    admission = house()
+    admission = pool()
     seat = admission.admit(0.0) or 0
     admission.begin(seat, 1, 0.0)
     admission.workers[1].leaving = True
@@ -213,7 +213,7 @@ def test_a_worker_that_leaves_gets_no_more_calls_and_keeps_its_own() -> None:
 
 
 def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
-    admission = house(seats=1)
+    admission = pool(seats=1)
     admission.begin(admission.admit(0.0) or 0, 1, 0.0)
 
     assert admission.lose(1) == 1
@@ -221,7 +221,7 @@ def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
 
 
 def test_what_a_call_costs_is_learnt() -> None:
-    admission = house()
+    admission = pool()
     for worker in (1, 1, 2, 2):
         admission.begin(admission.admit(0.0) or 0, worker, 0.0)
     for look in range(200):
@@ -244,7 +244,7 @@ def test_what_is_believed_at_first_and_at_least_is_what_was_measured() -> None:
 
 @pytest.mark.parametrize("calls", REPORTED, ids="{} calls".format)
 def test_what_the_report_saw_is_what_is_let_in(calls: int) -> None:
-    admission = house(seats=20)
+    admission = pool(seats=20)
     for number in range(calls):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
     for look in range(400):
@@ -264,7 +264,7 @@ def test_what_the_report_saw_is_what_is_let_in(calls: int) -> None:
 def test_callers_who_come_one_by_one_fill_the_machine_and_no_more(
     worker_cores: float, call_cores: float
 ) -> None:
-    admission = house(seats=1000)
+    admission = pool(seats=1000)
     now = 0.0
 
     for tenth in range(6000):
@@ -281,7 +281,7 @@ def test_callers_who_come_one_by_one_fill_the_machine_and_no_more(
 
 
 def test_a_quiet_moment_does_not_make_calls_cheap() -> None:
-    admission = house()
+    admission = pool()
     for number in range(8):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
     for look in range(480):
@@ -294,7 +294,7 @@ def test_a_quiet_moment_does_not_make_calls_cheap() -> None:
 
 
 def test_many_who_hang_up_at_once_do_not_make_the_others_dear() -> None:
-    admission = house()
+    admission = pool()
     seats = fill(admission, 0.0)
     for look in range(480):
         report(admission, SETTLE_S + look / 4, cores=0.3)
@@ -310,7 +310,7 @@ def test_many_who_hang_up_at_once_do_not_make_the_others_dear() -> None:
 
 def test_who_calls_right_behind_one_who_hung_up_finds_their_seat() -> None:
     cores = FULL - CALL_CORES / 2  # of each worker: there is no time for one more
-    admission = house()
+    admission = pool()
     seats = [admission.admit(0.0) or 0 for _ in range(2 * CARRIED)]
     for number, seat in enumerate(seats):
         admission.begin(seat, 1 + number % 2, 0.0)
@@ -327,7 +327,7 @@ def test_who_calls_right_behind_one_who_hung_up_finds_their_seat() -> None:
 
 
 def test_a_call_that_was_over_before_its_load_was_seen_gives_nothing_back() -> None:
-    admission = house()
+    admission = pool()
     for number in range(2 * CARRIED):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
     now = SETTLE_S + 1
@@ -344,7 +344,7 @@ def test_a_call_that_was_over_before_its_load_was_seen_gives_nothing_back() -> N
 def test_a_house_of_many_workers_learns_no_faster_than_a_small_one() -> None:
     costs = []
     for workers in (1, 8):
-        admission = house(workers=workers, cores=8)
+        admission = pool(workers=workers, cores=8)
         for number in range(1, workers + 1):
             for _ in range(2):
                 admission.begin(admission.admit(0.0) or 0, number, 0.0)

@@ -20,7 +20,7 @@ from fallbacks.failure import Finding, Kind, Scope, failed, finding
 from fallbacks.ladder import RETRY_WAIT_S
 from fallbacks.limits import Gate
 from fallbacks.retry_after import retry_after_s
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.answering.decision import (
     RECHECK_S,
@@ -54,9 +54,9 @@ def ladder(
     until: Callable[[float], Deadline] = four_seconds,
     gates: Mapping[str, Gate] | None = None,
     leaves_out: bool = False,
-) -> tuple[Answering, Roster]:
+) -> tuple[Answering, HealthTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    roster, numbers = Roster(places, now=NOW), itertools.count(1)
+    roster, numbers = HealthTable(places, now=NOW), itertools.count(1)
     policy = StagePolicy(stage="llm", roster=roster, gates=gates or {})
     answering = Answering(
         lambda: Work(policy, numbers=numbers),

@@ -20,7 +20,7 @@ from fallbacks.attempts import (
     Suspect,
     Win,
 )
-from fallbacks.books import Books
+from fallbacks.books import AttemptRecords
 from fallbacks.deadline import Deadline
 from fallbacks.facts import (
     AttemptDropped,
@@ -36,21 +36,23 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, failed
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 
 NOW = 100.0
 START = Start(attempt=7, provider="a", until=Deadline(at=101.5))
 
 
-def roster_of(*names: str) -> Roster:
-    return Roster([Place(stage="tts", provider=name, credential=name) for name in names], now=NOW)
+def roster_of(*names: str) -> HealthTable:
+    return HealthTable(
+        [Place(stage="tts", provider=name, credential=name) for name in names], now=NOW
+    )
 
 
-def books_for(roster: Roster, *, expected: str | None = None) -> Books:
-    return Books("tts", roster, expected=expected, chance=lambda: 0.0)
+def books_for(roster: HealthTable, *, expected: str | None = None) -> AttemptRecords:
+    return AttemptRecords("tts", roster, expected=expected, chance=lambda: 0.0)
 
 
-def begun(*, expected: str | None = None) -> tuple[Books, Roster]:
+def begun(*, expected: str | None = None) -> tuple[AttemptRecords, HealthTable]:
     roster = roster_of("a", "b")
     books = books_for(roster, expected=expected)
     books.enter_action(START, NOW)

@@ -12,7 +12,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
 from fallbacks.lag import GRACE_S, PERIOD_S
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.hearing.attempt_rules import Reading
 from processors.hearing.utterance_rules import CallerUtterance
@@ -39,7 +39,7 @@ class Waits:
 
 def stage(*names: str) -> StagePolicy:
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
-    return StagePolicy(stage="stt", roster=Roster(places, now=NOW), pace=Pace(gap_s=GAP_S))
+    return StagePolicy(stage="stt", roster=HealthTable(places, now=NOW), pace=Pace(gap_s=GAP_S))
 
 
 def heard_by(policy: StagePolicy, *, turn: Waits | None = None) -> CallerUtterance:

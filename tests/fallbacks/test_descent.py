@@ -14,10 +14,10 @@ from processors.holding.descent_rules import (
     Choice,
     Consent,
     Descending,
-    Descent,
     DescentSettings,
     GoOn,
     Meaning,
+    OutageMenu,
     OutageSteps,
     PlayClip,
     ReadMenu,
@@ -28,8 +28,8 @@ from processors.holding.descent_rules import (
 )
 
 
-def at_the_menu() -> Descent:
-    call = Descent()
+def at_the_menu() -> OutageMenu:
+    call = OutageMenu()
     for now in (0.0, 10.0, 20.0):
         actions = call.down("llm", now)
     assert actions == (ReadMenu(),)
@@ -37,7 +37,7 @@ def at_the_menu() -> Descent:
 
 
 def test_every_turn_goes_on_from_where_the_last_one_stopped() -> None:
-    call = Descent(local=frozenset({"tts"}))
+    call = OutageMenu(local=frozenset({"tts"}))
 
     assert [call.down("tts", float(now)) for now in range(6)] == [
         (PlayClip(stage="tts", number=0),),
@@ -56,7 +56,7 @@ def test_a_stage_without_a_local_rung_passes_that_step() -> None:
 
 
 def test_silence_goes_down_as_well() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 0.0)
     call.quiet_since = 2.0
 
@@ -65,7 +65,7 @@ def test_silence_goes_down_as_well() -> None:
 
 
 def test_there_is_no_silence_while_the_caller_speaks() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 0.0)
     call.quiet_since = 2.0
     call.quiet_since = None
@@ -115,14 +115,14 @@ def test_a_number_that_somebody_types_gets_the_menu_again_once() -> None:
 
 
 def test_keys_before_the_menu_are_not_meant_for_it() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 0.0)
 
     assert call.key("1", 1.0) == ()
 
 
 def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 1.0)
 
     assert call.recovered(8.0) == (GoOn(stage="llm", down_s=7.0),)
@@ -132,7 +132,7 @@ def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
 
 
 def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_silence() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 1.0)
     call.quiet_since = 4.0
     call.recovered(5.0)
@@ -145,7 +145,7 @@ def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_
 
 
 def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("stt", 1.0)
     call.recovered(5.0)
 
@@ -156,11 +156,11 @@ def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -
 
 
 def test_a_stage_is_down_once_and_never_behind_the_goodbye() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.down("llm", 1.0)
     call.down("tts", 2.0, told=True)
     going_on = call.recovered(3.0)
-    ended = Descent(DescentSettings(steps=()))
+    ended = OutageMenu(DescentSettings(steps=()))
     ended.down("llm", 1.0)
 
     ended.down("llm", 2.0, told=True)
@@ -170,7 +170,7 @@ def test_a_stage_is_down_once_and_never_behind_the_goodbye() -> None:
 
 
 def test_the_steps_are_the_owners_to_choose() -> None:
-    call = Descent(DescentSettings(steps=(Step.KEYPAD, Step.GOODBYE), menus=1))
+    call = OutageMenu(DescentSettings(steps=(Step.KEYPAD, Step.GOODBYE), menus=1))
 
     assert call.down("llm", 0.0) == (ReadMenu(),)
     assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
@@ -178,14 +178,14 @@ def test_the_steps_are_the_owners_to_choose() -> None:
 
 def test_a_choice_is_not_carried_out_by_a_step_that_stands_above_the_menu() -> None:
     steps = (Step.CLIP, Step.CHOSEN, Step.KEYPAD, Step.GOODBYE)
-    call = Descent(DescentSettings(steps=steps, clips=0))
+    call = OutageMenu(DescentSettings(steps=steps, clips=0))
     call.down("llm", 0.0)
 
     assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
 
 
 def test_the_keys_are_the_owners_to_choose() -> None:
-    call = Descent(DescentSettings(clips=0, keys={"5": Choice.MESSAGE}))
+    call = OutageMenu(DescentSettings(clips=0, keys={"5": Choice.MESSAGE}))
     call.down("llm", 0.0)
 
     assert call.key("1", 1.0) == (ReadMenu(),)
@@ -193,7 +193,7 @@ def test_the_keys_are_the_owners_to_choose() -> None:
 
 
 def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() -> None:
-    call = Descent(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
+    call = OutageMenu(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
     call.hears_words = True
 
     assert [call.down("llm", float(now)) for now in range(3)] == [
@@ -204,7 +204,7 @@ def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() ->
 
 
 def test_no_silence_is_too_long_while_nothing_is_down_nor_behind_the_goodbye() -> None:
-    call = Descent(DescentSettings(steps=(Step.GOODBYE,)))
+    call = OutageMenu(DescentSettings(steps=(Step.GOODBYE,)))
     call.quiet_since = 5.0
     before = call.wake_at
     call.down("llm", 10.0)
@@ -223,8 +223,8 @@ def test_a_key_behind_the_outage_chooses_nothing() -> None:
 SAID_OR_PRESSED = ReadMenu(words=True, keys=True)
 
 
-def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> Descent:
-    call = Descent(DescentSettings(steps=steps, clips=0, menus=menus))
+def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 2) -> OutageMenu:
+    call = OutageMenu(DescentSettings(steps=steps, clips=0, menus=menus))
     call.hears_words = True
     call.down("stt", 0.0)
     assert call.listens
@@ -232,7 +232,7 @@ def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 
 
 
 def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_often() -> None:
-    call = Descent(DescentSettings(clips=0))
+    call = OutageMenu(DescentSettings(clips=0))
     call.hears_words = True
 
     assert [call.down("stt", float(now)) for now in range(3)] == [
@@ -243,7 +243,7 @@ def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_o
 
 
 def test_a_line_without_keys_is_offered_words_alone() -> None:
-    call = Descent(DescentSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
+    call = OutageMenu(DescentSettings(steps=(Step.WORDS, Step.CHOSEN, Step.GOODBYE)))
     call.hears_words = True
 
     assert call.down("stt", 0.0) == (ReadMenu(words=True, keys=False),)
@@ -352,7 +352,7 @@ def test_whatever_reads_the_menu_again_starts_the_silence_anew() -> None:
 
 
 def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:
-    call = Descent()
+    call = OutageMenu()
     call.hears_words = True
     call.down("stt", 0.0)
     before = call.heard(Choice.CALLBACK, 1.0)
@@ -407,7 +407,7 @@ class Machine(RuleBasedStateMachine):
 
     @initialize(local=st.booleans(), steps=st.permutations(list(Step)), length=st.integers(0, 5))
     def begin(self, local: bool, steps: list[Step], length: int) -> None:  # noqa: FBT001  hypothesis calls it by keyword
-        self.call = Descent(
+        self.call = OutageMenu(
             DescentSettings(steps=tuple(steps[:length])),
             local=frozenset({"llm"}) if local else frozenset(),
         )

@@ -9,7 +9,7 @@ from fallbacks.failure import Failure, Finding, Kind, Scope, Severity, failed, f
 from fallbacks.health import Health, Rotation
 from fallbacks.latency import RungLatency
 from fallbacks.probing import STEPS_S
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 
 
 def health(*, probing: bool = True) -> Health:
@@ -412,8 +412,8 @@ def test_of_two_words_of_operators_the_newer_counts(since: float, *, out: bool) 
     assert rotation.out is out
 
 
-def roster() -> Roster:
-    return Roster(
+def roster() -> HealthTable:
+    return HealthTable(
         [
             Place(stage="stt", provider="deepgram", credential="project-1"),
             Place(stage="stt", provider="deepgram-b", credential="project-1"),
@@ -425,12 +425,12 @@ def roster() -> Roster:
     )
 
 
-def refused(everyone: Roster, kind: Kind) -> None:
+def refused(everyone: HealthTable, kind: Kind) -> None:
     asked = everyone.health("stt", "deepgram")
     everyone.failed(leave(asked), failed(kind, "stt", provider="deepgram"), now=1.0)
 
 
-def usable(everyone: Roster, now: float = 1.0) -> list[str]:
+def usable(everyone: HealthTable, now: float = 1.0) -> list[str]:
     standings = [
         standing for stage in ("stt", "tts") for standing in everyone.standings(stage, now)
     ]
@@ -445,8 +445,8 @@ def test_a_refused_key_takes_out_all_who_share_it_in_every_stage() -> None:
     assert usable(everyone) == ["local", "cartesia"]
 
 
-def accounts() -> Roster:
-    return Roster(
+def accounts() -> HealthTable:
+    return HealthTable(
         [
             Place(stage="stt", provider="deepgram", credential="key-1", account="acme"),
             Place(stage="stt", provider="deepgram-b", credential="key-2", account="acme"),

@@ -11,7 +11,7 @@ from fallbacks.attempts import TellFact
 from fallbacks.facts import AttemptFailed, StageExhausted
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Pace
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.hearing.attempt_rules import (
     AskForWords,
@@ -48,11 +48,11 @@ class Bench:
     names: tuple[str, ...] = ("a", "b")
     now: float = 100.0
     done: list[HearingAction] = field(default_factory=list)
-    shared: Roster | None = None
+    shared: HealthTable | None = None
 
     def __post_init__(self) -> None:
         places = [Place(stage="stt", provider=name, credential=name) for name in self.names]
-        roster = self.shared or Roster(places, now=self.now)
+        roster = self.shared or HealthTable(places, now=self.now)
         policy = StagePolicy(stage="stt", roster=roster, pace=Pace())
         turn = Turn(budget_s=1.5)
         self.hearing = CallerHearing(
@@ -560,7 +560,7 @@ def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
 
 
 def test_connections_that_two_calls_and_a_probe_are_refused_take_the_rung_out() -> None:
-    roster = Roster([Place(stage="stt", provider="a", credential="a")], now=100.0)
+    roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=100.0)
     refused = failed(Kind.BAD_REQUEST, "stt", provider="a")
     calls = [Bench(("a",), shared=roster) for _ in range(2)]
 

@@ -13,7 +13,7 @@ from fallbacks.facts import AttemptDropped, AttemptFailed, AttemptWon, Suspected
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance
 from fallbacks.lag import GRACE_S, PERIOD_S, SLACK_S, Lag
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.hearing.feed_rules import OPENING_S, Feed
 from processors.speaking.attempt_rules import CONNECT_S, Connection
@@ -118,9 +118,9 @@ def test_a_moment_has_come_when_the_providers_clock_shows_it(
     assert lag.provider_s(at - more_s / 2) < wanted_s
 
 
-def work(lag: Lag, *names: str, hedges: Allowance | None = None) -> tuple[Work, Roster]:
+def work(lag: Lag, *names: str, hedges: Allowance | None = None) -> tuple[Work, HealthTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    roster = Roster(places, now=NOW)
+    roster = HealthTable(places, now=NOW)
     policy = StagePolicy(stage="llm", roster=roster, lag=lag, hedges=hedges)
     return Work(policy, numbers=itertools.count(1)), roster
 

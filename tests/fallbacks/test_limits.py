@@ -26,18 +26,18 @@ from fallbacks.limits import (
     LEARNT_S,
     Limits,
     RequestsLeft,
-    Turnstile,
+    RungLimiter,
     may_wait_until,
     requests_left,
 )
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
 LATER = Deadline(at=NOW + 5)
 
 
-def served(turnstile: Turnstile, now: float = NOW) -> int | None:
+def served(turnstile: RungLimiter, now: float = NOW) -> int | None:
     """Let the next one pass."""
     ticket = turnstile.call_in(now)
     if ticket is not None:
@@ -45,7 +45,7 @@ def served(turnstile: Turnstile, now: float = NOW) -> int | None:
     return ticket
 
 
-def join(turnstile: Turnstile, call: str) -> int:
+def join(turnstile: RungLimiter, call: str) -> int:
     ticket = turnstile.join(call, until=LATER, now=NOW)
     assert ticket is not None
     return ticket
@@ -56,7 +56,7 @@ def standby(name: str, p50_s: float) -> Standing:
 
 
 def test_so_many_pass_and_the_next_one_when_one_leaves() -> None:
-    turnstile = Turnstile(Limits(concurrent=2))
+    turnstile = RungLimiter(Limits(concurrent=2))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
 
     assert [served(turnstile) for _ in range(3)] == [first, second, None]
@@ -65,7 +65,7 @@ def test_so_many_pass_and_the_next_one_when_one_leaves() -> None:
 
 
 def test_a_call_with_many_waiters_starves_no_other() -> None:
-    turnstile = Turnstile(Limits(concurrent=1))
+    turnstile = RungLimiter(Limits(concurrent=1))
     greedy = [join(turnstile, "greedy") for _ in range(3)]
     modest = join(turnstile, "modest")
     order: list[int] = []
@@ -77,7 +77,7 @@ def test_a_call_with_many_waiters_starves_no_other() -> None:
 
 
 def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
-    turnstile = Turnstile(Limits(concurrent=1))
+    turnstile = RungLimiter(Limits(concurrent=1))
     first, second, third = (join(turnstile, call) for call in ("a", "b", "c"))
     served(turnstile)
     turnstile.leave(second)
@@ -87,7 +87,7 @@ def test_whoever_gives_up_waiting_holds_up_nobody() -> None:
 
 
 def test_one_at_a_time_waits_for_the_pace() -> None:
-    turnstile = Turnstile(Limits(per_minute=60))
+    turnstile = RungLimiter(Limits(per_minute=60))
     first, second = join(turnstile, "a"), join(turnstile, "b")
 
     assert turnstile.call_in(NOW) == first
@@ -97,7 +97,7 @@ def test_one_at_a_time_waits_for_the_pace() -> None:
 
 
 def test_who_cannot_pass_in_time_does_not_wait_at_all() -> None:
-    turnstile = Turnstile(Limits(per_minute=6))  # one in ten seconds
+    turnstile = RungLimiter(Limits(per_minute=6))  # one in ten seconds
     for call in ("a", "b"):
         turnstile.join(call, until=LATER, now=NOW)
     turnstile.call_in(NOW)  # it is at the turnstile, and another is behind it
@@ -107,14 +107,14 @@ def test_who_cannot_pass_in_time_does_not_wait_at_all() -> None:
 
 
 def test_who_may_not_wait_passes_where_nobody_has_to() -> None:
-    turnstile = Turnstile(Limits(per_minute=6))
+    turnstile = RungLimiter(Limits(per_minute=6))
 
     assert turnstile.soonest(NOW) == NOW
     assert turnstile.join("a", until=Deadline(at=NOW), now=NOW) is not None
 
 
 def test_without_a_pace_nobody_waits_for_it() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
     for call in ("a", "b"):
         join(turnstile, call)
     turnstile.call_in(NOW)
@@ -123,7 +123,7 @@ def test_without_a_pace_nobody_waits_for_it() -> None:
 
 
 def test_who_leaves_while_it_waits_for_the_pace_lets_the_next_one_come() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
     first, second = (join(turnstile, call) for call in ("a", "b"))
     turnstile.call_in(NOW)
     turnstile.leave(first)
@@ -132,7 +132,7 @@ def test_who_leaves_while_it_waits_for_the_pace_lets_the_next_one_come() -> None
 
 
 def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
-    turnstile = Turnstile(Limits(concurrent=1))
+    turnstile = RungLimiter(Limits(concurrent=1))
 
     held = turnstile.seat(NOW)
     assert held is not None
@@ -142,14 +142,14 @@ def test_a_connection_takes_a_place_at_once_or_not_at_all() -> None:
 
 
 def test_without_a_limit_everybody_passes() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
 
     assert turnstile.room(0.0)
     assert all(turnstile.seat(NOW) for _ in range(1000))
 
 
 def test_an_empty_bucket_is_waited_for_until_the_next_request_is_in_it() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=0, full_in_s=60.0), NOW)
 
     assert not turnstile.room(NOW + 0.9)
@@ -158,14 +158,14 @@ def test_an_empty_bucket_is_waited_for_until_the_next_request_is_in_it() -> None
 
 
 def test_a_bucket_with_something_in_it_stops_nobody() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
     turnstile.learn(RequestsLeft(limit=60, remaining=1, full_in_s=59.0), NOW)
 
     assert turnstile.room(NOW)
 
 
 def test_a_refusal_takes_a_place_away_for_a_while() -> None:
-    turnstile = Turnstile(Limits(concurrent=10))
+    turnstile = RungLimiter(Limits(concurrent=10))
     for _ in range(4):
         turnstile.seat(NOW)
     turnstile.refused(NOW)
@@ -179,7 +179,7 @@ def test_a_refusal_takes_a_place_away_for_a_while() -> None:
 
 
 def test_a_refusal_of_the_only_one_leaves_one_place() -> None:
-    turnstile = Turnstile(Limits())
+    turnstile = RungLimiter(Limits())
     turnstile.seat(NOW)
     turnstile.refused(NOW)
 
@@ -254,9 +254,9 @@ def test_what_is_heard_at_once_leaves_the_next_rung_no_other_time() -> None:
     assert waits.at == pytest.approx(101.1)
 
 
-def ladder(chance: float = 0.5) -> tuple[Work, Roster]:
+def ladder(chance: float = 0.5) -> tuple[Work, HealthTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in ("a", "b")]
-    roster = Roster(places, now=NOW)
+    roster = HealthTable(places, now=NOW)
     policy = StagePolicy(
         stage="llm", roster=roster, allowance=Allowance(floor=0), chance=lambda: chance
     )
@@ -321,7 +321,7 @@ def test_chance_spreads_the_rests_that_nobody_named() -> None:
 def test_there_are_never_more_inside_than_places_and_no_place_is_left_empty(
     places: int, steps: Sequence[tuple[str, str]]
 ) -> None:
-    turnstile = Turnstile(Limits(concurrent=places))
+    turnstile = RungLimiter(Limits(concurrent=places))
     inside: list[int] = []
     for call, step in steps:
         if step == "join":

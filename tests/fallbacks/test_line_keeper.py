@@ -16,8 +16,8 @@ from fallbacks.facts import (
     StageExhausted,
 )
 from fallbacks.failure import Kind, Scope
-from processors.holding.decision import LineKeeper
-from processors.holding.descent_rules import Descent
+from processors.holding.decision import HoldDecision
+from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import SILENCE_S, Holding
 from processors.holding.line_rules import (
     AgentCutOff,
@@ -97,8 +97,8 @@ def done(call: str = "c1", *, asks: bool = True) -> ToolEnded:
     return ToolEnded(call=call, asks=asks)
 
 
-def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> LineKeeper:
-    keeper = LineKeeper(Holding(), Descent())
+def keeper_after(events: Sequence[tuple[LineEvent, float]]) -> HoldDecision:
+    keeper = HoldDecision(Holding(), OutageMenu())
     for event, after_s in events:
         keeper.handle(event, STOP + after_s)
     return keeper

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fallbacks.facts import AttemptWon, StageExhausted, StageRecovered, StepTaken
-from processors.holding.decision import USUALLY_S, LineKeeper
-from processors.holding.descent_rules import REPLY_S, Descent, DescentSettings, Step
+from processors.holding.decision import USUALLY_S, HoldDecision
+from processors.holding.descent_rules import REPLY_S, DescentSettings, OutageMenu, Step
 from processors.holding.late_answer_rules import SILENCE_S, Holding
 from processors.holding.line_rules import (
     AnswerDue,
@@ -38,10 +38,10 @@ SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 MODEL_WON = AttemptWon(stage="llm", provider="a", attempt=1, after_s=0.3)
 
 
-def owing_keeper(*steps: Step) -> LineKeeper:
+def owing_keeper(*steps: Step) -> HoldDecision:
     """Return one whose caller has just finished."""
     settings = DescentSettings(steps=steps) if steps else DescentSettings()
-    keeper = LineKeeper(Holding(), Descent(settings))
+    keeper = HoldDecision(Holding(), OutageMenu(settings))
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(SILENT_WORDED, STOP + 0.2)
     return keeper
@@ -139,7 +139,7 @@ def won(stage: str) -> AttemptWon:
     return AttemptWon(stage=stage, provider="b", attempt=9, after_s=0.3)
 
 
-def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> LineKeeper:
+def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HoldDecision:
     """Return one that has told of an outage, with a clip that ends at `dry_at`."""
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
@@ -202,7 +202,7 @@ def test_a_model_that_is_out_behind_a_recogniser_that_was_is_spoken_of_too() -> 
 
 
 def test_a_caller_who_was_heard_in_the_end_is_not_asked_to_say_it_again() -> None:
-    keeper = LineKeeper(Holding(), Descent())
+    keeper = HoldDecision(Holding(), OutageMenu())
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
     keeper.handle(won("stt"), STOP - 2.0)
@@ -217,7 +217,7 @@ def test_a_caller_who_was_heard_in_the_end_is_not_asked_to_say_it_again() -> Non
 
 
 def test_a_recogniser_that_is_back_and_fails_again_is_spoken_of() -> None:
-    keeper = LineKeeper(Holding(), Descent())
+    keeper = HoldDecision(Holding(), OutageMenu())
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
     keeper.handle(won("stt"), STOP - 2.0)
@@ -229,7 +229,7 @@ def test_a_recogniser_that_is_back_and_fails_again_is_spoken_of() -> None:
 
 def test_a_recogniser_that_is_back_owes_an_answer_once_there_are_words() -> None:
     settings = DescentSettings()
-    keeper = LineKeeper(Holding(), Descent(settings))
+    keeper = HoldDecision(Holding(), OutageMenu(settings))
     keeper.handle(BEGAN, STOP - 1.0)
     keeper.handle(CallerFellSilent(stopped_at=STOP), STOP + 0.2)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP + 0.5)

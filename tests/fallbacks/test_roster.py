@@ -6,7 +6,7 @@ from fallbacks.breaker import BreakerSettings, State
 from fallbacks.facts import BreakerMoved, ProviderReset, Suspected
 from fallbacks.failure import Kind, failed
 from fallbacks.health import HealthFact
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 
 NOW = 100.0
 REST_S, SLOW_S = 30.0, 900.0
@@ -16,23 +16,25 @@ def place(stage: str, provider: str, *, key: str = "", account: str = "") -> Pla
     return Place(stage=stage, provider=provider, credential=key, account=account)
 
 
-def refused(roster: Roster, stage: str, provider: str, kind: Kind = Kind.AUTH) -> list[HealthFact]:
+def refused(
+    roster: HealthTable, stage: str, provider: str, kind: Kind = Kind.AUTH
+) -> list[HealthFact]:
     permit = roster.health(stage, provider).permit(NOW)
     assert permit is not None
     return list(roster.failed(permit, failed(kind, stage, provider=provider), now=NOW))
 
 
-def open_rungs(roster: Roster) -> list[str]:
+def open_rungs(roster: HealthTable) -> list[str]:
     return [item.provider for item in roster if item.breaker.state is State.OPEN]
 
 
-def retired_rungs(roster: Roster) -> list[str]:
+def retired_rungs(roster: HealthTable) -> list[str]:
     return [item.provider for item in roster if item.retired]
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA])
 def test_a_key_that_is_refused_takes_out_every_rung_that_shares_it(kind: Kind) -> None:
-    roster = Roster(
+    roster = HealthTable(
         [
             place("stt", "ears", key="one"),
             place("tts", "voice", key="one"),
@@ -49,21 +51,21 @@ def test_a_key_that_is_refused_takes_out_every_rung_that_shares_it(kind: Kind) -
 
 
 def test_rungs_without_keys_share_none() -> None:
-    roster = Roster([place("stt", "local"), place("tts", "local too")], now=NOW)
+    roster = HealthTable([place("stt", "local"), place("tts", "local too")], now=NOW)
     refused(roster, "stt", "local")
 
     assert open_rungs(roster) == ["local"]
 
 
 def test_what_is_not_the_keys_fault_says_nothing_of_others() -> None:
-    roster = Roster([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
+    roster = HealthTable([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
     refused(roster, "stt", "a", Kind.OVERLOADED)
 
     assert roster.health("tts", "b").suspect_since is None
 
 
 def test_another_key_of_the_account_rests_but_may_be_well() -> None:
-    roster = Roster(
+    roster = HealthTable(
         [
             place("llm", "a", key="one", account="acme"),
             place("llm", "b", key="two", account="acme"),
@@ -83,7 +85,7 @@ def test_another_key_of_the_account_rests_but_may_be_well() -> None:
 
 
 def test_a_key_shared_within_an_account_is_the_key() -> None:
-    roster = Roster(
+    roster = HealthTable(
         [
             place("stt", "a", key="one", account="acme"),
             place("tts", "b", key="one", account="acme"),
@@ -96,7 +98,9 @@ def test_a_key_shared_within_an_account_is_the_key() -> None:
 
 
 def test_an_account_whose_rungs_have_no_keys_is_tripped_all_the_same() -> None:
-    roster = Roster([place("stt", "a", account="acme"), place("tts", "b", account="acme")], now=NOW)
+    roster = HealthTable(
+        [place("stt", "a", account="acme"), place("tts", "b", account="acme")], now=NOW
+    )
     refused(roster, "stt", "a")
 
     assert open_rungs(roster) == ["a", "b"]
@@ -104,7 +108,7 @@ def test_an_account_whose_rungs_have_no_keys_is_tripped_all_the_same() -> None:
 
 
 def test_a_second_refusal_does_not_trip_the_account_again() -> None:
-    roster = Roster(
+    roster = HealthTable(
         [
             place("llm", "a", key="one", account="acme"),
             place("llm", "b", key="two", account="acme"),
@@ -124,7 +128,7 @@ def test_a_second_refusal_does_not_trip_the_account_again() -> None:
 
 
 def test_a_mended_key_is_tried_everywhere_it_is_used() -> None:
-    roster = Roster(
+    roster = HealthTable(
         [
             place("stt", "a", key="one"),
             place("tts", "b", key="one"),
@@ -147,7 +151,7 @@ def test_a_mended_key_is_tried_everywhere_it_is_used() -> None:
 
 
 def test_a_success_of_a_rung_that_was_well_says_nothing_of_others() -> None:
-    roster = Roster([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
+    roster = HealthTable([place("stt", "a", key="one"), place("tts", "b", key="one")], now=NOW)
     permit = roster.health("stt", "a").permit(NOW)
     assert permit is not None
     for item in roster:
@@ -157,7 +161,7 @@ def test_a_success_of_a_rung_that_was_well_says_nothing_of_others() -> None:
 
 
 def test_what_was_measured_is_kept_with_the_rung() -> None:
-    roster = Roster([place("stt", "a")], now=NOW, priors_s={"stt": 0.0})
+    roster = HealthTable([place("stt", "a")], now=NOW, priors_s={"stt": 0.0})
     permit = roster.health("stt", "a").permit(NOW)
     assert permit is not None
     roster.succeeded(("stt", "a"), permit, now=NOW, ttfb_s=0.5)
@@ -169,20 +173,20 @@ def test_what_was_measured_is_kept_with_the_rung() -> None:
 def test_each_stage_may_have_a_time_that_is_imagined_at_first(
     stage: str, expected_s: float
 ) -> None:
-    roster = Roster([place("stt", "a"), place("tts", "b")], now=NOW, priors_s={"stt": 0.2})
+    roster = HealthTable([place("stt", "a"), place("tts", "b")], now=NOW, priors_s={"stt": 0.2})
 
     assert [standing.p50_s for standing in roster.standings(stage, NOW)] == [expected_s]
 
 
 def test_ladders_stand_in_their_order() -> None:
-    roster = Roster([place("tts", "b"), place("stt", "x"), place("tts", "a")], now=NOW)
+    roster = HealthTable([place("tts", "b"), place("stt", "x"), place("tts", "a")], now=NOW)
 
     assert [standing.provider for standing in roster.standings("tts", NOW)] == ["b", "a"]
     assert list(roster.standings("llm", NOW)) == []
 
 
 def test_a_name_that_no_rung_has_is_said() -> None:
-    roster = Roster([place("tts", "a")], now=NOW)
+    roster = HealthTable([place("tts", "a")], now=NOW)
 
     with pytest.raises(KeyError, match="nobody"):
         roster.reset("nobody", NOW)
@@ -191,7 +195,7 @@ def test_a_name_that_no_rung_has_is_said() -> None:
 
 
 def test_a_reset_goes_to_every_stage_that_has_the_name() -> None:
-    roster = Roster([place("stt", "deepgram"), place("tts", "deepgram")], now=NOW)
+    roster = HealthTable([place("stt", "deepgram"), place("tts", "deepgram")], now=NOW)
 
     told = [item for item in roster.reset("deepgram", NOW) if isinstance(item, ProviderReset)]
 
@@ -199,7 +203,7 @@ def test_a_reset_goes_to_every_stage_that_has_the_name() -> None:
 
 
 def test_open_rungs_are_woken_in_time() -> None:
-    roster = Roster([place("stt", "a"), place("tts", "b")], now=NOW)
+    roster = HealthTable([place("stt", "a"), place("tts", "b")], now=NOW)
     assert roster.wake_at is None
 
     for provider, at in (("a", NOW), ("b", NOW + 5)):
@@ -216,7 +220,7 @@ def test_open_rungs_are_woken_in_time() -> None:
 
 
 def test_a_rung_that_an_operator_took_out_is_not_offered_but_still_probed() -> None:
-    roster = Roster(
+    roster = HealthTable(
         [Place(stage="tts", provider=name, credential=name) for name in ("a", "b")], now=NOW
     )
 

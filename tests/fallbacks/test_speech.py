@@ -15,7 +15,7 @@ from fallbacks.deadline import Deadline
 from fallbacks.facts import AttemptFailed, Fact, StageExhausted
 from fallbacks.failure import Kind, Severity, failed
 from fallbacks.ladder import Pace
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.speaking.attempt_rules import (
     AddSentence,
@@ -78,7 +78,7 @@ class Bench:
         places = [Place(stage="tts", provider=name, credential=name) for name in self.names]
         self.policy = StagePolicy(
             stage="tts",
-            roster=Roster(places, now=self.now, priors_s={"tts": 0.3}),
+            roster=HealthTable(places, now=self.now, priors_s={"tts": 0.3}),
             pace=Pace(late_min_s=0.35, late_max_s=0.6, gap_s=0.4),
         )
         self.begin(itertools.count(1))

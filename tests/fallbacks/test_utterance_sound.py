@@ -6,7 +6,7 @@ from typing import Final
 import pytest
 
 from calls.turn import Turn
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 from processors.hearing.attempt_rules import AskRecogniser, FeedSound, HearingAction, MarkSpeech
 from processors.hearing.feed_rules import Feed
@@ -23,7 +23,7 @@ STOPPED: Final = MarkSpeech(provider="a", speaking=False)
 
 def utterance(*, not_before_s: float = 0.0) -> CallerUtterance:
     """Return speech that the VAD says began at the end of the first second."""
-    roster = Roster([Place(stage="stt", provider="a", credential="a")], now=NOW)
+    roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=NOW)
     policy = StagePolicy(stage="stt", roster=roster)
     return CallerUtterance(
         lambda: Work(policy, numbers=itertools.count(1)),

@@ -9,14 +9,13 @@ from processors.holding.descent_rules import (
     REPLY_S,
     Choice,
     Consent,
-    Descent,
     DescentSettings,
+    OutageMenu,
     Step,
 )
 from processors.holding.line_rules import (
     QUIET_S,
     AnswerSounded,
-    AskDesk,
     CallerAway,
     CallerBegan,
     CallerFellSilent,
@@ -31,12 +30,13 @@ from processors.holding.line_rules import (
     MenuWordSaid,
     MessageBegan,
     RecordMessage,
+    RunMenuChoice,
     SpeakFor,
     Spoken,
     Then,
 )
 from processors.holding.utterance_rules import Situation
-from processors.holding.way_down_rules import WayDown
+from processors.holding.way_down_rules import OutageScript
 
 ALL = tuple(Step)
 CLIPS = DescentSettings(steps=(Step.CLIP, Step.GOODBYE), clips=2)
@@ -51,14 +51,14 @@ def speak(*situations: Situation, then: Then = Then.WAIT, must: bool = False) ->
     return SpeakFor(situations=situations, then=then, must=must)
 
 
-def at_the_menu(*, words: bool = False, stage: str = "llm") -> WayDown:
-    way = WayDown(Descent(MENU))
+def at_the_menu(*, words: bool = False, stage: str = "llm") -> OutageScript:
+    way = OutageScript(OutageMenu(MENU))
     way.handle(EarChecked(usable=words), 0.0)
     way.handle(exhausted(stage), 0.0)
     return way
 
 
-def carrying(choice: Choice, digit: str) -> tuple[WayDown, tuple[LineAction, ...]]:
+def carrying(choice: Choice, digit: str) -> tuple[OutageScript, tuple[LineAction, ...]]:
     way = at_the_menu()
     actions = way.handle(MenuKeyPressed(digit=digit), 1.0)
     assert actions[0] == CutLine()
@@ -66,7 +66,7 @@ def carrying(choice: Choice, digit: str) -> tuple[WayDown, tuple[LineAction, ...
     return way, actions[2:]
 
 
-def leaving_a_message(begins_at: float = 2.0) -> WayDown:
+def leaving_a_message(begins_at: float = 2.0) -> OutageScript:
     way, _ = carrying(Choice.MESSAGE, "2")
     way.handle(MessageBegan(message=CallerMessage(begins_at=begins_at, rate_hz=8000)), begins_at)
     return way
@@ -79,14 +79,14 @@ def leaving_a_message(begins_at: float = 2.0) -> WayDown:
 def test_a_stage_that_is_down_has_a_clip_of_its_own_or_the_general_one(
     stage: str, situation: Situation
 ) -> None:
-    assert WayDown(Descent(CLIPS)).handle(exhausted(stage), 0.0) == (
+    assert OutageScript(OutageMenu(CLIPS)).handle(exhausted(stage), 0.0) == (
         StepTaken(stage=stage, step=Step.CLIP.value),
         speak(situation, Situation.DOWN),
     )
 
 
 def test_of_several_stages_down_the_general_clip_comes_first() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 0.0)
     assert way.handle(exhausted("tts"), 0.0) == ()  # one step is enough for one turn
 
@@ -97,7 +97,7 @@ def test_of_several_stages_down_the_general_clip_comes_first() -> None:
 
 
 def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 0.0)
     way.handle(exhausted("tts"), 0.0)
     way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 1.0)
@@ -108,7 +108,7 @@ def test_a_stage_that_answers_again_does_not_count_as_down() -> None:
 
 
 def test_the_stage_it_is_about_ends_it_by_answering() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
     won = AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1)
@@ -118,7 +118,7 @@ def test_the_stage_it_is_about_ends_it_by_answering() -> None:
 
 
 def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
     way.handle(CallerBegan(), 3.0)
@@ -136,7 +136,7 @@ def test_the_next_stage_that_fails_after_that_is_what_it_is_about() -> None:
 def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
     again: str, situations: tuple[Situation, ...]
 ) -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted("llm"), 1.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=4.0), 1.1)
@@ -152,7 +152,7 @@ def test_a_stage_that_fails_behind_an_outage_is_spoken_of_by_the_next_silence(
 
 
 def test_silence_counts_behind_what_held_the_line_between_two_outages() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 1.0)
     way.handle(AttemptWon(stage="llm", provider="b", attempt=3, after_s=0.1), 2.0)
     held = speak(Situation.LLM, Situation.DOWN, then=Then.HOLD)
@@ -177,7 +177,7 @@ def test_the_menu_offers_what_can_be_done_here(
     step: Step,
     menu: Situation,
 ) -> None:
-    way = WayDown(Descent(DescentSettings(steps=steps, clips=0)))
+    way = OutageScript(OutageMenu(DescentSettings(steps=steps, clips=0)))
     way.handle(EarChecked(usable=ear), 0.0)
 
     assert way.handle(exhausted(), 0.0) == (
@@ -189,8 +189,8 @@ def test_the_menu_offers_what_can_be_done_here(
 @pytest.mark.parametrize(
     ("digit", "expected"),
     [
-        ("1", (AskDesk(choice=Choice.CALLBACK, stage="llm"),)),
-        ("0", (AskDesk(choice=Choice.PERSON, stage="llm"),)),
+        ("1", (RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),)),
+        ("0", (RunMenuChoice(choice=Choice.PERSON, stage="llm"),)),
         ("2", (speak(Situation.MESSAGE, then=Then.NOTHING, must=True), RecordMessage())),
     ],
 )
@@ -211,12 +211,12 @@ def test_a_key_that_means_nothing_has_the_menu_read_again() -> None:
 
 
 def test_a_key_before_the_menu_was_read_does_not_even_cut_the_line() -> None:
-    assert WayDown(Descent(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
+    assert OutageScript(OutageMenu(CLIPS)).handle(MenuKeyPressed(digit="1"), 1.0) == ()
 
 
 def test_where_no_key_ends_a_message_the_caller_is_told_how_it_ends() -> None:
     steps = (Step.WORDS, Step.CHOSEN, Step.GOODBYE)
-    way = WayDown(Descent(DescentSettings(steps=steps)))
+    way = OutageScript(OutageMenu(DescentSettings(steps=steps)))
     way.handle(EarChecked(usable=True), 0.0)
     way.handle(exhausted(), 0.0)
     way.handle(MenuWordSaid(meaning=Choice.MESSAGE), 1.0)
@@ -280,7 +280,7 @@ def test_what_cannot_be_done_has_the_next_best_in_its_place() -> None:
     way, _ = carrying(Choice.PERSON, "0")
 
     assert way.handle(ChoiceDone(choice=Choice.PERSON, done=False), 2.0) == (
-        AskDesk(choice=Choice.CALLBACK, stage="llm"),
+        RunMenuChoice(choice=Choice.CALLBACK, stage="llm"),
     )
     assert way.handle(ChoiceDone(choice=Choice.CALLBACK, done=False), 3.0) == (
         speak(Situation.MESSAGE, then=Then.NOTHING, must=True),
@@ -308,7 +308,7 @@ def test_a_caller_whose_message_is_lost_is_told_so_before_the_goodbye() -> None:
 
 
 def test_a_stage_that_it_is_not_about_ends_nothing_by_answering() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted("llm"), 1.0)
 
     assert way.handle(AttemptWon(stage="tts", provider="b", attempt=3, after_s=0.1), 4.0) == ()
@@ -316,7 +316,7 @@ def test_a_stage_that_it_is_not_about_ends_nothing_by_answering() -> None:
 
 
 def test_keys_are_taken_at_the_menu_and_in_a_message_and_nowhere_else() -> None:
-    assert not WayDown(Descent(MENU)).takes_keys
+    assert not OutageScript(OutageMenu(MENU)).takes_keys
     assert at_the_menu().takes_keys
     assert leaving_a_message().takes_keys
 
@@ -343,7 +343,7 @@ def test_a_goodbye_without_a_text_ends_the_call_at_once() -> None:
 
 
 def test_silence_counts_from_the_end_of_what_was_said() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=3.0), 0.1)
@@ -353,7 +353,7 @@ def test_silence_counts_from_the_end_of_what_was_said() -> None:
 
 
 def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
 
@@ -364,7 +364,7 @@ def test_a_step_without_a_text_left_is_followed_by_the_next_at_once() -> None:
 
 
 def test_who_speaks_first_is_not_talked_over_by_the_next_step() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     _, clip = way.handle(exhausted(), 0.0)
     assert isinstance(clip, SpeakFor)
     way.handle(Spoken(action=clip, dry_at=inf), 0.1)
@@ -373,7 +373,7 @@ def test_who_speaks_first_is_not_talked_over_by_the_next_step() -> None:
 
 
 def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(CallerBegan(), 1.0)
     assert way.wake_at is None
@@ -384,7 +384,7 @@ def test_a_cough_that_becomes_no_turn_leaves_no_silence_without_end() -> None:
 
 
 def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(AnswerSounded(dry_at=8.0, audible=True), 1.0)
 
@@ -392,7 +392,7 @@ def test_sound_of_an_answer_moves_the_silence_behind_it() -> None:
 
 
 def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     way.handle(exhausted(), 0.0)
     way.handle(CallerAway(away=True), 1.0)
     way.handle(CallerFellSilent(stopped_at=2.0), 2.2)
@@ -408,7 +408,7 @@ def test_no_step_is_taken_while_the_caller_is_with_a_person() -> None:
 
 
 def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
-    way = WayDown(Descent(CLIPS))
+    way = OutageScript(OutageMenu(CLIPS))
     assert not way.in_charge
     way.handle(exhausted(), 0.0)
     assert way.in_charge
@@ -422,7 +422,7 @@ def test_a_turn_takes_one_step_and_the_next_turn_another() -> None:
 
 def test_a_step_of_the_local_voice_says_nothing_by_itself() -> None:
     steps = (Step.LOCAL, Step.GOODBYE)
-    way = WayDown(Descent(DescentSettings(steps=steps), local=frozenset({"tts"})))
+    way = OutageScript(OutageMenu(DescentSettings(steps=steps), local=frozenset({"tts"})))
 
     assert way.handle(exhausted("tts"), 0.0) == (
         StepTaken(stage="tts", step=Step.GOODBYE.value),
@@ -495,7 +495,7 @@ def test_a_stage_that_recovers_does_not_interrupt_a_message() -> None:
 
 
 def test_nothing_is_said_after_the_goodbye() -> None:
-    way = WayDown(Descent(DescentSettings(steps=(Step.GOODBYE,))))
+    way = OutageScript(OutageMenu(DescentSettings(steps=(Step.GOODBYE,))))
     way.handle(exhausted(), 0.0)
     way.handle(CallerBegan(), 1.0)
 

@@ -27,16 +27,16 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, Severity, failed
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
 UNTIL = Deadline(at=101.5)
 
 
-def ladder(*names: str) -> tuple[Work, Roster]:
+def ladder(*names: str) -> tuple[Work, HealthTable]:
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    roster = Roster(places, now=NOW)
+    roster = HealthTable(places, now=NOW)
     return Work(StagePolicy(stage="llm", roster=roster), numbers=itertools.count(1)), roster
 
 

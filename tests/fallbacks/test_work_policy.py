@@ -28,7 +28,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, failed
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.retry_after import LEAST_S
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy, Work
 
 NOW = 100.0
@@ -38,7 +38,7 @@ UNTIL = Deadline(at=101.5)
 def stage(*names: str) -> StagePolicy:
     """Return a ladder of rungs that take 0.6 s, as far as anybody knows."""
     places = [Place(stage="llm", provider=name, credential=name) for name in names]
-    return StagePolicy(stage="llm", roster=Roster(places, now=NOW))
+    return StagePolicy(stage="llm", roster=HealthTable(places, now=NOW))
 
 
 def work_on(

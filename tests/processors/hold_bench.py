@@ -34,7 +34,7 @@ from calls.events import TurnDecided
 from calls.line import CallerLine
 from calls.turn import Turn
 from fallbacks.facts import HeldTheLine, StageExhausted, StepTaken
-from processors.holding.descent_rules import Descent, DescentSettings
+from processors.holding.descent_rules import DescentSettings, OutageMenu
 from processors.holding.hold_line import HoldLine
 from processors.holding.late_answer_rules import Holding, HoldSettings
 from processors.holding.on_device_words import NoEar, WordEar
@@ -133,7 +133,7 @@ class Voice:
         return sound(LOCAL, WORD_S * len(text.split()))
 
 
-class Desk:
+class MenuChoices:
     """Notes what it was asked."""
 
     def __init__(self, *, number: bool = True) -> None:
@@ -177,7 +177,7 @@ class Call:
     worker: PipelineWorker
     line: Line
     voice: Voice
-    desk: Desk
+    desk: MenuChoices
     turn: Turn
     caller_line: CallerLine
     told: list[Any] = field(default_factory=list)
@@ -260,12 +260,12 @@ async def held(
     ear: WordEar | None = None,
 ) -> AsyncIterator[Call]:
     """Run a held line while the block runs."""
-    voice, desk, turn = Voice(), Desk(number=number), Turn(budget_s=1.5)
+    voice, desk, turn = Voice(), MenuChoices(number=number), Turn(budget_s=1.5)
     told: list[Any] = []
     remembered: list[str] = []
     fallback = Fallback(
         holding=Holding(settings),
-        descent=Descent(descent or DescentSettings(silence_s=0.3)),
+        descent=OutageMenu(descent or DescentSettings(silence_s=0.3)),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language="en"),
         voice=voice,
         desk=desk,

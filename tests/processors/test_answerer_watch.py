@@ -5,7 +5,7 @@ from pipecat.audio.vad.vad_analyzer import VADParams, VADState
 from pipecat.frames.frames import Frame, TranscriptionFrame
 
 from processors.answerer.answerer_rules import AnsweringPlan
-from processors.answerer.watch import AnswererMeans, AnswererWatch, FirstWords
+from processors.answerer.watch import AnswererServices, AnswererWatch, FirstWords
 
 
 class NoEar:
@@ -26,7 +26,7 @@ class Answered:
     def __init__(self) -> None:
         self.now = 10.0
         self.remembered: list[str] = []
-        means = AnswererMeans(
+        means = AnswererServices(
             say=self._say,
             part=self._part,
             excuse=lambda *, away: None,

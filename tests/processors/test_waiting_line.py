@@ -5,14 +5,14 @@ from pipecat.frames.frames import Frame
 
 from calls.line import CallerLine
 from calls.turn import Turn
-from processors.holding.descent_rules import Descent
+from processors.holding.descent_rules import OutageMenu
 from processors.holding.late_answer_rules import Holding
 from processors.holding.on_device_words import NoEar
 from processors.holding.own_voice import Fallback, Phrases
 from processors.holding.utterance_rules import Chooser, Situation, utterances_of
 from processors.transfer.waiting_line import WaitingVoice
 from processors.wiring import CallWiring
-from tests.processors.hold_bench import CLIP, RATE_HZ, Desk, Voice, sound
+from tests.processors.hold_bench import CLIP, RATE_HZ, MenuChoices, Voice, sound
 
 TEXTS = {"en": {"person": ["I am connecting you."]}, "es": {"person": ["Le paso."]}}
 
@@ -44,10 +44,10 @@ async def test_a_text_is_spoken_in_its_own_language(
     voice = Tongues()
     fallback = Fallback(
         holding=Holding(),
-        descent=Descent(),
+        descent=OutageMenu(),
         phrases=Phrases(chooser=Chooser(utterances_of(TEXTS)), language=caller),
         voice=voice,
-        desk=Desk(),
+        desk=MenuChoices(),
         ear=NoEar(),
         remember=lambda _: None,
     )

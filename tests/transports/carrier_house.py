@@ -28,7 +28,7 @@ from lab.simulators.carrier.telnyx import (
 )
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.transports.twilio_house import Call, House, serving
+from tests.transports.twilio_house import Call, WorkerPool, serving
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience
@@ -38,7 +38,7 @@ from transports.telnyx.calls import TelnyxRest
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 
 
-class StreamHouse(House):
+class StreamHouse(WorkerPool):
     """A switchboard for the legs of media streams."""
 
     async def answer(self, leg: Leg) -> None:
@@ -54,7 +54,7 @@ class StreamHouse(House):
 class Doors:
     """The house, and a caller by each carrier."""
 
-    house: StreamHouse
+    pool: StreamHouse
     exchange: TelnyxExchange
     frame: DoorFrame
     plivo: PlivoAccount
@@ -74,25 +74,25 @@ class Doors:
 
     async def news(self, call: Carrier, event: str, **payload: str) -> None:
         """Have Telnyx tell of a call."""
-        url = f"{self.house.url}/telnyx/voice"
+        url = f"{self.pool.url}/telnyx/voice"
         async with aiohttp.ClientSession() as session:
             await self.telnyx.tell(session, url, event, telnyx_payload(call.phone) | payload)
 
     def _telnyx(self, phone: PhoneCall | None) -> Carrier:
         manner = TelnyxManner(self.telnyx, codec=self.codec)
-        call = Carrier(self.house.url, "", phone=phone or telnyx_call(), manner=manner)
+        call = Carrier(self.pool.url, "", phone=phone or telnyx_call(), manner=manner)
         self.telnyx.know(call)
         return call
 
     def _plivo(self, phone: PhoneCall | None) -> Carrier:
         manner = PlivoManner(self.plivo, content_type=self.content_type)
-        call = Carrier(self.house.url, "", phone=phone or plivo_call(), manner=manner)
+        call = Carrier(self.pool.url, "", phone=phone or plivo_call(), manner=manner)
         self.plivo.know(call)
         return call
 
     def _exotel(self, phone: PhoneCall | None) -> Carrier:
         manner = ExotelManner(key=KEY, token=TOKEN, rate_hz=self.rate_hz)
-        return Carrier(self.house.url, "", phone=phone or exotel_call(), manner=manner)
+        return Carrier(self.pool.url, "", phone=phone or exotel_call(), manner=manner)
 
 
 @asynccontextmanager
@@ -151,7 +151,7 @@ async def doors(
         proof = ExotelProof(key=SecretStr(KEY), token=SecretStr(TOKEN))
         app.include_router(exotel_router(frame, proof=proof, briefs=briefs))
         yield Doors(
-            house=it,
+            pool=it,
             exchange=exchange,
             frame=frame,
             plivo=plivo,

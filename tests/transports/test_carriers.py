@@ -56,7 +56,7 @@ async def usual() -> AsyncIterator[Doors]:
 
 
 async def the_call(it: Doors) -> Call:
-    return await it.house.call()
+    return await it.pool.call()
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -77,7 +77,7 @@ async def test_caller_and_agent_hear_each_other(it: Doors, carrier: str) -> None
         assert np.argmax(spectrum) * rate_hz / heard.size == pytest.approx(300, abs=5)
         assert len(caller.ear.bursts) == 1
         assert caller.complaints == []
-        assert it.house.told == []
+        assert it.pool.told == []
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -170,7 +170,7 @@ async def test_a_caller_who_hangs_up_is_gone_once(usual: Doors, carrier: str) ->
         await asyncio.wait_for(call.over.wait(), 5)
 
         assert call.gone_for == ["caller_hung_up"]
-        assert usual.house.told == []
+        assert usual.pool.told == []
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
@@ -196,7 +196,7 @@ async def test_we_hang_up_by_the_carriers_own_means(usual: Doors, carrier: str) 
 
         assert caller.ended_by == "agent"
         assert call.gone_for == []
-        assert usual.house.told == []
+        assert usual.pool.told == []
     ref = caller.phone.call_sid
     hung_up = [command for command in usual.telnyx.commands if command[1] == "hangup"]
     assert hung_up == ([(ref, "hangup", {})] if carrier == "telnyx" else [])
@@ -218,7 +218,7 @@ async def test_a_hang_up_that_is_refused_is_told_and_the_line_closed_anyway(
 
         refused = ProviderFailed(stage="transport", provider=carrier, error="hang-up answered 500")
         tries = 2 if carrier == "telnyx" else 1  # which goes on with a call without a stream
-        assert usual.house.told == [refused] * tries
+        assert usual.pool.told == [refused] * tries
 
 
 REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
@@ -226,36 +226,36 @@ REFUSED = {"telnyx": "USER_BUSY", "plivo": "busy"}
 
 @pytest.mark.parametrize("carrier", REFUSED)
 async def test_a_full_house_lets_the_caller_hear_the_busy_tone(usual: Doors, carrier: str) -> None:
-    usual.house.open, usual.house.why_closed = False, "full"
+    usual.pool.open, usual.pool.why_closed = False, "full"
 
     with pytest.raises(NotConnectedError) as refused:
         await usual.caller(carrier).__aenter__()
 
     assert refused.value.said == REFUSED[carrier]
-    assert usual.house.told == [CallRefused(transport=carrier, reason="full")]
+    assert usual.pool.told == [CallRefused(transport=carrier, reason="full")]
 
 
 @pytest.mark.parametrize("carrier", REFUSED)
 async def test_a_server_that_drains_answers_an_error_so_that_the_fallback_is_asked(
     usual: Doors, carrier: str
 ) -> None:
-    usual.house.open, usual.house.why_closed = False, "draining"
+    usual.pool.open, usual.pool.why_closed = False, "draining"
 
     with pytest.raises(NotConnectedError) as refused:
         await usual.caller(carrier).__aenter__()
 
     assert refused.value.status == 503
-    assert usual.house.told == [CallRefused(transport=carrier, reason="draining")]
+    assert usual.pool.told == [CallRefused(transport=carrier, reason="draining")]
 
 
 async def test_without_a_seat_exotels_next_applet_has_the_caller(usual: Doors) -> None:
-    usual.house.open, usual.house.why_closed = False, "draining"
+    usual.pool.open, usual.pool.why_closed = False, "draining"
 
     async with usual.caller("exotel") as caller:
         await asyncio.wait_for(caller.ended.wait(), 5)
 
     assert caller.close_code == 1013
-    assert usual.house.told[0] == CallRefused(transport="exotel", reason="draining")
+    assert usual.pool.told[0] == CallRefused(transport="exotel", reason="draining")
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)

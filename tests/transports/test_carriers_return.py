@@ -19,7 +19,7 @@ async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
     carrier: str, code: int | None
 ) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         await speak(call)
         await so_far(caller, 0.7)
         await caller.break_off(code)
@@ -28,14 +28,14 @@ async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
         assert whole(caller) == list(WORDS)
         assert torn(caller) == ["three"]
         assert call.below.got == [*WORDS, "stopped"]
-        assert (it.house.told, call.gone_for, len(it.house.calls)) == ([], [], 1)
+        assert (it.pool.told, call.gone_for, len(it.pool.calls)) == ([], [], 1)
         assert caller.complaints == []
 
 
 @RETURNING
 async def test_the_caller_is_heard_on_the_new_stream(carrier: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
         await asyncio.sleep(0.3)
@@ -52,7 +52,7 @@ async def test_the_pieces_of_a_new_stream_are_heard_although_their_count_begins_
     after_s: float,
 ) -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         await asyncio.sleep(after_s)
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
@@ -68,7 +68,7 @@ async def test_the_pieces_of_a_new_stream_are_heard_although_their_count_begins_
 @RETURNING
 async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         await caller.hang_up()
         await asyncio.wait_for(call.over.wait(), 5)
 
@@ -79,7 +79,7 @@ async def test_a_caller_who_hung_up_is_not_connected_again(carrier: str) -> None
 @RETURNING
 async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller(carrier) as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.refuses["hangup"] = it.plivo.answer_with = 500  # ours does not get through
         await call.leg.hang_up()
         it.telnyx.refuses.clear()
@@ -88,13 +88,13 @@ async def test_a_call_that_the_agent_ended_gets_no_other_stream(carrier: str) ->
 
         assert caller.ended_by == "agent"
         assert len(caller.lost_at) == 1
-        assert len(it.house.calls) == 1
+        assert len(it.pool.calls) == 1
 
 
 @RETURNING
 async def test_a_call_that_nobody_connects_again_ends(carrier: str) -> None:
     async with doors(returns_within_s=2) as it, it.caller(carrier) as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         caller.action_s = 60.0
         await caller.break_off()
         await asyncio.wait_for(call.over.wait(), 10)
@@ -104,7 +104,7 @@ async def test_a_call_that_nobody_connects_again_ends(carrier: str) -> None:
 
 async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         caller.action_s = 60.0
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
@@ -117,13 +117,13 @@ async def test_telnyxs_word_that_the_call_is_over_ends_a_call_that_waits() -> No
 @pytest.mark.parametrize("why_closed", ["", "full", "draining"])
 async def test_news_that_comes_twice_is_done_once(why_closed: str) -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        await it.house.call()
-        it.house.why_closed = why_closed
+        await it.pool.call()
+        it.pool.why_closed = why_closed
         await it.news(caller, "call.initiated")
         await it.news(caller, "call.answered")
         await it.news(caller, "call.speak.ended")
 
         ref = caller.phone.call_sid
         assert len(it.telnyx.asked_so_far(ref, "answer", "streaming_start")) == 2
-        assert len(it.house.calls) == 1
-        assert it.house.told == []
+        assert len(it.pool.calls) == 1
+        assert it.pool.told == []

@@ -16,7 +16,7 @@ from calls.line import CallerLine
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.ear import CarrierEar
 from tests.transports.carrier_house import doors
-from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
+from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, pool, tone, until
 from transports.leg_output import LineEnd
 
 pytestmark = pytest.mark.virtual_time
@@ -46,7 +46,7 @@ async def test_words_to_a_carrier_that_wants_long_pieces_are_known_while_they_ar
     rate_hz: int,
 ) -> None:
     async with doors(rate_hz=rate_hz) as it, it.caller("exotel") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         hz = call.leg.facts.sample_rate_hz
         for word in WORDS:
             sound = tone(WORD_S * hz / RATE_HZ, 440 * RATE_HZ / hz).tobytes()
@@ -67,7 +67,7 @@ async def test_words_to_a_carrier_that_wants_long_pieces_are_known_while_they_ar
 
 async def test_a_barge_in_leaves_the_words_that_the_callers_ear_got_to_the_word() -> None:
     for words in (2.5, 4.5, 6.6):
-        async with house() as it, Carrier(it.url, TOKEN) as caller:
+        async with pool() as it, Carrier(it.url, TOKEN) as caller:
             call = await it.call()
             await speak(call)
             await until(lambda caller=caller, words=words: heard_at(caller, words * WORD_S))
@@ -86,7 +86,7 @@ def heard_at(caller: Carrier, length_s: float) -> bool:
 
 
 async def test_nothing_is_lost_or_out_of_order_when_the_call_ends() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await call.worker.queue_frame(EndFrame())
@@ -97,7 +97,7 @@ async def test_nothing_is_lost_or_out_of_order_when_the_call_ends() -> None:
 
 
 async def test_a_word_is_not_remembered_before_the_caller_has_heard_it() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await until(lambda: "three" in call.below.got)
@@ -109,7 +109,7 @@ async def test_a_far_end_that_echoes_no_marks_is_waited_for_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CarrierEar, "mark", lambda *_: None)
-    async with house() as it, Carrier(it.url, TOKEN):
+    async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
         await speak(call)
         await until(lambda: "stopped" in call.below.got)
@@ -122,7 +122,7 @@ async def test_a_far_end_that_echoes_no_marks_is_waited_for_once(
 
 
 async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_spoke() -> None:
-    async with house() as it, Carrier(it.url, TOKEN):
+    async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
         await speak(call, interruptible=False)
         await until(lambda: "two" in call.below.got)
@@ -133,7 +133,7 @@ async def test_what_no_caller_may_cut_short_is_remembered_although_the_caller_sp
 
 
 async def test_marks_correct_when_the_line_runs_dry() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call, line = await it.call(), CallerLine()
         call.leg.output().line_end = LineEnd(line=line, heard=lambda _: None, clock=it.clock)
         line.add(len(WORDS) * WORD_S, it.clock() - 1.0)  # believed to be ahead of the ear

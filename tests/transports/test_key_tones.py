@@ -9,7 +9,7 @@ import soundfile
 
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.key_ear import decode
-from tests.transports.twilio_house import RATE_HZ, TOKEN, house, tone
+from tests.transports.twilio_house import RATE_HZ, TOKEN, pool, tone
 from transports.key_tones import MOST_KEYS, key_tones
 
 EVIDENCE = (
@@ -38,7 +38,7 @@ def test_what_is_no_key_is_not_pressed(keys: str) -> None:
 
 @pytest.mark.virtual_time
 async def test_keys_are_heard_at_the_far_end() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         assert await call.leg.press("1984#")
@@ -49,7 +49,7 @@ async def test_keys_are_heard_at_the_far_end() -> None:
 
 @pytest.mark.virtual_time
 async def test_keys_go_out_in_one_piece_though_the_agent_speaks() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await call.say(tone(1.0, 300))
         await asyncio.sleep(0.3)
@@ -64,7 +64,7 @@ async def test_keys_go_out_in_one_piece_though_the_agent_speaks() -> None:
 
 @pytest.mark.virtual_time
 async def test_keys_are_pressed_once_although_the_line_is_lost() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.break_off()
         await asyncio.sleep(0.02)
@@ -77,7 +77,7 @@ async def test_keys_are_pressed_once_although_the_line_is_lost() -> None:
 
 @pytest.mark.virtual_time
 async def test_nothing_is_pressed_when_the_call_is_over() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.hang_up()
         await asyncio.wait_for(call.over.wait(), 5)

@@ -322,13 +322,13 @@ async def test_nobody_watches_a_line_any_more_that_we_have_left() -> None:
 
 
 async def test_what_becomes_of_a_leg_is_told_to_its_call_once_there_is_one() -> None:
-    house, call = list[Event](), list[Event]()
-    leg = leg_on(StillLine(), house)
+    pool, call = list[Event](), list[Event]()
+    leg = leg_on(StillLine(), pool)
 
     leg.tell_to(call.append)
     await leg.hang_up("agent_hung_up")
 
-    assert not house
+    assert not pool
     assert [type(item).__name__ for item in call] == ["LegEnded"]
 
 

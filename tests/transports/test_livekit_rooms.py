@@ -96,7 +96,7 @@ class Found(NamedTuple):
     """Who is in a room, and whether it is free."""
 
     who: str = ""
-    house: str | None = None
+    pool: str | None = None
     says: tuple[str, str] | None = NEVER_ASKED
     free: bool = True
 
@@ -120,7 +120,7 @@ async def test_a_room_is_free_unless_a_live_agent_of_another_server_is_in_it(
     exchange: Exchange, rooms: LivekitRooms, monkeypatch: pytest.MonkeyPatch, found: Found
 ) -> None:
     exchange.there = [found.who] if found.who else []
-    exchange.attributes = {} if found.house is None else {SERVER: found.house}
+    exchange.attributes = {} if found.pool is None else {SERVER: found.pool}
     if found.says is DEAD:
         exchange.hangs = True
         monkeypatch.setattr(livekit_rooms, "ANSWER_S", 0.1)

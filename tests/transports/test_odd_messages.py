@@ -14,7 +14,7 @@ from calls.events import Event, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.carrier_house import doors
 from tests.transports.test_carriers import loud_s, say, tone
-from tests.transports.twilio_house import TOKEN, Call, House, house, until
+from tests.transports.twilio_house import TOKEN, Call, WorkerPool, pool, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -58,8 +58,8 @@ ODD: dict[str, tuple[str | bytes, str]] = {
 class Line:
     """A call by some carrier, and who is told of it."""
 
-    def __init__(self, house: House, caller: Carrier, call: Call) -> None:
-        self.house, self.caller, self.call = house, caller, call
+    def __init__(self, pool: WorkerPool, caller: Carrier, call: Call) -> None:
+        self.pool, self.caller, self.call = pool, caller, call
         self.told: list[Event] = []
         call.leg.tell_to(self.told.append)
 
@@ -82,11 +82,11 @@ class Line:
 async def line(carrier: str, **wide: Any) -> AsyncIterator[Line]:
     """Answer a call of a carrier; a lost line may come back."""
     if carrier == "twilio":
-        async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+        async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
             yield Line(it, caller, await it.call())
         return
     async with doors(returns_within_s=30, **wide) as opened, opened.caller(carrier) as caller:
-        yield Line(opened.house, caller, await opened.house.call())
+        yield Line(opened.pool, caller, await opened.pool.call())
 
 
 @pytest.mark.parametrize("carrier", ALL)
@@ -99,7 +99,7 @@ async def test_an_odd_message_is_dropped_and_told_once_in_its_own_call(
             await it.caller.send_raw(data)
 
         assert await it.goes_on()
-        assert (it.refusals(), it.house.told) == ([reason], [])
+        assert (it.refusals(), it.pool.told) == ([reason], [])
 
 
 @pytest.mark.parametrize("carrier", ALL)
@@ -169,7 +169,7 @@ async def test_a_flood_of_odd_messages_costs_the_line_and_not_the_call(carrier: 
 
         assert loud_s(heard, it.caller.rate_hz) == pytest.approx(0.2, abs=0.05)
         assert it.refusals() == ["not_json", "flood_of_odd_messages"]
-        assert (it.call.gone_for, len(it.house.calls)) == ([], 1)
+        assert (it.call.gone_for, len(it.pool.calls)) == ([], 1)
 
 
 async def test_a_flood_ends_a_call_whose_line_cannot_come_back_as_a_lost_line() -> None:

@@ -16,7 +16,7 @@ from calls.leg_progress import OUTCOMES
 from fallbacks.failure import Kind, PermanentError, TransientError
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import PlivoAccount
-from lab.simulators.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from transports.http_requests import DialOrder
 from transports.plivo.calls import PlivoCalls, PlivoRest, ending_of
 
@@ -27,8 +27,8 @@ OTHER = replace(ORDER, to="+15005550112")
 
 
 @asynccontextmanager
-async def desk(callee: Callee | None = None) -> AsyncIterator[tuple[PlivoDesk, PlivoCalls]]:
-    async with PlivoAccount() as account, PlivoDesk(account) as it:
+async def desk(callee: Callee | None = None) -> AsyncIterator[tuple[PlivoRestApi, PlivoCalls]]:
+    async with PlivoAccount() as account, PlivoRestApi(account) as it:
         rings = Callee(fate="busy", ring_s=30)
         it.exchange.callees = {ORDER.to: callee or rings, OTHER.to: rings}
         yield it, calls_of(account)
@@ -43,7 +43,7 @@ def calls_of(account: PlivoAccount, token: str = "") -> PlivoCalls:
     return PlivoCalls(rest=rest, public_url="https://agent.example.com")
 
 
-def orders(it: PlivoDesk) -> list[dict[str, object]]:
+def orders(it: PlivoRestApi) -> list[dict[str, object]]:
     return [dict(item.order) for item in it.exchange.placed.values()]
 
 
@@ -231,7 +231,7 @@ async def test_an_order_that_is_answered_with_nothing_is_not_known_to_be_refused
 
 
 async def test_a_carrier_that_is_down_places_nothing_and_says_so() -> None:
-    async with PlivoAccount() as account, PlivoDesk(account) as it:
+    async with PlivoAccount() as account, PlivoRestApi(account) as it:
         account.answer_with = 503
         with pytest.raises(TransientError) as refused:
             await calls_of(account).dial(ORDER)

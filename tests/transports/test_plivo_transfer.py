@@ -70,7 +70,7 @@ class Line:
         await self.call.say(tone(0.3))
         heard = await self.caller.listen(quiet_s=0.2)
         assert heard.size
-        assert (self.call.gone_for, len(self.it.house.calls)) == ([], 1)
+        assert (self.call.gone_for, len(self.it.pool.calls)) == ([], 1)
 
 
 @asynccontextmanager
@@ -84,7 +84,7 @@ async def line(
     async with doors(returns_within_s=returns_within_s) as it, it.caller("plivo") as caller:
         it.plivo.switch.people[to.number] = callee
         it.plivo.ends_streams = ends_streams
-        yield Line(it, caller, await it.house.call())
+        yield Line(it, caller, await it.pool.call())
 
 
 async def leave(on: Line) -> None:
@@ -105,7 +105,7 @@ async def test_a_person_who_answers_has_the_caller(ends_streams: bool) -> None: 
         [(method, call, fields)] = on.it.plivo.requests  # one order, no hang-up
         assert (method, call, fields["legs"]) == ("POST", on.caller.phone.call_sid, "aleg")
         assert on.dialled == [DESK.number]
-        assert on.it.house.told == []
+        assert on.it.pool.told == []
 
 
 async def test_no_number_leaves_the_house_before_plivo_asks() -> None:
@@ -169,8 +169,8 @@ async def test_a_transfer_that_plivo_refuses_leaves_the_call_as_it_is() -> None:
         assert on.caller.lost_at == []
         error = "redirect answered 500"
         told = [ProviderFailed(stage="transport", provider="plivo", error=error)]
-        assert on.it.house.told == told
-        _, text = await on.asked(f"{on.it.house.url}/plivo/after")
+        assert on.it.pool.told == told
+        _, text = await on.asked(f"{on.it.pool.url}/plivo/after")
         assert "<Dial" not in text  # the order was taken back
 
 
@@ -212,7 +212,7 @@ async def test_a_caller_who_hangs_up_while_it_rings_is_gone() -> None:
     async with line(Callee(ring_s=10)) as on, asyncio.TaskGroup() as tasks:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await asyncio.sleep(2)
-        await on.asked(f"{on.it.house.url}/plivo/status", Event="Hangup")
+        await on.asked(f"{on.it.pool.url}/plivo/status", Event="Hangup")
 
         assert await transfer == "failed"
         assert on.call.gone_for == ["caller_hung_up"]
@@ -239,7 +239,7 @@ async def test_only_the_call_that_is_handed_on_is_told_whom_to_ring_and_once() -
 
 async def test_an_address_that_no_leg_asked_for_rings_nobody() -> None:
     async with line(Callee()) as on:
-        url = f"{on.it.house.url}/plivo/transfer?order={'0' * 32}&number=%2B19995550000"
+        url = f"{on.it.pool.url}/plivo/transfer?order={'0' * 32}&number=%2B19995550000"
         status, text = await on.asked(url)
 
         assert status == 200
@@ -264,7 +264,7 @@ async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
         transfer = tasks.create_task(on.call.leg.transfer(DESK, ring_s=20))
         await until(lambda: bool(on.it.plivo.requests))
         rest = PlivoRest(auth_id=SecretStr(""), auth_token=SecretStr(""), public_url=HERE)
-        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.frame.house.shelf)
+        elsewhere = PlivoRingOrders(rest=rest, shelf=on.it.frame.pool.shelf)
         verb = await elsewhere.take(on.caller.phone.call_sid, on.ordered.partition("order=")[2])
 
         assert verb is not None
@@ -275,16 +275,16 @@ async def test_an_order_is_found_by_whatever_process_is_asked() -> None:
 @pytest.mark.parametrize("signed", ["?order=2", ""], ids=["another", "none"])
 async def test_the_order_in_an_address_is_part_of_what_is_signed(signed: str) -> None:
     async with line(Callee()) as on:
-        url = f"{on.it.house.url}/plivo/transfer"
+        url = f"{on.it.pool.url}/plivo/transfer"
         status, _ = await on.asked(f"{url}?order=1", signed=f"{url}{signed}")
 
         assert status == 403
-        assert on.it.house.told == [InputRefused(transport="plivo", reason="wrong_signature")]
+        assert on.it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]
 
 
 async def test_without_an_address_of_ours_it_is_not_offered() -> None:
     async with doors(hands_on=False) as it, it.caller("plivo"):
-        leg = (await it.house.call()).leg
+        leg = (await it.pool.call()).leg
 
         assert not leg.facts.transfers
         assert await leg.transfer(DESK, ring_s=20) == "not_offered"

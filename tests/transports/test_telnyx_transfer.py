@@ -36,7 +36,7 @@ def test_what_news_of_the_other_leg_means(event: str, cause: str, outcome: Hando
 
 async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
 
         assert call.leg.facts.transfers
@@ -50,12 +50,12 @@ async def test_a_caller_who_is_connected_to_a_person_is_not_hung_up_on() -> None
     asked = [action for _, action, _ in it.telnyx.commands]
     assert asked == ["answer", "streaming_start", "transfer"]
     assert it.telnyx.commands[-1][2]["timeout_secs"] == 20
-    assert it.house.told == []
+    assert it.pool.told == []
 
 
 async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwards_not() -> None:
     async with doors() as it, it.caller("telnyx") as caller, asyncio.TaskGroup() as tasks:
-        call, ref = await it.house.call(), caller.phone.call_sid
+        call, ref = await it.pool.call(), caller.phone.call_sid
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         await asyncio.sleep(10)
         ringing = it.telnyx.states[ref]
@@ -63,12 +63,12 @@ async def test_while_a_person_is_rung_the_state_of_the_call_says_so_and_afterwar
 
         assert is_handed_on(ringing)
         assert not is_handed_on(it.telnyx.states[ref])
-        assert it.house.told == []
+        assert it.pool.told == []
 
 
 async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung_next() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "user_busy"
         assert await call.leg.transfer(BILLING, ring_s=20) == "busy"
         busy = {
@@ -85,7 +85,7 @@ async def test_news_of_who_was_busy_that_comes_again_says_nothing_of_who_is_rung
 
 async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joined_is_lost() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
-        call = await it.house.call()
+        call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
         person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
@@ -98,7 +98,7 @@ async def test_a_caller_is_with_who_picked_up_though_news_of_the_two_being_joine
 
 async def test_who_picks_up_and_down_before_the_two_are_joined_leaves_the_caller_to_us() -> None:
     async with doors() as it, it.caller("telnyx"), asyncio.TaskGroup() as tasks:
-        call = await it.house.call()
+        call = await it.pool.call()
         transfer = tasks.create_task(call.leg.transfer(BILLING, ring_s=20))
         _, asked = await it.telnyx.asked(call.leg.facts.call_ref, "transfer")
         person = {"direction": "outgoing", "client_state": asked["target_leg_client_state"]}
@@ -116,7 +116,7 @@ async def test_a_caller_whom_nobody_takes_stays_with_the_agent(
     ends: str, outcome: Handover
 ) -> None:
     async with doors() as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.people[BILLING.number] = ends
 
         assert await call.leg.transfer(BILLING, ring_s=20) == outcome
@@ -129,7 +129,7 @@ async def test_a_caller_whom_nobody_takes_stays_with_the_agent(
 
 async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
     async with doors() as it, it.caller("telnyx"):
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.answer_with = 422
 
         assert await call.leg.transfer(BILLING, ring_s=20) == "failed"
@@ -137,7 +137,7 @@ async def test_a_transfer_that_telnyx_refuses_has_failed() -> None:
 
 async def test_a_transfer_that_telnyx_answers_late_goes_on_and_rings_once() -> None:
     async with doors() as it, it.caller("telnyx"):
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "answered"
         it.telnyx.late_s["transfer"] = ASK_S + 1
 
@@ -148,7 +148,7 @@ async def test_a_transfer_that_telnyx_answers_late_goes_on_and_rings_once() -> N
 
 async def test_without_news_in_time_nobody_has_answered(it: Doors) -> None:
     async with it.caller("telnyx"):
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.people[BILLING.number] = "timeout"
 
         assert await call.leg.transfer(BILLING, ring_s=0.1) == "no_answer"
@@ -156,7 +156,7 @@ async def test_without_news_in_time_nobody_has_answered(it: Doors) -> None:
 
 async def test_a_carrier_that_cannot_says_so(it: Doors) -> None:
     async with it.caller("exotel"):
-        leg = (await it.house.call()).leg
+        leg = (await it.pool.call()).leg
 
         assert not leg.facts.transfers
         assert await leg.transfer(BILLING, ring_s=20) == "not_offered"

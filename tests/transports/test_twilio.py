@@ -20,7 +20,7 @@ from calls.events import InputRefused, ProviderFailed
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, serving, tone, until
+from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, pool, serving, tone, until
 from tests.virtual_time import VirtualLoop
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
@@ -40,7 +40,7 @@ def loud_s(pcm: NDArray[np.int16]) -> float:
 
 
 async def test_caller_and_agent_hear_each_other() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await caller.say(tone(0.4))
@@ -56,14 +56,14 @@ async def test_caller_and_agent_hear_each_other() -> None:
 async def test_the_numbers_of_both_parties_come_from_the_signed_webhook() -> None:
     phone = PhoneCall(caller="+15005550111", called="+15005550222")
 
-    async with house() as it, Carrier(it.url, TOKEN, phone=phone):
+    async with pool() as it, Carrier(it.url, TOKEN, phone=phone):
         facts = (await it.call()).leg.facts
 
     assert (facts.caller, facts.called) == ("+15005550111", "+15005550222")
 
 
 async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.say(tone(0.8, 300))
@@ -80,7 +80,7 @@ async def test_a_busy_moment_of_ours_makes_no_gap_for_the_caller() -> None:
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("stall_s", [0.15, 0.25])
 async def test_a_stall_of_ours_in_the_middle_of_speech_tears_no_word(stall_s: float) -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.say(tone(0.8, 300))
@@ -93,7 +93,7 @@ async def test_a_stall_of_ours_in_the_middle_of_speech_tears_no_word(stall_s: fl
 
 
 async def test_what_the_carrier_played_is_counted_as_played() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.say(tone(0.5))
@@ -103,7 +103,7 @@ async def test_what_the_carrier_played_is_counted_as_played() -> None:
 
 
 async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.say(tone(3.0))
@@ -118,7 +118,7 @@ async def test_a_barge_in_silences_the_agent_and_only_what_was_heard_counts() ->
 
 
 async def test_after_a_barge_in_the_next_answer_is_heard_and_counted() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await call.say(tone(3.0))
         await until(lambda: call.leg.played_s() > 0.1)
@@ -134,7 +134,7 @@ async def test_after_a_barge_in_the_next_answer_is_heard_and_counted() -> None:
 
 
 async def test_a_barge_in_tears_nothing_out_of_what_must_be_heard() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         notice = TTSAudioRawFrame(tone(0.8).tobytes(), RATE_HZ, 1)
         notice.interruptible = False
@@ -148,7 +148,7 @@ async def test_a_barge_in_tears_nothing_out_of_what_must_be_heard() -> None:
 
 
 async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.say(tone(0.6))
@@ -163,7 +163,7 @@ async def test_the_goodbye_is_heard_to_its_end_before_the_line_is_closed() -> No
 
 
 async def test_a_goodbye_that_a_voice_left_unfinished_is_heard_too() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.worker.queue_frame(TTSAudioRawFrame(tone(0.52).tobytes(), RATE_HZ, 1))
@@ -174,7 +174,7 @@ async def test_a_goodbye_that_a_voice_left_unfinished_is_heard_too() -> None:
 
 
 async def test_a_piece_that_comes_behind_a_barge_in_is_not_played() -> None:
-    async with house() as it, Carrier(it.url, TOKEN):
+    async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
         piece = TTSAudioRawFrame(tone(0.04).tobytes(), RATE_HZ, 1)
 
@@ -187,7 +187,7 @@ async def test_a_piece_that_comes_behind_a_barge_in_is_not_played() -> None:
 
 
 async def test_a_key_reaches_the_pipeline() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         for key in "19*#":
@@ -198,7 +198,7 @@ async def test_a_key_reaches_the_pipeline() -> None:
 
 
 async def test_a_caller_who_hangs_up_is_gone_once() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await caller.hang_up()
@@ -211,7 +211,7 @@ async def test_a_caller_who_hangs_up_leaves_no_error_behind() -> None:
     lines: list[str] = []
     sink = logger.add(lines.append, level="WARNING")
     try:
-        async with house() as it, Carrier(it.url, TOKEN) as caller:
+        async with pool() as it, Carrier(it.url, TOKEN) as caller:
             call = await it.call()
             await call.say(tone(1.0))
             await until(lambda: bool(caller.ear.bursts))
@@ -224,7 +224,7 @@ async def test_a_caller_who_hangs_up_leaves_no_error_behind() -> None:
 
 
 async def test_a_cut_line_is_noticed() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         caller.vanish()
@@ -285,7 +285,7 @@ async def test_a_busy_moment_of_ours_is_not_taken_for_a_stalled_line() -> None:
 
 async def test_a_message_over_the_server_s_own_limit_loses_the_line_and_not_the_call() -> None:
     async with (
-        house(ws_max_size=300_000, returns_within_s=30) as it,
+        pool(ws_max_size=300_000, returns_within_s=30) as it,
         Carrier(it.url, TOKEN) as caller,
     ):
         call = await it.call()
@@ -300,7 +300,7 @@ async def test_a_message_over_the_server_s_own_limit_loses_the_line_and_not_the_
 
 
 async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         for number in range(50):
@@ -315,7 +315,7 @@ async def test_unknown_events_are_told_once_and_the_call_goes_on() -> None:
 async def test_a_flood_of_audio_is_not_kept() -> None:
     second = json.dumps({"event": "media", "media": {"payload": "////" * 2666}})
 
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         for _ in range(60):
             await caller.send_raw(second)
@@ -329,7 +329,7 @@ async def test_a_flood_of_audio_is_not_kept() -> None:
 async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+        async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
             office.know(caller)
             call = await it.call()
 
@@ -346,7 +346,7 @@ async def test_hanging_up_asks_twilio_to_end_the_call() -> None:
 async def test_twilio_is_not_asked_to_end_a_call_that_the_caller_ended() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+        async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
             call = await it.call()
             await caller.hang_up()
             await asyncio.wait_for(call.over.wait(), 5)
@@ -359,7 +359,7 @@ async def test_twilio_is_not_asked_to_end_a_call_that_the_caller_ended() -> None
 async def test_a_hang_up_that_twilio_refuses_is_told_and_the_line_closed_anyway() -> None:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr("other"), api_url=office.url)
-        async with house(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
+        async with pool(rest=rest) as it, Carrier(it.url, TOKEN) as caller:
             call = await it.call()
 
             await call.leg.hang_up()
@@ -372,7 +372,7 @@ async def test_a_hang_up_that_twilio_refuses_is_told_and_the_line_closed_anyway(
 
 
 async def test_hanging_up_without_credentials_closes_the_line() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
 
         await call.leg.hang_up()
@@ -383,7 +383,7 @@ async def test_hanging_up_without_credentials_closes_the_line() -> None:
 
 
 async def test_hanging_up_on_a_caller_who_has_gone_is_harmless() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.vanish()
         await asyncio.wait_for(call.over.wait(), 5)

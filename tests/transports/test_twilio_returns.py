@@ -18,7 +18,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, house, tone, until
+from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, pool, tone, until
 from transports.leg_output import LineEnd
 
 pytestmark = pytest.mark.virtual_time
@@ -86,7 +86,7 @@ async def all_said(call: Call) -> None:
 async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
     code: int | None, after_s: float
 ) -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await so_far(caller, after_s)
@@ -100,7 +100,7 @@ async def test_an_answer_goes_on_at_the_first_word_that_was_not_heard(
 
 
 async def test_a_line_that_is_lost_twice_loses_no_word() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await so_far(caller, 0.45)
@@ -116,7 +116,7 @@ async def test_a_line_that_is_lost_twice_loses_no_word() -> None:
 
 
 async def test_a_line_lost_while_it_plays_again_what_it_owed_begins_there_once_more() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await so_far(caller, 0.45)
@@ -131,7 +131,7 @@ async def test_a_line_lost_while_it_plays_again_what_it_owed_begins_there_once_m
 
 
 async def test_the_caller_is_heard_on_the_new_stream() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.say(tone(0.2))
         await caller.break_off()
@@ -146,7 +146,7 @@ async def test_the_caller_is_heard_on_the_new_stream() -> None:
 
 
 async def test_what_is_said_while_there_is_no_line_is_heard_when_there_is_one() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await asyncio.sleep(0.2)
         await caller.break_off()
@@ -159,7 +159,7 @@ async def test_what_is_said_while_there_is_no_line_is_heard_when_there_is_one() 
 
 @pytest.mark.parametrize("away_s", [11.0, 28.0], ids=["11 s", "28 s"])
 async def test_an_answer_goes_on_however_long_its_line_was_away(away_s: float) -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.action_s = away_s
         await speak(call)
@@ -175,7 +175,7 @@ async def test_an_answer_goes_on_however_long_its_line_was_away(away_s: float) -
 
 
 async def test_the_goodbye_is_heard_to_its_end_and_then_the_call_is_over() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await call.worker.queue_frame(EndFrame())
@@ -191,7 +191,7 @@ async def test_the_goodbye_is_heard_to_its_end_and_then_the_call_is_over() -> No
 
 
 async def test_a_barge_in_on_the_new_stream_silences_it() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await speak(call)
         await so_far(caller, 0.45)
@@ -206,7 +206,7 @@ async def test_a_barge_in_on_the_new_stream_silences_it() -> None:
 
 
 async def test_an_interruption_while_there_is_no_line_leaves_nothing_to_be_said() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.action_s = 2.0
         await speak(call)
@@ -225,7 +225,7 @@ async def test_an_interruption_while_there_is_no_line_leaves_nothing_to_be_said(
 
 async def test_the_line_stands_still_while_it_is_lost() -> None:
     restored: list[float] = []
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call, line = await it.call(), CallerLine()
         call.leg.output().line_end = LineEnd(
             line=line, heard=lambda _: None, clock=it.clock, restored=restored.append
@@ -243,7 +243,7 @@ async def test_the_line_stands_still_while_it_is_lost() -> None:
 
 
 async def test_a_caller_who_does_not_come_back_is_gone_in_the_end() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         began_s = it.clock()
         caller.vanish()
@@ -254,7 +254,7 @@ async def test_a_caller_who_does_not_come_back_is_gone_in_the_end() -> None:
 
 
 async def test_a_line_that_brings_nothing_is_closed_and_comes_back() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.frozen = True
         await until(lambda: len(caller.lost_at) == 1)

@@ -14,7 +14,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
 from tests.bot.server.twiml import verbs
-from tests.transports.twilio_house import TOKEN, Call, House, house, tone
+from tests.transports.twilio_house import TOKEN, Call, WorkerPool, pool, tone
 from transports.http_requests import ASK_S
 from transports.media_stream.redirected_leg import LATE_S, RedirectedLeg
 from transports.twilio.calls import TwilioRest, dial_twiml
@@ -29,7 +29,7 @@ SIP_DESK = Destination(name="billing", number="sip:billing@example.com")
 class Line:
     """A caller in a call with an agent who may hand them on."""
 
-    def __init__(self, it: House, office: CarrierRest, caller: Carrier, call: Call) -> None:
+    def __init__(self, it: WorkerPool, office: CarrierRest, caller: Carrier, call: Call) -> None:
         self.it, self.office, self.caller, self.call = it, office, caller, call
 
 
@@ -39,7 +39,7 @@ async def line(
 ) -> AsyncIterator[Line]:
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
-        async with house(rest=rest, returns_within_s=returns_within_s) as it:
+        async with pool(rest=rest, returns_within_s=returns_within_s) as it:
             office.exchange.server = AgentServer(
                 base_url=it.url, public_url=it.url, auth_token=TOKEN
             )
@@ -219,7 +219,7 @@ async def test_a_caller_whose_stream_was_lost_before_is_waited_for_while_it_ring
 
 
 async def test_without_credentials_it_is_not_offered() -> None:
-    async with house() as it, Carrier(it.url, TOKEN):
+    async with pool() as it, Carrier(it.url, TOKEN):
         call = await it.call()
 
         assert not call.leg.facts.transfers

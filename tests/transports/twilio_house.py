@@ -30,7 +30,7 @@ from bot.call.switchboard import SwitchboardFullError
 from bot.server.carrier_door import DoorFrame
 from bot.server.limits import BoundedSocket
 from bot.server.twilio_door import twilio_router
-from bot.workers.pool import Alone
+from bot.workers.pool import SingleProcess
 from calls.events import Event
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
@@ -134,13 +134,13 @@ class Call:
         await self.worker.queue_frame(TTSStoppedFrame())
 
 
-class House:
+class WorkerPool:
     """A switchboard with as many seats as a test wants, and the server before it."""
 
     def __init__(self) -> None:
         self.open = True
         self.why_closed = ""
-        self._houses: list[Alone] = []
+        self._houses: list[SingleProcess] = []
         self.full = False
         self.calls: list[Call] = []
         self.told: list[Event] = []
@@ -158,11 +158,11 @@ class House:
             switchboard=self,
             tell=self.told.append,
             clock=self.clock,
-            house=self._alone(),
+            pool=self._alone(),
         )
 
-    def _alone(self) -> Alone:
-        alone = Alone(why_closed=lambda: self.why_closed, clock=self.clock)
+    def _alone(self) -> SingleProcess:
+        alone = SingleProcess(why_closed=lambda: self.why_closed, clock=self.clock)
         self._houses.append(alone)
         return alone
 
@@ -225,11 +225,11 @@ async def serving(app: FastAPI, *, ws_max_size: int = 2**24) -> AsyncIterator[in
 
 
 @asynccontextmanager
-async def house(
+async def pool(
     *, rest: TwilioRest | None = None, ws_max_size: int = 2**24, returns_within_s: float = 0.0
-) -> AsyncIterator[House]:
+) -> AsyncIterator[WorkerPool]:
     """Open the door on a free port of loopback."""
-    it, app = House(), FastAPI()
+    it, app = WorkerPool(), FastAPI()
     async with serving(app, ws_max_size=ws_max_size) as it.port:
         router = twilio_router(
             it.door_frame(),

@@ -171,7 +171,7 @@ def _duration(length_s: float) -> Duration:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Shelf:
+class _TrunkStore:
     part: str
     id_field: str
     listed: Callable[[], Awaitable[Any]]
@@ -180,8 +180,8 @@ class _Shelf:
     ours: tuple[str, ...]  # the fields that a plan has a say in; the others are somebody else's
 
 
-def _inbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
-    return _Shelf(
+def _inbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+    return _TrunkStore(
         part="inbound trunk",
         id_field="sip_trunk_id",
         listed=lambda: lk.sip.list_inbound_trunk(api.ListSIPInboundTrunkRequest()),
@@ -193,8 +193,8 @@ def _inbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
     )
 
 
-def _outbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
-    return _Shelf(
+def _outbound_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+    return _TrunkStore(
         part="outbound trunk",
         id_field="sip_trunk_id",
         listed=lambda: lk.sip.list_outbound_trunk(api.ListSIPOutboundTrunkRequest()),
@@ -206,8 +206,8 @@ def _outbound_shelf(lk: api.LiveKitAPI) -> _Shelf:
     )
 
 
-def _rule_shelf(lk: api.LiveKitAPI) -> _Shelf:
-    return _Shelf(
+def _rule_shelf(lk: api.LiveKitAPI) -> _TrunkStore:
+    return _TrunkStore(
         part="dispatch rule",
         id_field="sip_dispatch_rule_id",
         listed=lambda: lk.sip.list_dispatch_rule(api.ListSIPDispatchRuleRequest()),
@@ -219,7 +219,7 @@ def _rule_shelf(lk: api.LiveKitAPI) -> _Shelf:
     )
 
 
-async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
+async def _ensure(shelf: _TrunkStore, wanted: Any) -> Arranged:
     found = await _find_named(shelf, wanted.name)
     if found is None:
         made = await _request(shelf.made(wanted), f"make the {shelf.part}")
@@ -237,7 +237,7 @@ async def _ensure(shelf: _Shelf, wanted: Any) -> Arranged:
     return Arranged(part=shelf.part, id=object_id, change=change, fields=different)
 
 
-async def _find_named(shelf: _Shelf, name: str) -> Any:
+async def _find_named(shelf: _TrunkStore, name: str) -> Any:
     listed = await _request(shelf.listed(), f"list each {shelf.part}")
     found = [line for line in listed.items if line.name == name]
     if len(found) > 1:

@@ -25,8 +25,8 @@ NUMBER: Final = re.compile(r"[1-9]\d{6,14}")
 NEEDED: Final = ("from", "to", "answer_url")
 
 
-class PlivoDesk:
-    """Takes the orders of an account: `async with PlivoDesk(account, server) as desk`.
+class PlivoRestApi:
+    """Takes the orders of an account: `async with PlivoRestApi(account, server) as desk`.
 
     Attributes:
         exchange: Places them.

@@ -17,7 +17,7 @@ from calls.events import Event
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RetriesExhausted, RetryPlanned, RungChosen
 from fallbacks.failure import Kind, PermanentError, ServiceError, TransientError
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.record import Request
 from lab.simulators.schedule import parse_windows
@@ -69,7 +69,7 @@ class Bench:
         for stage, ladder in tree.pop("stages", {}).items():
             stages[stage] = ladder(stages[stage])
         settings = Settings.model_validate({"stages": stages, **tree})
-        self.roster: Roster = build_roster(settings, clock.monotonic())
+        self.roster: HealthTable = build_roster(settings, clock.monotonic())
         self.told: list[Event] = []
         self.batch = Batch.of(settings, roster=self.roster, tell=self.told.append)
 

@@ -174,7 +174,7 @@ class People:
 
 
 @dataclass(kw_only=True)
-class House:
+class WorkerPool:
     """What a test works with."""
 
     process: Process
@@ -226,14 +226,14 @@ class _Notes:
 
 
 @asynccontextmanager
-async def house(
+async def pool(
     folder: Path,
     *,
     agent: dict[str, Any],
     people: People | None,
     caller: Telephone | None = None,
     **sections: Any,
-) -> AsyncIterator[House]:
+) -> AsyncIterator[WorkerPool]:
     """Have a caller in a call while the block runs."""
     notes = _Notes()
     async with bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True)) as lab:
@@ -253,7 +253,7 @@ async def house(
         ):
             if people:
                 process.people.add("loopback", people)
-            found = House(
+            found = WorkerPool(
                 process=process,
                 people=people or People(),
                 lab=lab,
@@ -267,12 +267,12 @@ async def house(
             await found.call
 
 
-async def asked(there: House) -> float:
+async def asked(there: WorkerPool) -> float:
     """Let the caller ask for a person; return when that was said, in seconds of the call."""
     await there.greeted()
     await there.caller.says(WISH)
     return there.caller.now_s
 
 
-def outcomes(there: House) -> list[str]:
+def outcomes(there: WorkerPool) -> list[str]:
     return [event.outcome for event in there.events(HandedOver)]

@@ -12,7 +12,7 @@ from pipecat.frames.frames import InterruptionFrame, TTSSpeakFrame
 from bot.call.conversation import opening_frames
 from bot.call.models import VoiceModels
 from bot.config.agent import AgentSettings, SilenceSettings, system_text
-from bot.tools.desk import CallDesk
+from bot.tools.desk import CallerRequests
 from calls.events import (
     CallbackWanted,
     CallerSilent,
@@ -141,11 +141,11 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
     await made.close()
 
 
-def desk_of(database: Database, *, caller: str) -> CallDesk:
+def desk_of(database: Database, *, caller: str) -> CallerRequests:
     async def hang_up(_reason: str) -> None:
         pass
 
-    return CallDesk(
+    return CallerRequests(
         callbacks=Callbacks(database),
         messages=Path("unused"),
         call_id="c1",

@@ -33,12 +33,12 @@ from tests.bot.call.handover_bench import (
     TOGETHER,
     TONE,
     WARM,
-    House,
     People,
     Telephone,
+    WorkerPool,
     asked,
-    house,
     outcomes,
+    pool,
 )
 from tests.bot.call.test_summary_post import owner
 
@@ -52,7 +52,7 @@ pytestmark = [
 async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         asked_s = await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
@@ -82,7 +82,7 @@ async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller
 async def test_a_person_is_told_in_the_agents_language_whatever_the_caller_speaks(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent={**WARM, "language": "multi"}, people=People()) as there:
+    async with pool(tmp_path, agent={**WARM, "language": "multi"}, people=People()) as there:
         for instance in there.lab.instances.values():
             if isinstance(instance, DeepgramSimulator):
                 instance.spoken = "es"
@@ -99,7 +99,7 @@ async def test_a_person_is_told_in_the_agents_language_whatever_the_caller_speak
 
 
 async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
@@ -120,7 +120,7 @@ async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_ask
     tmp_path: Path,
 ) -> None:
     limit = {"max_call_s": 60.0}
-    async with house(tmp_path, agent={**WARM, **limit}, people=People()) as there:
+    async with pool(tmp_path, agent={**WARM, **limit}, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await person.press("1")
@@ -138,7 +138,7 @@ async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_ask
 async def test_a_person_who_is_not_reached_brings_the_agent_back(
     tmp_path: Path, outcome: Any
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People(comes=outcome)) as there:
+    async with pool(tmp_path, agent=WARM, people=People(comes=outcome)) as there:
         asked_s = await asked(there)
         await there.said(OFFER)
 
@@ -149,7 +149,7 @@ async def test_a_person_who_is_not_reached_brings_the_agent_back(
 
 
 async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await person.press("2")
@@ -166,7 +166,7 @@ async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
 async def test_a_person_answers_in_a_word(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, outcome: str, why: str
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         heard_s = understands(there, monkeypatch, word)
         await asked(there)
         person = await there.picked_up()
@@ -183,7 +183,7 @@ async def test_a_person_answers_in_a_word(
         assert person.why == why
 
 
-def understands(there: House, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[float]:
+def understands(there: WorkerPool, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[float]:
     """Have the ear of the house, which hears in real time, understand these; return how long."""
     heard_s: list[float] = []
     answers = list(words)
@@ -200,7 +200,7 @@ def understands(there: House, monkeypatch: pytest.MonkeyPatch, *words: str) -> l
 async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_back(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         asked_s = await asked(there)
         await there.picked_up()
         await there.said(OFFER)
@@ -216,7 +216,7 @@ async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_bac
 async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
     tmp_path: Path, when: str
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         await there.until(lambda: there.people.called)
         if when != "while it rings":
@@ -230,7 +230,7 @@ async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
 
 async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> None:
     caller = Telephone(hands_on="connected")
-    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+    async with pool(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
         await asked(there)
         await there.until(lambda: there.events(CallEnded))
 
@@ -242,7 +242,7 @@ async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> 
 
 async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> None:
     caller = Telephone(hands_on="no_answer")
-    async with house(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
+    async with pool(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
         asked_s = await asked(there)
         await there.said(OFFER)
 
@@ -251,7 +251,7 @@ async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> 
 
 
 async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=PLAIN, people=None) as there:
+    async with pool(tmp_path, agent=PLAIN, people=None) as there:
         await asked(there)
         await there.until(lambda: there.events(PersonWanted))
         await there.until(lambda: there.events(AnswerHeard))
@@ -261,7 +261,7 @@ async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path
 
 
 async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+    async with pool(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
         pressed_s = there.caller.now_s
         await there.caller.press("0")
@@ -274,7 +274,7 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
 
 
 async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=KEYS, people=None) as there:
+    async with pool(tmp_path, agent=KEYS, people=None) as there:
         await there.greeted()
         await there.caller.press("9")
         await there.said(CALLED_BACK)
@@ -284,7 +284,7 @@ async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
 
 
 async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
+    async with pool(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
         await there.caller.press("00")
         await there.said(OFFER)
@@ -304,7 +304,7 @@ async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path:
 async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
     tmp_path: Path, people: People | None, said: list[str]
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=people) as there:
+    async with pool(tmp_path, agent=WARM, people=people) as there:
         await there.greeted()
         for instance in there.lab.instances.values():
             instance.set_faults([Window(fault=Refuse())])
@@ -338,7 +338,7 @@ async def test_the_owner_is_sent_the_number_of_whom_we_talk_with_whoever_called(
     caller.facts = replace(caller.facts, direction=direction, caller=numbers[0], called=numbers[1])
     async with (
         owner() as (url, got),
-        house(
+        pool(
             tmp_path, agent=KEYS, people=People(), caller=caller, transfer={"webhook_url": url}
         ) as there,
     ):
@@ -350,7 +350,7 @@ async def test_the_owner_is_sent_the_number_of_whom_we_talk_with_whoever_called(
 
 
 async def test_the_model_sees_a_name_and_no_number(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=WARM, people=People(comes="busy")) as there:
+    async with pool(tmp_path, agent=WARM, people=People(comes="busy")) as there:
         await asked(there)
         await there.said(OFFER)
         written = "".join(path.read_text() for path in (tmp_path / "logs").rglob("*.log*"))

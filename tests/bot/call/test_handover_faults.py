@@ -24,11 +24,11 @@ from tests.bot.call.handover_bench import (
     OFFER,
     TOGETHER,
     WARM,
-    House,
     People,
+    WorkerPool,
     asked,
-    house,
     outcomes,
+    pool,
 )
 
 pytestmark = [
@@ -47,7 +47,7 @@ STILL_RINGS = {  # one behind the other
 async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_person_says(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
@@ -67,7 +67,7 @@ async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_
 async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agent_hearing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
 
         async def load_slowly(*_: object) -> None:
             await asyncio.sleep(3.0)
@@ -90,7 +90,7 @@ async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agen
 async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_stops(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
@@ -110,7 +110,7 @@ async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_
 async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People()) as there:
+    async with pool(tmp_path, agent=WARM, people=People()) as there:
         await asked(there)
         person = await there.picked_up()
         await there.until(lambda: there.events(PersonBriefed))
@@ -136,7 +136,7 @@ async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no
 async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
+    async with pool(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
         await there.greeted()
         for instance in there.lab.instances.values():
             instance.set_faults([Window(fault=Refuse())])
@@ -158,7 +158,7 @@ async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
         assert outcomes(there) == ["connected"]
 
 
-async def asked_again(there: House) -> int:
+async def asked_again(there: WorkerPool) -> int:
     """Let the caller ask until that is heard; return how many sentences were said to them before.
 
     The lab's recogniser does not hear it in the same way each time; "a person", too, as "pardon".
@@ -175,7 +175,7 @@ async def asked_again(there: House) -> int:
 async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=WARM, people=People(after_s=29.0)) as there:
+    async with pool(tmp_path, agent=WARM, people=People(after_s=29.0)) as there:
         await asked(there)
         await there.until(lambda: there.people.called)
         await asyncio.sleep(5.0)

@@ -9,7 +9,7 @@ import pytest
 from bot.call.additions import opt_out_for
 from bot.tools.do_not_call import OptOuts
 from calls.events import TranscriptFinal
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from campaigns.store.owed_numbers import OwedNumbers
 from tests.operations.database.campaign_queue import LEASE_S, NOON, new_contacts, open_queue
 from transports.leg import LegFacts
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 async def ask_to_be_left_alone(
-    book: ContactBook, region: str | None, folder: Path, **facts: Any
+    book: ContactStore, region: str | None, folder: Path, **facts: Any
 ) -> None:
     leg: Any = SimpleNamespace(facts=LegFacts(transport="plivo", sample_rate_hz=8000, **facts))
     server = SimpleNamespace(region=region)
@@ -45,7 +45,7 @@ async def ask_to_be_left_alone(
 async def test_a_caller_s_number_is_listed_as_campaigns_dial_it(
     tmp_path: Path, written: str, region: str | None, number: str
 ) -> None:
-    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
     await ask_to_be_left_alone(book, region, tmp_path, caller=written)
 
     assert await book.do_not_call([number]) == {number}

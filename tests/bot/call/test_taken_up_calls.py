@@ -10,7 +10,7 @@ from bot.server.parked import ParkedCall
 from bot.workers.pool import OwnShelf
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
-from tests.bot.call.handover_bench import Telephone, house
+from tests.bot.call.handover_bench import Telephone, pool
 
 pytestmark = [
     pytest.mark.virtual_time,
@@ -40,7 +40,7 @@ def recordings(folder: Path) -> list[str]:
 
 
 async def test_a_call_is_as_long_as_it_lasts_in_all_its_processes(tmp_path: Path) -> None:
-    async with house(tmp_path, agent={"max_call_s": 60.0}, people=None, caller=lost()) as there:
+    async with pool(tmp_path, agent={"max_call_s": 60.0}, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(CallEnded), within_s=30.0)
         (ended,) = there.events(CallEnded)
 
@@ -50,7 +50,7 @@ async def test_a_call_is_as_long_as_it_lasts_in_all_its_processes(tmp_path: Path
 async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorded(
     tmp_path: Path,
 ) -> None:
-    async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
+    async with pool(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(CallRecorded))
 
         assert [event.text for event in there.events(AgentSaid)] == [BACK]
@@ -58,14 +58,14 @@ async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorde
 
 
 async def test_a_notice_that_is_no_longer_known_of_is_said_again(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=RECORDED, people=None, caller=lost(said="Hello.")) as there:
+    async with pool(tmp_path, agent=RECORDED, people=None, caller=lost(said="Hello.")) as there:
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
         assert [event.text for event in there.events(AgentSaid)] == [NOTICE, BACK]
 
 
 async def test_what_the_lost_process_told_last_keeps_its_numbers_for_itself(tmp_path: Path) -> None:
-    async with house(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
+    async with pool(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(AgentSaid))
 
         numbers = [item.number for item in there.told if item.call_id == "c1"]

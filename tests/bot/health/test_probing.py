@@ -22,7 +22,7 @@ from fallbacks.facts import (
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
 from fallbacks.probing import ProbeSettings
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from lab.simulators import faults
 from lab.simulators.instance import Core, Instance
 from lab.simulators.lab import Lab, Spec
@@ -48,7 +48,7 @@ class Ward:
         self.peers = peers
         self.told: list[Event] = []
         self.more = asyncio.Event()
-        self.roster = Roster(
+        self.roster = HealthTable(
             [
                 Place(stage=STAGE_OF[peer.kind], provider=peer.name, credential="one key")
                 for peer in peers

@@ -25,7 +25,7 @@ from fallbacks.failure import (
     failed,
 )
 from fallbacks.retrying import RetrySettings
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from operations.retrying import Retries, run_with_retries
 
 pytestmark = pytest.mark.virtual_time
@@ -63,7 +63,7 @@ class Bench:
         places = [
             Place(stage=stage, provider=name, credential="one") for stage, name in (CRM, OTHER)
         ]
-        self.roster = Roster(places, now=self.now, settings=breaker)
+        self.roster = HealthTable(places, now=self.now, settings=breaker)
         self.retries = Retries(
             settings=settings or RetrySettings(),
             tell=self.told.append,

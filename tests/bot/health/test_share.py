@@ -26,7 +26,7 @@ from fallbacks.breaker import State
 from fallbacks.facts import RungFollowed
 from fallbacks.failure import Kind, failed
 from fallbacks.health import Health
-from fallbacks.roster import Roster
+from fallbacks.roster import HealthTable
 from fallbacks.shared_health import Aspect, BoardWord, SharedRung
 from operations.database.database import StorageError
 from operations.database.provider_board import ProviderBoard
@@ -53,7 +53,7 @@ class Process:
                 "resilience": {"share": share},
             }
         )
-        self.roster: Roster = build_policies(self.settings, clock.monotonic())["llm"].roster
+        self.roster: HealthTable = build_policies(self.settings, clock.monotonic())["llm"].roster
         self.told: list[Event] = []
         self.share: Share | None = None
 

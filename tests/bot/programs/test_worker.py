@@ -10,7 +10,7 @@ import pytest
 
 from bot.programs.worker import _WorkPlace
 from bot.server.server import CALLED_OFF_S, _drain
-from bot.workers.pool_client import Joined
+from bot.workers.pool_client import PoolClient
 from bot.workers.wire import Wire
 
 
@@ -41,7 +41,7 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
     said: dict[str, Any], drained_s: float
 ) -> None:
     there, here = socket.socketpair()
-    supervisor, house = Wire(there), Joined(Wire(here), number=1, workers=1)
+    supervisor, pool = Wire(there), PoolClient(Wire(here), number=1, workers=1)
     server: Any = Server()
     drained: list[float] = []
 
@@ -53,10 +53,10 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
         switchboard=SimpleNamespace(close=close),
     )
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        for item in (supervisor, house.wire):
+        for item in (supervisor, pool.wire):
             tasks.create_task(item.run())
             await item.open.wait()
-        _WorkPlace(house, server, tasks)
+        _WorkPlace(pool, server, tasks)
         supervisor.tell("stop", **said)
         await _drain(server, process)
         supervisor.close()
@@ -112,13 +112,13 @@ async def test_a_worker_that_is_relieved_stays_until_its_last_dial_is_over(
     monkeypatch.setattr("bot.programs.worker.QUIET_S", 0.0)
     monkeypatch.setattr("bot.programs.worker.LOOK_S", 0.01)
     there, here = socket.socketpair()
-    supervisor, house = Wire(there), Joined(Wire(here), number=1, workers=1)
+    supervisor, pool = Wire(there), PoolClient(Wire(here), number=1, workers=1)
     server: Any = Server(dials=1)
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-        for item in (supervisor, house.wire):
+        for item in (supervisor, pool.wire):
             tasks.create_task(item.run())
             await item.open.wait()
-        _WorkPlace(house, server, tasks)
+        _WorkPlace(pool, server, tasks)
         supervisor.tell("retire")
         await asyncio.sleep(0.1)
         stayed = not server.asked_to_stop.is_set()

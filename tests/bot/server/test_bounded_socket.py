@@ -11,7 +11,7 @@ import pytest
 
 from bot.server.limits import FRAMES_CAP, FRAMES_PER_S, PIECE_BYTES, STRANGERS_FRAMES, BoundedSocket
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.twilio_house import TOKEN, house, until
+from tests.transports.twilio_house import TOKEN, pool, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -71,7 +71,7 @@ async def over(reader: asyncio.StreamReader) -> None:
 async def test_a_stranger_s_flood_of_frames_ends_its_socket_unread(
     flood: bytes, pieces: list[int]
 ) -> None:
-    async with house() as it, raw_socket(it.port) as (reader, writer):
+    async with pool() as it, raw_socket(it.port) as (reader, writer):
         writer.write(flood)
         await over(reader)
         await until(lambda: bool(it.told))
@@ -82,7 +82,7 @@ async def test_a_stranger_s_flood_of_frames_ends_its_socket_unread(
 
 
 async def test_a_refused_socket_is_not_read_on(pieces: list[int]) -> None:
-    async with house() as it, raw_socket(it.port) as (reader, writer):
+    async with pool() as it, raw_socket(it.port) as (reader, writer):
         writer.write(EMPTY * 3)
         await until(lambda: bool(it.told))
         before = sum(pieces)
@@ -97,7 +97,7 @@ FRAME_HEAD_BYTES = 6  # RFC 6455, 5.2: of a short message of a client
 
 
 async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: list[int]) -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         loop = asyncio.get_running_loop()
         began_s = loop.time()
@@ -115,7 +115,7 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
 
 
 async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         payload = base64.b64encode(bytes(160)).decode()
         media = json.dumps({"event": "media", "media": {"payload": payload}})
@@ -133,7 +133,7 @@ async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
 async def test_a_text_that_is_none_ends_the_socket_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    async with house() as it, raw_socket(it.port) as (reader, writer):
+    async with pool() as it, raw_socket(it.port) as (reader, writer):
         writer.write(bytes([0x81, 0x82]) + MASK + b"\x9e\x9f")  # 0xff 0xfe
         await over(reader)
         await until(lambda: bool(it.told))

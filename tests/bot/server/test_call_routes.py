@@ -15,7 +15,7 @@ from sqlalchemy.engine import make_url
 from bot import clock
 from bot.server.call_routes import HouseCalls, call_router
 from bot.server.live_routes import live_router
-from bot.workers.pool import Alone
+from bot.workers.pool import SingleProcess
 from calls.entry import Entry
 from calls.events import AnswerHeard, CallStarted, TurnParts
 from operations.database.database import Database
@@ -101,8 +101,8 @@ class Asking:
 async def asking(folder: Path, url: str = "") -> AsyncIterator[Asking]:
     url = url or f"sqlite+aiosqlite:///{folder}/holdline.db"
     calls, recent, reader = LiveCalls(), RecentWork(), RecordReader(url)
-    house = Alone(why_closed=lambda: "", clock=clock.monotonic)
-    house_calls = HouseCalls(calls, recent, house)
+    pool = SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
+    house_calls = HouseCalls(calls, recent, pool)
     app = FastAPI()
     app.include_router(call_router(house_calls, reader))
     app.include_router(live_router(Live(words=False), budget_s=1.5, calls=house_calls))

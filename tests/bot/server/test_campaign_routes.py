@@ -21,7 +21,7 @@ from bot.outbound.opening import Outbound
 from bot.server.access import Access
 from bot.server.campaign_routes import LOOK_S, HouseCampaigns, campaign_router, report_router
 from bot.server.live_routes import live_router
-from bot.workers.pool import Alone, House
+from bot.workers.pool import SingleProcess, WorkerPool
 from calls.events import Event, OperatorActed
 from calls.outbound import Claim, DialOutcome, DialResult, NextStep
 from campaigns.dialer import Dialer
@@ -29,7 +29,7 @@ from campaigns.dialer_parts import DialerSettings
 from campaigns.guard import Hold, rules_of
 from campaigns.model import CallingWindow, Campaign
 from campaigns.one_call import OneCall
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.figures import CourseReader
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.store.queue import CampaignStore
@@ -129,7 +129,7 @@ def outbound_of(
     return Outbound(
         campaigns={campaign.name: campaign for campaign in campaigns},
         office=office,
-        book=ContactBook(url),
+        book=ContactStore(url),
         calls=cast(Any, None),
         dialer=cast(Dialer, dialer),
         one_call=None,
@@ -142,13 +142,13 @@ def outbound_of(
 
 @asynccontextmanager
 async def asking(
-    folder: Path, *campaigns: Campaign, token: str | None = None, house: House | None = None
+    folder: Path, *campaigns: Campaign, token: str | None = None, pool: WorkerPool | None = None
 ) -> AsyncIterator[Asking]:
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
-    house = house or Alone(why_closed=lambda: "", clock=clock.monotonic)
+    pool = pool or SingleProcess(why_closed=lambda: "", clock=clock.monotonic)
     office, dialer, usable, told = CountedOffice(url), HoldingDialer(), dict(WELL), list[Event]()
     outbound = outbound_of(url, office, dialer, usable, *(campaigns or (SPRING, SUMMER)))
-    view = HouseCampaigns(outbound, house)
+    view = HouseCampaigns(outbound, pool)
     app = FastAPI()
     access = Access(SecretStr(token) if token else None)
     app.add_middleware(BaseHTTPMiddleware, dispatch=access.guard)
@@ -170,7 +170,7 @@ async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) ->
         call = OneCall(
             carrier=ScriptedCarrier(),
             calls=floor,
-            house=floor,
+            pool=floor,
             settings=DialerSettings(),
             now_s=lambda: NOON,
         )
@@ -452,12 +452,12 @@ async def test_without_campaigns_the_database_is_never_asked(tmp_path: Path) -> 
 
 @pytest.mark.virtual_time
 async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
-    async with lines(settings_with()) as house:
-        await house.open()
-        one, other = house.joined
+    async with lines(settings_with()) as pool:
+        await pool.open()
+        one, other = pool.joined
         async with (
-            asking(tmp_path, house=one) as leader,
-            asking(tmp_path, house=other) as follower,
+            asking(tmp_path, pool=one) as leader,
+            asking(tmp_path, pool=other) as follower,
         ):
             await leader.fill()
             leader.office.looks = follower.office.looks = 0
@@ -473,12 +473,12 @@ async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
 async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
     tmp_path: Path,
 ) -> None:
-    async with lines(settings_with()) as house:
-        await house.open()
-        one, other = house.joined
+    async with lines(settings_with()) as pool:
+        await pool.open()
+        one, other = pool.joined
         async with (
-            asking(tmp_path, house=one) as leader,
-            asking(tmp_path, house=other) as follower,
+            asking(tmp_path, pool=one) as leader,
+            asking(tmp_path, pool=other) as follower,
         ):
             for item in (leader, follower):
                 item.dialer.holds = {

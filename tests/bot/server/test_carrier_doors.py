@@ -31,13 +31,13 @@ async def post(
 ) -> tuple[int, str]:
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(f"{it.house.url}{path}", data=body) as answer,
+        session.post(f"{it.pool.url}{path}", data=body) as answer,
     ):
         return answer.status, await answer.text()
 
 
 async def plivo(it: Doors, form: dict[str, str], path: str = "/plivo/voice") -> tuple[int, str]:
-    return await post(it, path, form, it.plivo.signed(f"{it.house.url}{path}", form))
+    return await post(it, path, form, it.plivo.signed(f"{it.pool.url}{path}", form))
 
 
 def news(event: str, **payload: Any) -> bytes:
@@ -57,7 +57,7 @@ async def test_plivo_is_answered_as_its_own_package_would_write_it() -> None:
         expected = plivoxml.ResponseElement()
         expected.add(
             plivoxml.StreamElement(
-                f"ws://127.0.0.1:{it.house.port}/plivo/media",
+                f"ws://127.0.0.1:{it.pool.port}/plivo/media",
                 bidirectional=True,
                 keepCallAlive=True,
                 audioTrack="inbound",
@@ -65,7 +65,7 @@ async def test_plivo_is_answered_as_its_own_package_would_write_it() -> None:
                 extraHeaders=f"token={token}",
             )
         )
-        expected.add(plivoxml.RedirectElement(f"{it.house.url}/plivo/after", method="POST"))
+        expected.add(plivoxml.RedirectElement(f"{it.pool.url}/plivo/after", method="POST"))
         assert status == 200
         assert len(token) >= 32
         assert canonical(text) == canonical(expected.to_string())
@@ -78,12 +78,12 @@ def canonical(text: str) -> str:
 
 async def test_plivos_busy_tone_is_written_as_its_own_package_would() -> None:
     async with doors() as it:
-        it.house.open, it.house.why_closed = False, "full"
+        it.pool.open, it.pool.why_closed = False, "full"
         _, text = await plivo(it, FORM)
 
         expected = plivoxml.ResponseElement().add(plivoxml.HangupElement(reason="busy"))
         assert canonical(text) == canonical(expected.to_string())
-        assert it.house.told == [CallRefused(transport="plivo", reason="full")]
+        assert it.pool.told == [CallRefused(transport="plivo", reason="full")]
 
 
 BROKEN: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]] = {
@@ -129,13 +129,13 @@ async def test_a_webhook_that_is_not_the_carriers_is_refused(
         assert answered == status
         assert "Stream" not in text
         assert it.telnyx.commands == []
-        assert it.house.told == [InputRefused(transport=carrier, reason=reason)]
+        assert it.pool.told == [InputRefused(transport=carrier, reason=reason)]
 
 
 async def test_news_of_telnyxs_that_is_too_old_is_refused() -> None:
     async with doors(utc_s=lambda: 2_000_000_000.0) as it:
         assert await telnyx(it, news("call.initiated")) == 403
-        assert it.house.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
+        assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
 
 
 @pytest.mark.parametrize(
@@ -144,13 +144,13 @@ async def test_news_of_telnyxs_that_is_too_old_is_refused() -> None:
 async def test_signed_news_that_names_no_call_is_refused(body: bytes) -> None:
     async with doors() as it:
         assert await telnyx(it, body) == 400
-        assert it.house.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
+        assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
 
 
 async def test_a_signed_form_without_a_call_is_refused() -> None:
     async with doors() as it:
         assert (await plivo(it, {"From": "1"}))[0] == 400
-        assert it.house.reasons() == ["webhook_without_call_id"]
+        assert it.pool.reasons() == ["webhook_without_call_id"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ async def test_a_signed_form_without_a_call_is_refused() -> None:
 async def test_news_that_is_not_for_us_commands_nothing(body: bytes) -> None:
     async with doors() as it:
         assert await telnyx(it, body) == 200
-        assert (it.telnyx.commands, it.house.told) == ([], [])
+        assert (it.telnyx.commands, it.pool.told) == ([], [])
 
 
 @pytest.mark.parametrize(("status", "answered"), [(500, 503), (429, 503), (422, 200), (401, 200)])
@@ -174,7 +174,7 @@ async def test_news_comes_again_when_telnyxs_own_side_failed(status: int, answer
         it.telnyx.answer_with = status
 
         assert await telnyx(it, news("call.initiated")) == answered
-        assert it.house.told == [
+        assert it.pool.told == [
             ProviderFailed(stage="transport", provider="telnyx", error=f"answer answered {status}")
         ]
 
@@ -182,14 +182,14 @@ async def test_news_comes_again_when_telnyxs_own_side_failed(status: int, answer
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_token_is_good_once_and_for_its_own_call_only(carrier: str) -> None:
     async with doors() as it, it.caller(carrier) as caller:
-        await it.house.call()
+        await it.pool.call()
         used = await start_with(it, carrier, caller.twiml.parameters["token"])
         guessed = await start_with(it, carrier, "a" * 64)
         missing = await start_with(it, carrier, "")
 
         assert (used, guessed, missing) == (1008, 1008, 1008)
-        assert len(it.house.calls) == 1
-        assert it.house.reasons() == [
+        assert len(it.pool.calls) == 1
+        assert it.pool.reasons() == [
             "token_unknown_or_used",
             "token_unknown_or_used",
             "token_missing",
@@ -200,7 +200,7 @@ async def start_with(it: Doors, carrier: str, token: str) -> int | None:
     """Open a stream of another call with a token; return the code with which it was closed."""
     caller = it.caller(carrier)
     twiml = caller.twiml.__class__(stream_url=None, parameters={"token": token}, said="")
-    url = f"ws://127.0.0.1:{it.house.port}/{carrier}/media"
+    url = f"ws://127.0.0.1:{it.pool.port}/{carrier}/media"
     async with aiohttp.ClientSession() as session, session.ws_connect(url) as socket:
         for message in caller.manner.opening(caller.phone, twiml):
             await socket.send_json(message)
@@ -221,7 +221,7 @@ async def test_a_token_shown_for_another_call_is_used_up(carrier: str) -> None:
         codes = [await start_with(it, carrier, token) for _ in range(2)]
 
         assert codes == [1008, 1008]
-        assert it.house.reasons() == ["token_of_another_call", "token_unknown_or_used"]
+        assert it.pool.reasons() == ["token_of_another_call", "token_unknown_or_used"]
 
 
 def token_of(it: Doors) -> str:
@@ -242,11 +242,11 @@ HANDSHAKES = {
 async def test_exotels_handshake_must_show_the_password(headers: dict[str, str]) -> None:
     async with doors() as it, aiohttp.ClientSession(headers=headers) as session:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            async with session.ws_connect(f"{it.house.url}/exotel/media"):
+            async with session.ws_connect(f"{it.pool.url}/exotel/media"):
                 pass
 
         assert refused.value.status == 403
-        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+        assert it.pool.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
 
 
 PAIR = aiohttp.encode_basic_auth(KEY, TOKEN)
@@ -279,7 +279,7 @@ async def test_a_codec_that_nobody_reads_ends_the_stream() -> None:
         caller = it.caller("exotel")
         opening = ExotelManner(rate_hz=8000).opening(caller.phone, caller.twiml)
         opening[1]["start"]["media_format"]["sample_rate"] = "44100"
-        url = f"{it.house.url}/exotel/media"
+        url = f"{it.pool.url}/exotel/media"
         headers = {"Authorization": PAIR}
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -290,5 +290,5 @@ async def test_a_codec_that_nobody_reads_ends_the_stream() -> None:
             await socket.receive()
 
             assert socket.close_code == 1003
-        await until(lambda: bool(it.house.told))
-        assert it.house.reasons() == ["unknown_codec"]
+        await until(lambda: bool(it.pool.told))
+        assert it.pool.reasons() == ["unknown_codec"]

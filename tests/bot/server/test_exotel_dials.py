@@ -54,7 +54,7 @@ class Dialling:
 
     def facts(self) -> list[Event]:
         """Return what was told of the leg."""
-        return [item for item in self.doors.house.told if isinstance(item, LEG)]
+        return [item for item in self.doors.pool.told if isinstance(item, LEG)]
 
     async def person(self) -> Carrier:
         """Return whoever has picked up."""
@@ -72,7 +72,7 @@ class Dialling:
 @asynccontextmanager
 async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
     async with doors(briefs=briefs) as it:
-        server = AgentServer(base_url=it.house.url, public_url=it.house.url, auth_token="")
+        server = AgentServer(base_url=it.pool.url, public_url=it.pool.url, auth_token="")
         async with ExotelAccount(server) as account:
             account.api_key, account.api_token = KEY, TOKEN
             account.exchange.callees[ORDER.to] = callee
@@ -82,7 +82,7 @@ async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterato
                 api_token=SecretStr(TOKEN),
                 api_url=account.url,
             )
-            yield Dialling(it, account, ExotelCalls(rest=rest, public_url=it.house.url))
+            yield Dialling(it, account, ExotelCalls(rest=rest, public_url=it.pool.url))
 
 
 def nobody() -> Briefs:
@@ -104,7 +104,7 @@ async def told(
     body: bytes | None = None,
 ) -> list[int]:
     """Post callbacks of a dial, as JSON, and return how each was answered."""
-    url = f"{it.house.url}/exotel/status/{ref}/{proof or proof_of(ref)}"
+    url = f"{it.pool.url}/exotel/status/{ref}/{proof or proof_of(ref)}"
     statuses: list[int] = []
     for item in events or ({},):
         data = json.dumps(item).encode() if body is None else body
@@ -124,7 +124,7 @@ def event(kind: str, status: str = "in-progress", call_sid: str = "c1") -> dict[
 async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
     async with dialling(Callee(ring_s=3)) as it:
         call_sid = await it.calls.dial(ORDER)
-        call = await it.doors.house.call()
+        call = await it.doors.pool.call()
         await call.say(tone(0.3))
         person = await it.person()
         await until(lambda: bool(person.ear.bursts))
@@ -146,7 +146,7 @@ async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
 async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
     async with dialling(Callee(ring_s=1)) as it:
         await it.calls.dial(ORDER)
-        call = await it.doors.house.call()
+        call = await it.doors.pool.call()
         await call.leg.hang_up()
         ended = await it.ended()
         await call.worker.cancel()
@@ -189,7 +189,7 @@ async def test_an_answer_is_known_by_its_stream_though_no_callback_told_of_it() 
     async with dialling(Callee(ring_s=1)) as it:
         it.account.exchange.silent = {"ringing", "answered"}
         call_sid = await it.calls.dial(ORDER)
-        await it.doors.house.call()
+        await it.doors.pool.call()
 
         assert it.facts() == [LegAnswered(call_ref=call_sid, ref="d-1", after_s=0.0)]
 
@@ -199,37 +199,37 @@ async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
         said = (event("terminal", "completed"), event("answered"), event("ringing"))
         assert await told(it, *said) == [200, 200, 200]
 
-        assert it.house.told == [LegEnded(call_ref="c1", ref="d-1", outcome="completed")]
+        assert it.pool.told == [LegEnded(call_ref="c1", ref="d-1", outcome="completed")]
 
 
 async def test_another_stream_of_a_call_that_found_no_seat_is_let_in() -> None:
     async with doors() as it:
-        url = f"ws{it.house.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
-        it.house.why_closed = "draining"
-        async with Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url)) as lost:
+        url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
+        it.pool.why_closed = "draining"
+        async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)) as lost:
             await asyncio.wait_for(lost.ended.wait(), 5)
-        it.house.why_closed = ""
-        async with Carrier(it.house.url, "", phone=lost.phone, manner=GivenStream(url)):
-            call = await it.house.call()
+        it.pool.why_closed = ""
+        async with Carrier(it.pool.url, "", phone=lost.phone, manner=GivenStream(url)):
+            call = await it.pool.call()
 
             assert call.leg.facts.dial_id == "d-1"
-        assert CallRefused(transport="exotel", reason="draining") in it.house.told
+        assert CallRefused(transport="exotel", reason="draining") in it.pool.told
 
 
 async def test_an_address_is_good_for_one_stream() -> None:
     async with doors() as it:
-        url = f"ws{it.house.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
-        async with Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url)):
-            call = await it.house.call()
-            second = Carrier(it.house.url, "", phone=exotel_call(), manner=GivenStream(url))
+        url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
+        async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)):
+            call = await it.pool.call()
+            second = Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url))
             async with second:
                 await asyncio.wait_for(second.ended.wait(), 5)
 
             assert second.close_code == 1008
-            assert InputRefused(transport="exotel", reason="stream_used") in it.house.told
-            assert it.house.calls == [call]
+            assert InputRefused(transport="exotel", reason="stream_used") in it.pool.told
+            assert it.pool.calls == [call]
             assert call.gone_for == []
-            assert it.house.seats_taken == 1
+            assert it.pool.seats_taken == 1
 
 
 async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
@@ -237,15 +237,15 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
         await it.calls.dial(ORDER)
         ended = await it.ended()
 
-        assert CallRefused(transport="exotel", reason="no_brief") in it.doors.house.told
-        assert it.doors.house.calls == []
-        assert it.doors.house.seats_taken == 0
+        assert CallRefused(transport="exotel", reason="no_brief") in it.doors.pool.told
+        assert it.doors.pool.calls == []
+        assert it.doors.pool.seats_taken == 0
         assert ended.outcome == "completed"
 
 
 async def test_who_calls_us_needs_no_brief() -> None:
     async with doors(briefs=nobody()) as it, it.caller("exotel"):
-        call = await it.house.call()
+        call = await it.pool.call()
 
         assert (call.leg.facts.direction, call.leg.facts.dial_id) == ("inbound", "")
 
@@ -266,7 +266,7 @@ async def test_a_callback_without_its_dial_s_proof_is_forbidden_and_says_nothing
     async with doors() as it:
         assert await told(it, event("terminal", "busy"), proof=proof) == [403]
 
-        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+        assert it.pool.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
 
 
 STRANGE = {
@@ -283,11 +283,11 @@ async def test_a_stream_without_its_dial_s_proof_is_not_let_in(proof: str) -> No
         pair = {"Authorization": aiohttp.encode_basic_auth(KEY, TOKEN)}
         async with aiohttp.ClientSession(headers=pair) as session:
             with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-                async with session.ws_connect(f"{it.house.url}/exotel/media/d-1/{proof}"):
+                async with session.ws_connect(f"{it.pool.url}/exotel/media/d-1/{proof}"):
                     pass
 
         assert refused.value.status == 403
-        assert it.house.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
+        assert it.pool.told == [InputRefused(transport="exotel", reason="wrong_credentials")]
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def test_who_knows_one_dial_s_address_ends_no_other_call() -> None:
         await told(it, event("terminal", "busy", call_sid="c-of-d-2"))
         await told(it, event("terminal", "completed", call_sid="c-of-d-2"), ref="d-2")
 
-        ends = [item for item in it.house.told if isinstance(item, LegEnded)]
+        ends = [item for item in it.pool.told if isinstance(item, LegEnded)]
         said = [(end.ref, end.outcome) for end in ends]
         assert said == [("d-1", "busy"), ("d-2", "completed")]
 
@@ -334,7 +334,7 @@ async def test_a_callback_that_cannot_be_read_is_refused(
     async with doors() as it:
         assert await told(it, body=body) == [status]
 
-        assert it.house.told == [InputRefused(transport="exotel", reason=reason)]
+        assert it.pool.told == [InputRefused(transport="exotel", reason=reason)]
 
 
 SAID: dict[str, tuple[dict[str, str], str, str]] = {

@@ -14,7 +14,7 @@ from bot.health.policies import build_policies
 from bot.health.view import ProviderView
 from bot.server.call_routes import HouseCalls
 from bot.server.operator_routes import provider_router
-from bot.workers.pool import House
+from bot.workers.pool import WorkerPool
 from calls.entry import Entry
 from calls.events import CallStarted, Event, OperatorActed
 from fallbacks.facts import AttemptFailed, AttemptWon
@@ -34,7 +34,7 @@ STAGES = {
 class Worker:
     """What one process of the house has of all this."""
 
-    house: House
+    pool: WorkerPool
     view: ProviderView
     told: list[Event]
     calls: LiveCalls = field(default_factory=LiveCalls)
@@ -42,8 +42,8 @@ class Worker:
 
     def __post_init__(self) -> None:
         self.app = FastAPI()
-        self.app.include_router(provider_router(self.view, self.house, self.recent))
-        self.all_calls = HouseCalls(self.calls, self.recent, self.house)
+        self.app.include_router(provider_router(self.view, self.pool, self.recent))
+        self.all_calls = HouseCalls(self.calls, self.recent, self.pool)
 
     async def hears(self, call_id: str, *events: Event) -> None:
         at = clock.utc_now().isoformat()
@@ -58,14 +58,14 @@ class Worker:
             return (await client.request(method, f"/api/providers{path}", **said)).json()
 
 
-def worker(house: House) -> Worker:
+def worker(pool: WorkerPool) -> Worker:
     settings = Settings.model_validate({"stages": STAGES})
     roster = build_policies(settings, clock.monotonic())["llm"].roster
     told: list[Event] = []
     view = ProviderView(
         stages=settings.stages, roster=roster, probers=(), tell=told.append, clock=clock.monotonic
     )
-    return Worker(house=house, view=view, told=told)
+    return Worker(pool=pool, view=view, told=told)
 
 
 @asynccontextmanager

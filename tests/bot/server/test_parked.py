@@ -3,19 +3,19 @@
 import pytest
 
 from bot.server.parked import KEPT_S, PARKED_S, Parked
-from bot.workers.pool import Alone
+from bot.workers.pool import SingleProcess
 from calls.resume import ResumeState
 
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
 
 async def test_what_was_kept_last_is_taken_up_once_and_only_by_its_kind_of_line() -> None:
-    house = Alone(why_closed=str, clock=lambda: 0.0)
-    parked = Parked(house, "twilio")
+    pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
+    parked = Parked(pool, "twilio")
     await parked.place("CA1").keep(GOES_ON)
     await parked.place("CA1").keep(ResumeState(call_id="c", turn=4))
 
-    assert (await Parked(house, "webrtc").take("twilio CA1")).state is None
+    assert (await Parked(pool, "webrtc").take("twilio CA1")).state is None
     found = (await parked.take("CA1")).state
     assert found is not None
     assert found.turn == 4
@@ -23,7 +23,7 @@ async def test_what_was_kept_last_is_taken_up_once_and_only_by_its_kind_of_line(
 
 
 async def test_a_call_that_ended_is_not_taken_up() -> None:
-    parked = Parked(Alone(why_closed=str, clock=lambda: 0.0), "twilio")
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
     place = parked.place("CA1")
     await place.keep(GOES_ON)
     await place.forget()
@@ -34,7 +34,7 @@ async def test_a_call_that_ended_is_not_taken_up() -> None:
 @pytest.mark.parametrize(("state", "for_s"), [(GOES_ON, KEPT_S), (GOES_ON.over(), PARKED_S)])
 async def test_a_caller_who_comes_too_late_begins_anew(state: ResumeState, for_s: float) -> None:
     now = [0.0]
-    parked = Parked(Alone(why_closed=str, clock=lambda: now[0]), "webrtc")
+    parked = Parked(SingleProcess(why_closed=str, clock=lambda: now[0]), "webrtc")
     await parked.place("t").keep(state)
     now[0] = for_s + 0.1
 

@@ -16,7 +16,7 @@ from calls.events import CallRefused, Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegOutcome, LegRinging
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.plivo import plivo_call, plivo_form
-from lab.simulators.carrier.plivo_desk import PlivoDesk
+from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from lab.simulators.carrier.plivo_exchange import PlivoDial
 from lab.simulators.carrier.webhook import AgentServer
 from tests.transports.carrier_house import Doors, doors
@@ -34,7 +34,7 @@ class Dialling:
     """A house that has called somebody through Plivo."""
 
     doors: Doors
-    desk: PlivoDesk
+    desk: PlivoRestApi
     calls: PlivoCalls
 
     @property
@@ -46,7 +46,7 @@ class Dialling:
     def facts(self) -> list[Event]:
         """Return what was told of the leg."""
         kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
-        return [event for event in self.doors.house.told if isinstance(event, kinds)]
+        return [event for event in self.doors.pool.told if isinstance(event, kinds)]
 
     async def ended(self) -> LegEnded:
         """Return how the leg ended, as soon as it has."""
@@ -58,19 +58,19 @@ class Dialling:
 @asynccontextmanager
 async def dialling(callee: Callee, briefs: Briefs | None = None) -> AsyncIterator[Dialling]:
     async with doors(returns_within_s=30, briefs=briefs) as it:
-        server = AgentServer(base_url=it.house.url, public_url=it.house.url, auth_token="")
-        async with PlivoDesk(it.plivo, server) as desk:
+        server = AgentServer(base_url=it.pool.url, public_url=it.pool.url, auth_token="")
+        async with PlivoRestApi(it.plivo, server) as desk:
             desk.exchange.callees[ORDER.to] = callee
             rest = PlivoRest(
                 auth_id=SecretStr(it.plivo.auth_id),
                 auth_token=SecretStr(it.plivo.auth_token),
                 api_url=it.plivo.url,
             )
-            yield Dialling(it, desk, PlivoCalls(rest=rest, public_url=it.house.url))
+            yield Dialling(it, desk, PlivoCalls(rest=rest, public_url=it.pool.url))
 
 
 async def told(it: Doors, form: dict[str, str], *, query: str = "", proof: str = "") -> int:
-    url = f"{it.house.url}/plivo/status{query}"
+    url = f"{it.pool.url}/plivo/status{query}"
     headers = it.plivo.signed(url, form)
     if proof:
         headers["X-Plivo-Signature-V3"] = proof
@@ -85,7 +85,7 @@ async def told(it: Doors, form: dict[str, str], *, query: str = "", proof: str =
 async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
     async with dialling(Callee(ring_s=3)) as it:
         await it.calls.dial(ORDER)
-        call = await it.doors.house.call()
+        call = await it.doors.pool.call()
         await call.say(tone(0.3))
         person = it.dial.carrier
         assert person is not None
@@ -106,11 +106,11 @@ async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
 
 async def test_another_stream_of_a_call_that_never_began_still_has_its_dial() -> None:
     async with dialling(Callee(ring_s=1)) as it:
-        it.doors.house.full = True
+        it.doors.pool.full = True
         await it.calls.dial(ORDER)
         await until(lambda: it.dial.carrier is not None)
-        it.doors.house.full = False
-        call = await it.doors.house.call()
+        it.doors.pool.full = False
+        call = await it.doors.pool.call()
 
         assert call.leg.facts.dial_id == "d-1"
 
@@ -126,10 +126,10 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
         await it.calls.dial(ORDER)
         await it.ended()
 
-        refused = [event for event in it.doors.house.told if isinstance(event, CallRefused)]
+        refused = [event for event in it.doors.pool.told if isinstance(event, CallRefused)]
         assert refused
         assert {item.reason for item in refused} == {"no_brief"}
-        assert it.doors.house.calls == []
+        assert it.doors.pool.calls == []
 
 
 @pytest.mark.parametrize(
@@ -185,7 +185,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
 
 async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
     async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         caller.vanish()
         form = plivo_form(caller.phone, "completed") | {"Event": "Hangup"}
 
@@ -210,7 +210,7 @@ async def test_who_picked_up_is_what_the_detection_says(
     async with doors() as it:
         assert await told(it, plivo_form(plivo_call(), "in-progress") | more) == 204
 
-        judged = [event for event in it.house.told if isinstance(event, AnswererJudged)]
+        judged = [event for event in it.pool.told if isinstance(event, AnswererJudged)]
         assert [item.answerer for item in judged] == answerers
 
 
@@ -219,18 +219,18 @@ async def test_endless_words_are_bounded() -> None:
     async with doors() as it:
         assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
 
-        [ended] = [event for event in it.house.told if isinstance(event, LegEnded)]
+        [ended] = [event for event in it.pool.told if isinstance(event, LegEnded)]
         assert max(len(ended.reason), len(ended.ref)) == 64
 
 
 async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call() -> None:
     async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         form = plivo_form(caller.phone, "completed") | {"Event": "Hangup"}
 
         assert await told(it, form, proof="d3Jvbmc=") == 403
         await asyncio.sleep(1)
-        assert it.house.told == [InputRefused(transport="plivo", reason="wrong_signature")]
+        assert it.pool.told == [InputRefused(transport="plivo", reason="wrong_signature")]
         assert call.gone_for == []
 
 
@@ -247,7 +247,7 @@ async def test_plivo_may_sign_for_each_of_our_addresses_and_no_other(
     async with (
         doors() as it,
         aiohttp.ClientSession(headers=it.plivo.signed(f"{signed_for}{path}", form)) as session,
-        session.post(f"{it.house.url}{path}", data=form) as answer,
+        session.post(f"{it.pool.url}{path}", data=form) as answer,
     ):
         assert (answer.status < 300, answer.status == 403) == (accepted, not accepted)
 
@@ -255,7 +255,7 @@ async def test_plivo_may_sign_for_each_of_our_addresses_and_no_other(
 async def test_our_own_id_is_part_of_what_is_signed() -> None:
     form = plivo_form(plivo_call(), "ringing")
     async with doors() as it:
-        url = f"{it.house.url}/plivo/status"
+        url = f"{it.pool.url}/plivo/status"
         headers = it.plivo.signed(f"{url}?dial=1", form)
         async with (
             aiohttp.ClientSession(headers=headers) as session,

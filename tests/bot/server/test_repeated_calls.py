@@ -13,7 +13,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, Twiml, web_session
 from tests.transports.carrier_house import Doors, doors
 from tests.transports.test_carriers import loud_s, say
-from tests.transports.twilio_house import TOKEN, Call, House, house, tone, until
+from tests.transports.twilio_house import TOKEN, Call, WorkerPool, pool, tone, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -23,24 +23,24 @@ BY_WEBHOOK = pytest.mark.parametrize("carrier", ["twilio", "plivo"])
 class Line:
     """A house, and calls by one carrier."""
 
-    def __init__(self, carrier: str, it: House, opened: Doors | None = None) -> None:
-        self.house, self._carrier, self._doors = it, carrier, opened
+    def __init__(self, carrier: str, it: WorkerPool, opened: Doors | None = None) -> None:
+        self.pool, self._carrier, self._doors = it, carrier, opened
 
     def caller(self, phone: PhoneCall | None = None) -> Carrier:
         """Return a call that rings when it is entered."""
         if self._doors:
             return self._doors.caller(self._carrier, phone)
-        return Carrier(self.house.url, TOKEN, phone=phone)
+        return Carrier(self.pool.url, TOKEN, phone=phone)
 
 
 @asynccontextmanager
 async def line(carrier: str, *, returns_within_s: float = 30) -> AsyncIterator[Line]:
     if carrier == "twilio":
-        async with house(returns_within_s=returns_within_s) as it:
+        async with pool(returns_within_s=returns_within_s) as it:
             yield Line(carrier, it)
         return
     async with doors(returns_within_s=returns_within_s) as opened:
-        yield Line(carrier, opened.house, opened)
+        yield Line(carrier, opened.pool, opened)
 
 
 async def ask(caller: Carrier) -> None:
@@ -69,14 +69,14 @@ async def test_a_webhook_that_comes_again_moves_the_conversation_to_the_next_str
     carrier: str,
 ) -> None:
     async with line(carrier) as it, it.caller() as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         caller.twiml = replace(caller.twiml, action=None)  # it does what it is told now instead
         async with it.caller(caller.phone) as again:
             await asyncio.wait_for(caller.ended.wait(), 5)
 
             assert await talks(again, call)
-            assert (len(it.house.calls), call.gone_for) == (1, [])
-            assert it.house.seats_taken == 1
+            assert (len(it.pool.calls), call.gone_for) == (1, [])
+            assert it.pool.seats_taken == 1
 
 
 @BY_WEBHOOK
@@ -84,12 +84,12 @@ async def test_a_webhook_that_comes_again_ends_nothing_where_no_stream_may_follo
     carrier: str,
 ) -> None:
     async with line(carrier, returns_within_s=0) as it, it.caller() as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         with pytest.raises(NotConnectedError):
             await it.caller(caller.phone).__aenter__()
 
         assert await talks(caller, call)
-        assert (len(it.house.calls), call.gone_for) == (1, [])
+        assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
 @BY_WEBHOOK
@@ -102,46 +102,46 @@ async def test_both_streams_of_a_webhook_that_was_answered_twice_are_one_convers
         await ask(first)
         await ask(second)
         async with first:
-            call = await it.house.call()
+            call = await it.pool.call()
             first.twiml = replace(first.twiml, action=None)
             async with second:
                 await asyncio.wait_for(first.ended.wait(), 5)
 
                 assert await talks(second, call)
-                assert (len(it.house.calls), call.gone_for) == (1, [])
+                assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
 async def test_news_of_a_ringing_call_that_comes_again_begins_nothing() -> None:
     async with line("telnyx") as it, it.caller() as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         assert it._doors
         await it._doors.news(caller, "call.initiated", direction="incoming")
         await asyncio.sleep(1.0)
 
         assert await talks(caller, call)
-        assert (len(it.house.calls), call.gone_for) == (1, [])
+        assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
 async def test_exotel_s_second_stream_of_a_call_is_refused() -> None:
     async with line("exotel") as it, it.caller() as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         async with it.caller(caller.phone) as second:
             await asyncio.wait_for(second.ended.wait(), 5)
 
         assert await talks(caller, call)
-        assert (len(it.house.calls), it.house.seats_taken) == (1, 1)
-        assert it.house.reasons() == ["call_goes_on"]
+        assert (len(it.pool.calls), it.pool.seats_taken) == (1, 1)
+        assert it.pool.reasons() == ["call_goes_on"]
 
 
 async def test_a_call_of_exotel_s_that_comes_back_after_its_end_begins_anew() -> None:
     async with line("exotel") as it:
         async with it.caller() as caller:
-            call = await it.house.call()
+            call = await it.pool.call()
             await caller.hang_up()
             await asyncio.wait_for(call.over.wait(), 5)
-        await until(lambda: it.house.seats_taken == 0)
+        await until(lambda: it.pool.seats_taken == 0)
         async with it.caller(caller.phone) as again:
-            assert await talks(again, await it.house.call(1))
+            assert await talks(again, await it.pool.call(1))
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "plivo"])
@@ -149,8 +149,8 @@ async def test_a_new_call_is_taken_while_another_process_hangs_that_is_asked_abo
     carrier: str,
 ) -> None:
     async with line(carrier) as it:
-        for house in it.house._houses:
-            ask_all = house.peers.ask_all
+        for pool in it.pool._houses:
+            ask_all = pool.peers.ask_all
 
             async def ask_a_hung_one(
                 what: str, /, ask_all: Any = ask_all, **fields: Any
@@ -158,9 +158,9 @@ async def test_a_new_call_is_taken_while_another_process_hangs_that_is_asked_abo
                 await asyncio.sleep(ASK_S)
                 return await ask_all(what, **fields)
 
-            house.peers.ask_all = ask_a_hung_one
+            pool.peers.ask_all = ask_a_hung_one
         async with it.caller() as caller:
-            call = await it.house.call()
+            call = await it.pool.call()
 
             assert await talks(caller, call)
             assert len(caller.lost_at) == 0

@@ -39,9 +39,7 @@ async def dialling(callee: Callee, **how: Any) -> AsyncIterator[tuple[Doors, Tel
         rest = TelnyxRest(api_key=SecretStr(it.telnyx.api_key), api_url=it.telnyx.url)
         yield (
             it,
-            TelnyxCalls(
-                rest=rest, connection_id=it.exchange.connection_id, public_url=it.house.url
-            ),
+            TelnyxCalls(rest=rest, connection_id=it.exchange.connection_id, public_url=it.pool.url),
         )
 
 
@@ -57,7 +55,7 @@ def no_briefs() -> Briefs:
 
 
 def facts(it: Doors) -> list[Event]:
-    return [event for event in it.house.told if isinstance(event, FACTS)]
+    return [event for event in it.pool.told if isinstance(event, FACTS)]
 
 
 def commands(it: Doors) -> list[str]:
@@ -74,7 +72,7 @@ async def told(it: Doors, event: str, **payload: Any) -> int:
 async def post(it: Doors, body: bytes, headers: dict[str, str]) -> int:
     async with (
         aiohttp.ClientSession(headers=headers) as session,
-        session.post(f"{it.house.url}/telnyx/voice", data=body) as answer,
+        session.post(f"{it.pool.url}/telnyx/voice", data=body) as answer,
     ):
         return answer.status
 
@@ -82,7 +80,7 @@ async def post(it: Doors, body: bytes, headers: dict[str, str]) -> int:
 async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
     async with dialling(Callee(ring_s=3)) as (it, calls):
         record = await calls.dial(ORDER)
-        call = await it.house.call()
+        call = await it.pool.call()
         person = it.exchange.placed[record.call_id].carrier
         assert person is not None
         await call.say(tone(0.3))
@@ -147,7 +145,7 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
     async with dialling(Callee()) as (it, calls):
         it.telnyx.repeats = 3
         record = await calls.dial(ORDER)
-        await it.house.call()
+        await it.pool.call()
         await calls.cancel(record.call_id)
         await until(lambda: any(isinstance(fact, LegCharged) for fact in facts(it)))
         await asyncio.sleep(1)
@@ -155,7 +153,7 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         kinds = [type(fact) for fact in facts(it)]
         assert kinds == [LegRinging, LegAnswered, LegEnded, LegCharged]
         assert len(it.telnyx.asked_so_far(record.call_id, "streaming_start")) == 1
-        assert len(it.house.calls) == 1
+        assert len(it.pool.calls) == 1
 
 
 async def test_an_answer_that_is_told_behind_the_end_opens_nothing_and_takes_no_seat() -> None:
@@ -165,31 +163,31 @@ async def test_an_answer_that_is_told_behind_the_end_opens_nothing_and_takes_no_
         assert await told(it, "call.answered", **news) == 200
 
         assert commands(it) == []
-        assert it.house.seats_taken == 0
+        assert it.pool.seats_taken == 0
 
 
 async def test_an_answer_told_again_while_every_seat_is_taken_does_not_end_the_talk() -> None:
     async with dialling(Callee()) as (it, calls):
         record = await calls.dial(ORDER)
-        call = await it.house.call()
-        it.house.why_closed = "full"  # by this very call, perhaps
+        call = await it.pool.call()
+        it.pool.why_closed = "full"  # by this very call, perhaps
         state = state_of(ORDER.ref)
         news = {"call_control_id": record.call_id, "client_state": state}
         assert await told(it, "call.answered", **news) == 200
 
         assert commands(it) == ["streaming_start"]
         assert call.gone_for == []
-        assert CallRefused(transport="telnyx", reason="full") not in it.house.told
+        assert CallRefused(transport="telnyx", reason="full") not in it.pool.told
 
 
 async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
-        it.house.why_closed = "full"
+        it.pool.why_closed = "full"
         await calls.dial(ORDER)
         await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
 
         assert commands(it) == ["hangup"]
-        assert CallRefused(transport="telnyx", reason="full") in it.house.told
+        assert CallRefused(transport="telnyx", reason="full") in it.pool.told
 
 
 async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> None:
@@ -198,8 +196,8 @@ async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> No
         await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
 
         assert commands(it) == ["streaming_start", "hangup"]
-        assert CallRefused(transport="telnyx", reason="no_brief") in it.house.told
-        assert it.house.calls == []
+        assert CallRefused(transport="telnyx", reason="no_brief") in it.pool.told
+        assert it.pool.calls == []
 
 
 @pytest.mark.parametrize("with_stop", [True, False])
@@ -225,7 +223,7 @@ async def test_nobody_talks_on_with_who_hung_up_while_their_brief_was_looked_up(
             person.vanish()
         await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
         found.set()
-        call = await it.house.call()
+        call = await it.pool.call()
         await asyncio.wait_for(call.over.wait(), 5)
 
         assert call.gone_for == ["caller_hung_up"]
@@ -250,7 +248,7 @@ async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
 async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
         record = await calls.dial(ORDER)
-        call = await it.house.call()
+        call = await it.pool.call()
         person = it.exchange.placed[record.call_id].carrier
         assert person is not None
         await person.break_off()
@@ -260,13 +258,13 @@ async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
         await until(lambda: bool(person.ear.bursts))
 
         assert call.gone_for == []
-        assert len(it.house.calls) == 1
+        assert len(it.pool.calls) == 1
 
 
 async def test_a_call_that_telnyx_says_has_ended_ends_here_although_its_line_is_lost() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
         record = await calls.dial(ORDER)
-        call = await it.house.call()
+        call = await it.pool.call()
         person = it.exchange.placed[record.call_id].carrier
         assert person is not None
         person.vanish()
@@ -295,7 +293,7 @@ async def test_news_with_a_wrong_signature_is_forbidden_and_tells_nothing(signat
         headers = it.telnyx.signed(body) | {"telnyx-signature-ed25519": signature}
 
         assert await post(it, body, headers) == 403
-        assert it.house.told == [InputRefused(transport="telnyx", reason="wrong_signature")]
+        assert it.pool.told == [InputRefused(transport="telnyx", reason="wrong_signature")]
 
 
 async def test_our_own_id_is_part_of_what_is_signed() -> None:

@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 
 from bot.server.stream_tokens import SEAT_S
-from bot.workers.pool import Alone
+from bot.workers.pool import SingleProcess
 from calls.events import CallRefused, ProviderFailed
 from calls.handover import Destination
 from lab.simulators.carrier.callee import Callee
@@ -31,9 +31,9 @@ def encoded(state: str) -> str:
 
 
 def seats_taken(it: Doors) -> int:
-    house = it.frame.house
-    assert isinstance(house, Alone)
-    return house.seats.taken
+    pool = it.frame.pool
+    assert isinstance(pool, SingleProcess)
+    return pool.seats.taken
 
 
 async def news_of(it: Doors, event: str, **payload: Any) -> int:
@@ -43,38 +43,38 @@ async def news_of(it: Doors, event: str, **payload: Any) -> int:
 
 async def test_a_call_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
     async with doors(returns_within_s=30) as it:
-        it.house.full = True
+        it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
-            it.house.why_closed = "busy"
+            it.pool.why_closed = "busy"
             await asyncio.wait_for(caller.ended.wait(), SEAT_S + 2)
 
             assert caller.ended_by == "agent"
         assert commands(it) == ["answer", "streaming_start", "hangup"]
-        assert it.house.told == [CallRefused(transport="telnyx", reason="busy")]
+        assert it.pool.told == [CallRefused(transport="telnyx", reason="busy")]
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
 async def test_a_call_that_begins_anew_waits_for_a_seat(carrier: str) -> None:
     async with doors(returns_within_s=30) as it:
-        it.house.full = True
+        it.pool.full = True
         async with it.caller(carrier) as caller:  # its stream is closed before there is a call
-            it.house.why_closed = "busy"
+            it.pool.why_closed = "busy"
             await until(lambda: bool(caller.lost_at))
             await asyncio.sleep(SEAT_S / 2)
-            assert it.house.calls == []
-            it.house.full, it.house.why_closed = False, ""
-            await it.house.call()
+            assert it.pool.calls == []
+            it.pool.full, it.pool.why_closed = False, ""
+            await it.pool.call()
 
             assert not caller.ended.is_set()
-        assert it.house.told == []
+        assert it.pool.told == []
 
 
 async def test_a_dial_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
-        it.house.full = True
+        it.pool.full = True
         record = await calls.dial(ORDER)
         await until(lambda: it.exchange.placed[record.call_id].carrier is not None)
-        it.house.why_closed = "busy"
+        it.pool.why_closed = "busy"
         await until(lambda: it.exchange.placed[record.call_id].ended is not None)
 
         assert commands(it) == ["streaming_start", "hangup"]
@@ -109,14 +109,14 @@ async def test_a_call_that_somebody_else_answered_is_theirs(event: str) -> None:
 
 async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older_state() -> None:
     async with doors() as it, it.caller("telnyx") as caller:
-        call, older = await it.house.call(), it.telnyx.states[caller.phone.call_sid]
+        call, older = await it.pool.call(), it.telnyx.states[caller.phone.call_sid]
         it.telnyx.people[BILLING.number] = "answered"
         assert await call.leg.transfer(BILLING, ring_s=20) == "connected"
         await call.leg.hang_up("transfer")
         await until(lambda: len(caller.lost_at) == 1)
         payload = telnyx_payload(caller.phone) | {"client_state": older}
         async with aiohttp.ClientSession() as session:
-            url = f"{it.house.url}/telnyx/voice"
+            url = f"{it.pool.url}/telnyx/voice"
             await it.telnyx.tell(session, url, "streaming.stopped", payload)
         await call.worker.cancel()
 
@@ -126,7 +126,7 @@ async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older
 
 async def test_somebody_who_picked_up_is_hung_up_on_at_last_when_every_seat_is_taken() -> None:
     async with doors() as it:
-        it.house.why_closed = "busy"
+        it.pool.why_closed = "busy"
         it.telnyx.refuses["hangup"] = 500
         answered = {"call_control_id": "v3:x", "client_state": encoded(state_of_call("d-1"))}
 
@@ -142,7 +142,7 @@ async def test_a_hang_up_that_telnyx_does_not_take_has_the_news_come_again() -> 
 
         assert await news_of(it, "streaming.failed", client_state=encoded(TOKEN)) == 503
         failed = ProviderFailed(stage="transport", provider="telnyx", error="hang-up answered 500")
-        assert it.house.told == [failed]
+        assert it.pool.told == [failed]
 
 
 async def test_a_call_for_which_no_stream_is_opened_is_hung_up_on() -> None:
@@ -154,7 +154,7 @@ async def test_a_call_for_which_no_stream_is_opened_is_hung_up_on() -> None:
         assert refused.value.said == "hung up"
         assert commands(it) == ["answer", "hangup"]
         error = "streaming_start answered 422"
-        assert it.house.told == [ProviderFailed(stage="transport", provider="telnyx", error=error)]
+        assert it.pool.told == [ProviderFailed(stage="transport", provider="telnyx", error=error)]
 
 
 async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_up_on() -> None:
@@ -168,7 +168,7 @@ async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_u
 
 async def test_a_stream_that_was_lost_is_followed_by_one_however_often_that_is_told() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.repeats = 3
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1)
@@ -182,7 +182,7 @@ async def test_a_stream_that_was_lost_is_followed_by_one_however_often_that_is_t
 
 async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         call_sid, old = caller.phone.call_sid, {"stream_id": caller.phone.stream_sid}
         await caller.break_off()
         await it.telnyx.asked(call_sid, "streaming_start", number=1)
@@ -195,11 +195,11 @@ async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
 
 async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_told() -> None:
     async with doors(returns_within_s=30) as it:
-        it.house.full = True
+        it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
             await until(lambda: len(caller.lost_at) == 1)
-            it.house.full, it.telnyx.repeats = False, 4
-            await it.house.call()
+            it.pool.full, it.telnyx.repeats = False, 4
+            await it.pool.call()
 
             assert not caller.ended.is_set()
             assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
@@ -207,7 +207,7 @@ async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_to
 
 async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 422
         await it.news(caller, "streaming.failed")
         await asyncio.sleep(1)
@@ -221,13 +221,13 @@ async def test_a_stream_that_fails_on_telnyxs_side_for_a_moment_is_asked_for_aga
         it.telnyx.refuses["streaming_start"] = 503
         asyncio.get_running_loop().call_later(1.0, it.telnyx.refuses.clear)
         async with it.caller("telnyx") as caller:
-            call = await it.house.call()
+            call = await it.pool.call()
             await call.say(tone(0.3))
             await until(lambda: bool(caller.ear.bursts))
 
         error = "streaming_start answered 503"
         failed = ProviderFailed(stage="transport", provider="telnyx", error=error)
-        assert it.house.told == [failed] * 3
+        assert it.pool.told == [failed] * 3
         assert commands(it)[:2] == ["answer", "streaming_start"]
 
 
@@ -268,7 +268,7 @@ async def test_a_second_stream_that_fails_on_telnyxs_side_does_not_end_a_call_th
     None
 ):
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
-        call = await it.house.call()
+        call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 503
         with pytest.raises(NotConnectedError):
             await it.news(caller, "streaming.failed")
@@ -288,7 +288,7 @@ async def test_a_failing_stream_of_a_call_that_is_over_here_hangs_up_on_nobody()
 
 async def test_a_call_that_is_here_keeps_no_second_seat_when_its_ringing_is_told_again() -> None:
     async with doors() as it, it.caller("telnyx") as caller:
-        await it.house.call()
+        await it.pool.call()
         again = await news_of(it, "call.initiated", call_control_id=caller.phone.call_sid)
 
         assert again == 200
@@ -298,7 +298,7 @@ async def test_a_call_that_is_here_keeps_no_second_seat_when_its_ringing_is_told
 async def test_somebody_we_talk_with_keeps_no_second_seat_when_their_answer_is_told_again() -> None:
     async with dialling(Callee()) as (it, calls):
         record = await calls.dial(ORDER)
-        await it.house.call()
+        await it.pool.call()
         state = encoded(state_of_call(ORDER.ref))
         answered = {"call_control_id": record.call_id, "client_state": state}
 

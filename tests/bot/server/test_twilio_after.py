@@ -11,7 +11,7 @@ from calls.events import InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall, Twiml, read_twiml, signature, start_message
 from tests.bot.server.twiml import verbs
-from tests.transports.twilio_house import TOKEN, House, house, tone, until
+from tests.transports.twilio_house import TOKEN, WorkerPool, pool, tone, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -20,7 +20,7 @@ CONNECTED = ["Response", "Connect", "Stream", "Parameter"]
 
 
 async def ask(
-    it: House, phone: PhoneCall, *, path: str = "after", status: str = "in-progress"
+    it: WorkerPool, phone: PhoneCall, *, path: str = "after", status: str = "in-progress"
 ) -> str:
     """Ask as Twilio does what follows; return the TwiML, or nothing: it was an error."""
     form, url = phone.form() | {"CallStatus": status}, f"{it.url}/twilio/{path}"
@@ -36,7 +36,7 @@ async def ask(
         return await answer.text()
 
 
-async def start_with(it: House, phone: PhoneCall, token: str) -> int | None:
+async def start_with(it: WorkerPool, phone: PhoneCall, token: str) -> int | None:
     """Open a stream with a token; return the code with which it was closed, if it was at once."""
     twiml = Twiml(stream_url=None, parameters={"token": token}, said="")
     async with (
@@ -53,7 +53,7 @@ async def start_with(it: House, phone: PhoneCall, token: str) -> int | None:
 
 
 async def test_a_call_that_goes_on_is_connected_with_a_token_of_its_own() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         first = caller.twiml.parameters["token"]
 
@@ -67,7 +67,7 @@ async def test_a_call_that_goes_on_is_connected_with_a_token_of_its_own() -> Non
 
 
 async def test_a_call_that_the_agent_has_ended_is_hung_up() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await call.say(tone(0.2))
         await call.worker.queue_frame(EndFrame())
@@ -79,13 +79,13 @@ async def test_a_call_that_the_agent_has_ended_is_hung_up() -> None:
 
 
 async def test_a_call_that_nobody_knows_is_hung_up() -> None:
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         assert verbs(await ask(it, PhoneCall())) == HUNG_UP
 
 
 @pytest.mark.parametrize("status", ["completed", "failed", "canceled", "no-answer", "busy"])
 async def test_a_call_that_is_over_at_the_carrier_is_over_here_too(status: str) -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.vanish()
 
@@ -95,7 +95,7 @@ async def test_a_call_that_is_over_at_the_carrier_is_over_here_too(status: str) 
 
 
 async def test_without_patience_a_lost_stream_ends_the_call() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.break_off()
         await asyncio.wait_for(caller.ended.wait(), 5)
@@ -105,7 +105,7 @@ async def test_without_patience_a_lost_stream_ends_the_call() -> None:
 
 async def test_a_stream_that_never_began_is_asked_for_three_times() -> None:
     phone = PhoneCall()
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         said = [await ask(it, phone, path="voice")]
         said += [await ask(it, phone) for _ in range(3)]
 
@@ -119,7 +119,7 @@ async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_by_a_server
     path: str, why_closed: str
 ) -> None:
     phone = PhoneCall()
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
         it.open, it.why_closed = False, why_closed
 
@@ -132,7 +132,7 @@ async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_by_a_server
 @pytest.mark.parametrize("direction", ["outbound-api", "outbound-dial"])
 async def test_whom_we_have_called_is_not_asked_to_call_again(direction: str) -> None:
     phone = PhoneCall(direction=direction)
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
         it.open, it.why_closed = False, "draining"
 
@@ -141,7 +141,7 @@ async def test_whom_we_have_called_is_not_asked_to_call_again(direction: str) ->
 
 
 async def test_a_token_for_a_call_that_goes_on_is_good_once() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.break_off()
         await until(lambda: len(caller.lost_at) == 1 and not call.leg._line.up.is_set())
@@ -155,7 +155,7 @@ async def test_a_token_for_a_call_that_goes_on_is_good_once() -> None:
 
 
 async def test_a_token_for_a_call_that_goes_on_is_no_good_for_another() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
 
@@ -166,7 +166,7 @@ async def test_a_token_for_a_call_that_goes_on_is_no_good_for_another() -> None:
 
 
 async def test_a_token_for_a_call_that_goes_on_is_too_old_after_half_a_minute() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
         it.now_ahead_s = 30.1
@@ -177,7 +177,7 @@ async def test_a_token_for_a_call_that_goes_on_is_too_old_after_half_a_minute() 
 
 
 async def test_a_token_for_a_call_that_has_ended_meanwhile_opens_nothing() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
         await caller.hang_up()
@@ -193,7 +193,7 @@ async def test_a_token_for_a_call_that_has_ended_meanwhile_opens_nothing() -> No
 @pytest.mark.parametrize("proof", [None, "", "wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
 async def test_a_missing_or_wrong_signature_is_forbidden(path: str, proof: str | None) -> None:
     headers = {} if proof is None else {"X-Twilio-Signature": proof}
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         async with (
             aiohttp.ClientSession(headers=headers) as session,
@@ -206,7 +206,7 @@ async def test_a_missing_or_wrong_signature_is_forbidden(path: str, proof: str |
 
 
 async def test_a_signature_for_another_webhook_is_forbidden() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         form = caller.phone.form()
         proof = signature(TOKEN, f"{it.url}/twilio/voice", form)
@@ -218,7 +218,7 @@ async def test_a_signature_for_another_webhook_is_forbidden() -> None:
 
 
 async def test_every_answer_is_one_that_twilio_s_library_would_write() -> None:
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         for text in (await ask(it, PhoneCall(), path="voice"), await ask(it, PhoneCall())):
             assert ElementTree.fromstring(text).tag == "Response"  # noqa: S314
             assert verbs(text)
@@ -226,7 +226,7 @@ async def test_every_answer_is_one_that_twilio_s_library_would_write() -> None:
 
 async def test_a_call_that_lost_its_worker_waits_for_a_seat_in_a_house_that_has_none() -> None:
     phone = PhoneCall()
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
         it.open, it.why_closed = False, "busy"
         waiting = asyncio.create_task(ask(it, phone))
@@ -241,7 +241,7 @@ async def test_a_call_that_lost_its_worker_waits_for_a_seat_in_a_house_that_has_
 
 async def test_a_call_that_finds_no_seat_in_time_is_told_so_and_forgotten() -> None:
     phone = PhoneCall()
-    async with house(returns_within_s=30) as it:
+    async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
         it.open, it.why_closed = False, "busy"
 

@@ -13,7 +13,7 @@ import pytest
 
 from bot.server import media_door
 from bot.server.stream_tokens import Ticket, Tokens
-from bot.workers.pool import MOST_KEPT, Cloakroom
+from bot.workers.pool import MOST_KEPT, KeyValueStore
 from calls.events import CallRefused, InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import (
@@ -24,7 +24,7 @@ from lab.simulators.carrier.webhook import (
     signature,
     start_message,
 )
-from tests.transports.twilio_house import COMMON, RATE_HZ, TOKEN, House, house, tone, until
+from tests.transports.twilio_house import COMMON, RATE_HZ, TOKEN, WorkerPool, pool, tone, until
 
 pytestmark = pytest.mark.virtual_time
 
@@ -33,7 +33,7 @@ CONNECTED = json.dumps({"event": "connected", "protocol": "Call", "version": "1.
 
 
 async def ring(
-    it: House, form: dict[str, str], *, proof: str | None, query: str = ""
+    it: WorkerPool, form: dict[str, str], *, proof: str | None, query: str = ""
 ) -> tuple[int, str]:
     headers = {} if proof is None else {"X-Twilio-Signature": proof}
     async with (
@@ -43,12 +43,12 @@ async def ring(
         return answer.status, await answer.text()
 
 
-def signed(it: House, form: dict[str, str], query: str = "") -> str:
+def signed(it: WorkerPool, form: dict[str, str], query: str = "") -> str:
     return signature(TOKEN, f"{it.url}/twilio/voice{query}", form)
 
 
 async def test_the_answer_connects_the_call_to_our_media_socket_with_a_token() -> None:
-    async with house() as it:
+    async with pool() as it:
         status, text = await ring(it, FORM, proof=signed(it, FORM))
 
         twiml = read_twiml(text)
@@ -59,7 +59,7 @@ async def test_the_answer_connects_the_call_to_our_media_socket_with_a_token() -
 
 
 async def test_every_call_gets_its_own_token() -> None:
-    async with house() as it:
+    async with pool() as it:
         answers = [await ring(it, FORM, proof=signed(it, FORM)) for _ in range(3)]
 
         tokens = {read_twiml(text).parameters["token"] for _, text in answers}
@@ -67,7 +67,7 @@ async def test_every_call_gets_its_own_token() -> None:
 
 
 async def test_a_query_string_is_part_of_what_is_signed() -> None:
-    async with house() as it:
+    async with pool() as it:
         right = await ring(it, FORM, proof=signed(it, FORM, "?a=1&b=2"), query="?a=1&b=2")
         wrong = await ring(it, FORM, proof=signed(it, FORM), query="?a=1&b=2")
 
@@ -81,7 +81,7 @@ async def test_a_query_string_is_part_of_what_is_signed() -> None:
 async def test_twilio_may_sign_for_each_of_our_addresses_and_no_other(
     *, path: str, signed_for: str, accepted: bool
 ) -> None:
-    async with house() as it, aiohttp.ClientSession() as session:
+    async with pool() as it, aiohttp.ClientSession() as session:
         proof = {"X-Twilio-Signature": signature(TOKEN, f"{signed_for}{path}", FORM)}
         async with session.post(f"{it.url}{path}", data=FORM, headers=proof) as answer:
             status = answer.status
@@ -90,7 +90,7 @@ async def test_twilio_may_sign_for_each_of_our_addresses_and_no_other(
 
 
 async def test_a_stream_comes_to_our_own_address_whichever_name_was_asked() -> None:
-    async with house() as it:
+    async with pool() as it:
         _, text = await ring(it, FORM, proof=signature(TOKEN, f"{COMMON}/twilio/voice", FORM))
 
         assert read_twiml(text).stream_url == f"ws://127.0.0.1:{it.port}/twilio/media"
@@ -98,7 +98,7 @@ async def test_a_stream_comes_to_our_own_address_whichever_name_was_asked() -> N
 
 @pytest.mark.parametrize("proof", [None, "", "wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
 async def test_a_missing_or_wrong_signature_is_forbidden(proof: str | None) -> None:
-    async with house() as it:
+    async with pool() as it:
         status, text = await ring(it, FORM, proof=proof)
 
         assert status == 403
@@ -107,21 +107,21 @@ async def test_a_missing_or_wrong_signature_is_forbidden(proof: str | None) -> N
 
 
 async def test_a_form_changed_on_the_way_is_forbidden() -> None:
-    async with house() as it:
+    async with pool() as it:
         status, _ = await ring(it, FORM | {"From": "+19995550000"}, proof=signed(it, FORM))
 
         assert status == 403
 
 
 async def test_a_webhook_that_is_too_big_is_refused_unread() -> None:
-    async with house() as it:
+    async with pool() as it:
         status, _ = await ring(it, FORM | {"Extra": "x" * 100_000}, proof="whatever")
 
         assert status == 413
 
 
 async def test_a_webhook_that_is_no_text_is_refused() -> None:
-    async with house() as it, aiohttp.ClientSession() as session:
+    async with pool() as it, aiohttp.ClientSession() as session:
         async with session.post(f"{it.url}/twilio/voice", data=b"\xff\xfe=\x00") as answer:
             status = answer.status
 
@@ -129,7 +129,7 @@ async def test_a_webhook_that_is_no_text_is_refused() -> None:
 
 
 async def test_a_full_house_says_so_and_hangs_up() -> None:
-    async with house() as it:
+    async with pool() as it:
         it.open, it.why_closed = False, "full"
 
         with pytest.raises(NotConnectedError) as refused:
@@ -143,7 +143,7 @@ async def test_a_full_house_says_so_and_hangs_up() -> None:
 
 
 async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
-    async with house() as it:
+    async with pool() as it:
         it.full = True
 
         async with Carrier(it.url, TOKEN) as caller:
@@ -154,7 +154,7 @@ async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
 
 @asynccontextmanager
 async def media_socket(
-    it: House, *, proof: str | None = None
+    it: WorkerPool, *, proof: str | None = None
 ) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
     headers = {} if proof is None else {"X-Twilio-Signature": proof}
     async with (
@@ -164,7 +164,7 @@ async def media_socket(
         yield socket
 
 
-async def start_with(it: House, phone: PhoneCall, token: str | None) -> int | None:
+async def start_with(it: WorkerPool, phone: PhoneCall, token: str | None) -> int | None:
     """Open a stream with a token; return the code with which it was closed."""
     parameters = {} if token is None else {"token": token}
     twiml = Twiml(stream_url=None, parameters=parameters, said="")
@@ -176,14 +176,14 @@ async def start_with(it: House, phone: PhoneCall, token: str | None) -> int | No
         return socket.close_code
 
 
-async def token_for(it: House, phone: PhoneCall) -> str:
+async def token_for(it: WorkerPool, phone: PhoneCall) -> str:
     _, text = await ring(it, phone.form(), proof=signed(it, phone.form()))
     return read_twiml(text).parameters["token"]
 
 
 @pytest.mark.parametrize("token", [None, "", "guessed"])
 async def test_without_a_token_of_ours_no_call_is_built(token: str | None) -> None:
-    async with house() as it:
+    async with pool() as it:
         code = await start_with(it, PhoneCall(), token)
 
         assert code == 1008
@@ -192,7 +192,7 @@ async def test_without_a_token_of_ours_no_call_is_built(token: str | None) -> No
 
 
 async def test_a_token_is_good_once() -> None:
-    async with house() as it, Carrier(it.url, TOKEN) as caller:
+    async with pool() as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
 
         code = await start_with(it, caller.phone, caller.twiml.parameters["token"])
@@ -203,7 +203,7 @@ async def test_a_token_is_good_once() -> None:
 
 
 async def test_a_token_of_another_call_is_refused() -> None:
-    async with house() as it:
+    async with pool() as it:
         token = await token_for(it, PhoneCall())
 
         code = await start_with(it, PhoneCall(), token)
@@ -214,7 +214,7 @@ async def test_a_token_of_another_call_is_refused() -> None:
 
 async def test_a_token_expires_after_a_minute() -> None:
     phone = PhoneCall()
-    async with house() as it:
+    async with pool() as it:
         token = await token_for(it, phone)
         it.now_ahead_s = 60.1
 
@@ -235,7 +235,7 @@ BEFORE_START = {
 
 @pytest.mark.parametrize(("text", "reason"), BEFORE_START.values(), ids=BEFORE_START.keys())
 async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> None:
-    async with house() as it, media_socket(it) as socket:
+    async with pool() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         await socket.send_str(text)
         closing = await asyncio.wait_for(socket.receive(), 5)
@@ -246,7 +246,7 @@ async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> Non
 
 
 async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
-    async with house(ws_max_size=300_000) as it, media_socket(it) as socket:
+    async with pool(ws_max_size=300_000) as it, media_socket(it) as socket:
         await socket.send_str("x" * 1_000_000)
         await until(lambda: bool(it.told))
 
@@ -255,7 +255,7 @@ async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
 
 async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_door, "START_S", 0.1)
-    async with house() as it, media_socket(it) as socket:
+    async with pool() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         closing = await asyncio.wait_for(socket.receive(), 5)
 
@@ -264,7 +264,7 @@ async def test_a_socket_that_never_starts_is_closed(monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_socket_that_chatters_without_a_start_is_closed() -> None:
-    async with house() as it, media_socket(it) as socket:
+    async with pool() as it, media_socket(it) as socket:
         for _ in range(10):
             await socket.send_str('{"event":"weather"}')
         closing = await asyncio.wait_for(socket.receive(), 5)
@@ -277,7 +277,7 @@ async def test_the_oldest_socket_that_has_not_begun_makes_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(media_door, "MAX_WAITING", 1)
-    async with house() as it, media_socket(it) as first, media_socket(it) as second:
+    async with pool() as it, media_socket(it) as first, media_socket(it) as second:
         closing = await asyncio.wait_for(first.receive(), 5)
 
         assert closing.data == 1013
@@ -286,7 +286,7 @@ async def test_the_oldest_socket_that_has_not_begun_makes_room(
 
 
 async def test_a_hundred_idle_sockets_keep_no_caller_out() -> None:
-    async with house() as it, AsyncExitStack() as idle:
+    async with pool() as it, AsyncExitStack() as idle:
         for _ in range(100):
             await idle.enter_async_context(media_socket(it))
 
@@ -301,7 +301,7 @@ async def test_a_signed_handshake_makes_room_for_no_stranger(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media_door, "MAX_WAITING", 1)
-    async with house() as it:
+    async with pool() as it:
         proof = signature(TOKEN, f"ws://127.0.0.1:{it.port}/twilio/media{slash}", {})
         async with media_socket(it, proof=proof) as twilio, media_socket(it) as stranger:
             closing = await asyncio.wait_for(stranger.receive(), 5)
@@ -313,7 +313,7 @@ async def test_a_signed_handshake_makes_room_for_no_stranger(
 async def test_a_wrong_signature_waits_with_the_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_door, "MAX_WAITING", 1)
     async with (
-        house() as it,
+        pool() as it,
         media_socket(it, proof="forged") as first,
         media_socket(it) as second,
     ):
@@ -327,7 +327,7 @@ class TicketShelf:
     """Keeps tickets for one process."""
 
     def __init__(self) -> None:
-        self._shelf = Cloakroom(clock=lambda: 0.0)
+        self._shelf = KeyValueStore(clock=lambda: 0.0)
 
     async def keep(self, token: str, value: Any, *, for_s: float) -> None:
         self._shelf.keep(token, value, for_s=for_s)
@@ -369,7 +369,7 @@ async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
 @pytest.mark.slow
 async def test_six_callers_at_once_hear_their_own_agent_only() -> None:
     pitches = [300 + 150 * number for number in range(6)]
-    async with house() as it, asyncio.TaskGroup() as group:
+    async with pool() as it, asyncio.TaskGroup() as group:
 
         async def talk(hz: int) -> None:
             phone = PhoneCall(caller=str(hz))

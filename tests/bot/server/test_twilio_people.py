@@ -21,7 +21,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import Placed
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
-from tests.transports.twilio_house import TOKEN, House, serving, until
+from tests.transports.twilio_house import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
 from transports.twilio.calls import Fields, TwilioRest
 
@@ -33,10 +33,10 @@ RING_S = 20.0
 
 
 @dataclass(frozen=True, kw_only=True)
-class Desk:
+class MenuChoices:
     """Who calls people, and Twilio."""
 
-    house: House
+    pool: WorkerPool
     people: TwilioPeople
     office: CarrierRest
 
@@ -81,8 +81,10 @@ class SlowToLose(TwilioRest):
 
 
 @asynccontextmanager
-async def desk(person: Callee, *, kind: type[TwilioRest] = TwilioRest) -> AsyncIterator[Desk]:
-    it, app = House(), FastAPI()
+async def desk(
+    person: Callee, *, kind: type[TwilioRest] = TwilioRest
+) -> AsyncIterator[MenuChoices]:
+    it, app = WorkerPool(), FastAPI()
     async with serving(app) as it.port, CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
         office.exchange.callees[BILLING.number] = person
@@ -92,17 +94,17 @@ async def desk(person: Callee, *, kind: type[TwilioRest] = TwilioRest) -> AsyncI
             rest=rest,
             our_number="+15005550100",
             socket_url=socket_url(it.url, MEDIA_PATH),
-            house=frame.house,
+            pool=frame.pool,
             tell=frame.tell,
             clock=frame.clock,
         )
         router = twilio_router(frame, auth_token=SecretStr(TOKEN), rest=rest, people=people)
         app.include_router(router)
-        yield Desk(house=it, people=people, office=office)
+        yield MenuChoices(pool=it, people=people, office=office)
 
 
-def failures(it: Desk) -> int:
-    return sum(isinstance(event, ProviderFailed) for event in it.house.told)
+def failures(it: MenuChoices) -> int:
+    return sum(isinstance(event, ProviderFailed) for event in it.pool.told)
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 404])
@@ -140,10 +142,10 @@ async def test_what_became_of_a_call_is_learned_once_a_look_comes_through() -> N
 async def test_nobody_rings_on_when_it_is_never_learned_what_became_of_it() -> None:
     async with desk(Callee(fate="no-answer", ring_s=RING_S)) as it:
         it.office.looks_with = 503
-        began_s = it.house.clock()
+        began_s = it.pool.clock()
 
         assert await it.call() == "no_answer"
-        assert it.house.clock() - began_s == pytest.approx(RING_S + MORE_S, abs=1.5)
+        assert it.pool.clock() - began_s == pytest.approx(RING_S + MORE_S, abs=1.5)
         assert it.office.requests[1] == (it.placed.phone.call_sid, "canceled")
         assert failures(it) == 1
 
@@ -153,7 +155,7 @@ async def test_who_picks_up_during_the_last_look_is_not_hung_up_on() -> None:
         it.office.looks_after_s = 30
         called = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed) and it.placed.carrier is not None)
-        it.house.now_ahead_s = RING_S + MORE_S
+        it.pool.now_ahead_s = RING_S + MORE_S
 
         await it.connected(await called)
 
@@ -172,10 +174,10 @@ async def test_who_is_just_being_called_does_not_ring_on_when_the_caller_hangs_u
 async def test_who_picks_up_while_a_look_is_late_does_not_wait_for_it() -> None:
     async with desk(Callee(ring_s=3)) as it:
         it.office.looks_after_s = 30
-        began_s = it.house.clock()
+        began_s = it.pool.clock()
         leg = await it.call()
 
-        assert it.house.clock() - began_s == pytest.approx(3, abs=0.5)
+        assert it.pool.clock() - began_s == pytest.approx(3, abs=0.5)
         await it.connected(leg)
 
 

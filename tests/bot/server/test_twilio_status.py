@@ -8,7 +8,7 @@ import aiohttp
 import pytest
 from pydantic import SecretStr
 
-from bot.outbound.call_ledger import CarrierBook
+from bot.outbound.call_ledger import CarrierReports
 from calls.dialled import judge_dial
 from calls.events import Event, InputRefused
 from calls.leg_events import AnswererJudged, LegAnswered, LegEnded, LegRinging
@@ -18,7 +18,7 @@ from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall, signature
-from tests.transports.twilio_house import TOKEN, House, house, tone, until
+from tests.transports.twilio_house import TOKEN, WorkerPool, pool, tone, until
 from transports.http_requests import DialOrder
 from transports.twilio.calls import TwilioCalls, TwilioRest
 
@@ -28,7 +28,7 @@ ACCOUNT = "AC" + "0" * 32
 ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="Enable")
 
 
-async def told(it: House, form: dict[str, str], *, query: str = "", proof: str = "") -> int:
+async def told(it: WorkerPool, form: dict[str, str], *, query: str = "", proof: str = "") -> int:
     url = f"{it.url}/twilio/status{query}"
     headers = {"X-Twilio-Signature": proof or signature(TOKEN, url, form)}
     async with (
@@ -40,15 +40,15 @@ async def told(it: House, form: dict[str, str], *, query: str = "", proof: str =
 
 
 @asynccontextmanager
-async def dialling(callee: Callee) -> AsyncIterator[tuple[House, CarrierRest, TwilioCalls]]:
-    async with CarrierRest(ACCOUNT, TOKEN) as office, house(returns_within_s=30) as it:
+async def dialling(callee: Callee) -> AsyncIterator[tuple[WorkerPool, CarrierRest, TwilioCalls]]:
+    async with CarrierRest(ACCOUNT, TOKEN) as office, pool(returns_within_s=30) as it:
         office.exchange.server = AgentServer(base_url=it.url, public_url=it.url, auth_token=TOKEN)
         office.exchange.callees[ORDER.to] = callee
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)
         yield it, office, TwilioCalls(rest=rest, public_url=it.url)
 
 
-def leg_facts(it: House) -> list[Event]:
+def leg_facts(it: WorkerPool) -> list[Event]:
     kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
     return [event for event in it.told if isinstance(event, kinds)]
 
@@ -100,7 +100,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
 async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campaign(
     fate: Fate, sip_code: int
 ) -> None:
-    book = CarrierBook()
+    book = CarrierReports()
     async with dialling(Callee(fate=fate, sip_code=sip_code)) as (it, _, calls):
         carrier = TwilioCarrier(calls=calls, number=ORDER.caller, news=book)
         await carrier.dial(DialRequest(dial_id="d-1", to=ORDER.to, campaign="c"))
@@ -139,7 +139,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
 
 
 async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.vanish()
         form = caller.phone.form() | {"CallStatus": "completed", "SequenceNumber": "3"}
@@ -157,7 +157,7 @@ async def test_odd_numbers_and_endless_words_are_bounded() -> None:
         "AnsweredBy": "machine" + "x" * 9000,
         "ErrorCode": "1" * 9000,
     }
-    async with house() as it:
+    async with pool() as it:
         assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
 
         judged, ended = leg_facts(it)
@@ -169,7 +169,7 @@ async def test_odd_numbers_and_endless_words_are_bounded() -> None:
 
 @pytest.mark.parametrize("proof", ["wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
 async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call(proof: str) -> None:
-    async with house(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
+    async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         form = caller.phone.form() | {"CallStatus": "completed"}
 
@@ -181,7 +181,7 @@ async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call(proof: str)
 
 async def test_our_own_id_is_part_of_what_is_signed() -> None:
     form = PhoneCall().form() | {"CallStatus": "ringing"}
-    async with house() as it:
+    async with pool() as it:
         proof = signature(TOKEN, f"{it.url}/twilio/status?dial=1", form)
 
         assert await told(it, form, query="?dial=2", proof=proof) == 403

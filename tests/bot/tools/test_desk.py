@@ -19,7 +19,7 @@ from sqlalchemy import event
 from bot.call.last_resort import LastResort, _ear, _steps
 from bot.clips.store import ClipStore, load_utterances
 from bot.tools import desk as desk_module
-from bot.tools.desk import AGAIN_S, CallDesk, Unkept
+from bot.tools.desk import AGAIN_S, CallerRequests, Unkept
 from operations.database.database import Database
 from operations.record.callbacks import Callbacks
 from operations.record.voicemails import LEFT_S, finish_left
@@ -38,7 +38,7 @@ async def until(fact: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
-async def left_at(the_desk: CallDesk, pcm: bytes, *, piece_bytes: int = 320) -> bool:
+async def left_at(the_desk: CallerRequests, pcm: bytes, *, piece_bytes: int = 320) -> bool:
     """Leave a message as a telephone does, 20 ms at a time; return whether it was kept."""
     for at in range(0, len(pcm), piece_bytes):
         the_desk.record(pcm[at : at + piece_bytes], 8000)
@@ -52,8 +52,8 @@ async def hang_up(reason: str) -> None:
 
 def desk(
     database: Database, folder: Path, *, caller: str = "+15550101", call_id: str = "c1"
-) -> CallDesk:
-    return CallDesk(
+) -> CallerRequests:
+    return CallerRequests(
         callbacks=Callbacks(database),
         messages=folder / "messages",
         call_id=call_id,
@@ -88,7 +88,7 @@ async def test_whoever_we_called_is_called_back_and_not_ourselves(url: str, tmp_
         called="+15550101",
         direction="outbound",
     )
-    ours = CallDesk(
+    ours = CallerRequests(
         callbacks=Callbacks(database),
         messages=tmp_path / "messages",
         call_id="c1",

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from bot.call.call import take_step
-from bot.tools.do_not_call import LISTED, DoNotCallDesk, DoNotCallList, OptOuts
+from bot.tools.do_not_call import LISTED, DoNotCallList, DoNotCallRequests, OptOuts
 from bot.tools.toolbox import ToolFailed
 from calls.events import Event, TranscriptFinal
 from calls.operations_events import DoNotCallListed, DoNotCallOwed, DoNotCallWanted
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.owed_numbers import OwedNumbers
 from operations.database.database import StorageError
 
@@ -32,9 +32,9 @@ class Desks:
     told: list[Event] = field(default_factory=list)  # in calls
     beside: list[Event] = field(default_factory=list)  # outside them
 
-    def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallDesk:
+    def desk(self, numbers: DoNotCallList, number: str = NUMBER) -> DoNotCallRequests:
         opt_outs = OptOuts(numbers, OwedNumbers(self.folder), tell=self.beside.append)
-        return DoNotCallDesk(
+        return DoNotCallRequests(
             opt_outs,
             number,
             call_id="c1",
@@ -69,7 +69,7 @@ class AwayList:
 async def test_the_tool_answers_once_the_number_is_on_the_list(
     tmp_path: Path, desks: Desks
 ) -> None:
-    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
     await book.add("spring", [NewContact(number=NUMBER)], now=1.0)
 
     answer = await desks.desk(book).tool().run({})
@@ -82,7 +82,7 @@ async def test_the_tool_answers_once_the_number_is_on_the_list(
 
 
 async def test_words_are_enough_when_no_model_answers(tmp_path: Path, desks: Desks) -> None:
-    book = ContactBook(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
+    book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
     desk = desks.desk(book)
 
     desk.hear(said("Please, don't call me again."))

@@ -29,7 +29,7 @@ HERE = "tests.bot.tools.owner_functions"
 
 
 @dataclass
-class Desk:
+class MenuChoices:
     """A toolbox, and whoever asks it."""
 
     toolbox: Toolbox
@@ -82,7 +82,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Desk]:
+async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[MenuChoices]:
     told: list[Event] = []
     toolbox = Toolbox(
         tools=tools,
@@ -91,7 +91,7 @@ async def desk(*tools: Tool, bridge_after_s: float = 0.05) -> AsyncIterator[Desk
         clock=time.monotonic,
         bridge_after_s=bridge_after_s,
     )
-    made = Desk(toolbox, told)
+    made = MenuChoices(toolbox, told)
     try:
         async with asyncio.timeout(20.0):  # a guard
             yield made

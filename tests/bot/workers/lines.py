@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool_client import Joined
-from bot.workers.pool_server import Office, Quotas
+from bot.workers.pool_client import PoolClient
+from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.wire import Wire
 
 
 @dataclass(eq=False)
-class Desk:
+class MenuChoices:
     """A worker as the supervisor has it, without a process."""
 
     number: int
@@ -37,9 +37,9 @@ class Desk:
 class Lines:
     """The house: its office, and each worker's side of it."""
 
-    office: Office
-    desks: list[Desk]
-    joined: list[Joined]
+    office: PoolServer
+    desks: list[MenuChoices]
+    joined: list[PoolClient]
 
     async def open(self) -> None:
         """Have every worker say that it is ready."""
@@ -56,15 +56,15 @@ class Lines:
 
 @asynccontextmanager
 async def lines(settings: Any, *, workers: int = 2, seats: int = 20) -> AsyncIterator[Lines]:
-    house = HouseSeats(seats=seats, cores=2, measured=False)
+    pool = HouseSeats(seats=seats, cores=2, measured=False)
     clock = asyncio.get_running_loop().time
-    office = Office(house, Quotas(settings), clock=clock)
+    office = PoolServer(pool, Quotas(settings), clock=clock)
     it = Lines(office, [], [])
     async with asyncio.TaskGroup() as tasks:
         for number in range(1, workers + 1):
             there, here = socket.socketpair()
-            desk = Desk(number, Wire(there))
-            joined = Joined(Wire(here), number=number, workers=workers)
+            desk = MenuChoices(number, Wire(there))
+            joined = PoolClient(Wire(here), number=number, workers=workers)
             for wire in (desk.wire, joined.wire):
                 wire.answer("ping", _answer_ping)
             office.receive(desk)  # type: ignore[arg-type] - without a process

@@ -2,8 +2,8 @@
 
 import pytest
 
-from bot.outbound.call_ledger import MOST, CallLedger, CarrierBook
-from bot.workers.pool_client import Joined
+from bot.outbound.call_ledger import MOST, CallLedger, CarrierReports
+from bot.workers.pool_client import PoolClient
 from calls.campaign_events import OutboundCallBegan
 from calls.entry import Entry
 from calls.events import CallEnded, Event
@@ -17,8 +17,8 @@ ANSWERED = LegAnswered(call_ref="v3:x", ref="d-1", after_s=1.0)
 ENDED = LegEnded(call_ref="v3:x", ref="d-1", outcome="completed")
 
 
-def book_of(*told: Event) -> CarrierBook:
-    book = CarrierBook()
+def book_of(*told: Event) -> CarrierReports:
+    book = CarrierReports()
     for event in told:
         book.note(event)
     return book
@@ -30,9 +30,9 @@ async def opened(it: Lines) -> None:
     await it.settle()
 
 
-def joined(house: Joined, *told: Event) -> CarrierBook:
+def joined(pool: PoolClient, *told: Event) -> CarrierReports:
     book = book_of(*told)
-    book.join(house)
+    book.join(pool)
     return book
 
 
@@ -61,8 +61,8 @@ async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardLeg 
 async def test_news_that_came_to_three_workers_is_one_story() -> None:
     async with lines(settings_with(), workers=3) as it:
         books = [
-            joined(house, told)
-            for house, told in zip(it.joined, (RINGING, ANSWERED, ENDED), strict=True)
+            joined(pool, told)
+            for pool, told in zip(it.joined, (RINGING, ANSWERED, ENDED), strict=True)
         ]
         await opened(it)
 
@@ -114,7 +114,7 @@ async def test_the_news_of_a_dial_wakes_who_waits_for_it() -> None:
 
 
 async def test_what_is_kept_has_a_bound() -> None:
-    book = CarrierBook()
+    book = CarrierReports()
     for at in range(MOST + 50):
         book.note(LegEnded(call_ref=f"v3:{at}", ref=f"d-{at}", outcome="busy"))
         book.note(LegCharged(call_ref=f"v3:{at}", cost=1.0))
@@ -127,7 +127,7 @@ async def test_what_is_kept_has_a_bound() -> None:
 
 async def test_the_worker_that_dials_knows_what_another_was_told() -> None:
     async with lines(settings_with()) as it:
-        here, there = CarrierBook(), CarrierBook()
+        here, there = CarrierReports(), CarrierReports()
         here.join(it.joined[0])
         there.join(it.joined[1])
         await opened(it)

@@ -5,13 +5,13 @@ import weakref
 
 from bot.server.carrier_door import StatusCallbacks
 from bot.server.stream_tokens import Kept, Returns
-from bot.workers.pool import MOST_KEPT, Alone, Cloakroom
+from bot.workers.pool import MOST_KEPT, KeyValueStore, SingleProcess
 from calls.events import Event
 from calls.leg_progress import StatusCallback
 
 
 def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
-    room = Cloakroom(clock=lambda: 0.0, most=2)
+    room = KeyValueStore(clock=lambda: 0.0, most=2)
     room.keep("call one", 1, for_s=60)
     for name in ("progress one", "progress two", "progress three"):
         room.keep(name, name, for_s=60)
@@ -23,7 +23,7 @@ def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
 
 def test_what_is_too_old_gives_way_first() -> None:
     moments = iter([0.0, 0.0, 10.0, 10.0, 10.0])
-    room = Cloakroom(clock=lambda: next(moments), most=2)
+    room = KeyValueStore(clock=lambda: next(moments), most=2)
     room.keep("call old but good", 1, for_s=60)
     room.keep("call too old", 2, for_s=5)
     room.keep("call new", 3, for_s=60)
@@ -33,9 +33,9 @@ def test_what_is_too_old_gives_way_first() -> None:
 
 
 async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile() -> None:
-    house, told = Alone(why_closed=str, clock=lambda: 0.0), list[Event]()
-    returns = Returns(house)
-    callbacks = StatusCallbacks(carrier="twilio", house=house, tell=told.append, clock=lambda: 0.0)
+    pool, told = SingleProcess(why_closed=str, clock=lambda: 0.0), list[Event]()
+    returns = Returns(pool)
+    callbacks = StatusCallbacks(carrier="twilio", pool=pool, tell=told.append, clock=lambda: 0.0)
     kept = Kept(call_sid="CA1")
     await returns.keep(kept)
     for number in range(MOST_KEPT):
@@ -46,7 +46,7 @@ async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile
 
 
 def test_what_is_kept_anew_takes_nobodys_place() -> None:
-    room = Cloakroom(clock=lambda: 0.0, most=2)
+    room = KeyValueStore(clock=lambda: 0.0, most=2)
     room.keep("call one", 1, for_s=60)
     room.keep("call two", 2, for_s=60)
     room.keep("call two", 3, for_s=60)
@@ -60,7 +60,7 @@ def test_what_nobody_has_taken_in_time_is_not_kept_on() -> None:
 
     now, words = [0.0], Words()
     kept = weakref.ref(words)
-    room = Cloakroom(clock=lambda: now[0])
+    room = KeyValueStore(clock=lambda: now[0])
     room.keep("call one", words, for_s=60)
     del words
     now[0] = 60.0

@@ -11,7 +11,7 @@ import pytest
 
 from bot.health.readiness_rules import Readiness
 from bot.workers import connections as doorman
-from bot.workers.connections import Doorman
+from bot.workers.connections import ConnectionListener
 from bot.workers.listener import bind_socket
 from tests.bot.workers.descriptors import descriptors_left
 
@@ -52,7 +52,7 @@ async def door(
     with bind_socket("127.0.0.1", 0) as listener:
         port = listener.getsockname()[1]
         async with asyncio.TaskGroup() as tasks:
-            doorman = Doorman(listener, hand=hands.take, is_open=opens is None)
+            doorman = ConnectionListener(listener, hand=hands.take, is_open=opens is None)
             running = tasks.create_task(doorman.run())
             opening = tasks.create_task(open_when(doorman, opens)) if opens else None
 
@@ -70,7 +70,7 @@ async def door(
                 opening.cancel()
 
 
-async def open_when(doorman: Doorman, opens: asyncio.Event) -> None:
+async def open_when(doorman: ConnectionListener, opens: asyncio.Event) -> None:
     await opens.wait()
     doorman.open()
 
@@ -133,7 +133,7 @@ async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_ro
     hands = Hands()
     with bind_socket("127.0.0.1", 0) as listener, ExitStack() as callers:
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
-            running = tasks.create_task(Doorman(listener, hand=hands.take).run())
+            running = tasks.create_task(ConnectionListener(listener, hand=hands.take).run())
             strangers = [callers.enter_context(socket.socket()) for _ in range(2)]
             caller = callers.enter_context(socket.socket())
             with descriptors_left(2):
@@ -249,7 +249,7 @@ async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
 
 async def test_a_door_that_closes_before_it_opened_keeps_nobody() -> None:
     with bind_socket("127.0.0.1", 0) as listener:
-        there = Doorman(listener, hand=Hands().take, is_open=False)
+        there = ConnectionListener(listener, hand=Hands().take, is_open=False)
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
             running = tasks.create_task(there.run())
             reader, writer = await asyncio.open_connection(*listener.getsockname())

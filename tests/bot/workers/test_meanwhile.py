@@ -6,7 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from bot.workers.connections import MOST, STARTING, TOLD_S, WORKER_PAUSE_S, Doorman, meanwhile
+from bot.workers.connections import (
+    MOST,
+    STARTING,
+    TOLD_S,
+    WORKER_PAUSE_S,
+    ConnectionListener,
+    meanwhile,
+)
 from bot.workers.listener import bind_socket
 
 URL = "https://agent.example/line/"
@@ -77,7 +84,7 @@ async def test_a_request_waits_for_the_next_worker_unless_we_end(
         return there.is_set()
 
     with bind_socket("127.0.0.1", 0) as listener:
-        doorman = Doorman(
+        doorman = ConnectionListener(
             listener,
             hand=hand,
             meanwhile=lambda each: meanwhile(each, public_url=URL, language="en"),

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 import pytest
 
 from bot.server.carrier_door import DoorFrame
-from bot.server.stream_tokens import StreamPass, TokenDesk
-from bot.workers.pool_client import Joined
+from bot.server.stream_tokens import StreamPass, StreamTokens
+from bot.workers.pool_client import PoolClient
 from calls.events import Event
 from calls.leg_events import LegEnded
 from calls.leg_progress import StatusCallback
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_carrier_book import opened
 from tests.bot.workers.test_shared_limits import settings_with
-from tests.transports.twilio_house import House
+from tests.transports.twilio_house import WorkerPool
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 
@@ -24,23 +24,23 @@ ANSWERED = StatusCallback(call_ref="v3:x", status="in-progress")
 MACHINE = StatusCallback(call_ref="v3:x", answered_by="machine_start")
 
 
-def frames(houses: Sequence[Joined], told: list[Event]) -> list[DoorFrame]:
+def frames(houses: Sequence[PoolClient], told: list[Event]) -> list[DoorFrame]:
     clock = asyncio.get_running_loop().time
     return [
         DoorFrame(
             addresses=("http://here",),
-            switchboard=House(),
+            switchboard=WorkerPool(),
             tell=told.append,
             clock=clock,
-            house=house,
+            pool=pool,
         )
-        for house in houses
+        for pool in houses
     ]
 
 
 async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None:
     async with lines(settings_with()) as it:
-        desks = [TokenDesk(frame, "telnyx", LinePatience()) for frame in frames(it.joined, [])]
+        desks = [StreamTokens(frame, "telnyx", LinePatience()) for frame in frames(it.joined, [])]
         await opened(it)
         assert isinstance(await desks[0].begin(CALL), StreamPass)
 
@@ -51,7 +51,7 @@ async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None
 
 async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() -> None:
     async with lines(settings_with()) as it:
-        desk = TokenDesk(frames(it.joined, [])[0], "telnyx", LinePatience())
+        desk = StreamTokens(frames(it.joined, [])[0], "telnyx", LinePatience())
         await opened(it)
         assert isinstance(await desk.begin(CALL), StreamPass)
 

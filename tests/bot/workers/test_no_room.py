@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from bot.config.settings import Settings
-from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionPace, Doorman
+from bot.workers.connections import AT_ONCE, PAUSE_S, ConnectionListener, ConnectionPace
 from bot.workers.listener import bind_socket
 from bot.workers.seats import NoRoom
 from lab.simulators.carrier.webhook import NotConnectedError, PhoneCall, ring, signature
@@ -183,7 +183,9 @@ async def test_it_is_told_while_every_worker_is_busy() -> None:
     with bind_socket("127.0.0.1", 0) as listener:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
         async with asyncio.TaskGroup() as tasks, aiohttp.ClientSession() as session:
-            running = tasks.create_task(Doorman(listener, hand=hand, answer=no_room.answer).run())
+            running = tasks.create_task(
+                ConnectionListener(listener, hand=hand, answer=no_room.answer).run()
+            )
             said = await asyncio.gather(*(refusal(session, url) for _ in range(30)))
             running.cancel()
 
@@ -201,30 +203,30 @@ async def refusal(session: aiohttp.ClientSession, url: str) -> str:
 
 
 async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
-    async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
-        await house.open()
+    async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
+        await pool.open()
 
-        assert house.office.desk.hold("CA1") == ""
-        assert house.office.desk.hold("CA2") == "full"
-        assert await house.joined[0].admit("CA1") == await house.joined[1].admit("CA1")
+        assert pool.office.desk.hold("CA1") == ""
+        assert pool.office.desk.hold("CA2") == "full"
+        assert await pool.joined[0].admit("CA1") == await pool.joined[1].admit("CA1")
 
 
 async def test_one_worker_tells_who_was_turned_away() -> None:
     heard: list[str] = []
-    async with asyncio.timeout(20), lines(settings_of()) as house:
-        for joined in house.joined:
+    async with asyncio.timeout(20), lines(settings_of()) as pool:
+        for joined in pool.joined:
             joined.wire.on("turned_away", lambda said: heard.append(said["reason"]))
-        await house.open()
-        house.office.news.tell_turned_away("busy")
-        await house.settle()
+        await pool.open()
+        pool.office.news.tell_turned_away("busy")
+        await pool.settle()
 
     assert heard == ["busy"]
 
 
 async def test_where_no_worker_is_ready_nobody_is_called_busy() -> None:
     """The carrier asks its fallback when it is told that nobody answers."""
-    async with asyncio.timeout(20), lines(settings_of(), seats=1) as house:
-        assert house.office.desk.hold("CA1") == ""
+    async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
+        assert pool.office.desk.hold("CA1") == ""
 
 
 def test_a_burst_is_taken_at_once_and_then_so_many_a_second() -> None:

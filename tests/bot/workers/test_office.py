@@ -8,8 +8,8 @@ import pytest
 
 from bot.server.stream_tokens import Ticket, Tokens
 from bot.workers.pool import HeldSeat, NoSeat
-from bot.workers.pool_client import Joined
-from bot.workers.pool_server import Office
+from bot.workers.pool_client import PoolClient
+from bot.workers.pool_server import PoolServer
 from bot.workers.supervisor import HUNG_S
 from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
@@ -155,7 +155,7 @@ async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one()
     assert [(item["worker"], item["code"], item["calls"]) for item in after] == [("w0", -9, 3)]
 
 
-def heard_by(worker: Joined, what: str) -> list[Mapping[str, Any]]:
+def heard_by(worker: PoolClient, what: str) -> list[Mapping[str, Any]]:
     heard: list[Mapping[str, Any]] = []
     worker.wire.on(what, heard.append)
     return heard
@@ -201,7 +201,7 @@ async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
         assert seats.why_closed(it.office._clock()) == ""
 
 
-def looks(office: Office, *, every_s: float, for_s: float) -> list[str]:
+def looks(office: PoolServer, *, every_s: float, for_s: float) -> list[str]:
     """Have time pass in so large steps, with a look behind each; return who was found to hang."""
     found: list[str] = []
     for _ in range(round(for_s / every_s)):

@@ -9,8 +9,8 @@ from bot.call.switchboard import Switchboard
 from bot.outbound.call_ledger import MOST, CallLedger
 from bot.outbound.opening import HouseOfCalls
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool import Alone, HeldSeat
-from bot.workers.pool_client import Joined
+from bot.workers.pool import HeldSeat, SingleProcess
+from bot.workers.pool_client import PoolClient
 from calls.entry import Entry
 from calls.events import Event
 from calls.leg_events import AnswererJudged, LegAnswered
@@ -40,9 +40,9 @@ class Listening:
         self.heard.append(answerer)
 
 
-def words_of(house: Joined | Alone) -> CarrierWords:
+def words_of(pool: PoolClient | SingleProcess) -> CarrierWords:
     words = CarrierWords()
-    words.join(house)
+    words.join(pool)
     return words
 
 
@@ -90,7 +90,7 @@ async def test_a_word_that_is_quicker_than_the_call_waits_for_it() -> None:
 
 
 async def test_a_call_that_nobody_has_any_more_is_no_trouble() -> None:
-    words = words_of(Alone(why_closed=str, clock=lambda: 0.0))
+    words = words_of(SingleProcess(why_closed=str, clock=lambda: 0.0))
 
     await words.hear(entry_of(MACHINE))
 
@@ -105,12 +105,12 @@ async def test_what_is_kept_of_dials_of_others_has_a_bound() -> None:
     assert ledger.book.refs[f"dial-{MOST + 49}"] == f"CA{MOST + 49}"
 
 
-def house_of_calls(house: Any, seats: int) -> HouseOfCalls:
+def house_of_calls(pool: Any, seats: int) -> HouseOfCalls:
     def never(_: Any) -> Any:
         raise AssertionError
 
     switchboard = Switchboard(seats=seats, make_call=never, tell=lambda _: None)
-    return HouseOfCalls(process=SimpleNamespace(switchboard=switchboard), house=house)  # type: ignore[arg-type]
+    return HouseOfCalls(process=SimpleNamespace(switchboard=switchboard), pool=pool)  # type: ignore[arg-type]
 
 
 async def test_a_dial_finds_no_seat_where_another_worker_has_the_last_one() -> None:
@@ -132,9 +132,9 @@ async def test_a_dial_finds_no_seat_where_another_worker_has_the_last_one() -> N
 
 
 def test_a_process_alone_has_as_many_seats_as_its_load_allows() -> None:
-    house = Alone(
+    pool = SingleProcess(
         why_closed=str, clock=lambda: 0.0, seats=HouseSeats(seats=5, cores=2, measured=False)
     )
 
-    assert house_of_calls(house, 4).seats() == 4
-    assert house_of_calls(house, 9).seats() == 5
+    assert house_of_calls(pool, 4).seats() == 4
+    assert house_of_calls(pool, 9).seats() == 5

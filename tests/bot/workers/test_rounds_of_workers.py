@@ -15,7 +15,7 @@ from loguru import logger
 
 from bot.workers import slots
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool_server import Office, Quotas
+from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Relieved, Slots
 from bot.workers.worker_process import Worker, WorkerOrder
 from tests.bot.workers.descriptors import descriptors_left
@@ -67,7 +67,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            house="",
+            pool="",
             config="",
             flags=self.flags.get(number, self.usual),
             board="",
@@ -76,12 +76,12 @@ class Orders:
 
 
 @dataclass
-class House:
+class WorkerPool:
     """The places, and who is there."""
 
     orders: Orders
     slots: Slots
-    office: Office
+    office: PoolServer
     tasks: asyncio.TaskGroup
 
     @property
@@ -99,7 +99,7 @@ class House:
 
 
 @asynccontextmanager
-async def house(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[House]:
+async def pool(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[WorkerPool]:
     real = asyncio.create_subprocess_exec
 
     async def small(*command: Any, **options: Any) -> Any:
@@ -107,9 +107,9 @@ async def house(orders: Orders, monkeypatch: pytest.MonkeyPatch) -> AsyncIterato
 
     monkeypatch.setattr(asyncio, "create_subprocess_exec", small)
     clock = asyncio.get_running_loop().time
-    office = Office(HouseSeats(seats=9, cores=2), Quotas(settings_with()), clock=clock)
+    office = PoolServer(HouseSeats(seats=9, cores=2), Quotas(settings_with()), clock=clock)
     async with asyncio.timeout(WITHIN_S), asyncio.TaskGroup() as tasks:
-        it = House(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
+        it = WorkerPool(orders, Slots(orders, office, tasks, clock=clock), office, tasks)
         assert await it.slots.begin() == 0
         try:
             yield it
@@ -135,7 +135,7 @@ async def test_a_worker_lost_while_another_is_relieved_leaves_one_at_each_place(
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w3" in it.names)
         it.kill("w2")
@@ -151,7 +151,7 @@ async def test_a_place_that_is_given_up_may_have_lost_its_worker_meanwhile(
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(wanted=2, flags={3: {"waits_for": str(late)}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         orders.wanted = 1
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w3" in it.names)
@@ -168,7 +168,7 @@ async def test_who_was_still_loading_when_it_was_relieved_does_not_stay(
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(wanted=1, flags={2: {"waits_for": str(late)}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
 
@@ -181,7 +181,7 @@ async def test_a_replacement_that_waits_its_time_is_not_needed_behind_a_relief(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
-    async with house(Orders(wanted=1, flags={2: CANNOT}), monkeypatch) as it:
+    async with pool(Orders(wanted=1, flags={2: CANNOT}), monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: it.orders.given == 2 and not it.names)
 
@@ -195,7 +195,7 @@ async def test_a_place_that_is_new_gets_a_worker_though_the_first_one_cannot_sta
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.05))
     orders = Orders(wanted=1, flags={3: CANNOT, 4: CANNOT})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         orders.wanted = 2
 
         assert (await it.slots.renew()).whole
@@ -208,7 +208,7 @@ async def test_a_round_ends_though_nobody_can_start_and_the_old_worker_is_lost(
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(wanted=1, flags={2: {"waits_for": str(late)} | CANNOT})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         orders.usual = CANNOT  # until the configuration before is in force again
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w2" in it.names)
@@ -225,7 +225,7 @@ async def test_a_worker_that_was_lost_before_is_no_bad_end_of_the_house(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 30.0))
-    async with house(Orders(wanted=2, flags={3: CANNOT}), monkeypatch) as it:
+    async with pool(Orders(wanted=2, flags={3: CANNOT}), monkeypatch) as it:
         it.kill("w1")
         await becomes(lambda: it.orders.given == 3 and it.names == {"w2"})
 
@@ -235,7 +235,7 @@ async def test_a_worker_that_was_lost_before_is_no_bad_end_of_the_house(
 async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with house(Orders(wanted=2), monkeypatch) as it:
+    async with pool(Orders(wanted=2), monkeypatch) as it:
         it.slots.close()
         it.kill("w1")
 
@@ -246,7 +246,7 @@ async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
 async def test_a_worker_that_ends_of_itself_is_replaced_while_its_calls_go_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with house(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
+    async with pool(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
         await becomes(lambda: it.is_ready("w2"))
         assert it.names == {"w1", "w2"}
 
@@ -260,7 +260,7 @@ async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_oth
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         it.worker("w1").wire.tell("retire")  # has it say its last word, and go
 
         await becomes(lambda: it.is_ready("w3"))
@@ -272,7 +272,7 @@ async def test_a_worker_that_leaves_a_process_behind_is_replaced_as_any_other(
 ) -> None:
     over = tmp_path / "over"
     try:
-        async with house(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
+        async with pool(Orders(wanted=1, flags={1: {"leaves": str(over)}}), monkeypatch) as it:
             it.kill("w1")
 
             await becomes(lambda: it.is_ready("w2"))
@@ -285,7 +285,7 @@ async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_whe
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
-    async with house(Orders(wanted=1), monkeypatch) as it:
+    async with pool(Orders(wanted=1), monkeypatch) as it:
         it.kill("w1")
         with descriptors_left(0):
             await becomes(lambda: it.orders.given == 2 and not it.names)
@@ -299,7 +299,7 @@ async def test_calls_are_taken_with_the_workers_that_are_ready_though_one_still_
     monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
     late = tmp_path / "late"
     orders = Orders(wanted=2, flags={1: {"waits_for": str(late)}})
-    async with house(orders, monkeypatch) as it:  # it has begun
+    async with pool(orders, monkeypatch) as it:  # it has begun
         assert (it.is_ready("w1"), it.is_ready("w2")) == (False, True)
 
         late.touch()
@@ -312,7 +312,7 @@ async def test_one_that_never_gets_ready_is_replaced_while_the_others_take_calls
     monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
     monkeypatch.setattr(slots, "READY_S", 5.0)
     orders = Orders(wanted=2, flags={2: {"waits_for": str(tmp_path / "never")}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         assert it.is_ready("w1")
         monkeypatch.setattr(slots, "READY_S", 0.1)
         await becomes(lambda: "w2" not in it.names)
@@ -334,7 +334,7 @@ async def test_workers_that_load_as_long_as_each_other_are_waited_for(
 
     monkeypatch.setattr(slots, "_is_ready", is_ready)
     orders = Orders(wanted=2, flags={2: {"waits_for": str(late)}})
-    async with house(orders, monkeypatch) as it:
+    async with pool(orders, monkeypatch) as it:
         assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
 
 
@@ -345,7 +345,7 @@ async def test_a_round_during_which_we_stop_is_no_error(
     sink = logger.add(said.append, level="ERROR")
     orders = Orders(wanted=1, flags={2: {"waits_for": str(tmp_path / "never")}})
     try:
-        async with house(orders, monkeypatch) as it:
+        async with pool(orders, monkeypatch) as it:
             round_ = it.tasks.create_task(it.slots.renew())
             await becomes(lambda: "w2" in it.names and it.worker("w2").configured.is_set())
             it.slots.close()

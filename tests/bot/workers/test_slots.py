@@ -9,7 +9,7 @@ import pytest
 
 from bot.exits import BAD_USAGE, FAILED
 from bot.workers.admission_rules import HouseSeats
-from bot.workers.pool_server import Office, Quotas
+from bot.workers.pool_server import PoolServer, Quotas
 from bot.workers.slots import Slots
 from bot.workers.worker_process import WorkerOrder
 from tests.bot.workers.test_shared_limits import settings_with
@@ -26,7 +26,7 @@ class Orders:
         return WorkerOrder(
             number=number,
             workers=self.wanted,
-            house="",
+            pool="",
             config=str(self.config),
             flags={},
             board="",
@@ -34,10 +34,10 @@ class Orders:
         )
 
 
-async def begin(orders: Orders) -> tuple[int, Office]:
+async def begin(orders: Orders) -> tuple[int, PoolServer]:
     clock = asyncio.get_running_loop().time
     seats = HouseSeats(seats=1, cores=1)
-    office = Office(seats, Quotas(settings_with()), clock=clock)
+    office = PoolServer(seats, Quotas(settings_with()), clock=clock)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
         code = await Slots(orders, office, tasks, clock=clock).begin()
     return code, office

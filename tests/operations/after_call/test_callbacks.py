@@ -11,7 +11,7 @@ from sqlalchemy import insert
 from calls.events import CallbackWanted
 from calls.operations_events import CallbackQueued, DoNotCallWanted
 from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, WITHIN_S
-from campaigns.store.contacts import ContactBook
+from campaigns.store.contacts import ContactStore
 from campaigns.store.dials import DialReader
 from operations.after_call.outcome_rules import CallResult
 from operations.database.database import Database
@@ -89,7 +89,7 @@ async def test_without_a_model_the_time_is_what_was_said(
 
 async def test_who_wants_no_more_calls_is_not_called_back(tmp_path: Path) -> None:
     bench = Bench(url_of(tmp_path), campaign="back")
-    book = ContactBook(bench.url)
+    book = ContactStore(bench.url)
     await book.add_do_not_call(NUMBER, source="voice: words", now=utc_s())
     await book.close()
     async with working(bench):

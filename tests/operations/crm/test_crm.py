@@ -11,11 +11,11 @@ import pytest
 from calls.events import Event
 from calls.operations_events import CallerLookedUp
 from calls.outbound import DialOutcome
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from fallbacks.failure import Kind
 from operations.crm.customer import STATUSES, CrmContact, CrmReport
 from operations.crm.own import OwnContacts, read_contacts
-from operations.crm.port import BREAKER, CrmDesk, CrmError, roster_of
+from operations.crm.port import BREAKER, CrmError, CrmLookup, roster_of
 from operations.crm.rest import HUBSPOT, MOST_BYTES, RestCrm, RestPlace
 from operations.crm.webhook import WebhookCrm
 from operations.notify.webhook import signature
@@ -44,8 +44,8 @@ def hubspot(url: str) -> RestCrm:
     return RestCrm("hubspot", RestPlace(url=url, headers=headers, timeout_s=2.0), HUBSPOT)
 
 
-def desk_of(crm: RestCrm) -> CrmDesk:
-    return CrmDesk(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
+def desk_of(crm: RestCrm) -> CrmLookup:
+    return CrmLookup(crm=crm, roster=roster_of(crm, time.monotonic()), clock=time.monotonic)
 
 
 async def test_a_caller_is_found_by_the_number() -> None:
@@ -227,7 +227,7 @@ async def test_a_look_up_ends_with_its_desk() -> None:
 
 async def test_our_own_contacts_are_a_register(tmp_path: Path) -> None:
     url = f"sqlite+aiosqlite:///{tmp_path / 'own.db'}"
-    book = ContactBook(url)
+    book = ContactStore(url)
     contact = NewContact(number="+15550142", name="Ada", fields={"plan": "gold"})
     await book.add("spring", [contact], now=1.0)
     await book.close()

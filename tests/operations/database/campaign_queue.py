@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from calls.outbound import CallConsent, Claim, NothingToDial
 from campaigns.guard import rules_of
 from campaigns.model import Campaign
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice, CampaignStanding
 from campaigns.store.queue import CampaignStore
 
@@ -35,7 +35,7 @@ class Queue:
 
     url: str
     store: CampaignStore
-    book: ContactBook
+    book: ContactStore
     office: CampaignOffice
 
     async def fill(self, contacts: Sequence[NewContact], campaign: str = "spring") -> None:
@@ -72,7 +72,7 @@ def open_queue(url: str, holder: str) -> Queue:
     return Queue(
         url=url,
         store=CampaignStore(url, holder=holder),
-        book=ContactBook(url),
+        book=ContactStore(url),
         office=CampaignOffice(url),
     )
 

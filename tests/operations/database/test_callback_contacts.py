@@ -18,7 +18,7 @@ from calls.outbound import (
 from campaigns.model import RULES as RULES_OF_OUTCOMES
 from campaigns.model import Campaign, next_step
 from campaigns.store.callback_contacts import SETTLED_S, UNSEEN_S, CallbackContacts
-from campaigns.store.contacts import ContactBook, NewContact
+from campaigns.store.contacts import ContactStore, NewContact
 from campaigns.store.office import CampaignOffice
 from campaigns.store.queue import CampaignStore
 from operations.after_call.outcome_rules import CallResult
@@ -180,7 +180,7 @@ class CallbackContactsContract:
         assert anew == steps
 
     async def test_nobody_on_the_list_becomes_a_contact(self, url: str) -> None:
-        book, contacts = ContactBook(url), CallbackContacts(url)
+        book, contacts = ContactStore(url), CallbackContacts(url)
         await book.add_do_not_call(NUMBER, source="voice", now=NOW)
 
         queued = await contacts.queue("c1", "back", WANTED, now=NOW)
@@ -218,7 +218,7 @@ class CallbackContactsContract:
     async def test_a_campaign_goes_on_for_a_callback_where_nobody_stopped_it(
         self, url: str, state: str, others: int, becomes: str
     ) -> None:
-        office, book, contacts = CampaignOffice(url), ContactBook(url), CallbackContacts(url)
+        office, book, contacts = CampaignOffice(url), ContactStore(url), CallbackContacts(url)
         await office.open("back", now=NOW)
         await office.move("back", state, now=NOW)  # pyright: ignore[reportArgumentType]
         others_of = [NewContact(number=f"+1212555010{index}") for index in range(others)]

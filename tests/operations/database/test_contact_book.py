@@ -8,7 +8,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from campaigns.store.contacts import BATCH, ContactBook, NewContact
+from campaigns.store.contacts import BATCH, ContactStore, NewContact
 from tests.operations.database.campaign_queue import CONSENT, NOON
 from tests.share_servers import Server
 
@@ -27,16 +27,16 @@ class ContactBookContract:
     """What holds in any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
-    async def books(self, url: str) -> AsyncIterator[tuple[ContactBook, ContactBook]]:
-        books = ContactBook(url), ContactBook(url)
+    async def books(self, url: str) -> AsyncIterator[tuple[ContactStore, ContactStore]]:
+        books = ContactStore(url), ContactStore(url)
         yield books
         for book in books:
             await book.close()
 
     async def test_two_imports_at_once_add_each_contact_once(
-        self, books: tuple[ContactBook, ContactBook]
+        self, books: tuple[ContactStore, ContactStore]
     ) -> None:
-        async def take(book: ContactBook, order: list[int], now: float) -> Counter[str]:
+        async def take(book: ContactStore, order: list[int], now: float) -> Counter[str]:
             told = Counter[str]()
             for index in order:
                 rows = batch_of(index, 50)
@@ -53,7 +53,7 @@ class ContactBookContract:
         assert one + other == {"added": 400, "known": 400}
 
     async def test_what_is_on_the_list_or_there_already_is_told_in_order(
-        self, books: tuple[ContactBook, ContactBook]
+        self, books: tuple[ContactStore, ContactStore]
     ) -> None:
         book = books[0]
         first, second, third = batch_of(0, 3)
@@ -97,7 +97,7 @@ class TestBookOnPostgres(ContactBookContract):
         return (await postgres.fresh_url()).replace("postgresql://", "postgresql+asyncpg://")
 
     async def test_a_batch_costs_as_much_however_many_contacts_there_are(self, url: str) -> None:
-        book = ContactBook(url)
+        book = ContactStore(url)
         for index in range(BATCHES):
             await book.add("spring", batch_of(index), now=NOON)
         for index in range(BATCHES):

@@ -26,7 +26,7 @@ from fallbacks.failure import Severity
 from fallbacks.retrying import RetrySettings
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import never_quiet
-from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.desk import AlertDispatcher, AlertPolicy
 from operations.notify.opening import NONE, quiet_hours, try_channels
 from operations.notify.outbox import AlertOutbox, ReportedFact
 from operations.retrying import Retries
@@ -180,7 +180,7 @@ async def asked(
 ) -> tuple[int, Any]:
     """Ask the routes of a house with one alert, of which the key is put for KEY."""
     outbox = AlertOutbox(f"sqlite+aiosqlite:///{folder}/holdline.db")
-    desk = AlertDesk(
+    desk = AlertDispatcher(
         outbox,
         [],
         AlertPolicy(rules=AlertRules(), quiet=never_quiet),

@@ -30,7 +30,7 @@ BACK = RecordResumed(after_s=60.0, lost_entries=0)
 
 
 @dataclass
-class House:
+class WorkerPool:
     """A process whose database may refuse to write, with one channel."""
 
     path: Path
@@ -61,7 +61,7 @@ class House:
 @asynccontextmanager
 async def a_house(
     folder: Path, url: str, *, leads: Callable[[], bool] = lambda: True
-) -> AsyncIterator[House]:
+) -> AsyncIterator[WorkerPool]:
     path = folder / "holdline.db"
     settings = Settings.model_validate(
         {
@@ -75,13 +75,15 @@ async def a_house(
     outbox = AlertOutbox(settings.storage.url)
     reporter = AlertReporter(outbox, utc_s=utc_s)
     files = RecordFiles(folder, names=("alerts.json",), redact=redacted)
-    house = House(path, [IncidentFeed(item, Incidents({})) for item in (reporter, files, Log())])
+    pool = WorkerPool(
+        path, [IncidentFeed(item, Incidents({})) for item in (reporter, files, Log())]
+    )
     async with AsyncExitStack() as stack:
         stack.callback(files.write)
         await stack.enter_async_context(
-            tell_operators(settings, reporter, outbox, tell=house.told.append, leads=leads)
+            tell_operators(settings, reporter, outbox, tell=pool.told.append, leads=leads)
         )
-        yield house
+        yield pool
 
 
 async def until(come: Callable[[], bool]) -> None:
@@ -98,14 +100,14 @@ def posted(receiver: Receiver) -> list[tuple[str, str]]:
 async def test_that_the_database_refuses_is_told_past_it_once_and_its_end_by_it(
     receiver: Receiver, tmp_path: Path
 ) -> None:
-    async with a_house(tmp_path, receiver.url) as house:
-        with house.refusing():
-            await house.hear(FULL)
+    async with a_house(tmp_path, receiver.url) as pool:
+        with pool.refusing():
+            await pool.hear(FULL)
             await until(lambda: bool(receiver.asked))
-            await house.hear(FULL)  # another batch that was not taken
-        await house.hear(BACK)
-        house.now += CALM_S + 1.0
-        await house.hear(BACK)  # and time has passed
+            await pool.hear(FULL)  # another batch that was not taken
+        await pool.hear(BACK)
+        pool.now += CALM_S + 1.0
+        await pool.hear(BACK)  # and time has passed
         await until(lambda: len(receiver.asked) > 1)
         await asyncio.sleep(0.2)
 
@@ -120,9 +122,9 @@ async def test_a_process_that_does_not_lead_leaves_the_telling_to_the_one_that_d
 ) -> None:
     lines: list[str] = []
     sink = logger.add(lines.append, level="ERROR", format="{message}")
-    async with a_house(tmp_path, receiver.url, leads=lambda: False) as house:
-        with house.refusing():
-            await house.hear(FULL)
+    async with a_house(tmp_path, receiver.url, leads=lambda: False) as pool:
+        with pool.refusing():
+            await pool.hear(FULL)
             await until(lambda: any("alerts cannot be kept" in line for line in lines))
             await asyncio.sleep(0.2)
     logger.remove(sink)
@@ -135,9 +137,9 @@ async def test_it_stands_in_the_log_and_among_the_alerts_on_the_disk(
 ) -> None:
     levels: list[str] = []
     sink = logger.add(lambda line: levels.append(line.record["level"].name), level="CRITICAL")
-    async with a_house(tmp_path, receiver.url) as house:
-        with house.refusing():
-            await house.hear(FULL)
+    async with a_house(tmp_path, receiver.url) as pool:
+        with pool.refusing():
+            await pool.hear(FULL)
             await until(lambda: bool(receiver.asked))
     logger.remove(sink)
 

@@ -17,7 +17,7 @@ from fallbacks.retrying import RetrySettings
 from operations.masking import redacted
 from operations.notify.alert import AlertRules
 from operations.notify.alerting_rules import Alerting, never_quiet
-from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.desk import AlertDispatcher, AlertPolicy
 from operations.notify.incident_rules import Incidents
 from operations.notify.outbox import AlertOutbox
 from operations.notify.reporter import AlertReporter
@@ -59,7 +59,7 @@ class Story:
     emitter: Emitter = field(init=False)
     record: RecordFiles = field(init=False)
     reporter: AlertReporter = field(init=False)
-    desk: AlertDesk = field(init=False)
+    desk: AlertDispatcher = field(init=False)
 
     def __post_init__(self) -> None:
         self.record = RecordFiles(self.folder, names=(ALERTS, ERRORS), redact=redacted)
@@ -70,7 +70,7 @@ class Story:
             incidents=Incidents(LADDERS),
             clock=lambda: self.now,
         )
-        self.desk = AlertDesk(
+        self.desk = AlertDispatcher(
             self.outbox, [], AlertPolicy(rules=RULES, quiet=never_quiet),
             retries=Retries(settings=RetrySettings(attempts=1), tell=self.emitter.tell_for("")),
             leads=lambda: True, utc_s=lambda: self.now,

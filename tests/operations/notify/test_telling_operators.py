@@ -25,7 +25,7 @@ from operations.database.database import StorageError
 from operations.notify.alert import AlertRules, TellAlert
 from operations.notify.alerting_rules import never_quiet
 from operations.notify.channel import Channel
-from operations.notify.desk import AlertDesk, AlertPolicy
+from operations.notify.desk import AlertDispatcher, AlertPolicy
 from operations.notify.incident_rules import Incidents, Place
 from operations.notify.mail import MailChannel
 from operations.notify.outbox import AlertOutbox, Decide, ReportedFact
@@ -73,7 +73,7 @@ class Shift:
     own: list[Event] = field(default_factory=list)
     waits: list[float] = field(default_factory=list)
     feed: IncidentFeed = field(init=False)
-    desk: AlertDesk = field(init=False)
+    desk: AlertDispatcher = field(init=False)
     channels: list[Channel] = field(init=False)
 
     async def hear(self, event: Event, call_id: str = "") -> None:
@@ -127,7 +127,7 @@ async def shift(
             TelegramChannel(telegram),
             WebhookChannel(WebhookSettings(url=receiver.url), utc_s=utc_s),
         ]
-        found.desk = AlertDesk(
+        found.desk = AlertDispatcher(
             outbox,
             found.channels,
             AlertPolicy(rules=AlertRules(), quiet=never_quiet),

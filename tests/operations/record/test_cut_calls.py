@@ -17,7 +17,7 @@ from operations.database.database import StorageError
 from operations.database.tables import CALLS
 from operations.database.transactions import Transactions
 from operations.record.fold_rules import RecordBatch, RecordFold
-from operations.record.record_keeper import LOOK_S, RecordKeeper
+from operations.record.record_keeper import LOOK_S, RecordListener
 from operations.record.writer import CUT_S, RecordWriter
 
 pytestmark = pytest.mark.virtual_time
@@ -27,7 +27,7 @@ SAID = AgentSaid(turn=0, text="one moment")
 MORNING = datetime(2026, 11, 24, 8, tzinfo=UTC)
 
 
-class House:
+class WorkerPool:
     """Processes that share a database, which can be away."""
 
     def __init__(self, url: str) -> None:
@@ -39,10 +39,10 @@ class House:
     def utc_now(self) -> datetime:
         return MORNING + timedelta(seconds=time.monotonic() + self.ahead_s)
 
-    def keeper(self, holder: str) -> RecordKeeper:
+    def keeper(self, holder: str) -> RecordListener:
         writer = RoadToDatabase(self, holder)
         fold = RecordFold(holder=holder, messages="")
-        keeper = RecordKeeper(writer, fold, utc_now=self.utc_now, clock=time.monotonic)
+        keeper = RecordListener(writer, fold, utc_now=self.utc_now, clock=time.monotonic)
         keeper.tell = self.told.append
         return keeper
 
@@ -77,9 +77,9 @@ class House:
 class RoadToDatabase(RecordWriter):
     """A real writer, on a road that can be shut."""
 
-    def __init__(self, house: House, holder: str) -> None:
-        super().__init__(house.url, holder=holder)
-        self._house = house
+    def __init__(self, pool: WorkerPool, holder: str) -> None:
+        super().__init__(pool.url, holder=holder)
+        self._pool = pool
 
     async def write(self, batch: RecordBatch, *, number: int, now: datetime) -> None:
         self._pass()
@@ -94,16 +94,16 @@ class RoadToDatabase(RecordWriter):
         return await super().interrupt_cut(now)
 
     def _pass(self) -> None:
-        if self._house.away:
+        if self._pool.away:
             raise StorageError("the road is shut")
 
 
-async def hear(keeper: RecordKeeper, call_id: str, event: Event) -> None:
+async def hear(keeper: RecordListener, call_id: str, event: Event) -> None:
     at = (MORNING + timedelta(seconds=time.monotonic())).isoformat(timespec="milliseconds")
     await keeper.hear(Entry(call_id=call_id, number=1, at=at, event=event))
 
 
-async def talk(keeper: RecordKeeper, *calls: str) -> None:
+async def talk(keeper: RecordListener, *calls: str) -> None:
     while True:
         await asyncio.sleep(0.3)
         for call in calls:
@@ -111,56 +111,58 @@ async def talk(keeper: RecordKeeper, *calls: str) -> None:
 
 
 @pytest.fixture
-def house(tmp_path: Path) -> House:
-    return House(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
+def pool(tmp_path: Path) -> WorkerPool:
+    return WorkerPool(f"sqlite+aiosqlite:///{tmp_path}/holdline.db")
 
 
 @pytest.mark.parametrize("outage_s", [CUT_S + 1.0, 600.0])
 async def test_calls_that_outlast_an_outage_of_the_database_are_not_taken_for_cut(
-    house: House, outage_s: float
+    pool: WorkerPool, outage_s: float
 ) -> None:
     async with (
-        house.process("first", "c1", "c2"),
-        house.process("second", "c3"),
-        house.process("idle"),
+        pool.process("first", "c1", "c2"),
+        pool.process("second", "c3"),
+        pool.process("idle"),
     ):
         await asyncio.sleep(20.0)
-        house.away = True
+        pool.away = True
         await asyncio.sleep(outage_s)
-        house.away = False
+        pool.away = False
         seen: set[str] = set()
         for _ in range(60):
             await asyncio.sleep(1.0)
-            seen |= {*(await house.states()).values()}
+            seen |= {*(await pool.states()).values()}
 
     assert seen == {"live"}
-    assert house.cut == []
+    assert pool.cut == []
 
 
-async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(house: House) -> None:
-    async with house.process("first", "c1"):
-        dead = house.keeper("second")
+async def test_calls_whose_process_died_in_an_outage_are_found_behind_it(pool: WorkerPool) -> None:
+    async with pool.process("first", "c1"):
+        dead = pool.keeper("second")
         await hear(dead, "c2", STARTED)
         await dead.write()
-        house.away = True
+        pool.away = True
         await asyncio.sleep(60.0)
-        house.away = False
+        pool.away = False
         await asyncio.sleep(2 * LOOK_S + 3.0)
-        states = await house.states()
+        states = await pool.states()
         await dead.close()
 
     assert states == {"c1": "live", "c2": "interrupted"}
-    assert house.cut == [CallsCut(calls=1)]
+    assert pool.cut == [CallsCut(calls=1)]
 
 
-async def test_calls_that_go_on_while_the_clock_is_set_are_not_taken_for_cut(house: House) -> None:
-    async with house.process("first", "c1", "c2"), house.process("second", "c3"):
+async def test_calls_that_go_on_while_the_clock_is_set_are_not_taken_for_cut(
+    pool: WorkerPool,
+) -> None:
+    async with pool.process("first", "c1", "c2"), pool.process("second", "c3"):
         seen: set[str] = set()
         for _ in range(15):  # at each second between two looks
             await asyncio.sleep(LOOK_S)
-            house.ahead_s += 60.0
+            pool.ahead_s += 60.0
             await asyncio.sleep(1.0)
-            seen |= {*(await house.states()).values()}
+            seen |= {*(await pool.states()).values()}
 
     assert seen == {"live"}
-    assert house.cut == []
+    assert pool.cut == []

@@ -36,7 +36,7 @@ from operations.record.record_keeper import (
     ANSWER_S,
     AT_ONCE,
     WAITING,
-    RecordKeeper,
+    RecordListener,
     keep_record,
     record_keeper,
 )
@@ -78,14 +78,14 @@ class Told:
         return [type(item).__name__ for item in self.events]
 
 
-async def hear(keeper: RecordKeeper, *events: Event, call_id: str = "c1", first: int = 1) -> None:
+async def hear(keeper: RecordListener, *events: Event, call_id: str = "c1", first: int = 1) -> None:
     for number, each in enumerate(events, start=first):
         at = clock.utc_now().isoformat(timespec="milliseconds")
         await keeper.hear(Entry(call_id=call_id, number=number, at=at, event=each))
 
 
 @asynccontextmanager
-async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordKeeper]:
+async def running(url: str, folder: Path, told: Told) -> AsyncIterator[RecordListener]:
     settings = settings_of(url, folder)
     keeper = record_keeper(settings)
     async with keep_record(keeper, settings, tell=told):
@@ -105,7 +105,7 @@ def locked(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def full(keeper: RecordKeeper) -> Iterator[None]:
+def full(keeper: RecordListener) -> Iterator[None]:
     """Let SQLite have not a page more than it has: what a full disk is to it."""
     assert keeper._writer._file
     engine = keeper._writer._file.engine
@@ -134,7 +134,7 @@ async def numbers(url: str) -> list[int]:
     return [happening.number for happening in page.happenings] if page else []
 
 
-async def until_written(keeper: RecordKeeper, url: str, count: int) -> None:
+async def until_written(keeper: RecordListener, url: str, count: int) -> None:
     async with asyncio.timeout(60):
         while len(await numbers(url)) < count:  # noqa: ASYNC110 - as above
             await asyncio.sleep(0.05)
@@ -177,8 +177,8 @@ def slow() -> SlowWriter:
     return SlowWriter()
 
 
-def keeper_of(writer: RecordWriter) -> RecordKeeper:
-    return RecordKeeper(
+def keeper_of(writer: RecordWriter) -> RecordListener:
+    return RecordListener(
         writer,
         RecordFold(holder="one", messages=""),
         utc_now=clock.utc_now,

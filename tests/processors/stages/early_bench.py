@@ -41,7 +41,7 @@ from fallbacks.facts import (
     EarlyAnswerDropped,
     EarlyAnswerTaken,
 )
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
@@ -243,7 +243,7 @@ async def early_bench(
 ) -> AsyncIterator[EarlyBench]:
     async with Lab([Spec(name=name, kind="openai") for name in rungs]) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = Roster(places, now=time.monotonic(), priors_s=PRIORS_S)
+        roster = HealthTable(places, now=time.monotonic(), priors_s=PRIORS_S)
         policy = StagePolicy(
             stage="llm", roster=roster, pace=PACES["llm"], early=budget or EarlyBudget()
         )

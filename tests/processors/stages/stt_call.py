@@ -19,7 +19,7 @@ from calls.turn import Turn
 from fallbacks.breaker import BreakerSettings
 from fallbacks.facts import AttemptFailed, AttemptStarted
 from fallbacks.ladder import Pace
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
@@ -170,7 +170,7 @@ async def calling(
     pace: float = 5.0,
     limits: StreamLimits | None = None,
     more: Mapping[str, FrameProcessor] | None = None,
-    roster: Roster | None = None,
+    roster: HealthTable | None = None,
     failures: int = 3,
     limit_s: float = 60.0,
 ) -> AsyncIterator[Call]:
@@ -202,11 +202,11 @@ async def calling(
 
 
 def policy_of(
-    rungs: Mapping[str, object], *, roster: Roster | None = None, failures: int = 3
+    rungs: Mapping[str, object], *, roster: HealthTable | None = None, failures: int = 3
 ) -> StagePolicy:
     """Return a policy, by default on a fresh roster, each rung with a key of its own."""
     places = [Place(stage="stt", provider=rung, credential=rung) for rung in rungs]
-    roster = roster or Roster(
+    roster = roster or HealthTable(
         places,
         now=time.monotonic(),
         settings=BreakerSettings(failures=failures),

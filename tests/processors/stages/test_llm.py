@@ -38,7 +38,7 @@ from fallbacks.facts import (
     Suspected,
 )
 from fallbacks.failure import Kind, Scope
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.word_times import CHARACTER_S
 from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
@@ -111,7 +111,7 @@ async def bench(
     specs = [Spec(name=name, kind="openai", options=options) for name in rungs]
     async with Lab(specs) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = Roster(places, now=time.monotonic(), priors_s=PRIORS_S)
+        roster = HealthTable(places, now=time.monotonic(), priors_s=PRIORS_S)
         yield Bench(lab, rungs, StagePolicy(stage="llm", roster=roster, pace=PACES["llm"]))
 
 

@@ -24,7 +24,7 @@ from fallbacks.facts import (
 )
 from fallbacks.ladder import Allowance, Pace
 from fallbacks.limits import Limits
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from fallbacks.work import StagePolicy
 from lab.simulators.lab import Lab, Spec
 from lab.simulators.schedule import parse_windows
@@ -114,7 +114,7 @@ async def bench(
     gates = {name: RungGate(limits.get(name, Limits()), clock=time.monotonic) for name in rungs}
     async with Lab(specs, speed=SPEED) as lab:
         places = [Place(stage="llm", provider=name, credential=name) for name in rungs]
-        roster = Roster(places, now=time.monotonic(), priors_s={"llm": 0.1})
+        roster = HealthTable(places, now=time.monotonic(), priors_s={"llm": 0.1})
         policy = StagePolicy(stage="llm", roster=roster, pace=PACE, gates=gates, hedges=hedges)
         async with AsyncExitStack() as clients:
             shared = {name: _rung(lab, name) for name in rungs}

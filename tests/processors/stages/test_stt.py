@@ -19,7 +19,7 @@ from pipecat.transcriptions.language import Language
 
 from fallbacks.breaker import State
 from fallbacks.facts import AttemptFailed, RungChosen, StageExhausted, Suspected
-from fallbacks.roster import Place, Roster
+from fallbacks.roster import HealthTable, Place
 from lab.simulators import faults
 from lab.simulators.deepgram.socket import StreamLimits
 from lab.simulators.faults import Fault
@@ -293,11 +293,11 @@ async def test_a_stream_that_stands_is_heard_on_while_no_call_may_ask_for_one() 
     assert stream.details["audio_s"] > 3.0
 
 
-def all_out(*names: str) -> Roster:
+def all_out(*names: str) -> HealthTable:
     """Return what calls know of recognisers whose breakers are open, while nothing is wrong."""
     now = time.monotonic()
     places = [Place(stage="stt", provider=name, credential=name) for name in names]
-    roster = Roster(places, now=now, priors_s={"stt": 0.4})
+    roster = HealthTable(places, now=now, priors_s={"stt": 0.4})
     for item in roster:
         item.breaker.trip(now)
     return roster

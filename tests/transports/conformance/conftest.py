@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.transports.conformance.door import Door, find_doors
-from tests.transports.conformance.house import House, open_house
+from tests.transports.conformance.house import WorkerPool, open_house
 
 T = TypeVar("T")
 
@@ -45,13 +45,13 @@ def door(request: pytest.FixtureRequest) -> Door:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def house(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Any:
+async def pool(door: Door, tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp(door.name)
 
     @asynccontextmanager
-    async def make() -> AsyncIterator[House]:
-        async with door.prepare(folder) as more, open_house(folder, more) as house:
-            yield house
+    async def make() -> AsyncIterator[WorkerPool]:
+        async with door.prepare(folder) as more, open_house(folder, more) as pool:
+            yield pool
 
-    async with kept_open(make) as house:
-        yield house
+    async with kept_open(make) as pool:
+        yield pool

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calls.handover import Destination
-from tests.transports.conformance.house import PATIENCE_S, House, become
+from tests.transports.conformance.house import PATIENCE_S, WorkerPool, become
 
 Sound: TypeAlias = NDArray[np.int16]
 """Mono, at `RATE_HZ`."""
@@ -99,7 +99,7 @@ class Door(Protocol):
         """
         ...
 
-    def call(self, house: House) -> AbstractAsyncContextManager[FarEnd]:
+    def call(self, pool: WorkerPool) -> AbstractAsyncContextManager[FarEnd]:
         """Place a call; yield when it is answered, and leave nothing behind."""
         ...
 

@@ -62,7 +62,7 @@ class CallNotes:
         return found[0]
 
 
-class House:
+class WorkerPool:
     """A server in this process."""
 
     def __init__(self, url: str, server: Server, notes: CallNotes) -> None:
@@ -89,7 +89,7 @@ class House:
 
 
 @asynccontextmanager
-async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[House]:
+async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[WorkerPool]:
     """Run a house while the block runs; `more` is what its doors need in the configuration."""
     listener = bind_socket(HOST, more.get("port", 0))  # whom a far end tells of calls, it knows
     url = f"http://{HOST}:{listener.getsockname()[1]}"
@@ -111,4 +111,4 @@ async def open_house(folder: Path, more: Mapping[str, Any]) -> AsyncIterator[Hou
         run_server(with_lab(lab, tree), [listener], extras=extras) as server,
     ):
         await server.ready.wait()
-        yield House(url, server, notes)
+        yield WorkerPool(url, server, notes)

@@ -18,7 +18,7 @@ from tests.transports.conformance.door import (
     hear_out,
     hear_something,
 )
-from tests.transports.conformance.house import FAREWELL, GREETING, House, become
+from tests.transports.conformance.house import FAREWELL, GREETING, WorkerPool, become
 
 pytestmark = [
     pytest.mark.peers,
@@ -46,17 +46,17 @@ def question() -> Sound:
 
 
 @asynccontextmanager
-async def calling(door: Door, house: House) -> AsyncIterator[FarEnd]:
+async def calling(door: Door, pool: WorkerPool) -> AsyncIterator[FarEnd]:
     """Place a call, and see that nothing of it is left."""
-    house.notes.forget()
-    async with door.call(house) as far:
+    pool.notes.forget()
+    async with door.call(pool) as far:
         yield far
-    await house.empty()
+    await pool.empty()
 
 
-async def greeted(house: House, far: FarEnd) -> float:
+async def greeted(pool: WorkerPool, far: FarEnd) -> float:
     """Return how much was heard when the greeting was over."""
-    await house.notes.until("TurnEnded", turn=0)
+    await pool.notes.until("TurnEnded", turn=0)
     await hear_out(far)
     return far.heard_s()
 
@@ -85,88 +85,92 @@ def does(
     return ask
 
 
-async def test_a_call_is_answered(door: Door, house: House, does: Callable[..., bool]) -> None:
+async def test_a_call_is_answered(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
     assert does("answer")
 
-    async with calling(door, house):
-        started = await house.notes.until("CallStarted")
+    async with calling(door, pool):
+        started = await pool.notes.until("CallStarted")
 
-        assert started["transport"] == house.leg.facts.transport
-        assert house.leg.facts.direction == "inbound"
+        assert started["transport"] == pool.leg.facts.transport
+        assert pool.leg.facts.direction == "inbound"
 
 
-async def test_the_caller_is_greeted(door: Door, house: House, does: Callable[..., bool]) -> None:
+async def test_the_caller_is_greeted(
+    door: Door, pool: WorkerPool, does: Callable[..., bool]
+) -> None:
     assert does("greet")
 
-    async with calling(door, house) as far:
-        await house.notes.until("TurnEnded", turn=0)
+    async with calling(door, pool) as far:
+        await pool.notes.until("TurnEnded", turn=0)
         await hear_out(far)
 
         assert far.heard_s() > GREETED_S
-    assert [note["text"] for note in house.notes.all("AgentSaid", turn=0)] == [GREETING]
+    assert [note["text"] for note in pool.notes.all("AgentSaid", turn=0)] == [GREETING]
 
 
 async def test_a_question_is_answered(
-    door: Door, house: House, does: Callable[..., bool], question: Sound
+    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("turn")
 
-    async with calling(door, house) as far:
-        before_s = await greeted(house, far)
+    async with calling(door, pool) as far:
+        before_s = await greeted(pool, far)
         await far.say(question)
-        await house.notes.until("TurnEnded", turn=1)
+        await pool.notes.until("TurnEnded", turn=1)
 
         assert await hear_out(far, since_s=before_s) > GREETED_S
-    assert "hours" in house.notes.all("TranscriptFinal")[0]["text"]
-    assert "open" in house.notes.all("AgentSaid", turn=1)[0]["text"]
+    assert "hours" in pool.notes.all("TranscriptFinal")[0]["text"]
+    assert "open" in pool.notes.all("AgentSaid", turn=1)[0]["text"]
 
 
 async def test_the_agent_falls_silent_when_it_is_interrupted(
-    door: Door, house: House, does: Callable[..., bool], question: Sound
+    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("barge_in")
 
-    async with calling(door, house) as far:
-        before_s = await greeted(house, far)
+    async with calling(door, pool) as far:
+        before_s = await greeted(pool, far)
         await far.say(question)
         await hear_something(far, since_s=before_s)
         await far.say(question)
-        await house.notes.until("BargedIn", turn=1)
-        await house.notes.until("TurnEnded", turn=1, interrupted=True)
-        await house.notes.until("AnswerHeard", turn=2)
+        await pool.notes.until("BargedIn", turn=1)
+        await pool.notes.until("TurnEnded", turn=1, interrupted=True)
+        await pool.notes.until("AnswerHeard", turn=2)
 
 
-async def test_keys_reach_us(door: Door, house: House, does: Callable[..., bool]) -> None:
+async def test_keys_reach_us(door: Door, pool: WorkerPool, does: Callable[..., bool]) -> None:
     can = does("keys_in")
 
-    async with calling(door, house) as far:
-        await greeted(house, far)
-        assert house.leg.facts.keys is can
+    async with calling(door, pool) as far:
+        await greeted(pool, far)
+        assert pool.leg.facts.keys is can
         if can:
             for key in KEYS:
                 await far.press(key)
-            await become(lambda: f"Keys pressed: {KEYS}" in str(house.one_call.conversation))
-            assert len(house.notes.all("KeyPressed")) == len(KEYS)
+            await become(lambda: f"Keys pressed: {KEYS}" in str(pool.one_call.conversation))
+            assert len(pool.notes.all("KeyPressed")) == len(KEYS)
 
 
-async def test_keys_reach_the_far_end(door: Door, house: House, does: Callable[..., bool]) -> None:
+async def test_keys_reach_the_far_end(
+    door: Door, pool: WorkerPool, does: Callable[..., bool]
+) -> None:
     can = does("keys_out")
 
-    async with calling(door, house) as far:
-        await greeted(house, far)
-        assert await house.leg.press("42") is can
+    async with calling(door, pool) as far:
+        await greeted(pool, far)
+        assert await pool.leg.press("42") is can
         await become(lambda: far.keys_heard() == ("42" if can else ""))
 
 
 async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
-    door: Door, house: House, does: Callable[..., bool], question: Sound
+    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     can = does("transfer")
 
-    async with calling(door, house) as far:
-        before_s = await greeted(house, far)
-        assert house.leg.facts.transfers is can
-        found = await house.leg.transfer(door.elsewhere, ring_s=20.0)
+    async with calling(door, pool) as far:
+        before_s = await greeted(pool, far)
+        assert pool.leg.facts.transfers is can
+        found = await pool.leg.transfer(door.elsewhere, ring_s=20.0)
         if can:
             assert found == "connected"
             return
@@ -176,75 +180,75 @@ async def test_a_caller_is_handed_on_or_told_that_this_cannot_be(
 
 
 async def test_a_caller_who_hangs_up_has_ended_the_call(
-    door: Door, house: House, does: Callable[..., bool]
+    door: Door, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("they_hang_up")
 
-    async with calling(door, house) as far:
-        await greeted(house, far)
+    async with calling(door, pool) as far:
+        await greeted(pool, far)
         await far.hang_up()
-        ended = await house.notes.until("CallEnded")
+        ended = await pool.notes.until("CallEnded")
 
     assert ended["reason"] == "caller_hung_up"
 
 
 async def test_we_say_goodbye_and_hang_up(
-    door: Door, house: House, does: Callable[..., bool]
+    door: Door, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("we_hang_up")
 
-    async with calling(door, house) as far:
-        before_s = await greeted(house, far)
-        await house.one_call.end("shutdown")
-        ended = await house.notes.until("CallEnded")
+    async with calling(door, pool) as far:
+        before_s = await greeted(pool, far)
+        await pool.one_call.end("shutdown")
+        ended = await pool.notes.until("CallEnded")
         await become(lambda: far.ended)
 
         assert far.heard_s() > before_s + 0.3
     assert ended["reason"] == "shutdown"
-    assert FAREWELL in [note["text"] for note in house.notes.all("AgentSaid")]
+    assert FAREWELL in [note["text"] for note in pool.notes.all("AgentSaid")]
 
 
 async def test_a_caller_who_vanishes_is_noticed(
-    door: Door, house: House, does: Callable[..., bool]
+    door: Door, pool: WorkerPool, does: Callable[..., bool]
 ) -> None:
     assert does("vanish")
 
-    async with calling(door, house) as far:
-        await greeted(house, far)
+    async with calling(door, pool) as far:
+        await greeted(pool, far)
         await far.vanish()
-        ended = await house.notes.until("CallEnded")
+        ended = await pool.notes.until("CallEnded")
 
     assert ended["reason"] in LOST
 
 
 async def test_three_seconds_without_any_sound_end_nothing(
-    door: Door, house: House, does: Callable[..., bool], question: Sound
+    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     assert does("gap")
 
-    async with calling(door, house) as far:
-        before_s = await greeted(house, far)
+    async with calling(door, pool) as far:
+        before_s = await greeted(pool, far)
         await far.keep_still(3.0)
-        assert not house.notes.all("CallEnded")
+        assert not pool.notes.all("CallEnded")
         await far.say(question)
-        await house.notes.until("AnswerHeard", turn=1)
+        await pool.notes.until("AnswerHeard", turn=1)
         await hear_something(far, since_s=before_s)
 
 
 async def test_a_line_that_is_lost_comes_back_or_the_call_ends(
-    door: Door, house: House, does: Callable[..., bool], question: Sound
+    door: Door, pool: WorkerPool, does: Callable[..., bool], question: Sound
 ) -> None:
     can = does("reconnect")
 
-    async with calling(door, house) as far:
-        await greeted(house, far)
+    async with calling(door, pool) as far:
+        await greeted(pool, far)
         await far.reset_line()
         if not can:
-            ended = await house.notes.until("CallEnded")
+            ended = await pool.notes.until("CallEnded")
             assert ended["reason"]
             return
-        await house.notes.until("LineRestored")
+        await pool.notes.until("LineRestored")
         before_s = far.heard_s()
         await far.say(question)
-        await house.notes.until("AnswerHeard", turn=1)
+        await pool.notes.until("AnswerHeard", turn=1)
         await hear_something(far, since_s=before_s)

@@ -9,7 +9,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 CANNOT: Final = {
@@ -33,10 +33,10 @@ class Exotel:
         yield {"transports": {"exotel": door}}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
         manner = ExotelManner(key=KEY, token=TOKEN)
-        async with Carrier(house.url, "", phone=exotel_call(), manner=manner) as carrier:
-            await house.notes.until("CallStarted")
+        async with Carrier(pool.url, "", phone=exotel_call(), manner=manner) as carrier:
+            await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier)
 
 

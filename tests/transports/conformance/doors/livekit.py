@@ -17,7 +17,7 @@ from tests.peers.media_server import MediaServer, running_media_server
 from tests.peers.sip_phone import RATE_HZ as PHONE_HZ
 from tests.peers.sip_phone import SipPhone, sip_phone
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 RINGS_S = 60.0  # a guard
 SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than we ask who is there
@@ -95,13 +95,13 @@ class Livekit:
             yield {"transports": {"livekit": door}, "port": server.webhook_port}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[PersonAtPhone]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[PersonAtPhone]:
         assert self._server
         with tempfile.TemporaryDirectory() as folder:
             async with sip_phone(Path(folder), lines=2) as phone:  # a REFER is a call beside it
                 await phone.dial(self._server.uri())
                 await phone.until("CALL_ESTABLISHED", within_s=RINGS_S)
-                await house.notes.until("CallStarted")
+                await pool.notes.until("CallStarted")
                 person = PersonAtPhone(phone, self._server)
                 yield person
                 if not (person.gone or person.ended):

@@ -15,7 +15,7 @@ import soxr
 
 from tests.transports import pulse
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 from transports.local.leg import LocalLeg
 from transports.local.sound_card import _sounddevice
 
@@ -104,7 +104,7 @@ class Local:
         yield {}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[PersonHere]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[PersonHere]:
         with (
             tempfile.TemporaryDirectory() as folder,
             pulse.sound_card(Path(folder)) as card,
@@ -114,11 +114,13 @@ class Local:
             sounddevice = _sounddevice()
             sounddevice._terminate()  # PortAudio lists the devices once
             sounddevice._initialize()
-            async with self._talking(house, card) as person:
+            async with self._talking(pool, card) as person:
                 yield person
 
     @asynccontextmanager
-    async def _talking(self, house: House, card: Mapping[str, str]) -> AsyncIterator[PersonHere]:
+    async def _talking(
+        self, pool: WorkerPool, card: Mapping[str, str]
+    ) -> AsyncIterator[PersonHere]:
         listener = await asyncio.create_subprocess_exec(
             *LISTEN, env=card, stdout=asyncio.subprocess.PIPE
         )
@@ -128,9 +130,9 @@ class Local:
         try:
             async with asyncio.TaskGroup() as tasks:
                 hearing = tasks.create_task(person.listen(listener.stdout))
-                calling = tasks.create_task(house.switchboard.answer(leg))
+                calling = tasks.create_task(pool.switchboard.answer(leg))
                 await leg.answered()
-                await house.notes.until("CallStarted")
+                await pool.notes.until("CallStarted")
                 try:
                     yield person
                 finally:

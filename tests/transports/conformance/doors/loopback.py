@@ -12,7 +12,7 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 from transports.loopback.leg import LoopbackLeg
 
 NO_WIRE = "nothing lies between the two ends"
@@ -70,14 +70,14 @@ class Loopback:
         yield {}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[LoopbackCaller]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[LoopbackCaller]:
         nothing = np.zeros(0, np.int16)
         leg = LoopbackLeg(
             nothing, sample_rate_hz=RATE_HZ, linger_s=float("inf"), clock=clock.monotonic
         )
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(house.switchboard.answer(leg))
-            await house.notes.until("CallStarted")
+            tasks.create_task(pool.switchboard.answer(leg))
+            await pool.notes.until("CallStarted")
             try:
                 yield LoopbackCaller(leg)
             finally:

@@ -11,7 +11,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call, plivo_form
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
 
@@ -42,20 +42,20 @@ class Plivo:
             yield {"transports": {"plivo": door}}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
         assert self._account
-        carrier = Carrier(house.url, "", phone=plivo_call(), manner=PlivoManner(self._account))
+        carrier = Carrier(pool.url, "", phone=plivo_call(), manner=PlivoManner(self._account))
         self._account.know(carrier)
         async with carrier:
-            await house.notes.until("CallStarted")
+            await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier, pressed=self._keys)
-        await self._tell_end(house, carrier)
+        await self._tell_end(pool, carrier)
 
-    async def _tell_end(self, house: House, carrier: Carrier) -> None:
+    async def _tell_end(self, pool: WorkerPool, carrier: Carrier) -> None:
         """Do what the application's hangup URL does: who was handed on has no stream to close."""
         assert self._account
         form = plivo_form(carrier.phone, "completed") | {"Event": "Hangup"}
-        url = f"{house.url}/plivo/status"
+        url = f"{pool.url}/plivo/status"
         headers = self._account.signed(url, form)
         async with (
             aiohttp.ClientSession(headers=headers) as session,

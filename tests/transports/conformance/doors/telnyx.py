@@ -9,7 +9,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
 
@@ -41,13 +41,13 @@ class Telnyx:
             yield {"transports": {"telnyx": door}}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
         assert self._account
         manner = TelnyxManner(self._account)
-        carrier = Carrier(house.url, "", phone=telnyx_call(), manner=manner)
+        carrier = Carrier(pool.url, "", phone=telnyx_call(), manner=manner)
         self._account.know(carrier)
         async with carrier:
-            await house.notes.until("CallStarted")
+            await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier, pressed=self._keys)
 
     def _keys(self) -> str:

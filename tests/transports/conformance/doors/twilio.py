@@ -11,7 +11,7 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 AUTH_TOKEN = "a-twilio-auth-token"
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
@@ -45,15 +45,15 @@ class Twilio:
             yield {"transports": {"twilio": door}}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[CarrierCaller]:
+    async def call(self, pool: WorkerPool) -> AsyncIterator[CarrierCaller]:
         assert self._rest
         self._rest.exchange.server = AgentServer(
-            base_url=house.url, public_url=house.url, auth_token=AUTH_TOKEN
+            base_url=pool.url, public_url=pool.url, auth_token=AUTH_TOKEN
         )
-        carrier = Carrier(house.url, AUTH_TOKEN, phone=PhoneCall(account_sid=ACCOUNT))
+        carrier = Carrier(pool.url, AUTH_TOKEN, phone=PhoneCall(account_sid=ACCOUNT))
         self._rest.know(carrier)
         async with carrier:
-            await house.notes.until("CallStarted")
+            await pool.notes.until("CallStarted")
             yield CarrierCaller(carrier)
 
 

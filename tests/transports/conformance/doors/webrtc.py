@@ -15,7 +15,7 @@ from av import AudioFrame
 
 from tests.bot.server.peer import Peer, _loopback_only
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import House
+from tests.transports.conformance.house import WorkerPool
 
 STEP = RATE_HZ // 50
 LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after
@@ -141,11 +141,11 @@ class Webrtc:
             yield {"transports": {"webrtc": {"enabled": True}}}
 
     @asynccontextmanager
-    async def call(self, house: House) -> AsyncIterator[WebrtcCaller]:
-        caller = WebrtcCaller(house.url)
+    async def call(self, pool: WorkerPool) -> AsyncIterator[WebrtcCaller]:
+        caller = WebrtcCaller(pool.url)
         try:
             await caller.peer.call()
-            await house.notes.until("CallStarted")
+            await pool.notes.until("CallStarted")
             yield caller
         finally:
             await caller.leave()
