@@ -132,13 +132,11 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     erasure, ours = Erasure(settings.storage.url), _is_ours(settings, same)
     try:
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
-        over = [traced_call for traced_call in traced if not traced_call.live]
-        logs, live = (
-            settings.logs.dir,
-            {traced_call.id: traced_call.dial_id for traced_call in traced if traced_call.live},
-        )
+        over = [call for call in traced if not call.live]
+        live = {call.id: call.dial_id for call in traced if call.live}
+        logs = settings.logs.dir
         written = await asyncio.to_thread(_calls_written, logs / "calls", same, ours=ours)
-        ids = sorted(({traced_call.id for traced_call in over} | written) - live.keys())
+        ids = sorted(({call.id for call in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, same)
         left_by_them = {path for call_id, path in mails if call_id not in live}
         sound = {
