@@ -184,10 +184,10 @@ class CostMeter:
 
     def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
         """Return what the turns since the last time cost, and forget those before the latest."""
-        told = [each for each in self._turns.values() if self._current <= each.turn < turn]
-        self._turns = {n: each for n, each in self._turns.items() if n >= turn - KEPT}
+        told = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
+        self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
         self._current = turn
-        return tuple(sorted(told, key=lambda each: each.turn))
+        return tuple(sorted(told, key=lambda bill: bill.turn))
 
 
 def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:

@@ -127,14 +127,13 @@ async def forget_number(settings: Settings, number: str) -> Forgotten:
     Raises:
         StorageError: The database did not do it; what was erased by then stays erased.
     """
-    same = same_as(number, region=settings.server.region)
-    ending = ending_of(number)
+    same, ending = same_as(number, region=settings.server.region), ending_of(number)
+    logs = settings.logs.dir
     erasure, ours = Erasure(settings.storage.url), _is_ours(settings, same)
     try:
         traced = await erasure.calls_of(ending, same, ours=ours, settled=_settled(settings))
         over = [call for call in traced if not call.live]
         live = {call.id: call.dial_id for call in traced if call.live}
-        logs = settings.logs.dir
         written = await asyncio.to_thread(_calls_written, logs / "calls", same, ours=ours)
         ids = sorted(({call.id for call in over} | written) - live.keys())
         mails = await erasure.voicemails_of(ids, same)

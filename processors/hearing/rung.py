@@ -232,16 +232,16 @@ def _end_s(result: Any) -> float | None:
 def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
     alternatives = getattr(getattr(result, "channel", None), "alternatives", None) or ()
     timed = [
-        each
-        for each in (getattr(alternatives[0], "words", None) or () if alternatives else ())
-        if isinstance(getattr(each, "start", None), float | int)
-        and isinstance(getattr(each, "end", None), float | int)
+        word
+        for word in (getattr(alternatives[0], "words", None) or () if alternatives else ())
+        if isinstance(getattr(word, "start", None), float | int)
+        and isinstance(getattr(word, "end", None), float | int)
     ]
     if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
-        written = [str(getattr(each, "punctuated_word", None) or each.word) for each in timed]
+        written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
-        HeardWord(text=text, start_s=each.start, end_s=each.end)
-        for text, each in zip(written, timed, strict=True)
+        HeardWord(text=text, start_s=word.start, end_s=word.end)
+        for text, word in zip(written, timed, strict=True)
     )
 
 

@@ -188,17 +188,17 @@ class Chooser:
             again: What is worn out may be said once more: the caller would hear nothing else.
         """
         fresh = [
-            each
-            for each in in_language(self._utterances, language)
-            if each.situation is situation and (again or self._played[each.name] < self._plays)
+            utterance
+            for utterance in in_language(self._utterances, language)
+            if utterance.situation is situation and (again or self._played[utterance.name] < self._plays)
         ]
         said = _spoken(heard)
-        on_topic = [each for each in fresh if any(f" {topic}" in said for topic in each.topics)]
-        general = [each for each in fresh if not each.topics]
+        on_topic = [utterance for utterance in fresh if any(f" {topic}" in said for topic in utterance.topics)]
+        general = [utterance for utterance in fresh if not utterance.topics]
         candidates = on_topic or general
         if not candidates:
             return None
-        chosen = min(candidates, key=lambda each: (self._played[each.name], each.number))
+        chosen = min(candidates, key=lambda utterance: (self._played[utterance.name], utterance.number))
         self._played[chosen.name] += 1
         return chosen
 
