@@ -1,6 +1,6 @@
 # `make` lists the targets. On a fresh machine Python 3.11 to 3.13 and make are enough.
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
+.PHONY: help setup setup-dev demo test test-calls test-fresh test-pythons test-long test-hours test-peers test-doors check lint format lock drill mutants clean
 
 # Compiled tests are kept, also where the environment says not to: each process of pytest would
 # compile all of them anew, a quarter of a minute.
@@ -28,9 +28,11 @@ setup-dev: setup ## what tests, too: requirements-dev.lock
 demo: setup ## a talking agent without keys: open the one URL that it prints; PORT=8081 another port
 	@$(BIN)/holdline demo $(if $(PORT),--port $(PORT))
 
-test: setup-dev ## every test but the longest; some twenty minutes on two cores
-	@$(BOTH) '$(PYTEST) $(QUICK)' \
-		'$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"'
+test: setup-dev ## the quick tests and one whole call; five minutes on two cores
+	@$(PYTEST) $(QUICK)
+
+test-calls: setup-dev ## whole calls in real time, in browsers too; some quarter of an hour
+	@$(TWICE) slow $(PYTEST) -m "(slow or e2e) and not long and not hours and not peers and not doors"
 
 test-fresh: setup-dev ## the quick tests with make and the newest Python that is here, and no other tool; as root
 	@python=$$(scripts/pythons | tail -n 1); \

@@ -80,7 +80,7 @@ LONGEST = "### The longest tests\n"
 
 @pytest.mark.slow  # collecting takes seconds
 @pytest.mark.parametrize(
-    ("column", "target"), list(enumerate(("test", "test-long", "test-hours"))), ids=str
+    ("column", "target"), list(enumerate(("test-calls", "test-long", "test-hours"))), ids=str
 )
 def test_a_make_target_runs_the_longest_tests_that_contributing_says(
     column: int, target: str

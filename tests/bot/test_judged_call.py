@@ -9,10 +9,10 @@ from lab.simulators.faults import Stall
 from lab.simulators.schedule import Window
 from tests.bot.judged_call import judged_call
 
-pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
+pytestmark = pytest.mark.virtual_time
 
 
-async def test_a_call_beside_nobody_is_whole(tmp_path: Path) -> None:
+async def test_a_whole_call_with_a_server_its_providers_and_a_carrier(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside:
         pass
 
@@ -20,6 +20,7 @@ async def test_a_call_beside_nobody_is_whole(tmp_path: Path) -> None:
     assert all(verdict.whole for verdict in beside.verdicts)
 
 
+@pytest.mark.slow
 async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
     dies = [Window(fault=Stall(after_words=3))]
 
@@ -28,6 +29,7 @@ async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
             beside.lab.instance("cartesia").set_faults(dies)
 
 
+@pytest.mark.slow
 async def test_what_is_left_open_is_noticed(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(AssertionError, match="became"):
