@@ -1,0 +1,69 @@
+"""A golden call's surroundings: the server, the lab and the telephones in one process.
+
+A call is played as the drill plays it, with the drill's own `Rig`, but on virtual time
+(tests/virtual_time.py), so that it takes seconds and repeats exactly.
+"""
+
+import random
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lab.control import LabControl
+from lab.drill.rig import Rig
+from lab.drill.rows import Row
+from lab.drill.telephones import CarrierTelephone
+from lab.process import RunningLab
+from lab.simulators.carrier.carrier import Carrier
+from tests.bot.judged_call import AUTH_TOKEN, JudgedCall, listening
+
+SEED = 11  # of `random`, which spreads the waits between two attempts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GoldenRig:
+    """What a golden call is played on.
+
+    Attributes:
+        rig: The drill's own.
+        server: The server in this process, and what it has told.
+        carriers: Of the calls so far, in order.
+    """
+
+    rig: Rig
+    server: JudgedCall
+    carriers: list[Carrier]
+
+
+@asynccontextmanager
+async def open_golden_rig(
+    row: Row, folder: Path, changes: Mapping[str, Any]
+) -> AsyncIterator[GoldenRig]:
+    """Run a server and a lab while the block runs.
+
+    Args:
+        row: What breaks, and when.
+        folder: Where the server's files go.
+        changes: Of the configuration: a mapping for each section.
+    """
+    random.seed(SEED)
+    carriers: list[Carrier] = []
+    async with listening(folder, changes, None) as server:
+        described = server.lab.describe()
+        lab = RunningLab(
+            control_url=described["control"]["url"],
+            control_token=described["control"]["token"],
+            instances=described["instances"],
+            started_at_s=described["started_at_s"],
+        )
+
+        def ring() -> CarrierTelephone:
+            carriers.append(Carrier(server.url, AUTH_TOKEN))
+            return CarrierTelephone(server.url, carrier=carriers[-1])
+
+        async with LabControl(lab) as control:
+            calls = server.logs / "calls"
+            rig = Rig(row=row, lab=lab, control=control, ring=ring, calls=calls)
+            yield GoldenRig(rig=rig, server=server, carriers=carriers)
