@@ -1,1 +1,1 @@
-"""The facts of a call: events, the turn's timeline, the call's phase, its outcome."""
+"""Facts about a call: events, the turn and its deadline, phases, cost, outcome, resume state."""

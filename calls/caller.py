@@ -1,8 +1,8 @@
-"""Tells a caller's number from the values that carriers put in its place.
+"""Clean up what a caller says, and tell a real caller number from a placeholder.
 
-Carriers put something in the place of a number that was withheld: a word, zeros, or the digits of a
-word on a telephone's keys, as Twilio does (+266696687 spells "anonymous"). Some callers have no
-number but a name, in which there may be digits, such as client:anna2024.
+Carriers replace a withheld number with a word, zeros, or the digits that spell a word on a
+telephone keypad, as Twilio does (+266696687 spells "anonymous"). Some callers have a name instead
+of a number, and a name may contain digits, such as client:anna2024.
 """
 
 import re
@@ -11,23 +11,23 @@ from typing import Final
 
 LIMIT: Final = 2_000  # characters of one turn; at 150 words a minute that is over two minutes
 _REMOVED: Final = frozenset({"Cc", "Cf", "Co", "Cs", "Cn", "Zl", "Zp"})
-"""Unicode categories that nobody can say aloud: control, format, private, surrogate, unassigned."""
+"""Unicode categories that cannot be spoken: control, format, private, surrogate, unassigned."""
 _JOINERS: Final = frozenset("\u200c\u200d")  # part of spelling in Persian, Hindi and others
 
 
 def clean(text: str, limit: int = LIMIT) -> str:
     """Return `text` as one line of speech, never longer than `limit` characters.
 
-    Control and format characters become spaces, so that no word can pose as a message's border,
-    and runs of white space become one. What is left is data: it is neither escaped nor judged.
+    Control and format characters become spaces, so that no word can pose as a message delimiter,
+    and runs of white space become one. The rest is data: it is neither escaped nor judged.
     """
-    head = text[: 2 * limit]  # bounds the work: a recogniser gone mad may send megabytes
+    head = text[: 2 * limit]  # bounds the work: a broken recogniser may send megabytes
     spoken = "".join(item if _sayable(item) else " " for item in head)
     return " ".join(spoken.split())[:limit].rstrip()
 
 
 def without_halves(text: str) -> str:
-    """Return `text` without halves of characters: nothing that is sent as UTF-8 can hold one."""
+    """Return `text` without lone surrogates, which cannot be encoded as UTF-8."""
     return text.encode("utf-8", "ignore").decode()
 
 
@@ -37,7 +37,7 @@ def _sayable(character: str) -> bool:
 
 AROUND: Final = re.compile(r"^(?:sips?|tel|whatsapp):|[@;].*$", re.IGNORECASE)  # RFC 3261, RFC 3966
 NAME: Final = re.compile(r"client:|[a-z][a-z._-]*\d", re.IGNORECASE)  # at the beginning
-LEAST_DIGITS: Final = 5  # a number with fewer is none that could be called
+LEAST_DIGITS: Final = 5  # a number with fewer cannot be called
 _LETTERS: Final = "abcdefghijklmnopqrstuvwxyz"
 _ON_KEYS: Final = str.maketrans(_LETTERS, "22233344455566677778889999")  # ITU-T E.161
 WITHHELD: Final = frozenset(
@@ -47,10 +47,10 @@ WITHHELD: Final = frozenset(
 
 
 def is_dialable(text: str) -> bool:
-    """Return whether a caller's number could be called.
+    """Return whether a caller's number can be called.
 
     Args:
-        text: A number, or a SIP address whose user is one.
+        text: A number, or a SIP address with a number as its user.
     """
     user = AROUND.sub("", text.strip()).replace("%2B", "+").replace("%2b", "+")
     digits = "".join(char for char in user if char.isdigit())

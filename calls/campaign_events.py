@@ -1,6 +1,6 @@
-"""Facts of campaigns: whom they dial, what becomes of it, and when they wait.
+"""Campaign events: dials, their outcomes, and why a campaign waits.
 
-None has a telephone number in it: a dial is named by its id, which leads to the contact.
+None contains a telephone number. A dial is named by its id, which leads to the contact.
 """
 
 from dataclasses import dataclass
@@ -11,11 +11,11 @@ from fallbacks.failure import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignHeld:
-    """Nobody of a campaign is dialled for now; told once for each reason."""
+    """A campaign places no calls for now; emitted once for each reason."""
 
     campaign: str
     reason: str
-    outage: bool  # something is broken; False: it is the ordinary course of things
+    outage: bool  # something is broken; False: an ordinary reason, such as closed hours
     severity: Severity = Severity.MEDIUM
 
 
@@ -30,17 +30,17 @@ class CampaignResumed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignPaused:
-    """A campaign paused itself; it goes on when somebody says so."""
+    """A campaign paused itself; it continues when an operator resumes it."""
 
     campaign: str
     reason: str
-    in_a_row: int  # calls that failed for our own reasons
+    in_a_row: int  # calls that failed through our own fault
     severity: Severity = Severity.HIGH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContactSkipped:
-    """A contact was not dialled, since nobody could have talked to them; it is dialled later."""
+    """A contact was not dialled because no agent could have answered; it is dialled later."""
 
     campaign: str
     dial_id: str
@@ -54,16 +54,16 @@ class DialPlaced:
     campaign: str
     dial_id: str
     call_ref: str  # the carrier's own id of the call
-    degraded: str = ""  # what is down, of a dial that is made all the same
+    degraded: str = ""  # what is down while this dial is placed anyway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialAsked:
-    """Nobody knew what had become of a dial, and the carrier was asked."""
+    """The state of a dial was unknown, and the carrier was asked."""
 
     campaign: str
     dial_id: str
-    known: bool  # it had it; False: it never did, and the dial is made anew
+    known: bool  # the carrier had it; False: it never had it, and the dial is placed again
     why: str  # answer_lost; holder_silent
 
 
@@ -81,7 +81,7 @@ class DialEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutboundCallBegan:
-    """A call of ours talks with somebody who was dialled."""
+    """An outbound call has connected to the person who was dialled."""
 
     dial_id: str
 

@@ -1,7 +1,7 @@
-"""What measured use costs, by a table of prices; what the table does not know costs None.
+"""The cost of measured use, from a price table; `None` if a price is unknown.
 
-`CostMeter` prices each use once, on its way from the call to its listeners, so that every record of
-it has the price that was known when the call was made. `Bill` adds up what was priced.
+`CostMeter` prices each use once, on its way from the call to its listeners, so every record has the
+price that was known when the call was made. `Bill` adds up the priced use.
 """
 
 import math
@@ -16,19 +16,19 @@ from calls.events import CallEnded, Event, TurnCosted, TurnDecided, UsageMeasure
 _VERSION: Final = re.compile(r"-\d{4}-\d{2}-\d{2}$")
 """The snapshot in a model's name: asked for `gpt-4.1-mini`, OpenAI names `…-2025-04-14`."""
 
-KEPT: Final = 8  # turns whose cost may still change, of a call; chosen: a bill comes in seconds
+KEPT: Final = 8  # latest turns whose cost may still change; bills arrive within seconds (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rate:
-    """The price of one model, in the table's currency; None where nothing is sold by that unit."""
+    """The price of one model, in the table's currency; `None` if it is not sold by that unit."""
 
     stage: str
     model: str
-    date: str  # ISO 8601, when the source said so
+    date: str  # ISO 8601, if the source gives one
     source: str
     prompt_per_million: float | None = None  # tokens
-    cached_per_million: float | None = None  # tokens that the provider had in its cache
+    cached_per_million: float | None = None  # tokens from the provider's cache
     completion_per_million: float | None = None  # tokens
     characters_per_million: float | None = None
     audio_per_minute: float | None = None
@@ -36,14 +36,14 @@ class Rate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PriceTable:
-    """Every price that is known."""
+    """All known prices."""
 
     currency: str
     rates: Mapping[tuple[str, str], Rate]  # by stage and model
 
 
 def cost(usage: UsageMeasured, table: PriceTable) -> float | None:
-    """Return what a measured use costs in the table's currency, or None: never a guess.
+    """Return the cost of a measured use in the table's currency; `None` if a price is missing.
 
     Prompt tokens include the cached ones, as OpenAI's `usage` counts them.
     """
@@ -75,31 +75,31 @@ def _part(amount: float, price: float | None, unit: float) -> float | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Costs:
-    """What a call cost, in parts; None is a sum of which some part has no known price."""
+    """The cost of a call, in parts; `None` for a sum with a part of unknown price."""
 
     currency: str = ""
     turns: dict[int, float | None] = field(default_factory=dict[int, float | None])  # 0: greeting
     stages: dict[str, float | None] = field(default_factory=dict[str, float | None])
     providers: dict[str, float | None] = field(default_factory=dict[str, float | None])
-    behind: float | None = 0.0  # what was asked of a model when the call had ended
+    behind: float | None = 0.0  # model requests made after the call had ended
     unpriced: tuple[str, ...] = ()  # stage and model
-    estimated: bool = False  # some of it is by our own count
+    estimated: bool = False  # part of it is our own count
 
 
 class Bill:
-    """Adds up what was priced; keeps eight bytes of a turn, and no fact."""
+    """Adds up priced use; keeps eight bytes for a turn, and no events."""
 
     def __init__(self) -> None:
         self._currency = ""
-        self._turns = array("d")  # not a number: not known, which stays so whatever is added
-        self._behind = 0.0  # of no turn
+        self._turns = array("d")  # NaN: unknown, and stays so whatever is added
+        self._behind = 0.0  # belongs to no turn
         self._stages: dict[str, float] = {}
         self._providers: dict[str, float] = {}
-        self._unpriced: dict[str, None] = {}  # in the order in which they were met
+        self._unpriced: dict[str, None] = {}  # in order of first use
         self._estimated = False
 
     def add(self, event: Event) -> None:
-        """Add a use, or learn the currency."""
+        """Add a use, or take over the currency."""
         match event:
             case UsageMeasured():
                 self._add(event, math.nan if event.cost is None else event.cost)
@@ -110,12 +110,12 @@ class Bill:
 
     @property
     def total(self) -> float | None:
-        """What everything cost."""
+        """The cost of everything; `None` if a price is unknown."""
         return _known(math.fsum((*self._turns, self._behind)))
 
     @property
     def costs(self) -> Costs:
-        """The parts."""
+        """The cost in parts."""
         return Costs(
             currency=self._currency,
             turns={turn: _known(cost) for turn, cost in enumerate(self._turns)},
@@ -145,25 +145,25 @@ def _known(cost: float) -> float | None:
 
 
 def unpriced(usage: UsageMeasured) -> str:
-    """Return the name under which the price of a use is missing in the table."""
+    """Return the name of a use whose price is missing in the table."""
     return f"{usage.stage} {usage.model or f'of {usage.provider}'}"
 
 
 class CostMeter:
-    """Prices one call's use as it is measured, and says what each turn cost.
+    """Prices one call's use as it is measured, and reports the cost of each turn.
 
-    A turn's cost is told when the next turn is decided, or the call ends: the words that the caller
-    says in between belong to the next one. What is billed for a turn later than that is added, and
-    its cost told again, of the latest turns.
+    A turn's cost is reported when the next turn is decided, or when the call ends: the caller's
+    words in between belong to the next turn. Use that is billed later is added, and for the latest
+    turns the cost is reported again.
     """
 
     def __init__(self, table: PriceTable) -> None:
         self._table = table
-        self._turns: dict[int, TurnCosted] = {}  # of the latest turns: what was used in them so far
+        self._turns: dict[int, TurnCosted] = {}  # use so far in the latest turns
         self._current = 0
 
     def handle(self, event: Event) -> tuple[Event, ...]:
-        """Return what is told in the place of a fact: the fact itself is always among it."""
+        """Return the events to publish in place of `event`, which is always among them."""
         match event:
             case UsageMeasured():
                 return self._priced(event)
@@ -183,11 +183,11 @@ class CostMeter:
         return (usage, after) if usage.turn < self._current else (usage,)
 
     def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
-        """Return what the turns since the last time cost, and forget those before the latest."""
-        told = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
-        self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
+        """Return the cost of the turns since the last time, and forget all but the latest."""
+        costed = [entry for entry in self._turns.values() if self._current <= entry.turn < turn]
+        self._turns = {n: entry for n, entry in self._turns.items() if n >= turn - KEPT}
         self._current = turn
-        return tuple(sorted(told, key=lambda bill: bill.turn))
+        return tuple(sorted(costed, key=lambda entry: entry.turn))
 
 
 def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:

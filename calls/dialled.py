@@ -1,10 +1,10 @@
-"""What became of dialling somebody, by the SIP status that came back; what to do next, as a table.
+"""The result of dialling a number, from the SIP status; and the next step, as a table.
 
-The status alone decides. The gateway also gives an HTTP status and a code of its own, which do not
-mean what they say elsewhere: its 429 is a callee who is busy, and no limit on our requests.
+The status alone decides. The gateway also gives an HTTP status and its own code, whose meaning
+differs from the usual one: its 429 is a busy callee, not a limit on our requests.
 
-Each answer says two things that have nothing to do with each other: whether this number should be
-dialled again, and whether the trunk, through which all numbers are dialled, is well.
+Each verdict answers two independent questions: whether to dial this number again, and whether the
+trunk, which carries all dials, is healthy.
 """
 
 from collections.abc import Mapping
@@ -15,21 +15,21 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""Whether to dial this number again: it was answered or we gave up; later; it is no use at all."""
+"""The advice on this number. No: answered, or we gave up. Never: another dial is pointless."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
-"""What it says of the trunk: nothing bad; count it towards a breaker; a person must act."""
+"""The state of the trunk: nothing wrong; count a failure towards a breaker; a person must act."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialVerdict:
-    """What an answer to a dial means.
+    """The meaning of the answer to a dial.
 
     Attributes:
         outcome: For the record.
         again: Whether this number should be dialled again.
-        trunk: What it says of the trunk.
-        reason: A code that one can filter by.
+        trunk: What the answer says about the trunk.
+        reason: A code to filter by.
     """
 
     outcome: LegOutcome
@@ -46,7 +46,7 @@ _GATEWAY_FULL: Final = DialVerdict(outcome="failed", reason="gateway_full", trun
 _BUSY: Final = DialVerdict(outcome="busy", reason="busy")
 _AWAY: Final = DialVerdict(outcome="no-answer", reason="unavailable")
 _CANCELLED: Final = DialVerdict(outcome="cancelled", reason="cancelled", again="no")
-# Carriers record the red button as "busy"; what differs is what follows.
+# Carriers record a declined call as "busy"; the difference is in whether to dial again.
 _DECLINED: Final = DialVerdict(outcome="busy", reason="declined", again="never")
 _NO_SUCH_NUMBER: Final = DialVerdict(outcome="failed", reason="no_such_number", again="never")
 _MOVED: Final = DialVerdict(outcome="failed", reason="number_changed", again="never")
@@ -73,7 +73,7 @@ VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
         408: _AWAY,
         410: _NO_SUCH_NUMBER,
         415: _MEDIA,
-        433: _OUR_NUMBER,  # it does not take calls without a number
+        433: _OUR_NUMBER,  # the callee rejects calls without a number
         480: _AWAY,
         484: _NO_SUCH_NUMBER,
         486: _BUSY,
@@ -86,16 +86,16 @@ VERDICTS: Final[Mapping[int, DialVerdict]] = MappingProxyType(
         604: _NO_SUCH_NUMBER,
         606: _MEDIA,
         607: _DECLINED,
-        608: _OUR_NUMBER,  # a network in between takes us for a nuisance, not the person
+        608: _OUR_NUMBER,  # a network in between blocked us, not the callee
     }
 )
-# What has no SIP status never left the gateway, or was never answered: there its own code decides.
-# The gateway stands before the trunk: what is wrong with it is no contact's fault either, and since
-# no far end has spoken, none of it means "never".
+# Without a SIP status the call never left the gateway, or was never answered. Then the gateway's
+# own code decides. A gateway failure is not the contact's fault, and since the callee's side did
+# not answer, no such code means "never".
 _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
         "canceled": RANG_OUT,
-        "deadline_exceeded": GATEWAY_LOST,  # its own limit, which is beyond that of the ringing
+        "deadline_exceeded": GATEWAY_LOST,  # its own limit, longer than the ringing limit
         "failed_precondition": _LOGIN,  # it tries the login five times and gives up
         # Our request, or a trunk whose host has no address (livekit-sip, `classifyInviteError`).
         "invalid_argument": DialVerdict(outcome="failed", reason="bad_request", trunk="refusing"),
@@ -106,8 +106,8 @@ _WITHOUT_STATUS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
         "unavailable": _GATEWAY_FULL,
     }
 )
-# A trunk that does not answer comes with the code of a callee who does not: the text alone tells
-# them apart. Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
+# An unreachable trunk has the same code as a callee who does not answer: only the text tells them
+# apart. Source: livekit-sip, pkg/sip/outbound.go, `sipResponse`.
 _GAVE_UP: Final = frozenset({"canceled", "deadline_exceeded"})
 _BY_WORDS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
     {
@@ -120,16 +120,16 @@ _BY_WORDS: Final[Mapping[str, DialVerdict]] = MappingProxyType(
 
 
 def judge_dial(sip_code: int | None, *, code: str = "", words: str = "") -> DialVerdict:
-    """Return what an answer that was no pick-up means.
+    """Return the meaning of a dial that was not answered.
 
     Args:
-        sip_code: What the far end or the carrier said; None: nobody said anything.
-        code: The gateway's own word, which counts only then.
-        words: Its text beside it, which counts where it gave a call up.
+        sip_code: The status from the callee or the carrier; `None` if there was none.
+        code: The gateway's own code, used only without a status.
+        words: The gateway's text, used where it gave a call up.
     """
     if sip_code is None:
         said = words.lower() if code in _GAVE_UP else ""
-        known = (verdict for each, verdict in _BY_WORDS.items() if each in said)
+        known = (verdict for words_part, verdict in _BY_WORDS.items() if words_part in said)
         return next(known, _WITHOUT_STATUS.get(code, GATEWAY_LOST))
     if sip_code in VERDICTS:
         return VERDICTS[sip_code]

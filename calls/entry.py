@@ -1,4 +1,4 @@
-"""A fact with its call, its number and its time, as it is told and stored."""
+"""An event with its call, number and time, as it is published and stored."""
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -7,14 +7,14 @@ from typing import Any, TypeAlias
 from calls.events import Event
 
 Tell: TypeAlias = Callable[[Event], None]
-"""Hands a fact on. Never waits, never raises."""
+"""Publishes an event. Never waits, never raises."""
 
 
 class Numbering:
-    """Numbers the entries of one call, even if another process goes on with it.
+    """Numbers the entries of one call, even across processes.
 
     Attributes:
-        last: The latest number that was given.
+        last: The latest number given.
     """
 
     def __init__(self, last: int = 0) -> None:
@@ -32,7 +32,7 @@ class Entry:
     """One line of a call's journal."""
 
     call_id: str
-    number: int  # 1, 2, 3 … within the call; a hole is a lost entry; 0: told by the process
+    number: int  # 1, 2, 3 … within the call; a gap is a lost entry; 0: from the process itself
     at: str  # ISO 8601, UTC
     event: Event
 

@@ -1,4 +1,4 @@
-"""Every fact of a call, in the past tense."""
+"""The events of a call, in the past tense, and the union of all events."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -81,7 +81,7 @@ from fallbacks.failure import Severity
 PhaseCause: TypeAlias = Literal[
     "turn_decided", "agent_speaks", "agent_has_spoken", "caller_speaks", "call_ended"
 ]
-"""What moves a call from one phase to another."""
+"""The causes of a phase transition."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,18 +90,18 @@ class CallStarted:
 
     transport: str
     agent: str
-    caller: str = ""  # hidden by every listener but the call's own record
+    caller: str = ""  # every listener but the call's own record hides it
     called: str = ""
     call_ref: str = ""  # the carrier's own id of the call
     direction: Literal["inbound", "outbound"] = "inbound"
-    gap_s: float = 0.0  # since the process was last heard of that the call was taken over from
-    began_at: str = ""  # ISO 8601, UTC: when such a call began
-    turn: int = 0  # the latest decided one of such a call
+    gap_s: float = 0.0  # of a resumed call: since the previous process was last heard from
+    began_at: str = ""  # of a resumed call: when it began, ISO 8601, UTC
+    turn: int = 0  # of a resumed call: the latest decided turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEnded:
-    """The call is over; nothing of it runs any more."""
+    """The call is over, and all its tasks have ended."""
 
     # caller_hung_up, agent_hung_up, silence, max_length, failed, outage, shutdown, transfer,
     # voicemail, menu
@@ -111,14 +111,14 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRecorded:
-    """The caller has heard that the call is recorded, and from its first word on it is."""
+    """The caller has heard that the call is recorded; the recording starts with its first word."""
 
-    path: str  # of a stereo wav: the caller left, the agent right
+    path: str  # of a stereo wav file: caller left, agent right
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallRefused:
-    """A call was not taken."""
+    """A call was not accepted."""
 
     transport: str
     reason: str
@@ -126,7 +126,7 @@ class CallRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallFailed:
-    """Our own mistake ended the call; the caller heard a goodbye."""
+    """A fault in our own code ended the call; the caller heard a goodbye."""
 
     where: str
     error: str
@@ -134,7 +134,7 @@ class CallFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseMoved:
-    """The call went from one phase to another."""
+    """The call moved from one phase to another."""
 
     before: str
     after: str
@@ -143,7 +143,7 @@ class PhaseMoved:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PhaseRefused:
-    """Something happened that the phase table has no edge for; the phase stayed."""
+    """An event asked for a transition that the phase table does not have; the phase stayed."""
 
     phase: str
     target: str
@@ -162,12 +162,12 @@ class CallerStopped:
     """The caller fell silent; the turn's budget runs from here."""
 
     at_s: float  # monotonic, of the last voiced sample: the VAD's moment less its stop delay
-    noticed_at_s: float  # when the VAD was sure
+    noticed_at_s: float  # when the VAD reported it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnDecided:
-    """Turn detection says that it is our turn to speak."""
+    """Turn detection decided that the agent's turn begins."""
 
     turn: int
     at_s: float
@@ -175,23 +175,23 @@ class TurnDecided:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OtherReading:
-    """What the caller may have said instead."""
+    """An alternative transcript of what the caller said."""
 
     text: str
-    confidence: float | None = None  # 0..1; None: the recogniser does not say
+    confidence: float | None = None  # 0..1; `None` if the recogniser gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptFinal:
-    """The recogniser's last word on what the caller said."""
+    """The recogniser's final transcript of what the caller said."""
 
     turn: int
     at_s: float
     provider: str
     text: str
-    language: str | None = None  # as the recogniser detected it; None: it does not say
+    language: str | None = None  # as detected; `None` if the recogniser gives none
     confidence: float | None = None  # 0..1
-    alternatives: tuple[OtherReading, ...] = ()  # the likelier ones first
+    alternatives: tuple[OtherReading, ...] = ()  # most likely first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -214,13 +214,13 @@ class FirstSpeech:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnParts:
-    """Where the time of one answer went; the parts add up to `v2v_s`."""
+    """How the time of one answer divides; the parts add up to `v2v_s`."""
 
-    vad_s: float  # last voiced sample until the VAD was sure
+    vad_s: float  # last voiced sample until the VAD reported the stop
     transcript_s: float  # until the final transcript
-    decision_s: float  # until turn detection said that it is our turn
+    decision_s: float  # until turn detection decided
     llm_s: float  # until the model's first word
-    tts_s: float  # until the first synthesised audio, the model's first sentence included
+    tts_s: float  # until the first synthesised audio, including the model's first sentence
     transport_s: float  # until the first audible sample was written to the line
 
 
@@ -241,12 +241,12 @@ class BudgetMissed:
     turn: int
     v2v_s: float
     budget_s: float
-    most: str  # the part that took most
+    most: str  # the part that took longest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BargedIn:
-    """The caller spoke over the agent, who fell silent."""
+    """The caller spoke over the agent, and the agent stopped."""
 
     turn: int
     at_s: float
@@ -254,7 +254,7 @@ class BargedIn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AgentSaid:
-    """What the caller heard of one answer; fewer words than were written after a barge-in."""
+    """The part of one answer that the caller heard; after a barge-in, less than was written."""
 
     turn: int
     text: str
@@ -262,7 +262,7 @@ class AgentSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnEnded:
-    """An answer was heard to its end, or cut short by the caller."""
+    """An answer was played to its end, or the caller cut it short."""
 
     turn: int
     at_s: float
@@ -271,7 +271,7 @@ class TurnEnded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UsageMeasured:
-    """What a provider will bill for."""
+    """Billable use of a provider."""
 
     turn: int
     stage: str
@@ -282,34 +282,34 @@ class UsageMeasured:
     completion_tokens: int = 0
     characters: int = 0
     audio_s: float = 0.0
-    estimated: bool = False  # by our own count: nobody told us, as of an answer that was called off
-    cost: float | None = None  # in the price table's currency; None: not known, or not priced yet
-    behind_call: str = ""  # told by the process, of a call that had ended; empty: the call's own
+    estimated: bool = False  # our own count, where the provider reports none, as after a cancel
+    cost: float | None = None  # in the price table's currency; `None` if unknown or not priced yet
+    behind_call: str = ""  # a call that had ended, if the process reports its use; else empty
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnCosted:
-    """What the use that was measured in a turn costs; told again when more of it is billed."""
+    """The cost of the use measured in a turn; emitted again when more of it is billed."""
 
-    turn: int  # 0: what came before the first, such as the greeting
-    cost: float | None  # None: the price of a part is not known
+    turn: int  # 0: before the first turn, such as the greeting
+    cost: float | None  # `None` if the price of a part is unknown
     currency: str
-    unpriced: tuple[str, ...] = ()  # stage and model of what has no known price
-    estimated: bool = False  # some of it is by our own count
+    unpriced: tuple[str, ...] = ()  # stage and model of use without a known price
+    estimated: bool = False  # part of it is our own count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderFailed:
-    """A provider did not do what it was asked."""
+    """A provider failed a request."""
 
     stage: str
     provider: str
-    error: str  # redacted: never a key, a header or a caller's word
+    error: str  # redacted: never a key, a header or a caller's words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerSilent:
-    """The caller said nothing for long; `prompts` gentle questions were asked so far."""
+    """The caller has been silent for a long time; `prompts` prompts were spoken so far."""
 
     prompts: int
 
@@ -326,7 +326,7 @@ class ToolCalled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonWanted:
-    """The caller is to be connected with a person."""
+    """The caller asked to speak with a person."""
 
     turn: int
     reason: str
@@ -334,7 +334,7 @@ class PersonWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackWanted:
-    """The caller is to be called back."""
+    """The caller asked to be called back."""
 
     turn: int
     when: str
@@ -343,30 +343,30 @@ class CallbackWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageLeft:
-    """The caller left a message, because nobody could answer."""
+    """The caller left a message because no agent was available."""
 
     length_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageTranscribed:
-    """What a caller had left was written down, after the call."""
+    """A caller's message was transcribed after the call."""
 
     provider: str
-    words: int  # how many; what they are stands beside the recording alone
+    words: int  # how many; the text is stored only next to the recording
     length_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPressed:
-    """The caller pressed a key of the telephone."""
+    """The caller pressed a key on the telephone."""
 
-    key: str  # masked: it may be of a PIN
+    key: str  # masked: it may belong to a PIN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputRefused:
-    """The far end sent something that we do not take: it was ignored, or its socket closed."""
+    """The caller's side sent unacceptable input: it was ignored, or its socket closed."""
 
     transport: str
     reason: str
@@ -374,7 +374,7 @@ class InputRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContextShortened:
-    """The conversation outgrew its window."""
+    """The conversation exceeded its window."""
 
     how: str  # summarised, truncated
     tokens_before: int
@@ -383,61 +383,61 @@ class ContextShortened:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareLost:
-    """What other processes know of the providers cannot be read: this one goes on alone."""
+    """The shared provider health cannot be read: this process continues with its own."""
 
     reason: str  # redacted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ShareRegained:
-    """Processes tell each other again how the providers are."""
+    """Processes share provider health again."""
 
     alone_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordHalted:
-    """The database takes no more of the record; what fits the bound waits, and calls go on."""
+    """The database does not accept the record; a bounded queue holds it, and calls go on."""
 
     reason: str  # redacted
-    severity: Severity = Severity.CRITICAL  # alerts stand in the same database, and wait as well
+    severity: Severity = Severity.CRITICAL  # alerts use the same database, and wait as well
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordResumed:
-    """The database takes the record again."""
+    """The database accepts the record again."""
 
     after_s: float
-    lost_entries: int  # that did not fit, since the process began
+    lost_entries: int  # that did not fit in the queue, since the process began
 
 
 LagPlace: TypeAlias = Literal["loop", "executor", "line"]
-"""Where we were late: serving anybody, computing for a call, sending sound to a caller."""
+"""The place of a stall: the event loop, computing for a call, sending audio to a caller."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProcessLagged:
-    """Our own process was late; no provider is blamed for what came of it."""
+    """Our own process was late; no provider is blamed for the consequences."""
 
     where: LagPlace
     lag_s: float  # the longest
-    step: str  # what ran meanwhile: a function and its file; empty: nobody saw it
-    times: int  # since this was last told
+    step: str  # what ran meanwhile: a function and its file; empty if it was not observed
+    times: int  # since the last report
 
 
 OperatorAction: TypeAlias = Literal[
     "rest", "return", "reset", "acknowledge", "resolve", "start", "pause", "resume"
 ]
-"""What an operator can do while calls go on: to a provider, an alert, a campaign."""
+"""An operator's actions during operation, on a provider, an alert or a campaign."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorActed:
-    """An operator did something; told once for all processes."""
+    """An operator acted; emitted once for all processes."""
 
     action: OperatorAction
     target: str  # a provider, an alert's key, or a campaign
-    by: str  # as they call themselves, and by which credential from where
+    by: str  # the name they give, and their credential and address
     why: str = ""
 
 
@@ -546,4 +546,4 @@ Event: TypeAlias = (
     | RecordsForgotten
     | AlertSent
 )
-"""Whatever happened. Listeners ignore what they do not know."""
+"""All events. Listeners ignore the types that they do not know."""

@@ -1,21 +1,21 @@
-"""Whom a call can be handed on to, and what came of it."""
+"""Transfer destinations and transfer results."""
 
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-LONGEST_RING_S: Final = 120.0  # that a configuration may ask for
+LONGEST_RING_S: Final = 120.0  # that a configuration may set
 
 Handover: TypeAlias = Literal["connected", "busy", "no_answer", "declined", "failed", "not_offered"]
-"""What came of handing a call on; `not_offered`: this kind of line cannot."""
+"""The result of a transfer; `not_offered` if this kind of line cannot transfer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RingTrouble:
-    """Why a carrier has not said that it rings somebody.
+    """Why a carrier did not confirm that it rings a destination.
 
     Attributes:
-        words: What went wrong, with no secret in it.
-        may_ring: Whether it may do so all the same: only the answer is missing.
+        words: What went wrong, without secrets.
+        may_ring: Whether it may ring anyway: only the carrier's reply is missing.
     """
 
     words: str
@@ -24,7 +24,7 @@ class RingTrouble:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Destination:
-    """A person or a desk, from the configuration: a model chooses by name and sees no number."""
+    """A person or a team, from the configuration: the model chooses by name and sees no number."""
 
     name: str
     number: str  # E.164, or a SIP URI

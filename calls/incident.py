@@ -1,4 +1,4 @@
-"""One incident: what began, how bad it is, and since when it is well again."""
+"""One incident: what failed, how severe it is, and since when it has recovered."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,24 +6,24 @@ from typing import Final, TypeAlias
 
 from fallbacks.failure import Severity
 
-WEIGHT: Final[Mapping[Severity, int]] = {each: at for at, each in enumerate(Severity)}
+WEIGHT: Final[Mapping[Severity, int]] = {severity: at for at, severity in enumerate(Severity)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentBegan:
-    """Something is wrong that was well."""
+    """Something that worked has failed."""
 
     stage: str
     rung: str  # empty: the whole stage
-    kind: str  # of the failure; of a stage: exhausted, no_usable_rung
+    kind: str  # of the failure; for a stage: exhausted, no_usable_rung
     severity: Severity
-    reason: str  # redacted; of a stage: what is wrong with each rung
-    then: str  # what is done instead
+    reason: str  # redacted; for a stage: what is wrong with each rung
+    then: str  # what happens instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentGrew:
-    """It is worse than was said."""
+    """An incident is worse than was reported."""
 
     stage: str
     rung: str
@@ -36,7 +36,7 @@ class IncidentGrew:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IncidentEnded:
-    """It is well again."""
+    """An incident is over."""
 
     stage: str
     rung: str
@@ -50,19 +50,19 @@ IncidentFact: TypeAlias = IncidentBegan | IncidentGrew | IncidentEnded
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trouble:
-    """What a fact says is wrong."""
+    """What an event says is wrong."""
 
     stage: str
     rung: str
     kind: str
     severity: Severity
     reason: str = ""
-    left_alone: bool = False  # the breaker is open, or will be within this moment
+    left_alone: bool = False  # the breaker is open, or about to open
     failures: int = 1
 
 
 class Incident:
-    """One that is under way."""
+    """An incident in progress."""
 
     def __init__(self, first: Trouble, *, now: float) -> None:
         self.began = now
@@ -71,7 +71,7 @@ class Incident:
         self._failures = first.failures
 
     def add(self, trouble: Trouble) -> bool:
-        """Count more of it; return whether it is worse than was said."""
+        """Count more of it; return whether it is worse than was reported."""
         self._failures += trouble.failures
         self.well_since = None
         worst = self._worst
@@ -82,7 +82,7 @@ class Incident:
         return heavier or opened
 
     def begin(self, then: str) -> IncidentBegan:
-        """Say that it began, and what is done instead."""
+        """Return the event that it began; `then` is what happens instead."""
         worst = self._worst
         return IncidentBegan(
             stage=worst.stage,
@@ -94,7 +94,7 @@ class Incident:
         )
 
     def grow(self, then: str) -> IncidentGrew:
-        """Say how bad it is by now."""
+        """Return the event of how severe it is by now."""
         worst = self._worst
         return IncidentGrew(
             stage=worst.stage,
@@ -107,7 +107,7 @@ class Incident:
         )
 
     def end(self, at: float) -> IncidentEnded:
-        """Say that it is over, and since when."""
+        """Return the event that it ended at `at`."""
         return IncidentEnded(
             stage=self._worst.stage,
             rung=self._worst.rung,

@@ -1,14 +1,14 @@
 """Collects the keys that a caller presses into one entry, such as a code or a date of birth.
 
-`#`, a pause, or the length that the tools expect ends an entry, and so does its longest length.
+An entry ends with `#`, with a pause, at the length that the tools expect, or at the maximum length.
 """
 
 from collections.abc import Collection
 from typing import Final
 
 END_KEY: Final = "#"
-MASKED: Final = "*"  # a key in the record: it may be of a PIN
-PAUSE_S: Final = 2.0  # Pipecat's DTMF aggregator waits as long
+MASKED: Final = "*"  # stands for a key in the record: it may belong to a PIN
+PAUSE_S: Final = 2.0  # the same as Pipecat's DTMF aggregator
 MOST_KEYS: Final = 64  # chosen: twice as many as an IBAN has
 
 
@@ -20,14 +20,14 @@ class KeyedEntry:
     entry.tick(102.0)  # "4"
 
     Attributes:
-        wake_at: When `tick` has something to do, or None.
+        wake_at: When to call `tick`, or `None`.
     """
 
     def __init__(self, lengths: Collection[int] = ()) -> None:
         """Begin without a key.
 
         Args:
-            lengths: How many digits the tools expect; the longest ends an entry.
+            lengths: The numbers of digits that the tools expect; the largest ends an entry.
         """
         self.wake_at: float | None = None
         self._lengths = frozenset(lengths)
@@ -35,7 +35,7 @@ class KeyedEntry:
         self._keys = ""
 
     def press(self, key: str, now: float) -> str | None:
-        """Take a key; return the entry that ends with it, without the key that only ends it."""
+        """Add a key; return the entry if it ends with this key, without the `#`."""
         if key == END_KEY and self._keys:
             return self.end()
         self._keys += key
@@ -43,11 +43,11 @@ class KeyedEntry:
         return self.end() if len(self._keys) >= self._most else None
 
     def tick(self, now: float) -> str | None:
-        """Return the entry that ends with a pause."""
+        """Return the entry if a pause has ended it."""
         return self.end() if self.wake_at is not None and now >= self.wake_at else None
 
     def end(self) -> str:
-        """Return the keys so far, and begin again."""
+        """Return the keys so far, and start over."""
         entry, self._keys, self.wake_at = self._keys, "", None
         return entry
 

@@ -1,4 +1,4 @@
-"""Facts of a call's leg: how it came about, what became of it."""
+"""Events of a call's leg, from ringing to its end."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,7 +8,7 @@ from calls.handover import Handover
 LegOutcome: TypeAlias = Literal[
     "completed", "busy", "no-answer", "failed", "cancelled", "voicemail"
 ]
-"""How a leg ended, in the carriers' own words."""
+"""How a leg ended, in the carriers' terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -16,7 +16,7 @@ class LegRinging:
     """The far end rings."""
 
     call_ref: str  # the carrier's own id of the call
-    ref: str = ""  # our own of the dial, if we placed it
+    ref: str = ""  # our own id of the dial, if we placed it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,7 +24,7 @@ class LegAnswered:
     """The far end picked up."""
 
     call_ref: str
-    after_s: float  # from the first sign of the call on
+    after_s: float  # from the first sign of the call
     ref: str = ""
 
 
@@ -34,14 +34,14 @@ class LegEnded:
 
     call_ref: str
     outcome: LegOutcome
-    sip_code: int | None = None  # RFC 3261, where the carrier says one
+    sip_code: int | None = None  # RFC 3261, if the carrier gives one
     reason: str = ""
     ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegCharged:
-    """The carrier says what a call cost, some time behind its end."""
+    """The carrier reported the cost of a call, some time after its end."""
 
     call_ref: str
     cost: float  # in the account's currency
@@ -50,69 +50,69 @@ class LegCharged:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswererJudged:
-    """The carrier has listened to who picked up."""
+    """The carrier's answering machine detection reported who picked up."""
 
     call_ref: str
-    answerer: str  # human, machine_start, machine_end_beep, fax, unknown: Twilio's words for any's
+    answerer: str  # human, machine_start, machine_end_beep, fax, unknown: Twilio's terms for all
     machine: bool
-    after_s: float  # how long it listened; 0.0: it does not say
+    after_s: float  # how long it listened; 0.0 if it does not say
     ref: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswererHeard:
-    """We have listened to who picked up a call of ours."""
+    """Our own detection decided who picked up an outbound call."""
 
-    answerer: str  # human, voicemail, menu, screening, undecided: the last is treated as a person
+    answerer: str  # human, voicemail, menu, screening, undecided: undecided counts as a person
     why: str  # short_greeting, pause, words, beep, silence, time, carrier
     after_s: float  # from the answer
-    revised: bool = False  # something else was thought before
+    revised: bool = False  # it replaces an earlier judgement
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LineRestored:
-    """The line was lost in the middle of a call and is back; the conversation went on."""
+    """The line was lost during a call and is back; the conversation went on."""
 
     after_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarMeasured:
-    """A browser said how much later than we sent it its speaker plays an answer.
+    """A browser reported the delay between our sending an answer and its loudspeaker playing it.
 
-    It measures that itself, from its receiver's statistics, and could say anything: for people to
-    look at, and nothing is decided by it.
+    The page measures that from its receiver's statistics, and could report anything. The values are
+    for people to look at; no decision uses them.
     """
 
-    turn: int  # of the answer, as the page counts
+    turn: int  # of the answer, by the page's own count
     buffer_s: float  # in its jitter buffer
     playout_s: float  # from there to the loudspeaker
     network_s: float  # half of a round trip
-    made_up_s: float  # of that answer's sound, because it came too late or never
+    made_up_s: float  # of that answer's audio, concealed because packets came late or never
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOver:
-    """The call was to be handed on to a person."""
+    """A transfer to a person was attempted."""
 
     turn: int
-    destination: str  # its name; the number stands in the configuration
+    destination: str  # its name; the number is in the configuration
     outcome: Handover
     took_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonBriefed:
-    """A person who was called has heard what it is about, or as much of it as they wanted."""
+    """The called person heard the summary of the call, or as much of it as they wanted."""
 
     destination: str
-    by: str  # model, last_words: who put it together
-    took_s: float  # to put it together
+    by: str  # model, last_words: who wrote the summary
+    took_s: float  # to write it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerReturned:
-    """The person has hung up, and the caller talks with the agent again."""
+    """The person hung up, and the caller is back with the agent."""
 
     destination: str
     talked_s: float

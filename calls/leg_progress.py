@@ -1,7 +1,7 @@
-"""What a carrier's callbacks say of a call, each fact once and none backwards.
+"""Turns a carrier's status callbacks into leg events, each once and never backwards.
 
-Callbacks may come twice, and in any order: each has a number, and what a later one said is not
-unsaid by an earlier one. A call that has ended has ended, whatever still comes of how it rang.
+Callbacks may come twice and in any order. Each has a number, and an earlier one does not undo a
+later one. A call that has ended stays ended, even if a ringing callback arrives afterwards.
 """
 
 from collections.abc import Mapping
@@ -38,12 +38,12 @@ class StatusCallback:
     Attributes:
         call_ref: The carrier's id of the call.
         ref: Our own id of the dial, if we placed the call.
-        status: In the carrier's words; empty: it says nothing of it.
-        sip_code: Of the answer to the call, where the carrier says one.
-        answered_by: What the detection of answering machines found; empty: nothing.
+        status: In the carrier's words; empty if the callback has none.
+        sip_code: Of the answer to the call, if the carrier gives one.
+        answered_by: The result of answering machine detection; empty if there is none.
         judged_after_s: How long that took.
-        reason: An error's name, where one is said.
-        cost: What the call cost, where that is told; None: nothing is said of it.
+        reason: The name of an error, if there is one.
+        cost: The cost of the call; `None` if the callback has none.
     """
 
     call_ref: str
@@ -58,7 +58,7 @@ class StatusCallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LegProgress:
-    """How far a call has come, by what was told of it."""
+    """How far a call has come, from the callbacks so far."""
 
     began_at: float  # the first sign of it, monotonic
     ringing: bool = False
@@ -68,9 +68,9 @@ class LegProgress:
     charged: bool = False
 
     def after(self, said: StatusCallback, now: float) -> tuple["LegProgress", tuple[LegFact, ...]]:
-        """Return how far it has come with a callback, and what is new."""
+        """Return the progress after a callback, and the new events."""
         judged, facts = self._judge(said)
-        moved, more = judged._move(said, now)  # noqa: SLF001 - of the same kind
+        moved, more = judged._move(said, now)  # noqa: SLF001 - another instance of this class
         if said.cost is None or self.charged:
             return moved, (*facts, *more)
         price = LegCharged(call_ref=said.call_ref, ref=said.ref, cost=said.cost)

@@ -1,4 +1,4 @@
-"""What happens to the processes that answer calls, beside any call."""
+"""Events of the processes that answer calls, outside any one call."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,17 +8,17 @@ from fallbacks.failure import Severity
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertClosed:
-    """Nobody has spoken of it for a while, or an operator has said that it is over."""
+    """An alert had no news for a while, or an operator resolved it."""
 
     stage: str
     rung: str  # empty: the whole stage
-    how: str  # unheard, resolved by somebody
+    how: str  # unheard, or resolved by an operator
     lasted_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritesRefused:
-    """A disk takes nothing of the record any more; what is told waits in memory, calls go on."""
+    """A disk does not accept the record; entries wait in memory, and calls go on."""
 
     where: str  # logs
     reason: str
@@ -26,37 +26,37 @@ class WritesRefused:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritesResumed:
-    """It takes what is written again; what waited is there."""
+    """The disk accepts writes again, and the waiting entries are written."""
 
     where: str
-    lost: int  # of what waited, since the process began: more came than may wait
+    lost: int  # entries beyond the bound of the queue, since the process began
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSummarised:
-    """What a call came to was written down, behind its end."""
+    """A summary of the call was written, after its end."""
 
     call_id: str
     made_by: str  # model, facts
     outcome: str
     provider: str = ""  # the rung that answered
-    why: str = ""  # no model did it: a code
+    why: str = ""  # why no model wrote it, as a code
     took_s: float = 0.0  # from the call's end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallbackQueued:
-    """Whoever asked to be called back was given to a campaign, or was not."""
+    """A caller's wish to be called back was given to a campaign, or rejected."""
 
     call_id: str
     campaign: str
     outcome: str  # added, moved, do_not_call, no_number
-    wait_s: float = 0.0  # from now until they may be called
+    wait_s: float = 0.0  # from now until the call is allowed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerLookedUp:
-    """The register was asked who calls, or was not."""
+    """The CRM was asked who is calling, or the lookup was skipped."""
 
     crm: str
     outcome: str  # found, unknown, failed, not_asked: its breaker is open, or there is no number
@@ -65,7 +65,7 @@ class CallerLookedUp:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerKnown:
-    """What the register knows was given to the model."""
+    """The CRM's data on the caller was given to the model."""
 
     crm: str
     late: bool  # after the greeting had begun
@@ -73,7 +73,7 @@ class CallerKnown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallReported:
-    """The register was told of a call, and took it."""
+    """The CRM accepted the report of a call."""
 
     crm: str
     call_id: str
@@ -82,7 +82,7 @@ class CallReported:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallWanted:
-    """The other party does not want to be called again, and the number is on the list."""
+    """The other party does not want to be called again, and the number is listed."""
 
     turn: int
     by: str  # model, words
@@ -90,7 +90,7 @@ class DoNotCallWanted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallOwed:
-    """They do not want it, the call has ended, and the number is not on the list yet."""
+    """The other party does not want to be called again; the call ended before it was listed."""
 
     turn: int
     by: str  # model, words
@@ -98,7 +98,7 @@ class DoNotCallOwed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallListed:
-    """A number that was owed is on the list."""
+    """A number whose listing was pending is on the do-not-call list."""
 
     call_id: str
     tries: int
@@ -106,38 +106,39 @@ class DoNotCallListed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DoNotCallDropped:
-    """A process does not try to list a number any more."""
+    """A process stopped trying to list a number."""
 
     call_id: str
     reason: str  # too_many, process_ended
-    on_disk: bool  # the next start goes on with it; False: a person has to list it
+    on_disk: bool  # the next start continues; False: a person must list it
 
 
 ReloadOutcome: TypeAlias = Literal["replaced", "wrong", "no_worker", "partly"]
-"""All workers were replaced; the configuration is wrong, or no worker could start with it, and
-nothing changed; or some were replaced and the next one could not start."""
+"""`replaced`: all workers run the new configuration. `wrong`, `no_worker`: it is invalid, or no
+worker could start with it, and nothing changed. `partly`: some workers were replaced, and the next
+one could not start."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationReloaded:
-    """Somebody had the configuration read anew, for the next calls."""
+    """The configuration was read again, for the next calls."""
 
-    by: str  # SIGHUP, or who asked over HTTP
+    by: str  # SIGHUP, or the client over HTTP
     outcome: ReloadOutcome
-    changed: tuple[str, ...] = ()  # keys, never what they hold
+    changed: tuple[str, ...] = ()  # keys, never their values
     workers: int = 0  # that were replaced
 
 
 WorkerCause: TypeAlias = Literal["start", "lost", "relief"]
-"""Why a worker was started: with the house, for one that was lost, or to relieve one."""
+"""Why a worker was started: with the server, to replace a lost one, or to take load off one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigurationLoaded:
-    """A process answers calls by this configuration."""
+    """A process answers calls with this configuration."""
 
     version: str  # of Holdline
-    digest: str  # of every key but secrets: processes with the same one go by the same
+    digest: str  # of all keys but secrets: equal digests mean equal configurations
     agents: tuple[str, ...]
     ladders: tuple[str, ...]  # each a stage and its rungs: tts cartesia elevenlabs
 
@@ -150,38 +151,38 @@ class WorkerStarted:
     process: int  # its number in the system
     cause: WorkerCause
     replaces: str = ""  # the worker that was lost
-    after_s: float = 0.0  # since it was
+    after_s: float = 0.0  # since that worker was lost
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerLost:
-    """A worker ended although nobody had told it to."""
+    """A worker ended without being told to."""
 
     worker: str
-    code: int  # how it ended; below zero: by which signal
+    code: int  # its exit code; negative: the signal
     calls: int  # that ended with it
     severity: Severity = Severity.HIGH
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsCut:
-    """Calls were found whose process died under them: they are marked as interrupted."""
+    """Calls were found whose process had died: they are marked as interrupted."""
 
     calls: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipsRendered:
-    """Sentences for the worst case were spoken by a voice and kept."""
+    """Fallback utterances were rendered by a voice and stored."""
 
     clips: int
-    failed: int  # that no voice could say; they are tried again later
+    failed: int  # that no voice could render; they are retried later
     complete: bool  # nothing is missing now
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordsForgotten:
-    """What callers said was deleted, its time having come."""
+    """Recordings and texts of callers were deleted after their retention time."""
 
     files: int
     keep_days: int
@@ -189,7 +190,7 @@ class RecordsForgotten:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AlertSent:
-    """A channel has taken a message about an incident, or a change of it."""
+    """A channel accepted a message about an incident, or a change of it."""
 
     channel: str
     key: str  # the alert's

@@ -1,8 +1,7 @@
-"""What a call that we make is about: a contact, a dial, its outcome, and what stands in a queue.
+"""Values of outbound calls: a contact, a dial, its outcome, and the state of a queue.
 
-These are values alone. They stand here since the queue's tables (`storage/`) and the decisions and
-doings of a campaign (`campaigns/`) both speak of them, and the former may not know the latter. What
-an owner wants of a campaign is `campaigns/model.py`.
+They are here because `operations/` uses them, too, and may not import `campaigns/`. The settings of
+a campaign are in `campaigns/model.py`.
 
 All moments are seconds since 1970, on the clock that `now` was read from.
 """
@@ -16,31 +15,31 @@ from calls.dialled import Again, Trunk
 
 
 class DialOutcome(StrEnum):
-    """What became of one dial; each settled dial has exactly one."""
+    """The outcome of one dial; each settled dial has exactly one."""
 
     COMPLETED = "completed"
     BUSY = "busy"
     NO_ANSWER = "no_answer"
     VOICEMAIL = "voicemail"
     FAILED = "failed"  # the network's or the number's fault
-    CANCELLED = "cancelled"  # we hung up before anybody answered
+    CANCELLED = "cancelled"  # we hung up before an answer
     AGENT_FAILED = "agent_failed"  # our own fault: it does not count against the contact
-    REFUSED = "refused"  # it was not dialled: on the do-not-call list by then, or not allowed
-    UNKNOWN = "unknown"  # the carrier had it, and cannot say any more how it ended
+    REFUSED = "refused"  # not dialled: by then on the do-not-call list, or not allowed
+    UNKNOWN = "unknown"  # the carrier had the call, and cannot say how it ended
 
 
 ContactState: TypeAlias = Literal["waiting", "dialling", "resting", "done", "excluded"]
-"""To be dialled; being dialled; to be dialled again later; finished; not to be dialled at all."""
+"""Ready to be dialled; being dialled; to be dialled again later; finished; never to be dialled."""
 
 DialState: TypeAlias = Literal["intended", "placed", "answered", "settled"]
-"""Committed, the carrier may have been asked; it took it; somebody answered; it has its outcome."""
+"""Committed, and the carrier may have been asked; accepted by it; answered; outcome known."""
 
 CampaignState: TypeAlias = Literal["ready", "running", "paused", "done"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallConsent:
-    """That somebody agreed to be called."""
+    """A contact's consent to be called."""
 
     kind: str  # such as `written`
     given_on: str  # ISO 8601, a day
@@ -49,40 +48,40 @@ class CallConsent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contact:
-    """Somebody whom a campaign calls."""
+    """A person to be called by a campaign."""
 
     id: int
     campaign: str
     number: str  # E.164
     name: str = ""
-    zones: tuple[str, ...] = ()  # all that the number may be in; none: nobody knows
-    fields: Mapping[str, str] = field(default_factory=dict[str, str])  # what else the file said
+    zones: tuple[str, ...] = ()  # all time zones that the number may be in; empty if unknown
+    fields: Mapping[str, str] = field(default_factory=dict[str, str])  # other columns of the file
     consent: CallConsent | None = None
     priority: int = 0  # the higher, the sooner
     state: ContactState = "waiting"
-    due_s: float = 0.0  # not to be dialled before
-    attempts: int = 0  # that counted, since it was last made to wait
-    dials: int = 0  # all there ever were, also those that failed for our own reasons
-    uncounted: int = 0  # that did not count, since it was last made to wait
+    due_s: float = 0.0  # earliest time to dial
+    attempts: int = 0  # that counted, since the contact was last set to wait
+    dials: int = 0  # all there ever were, including those that failed through our own fault
+    uncounted: int = 0  # that did not count, since the contact was last set to wait
     outcome: DialOutcome | None = None  # of the last one
     imported_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dial:
-    """Calling a contact once: a row of the ledger, which is committed before a carrier is asked.
+    """Calling a contact once: a row of the ledger, committed before a carrier is asked.
 
     Attributes:
-        id: The same for the same attempt at the same contact, no matter which process makes it and
-            how often it is begun anew. It goes to the carrier, which is asked by it after a crash.
+        id: The same for the same attempt at the same contact, whichever process makes it and
+            however often it restarts. The carrier gets it, and is asked about it after a crash.
         attempt: Counts all dials of the contact, from 1.
-        holder: The process that makes it; no other one may settle it.
-        lease_until_s: When it is taken for dead, and its place among the calls at once is free.
-        confirmed_s: When it was last said that the carrier may be asked; None: it never was asked.
-        cost: The carrier's price; None: not known yet.
-        providers_cost: What the providers want for our side of the call; None: not known.
-        unpriced: Whether a part of that has no known price; None: nothing is known of it yet.
-        abandoned: Whether they hung up before they had heard one answer; None: no call is known.
+        holder: The process that makes it; no other process may settle it.
+        lease_until_s: When the holder counts as dead, and its place among concurrent calls is free.
+        confirmed_s: When permission to ask the carrier was last confirmed; `None` if never.
+        cost: The carrier's price; `None` if it is not known yet.
+        providers_cost: The providers' price for our side of the call; `None` if unknown.
+        unpriced: Whether a part of that has no known price; `None` if it is not known yet.
+        abandoned: Whether they hung up before they heard one answer; `None` if no call is known.
     """
 
     id: str
@@ -109,12 +108,12 @@ class Dial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DialResult:
-    """How a dial ended, as far as it is known.
+    """How a dial ended, as far as is known.
 
     Attributes:
         reason: A code.
-        again: What the callee's side has said of the number, as `calls.dialled` judges it.
-        trunk: What that says of the trunk, through which all numbers are dialled.
+        again: Whether to dial the number again, as `calls.dialled` judges it.
+        trunk: What that says about the trunk, which carries all dials.
     """
 
     outcome: DialOutcome
@@ -127,7 +126,7 @@ class DialResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """A contact that is ours to dial, and the dial that was written down for it."""
+    """A contact reserved for us to dial, and the dial recorded for it."""
 
     contact: Contact
     dial: Dial
@@ -135,12 +134,12 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NothingToDial:
-    """Nobody may be dialled now, and why.
+    """No contact may be dialled now, and why.
 
     Attributes:
         reason: `not_running`, `nobody_due`, `window_closed`, `pace`, `concurrent`, `daily_calls` or
             `daily_spend`.
-        again_s: When it is worth asking again; None: nobody knows, or never.
+        again_s: When to ask again; `None` if that is unknown, or never.
     """
 
     reason: str
@@ -149,7 +148,7 @@ class NothingToDial:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenBucket:
-    """What is left of a campaign's pace; every process draws on the same one."""
+    """The remaining tokens of a campaign's pace; all processes share one bucket."""
 
     tokens: float
     filled_s: float
@@ -157,9 +156,9 @@ class TokenBucket:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CampaignUse:
-    """What a campaign has used up, as it is known in the transaction that would use more."""
+    """What a campaign has used, as seen by the transaction that would use more."""
 
-    calls_now: int  # whose lease holds
+    calls_now: int  # with a valid lease
     calls_today: int
     spent_today: float
     bucket: TokenBucket
@@ -167,13 +166,13 @@ class CampaignUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClaimRules:
-    """What decides whether and whom a claim may take; `campaigns/guard.py` makes it.
+    """The rules of a claim: whether it may take a contact, and which; from `campaigns/guard.py`.
 
     Attributes:
-        day_began_s: When the day began to which the daily limits belong.
-        pace: Given the use and `now`, the bucket behind one more dial, or why there is none.
-        opens_s: Given a contact and `now`, when its hours open; `now` itself if they are open;
-            None: never.
+        day_began_s: When the day of the daily limits began.
+        pace: From the use and `now`, the bucket after one more dial, or why none is allowed.
+        opens_s: From a contact and `now`, when its hours open: `now` itself if they are open;
+            `None` if they never open.
     """
 
     day_began_s: float
@@ -183,9 +182,9 @@ class ClaimRules:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextStep:
-    """What follows for a contact from a dial's outcome; `campaigns/model.py` decides it."""
+    """What follows for a contact after a dial's outcome; `campaigns/model.py` decides it."""
 
     state: ContactState
     due_s: float = 0.0
     counted: bool = True  # against the contact's attempts
-    skipped: bool = False  # nobody was called: it is no dial to any limit
+    skipped: bool = False  # no call was placed: it counts towards no limit

@@ -1,4 +1,4 @@
-"""What a call came to: its turns, its parts' percentiles, its tokens, its failures."""
+"""The outcome of a call: its turns, latency percentiles, tokens and failures."""
 
 from array import array
 from collections import Counter
@@ -27,7 +27,7 @@ MEASURES: Final = ("prompt_tokens", "completion_tokens", "characters", "audio_s"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spread:
-    """Percentiles of one part of the answers, in seconds; nearest rank."""
+    """Percentiles of one latency part, in seconds; nearest rank."""
 
     p50_s: float
     p95_s: float
@@ -38,31 +38,31 @@ class Outcome:
     """The summary of one call."""
 
     turns: int
-    within_budget: float | None  # share of the measured turns, 0..1; None without turns
+    within_budget: float | None  # share of the measured turns, 0..1; `None` without turns
     v2v: Spread | None
     parts: dict[str, Spread] = field(default_factory=dict[str, Spread])
     barge_ins: int = 0
-    early_answers: int = 0  # that were asked for before the turn was decided, and taken
-    early_dropped: int = 0  # that nobody heard, and that are billed
+    early_answers: int = 0  # requested before the turn was decided, and used
+    early_dropped: int = 0  # discarded unheard, and billed
     provider_failures: int = 0
     failures: dict[str, int] = field(default_factory=dict[str, int])  # the same, by provider
-    exhausted: int = 0  # pieces of work for which a stage had no rung left
-    surprises: int = 0  # edges that the phase table does not have
+    exhausted: int = 0  # requests that ended because a stage had no rung left
+    surprises: int = 0  # transitions that the phase table does not have
     prompt_tokens: int = 0
     completion_tokens: int = 0
     characters: int = 0
     heard_by_stt_s: float = 0.0
-    cost: float | None = None  # in the price table's currency; None when a price is unknown
+    cost: float | None = None  # in the price table's currency; `None` if a price is unknown
     costs: Costs = field(default_factory=Costs)
     length_s: float = 0.0
     reason: str = ""
 
 
 def failed_provider(event: Event) -> str | None:
-    """Return who failed, if a fact says that a provider did.
+    """Return the provider that failed, if the event says so.
 
-    A request that would have been wrong at any rung, such as one that is too long, is nobody's
-    failure.
+    A request that every rung would reject, such as one that is too long, counts against no
+    provider.
     """
     match event:
         case ProviderFailed():
@@ -84,7 +84,7 @@ def _rank(ordered: Sequence[float], share: float) -> float:
 
 
 class Tally:
-    """Adds one call's facts up as they come; it keeps eight numbers of a turn, and no fact."""
+    """Adds up one call's events as they come; keeps eight numbers for a turn, and no events."""
 
     def __init__(self) -> None:
         self._counts: Counter[type[Event]] = Counter()
@@ -96,7 +96,7 @@ class Tally:
         self._ended: CallEnded | None = None
 
     def add(self, event: Event) -> None:
-        """Count one fact."""
+        """Count one event."""
         self._counts[type(event)] += 1
         self._bill.add(event)
         if provider := failed_provider(event):
@@ -115,7 +115,7 @@ class Tally:
                 pass
 
     def outcome(self) -> Outcome:
-        """Return what the facts so far add up to."""
+        """Return the outcome of the events so far."""
         answers = len(self._v2v_s)
         counts, usage, ended = self._counts, self._usage, self._ended
         return Outcome(
@@ -142,7 +142,7 @@ class Tally:
 
 
 def outcome(events: Iterable[Event]) -> Outcome:
-    """Return what the facts of one call add up to."""
+    """Return the outcome of the events of one call."""
     tally = Tally()
     for event in events:
         tally.add(event)

@@ -1,10 +1,10 @@
-"""How a call goes on in another process when its own has died, or its line was lost.
+"""How a call continues in another process after its own has died, or its line was lost.
 
-What was said before is in its resume state. The next process first says that it is back. Then:
+The resume state holds what was said before. The next process first says that it is back. Then:
 
-- words of the caller that no answer followed are answered;
-- of an answer that was written to its end, the words that were not heard are said;
-- an answer that was still being written is asked for again, from what the caller heard of it.
+- caller words without an answer are answered;
+- of a completely written answer, the unheard words are said;
+- an answer that was still being written is requested again, from what the caller heard of it.
 """
 
 import json
@@ -16,13 +16,13 @@ from typing import Any, Final, Protocol
 from calls.caller import without_halves
 from fallbacks.word_times import UNIT, sayable
 
-MOST_BYTES: Final = 64 * 1024  # chosen: three times the conversation of a long call
-IN_PROGRESS: Final = "IN_PROGRESS"  # as Pipecat writes it in the place of a tool's result
+MOST_BYTES: Final = 64 * 1024  # three times a long conversation (chosen)
+IN_PROGRESS: Final = "IN_PROGRESS"  # Pipecat's placeholder for a pending tool result
 CUT_OFF: Final = {
     "error": "The connection broke while this was being done. It may have been done: do not do it "
     "again. Tell the caller that it is not certain yet."
 }
-"""The result that a model reads of a tool whose end is unknown."""
+"""The result that the model gets for a tool whose outcome is unknown."""
 GO_ON: Final = (
     "The line was cut while you were speaking. The caller heard your last message as far as it "
     "stands here. Go on from there, and repeat nothing."
@@ -35,29 +35,29 @@ class KeptTool:
 
     key: str  # the same for the same request
     turn: int
-    result: Mapping[str, Any] | None = None  # `None` while it was at work
+    result: Mapping[str, Any] | None = None  # `None` while it was running
     delivered: bool = False  # the model has read the result
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResumeState:
-    """What is kept of a call outside its process; plain values.
+    """The state of a call that is kept outside its process; plain values.
 
     Attributes:
-        call_id: Its name in the record; empty: it has ended there.
+        call_id: Its id in the record; empty if the call has ended there.
         began_at: On the machine's monotonic clock.
         kept_at: When the state was taken, on the same clock.
-        entries: How many entries of it were told.
+        entries: The number of entries published so far.
         turn: Number of the latest decided turn.
         language: Of the voices.
-        voice: The rung that was heard; None: none yet.
+        voice: The rung that was heard last; `None` if none was.
         messages: The conversation as it was heard.
-        words: The caller's, that are not in the conversation yet.
+        words: Caller words that are not in the conversation yet.
         said: What was to be said since the caller last spoke, heard or not.
-        heard: What was heard since then, all in all.
-        partial: The end of that, which is no message yet.
+        heard: What was heard since then, in total.
+        partial: The end of `heard`, which is not in a message yet.
         written: `said` is complete.
-        tools: Requests that must not be made twice.
+        tools: Requests that must not be repeated.
     """
 
     call_id: str = ""
@@ -76,48 +76,48 @@ class ResumeState:
     tools: Sequence[KeptTool] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """Return plain values of bounded size: the oldest messages give way."""
+        """Return plain values of bounded size: the oldest messages are dropped."""
         plain = asdict(self)
         plain["messages"] = _latest(plain["messages"], over=len(json.dumps(plain)) - MOST_BYTES)
         return plain
 
     @classmethod
     def from_json(cls, plain: Mapping[str, Any]) -> "ResumeState":
-        """Return the state that was written so."""
+        """Return the state that `as_json` wrote."""
         values = dict(plain)
         values["tools"] = [KeptTool(**tool) for tool in plain["tools"]]
         return cls(**values)
 
     def over(self) -> "ResumeState":
-        """Return what is kept of a call that has ended because its line was lost."""
+        """Return what is kept of a call that ended because its line was lost."""
         return replace(self, call_id="", turn=0, entries=0)
 
 
 class ResumePlace(Protocol):
-    """Where one call's resume state is kept, until the call has ended.
+    """The store of one call's resume state, until the call has ended.
 
     Attributes:
-        state: That was found there when the call's line came; None: the call begins.
+        state: The state found there when the call arrived; `None` for a new call.
     """
 
     state: ResumeState | None
 
     async def keep(self, state: ResumeState) -> None:
-        """Put the state in the place of the one before."""
+        """Replace the stored state."""
         ...
 
     async def forget(self) -> None:
-        """Keep nothing any more."""
+        """Delete the stored state."""
         ...
 
 
 class OwedWords:
-    """What is to be said since the caller last interrupted, in the order of the conversation.
+    """What is to be said since the caller last interrupted, in conversation order.
 
     Attributes:
         text: All of it.
-        since: How many messages the conversation had when it began.
-        length: Returns how many it has.
+        since: The number of messages in the conversation when it began.
+        length: Returns the current number of messages.
     """
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class OwedWords:
         self.length: Callable[[], int] = lambda: 0
 
     def add(self, words: str) -> None:
-        """Add words that will be remembered once they are heard."""
+        """Add words that are remembered once they are heard."""
         if not self.text:
             self.since = self.length()
         self.text = f"{self.text} {words}".strip()
@@ -137,7 +137,7 @@ class OwedWords:
 
 
 class Next(Enum):
-    """What the agent does when it has said that it is back."""
+    """What the agent does after saying that it is back."""
 
     LISTEN = "listen"
     SAY = "say"  # the rest of an answer
@@ -171,9 +171,9 @@ def conversation(state: ResumeState) -> list[dict[str, Any]]:
 
 
 def unheard(said: str, heard: str) -> str:
-    """Return the rest of what was to be said, from the first word that was not heard.
+    """Return the rest of what was to be said, from the first unheard word.
 
-    Other words may have been heard in between, such as a filler's.
+    Other words, such as a filler, may have been heard in between.
     """
     pieces = list(UNIT.finditer(said))
     at = 0
@@ -187,18 +187,18 @@ def unheard(said: str, heard: str) -> str:
 
 
 def without_last(text: str, words: int) -> str:
-    """Return a text without its last words, which may not have been heard."""
+    """Return a text without its last `words` words, which may not have been heard."""
     pieces = list(UNIT.finditer(text))
     return text[: pieces[-words - 1].end()] if words < len(pieces) else ""
 
 
 def tool_key(name: str, arguments: Mapping[str, Any]) -> str:
-    """Return by what the same request of a tool is known again."""
+    """Return a key that is equal for equal tool requests."""
     return f"{name} {json.dumps(arguments, sort_keys=True)}"
 
 
 def _settled(message: Mapping[str, Any], state: ResumeState) -> dict[str, Any]:
-    """Return a message in which no tool is at work any more."""
+    """Return a message with no pending tool result."""
     if message.get("role") != "tool" or message.get("content") != IN_PROGRESS:
         return dict(message)
     key = _asked(state.messages, message.get("tool_call_id"))
@@ -214,16 +214,16 @@ def _asked(messages: Sequence[Mapping[str, Any]], tool_call_id: Any) -> str:
                 function = call["function"]
                 try:
                     arguments = json.loads(function["arguments"] or "{}")
-                except ValueError:  # the model wrote no JSON: that tool was not begun
+                except ValueError:  # the model wrote no JSON: that tool never started
                     return ""
                 return tool_key(function["name"], arguments)
     return ""
 
 
 def _latest(messages: Sequence[Any], *, over: int) -> list[Any]:
-    """Return messages without the oldest turns, by so many characters of JSON.
+    """Return messages without the oldest turns, shorter by `over` characters of JSON.
 
-    The system's message stays, and a tool's result never stands without its call.
+    The system message stays, and no tool result stays without its call.
     """
     first = begin = 1 if messages and messages[0].get("role") == "system" else 0
     while begin < len(messages) and (

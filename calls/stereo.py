@@ -1,29 +1,29 @@
-"""Both sides of a call as one stereo sound: the caller left, the agent right, aligned in time.
+"""Both sides of a call as one stereo recording: caller left, agent right, aligned in time.
 
-Each side comes in pieces, at moments that jitter. A piece follows the one before, unless the side
-was silent in between: then silence is put there. The caller's sound cannot end later than now: if
-it would, it was held up on its way, and the silence that was put there for it is taken out again.
-What is older than `SETTLED_S` stays.
+Each side arrives in pieces, at moments that jitter. A piece follows the previous one, unless the
+side was silent in between: then silence is inserted. The caller's audio cannot end later than now.
+If it would, it was delayed on its way, and the silence inserted for it is removed again. What is
+older than `SETTLED_S` stays.
 """
 
 from typing import Final
 
 SAMPLE_BYTES: Final = 2
-JITTER_S: Final = 0.1  # of a piece's moment; a longer hole is silence (chosen)
-SETTLED_S: Final = 6.0  # no piece is later: after 5 s without sound a telephone's line is lost
+JITTER_S: Final = 0.1  # of a piece's arrival; a longer gap is silence (chosen)
+SETTLED_S: Final = 6.0  # no piece is later: after 5 s without audio a telephone line is lost
 
 
 class Side:
-    """One channel; its first sample not taken yet is at `taken` samples from the beginning."""
+    """One channel; its first sample in memory is `taken` samples from the beginning."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._sound = bytearray()
         self._taken = 0
-        self._padding: list[tuple[int, int]] = []  # first sample of a silence put there, how many
+        self._padding: list[tuple[int, int]] = []  # inserted silence: first sample, length
 
     def add(self, pcm: bytes, begins_s: float) -> None:
-        """Put a piece where it belongs; `begins_s` from the beginning of the recording."""
+        """Add a piece that starts `begins_s` after the beginning of the recording."""
         whole = pcm[: len(pcm) - len(pcm) % SAMPLE_BYTES]
         missing_s = begins_s - self.length_s
         if missing_s > JITTER_S:
@@ -32,23 +32,23 @@ class Side:
 
     @property
     def length_s(self) -> float:
-        """How far it reaches."""
+        """The length so far."""
         return self._end / self._rate_hz
 
     @property
     def waiting_bytes(self) -> int:
-        """How much of it was not taken yet."""
+        """The size of what has not been taken yet."""
         return len(self._sound)
 
     def pad(self, until_s: float) -> None:
-        """Put silence behind it, up to this moment."""
+        """Append silence up to `until_s`."""
         missing = self._samples_over(until_s)
         if missing < 0:
             self._padding.append((self._end, -missing))
             self._sound += bytes(-missing * SAMPLE_BYTES)
 
     def take_back(self, until_s: float) -> None:
-        """Take out the latest silence that was put there, until it ends at this moment."""
+        """Remove the latest inserted silence, until the channel ends at `until_s`."""
         excess = self._samples_over(until_s)
         while excess > 0 and self._padding:
             first, size = self._padding.pop()
@@ -61,7 +61,7 @@ class Side:
                 self._padding.append((first, size - back))
 
     def take(self, samples: int) -> bytes:
-        """Return the next samples, which are there."""
+        """Return the next samples, which must be available."""
         size = samples * SAMPLE_BYTES
         found = bytes(self._sound[:size])
         del self._sound[:size]
@@ -78,38 +78,38 @@ class Side:
 
 
 class Stereo:
-    """Joins both sides as they come; gives what is settled."""
+    """Joins both sides as they arrive, and returns what is settled."""
 
     def __init__(self, rate_hz: int) -> None:
-        """Begin with the first piece that comes."""
+        """The recording begins with the first piece."""
         self.rate_hz = rate_hz
         self._caller, self._agent = Side(rate_hz), Side(rate_hz)
         self._began: float | None = None
 
     @property
     def waiting_bytes(self) -> int:
-        """What it holds."""
+        """The size of the audio held."""
         return self._caller.waiting_bytes + self._agent.waiting_bytes
 
     def hear_caller(self, pcm: bytes, now: float) -> None:
-        """Add a piece of the caller's sound that ends now."""
+        """Add a piece of the caller's audio that ends now."""
         length_s = len(pcm) / SAMPLE_BYTES / self.rate_hz
         self._caller.add(pcm, self._since(now - length_s))
         self._caller.take_back(self._since(now))
 
     def hear_agent(self, pcm: bytes, now: float) -> None:
-        """Add a piece of the agent's sound that begins now."""
+        """Add a piece of the agent's audio that begins now."""
         self._agent.add(pcm, self._since(now))
 
     def take(self, now: float) -> bytes:
-        """Return what is settled by now, 16-bit stereo."""
+        """Return what is settled by now, as 16-bit stereo."""
         settled_s = self._since(now) - SETTLED_S
         for side in (self._caller, self._agent):
             side.pad(settled_s)
         return self._take()
 
     def take_all(self) -> bytes:
-        """Return what is left at the end."""
+        """Return the rest, at the end of the call."""
         length_s = max(self._caller.length_s, self._agent.length_s)
         for side in (self._caller, self._agent):
             side.pad(length_s)
@@ -126,7 +126,7 @@ class Stereo:
 
 
 def interleaved(left: bytes, right: bytes) -> bytes:
-    """Return two channels of the same length as one sound."""
+    """Return two channels of equal length as interleaved stereo."""
     found = bytearray(len(left) + len(right))
     for at, (channel, byte) in enumerate(((left, 0), (left, 1), (right, 0), (right, 1))):
         found[at::4] = channel[byte::SAMPLE_BYTES]

@@ -1,8 +1,8 @@
-"""The turn in progress: when each part of the answer was there.
+"""The phase of a call, and the timeline of a turn: when each part of the answer was ready.
 
-The parts form a chain: the caller stops, the VAD is sure, the transcript is final, the turn is
+The parts form a chain: the caller stops, the VAD reports it, the transcript is final, the turn is
 decided, the model's first word, the first audio, the first audible sample on the line. A part that
-was there before its predecessor took no time of its own, so the parts always add up to the whole.
+was ready before its predecessor took no time of its own, so the parts always add up to the whole.
 """
 
 import itertools
@@ -27,15 +27,15 @@ from calls.events import (
     TurnParts,
 )
 
-# Whose turn it is: the call's state table.
+# The phase of a call, as a state table.
 #
-# A call listens, works out an answer, and speaks. Every allowed edge is written down; anything else
-# is told as a fact and changes nothing, because a surprise in the order of frames must never hurt a
-# caller. `ENDED` is final.
+# A call listens, prepares an answer, and speaks. The table lists every allowed transition. Any
+# other one is reported and changes nothing, because an unexpected order of frames must never hurt
+# a caller. `ENDED` is final.
 
 
 class Phase(StrEnum):
-    """Where a call stands."""
+    """The phases of a call."""
 
     LISTENING = "listening"
     PROCESSING = "processing"
@@ -44,11 +44,11 @@ class Phase(StrEnum):
 
 
 TRANSITIONS: Final[Mapping[Phase, frozenset[Phase]]] = {
-    # Speaking without processing: the greeting, a gentle prompt, a farewell.
+    # Speaking without processing: the greeting, a prompt, a farewell.
     Phase.LISTENING: frozenset({Phase.PROCESSING, Phase.SPEAKING, Phase.ENDED}),
     # Back to listening: the answer failed or was empty, or the caller went on speaking.
     Phase.PROCESSING: frozenset({Phase.LISTENING, Phase.SPEAKING, Phase.ENDED}),
-    # Back to listening: said, or barged in. To processing: a tool works on after some words.
+    # Back to listening: finished, or barged in. To processing: a tool runs on after some words.
     Phase.SPEAKING: frozenset({Phase.LISTENING, Phase.PROCESSING, Phase.ENDED}),
     Phase.ENDED: frozenset(),
 }
@@ -66,13 +66,13 @@ class CallPhase:
         return self._state
 
     def can_transition(self, target: Phase) -> bool:
-        """Say whether the table has an edge from here to `target`."""
+        """Return whether the table has a transition from here to `target`."""
         return target in TRANSITIONS[self._state]
 
     def transition_to(
         self, target: Phase, cause: PhaseCause
     ) -> tuple[PhaseMoved | PhaseRefused, ...]:
-        """Move, and return the fact; staying where one is is no fact at all."""
+        """Move, and return the event; moving to the current phase returns none."""
         before = self._state
         if target is before:
             return ()
@@ -102,10 +102,10 @@ class _Turn:
 
 
 class Timeline:
-    """Turns facts with a time into a measured answer.
+    """Measures an answer from timed events.
 
-    `handle` takes each fact as it happens and returns what follows from it. Facts carry their own
-    time, so the order in which they are handed over does not matter within a turn.
+    `handle` takes each event as it happens and returns the results. Events carry their own time, so
+    their order of arrival does not matter within a turn.
     """
 
     def __init__(self, *, budget_s: float) -> None:
@@ -114,12 +114,12 @@ class Timeline:
         self.number = 0  # of the latest decided turn; the greeting is before the first
 
     def handle(self, event: Event) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Note a fact of the turn in progress."""
+        """Record the time of an event of the turn in progress."""
         match event:
             case CallerStopped():
                 self._turn = _Turn(event.at_s, {"noticed": event.noticed_at_s})
             case CallerStarted():
-                self._turn = None  # speaking on, or over us: what was under way is not the answer
+                self._turn = None  # speech goes on, or barges in: the pending answer is void
             case TurnDecided():
                 self.number = event.turn
                 self._mark("decided", event.at_s)
@@ -134,10 +134,10 @@ class Timeline:
         return ()
 
     def heard(self, at_s: float) -> tuple[AnswerHeard | BudgetMissed, ...]:
-        """Note the first audible sample on the line; measure the turn if it answers one."""
+        """Record the first audible sample on the line; measure the turn if it answers one."""
         turn = self._turn
         if turn is None or not {"decided", "first_token"} <= turn.marks.keys():
-            return ()  # the greeting, a prompt, or speech that is nobody's answer
+            return ()  # the greeting, a prompt, or other speech that answers no turn
         self._turn = None
         turn.marks["heard"] = max(at_s, turn.stopped_at_s)
         parts = turn.parts()
@@ -155,6 +155,6 @@ class Timeline:
         if self._turn is None:
             return
         if name == "transcript" and "decided" not in self._turn.marks:
-            self._turn.marks[name] = at_s  # the last of several finals is the one waited for
+            self._turn.marks[name] = at_s  # the turn waits for the last of several finals
         else:
             self._turn.marks.setdefault(name, at_s)

@@ -1,8 +1,8 @@
-"""Checks a tool's arguments against its JSON schema, for what people write in configurations.
+"""Checks a tool's arguments against its JSON schema, for tools defined in a configuration.
 
-Written here rather than taken from a library: the keywords below are what the models' function
-calling takes, and a dependency for forty lines would be locked, hashed and updated for ever. A
-keyword that is not listed here guides the model only and is not checked.
+This is our own code and not a library: the keywords below are those of the models' function
+calling, and a dependency to save forty lines would have to be locked, hashed and updated. A keyword
+that is not listed here only guides the model, and is not checked.
 """
 
 import re
@@ -50,11 +50,11 @@ LIMITS: Final[Mapping[str, tuple[Callable[[Any, Any], bool], str]]] = {
         "does not have exactly this many digits:",
     ),
 }
-"""The last one is ours: what the caller keys in, and how many digits end it."""
+"""`digits` is our own keyword: the number of digits that ends an entry on the telephone's keys."""
 
 
 def for_model(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the parameters without `digits`, which a provider could refuse: as a pattern."""
+    """Return the parameters with each `digits`, which a provider could reject, as a pattern."""
     found: Mapping[str, Any] = schema.get("properties") or {}
     return {
         name: {"pattern": f"^[0-9]{{{asked['digits']}}}$"}
@@ -91,7 +91,7 @@ def _of_object(value: Mapping[str, Any], schema: Mapping[str, Any], where: str) 
     ]
     if schema.get("additionalProperties") is False:
         found += [f"{where}.{name} is not known" for name in value if name not in known]
-    for name, each in value.items():
+    for name, item in value.items():
         if isinstance(known.get(name), Mapping):
-            found += problems(each, known[name], where=f"{where}.{name}")
+            found += problems(item, known[name], where=f"{where}.{name}")
     return found

@@ -1,4 +1,4 @@
-"""What a recording was found to say."""
+"""The transcript of a whole recording."""
 
 from dataclasses import dataclass
 
@@ -15,25 +15,25 @@ class TranscribedWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TranscriptReading:
-    """One way to understand the whole recording."""
+    """One possible transcript of the whole recording."""
 
     text: str
-    confidence: float | None  # 0 to 1; None: the recogniser does not say
+    confidence: float | None  # 0 to 1; `None` if the recogniser gives none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transcript:
-    """A whole recording in words.
+    """The transcript of a whole recording.
 
     Attributes:
-        text: The best reading; empty when no word was heard.
-        provider: The rung that heard it.
-        language: As the recogniser names it; None: it does not say.
-        language_confidence: 0 to 1; None: the language was given, not detected.
+        text: The best reading; empty if no word was heard.
+        provider: The rung that transcribed it.
+        language: As the recogniser names it; `None` if it does not say.
+        language_confidence: 0 to 1; `None` if the language was given, not detected.
         duration_s: Of the recording.
         confidence: Of the best reading, 0 to 1.
-        alternatives: Other readings, the better ones first.
-        words: Of the best reading; empty where the recogniser gives no times.
+        alternatives: Other readings, best first.
+        words: Of the best reading; empty if the recogniser gives no times.
     """
 
     text: str

@@ -1,7 +1,7 @@
-"""The turn in progress, as all stages of a call share it: its number and its one deadline.
+"""The turn in progress, shared by all stages of a call: its number and its one deadline.
 
-Until the answer is heard the deadline is the end of the caller's budget, counted from the last
-voiced sample. From then on it is the moment at which the queued audio runs dry.
+Until the answer is heard, the deadline is the end of the latency budget, counted from the caller's
+last voiced sample. From then on it is the moment at which the queued audio runs out.
 """
 
 from collections.abc import Iterator
@@ -10,17 +10,17 @@ from typing import Final
 
 from fallbacks.deadline import Deadline
 
-HOLD_S: Final = 2.5  # past the budget: with it, a caller's longest silence is 4 s
+HOLD_S: Final = 2.5  # beyond the budget; a caller's longest silence is then 4 s
 
 
 class Turn:
-    """What stages ask while they work on an answer. The only place that makes a deadline.
+    """The turn that the stages work on. The only place that makes a deadline.
 
     Attributes:
         number: Of the latest decided turn; 0 before the first.
         attempts: Gives attempt numbers: no two attempts of a call share one.
-        stopped_at: The caller's last voiced sample, monotonic in seconds; None: none yet.
-        worded: A word of what the caller says was written down, and no turn has ended with it.
+        stopped_at: The caller's last voiced sample, monotonic in seconds; `None` before the first.
+        worded: Whether the caller's speech since the last turn has produced a word.
     """
 
     def __init__(self, *, budget_s: float) -> None:
@@ -33,35 +33,35 @@ class Turn:
         self._heard = False
 
     def caller_stopped(self, at: float) -> None:
-        """Open the caller's budget, counted from the last voiced sample."""
+        """Start the latency budget, counted from the caller's last voiced sample."""
         self.stopped_at, self._heard = at, False
         self._until = Deadline(at=at + self._budget_s)
 
     def may_have_stopped(self, at: float) -> None:
-        """Open the budget for what is prepared before it is sure that the caller stopped then."""
+        """Start the budget of an early answer, before it is certain that the caller stopped."""
         self._heard, self._until = False, Deadline(at=at + self._budget_s)
 
     def queued(self, dry_at: float) -> None:
-        """Note that audio is queued for the caller until then.
+        """Move the deadline to `dry_at`, when the queued audio runs out.
 
-        The first audio moves the deadline even backwards: what counts from then on is the line.
-        Later audio only adds to the queue.
+        The first audio may move the deadline to an earlier moment: from then on the line counts.
+        Later audio only extends it.
         """
         if self._until is not None:
             self._until = Deadline(at=max(self._until.at, dry_at) if self._heard else dry_at)
             self._heard = True
 
     def flushed(self, now: float) -> None:
-        """Note that the queued audio was thrown away."""
+        """End the deadline now: the queued audio was discarded."""
         if self._until is not None:
             self._until = self._until.no_later_than(now)
 
     def until(self, now: float) -> Deadline:
-        """Return the deadline; of speech that no caller waits for, one budget from now."""
+        """Return the deadline; for speech that no caller waits for, one budget from now."""
         return self._until or Deadline(at=now + self._budget_s)
 
     def patient_until(self, now: float) -> Deadline:
-        """Return when even a late answer is given up: meanwhile something else holds the line."""
+        """Return when even a late answer is given up; until then something else holds the line."""
         return self.until(now).later_by(HOLD_S)
 
     def unhurried_until(self, now: float, wait_s: float = HOLD_S) -> Deadline:
