@@ -1,1 +1,1 @@
-"""Decide: what happens when a provider fails; standard library only, no clock, chance or I/O."""
+"""Decisions about provider failures. Pure: standard library only, no clock, no chance, no I/O."""

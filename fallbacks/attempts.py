@@ -1,4 +1,4 @@
-"""What can happen to an attempt, and what may have to be done about it."""
+"""Events of an attempt, and the actions that follow from them."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -8,25 +8,25 @@ from fallbacks.facts import Fact
 from fallbacks.failure import Failure, Kind
 
 CancelReason: TypeAlias = Literal["outrun", "caller", "text"]
-"""Why an attempt was ended that did nothing wrong."""
+"""Why an attempt was ended that had not failed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progressed:
-    """An attempt gave useful content: a word, audible audio, a transcript. Not a sign of life."""
+    """An attempt produced useful content: a word, audible audio, a transcript. Not a keep-alive."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """An attempt failed for certain.
+    """An attempt has definitely failed.
 
     Attributes:
-        attempt: Which.
+        attempt: Its number.
         failure: What went wrong.
-        heard_words: How many of its words the caller will hear.
-        patient: A time-out in which the moments of our own stalls were not counted.
+        heard_words: The number of its words that the caller will hear.
+        patient: A time-out that did not count our own stalls.
     """
 
     attempt: int
@@ -37,36 +37,36 @@ class Failed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finished:
-    """An attempt says that it is done, and the protocol agrees."""
+    """An attempt reports that it is done, and the protocol agrees."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Idled:
-    """Nothing is asked of an attempt at the moment, or it cannot begin: its silence is no gap."""
+    """An attempt has nothing to do for now, or cannot begin: its silence is not a stall."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Owed:
-    """Work is asked of an attempt again: from now on its silence counts."""
+    """An attempt has work again: from now on its silence counts."""
 
     attempt: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Admitted:
-    """An attempt that could not begin has begun: from now on its silence counts."""
+    """An attempt that was waiting has begun: from now on its silence counts."""
 
     attempt: int
-    waited: bool = False  # for a place, which there was not at once
+    waited: bool = False  # for a place, because none was free
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """No place was free in time for an attempt: the next rung is asked, and nobody blamed."""
+    """No place was free in time for an attempt: the next rung is asked, and none is blamed."""
 
     attempt: int
 
@@ -75,34 +75,34 @@ class Refused:
 class Lapsed:
     """An attempt ended too soon through no fault of its rung, which is asked again.
 
-    Our own stall had used up a library's time-out, or the model its tokens.
+    Either our own stall used up a library's time-out, or the model ran out of tokens.
     """
 
     attempt: int
 
 
 AttemptEvent: TypeAlias = Progressed | Failed | Finished | Idled | Owed | Lapsed
-"""What a `Failover` reads."""
+"""The events that `Failover` takes."""
 
 WorkEvent: TypeAlias = AttemptEvent | Admitted | Refused
-"""What a `Work` reads."""
+"""The events that `Work` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Start:
-    """Ask a rung for what is not yet there."""
+    """Ask a rung for what is still missing."""
 
     attempt: int
     provider: str
     until: Deadline
     extra: bool = False  # a race or a second try of the same rung
-    mended: bool = False  # with a payload that was trimmed or split
-    hedge: bool = False  # asked as well, although nobody is late yet
+    mended: bool = False  # with a trimmed or split payload
+    hedge: bool = False  # asked in addition, before the first rung is late
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suspect:
-    """An attempt is late: tell the roster, so that other calls need not find out."""
+    """Mark a late rung as suspect, so that other calls need not find out."""
 
     attempt: int
     provider: str
@@ -111,7 +111,7 @@ class Suspect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Win:
-    """This attempt is the one to be heard from here on; nobody else's output is."""
+    """Use this attempt's output from here on, and no other's."""
 
     attempt: int
     provider: str
@@ -119,7 +119,7 @@ class Win:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cancel:
-    """End an attempt; it did nothing wrong, and it counts as nothing."""
+    """End an attempt without counting it as a failure."""
 
     attempt: int
     provider: str
@@ -128,7 +128,7 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Abandon:
-    """End an attempt and count it as a failure of this kind: it let the caller wait too long."""
+    """End an attempt and count it as a failure of this kind: it took too long."""
 
     attempt: int
     provider: str
@@ -146,20 +146,20 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exhausted:
-    """Nobody is left who may be asked: hold the line."""
+    """No provider is available: hold the line."""
 
     attempts: int
 
 
 @dataclass(frozen=True, slots=True)
 class TellFact:
-    """Tell what happened."""
+    """Publish an event."""
 
     fact: Fact
 
 
 Action: TypeAlias = Start | Suspect | Win | Cancel | Abandon | Done | Exhausted
-"""What a `Failover` wants done."""
+"""The actions of `Failover`."""
 
 Step: TypeAlias = TellFact | Start | Win | Cancel | Abandon | Done | Exhausted
-"""What a `Work` wants done. Facts come first: they are told even if the rest is interrupted."""
+"""The actions of `Work`. Events come first: they are published even if the rest is interrupted."""

@@ -1,6 +1,7 @@
-"""The books of one piece of work: whose permit each attempt has, and what its end says of its rung.
+"""The attempts of one request in progress: their permits, and what each end means for its rung.
 
-Every attempt has a permit, every end of one hands it back to the roster, and both are facts.
+Every attempt has a permit. Every end of an attempt returns the permit to the health table and
+produces an event.
 """
 
 from collections.abc import Callable, Hashable
@@ -42,25 +43,25 @@ from fallbacks.health import Health
 from fallbacks.lag import Lag
 from fallbacks.roster import HealthTable
 
-LIMITS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # what a library's own time-out is read as
+LIMITS: Final = frozenset({Kind.TIMEOUT, Kind.STALLED})  # the kinds of a library's own time-out
 
 
 @dataclass(frozen=True, slots=True)
 class _Entry:
-    """An attempt under way."""
+    """An attempt in progress."""
 
     number: int
     provider: str
     permit: Permit
-    started: float  # monotonic; of one that waited, when it was truly begun
-    stalled_s: float  # of ours, until then
+    started: float  # monotonic; for one that waited, when it really began
+    stalled_s: float  # our own stalls until then
 
 
 class AttemptRecords:
-    """Enters what happens to the attempts; every method returns the facts to be told.
+    """Records events and actions of attempts; every method returns the events to publish.
 
     Attributes:
-        hears: Whether a rung hears the caller already: that goes on without leave to ask it.
+        hears: Whether a rung already hears the caller: it needs no permission to continue.
     """
 
     def __init__(
@@ -73,15 +74,15 @@ class AttemptRecords:
         lag: Lag | None = None,
         call: Hashable = None,
     ) -> None:
-        """Open the books.
+        """Start without attempts.
 
         Args:
-            stage: Whose ladder it is.
-            roster: Remembers who can be trusted.
-            expected: The rung that the caller expects to hear; None: the first one asked.
-            chance: 0 to 1; spreads rests that nobody named.
-            lag: How long we stalled ourselves, which is no rung's time; None: never.
-            call: Whose work this is: what one call's requests meet is evidence once.
+            stage: The stage of the ladder.
+            roster: The health of all rungs.
+            expected: The rung that the caller expects to hear; `None` for the first one asked.
+            chance: 0 to 1; spreads rests that the provider did not specify.
+            lag: Our own stalls, which are no rung's time; `None` if there are none.
+            call: The call of this work: the requests of one call are evidence only once.
         """
         self._stage = stage
         self._roster = roster
@@ -95,15 +96,15 @@ class AttemptRecords:
     def enter_event(
         self, event: WorkEvent, now: float, *, patience_s: float = 0.0
     ) -> tuple[AttemptEvent, tuple[Fact, ...]] | None:
-        """Enter what happened to an attempt; return what the failover is to know of it, and facts.
+        """Record an event; return it as the failover needs it, and the events to publish.
 
         Args:
             event: What happened.
             now: Monotonic, in seconds.
-            patience_s: What even a late rung is given; a time-out in less is blamed on our stall.
+            patience_s: What even a late rung may take; a shorter time-out counts as our stall.
 
         Returns:
-            None: the attempt is over.
+            `None` if the attempt is over.
         """
         entry = self._entries.get(event.attempt)
         if entry is None:
@@ -128,7 +129,7 @@ class AttemptRecords:
         return told, facts
 
     def enter_action(self, action: Action, now: float) -> tuple[Fact, ...] | None:
-        """Enter what the failover decided; None: the rung may not be asked after all."""
+        """Record the failover's decision; `None` if the rung may not be asked after all."""
         match action:
             case Start():
                 return self._enter_start(action, now)
@@ -173,7 +174,7 @@ class AttemptRecords:
         return (started, hedged)
 
     def _enter_admission(self, entry: _Entry, event: Admitted, now: float) -> tuple[Fact, ...]:
-        """Count an attempt's time from now: it could not begin before."""
+        """Restart an attempt's time: it could not begin before now."""
         self._entries[event.attempt] = replace(
             entry, started=now, stalled_s=self._lag.stalled_s(now)
         )
@@ -210,7 +211,7 @@ class AttemptRecords:
     def _enter_win(self, win: Win, now: float) -> tuple[Fact, ...]:
         entry, before = self._entries[win.attempt], self._expected
         after_s = self._took_s(entry, now)
-        if self._lag.stalled_s(now) == entry.stalled_s:  # else nobody knows when it came
+        if self._lag.stalled_s(now) == entry.stalled_s:  # else its arrival time is unknown
             self._health(entry.provider).latency.took(after_s)
         self._expected = entry.provider
         won = AttemptWon(
@@ -224,11 +225,11 @@ class AttemptRecords:
         return (won, chosen)
 
     def _took_s(self, entry: _Entry, now: float) -> float:
-        """Return how long an attempt took of the provider's time."""
+        """Return how much of the attempt's time was the provider's."""
         return now - entry.started - (self._lag.stalled_s(now) - entry.stalled_s)
 
     def _lapsed(self, entry: _Entry, event: Failed, now: float, *, patience_s: float) -> bool:
-        """Say whether a library's time-out ran out because we stalled."""
+        """Return whether a library's time-out ran out because we stalled."""
         if event.patient or event.failure.kind not in LIMITS:
             return False
         stalled = self._lag.stalled_s(now) > entry.stalled_s
@@ -237,7 +238,7 @@ class AttemptRecords:
     def _drop(
         self, entry: _Entry, because: CancelReason | Literal["limit", "lag", "length"]
     ) -> tuple[Fact, ...]:
-        """Strike an attempt out: its rung did nothing wrong."""
+        """Remove an attempt without blaming its rung."""
         del self._entries[entry.number]
         self._health(entry.provider).breaker.take_back(entry.permit)
         dropped = AttemptDropped(

@@ -1,14 +1,14 @@
-"""Whether a rung may be tried: the breaker, as a table.
+"""The circuit breaker of one rung, as a table.
 
-CLOSED lets everything through. So many consecutive failures, or one that says it all, OPEN it:
-nothing is let through but probes. When it has rested, or a probe went well before that, it is
-HALF_OPEN: one trial at a time, by a probe, or by one live attempt where probing is switched off.
-In both states a caller who has no other rung may try it, also while a probe is under way. Enough
-good probes close it, or one success of a caller; one failure opens it again.
+CLOSED allows everything. `failures` failures in a row, or a conclusive one, OPEN it: then only
+probes are allowed. After its rest, or when a probe succeeds before that, it is HALF_OPEN: one trial
+at a time, by a probe, or by one live attempt if probing is off. In both states a caller
+without another rung may try it, even during a probe. `successes` good probes close it, or one
+success of a caller. One failure opens it again.
 
-A request needs a permit, and its result is reported by it. A permit is of the state in which it was
-given: what began before the breaker opened can neither close it nor open it anew. Cancelled work
-counts as nothing, and a trial that never reports expires.
+A request needs a permit, and its result is reported with it. A permit belongs to the state in which
+it was given: a request from before the breaker opened can neither close it nor open it again.
+Cancelled work does not count, and a trial that never reports expires.
 """
 
 from collections.abc import Mapping
@@ -21,7 +21,7 @@ from fallbacks.failure import Severity
 
 
 class State(StrEnum):
-    """What the breaker does with an attempt."""
+    """The states of a breaker."""
 
     CLOSED = "closed"
     OPEN = "open"
@@ -29,16 +29,16 @@ class State(StrEnum):
 
 
 class Input(StrEnum):
-    """What can happen to a breaker."""
+    """The inputs of a breaker."""
 
     SUCCEEDED = "succeeded"
     FAILED = "failed"
-    FAILURES = "failures"  # the last of so many in a row
-    TRIPPED = "tripped"  # one failure that says it all, or an exhausted sequence of tries
+    FAILURES = "failures"  # the last of `failures` in a row
+    TRIPPED = "tripped"  # one conclusive failure, or exhausted retries
     RESTED = "rested"
-    PROBED = "probe"  # a probe went well
-    PROVEN = "proven"  # the last of so many successes
-    RESET = "reset"  # an operator's word
+    PROBED = "probe"  # a probe succeeded
+    PROVEN = "proven"  # the last of `successes` successes
+    RESET = "reset"  # by an operator
 
 
 _C, _O, _H = State.CLOSED, State.OPEN, State.HALF_OPEN
@@ -61,7 +61,7 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, State]]] = {
         Input.RESTED: _H,
         Input.PROBED: _H,
         Input.PROVEN: _O,
-        Input.RESET: _H,  # a person may be wrong, too: the next trial decides
+        Input.RESET: _H,  # an operator may be wrong: the next trial decides
     },
     _H: {
         Input.SUCCEEDED: _H,
@@ -78,12 +78,12 @@ TRANSITIONS: Final[Mapping[State, Mapping[Input, State]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BreakerSettings:
-    """When a rung is left alone, and when it is trusted again."""
+    """When a breaker opens, and when it closes again."""
 
     failures: int = 3  # consecutive
     open_s: float = 30.0
     successes: int = 2
-    # Rest of what only a person can mend: a key, credit, a name. Longer than between two probes.
+    # Rest after what only a person can fix: a key, credit, a name. Longer than the probe interval.
     slow_s: float = 90.0
     trial_s: float = 15.0  # a trial that has not reported by then is forgotten
     probing: bool = True  # False: half-open admits one live attempt instead of a probe
@@ -91,10 +91,10 @@ class BreakerSettings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Permit:
-    """Leave to ask a rung once; handed back with the result."""
+    """Permission to ask a rung once; returned with the result."""
 
     number: int
-    era: int  # of the breaker's state; it changes with every move but the end of a rest
+    era: int  # counts the breaker's moves, except the end of a rest
     probe: bool
 
 
@@ -110,25 +110,25 @@ class Breaker:
         self.state = State.CLOSED
         self.failures = 0  # consecutive, while closed
         self.successes = 0  # while half-open
-        self.promising = False  # half-open, and what it was asked last went well
-        self.wake_at: float | None = None  # when an open breaker has rested
-        self.since = now  # when it came to be in this state
+        self.promising = False  # half-open, and the latest probe succeeded
+        self.wake_at: float | None = None  # when the rest of an open breaker ends
+        self.since = now  # when it entered this state
         self._spent_s = dict.fromkeys(State, 0.0)
         self._era = 0
         self._permits = 0
-        self._trial: tuple[Permit, float] | None = None  # out on trial, and its end
+        self._trial: tuple[Permit, float] | None = None  # in progress, and when it expires
 
     def permit(
         self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
     ) -> Permit | None:
-        """Return leave to ask the rung, or None: it is not to be touched now.
+        """Return a permit to ask the rung; `None` if it may not be asked now.
 
         Args:
             now: Monotonic, in seconds.
             probe: No caller waits for the answer.
-            last_resort: A caller does, and has no other rung: it may be asked in any state.
-            hears: It hears the caller already, on a stream that stood before: whatever becomes of
-                that says nothing of a breaker that is not closed.
+            last_resort: A caller waits and has no other rung: it may be asked in any state.
+            hears: It already hears the caller on an open stream; the result says nothing about a
+                breaker that is not closed.
         """
         permit = Permit(number=self._permits + 1, era=self._era, probe=probe)
         if self.state is not State.CLOSED and not hears:
@@ -142,13 +142,13 @@ class Breaker:
         return permit
 
     def on_trial(self, now: float, *, by_probe: bool = True) -> bool:
-        """Return whether the one trial is under way; a caller need not wait for a probe's."""
+        """Return whether a trial is in progress; a caller does not wait for a probe's trial."""
         if self._trial is None or now >= self._trial[1]:
             return False
         return by_probe or not self._trial[0].probe
 
     def succeeded(self, permit: Permit, now: float) -> tuple[BreakerMoved, ...]:
-        """Note that the rung did what it was asked."""
+        """Record a success."""
         if not self.take_back(permit):
             return ()
         if self.state is not State.CLOSED and not permit.probe:
@@ -166,12 +166,12 @@ class Breaker:
     def failed(
         self, permit: Permit, now: float, *, trip: bool = False, rest_s: float | None = None
     ) -> tuple[BreakerMoved, ...]:
-        """Note that the rung failed.
+        """Record a failure.
 
         Args:
-            permit: The leave that the attempt was made by.
+            permit: Of the attempt.
             now: Monotonic, in seconds.
-            trip: Open at once, however many failed before.
+            trip: Open at once, regardless of earlier failures.
             rest_s: Rest for this long instead of `open_s`.
         """
         if not self.take_back(permit):
@@ -183,44 +183,44 @@ class Breaker:
         return self._move(Input.FAILURES if full else Input.FAILED, now, rest_s=rest_s)
 
     def take_back(self, permit: Permit) -> bool:
-        """Release a permit; say whether its result is of the present state.
+        """Release a permit; return whether its result belongs to the present state.
 
-        Of an attempt that was called off by us this is all: nothing is learnt from it.
+        For an attempt that we cancelled this is all: nothing is learnt from it.
         """
         if permit.era != self._era:
             return False
         if self.state is State.CLOSED:
             return True
         if self._trial is None or self._trial[0] != permit:
-            return False  # expired, and another went out since, or it was never a trial
+            return False  # it expired and another trial began, or it was never a trial
         self._trial = None
         return True
 
     def trip(self, now: float, *, rest_s: float | None = None) -> tuple[BreakerMoved, ...]:
-        """Open at once: the failure says it all, or a rung that shares the key met it."""
+        """Open at once: the failure is conclusive, or hit another rung with the same key."""
         if self.state is State.OPEN:
             self.wake_at = max(self.wake_at or now, now + (rest_s or self.settings.open_s))
         return self._move(Input.TRIPPED, now, rest_s=rest_s)
 
     def reset(self, now: float) -> tuple[BreakerMoved, ...]:
-        """Let the rung be tried at once, on an operator's word."""
+        """Allow a trial at once, for an operator."""
         self.failures = 0
         return self._move(Input.RESET, now)
 
     def follow(
         self, state: State, *, since: float, now: float, rest_s: float
     ) -> tuple[BreakerMoved, ...]:
-        """Adopt what another process knows, unless this one has learnt something since then.
+        """Adopt the state from another process, unless this one has changed since then.
 
         Args:
-            state: What its breaker of the same rung is.
-            since: The moment since which it is, on our clock.
+            state: Of the other process's breaker for the same rung.
+            since: When it entered that state, on our clock.
             now: Monotonic, in seconds.
-            rest_s: What is left of its rest; for an open one.
+            rest_s: What is left of its rest, if it is open.
         """
         if self._era > 0 and since <= self.since:
             return ()
-        at = min(now, max(since, self.since))  # the next word may be older than this moment
+        at = min(now, max(since, self.since))  # the next report may be older than this moment
         match state:
             case State.OPEN:
                 return self.trip(at, rest_s=now - at + rest_s) if rest_s > 0 else ()
@@ -230,7 +230,7 @@ class Breaker:
                 return (*self._move(Input.PROBED, at), *self._move(Input.PROVEN, at))
 
     def tick(self, now: float) -> tuple[BreakerMoved, ...]:
-        """Move on the passing of time alone: from open to half-open, nowhere else."""
+        """End a rest: move from open to half-open when its time has passed."""
         rested = self.wake_at is not None and now >= self.wake_at
         return self._move(Input.RESTED, now) if rested else ()
 
@@ -247,7 +247,7 @@ class Breaker:
         after_s = now - self.since
         self._spent_s[before] += after_s
         self.state, self.since = after, now
-        if happened is not Input.RESTED:  # time alone says nothing of what is under way
+        if happened is not Input.RESTED:  # permits stay valid when only time has passed
             self._era, self._trial = self._era + 1, None
         self.failures = self.successes = 0
         self.promising = after is State.HALF_OPEN and happened is Input.PROBED

@@ -1,4 +1,4 @@
-"""Turns what a provider answered, said or did into a finding, by the tables of `symptoms`."""
+"""Classifies a provider's answers, messages and closes, by the tables of `symptoms`."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,16 +23,16 @@ _STATUS_KEYS: Final = ("status_code", "status", "code", "error_code")
 _STATUS: Final = re.compile(r"[45][0-9]{2}")
 _NESTS: Final = ("error", "detail", "body")
 _FORBIDDEN: Final = 403
-_CHAIN: Final = 8  # causes looked at; an error that hides deeper is not worth a loop
+_CHAIN: Final = 8  # causes followed in an exception chain (chosen)
 
 
 def classify_http(provider_kind: str, status: int, body: object = None) -> Finding:
-    """Say what an HTTP answer means, also one to a request to upgrade.
+    """Classify an HTTP response, including one to an upgrade request.
 
     Args:
-        provider_kind: `openai`, `deepgram` and so on, as the catalogue calls it.
+        provider_kind: `openai`, `deepgram` and so on, as in the catalogue.
         status: The HTTP status.
-        body: The parsed JSON of the answer, or its text, or None; all shapes are accepted.
+        body: The parsed JSON of the response, its text, or None; all shapes are accepted.
     """
     return _first(
         HTTP, provider_kind, code=status, words=_words(body), text=_text(body), moment=None
@@ -40,10 +40,10 @@ def classify_http(provider_kind: str, status: int, body: object = None) -> Findi
 
 
 def classify_message(provider_kind: str, message: object, *, moment: Moment) -> Finding:
-    """Say what an error message inside an open stream means.
+    """Classify an error message inside an open stream.
 
-    An HTTP status in it counts first, as if the request had been refused with it; then the words
-    of it; what is left is unknown, and a cut if useful output had begun.
+    An HTTP status in it counts first, as if the request had been refused with it; then its words.
+    The rest is unknown, and a cut if useful output had begun.
     """
     status = _status_in(message)
     refused = classify_http(provider_kind, status, message) if status else UNKNOWN
@@ -62,13 +62,13 @@ def classify_message(provider_kind: str, message: object, *, moment: Moment) -> 
 
 
 def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: Moment) -> Finding:
-    """Say what the close of a WebSocket means that we did not ask for.
+    """Classify the close of a WebSocket that we did not ask for.
 
     Args:
         provider_kind: As in the catalogue.
         code: The close code; 1006 when there was no close frame.
         reason: The close frame's text. ElevenLabs puts the start of its error message there.
-        moment: What was going on.
+        moment: What was in progress.
     """
     said = _said_in(reason) if provider_kind == "elevenlabs" else frozenset[str]()
     if code == 1008 and said:
@@ -81,14 +81,14 @@ def classify_close(provider_kind: str, code: int, reason: str = "", *, moment: M
 
 
 def classify_symptom(symptom: Symptom) -> Finding:
-    """Say what a watcher's observation means."""
+    """Classify a watcher's observation."""
     return SYMPTOMS[symptom]
 
 
 def classify_error(error: Exception) -> Finding:
-    """Say what an exception of a client means that carries no status; its causes count, too.
+    """Classify a client exception that carries no status; its causes count, too.
 
-    The provider's edge reads statuses and bodies first: `classify_http` knows more.
+    The provider's edge reads statuses and bodies first: `classify_http` is more precise.
     """
     for base_exception in _chain(error):
         for name in (cls.__name__ for cls in type(base_exception).__mro__):
@@ -132,7 +132,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _parts(body: object) -> Iterator[Mapping[str, Any]]:
-    """The mapping itself and what providers wrap in it: `error`, `detail`."""
+    """The mapping itself and the ones nested in it, under `error` or `detail`."""
     if not isinstance(body, Mapping):
         return
     outer = cast(Mapping[str, Any], body)
@@ -148,7 +148,7 @@ def _words(body: object) -> frozenset[str]:
 
 
 def message_of(body: object) -> str:
-    """Return the sentences of an answer, in one line."""
+    """Return the sentences of a response, in one line."""
     texts = [value for part in _parts(body) for key, value in part.items() if key in _TEXT_KEYS]
     said = [body] if isinstance(body, str) else map(str, texts)
     return " ".join(" ".join(said).split())
@@ -159,18 +159,18 @@ def _text(body: object) -> str:
 
 
 def _status_in(body: object) -> int | None:
-    """Return the HTTP status of an error message: a number or its digits, by any usual name."""
+    """Return the HTTP status in an error message: a number or its digits, under any usual key."""
     values = [part.get(key) for part in _parts(body) for key in _STATUS_KEYS]
     return next((int(str(value)) for value in values if _STATUS.fullmatch(str(value))), None)
 
 
 def _letters(reason: str) -> str:
-    """Return letters and digits alone: one code is written NET-0001, net_0001, dpgr.am/net0001."""
+    """Return letters and digits only: one code is written NET-0001, net_0001, dpgr.am/net0001."""
     return "".join(letter for letter in reason.lower() if letter.isalnum())
 
 
 def _said_in(reason: str) -> frozenset[str]:
-    """The codes in a close reason: as words, and for the sentence that ElevenLabs sends bare."""
+    """The codes in a close reason: its words, and codes for ElevenLabs' plain sentences."""
     text = reason.lower()
     codes = {word.strip(".,:;'\"(){}") for word in text.replace('"', " ").split()}
     codes |= {code for sentence, code in _SENTENCES.items() if sentence in text}

@@ -1,28 +1,28 @@
-"""How much of a sentence's beginning is given to a voice before its end is known.
+"""How much of an unfinished sentence is given to a voice.
 
-A voice that takes text as it comes begins with the first few words, or up to the first comma, when
-the model writes much faster than anybody speaks: so the rest is there before they are spoken. When
-the line would run dry all the same, it is given the whole words that there are.
+A voice that accepts partial text gets the first few words, or the text up to the first comma, when
+the model writes much faster than speech: the rest arrives before those words are spoken. If the
+line would run dry anyway, the voice gets the whole words available.
 """
 
 import re
 from dataclasses import dataclass
 from typing import Final
 
-QUICK_S: Final = 0.1  # a word, at most: three are spoken in 0.6 s or more (chosen)
-HURRY_S: Final = 0.2  # before the line runs dry: a voice that speaks goes on within 0.1 to 0.2 s
-COMMA_WORDS: Final = 2  # up to a comma: "Yes," alone is spoken too soon for the rest to be there
-# What may end a clause: letters, so that no number, abbreviation or address is torn in two.
+QUICK_S: Final = 0.1  # for a word, at most: three take 0.6 s or more to speak (chosen)
+HURRY_S: Final = 0.2  # before the line runs dry: a speaking voice continues within 0.1 to 0.2 s
+COMMA_WORDS: Final = 2  # up to a comma: "Yes," alone is over before the rest arrives
+# A clause ends after letters, so that no number, abbreviation or address is split.
 _LAST: Final = re.compile(r"^[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[,;:]?$")
 _OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]<>*')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClauseRule:
-    """What a kind of voice may be given of an unfinished sentence.
+    """What a kind of voice may get of an unfinished sentence.
 
     Attributes:
-        words: So many, from the beginning; None: only up to a comma.
+        words: The number of words needed at the beginning; `None` if only a comma ends a clause.
     """
 
     words: int | None = None
@@ -36,7 +36,7 @@ class FirstClause:
     """
 
     def __init__(self, rule: ClauseRule | None) -> None:
-        """Prepare; without a rule there is none."""
+        """Prepare; without a rule, no part of a sentence is given."""
         self._rule = rule
         self._began_at: float | None = None
 
@@ -58,7 +58,7 @@ class FirstClause:
 
 
 def whole_end(text: str) -> int:
-    """Return where the last whole word ends, with the space behind it: another may still grow."""
+    """Return where the last whole word ends, with its space: a word at the end may still grow."""
     return len(text) if text[-1:].isspace() else text.rfind(" ") + 1
 
 
@@ -69,7 +69,7 @@ def hurried_end(text: str) -> int:
 
 
 def _end_of(text: str, words: int) -> int:
-    """Return where so many words end, if a clause may end there."""
+    """Return where the first `words` words end, if a clause may end there."""
     ends = [match.end() for match in re.finditer(r"\S+\s+", text)]
     end = ends[words - 1]
     return end if _may_end(text[:end]) else 0

@@ -1,4 +1,4 @@
-"""The moment by which the caller must hear something, handed down and never restarted."""
+"""The deadline for the caller to hear something, passed down and never restarted."""
 
 from dataclasses import dataclass
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass
 class Deadline:
     """A moment on the monotonic clock, in seconds.
 
-    A turn makes one (`calls/turn.py`) when the caller stops; every stage is handed it, asks what is
-    left, and derives from it what its own part of the work may take:
+    A turn makes one (`calls/turn.py`) when the caller stops. Every stage receives it, asks how much
+    is left, and derives the limits of its own work:
 
-        until = turn.until(now)              # the caller's budget
+        until = turn.until(now)              # the latency budget
         until.left_s(now)                    # 1.2
-        until.no_later_than(now + 0.4)       # for the part of it that another stage still needs
+        until.no_later_than(now + 0.4)       # leaves the rest for another stage
     """
 
     at: float
 
     def left_s(self, now: float) -> float:
-        """Return what is left, never less than nothing."""
+        """Return the seconds left, at least 0."""
         return max(0.0, self.at - now)
 
     def passed(self, now: float) -> bool:
-        """Say whether nothing is left."""
+        """Return whether no time is left."""
         return now >= self.at
 
     def no_sooner_than(self, at: float) -> "Deadline":
@@ -34,5 +34,5 @@ class Deadline:
         return Deadline(at=min(self.at, at))
 
     def later_by(self, more_s: float) -> "Deadline":
-        """Return a deadline that gives so much more time."""
+        """Return a deadline later by `more_s`."""
         return Deadline(at=self.at + more_s)

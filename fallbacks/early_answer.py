@@ -1,9 +1,9 @@
-"""Asking before it is certain that the caller has finished: when, and whether the answer fits.
+"""Early answers: when to ask before the caller has certainly finished, and whether to use it.
 
-The caller falls silent: `asked` for the words that are there, unless more of them are on their way.
-When other words come, it is asked again with those. When the caller speaks on, or the turn is
-decided with other words or after another conversation, the answer is dropped, and nobody hears of
-it. An answer that is dropped is billed all the same, so there is a budget for such requests.
+When the caller falls silent, the model is asked with the words so far, unless more are pending.
+When other words arrive, it is asked again. When the caller speaks on, or the turn is decided with
+other words or another conversation, the answer is dropped unheard. A dropped answer is still
+billed, so such requests have a budget.
 """
 
 import re
@@ -12,36 +12,36 @@ from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 SHARE: Final = 0.25  # extra requests among the recent ones, at most; docs/decisions/0009
-FLOOR: Final = 3  # extra requests that are always allowed: the first calls have no history
-RECENT: Final = 100  # requests that "recent" means
+FLOOR: Final = 3  # extra requests always allowed: the first calls have no history
+RECENT: Final = 100  # the number of requests that counts as recent
 _WORD: Final = re.compile(r"\w+")
 
 DropReason: TypeAlias = Literal["caller", "words", "context", "exhausted", "ended"]
-"""Why an early answer was of no use: the caller spoke on, said something else, the conversation was
-another one by then, nobody could answer, the call ended."""
+"""Why an early answer was dropped: the caller spoke on, the words differ, the conversation differs,
+no rung could answer, the call ended."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyQuestion:
-    """What a model is asked.
+    """The question to a model.
 
     Attributes:
-        before: The conversation and the tools, as they are sent.
-        words: The caller's.
+        before: The conversation and the tools, as sent.
+        words: The caller's words.
     """
 
     before: tuple[str, ...]
     words: str
 
     def differs(self, other: "EarlyQuestion") -> DropReason | None:
-        """Say what is different in another question; capitals and punctuation are nothing."""
+        """Return what differs in another question, ignoring capitals and punctuation."""
         if self.before != other.before:
             return "context"
         return None if plain(self.words) == plain(other.words) else "words"
 
 
 def plain(words: str) -> str:
-    """Return words as they are spoken: without capitals and punctuation."""
+    """Return words without capitals and punctuation."""
     return " ".join(_WORD.findall(words.casefold()))
 
 
@@ -57,15 +57,15 @@ class CallerWentOn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordsStand:
-    """What the caller has said in this turn, as far as it is written down."""
+    """The caller's words of this turn, as far as they are transcribed."""
 
     words: str
-    complete: bool  # False: it is known that more words are on their way
+    complete: bool  # False: more words are pending
 
 
 @dataclass(frozen=True, slots=True)
 class EarlyExhausted:
-    """Nobody could answer early."""
+    """No rung could answer early."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class CallOver:
 
 
 EarlyEvent: TypeAlias = CallerPaused | CallerWentOn | WordsStand | EarlyExhausted | CallOver
-"""What an `EarlyAnswer` reads."""
+"""The events that `EarlyAnswer` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,22 +86,22 @@ class PrepareAnswer:
 
 @dataclass(frozen=True, slots=True)
 class DropAnswer:
-    """Call the early answer off; nobody has heard of it."""
+    """Cancel the early answer; the caller heard nothing of it."""
 
     because: DropReason
 
 
 EarlyAction: TypeAlias = PrepareAnswer | DropAnswer
-"""What an `EarlyAnswer` wants done."""
+"""The actions of `EarlyAnswer`."""
 
 
 class EarlyBudget:
-    """How many requests may be made in vain; shared by all calls of a process.
+    """Limits the requests whose answers are dropped; shared by all calls of a process.
 
     Attributes:
-        asked: Requests for answers that were decided, since the process began.
-        extra: Requests beside them, for answers that were dropped.
-        reserved: Requests of which is not known yet what they are.
+        asked: Requests for answers to decided turns, since the process began.
+        extra: Additional requests, for answers that were dropped.
+        reserved: Early requests whose use is not known yet.
     """
 
     def __init__(self, *, share: float = SHARE, floor: int = FLOOR, recent: int = RECENT) -> None:
@@ -114,30 +114,30 @@ class EarlyBudget:
 
     @property
     def extra_share(self) -> float:
-        """The extra requests for each that was asked for a decided turn."""
+        """The ratio of extra requests to requests for decided turns."""
         return self.extra / self.asked if self.asked else float(self.extra)
 
     def note(self) -> None:
-        """Count a request for a decided answer, be it early or not."""
+        """Count a request for a decided answer, early or not."""
         self.asked += 1
         self._recent.append(False)
 
     def reserve(self) -> bool:
-        """Say whether one more may be asked early; if so, `settle` follows."""
+        """Return whether one more early request is allowed; if so, `settle` follows."""
         ordinary = len(self._recent) - sum(self._recent)
         allowed = sum(self._recent) + self.reserved < max(self._floor, int(self._share * ordinary))
         self.reserved += allowed
         return allowed
 
     def settle(self, extra: int) -> None:
-        """End a reservation, in which so many requests were made in vain."""
+        """End a reservation; `extra` of its requests were dropped."""
         self.reserved -= 1
         self.extra += extra
         self._recent.extend([True] * extra)
 
 
 class EarlyAnswer:
-    """Decides for one call.
+    """Decides when one call asks early, and whether the answer fits.
 
         early = EarlyAnswer(budget)
         early.handle(WordsStand(words="Are you open?", complete=True))
@@ -146,7 +146,7 @@ class EarlyAnswer:
         early.decide(question)         # None: it fits, take it
 
     Attributes:
-        question: What is being asked early; None: nothing.
+        question: The pending early question, or `None`.
     """
 
     def __init__(self, budget: EarlyBudget) -> None:
@@ -158,7 +158,7 @@ class EarlyAnswer:
         self.question: EarlyQuestion | None = None
         self._budget = budget
         self._words = ""
-        self._asked_for = ""  # of them; the question may hold more: what was said before a pause
+        self._asked_for = ""  # part of the question, which may also hold words before a pause
         self._complete = True
         self._paused = False
 
@@ -175,28 +175,28 @@ class EarlyAnswer:
                 self._paused = False
                 return self._drop("caller")
             case EarlyExhausted():
-                self._paused = False  # it is asked late, by rungs that are trusted then
+                self._paused = False  # the turn asks in time, of the rungs available then
                 return self._drop("exhausted")
             case CallOver():
                 self._paused = False
                 return self._drop("ended")
 
     def asked(self, question: EarlyQuestion) -> None:
-        """Note what is being asked early."""
+        """Record the pending early question."""
         self.question = question
 
     def decide(self, question: EarlyQuestion) -> DropReason | None:
-        """Say whether the early answer is the answer to what is asked now.
+        """Return whether the early answer fits the question that is asked now.
 
         Returns:
-            Why not; None: it is, or there was none.
+            Why not; `None` if it fits, or if there was none.
         """
         early, self.question = self.question, None
         self._paused, self._words, self._complete = False, "", True
         return None if early is None else early.differs(question)
 
     def _look(self) -> tuple[EarlyAction, ...]:
-        """Ask, if the caller is silent and has said something that is not being asked yet."""
+        """Ask if the caller is silent and has said something that is not being asked yet."""
         if not self._paused:
             return ()
         other = self.question is not None and plain(self._asked_for) != plain(self._words)

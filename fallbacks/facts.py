@@ -1,4 +1,4 @@
-"""The facts that the decisions of this room read and tell, in the past tense."""
+"""The events that the decisions in `fallbacks/` use and publish, in the past tense."""
 
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
@@ -26,10 +26,10 @@ class AttemptFailed:
     kind: Kind
     scope: Scope
     after_s: float  # from the start of the attempt
-    attempt: int = 0  # 0: not of a call
+    attempt: int = 0  # 0: outside a call
     permanent: bool = False
     severity: Severity = Severity.LOW
-    unknown: bool = False  # the symptom stands in no table
+    unknown: bool = False  # the symptom is in no table
     heard_words: int = 0  # the caller already heard these from it
     reason: str = ""  # redacted: never a key, a header or a caller's word
 
@@ -37,7 +37,7 @@ class AttemptFailed:
     def of(
         cls, failure: Failure, *, after_s: float = 0.0, attempt: int = 0, heard_words: int = 0
     ) -> "AttemptFailed":
-        """Return the fact that tells a failure."""
+        """Return the event for a failure."""
         return cls(
             stage=failure.stage,
             provider=failure.provider,
@@ -55,18 +55,18 @@ class AttemptFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPlanned:
-    """A try of work outside a turn failed; the same provider is asked again."""
+    """Work outside a turn failed; the same provider will be asked again."""
 
     stage: str  # or the kind of work: dial, crm, alert
     provider: str
     kind: Kind
-    retry: int  # 1 for the first after the first try
+    retry: int  # 1 for the first retry
     wait_s: float  # until then
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetriesExhausted:
-    """Work outside a turn was given up after so many tries; the provider's breaker opens."""
+    """Work outside a turn was given up after `tries` tries; the provider's breaker opens."""
 
     stage: str
     provider: str
@@ -77,7 +77,7 @@ class RetriesExhausted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptWon:
-    """A rung gave the first useful content; from here on it is the one that is heard."""
+    """A rung gave the first useful content; its output is used from here on."""
 
     stage: str
     provider: str
@@ -87,7 +87,7 @@ class AttemptWon:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AttemptDropped:
-    """An attempt was ended that had not failed: another spoke first, or the caller did."""
+    """An attempt was ended that had not failed, such as by a faster one or a barge-in."""
 
     stage: str
     provider: str
@@ -97,7 +97,7 @@ class AttemptDropped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HedgeStarted:
-    """A second rung was asked as well before the first was late; both will bill."""
+    """A second rung was asked in addition, before the first was late; both will bill."""
 
     stage: str
     provider: str  # the second one
@@ -108,13 +108,13 @@ class HedgeStarted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LimitReached:
-    """As much was asked of a rung as may be: an attempt waited for a place, or went elsewhere."""
+    """A rung had no free place: an attempt waited for one, or went elsewhere."""
 
     stage: str
     provider: str
     attempt: int
     waited_s: float
-    asked: bool  # in the end; False: the next rung is asked instead
+    asked: bool  # whether the rung was asked in the end; False: the next rung is asked instead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +129,25 @@ class RungChosen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageExhausted:
-    """No rung of the stage is left for this piece of work."""
+    """The stage has no rung left for this request."""
 
     stage: str
     attempts: int
-    severity: Severity = Severity.CRITICAL  # callers get what needs no provider
+    severity: Severity = Severity.CRITICAL  # callers get the outage menu
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerEmpty:
-    """An answer ended that has nothing in it to say, and no provider is at fault."""
+    """An answer ended with nothing to say, and no provider is at fault."""
 
     stage: str
     attempts: int
-    asks_again: bool  # nothing was written: the caller is asked to say it again
+    asks_again: bool  # it was empty: the caller is asked to repeat
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StageRecovered:
-    """A stage that was down answers again; the conversation goes on where it was."""
+    """A stage that was down answers again; the conversation continues where it was."""
 
     stage: str
     down_s: float
@@ -155,7 +155,7 @@ class StageRecovered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepTaken:
-    """A stage is down and the call went one step down the ladder of what needs less."""
+    """A stage is down, and the call took the next step of the outage menu."""
 
     stage: str
     step: str  # clip, local, words, keypad, chosen, goodbye
@@ -163,44 +163,44 @@ class StepTaken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PauseJudged:
-    """The caller fell silent, and it was decided whether that was the end of the turn."""
+    """The caller paused, and it was decided whether the turn was over."""
 
     finished: bool
     by: Literal["detector", "silence"]  # silence: the detector gave no answer in time
-    early: bool  # the answer is of a look that began before the VAD was sure
+    early: bool  # the answer is from an analysis that began before the VAD reported the stop
     waited_s: float  # from the VAD's stop
-    took_s: float  # the look, in its thread; 0: there was none
-    dropped: int  # looks of this call, since the pause before, whose answers nobody needed
-    dropped_s: float  # what they took, as far as they had ended
+    took_s: float  # the analysis, in its thread; 0: there was none
+    dropped: int  # analyses of this call, since the previous pause, whose results were not needed
+    dropped_s: float  # their time, as far as they had ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerAsked:
     """A model was asked before it was certain that the caller had finished."""
 
-    turn: int  # that it is for
+    turn: int  # that it answers
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerTaken:
-    """The turn was decided with the words that were asked for early: that answer is spoken."""
+    """The turn was decided with the words that were asked early: that answer is spoken."""
 
     turn: int
     asked_s: float  # before the decision
-    gained_s: float  # how much sooner the first word was there, or will be, than if asked now
-    extra_share: float  # of the process so far: requests in vain for each one of a decided turn
-    calls_tool: bool = False  # it begins with one: nothing to be spoken is there yet
+    gained_s: float  # how much sooner the first word arrived, or will, than if asked now
+    extra_share: float  # of the process so far: dropped requests for each one of a decided turn
+    calls_tool: bool = False  # it begins with a tool call: it has nothing to speak yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerDropped:
-    """An early answer was of no use; nobody heard of it, and it is billed."""
+    """An early answer was not used; it was not heard, and it is billed."""
 
     turn: int
     because: Literal["caller", "words", "context", "exhausted", "ended"]
     after_s: float  # from its start
-    requests: int  # made in vain
-    extra_share: float  # of the process so far: requests in vain for each one of a decided turn
+    requests: int  # all dropped
+    extra_share: float  # of the process so far: dropped requests for each one of a decided turn
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +222,7 @@ class BreakerMoved:
     after: str
     cause: str  # failures, tripped, rested, probe, proven, reset
     after_s: float  # spent in the state before
-    severity: Severity = Severity.LOW  # medium: it opened; high: for what only a person can mend
+    severity: Severity = Severity.LOW  # medium: it opened; high: only a person can fix it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,17 +236,17 @@ class Suspected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungFollowed:
-    """What is known of a rung was taken over from another process, which has told what it met."""
+    """The state of a rung was taken over from another process, which published its cause."""
 
     stage: str
     provider: str
-    breaker: str  # as it is here now: closed, open, half_open
+    breaker: str  # as it now is here: closed, open, half_open
     suspect: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuspicionCleared:
-    """A suspected rung did what it was asked."""
+    """A suspected rung succeeded."""
 
     stage: str
     provider: str
@@ -255,7 +255,7 @@ class SuspicionCleared:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RungRested:
-    """A rung has had enough of us and is not offered for a while."""
+    """A rung is over its rate limit, and is not asked for a while."""
 
     stage: str
     provider: str
@@ -268,7 +268,7 @@ class ProviderProbed:
 
     stage: str
     provider: str
-    real: bool  # a synthetic request of the real kind; else connect and authenticate
+    real: bool  # a synthetic request of the usual kind; else connect and authenticate only
     ok: bool
     took_s: float
     error: str = ""  # redacted
@@ -276,7 +276,7 @@ class ProviderProbed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProviderReset:
-    """An operator said that a rung may be tried again."""
+    """An operator allowed a rung to be tried again."""
 
     stage: str
     provider: str
@@ -299,4 +299,4 @@ Fact: TypeAlias = (
     | RungRested
     | ProviderReset
 )
-"""What a piece of work tells."""
+"""The events of one piece of work."""

@@ -1,13 +1,14 @@
-"""The decision of one piece of work: a turn's answer, an utterance's voice, an utterance's words.
+"""Failover for one request: a turn's answer, an utterance's voice, an utterance's words.
 
 One rung is asked. If it fails, the next is asked at once. If it is late, it becomes suspect and the
-next is asked as well, if the stage's allowance has room for a race: the late one is not killed
-until another speaks, the first to give content wins, and the loser is called off. Without room the
-late one is replaced when its patience is over. When nobody new is left the same rung may be asked
-again, if what happened is transient and the deadline allows; then the work is exhausted. Every
-attempt ends: by its own word, by another's, or by the deadline.
+next is asked as well, provided the stage's allowance has room for a race. The late one keeps
+running until another produces output: the first to give content wins, and the loser is cancelled.
+Without room, the late one is replaced when its patience is over. When no new rung is left, the same
+rung may be asked again, if the failure is transient and the deadline allows. Then the request is
+exhausted. Every attempt ends: by itself, by another's success, or at the deadline.
 
-Output counts by attempt number: what comes from another attempt than `winner` is late, and dropped.
+Output counts by attempt number: whatever comes from an attempt other than `winner` is late, and is
+dropped.
 """
 
 from collections.abc import Iterator
@@ -37,19 +38,19 @@ from fallbacks.run import Run
 
 
 class Failover:
-    """Which rung answers, and until when.
+    """Decides which rung answers, and until when.
 
         failover = Failover(standings, pace=Pace(), allowance=Allowance(), numbers=count(1))
         failover.start(until, now)                       # Start(attempt=1, provider="a", ...)
         failover.handle(Progressed(attempt=1), now)      # Win(attempt=1, provider="a")
-        failover.tick(now)                               # when `wake_at` has come
+        failover.tick(now)                               # at `wake_at`
 
     Attributes:
-        choice: Who was asked, and who may be.
-        until: The deadline; it moves when sound of the answer is queued, not when the line is held.
-        winner: The attempt that is heard.
+        choice: The rungs asked so far, and those that may be asked.
+        until: The deadline; it moves when audio of the answer is queued, not when a filler is.
+        winner: The attempt whose output is used.
         over: Whether nothing more will happen.
-        lag: How long we stalled ourselves, which makes nobody late; shared by all calls.
+        lag: Our own stalls, which make no rung late; shared by all calls.
     """
 
     def __init__(
@@ -62,18 +63,18 @@ class Failover:
         hedges: Allowance | None = None,
         stay_with: str | None = None,
     ) -> None:
-        """Prepare for one piece of work.
+        """Prepare for one request.
 
         Args:
             standings: The stage's ladder.
             pace: How patient to be.
             allowance: The stage's room for extra attempts, shared by all calls.
-            numbers: Gives attempt numbers; one for a call, so that no two attempts share one.
-            hedges: The room for a second rung started before the first is late; None: never.
+            numbers: Gives attempt numbers; one iterator a call, so that no two attempts share one.
+            hedges: The room for a second rung before the first is late; `None` if never.
             stay_with: The rung that the caller knows.
         """
         self.choice = RungChoice(standings, allowance=allowance, stay_with=stay_with)
-        self.until: Deadline  # from the start on
+        self.until: Deadline  # set by `start`
         self.winner: int | None = None
         self.over = False
         self.lag = Lag()
@@ -81,11 +82,11 @@ class Failover:
         self._numbers = numbers
         self._hedges = hedges
         self._running: dict[int, Run] = {}
-        self._again: tuple[float, NextRung] | None = None  # when to ask whom again
+        self._again: tuple[float, NextRung] | None = None  # when to ask which rung again
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which `tick` has something to do, or None."""
+        """When to call `tick`, or `None`."""
         if self.over:
             return None
         runs = self._running.values()
@@ -102,7 +103,7 @@ class Failover:
         return self._next(now)
 
     def handle(self, event: AttemptEvent, now: float) -> tuple[Action, ...]:
-        """Decide on what happened to an attempt; what comes of an ended one is ignored."""
+        """Decide on an event of an attempt; events of an ended attempt are ignored."""
         run = self._running.get(event.attempt)
         if run is None or self.over:
             return ()
@@ -117,7 +118,7 @@ class Failover:
             case Idled():
                 run.owes = run.late = run.replaceable = False
             case Lapsed():
-                # Our own stall has cost it the time to answer: it is asked again.
+                # Our own stall used up its time to answer: it is asked again.
                 del self._running[run.attempt]
                 self.winner = None if self.winner == run.attempt else self.winner
                 self.choice.take_back(run.provider)
@@ -127,12 +128,12 @@ class Failover:
         return actions
 
     def cancel(self, because: CancelReason) -> tuple[Action, ...]:
-        """Call everything off: the caller spoke, or hung up."""
+        """Cancel everything: the caller spoke, or hung up."""
         runs, self._running, self._again, self.over = self._running, {}, None, True
         return tuple(run.cancelled(because) for run in runs.values())
 
     def tick(self, now: float) -> tuple[Action, ...]:
-        """Do what is due by the passing of time; our own stall is known before anybody is late."""
+        """Do what is due by now; our own stalls are counted before any rung is called late."""
         self.lag.see(now)
         actions: list[Action] = []
         while not self.over and (at := self.wake_at) is not None and at <= now:
@@ -151,7 +152,7 @@ class Failover:
         )
         if run.late:
             return (run.abandoned(now_s=now_s), *self._without(run, None, now))
-        if now < lag.moment_of(run.late_at(self._pace)):  # nobody is late: it is time for a hedge
+        if now < lag.moment_of(run.late_at(self._pace)):  # not late yet: it is time for a hedge
             run.hedge_at = None
             second = self.choice.find_second(until, runs, now, allowance=self._hedges, hedge=True)
             return self._start(second, now)
@@ -164,17 +165,17 @@ class Failover:
         return (suspect, *raced)
 
     def _progressed(self, run: Run, now: float) -> tuple[Action, ...]:
-        others = [text for text in self._running.values() if text is not run]
+        others = [other for other in self._running.values() if other is not run]
         now_s = self.lag.provider_s(now)
         run.spoke, run.last = True, now_s
         run.late, run.replaceable, run.hedge_at = False, False, None
         self._again = None
-        for text in others:
-            if text.late:
-                self.choice.note_failure(text.provider, None)
+        for other in others:
+            if other.late:
+                self.choice.note_failure(other.provider, None)
         ended = tuple(
-            text.abandoned(now_s=now_s) if text.late else text.cancelled("outrun")
-            for text in others
+            other.abandoned(now_s=now_s) if other.late else other.cancelled("outrun")
+            for other in others
         )
         self._running = {run.attempt: run}
         if self.winner == run.attempt:
@@ -192,16 +193,16 @@ class Failover:
         return (done, *self.cancel("outrun"))
 
     def _without(self, run: Run, failure: Failure | None, now: float) -> tuple[Action, ...]:
-        """Go on without an attempt that failed; None: by our own watch."""
+        """Continue without an attempt that failed; `failure` is `None` if we gave it up as late."""
         del self._running[run.attempt]
         self.winner = None if self.winner == run.attempt else self.winner
         self.choice.note_failure(run.provider, failure)
-        if any(not text.late for text in self._running.values()):
+        if any(not other.late for other in self._running.values()):
             return ()  # a rung that is not late is already asked
         return self._next(now)
 
     def _next(self, now: float) -> tuple[Action, ...]:
-        """Ask the next rung, or give the work up if nobody is left."""
+        """Ask the next rung, or give up if none is left."""
         found = self.choice.find_next(self.until, self._running.values(), now)
         if found is not None and found.wait_s > 0:
             self._again = (now + found.wait_s, replace(found, wait_s=0.0))
@@ -214,7 +215,7 @@ class Failover:
         return (Exhausted(attempts=self.choice.attempts),)
 
     def _start(self, candidate: NextRung | None, now: float) -> tuple[Action, ...]:
-        """Ask a rung as well as those that are asked; None: nobody is to be."""
+        """Start an attempt beside those in progress, unless `candidate` is `None`."""
         if candidate is None:
             return ()
         provider, attempt = candidate.provider, next(self._numbers)

@@ -1,8 +1,8 @@
-"""What a provider did wrong, as a value; what each kind of wrong means, as a table.
+"""A provider's failure as a value, and the meaning of each kind as a table.
 
-A failure is data: `kind` says what was seen, `scope` says what it tells us about, and the verdict
-of its kind says what becomes of the rung. Code outside a call that must raise uses the errors at
-the end; inside a call nothing is raised.
+A failure is data: `kind` says what was observed, `scope` what it applies to, and the verdict of its
+kind what happens to the rung. Code outside a call that must raise uses the errors at the end;
+inside a call nothing is raised.
 """
 
 from collections.abc import Mapping
@@ -12,35 +12,35 @@ from typing import Final
 
 
 class Kind(StrEnum):
-    """What was seen; a closed set."""
+    """What was observed; a closed set."""
 
     TIMEOUT = "timeout"  # no connection, or nothing useful, in time
-    NETWORK = "network"  # DNS, refused, reset, TLS, gone without a word
-    RATE_LIMITED = "rate_limited"  # too much of us, for now
-    OVERLOADED = "overloaded"  # too much of everybody, or a fault of theirs
-    QUOTA = "quota"  # nothing left to spend
+    NETWORK = "network"  # DNS, refused, reset, TLS, closed without a message
+    RATE_LIMITED = "rate_limited"  # too many requests from us, for now
+    OVERLOADED = "overloaded"  # too many requests from everyone, or an internal fault
+    QUOTA = "quota"  # no credit left
     AUTH = "auth"  # the key is not accepted
     BAD_REQUEST = "bad_request"  # our request, or a setting in it
     NOT_FOUND = "not_found"  # no such model, voice or route
-    PROTOCOL = "protocol"  # an answer that is none
-    CUT = "cut"  # died after useful output had begun
+    PROTOCOL = "protocol"  # an invalid answer
+    CUT = "cut"  # ended after useful output had begun
     STALLED = "stalled"  # useful output began, then a gap
     SILENT = "silent"  # accepted, no error, nothing useful
 
 
 class Scope(StrEnum):
-    """What a failure says something about."""
+    """What a failure applies to."""
 
-    PAYLOAD = "payload"  # this request only: mend it and ask the same rung again
-    REQUEST = "request"  # what this call carries, until other calls and a probe meet it, too
+    PAYLOAD = "payload"  # this request only: fix it and ask the same rung again
+    REQUEST = "request"  # this call's content, until other calls and a probe meet it, too
     CONFIGURATION = "configuration"  # this rung with these settings
-    CREDENTIAL = "credential"  # every rung that shares the key, account or project
+    CREDENTIAL = "credential"  # every rung with the same key, account or project
     CAPACITY = "capacity"  # our own load
-    ENDPOINT = "endpoint"  # the server behind this rung's URL
+    ENDPOINT = "endpoint"  # the server at this rung's URL
 
 
 class Severity(StrEnum):
-    """How loudly a failure is told."""
+    """How urgent a failure is for an operator."""
 
     LOW = "low"
     MEDIUM = "medium"
@@ -50,7 +50,7 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
-    """What a kind means unless the symptom says otherwise."""
+    """The meaning of a kind, unless the symptom says otherwise."""
 
     scope: Scope
     permanent: bool = False  # asking again does not help until a person acts
@@ -62,7 +62,7 @@ class Verdict:
 VERDICTS: Final[Mapping[Kind, Verdict]] = {
     Kind.TIMEOUT: Verdict(scope=Scope.ENDPOINT),
     Kind.NETWORK: Verdict(scope=Scope.ENDPOINT),
-    # Rests as long as the provider says, on a counter of its own: not broken, we are too many.
+    # Rests as long as the provider says, with its own counter: the rung works, we ask too much.
     Kind.RATE_LIMITED: Verdict(scope=Scope.CAPACITY, counts=False),
     Kind.OVERLOADED: Verdict(scope=Scope.ENDPOINT),
     Kind.QUOTA: Verdict(scope=Scope.CREDENTIAL, permanent=True, trips=True, severity=Severity.HIGH),
@@ -82,14 +82,14 @@ VERDICTS: Final[Mapping[Kind, Verdict]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """What a symptom was found to be: a failure that does not know yet whose it is."""
+    """The classification of a symptom: a failure without a rung."""
 
     kind: Kind
     scope: Scope
     permanent: bool
-    unknown: bool = False  # no line of a table fits: taken as transient, told as unknown
+    unknown: bool = False  # no row of a table matches: treated as transient, reported as unknown
     harmless: bool = False  # not a failure at all, such as an idle socket that is closed
-    goes_on: bool = False  # the stream lives on; only this message is lost
+    goes_on: bool = False  # the stream continues; only this message is lost
 
 
 def finding(
@@ -101,7 +101,7 @@ def finding(
     harmless: bool = False,
     goes_on: bool = False,
 ) -> Finding:
-    """Return a finding of this kind; what is not said comes from the kind's verdict."""
+    """Return a finding of this kind; arguments left out come from the kind's verdict."""
     verdict = VERDICTS[kind]
     return Finding(
         kind=kind,
@@ -115,7 +115,7 @@ def finding(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """A provider did not do what it was asked."""
+    """A provider failed a request."""
 
     kind: Kind
     stage: str  # stt, llm, tts; or the work outside a call: dial, crm, alert
@@ -123,18 +123,18 @@ class Failure:
     scope: Scope
     permanent: bool = False
     retry_after_s: float | None = None  # what the provider asked for
-    same_rung: bool = True  # False: the provider forbids asking it again (x-should-retry: false)
+    same_rung: bool = True  # False: the provider forbids a retry (x-should-retry: false)
     unknown: bool = False
-    reason: str = ""  # one redacted line: never a key, a header or a caller's word
+    reason: str = ""  # one redacted line: never a key, a header or a caller's words
 
     @property
     def verdict(self) -> Verdict:
-        """What failures of this kind mean."""
+        """The meaning of failures of this kind."""
         return VERDICTS[self.kind]
 
     @property
     def severity(self) -> Severity:
-        """How loudly to tell this one: what is permanent needs a person, what is unknown a look."""
+        """How urgent this failure is: a permanent one needs a person, an unknown one a look."""
         if self.scope is Scope.PAYLOAD:
             return Severity.LOW
         if self.permanent:
@@ -151,7 +151,7 @@ def failed(
     retry_after_s: float | None = None,
     same_rung: bool = True,
 ) -> Failure:
-    """Return the failure of one rung, from what was found or just from its kind."""
+    """Return the failure of one rung, from a finding or just a kind."""
     what = finding(found) if isinstance(found, Kind) else found
     return Failure(
         kind=what.kind,
@@ -175,11 +175,11 @@ class ServiceError(Exception):
 
 
 class TransientError(ServiceError):
-    """Asking again later may help: time-out, network, 503, 429, whatever is unknown."""
+    """A later retry may help: time-out, network, 503, 429, anything unknown."""
 
 
 class PermanentError(ServiceError):
-    """Asking again does not help: 400, 401, 403, 404, quota."""
+    """A retry does not help: 400, 401, 403, 404, quota."""
 
 
 def error_of(failure: Failure) -> ServiceError:

@@ -1,10 +1,11 @@
-"""What all calls know together about one rung: breaker, suspicion, rests, recent speed.
+"""The health of one rung, shared by all calls: breaker, suspicion, rests, recent latency.
 
-A rate limit is not a fault: the rung rests, on a counter of its own. One that failed and asks to be
-left alone is spared: asked after all others, until it does well. A refusal that may be due to what
-one call sent is not held against the rung: it opens the breaker only when at least two calls and a
-probe have met it, with no success in between. A permanent failure opens it at once. A probe that
-fails soon after a caller was served counts only when that time has passed without another success.
+A rate limit is not a failure: the rung rests, with its own counter. A rung that failed and asked
+for a pause is spared: asked after all others, until it succeeds. A refusal that may be due to the
+content of one call does not count against the rung: it opens the breaker only when at least two
+calls and a probe have met it, without a success in between. A permanent failure opens the breaker
+at once. A probe that fails soon after a caller was served counts only when that time has passed
+without another success.
 """
 
 import math
@@ -20,46 +21,46 @@ from fallbacks.retry_after import MOST_S, rest_s
 
 SuspicionFact: TypeAlias = Suspected | SuspicionCleared
 HealthFact: TypeAlias = BreakerMoved | SuspicionFact | RungRested | ProviderReset
-"""What can happen to a rung's health."""
+"""The events of a rung's health."""
 
-PROTOCOL_LIMIT: Final = 3  # garbage so many times in a row is no accident
+PROTOCOL_LIMIT: Final = 3  # invalid answers in a row that open the breaker
 WITNESSES: Final = 2  # calls whose requests were refused, before the rung is blamed
 SERVED_S: Final = 30.0  # after a caller was served, a failed probe does not count yet
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
-    """What a ladder needs to know of a rung, at one moment."""
+    """A rung's availability at one moment, for a ladder."""
 
     provider: str
     usable: bool  # a live attempt may be made
     suspect: bool
-    spared: bool = False  # it failed, and asked to be left alone for a while
-    promising: bool = False  # not usable, but a probe went well, and nobody tries it just now
-    last_resort: bool = False  # not usable, but a caller who has no other rung may try it
+    spared: bool = False  # it failed, and asked for a pause
+    promising: bool = False  # not usable, but a probe succeeded, and no trial is in progress
+    last_resort: bool = False  # not usable, but a caller without another rung may try it
     p50_s: float  # to first useful output
     p95_s: float
-    rests_until: float | None = None  # not usable for this alone: it asked to be left alone
+    rests_until: float | None = None  # unusable only because of a rate limit, until then
 
 
 class Suspicion:
     """Whether a rung is suspect: it failed or was late in a live call, so others ask it last.
 
     The first failure of a live attempt raises the suspicion at once, in every call, long before the
-    breaker has counted to three; a success clears it.
+    breaker has counted to three. A success clears it.
 
     Attributes:
-        since: When it was raised; None: there is none.
+        since: When it was raised; `None` if the rung is not suspect.
     """
 
     def __init__(self, stage: str, provider: str) -> None:
         self.since: float | None = None
         self._stage = stage
         self._provider = provider
-        self._judged_at = -math.inf  # when it came or went last
+        self._judged_at = -math.inf  # when it was last raised or cleared
 
     def stands(self, now: float, settings: BreakerSettings) -> bool:
-        """Say whether it still does; without probes only time and callers can lift it."""
+        """Return whether it is still active; without probes it also expires with time."""
         if self.since is None:
             return False
         return settings.probing or now < self.since + settings.open_s
@@ -72,7 +73,7 @@ class Suspicion:
         return (Suspected(stage=self._stage, provider=self._provider, kind=kind),)
 
     def clear(self, now: float) -> tuple[SuspicionFact, ...]:
-        """Trust the rung again."""
+        """Clear the suspicion."""
         if self.since is None:
             return ()
         after_s, self.since = max(0.0, now - self.since), None
@@ -82,11 +83,11 @@ class Suspicion:
     def follow(
         self, kind: Kind | None, *, since: float, now: float, may_clear: bool
     ) -> tuple[SuspicionFact, ...]:
-        """Adopt what another process knows, unless this one has judged since then.
+        """Adopt the suspicion of another process, unless ours has changed since.
 
         Args:
-            kind: What it is suspected of there; None: it was cleared.
-            since: The moment of that, on our clock.
+            kind: The kind of failure suspected there; `None` if it was cleared.
+            since: The time of that, on our clock.
             now: Monotonic, in seconds.
             may_clear: Whether nothing else speaks against the rung here.
         """
@@ -99,12 +100,12 @@ class Suspicion:
 
 
 class Rotation:
-    """Whether callers are offered a rung, on an operator's word; probes go on asking it.
+    """Whether an operator took a rung out of rotation; probes continue.
 
     Attributes:
-        out: Whether an operator took it out.
-        at: When an operator last said anything of that; monotonic, in seconds. What was said
-            before this process began counts, too.
+        out: Whether the rung is out of rotation.
+        at: When an operator last decided that; monotonic, in seconds. A decision from before this
+            process began counts, too.
     """
 
     def __init__(self) -> None:
@@ -112,35 +113,35 @@ class Rotation:
         self.at = -math.inf
 
     def take_out(self, now: float) -> None:
-        """Offer it to no caller any more."""
+        """Take the rung out of rotation: no caller gets it."""
         self.at, self.out = now, True
 
     def put_back(self, now: float) -> None:
-        """Offer it again."""
+        """Put the rung back into rotation."""
         self.at, self.out = now, False
 
     def follow(self, *, out: bool, since: float) -> None:
-        """Adopt an operator's word that another process was given, unless ours is newer."""
+        """Adopt an operator's decision from another process, unless ours is newer."""
         if since > self.at:
             self.at, self.out = since, out
 
 
 class Refusals:
-    """Calls whose requests were refused since the last success, perhaps for what they sent."""
+    """The calls whose requests were refused since the last success, perhaps for their content."""
 
     def __init__(self) -> None:
         self._calls: set[Hashable] = set()
         self._probe = False
 
     def add(self, call: Hashable, *, probe: bool) -> bool:
-        """Record one; return whether the rung is to blame: several calls and a probe met it."""
+        """Add one; return whether the rung is to blame: several calls and a probe met it."""
         self._probe |= probe
         if call is not None and len(self._calls) < WITNESSES:
             self._calls.add(call)
         return self._probe and len(self._calls) >= WITNESSES
 
     def clear(self) -> None:
-        """Forget them: something went well."""
+        """Forget them after a success."""
         self._calls.clear()
         self._probe = False
 
@@ -163,7 +164,7 @@ class Health:
         self.latency = RungLatency(prior_s=prior_s)
         self.suspicion = Suspicion(stage, provider)
         self.rests_until = self.spared_until = now
-        self.retired = False  # opened by what only a person can mend
+        self.retired = False  # opened by a failure that only a person can fix
         self.rotation = Rotation()
         self._limits = 0  # rate limits in a row
         self._garbage = 0  # protocol failures in a row
@@ -173,13 +174,13 @@ class Health:
 
     @property
     def suspect_since(self) -> float | None:
-        """When the rung became suspect; None: it is not."""
+        """When the rung became suspect, or `None`."""
         return self.suspicion.since
 
     def standing(self, now: float) -> Standing:
-        """Return what a ladder needs to know now."""
-        # Without probes one caller must try it, in its own place: behind a healthy standby it would
-        # never be asked again.
+        """Return the rung's availability now."""
+        # Without probes one caller must try it, in its usual place: ranked after a healthy standby
+        # it would never be asked again.
         trial = self.breaker.state is State.HALF_OPEN and not self.breaker.settings.probing
         free = not self.breaker.on_trial(now, by_probe=False)
         admits = self.breaker.state is State.CLOSED or (trial and free)
@@ -201,7 +202,7 @@ class Health:
     def permit(
         self, now: float, *, probe: bool = False, last_resort: bool = False, hears: bool = False
     ) -> Permit | None:
-        """Return leave to ask the rung, or None; see `Breaker.permit`."""
+        """Return a permit to ask the rung, or `None`; see `Breaker.permit`."""
         rests = now < self.rests_until and not hears
         if (rests or self.rotation.out) and not probe:
             return None
@@ -211,12 +212,12 @@ class Health:
     def succeeded(
         self, permit: Permit, now: float, *, ttfb_s: float | None = None
     ) -> tuple[HealthFact, ...]:
-        """Note that an attempt, or a probe of the real kind, did what was asked.
+        """Record a success of an attempt, or of a probe of the real kind.
 
         Args:
-            permit: The leave it was made by.
+            permit: Of the attempt or probe.
             now: Monotonic, in seconds.
-            ttfb_s: Seconds to its first useful output; None of a probe that says nothing of it.
+            ttfb_s: Seconds to its first useful output; `None` for a probe that does not measure it.
         """
         if ttfb_s is not None:
             self.latency.took(ttfb_s)
@@ -239,14 +240,14 @@ class Health:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
-        """Count a failure of an attempt or a probe, made by this permit.
+        """Count a failure of an attempt or a probe, made with this permit.
 
-        `call` tells calls apart: whose request it was; None: of none. `chance` is 0 to 1, and
-        spreads a rest that the provider did not name.
+        `call` identifies the call of the request; `None` if it had none. `chance` is 0 to 1, and
+        spreads a rest that the provider did not specify.
         """
         outweighed = permit.probe and now < self.served_until
         if outweighed or failure.scope is Scope.PAYLOAD:
-            self.breaker.take_back(permit)  # the rung did nothing wrong, as far as callers know
+            self.breaker.take_back(permit)  # the rung still serves callers
             self._outweighed += outweighed and failure.verdict.counts
             return ()
         if failure.scope is Scope.CAPACITY:
@@ -271,7 +272,7 @@ class Health:
         return (*facts, *_weigh(moved, retired=self.retired))
 
     def retire(self, kind: Kind, now: float) -> tuple[HealthFact, ...]:
-        """Open at once, because a rung that shares the key met what only a person can mend."""
+        """Open at once, after a permanent failure of a rung with the same key."""
         moved = self.breaker.trip(now, rest_s=self.breaker.settings.slow_s)
         self.retired = True
         return (*self.suspicion.begin(kind, now), *_weigh(moved, retired=self.retired))
@@ -283,7 +284,7 @@ class Health:
         return (*self.suspicion.begin(kind, now), *self.breaker.trip(now))
 
     def reset(self, now: float) -> tuple[HealthFact, ...]:
-        """Let the rung be tried at once, on an operator's word."""
+        """Allow a trial at once, for an operator."""
         self.rests_until = self.spared_until = now
         self._limits = self._garbage = self._outweighed = 0
         self._refusals.clear()
@@ -320,12 +321,12 @@ class Health:
 
 
 def _may_be_carried(failure: Failure, permit: Permit) -> bool:
-    """Return whether a failure may be of what a call carries; a probe's 403 is of the key."""
+    """Return whether a call's content may have caused a failure; a probe's 403 is the key's."""
     return failure.scope is Scope.REQUEST and not (failure.kind is Kind.AUTH and permit.probe)
 
 
 def _weigh(moved: tuple[BreakerMoved, ...], *, retired: bool) -> tuple[BreakerMoved, ...]:
-    """Give an opening its weight: what only a person can mend does not pass by itself."""
+    """Raise the severity of an opening that only a person can fix."""
     if not retired:
         return moved
     return tuple(

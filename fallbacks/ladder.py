@@ -1,10 +1,10 @@
-"""Which rung to ask, when to ask the next one as well, and how often that may be done.
+"""Which rung to ask, when to ask the next one as well, and how often that is allowed.
 
-The preferred rung comes first unless it is suspect, too slow for what is left, or asked to be left
-alone. The next one is started at once after a failure; while the first is merely late, both run and
-the first to give content wins. Such races, and second tries of a rung that let everybody wait, are
-extra work, and an outage is the worst moment for that: a stage has an allowance, a tenth of its
-recent attempts.
+The preferred rung comes first unless it is suspect, too slow for the remaining time, or asked for a
+pause. After a failure the next rung is started at once. While the first is merely late, both run
+and the first to give content wins. Such races, and second tries of a rung that was late, are extra
+work, and an outage is the worst moment for that. So a stage has an allowance: a tenth of its recent
+attempts.
 """
 
 from collections import Counter, deque
@@ -16,30 +16,30 @@ from fallbacks.deadline import Deadline
 from fallbacks.failure import Failure, Kind, Scope
 from fallbacks.health import Standing
 
-RETRY_WAIT_S: Final = 0.3  # the longest that a caller waits for a rate limit to pass inside a turn
-ROUNDING_S: Final = 1e-6  # of a sum of moments: a rest of exactly so long is waited for
-SAME_RUNG: Final = 2  # second tries of one rung for one piece of work
-RECENT: Final = 100  # attempts that "recent" means
-FLOOR: Final = 3  # extra attempts that are always allowed: the first outage meets no history
+RETRY_WAIT_S: Final = 0.3  # the longest wait for a rate limit to pass inside a turn
+ROUNDING_S: Final = 1e-6  # of a sum of moments, so that a rest of exactly the limit is waited for
+SAME_RUNG: Final = 2  # second tries of one rung for one request
+RECENT: Final = 100  # the number of attempts that counts as recent
+FLOOR: Final = 3  # extra attempts always allowed: the first outage has no history
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """How patient a stage is with its rungs, in seconds."""
 
-    late_min_s: float = 0.35  # nobody is called late before
-    late_max_s: float = 0.8  # everybody is after
-    gap_s: float = 0.4  # between two pieces of useful output, while work is owed
+    late_min_s: float = 0.35  # no rung is late before
+    late_max_s: float = 0.8  # every rung is late after
+    gap_s: float = 0.4  # between two pieces of useful output, while work is pending
     silent_end_ok: bool = False  # a recogniser that heard a cough ends without a word
 
 
 def rank(
     standings: Sequence[Standing], until: Deadline, *, now: float, stay_with: str | None = None
 ) -> tuple[str, ...]:
-    """Return the rungs that may be asked, the one to ask first in front.
+    """Return the rungs that may be asked, the first choice first.
 
-    `stay_with` is the rung that the caller knows: a voice that took over stays for the call, as
-    long as it is not suspect itself. Empty means that the stage has nobody: hold the line.
+    `stay_with` is the rung that the caller knows: a voice that took over stays for the call, unless
+    it becomes suspect itself. Empty if no provider is available: hold the line.
     """
     left_s = until.left_s(now)
     places = {standing.provider: place for place, standing in enumerate(standings)}
@@ -57,7 +57,7 @@ def rank(
 
 
 def resting(standings: Iterable[Standing], until: Deadline, *, now: float) -> Mapping[str, float]:
-    """Return the rungs that may be asked in a moment, and in how many seconds, the first first."""
+    """Return rungs whose rate limit ends soon, and in how many seconds, the soonest first."""
     left_s = {
         standing.provider: standing.rests_until - now
         for standing in standings
@@ -78,13 +78,13 @@ def late_after_s(standing: Standing | None, pace: Pace) -> float:
 def may_ask_again(
     failure: Failure | None, until: Deadline, *, now: float, tries: int
 ) -> float | None:
-    """Say in how many seconds the same rung may be asked again, or None: not for this work.
+    """Return in how many seconds the same rung may be asked again; `None` if not at all.
 
     Args:
-        failure: What it did wrong; None: it only let us wait.
-        until: The deadline; nobody is asked twice after it.
+        failure: What went wrong; `None` if it was only late.
+        until: The deadline; no rung is asked twice after it.
         now: Monotonic, in seconds.
-        tries: How often it was asked again already.
+        tries: How often it was already asked again.
     """
     if until.passed(now) or tries >= SAME_RUNG:
         return None
@@ -99,10 +99,10 @@ def may_ask_again(
 
 
 class Allowance:
-    """How many extra attempts a stage may make; shared by all calls.
+    """Limits the extra attempts of a stage; shared by all calls.
 
-    Every attempt is noted. An extra one is allowed while the extra ones among the recent are fewer
-    than their share, or than the floor.
+    Every attempt is counted. An extra one is allowed while the extra ones among the recent are
+    fewer than their share, or than the floor.
     """
 
     def __init__(self, *, share: float = 0.1, floor: int = FLOOR, recent: int = RECENT) -> None:
@@ -116,9 +116,9 @@ class Allowance:
         return sum(self._recent)
 
     def share(self, processes: int) -> None:
-        """Have only a part of what is always allowed: other processes have theirs.
+        """Reduce the floor to this process's part.
 
-        The share of the attempts needs no dividing: a tenth of each is a tenth of all.
+        The share needs no division: a tenth of each process's attempts is a tenth of all.
         """
         self._floor = max(min(self._floor, 1), self._floor // processes)
 
@@ -127,7 +127,7 @@ class Allowance:
         self._recent.append(False)
 
     def take(self) -> bool:
-        """Count an extra attempt if it is allowed, and say whether it is."""
+        """Return whether an extra attempt is allowed, and count it if so."""
         allowed = self.spent < max(self._floor, int(self._share * len(self._recent)))
         if allowed:
             self._recent.append(True)
@@ -135,28 +135,28 @@ class Allowance:
 
 
 Standings: TypeAlias = Callable[[float], Sequence[Standing]]
-"""The stage's ladder at a moment, such as `HealthTable.standings` of the stage."""
+"""The stage's ladder at a moment, such as `HealthTable.standings` for the stage."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NextRung:
-    """A rung that is to be asked, and how."""
+    """The rung to ask next, and how."""
 
     provider: str
-    wait_s: float = 0.0  # until it may be
-    extra: bool = False  # a race, or a second try that is paid for
-    mended: bool = False  # with a payload that was trimmed or split
-    hedge: bool = False  # as well, although nobody is late yet
+    wait_s: float = 0.0  # before it may be asked
+    extra: bool = False  # a race, or a second try, counted against the allowance
+    mended: bool = False  # with a trimmed or split payload
+    hedge: bool = False  # in addition, before any rung is late
 
 
 class AttemptUnderWay(Protocol):
-    """An attempt under way."""
+    """An attempt in progress."""
 
     provider: str
 
 
 class RungChoice:
-    """Remembers who was asked and how that went, and proposes the next one."""
+    """Remembers which rungs were asked and with what result, and proposes the next one."""
 
     def __init__(
         self, standings: Standings, *, allowance: Allowance, stay_with: str | None
@@ -164,18 +164,18 @@ class RungChoice:
         self._standings = standings
         self._allowance = allowance
         self._stay_with = stay_with
-        self._seen: dict[str, Standing] = {}  # when they were ranked last
+        self._seen: dict[str, Standing] = {}  # from the last ranking
         self._starts: Counter[str] = Counter()
-        self._failures: dict[str, Failure | None] = {}  # None: it only let the caller wait
-        self._mended: dict[str, bool] = {}  # whose payload was wrong, and whether it was mended
+        self._failures: dict[str, Failure | None] = {}  # `None` if it was only late
+        self._mended: dict[str, bool] = {}  # rungs that rejected our payload; whether it was fixed
 
     @property
     def attempts(self) -> int:
-        """How many attempts were started."""
+        """The number of attempts started."""
         return self._starts.total()
 
     def standbys(self, now: float) -> tuple[Standing, ...]:
-        """Return the rungs that may be asked and have not been."""
+        """Return the usable rungs that have not been asked."""
         standings = self._standings(now)
         return tuple(
             standing
@@ -184,7 +184,7 @@ class RungChoice:
         )
 
     def note_start(self, candidate: NextRung) -> Standing | None:
-        """Note that a rung is asked, and return how it stood when it was chosen."""
+        """Record the start of an attempt; return the rung's standing when it was chosen."""
         self._starts[candidate.provider] += 1
         if candidate.mended:
             self._mended[candidate.provider] = True
@@ -193,11 +193,11 @@ class RungChoice:
         return self._seen.get(candidate.provider)
 
     def take_back(self, provider: str) -> None:
-        """Forget that a rung was asked: that came to nothing through no fault of its own."""
-        self._starts -= Counter([provider])  # without a zero: it counts as not asked
+        """Forget one start of a rung: it ended through no fault of its own."""
+        self._starts -= Counter([provider])  # drops a zero, so that it counts as not asked
 
     def note_failure(self, provider: str, failure: Failure | None) -> None:
-        """Note that a rung failed; None: by our own watch."""
+        """Record a failure of a rung; `None` if it was only late."""
         self._failures[provider] = failure
         if failure is not None and failure.scope is Scope.PAYLOAD and failure.same_rung:
             self._mended.setdefault(provider, False)
@@ -205,13 +205,13 @@ class RungChoice:
     def find_next(
         self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
     ) -> NextRung | None:
-        """Return who is to be asked in place of one that failed.
+        """Return the rung to ask in place of one that failed.
 
-        A new rung is free of the allowance: nobody else is being asked in vain. When nobody new is
+        A new rung does not use the allowance, because it is no duplicate work. When no new rung is
         left and none runs, one is asked again, at once or in a moment.
         """
         for provider in self.ranked(until, now):
-            if self._mended.get(provider) is False:  # the rung is well: it was our payload
+            if self._mended.get(provider) is False:  # the rung works: our payload was wrong
                 return NextRung(provider=provider, mended=True)
         fresh = self.find_fresh(until, runs, now)
         if fresh is not None:
@@ -227,20 +227,20 @@ class RungChoice:
         allowance: Allowance | None = None,
         hedge: bool = False,
     ) -> NextRung | None:
-        """Return who is to be asked as well: another rung, or the same if it is the only one left.
+        """Return the rung to ask in addition: another one, or the same if it is the only one left.
 
-        Nobody, if two are being asked already.
+        `None` if two are already being asked.
 
         Args:
             until: The deadline.
-            runs: Who is being asked.
+            runs: The attempts in progress.
             now: Monotonic, in seconds.
-            allowance: Pays for it; None: the stage's.
-            hedge: Nobody is late yet.
+            allowance: Pays for it; `None` for the stage's own.
+            hedge: No rung is late yet.
         """
         if len(runs) > 1:
             return None
-        again = (each for each, wait_s in self._again_after(until, now) if wait_s == 0)
+        again = (rung for rung, wait_s in self._again_after(until, now) if wait_s == 0)
         second = self.find_fresh(until, runs, now) or next(again, None)
         if second is None or not (allowance or self._allowance).take():
             return None
@@ -249,23 +249,23 @@ class RungChoice:
     def find_fresh(
         self, until: Deadline, runs: Collection[AttemptUnderWay], now: float
     ) -> str | None:
-        """Return the best rung that was not asked yet, or that was only outrun when it was."""
+        """Return the best rung that was not asked yet, or that has only lost a race."""
         asked = {run.provider for run in runs} | self._failures.keys()
-        free = [text for text in self.ranked(until, now) if text not in asked]
-        return next((text for text in free if text not in self._starts), next(iter(free), None))
+        free = [rung for rung in self.ranked(until, now) if rung not in asked]
+        return next((rung for rung in free if rung not in self._starts), next(iter(free), None))
 
     def ranked(self, until: Deadline, now: float) -> tuple[str, ...]:
-        """Return the rungs that may be asked, the best one in front."""
+        """Return the rungs that may be asked, best first."""
         standings = self._standings(now)
         self._seen = {standing.provider: standing for standing in standings}
         return rank(standings, until, now=now, stay_with=self._stay_with)
 
     def _same_again(self, until: Deadline, now: float) -> NextRung | None:
-        """Return who is asked once more, at once or in a moment.
+        """Return the rung to ask once more, at once or in a moment.
 
         Retrying a rung that reported a failure is free; its breaker limits how often. A rung that
-        only timed out may still be working, so retrying it uses the allowance. One that rests for
-        a moment yet may not have been asked at all: it was another call that it refused.
+        only timed out may still be working, so retrying it uses the allowance. A rung that still
+        rests for a moment may not have been asked at all: its rate limit hit another call.
         """
         several = len(self.ranked(until, now)) > 1
         for provider, wait_s in self._again_after(until, now):
@@ -281,8 +281,8 @@ class RungChoice:
     def _again_after(self, until: Deadline, now: float) -> Iterator[tuple[str, float]]:
         """The rungs that may be asked again, and in how many seconds.
 
-        Of those that rest the one that has rested first; a rest is longer than was asked for if
-        that was too little. A last resort is asked once.
+        Of the resting rungs, the one whose rest ends first comes first. A rest is longer than the
+        provider's request if that was too short. A last resort is asked once.
         """
         ranked = self.ranked(until, now)
         ready = {rung: 0.0 for rung in ranked if not self._seen[rung].last_resort}

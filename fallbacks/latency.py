@@ -1,13 +1,13 @@
-"""How long a rung lately took to its first useful output."""
+"""How long a rung recently took to its first useful output."""
 
 import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Final
 
-WINDOW: Final = 50  # attempts; at a handful of turns a minute that is some ten minutes
-DOUBT: Final = 5  # with fewer attempts than this, imagined ones at `PRIOR_S` make up the number
-PRIOR_S: Final = 0.6  # slower than a healthy rung: nobody is promised what was never measured
+WINDOW: Final = 50  # attempts; at a few turns a minute that is some ten minutes
+DOUBT: Final = 5  # with fewer attempts than this, assumed ones at `PRIOR_S` fill up the number
+PRIOR_S: Final = 0.6  # slower than a healthy rung: an unmeasured rung promises nothing
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -24,17 +24,17 @@ class RungLatency:
         self._measured: deque[float] = deque(maxlen=window)
 
     def took(self, ttfb_s: float) -> None:
-        """Note one more attempt that gave something."""
+        """Add one more attempt that gave output."""
         self._measured.append(max(0.0, ttfb_s))
 
     @property
     def p50_s(self) -> float:
-        """Half of the attempts were at least this quick."""
+        """The time that half of the attempts did not exceed."""
         return quantile(self._values(), 0.5)
 
     @property
     def p95_s(self) -> float:
-        """All but one in twenty were at least this quick."""
+        """The time that 95 % of the attempts did not exceed."""
         return quantile(self._values(), 0.95)
 
     def _values(self) -> list[float]:

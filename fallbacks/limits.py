@@ -1,11 +1,11 @@
-"""How much a rung is asked at once, by all calls of a process together, and who comes first.
+"""How many requests a rung gets at once, from all calls of a process, and in which order.
 
-A rung has so many places. Who finds none waits in a queue for as long as the turn's deadline
-allows, and is then sent to the next rung. The queue serves call by call: the one that came first is
-first, but a call with many waiters gets one place before the others have had theirs. Work that
-has got a place still passes one at a time, because a limit of so many a minute is a pace.
+A rung has a number of places. Work that finds none waits in a queue for as long as the turn's
+deadline allows, and then goes to the next rung. The queue is fair between calls: first come, first
+served, but a call with many waiting requests gets one place before the others have had theirs. Work
+that has a place still passes one at a time, because a limit per minute is a pace.
 
-That we are too many says nothing of the provider: it is no failure, no suspicion, no rest.
+Our own excess load says nothing about the provider: it is not a failure, a suspicion or a rest.
 """
 
 from collections import deque
@@ -19,33 +19,33 @@ from fallbacks.health import Standing
 from fallbacks.retry_after import duration_s
 
 MINUTE_S: Final = 60.0
-LEARNT_S: Final = 60.0  # chosen: a refusal says that others use the key, too; they may be gone soon
+LEARNT_S: Final = 60.0  # a refusal shows that others use the key; they may soon be gone (chosen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What the configuration says of a rung; None: no limit but those the provider tells."""
+    """The configured limits of a rung; `None` if only the provider's own limits apply."""
 
-    concurrent: int | None = None  # requests of a model; connections of a recogniser or voice
-    per_minute: int | None = None  # requests of a model
+    concurrent: int | None = None  # requests to a model; connections to a recogniser or voice
+    per_minute: int | None = None  # requests to a model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsLeft:
-    """What an answer tells of the limit on requests: a bucket that is filled evenly."""
+    """The provider's rate limit on requests: a bucket that fills evenly."""
 
-    limit: int  # when it is full
+    limit: int  # the size of the bucket
     remaining: int
     full_in_s: float
 
     @property
     def next_in_s(self) -> float:
-        """In how many seconds one more may be made."""
+        """In how many seconds one more request is allowed."""
         return 0.0 if self.remaining > 0 else self.full_in_s / self.limit
 
 
 def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
-    """Return what OpenAI's headers say, or None if they say nothing that can be read.
+    """Return what OpenAI's headers say; `None` if they say nothing readable.
 
     `x-ratelimit-reset-requests` is the time until the bucket is full, as a Go duration: at 5000 a
     minute, one request after a full bucket, it is 12 ms. Source: platform.openai.com/docs/guides/
@@ -57,7 +57,7 @@ def requests_left(headers: Mapping[str, str]) -> RequestsLeft | None:
     if full_in_s is None or not all(item.isdecimal() and item.isascii() for item in named):
         return None
     limit, remaining = (int(item) for item in named)
-    if limit == 0:  # a proxy that has no limit, or one that nobody could keep to
+    if limit == 0:  # a proxy without a limit, or with an impossible one
         return None
     return RequestsLeft(limit=limit, remaining=remaining, full_in_s=full_in_s)
 
@@ -68,10 +68,10 @@ def may_wait_until(
     """Return how long work may wait for a place at a rung, before the next one is asked.
 
     Args:
-        standbys: Who could be asked instead.
+        standbys: The rungs that could be asked instead.
         prompt: When the caller should hear something.
-        until: When even a late answer is given up: without a standby there is nothing better.
-        then_s: What takes time behind this stage before the caller hears something.
+        until: When even a late answer is given up: without a standby nothing better is available.
+        then_s: The time that later stages need before the caller hears something.
     """
     if not standbys:
         return until
@@ -80,42 +80,42 @@ def may_wait_until(
 
 
 class RungLimiter:
-    """The places at one rung. A ticket is one piece of work, from its coming until it leaves.
+    """The places at one rung. A ticket is one piece of work, from its arrival until it leaves.
 
     Attributes:
         limits: As configured.
         inside: The tickets that have a place.
-        opens_at: Until then the provider has said that it takes nothing more.
+        opens_at: The end of the pause that the provider asked for.
     """
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
         self._numbers = count(1)
         self.inside: set[int] = set()
-        self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next one to be served first
-        self._passing: int | None = None  # has a place, and waits for the pace
+        self._waiting: dict[Hashable, deque[int]] = {}  # by call; the next to be served first
+        self._passing: int | None = None  # has a place, and waits for its turn in the pace
         self.opens_at = 0.0
-        self._learnt: tuple[int, float] | None = None  # places, and until when that is believed
+        self._learnt: tuple[int, float] | None = None  # places, and until when that applies
 
     @property
     def waiting(self) -> int:
-        """How many wait for a place."""
+        """The number of tickets that wait for a place."""
         return sum(len(tickets) for tickets in self._waiting.values())
 
     def places(self, now: float) -> int | None:
-        """Return how many places there are; None: as many as you like."""
+        """Return the number of places; `None` if it is unlimited."""
         learnt = self._learnt[0] if self._learnt and now < self._learnt[1] else None
         known = [item for item in (self.limits.concurrent, learnt) if item is not None]
         return min(known, default=None)
 
     def room(self, now: float) -> bool:
-        """Say whether work that comes now gets a place at once."""
+        """Return whether work that arrives now gets a place at once."""
         places = self.places(now)
         free = places is None or len(self.inside) < places
         return free and not self._waiting and self._passing is None and now >= self.opens_at
 
     def seat(self, now: float) -> int | None:
-        """Take a place at once, for a connection that lasts, or None: there is none."""
+        """Take a place at once, for a lasting connection; `None` if there is none."""
         if not self.room(now):
             return None
         ticket = next(self._numbers)
@@ -123,10 +123,10 @@ class RungLimiter:
         return ticket
 
     def join(self, call: Hashable, *, until: Deadline, now: float) -> int | None:
-        """Take a ticket and wait to be called in, or None: no place will be free in time.
+        """Return a ticket that waits for a place; `None` if none will be free in time.
 
         Args:
-            call: Whose work it is.
+            call: The call of the work.
             until: How long it may wait.
             now: Monotonic, in seconds.
         """
@@ -137,13 +137,13 @@ class RungLimiter:
         return ticket
 
     def soonest(self, now: float) -> float:
-        """Return the earliest moment at which somebody who comes now may pass."""
+        """Return when work that arrives now may pass at the earliest."""
         ahead = self.waiting if self._passing is not None else 0  # else they wait for a place
         pace_s = MINUTE_S / self.limits.per_minute if self.limits.per_minute else 0.0
         return max(now, self.opens_at) + ahead * pace_s
 
     def call_in(self, now: float) -> int | None:
-        """Return the ticket that may come to the turnstile now, or None."""
+        """Return the ticket that gets a place now, or `None`."""
         places = self.places(now)
         full = places is not None and len(self.inside) >= places
         if full or not self._waiting or self._passing is not None:
@@ -152,17 +152,17 @@ class RungLimiter:
         tickets = self._waiting.pop(call)
         self._passing = tickets.popleft()
         if tickets:
-            self._waiting[call] = tickets  # behind all others
+            self._waiting[call] = tickets  # after all other calls
         self.inside.add(self._passing)
         return self._passing
 
     def passed(self, ticket: int) -> None:
-        """Note that it has passed, and the next one may come."""
+        """Record that a ticket has passed; the next may follow."""
         if self._passing == ticket:
             self._passing = None
 
     def leave(self, ticket: int) -> None:
-        """Give a ticket back, wherever it has got to."""
+        """Return a ticket, wherever it is."""
         self.passed(ticket)
         self.inside.discard(ticket)
         for call, tickets in tuple(self._waiting.items()):
@@ -172,39 +172,39 @@ class RungLimiter:
                 del self._waiting[call]
 
     def learn(self, left: RequestsLeft, now: float) -> None:
-        """Wait as the provider says: other processes may use the key, too."""
+        """Pause as the provider asks: other processes may use the key, too."""
         if left.remaining == 0:
             self.opens_at = max(self.opens_at, now + left.next_in_s)
 
     def refused(self, now: float) -> None:
-        """Allow one fewer for a while: the provider found us too many at once."""
+        """Allow one fewer for a while: the provider refused the number of parallel requests."""
         self._learnt = (max(1, len(self.inside) - 1), now + LEARNT_S)
 
 
 class Gate(Protocol):
-    """A turnstile with somebody at it: the one of a rung, for all calls of the process."""
+    """The admission to one rung, for all calls of the process."""
 
     @property
     def room(self) -> bool:
-        """Whether work that comes now gets a place at once."""
+        """Whether work that arrives now gets a place at once."""
         ...
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place, until then at most; return the ticket to leave with, or None."""
+        """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
         ...
 
     def seat(self) -> int | None:
-        """Take a place at once, or None: there is none."""
+        """Take a place at once; `None` if there is none."""
         ...
 
     def leave(self, ticket: int) -> None:
-        """Give a place back."""
+        """Return a place."""
         ...
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of an answer, names in any case."""
+        """Learn from the headers of a response, names in any case."""
         ...
 
     def refused(self) -> None:
-        """Allow one fewer for a while: the provider found us too many at once."""
+        """Allow one fewer for a while: the provider refused the number of parallel requests."""
         ...

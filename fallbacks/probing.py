@@ -1,9 +1,9 @@
-"""When to try a rung without a caller, and how.
+"""Plans the probes of a rung.
 
-A healthy rung is asked a cheap question now and then. One that is suspect, or whose breaker is not
-closed, gets a small request of the real kind, soon and then ever more seldom, but at least once a
-minute, whatever is wrong. One probe at a time; one that never reports is forgotten; and what probes
-of the real kind cost in a day is bounded.
+A healthy rung gets a cheap probe now and then. One that is suspect, or whose breaker is not closed,
+gets a small request of the real kind, soon and then less and less often, but at least once a
+minute, whatever the failure. Only one probe runs at a time, one that never reports is forgotten,
+and the daily cost of real probes is bounded.
 """
 
 from collections import deque
@@ -28,18 +28,18 @@ class ProbeSettings:
 
     interval_s: float = 60.0  # of cheap probes of a healthy rung; 0: probing is off
     timeout_s: float = 5.0  # of one probe; one that has not reported in twice that is forgotten
-    cost: float = 0.0001  # of one probe of the real kind, in the price table's currency
+    cost: float = 0.0001  # of one real probe, in the price table's currency
     daily_cost: float = 0.25  # for each rung; beyond it probes are cheap ones
     steps_s: tuple[float, ...] = STEPS_S
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """Try the rung now."""
+    """A probe to run now."""
 
     number: int
     real: bool  # a synthetic request of the real kind; else connect and authenticate
-    counts: bool  # a success says that the rung is well: real, or the best that can be afforded
+    counts: bool  # a success shows that the rung works: real, or the best within the budget
     timeout_s: float
 
 
@@ -49,16 +49,16 @@ class Probing:
     def __init__(self, *, now: float, settings: ProbeSettings | None = None) -> None:
         self._settings = settings or ProbeSettings()
         self._doubted = False
-        self._fails = 0  # probes without a success since it was doubted, or was not
+        self._fails = 0  # consecutive failed probes; doubt, or its end, resets it
         self._next_at: float | None = None
-        self._out: tuple[int, float] | None = None  # the probe under way, and when to forget it
+        self._out: tuple[int, float] | None = None  # the probe in progress, and when to forget it
         self._number = 0
-        self._paid: deque[float] = deque()  # when the real ones of the last day were
+        self._paid: deque[float] = deque()  # times of the real probes of the last day
         self._plan(now)
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which `tick` has something to do; None while probing is off."""
+        """When to call `tick`; `None` if probing is off."""
         return self._next_at if self._out is None else self._out[1]
 
     def see(self, now: float, *, doubted: bool) -> None:
@@ -69,7 +69,7 @@ class Probing:
         self._plan(now)
 
     def reset(self, now: float) -> None:
-        """Probe at once, on an operator's word."""
+        """Probe at once, for an operator."""
         self._fails = 0
         self._next_at = now if self._settings.interval_s > 0 else None
 
@@ -90,7 +90,7 @@ class Probing:
         return (Probe(number=self._number, real=real, counts=self._doubted, timeout_s=timeout_s),)
 
     def reported(self, number: int, now: float, *, ok: bool) -> None:
-        """Note how a probe went; tell the roster first, and then `see`."""
+        """Record a probe's result; update the health table first, then call `see`."""
         if self._out is None or self._out[0] != number:
             return
         self._out = None

@@ -1,4 +1,4 @@
-"""How long a provider asks us to stay away, read from its answer's headers and words."""
+"""How long a provider asks us to wait, from its response headers and message."""
 
 import calendar
 import math
@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from email.utils import parsedate_tz
 from typing import Final
 
-LEAST_S: Final = 0.1  # chosen: a shorter rest is no rest
+LEAST_S: Final = 0.1  # a shorter rest has no effect (chosen)
 MOST_S: Final = 120.0  # openai-python's own limit (_base_client.py); a longer one is an outage
-_FIRST_S: Final = 2.0  # when nothing is said: 2 s, doubled each time in a row
+_FIRST_S: Final = 2.0  # if the provider gives no time: 2 s, doubled for each refusal in a row
 _LONGEST_S: Final = 60.0
-_JITTER: Final = 0.25  # a quarter either way, so that callers do not come back all at once
+_JITTER: Final = 0.25  # a quarter either way, so that calls do not retry all at once
 _GO: Final = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+(?:\.\d+)?)(ms|s))?")
 _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re.IGNORECASE)
 
@@ -19,16 +19,16 @@ _HINT: Final = re.compile(r"try again in (?:(\d+)m)?(\d+(?:\.\d+)?)(ms|s)\b", re
 def retry_after_s(
     headers: Mapping[str, str], message: str = "", *, utc_s: float | None = None
 ) -> float | None:
-    """Return the wait that the provider asks for, in seconds, or None if it names no useful one.
+    """Return the wait that the provider asks for, in seconds; `None` if it gives no useful one.
 
     `retry-after-ms` comes first, then `retry-after` (seconds, perhaps a fraction, or an HTTP date),
-    then OpenAI's "Please try again in 1.2s". What is not a positive number of the future is none.
+    then OpenAI's "Please try again in 1.2s". Only a finite wait above 0 counts.
 
     Args:
-        headers: Of the answer; names in any case.
+        headers: Of the response; names in any case.
         message: The error's text.
-        utc_s: The wall clock, in seconds since 1970, for dates; None: the answer's own `Date`.
-            Without one that can be read no other date means anything.
+        utc_s: The wall clock, in seconds since 1970, for dates; `None` to use the response's own
+            `Date`. Without a readable one, dates are ignored.
     """
     said = {name.lower(): value.strip() for name, value in headers.items()}
     if utc_s is None:
@@ -44,7 +44,7 @@ def retry_after_s(
 
 
 def may_ask_again(headers: Mapping[str, str]) -> bool:
-    """Say whether the provider lets us ask the same rung again (`x-should-retry`)."""
+    """Return whether the provider allows a retry at the same rung (`x-should-retry`)."""
     said = {name.lower(): value.strip().lower() for name, value in headers.items()}
     return said.get("x-should-retry") != "false"
 
@@ -53,9 +53,9 @@ def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
     """Return for how long a rate-limited rung is not offered.
 
     Args:
-        asked_s: What the provider asked for, or None.
-        in_a_row: How many refusals in a row came before this one.
-        chance: 0 to 1; spreads the wait when the provider named none.
+        asked_s: What the provider asked for, or `None`.
+        in_a_row: The number of consecutive refusals before this one.
+        chance: 0 to 1; spreads the wait if the provider gave none.
     """
     if asked_s is not None:
         return max(LEAST_S, asked_s)
@@ -64,7 +64,7 @@ def rest_s(asked_s: float | None, in_a_row: int, *, chance: float) -> float:
 
 
 def duration_s(text: str) -> float | None:
-    """Return the seconds of a Go duration such as `6m0s`, `1s` or `12ms`; None: it is none."""
+    """Return the seconds of a Go duration such as `6m0s`, `1s` or `12ms`; `None` if invalid."""
     found = _GO.fullmatch(text.strip())
     if found is None or not found.group():
         return None
@@ -86,7 +86,7 @@ def _until_date(value: str | None, utc_s: float) -> float | None:
 
 
 def _date_s(value: str | None) -> float | None:
-    """Return the moment of an HTTP date, in seconds since 1970; None: it is none."""
+    """Return an HTTP date in seconds since 1970; `None` if invalid."""
     parsed = parsedate_tz(value or "")
     if parsed is None:
         return None

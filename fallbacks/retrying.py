@@ -1,7 +1,6 @@
-"""How long to wait before asking again, for work outside a live turn.
+"""How long to wait before a retry, for work outside a live turn.
 
-Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: callers are not made to
-wait.
+Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: a caller does not wait.
 """
 
 import math
@@ -10,33 +9,33 @@ from typing import Final
 
 from fallbacks.failure import Failure
 
-AGAIN_S: Final = 60.0  # behind a first sequence that came to nothing; twice that behind the next
-LONGEST_REST_S: Final = 900.0  # the same at most, and where a person has to act first
-JITTER: Final = 0.1  # a tenth either way, so that many do not come back in the same instant
+AGAIN_S: Final = 60.0  # after a first failed sequence; twice that after the next
+LONGEST_REST_S: Final = 900.0  # the upper bound of that, and the rest where a person must act first
+JITTER: Final = 0.1  # a tenth either way, so that many do not retry in the same instant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetrySettings:
-    """5, 10, 20 s after the first try, unless configured otherwise."""
+    """The retries of one sequence: 5, 10, 20 s after the first try, unless configured otherwise."""
 
     initial_s: float = 5.0
     factor: float = 2.0
     attempts: int = 3  # after the first try
-    within_s: float = math.inf  # after the first try: whoever asks must have let go by then
+    within_s: float = math.inf  # after the first try: the user of the result gives up then
 
 
 def wait_s(
     settings: RetrySettings, retry: int, *, failure: Failure, chance: float, spent_s: float = 0.0
 ) -> float | None:
-    """Return how long to wait before a retry, or None: do not ask again.
+    """Return how long to wait before a retry; `None` if there is none.
 
-    After None for a transient failure the sequence is exhausted: that opens the breaker at once,
-    while the tries inside the sequence do not count towards its consecutive failures.
+    `None` for a transient failure means that the sequence is exhausted. That opens the breaker at
+    once, while the tries inside the sequence do not count towards its consecutive failures.
 
     Args:
         settings: The sequence.
-        retry: 1 for the first after the first try.
-        failure: What the try before came to; what it asks for is honoured where it is longer.
+        retry: 1 for the first retry.
+        failure: Of the previous try; a longer wait that it asks for is honoured.
         chance: 0 to 1; spreads the waits.
         spent_s: Since the first try began.
     """
@@ -49,9 +48,9 @@ def wait_s(
 
 
 def rest_s(sequences: int) -> float:
-    """Return how long what is never given up rests behind so many sequences that came to nothing.
+    """Return the rest after failed sequences, for work that is never given up.
 
     Args:
-        sequences: In a row; 1 for the first.
+        sequences: Failed in a row; 1 for the first.
     """
     return min(LONGEST_REST_S, AGAIN_S * 2.0 ** min(10, sequences - 1))

@@ -1,9 +1,9 @@
-"""The health of all rungs of all stages, and what one rung's failure says about the others.
+"""The health of all rungs of all stages, and the effect of one rung's failure on the others.
 
-A key that is not accepted, or has nothing left to spend, takes every rung out at once that shares
-it, instead of being found out rung by rung at the callers' expense. Other keys of the same account
-are tripped with it; but a key may be well that is not the one that was refused, so they rest as
-after an ordinary failure, and the next probe decides.
+A key that is rejected, or has no credit left, takes every rung with that key out at once. Otherwise
+each rung would find out in turn, at a caller's expense. Rungs with other keys of the same account
+are tripped with it. But another key may still work, so those rungs rest as after an ordinary
+failure, and the next probe decides.
 """
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
@@ -25,12 +25,12 @@ class Place:
 
     stage: str
     provider: str
-    credential: str  # the same for all rungs that share a key; never the key
-    account: str = ""  # the same for all rungs whose keys are of one account or project
+    credential: str  # equal for rungs that share a key; never the key itself
+    account: str = ""  # equal for rungs whose keys belong to one account or project
 
 
 class HealthTable:
-    """What all calls of a process share."""
+    """The health of all rungs, shared by all calls of a process."""
 
     def __init__(
         self,
@@ -59,8 +59,8 @@ class HealthTable:
         return self._rungs[stage, provider]
 
     def standings(self, stage: str, now: float) -> Sequence[Standing]:
-        """Return the stage's ladder as it stands, preferred rung first."""
-        return [ladder.standing(now) for ladder in self._ladders.get(stage, [])]
+        """Return the standings of the stage's ladder, preferred rung first."""
+        return [health.standing(now) for health in self._ladders.get(stage, [])]
 
     def failed(
         self,
@@ -71,9 +71,9 @@ class HealthTable:
         call: Hashable = None,
         chance: float = 0.5,
     ) -> tuple[HealthFact, ...]:
-        """Count a failure of one rung, and what it says about those that share key or account."""
+        """Count a failure of one rung, and its effect on those with the same key or account."""
         key = (failure.stage, failure.provider)
-        known = self._rungs[key].retired  # its account has been told before
+        known = self._rungs[key].retired  # the other rungs of the account were already tripped
         facts = self._rungs[key].failed(permit, failure, now=now, call=call, chance=chance)
         if failure.scope is not Scope.CREDENTIAL:
             return facts
@@ -92,7 +92,7 @@ class HealthTable:
     def succeeded(
         self, place: tuple[str, str], permit: Permit, *, now: float, ttfb_s: float | None = None
     ) -> tuple[HealthFact, ...]:
-        """Note a success of the rung at (stage, provider); a mended key is tried everywhere."""
+        """Record a success of the rung at (stage, provider); a fixed key is tried everywhere."""
         health = self._rungs[place]
         was_retired = health.retired
         facts = health.succeeded(permit, now, ttfb_s=ttfb_s)
@@ -103,7 +103,7 @@ class HealthTable:
         return (*facts, *[fact for item in mended for fact in item.reset(now)])
 
     def reset(self, provider: str, now: float) -> tuple[HealthFact, ...]:
-        """Let a rung of this name, in whatever stage, be tried at once.
+        """Allow a trial at once for every rung of this name, in any stage.
 
         Raises:
             KeyError: No rung has this name.
@@ -111,27 +111,27 @@ class HealthTable:
         named = [rung for rung in self._rungs.values() if rung.provider == provider]
         if not named:
             raise KeyError(provider)
-        return tuple(fact for rung_window in named for fact in rung_window.reset(now))
+        return tuple(fact for health in named for fact in health.reset(now))
 
     def withdraw(self, provider: str, now: float) -> None:
-        """Offer the rungs of this name to no caller any more, from the next piece of work on."""
-        for item in self:
-            if item.provider == provider:
-                item.rotation.take_out(now)
+        """Take the rungs of this name out of rotation, from the next request on."""
+        for health in self:
+            if health.provider == provider:
+                health.rotation.take_out(now)
 
     def put_back(self, provider: str, now: float) -> None:
-        """Offer them again."""
-        for item in self:
-            if item.provider == provider:
-                item.rotation.put_back(now)
+        """Put them back into rotation."""
+        for health in self:
+            if health.provider == provider:
+                health.rotation.put_back(now)
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         return min((at for item in self if (at := item.breaker.wake_at) is not None), default=None)
 
     def tick(self, now: float) -> tuple[HealthFact, ...]:
-        """Move on the passing of time alone."""
+        """Update every breaker for the passing of time."""
         return tuple(fact for item in self for fact in item.breaker.tick(now))
 
     def __iter__(self) -> Iterator[Health]:
@@ -140,7 +140,7 @@ class HealthTable:
 
 
 def with_key_of(rung: RungName, places: Mapping[RungName, Place]) -> list[RungName]:
-    """Return the other rungs that have this one's key."""
+    """Return the other rungs with the same key."""
     shared = places[rung].credential
     return [
         other

@@ -1,4 +1,4 @@
-"""An attempt under way, and the moments at which its silence becomes somebody's business.
+"""An attempt in progress, and the times when its silence needs an action.
 
 Its silence is measured on the provider's clock, which stands still while we stall
 (`fallbacks/lag.py`).
@@ -15,40 +15,40 @@ from fallbacks.lag import Lag
 
 @dataclass(slots=True, kw_only=True)
 class Run:
-    """One attempt, from its start until it is called off or over, on the provider's clock."""
+    """One attempt, from its start until it ends or is cancelled, on the provider's clock."""
 
     attempt: int
     provider: str
     started: float
-    last: float  # the moment its silence is counted from
+    last: float  # its silence is counted from here
     patience_s: float  # how long its first output may take
-    hedge_at: float | None  # when another is started before this one is late
+    hedge_at: float | None  # when another is started although this one is not late
     spoke: bool = False
-    owes: bool = True  # something is asked of it
+    owes: bool = True  # it has work pending
     late: bool = False
-    replaceable: bool = False  # late, another rung stands ready, and there was no room for a race
+    replaceable: bool = False  # late, with a fresh rung available and no room for a race
 
     @property
     def kind(self) -> Kind:
-        """What its silence is."""
+        """The kind of failure that its silence is."""
         return Kind.STALLED if self.spoke else Kind.TIMEOUT
 
     def late_at(self, pace: Pace) -> float:
-        """When its silence has lasted so long that another is asked as well."""
+        """Return when it counts as late, and another is asked as well."""
         return self.last + (pace.gap_s if self.spoke else self.patience_s)
 
     def give_up_at(self, pace: Pace, until: Deadline, lag: Lag) -> float:
-        """When a late one is ended: at the deadline, or sooner if another is to take its place.
+        """Return when a late one is ended: at the deadline, or sooner if another can replace it.
 
-        The deadline is the caller's, and passes while we stall, too. Then what lies in the sockets
-        is read first.
+        The deadline is the caller's, and it passes while we stall, too. In that case the sockets
+        are read first.
         """
         patient_until = max(self.late_at(pace), self.last + pace.late_max_s)
         at = lag.moment_of(patient_until)
         return at if self.replaceable else max(at, until.at, lag.ready_at)
 
     def moments(self, pace: Pace, until: Deadline, lag: Lag) -> tuple[float, ...]:
-        """When something is to be done about it, if it says nothing; on our own clock."""
+        """Return when it needs an action if it stays silent; on our own clock."""
         if not self.owes:
             return ()
         if self.late:
@@ -57,10 +57,10 @@ class Run:
         return (lag.moment_of(self.late_at(pace)), *hedge)
 
     def owed(self, now_s: float) -> None:
-        """Count its silence from now; more work for one who is silent already changes nothing."""
+        """Count its silence from now; if it was already silent, more work changes nothing."""
         if self.owes:
             return
-        if self.hedge_at is not None:  # it waited, and was not asked before now
+        if self.hedge_at is not None:  # it was waiting, and is asked only now
             self.hedge_at += now_s - self.last
         self.owes, self.last = True, now_s
 
@@ -72,5 +72,5 @@ class Run:
         )
 
     def cancelled(self, because: CancelReason) -> Cancel:
-        """Return the action that ends it as nothing."""
+        """Return the action that ends it without a failure."""
         return Cancel(attempt=self.attempt, provider=self.provider, because=because)

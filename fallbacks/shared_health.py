@@ -1,13 +1,13 @@
-"""What several processes tell each other about a rung, and what each makes of it.
+"""The health of a rung as several processes share it, over a common board.
 
-Each process looks at its own rungs and passes on what has changed: breaker, suspicion, rest,
-whether an operator took it out of rotation, and that callers are served, which outweighs the failed
-probes of whoever probes for all. What it took over from another is nothing new and is
-not passed on. Moments are those of the board's clock, as well as each process can tell; a process
-that knows something newer keeps it. Nobody can tell them to the millisecond, but the order of what
-followed from each other is always right: what a process learnt after it heard or told a word is
-told as newer than that word, and of two words the one with the later moment counts, whatever one's
-own clock makes of it.
+Each process watches its own rungs and publishes changes: breaker, suspicion, rest, whether an
+operator took the rung out of rotation, and that callers are served, which outweighs failed probes.
+What a process adopted from another is not published again. Times are on the board's clock, as well
+as each process knows it; a process with newer knowledge keeps its own.
+
+No process knows that clock to the millisecond, but the order of cause and effect is always right:
+what a process learnt after it read or published a word is published as newer than that word. Of two
+words the later one counts, whatever a process's own clock says.
 """
 
 import math
@@ -19,16 +19,16 @@ from fallbacks.breaker import State
 from fallbacks.failure import Kind
 from fallbacks.health import SERVED_S, Health
 
-STALE_S: Final = 300.0  # chosen: a suspicion that nobody has probed away by then is nobody's
+STALE_S: Final = 300.0  # a suspicion that no probe has cleared by then is ignored (chosen)
 
 
-FOREVER_S: Final = 10 * 365 * 86_400.0  # what an operator took out stays out until put back
-SERVED_EACH_S: Final = 10.0  # chosen: a third of SERVED_S
-LEAST_S: Final = 0.001  # between a word and what was learnt after it was heard
+FOREVER_S: Final = 10 * 365 * 86_400.0  # a rung out of rotation stays out until it is put back
+SERVED_EACH_S: Final = 10.0  # a third of SERVED_S (chosen)
+LEAST_S: Final = 0.001  # between a word and what was learnt after reading it
 
 
 class Aspect(StrEnum):
-    """What a word is about."""
+    """The subject of a word."""
 
     BREAKER = "breaker"
     SUSPICION = "suspicion"
@@ -39,12 +39,12 @@ class Aspect(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BoardWord:
-    """What a process says of a rung; the last word on an aspect counts."""
+    """One process's report on a rung; the last word on an aspect counts."""
 
-    place: str  # the rung, the same in all processes that ask the same server with the same key
+    place: str  # the rung; equal in all processes that ask the same server with the same key
     aspect: Aspect
-    at_s: float  # the board's clock: since when it is so
-    value: str = ""  # the breaker's state; of a suspicion whether it stands; of a rotation: out
+    at_s: float  # the board's clock: since when it applies
+    value: str = ""  # the breaker's state; "suspect" or ""; "out" or ""
     until_s: float = 0.0  # the board's clock: the end of a rest, or of a success's weight
     retired: bool = False
 
@@ -66,19 +66,19 @@ class _Moment:
 
 
 class SharedRung:
-    """One rung's health, as it is told to others and heard from them."""
+    """One rung's health, as published to other processes and adopted from them."""
 
     def __init__(self, place: str, health: Health) -> None:
         self.place = place
         self.health = health
         self._seen = self._look()
         self._again = False
-        self._served_until = -math.inf  # as it was told or heard last
-        self._heard: dict[Aspect, _Moment] = {}  # the last word heeded: its moment, and when
-        self._told: dict[Aspect, _Moment] = {}  # the last word told: its moment
+        self._served_until = -math.inf  # as last published or read
+        self._heard: dict[Aspect, _Moment] = {}  # the last word adopted: its time, and when
+        self._told: dict[Aspect, _Moment] = {}  # the last word published: its time
 
     def news(self, now: float, *, utc_s: float) -> tuple[BoardWord, ...]:
-        """Return what has changed by ourselves since the last look.
+        """Return what this process has changed since the last look.
 
         Args:
             now: Monotonic, in seconds.
@@ -117,7 +117,7 @@ class SharedRung:
         return tuple(words)
 
     def heed(self, word: BoardWord, now: float, *, utc_s: float) -> bool:
-        """Adopt what another process says; say whether that changed anything."""
+        """Adopt another process's word; return whether that changed anything."""
         since = self._since(word, now - (utc_s - word.at_s))
         if since is None:
             return False
@@ -130,7 +130,7 @@ class SharedRung:
                     State(word.value), since=since, now=now, rest_s=left_s, retired=word.retired
                 )
             case Aspect.SUSPICION if now - since < STALE_S:
-                kind = Kind.TIMEOUT if word.value else None  # which kind is told where it was met
+                kind = Kind.TIMEOUT if word.value else None  # the exact kind was reported there
                 closed = self.health.breaker.state is State.CLOSED
                 self.health.suspicion.follow(kind, since=since, now=now, may_clear=closed)
             case Aspect.REST:
@@ -148,11 +148,11 @@ class SharedRung:
         return after != before
 
     def tell_again(self) -> None:
-        """Have the next news say all that is not as in a rung nobody ever asked."""
+        """Make the next `news` repeat everything that differs from an unused rung."""
         self._again = True
 
     def _took_over(self, before: _Seen, after: _Seen) -> None:
-        """Count as seen what came from outside, and nothing that is still to be told."""
+        """Count adopted changes as seen, and nothing that is still to be published."""
         seen = self._seen
         self._seen = _Seen(
             breaker=after.breaker if after.breaker != before.breaker else seen.breaker,
@@ -200,7 +200,7 @@ class SharedRung:
         )
 
     def _moment(self, aspect: Aspect, at: float, offset_s: float) -> float:
-        """Return a moment of ours as the board has it, behind what we had heard and told by then.
+        """Return our time on the board's clock, after what we had read and published by then.
 
         The board's clock may have been set back since.
         """
@@ -214,7 +214,7 @@ class SharedRung:
         return at_s
 
     def _since(self, word: BoardWord, since: float) -> float | None:
-        """Return a word's moment on our clock, behind what it is newer than; None: it is old."""
+        """Return a word's time on our clock, after the older ones; `None` if it is outdated."""
         heard, told = self._heard.get(word.aspect), self._told.get(word.aspect)
         if heard is not None and word.at_s <= heard.at_s:
             return None
@@ -224,9 +224,9 @@ class SharedRung:
 
 
 def _left_s(word: BoardWord, utc_s: float) -> float:
-    """Return what is left of a rest: no more than there was of it when it was told.
+    """Return what is left of a rest, at most its whole length when it was published.
 
-    Who told it may take the board's clock for another than we do, when that was set.
+    The publishing process may know a different time on the board's clock, if that was set.
     """
     left_s, whole_s = word.until_s - utc_s, word.until_s - word.at_s
     return max(0.0, min(left_s, whole_s) if whole_s > 0 else left_s)

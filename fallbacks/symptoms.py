@@ -1,9 +1,9 @@
-"""What each symptom means: the tables of classification, line by line, first match wins.
+"""The meaning of each symptom: tables for classification, where the first matching row wins.
 
 Source: the providers' published error lists and our own measurements of their clients: OpenAI's
 error codes guide, Deepgram's errors and DATA/NET troubleshooting pages, Cartesia's API errors and
 concurrency pages, ElevenLabs' error messages and help articles, Twilio's and Telnyx's REST error
-lists. RFC 6455 §7.4.1 for close codes. Where those are silent the line says what we chose.
+lists. RFC 6455 §7.4.1 for close codes. Where those are silent the row is our own choice.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from fallbacks.failure import Finding, Kind, Scope, finding
 
 
 class Moment(StrEnum):
-    """What was going on when a stream said or did something."""
+    """What was in progress when a stream failed."""
 
-    IDLE = "idle"  # nothing was asked of it
+    IDLE = "idle"  # no request pending
     ASKED = "asked"  # asked, nothing useful yet
     FLOWING = "flowing"  # useful output has begun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SymptomRow:
-    """One line of a table; what is empty matches everything."""
+    """One row of a table; an empty field matches everything."""
 
     found: Finding
     providers: frozenset[str] = frozenset()
     codes: frozenset[int] = frozenset()  # HTTP statuses, or close codes
-    words: frozenset[str] = frozenset()  # any of them as a code, type or status of the answer
-    says: str = ""  # in the message, in lower case; in a close reason, letters and digits alone
+    words: frozenset[str] = frozenset()  # any of them as a code, type or status of the response
+    says: str = ""  # in the message, in lower case; in a close reason, letters and digits only
     moments: frozenset[Moment] = frozenset()
 
 
@@ -67,7 +67,7 @@ _SILENT: Final = finding(Kind.SILENT)
 _NORMAL: Final = finding(Kind.CUT, harmless=True)
 
 UNKNOWN: Final = finding(Kind.PROTOCOL, unknown=True)
-"""No line fits: the peer said something that we do not understand; transient until proven."""
+"""No row matches: we do not understand the provider; transient until proven otherwise."""
 
 _SPENT: Final = (
     "insufficient_quota credit_balance_exhausted organization_spend_limit_exceeded "
@@ -75,23 +75,23 @@ _SPENT: Final = (
 )
 
 _MODERATION: Final = ("flagged", "moderation", "content policy", "content_policy", "safety")
-"""In a refusal by a model's provider or gateway: what the conversation carries, not our key."""
+"""In a refusal by a model's provider or gateway: the conversation's content, not our key."""
 
 HTTP: Final = (
-    # Telephony first: its codes are numbers of its own, and say nothing about a stage's rung.
+    # Telephony first: its codes are its own numbers, and say nothing about a stage's rung.
     _line(_AUTH, on="twilio", words="20003"),
     _line(finding(Kind.NOT_FOUND, harmless=True), on="twilio", words="20404"),  # already hung up
     _line(_LIMITED, on="twilio", words="20429 10004"),
     _line(_PAYLOAD, on="twilio", words="21211 21214 21215 21216 21217"),  # that number only
     _line(_PAYLOAD, on="telnyx", words="10002 10016"),  # likewise: no number, or not in E.164
-    _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's list of those who want no calls
-    # Whatever the status: a 403 with this would retire every rung that has the same key.
+    _line(_PAYLOAD, 403, on="exotel", says="ndnc"),  # India's national do-not-call registry
+    # Whatever the status: as a 403 it would retire every rung with the same key.
     _line(_NOT_FOUND, words="voice_not_found model_not_found voice_id_does_not_exist"),
     # 429 has two meanings, and so has 401.
     _line(_QUOTA, 429, on="openai", words=_SPENT),
     _line(_QUOTA, *range(400, 500), on="elevenlabs", words="quota_exceeded"),
     _line(_QUOTA, 402),
-    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # more than a minute's whole limit
+    _line(_PAYLOAD, 429, on="openai", says="request too large"),  # more than a whole minute's limit
     _line(_OVERLOADED, 429, on="elevenlabs", words="system_busy"),
     _line(_LIMITED, 429),
     _line(_OVERLOADED, 500, 502, 503, 504, *range(520, 530)),
@@ -110,10 +110,10 @@ HTTP: Final = (
     _line(_BAD, 400, 405, 411, 414, 415, 422),
     _line(_TIMEOUT, 408),
     _line(_OVERLOADED, 409, 425),
-    _line(_PROTOCOL, *range(100, 400)),  # a redirect, a page, no upgrade: an answer that is none
+    _line(_PROTOCOL, *range(100, 400)),  # a redirect, a page, no upgrade
     _line(finding(Kind.OVERLOADED, unknown=True), *range(500, 600)),
 )
-"""An HTTP answer, also to a request to upgrade."""
+"""An HTTP response, including one to an upgrade request."""
 
 MESSAGES: Final = (
     _line(_PROTOCOL, on="elevenlabs", words="input_timeout_exceeded", moments=(Moment.ASKED,)),
@@ -134,19 +134,19 @@ MESSAGES: Final = (
     _line(_PROTOCOL, on="elevenlabs", words="max_active_conversations"),
     _line(_OVERLOADED, on="elevenlabs", words="system_busy"),
     _line(_BAD, words="invalid_parameters invalid_value unsupported_parameter unsupported_value"),
-    # Deepgram complains about one message of ours and goes on recognising.
+    # Deepgram complains about one of our messages and continues to recognise.
     _line(finding(Kind.PROTOCOL, goes_on=True), on="deepgram", words="error configurefailure"),
     _line(_CUT, on="openai", moments=(Moment.FLOWING,)),
     _line(_OVERLOADED, words="server_error server_is_overloaded service_unavailable_error"),
 )
-"""An error message inside an open stream that carries no HTTP status that the table above knows."""
+"""An error message inside an open stream, without an HTTP status in the table above."""
 
 CLOSES: Final = (
     _line(finding(Kind.PROTOCOL, Scope.CONFIGURATION, permanent=True), on="deepgram", says="data0"),
-    _line(_NETWORK, 1011, on="deepgram", says="net0001"),  # our silence: look at the keep-alive
+    _line(_NETWORK, 1011, on="deepgram", says="net0001"),  # we sent no audio: check the keep-alive
     _line(_NETWORK, 1011, on="deepgram", says="didnotreceiveaudio"),  # the same, without its link
     _line(_OVERLOADED, 1011, on="deepgram", says="net0000"),
-    # A recogniser is always at work: a close that nobody asked for is a cut, even a polite one.
+    # A recogniser always has work: a close that we did not ask for is a cut, even a clean one.
     _line(_CUT, 1000, 1001, on="deepgram"),
     _line(_NORMAL, 1000, 1001, moments=(Moment.IDLE,)),
     _line(_CUT, 1000, 1001, 1005, 1006, 1011, moments=(Moment.FLOWING,)),
@@ -156,23 +156,23 @@ CLOSES: Final = (
     _line(_NETWORK, 1015),  # TLS
     _line(_PROTOCOL, 1002, 1003, 1007, 1008, 1009, 1010),
 )
-"""A close of a WebSocket that we did not ask for; ElevenLabs' 1008 says why in its reason first."""
+"""A WebSocket close that we did not ask for; ElevenLabs' 1008 is classified by its reason first."""
 
 
 class Symptom(StrEnum):
-    """What a watcher of a stream sees without any message."""
+    """What a watcher observes in a stream without any message."""
 
     NO_ANSWER = "no_answer"  # no connection or no headers in time
-    FIRST_LATE = "first_late"  # nothing useful within what was left
+    FIRST_LATE = "first_late"  # nothing useful in the time left
     GAP = "gap"  # useful output began, then none for too long
-    END_UNFINISHED = "end_unfinished"  # a clean end that the protocol calls no end
+    END_UNFINISHED = "end_unfinished"  # a clean end, but unfinished by the protocol
     NO_RESULTS = "no_results"  # speech in, no words out
     FINALIZE_UNANSWERED = "finalize_unanswered"  # and no final text either
     NO_AUDIO = "no_audio"  # text and flush in, no audio out
-    SHORT_AUDIO = "short_audio"  # too little for that many words
+    SHORT_AUDIO = "short_audio"  # too short for the number of words
     ZERO_AUDIO = "zero_audio"  # every sample is 0
     NO_TEXT = "no_text"  # finished without a word
-    GARBAGE = "garbage"  # cannot be parsed, or of the wrong type
+    GARBAGE = "garbage"  # unparseable, or of the wrong type
     ODD_AUDIO = "odd_audio"  # half a sample
 
 
@@ -193,7 +193,7 @@ SYMPTOMS: Final[Mapping[Symptom, Finding]] = {
 SHORT_AUDIO_S: Final = 0.04  # per word; less is not speech (chosen: docs/how-it-stays-up.md)
 
 ERROR_NAMES: Final[Mapping[str, Finding]] = {
-    # openai, httpx, aiohttp, websockets: told by name, so that no client library is imported here
+    # openai, httpx, aiohttp, websockets: matched by name, so no client library is imported here
     "APITimeoutError": _TIMEOUT,
     "APIConnectionError": _NETWORK,
     "ConnectTimeout": _TIMEOUT,
@@ -211,5 +211,5 @@ ERROR_NAMES: Final[Mapping[str, Finding]] = {
     "InvalidMessage": _NETWORK,
     "JSONDecodeError": _PROTOCOL,
     "UnicodeDecodeError": _PROTOCOL,
-    "SecurityError": _PROTOCOL,  # a redirect, which is not followed
+    "SecurityError": _PROTOCOL,  # a redirect, which we do not follow
 }

@@ -1,7 +1,7 @@
-"""When each word of an utterance is spoken: as its voice says, or estimated by its letters.
+"""Word times of an utterance: as the voice reports them, or estimated by letters.
 
-Times are seconds of the utterance's own sound, counted from its first sample across all the rungs
-that spoke parts of it; each rung's own times are re-based on what was kept of the rungs before.
+Times are seconds of the utterance's own audio, counted from its first sample across all the rungs
+that spoke parts of it. Each rung's own times are shifted by what was kept of the rungs before.
 """
 
 import re
@@ -10,29 +10,29 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-CHARACTER_S: Final = 0.065  # of speech, the space included: some 150 words a minute
+CHARACTER_S: Final = 0.065  # of speech, including the space: some 150 words a minute
 UNSURE_S: Final = 0.1  # word times against samples: twice what was seen of both voices (chosen)
-_AHEAD: Final = 3  # words looked ahead when a voice says something else than we wrote
-_SIGNS: Final = frozenset("%‰&+=°№")  # that stand for a word, beside those of currencies
+_AHEAD: Final = 3  # words to look ahead when a voice says something other than the text
+_SIGNS: Final = frozenset("%‰&+=°№")  # spoken as a word, in addition to currency signs
 _LEFT_OUT_LETTERS: Final = 4  # shorter words are spoken within their neighbours' times (chosen)
-_LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: so little is no room for them
-# An SSML or HTML tag, or a special token of a model: no voice says it.
+_LEFT_OUT_SHARE: Final = 0.25  # of the time that the letters take: too little to speak them
+# An SSML or HTML tag, or a model's special token: no voice speaks it.
 _TAG: Final = r"<(?:[/|\uff5c])?[A-Za-z][^<>\n]*>"
 _TAGS: Final = re.compile(_TAG)
 _WORD: Final = re.compile(rf"(?:{_TAG}|\S)+")
-# Chinese and Japanese, Thai, Lao, Burmese and Khmer put no blanks between words.
+# Chinese and Japanese, Thai, Lao, Burmese and Khmer put no spaces between words.
 _UNSPACED: Final = (
     r"\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3001-\u30ff\u3400-\u9fff\uff00-\uffef"
     r"\U00020000-\U0003ffff"
 )
 SIGN: Final = f"[{_UNSPACED}]"
-"""Of a script without blanks: it counts as a word, together with its marks."""
+"""A character of a script without spaces: it counts as a word, together with its marks."""
 UNIT: Final = re.compile(rf"{SIGN}[^\w\s]*|[^\s{_UNSPACED}]+")
-_RULE: Final = re.compile(r"([+=])\1+")  # a line of them is drawn, not spoken
+_RULE: Final = re.compile(r"([+=])\1+")  # a drawn line, not spoken
 
 
 def sayable(word: str) -> str:
-    """Return what of a word is spoken: letters, digits and signs that stand for a word, caseless.
+    """Return the spoken part of a word: letters, digits and spoken signs, in lower case.
 
     A sign may stand alone, as in "25 €": its word is lost if it counts as said with the number.
     """
@@ -43,52 +43,52 @@ def sayable(word: str) -> str:
 
 
 def plain(word: str) -> str:
-    """Return a word's letters and digits, caseless: recognisers agree on no sign."""
+    """Return a word's letters and digits, in lower case: recognisers differ on signs."""
     return "".join(item for item in word.casefold() if item.isalnum())
 
 
 def is_sign(character: str) -> bool:
-    """Say whether a character is no letter, and is spoken all the same."""
+    """Return whether a character is spoken although it is not a letter."""
     return character in _SIGNS or unicodedata.category(character) == "Sc"
 
 
 @dataclass(slots=True)
 class TimedWord:
-    """A word as we wrote it, and when it is spoken, as far as its voice has said so."""
+    """A word of our text, and when it is spoken, as far as its voice has reported."""
 
     text: str
-    letters: str  # what of it is spoken
-    offset: int = 0  # the characters before it, each word with its space
+    letters: str  # the spoken part
+    offset: int = 0  # the number of characters before it, each word with its space
     start_s: float | None = None
     end_s: float | None = None
 
 
 class WordFollower:
-    """Finds the words that a voice says among those that we wrote.
+    """Finds the words that a voice reports in the text that we wrote.
 
-    A voice may split our words, run them together or say them otherwise ("3" as "three"): they are
-    followed letter by letter, and found again at the next word that is as we wrote it.
+    A voice may split our words, join them or say them differently ("3" as "three"). So the text is
+    followed letter by letter, and matched again at the next word that is as written.
     """
 
     def __init__(self, words: Sequence[TimedWord], *, first: int, from_s: float = 0.0) -> None:
-        """Follow from the first word of a voice on, and its time; `words` may grow."""
+        """Start at a voice's first word, and its time; `words` may grow."""
         self.begun = False
-        self.left_out = False  # words, between two that it said: what it says next is not followed
+        self.left_out = False  # it skipped words of the text; the rest is not followed
         self._spoken_s = from_s  # up to here it has spoken the text as written
-        self._odd = ""  # what it has said otherwise since the last word that is as written
+        self._odd = ""  # what it has said differently since the last word that matched
         self._odd_s = 0.0  # when that began
         self._words = words
-        self._at = first  # the word that the voice has come to
-        self._spelt = 0  # characters of that word that it has come to
+        self._at = first  # the word that the voice has reached
+        self._spelt = 0  # the characters of that word already matched
 
     def follow(self, said: str, *, start_s: float, end_s: float | None) -> None:
-        """Note when a word is spoken."""
+        """Match a reported word, and record its time."""
         letters = sayable(said)
         while letters and self._at < len(self._words) and not self.left_out:
             letters = self._spell(letters, start_s=start_s, end_s=end_s)
 
     def _spell(self, letters: str, *, start_s: float, end_s: float | None) -> str:
-        """Follow one of our words as far as the said letters go; return what is left of them."""
+        """Match the letters against the current word; return the letters that are left."""
         word = self._words[self._at]
         left = word.letters[self._spelt :]
         same = min(len(left), len(letters))
@@ -108,7 +108,7 @@ class WordFollower:
         return next((n for n in ahead if self._words[n].letters == letters), None)
 
     def _find(self, letters: str, start_s: float) -> str:
-        """Go on at one of the next words that is as said, or stay: this is still the same one."""
+        """Continue at one of the next words that matches; stay if none does."""
         self._odd_s = self._odd_s if self._odd else start_s
         whole = self._odd + letters  # a word may come in several pieces
         found, since_s = self._ahead(whole), self._odd_s
@@ -136,14 +136,14 @@ class WordFollower:
 
 
 class WordTimes:
-    """The words of one utterance.
+    """The words of one utterance and their times.
 
     Attributes:
         words: All of them.
-        first: The first word of the voice that speaks now.
-        base_s: Where its sound begins.
-        timed: Whether it says when each word is spoken; if not, that is estimated.
-        follower: Of the voice that speaks now.
+        first: The first word of the current voice.
+        base_s: Where its audio begins.
+        timed: Whether it reports when each word is spoken; if not, that is estimated.
+        follower: Of the current voice.
     """
 
     def __init__(self) -> None:
@@ -153,14 +153,14 @@ class WordTimes:
         self.base_s = 0.0
         self.timed = True
         self._filled = 0  # the words before this one have times
-        self._open = False  # the last word may go on with the next text
+        self._open = False  # the next text may continue the last word
 
     def add_text(self, text: str, *, may_join: bool) -> None:
         """Add text, in pieces of any size.
 
         Args:
             text: The next piece.
-            may_join: Whether the last word may still grow: it was not spoken yet.
+            may_join: Whether the last word may still grow, because it was not spoken yet.
         """
         pieces = _WORD.findall(text)
         if pieces and self._open and may_join and not text[:1].isspace():
@@ -171,7 +171,7 @@ class WordTimes:
         self._open = text[-1:] != "" and not text[-1].isspace()
 
     def begin_voice(self, first: int, base_s: float, *, timed: bool) -> WordFollower:
-        """Let another voice speak from a word on; what is known of those before stays."""
+        """Start another voice at word `first`; known times of earlier words stay."""
         for at in range(self.first, first):
             self.words[at].start_s = self.start_s(at)
             self.words[at].end_s = self.end_s(at)
@@ -183,18 +183,18 @@ class WordTimes:
 
     @property
     def text(self) -> str:
-        """All of it."""
+        """The whole text."""
         return " ".join(word.text for word in self.words)
 
     def characters_from(self, at: int) -> int:
-        """Return how long the text is from a word on."""
+        """Return the length of the text from a word on."""
         return self._offset(len(self.words)) - self._offset(at)
 
     def heard_at(self, at: int) -> tuple[str, float] | None:
-        """Return a word by its number, and how much sound is played when it counts as heard.
+        """Return a word by its number, and how much audio is played when it counts as heard.
 
-        That is when the greater part of it was played. None: there is no such word yet, or nobody
-        has said when it is spoken.
+        A word counts as heard when half of it was played. `None` if there is no such word yet, or
+        if its time is unknown.
         """
         start_s = self.start_s(at) if at < len(self.words) else None
         if start_s is None:
@@ -205,14 +205,14 @@ class WordTimes:
         return self.words[at].text, (start_s + end_s) / 2
 
     def start_s(self, at: int) -> float | None:
-        """Return when a word begins: as told, or as estimated."""
+        """Return when a word begins: as reported, or as estimated."""
         word = self.words[at]
         if word.start_s is not None or self.timed or at < self.first:
             return word.start_s
         return self._guess_s(at)
 
     def end_s(self, at: int) -> float | None:
-        """Return when a word ends: as told, as the next one begins, or as estimated."""
+        """Return when a word ends: as reported, when the next one begins, or as estimated."""
         word = self.words[at]
         if word.end_s is not None:
             return word.end_s
@@ -222,10 +222,10 @@ class WordTimes:
         return None if after is None or word.start_s is None else after.start_s
 
     def untold(self, received_s: float) -> tuple[int, float]:
-        """Return how many words stand behind the last one that was timed, and how much sound.
+        """Return how many words follow the last timed one, and how much audio.
 
-        What is not spoken is no word here: a voice that ends with the last letter has said it. And
-        a word is not told by a time whose sound never came.
+        A word without spoken letters does not count: a voice that ends with the last letter is
+        complete. A time beyond the received audio does not count either.
         """
         last, end_s = self.first - 1, self.base_s
         for at in range(self.first, len(self.words)):
@@ -235,7 +235,7 @@ class WordTimes:
         return sum(bool(word.letters) for word in self.words[last + 1 :]), received_s - end_s
 
     def fill(self, received_s: float) -> None:
-        """Spread the words without times over the sound behind the last word that has some."""
+        """Spread the words without times over the audio after the last timed word."""
         first = upto = len(self.words)
         while first > self.first and self.words[first - 1].end_s is None:
             first -= 1
@@ -248,7 +248,7 @@ class WordTimes:
             word.end_s = max(at_s, word.start_s)
 
     def _guess_s(self, at: int) -> float:
-        """Where a word of an untimed voice begins, by the letters before it."""
+        """Estimate where a word of an untimed voice begins, by the letters before it."""
         while self._filled < at and self.words[self._filled].end_s is not None:
             self._filled += 1
         told = min(at, self._filled)
@@ -256,7 +256,7 @@ class WordTimes:
         return (begun or 0.0) + CHARACTER_S * (self._offset(at) - self._offset(told))
 
     def _offset(self, at: int) -> int:
-        """Return how many characters stand before a word, or before the next one to come."""
+        """Return the number of characters before a word, or before the next one to come."""
         if at < len(self.words) or at == 0:
             return self.words[at].offset if self.words else 0
         return self.words[-1].offset + len(self.words[-1].text) + 1

@@ -1,7 +1,8 @@
-"""One piece of work on a stage's ladder: the failover's decisions, entered in the books.
+"""One request on a stage's ladder: the failover's decisions, recorded in the health table.
 
-`Failover` decides which rung is asked; `HealthTable` remembers how each rung is. `Work` joins the
-two, so that a stage cannot forget one of them. It emits nothing: the facts are among the steps.
+`Failover` decides which rung is asked; `HealthTable` remembers the health of each rung. `Work`
+joins the two, so that a stage cannot forget one of them. It publishes nothing: the events are among
+the steps.
 """
 
 from collections import deque
@@ -35,27 +36,27 @@ from fallbacks.roster import HealthTable
 
 @dataclass(slots=True, kw_only=True)
 class StagePolicy:
-    """What all calls of a process share about one stage."""
+    """The settings and state of one stage that all calls of a process share."""
 
     stage: str  # stt, llm, tts
     roster: HealthTable
     pace: Pace = field(default_factory=Pace)
     allowance: Allowance = field(default_factory=Allowance)
     hedges: Allowance | None = None
-    lag: Lag = field(default_factory=Lag)  # our own, which is no rung's
-    early: EarlyBudget | None = None  # for asking before the turn is decided; None: never
+    lag: Lag = field(default_factory=Lag)  # our own stalls, which are no rung's fault
+    early: EarlyBudget | None = None  # for early answers; `None` if there are none
     gates: Mapping[str, Gate] = field(default_factory=dict[str, Gate])  # by the rung's name
-    cold: frozenset[str] = frozenset()  # standbys that are connected only when they are needed
-    untimed: frozenset[str] = frozenset()  # voices that do not say when each word is spoken
-    # What voices may be given of an unfinished sentence; those that are not named here: nothing.
+    cold: frozenset[str] = frozenset()  # standbys that connect only when they are needed
+    untimed: frozenset[str] = frozenset()  # voices that do not report word times
+    # How much of an unfinished sentence a voice may get; voices without an entry get nothing.
     clauses: Mapping[str, ClauseRule] = field(default_factory=dict[str, ClauseRule])
-    # Whose text two voices ended without, since a voice spoke. It alone is the text's fault.
+    # Set when two voices ended without speaking a text: then the text alone is at fault.
     unspoken: tuple[Hashable, str] | None = None
-    then_s: float = 0.0  # what takes time behind this stage before the caller hears something
-    chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests that nobody named
+    then_s: float = 0.0  # the time that later stages need before the caller hears something
+    chance: Callable[[], float] = lambda: 0.5  # 0 to 1; spreads rests without a specified time
 
     def trusted(self, now: float) -> bool:
-        """Say whether a rung may be asked that nobody doubts; if none may, a promising one."""
+        """Return whether a usable rung is not suspect; if none is usable, any promising one."""
         found = self.roster.standings(self.stage, now)
         usable = [rung for rung in found if rung.usable]
         if usable:
@@ -69,13 +70,13 @@ class StagePolicy:
         offered: Callable[[str], bool] = lambda _: True,
         hears: Callable[[str], bool] = lambda _: False,
     ) -> Sequence[Standing]:
-        """Return how the stage's rungs stand for one piece of work.
+        """Return the standings of the stage's rungs for one request.
 
         Args:
             now: Monotonic, in seconds.
             offered: Whether this call can ask a rung; one that it cannot ask is not usable.
-            hears: Whether a rung hears this call already. Where no rung may be asked it goes on;
-                without such a one, this call tries each that no other caller tries.
+            hears: Whether a rung already hears this call. It continues when no rung may be asked.
+                If there is none, this call tries every rung without a trial in progress.
         """
         found = self.roster.standings(self.stage, now)
         usable = [
@@ -87,9 +88,9 @@ class StagePolicy:
         if any(item.usable for item in usable):
             return usable
 
-        def goes_on(each: Standing) -> bool:
-            out = self.roster.health(self.stage, each.provider).rotation.out
-            return hears(each.provider) and not out
+        def goes_on(rung: Standing) -> bool:
+            out = self.roster.health(self.stage, rung.provider).rotation.out
+            return hears(rung.provider) and not out
 
         left = [rung for rung in usable if goes_on(rung)]
         if not left:
@@ -102,7 +103,7 @@ class StagePolicy:
 class Work:
     """A turn's answer, an utterance's voice, or an utterance's words, on one stage's ladder.
 
-    A shell hands in what happens, tells the facts and does the rest, in order:
+    The stage passes in events, publishes the returned ones and performs the other steps, in order:
 
         for step in work.handle(Progressed(attempt=attempt), now):
             match step:
@@ -114,11 +115,11 @@ class Work:
                     drop(step.attempt)
                 ...
 
-    `tick` is called when `wake_at` has come; what comes of another attempt than `winner` is late.
+    `tick` is called at `wake_at`; output of attempts other than `winner` is late.
 
     Attributes:
         policy: The stage.
-        call: Whose work this is, where calls wait for each other.
+        call: Identifies the call, where calls queue for a place.
     """
 
     def __init__(
@@ -137,9 +138,9 @@ class Work:
             policy: The stage.
             numbers: Gives attempt numbers; one for each call.
             stay_with: The rung that the caller knows.
-            prompt: Says when the caller should hear something; None: a late answer will do.
+            prompt: Returns when the caller should hear something; `None` if a late answer will do.
             offered: Whether a rung can be asked in this call.
-            hears: Whether a recogniser hears this call already.
+            hears: Whether a recogniser already hears this call.
         """
         self.policy = policy
         self.call: Hashable = numbers
@@ -164,7 +165,7 @@ class Work:
 
     @property
     def winner(self) -> int | None:
-        """The attempt that is heard; output of any other is late, and dropped."""
+        """The attempt whose output is used; any other output is late, and dropped."""
         return self._failover.winner
 
     @property
@@ -174,12 +175,12 @@ class Work:
 
     @property
     def attempts(self) -> int:
-        """How many attempts were started."""
+        """The number of attempts started."""
         return self._failover.choice.attempts
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         return self._failover.wake_at
 
     def start(self, until: Deadline, now: float) -> tuple[Step, ...]:
@@ -187,27 +188,27 @@ class Work:
         return self._enter(self._failover.start(until, now=now), (), now)
 
     def move(self, until: Deadline) -> None:
-        """Change the deadline: sound of the answer was queued, or thrown away.
+        """Change the deadline: audio of the answer was queued, or discarded.
 
-        What is said to hold the line moves nothing: who asks late has to see to their own patience.
+        A filler does not move it, so the answer's own attempts keep their patience.
         """
         self._failover.until = until
 
     def handle(self, event: WorkEvent, now: float) -> tuple[Step, ...]:
-        """Decide on what happened to an attempt; what comes of an ended one is ignored."""
+        """Decide on an event of an attempt; events of an ended attempt are ignored."""
         patience_s = self.policy.pace.late_max_s
         entered = None if self.over else self._books.enter_event(event, now, patience_s=patience_s)
         if entered is None:
             return ()
-        attempt_event, facts = entered  # the ladder reads what an entry has changed
+        attempt_event, facts = entered  # the ladder must see what this recorded
         return self._enter(self._failover.handle(attempt_event, now), facts, now)
 
     def tick(self, now: float) -> tuple[Step, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by now."""
         return self._enter(self._failover.tick(now), (), now)
 
     def cancel(self, because: CancelReason, now: float) -> tuple[Step, ...]:
-        """Call everything off: the caller spoke, or hung up."""
+        """Cancel everything: the caller spoke, or hung up."""
         return self._enter(self._failover.cancel(because), (), now)
 
     def may_wait_until(self, until: Deadline, now: float) -> Deadline:
@@ -222,7 +223,7 @@ class Work:
     def _enter(
         self, actions: tuple[Action, ...], facts: tuple[Fact, ...], now: float
     ) -> tuple[Step, ...]:
-        """Enter the failover's actions in the books; what a shell has to do is left."""
+        """Record the failover's actions; return the steps that are left for the stage."""
         told, steps, waiting = list(facts), list[Step](), deque(actions)
         while waiting:
             action = waiting.popleft()
@@ -237,6 +238,6 @@ class Work:
 
 
 def _no_permit(stage: str, start: Start) -> Failed:
-    """Return what happened to a start whose rung another call has asked meanwhile."""
+    """Return the failure of a start whose rung another call has taken meanwhile."""
     taken = failed(Kind.OVERLOADED, stage, provider=start.provider, reason="no permit left")
     return Failed(attempt=start.attempt, failure=taken)
