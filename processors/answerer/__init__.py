@@ -1,1 +1,1 @@
-"""Who picked up a call that we placed: person, machine, menu or assistant."""
+"""Answering machine detection: a person, voicemail, a menu or a call-screening assistant."""

@@ -1,6 +1,6 @@
-"""How far we are with whoever picked up, and the steps from there: each returns what it takes.
+"""The state of answering machine detection in one call, and its transitions.
 
-Which step is due, and when, is decided in `processors/answerer/decision.py`.
+`processors/answerer/decision.py` decides which transition is due, and when.
 """
 
 from dataclasses import dataclass, field
@@ -26,19 +26,19 @@ class GreetingHeard:
     """What was heard in this round of listening."""
 
     speech_s: float = 0.0  # of closed spans
-    since: float | None = None  # somebody is speaking
+    since: float | None = None  # the start of the speech in progress
     ended: float | None = None  # the last span
     words: str = ""  # final
     interim: str = ""
     cues: Cues = field(default_factory=Cues)
 
     def voiced(self, at: float) -> None:
-        """Note that somebody speaks since `at`."""
+        """Record that speech began at `at`."""
         if self.since is None:
             self.since = at
 
     def silent(self, at: float) -> bool:
-        """Note that nobody speaks since `at`; False: nobody did."""
+        """Record that speech ended at `at`; return whether there was any."""
         if self.since is None:
             return False
         self.speech_s += max(0.0, at - self.since)
@@ -46,7 +46,7 @@ class GreetingHeard:
         return True
 
     def read(self, text: str, *, final: bool) -> None:
-        """Note what was recognised: of an utterance in progress all so far, or all of one."""
+        """Add recognised text: all of an utterance in progress so far, or all of a final one."""
         if final:
             self.words, self.interim = f"{self.words} {text}".strip(), ""
         else:
@@ -55,7 +55,7 @@ class GreetingHeard:
 
     @property
     def person_after_all(self) -> bool:
-        """Whether a person's words stand against what a machine's had decided."""
+        """Whether a person's words contradict the decision for a machine."""
         return self.cues.person > 0 and self.cues.definite is None
 
     def silence_s(self, rules: AnsweringRules) -> float:
@@ -69,16 +69,16 @@ class GreetingHeard:
 
     @property
     def spoken(self) -> bool:
-        """Whether anybody has spoken."""
+        """Whether there was any speech."""
         return self.ended is not None or self.since is not None
 
     @property
     def quiet_since(self) -> float | None:
-        """Since when nobody speaks who did; None: somebody does, or nobody has."""
+        """When the last speech ended; `None` during speech, or before any."""
         return self.ended if self.since is None else None
 
     def speech_until(self, now: float) -> float:
-        """Return the seconds of speech by now."""
+        """Return the seconds of speech until now."""
         return self.speech_s + (0.0 if self.since is None else max(0.0, now - self.since))
 
     def forget_speech(self) -> None:
@@ -86,8 +86,8 @@ class GreetingHeard:
         self.speech_s = 0.0
 
     def quiet_for(self, silence_s: float, now: float) -> bool:
-        """Say whether nobody has spoken for so long, since the last word."""
-        since = self.quiet_since  # added as `wake_at` adds: no rounding stands between the two
+        """Return whether the silence since the last speech has lasted `silence_s`."""
+        since = self.quiet_since  # the same sum as in `wake_at`, so that rounding cannot differ
         return since is not None and now >= since + silence_s
 
 
@@ -95,7 +95,7 @@ Actions: TypeAlias = tuple[AnsweringAction, ...]
 
 
 class AnsweringState(StrEnum):
-    """What we are at."""
+    """The states of detection."""
 
     RINGING = "ringing"
     LISTENING = "listening"
@@ -103,24 +103,24 @@ class AnsweringState(StrEnum):
     OPEN = "open"
     ASKED = "asked"  # an assistant waits for our name
     MAILBOX = "mailbox"  # and its beep is awaited
-    PARTING = "parting"  # from a machine, should no person's words come before its pause
+    PARTING = "parting"  # from a machine, unless a person's words come before its pause
     OVER = "over"
 
 
 class AnsweringCourse:
-    """The course of one call of ours, from its ringing to a talk or a parting.
+    """One outbound call, from its ringing to a conversation or to our hanging up.
 
     Attributes:
-        rules: How long what takes.
-        state: What we are at.
+        rules: The time limits.
+        state: The state.
         since: Since when we talk, await a beep, or part.
         heard: What was heard in this round of listening.
-        round_at: When the round began, or our patience with who speaks began anew.
-        decided: Who it is taken for; None: nothing was decided.
-        by_words: Whether words said that it is a machine, so that words can take it back.
+        round_at: When the round began, or our patience with a speaker was renewed.
+        decided: The answerer decided for; `None` before a decision.
+        by_words: Whether words decided for a machine, so that words can take that back.
         screened: Whether an assistant was told who calls.
         spoke_s: How long they spoke before we began.
-        watched_until: How long a talk is watched while nobody speaks.
+        watched_until: How long a conversation is watched during silence.
     """
 
     def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
@@ -136,13 +136,13 @@ class AnsweringCourse:
         self._answered_at = 0.0
 
     def listen(self, now: float) -> None:
-        """Begin a round of listening: they have picked up, or somebody else is to speak next."""
+        """Begin a round of listening: the call was answered, or a new speaker is expected."""
         if self.state is AnsweringState.RINGING:
             self._answered_at = now
         self.state, self.round_at, self.heard = AnsweringState.LISTENING, now, GreetingHeard()
 
     def decide(self, answerer: Answerer, why: str, now: float) -> tuple[Decide, ...]:
-        """Say who they are taken for, if that is new."""
+        """Return the decision for `answerer`, if it is new."""
         if answerer is self.decided:
             return ()
         revised, self.decided = self.decided is not None, answerer
@@ -150,7 +150,7 @@ class AnsweringCourse:
         return (Decide(answerer=answerer, why=why, after_s=after_s, revised=revised),)
 
     def greet(self, answerer: Answerer, why: str, now: float) -> Actions:
-        """Decide that somebody is there, and speak at once."""
+        """Decide for a person, and speak at once."""
         return (*self.decide(answerer, why, now), *self.open(now))
 
     def open(self, now: float) -> Actions:
@@ -162,17 +162,17 @@ class AnsweringCourse:
         return (Open(),)
 
     def await_pause(self, why: str, now: float) -> Actions:
-        """Take who talks on for a person, and speak in their next pause."""
+        """Treat a talking answerer as a person, and speak in their next pause."""
         self.state = AnsweringState.PAUSING
         return self.decide(Answerer.UNDECIDED, why, now)
 
     def take_back(self, now: float) -> Actions:
-        """Take back that it is a machine: further words are a person's. Be patient anew."""
+        """Take back the decision for a machine: a person speaks. Renew the patience."""
         self.round_at = now
         return self.await_pause("words", now)
 
     def meet_machine(self, cue: Cue, now: float) -> Actions:
-        """Decide for what a machine's words give away: an assistant, a menu, a mailbox."""
+        """Decide by a machine's words: an assistant, a menu, a mailbox."""
         answerer = BY_CUE[cue]
         self._full = self._full or cue is Cue.FULL
         self.by_words, self.since = True, now
@@ -185,13 +185,13 @@ class AnsweringCourse:
         return self.decide(answerer, "words", now)
 
     def say_who(self, now: float) -> Actions:
-        """Tell an assistant who calls and why; then it all begins again."""
+        """Tell an assistant who calls and why; then detection starts over."""
         self.screened = True
         self.listen(now)
         return (SayWho(),)
 
     def leave_message(self, now: float, *, at_end: bool) -> Actions:
-        """Speak to a mailbox behind its greeting's end; one that takes no text is parted from.
+        """Speak to a mailbox after its greeting; hang up on one that takes no message.
 
         Args:
             now: Monotonic, in seconds.
@@ -204,7 +204,7 @@ class AnsweringCourse:
         return (LeaveMessage(),) if at_end else ()
 
     def settle(self) -> None:
-        """Let nothing that is heard change anything any more."""
+        """End detection: nothing that is heard changes the decision."""
         self.state = AnsweringState.OVER
 
     def part(self) -> Actions:

@@ -1,4 +1,4 @@
-"""Decides who has picked up, and when to begin: the rules stand in `answerer_rules.py`."""
+"""Decides who answered, and when to begin; the rules are in `answerer_rules.py`."""
 
 from collections.abc import Callable, Mapping
 from typing import Final
@@ -10,56 +10,56 @@ from processors.answerer.phrase_rules import Cue
 BEEP_TELLS: Final = frozenset(
     {AnsweringState.LISTENING, AnsweringState.PAUSING, AnsweringState.OPEN}
 )
-"""In these states a beep may give a mailbox away."""
+"""In these states a beep may reveal a mailbox."""
 
 
 class AnswererJudge:
-    """Decides for one call. Hand it what is heard, and `tick` it at `wake_at`."""
+    """Decides for one call. Pass in what is heard, and call `tick` at `wake_at`."""
 
     def __init__(self, rules: AnsweringRules, *, leaves_message: bool) -> None:
         self._course = AnsweringCourse(rules, leaves_message=leaves_message)
 
     @property
     def listens(self) -> bool:
-        """Whether what is heard is the machine's or the person's first word, not yet a talk."""
+        """Whether what is heard belongs to the greeting, before a conversation."""
         return self._course.state not in (AnsweringState.OPEN, AnsweringState.OVER)
 
     @property
     def over(self) -> bool:
-        """Whether nothing that is heard changes anything any more."""
+        """Whether detection has ended."""
         return self._course.state is AnsweringState.OVER
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which `tick` has something to do, or None."""
+        """When to call `tick`, or `None`."""
         return _due_at(self._course)
 
     def answered(self, now: float) -> None:
-        """Begin: the far end has picked up."""
+        """Begin: the call was answered."""
         if self._course.state is AnsweringState.RINGING:
             self._course.listen(now)
 
     def voiced(self, at: float) -> None:
-        """Note that somebody speaks since `at`."""
+        """Record that speech began at `at`."""
         if self._course.state is not AnsweringState.RINGING:
             self._course.heard.voiced(max(at, self._course.round_at))
 
     def silent(self, at: float) -> None:
-        """Note that nobody speaks since `at`."""
+        """Record that speech ended at `at`."""
         if self._course.heard.silent(at):
             self._course.watched_until = at + self._course.rules.overlap_s
 
     def words(self, text: str, now: float, *, final: bool) -> Actions:
-        """Read what was recognised: of an utterance in progress all so far, or all of one."""
+        """Take recognised text: all of an utterance in progress so far, or all of a final one."""
         course = self._course
-        nobody = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
-        if nobody or not course.heard.spoken:
-            return ()  # words that come before any speech are of early media
+        inactive = course.state in (AnsweringState.RINGING, AnsweringState.OVER)
+        if inactive or not course.heard.spoken:
+            return ()  # words before any speech belong to early media
         course.heard.read(text, final=final)
         return self.tick(now)
 
     def beep(self, now: float) -> Actions:
-        """Note the end of a single tone."""
+        """Take the end of a single tone."""
         course = self._course
         if course.state is AnsweringState.PARTING:
             return course.part()
@@ -72,7 +72,7 @@ class AnswererJudge:
         return (*said, *stops, *course.leave_message(now, at_end=True))
 
     def carrier_says(self, answerer: str, now: float) -> Actions:
-        """Note a carrier's verdict, as Twilio's `AnsweredBy` has it; unknown says nothing."""
+        """Take a carrier's verdict, in the terms of Twilio's `AnsweredBy`; unknown is ignored."""
         course = self._course
         self.answered(now)
         if course.state not in (AnsweringState.LISTENING, AnsweringState.PAUSING):
@@ -94,7 +94,7 @@ class AnswererJudge:
 
 
 def _due_at(course: AnsweringCourse) -> float | None:
-    """Return when something is due: at a limit, or sooner behind so much silence."""
+    """Return when something is due: at a limit, or sooner after enough silence."""
     limit_at, silence_s = _waits(course)
     quiet_at = course.heard.quiet_since if silence_s else None
     if limit_at is None or quiet_at is None:
@@ -103,7 +103,7 @@ def _due_at(course: AnsweringCourse) -> float | None:
 
 
 def _waits(course: AnsweringCourse) -> tuple[float | None, float]:
-    """Return until when we wait at most, and how much silence ends that sooner; 0: none does."""
+    """Return the time limit, and the silence that ends the wait sooner; 0 if none does."""
     rules, heard, limit_at, silence_s = course.rules, course.heard, None, 0.0
     match course.state:
         case AnsweringState.LISTENING:
@@ -136,19 +136,19 @@ def _limit_at(course: AnsweringCourse) -> float:
 
 
 def _talker_at(course: AnsweringCourse) -> float:
-    """Return when somebody who never pauses is spoken to all the same."""
+    """Return when we speak to a person who never pauses."""
     return course.round_at + course.rules.talker_s
 
 
 def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
-    """Say whether a beep is a mailbox's, by what was heard before it."""
+    """Return whether a beep is a mailbox's, by what was heard before it."""
     if course.state not in BEEP_TELLS:
         return False
     heard, rules = course.heard, course.rules
     spoke_s = heard.speech_until(now)
     if course.state is AnsweringState.OPEN:
-        right_behind = now < course.since + rules.overlap_s
-        least_s = rules.least_speech_s if right_behind else rules.human_speech_s
+        right_after = now < course.since + rules.overlap_s
+        least_s = rules.least_speech_s if right_after else rules.human_speech_s
         enough = course.spoke_s > least_s or spoke_s > rules.human_speech_s
     else:
         enough = spoke_s >= rules.least_speech_s
@@ -156,10 +156,10 @@ def _is_mailboxs(course: AnsweringCourse, now: float) -> bool:
 
 
 def _judge(course: AnsweringCourse, now: float) -> Actions:
-    """See whether what was heard so far is a machine's, or a person's who has paused."""
+    """Decide whether the speech so far is a machine's, or a person's who has paused."""
     heard = course.heard
     cue = heard.cues.definite
-    if cue and not (cue is Cue.SCREENING and course.screened):  # it has been told by then
+    if cue and not (cue is Cue.SCREENING and course.screened):  # it was already told
         return _meet_machine(course, cue, now)
     if course.screened and Cue.HOLD in heard.cues.points and heard.since is None:
         course.listen(now)
@@ -174,7 +174,7 @@ def _judge(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _judge_time(course: AnsweringCourse, now: float) -> Actions:
-    """See whether there is time to listen on."""
+    """Decide whether there is time to listen on."""
     if course.state is AnsweringState.PAUSING:
         return course.open(now) if now >= _talker_at(course) else ()
     if now < _limit_at(course):
@@ -191,18 +191,18 @@ def _meet_machine(course: AnsweringCourse, cue: Cue, now: float) -> Actions:
 
 
 def _await_its_end(course: AnsweringCourse, now: float) -> Actions:
-    """Part when it is certain, or when whoever it is has no more to say."""
+    """Hang up when it is certainly a machine, or when it stops talking."""
     cues = course.heard.cues
     if course.heard.person_after_all:
         return course.take_back(now)
     over = _is_due(course, now)
-    if over and not cues.sure:  # they said only what people say, too
+    if over and not cues.sure:  # it said only what people say, too
         return course.greet(Answerer.UNDECIDED, "words", now)
     return course.part() if over or cues.certain else ()
 
 
 def _await_beep(course: AnsweringCourse, now: float) -> Actions:
-    """Leave the text behind a greeting without a beep, unless it may be a person's."""
+    """Leave the message after a greeting without a beep, unless it may be a person's."""
     cues = course.heard.cues
     if course.by_words and course.heard.person_after_all:
         return course.take_back(now)
@@ -210,7 +210,7 @@ def _await_beep(course: AnsweringCourse, now: float) -> Actions:
         return course.part()
     if not _is_due(course, now):
         return ()
-    if course.by_words and not cues.sure:  # they said only what people say, too
+    if course.by_words and not cues.sure:  # it said only what people say, too
         return course.greet(Answerer.UNDECIDED, "words", now)
     return course.leave_message(now, at_end=True)
 
@@ -223,7 +223,7 @@ def _tell_who(course: AnsweringCourse, now: float) -> Actions:
 
 
 def _look_back(course: AnsweringCourse, now: float) -> Actions:
-    """See whether whom we talk to is a machine after all."""
+    """Check whether the person we talk to is a machine after all."""
     heard, rules = course.heard, course.rules
     quiet = heard.since is None and now >= course.watched_until
     if quiet or now >= course.since + rules.watch_s:

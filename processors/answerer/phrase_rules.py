@@ -1,9 +1,13 @@
-"""What people, mailboxes, menus and telephones' assistants say, and how much each of it proves.
+"""The phrases of people, mailboxes, menus and call-screening assistants, and their weights.
 
-Grouped by what a sentence does, not by who once said it: a machine says that nobody is there, tells
-what to do behind a tone, names itself, promises a call, offers keys. One pattern is one such thing
-in all its wordings, so that nothing is counted twice. Looked for in words without marks or accents,
-as `processors.answerer.phrase_rules.plain` leaves them.
+They are grouped by what a sentence does: a machine says that the person is not available, tells
+what to do after a tone, names itself, promises a call, offers keys. One pattern is one such thing
+in all its wordings, so that nothing is counted twice. Patterns match words without punctuation or
+accents, as `plain` returns them.
+
+Each phrase in the recognised text has points. A machine must be ahead of a person by the points of
+one sentence that only machines say. So a person who offers to take a message, in a machine's words,
+still counts as a person, and a single misrecognised word decides nothing.
 """
 
 import re
@@ -12,15 +16,15 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
-ALONE: Final = 4  # enough by itself: no person says it to a caller
+ALONE: Final = 4  # conclusive by itself: no person says it to a caller
 WITH_ANOTHER: Final = 2  # people say it, too
-OPENER: Final = 1  # how firms begin, whoever speaks
+OPENER: Final = 1  # how firms begin, person or machine
 
 
 class Cue(StrEnum):
-    """What a phrase gives away."""
+    """What a phrase indicates."""
 
-    SCREENING = "screening"  # a telephone's assistant asks who calls, and why
+    SCREENING = "screening"  # a call-screening assistant asks who calls, and why
     HOLD = "hold"  # it asks us to wait for the person
     MENU = "menu"
     FULL = "full"  # a mailbox that takes no message
@@ -44,7 +48,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(party|person|subscriber|customer|number) (\w+ ){1,6}(not|only) accepts? calls": ALONE,
         r"before i try to connect you": ALONE,
         r"asistente virtual": ALONE,
-        # People say these, too, to callers they do not know.
+        # People say these, too, to unknown callers.
         r"(not|only) accepts? calls|unknown callers": WITH_ANOTHER,
         r"before i connect you": WITH_ANOTHER,
         r"(say|state|record|tell me|give me|provide) (\w+ )?name\b"
@@ -98,7 +102,7 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"после (\w+ )?(сигнала|гудка)": ALONE,
         r"голосов(ая|ой|ую) (почт|ящик)|(это|вас приветствует) (\w+ )?автоответчик": ALONE,
         r"абонент\w* (не|временно|сейчас|недоступен|находится|выключен)": ALONE,
-        # What people say, too.
+        # People say these, too.
         r"voice ?mail|mail ?box|answering machine|автоответчик|contestador": WITH_ANOTHER,
         rf"leave {_SMALL}{_MESSAGE}|\bmessages?\b": WITH_ANOTHER,
         r"not available|unavailable|(no ?one|nobody) is (\w+ )?(home|here|available|able)"
@@ -134,67 +138,60 @@ PHRASES: Final[Mapping[Cue, Mapping[str, int]]] = {
         r"(en que|como) (puedo|podemos|le) |quien (es|habla|llama)|(desea|quiere) dejar": ALONE,
         r"(чем|как) (я )?(могу|можем) (вам )?помочь|кто (это|говорит|звонит)|слушаю": ALONE,
         r"(хотите|желаете|будете) (\w+ ){0,3}оставить": ALONE,
-        r"\b(he|she|hes|shes)\b": WITH_ANOTHER,  # said by somebody on another's behalf
+        r"\b(he|she|hes|shes)\b": WITH_ANOTHER,  # said on another person's behalf
         r"\bis (this|that|it) (you|the|about)\b|hello (\w+ ){0,6}hello": WITH_ANOTHER,
     },
 }
 
 
-# What words give away who has picked up: a person, a machine, a menu, a telephone's assistant.
-#
-# Each thing that is said in what was recognised so far has points (`phrase_rules.py`). A machine
-# has to be ahead of a person by as many points as one sentence has that no person says: so a person
-# who offers to take a message, with a machine's words, stays one, and a word that was recognised
-# wrongly decides nothing alone.
-
 _COMPILED: Final = {
-    cue: tuple((re.compile(each), points) for each, points in phrases.items())
+    cue: tuple((re.compile(phrase), points) for phrase, points in phrases.items())
     for cue, phrases in PHRASES.items()
 }
 _ACCENTS: Final = str.maketrans("áéíóúüñё", "aeiouun\N{CYRILLIC SMALL LETTER IE}")
 _GREETS: Final = re.compile(r"(hello|hi|hey|yes|yeah|si|diga|digame|bueno|алло|да)\b")
-GREETS_WORDS: Final = 3  # no more behind a short greeting; Asterisk's AMD takes more for a machine
+GREETS_WORDS: Final = 3  # at most, for a short greeting; Asterisk's AMD takes more for a machine
 MACHINES: Final = (Cue.SCREENING, Cue.MENU, Cue.FULL, Cue.VOICEMAIL)
-BEEP_POINTS: Final = ALONE  # behind speech, it says as much as a sentence
+BEEP_POINTS: Final = ALONE  # after speech, it counts as much as a sentence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cues:
-    """What was found in some words: points for each who says such things."""
+    """The cues found in a text, with their points."""
 
     points: Mapping[Cue, int] = field(default_factory=dict[Cue, int])
-    alone: frozenset[Cue] = frozenset()  # of whom one sentence was enough
+    alone: frozenset[Cue] = frozenset()  # cues with one conclusive sentence
     greets: bool = False  # a short greeting and nothing else
 
     @property
     def person(self) -> int:
-        """Return what speaks for a person."""
+        """The points for a person."""
         return self.points.get(Cue.PERSON, 0)
 
     @property
     def definite(self) -> Cue | None:
-        """Return what the words say beyond doubt; None: nothing."""
+        """The machine that the words indicate beyond doubt, or `None`."""
         return self._ahead(ALONE)
 
     @property
     def certain(self) -> Cue | None:
-        """Return what as much as two such sentences say; None: nothing."""
+        """The machine that is ahead by two such sentences, or `None`."""
         return self._ahead(2 * ALONE)
 
     @property
     def sure(self) -> bool:
-        """Whether more than two things decided that people say, too."""
+        """Whether the decision rests on more than two phrases that people also use."""
         return self.definite in self.alone or self.certain is not None
 
     @property
     def hinted(self) -> bool:
-        """Whether a machine may say so, and no person's words speak against it."""
+        """Whether a machine may have said it, and no person's words outweigh that."""
         machine = sum(self.points.get(item, 0) for item in MACHINES)
         return machine > self.person
 
     @property
     def beeps(self) -> bool:
-        """Whether a beep behind these words is a mailbox's."""
+        """Whether a beep after these words is a mailbox's."""
         return BEEP_POINTS + self.points.get(Cue.VOICEMAIL, 0) - self.person - self.greets >= ALONE
 
     def _ahead(self, points: int) -> Cue | None:
@@ -205,7 +202,7 @@ class Cues:
 
 
 def plain(text: str) -> str:
-    """Return words in small letters without accents and marks."""
+    """Return words in lower case, without accents and punctuation."""
     small = text.lower().translate(_ACCENTS)
     return " ".join(
         re.sub(r"[^\w ]", " ", re.sub("['\N{RIGHT SINGLE QUOTATION MARK}]", "", small)).split()
@@ -213,12 +210,12 @@ def plain(text: str) -> str:
 
 
 def read_cues(text: str) -> Cues:
-    """Return what the words so far give away."""
+    """Return the cues in the words so far."""
     words = plain(text)
     said = {cue: _said(cue, words) for cue in _COMPILED}
     alone = frozenset(cue for cue, points in said.items() if max(points, default=0) >= ALONE)
     greets = len(words.split()) <= GREETS_WORDS and bool(_GREETS.match(words))
-    points = {cue: sum(each) for cue, each in said.items() if each}
+    points = {cue: sum(values) for cue, values in said.items() if values}
     return Cues(points=points, alone=alone, greets=greets)
 
 

@@ -1,9 +1,9 @@
-"""Listens to who picked up a call of ours, and keeps their first words from the conversation.
+"""Listens to who answered an outbound call, and keeps the greeting out of the conversation.
 
-Stands right behind the recognisers. Until somebody is there to talk to, no sound and no word goes
-on: nobody answers a mailbox, and the held line fills no pause of a menu. It hears speech with a
-detector of its own, tells the recognisers above what the call's own would, and delays nothing once
-the talk has begun. What it decides is decided in `processors/answerer/decision.py`.
+Stands directly after the STT stage. Until a person is on the line, it withholds all audio and
+words: the agent must not answer a mailbox, nor fill a menu's pauses with fillers. It has its own
+speech detector, sends the STT stage what the call's own VAD would send, and delays nothing once the
+conversation has begun. `processors/answerer/decision.py` decides.
 """
 
 import asyncio
@@ -48,35 +48,35 @@ from processors.ladder.stage import Alarm
 from processors.turn.sound_path import SoundPath
 
 WINDOW_S: Final = 0.064  # 512 samples at 8 kHz: bins of 16 Hz keep 440 and 480 Hz apart
-STEP_S: Final = 0.032  # a new window, which shares half of its sound with the one before
+STEP_S: Final = 0.032  # between windows, which overlap by half
 LOW_HZ: Final = 400.0  # mailboxes beep at 440 to 1400 Hz, most of them at 1000 (chosen bounds)
 HIGH_HZ: Final = 2000.0
-SHORTEST_S: Final = 0.2  # a shorter one is a key's echo, or a vowel that stood still
-LONGEST_S: Final = 1.0  # a longer one is a fax, or a line that is out of order
-PURE: Final = 0.9  # of all energy in the peak and the bins beside it (chosen)
+SHORTEST_S: Final = 0.2  # a shorter one is a key's echo, or a steady vowel
+LONGEST_S: Final = 1.0  # a longer one is a fax, or a faulty line
+PURE: Final = 0.9  # of all energy in the peak and the adjacent bins (chosen)
 RECORDER_HZ: Final = 1400.0  # the tone that warns of a recorder, about 0.2 s every 15 s
-RECORDER_S: Final = 0.22  # no longer, with room for a device that is not exact
+RECORDER_S: Final = 0.22  # at most, with a margin for inexact devices
 AUDIBLE_RMS: Final = 250.0  # of 32768, about -42 dBFS
-DRIFT_HZ: Final = 35.0  # no more between two windows
+DRIFT_HZ: Final = 35.0  # at most between two windows
 SAMPLE_BYTES: Final = 2
 _BESIDE: Final = 1  # bins either side of the peak: a Hann window spreads a tone over them
 
 
 class BeepDetector:
-    """Listens to sound as it comes, and says when a beep has ended."""
+    """Listens to audio as it comes, and reports the end of a beep."""
 
     def __init__(self, rate_hz: int) -> None:
         """Prepare.
 
         Args:
-            rate_hz: Of the line; 8000 or more, for a tone of 2000 Hz to be in it.
+            rate_hz: Of the line; at least 8000, for a tone of 2000 Hz.
         """
         self._rate_hz = rate_hz
         self._step_bytes = round(STEP_S * rate_hz) * SAMPLE_BYTES
         self._size = round(WINDOW_S * rate_hz)
         self._shape = np.hanning(self._size)
         self._rest = b""
-        self._windows = 0  # of the tone so far
+        self._windows = 0  # in the tone so far
         self._hz = 0.0
 
     def hear(self, pcm: bytes) -> bool:
@@ -103,12 +103,12 @@ class BeepDetector:
         before_hz = self._hz
         self._windows = 0 if hz is None else 1
         self._hz = hz or 0.0
-        # The first and the last windows of a tone are mixed with what is around it.
+        # The first and the last window of a tone contain some of the sound around it.
         warned = abs(before_hz - RECORDER_HZ) <= DRIFT_HZ and length_s <= RECORDER_S - STEP_S
         return not warned and SHORTEST_S - 2 * STEP_S <= length_s <= LONGEST_S + STEP_S
 
     def _tone_of(self, samples: npt.NDArray[np.float64]) -> float | None:
-        """Return the frequency of a window that is one tone; None: it is anything else."""
+        """Return the frequency of a window that is one tone; `None` for anything else."""
         if np.sqrt(np.mean(np.square(samples))) < AUDIBLE_RMS:
             return None
         energy = np.square(np.abs(np.fft.rfft((samples - samples.mean()) * self._shape)))
@@ -121,27 +121,27 @@ class BeepDetector:
 
 
 class SpeechDetector(Protocol):
-    """Tells speech from what is none, such as a call's own Silero."""
+    """Detects speech, like a call's own Silero VAD."""
 
     @property
     def params(self) -> VADParams:
-        """How late it is sure."""
+        """The delays of its decisions."""
         ...
 
     def set_sample_rate(self, sample_rate: int) -> None:
-        """Prepare for a line's rate."""
+        """Set the line's sample rate."""
         ...
 
     async def analyze_audio(self, buffer: bytes) -> VADState:
-        """Return the state after some sound."""
+        """Return the state after some audio."""
         ...
 
 
 class AnswererEar:
-    """Hears on a line's sound when somebody speaks, and a mailbox's beep.
+    """Hears speech and a mailbox's beep in a line's audio.
 
     Attributes:
-        speaking: Whether somebody is.
+        speaking: Whether there is speech now.
     """
 
     def __init__(self, speech: SpeechDetector) -> None:
@@ -150,12 +150,12 @@ class AnswererEar:
         self._beeps: BeepDetector | None = None
 
     def prepare(self, rate_hz: int) -> None:
-        """Be ready for sound of this rate."""
+        """Set the sample rate."""
         self._speech.set_sample_rate(rate_hz)
         self._beeps = BeepDetector(rate_hz)
 
     async def hear(self, pcm: bytes) -> bool:
-        """Hear a piece; return whether it shows that somebody began to speak, or ceased."""
+        """Process a piece of audio; return whether speech began or ended in it."""
         state = await self._speech.analyze_audio(pcm)
         turned = state is (VADState.QUIET if self.speaking else VADState.SPEAKING)
         if turned:
@@ -163,34 +163,34 @@ class AnswererEar:
         return turned
 
     def hear_beep(self, pcm: bytes) -> bool:
-        """Hear the same piece for tones; return whether a beep ended in it."""
+        """Process the same piece for tones; return whether a beep ended in it."""
         return self._beeps is not None and self._beeps.hear(pcm)
 
     @property
     def late_s(self) -> float:
-        """How long somebody had been speaking, or silent, before it was sure of that."""
+        """How long the speech, or the silence, had lasted when it was detected."""
         params = self._speech.params
         return params.start_secs if self.speaking else params.stop_secs
 
 
 class Excuse(Protocol):
-    """Has nobody ask why it is so quiet, or has them again."""
+    """Turns the questions to a silent caller off or on."""
 
     def __call__(self, *, away: bool) -> None:
-        """Note whether nobody is there to be asked."""
+        """Turn them off if `away`: no person is on the line."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswererServices:
-    """What is done with what is decided.
+    """What the watch acts with.
 
     Attributes:
-        say: Has the agent's voice say something.
-        part: Ends the call, given the reason of `CallEnded`, behind what is being said.
-        excuse: Has nobody ask why it is so quiet, or has them again.
-        remember: Takes a person's first words for the conversation.
-        tell: Takes the facts.
+        say: Makes the agent's voice say something.
+        part: Ends the call after the current speech, with a reason for `CallEnded`.
+        excuse: Turns the questions to a silent caller off or on.
+        remember: Adds a person's first words to the conversation.
+        tell: Publishes events.
         clock: Monotonic, in seconds.
     """
 
@@ -203,10 +203,10 @@ class AnswererServices:
 
 
 class FirstWords:
-    """What was said before the talk began: it comes into the conversation when it does, once.
+    """What was said before the conversation began; it is added to the conversation once.
 
     Attributes:
-        still_come: What is written down is of them: nobody has spoken in the talk yet.
+        still_come: Transcripts still belong to the greeting: there was no later speech yet.
     """
 
     def __init__(self) -> None:
@@ -214,7 +214,7 @@ class FirstWords:
         self._said: list[str] = []
 
     def keep(self, text: str) -> None:
-        """Keep what was written down of an utterance."""
+        """Keep the transcript of an utterance."""
         if text.strip():
             self._said.append(text.strip())
 
@@ -223,18 +223,18 @@ class FirstWords:
         self._said.clear()
 
     def hand_over(self, remember: Callable[[str], None]) -> None:
-        """Have remembered what was said and was not handed over before, if anything was."""
+        """Pass on what was said since the last time, if anything was."""
         said, self._said = self._said, []
         if said:
             remember(" ".join(said))
 
 
 class AnswererWatch(SoundPath):
-    """One for each call that we placed; `person` returns when there is somebody to talk to.
+    """Detects who answered one outbound call; `person` returns when a person is on the line.
 
     Attributes:
-        judge: What decides.
-        ear: What hears speech and beeps.
+        judge: Decides.
+        ear: Hears speech and beeps.
     """
 
     def __init__(
@@ -248,10 +248,10 @@ class AnswererWatch(SoundPath):
         """Prepare.
 
         Args:
-            plan: What is said to whom.
+            plan: What is said to machines.
             means: What it acts with.
-            speech: A detector of its own.
-            rules: How long what takes; None: as usual.
+            speech: Its own speech detector.
+            rules: The time limits; `None` for the defaults.
         """
         super().__init__()
         self.judge = AnswererJudge(rules or AnsweringRules(), leaves_message=bool(plan.message))
@@ -264,7 +264,7 @@ class AnswererWatch(SoundPath):
         self._leaving = False  # a message
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Learn the rate of the line."""
+        """Read the line's sample rate."""
         await super().setup(setup)
         self.ear.prepare(setup.audio_in_sample_rate)
 
@@ -273,7 +273,7 @@ class AnswererWatch(SoundPath):
         await self._do(self.judge.tick(now))
 
     async def person(self) -> None:
-        """Begin to listen, for the far end has picked up; return when somebody is to be greeted."""
+        """Begin to listen after the answer; return when there is a person to greet."""
         self.answered()
         await self._opened.wait()
 
@@ -282,17 +282,17 @@ class AnswererWatch(SoundPath):
         self._means.excuse(away=True)
         now = self._means.clock()
         self.judge.answered(now)
-        if self.ear.speaking:  # since before the answer: what follows is somebody's all the same
+        if self.ear.speaking:  # since before the answer: what follows belongs to the answerer
             self.judge.voiced(now)
         self._alarm.ring()
 
     async def carrier_says(self, answerer: str) -> None:
-        """Note the carrier's verdict on who it is."""
+        """Take the carrier's verdict on who answered."""
         await self._do(self.judge.carrier_says(answerer, self._means.clock()))
         self._alarm.ring()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Listen, and hand the sound on when there is a talk."""
+        """Listen, and pass the audio on during a conversation."""
         withheld = self.judge.listens
         if not self.judge.over:
             now = self._means.clock()
@@ -305,7 +305,7 @@ class AnswererWatch(SoundPath):
             await self.hand_on(frame)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Withhold sound and words while it listens; pass everything else on."""
+        """Withhold audio and words during detection; pass everything else on."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
@@ -334,9 +334,9 @@ class AnswererWatch(SoundPath):
         await self._alarm.stop()
 
     async def _note_voice(self, now: float) -> None:
-        """Note that somebody began to speak or ceased; tell the recognisers while it listens.
+        """Record a change between speech and silence; report it to the STT stage during detection.
 
-        The call's own detector, which tells them otherwise, does not hear it then.
+        The call's own VAD, which reports it otherwise, gets no audio then.
         """
         if self.ear.speaking:
             self.judge.voiced(now - self.ear.late_s)
@@ -348,15 +348,15 @@ class AnswererWatch(SoundPath):
             await self.push_frame(news, FrameDirection.UPSTREAM)
 
     async def read(self, frame: TranscriptionFrame | InterimTranscriptionFrame) -> bool:
-        """Read what was written down; return whether it is said in the talk."""
+        """Read a transcript; return whether it belongs to the conversation."""
         withheld = self.judge.listens or self._first_words.still_come
         final = isinstance(frame, TranscriptionFrame)
         if withheld and final:
             self._first_words.keep(frame.text)
         if not self.judge.over:
             await self._do(self.judge.words(frame.text, self._means.clock(), final=final))
-            self._alarm.ring()  # never from `act`: the alarm's own work would wake it for ever
-        if self._opened.is_set() and not self.judge.listens:  # written down late
+            self._alarm.ring()  # never from `act`: the alarm would wake itself for ever
+        if self._opened.is_set() and not self.judge.listens:  # a late transcript
             self._first_words.hand_over(self._means.remember)
         return not withheld
 
@@ -377,7 +377,7 @@ class AnswererWatch(SoundPath):
                     await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
                     means.excuse(away=True)
                 case LeaveMessage():
-                    means.excuse(away=False)  # should no voice come, the silence ends the call
+                    means.excuse(away=False)  # if no voice is available, the silence ends the call
                     self._leaving = True
                     await means.say(_uncut(self._plan.message))
                 case PartFromMachine():
@@ -391,7 +391,7 @@ def _fact_of(said: Decide) -> AnswererHeard:
 
 
 def _uncut(text: str) -> TTSSpeakFrame:
-    """Return a text to be said to its end, whoever speaks meanwhile."""
+    """Return speech that no barge-in cuts short."""
     speech = TTSSpeakFrame(text)
     speech.interruptible = False
     return speech
