@@ -1,1 +1,1 @@
-"""The language models' stage: context, answers, early answers, text clean-up."""
+"""The LLM stage: context, answers, early answers, text clean-up."""

@@ -1,4 +1,4 @@
-"""Makes sure that no request to the language model is longer than the context window."""
+"""The conversation, and its limit: no LLM request is longer than the context window."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
@@ -11,40 +11,40 @@ from calls.entry import Tell
 from calls.events import ContextShortened
 from processors.answering.window_rules import Fitted, estimate, fit
 
-UNNOTICED_S: Final = 0.1  # chosen: a sound so short says nothing
+UNNOTICED_S: Final = 0.1  # the caller does not notice so short a sound (chosen)
 
 
 class Memory(LLMContext):
-    """A context in which what a caller says at one go is one message.
+    """A context in which everything a caller says before hearing an answer is one message.
 
-    A turn may be decided in a pause of theirs. If they speak on before they have heard anything,
-    the answer is dropped, and what follows is put behind the words that it belongs to.
+    A turn may be decided in a pause. If the caller goes on before hearing anything, the answer is
+    dropped, and the new words are appended to the ones before.
 
     Attributes:
-        tokens_before: How long it was before a summary replaced its messages; 0: none has.
+        tokens_before: The length before a summary replaced messages; 0 before any summary.
     """
 
     def __init__(self, *, heard_s: Callable[[], float]) -> None:
-        """Begin without a message.
+        """Begin without messages.
 
         Args:
-            heard_s: How much of us the caller has heard so far, in seconds.
+            heard_s: Returns how much of our audio the caller has heard so far, in seconds.
         """
         super().__init__(messages=[])
         self.tokens_before = 0
         self._heard_s = heard_s
         self._words = ""  # the caller's latest
         self._said: LLMContextMessage | None = None  # the message that holds them
-        self._said_at_s = 0.0  # of what they have heard
+        self._said_at_s = 0.0  # how much the caller had heard then
 
     @property
     def tokens(self) -> int:
-        """How long it is."""
+        """The length in tokens."""
         return sum(estimate(message) for message in self.messages if isinstance(message, dict))
 
     @property
     def unanswered(self) -> bool:
-        """Whether it ends with words of the caller's or a tool's result: the model is to speak."""
+        """Whether it ends with the caller's words or a tool's result, so that the model is next."""
         roles = (
             message.get("role") for message in reversed(self.messages) if isinstance(message, dict)
         )
@@ -52,14 +52,14 @@ class Memory(LLMContext):
         return last in ("user", "tool")
 
     def with_words(self, words: str) -> list[LLMContextMessage]:
-        """Return the messages as they are when the caller has said this, too."""
+        """Return the messages as they would be after these words of the caller."""
         messages = self.messages
         if self._goes_on():
             messages, words = messages[:-1], f"{self._words} {words}"
         return [*messages, cast("LLMContextMessage", {"role": "user", "content": words})]
 
     def add_message(self, message: LLMContextMessage) -> None:
-        """Put a message behind the others; the caller's words perhaps into the last one."""
+        """Append a message; the caller's words may be joined to their last message."""
         match message:
             case {"role": "user", "content": str(words)}:
                 messages = self.with_words(words)
@@ -75,22 +75,22 @@ class Memory(LLMContext):
         super().set_messages(messages)
 
     def _goes_on(self) -> bool:
-        """Say whether words that come now belong to the latest ones."""
+        """Return whether new words belong to the latest ones."""
         unanswered = bool(self.messages) and self.messages[-1] is self._said
         return unanswered and self._heard_s() - self._said_at_s <= UNNOTICED_S
 
 
-SUMMARISE_AT: Final = 0.7  # of the window: early enough that a cut is seldom needed meanwhile
+SUMMARISE_AT: Final = 0.7  # of the window: early enough that a cut is rarely needed meanwhile
 SUMMARY_KEEPS: Final = 6  # newest messages that a summary leaves alone: about three turns
-SUMMARY_WORTH: Final = 4  # fewer messages are not worth a summary
+SUMMARY_WORTH: Final = 4  # the fewest messages worth a summary
 
 
 class ContextWindow(FrameProcessor):
-    """Cuts requests to the window; one stands on either side of the language model.
+    """Cuts requests to the window; one instance stands on either side of the LLM stage.
 
     A request comes from above after the caller's turn, and from below after a tool's result. The
-    shared context stays whole: the model is handed a shorter copy. Otherwise a cut while a
-    summary is being written would make that summary replace the wrong messages.
+    shared context stays whole, and the model gets a shorter copy. If the context itself were cut
+    while a summary is being written, that summary would replace the wrong messages.
     """
 
     def __init__(self, *, limit_tokens: int, tell: Tell) -> None:
@@ -108,10 +108,10 @@ class ContextWindow(FrameProcessor):
         frame.context = self._fit(frame.context)
         await self.push_frame(frame, direction)
         if grown and direction is FrameDirection.DOWNSTREAM:
-            await self.push_frame(LLMSummarizeContextFrame())  # travels behind the answer's speech
+            await self.push_frame(LLMSummarizeContextFrame())  # follows the answer's speech
 
     def _grown(self, context: LLMContext) -> bool:
-        """Return whether there is enough to summarise, and reason to."""
+        """Return whether there is enough to summarise, and a need to."""
         messages = [message for message in context.messages if isinstance(message, Mapping)]
         said = [message for message in messages if message.get("role") != "system"]
         fixed = sum(map(estimate, messages)) - sum(map(estimate, said)) + _tool_tokens(context)
@@ -133,11 +133,11 @@ class ContextWindow(FrameProcessor):
 
 
 def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fitted]:
-    """Return a context as it may be sent, the same one if it is short enough, and what was cut."""
+    """Return the context as it may be sent, unchanged if it fits, and what was cut."""
     messages = [
         cast("Mapping[str, Any]", message)
         for message in context.messages
-        if isinstance(message, Mapping)  # what is not, only another vendor's model understands
+        if isinstance(message, Mapping)  # others are specific to another vendor's model
     ]
     fitted = fit(messages, limit_tokens - _tool_tokens(context))
     if not fitted.shortened:
@@ -147,7 +147,7 @@ def fit_context(context: LLMContext, limit_tokens: int) -> tuple[LLMContext, Fit
 
 
 def _tool_tokens(context: LLMContext) -> int:
-    """Return what the tools' descriptions take of the window: they are sent with each request."""
+    """Return the tokens of the tools' descriptions, which are sent with each request."""
     if not is_given(context.tools):
         return 0
     return sum(

@@ -1,9 +1,9 @@
-"""An answer that one model began and another goes on with: each word handed on once.
+"""An answer that one model began and another continues: each word is passed on once.
 
-Words are handed on as they come. When another model goes on, the last one is taken back unless it
-was whole: a model may die inside a word. The one that goes on may begin with or without a space,
-repeat the last words, or start over from the top: its first words are held until it is clear what
-they are, and what was said already is dropped; of a number that goes on, nothing.
+Words are passed on as they come. When another model continues, the last word is taken back unless
+it was complete: a model may die inside a word. The continuation may begin with or without a space,
+repeat the last words, or start over from the top. So its first words are held until that is clear,
+and what was already said is dropped. Digits that continue a number are never dropped.
 """
 
 import re
@@ -16,28 +16,28 @@ from fallbacks.word_times import CHARACTER_S, SIGN, UNIT, sayable
 from processors.answering.spoken_text_rules import SpokenText, SpokenTextRule
 
 MAX_S: Final = 60.0  # of speech; the default
-OVERRUN: Final = 1.25  # of the limit, for text in which no sentence ends
-SAME: Final = 3  # times that a sentence may be written; the reply ends with the last (chosen)
+OVERRUN: Final = 1.25  # of the limit, for text without the end of a sentence
+SAME: Final = 3  # occurrences of a sentence; the reply ends with the last (chosen)
 SAME_WORDS: Final = 4  # shorter sentences may be repeated, such as "One moment, please."
 WIDE: Final = 3  # letters that take as long to say as a Chinese or Japanese character (chosen)
-_ENDS: Final = re.compile(  # a full stop behind figures or a short word may be of an abbreviation
+_ENDS: Final = re.compile(  # a full stop after digits or a short word may belong to an abbreviation
     r"(?:[^\W\d_]{3}[.\u2026]|[!?\u061f])[\"'\u201d\u2019\u00bb)]*(?=\s)"
     r"|[\u3002\uff01\uff1f\u0964\u06d4]|\S(?=\n)"
 )
 
 
 class ReplyLimit:
-    """Ends a reply with a sentence.
+    """Ends an overlong or repetitive reply at the end of a sentence.
 
     Attributes:
         reason: Why the reply was ended; empty if it was not.
     """
 
     def __init__(self, max_s: float = MAX_S) -> None:
-        """End replies that would take longer than this to speak, estimated from their length."""
+        """Limit replies to this time, estimated from their length."""
         self.reason = ""
         self._most = max_s / CHARACTER_S
-        self._written = 0  # letters before the present sentence
+        self._written = 0  # letters before the current sentence
         self._sentence = ""
         self._size = 0  # its letters
         self._seen: Counter[str] = Counter()
@@ -49,7 +49,7 @@ class ReplyLimit:
         before = len(self._sentence)
         self._sentence += text
         self._size += _letters(text)
-        start = max(0, before - 8)  # characters that an end may have, begun in the text before
+        start = max(0, before - 8)  # an end may have begun up to 8 characters earlier
         used = 0
         while match := _ENDS.search(self._sentence, start):
             self._judge(self._sentence[: match.end()])
@@ -81,22 +81,22 @@ class ReplyLimit:
 
 
 def _letters(text: str) -> int:
-    """Return how many letters of an alphabet take as long to say."""
+    """Return the length of a text in letters of an alphabet that take as long to say."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(character) in "WF" for character in text)
     return len(text) + (WIDE - 1) * wide
 
 
-RESTART: Final = 3  # words from the top that make a restart, though it then goes another way
+RESTART: Final = 3  # words from the top that make a restart, even if it then differs
 LOOKED_AT: Final = 400  # words of what was said; no telephone answer is longer
-# A word is whole when a space follows; a sign of a script without blanks, when a letter does.
+# A word is complete when a space follows; in a script without spaces, when another letter does.
 _WHOLE: Final = re.compile(rf"\s*(?:\S*?{SIGN}[^\w\s]*(?=[\w\s])|\S+\s+)")
-_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # nothing more belongs to this word
+_CLOSED: Final = re.compile(rf"(?:[.,;:!?\u2026]|{SIGN})$")  # ends a word
 _ONE_SIGN: Final = re.compile(SIGN)
 _JOINED: Final = re.compile(rf"\s|{SIGN}")  # no space is missing next to these
-_GOES_ON: Final = re.compile(r"\d[.,:]$")  # but to a number: 12.50, 1,200, 9:30
-# The digits as people spell them out, in the languages of the fallback utterances.
+_GOES_ON: Final = re.compile(r"\d[.,:]$")  # except in a number: 12.50, 1,200, 9:30
+# Digits in words, in the languages of the fallback utterances.
 _DIGITS: Final = frozenset(
     {
         *("zero", "oh", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"),
@@ -109,63 +109,63 @@ _SENTENCE: Final = re.compile(r"[.!?\u2026\u3002\uff01\uff1f][\"'\u201d\u2019\u0
 
 
 class Answer:
-    """What is handed on to speech of one answer, whichever rungs write it.
+    """The text of one answer as it is passed on to speech, whichever rungs write it.
 
-    Text that is no speech is removed from each attempt first, so no standby, voice or later request
-    sees it.
+    Text that is not speech is removed from each attempt first, so no standby, voice or later
+    request sees it.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None, *, max_s: float = MAX_S) -> None:
         """Begin without a word.
 
         Args:
-            rule: What is removed; None: all that is no speech.
+            rule: What is removed; `None` for everything that is not speech.
             max_s: How long it may take to speak.
         """
         self.limit = ReplyLimit(max_s)
         self.rule = rule
-        self._text = SpokenText(rule)  # of the present attempt
+        self._text = SpokenText(rule)  # of the current attempt
         self._said = ""
-        self._held = ""  # of the present attempt: words not yet judged
+        self._held = ""  # words of the current attempt that are not judged yet
         self._judging = False
         self._complete = False
-        self._joins = False  # the next words follow another attempt's: with one space between
+        self._joins = False  # the next words follow another attempt's, with one space between
         self._attempt: int | None = None
         self.taken_back = 0
-        """Characters, handed on before, that the last `begin` took back."""
+        """The number of characters, passed on before, that the last `begin` took back."""
 
     @property
     def said(self) -> str:
-        """All that was handed on, without white space at its ends."""
+        """All that was passed on, without white space at its ends."""
         return self._said.strip()
 
     @property
     def written_calls(self) -> tuple[str, ...]:
-        """The text of the present attempt that may be tool calls."""
+        """The text of the current attempt that may be tool calls."""
         return tuple(self._text.calls)
 
     @property
     def whole(self) -> str:
-        """What another attempt would go on from: the whole words that were handed on."""
+        """The complete words passed on, from which another attempt would continue."""
         return self._said[: len(self._said) - self._half()].strip()
 
     def may_be_whole(self, attempt: int) -> bool:
-        """Say whether an attempt that ends without a word may be right: nothing is missing.
+        """Return whether an attempt that ends without a word may be right: nothing is missing.
 
-        The one before it may have died between its last word and its end.
+        The previous attempt may have died between its last word and its end.
         """
         return attempt != self._attempt and self.at_sentence_end
 
     @property
     def at_sentence_end(self) -> bool:
-        """Whether what was handed on ends with a sentence."""
+        """Whether the text passed on ends with a sentence."""
         return bool(_SENTENCE.search(self.whole))
 
     def begin(self, attempt: int) -> str:
-        """Let another attempt write on; what is held of the one before is forgotten.
+        """Start another attempt; the held text of the previous one is discarded.
 
         Returns:
-            What it goes on from: empty means that it is asked the same as the first.
+            The text from which it continues; if empty, it gets the same request as the first.
         """
         self.taken_back = self._half()
         self._said = self._said[: len(self._said) - self.taken_back]
@@ -177,7 +177,7 @@ class Answer:
         return self.said
 
     def write(self, attempt: int, text: str) -> str:
-        """Add what an attempt wrote; return what to hand on now, sometimes nothing."""
+        """Add an attempt's text; return what to pass on now, which may be nothing."""
         if attempt != self._attempt:
             return ""
         self._held += self._text.write(text)
@@ -190,7 +190,7 @@ class Answer:
         return self._hand_on()
 
     def finish(self, attempt: int) -> str:
-        """Note that the answer is complete; return what is left to hand on."""
+        """End the answer; return what is left to pass on."""
         if attempt != self._attempt:
             return ""
         self._held += self._text.finish()
@@ -202,7 +202,7 @@ class Answer:
         return self._hand_on()
 
     def _half(self) -> int:
-        """Return how long the last word is, if it may be half of one."""
+        """Return the length of the last word if it may be incomplete."""
         if self._complete or not self._said or self._said[-1].isspace():
             return 0
         last = UNIT.findall(self._said)[-1]
@@ -214,7 +214,7 @@ class Answer:
         units, last = list(UNIT.finditer(self._held))[:words], UNIT.findall(self._said)[-1]
         end = units[-1].end() if units else 0
         if units and _ONE_SIGN.match(last) and units[-1][0].startswith(last):
-            end = units[-1].start() + len(last)  # the one before may have died ahead of its marks
+            end = units[-1].start() + len(last)  # the last attempt may lack the word's marks
         self._held = self._held[end:].lstrip()
 
     def _hand_on(self) -> str:
@@ -230,14 +230,14 @@ class Answer:
 
 
 def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | None:
-    """Return how many of the first words were said already, or None: too early to tell.
+    """Return how many of the first words were already said; `None` if it is too early to tell.
 
     Args:
-        said: The words handed on so far.
-        words: The first whole words of the answer that goes on.
+        said: The words passed on so far.
+        words: The first complete words of the continuation.
         ended: No more words will come.
     """
-    old = [each for word in said if (each := sayable(word))]
+    old = [spoken_word for word in said if (spoken_word := sayable(word))]
     new = [sayable(word) for word in words]
     spoken = [word for word in new if word]
     if not ended and any(_may_go_on(old[at:], spoken) for at in range(len(old))):
@@ -250,22 +250,22 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
 
 
 def _may_go_on(old: list[str], spoken: list[str]) -> bool:
-    """Whether the answer so far is the beginning of these words, and no more."""
+    """Return whether the new words are so far the beginning of the old ones."""
     return len(spoken) < len(old) and old[: len(spoken)] == spoken
 
 
 def _is_repeated(old: list[str], spoken: list[str], size: int) -> bool:
-    """Whether the answer begins with the last so many words once more.
+    """Return whether the new words repeat the last `size` words.
 
-    Numbers may be what comes next: "5 5" is followed by "5 0 1" as often as it is repeated by it,
-    and a caller who writes a number down needs each digit. So may one or two signs of a script
-    without blanks, which are less than a word.
+    Numbers may be the continuation instead: "5 5" is followed by "5 0 1" as often as it is
+    repeated, and a caller who writes a number down needs each digit. The same applies to one or two
+    characters of a script without spaces, which are less than a word.
     """
     again = old[-size:]
     if again != spoken[:size]:
         return False
     figures = all(_is_figure(word) for word in again)
-    # One digit in words, such as an hour, is a word like others; with one before it, a number.
+    # A single digit in words, such as an hour, counts as a word; two in a row are a number.
     spelled = _DIGITS.issuperset(old[-size - 1 :])
     unspaced = all(_ONE_SIGN.match(word) for word in again)
     if size == len(old) or not (figures or spelled or unspaced):
@@ -283,8 +283,8 @@ def _in_common(old: list[str], spoken: list[str]) -> int:
 
 
 def _with_silent(new: list[str], repeated: int) -> int:
-    """How many words hold so many spoken ones: dashes among them are no words of their own."""
+    """Return how many words contain `repeated` spoken ones: a dash alone is not a spoken word."""
     if repeated == 0:
         return 0
-    ends = [n + 1 for n, each in enumerate(new) if each]
+    ends = [n + 1 for n, word in enumerate(new) if word]
     return ends[repeated - 1]

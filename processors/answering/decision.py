@@ -1,10 +1,10 @@
-"""One answer of the language models: whose words go on, from where, and how long it is waited for.
+"""One answer of the LLM stage: which rung continues, from where, and how long to wait.
 
-When no rung is left, the question is kept for a while: a probe may find a rung well again. An
-answer without a word is no outage: the rung is asked once more, then each other rung once, and then
-the caller is asked to repeat. An answer with nothing that can be said is complete, and silent. A
-request that begins late, after a slow tool or as a kept question, has some patience of its own: the
-caller heard only what holds the line meanwhile, and that moves no deadline.
+When no rung is left, the question is kept for a while: a probe may find that a rung works again. An
+answer without a word is not an outage: the rung is asked once more, then each other rung once, and
+then the caller is asked to repeat. An answer with nothing that can be spoken is complete, and
+silent. A request that begins late, after a slow tool or as a kept question, has its own patience:
+meanwhile the caller heard only fillers, which move no deadline.
 """
 
 from collections.abc import Callable
@@ -36,74 +36,74 @@ from fallbacks.work import Work
 from processors.answering.continuation_rules import Answer
 from processors.speaking.decision import PATIENCE_S
 
-RECOVERS_S: Final = 10.0  # for a rung to be trusted again; meanwhile the line is held (chosen)
-RECHECK_S: Final = 0.1  # between two looks for one
-MOST_PARTS: Final = 3  # of one answer that are continued; then it ends where it is (chosen)
+RECOVERS_S: Final = 10.0  # for a rung to become available; meanwhile the line is held (chosen)
+RECHECK_S: Final = 0.1  # between two checks for one
+MOST_PARTS: Final = 3  # continuations of one truncated answer; then it ends (chosen)
 NO_ATTEMPT: Final = 0  # no attempt has this number
 OF_REQUEST: Final = (Scope.PAYLOAD, Scope.REQUEST)
 
 
 class Wrote(StrEnum):
-    """What a complete answer is made of."""
+    """What a complete answer consists of."""
 
-    WORDS = "words"  # or a tool's call
-    PART = "part"  # of an answer: the model had no tokens left
-    SIGNS = "signs"  # nothing of it can be said, such as an emoji
+    WORDS = "words"  # or a tool call
+    PART = "part"  # truncated: the model ran out of tokens
+    SIGNS = "signs"  # nothing that can be spoken, such as an emoji
     NOTHING = "nothing"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelWrote:
-    """A model streamed something that the caller waits for."""
+    """A model streamed content that the caller waits for."""
 
     attempt: int
-    text: str  # empty: a piece of a tool's call
+    text: str  # empty: a piece of a tool call
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFinished:
-    """A model says that its answer is complete, and it is."""
+    """A model reports that its answer is complete, and it is."""
 
     attempt: int
     wrote: Wrote = Wrote.WORDS
-    text: str = ""  # that only its end shows to be words
+    text: str = ""  # text that only the end shows to be words
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFailed:
-    """A model failed for certain."""
+    """A model has definitely failed."""
 
     attempt: int
     failure: Failure
 
 
 ModelEvent: TypeAlias = ModelWrote | ModelFinished | ModelFailed | Admitted | Refused
-"""What an `Answering` reads."""
+"""The events that `Answering` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskModel:
-    """Have a rung answer, or go on with what was said already."""
+    """Ask a rung to answer, or to continue what was already said."""
 
     provider: str
     attempt: int
-    said: str  # empty: it is asked the same as the first
-    mended: bool  # with a context that was cut
-    wait_until: Deadline | None  # for a place at the rung's gate; None: it has none
+    said: str  # empty: it gets the same request as the first
+    mended: bool  # with a shortened context
+    wait_until: Deadline | None  # for a place at the rung's gate; `None` if it has none
     leave_out: bool = False  # from now on, the caller's last message, which every rung refused
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseModel:
-    """This rung writes on; empty: nobody does."""
+    """This rung writes from now on; empty if none does."""
 
     provider: str
-    taken_back: int  # characters of half a word that was handed on
+    taken_back: int  # characters of an incomplete word that was passed on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WriteText:
-    """Hand on new words of the answer."""
+    """Pass on new words of the answer."""
 
     attempt: int
     text: str
@@ -111,7 +111,7 @@ class WriteText:
 
 @dataclass(frozen=True, slots=True)
 class FinishAnswer:
-    """Hand on what comes behind the words: tools' calls, usage."""
+    """Pass on what follows the words: tool calls, usage."""
 
     attempt: int
 
@@ -121,12 +121,12 @@ class CallOff:
     """End a request."""
 
     attempt: int
-    outrun: bool = False  # by another, in time: it was at work on the answer
+    outrun: bool = False  # it lost a race, without being late: it was working on the answer
 
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """Nobody can answer."""
+    """No rung can answer."""
 
     attempts: int
 
@@ -134,7 +134,7 @@ class GiveUp:
 AnswerAction: TypeAlias = (
     TellFact | AskModel | UseModel | WriteText | FinishAnswer | CallOff | GiveUp
 )
-"""What an `Answering` wants done."""
+"""The actions of `Answering`."""
 
 
 class Answering:
@@ -143,11 +143,11 @@ class Answering:
         answering = Answering(begin_work, until=turn.patient_until)
         actions = answering.start(now)
         actions = answering.handle(ModelWrote(attempt=1, text="We open "), now)
-        actions = answering.tick(now)  # when `wake_at` has come
+        actions = answering.tick(now)  # at `wake_at`
 
     Attributes:
-        work: Who is asked.
-        answer: The words handed on so far.
+        work: The rungs asked.
+        answer: The words passed on so far.
     """
 
     def __init__(
@@ -162,11 +162,11 @@ class Answering:
         """Prepare.
 
         Args:
-            begin_work: Makes a fresh piece of work.
-            until: Says when even a late answer is given up.
-            recovers_s: How long the question is kept when nobody is left.
+            begin_work: Starts a new request on the ladder.
+            until: Returns when even a late answer is given up.
+            recovers_s: How long the question is kept when no rung is left.
             leaves_out: Whether the models are asked once more without the caller's last message
-                when each has refused what it was sent: that is no outage.
+                when every one has refused it: that is not an outage.
             answer: Gets the words; `None` for the usual limits.
         """
         self.work = begin_work()
@@ -174,15 +174,15 @@ class Answering:
         self._turn_until = self._until = until
         self._recovers_s = recovers_s
         self.answer = answer or Answer()
-        self._passing = False  # a failure was one that may pass
+        self._passing = False  # at least one failure was transient
         self._leaves_out = leaves_out
         self._leaving_out = False  # from the next request on
-        self._refused = True  # every failure so far may be of what was sent
+        self._refused = True  # every failure so far may be due to the content
         self._asked: dict[int, str] = {}  # the rung of each attempt
-        self._wordless = 0  # how many answers had nothing in them
-        self._parts = 0  # how many ended inside a sentence, for want of tokens
+        self._wordless = 0  # the number of empty answers
+        self._parts = 0  # the number of answers truncated inside a sentence
         self._tired_at: float | None = None
-        self._recheck_at: float | None = None  # nobody is left, and the question is kept
+        self._recheck_at: float | None = None  # no rung is left, and the question is kept
 
     @property
     def over(self) -> bool:
@@ -191,7 +191,7 @@ class Answering:
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         return self.work.wake_at if self._recheck_at is None else self._recheck_at
 
     def start(self, now: float) -> tuple[AnswerAction, ...]:
@@ -200,7 +200,7 @@ class Answering:
         return self._carry_out(self.work.start(self._until(now), now), now)
 
     def handle(self, event: ModelEvent, now: float) -> tuple[AnswerAction, ...]:
-        """Decide on what happened."""
+        """Decide on an event."""
         self.work.move(self._until(now))
         match event:
             case ModelWrote():
@@ -219,7 +219,7 @@ class Answering:
                 return self._carry_out(self.work.handle(event, now), now)
 
     def tick(self, now: float) -> tuple[AnswerAction, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by now."""
         if self._recheck_at is None:
             self.work.move(self._until(now))
             return self._carry_out(self.work.tick(now), now)
@@ -232,12 +232,12 @@ class Answering:
         return self._keep_question(now)
 
     def cancel(self, now: float) -> tuple[AnswerAction, ...]:
-        """Call everything off: the caller spoke, or hung up."""
+        """Cancel everything: the caller spoke, or hung up."""
         self._recheck_at = None
         return self._carry_out(self.work.cancel("caller", now), now)
 
     def _finish(self, event: ModelFinished, now: float) -> tuple[AnswerAction, ...]:
-        """End the answer; one who goes on from its last sentence may have nothing to add."""
+        """End the answer; a continuation after a complete sentence may have nothing to add."""
         attempt = event.attempt
         if event.text:
             last = self.handle(ModelWrote(attempt=attempt, text=event.text), now)
@@ -311,7 +311,7 @@ class Answering:
         wait_until: Deadline | None = None
         self._asked[start.attempt] = start.provider
         if start.provider in self.work.policy.gates:
-            self.work.handle(Idled(attempt=start.attempt), now)  # until it is let in
+            self.work.handle(Idled(attempt=start.attempt), now)  # until it is admitted
             wait_until = self.work.may_wait_until(self._until(now), now)
         return AskModel(
             provider=start.provider,
@@ -323,9 +323,9 @@ class Answering:
         )
 
     def _keep_question(self, now: float) -> tuple[GiveUp, ...]:
-        """Wait for a rung to be trusted again, unless it takes too long, or nothing will change."""
+        """Wait for a rung to become available, unless that takes too long or cannot happen."""
         if self._wordless:
-            return ()  # the caller is asked to say it again
+            return ()  # the caller is asked to repeat
         self._tired_at = now + self._recovers_s if self._tired_at is None else self._tired_at
         hopeless = self.work.attempts > 0 and not self._passing
         if hopeless or now >= self._tired_at:
@@ -338,12 +338,12 @@ class Answering:
 def _no_sooner_than(
     at: float, turn_until: Callable[[float], Deadline]
 ) -> Callable[[float], Deadline]:
-    """Return when even a late answer is given up: the turn's moment, unless it was asked late."""
+    """Return when a late answer is given up: by the turn's deadline, or `at` if that is later."""
     return lambda now: turn_until(now).no_sooner_than(at)
 
 
 def _said_nothing(stage: str, provider: str, before: int) -> Failure:
-    """Return the failure of an answer without a word; only the first rung is asked once more."""
+    """Return the failure of an empty answer; only the first rung is asked once more."""
     return failed(
         finding(Kind.SILENT, Scope.PAYLOAD),
         stage,
@@ -363,5 +363,5 @@ def _write(attempt: int, text: str) -> tuple[WriteText, ...]:
 
 
 def _called_off(action: AnswerAction) -> AnswerAction:
-    """Replace the end of an answer by the end of its request: the answer is long enough."""
+    """Turn the end of an answer into the end of its request: the answer is long enough."""
     return CallOff(action.attempt) if isinstance(action, FinishAnswer) else action

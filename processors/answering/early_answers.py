@@ -1,4 +1,4 @@
-"""Asks the model while it is still being decided whether the caller has finished."""
+"""Asks the model before it is decided that the caller has finished."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -50,32 +50,32 @@ from processors.ladder.stage import TaskOwner
 from processors.turn.ending import PauseEnded, PauseSoundsFinal
 
 Heard: TypeAlias = Callable[[str, int], Awaitable[None]]
-"""Gets the rung that writes on, and how many characters are taken back."""
+"""Gets the rung that writes from now on, and the number of characters taken back."""
 
 MakeAnswer: TypeAlias = Callable[[LLMContext, Callable[[Fact], None], Heard], ModelAnswer]
-"""Begins an answer to a context, given who takes its facts and who writes it."""
+"""Begins an answer to a context, with a receiver of its events and one of its rung."""
 
 
 @dataclass(frozen=True, slots=True)
 class Writer:
-    """From here on another rung writes, or the same from another place."""
+    """The rung changes here, or the same rung restarts from another place."""
 
     provider: str
     taken_back: int
 
 
 class PreparedAnswer:
-    """Pulls an answer as it comes, at the pace of who writes it, and hands it on when it is taken.
+    """Reads an answer as it comes, at the model's pace, and passes it on when it is used.
 
-    What it costs to ask is known at once, and so are failures: all calls gain by that. That nobody
-    is left is told when the decided turn asks: before that, no caller waits.
+    The cost and the failures of the request are reported at once, because all calls need to know.
+    An exhausted ladder is reported only when the decided turn asks: before that no caller waits.
 
     Attributes:
         context: What was asked.
         asked_at: When.
-        wrote_at: When the first of it came; None: nothing yet.
+        wrote_at: When the first content came; `None` if there is none yet.
         writer: The rung that writes.
-        calls_tool: Whether it has begun with a tool, and not with words.
+        calls_tool: Whether it began with a tool call, and not with words; `None` if unknown.
     """
 
     def __init__(
@@ -97,18 +97,18 @@ class PreparedAnswer:
         self._owner = owner
         self._on_exhausted = on_exhausted
         self._taken = False
-        self.calls_tool: bool | None = None  # None: neither came
+        self.calls_tool: bool | None = None
         self.writer = ""
-        # Without a bound: a rung that had to wait for the decision would look like one that stalls.
+        # Unbounded: a rung that had to wait for the decision would look stalled.
         self._parts: asyncio.Queue[ChatCompletionChunk | Writer | Exception | None]
         self._parts = asyncio.Queue()
         self._task = owner.create_task(self._pull(), "ask early")
 
     async def chunks(self, heard: Heard) -> AsyncIterator[ChatCompletionChunk]:
-        """Use the answer: yield what there is of it, and the rest as it comes.
+        """Use the answer: yield what has come, and the rest as it comes.
 
         Raises:
-            NoModelLeftError: No rung is left who may be asked.
+            NoModelLeftError: No rung is available.
         """
         self._taken = True
         while (part := await self._parts.get()) is not None:
@@ -121,18 +121,18 @@ class PreparedAnswer:
                     yield chunk
 
     async def close(self) -> None:
-        """End whatever is still under way; those that did nothing wrong count as nothing."""
+        """End what is still in progress, without counting it as a failure."""
         if not self._task.done():
             await self._owner.cancel_task(self._task)
         await self.answer.close()
 
     @property
     def requests(self) -> int:
-        """How often a rung was asked."""
+        """The number of requests made."""
         return self.answer.answering.work.attempts
 
     def gained_s(self, now: float) -> float:
-        """Return how much sooner its first word is there, or will be, than if it were asked now."""
+        """Return how much sooner its first word is ready, or will be, than if asked now."""
         return (now if self.wrote_at is None else self.wrote_at) - self.asked_at
 
     async def _pull(self) -> None:
@@ -167,7 +167,7 @@ TOKEN_CHARACTERS: Final = 4  # of English; help.openai.com, "What are tokens"
 
 
 class AnswerBill:
-    """Tells what each request costs, once."""
+    """Reports the use of each request, once."""
 
     def __init__(self, models: Mapping[str, Model], *, turn: Turn, tell: Tell) -> None:
         """Prepare.
@@ -175,19 +175,19 @@ class AnswerBill:
         Args:
             models: The rungs, by name.
             turn: The turn in progress.
-            tell: Takes the facts.
+            tell: Publishes events.
         """
         self._models = models
         self._turn = turn
         self._tell = tell
-        self._prompt_tokens = 0  # of the latest answer that told its own
+        self._prompt_tokens = 0  # of the latest answer with a reported usage
 
     def tell(self, answer: ModelAnswer, *, turn: int) -> None:
-        """Tell what each request for an answer costs, as far as it came."""
+        """Report the use of each request for an answer, as far as it came."""
         self._tell_each(answer.billed(), answer.context, turn=turn)
 
     def tell_estimated(self, provider: str, *, asked: str, answered: str) -> None:
-        """Tell what an answer in one piece will be billed, which comes without its usage."""
+        """Report an estimate for an answer in one piece, which comes without usage."""
         self._estimate(
             provider,
             prompt_tokens=len(asked) // TOKEN_CHARACTERS,
@@ -196,15 +196,15 @@ class AnswerBill:
         )
 
     def tell_dropped(self, prepared: PreparedAnswer, turn: int) -> None:
-        """Tell what an early answer costs that nobody took, and that may be under way."""
+        """Report the use of a dropped early answer, which may still be in progress."""
         requests = prepared.answer.billed(unanswered=True)
         self._tell_each(requests, prepared.context, turn=turn)
 
     def _tell_each(self, requests: Iterable[Billed], context: LLMContext, *, turn: int) -> None:
-        """Tell what providers counted, then what nobody told, by our own count.
+        """Report the usage that providers gave, then our own estimate for the rest.
 
-        All requests for an answer read the same context; whether any of it came from the cache of
-        those that told nothing nobody knows.
+        All requests for an answer read the same context. Whether part of it came from the cache is
+        unknown for the requests without usage.
         """
         untold: list[Billed] = []
         prompt_tokens = len(str(context.messages)) // TOKEN_CHARACTERS
@@ -225,7 +225,7 @@ class AnswerBill:
             )
 
     def _measure(self, provider: str, model: str, usage: CompletionUsage, *, turn: int) -> None:
-        details = usage.prompt_tokens_details  # some servers tell none
+        details = usage.prompt_tokens_details  # some servers send none
         self._tell(
             UsageMeasured(
                 turn=turn,
@@ -256,17 +256,17 @@ class AnswerBill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarlyAnswerServices:
-    """What the stage lends for asking early.
+    """What the LLM stage provides for early answers.
 
     Attributes:
         make: Begins an answer.
-        budget: How many requests may be made in vain.
-        has_room: Whether a rung would be asked at once: an answer that nobody may want makes no
-            other call wait.
+        budget: Limits the requests whose answers are dropped.
+        has_room: Whether a rung would be asked at once: an early answer must not delay another
+            call.
         window_tokens: The context window.
         owner: Of the tasks.
-        tell: Takes the facts.
-        bill: Gets a dropped answer and its turn, to tell what it costs.
+        tell: Publishes events.
+        bill: Gets a dropped answer and its turn, to report its use.
         clock: Monotonic, in seconds.
         turn: The turn in progress.
     """
@@ -283,19 +283,18 @@ class EarlyAnswerServices:
 
 
 class EarlyAnswers:
-    """Reads what the caller says and when it ends, and keeps the answer to it for the stage.
+    """Follows what the caller says and when it ends, and holds the early answer for the stage.
 
-    It reads frames above the caller's side of the context: there they are before that side, which
-    may wait for the turn detector, has them. It asks for exactly what will be asked when the turn
-    is decided; `take` compares the two.
+    It reads frames above the user context aggregator, which may wait for the turn detector. It asks
+    exactly what will be asked when the turn is decided; `take` compares the two.
     """
 
     def __init__(self, memory: Memory, means: EarlyAnswerServices) -> None:
         """Prepare.
 
         Args:
-            memory: The conversation so far; the caller's words go behind it.
-            means: See there.
+            memory: The conversation so far; the caller's words are appended to it.
+            means: What the stage provides.
         """
         self._memory = memory
         self._means = means
@@ -305,13 +304,13 @@ class EarlyAnswers:
         self._decision = EarlyAnswer(means.budget)
         self._prepared: PreparedAnswer | None = None
         self._closing: set[asyncio.Task[None]] = set()
-        self._number = 0  # of the turn that it is prepared for
+        self._number = 0  # the turn that the answer is for
         self._parts: list[TextPartForConcatenation] = []
-        self._interim = False  # words were heard that are not written down yet
-        self._speaks = False  # since the last words that were written down
+        self._interim = False  # words were heard whose final transcript is pending
+        self._speaks = False  # since the last final transcript
 
     def hear(self, frame: Frame) -> None:
-        """Read a frame; waits for nothing."""
+        """Read a frame, without waiting."""
         match frame:
             case InterimTranscriptionFrame():
                 self._interim = True
@@ -325,20 +324,20 @@ class EarlyAnswers:
             case PauseSoundsFinal():
                 self._handle(CallerPaused())
             case VADUserStoppedSpeakingFrame():
-                self._speaks = False  # they may have said nothing: no words may come
+                self._speaks = False  # possibly without a word, so no transcript may come
                 self._note_words()
                 self._handle(CallerPaused())
             case VADUserStartedSpeakingFrame() | PauseEnded():
                 self._speaks = True
                 self._note_words()
                 self._handle(CallerWentOn())
-            case UserStoppedSpeakingFrame():  # they are in the conversation now
+            case UserStoppedSpeakingFrame():  # the words are in the conversation now
                 self._parts, self._interim = [], False
             case _:
                 pass
 
     def take(self, context: LLMContext) -> PreparedAnswer | None:
-        """Return the answer to what is asked now, if it is the one that was prepared."""
+        """Return the prepared answer, if it fits what is asked now."""
         self._budget.note()
         differs = self._decision.decide(question_of(context))
         if self._prepared is None:
@@ -361,7 +360,7 @@ class EarlyAnswers:
         return prepared
 
     async def close(self) -> None:
-        """Drop what nobody will take any more, and wait until it is gone."""
+        """Drop an unused answer, and wait until its requests have ended."""
         self._handle(CallOver())
         await asyncio.gather(*self._closing)
 
@@ -420,9 +419,9 @@ class EarlyAnswers:
 
 
 def question_of(context: LLMContext) -> EarlyQuestion:
-    """Return what a model is asked with a context, so that two can be compared.
+    """Return the question in a context, for comparison.
 
-    Messages are written out: some are changed in place later, such as a tool's result.
+    Messages are converted to text, because some change in place later, such as a tool's result.
     """
     *before, last = context.messages or [{}]
     heard = last.get("content") if isinstance(last, dict) and last.get("role") == "user" else None

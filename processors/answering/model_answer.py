@@ -1,4 +1,4 @@
-"""One answer of the language models: pulls the words of one rung, and goes on with the next."""
+"""One answer of the LLM stage: reads the words of one rung, and continues with the next."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -44,8 +44,8 @@ from processors.answering.window_rules import fit
 from processors.ladder.stage import Alarm, TaskOwner
 
 QUEUE_CHUNKS: Final = 256  # of all attempts at one answer: a rung that is ahead waits
-FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider held back
-MENDED_SHARE: Final = 0.5  # of the window, for a context that the provider called too long
+FILTERED: Final = "content_filter"  # the finish_reason of an answer that the provider withheld
+MENDED_SHARE: Final = 0.5  # of the window, after the provider called a context too long
 CUT_OFF: Final = (
     "Your last message was cut off after these words, and the caller has heard them. Write only "
     "what comes next. Do not repeat, greet or apologise."
@@ -64,7 +64,7 @@ class NoModelLeftError(ConnectionError):
 
 @dataclass(slots=True, kw_only=True)
 class ModelAnswer:
-    """One answer. `chunks` gives it, `close` ends whatever is still under way."""
+    """One answer. `chunks` yields it, `close` ends what is still in progress."""
 
     models: Mapping[str, Model]
     answering: Answering
@@ -73,18 +73,18 @@ class ModelAnswer:
     clock: Callable[[], float]
     window_tokens: int
     tell: Callable[[Fact], None]
-    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes on; characters to take back
-    # Gets the messages that no rung accepts; `None`: nothing is left out.
+    heard: Callable[[str, int], Awaitable[None]]  # the rung that writes; characters to take back
+    # Gets the messages that no rung accepts; `None` if nothing is left out.
     left_out: Callable[[Sequence[LLMContextMessage]], Awaitable[None]] | None = None
     _ended: list[Billed] = field(default_factory=list[Billed])
     _streams: dict[int, ModelStream] = field(default_factory=dict[int, ModelStream])
     _news: asyncio.Queue[ModelNews] = field(default_factory=lambda: asyncio.Queue(QUEUE_CHUNKS))
 
     async def chunks(self) -> AsyncIterator[ChatCompletionChunk]:
-        """Yield the answer's words, each once, then its whole tool calls, then its usage.
+        """Yield the answer's words, each once, then its complete tool calls, then its usage.
 
         Raises:
-            NoModelLeftError: No rung is left who may be asked.
+            NoModelLeftError: No rung is available.
         """
         alarm = Alarm(self.clock)
 
@@ -107,7 +107,7 @@ class ModelAnswer:
                 yield chunk
 
     async def close(self) -> None:
-        """End every attempt; those that did nothing wrong count as nothing."""
+        """End every attempt, without counting it as a failure."""
         if not self.answering.over:
             for action in self.answering.cancel(self.clock()):
                 if isinstance(action, TellFact):
@@ -116,10 +116,10 @@ class ModelAnswer:
             await self._drop(attempt)
 
     def billed(self, *, unanswered: bool = False) -> tuple[Billed, ...]:
-        """Return each request that has to be paid for, once, whatever became of it.
+        """Return each billable request, once, whatever its result.
 
         Args:
-            unanswered: Count those, too, that a rung is at work on and has not answered yet.
+            unanswered: Include requests that a rung is working on and has not answered yet.
         """
         due = [
             stream.billed
@@ -129,7 +129,7 @@ class ModelAnswer:
         return (*self._ended, *due)
 
     def _read_news(self, news: ModelNews) -> ModelEvent | None:
-        """Return what came of an attempt; None: nothing that the caller waits for."""
+        """Return the event in an attempt's news; `None` if it is nothing that the caller awaits."""
         stream, attempt = self._streams.get(news.attempt), news.attempt
         if stream is None:
             return None  # late news of an abandoned attempt
@@ -174,7 +174,7 @@ class ModelAnswer:
         actions: Iterable[AnswerAction],
         report: Callable[[ModelNews], Awaitable[None]],
     ) -> list[ChatCompletionChunk]:
-        """Do it, in order; return what is to be handed on of the answer."""
+        """Carry out the actions in order; return the part of the answer to pass on."""
         chunks: list[ChatCompletionChunk] = []
         for action in actions:
             match action:
@@ -226,7 +226,7 @@ class ModelAnswer:
             await self.owner.cancel_task(stream.task)
 
     async def _end(self, action: FinishAnswer | CallOff) -> list[ChatCompletionChunk]:
-        """End a request; return what it has to hand on behind its words."""
+        """End a request; return what follows its words."""
         stream = self._streams.get(action.attempt)
         if stream is None:
             return []
@@ -239,18 +239,18 @@ class ModelAnswer:
 
 
 def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
-    """Return why an answer that ended is none; None: it is complete."""
-    if stream.finish is None:  # the SDK calls that a success; the caller hears half an answer
+    """Return why an answer that ended is invalid; `None` if it is complete."""
+    if stream.finish is None:  # the SDK takes it for a success; the caller hears half an answer
         kind = Kind.CUT if stream.spoke else Kind.SILENT
         reason = "the stream ended without a finish_reason"
         return failed(kind, "llm", provider=stream.provider, reason=reason)
     mute = must_speak and not stream.words and not stream.goes_on
-    if stream.finish == FILTERED or mute:  # no fault of the model's, and half an answer is none
+    if stream.finish == FILTERED or mute:  # not the rung's fault, and half an answer is useless
         found = finding(Kind.BAD_REQUEST, Scope.PAYLOAD, permanent=True)
         reason = "called_a_tool_again" if mute else FILTERED
         return failed(found, "llm", provider=stream.provider, reason=reason)
     if must_speak:
-        return None  # a call that came all the same is not run
+        return None  # a tool call that came anyway is not run
     cut = stream.finish == "length"
     if broken := stream.calls.broken(cut=cut):  # Pipecat would drop it, and the turn would hang
         return failed(Kind.PROTOCOL, "llm", provider=stream.provider, reason=broken)
@@ -258,13 +258,13 @@ def _failure_of_end(stream: ModelStream, *, must_speak: bool) -> Failure | None:
 
 
 def written_calls(written: Sequence[str], context: LLMContext) -> list[ChatCompletionChunk]:
-    """Return what a model wrote as text, and is a call of a tool that it may call."""
+    """Return the calls of allowed tools that a model wrote as text."""
     given = context.tools.standard_tools if is_given(context.tools) else []
     return [] if context.tool_choice == NO_CALLS else calls_in_text(written, given)
 
 
 def _continued(context: LLMContext, said: str) -> LLMContext:
-    """Return the context, with what was said already and a note that the rest is wanted."""
+    """Return the context, with what was already said and a request to continue."""
     if not said:
         return context
     spoken = cast("LLMContextMessage", {"role": "assistant", "content": said})
@@ -288,7 +288,7 @@ def _without_last_turn(context: LLMContext) -> tuple[LLMContext, list[LLMContext
 
 
 def _cut(context: LLMContext, window_tokens: int) -> LLMContext:
-    """Return a context that is half as long as ours may be: the provider counts otherwise."""
+    """Return a context of half our limit, because the provider counts differently."""
     messages = [cast("Mapping[str, Any]", message) for message in context.messages]
     fitted = fit(messages, int(window_tokens * MENDED_SHARE))
     return LLMContext(

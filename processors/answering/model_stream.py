@@ -21,14 +21,14 @@ from processors.answering.decision import Wrote
 from processors.answering.spoken_text_rules import SpokenText
 from processors.answering.tool_calls import ToolCalls
 
-USAGE_S: Final = 0.25  # for the usage and the end behind an answer; with 0.4 s the rung is late
-NO_CALLS: Final = "none"  # OpenAI's word in `tool_choice`: the model has to speak
-# OpenAI's; a server that writes another word into every chunk, such as "null", finishes with none.
+USAGE_S: Final = 0.25  # for usage and stream end after an answer; after 0.4 s the rung is late
+NO_CALLS: Final = "none"  # OpenAI's value of `tool_choice`: the model must answer in words
+# OpenAI's; another value, which some servers write into every chunk ("null"), does not finish.
 FINISHES: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
 
 class UnreadableChunkError(ValueError):
-    """What came is JSON, and no piece of an answer."""
+    """Valid JSON that is not a piece of an answer."""
 
 
 class Model(Protocol):
@@ -36,21 +36,21 @@ class Model(Protocol):
 
     @property
     def asks_for(self) -> str:
-        """The model's name, as it is asked for and billed."""
+        """The model's name in requests and bills."""
         ...
 
     def on_headers(self, told: Callable[[Mapping[str, str]], None]) -> None:
-        """Have `told` called with the headers of each answer."""
+        """Call `told` with the headers of each response."""
         ...
 
     def ask(
         self, context: LLMContext, *, answered: Callable[[], None]
     ) -> AsyncIterator[ChatCompletionChunk]:
-        """Stream an answer, and tell that it was begun; closing lets the connection go."""
+        """Stream an answer; call `answered` when it begins. Closing releases the connection."""
         ...
 
     def failure_of(self, error: Exception, *, flowing: bool) -> Failure:
-        """Say what an error of `ask` means; `flowing` when words had come."""
+        """Classify an error of `ask`; `flowing` if words had come."""
         ...
 
     async def infer(self, context: LLMContext, **asked: Any) -> str | None:
@@ -58,17 +58,17 @@ class Model(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let all connections go."""
+        """Close all connections."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Billed:
-    """A request that has to be paid for."""
+    """A billable request."""
 
     provider: str
-    characters: int  # that it had written
-    usage: ChatCompletionChunk | None  # the chunk that tells it; None: nobody told
+    characters: int  # written so far
+    usage: ChatCompletionChunk | None  # the chunk with the usage, if the provider sent one
 
 
 @dataclass(slots=True)
@@ -78,26 +78,26 @@ class ModelStream:
     provider: str
     task: asyncio.Task[None]
     asked: bool  # False: it waits at the gate
-    answered: bool = False  # by an acceptance, if by nothing more: it will be billed
-    goes_on: bool = False  # from what was said already: the full stop alone may be what is left
+    answered: bool = False  # the request was accepted, and will be billed
+    goes_on: bool = False  # it continues an answer: a full stop alone may be all that is left
     spoke: bool = False
-    unsaid: str = ""  # what came before the first word: signs that belong to it, or to nothing
+    unsaid: str = ""  # what came before the first word: signs that may belong to it
     begins: SpokenText = field(default_factory=SpokenText)  # finds that first word
     characters: int = 0
     finish: str | None = None
-    # A tool runs only when its call has come whole, and from the rung that finished the answer.
+    # A tool runs only when its call is complete, and from the rung that finished the answer.
     calls: ToolCalls = field(default_factory=ToolCalls)
-    usage: ChatCompletionChunk | None = None  # the latest that tells it
+    usage: ChatCompletionChunk | None = None  # the latest one with usage
     words: bool = False  # some came
-    form: ChatCompletionChunk | None = None  # one with text in it, as a form for what was held back
+    form: ChatCompletionChunk | None = None  # a chunk with text, as a template for held text
 
     def keep(self, chunk: ChatCompletionChunk) -> str | None:
-        """Keep what is handed on later, and return the text that came; None: nothing came."""
+        """Keep what is passed on later, and return the text; `None` if the chunk has no content."""
         self.usage = chunk if _tells_usage(chunk) else self.usage
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
             return None
-        if self.finish is None and choice.finish_reason in FINISHES:  # `[DONE]` brings another
+        if self.finish is None and choice.finish_reason in FINISHES:  # a later one may differ
             self.finish = choice.finish_reason
         if not choice.delta:
             return None
@@ -111,7 +111,7 @@ class ModelStream:
         begun, text = self._begun_by(text), self.unsaid + text
         if not begun and not tools:
             self.unsaid = text.lstrip()
-            return None  # a role, a keep-alive, a thought: not what the caller waits for
+            return None  # a role, a keep-alive, a thought: no content for the caller
         self.spoke, self.unsaid = True, ""
         self.words = self.words or bool(text)
         if tools:
@@ -120,16 +120,16 @@ class ModelStream:
 
     @property
     def wrote(self) -> Wrote:
-        """What a finished answer is made of."""
+        """What a finished answer consists of."""
         if self.spoke:
             return Wrote.PART if self.finish == "length" and not self.calls else Wrote.WORDS
         return Wrote.SIGNS if self.begins.signs and self.finish != "length" else Wrote.NOTHING
 
     def last_text(self, *, runs: Callable[[Sequence[str]], bool]) -> str:
-        """Return the text that only its end shows to be an answer.
+        """Return text that only the end of the stream shows to be an answer.
 
         Args:
-            runs: Returns whether there are calls of tools in what was removed.
+            runs: Returns whether the removed text contains tool calls.
         """
         if self.spoke or not (self._is_answer(self.begins.finish()) or runs(self.begins.calls)):
             return ""
@@ -140,11 +140,11 @@ class ModelStream:
         return self.spoke or self._is_answer(self.begins.write(text))
 
     def _is_answer(self, text: str) -> bool:
-        """Return whether it is one: blanks and signs before a word say nothing."""
+        """Return whether the text contains a word: blanks and signs before one do not count."""
         return bool(text.strip() if self.goes_on else sayable(text))
 
     def behind_words(self, context: LLMContext) -> list[ChatCompletionChunk]:
-        """Return what is handed on behind the words: whole calls, then the usage, without words."""
+        """Return what follows the words: complete tool calls, then the usage, without words."""
         usage = [self.usage.model_copy(update={"choices": []})] if self.usage else []
         results = [message for message in context.messages if isinstance(message, dict)]
         taken = [str(result["tool_call_id"]) for result in results if result["role"] == "tool"]
@@ -153,11 +153,11 @@ class ModelStream:
 
     @property
     def billed(self) -> Billed:
-        """What there is to pay for so far."""
+        """The use so far."""
         return Billed(provider=self.provider, characters=self.characters, usage=self.usage)
 
     def written(self, text: str) -> list[ChatCompletionChunk]:
-        """Return text in the form of what came."""
+        """Return text as a chunk of this stream."""
         if self.form is None:
             return []
         new = self.form.model_copy(deep=True)
@@ -167,7 +167,7 @@ class ModelStream:
 
 
 class AtGate(Enum):
-    """How it went at a rung's gate."""
+    """The result of asking a rung's gate for a place."""
 
     ADMITTED = "admitted"
     WAITED = "admitted after a wait"
@@ -176,19 +176,19 @@ class AtGate(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ModelNews:
-    """What came of an attempt."""
+    """News of an attempt."""
 
     attempt: int
     what: ChatCompletionChunk | Exception | AtGate | None  # None: the stream ended
 
 
 Report: TypeAlias = Callable[[ModelNews], Awaitable[None]]
-"""Gets what came of an attempt; waits while too much of it waits."""
+"""Receives news of an attempt; waits while too many are unread."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatePlace:
-    """What has to be had before a rung may be asked."""
+    """The place to wait for before a rung may be asked."""
 
     gate: Gate
     call: Hashable
@@ -204,15 +204,15 @@ async def follow(
     answered: Callable[[], None],
     place: GatePlace | None = None,
 ) -> None:
-    """Ask a rung, when there is a place for us, and pass on what it says.
+    """Ask a rung, once it has a place for us, and report what it sends.
 
     Args:
         model: The rung's.
         context: What it is asked.
         number: Of the attempt.
-        report: Gets it all, and at the end that it is the end, or why.
+        report: Gets everything, and at the end the end of the stream or an error.
         answered: Called when the rung has accepted the request.
-        place: To be waited for, and kept until the rung has answered.
+        place: To wait for, and to keep until the rung has answered.
     """
     chunks = model.ask(context, answered=answered)
     if place is None:
@@ -233,7 +233,7 @@ async def follow(
 async def _pass_on(
     answer: AsyncIterator[ChatCompletionChunk], *, number: int, report: Report
 ) -> None:
-    """Pass on an answer to its end: what fails behind its `finish_reason` fails nobody."""
+    """Report an answer to its end; an error after its `finish_reason` is ignored."""
     finished = False
     try:
         async with asyncio.timeout(None) as patience, aclosing(answer) as chunks:  # type: ignore[type-var]
@@ -249,10 +249,10 @@ async def _pass_on(
 
 
 def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
-    """Return a chunk that has the types it should: the SDK takes whatever came.
+    """Return the chunk if its fields have the right types, which the SDK does not check.
 
     Raises:
-        UnreadableChunkError: It has not.
+        UnreadableChunkError: They have not.
     """
     if not isinstance(chunk, ChatCompletionChunk):
         raise UnreadableChunkError(type(chunk).__name__)
@@ -262,17 +262,17 @@ def _readable(chunk: ChatCompletionChunk) -> ChatCompletionChunk:
     functions = [tool_call.function for tool_call in delta.tool_calls or () if tool_call.function]
     named = [text for function in functions for text in (function.name, function.arguments)]
     if not all(isinstance(item, str | None) for item in (delta.content, delta.refusal, *named)):
-        raise UnreadableChunkError("words that are no text")
+        raise UnreadableChunkError("a text field of the wrong type")
     return chunk
 
 
 def _finishes(chunk: ChatCompletionChunk) -> bool:
-    """Say whether a chunk ends the answer: only usage follows."""
+    """Return whether a chunk ends the answer, so that only usage follows."""
     return bool(chunk.choices) and chunk.choices[0].finish_reason in FINISHES
 
 
 def _tells_usage(chunk: ChatCompletionChunk) -> bool:
-    """Say whether a chunk has all counts of the usage: Pipecat would fail before it runs a tool."""
+    """Return whether a chunk has complete usage: Pipecat fails on a partial one before a tool."""
     if chunk.usage is None:
         return False
     try:
@@ -283,5 +283,5 @@ def _tells_usage(chunk: ChatCompletionChunk) -> bool:
 
 
 def _text_of(delta: ChoiceDelta) -> str:
-    """Return what is to be said; a model that declines may say so in a field of its own."""
+    """Return the text to say; a model that declines may put it in a separate field."""
     return without_halves(delta.content or delta.refusal or "")

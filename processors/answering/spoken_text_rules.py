@@ -1,13 +1,13 @@
-"""Cleans the text of a model as it comes, so that only speech is left.
+"""Cleans a model's text as it streams, so that only speech is left.
 
-A model writes Markdown, tags, reasoning, tool calls and special tokens although it was told not to.
-Voices read them aloud or fall silent. `SpokenText` removes them character by character. A character
-is held back only while it is undecided whether it begins a mark, and at most `MOST_HELD` of them:
-ordinary words pass at once, and how the text was cut into pieces makes no difference.
+A model writes Markdown, tags, reasoning, tool calls and special tokens even when told not to.
+Voices read them aloud or fall silent. `SpokenText` removes them character by character. It holds a
+character only while it may begin a mark, and at most `MOST_HELD` of them. So ordinary words pass at
+once, and the result does not depend on how the text was split.
 
-Each mark is a row of `_MARKS`: how it begins, how it looks when it is whole, and what is said
-instead. Pipecat's `strip_markdown` needs whole sentences (of "**We", "open**" it leaves the
-asterisks), and it knows nothing of tags, reasoning and tool calls.
+Each mark is a row of `_MARKS`: its beginning, its complete form, and what is said instead.
+Pipecat's `strip_markdown` needs whole sentences (from "**We", "open**" it leaves the asterisks),
+and does not know tags, reasoning and tool calls.
 """
 
 import html
@@ -18,14 +18,14 @@ from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from string import digits
 from typing import Final, TypeAlias
 
-MOST_HELD: Final = 200  # characters; the longest tag that was seen has 90
+MOST_HELD: Final = 200  # characters; the longest tag seen has 90
 MOST_KEPT: Final = 8_000  # characters of a tool call that was removed; a longer one is never run
 _ENDINGS: Final = frozenset(".!?\u2026\u3002\uff01\uff1f")
-_LOOK_BACK: Final = 60  # characters in which the end of removed text is looked for
+_LOOK_BACK: Final = 60  # characters in which the end of removed text is searched
 _JOINERS: Final = frozenset("\u200d\ufe0e\ufe0f\u20e3")  # inside an emoji
 
-# Words of stage directions. In square brackets they are nothing else; in other marks some may be a
-# part of a sentence: "We advise *pausing* it", "Symptoms (coughing, fever)".
+# Stage directions. In square brackets these words are nothing else; in other marks some may belong
+# to a sentence: "We advise *pausing* it", "Symptoms (coughing, fever)".
 _ACTED: Final = (
     r"(?:smil|laugh|sigh|chuckl|paus|nod|giggl|whisper|gasp|cough|wink|grin|shrug|inhal|exhal|"
     r"yawn|sniff?|sob|frown|groan|hum)(?:e?s|m?ing)\b|clears (?:[a-z]+ )?throat"
@@ -34,7 +34,7 @@ _FEELS: Final = (
     r"(?:smil|laugh|sigh|chuckl|nod|giggl|gasp|wink|grin|shrug|frown|groan)e?s\b"
     r"|clears (?:[a-z]+ )?throat"
 )
-_MONTH: Final = (  # in a language that writes "1. Mai"
+_MONTH: Final = (  # in languages that write "1. Mai"
     r"(?:jan|feb|apr|jun|jul|aug|sep|okt|nov|dez|dec|m[a\u00e4][ijr](?:z|s|ts|e|us)?\b)"
 )
 _ATTRIBUTE: Final = r"\s+[\w:.-]+\s*=\s*(?:\"[^\"\n]*\"|'[^'\n]*'|[^\s\"'<>]+)"
@@ -57,16 +57,16 @@ _CALL_FOLLOWS: Final = re.compile(r"python_tag|tool.calls?(?:.begin)?")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpokenTextRule:
-    """What is removed from a model's text; each can be turned off.
+    """What is removed from a model's text; each part can be turned off.
 
     Attributes:
         markdown: Marks of emphasis, headings, lists, tables and HTML; their words stay.
-        links: Addresses; the text of a link and the name of a host stay.
-        code: Blocks of code with all that is in them, and backticks.
+        links: Addresses; a link's text and the host's name stay.
+        code: Blocks of code with their content, and backticks.
         emoji: Emoji and other pictures.
         stage_directions: `*smiles warmly*`, `(laughs)`, `[sighs]`.
         reasoning: Blocks in which a model thinks.
-        tool_calls: Calls of tools that a model writes as text.
+        tool_calls: Tool calls that a model writes as text.
         special_tokens: Of a chat template, such as `<|im_end|>`.
     """
 
@@ -81,22 +81,22 @@ class SpokenTextRule:
 
     @property
     def keys(self) -> frozenset[str]:
-        """What is removed."""
+        """The names of the parts that are removed."""
         return frozenset(key.name for key in fields(self) if getattr(self, key.name))
 
 
 Over: TypeAlias = Callable[[str], int | None]
-"""Returns where text that is being removed ends; `None` while its end has not come."""
+"""Returns where the removed text ends; `None` while its end has not come."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A whole mark."""
+    """A complete mark."""
 
     size: int
     said: str = ""
-    over: Over | None = None  # what follows is removed, too, until this says so
-    call: str | None = None  # it may be a tool call, with this before it
+    over: Over | None = None  # the following text is removed, too, up to here
+    call: str | None = None  # the removed text may be a tool call, with this prefix
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +105,13 @@ class _Mark:
 
     Attributes:
         key: The attribute of `SpokenTextRule` that removes it.
-        first: Its first character is one of these.
-        whole: How it looks in the end, with what has to follow as a lookahead.
-        begun: How it may begin; what is so is held.
-        said: What is said instead, as a template of `re`; or a function.
-        where: `line` and `sentence`: at their beginning; `row`, `address`: in one; `item`: at the
-            beginning of a line, which is an item, a heading or a row.
-        over: Removed as well is what follows, until this.
+        first: Its possible first characters.
+        whole: Its complete form, with required following text as a lookahead.
+        begun: Its possible beginnings; matching text is held.
+        said: What is said instead, as a template of `re`, or the name of a reader.
+        where: `line` and `sentence`: at their beginning; `row`, `address`: inside one; `item`: at
+            the beginning of a line, which is an item, a heading or a row.
+        over: The following text is removed, too, until this matches.
     """
 
     key: str
@@ -123,7 +123,7 @@ class _Mark:
     where: str = ""
     over: str = ""
     is_call: bool = False
-    _whole: re.Pattern[str] = field(init=False)  # compiled at import: no call waits for it
+    _whole: re.Pattern[str] = field(init=False)  # compiled at import, so that no call waits for it
     _begun: re.Pattern[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -131,7 +131,7 @@ class _Mark:
         object.__setattr__(self, "_begun", re.compile(self.begun))
 
     def find(self, text: str, at: int, keys: frozenset[str]) -> _Found | None:
-        """Return the mark that stands at this place, if one is there and whole."""
+        """Return the mark at this place, if it is complete."""
         match = self._whole.match(text, at)
         if match is None:
             return None
@@ -142,7 +142,7 @@ class _Mark:
         return _Found(size, match.expand(self.said), over, "" if self.is_call else None)
 
     def may_be(self, text: str, at: int) -> bool:
-        """Return whether the text may become one."""
+        """Return whether the text may become this mark."""
         return self._begun.fullmatch(text, at) is not None
 
 
@@ -186,7 +186,7 @@ _MARKS: Final = (
         rf"\[(?:{_ACTED})[^\]\n]{{0,60}}|[*(](?:{_FEELS})[^*)\n]{{0,60}}",
     ),
     _Mark("markdown", "_", r"(?<=\w)_+(?=[^\W_])", "_+", said=r"\g<0>"),
-    # A star code, a product and a key are no emphasis.
+    # A service code such as *100#, a product and a key are not emphasis.
     _Mark(
         "markdown",
         "*",
@@ -250,7 +250,7 @@ def _is_picture(character: str, before: str) -> bool:
 
 def _is_emoji(character: str) -> bool:
     if not ("\u2190" <= character < "\u3000" or character >= "\U0001f000"):
-        return False  # signs of measures, such as \u00b0 and \u33a1, are spoken
+        return False  # units of measure, such as \u00b0 and \u33a1, are spoken
     return unicodedata.category(character) in ("So", "Sk", "Cf")
 
 
@@ -283,7 +283,7 @@ class _JsonOver:
 
 
 def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return how a tag is read, by its name."""
+    """Return the reading of a tag, by its name."""
     closing, name, value = match[1], match[2].lower(), match[3] or ""
     block = not closing and not match[0].endswith("/>")
     over = _until(rf"</{re.escape(match[2])}\s*>") if block else None
@@ -298,7 +298,7 @@ def _tag(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None
 
 
 def _token(match: re.Match[str], size: int, keys: frozenset[str]) -> _Found | None:
-    """Return how a special token is read, by its name."""
+    """Return the reading of a special token, by its name."""
     name = match[1].strip().lower()
     if _CALL_FOLLOWS.fullmatch(name) and "tool_calls" in keys:
         return _Found(size, over=_until(r"<[|\uff5c][^<>\n]*(?:end|eom|eot)[^<>\n]*>"), call="")
@@ -314,7 +314,7 @@ def _json(_match: re.Match[str], _size: int, _keys: frozenset[str]) -> _Found:
 
 
 def _direction(match: re.Match[str], size: int, _keys: frozenset[str]) -> _Found | None:
-    """Return what a direction is read as: a sentence goes on after what is only emphasised."""
+    """Return the reading of a stage direction: emphasis is followed by the rest of a sentence."""
     goes_on = (match[2] or "").islower()
     return _Found(size) if match[1].islower() and not goes_on else None
 
@@ -330,7 +330,7 @@ _READERS: Final[Mapping[str, Callable[[re.Match[str], int, frozenset[str]], _Fou
     "entity": _entity,
     "direction": _direction,
 }
-"""Readers of the marks that a template cannot describe."""
+"""Readers of marks that a template cannot describe."""
 
 _BY_FIRST: Final = {
     first: [mark for mark in _MARKS if first in mark.first]
@@ -346,8 +346,8 @@ class SpokenText:
         text.finish()                   # ""
 
     Attributes:
-        calls: What may be tool calls of what was removed, as they were written.
-        signs: Something came that is no part of a removed block: words, or signs such as an emoji.
+        calls: Removed text that may be tool calls, as written.
+        signs: There was text outside removed blocks: words, or signs such as an emoji.
     """
 
     def __init__(self, rule: SpokenTextRule | None = None) -> None:
@@ -355,24 +355,24 @@ class SpokenText:
         self.signs = False
         self._keys = (rule or SpokenTextRule()).keys
         self._held = ""
-        self._before = ""  # the last characters decided, as they were written
-        self._last = ""  # the last character said that is no white space
+        self._before = ""  # the last characters decided, as written
+        self._last = ""  # the last character said that is not white space
         self._skip: _Found | None = None  # text is being removed
         self._skipped = ""
         self._tail = ""  # the last character said
-        self._removed = False  # something was, since the last word
-        self._in = set(_BEGINS)  # where the next character stands: see `_Mark.where`
+        self._removed = False  # text was removed since the last word
+        self._in = set(_BEGINS)  # the position of the next character: see `_Mark.where`
         self._item = 0  # the number of the list's latest item
         self._closes = False  # the line ends with a full stop
 
     def write(self, text: str) -> str:
-        """Add text in pieces of any size; return what is to be said now."""
+        """Add text in pieces of any size; return what to say now."""
         return "".join(self._add(character) for character in text)
 
     def finish(self) -> str:
-        """Return the text that was held, at the end of the text."""
+        """End the text; return what was held."""
         said = self._add("\n", ended=True) + self._drain(ended=True)
-        if self._skip and self._skip.call is not None:  # nothing closed it
+        if self._skip and self._skip.call is not None:  # it was not closed
             self.calls.append(self._skip.call + self._skipped)
         return said
 
@@ -393,7 +393,7 @@ class SpokenText:
         return self._drain(ended=ended)
 
     def _drain(self, *, ended: bool = False) -> str:
-        """Decide as much of what is held as can be; at the end the last character is none."""
+        """Decide as much of the held text as possible; at the end ignore the added line break."""
         said = ""
         while self._held and self._skip is None and not (ended and self._held == "\n"):
             found = self._decide()
@@ -403,7 +403,7 @@ class SpokenText:
         return said
 
     def _decide(self) -> _Found | None:
-        """Return how the first characters held are read; `None` if more are needed."""
+        """Return the reading of the first held characters; `None` if more are needed."""
         text, at, first = self._before + self._held, len(self._before), self._held[0]
         for mark in _BY_FIRST.get(first, ()):
             if mark.key and mark.key not in self._keys:
@@ -422,7 +422,7 @@ class SpokenText:
         return _Found(1, first)
 
     def _is_next(self, mark: _Mark, found: _Found) -> bool:
-        """Return whether a number is a list's next one: "3. Mai" begins no list."""
+        """Return whether a number is the list's next one: "3. Mai" begins no list."""
         if mark.said != _ITEM:
             return True
         number = int(found.said[: -len(", ")])
@@ -432,13 +432,13 @@ class SpokenText:
     def _note_mark(self, mark: _Mark, first: str) -> None:
         if mark.where == "item":
             self._closes = True
-            self._in.discard("sentence")  # an item is emphasised as a whole
+            self._in.discard("sentence")  # emphasis in an item is not a stage direction
             self._in |= {"row"} if first == "|" else set[str]()
         if mark.key == "links" and first in "hw<":
             self._in.add("address")
 
     def _take(self, found: _Found) -> str:
-        """Count characters as decided, and return what is said for them."""
+        """Mark characters as decided, and return what is said for them."""
         written, self._held = self._held[: found.size], self._held[found.size :]
         self._before = (self._before + written)[-2:]
         said = self._spaced(found.said)
@@ -450,7 +450,7 @@ class SpokenText:
         return said + "".join(self._add(character) for character in again)
 
     def _spaced(self, said: str) -> str:
-        """Return what is said, without a second blank where something was removed."""
+        """Return what is said, without a second space where text was removed."""
         if said == "cell":
             said = ", " if self._last.isalnum() else " "
         doubled = self._tail in ("", "\n") or (self._tail == " " and said != "\n")
@@ -462,7 +462,7 @@ class SpokenText:
         return said
 
     def _note_place(self, written: str, said: str) -> None:
-        """Note where the next character stands."""
+        """Record the position of the next character."""
         if written == "\n":
             self._in, self._closes = set(_BEGINS), False
         elif said and not said.isspace():

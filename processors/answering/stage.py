@@ -1,8 +1,8 @@
-"""The language model's stage: one answer from whichever rung can give it.
+"""The LLM stage: one answer from whichever rung can give it.
 
-The ladder stands inside one Pipecat service, in the place where it asks for a completion: so there
-is one start and one end of an answer whatever fails over, and no late word of an abandoned rung can
-come through, because the words are pulled by us.
+The ladder is inside one Pipecat service, where the service asks for a completion. So an answer has
+one start and one end whatever fails over. And since we pull the words, no late word of an abandoned
+rung can come through.
 """
 
 import asyncio
@@ -45,12 +45,12 @@ GOES_ON: Final = {
     "it was cancelled, nor that it is done. You are told its result; if it does not come, call it "
     "again with the same arguments: nothing is done twice by that."
 }
-"""The result of a tool that the caller interrupted, for the model; see `bot/tools/toolbox.py`."""
-ASIDE_S: Final = 10.0  # for a place, where no caller waits for the answer (chosen)
+"""The result, for the model, of a tool that the caller interrupted; see `bot/tools/toolbox.py`."""
+ASIDE_S: Final = 10.0  # for a place, when no caller waits for the answer (chosen)
 
 
 class AsideAnswers:
-    """Answers outside the call's turn, while the call goes on."""
+    """Answers requests outside the call's turn, while the call goes on."""
 
     def __init__(
         self,
@@ -72,22 +72,22 @@ class AsideAnswers:
     async def ask(
         self, context: LLMContext, *, speaker: str, each_s: float | None, **kwargs: Any
     ) -> str | None:
-        """Return the answer of the first rung that may be asked, or of the next that can.
+        """Return the answer of the first available rung, or of the next that answers.
 
-        A rung that has no place is nobody's failure: the next one is asked.
+        A rung without a free place has not failed: the next one is asked.
 
         Args:
             context: What is asked.
-            speaker: Asked when no rung may be.
-            each_s: How long a rung may take before the next one is asked; None: for ever. A place
-                at it is waited for as long once more, and never for ever.
-            kwargs: Handed to the rung.
+            speaker: Asked when no rung is available.
+            each_s: How long a rung may take before the next one is asked; `None` for no limit. It
+                may take as long again to get a place, but never without limit.
+            kwargs: Passed to the rung.
 
         Returns:
-            None also if the last one had no place.
+            `None` also if the last one had no place.
 
         Raises:
-            Exception: What the last rung raised, when none answered.
+            Exception: The last rung's error, when none answered.
         """
         *others, last = self._usable_roomy_first() or [speaker]
         wait_s = ASIDE_S if each_s is None else min(ASIDE_S, each_s)
@@ -99,7 +99,7 @@ class AsideAnswers:
                 try:
                     async with asyncio.timeout(each_s):
                         return await self._infer(name, context, **kwargs)
-                except Exception as error:  # noqa: BLE001 - the provider's edge: told, and the next asked
+                except Exception as error:  # noqa: BLE001 - the provider's edge: the next is asked
                     failure = self._models[name].failure_of(error, flowing=False)
                     self._tell(AttemptFailed.of(failure, after_s=self._now() - began_at))
         async with self._place(last, wait_s=wait_s) as free, asyncio.timeout(each_s):
@@ -113,7 +113,7 @@ class AsideAnswers:
 
     @asynccontextmanager
     async def _place(self, name: str, *, wait_s: float) -> AsyncIterator[bool]:
-        """Have a place at a rung while the block runs; False: there was none in time."""
+        """Hold a place at a rung while the block runs; yield False if there was none in time."""
         gate = self._policy.gates.get(name)
         if gate is None:
             yield True
@@ -127,7 +127,7 @@ class AsideAnswers:
                 gate.leave(ticket)
 
     async def _infer(self, name: str, context: LLMContext, **kwargs: Any) -> str | None:
-        """Ask one rung, and tell what it will bill: the answer comes without its usage."""
+        """Ask one rung, and report its estimated use: the answer comes without usage."""
         answer = await self._models[name].infer(context, **kwargs)
         asked = f"{kwargs.get('system_instruction') or ''}{context.messages}"
         self._bill.tell_estimated(name, asked=asked, answered=answer or "")
@@ -135,9 +135,9 @@ class AsideAnswers:
 
 
 class LlmStage(OpenAILLMService):
-    """Pipecat's own service, with a ladder where it asks for a completion."""
+    """Pipecat's own service, with a ladder in the place of its one client."""
 
-    def __init__(  # noqa: PLR0913 - what the call has of its own, each by its name
+    def __init__(  # noqa: PLR0913 - each of the call's own parts by its name
         self,
         models: Mapping[str, Model],
         *,
@@ -148,16 +148,16 @@ class LlmStage(OpenAILLMService):
         window_tokens: int,
         new_answer: Callable[[], Answer] = Answer,
     ) -> None:
-        """Ask these models in one call.
+        """Use these models in one call.
 
         Args:
             models: By the rung's name, the preferred one first.
-            policy: What all calls share about this stage.
-            tell: Takes the facts.
+            policy: The stage's settings and state, shared by all calls.
+            tell: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress: its number, its deadline, the numbers of attempts.
             window_tokens: The context window, for a context that a provider calls too long.
-            new_answer: Makes the filter of an answer's words: it cleans and limits them.
+            new_answer: Makes the filter of an answer's words, which cleans and limits them.
         """
         self._models = models
         self._new_answer = new_answer
@@ -178,14 +178,14 @@ class LlmStage(OpenAILLMService):
                 models[name].on_headers(gate.learn)
 
     def create_client(self, *args: Any, **kwargs: Any) -> Any:
-        """Return none: each rung has a client of its own."""
+        """Return None: each rung has its own client."""
         del args, kwargs
 
     def answer_early(self, memory: Memory) -> EarlyAnswers | None:
-        """Return who asks before the turn is decided, and is to hear the caller; None: nobody may.
+        """Return the early answers, which must hear the caller; `None` if they are disabled.
 
         Args:
-            memory: The conversation; the caller's words go behind it.
+            memory: The conversation; the caller's words are appended to it.
         """
         if self._policy.early is not None:
             means = EarlyAnswerServices(
@@ -203,22 +203,22 @@ class LlmStage(OpenAILLMService):
         return self.early
 
     async def get_chat_completions(self, context: LLMContext) -> Any:
-        """Return the stream of one answer, wherever it comes from."""
+        """Return the stream of one answer, from any rung."""
         return self._answer(context)
 
     async def run_inference(
         self, context: LLMContext, *args: Any, each_s: float | None = None, **kwargs: Any
     ) -> str | None:
-        """Answer outside the call, by the first rung that may be asked, or the next that can.
+        """Answer outside the call, by the first available rung, or the next that answers.
 
         Args:
             context: What is asked.
-            args: As Pipecat's own has them; not used.
-            each_s: How long a rung may take before the next one is asked; None: for ever.
-            kwargs: Handed to the rung.
+            args: Pipecat's other arguments; not used.
+            each_s: How long a rung may take before the next one is asked; `None` for no limit.
+            kwargs: Passed to the rung.
 
         Raises:
-            Exception: What the last rung raised, when none answered.
+            Exception: The last rung's error, when none answered.
         """
         del args
         return await self._aside.ask(context, speaker=self.speaker, each_s=each_s, **kwargs)
@@ -226,14 +226,15 @@ class LlmStage(OpenAILLMService):
     async def _broadcast_function_call_cancelled(
         self, runner_item: FunctionCallRunnerItem, *, run_llm: bool = False
     ) -> FunctionCallFromLLM:
-        """Tell that a tool's call was cut off, in its place behind the news that it began.
+        """Report that waiting for a tool call ended, in order after the report that it began.
 
-        Only the waiting for it was. Pipecat's word is "CANCELLED", and a model that believes it
-        tells a caller that nothing was done, or does it twice.
+        The tool itself goes on. Pipecat reports "CANCELLED", and a model that believes it tells the
+        caller that nothing was done, or calls the tool again.
 
-        Besides, Pipecat's own is a system frame. Where the caller cuts off an answer that speaks
-        before its tool, it overtakes that news, which waits behind the speech, and is lost: the
-        conversation has the call under way for ever, and no model asks for it again.
+        Pipecat's own report is also a system frame. When the caller cuts off an answer that speaks
+        before its tool call, that frame overtakes the report of the beginning, which waits for the
+        speech, and is lost. The call then stays pending in the conversation, and no model makes it
+        again.
         """
         call = FunctionCallFromLLM(
             function_name=runner_item.function_name,
@@ -252,7 +253,7 @@ class LlmStage(OpenAILLMService):
         return call
 
     async def cleanup(self) -> None:
-        """Let the rungs' connections go."""
+        """Close the rungs' connections."""
         if self.early:
             await self.early.close()
         await super().cleanup()
@@ -260,7 +261,7 @@ class LlmStage(OpenAILLMService):
             await model.close()
 
     async def start_llm_usage_metrics(self, tokens: LLMTokenUsage) -> None:
-        """Tell nothing: the bill of an answer has each of its requests, as Pipecat's has not."""
+        """Report nothing: `AnswerBill` covers each request of an answer, and this does not."""
         del tokens
 
     async def _answer(self, context: LLMContext) -> AsyncIterator[ChatCompletionChunk]:
@@ -278,9 +279,9 @@ class LlmStage(OpenAILLMService):
                 called |= bool(chunk.choices and chunk.choices[0].delta.tool_calls)
                 yield chunk
             written = answer.answering.answer.written_calls
-            for chunk in [] if called else _run_written(written, asked):  # some write a call twice
+            for chunk in [] if called else _run_written(written, asked):  # some write it twice
                 yield chunk
-        finally:  # also where the caller cut it off
+        finally:  # also when the caller cut it off
             if reason := answer.answering.answer.limit.reason:
                 logger.warning("a reply was ended: {}", reason)
             self._bill.tell(answer, turn=turn)
@@ -320,7 +321,7 @@ class LlmStage(OpenAILLMService):
             await self.push_frame(TakeBackFrame(characters=taken_back))
 
     def _has_room(self) -> bool:
-        """Say whether the rung that would be asked now would be asked at once."""
+        """Return whether the next rung would be asked without a wait."""
         now = self._now()
         standings = self._policy.roster.standings(self._policy.stage, now)
         first = next(iter(rank(standings, self._turn.until(now), now=now)), None)
@@ -329,15 +330,15 @@ class LlmStage(OpenAILLMService):
 
 
 def _bounded(context: LLMContext) -> LLMContext:
-    """Return what a model is asked: after too many tools in one turn a copy that offers no call."""
+    """Return the model's request: after too many tool calls in one turn, without tools."""
     if not is_given(context.tools) or not must_speak(context.messages):
         return context
-    logger.warning("the model asks for tools again and again: it has to speak now")
+    logger.warning("the model keeps calling tools: its next answer must be words")
     return LLMContext(messages=context.messages, tools=context.tools, tool_choice=NO_CALLS)
 
 
 async def _leave_out(stage: LlmStage, refused: Sequence[LLMContextMessage]) -> None:
-    """Remove messages that every model refuses: with them, every answer would fail."""
+    """Remove messages that every model refuses; with them, every answer would fail."""
     logger.warning("every model refused the caller's last message: it is left out")
     gone = {id(message) for message in refused}
 

@@ -1,4 +1,4 @@
-"""Tool calls that come in pieces: put together, and whether they can be run."""
+"""Assembles tool calls that come in pieces, and checks whether they can be run."""
 
 import json
 import re
@@ -20,19 +20,18 @@ from calls.caller import without_halves
 from calls.tool_schema import problems
 
 MOST_CALLS: Final = 6
-"""Calls of tools in one turn, those of one answer counted each (chosen).
+"""Tool calls in one turn, including several in one answer (chosen).
 
-To look something up, do it and note it are three. A model that has lost its thread asks two or
-three times a second, and is paid for it, as long as the call may last.
+Looking something up, doing it and recording it are three. A model in a loop calls a tool two or
+three times a second, and is paid for it, for as long as the call lasts.
 """
 
 
 def must_speak(messages: Sequence[Any]) -> bool:
-    """Say whether the next answer has to be words.
+    """Return whether the next answer must be words.
 
     Args:
-        messages: The conversation, as OpenAI's chat completions take it; whatever else stands in
-            it counts as nothing.
+        messages: The conversation, as OpenAI's chat completions take it; other items are ignored.
     """
     called = 0
     for item in reversed(messages):
@@ -44,13 +43,13 @@ def must_speak(messages: Sequence[Any]) -> bool:
 
 
 NO_ARGUMENTS = "{}"
-NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is not made
+NO_OTHERS: Final = {"additionalProperties": False}  # a call with an unknown argument is rejected
 _NAMED: Final = re.compile(r"\s*([\w.-]*)\s*[\[{]")  # Llama's `<function=NAME>{...}`
 
 
 @dataclass(slots=True, kw_only=True)
 class _Call:
-    """One call, as far as it has come."""
+    """One tool call, as far as it has come."""
 
     call_id: str
     name: str = ""
@@ -63,29 +62,29 @@ class _Call:
             self.arguments += piece.function.arguments or ""
 
     def broken(self, *, cut: bool) -> str:
-        """Return why it cannot be run; empty: it can.
+        """Return why it cannot be run; empty if it can.
 
         Args:
-            cut: The model had no tokens left: that nothing came may be because of that.
+            cut: The model ran out of tokens, so missing arguments may have been cut off.
         """
         if not self.name:
-            return "a tool's call without the tool's name"
+            return "a tool call without a name"
         try:
             given = json.loads(self.arguments or ("" if cut else NO_ARGUMENTS))
         except (ValueError, RecursionError):  # the latter: brackets opened without an end
             given = None
         if isinstance(given, dict):
             return ""
-        return f"the arguments of the tool {self.name!r} are no JSON object"
+        return f"the arguments of the tool {self.name!r} are not a JSON object"
 
 
 class ToolCalls:
-    """The calls of one answer.
+    """The tool calls of one answer.
 
-    Pipecat reads one call of a chunk, counts on indices without gaps, and takes an id that is
-    missing into the conversation, which no model would be asked with again. OpenAI's own answers
-    agree with that. Others that speak the protocol send several calls in one chunk, number all of
-    them 0, leave the id out, or the arguments of a tool that has none.
+    Pipecat reads one call in a chunk, expects indices without gaps, and adds a missing id to the
+    conversation, which no model accepts afterwards. OpenAI's own answers fit that. Other servers
+    that speak the protocol send several calls in one chunk, number all of them 0, or leave out the
+    id, or the arguments of a tool without any.
     """
 
     def __init__(self) -> None:
@@ -95,28 +94,28 @@ class ToolCalls:
         self._form: ChatCompletionChunk | None = None
 
     def __bool__(self) -> bool:
-        """Whether there is one."""
+        """Return whether there is any."""
         return bool(self._calls)
 
     def add(self, chunk: ChatCompletionChunk, pieces: Iterable[ChoiceDeltaToolCall]) -> None:
-        """Add what came of calls in a chunk."""
+        """Add a chunk's pieces of calls."""
         self._form = self._form or chunk
         for piece in pieces:
             self._call_of(piece).add(piece)
 
     def broken(self, *, cut: bool) -> str:
-        """Return why a finished answer's calls cannot be run; empty: there is none, or all can be.
+        """Return why a finished answer's calls cannot be run; empty if there are none, or all can.
 
-        A model that ran out of tokens, or lost its thread, ends its arguments in the middle.
+        A model that ran out of tokens, or got lost, ends its arguments in the middle.
         """
         return next((why for call in self._calls if (why := call.broken(cut=cut))), "")
 
     def whole(self, taken: Iterable[str] = ()) -> list[ChatCompletionChunk]:
-        """Return each call whole, in a chunk of its own.
+        """Return each complete call in its own chunk.
 
         Args:
-            taken: The ids of calls that the conversation has already: Pipecat would write the
-                result of one that comes again over the earlier call's, too.
+            taken: Call ids already in the conversation: for an id used twice, Pipecat would write
+                the result over the earlier call's, too.
         """
         ids = _ids_of(self._calls, taken)
         return [
@@ -126,11 +125,11 @@ class ToolCalls:
                     id=ids[index],
                     type="function",
                     function=ChoiceDeltaToolCallFunction(
-                        name=without_halves(each.name), arguments=_sendable(each.arguments)
+                        name=without_halves(call.name), arguments=_sendable(call.arguments)
                     ),
                 )
             )
-            for index, each in enumerate(self._calls)
+            for index, call in enumerate(self._calls)
         ]
 
     def _call_of(self, piece: ChoiceDeltaToolCall) -> _Call:
@@ -144,13 +143,13 @@ class ToolCalls:
         return latest
 
     def _written(self, call: ChoiceDeltaToolCall) -> ChatCompletionChunk:
-        assert self._form is not None  # noqa: S101 - a call has come in it
+        assert self._form is not None  # noqa: S101 - set with the first call
         choice = self._form.choices[0].model_copy(update={"delta": ChoiceDelta(tool_calls=[call])})
         return self._form.model_copy(update={"choices": [choice], "usage": None})
 
 
 def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
-    """Return an id for each call that no other has: the one that the model gave, if it is such."""
+    """Return a unique id for each call: the model's own, if it is unique."""
     ids, used = list[str](), set(taken)
     for call in calls:
         given = str(call.call_id)
@@ -160,14 +159,14 @@ def _ids_of(calls: Iterable[_Call], taken: Iterable[str]) -> list[str]:
 
 
 def _sendable(arguments: str) -> str:
-    """Return arguments, too, without halves of characters: no model is asked with one again."""
+    """Return arguments without lone surrogates, which no model would accept later."""
     return without_halves(json.dumps(json.loads(arguments or NO_ARGUMENTS), ensure_ascii=False))
 
 
 def calls_in_text(
     written: Iterable[str], tools: Sequence[FunctionSchema]
 ) -> list[ChatCompletionChunk]:
-    """Return the calls of known tools with valid arguments among texts."""
+    """Return the calls of known tools with valid arguments in texts."""
     known = {tool.name: tool.to_default_dict()["parameters"] | NO_OTHERS for tool in tools}
     calls = ToolCalls()
     seen: list[tuple[str, Any]] = []
@@ -186,7 +185,7 @@ def calls_in_text(
 
 
 def _parsed(text: str) -> list[tuple[str, Any]]:
-    """Return the names and arguments of what looks like calls in a text."""
+    """Return the names and arguments of possible calls in a text."""
     begins = re.search(r"[\[{]", text)
     if begins is None:
         return []

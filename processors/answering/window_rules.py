@@ -1,9 +1,9 @@
 """Cuts a conversation to its window, as the last resort after summarising.
 
-Kept whole: every system message, then the newest turns, then the summary of the older ones, as far
-as they go. A turn is what the caller said and all that followed it, so a tool call never loses its
-results. When even the newest turn is too long its texts are shortened and marked; when that does
-not do, its older steps go. What is left is the least that can be asked, even if it exceeds a window
+Every system message is kept whole, then the newest turns, then the summary of the older ones, as
+far as they fit. A turn is what the caller said and all that followed it, so a tool call never loses
+its results. If even the newest turn is too long, its texts are shortened and marked. If that is not
+enough, its older steps are removed. The rest is the minimum to ask, even if it exceeds a window
 that is smaller than the system message.
 """
 
@@ -16,7 +16,7 @@ Message: TypeAlias = Mapping[str, Any]
 """One message as OpenAI's chat completions take it: `role`, `content`, `tool_calls`, …"""
 
 CUT: Final = " […]"  # marks a text that was shortened
-SUMMARY: Final = "Summary of the call so far: "  # begins the message that stands for older turns
+SUMMARY: Final = "Summary of the call so far: "  # begins the message that replaces older turns
 
 _PER_MESSAGE: Final = 4
 """Tokens around each message: OpenAI's cookbook ("How to count tokens") has 3, and 1 for a name."""
@@ -34,21 +34,21 @@ class Fitted:
 
     @property
     def shortened(self) -> bool:
-        """Whether anything was left out."""
+        """Whether anything was cut."""
         return self.tokens_after < self.tokens_before
 
 
 def estimate(message: Message) -> int:
-    """Return the tokens of a message, without a tokeniser: its tables would have to be fetched.
+    """Estimate the tokens of a message, without a tokeniser: its tables would need a download.
 
-    Four ASCII characters are one token and any other character is one by itself, which errs on the
+    Four ASCII characters are one token and any other character is one token, which errs on the
     high side for every language but English, where it is right to about a fifth.
     """
     return _PER_MESSAGE + sum(_tokens(text) for text in _texts(message))
 
 
 def fit(messages: Sequence[Message], limit_tokens: int) -> Fitted:
-    """Return the messages cut to `limit_tokens`, unchanged when they fit."""
+    """Return the messages cut to `limit_tokens`, unchanged if they fit."""
     before = sum(map(estimate, messages))
     if before <= limit_tokens:
         return Fitted(messages=tuple(messages), tokens_before=before, tokens_after=before)
@@ -84,16 +84,16 @@ def _newest_that_fit(turns: Sequence[list[Message]], left: int) -> list[Message]
 
 def _turns(messages: Sequence[Message]) -> list[list[Message]]:
     """Split before every message of the caller."""
-    return _split(messages, lambda each: each["role"] == "user")
+    return _split(messages, lambda message: message["role"] == "user")
 
 
 def _steps(turn: Sequence[Message]) -> list[list[Message]]:
-    """Split a turn into what may be left out alone: a message, or tool calls with their results."""
-    return _split(turn, lambda each: each["role"] != "tool")
+    """Split a turn into removable steps: a message, or tool calls with their results."""
+    return _split(turn, lambda message: message["role"] != "tool")
 
 
 def _split(messages: Sequence[Message], begins: Callable[[Message], bool]) -> list[list[Message]]:
-    starts = [at for at, each in enumerate(messages) if at == 0 or begins(each)]
+    starts = [at for at, message in enumerate(messages) if at == 0 or begins(message)]
     return [list(messages[a:b]) for a, b in pairwise([*starts, len(messages)])]
 
 
@@ -105,15 +105,15 @@ def _squeezed(turn: list[Message], left: int) -> list[Message]:
         short = _shortened(flat, left)
         if sum(map(estimate, short)) <= left or len(steps) <= 1:
             return short
-        steps.pop(1)  # the oldest but the caller's own words, which open the turn
+        steps.pop(1)  # the oldest step after the caller's words, which open the turn
 
 
 def _shortened(messages: Sequence[Message], left: int) -> list[Message]:
-    """Cut the longest texts, all to one length, the longest that fits."""
+    """Cut the longest texts, all to the same length, the longest that fits."""
     low, high = 0, max((len(_content(message)) for message in messages), default=0)
     if sum(map(estimate, messages)) <= left:
         return list(messages)
-    while low < high:  # the longest `low` at which everything fits
+    while low < high:  # the longest `low` that fits
         middle = (low + high + 1) // 2
         if sum(estimate(_clipped(message, middle)) for message in messages) <= left:
             low = middle
