@@ -1,1 +1,1 @@
-"""The recognisers' stage, and what the caller said by voice or by key."""
+"""The STT stage, and the caller's words by voice or by key."""

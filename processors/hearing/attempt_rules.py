@@ -1,6 +1,6 @@
-"""What happens while a caller is listened to, and what may have to be done about it.
+"""Events of listening to a caller, and the actions that follow from them.
 
-Seconds of the caller's sound count from the first of it; a recogniser's own begin with its
+Seconds of the caller's audio count from its beginning; a recogniser's own begin with its
 connection.
 """
 
@@ -13,7 +13,7 @@ from fallbacks.failure import Failure
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeardWord:
-    """One word as a recogniser wrote it."""
+    """One word as a recogniser transcribed it."""
 
     text: str
     start_s: float  # of the stream
@@ -22,15 +22,15 @@ class HeardWord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """What a recogniser wrote: words, how far they reach, whether more is to come.
+    """One result of a recogniser.
 
     Attributes:
-        text: Empty: it listens, and heard nothing to write down.
+        text: The words; empty if it heard none.
         final: These words will not change.
-        interim: It came as a guess, to be shown and replaced; a final one may come so, too.
-        flushed: It is the answer to our word that the caller has stopped.
-        end_s: How far it reaches, in seconds of the recogniser's own stream; None: it does not say.
-        words: With their times in the recogniser's stream; empty: it gives none.
+        interim: It came as an interim result, to be replaced; a final one may come so, too.
+        flushed: It answers our report that the caller has stopped.
+        end_s: How far it reaches, in seconds of the recogniser's own stream, or `None`.
+        words: With their times in the recogniser's stream; empty if it gives none.
     """
 
     text: str
@@ -43,7 +43,7 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class SoundHeard:
-    """The line carried something."""
+    """Audio arrived on the caller's line."""
 
     sound: bytes  # 16-bit mono
 
@@ -52,12 +52,12 @@ class SoundHeard:
 class SpeechBegan:
     """The caller speaks."""
 
-    sure_s: float  # how long the VAD waited to be sure
+    sure_s: float  # the VAD's delay
 
 
 @dataclass(frozen=True, slots=True)
 class SpeechPaused:
-    """The caller has been silent for a moment; nobody is sure yet that they stopped."""
+    """The caller has been silent for a moment, and may not have stopped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ class RecogniserOpened:
 
 @dataclass(frozen=True, slots=True)
 class RecogniserConnected:
-    """A rung can be fed."""
+    """A rung can receive audio."""
 
     provider: str
 
@@ -91,7 +91,7 @@ class RecogniserFailed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ResultCame:
-    """A rung wrote something down, be it that nobody speaks."""
+    """A rung sent a result, even when there is no speech."""
 
     provider: str
     reading: Reading
@@ -108,12 +108,12 @@ HearingEvent: TypeAlias = (
     | ResultCame
     | Refused
 )
-"""What a `Hearing` reads."""
+"""The events that `Hearing` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskRecogniser:
-    """Have a rung connected in a hurry, for an attempt; if there is a place for us there."""
+    """Connect a rung at once, for an attempt, if it has a place for us."""
 
     provider: str
     attempt: int
@@ -121,14 +121,14 @@ class AskRecogniser:
 
 @dataclass(frozen=True, slots=True)
 class Reconnect:
-    """Connect a rung anew in the background, if that is ours to do."""
+    """Reconnect a rung in the background, unless its service does so itself."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FeedSound:
-    """Let a rung hear something of the caller."""
+    """Send a rung some of the caller's audio."""
 
     provider: str
     sound: tuple[bytes, ...]
@@ -136,7 +136,7 @@ class FeedSound:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MarkSpeech:
-    """Let a rung know that the caller speaks, or has stopped, as of the sound it was fed."""
+    """Tell a rung that the caller speaks, or has stopped, at this point of its audio."""
 
     provider: str
     speaking: bool
@@ -144,25 +144,25 @@ class MarkSpeech:
 
 @dataclass(frozen=True, slots=True)
 class FlushWords:
-    """Have a rung write down now what it has heard: it is fed no more."""
+    """Ask a rung to finalise what it has heard; it gets no more audio."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True)
 class AskForWords:
-    """Have a rung write down now what it has heard, and go on hearing."""
+    """Ask a rung to finalise what it has heard, and keep feeding it."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True)
 class PassOn:
-    """Pass the result on that was just read.
+    """Pass on the result that was just read.
 
     Attributes:
-        new_text: What of it is new; `None` if all of it is.
-        guess: Pass the latest interim result on as final: its final one is empty, or missing.
+        new_text: The new part of it; `None` if all of it is new.
+        guess: Pass on the latest interim result as final: the final one is empty, or missing.
     """
 
     new_text: str | None
@@ -171,7 +171,7 @@ class PassOn:
 
 @dataclass(frozen=True, slots=True)
 class KeepTurnOpen:
-    """Let the turn's end wait: words of it are still to come."""
+    """Delay the end of the turn: words of it are pending."""
 
 
 HearingAction: TypeAlias = (
@@ -185,4 +185,4 @@ HearingAction: TypeAlias = (
     | PassOn
     | KeepTurnOpen
 )
-"""What a `Hearing` wants done."""
+"""The actions of `Hearing`."""

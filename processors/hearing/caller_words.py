@@ -1,4 +1,4 @@
-"""Cleans and bounds what the recogniser says the caller said, before the conversation reads it."""
+"""The caller's words on their way to the conversation: language, wordless turns, cleaning."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol, cast
@@ -32,11 +32,11 @@ from processors.wiring import CallWiring
 
 
 class CallerLanguage(SoundPath):
-    """Stands behind the recogniser, so that the voices are told before the model can answer.
+    """Switches the voices to the caller's language, before the model can answer.
 
-    What it tells them travels in the pipeline, ahead of the words that it is about: with these the
-    model may begin to answer, and what comes behind them waits until it has. It survives an
-    interruption.
+    Stands after the STT stage. The change travels in the pipeline ahead of the words that caused
+    it: with these the model may begin to answer, and what follows them waits for that. It survives
+    an interruption.
     """
 
     def __init__(
@@ -51,9 +51,9 @@ class CallerLanguage(SoundPath):
 
         Args:
             first: The language before anything was heard.
-            now: The language that was spoken before in this call; empty: it begins.
-            voices: The services that are to speak the caller's language.
-            follow: Takes each new language, for what else is said.
+            now: The language already spoken in this call; empty for a new call.
+            voices: The services that must speak the caller's language.
+            follow: Takes each new language, for other utterances.
         """
         super().__init__()
         self._language = TurnLanguage(now or first)
@@ -62,7 +62,7 @@ class CallerLanguage(SoundPath):
         self._follow = follow
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, the news of another language right before its words."""
+        """Pass everything on, and a change of language right before its words."""
         await super().process_frame(frame, direction)
         match frame:
             case StartFrame() if not self._is_first:
@@ -95,12 +95,12 @@ ASK_AGAIN: Final = (
 
 
 class WordlessTurns:
-    """Of one call; Pipecat's own rule for it is switched off.
+    """Ends caller turns that produced no transcript; Pipecat's own rule is switched off.
 
-    Pipecat ends such a turn when nothing was written down for a while, and asks no model, unless
-    the agent was cut off: then the model is told to have the caller repeat, although it may be the
-    caller's question that has no answer yet. And what holds the line took any end of a turn for
-    one that is answered.
+    Pipecat ends such a turn after a while without a transcript, and asks no model unless the agent
+    was cut off. Then it tells the model to have the caller repeat, although the caller's earlier
+    question may still be unanswered. And what holds the line took any end of a turn for one with an
+    answer.
     """
 
     def __init__(
@@ -109,10 +109,10 @@ class WordlessTurns:
         """Follow the caller's turns.
 
         Args:
-            user: Ends them, and asks the model.
+            user: Ends the turns, and asks the model.
             memory: The conversation.
-            hold_line: Learns that nothing is owed for such a turn.
-            wiring: Tells whether the agent was cut off.
+            hold_line: Is told that such a turn needs no answer.
+            wiring: Reports whether the agent was cut off.
         """
         self._user = user
         self._memory = memory
@@ -155,18 +155,18 @@ class WordlessTurns:
 
 
 class CallerListener(Protocol):
-    """Hears the caller's words, and when there is silence."""
+    """Receives the frames with the caller's words and pauses."""
 
     def hear(self, frame: Frame) -> None:
-        """Read a frame; wait for nothing."""
+        """Read a frame, without waiting."""
         ...
 
 
 class CallerWords(SoundPath):
-    """Stands between the recogniser and the caller's side of the context, and delays nothing.
+    """Bounds the caller's words between STT and the user context aggregator; delays nothing.
 
-    One turn may bring several final transcripts; together they never exceed `limit` characters.
-    What is too much is dropped and told once a turn.
+    One turn may bring several final transcripts; together they never exceed `limit` characters. The
+    rest is dropped, and reported once a turn.
     """
 
     def __init__(
@@ -175,9 +175,9 @@ class CallerWords(SoundPath):
         """Prepare.
 
         Args:
-            tell: Takes the facts.
+            tell: Publishes events.
             limit: Characters of a turn.
-            listener: Hears what the conversation will read.
+            listener: Gets what the conversation will read.
         """
         super().__init__()
         self._listener = listener

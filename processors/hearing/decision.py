@@ -1,8 +1,8 @@
-"""Who hears the caller, who is heard, and what of it is passed on.
+"""Decides which recogniser hears the caller, which one is used, and which of its words are new.
 
-Between utterances the best connected rung hears the caller live. At the start of one, the failover
-says who is asked: if that rung hears already, nothing is done; if not, it gets the utterance from
-its first word, and then the live sound. Each word is passed on once.
+Between utterances the best connected rung hears the caller live. At the start of an utterance the
+failover picks the rung to ask. If that rung already hears the caller, nothing is sent. If not, it
+gets the utterance from its first word, and then the live audio. Each word is passed on once.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -49,35 +49,35 @@ from processors.hearing.feed_rules import Feed
 from processors.hearing.replay_rules import SoundRing, Transcripts
 from processors.hearing.utterance_rules import CallerUtterance, TurnDeadlines
 
-IDLE_KEPT_S: Final = 2.0  # of the caller's sound between utterances; a VAD is sure 0.2 s late
-AIM_S: Final = 1.0  # of it, for a rung that begins to hear between utterances
-RECHECK_S: Final = 1.0  # of it, between two looks for a better rung to hear it
+IDLE_KEPT_S: Final = 2.0  # of caller audio between utterances; a VAD reports 0.2 s late
+AIM_S: Final = 1.0  # of audio for a rung that starts to hear between utterances
+RECHECK_S: Final = 1.0  # of audio between two checks for a better rung
 AGAIN_S: Final = 0.1  # before the end of the last utterance: nothing older is replayed
 TURN_HELD_S: Final = 1.0  # Pipecat ends a turn, even an empty one, that is quiet for 2.5 s
-GUESS_S: Final = 0.7  # a final takes 0.1 to 0.3 s, and an answer has to be heard after 1.5 (chosen)
+GUESS_S: Final = 0.7  # finals take 0.1 to 0.3 s, an answer must be heard after 1.5 s (chosen)
 NOBODY: Final = 0  # no attempt has this number
 
 
 class BeginWork(Protocol):
-    """Makes the work for an utterance."""
+    """Makes the `Work` for an utterance."""
 
     def __call__(self, *, hears: Callable[[str], bool]) -> Work:
-        """Return it, given whether a rung hears the caller already."""
+        """Return it; `hears` returns whether a rung already hears the caller."""
         ...
 
 
 class CallerHearing:
-    """The recognisers' ladder of one call.
+    """The ladder of recognisers of one call.
 
         hearing = CallerHearing(rungs, policy=policy, turn=turn, begin_work=begin_work)
         actions = hearing.handle(SpeechBegan(sure_s=0.2), now)
-        actions = hearing.tick(now)  # when `wake_at` has come
+        actions = hearing.tick(now)  # at `wake_at`
 
     Attributes:
-        feeds: What each rung was given, by the rung's name, the preferred one first.
-        writer: The rung that is heard.
-        sound: The caller's; given before the first of it.
-        utterance: The latest; words of it may still be owed.
+        feeds: The audio given to each rung, by the rung's name, the preferred one first.
+        writer: The rung whose words are used.
+        sound: The caller's audio; set before the first of it.
+        utterance: The latest one; words of it may still be pending.
     """
 
     def __init__(
@@ -91,10 +91,10 @@ class CallerHearing:
         """Prepare.
 
         Args:
-            rungs: The preferred one first; whether its connection is ours to make again.
-            policy: What all calls share about this stage.
-            turn: Says how long words may take.
-            begin_work: Makes the work for an utterance.
+            rungs: The preferred one first; whether we reconnect it ourselves.
+            policy: The stage's settings and state, shared by all calls.
+            turn: Gives the deadlines for words.
+            begin_work: Makes the `Work` for an utterance.
         """
         self.feeds = {
             name: Feed(name, reconnected_by_us=ours, lag=policy.lag) for name, ours in rungs.items()
@@ -107,15 +107,15 @@ class CallerHearing:
         self.utterance: CallerUtterance | None = None
         self._transcripts = Transcripts()
         self._writing = NOBODY  # the attempt whose words are passed on
-        # A word too soft for the detector is the caller's too, before their first utterance.
+        # A word too soft for the VAD belongs to the caller, too, even before the first utterance.
         self._transcripts.begin(NOBODY, replayed=False)
-        self._recheck_s = 0.0  # of the caller's sound
-        self._stopped_s = 0.0  # of the caller's sound
-        self._said_at = 0.0  # when anything of the caller's words was last passed on
+        self._recheck_s = 0.0  # in seconds of caller audio
+        self._stopped_s = 0.0  # in seconds of caller audio
+        self._said_at = 0.0  # when caller words were last passed on
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         utterance = _in_progress(self.utterance)
         if utterance is None:
             return None
@@ -125,7 +125,7 @@ class CallerHearing:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: HearingEvent, now: float) -> tuple[HearingAction, ...]:
-        """Decide on what happened."""
+        """Decide on an event."""
         match event:
             case SoundHeard():
                 actions = self._hear(event.sound, now)
@@ -144,7 +144,7 @@ class CallerHearing:
         return actions
 
     def tick(self, now: float) -> tuple[HearingAction, ...]:
-        """Do what is due by the passing of time; our own stall is known before anybody is mute."""
+        """Do what is due by now; our own stalls are counted before any rung is called mute."""
         self._policy.lag.see(now)
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
@@ -174,7 +174,7 @@ class CallerHearing:
         fed = [
             item for feed in self.feeds.values() for item in feed.send(self.sound, (sound,), now)
         ]
-        if self.sound.end_s >= self._recheck_s:  # nobody tells us that a rung is trusted again
+        if self.sound.end_s >= self._recheck_s:  # a rung's recovery is not reported to us
             self._recheck_s = self.sound.end_s + RECHECK_S
             fed += self._aim(now)
         return tuple(fed)
@@ -186,7 +186,7 @@ class CallerHearing:
             marks = (feed.mark(self.sound, now, speaking=True) for feed in self.feeds.values())
             return tuple(action for actions in marks for action in actions)
         began_s, not_before_s = self.sound.end_s - sure_s, self._stopped_s - AGAIN_S
-        if before and before.unwritten(now):  # what was said before is still wanted
+        if before and before.unwritten(now):  # the earlier words are still wanted
             began_s, not_before_s = before.began_s, before.not_before_s
         self.utterance = utterance = CallerUtterance(
             self._begin_work, began_s=began_s, not_before_s=not_before_s, turn=self._turn
@@ -195,7 +195,7 @@ class CallerHearing:
         actions = list(self._carry_out(utterance.start(now), now))
         for feed in self.feeds.values():
             if feed.attempt is None and utterance.work.over:
-                # Nobody may be asked: the rung that hears may still write.
+                # No rung may be asked: the one that hears the caller may still transcribe.
                 actions += feed.mark(self.sound, now, speaking=True)
             elif feed.attempt is None:
                 actions += feed.end()
@@ -211,12 +211,12 @@ class CallerHearing:
         return (*actions, *self._carry_out(steps, now))
 
     def _read_result(self, feed: Feed, result: Reading, now: float) -> tuple[HearingAction, ...]:
-        """Return what follows from a result, and whether it is passed on."""
+        """Return the actions for a result, including whether to pass it on."""
         feed.note_result(now, words=bool(result.text))
         reading = feed.in_caller_seconds(result)
         utterance, attempt, actions = _in_progress(self.utterance), feed.attempt, ()
         if reading is None or (utterance and attempt is None):
-            return ()  # it is of an earlier feed, or late words of an abandoned attempt
+            return ()  # from an earlier feed, or late words of an abandoned attempt
         if utterance and attempt is not None:
             actions = self._carry_out(utterance.read_result(attempt, reading, now), now)
         heard = utterance.work.winner == attempt if utterance else feed is self.writer
@@ -224,7 +224,7 @@ class CallerHearing:
             return actions
         if reading.final and not reading.text and utterance:
             return (*actions, *_guessed(self._transcripts))
-        if reading.text or not utterance:  # between utterances: of sound that is no speech
+        if reading.text or not utterance:  # between utterances it is sound without speech
             self._transcripts.guess = None if reading.final or not utterance else reading
         new_text = _new_text(
             reading, result.text, transcripts=self._transcripts, writing=self._writing
@@ -235,7 +235,7 @@ class CallerHearing:
         return (*actions, PassOn(new_text=new_text))
 
     def _fail(self, feed: Feed, failure: Failure, now: float) -> tuple[HearingAction, ...]:
-        """Have a rung's connection made again, and another asked for what it was asked for."""
+        """Reconnect a rung, and ask another one in its place."""
         utterance, attempt = _in_progress(self.utterance), feed.attempt
         feed.attempt, feed.waits = None, False
         feed.opening.end()
@@ -247,13 +247,13 @@ class CallerHearing:
         elif failure.kind is not Kind.TIMEOUT or not self._policy.lag.stalled_lately(now):
             actions += _book(
                 failure, self._policy, self._turn, now
-            )  # else the time-out may be our own doing
+            )  # else the time-out may be our own fault
         return (*actions, *self._aim(now))
 
     def _connect(
         self, event: RecogniserOpened | RecogniserConnected | Refused, now: float
     ) -> tuple[HearingAction, ...]:
-        """Feed a rung that is connected, or ask the next one where there is no place for us."""
+        """Feed a connected rung, or ask the next one if there is no place for this call."""
         utterance = self.utterance
         if isinstance(event, Refused):
             return self._carry_out(utterance.handle(event, now), now) if utterance else ()
@@ -297,7 +297,7 @@ class CallerHearing:
         return tuple(actions)
 
     def _aim(self, now: float) -> tuple[HearingAction, ...]:
-        """Between utterances, let the rung hear that will be asked next."""
+        """Between utterances, feed the rung that will be asked next."""
         actions: list[HearingAction] = []
         for feed in self.feeds.values():
             if feed.attempt is None and feed.opening.note_overdue(now):
@@ -320,10 +320,10 @@ class CallerHearing:
 
 
 def _hears(feed: Feed) -> bool:
-    """Say whether a rung is asked for nothing yet, on a stream where it hears the caller or did.
+    """Return whether a rung has no attempt, but an open stream on which it hears the caller.
 
-    So it may write what comes next even where no rung may be asked, since other calls find no
-    connection there. Without that the caller was heard, and told that they were not.
+    Then it may transcribe the next words even if no rung may be asked because other calls cannot
+    connect. Otherwise the caller would be heard, and told that they were not.
     """
     return feed.connected and feed.attempt is None and (feed.open or feed.wrote)
 
@@ -344,13 +344,13 @@ def _guessed(transcripts: Transcripts) -> tuple[PassOn, ...]:
 
 
 def _drop(feed: Feed, step: Cancel | Abandon) -> tuple[HearingAction, ...]:
-    """End an attempt, unless its rung was asked again since."""
+    """End an attempt, unless its rung has been asked again since."""
     if feed.attempt != step.attempt:
         return ()
     ended = feed.end()
     if isinstance(step, Cancel):
         return ended
-    feed.renew()  # whatever its stream is stuck in
+    feed.renew()  # its stream may be stuck
     return (*ended, Reconnect(feed.provider))
 
 
@@ -361,9 +361,9 @@ def _in_progress(utterance: CallerUtterance | None) -> CallerUtterance | None:
 def _words_so_far(
     utterance: CallerUtterance | None, feeds: Iterable[Feed]
 ) -> tuple[HearingAction, ...]:
-    """Have the words written while it is still found out whether the caller has stopped.
+    """Ask for the words so far before it is certain that the caller has stopped.
 
-    If they go on, the rest is written as what follows.
+    If the caller goes on, the rest is transcribed afterwards.
     """
     if _in_progress(utterance) is None:
         return ()
@@ -378,10 +378,10 @@ def _failure(symptom: Symptom, feed: Feed) -> Failure:
 def _book(
     failure: Failure, policy: StagePolicy, turn: TurnDeadlines, now: float
 ) -> tuple[TellFact, ...]:
-    """Book a failure outside an attempt: a standby was lost, or a connection refused."""
+    """Record a failure outside an attempt: a lost standby, or a refused connection."""
     permit = policy.roster.health(policy.stage, failure.provider).permit(now)
     if permit is None:
-        return ()  # it is known already
+        return ()  # already known
     facts = policy.roster.failed(permit, failure, now=now, call=turn.attempts)
     return tuple(map(TellFact, (AttemptFailed.of(failure), *facts)))
 
@@ -389,13 +389,13 @@ def _book(
 def _new_text(
     reading: Reading, written: str, *, transcripts: Transcripts, writing: int
 ) -> str | None:
-    """Return what of a result is to be passed on; None: all that was written; empty: nothing.
+    """Return the new part of a result; `None` if all of it is new, empty if nothing is.
 
     Args:
-        reading: Without what is of an earlier feed.
-        written: With that.
+        reading: Without the part from an earlier feed.
+        written: The text with that part.
         transcripts: What was passed on.
-        writing: The attempt that is heard.
+        writing: The attempt whose words are used.
     """
     if not reading.text:
         return ""

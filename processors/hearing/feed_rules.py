@@ -1,7 +1,7 @@
-"""What one recogniser was given of the caller's sound, and what that says of it.
+"""The caller's audio as given to one recogniser, and whether the recogniser has gone mute.
 
-A feed begins at a moment of the caller's sound and goes on live from there. What the recogniser
-writes of an earlier feed is late, and is dropped.
+A feed begins at a moment of the caller's audio and continues live from there. Results for an
+earlier feed are late, and dropped.
 """
 
 import dataclasses
@@ -18,36 +18,36 @@ from processors.hearing.attempt_rules import (
 )
 from processors.hearing.replay_rules import HeardWord, SoundRing
 
-BEAT_S: Final = 1.3  # Deepgram says something of every second of sound, also of a silent one
-STEADY: Final = 3  # in a row, in the present silence: only then is the next one counted on
+BEAT_S: Final = 1.3  # Deepgram sends a result for every second of audio, even a silent one
+STEADY: Final = 3  # results in a row, in the current silence, before the next one is expected
 OPENING_S: Final = 1.5  # a handshake across an ocean takes a third of it (chosen)
-JITTER_S: Final = 0.1  # so late a piece of sound makes no gap (chosen)
-STALE_S: Final = 0.05  # a result that ends this soon after a feed began is of what came before
+JITTER_S: Final = 0.1  # audio that is late by less makes no gap (chosen)
+STALE_S: Final = 0.05  # a result that ends this soon after a feed began belongs to the earlier one
 
 
 class Opening:
-    """Whether a recogniser's first connection takes too long; it counts the provider's time.
+    """Whether a recogniser's first connection takes too long, in the provider's time.
 
     Attributes:
-        under_way: It was begun, and is neither made nor has it failed.
+        under_way: The connection is neither made nor failed.
     """
 
     def __init__(self, lag: Lag) -> None:
         self.under_way = False
         self._lag = lag
         self._begun_s = 0.0  # on the provider's clock
-        self._overdue = False  # that it takes too long is known
+        self._overdue = False  # already reported as too slow
 
     def begin(self, now: float) -> None:
-        """Note that it is begun."""
+        """Record the start of the connection."""
         self.under_way, self._begun_s = True, self._lag.provider_s(now)
 
     def end(self) -> None:
-        """Note that it is made, or failed."""
+        """Record that it is made, or failed."""
         self.under_way = False
 
     def note_overdue(self, now: float) -> bool:
-        """Say, once, that it is not made although there was time enough."""
+        """Return once whether it is overdue."""
         if self._overdue or not self.under_way:
             return False
         self._overdue = self._lag.provider_s(now) - self._begun_s >= OPENING_S
@@ -55,24 +55,24 @@ class Opening:
 
 
 class Liveness:
-    """Whether a recogniser that wrote at every beat has fallen mute.
+    """Whether a recogniser that sent a result at every beat has gone mute.
 
-    It counts the provider's time, and of that only what there was sound for: in a gap on the
-    caller's line there is nothing to write of, and what comes at once behind it takes its time.
+    It counts the provider's time, and only the part with audio: during a gap on the caller's line
+    there is nothing to transcribe, and the burst after a gap takes its time.
     """
 
     def __init__(self, lag: Lag) -> None:
         self._lag = lag
         self._lived_at = -math.inf
-        self._steady = 0  # results without words in a row that came in time
-        self._fed_until_s = 0.0  # so far what it was given reaches, at the pace of speech
-        self._starved_s = 0.0  # since it last wrote
+        self._steady = 0  # consecutive results without words that came in time
+        self._fed_until_s = 0.0  # the end of the audio given, in real time
+        self._starved_s = 0.0  # gaps since its last result
 
     @property
     def mute_at(self) -> float | None:
-        """When it is mute, if there is sound and it says nothing; None: it is not counted on.
+        """When it counts as mute if no result comes; `None` if none is expected.
 
-        A moment of our own clock. A gap moves it, as soon as it is seen.
+        On our own clock. A gap moves it, as soon as it is detected.
         """
         mute_s = self._lived_at + self._starved_s + BEAT_S
         return self._lag.moment_of(mute_s) if self._steady >= STEADY else None
@@ -82,26 +82,26 @@ class Liveness:
         self._count_from(self._lag.provider_s(now))
 
     def wrote(self, now: float, *, words: bool) -> None:
-        """Note that it wrote something, be it that nobody speaks."""
+        """Record a result, even when there is no speech."""
         now_s = self._lag.provider_s(now)
         in_time = not words and now_s - self._lived_at <= BEAT_S
         self._steady = self._steady + 1 if in_time else 0
         self._count_from(now_s)
 
     def fed(self, length_s: float, now: float) -> None:
-        """Note that it was given so much sound."""
+        """Record that it was given audio of this length."""
         self.see(now)
         self._fed_until_s += length_s
 
     def see(self, now: float) -> None:
-        """Note that time has passed, perhaps without sound."""
+        """Record that time has passed, perhaps without audio."""
         gap_s = self._lag.provider_s(now) - self._fed_until_s
         if gap_s > JITTER_S:
             self._starved_s += gap_s
             self._fed_until_s += gap_s
 
     def lose(self) -> None:
-        """Count on it no more: the connection is gone."""
+        """Expect nothing: the connection is gone."""
         self._steady = 0
 
     def _count_from(self, now_s: float) -> None:
@@ -110,18 +110,19 @@ class Liveness:
 
 
 class Feed:
-    """One recogniser's. Moments are seconds of the provider's clock (`fallbacks/lag.py`).
+    """The feed of one recogniser. Times are seconds of the provider's clock (`fallbacks/lag.py`).
 
     Attributes:
         provider: The rung's name.
-        attempt: The one that it is asked for, if any.
+        attempt: The current attempt, if any.
         waits: Whether that attempt still waits for the connection.
-        connected: Whether it can be fed.
-        open: Whether it gets the caller's sound.
-        wrote: Whether it has written words, and nothing was amiss with its connection since.
+        connected: Whether it can receive audio.
+        open: Whether it gets the caller's audio.
+        wrote: Whether it has produced words since the connection last had a problem.
         from_s: The caller's second at which the feed began.
         replayed: Whether it was given the utterance from its start, after others had heard it.
-        held_s: The caller's second from which on it gets nothing, for it is behind; None: it does.
+        held_s: The caller's second from which it gets no audio because it lags; `None` if none is
+            held back.
         opening: Its first connection, while that is made.
     """
 
@@ -130,8 +131,8 @@ class Feed:
 
         Args:
             provider: The rung's name.
-            reconnected_by_us: Whether a lost connection is ours to make again.
-            lag: How long we stalled ourselves, which makes nobody mute; None: never.
+            reconnected_by_us: Whether we reconnect it ourselves.
+            lag: Our own stalls, which make no rung mute; `None` if there are none.
         """
         self.provider = provider
         self.attempt: int | None = None
@@ -149,30 +150,30 @@ class Feed:
 
     @property
     def mute_at(self) -> float | None:
-        """When it may be found mute, unless it says something; None: never by the clock.
+        """When it counts as mute if no result comes; `None` if that cannot be said by the clock.
 
-        A moment of our own clock.
+        On our own clock.
         """
         return self._liveness.mute_at if self.open else None
 
     def found_mute(self, now: float) -> bool:
-        """Say whether it has written nothing though it was given enough sound to write of."""
+        """Return whether it has sent no result for enough audio."""
         self._liveness.see(now)
         return self.mute_at is not None and now >= self.mute_at
 
     def note_result(self, now: float, *, words: bool) -> None:
-        """Note that it wrote something, be it that nobody speaks."""
+        """Record a result, even when there is no speech."""
         self.wrote |= words
         self._liveness.wrote(now, words=words)
 
     def lose(self) -> None:
-        """Count what was sent no more: the connection is gone, if it is one that we make again."""
+        """Reset the count of sent audio: the connection is gone, if we reconnect it ourselves."""
         self.open, self.wrote, self._sent_s = False, False, 0.0
         self._liveness.lose()
         self.connected = self.connected and not self._reconnected_by_us
 
     def renew(self) -> None:
-        """Count what was sent no more if the connection is ours to make anew."""
+        """Reset the count of sent audio if we reconnect it ourselves."""
         self.wrote = False
         if self._reconnected_by_us:
             self.lose()
@@ -180,7 +181,7 @@ class Feed:
     def begin(
         self, ring: SoundRing, from_s: float, now: float, *, replayed: bool = False
     ) -> tuple[HearingAction, ...]:
-        """Begin to feed it the caller's sound from a moment on, or an utterance once more."""
+        """Begin to feed it the caller's audio from a moment on, or an utterance again."""
         self.from_s, self.open, self.replayed, self.held_s = from_s, True, replayed, None
         self._began_s = self._sent_s
         self._liveness.begin(now)
@@ -190,7 +191,7 @@ class Feed:
     def send(
         self, ring: SoundRing, sound: tuple[bytes, ...], now: float
     ) -> tuple[HearingAction, ...]:
-        """Feed it sound, unless it is fed nothing."""
+        """Feed it audio, unless it is closed or held back."""
         if not self.open or self.held_s is not None or not sound:
             return ()
         length_s = ring.seconds(sum(map(len, sound)))
@@ -199,10 +200,10 @@ class Feed:
         return (FeedSound(provider=self.provider, sound=sound),)
 
     def mark(self, ring: SoundRing, now: float, *, speaking: bool) -> tuple[HearingAction, ...]:
-        """Let it know that the caller speaks, or has stopped.
+        """Tell it that the caller speaks, or has stopped.
 
-        While the caller is silent, who is behind is given nothing more to catch up with; who goes
-        on speaking is heard from there.
+        While the caller is silent, a lagging rung gets no more audio. If the caller goes on, it
+        hears them from there.
         """
         if not self.open:
             return ()
@@ -215,21 +216,21 @@ class Feed:
         return (*caught_up, MarkSpeech(provider=self.provider, speaking=speaking))
 
     def end(self) -> tuple[HearingAction, ...]:
-        """End it, and have the rest written now rather than into the next one."""
+        """End the feed; the rest is finalised now and not in the next one."""
         was_open, self.open = self.open, False
         self.attempt, self.waits = None, False
         return (FlushWords(self.provider),) if was_open else ()
 
     def written(self) -> None:
-        """Note that the utterance is written; what was held back is left out."""
+        """Record that the utterance is transcribed; what was held back is skipped."""
         self.attempt = None
         self.open, self.held_s = self.open and self.held_s is None, None
 
     def in_caller_seconds(self, reading: Reading) -> Reading | None:
-        """Return a result in seconds of the caller's sound; None: it is of an earlier feed.
+        """Return a result in seconds of the caller's audio; `None` if it is from an earlier feed.
 
-        One that reaches back into an earlier feed, whose rest was not written when that ended, is
-        left with the words of this one.
+        A result that reaches back into an earlier feed, which was not finalised, keeps only the
+        words of this one.
         """
         if reading.end_s is not None and reading.end_s <= self._began_s + STALE_S:
             return None

@@ -22,26 +22,26 @@ from processors.ladder.stage import Alarm
 from processors.turn.sound_path import SoundPath
 from processors.wiring import CallWiring
 
-KEYPAD: Final = "keypad"  # in place of the recogniser that wrote a turn down
+KEYPAD: Final = "keypad"  # in place of the recogniser of a turn
 SAYS: Final = "Keys pressed: "
 
 
 @dataclass
 class KeyedFrame(LLMMessagesAppendFrame):
-    """An entry, for the model."""
+    """An entry, as a message for the model."""
 
-    recorded: str = ""  # the same for the record
+    recorded: str = ""  # the text for the record
     interruptible: bool = field(default=False, init=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyUse:
-    """What keys are for in a call.
+    """The use of keys in a call.
 
     Attributes:
-        lengths: How many digits the tools expect.
-        own: Keys with a meaning of their own where no entry has begun.
-        taken: Whether keys are for something else now, such as the outage menu.
+        lengths: The numbers of digits that the tools expect.
+        own: Keys with their own meaning outside an entry.
+        taken: Returns whether keys are used otherwise now, such as by the outage menu.
     """
 
     lengths: Collection[int]
@@ -50,9 +50,9 @@ class KeyUse:
 
 
 class Keypad(SoundPath):
-    """Stands above the caller's side of the context, and passes keys on at once.
+    """Stands above the user context aggregator, and passes keys on at once.
 
-    The first key of an entry silences the agent, as a spoken word does.
+    The first key of an entry interrupts the agent, as speech does.
     """
 
     def __init__(self, use: KeyUse, wiring: CallWiring) -> None:
@@ -61,7 +61,7 @@ class Keypad(SoundPath):
         self._turn = wiring.turn
         self._use = use
         self._now = wiring.clock
-        self._speaks = False  # the caller's turn is open
+        self._speaks = False  # whether the caller's turn is open
         self._alarm = Alarm(wiring.clock)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
@@ -71,7 +71,7 @@ class Keypad(SoundPath):
             await self._alarm.stop()
         if isinstance(frame, InputDTMFFrame) and self._is_of_entry(frame.button.value):
             await self._press(frame.button.value)
-            if frame.button.value in self._use.own:  # in an entry it is a digit like any other
+            if frame.button.value in self._use.own:  # within an entry it is an ordinary digit
                 return
         await self.push_frame(frame, direction)
         match frame:
@@ -86,7 +86,7 @@ class Keypad(SoundPath):
                 pass
 
     async def cleanup(self) -> None:
-        """Collect no more."""
+        """Stop collecting keys."""
         await super().cleanup()
         await self._alarm.stop()
 
@@ -110,7 +110,7 @@ class Keypad(SoundPath):
         if not entry:
             return
         if not self._speaks:
-            await self.broadcast_interruption()  # what was answered meanwhile is without it
+            await self.broadcast_interruption()  # an answer in progress does not know the entry
             self._turn.caller_stopped(self._now())
         message = {"role": "user", "content": f"{SAYS}{entry}"}
         await self.push_frame(

@@ -1,7 +1,7 @@
-"""One rung of the recognisers' ladder: its connection, and what its results and errors mean.
+"""One STT rung: its connection, and the meaning of its results and errors.
 
-A lost connection is made again in the background, again and again, if the service leaves that to
-its supervisor. A standby that is not connected from the start is set up when it is needed.
+A lost connection is restored in the background, with repeated tries, if the service leaves that to
+us. A standby that is not connected from the start is set up when it is needed.
 """
 
 from collections.abc import Callable, Iterable
@@ -37,23 +37,23 @@ from processors.ladder.stage import Reconnector, Rung, Stage
 
 Transcript: TypeAlias = TranscriptionFrame | InterimTranscriptionFrame
 RecogniserNews: TypeAlias = tuple["RecogniserRung", Frame | None]
-"""What a recogniser pushed; no frame: it is connected."""
+"""A frame that a recogniser pushed; `None` if it has connected."""
 
 
 @runtime_checkable
 class Candid(Protocol):
-    """A service that, supervised, tells as frames without text when it heard no words."""
+    """A service that, when supervised, reports results without words as frames without text."""
 
     supervised: bool
 
 
 @runtime_checkable
 class Supervised(Candid, Protocol):
-    """A service that leaves its connection to its supervisor."""
+    """A service that leaves its connection to us."""
 
     @property
     def connected(self) -> bool:
-        """Whether it has a stream to speak into."""
+        """Whether it has an open stream."""
         ...
 
     async def reconnect(self) -> bool:
@@ -63,27 +63,27 @@ class Supervised(Candid, Protocol):
 
 @runtime_checkable
 class Direct(Protocol):
-    """A service that takes sound past its queue."""
+    """A service that accepts audio past its queue."""
 
     def send_at_once(self, sound: bytes) -> bool:
-        """Send it; False: not now, it has to be queued."""
+        """Send it; return False if it must be queued now."""
         ...
 
 
 @runtime_checkable
 class OnDemand(Protocol):
-    """A service that can be asked in the middle of sound for the words that it has heard."""
+    """A service that can be asked for the words so far in the middle of audio."""
 
     def ask_for_words(self) -> None:
-        """Ask past every queue; nothing, where that cannot be."""
+        """Ask past every queue; do nothing if that is impossible."""
         ...
 
 
 class RecogniserRung(Rung):
-    """A recogniser, as the stage feeds it.
+    """A recogniser, as the STT stage feeds it.
 
     Attributes:
-        reconnector: Makes its connection again; None: the service does that itself.
+        reconnector: Restores its connection; `None` if the service does that itself.
     """
 
     def __init__(
@@ -95,13 +95,13 @@ class RecogniserRung(Rung):
         allowed: Callable[[], bool],
         seat: Seat,
     ) -> None:
-        """Put a service into a pipeline of its own.
+        """Put a service into its own pipeline.
 
         Args:
             name: The rung's.
             service: A recogniser.
             stage: Gets what it pushes.
-            allowed: Whether the rung may be asked at the moment.
+            allowed: Returns whether the rung may be asked now.
             seat: This call's place at it.
         """
         pipe = RungPipeline(name, service, output=self._report_frame, on_ready=self._report_ready)
@@ -117,21 +117,21 @@ class RecogniserRung(Rung):
 
     @property
     def connected(self) -> bool:
-        """Whether it can be fed."""
+        """Whether it can receive audio."""
         service = self.pipe.service
         if not self.pipe.ready.is_set() or (self.reconnector and self.reconnector.busy):
             return False
         return not isinstance(service, Supervised) or service.connected
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Learn what is needed to open the rung, now or later."""
+        """Keep what is needed to open the rung, now or later."""
         super().setup(owner, setup)
         self._rate_hz = setup.audio_in_sample_rate
 
     async def carry_out(
         self, action: AskRecogniser | Reconnect | FeedSound | FlushWords | AskForWords
     ) -> RecogniserOpened | Refused | None:
-        """Do what the decision wants of this rung; return what is known of it at once."""
+        """Carry out an action on this rung; return an immediate event, if there is one."""
         match action:
             case FeedSound():
                 await self._feed(action.sound)
@@ -155,22 +155,22 @@ class RecogniserRung(Rung):
                 await self.pipe.send(InputAudioRawFrame(piece, self._rate_hz, 1))
 
     def open_first(self) -> RecogniserOpened | None:
-        """Begin to connect for the first time; None: there is no place for this call."""
+        """Begin the first connection; `None` if there is no place for this call."""
         return RecogniserOpened(self.name) if self.open() else None
 
     def note_connected(self) -> None:
-        """Count how long the connection lives."""
+        """Start to measure how long the connection lasts."""
         if self.reconnector:
             self.reconnector.backoff.up(self._stage.now())
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Let everything go."""
+        """Close everything."""
         if self.reconnector:
             await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
 
     def _reconnect(self, *, hurry: bool) -> None:
-        """Connect anew in the background, if that is ours to do."""
+        """Reconnect in the background, unless the service does so itself."""
         if self.reconnector is None:
             return
         if hurry:
@@ -197,7 +197,7 @@ class RecogniserRung(Rung):
 
 
 def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
-    """Return what a recogniser's error means; ours carry their failure, others an exception."""
+    """Return the failure in a recogniser's error: ours carry it, others carry an exception."""
     error = frame.exception
     if isinstance(error, ServiceError):
         return error.failure
@@ -210,7 +210,7 @@ def failure_of(frame: ErrorFrame, rung_name: str) -> Failure:
 
 
 def reading_of(frame: Transcript) -> Reading:
-    """Return what a frame says; a result in Deepgram's shape says more than a frame can."""
+    """Return the result in a frame; one in Deepgram's format contains more than the frame."""
     final = isinstance(frame, TranscriptionFrame)
     return Reading(
         text=frame.text.strip(),
@@ -237,7 +237,7 @@ def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
         if isinstance(getattr(word, "start", None), float | int)
         and isinstance(getattr(word, "end", None), float | int)
     ]
-    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
+    if len(timed) != len(written):  # numerals, for one, have fewer written words than spoken ones
         written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
         HeardWord(text=text, start_s=word.start, end_s=word.end)
@@ -246,7 +246,7 @@ def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
 
 
 def _disable_own_reconnect(service: FrameProcessor) -> None:
-    """Leave to the stage what it does for all rungs: reconnecting, and passing sound on."""
+    """Take over what the stage does for all rungs: reconnecting, and passing audio on."""
     if isinstance(service, Candid):
         service.supervised = True
     if isinstance(service, STTService):

@@ -1,7 +1,7 @@
-"""The recognisers' stage: what the caller says is written down once, whichever rungs write it.
+"""The STT stage: what the caller says is transcribed once, whichever rungs do it.
 
-One recogniser hears the caller live. `CallerHearing` keeps the sound of the utterance in progress,
-so that another can hear all of it when the first dies, is refused or stays mute.
+One recogniser hears the caller live. `CallerHearing` keeps the audio of the utterance in progress,
+so that another can hear all of it if the first dies, is refused or goes mute.
 """
 
 import asyncio
@@ -67,14 +67,14 @@ from processors.ladder.stage import Stage
 from processors.turn.ending import PauseBegan
 from processors.turn.sound_path import SoundPath
 
-WARM: Final = 2  # rungs at most that are connected from the start; others when they are needed
+WARM: Final = 2  # rungs, at most, that connect at the start; others connect when needed
 
 SpeechNews: TypeAlias = SpeechBegan | SpeechPaused | SpeechStopped
-"""What the call's own detector says of the caller."""
+"""Reports of the call's own VAD."""
 
 
 class SttStage(SoundPath, Stage[RecogniserNews]):
-    """A ladder of recognisers in the place of one."""
+    """A ladder of recognisers in place of one service."""
 
     _passed_on: Transcript | None = None  # the latest result
 
@@ -91,8 +91,8 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
 
         Args:
             rungs: By name, the preferred one first.
-            policy: What all calls share about this stage.
-            tell: Takes the facts.
+            policy: The stage's settings and state, shared by all calls.
+            tell: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress.
         """
@@ -108,38 +108,38 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
 
         self._rungs = {
             name: RecogniserRung(
-                name, each, stage=self, allowed=partial(may_reconnect, name), seat=seats[name]
+                name, service, stage=self, allowed=partial(may_reconnect, name), seat=seats[name]
             )
-            for name, each in rungs.items()
+            for name, service in rungs.items()
         }
         self._policy = policy
         self._tell = tell
-        ours = {name: each.reconnector is not None for name, each in self._rungs.items()}
+        ours = {name: rung.reconnector is not None for name, rung in self._rungs.items()}
         begin_work = partial(Work, policy, numbers=turn.attempts, offered=is_offered)
         self._hearing = CallerHearing(ours, policy=policy, turn=turn, begin_work=begin_work)
-        self._marks: dict[type[SpeechNews], Frame] = {}  # the latest that said so
+        self._marks: dict[type[SpeechNews], Frame] = {}  # the latest frame of each
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         return self._hearing.wake_at
 
     @property
     def writer(self) -> str:
-        """The name of the rung that writes for the caller now."""
+        """The name of the rung whose words are used now."""
         return self._hearing.writer.provider
 
     def words_owed(self) -> bool:
-        """Say whether the caller has stopped, and words of theirs are still to come."""
+        """Return whether the caller has stopped, and some of their words are pending."""
         utterance = self._hearing.utterance
         return utterance is not None and utterance.owed(self.now())
 
     def processors_with_metrics(self) -> list[FrameProcessor]:
-        """Return the services: they measure, not the stage."""
+        """Return the services: they measure, the stage does not."""
         return [service for service in self._services if service.can_generate_metrics()]
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Begin to set the first rungs up; the call waits for none of them."""
+        """Begin to set up the first rungs; the call waits for none of them."""
         await super().setup(setup)
         self._hearing.sound = SoundRing(bytes_a_second=2 * setup.audio_in_sample_rate)
         for rung in self._rungs.values():
@@ -151,13 +151,13 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
         self.watch()
 
     async def cleanup(self) -> None:
-        """Let every connection go, none longer than its time."""
+        """Close every connection, each within its time limit."""
         await super().cleanup()
         await self.stop_watching()
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; let the recognisers hear what concerns them."""
+        """Pass everything on; give the recognisers what concerns them."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -179,16 +179,16 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                     self._marks[type(news)] = frame
                     await self._do(self._hearing.handle(news, self.now()))
             case _:
-                pass  # an interruption among them: it must not mute a recogniser
+                pass  # including interruptions, which must not mute a recogniser
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece on, and let the recognisers hear it."""
+        """Pass a piece of audio on, and feed the recognisers."""
         await self.hand_on(frame)
-        async with self.lock:  # 50 a second, and none of them brings `wake_at` on
+        async with self.lock:  # 50 a second, and none makes `wake_at` earlier
             await self._do(self._hearing.handle(SoundHeard(frame.audio), self.now()))
 
     async def handle(self, report: RecogniserNews, now: float) -> None:
-        """Decide on what a recogniser pushed, and do it."""
+        """Decide on what a recogniser pushed, and act."""
         rung, frame = report
         match frame:
             case TranscriptionFrame() | InterimTranscriptionFrame():
@@ -208,18 +208,18 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                 rung.note_connected()
                 await self._do(self._hearing.handle(RecogniserConnected(rung.name), now))
             case _:
-                pass  # it is set up, and could not connect; or it is gone already
+                pass  # set up but not connected, or already gone
 
     async def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due by now."""
         await self._do(self._hearing.tick(now))
 
     async def _do(self, actions: Iterable[HearingAction], result: Transcript | None = None) -> None:
-        """Do it, in order.
+        """Carry out the actions in order.
 
         Args:
-            actions: What is to be done.
-            result: What they are about, if it is a result.
+            actions: To carry out.
+            result: The result that they are about, if any.
         """
         for action in actions:
             match action:
@@ -229,7 +229,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
                     frame.text = frame.text if action.new_text is None else action.new_text
                     self._passed_on = frame
                     await self.push_frame(frame)
-                case KeepTurnOpen():  # an interim without words does
+                case KeepTurnOpen():  # an interim result without words is enough
                     await self.push_frame(InterimTranscriptionFrame("", "", time_now_iso8601()))
                 case MarkSpeech():
                     mark = self._marks[SpeechBegan if action.speaking else SpeechStopped]
@@ -243,7 +243,7 @@ class SttStage(SoundPath, Stage[RecogniserNews]):
 
 
 def _final_of(guess: Transcript | None) -> TranscriptionFrame | None:
-    """Return the final transcript that an interim one stands in for."""
+    """Return a final transcript made from an interim one."""
     if guess is None:
         return None
     final = TranscriptionFrame(
@@ -263,7 +263,7 @@ def _usable(policy: StagePolicy, name: str, now: float) -> bool:
 
 
 def _speech_news(frame: Frame) -> SpeechNews | None:
-    """Return what a frame says of the caller's speech; None: nothing."""
+    """Return a frame's report on the caller's speech, or `None`."""
     match frame:
         case VADUserStartedSpeakingFrame():
             return SpeechBegan(frame.start_secs)
@@ -276,14 +276,14 @@ def _speech_news(frame: Frame) -> SpeechNews | None:
 
 
 def _end(rungs: Iterable[RecogniserRung], frame: Frame) -> None:
-    """Have the rungs close their connections if this is the end of the call."""
+    """Close the rungs' connections if this frame ends the call."""
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
 
 
 def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
-    """Say whether a frame has settings for recognisers of ours."""
+    """Return whether a frame has settings for our recognisers."""
     if not isinstance(frame, STTMuteFrame | STTUpdateSettingsFrame):
         return False
     meant = getattr(frame, "service", None)
@@ -291,13 +291,13 @@ def _is_for(services: Iterable[FrameProcessor], frame: Frame) -> bool:
 
 
 async def _broadcast_timing(stage: FrameProcessor, service: FrameProcessor) -> None:
-    """Broadcast what one recogniser says of the turn's timing: the first one speaks for all."""
+    """Broadcast one recogniser's timing for the turn; the first one stands for all."""
     if isinstance(service, STTService):
         await stage.broadcast_frame_instance(service.service_metadata_frame())
 
 
 def _billed(measured: Iterable[MetricsData], name: str, *, heard: bool) -> list[MetricsData]:
-    """Return what was billed, by whomever, and what else the rung that is heard measures."""
+    """Return everything that was billed, and the other metrics of the rung in use."""
     return [
         metrics_data.model_copy(update={"processor": name})
         for metrics_data in measured

@@ -1,9 +1,9 @@
-"""One utterance of the caller: which recogniser writes it down, and when all of it is written.
+"""One caller utterance: its recogniser, its language, and when its transcript is complete.
 
-An utterance lasts from the VAD's start to the last word's transcript: a caller who goes on speaking
-before that is still in it. Results without words are signs of life, and reset the watch: noise that
-trips the VAD is no mute recogniser. It is written when a final result reaches as far as the caller
-spoke; the answer to Finalize, which Deepgram does not promise, is not needed for that.
+An utterance lasts from the VAD's start to the last word's transcript: if the caller goes on before
+that, it continues. Results without words are signs of life and reset the watch: noise that triggers
+the VAD does not make a recogniser mute. The transcript is complete when a final result reaches as
+far as the caller spoke. The answer to Finalize, which Deepgram does not promise, is not needed.
 """
 
 import math
@@ -21,13 +21,13 @@ from processors.hearing.replay_rules import SoundRing, replay_from_s
 
 
 class TurnLanguage:
-    """Follows a caller from turn to turn.
+    """Follows the caller's language from turn to turn.
 
-    A recogniser names the language of each of its results, and a turn may have several: one short
-    word that could be of any language must not outweigh the sentence before it.
+    A recogniser names the language of each result, and a turn may have several results. One short
+    word that fits any language must not outweigh the sentence before it.
 
     Attributes:
-        current: The language that is spoken with the caller.
+        current: The language spoken with the caller.
     """
 
     def __init__(self, first: str) -> None:
@@ -35,44 +35,43 @@ class TurnLanguage:
         self._words = Counter[str]()  # of this turn, by language
 
     def heard(self, text: str, language: str | None) -> bool:
-        """Count a result; return whether the turn's language is another now."""
+        """Count a result; return whether the turn's language has changed."""
         if not language:
             return False
         self._words[language] += len(text.split())
         before, most = self.current, max(self._words.values())
         if self._words[before] < most:
-            self.current = next(each for each, n in self._words.items() if n == most)
+            self.current = next(name for name, n in self._words.items() if n == most)
         return self.current != before
 
     def turn_over(self) -> None:
-        """Begin to count anew: what follows is another turn's."""
+        """Start the count of another turn."""
         self._words.clear()
 
 
-# What becomes of a turn of the caller's of which no word was written down.
+# How to end a caller turn that produced no transcript.
 #
-# A laugh, a door, a neighbour's voice: the detector of speech hears somebody, and whatever the
-# agent was doing is cut off, but there is nothing to answer. What the caller asked before is still
-# asked.
+# A laugh, a door, a neighbour's voice: the VAD detects speech and the agent is interrupted, but
+# there is nothing to answer. An earlier question of the caller is still pending.
 
 
 class AfterSound(StrEnum):
-    """What to do when such a turn is over."""
+    """What to do after such a turn."""
 
-    ANSWER = "answer"  # what was asked before it, and has had no word of an answer
-    ASK_AGAIN = "ask_again"  # have the caller say it once more
+    ANSWER = "answer"  # an earlier question that has no answer yet
+    ASK_AGAIN = "ask_again"  # ask the caller to repeat
     NOTHING = "nothing"
 
 
 def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bool) -> AfterSound:
-    """Return what to do.
+    """Return what to do after a turn without a transcript.
 
     Args:
-        led: Somebody else speaks to the caller: a menu, or a person.
+        led: The outage menu or a person speaks with the caller.
         unanswered: The conversation ends with something that the model has not answered.
-        cut: The sound cut off what the agent was saying.
+        cut: The sound interrupted the agent.
         owed: The line is held for it: a recogniser failed, so there may have been words.
-        asked: The caller was asked to say it again, and no word has come since.
+        asked: The caller was asked to repeat, and no word has come since.
     """
     if led:
         return AfterSound.NOTHING
@@ -83,11 +82,11 @@ def after_sound(*, led: bool, unanswered: bool, cut: bool, owed: bool, asked: bo
     return AfterSound.NOTHING
 
 
-SLACK_S: Final = 0.1  # of what the VAD calls speech, and of results that come in whole frames
+SLACK_S: Final = 0.1  # for the VAD's idea of speech, and for results in whole frames
 
 
 class TurnDeadlines(Protocol):
-    """The turn in progress, as far as it says how long words may take.
+    """The turn in progress, as far as it limits how long words may take.
 
     Attributes:
         attempts: Gives the call's attempt numbers.
@@ -100,20 +99,20 @@ class TurnDeadlines(Protocol):
         ...
 
     def unhurried_until(self, now: float) -> Deadline:
-        """Return a deadline for work that nobody waits for yet."""
+        """Return a deadline for work that no caller waits for yet."""
         ...
 
 
 class CallerUtterance:
-    """Lets `Work` know what recognisers do; the steps are its owner's to carry out.
+    """Reports recognisers' events to `Work`; the owner carries out the steps.
 
     Attributes:
-        work: Who is asked.
-        began_s: Where the speech began, in seconds of the caller's sound.
-        not_before_s: What came before was written down with the last utterance.
-        speaking: Whether the caller still is, or goes on.
-        written_s: Nobody need hear again what came before.
-        spoken_until_s: Where the speech ended, since the caller stopped last.
+        work: The request on the ladder.
+        began_s: The start of the speech, in seconds of the caller's audio.
+        not_before_s: Earlier audio was transcribed with the last utterance.
+        speaking: Whether the caller still speaks, or speaks again.
+        written_s: Earlier audio need not be heard again.
+        spoken_until_s: The end of the speech, since the caller last stopped.
     """
 
     def __init__(
@@ -127,10 +126,10 @@ class CallerUtterance:
         """Prepare.
 
         Args:
-            begin_work: Makes a fresh piece of work.
+            begin_work: Makes a new request.
             began_s: See the attribute.
             not_before_s: See the attribute.
-            turn: Says how long words may take.
+            turn: Gives the deadlines for words.
         """
         self.work = begin_work()
         self._lag = self.work.policy.lag
@@ -140,27 +139,27 @@ class CallerUtterance:
         self.written_s = 0.0
         self._begin_work = begin_work
         self._turn = turn
-        # The turn learns of a stop a little late. On the provider's clock: words that were read too
-        # late because we stalled are no less the caller's.
+        # The turn learns of a stop a little late. On the provider's clock: words that we read late
+        # because we stalled still belong to the caller.
         self._held_until: Deadline | None = None
         self.spoken_until_s = math.inf
-        self._reached_s: dict[int, float] = {}  # how far the finals of each attempt go
-        self._lived_at: dict[int, float] = {}  # when each attempt last gave anything
+        self._reached_s: dict[int, float] = {}  # how far the final results of each attempt go
+        self._lived_at: dict[int, float] = {}  # the last sign of life of each attempt
 
     def until(self, now: float) -> Deadline:
-        """Return when even late words are given up; while the caller speaks nobody waits."""
+        """Return when even late words are given up; during speech no one waits for them."""
         if self.speaking or self._held_until is None:
             return self._turn.unhurried_until(now)
         held_until = self._lag.moment_of(self._held_until.at)
         return self._turn.patient_until(now).no_sooner_than(held_until)
 
     def owed(self, now: float) -> bool:
-        """Say whether the caller has stopped, and words of this utterance are still to come."""
+        """Return whether the caller has stopped, and words of this utterance are pending."""
         self._lag.see(now)
         return not self.speaking and not self.work.over and not self.until(now).passed(now)
 
     def unwritten(self, now: float) -> bool:
-        """Say whether nobody could write it down, and it is not too late for that."""
+        """Return whether no rung could transcribe it, and there is still time."""
         exhausted = self.work.over and self.work.winner is None
         return exhausted and (self.speaking or not self.until(now).passed(now))
 
@@ -169,17 +168,17 @@ class CallerUtterance:
         return self.work.start(self.until(now), now)
 
     def start_again(self, now: float) -> tuple[Step, ...]:
-        """Ask once more, when nobody was left and somebody is again."""
+        """Ask again, when a rung is available again after none was."""
         self.work = self._begin_work()
         self._reached_s, self._lived_at = {}, {}
         return self.start(now)
 
     def stop(self, at_s: float, sure_s: float, now: float) -> tuple[Step, ...]:
-        """Note that the caller stopped.
+        """Record that the caller stopped.
 
         Args:
-            at_s: When the VAD was sure, in seconds of the caller's sound.
-            sure_s: How long it waited to be.
+            at_s: When the VAD reported it, in seconds of the caller's audio.
+            sure_s: The VAD's delay.
             now: The same moment, on the clock.
         """
         now_s = self._lag.provider_s(now)
@@ -193,12 +192,12 @@ class CallerUtterance:
         gap_s = self.work.policy.pace.gap_s
         steps: list[Step] = []
         for attempt, lived_at in self._lived_at.items():
-            if now_s - lived_at < gap_s:  # it is not late; the rest was asked for just now
+            if now_s - lived_at < gap_s:  # not late: the rest was requested just now
                 steps += _reset_watch(self.work, attempt, now)
         return tuple(steps)
 
     def read_result(self, attempt: int, reading: Reading, now: float) -> tuple[Step, ...]:
-        """Decide on a result, in seconds of the caller's sound."""
+        """Decide on a result, in seconds of the caller's audio."""
         self.work.move(self.until(now))
         self._lived_at[attempt] = self._lag.provider_s(now)
         if reading.text:
@@ -214,30 +213,30 @@ class CallerUtterance:
         return (*useful, *self.work.handle(Finished(attempt=attempt), now))
 
     def handle(self, event: Failed | Refused, now: float) -> tuple[Step, ...]:
-        """Decide on what else happened to an attempt."""
+        """Decide on another event of an attempt."""
         self.work.move(self.until(now))
         return self.work.handle(event, now)
 
     def tick(self, now: float) -> tuple[Step, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by now."""
         self.work.move(self.until(now))
         return self.work.tick(now)
 
     def ask(
         self, feed: Feed, attempt: int, sound: SoundRing, now: float
     ) -> tuple[HearingAction, ...]:
-        """Ask a recogniser to write it down: at once, or as soon as it is connected."""
-        anew = feed.attempt is not None  # it is asked again while it is late
+        """Ask a recogniser to transcribe it: at once, or when it is connected."""
+        again = feed.attempt is not None  # asked again while it is late
         feed.attempt = attempt
-        if feed.connected and not anew:
+        if feed.connected and not again:
             return self.feed(feed, sound, now)
         feed.waits = True
-        if anew:
+        if again:
             feed.renew()
         return (AskRecogniser(provider=feed.provider, attempt=attempt),)
 
     def feed(self, feed: Feed, sound: SoundRing, now: float) -> tuple[HearingAction, ...]:
-        """Let a recogniser hear it from its first word that is not written; it may already."""
+        """Feed a recogniser from the first word without a transcript, unless it has that."""
         feed.waits = False
         from_s = max(replay_from_s(self.began_s, sound.start_s), self.not_before_s)
         if feed.open and feed.from_s <= from_s:
@@ -250,6 +249,6 @@ class CallerUtterance:
 
 
 def _reset_watch(work: Work, attempt: int, now: float) -> tuple[Step, ...]:
-    """Have an attempt's silence count from now, without calling it useful."""
+    """Restart the count of an attempt's silence, without calling it useful."""
     idled = work.handle(Idled(attempt=attempt), now)
     return (*idled, *work.handle(Owed(attempt=attempt), now))
