@@ -1,4 +1,12 @@
-"""Whether the caller is owed an answer, from their pauses and words, our sound and tools."""
+"""Tracks whether an answer to the caller is pending, and which outages are still to be announced.
+
+An answer is pending from the caller's stop on. So the line is held even if the decision comes late.
+But the agent does not speak while the caller thinks: if turn detection took the pause for
+unfinished, nothing is pending until silence has ended the turn. A cough is not a turn: without a
+word, nothing is pending. There are two exceptions. No recogniser was left to transcribe a word; or
+an answer was pending before the cough, and then it still is, whether the cough sounded finished or
+not.
+"""
 
 from collections import deque
 from dataclasses import dataclass
@@ -22,22 +30,14 @@ from processors.holding.line_rules import (
     WordsCame,
 )
 
-# Whether what the caller just said is ours to answer, as long as nobody has decided that.
-#
-# An answer is owed from the caller's stop on, so that the decision may be late and the line is held
-# all the same. But nothing is said to a caller who thinks: when turn detection took the pause for
-# no end, nothing is owed until silence has ended the turn. And a cough is no turn: without a word
-# of it nothing is owed, unless nobody is left who could have written one down, or an answer was
-# owed before it: that one still is, whether the cough sounded finished or not.
-
 
 class PendingTurn:
-    """Of one call; begins anew when the caller speaks.
+    """The caller's turn before it is decided; reset when the caller speaks.
 
     Attributes:
-        worded: A word was written down of what the caller says.
-        finished: What turn detection said of the pause; None: it has not said anything yet.
-        unanswered: What the caller said before it has had no answer.
+        worded: It has produced a word.
+        finished: Turn detection's decision on the pause; `None` before a decision.
+        unanswered: Earlier words of the caller have no answer yet.
     """
 
     def __init__(self) -> None:
@@ -46,25 +46,25 @@ class PendingTurn:
         self.unanswered = False
 
     def begin(self, *, unanswered: bool) -> None:
-        """The caller speaks: what was said of an earlier pause is void.
+        """Start over because the caller speaks: the decision on an earlier pause is void.
 
         Args:
-            unanswered: An answer is owed to them.
+            unanswered: An answer is pending.
         """
         self.worded, self.finished = False, None
         self.unanswered = self.unanswered or unanswered
 
     def settle(self) -> None:
-        """What the caller said before is answered, or never will be."""
+        """Record that the caller's earlier words are answered, or never will be."""
         self.unanswered = False
 
     def decide(self) -> None:
-        """The turn is over: whatever is heard of it from now on changes nothing."""
+        """Record that the turn is over: later reports on it change nothing."""
         self.worded = self.finished = True
         self.unanswered = False
 
     def owed(self, *, deaf: bool) -> bool:
-        """Say whether an answer is owed.
+        """Return whether an answer is pending.
 
         Args:
             deaf: A recogniser failed: words and the turn's end may both be missing.
@@ -72,8 +72,8 @@ class PendingTurn:
         return deaf or (self.finished is not False if self.worded else self.unanswered)
 
 
-OWED: Final = 8  # failures of a stage that are yet to be spoken of; the oldest is forgotten
-BEHIND_S: Final = 0.1  # for what comes behind the news: a voice's last words, a caller's first
+OWED: Final = 8  # failures that are not announced yet; beyond that the oldest is dropped
+BEHIND_S: Final = 0.1  # for what follows the report: a voice's last words, a caller's first
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,19 +83,19 @@ class _Exhausted:
 
 
 class StageNews:
-    """Keeps the news until it may be spoken of: never over the caller.
+    """Holds reports of exhausted stages until they may be announced, never over the caller.
 
-    A recogniser's failure is spoken of once the caller has finished, not in a mere pause; a
-    voice's a moment later, since its last words may still be on their way; and nothing while what
-    the caller just said may be one of the menu's words.
+    An STT failure is announced once the caller has finished, not in a mere pause. A TTS failure is
+    announced a moment later, since the voice's last words may still arrive. Nothing is announced
+    while the caller's last words may be a choice from the menu.
 
     Attributes:
         caller_speaks: Whether the caller speaks now.
-        deaf: A recogniser failed while the caller spoke: the end of it may not be noticed.
+        deaf: A recogniser failed while the caller spoke: the end of it may go unnoticed.
     """
 
     def __init__(self, *, pause_s: float) -> None:
-        """Count a silence of up to `pause_s` seconds as a pause of the caller's."""
+        """Treat a silence of up to `pause_s` seconds as a pause."""
         self.caller_speaks = False
         self.deaf = False
         self._pause_s = pause_s
@@ -105,7 +105,7 @@ class StageNews:
 
     @property
     def wake_at(self) -> float | None:
-        """When to speak of the first of them, or None."""
+        """When to announce the first of them, or `None`."""
         if not self._exhausted or self.caller_speaks:
             return None
         first = self._exhausted[0]
@@ -116,41 +116,41 @@ class StageNews:
         return max(at, self._owed_until)
 
     def exhausted(self, stage: str, now: float) -> None:
-        """Note that nobody is left in this stage."""
+        """Add a stage without a rung left."""
         self._exhausted.append(_Exhausted(stage, now))
         self.deaf = self.deaf or stage == "stt"
 
     def caller_began(self) -> None:
-        """Drop the news of the turn that is void now; a recogniser's stays."""
+        """Drop the reports of the turn that is now void, except for STT."""
         kept = [exhausted for exhausted in self._exhausted if exhausted.stage == "stt"]
         self._exhausted = deque(kept, maxlen=OWED)
         self.caller_speaks, self.deaf = True, bool(kept)
 
     def caller_fell_silent(self, stopped_at: float) -> None:
-        """Note the caller's last voiced sample."""
+        """Record the caller's last voiced sample."""
         self.caller_speaks, self._stopped_at = False, stopped_at
 
     def wait_for_word(self, until: float) -> None:
-        """Say nothing before this moment: the caller may have said one of the menu's words."""
+        """Announce nothing before `until`: the caller may have said one of the menu's words."""
         self._owed_until = until
 
     def drop(self, stage: str) -> None:
-        """Drop the news of a stage that somebody else stands in for, or that is back."""
+        """Drop the reports of a stage that has a substitute, or works again."""
         kept = (exhausted for exhausted in self._exhausted if exhausted.stage != stage)
         self._exhausted = deque(kept, maxlen=OWED)
 
     def due(self, now: float) -> str | None:
-        """Return the stage to speak of now, once, or None."""
+        """Return the stage to announce now, once, or `None`."""
         if self.wake_at is None or now < self.wake_at:
             return None
         return self._exhausted.popleft().stage
 
 
-BREATH_S: Final = 0.2  # of silence before a voice's first word, at most, usually
+BREATH_S: Final = 0.2  # the usual maximum of silence before a voice's first word
 
 
 class AnswerDebt:
-    """Of one call; has `Holding` owe an answer, or not.
+    """Tells `Holding` of one call whether an answer is pending.
 
     debt = AnswerDebt(holding)
     debt.handle(CallerFellSilent(stopped_at=100.0, worded=True), 100.2, deaf=False)
@@ -160,18 +160,18 @@ class AnswerDebt:
     def __init__(self, holding: Holding) -> None:
         self._holding = holding
         self._pending = PendingTurn()
-        self._tools: set[str] = set()  # at work, by their calls' ids
-        self._stopped = False  # the caller, in the turn that is open
-        self._sounded = False  # the agent, since it was last cut off
-        self._open = False  # an answer is being written, or spoken
+        self._tools: set[str] = set()  # ids of running calls
+        self._stopped = False  # the caller has stopped in the open turn
+        self._sounded = False  # the agent was heard since it was last interrupted
+        self._open = False  # an answer is being written or spoken
 
     @property
     def worded(self) -> bool:
-        """Whether a word was written down of what the caller says."""
+        """Whether the caller's current speech has produced a word."""
         return self._pending.worded
 
     def handle(self, event: DebtEvent, now: float, *, deaf: bool) -> None:
-        """Note an event.
+        """Process an event.
 
         Args:
             event: What happened.
@@ -193,7 +193,7 @@ class AnswerDebt:
             case AnswerSounded() | AnswerOpen():
                 self._note_answer(event, now)
             case RestTaken():
-                if event.dry_at is not None:  # the local voice's words are the answer, too
+                if event.dry_at is not None:  # the local voice's words count as the answer
                     self._note_answer(AnswerSounded(dry_at=event.dry_at, audible=True), now)
             case _:
                 self._note_tool(event, now)
@@ -208,10 +208,10 @@ class AnswerDebt:
         self._holding.caller_stopped(event.stopped_at)
         self._pending.worded = self._pending.worded or event.worded
         if not self._pending.owed(deaf=deaf):
-            self._holding.paused()  # until the turn's end: it may be a cough, or a thought
+            self._holding.paused()  # until the turn ends: it may be a cough, or a pause to think
 
     def _note_due(self, now: float) -> None:
-        """Note that the turn is decided; one may be of words alone, too soft for the detector."""
+        """Process the end of a turn, which may have words alone, too soft for the VAD."""
         self._pending.decide()
         if self._stopped or self._sounded:
             self._holding.decided(now)
@@ -220,7 +220,7 @@ class AnswerDebt:
         self._stopped = False
 
     def _note_pending(self, event: PauseJudged | WordsCame, now: float, *, deaf: bool) -> None:
-        """Note what says whether an answer is owed before the turn is decided."""
+        """Update whether an answer is pending before the turn is decided."""
         if isinstance(event, PauseJudged):
             self._pending.finished = event.finished
         else:
@@ -236,7 +236,7 @@ class AnswerDebt:
             self._holding.goes_on = self._holding.goes_on and event.more
             return
         self._holding.expected(now + BREATH_S)
-        if event.audible:  # it is the answer, unless a tool works
+        if event.audible:  # it is the answer, unless a tool runs
             self._sounded = True
             self._pending.settle()
             at = event.dry_at
@@ -244,7 +244,7 @@ class AnswerDebt:
             self._holding.answered(owed_from=owed_from, more_from=more_from)
 
     def _note_tool(self, event: ToolBegan | ToolEnded | AgentCutOff, now: float) -> None:
-        """Note what tools are at work: what the model makes of their results is owed."""
+        """Track running tools: the model's answer to their results is pending."""
         match event:
             case ToolBegan():
                 self._tools.add(event.call)
@@ -253,8 +253,8 @@ class AnswerDebt:
             case ToolEnded() if event.call in self._tools:
                 self._tools.remove(event.call)
                 if not self._tools and not event.asks:
-                    self._holding.answered()  # whatever is to be said is said already
-            case ToolEnded():  # it was cut off before
+                    self._holding.answered()  # the model has nothing more to say
+            case ToolEnded():  # it was cancelled before
                 pass
             case AgentCutOff():
                 self._tools.clear()

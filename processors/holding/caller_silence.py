@@ -1,4 +1,4 @@
-"""Speaks to a caller who says nothing, and ends the call that lasts too long."""
+"""The end of a call: farewell, questions to a silent caller, and the limit on its length."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -38,21 +38,21 @@ from fallbacks.word_times import sayable
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
 from processors.ladder.stage import Alarm
 
-PATIENCE_S: Final = 20.0  # a goodbye that has not been spoken by then never will be
+PATIENCE_S: Final = 20.0  # a goodbye that was not spoken by then will not be
 ANSWER: Final = (LLMFullResponseStartFrame, LLMTextFrame, LLMFullResponseEndFrame)
-PATIENT: Final = 6  # so often, while the agent is heard: it says what it had to say before (chosen)
+PATIENT: Final = 6  # waits of PATIENCE_S while the agent finishes earlier words (chosen)
 
 End: TypeAlias = Callable[[str], Awaitable[None]]
-"""Ends the call whatever hangs in it; given the reason of `CallEnded`."""
+"""Ends the call whatever hangs in it, with a reason for `CallEnded`."""
 
 
 @dataclass
 class PartFrame(ControlFrame):
-    """Asks to end the call, from inside the stream: it is seen behind the words sent before it.
+    """Asks to end the call, in the stream, after the words sent before it.
 
     Attributes:
         reason: As in `CallEnded`.
-        words: Spoken last, but only when the answer in progress said nothing.
+        words: The last words, spoken only if the answer in progress said nothing.
     """
 
     reason: str = "agent_hung_up"
@@ -60,11 +60,11 @@ class PartFrame(ControlFrame):
 
 
 class Farewell(FrameProcessor):
-    """Stands between the language model and the voice, and delays nothing.
+    """Ends the call after the last words. Stands between LLM and TTS stage, and delays nothing.
 
-    The request to end travels behind the last words: a voice hands on what follows its speech only
-    when that speech was played. A caller who barges in drops both, and the call goes on, except
-    where it must end (`final`).
+    The request to end follows the last words: the TTS stage passes on what follows its speech only
+    when that speech was played. If the caller barges in, both are dropped and the call goes on,
+    unless it must end (`final`).
     """
 
     def __init__(
@@ -77,15 +77,15 @@ class Farewell(FrameProcessor):
         """Prepare.
 
         Args:
-            end: Called when a goodbye does not come through in time.
-            patience_s: How long that is.
-            last_words: Called when a goodbye is asked for that is the last word (`final`).
+            end: Called when a goodbye is not spoken in time.
+            patience_s: That time.
+            last_words: Called when a `final` goodbye is requested.
         """
         super().__init__()
         self.reason: str | None = None
-        """Why the call ends, or None as long as it is not ending."""
+        """Why the call ends; `None` if it is not ending."""
         self.speaking = False
-        """Whether the agent is heard right now."""
+        """Whether the agent is speaking now."""
         self._end = end
         self._patience_s = patience_s
         self._last_words = last_words
@@ -94,11 +94,11 @@ class Farewell(FrameProcessor):
         self._alarm: asyncio.Task[None] | None = None
 
     async def part(self, reason: str, *, words: str | None = None, final: bool = False) -> None:
-        """End the call after what is being said, and after `words` if there are any.
+        """End the call after the current speech, and after `words` if there are any.
 
         Args:
             reason: As in `CallEnded`: agent_hung_up, silence, max_length, failed, shutdown.
-            words: Spoken last, verbatim. None when the goodbye is under way already.
+            words: Spoken last, verbatim; `None` if the goodbye is already in progress.
             final: The call ends even if the caller speaks now.
         """
         if self.reason is not None and (self._final or not final):
@@ -110,7 +110,7 @@ class Farewell(FrameProcessor):
             await self._ask()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; follow the model's answer and put the end behind it."""
+        """Pass everything on; follow the model's answer and send the end after it."""
         await super().process_frame(frame, direction)
         if await self._keeps(frame, direction):
             return
@@ -138,10 +138,10 @@ class Farewell(FrameProcessor):
         await self._quiet()
 
     async def _keeps(self, frame: Frame, direction: FrameDirection) -> bool:
-        """Say whether a frame goes no further: a request to end, or to speak behind a goodbye.
+        """Return whether to withhold a frame: a request to end, or to speak after a goodbye.
 
-        The latter comes from below, with a tool's result; the conversation has that all the same.
-        Or it is an answer to a caller who speaks on behind a goodbye that is the last word.
+        The latter comes from below, with a tool's result, which the conversation has anyway. Or it
+        is an answer to a caller who goes on speaking after a final goodbye.
         """
         if isinstance(frame, PartFrame):
             await self.part(frame.reason, words=None if self._spoke else frame.words)
@@ -168,7 +168,7 @@ class Farewell(FrameProcessor):
     async def _drop_interrupted(self) -> None:
         self._answering = False
         if self._final:
-            self._asked = self._kept  # what was asked before it became final is dropped by now
+            self._asked = self._kept  # what was requested before it became final has been dropped
             await self._ask()
             return
         self.reason, self._words, self._asked = None, None, False
@@ -194,7 +194,7 @@ READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
     VADUserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
     UserStartedSpeakingFrame: (SilenceSign.CALLER,),
     UserStoppedSpeakingFrame: (SilenceSign.CALLER_STOPPED,),
-    InputDTMFFrame: (SilenceSign.CALLER, SilenceSign.CALLER_STOPPED),  # a key has no end of its own
+    InputDTMFFrame: (SilenceSign.CALLER, SilenceSign.CALLER_STOPPED),  # a key has no end
     BotStartedSpeakingFrame: (SilenceSign.AGENT,),
     BotStoppedSpeakingFrame: (SilenceSign.AGENT_STOPPED,),
     LLMFullResponseStartFrame: (SilenceSign.WORK,),
@@ -203,7 +203,7 @@ READS: Final[Mapping[type[Frame], tuple[SilenceSign, ...]]] = {
     FunctionCallResultFrame: (SilenceSign.WORK_DONE,),
     FunctionCallCancelFrame: (SilenceSign.WORK_DONE,),
 }
-"""What a frame means to the rule. Broadcast frames pass once: the other copy goes the other way."""
+"""The sign in a frame. A broadcast frame passes once: its copy goes the other way."""
 
 
 @dataclass
@@ -212,9 +212,9 @@ class AnsweredFrame(SystemFrame):
 
 
 class CallerSilence(FrameProcessor):
-    """Stands right behind `Farewell`, and delays nothing.
+    """Speaks to a silent caller. Stands directly after `Farewell`, and delays nothing.
 
-    Nothing is timed before `AnsweredFrame`: a call that we place has a pipeline while it rings.
+    Timing starts with `AnsweredFrame`: an outbound call has a pipeline while it rings.
     """
 
     def __init__(
@@ -237,7 +237,7 @@ class CallerSilence(FrameProcessor):
         self._answered = False
 
     def excuse(self, *, away: bool) -> None:
-        """Ask the caller nothing, and part from nobody, while the caller is with a person."""
+        """Suspend questions and time limits while the caller is away, such as with a person."""
         self._away = away
         self._silence.handle(
             SilenceSign.AGENT if away else SilenceSign.AGENT_STOPPED, self._clock()
@@ -245,7 +245,7 @@ class CallerSilence(FrameProcessor):
         self._alarm.ring()
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; note who speaks and who works."""
+        """Pass everything on; record speech and work in progress."""
         await super().process_frame(frame, direction)
         await self.push_frame(frame, direction)
         match frame:

@@ -1,8 +1,8 @@
-"""When to speak on a caller's line in place of an answer, and what to do while none can come.
+"""Decides when to speak on a caller's line in place of an answer, and what to do in an outage.
 
 Combines `Holding` (the answer is late), `AnswerDebt` (whether an answer is pending), `StageNews`
-(when to say that a stage has no rung left) and `OutageScript` (what is said and done then). While
-the outage script is active, late answers are not announced separately.
+(when to announce that a stage has no rung left) and `OutageScript` (what is said and done then).
+While the outage script is active, late answers are not announced separately.
 """
 
 from typing import Final, TypeAlias
@@ -42,9 +42,9 @@ from processors.holding.line_rules import (
 from processors.holding.utterance_rules import Situation
 from processors.holding.way_down_rules import OutageScript
 
-MODEL_S: Final = 0.37  # from a question to the model's first word, usually
-SENTENCE_S: Final = 0.09  # from there to the first sentence's end
-VOICE_S: Final = 0.13  # from a sentence to its first sound
+MODEL_S: Final = 0.37  # usual time from a question to the model's first word
+SENTENCE_S: Final = 0.09  # from there to the end of the first sentence
+VOICE_S: Final = 0.13  # from a sentence to its first audio
 PATIENCE_S: Final = 0.35  # with a voice, before another is asked for the same words
 USUALLY_S: Final = {"llm": MODEL_S + SENTENCE_S + VOICE_S, "tts": VOICE_S}
 HELD_WITH: Final = {
@@ -52,13 +52,13 @@ HELD_WITH: Final = {
     Say.CLIP: (Situation.LLM, Situation.DOWN),
 }
 BESIDE_GOODBYE: Final = (CallerBegan, CallerFellSilent, MessageBegan, Spoken)
-"""What still counts behind a goodbye that is the last word: a message that is left, a hang-up."""
+"""Events that still count after a final goodbye: a message that is left, a hang-up."""
 
 Actions: TypeAlias = tuple[LineAction, ...]
 
 
 class HoldDecision:
-    """Decides for one call; events in, actions out, no clock of its own.
+    """Decides for one call; events in, actions out, without a clock.
 
     keeper = HoldDecision(Holding(), Descent())
     keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
@@ -75,7 +75,7 @@ class HoldDecision:
 
     @property
     def holding(self) -> bool:
-        """Whether something was said in place of the answer that the caller still waits for."""
+        """Whether something was said in place of a pending answer."""
         return self._holding.held
 
     @property
@@ -85,22 +85,22 @@ class HoldDecision:
 
     @property
     def led(self) -> bool:
-        """Whether the caller is spoken to by somebody else: by the way down, or a person."""
+        """Whether the outage menu or a person speaks with the caller."""
         return self._away or self.way_down.in_charge
 
     @property
     def caller_speaks(self) -> bool:
-        """Whether the caller speaks now: only what must be heard may be said."""
+        """Whether the caller speaks now, so that only mandatory speech is allowed."""
         return self._news.caller_speaks
 
     @property
     def listens(self) -> bool:
-        """Whether what the caller says may be one of the menu's words."""
+        """Whether the caller's words may be a choice from the menu."""
         return self._descent.listens
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         if self._parting:
             return self.way_down.wake_at
         held_at = None if self.way_down.in_charge else self._holding.wake_at
@@ -108,7 +108,7 @@ class HoldDecision:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
-        """Return what is to be done about an event."""
+        """Return the actions for an event."""
         self._parting = self._parting or isinstance(event, LastWords)
         if not self._parting:
             return self._decide(event, now)
@@ -119,7 +119,7 @@ class HoldDecision:
         match event:
             case StageExhausted():
                 self._news.exhausted(event.stage, now)
-                return ()  # it is spoken of when that is due
+                return ()  # it is announced later, by `tick`
             case AttemptFailed() | AttemptStarted():
                 _expect(event, now, holding=self._holding, news=self._news)
                 return ()
@@ -131,13 +131,13 @@ class HoldDecision:
             case EarlyAnswerTaken():
                 self._holding.taken(now + VOICE_S, calls_tool=event.calls_tool)
             case Spoken(dry_at=float(at)) if event.action.then is Then.HOLD or self._holding.held:
-                self._holding.said(at)  # silence counts from there on
+                self._holding.said(at)  # silence counts from there
             case _:
                 self._note(event, now)
         return self.way_down.handle(event, now)
 
     def tick(self, now: float) -> Actions:
-        """Return what is due by the passing of time."""
+        """Return the actions that are due by now."""
         if self._parting:
             due = self.way_down.tick(now)
             return tuple(item for item in due if isinstance(item, HangUp | KeepMessage))
@@ -155,21 +155,22 @@ class HoldDecision:
     def _note_won(self, event: AttemptWon, now: float) -> Actions:
         """Hold the line again when a stage is back, until the answer is heard.
 
-        Nobody else watches it then: the rung may be slow, or die before its first sentence.
+        The outage script no longer watches it, and the rung may be slow, or die before its first
+        sentence.
         """
         if event.stage == "llm":
             self._holding.expected(now + SENTENCE_S + VOICE_S)
         if event.stage == "stt":
-            self._news.drop("stt")  # who is back hears the utterance again, from its first word
+            self._news.drop("stt")  # the rung hears the utterance again, from its start
         was_down = self.way_down.in_charge
         actions = self.way_down.handle(event, now)
         if was_down and not self.way_down.in_charge:
             since = self._descent.quiet_since
-            # The way down leaves longer silences; what is at hand now is not talked over.
+            # The outage menu leaves longer silences; an answer about to come is not talked over.
             at_hand = now + USUALLY_S["llm"] - self._holding.settings.silence_s
             self._holding.answered(owed_from=now if since is None else max(since, at_hand))
             if event.stage == "stt" and not self._debt.worded:
-                self._holding.paused()  # the caller was asked to say it again, and may not
+                self._holding.paused()  # the caller was asked to repeat, and may not do so
         return actions
 
     def _note(self, event: LineEvent, now: float) -> None:
@@ -195,7 +196,7 @@ class HoldDecision:
 def _expect(
     event: AttemptFailed | AttemptStarted, now: float, *, holding: Holding, news: StageNews
 ) -> None:
-    """Note what is known of when the answer will be there, from who is asked for it."""
+    """Update when the answer is expected, from the rung that is asked for it."""
     failed = isinstance(event, AttemptFailed)
     if event.stage == "stt" and (failed or event.extra):
         news.deaf = True

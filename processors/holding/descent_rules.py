@@ -1,14 +1,14 @@
-"""What a call does while a whole stage is down: one step at a time to what needs less.
+"""The outage menu: what a call does while a whole stage is down, in steps that need less and less.
 
-A clip that fits what the caller wanted; the local rung; a menu, which needs no provider at all: of
-words where this machine can hear them itself, and of keys; what the caller chose is done; a
-goodbye. Every turn that finds the stage down goes on from where the last one stopped, and so does
-every silence that grows too long. Nothing is said without end: so many turns are met with clips,
-the menu is read twice, then comes the goodbye. When the stage answers again the conversation goes
-on where it was; when one fails again before the caller has spoken, so does the way down.
+The steps are: a clip that fits the caller's request; the local rung; a menu, which needs no
+provider, by words if this machine can recognise them, and by keys; the caller's choice; a goodbye.
+Every turn that finds the stage down continues from the last step, and so does every silence that is
+too long. Nothing repeats without end: `clips` turns get clips, the menu is read `menus` times, then
+comes the goodbye. When the stage works again, the conversation continues where it was. When one
+fails again before the caller has spoken, so do the steps.
 
-A choice ends the call, and a word may be misheard; so a choice that was said is asked back and
-counts when the caller says yes. A key is not asked back.
+A choice ends the call, and a word may be misheard. So a spoken choice is confirmed, and counts when
+the caller says yes. A key is not confirmed.
 """
 
 from collections import Counter
@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 
 
 class Choice(StrEnum):
-    """What the menu offers."""
+    """The menu's choices."""
 
     CALLBACK = "callback"
     MESSAGE = "message"
@@ -28,14 +28,14 @@ class Choice(StrEnum):
 
 
 class Consent(StrEnum):
-    """An answer to a question of ours."""
+    """A reply to a confirmation."""
 
     YES = "yes"
     NO = "no"
 
 
 Meaning: TypeAlias = Choice | Consent | str
-"""What the caller meant: a choice by its name, a reply, or the key with that digit."""
+"""The meaning of a caller's word: a choice, a reply, or the key with that digit."""
 
 DIGITS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 PHRASES: Final[Mapping[str, Meaning]] = {
@@ -47,23 +47,23 @@ PHRASES: Final[Mapping[str, Meaning]] = {
     "yes": Consent.YES,
     "no": Consent.NO,
 }
-LANGUAGE: Final = "en"  # of the phrases, and of the one model that comes with us
+LANGUAGE: Final = "en"  # of the phrases, and of the one model included
 
 
 def heard_here(language: str) -> bool:
-    """Say whether the phrases are in this language, a tag such as `en-GB`."""
+    """Return whether the phrases are in this language, a tag such as `en-GB`."""
     return language.partition("-")[0].lower() == LANGUAGE
 
 
-QUESTIONS: Final = 3  # whether the caller said this or that, while a stage is down
+QUESTIONS: Final = 3  # confirmations while a stage is down
 REPLY_S: Final = 3.5  # of silence, for a caller to reply: a clip may ask, a menu always does
-CLIPS: Final = 2  # turns that are met with clips before something else is tried
+CLIPS: Final = 2  # turns that get clips before the next step
 MENUS: Final = 2  # readings of the menu
-BURST_S: Final = 0.8  # from key to key of a number that somebody types (chosen)
+BURST_S: Final = 0.8  # between the keys of a number that the caller types (chosen)
 
 
 class Step(StrEnum):
-    """How far down the call is."""
+    """The steps of the outage menu."""
 
     CLIP = "clip"
     LOCAL = "local"
@@ -87,51 +87,51 @@ MENU: Final = frozenset({Step.WORDS, Step.KEYPAD})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayClip:
-    """Say something that fits the situation."""
+    """Play a clip that fits the situation."""
 
     stage: str
-    number: int  # of the clips in this outage, from 0; another number, another clip
+    number: int  # of the clip in this outage, from 0; each number is another clip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseLocal:
-    """Let the local rung of this stage do it."""
+    """Let the stage's local rung do it."""
 
     stage: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReadMenu:
-    """Offer the choices."""
+    """Read the choices."""
 
-    words: bool = False  # they can be said
+    words: bool = False  # they can be spoken
     keys: bool = True  # they can be pressed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskBack:
-    """Ask whether the caller said this."""
+    """Ask the caller to confirm a choice."""
 
     choice: Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Carry:
-    """Do what the caller chose, and report by `carried`."""
+    """Carry out the caller's choice, and report with `carried`."""
 
     choice: Choice
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SayGoodbye:
-    """Say goodbye and hang up. The call ends with words."""
+    """Say goodbye and hang up."""
 
-    carried: Choice | None  # what was done for the caller, if anything
+    carried: Choice | None  # the choice that was carried out, if any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GoOn:
-    """The stage answers again: take the conversation up where it was."""
+    """The stage works again: resume the conversation where it was."""
 
     stage: str
     down_s: float
@@ -142,17 +142,17 @@ Descending: TypeAlias = PlayClip | UseLocal | ReadMenu | AskBack | Carry | SayGo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DescentSettings:
-    """How fast a call goes down."""
+    """The pace of the outage menu."""
 
     steps: Sequence[Step] = STEPS
     clips: int = CLIPS
     menus: int = MENUS
     silence_s: float = REPLY_S
-    keys: Mapping[str, Choice] | None = None  # None: 1 callback, 2 message, 0 person
+    keys: Mapping[str, Choice] | None = None  # by default 1 callback, 2 message, 0 person
 
     @property
     def has_keys(self) -> bool:
-        """Whether the menu's choices can be made by keys."""
+        """Whether choices can be made by keys."""
         return Step.KEYPAD in self.steps
 
 
@@ -160,12 +160,12 @@ class OutageSteps:
     """The steps of one outage: how often each was taken, and which is due.
 
     Attributes:
-        stage: What is down.
+        stage: The stage that is down.
         since: Since when; monotonic, in seconds.
     """
 
     def __init__(self, stage: str, settings: DescentSettings, *, local: bool, now: float) -> None:
-        """Stand at the top; `local` says whether the stage has a local rung."""
+        """Begin before the first step; `local`: the stage has a usable local rung."""
         self.stage = stage
         self.since = now
         self._settings = settings
@@ -175,18 +175,18 @@ class OutageSteps:
 
     @property
     def step(self) -> Step | None:
-        """The step that was taken last; None: the last of all is behind us."""
+        """The step taken last; `None` after the last of all."""
         steps = self._settings.steps
         return steps[self._at] if self._at < len(steps) else None
 
     def go(self, *, words: bool) -> Descending | None:
-        """Take the step that is due: the same once more, or the next that is possible.
+        """Take the step that is due: the same again, or the next possible one.
 
         Args:
-            words: The menu's words can be heard here.
+            words: The menu's words can be recognised here.
 
         Returns:
-            None: a goodbye is due.
+            `None` if a goodbye is due.
         """
         while (step := self.step) is not None:
             if self._taken[step] < self._times(step, words=words):
@@ -196,7 +196,7 @@ class OutageSteps:
         return None
 
     def choose(self) -> bool:
-        """Go on to what the caller chose; False: there is no such step below the menu."""
+        """Go to the caller's choice; return False if no such step follows the menu."""
         self._at += 1
         steps = list(self._settings.steps)
         if Step.CHOSEN not in steps[self._at :]:
@@ -211,7 +211,7 @@ class OutageSteps:
             Step.LOCAL: int(self._local),
             Step.WORDS: menus - self._taken[Step.KEYPAD] if words else 0,
             Step.KEYPAD: menus - self._taken[Step.WORDS],
-            Step.CHOSEN: 0,  # only by the caller
+            Step.CHOSEN: 0,  # only by the caller's choice
             Step.GOODBYE: 1,
         }
         return times[step]
@@ -231,24 +231,24 @@ class OutageSteps:
 
 
 class OutageMenu:
-    """The way down, and up again, of one call.
+    """The outage menu of one call, down its steps and back.
 
     Attributes:
-        has_keys: Whether the menu's choices can be made by keys.
-        hears_words: Whether they can be said: in this language, to this machine.
-        quiet_since: From when on silence counts: what is on the line ends then, or the caller has
-            stopped; None: the caller speaks.
+        has_keys: Whether choices can be made by keys.
+        hears_words: Whether they can be spoken: in this language, on this machine.
+        quiet_since: From when silence counts: the line runs dry then, or the caller has stopped;
+            `None` while the caller speaks.
         over: Whether the goodbye was said.
     """
 
     def __init__(
         self, settings: DescentSettings | None = None, *, local: frozenset[str] = frozenset()
     ) -> None:
-        """Stand at the top.
+        """Begin with no stage down.
 
         Args:
-            settings: How fast to go down.
-            local: The stages that have a local rung which can be used now.
+            settings: The pace.
+            local: The stages with a usable local rung.
         """
         self._settings = settings or DescentSettings()
         self._keys = KEYS if self._settings.keys is None else self._settings.keys
@@ -258,44 +258,44 @@ class OutageMenu:
         self.quiet_since: float | None = None
         self.over = False
         self._outage: OutageSteps | None = None
-        self._behind: OutageSteps | None = None  # the one that was over last
-        self._asked: Choice | None = None  # whether the caller said this
+        self._behind: OutageSteps | None = None  # the outage that ended last
+        self._asked: Choice | None = None  # the choice to be confirmed
         self._questions = 0  # in this outage
-        self._astray_at = -inf  # when a key was pressed that means nothing
+        self._astray_at = -inf  # when a key without a meaning was pressed
 
     @property
     def step(self) -> Step | None:
-        """How far down the call is; None: no stage is down."""
+        """The step taken last; `None` if no stage is down."""
         return self._outage.step if self._outage else None
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a key may be a choice: the menu was read, and nothing else since."""
+        """Whether a key may be a choice: the menu was the last thing read."""
         return not self.over and self.has_keys and self.step in MENU
 
     @property
     def listens(self) -> bool:
-        """Whether what the caller says may be a choice: the menu of words was read."""
+        """Whether the caller's words may be a choice: the menu of words was read."""
         return not self.over and self.step is Step.WORDS
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which the silence has lasted too long, or None."""
+        """When the silence has lasted too long, or `None`."""
         if self._outage is None or self.over or self.quiet_since is None:
             return None
-        if self.step is Step.CHOSEN:  # a message has a silence of its own that ends it
+        if self.step is Step.CHOSEN:  # a message has its own limit on silence
             return None
         return self.quiet_since + self._settings.silence_s
 
     def down(self, stage: str, now: float, *, told: bool = False) -> tuple[Descending, ...]:
-        """A turn found nobody in this stage; return what to do in its place.
+        """Return what to do for a turn that finds no rung in this stage.
 
         Args:
-            stage: In which nobody is left.
+            stage: The stage without a rung left.
             now: Monotonic, in seconds.
-            told: The turn was told of an outage before. Nothing is said at once then: a stage that
-                comes and goes would say one clip behind the other. If that one was over, the next
-                step, from where it ended, is taken when a silence grows too long.
+            told: The turn was already told of an outage. Then nothing is said at once, because a
+                stage that comes and goes would play one clip after the other. If that outage was
+                over, the next step after its last one is taken when a silence is too long.
         """
         if self.over or self.step is Step.CHOSEN:
             return ()
@@ -312,24 +312,24 @@ class OutageMenu:
         return self._go(now)
 
     def key(self, digit: str, now: float) -> tuple[Descending, ...]:
-        """The caller pressed a key; it counts once the menu was offered."""
+        """Handle a key; it counts once the menu was read."""
         if not self.takes_keys:
             return ()
         chosen = self._keys.get(digit)
-        if chosen is None:  # the menu again, but once for a number that somebody types
+        if chosen is None:  # the menu again, but only once for a typed number
             typed, self._astray_at = now - self._astray_at < BURST_S, now
             if typed:
                 return ()
         return self._go(now, chosen=chosen)
 
     def heard(self, meaning: Meaning, now: float) -> tuple[Descending, ...]:
-        """The caller said one of the menu's words: a choice, a digit, yes or no."""
+        """Handle one of the menu's words: a choice, a digit, yes or no."""
         if not self.listens:
             return ()
         asked, self._asked = self._asked, None
         if isinstance(meaning, Consent):
             if asked is None:
-                return ()  # to what? what follows a turn without an answer follows
+                return ()  # there was no question: treated as an unanswered turn
             return self._go(now, chosen=asked if meaning is Consent.YES else None)
         choice = meaning if isinstance(meaning, Choice) else self._keys.get(meaning)
         if choice is None or self._questions >= QUESTIONS:
@@ -339,14 +339,14 @@ class OutageMenu:
         return (AskBack(choice=choice),)
 
     def carried(self, choice: Choice | None) -> tuple[Descending, ...]:
-        """What the caller chose was carried out; None: nothing could be. Say goodbye, once."""
+        """Say goodbye, once, after the choice was carried out; `None` if it could not be."""
         if self.over:
             return ()
         self.over = True
         return (SayGoodbye(carried=choice),)
 
     def recovered(self, now: float) -> tuple[Descending, ...]:
-        """The stage answers again."""
+        """Resume the conversation: the stage works again."""
         if self._outage is None or self.over or self.step is Step.CHOSEN:
             return ()
         self._behind = outage = self._outage
@@ -354,7 +354,7 @@ class OutageMenu:
         return (GoOn(stage=outage.stage, down_s=now - outage.since),)
 
     def tick(self, now: float) -> tuple[Descending, ...]:
-        """Break a silence that has lasted too long."""
+        """Take the next step after a silence that has lasted too long."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         return self._go(now)

@@ -1,8 +1,8 @@
-"""Speaks to a caller whose answer is late, and goes down step by step while nobody can answer.
+"""Speaks to a caller whose answer is late, and runs the outage menu while no rung can answer.
 
-It stands right above the line, so that nothing that hangs can be in its way, and delays nothing.
-When to speak, and for which situation, is decided by `HoldDecision`; in `HoldLine` frames and facts
-become its events, in `HoldActions` (`processors/holding/line_doer.py`) its actions sound.
+It stands directly before the output, so that no hanging stage can block it, and delays nothing.
+`HoldDecision` decides when to speak, and about what. `HoldLine` turns frames and events of the call
+into its events; `HoldActions` (`processors/holding/line_doer.py`) carries out its actions.
 """
 
 from pipecat.frames.frames import (
@@ -59,10 +59,10 @@ from processors.wiring import CallWiring
 
 
 class HoldLine(FrameProcessor):
-    """Delays nothing; speaks when the decisions say so."""
+    """Passes everything on without delay; speaks when `HoldDecision` says so."""
 
     def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
-        super().__init__(name="local")  # what it says in place of a voice is the local voice's
+        super().__init__(name="local")  # its speech counts as the local voice's
         self._phrases = fallback.phrases
         self._line = wiring.line
         self._turn = wiring.turn
@@ -73,23 +73,23 @@ class HoldLine(FrameProcessor):
 
     @property
     def keeper(self) -> HoldDecision:
-        """What is decided for this call, to be asked by others."""
+        """The decisions for this call, for others to read."""
         return self._doer.keeper
 
     def note_answered(self) -> None:
-        """Note that the caller is spoken to otherwise: no answer is owed any more."""
+        """Record that the caller hears something else: no answer is pending any more."""
         self._doer.handle(AnswerSounded(dry_at=self._line.dry_at, audible=True))
 
     def note(self, event: NothingSaid | LastWords) -> None:
-        """Note that the caller's turn came to nothing, or that the last goodbye was asked for."""
+        """Record that the caller's turn had no words, or that the final goodbye was requested."""
         self._doer.handle(event)
 
     def excuse(self, *, away: bool) -> None:
-        """Go no further down while the caller waits for a person, or is with one."""
+        """Pause the outage menu while the caller waits for a person, or is with one."""
         self._doer.handle(CallerAway(away=away))
 
     def notice(self, event: Event) -> None:
-        """Note a fact of the call at the moment when it is told; waits for nothing."""
+        """Process an event of the call when it is published, without waiting."""
         match event:
             case (
                 StageExhausted() | AttemptFailed() | AttemptStarted() | AttemptWon() | PauseJudged()
@@ -97,7 +97,7 @@ class HoldLine(FrameProcessor):
                 self._doer.handle(event)
             case EarlyAnswerTaken() | AnswerEmpty():
                 self._doer.handle(event)
-            case TurnDecided():  # not every end of a turn: one without a word is answered by nobody
+            case TurnDecided():  # not every end of a turn: one without a word gets no answer
                 self._doer.handle(AnswerDue())
             case TranscriptFinal():
                 self._phrases.take_in(event)
@@ -106,7 +106,7 @@ class HoldLine(FrameProcessor):
                 pass
 
     def hear(self, frame: InputAudioRawFrame) -> None:
-        """Record the caller's sound: of a message that is being left, or of the menu's words."""
+        """Take the caller's audio: for a message that is being left, or for the menu's words."""
         doer = self._doer
         if message := doer.keeper.way_down.message:
             doer.clerk.record(message, message.sound(frame.audio, self._now()))
@@ -114,7 +114,7 @@ class HoldLine(FrameProcessor):
             doer.words.sound(frame.audio, frame.sample_rate)
 
     async def speak_locally(self, rest: str, *, must: bool = False) -> None:
-        """Have the local voice say soon what no voice could say.
+        """Queue words that no voice could say for the local voice.
 
         Args:
             rest: The words.
@@ -123,12 +123,12 @@ class HoldLine(FrameProcessor):
         self._doer.speak_soon(rest, must=must)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Learn the rate of the line."""
+        """Read the line's sample rate."""
         await super().setup(setup)
         self._doer.voice.rate_hz = setup.audio_out_sample_rate
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on, but an answer that comes after the goodbye; read what it means."""
+        """Pass everything on, except an answer after the goodbye; process what a frame means."""
         await super().process_frame(frame, direction)
         late = self._doer.keeper.way_down.has_the_line and is_answer(frame)
         if late and isinstance(frame, TTSAudioRawFrame):
@@ -181,14 +181,14 @@ class HoldLine(FrameProcessor):
 
 
 def is_answer(frame: Frame) -> bool:
-    """Say whether a frame is of an answer, and of nothing that must be heard, such as a goodbye."""
+    """Return whether a frame belongs to an answer, not to mandatory speech such as a goodbye."""
     return isinstance(frame, TTSAudioRawFrame | TTSTextFrame) and frame.interruptible
 
 
 def read_answer(
     frame: TTSAudioRawFrame | LLMFullResponseStartFrame | LLMFullResponseEndFrame, *, dry_at: float
 ) -> LineEvent:
-    """Return what a frame says of an answer; its end comes after the last of its sound."""
+    """Return the event in a frame of an answer; the answer's end comes after its last audio."""
     if not isinstance(frame, TTSAudioRawFrame):
         return AnswerOpen(more=isinstance(frame, LLMFullResponseStartFrame))
     quiet = quiet_end(frame.audio)
@@ -200,10 +200,10 @@ def read_answer(
 def read_tool(
     frame: FunctionCallInProgressFrame | FunctionCallResultFrame, *, dry_at: float
 ) -> LineEvent:
-    """Return what a frame says of a tool.
+    """Return the event in a frame of a tool call.
 
     Args:
-        frame: It passes behind whatever was said before it.
+        frame: It follows whatever was said before it.
         dry_at: When the line runs dry.
     """
     if isinstance(frame, FunctionCallInProgressFrame):

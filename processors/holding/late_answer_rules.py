@@ -1,23 +1,23 @@
-"""Whether to say something because an answer is late, and what sort of thing.
+"""Decides when to speak because an answer is late, and whether to use a filler or a clip.
 
-A filler comes when no first word has been heard some 1.05 s after the caller stopped and none is
-expected soon; it is waited for a little when one is, or when another would still come in time if
-that one did not, but not beyond 1.43 s. There is one filler a turn at most, none in two turns of
-three, and none once the caller has begun to speak again. Where a filler may not be, a clip is said
-a moment later, so that no caller waits in silence. From then on the line is never silent for longer
-than `silence_s` while an answer is owed, or while one that has begun is not complete: model and
-voice may pause in the middle of it, and a filler is said there whatever the turns before had.
+A filler is due when no first word has been heard some 1.05 s after the caller stopped, and none is
+expected soon. If one is expected, the filler waits a little; so it does if another would still come
+in time should that one fail, but never beyond 1.43 s. There is at most one filler in a turn, none
+in two turns of three, and none once the caller speaks again. Where no filler is allowed, a clip is
+said a moment later, so that no caller waits in silence. From then on the line is never silent for
+longer than `silence_s` while an answer is pending, or while one that has begun is incomplete: model
+and voice may pause in the middle of it, and a filler is said there whatever the turns before had.
 
-An answer is owed from the caller's stop on, even while it is being decided whether the turn is
-over. A pause that turn detection takes for no end owes nothing yet. When it was an end after all, a
-filler is due at once if there may be one, unless the answer was prepared in the pause; a clip has
-the time that it has in any other turn. A prepared answer that begins with a tool is no such answer:
-the tool, the model and the voice are still to come, and take longer than the budget has left by
-then. So a filler is said at once before it, or a clip within the budget.
+An answer is pending from the caller's stop on, even before it is decided whether the turn is over.
+A pause that turn detection takes for unfinished makes no answer pending. If it was the end after
+all, a filler is due at once if one is allowed, unless the answer was prepared in the pause; a clip
+has the same time as in any other turn. A prepared answer that begins with a tool call does not
+count as prepared: the tool, the model and the voice are still to come, and take longer than the
+budget has left by then. So a filler is said at once before it, or a clip within the budget.
 
-What is said while a stage has nobody left stands for the answer. When the stage is back, the answer
-is owed again, behind what was said. So it is while a tool works: what is heard before it or
-meanwhile ("let me see", "one moment") is not the answer, which the model gives behind the result.
+What is said while a stage has no rung left replaces the answer. When the stage is back, the answer
+is pending again, after what was said. The same applies while a tool runs: what is heard before it
+or meanwhile ("let me see", "one moment") is not the answer, which the model gives after the result.
 """
 
 from dataclasses import dataclass
@@ -25,18 +25,18 @@ from enum import StrEnum
 from math import inf
 from typing import Final
 
-FIRST_S: Final = 1.05  # sooner, an answer that is merely slow would be delayed by a filler
-LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time that it takes to the ear
+FIRST_S: Final = 1.05  # any earlier, a filler would delay an answer that is merely slow
+LAST_S: Final = 1.43  # leaves a budget of 1.5 s the time from the line to the ear
 CLIP_S: Final = 1.4
-LATE_S: Final = 0.1  # what was expected and is later than that is not waited for any longer
-PREPARED_S: Final = 0.3  # from a late decision to the first word of an answer that is there already
-AT_ONCE_S: Final = 0.05  # behind a late decision: a caller who is handed on hears that instead
-SILENCE_S: Final = 1.9  # 2 s are the most, and to the ear it takes 0.06 to 0.08 s
+LATE_S: Final = 0.1  # an expected answer that is later than this is not waited for
+PREPARED_S: Final = 0.3  # from a late decision to the first word of a prepared answer
+AT_ONCE_S: Final = 0.05  # after a late decision: a caller who is transferred hears that instead
+SILENCE_S: Final = 1.9  # 2 s are the limit, and the way to the ear takes 0.06 to 0.08 s
 TURNS_APART: Final = 3
 
 
 class Say(StrEnum):
-    """What holds the line."""
+    """The speech that holds the line."""
 
     FILLER = "filler"  # a word or two, such as "Okay"
     CLIP = "clip"  # a sentence that fits the situation
@@ -54,10 +54,10 @@ class HoldSettings:
 
 
 class FillerTurns:
-    """Which turns may have a filler: one of so many in a row, and that one once."""
+    """Decides which turns may have a filler: one in `apart` turns, and once in that turn."""
 
     def __init__(self, apart: int) -> None:
-        self._apart = apart  # from one to the next
+        self._apart = apart  # turns from one filler to the next
         self._turn = 0
         self._last: int | None = None  # the turn that had one
 
@@ -67,11 +67,11 @@ class FillerTurns:
         return self._last is None or self._turn - self._last >= self._apart
 
     def begin(self) -> None:
-        """Note that the next turn has begun."""
+        """Count the next turn."""
         self._turn += 1
 
     def spend(self) -> None:
-        """Note that this turn has had one."""
+        """Record that this turn has had a filler."""
         self._last = self._turn
 
 
@@ -79,25 +79,25 @@ class Holding:
     """Holds the line of one call.
 
     Attributes:
-        owed_since: An answer is owed, and has been since then; None: none is.
-        goes_on: An answer is heard, and is not complete.
+        owed_since: Since when an answer is pending, or `None`.
+        goes_on: An answer is being heard, and is incomplete.
     """
 
     def __init__(self, settings: HoldSettings | None = None) -> None:
         self.settings = settings or HoldSettings()
         self._fillers = FillerTurns(self.settings.turns_apart)
-        self._met = True  # something was heard in this turn: the next stop is another turn's
+        self._met = True  # something was heard in this turn: the next stop begins another
         self.owed_since: float | None = None
-        self._expected_at: tuple[float, ...] = ()  # when its first word should be, latest first
-        self._dry_at: float | None = None  # something was said in this turn, until then
-        self._paused_at: float | None = None  # the caller was silent since, and may go on
-        self._decided_at: float | None = None  # when such a pause was found to be the end
-        self._tool_first = False  # the prepared answer begins with one
+        self._expected_at: tuple[float, ...] = ()  # of the first word, latest first
+        self._dry_at: float | None = None  # the end of what was said in this turn
+        self._paused_at: float | None = None  # the caller's silence began, and may be a pause
+        self._decided_at: float | None = None  # when such a pause turned out to be the end
+        self._tool_first = False  # the prepared answer begins with a tool call
         self.goes_on = False
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which `tick` has something to do, or None."""
+        """When to call `tick`, or `None`."""
         waits = self.owed_since is not None or self.goes_on
         if waits and self._dry_at is not None:
             return self._dry_at + self.settings.silence_s
@@ -119,11 +119,11 @@ class Holding:
 
     @property
     def held(self) -> bool:
-        """Whether something was said in place of the answer that is still owed."""
+        """Whether something was said in place of an answer that is still pending."""
         return self.owed_since is not None and self._dry_at is not None
 
     def caller_stopped(self, at: float) -> None:
-        """An answer is owed, since the caller's last voiced sample."""
+        """Start waiting for an answer, from the caller's last voiced sample."""
         if self._met:
             self._fillers.begin()
         self._met = False
@@ -132,46 +132,46 @@ class Holding:
         self._tool_first = self.goes_on = False
 
     def owe_nothing(self) -> None:
-        """The caller speaks, or has said nothing: there is nothing to speak for."""
+        """Stop waiting: the caller speaks, or has said nothing."""
         self.owed_since = self._paused_at = None
         self.goes_on = False
 
     def paused(self) -> None:
-        """The caller does not seem to have finished: nothing is owed yet."""
+        """Suspend waiting: the caller does not seem to have finished."""
         if self.owed_since is not None:
             self.owed_since, self._paused_at = None, self.owed_since
 
     def decided(self, at: float) -> None:
-        """It is our turn to speak; of interest after a pause that did not look like it."""
+        """Resume waiting after a pause: the turn is over."""
         if self._paused_at is not None:
             self.owed_since, self._paused_at, self._decided_at = self._paused_at, None, at
 
     def expected(self, at: float, *, else_at: float | None = None) -> None:
-        """The answer's first word should be heard at this moment: somebody is at work on it.
+        """Record when the answer's first word should be heard, by a rung at work on it.
 
         Args:
             at: When.
-            else_at: If nothing comes of that, when the next one's should be.
+            else_at: When the next rung's should be, if that one fails.
         """
         self._expected_at = (at,) if else_at is None else (else_at, at)
 
     def taken(self, at: float, *, calls_tool: bool) -> None:
-        """The answer that was prepared is the one: it should be heard at this moment.
+        """Record that the prepared answer is used, and when it should be heard.
 
         Args:
             at: When.
-            calls_tool: It begins with a tool: nothing of it can be heard yet.
+            calls_tool: It begins with a tool call, so nothing of it can be heard yet.
         """
         self._tool_first = calls_tool
         if not calls_tool:
             self.expected(at)
 
     def answered(self, *, owed_from: float | None = None, more_from: float | None = None) -> None:
-        """The answer is being heard, or something was said in its place: nothing is owed.
+        """Stop waiting: the answer is being heard, or something was said in its place.
 
         Args:
-            owed_from: It is to come after all; when what was said in its place ends. None: no.
-            more_from: It is not complete; when what is there of it ends. None: it is.
+            owed_from: The end of what was said in its place, if the answer is still pending.
+            more_from: The end of the part that is there, if the answer is incomplete.
         """
         self.owed_since, self._paused_at = owed_from, None
         dry_at = more_from if owed_from is None else owed_from
@@ -179,16 +179,16 @@ class Holding:
         self._met, self.goes_on = True, more_from is not None
 
     def said(self, dry_at: float) -> None:
-        """Something that holds the line is queued, and ends at `dry_at`."""
+        """Record that speech which holds the line is queued, and ends at `dry_at`."""
         self._dry_at = dry_at
 
     def tick(self, now: float) -> tuple[Say, ...]:
-        """Return what to say now; report with `said` when the line runs dry again."""
+        """Return what to say now; report with `said` when the line will run dry."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         first = self._dry_at is None
         self._met = True
-        self._dry_at = now  # until it is told what was queued
+        self._dry_at = now  # until `said` reports what was queued
         if self.owed_since is None:
             return (Say.FILLER,)
         if first and self._fillers.allowed:

@@ -1,4 +1,4 @@
-"""Does what `HoldDecision` decides: says, asks the desk, records, cuts off, listens for a word."""
+"""Carries out the actions of `HoldDecision`: speech, the menu's choices, messages, hang-up."""
 
 import asyncio
 from collections import deque
@@ -33,15 +33,15 @@ from processors.holding.own_voice import SAMPLE_BYTES, DeskClerk, Fallback, OwnV
 from processors.ladder.stage import Alarm
 from processors.wiring import CallWiring
 
-BEHIND_S: Final = 0.4  # on the line: what comes later is dropped, or two who talk fall apart
+BEHIND_S: Final = 0.4  # on the line: later audio is dropped, or two speakers drift apart
 
 
 class WaitingSound(OutputAudioRawFrame):
-    """A tone for somebody who waits, or the voice of the person at the other end."""
+    """A tone for a waiting caller, or the voice of the person at the other end."""
 
 
 class OtherSound:
-    """Puts such sound onto a line."""
+    """Puts such audio onto a line."""
 
     def __init__(
         self,
@@ -56,31 +56,31 @@ class OtherSound:
         self._now = clock
 
     async def put(self, pcm: bytes) -> None:
-        """Put 16-bit mono at `rate_hz` behind what is on the line."""
+        """Queue 16-bit mono at `rate_hz` on the line."""
         if pcm:
             await self._push(WaitingSound(pcm, self.rate_hz, 1))
             self._line.add(len(pcm) / SAMPLE_BYTES / self.rate_hz, self._now())
 
     async def put_soon(self, pcm: bytes) -> None:
-        """Put it behind what is on the line, unless it would be heard too late."""
+        """Queue it, unless it would be heard too late."""
         if self._line.queued_s(self._now()) <= BEHIND_S:
             await self.put(pcm)
 
 
 async def until_heard(line: CallerLine, clock: Callable[[], float]) -> None:
-    """Return once all that is on a line was heard, by our own reckoning."""
+    """Return once everything on a line was heard, by our own reckoning."""
     while (left_s := line.queued_s(clock())) > 0:  # noqa: ASYNC110 - a line has no event
         await asyncio.sleep(left_s)
 
 
 class HoldActions:
-    """Has each event decided at once, and does what follows from it when the alarm has rung.
+    """Passes each event to the decision at once, and carries out the actions in its own task.
 
     Attributes:
         keeper: Decides.
         voice: Says what the call says itself.
-        words: Hears the menu's words.
-        clerk: Asks the desk, and hands it a message as it comes.
+        words: Recognises the menu's words.
+        clerk: Carries out choices, and stores a message as it comes.
     """
 
     def __init__(self, owner: FrameProcessor, fallback: Fallback, wiring: CallWiring) -> None:
@@ -103,33 +103,33 @@ class HoldActions:
         )
 
     async def stop(self) -> None:
-        """Do nothing more, and hear nothing more."""
+        """Stop acting and listening."""
         await self._alarm.stop()
         await self.words.stop()
 
     def handle(self, event: LineEvent) -> None:
-        """Decide what follows from an event; it is done as soon as the alarm has rung."""
+        """Decide on an event; the actions follow as soon as the alarm has rung."""
         self._actions.extend(self.keeper.handle(event, self._now()))
         self._alarm.ring()
 
     def give_way(self) -> None:
-        """Say no more of our own while the caller speaks.
+        """Stop our own speech while the caller speaks.
 
-        Pipecat interrupts at the beginning of a turn alone, and one may be open yet: its words are
-        owed, or it was a sound without any.
+        Pipecat interrupts only at the beginning of a turn. One may already be open: its words are
+        pending, or it was a sound without any.
         """
         if self.voice.speaker.speaks:
-            self.voice.stop()  # at once: what is being made is waited for
+            self.voice.stop()  # at once, because `do` waits for speech in preparation
             self._actions.append(CutLine())
             self._alarm.ring()
 
     def speak_soon(self, rest: str, *, must: bool) -> None:
-        """Have the local voice say soon what no voice could say."""
+        """Queue words that no voice could say for the local voice."""
         self.voice.keep_rest(rest, must=must)
         self._alarm.ring()
 
     async def do(self, action: LineAction) -> None:
-        """Do one thing that was decided; what came of it is an event."""
+        """Carry out one action; its result is an event."""
         match action:
             case SpeakFor():
                 dry_at = await self.voice.speak(action, over_caller=self.keeper.caller_speaks)
@@ -145,7 +145,7 @@ class HoldActions:
             case CutLine():
                 self.voice.stop()
                 self._line.flush(self._now())
-                # below us only: the menu was heard
+                # below us only: the caller has heard the menu
                 await self._owner.push_frame(InterruptionFrame())
             case HearWords():
                 if self._ear_usable:
@@ -154,7 +154,7 @@ class HoldActions:
                 self._tell(fact)
 
     async def speak_rest(self) -> None:
-        """Say what no voice could say: beside a message that is left what must be heard alone."""
+        """Say what no voice could say; during a message, only mandatory words."""
         await self.voice.speak_rest(self.handle, must=self.keeper.way_down.has_the_line)
 
     async def _act(self, now: float) -> None:
@@ -167,16 +167,16 @@ class HoldActions:
 
     @property
     def _ear_usable(self) -> bool:
-        """Whether the menu's words can be heard, in the language that is spoken now."""
+        """Whether the menu's words can be recognised, in the language spoken now."""
         return self.words.usable and heard_here(self._phrases.language)
 
     def _note_word(self, meaning: Meaning | None) -> None:
-        """Note which of the menu's words was said; None: none of them."""
+        """Process a recognised word of the menu; `None` if it was none of them."""
         self.handle(MenuWordOwed(until=self.words.owed_until))
         if meaning is not None:
             self.handle(MenuWordSaid(meaning=meaning))
 
 
 def earliest(*moments: float | None) -> float | None:
-    """Return the first of the moments that there are, or None."""
+    """Return the earliest of the moments that are not `None`."""
     return min((moment for moment in moments if moment is not None), default=None)

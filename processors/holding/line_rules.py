@@ -1,4 +1,4 @@
-"""What happens on a caller's line, and what is to be done about it, as values."""
+"""Events on a caller's line and the actions that follow, as values; a caller's message."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -19,13 +19,13 @@ from processors.holding.descent_rules import Choice, Meaning
 from processors.holding.utterance_rules import Situation
 
 SAMPLE_BYTES: Final = 2
-LIMIT_S: Final = 120.0  # chosen: what people say to a machine is far shorter
+LIMIT_S: Final = 120.0  # what people say to a machine is far shorter (chosen)
 QUIET_S: Final = 3.5  # of silence that ends a message; 4 s are the longest silence of a call
-OVER_TONE_S: Final = 0.5  # so long into a message, a voice is no end of what came before it
+OVER_TONE_S: Final = 0.5  # after the tone; speech that lasts until then belongs to the message
 
 
 class CallerMessage:
-    """Keeps the caller's sound from a moment on, until it is over.
+    """Records the caller's audio from a moment on, until it is over.
 
     Moments are monotonic, in seconds.
     """
@@ -33,7 +33,7 @@ class CallerMessage:
     def __init__(self, *, begins_at: float, rate_hz: int, limit_s: float = LIMIT_S) -> None:
         self.rate_hz = rate_hz
         self.spoken = False
-        """Whether a voice was heard in it."""
+        """Whether it contains speech."""
         self._begins_at = begins_at
         self._ends_at = begins_at + limit_s
         self._room = round(limit_s * rate_hz) * SAMPLE_BYTES
@@ -43,29 +43,29 @@ class CallerMessage:
 
     @property
     def pcm(self) -> bytes:
-        """What was recorded: 16-bit mono."""
+        """The recording: 16-bit mono."""
         return bytes(self._pcm)
 
     @property
     def length_s(self) -> float:
-        """How long it is."""
+        """Its length."""
         return len(self._pcm) / SAMPLE_BYTES / self.rate_hz
 
     @property
     def over_at(self) -> float:
-        """When it will be over, as things stand."""
+        """When it will be over, without more speech."""
         quiet_at = self._ends_at if self._quiet_since is None else self._quiet_since + QUIET_S
         return min(self._ends_at, quiet_at)
 
     def over(self, now: float) -> bool:
-        """Say whether it is complete."""
+        """Return whether it is complete."""
         return self._finished or now >= self.over_at
 
     def sound(self, pcm: bytes, now: float) -> bytes:
-        """Record a piece of the caller's sound; return as much of it as is in the message."""
+        """Record a piece of the caller's audio; return the part that is in the message."""
         if now < self._begins_at or self.over(now):
             return b""
-        # Who spoke into the tone and speaks on leaves a message all the same: it began but once.
+        # A caller who spoke into the tone and goes on leaves a message, too, without a new start.
         over_tone = self._quiet_since is None and now >= self._begins_at + OVER_TONE_S
         self.spoken = self.spoken or over_tone
         taken = pcm[: self._room - len(self._pcm)]
@@ -73,7 +73,7 @@ class CallerMessage:
         return taken
 
     def voice(self, now: float, *, speaking: bool) -> None:
-        """Note that the caller began or ceased to speak."""
+        """Record that the caller began or stopped speaking."""
         self.spoken = self.spoken or (speaking and now >= self._begins_at)
         self._quiet_since = None if speaking else max(now, self._begins_at)
 
@@ -83,7 +83,7 @@ class CallerMessage:
 
 
 class Then(StrEnum):
-    """What follows something that was said."""
+    """What follows an utterance."""
 
     HOLD = "hold"  # the line was held with it
     WAIT = "wait"  # for the caller, or the next silence
@@ -93,7 +93,7 @@ class Then(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SpeakFor:
-    """Say something for the first situation that has a text left; report it with `Spoken`."""
+    """Say something for the first situation that has an unused text; report it with `Spoken`."""
 
     situations: tuple[Situation, ...]
     then: Then
@@ -102,32 +102,32 @@ class SpeakFor:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunMenuChoice:
-    """Have done what the caller chose, and report it with `ChoiceDone`."""
+    """Carry out the caller's choice, and report with `ChoiceDone`."""
 
     choice: Choice
-    stage: str  # that is down
+    stage: str  # the one that is down
 
 
 @dataclass(frozen=True, slots=True)
 class RecordMessage:
-    """Sound the tone, record from its end on, and report it with `MessageBegan`."""
+    """Play the tone, record from its end on, and report with `MessageBegan`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeepMessage:
-    """Keep what the caller left, and report it with `ChoiceDone`."""
+    """Store the caller's message, and report with `ChoiceDone`."""
 
     message: CallerMessage
 
 
 @dataclass(frozen=True, slots=True)
 class CutLine:
-    """Throw away what is on the line: the caller has answered it."""
+    """Discard what is on the line: the caller has answered it."""
 
 
 @dataclass(frozen=True, slots=True)
 class HearWords:
-    """Have the ear for the menu's words ready."""
+    """Prepare the recogniser for the menu's words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +146,7 @@ LineAction: TypeAlias = (
     | StepTaken
     | StageRecovered
 )
-"""What to do next. The facts among them are told."""
+"""The actions on a line. The events among them are published."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,38 +156,38 @@ class CallerBegan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerFellSilent:
-    """The caller is silent; perhaps it was a cough, and no turn comes of it."""
+    """The caller is silent; it may have been a cough, without a turn."""
 
     stopped_at: float  # the last voiced sample
-    worded: bool = False  # a word of this turn was written down by then
+    worded: bool = False  # this turn had produced a word by then
 
 
 @dataclass(frozen=True, slots=True)
 class WordsCame:
-    """A recogniser wrote down words of the caller's."""
+    """A recogniser transcribed words of the caller."""
 
 
 @dataclass(frozen=True, slots=True)
 class AnswerDue:
-    """The caller's turn is over, and the model is asked; it is ours to speak."""
+    """The caller's turn is over, and the model is asked."""
 
 
 @dataclass(frozen=True, slots=True)
 class NothingSaid:
-    """The caller's turn is over, no word was written down of it, and nobody is asked."""
+    """The caller's turn is over without a transcript, and no model is asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerSounded:
-    """Sound of the answer went to the line."""
+    """Audio of the answer went to the line."""
 
-    dry_at: float  # when the last of it that a person can hear is played
+    dry_at: float  # when its last audible sample is played
     audible: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnswerOpen:
-    """A model begins to write an answer, or all of its sound has gone to the line."""
+    """A model begins to write an answer, or all of its audio has gone to the line."""
 
     more: bool
 
@@ -210,26 +210,28 @@ class ToolEnded:
 
 @dataclass(frozen=True, slots=True)
 class AgentCutOff:
-    """Whatever the agent was saying or doing was cut off."""
+    """The agent's speech or work was cut off."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallerAway:
-    """The caller waits for a person, or is with one; or is the agent's again."""
+    """The caller waits for a person or is with one, or is back with the agent."""
 
     away: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RestTaken:
-    """The local voice takes over what no voice could say."""
+    """The local voice takes over words that no voice could say."""
 
-    dry_at: float | None = None  # when all on the line is said, with it; None: it is to be made yet
+    dry_at: float | None = (
+        None  # when the line runs dry, including them; `None` if they are not rendered yet
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastWords:
-    """A goodbye was asked for behind which the call ends, whatever the caller says."""
+    """A goodbye was requested that ends the call, whatever the caller says."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,38 +250,38 @@ class MenuWordSaid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MenuWordOwed:
-    """What the caller just said may be one of the menu's words: wait for it until then."""
+    """The caller's last words may be a choice from the menu: wait for it until then."""
 
     until: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarChecked:
-    """Whether the menu's words can be heard here now: in this language, by this machine."""
+    """Whether the menu's words can be recognised now: in this language, on this machine."""
 
     usable: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spoken:
-    """Something was said as asked, or could not be."""
+    """An utterance was said as requested, or could not be."""
 
     action: SpeakFor
-    dry_at: float | None  # infinity: the caller spoke first; None: there was no text left
+    dry_at: float | None  # infinity: the caller spoke first; `None` if no text was left
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChoiceDone:
-    """What the caller chose was done, or could not be."""
+    """The caller's choice was carried out, or could not be."""
 
     choice: Choice
     done: bool
-    lost: bool = False  # the caller left a message, and it is gone
+    lost: bool = False  # the caller's message could not be stored
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MessageBegan:
-    """What the caller says is being recorded."""
+    """The caller's message is being recorded."""
 
     message: CallerMessage
 
@@ -298,7 +300,7 @@ DebtEvent: TypeAlias = (
     | ToolEnded
     | AgentCutOff
 )
-"""What says whether an answer is owed."""
+"""The events that decide whether an answer is pending."""
 
 LineEvent: TypeAlias = (
     DebtEvent

@@ -1,8 +1,8 @@
-"""What a caller answers to the menu, cut out of the line for an ear on this machine.
+"""Cuts a caller's answers to the menu out of the audio, for a recogniser on this machine.
 
-Costs nothing until a stage is down. Then it keeps the last moment of the caller's sound, since a
-voice is noticed late; and while the menu of words is read, each utterance that is short enough to
-be one of them. They are heard one after the other, and never waited for by the call.
+It costs nothing until a stage is down. Then it keeps the last moment of the caller's audio, because
+speech is detected late; and while the menu of words is read, each utterance that is short enough to
+be a choice. They are recognised one after the other, and the call never waits for them.
 """
 
 import asyncio
@@ -16,31 +16,31 @@ from pipecat.processors.frame_processor import FrameProcessor
 from processors.holding.descent_rules import PHRASES, Meaning
 
 SAMPLE_BYTES: Final = 2
-BEFORE_S: Final = 0.6  # of sound kept: a VAD is sure 0.2 s late, of a soft voice later
-LONGEST_S: Final = 2.2  # with that; "call me back" takes 1 s, slowly spoken
-WAITING: Final = 4  # utterances that are yet to be heard; more is somebody who is talking
-OWED_S: Final = 0.8  # to wait for what was said, before it counts as nothing
+BEFORE_S: Final = 0.6  # of audio kept: a VAD reports 0.2 s late, and later for a soft voice
+LONGEST_S: Final = 2.2  # including that; "call me back" takes 1 s, slowly spoken
+WAITING: Final = 4  # utterances in the queue; more means a caller who is talking
+OWED_S: Final = 0.8  # to wait for a result, before the utterance counts as nothing
 
 
 class WordEar(Protocol):
-    """Hears the menu's phrases."""
+    """Recognises the menu's phrases."""
 
     @property
     def usable(self) -> bool:
-        """Whether it hears, as far as is known."""
+        """Whether it works, as far as is known."""
         ...
 
     async def warm(self) -> None:
-        """Have it loaded before somebody speaks."""
+        """Load it in advance."""
         ...
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
-        """Return which phrase was said in 16-bit mono sound; nothing when it was none."""
+        """Return the phrase in 16-bit mono audio; empty if it was none."""
         ...
 
 
 class NoEar:
-    """Hears nothing: the words are not wanted, or not in the caller's language."""
+    """Recognises nothing: words are disabled, or not in the caller's language."""
 
     @property
     def usable(self) -> bool:
@@ -51,7 +51,7 @@ class NoEar:
         """Do nothing."""
 
     async def understand(self, pcm: bytes, rate_hz: int) -> str:
-        """Return nothing."""
+        """Return an empty text."""
         del pcm, rate_hz
         return ""
 
@@ -63,7 +63,7 @@ class _CapturedSound:
 
 
 class OnDeviceWords:
-    """Listens to the caller, and hands on what of the menu was said."""
+    """Listens to the caller, and reports the menu's words."""
 
     def __init__(self, ear: WordEar, *, clock: Callable[[], float]) -> None:
         self._ear = ear
@@ -78,21 +78,21 @@ class OnDeviceWords:
 
     @property
     def usable(self) -> bool:
-        """Whether words can be heard here."""
+        """Whether words can be recognised here."""
         return self._ear.usable
 
     @property
     def owed_until(self) -> float:
-        """Until when to wait for what was just said; in the past when nothing is owed."""
+        """Until when to wait for the last utterance; in the past if none is pending."""
         return self._owed_until or 0.0
 
     def sound(self, pcm: bytes, rate_hz: int) -> None:
-        """Keep a piece of the caller's sound, once it has started to hear."""
+        """Keep a piece of the caller's audio, once `start` was called."""
         if self._hearing is None:
             return
         self._rate_hz = rate_hz
         if self._spoken is not None:
-            if len(self._spoken) <= self._bytes(LONGEST_S):  # one piece too many shows it
+            if len(self._spoken) <= self._bytes(LONGEST_S):  # one more shows that it is too long
                 self._spoken += pcm
             return
         self._before.append(pcm)
@@ -101,13 +101,13 @@ class OnDeviceWords:
             self._before_bytes -= len(self._before.popleft())
 
     def began(self, *, listens: bool) -> None:
-        """Note that the caller speaks; what is said counts only while the menu listens."""
+        """Record that the caller speaks; the words count only while the menu listens."""
         if listens and self._spoken is None:
             self._spoken = bytearray(b"".join(self._before))
         self._forget()
 
     def stopped(self) -> None:
-        """Note that the caller is silent: what was said is complete."""
+        """Record that the caller is silent: the utterance is complete."""
         spoken, self._spoken = self._spoken, None
         if not spoken or len(spoken) > self._bytes(LONGEST_S) or self._waiting.full():
             return
@@ -115,17 +115,17 @@ class OnDeviceWords:
         self._owed_until = self._now() + OWED_S
 
     def start(self, owner: FrameProcessor, said: Callable[[Meaning | None], None]) -> None:
-        """Hear what was said, one utterance after the other, until `stop`.
+        """Recognise the utterances, one after the other, until `stop`.
 
         Args:
-            owner: Whose task it is.
-            said: Takes what of the menu was said; None: an utterance was none of it.
+            owner: Owns the task.
+            said: Receives the meaning of each utterance; `None` if it was none of the menu's words.
         """
         if self._hearing is None:
             self._hearing = owner, owner.create_task(self._hear(said), "the menu's words")
 
     async def stop(self) -> None:
-        """Hear nothing more."""
+        """Stop recognising."""
         hearing, self._hearing = self._hearing, None
         if hearing is not None:
             owner, task = hearing

@@ -1,9 +1,9 @@
-"""What a call says itself, with no provider: clips, and the local voice for what none could say.
+"""The call's own speech, without a provider: clips, and the local voice for unsaid words.
 
-What is said here is none of the answer, and the assistant's context does not hold it. The exception
-is what was said in place of an answer because no model could think of one: it may ask the caller
-something, and the model that is there again must know what. The rest of an answer that no voice
-could say is the answer, in the local voice, and is remembered as far as it was heard.
+This speech is not part of an answer, and the assistant's context does not contain it. There are two
+exceptions. What was said because no model could answer is remembered: it may ask the caller
+something, and the model that is available again must know what. And the rest of an answer that no
+voice could say is the answer, in the local voice, and is remembered as far as it was heard.
 """
 
 import asyncio
@@ -38,32 +38,32 @@ from processors.holding.utterance_rules import Chooser, FallbackText, OwnWords, 
 from processors.wiring import CallWiring
 
 SAMPLE_BYTES: Final = 2
-TONE_HZ: Final = 1000  # chosen: well inside a telephone's band, and no dialling tone
+TONE_HZ: Final = 1000  # inside the telephone band, and not a dialling tone (chosen)
 TONE_S: Final = 0.3
 TONE_LEVEL: Final = 8000  # of 32768
 
 
 class ClipAudioRawFrame(TTSAudioRawFrame):
-    """Sound of ours. To the line it is speech; to those who wait for an answer it is none.
+    """Our own audio. On the line it is speech; for the pending answer it does not count.
 
-    Pipecat's output cuts sound into pieces of the same class, so the mark stays on it.
+    Pipecat's output cuts audio into pieces of the same class, so they keep this mark.
     """
 
 
 class ClipVoice(Protocol):
-    """Has texts as sound, at the rate of the caller's line."""
+    """Renders texts as audio, at the rate of the caller's line."""
 
     async def say(self, text: str, language: str) -> bytes:
-        """Return a clip in the voice that speaks now; without one, the local voice."""
+        """Return a clip in the current voice; without one, the local voice."""
         ...
 
     async def say_locally(self, text: str, language: str) -> bytes:
-        """Return the local voice."""
+        """Return the text in the local voice."""
         ...
 
 
 class Speaker:
-    """Puts clips onto the caller's line."""
+    """Plays clips on the caller's line."""
 
     def __init__(
         self,
@@ -77,30 +77,30 @@ class Speaker:
         self._push = push
         self._now = clock
         self._cuts = 0
-        self._making = 0  # of what may be cut short
-        self._until = 0.0  # the end of what may be, on the line
+        self._making = 0  # interruptible speech in preparation
+        self._until = 0.0  # the end of interruptible speech on the line
 
     @property
     def speaks(self) -> bool:
-        """Whether something that may be cut short sounds, or is being made."""
+        """Whether interruptible speech is playing, or in preparation."""
         return self._making > 0 or min(self._until, self._line.dry_at) > self._now()
 
     def cut(self) -> None:
-        """Have nothing follow that is being made: the caller interrupted."""
+        """Drop speech in preparation: the caller interrupted."""
         self._cuts += 1
 
     async def speak(
         self, sound: Awaitable[bytes], *, must: bool = False, answer: bool = False
     ) -> float | None:
-        """Speak as soon as the sound is there.
+        """Speak as soon as the audio is ready.
 
         Args:
             sound: 16-bit mono at `rate_hz`.
-            must: The caller may not cut it short.
-            answer: It is the answer that the caller waits for, in another voice.
+            must: The caller cannot cut it short.
+            answer: It is the pending answer, in another voice.
 
         Returns:
-            How long it sounds, in seconds; None when the caller spoke first.
+            Its length in seconds; `None` if the caller spoke first.
         """
         cuts = self._cuts
         self._making += not must
@@ -128,30 +128,30 @@ def tone(rate_hz: int) -> bytes:
 
 
 REASON: Final = "outage"
-"""Why a call ended, as in `CallEnded`, that could not be answered any more."""
+"""The reason of `CallEnded` for a call that could no longer be answered."""
 
 
 class MenuChoices(Protocol):
-    """Does what a caller chose from the menu."""
+    """Carries out a caller's choice from the menu."""
 
     async def call_back(self, reason: str) -> bool:
-        """Note that this caller is to be called back; False: nobody knows the number."""
+        """Record a request for a callback; return False if the number is unknown."""
         ...
 
     async def connect(self) -> bool:
-        """Connect the caller with a person; False: this telephone cannot."""
+        """Connect the caller with a person; return False if the line cannot."""
         ...
 
     def record(self, pcm: bytes, rate_hz: int) -> None:
-        """Record the next piece of a message that is being left: 16-bit mono. Never waits."""
+        """Record the next piece of a message: 16-bit mono. Never waits."""
         ...
 
     async def keep_message(self) -> bool:
-        """Keep what was recorded; False: it could not be kept."""
+        """Store the recording; return False if it could not be stored."""
         ...
 
     async def drop_message(self) -> None:
-        """Forget what was recorded: nobody has spoken."""
+        """Delete the recording: it contains no speech."""
         ...
 
     async def hang_up(self, reason: str) -> None:
@@ -160,7 +160,7 @@ class MenuChoices(Protocol):
 
 
 class DeskClerk:
-    """Asks the desk for what was decided, tells what came of it, and reports it."""
+    """Carries out menu choices through `MenuChoices`, and publishes the results."""
 
     def __init__(self, desk: MenuChoices, *, tell: Tell, turn: Turn) -> None:
         self._desk = desk
@@ -168,12 +168,12 @@ class DeskClerk:
         self._turn = turn
 
     def record(self, message: CallerMessage, piece: bytes) -> None:
-        """Hand a piece of a message on as it comes: it outlives the process from then on."""
+        """Pass on a piece of a message as it comes, so that it outlives the process."""
         if piece:
             self._desk.record(piece, message.rate_hz)
 
     async def ask(self, action: RunMenuChoice | KeepMessage | HangUp) -> ChoiceDone | None:
-        """Have it done; return what came of a choice."""
+        """Carry out an action; return the result of a choice."""
         match action:
             case RunMenuChoice():
                 reason = f"{action.stage} is down"
@@ -207,34 +207,34 @@ class DeskClerk:
         return kept
 
 
-HEARD_CHARACTERS: Final = 300  # of what the caller lately said: enough to find its topic
+HEARD_CHARACTERS: Final = 300  # of the caller's latest words: enough to find the topic
 
 
 @dataclass(slots=True, kw_only=True)
 class Phrases:
-    """What can be said, and in which language."""
+    """The fallback texts, and the language to use."""
 
     chooser: Chooser
     language: str
-    heard: str = ""  # what the caller lately said
+    heard: str = ""  # the caller's latest words
 
     def take_in(self, transcript: TranscriptFinal) -> None:
-        """Note what the caller said."""
+        """Record what the caller said."""
         self.heard = transcript.text[-HEARD_CHARACTERS:]
 
     def follow(self, language: str) -> None:
-        """Speak another language from now on."""
+        """Use another language from now on."""
         self.language = language
 
     def choose(
         self, situations: tuple[Situation, ...], *, topical: bool, again: bool = False
     ) -> FallbackText | None:
-        """Return an utterance for the first situation that has one left.
+        """Return a text for the first situation that has one left.
 
         Args:
-            situations: What happened, in the order of preference.
-            topical: It may be about what the caller lately spoke of.
-            again: Where none is left, one that was said before will do.
+            situations: What happened, in order of preference.
+            topical: It may be about the caller's latest topic.
+            again: If none is left, a text may be repeated.
         """
         heard = self.heard if topical else ""
         found = (
@@ -247,16 +247,16 @@ class Phrases:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fallback:
-    """What a call falls back on.
+    """The parts of a call's fallback.
 
     Attributes:
         holding: Decides when an answer is late.
         descent: Decides what is done while a stage is down.
-        phrases: What is said.
-        voice: Says it.
-        desk: Does what a caller chose from the menu.
-        ear: Hears the menu's words on this machine.
-        remember: Takes what becomes part of the assistant's context.
+        phrases: The texts.
+        voice: Renders them.
+        desk: Carries out menu choices.
+        ear: Recognises the menu's words on this machine.
+        remember: Adds text to the assistant's context.
     """
 
     holding: Holding
@@ -270,17 +270,17 @@ class Fallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Rest:
-    """What no voice could say."""
+    """Words that no voice could say."""
 
     text: str
-    must: bool  # the caller may not cut it short
+    must: bool  # the caller cannot cut it short
 
 
 class OwnVoice:
-    """Speaks onto the caller's line, and has remembered what was heard of it.
+    """Speaks on the caller's line, and adds what was heard to the context.
 
     Attributes:
-        speaker: Puts the sound there.
+        speaker: Plays the audio.
     """
 
     def __init__(
@@ -291,7 +291,7 @@ class OwnVoice:
         Args:
             fallback: Has the texts and the voice.
             wiring: Of the call.
-            push: Takes sound on its way to the line.
+            push: Sends audio to the line.
         """
         self._fallback = fallback
         self._line = wiring.line
@@ -305,12 +305,12 @@ class OwnVoice:
 
     @property
     def wake_at(self) -> float | None:
-        """When something will have been heard that is to be remembered."""
+        """When the next words to remember will have been heard."""
         return self._unheard.wake_at
 
     @property
     def rate_hz(self) -> int:
-        """The rate of the line."""
+        """The line's sample rate."""
         return self.speaker.rate_hz
 
     @rate_hz.setter
@@ -318,11 +318,11 @@ class OwnVoice:
         self.speaker.rate_hz = rate_hz
 
     def keep_rest(self, rest: str, *, must: bool) -> None:
-        """Keep what no voice could say until `speak_rest`.
+        """Keep words that no voice could say until `speak_rest`.
 
         Args:
             rest: The words.
-            must: The caller may not cut it short.
+            must: The caller cannot cut it short.
         """
         self._rest.append(_Rest(text=rest, must=must))
 
@@ -330,10 +330,10 @@ class OwnVoice:
         """Speak for the first situation that has a text left.
 
         Returns:
-            When the line will be dry again: never (`inf`) when the caller spoke first; None when
-            no text was left. A line that is not silent is not held.
+            When the line will be dry again; `inf` if the caller spoke first, `None` if no text was
+            left. A line that is not silent needs no filler.
         """
-        holds = action.then is Then.HOLD  # without end, if need be: the answer is still to come
+        holds = action.then is Then.HOLD  # texts may repeat: the answer is still pending
         if holds and self._line.queued_s(self._now()):
             return self._line.dry_at
         topical = not holds
@@ -353,11 +353,11 @@ class OwnVoice:
         return self._line.dry_at
 
     async def speak_rest(self, report: Callable[[RestTaken], None], *, must: bool) -> None:
-        """Have the local voice say what no voice could say.
+        """Say in the local voice what no voice could say.
 
         Args:
-            report: Is told of it.
-            must: Only what the caller may not cut short; the other is kept.
+            report: Receives the events of it.
+            must: Say only mandatory words; the others are kept.
         """
         async with self._speaking_rest:
             while rest := next((item for item in self._rest if item.must or not must), None):
@@ -372,7 +372,7 @@ class OwnVoice:
                     report(RestTaken(dry_at=self._line.dry_at))
 
     async def sound_tone(self) -> float:
-        """Sound the tone after which a caller speaks; return when it will have been heard."""
+        """Play the tone after which a caller speaks; return when it will have been heard."""
 
         async def sound() -> bytes:
             return tone(self.rate_hz)
@@ -381,14 +381,14 @@ class OwnVoice:
         return self._line.dry_at
 
     def stop(self) -> None:
-        """Say nothing more of what may be cut short, and have remembered what was heard of it."""
+        """Stop interruptible speech, and remember the part of it that was heard."""
         self.speaker.cut()
         self._rest = deque((rest for rest in self._rest if rest.must), maxlen=self._rest.maxlen)
         for words in self._unheard.cut(self._now()):
             self._remember(words)
 
     def note_heard(self, now: float) -> None:
-        """Have remembered what was heard to its end."""
+        """Remember what was heard to its end."""
         for words in self._unheard.heard(now):
             self._remember(words)
 

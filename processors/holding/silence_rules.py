@@ -1,9 +1,9 @@
-"""What to do about a caller who says nothing, and about a call that does not end.
+"""Decides what to say to a silent caller, and when an overlong call ends.
 
-The caller's time runs only while nobody speaks and nothing is being worked on: not while the agent
-speaks, not while it thinks. Any sound of the caller starts it anew and forgives all earlier
-silence. Each time it runs out the caller is asked gently, as often as there are questions; after
-the last one comes the goodbye, once. Work that never ends stops counting after `work_limit_s`.
+The caller's time runs only while no one speaks and no work is in progress: not while the agent
+speaks or the model thinks. Any sound of the caller restarts it, and resets the count of prompts.
+Each time it runs out, the caller gets the next prompt; after the last one comes the goodbye, once.
+Work that never ends stops counting after `work_limit_s`.
 """
 
 from collections.abc import Sequence
@@ -12,11 +12,11 @@ from enum import StrEnum
 from typing import Final, TypeAlias
 
 WORK_LIMIT_S: Final = 15.0
-"""Longest work that excuses silence: three times a tool's usual 5 s. Chosen, not measured."""
+"""The longest work that excuses silence: three times a tool's usual 5 s (chosen)."""
 
 
 class SilenceSign(StrEnum):
-    """What the silence rule needs to know of a call."""
+    """The inputs of the silence rule."""
 
     CALLER = "caller"  # any sound, or a key
     CALLER_STOPPED = "caller_stopped"
@@ -31,7 +31,7 @@ class Prompt:
     """Ask whether the caller is still there."""
 
     words: str
-    prompts: int  # asked so far, this one included
+    prompts: int  # spoken so far, including this one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +46,7 @@ Step: TypeAlias = Prompt | Goodbye
 
 
 class Silence:
-    """Prompt, prompt again, goodbye."""
+    """Prompts a silent caller, prompts again, then says goodbye."""
 
     def __init__(
         self,
@@ -63,21 +63,21 @@ class Silence:
         self._work_limit_s = work_limit_s
         self._caller_speaks = self._agent_speaks = self._over = False
         self._work = 0
-        self._since: float | None = None  # when the present state of things began
+        self._since: float | None = None  # the time of the last sign
 
     @property
     def wake_at(self) -> float | None:
-        """The moment at which `tick` has something to do, or None."""
+        """When to call `tick`, or `None`."""
         if self._since is None or self._over or self._caller_speaks or self._agent_speaks:
             return None
         return self._since + self._after_s + (self._work_limit_s if self._work else 0.0)
 
     def start(self, now: float) -> None:
-        """Begin to count, with time for the line to be connected and the greeting to be spoken."""
+        """Begin to count, after time for the line to be connected and the greeting to be spoken."""
         self._since = now + self._work_limit_s
 
     def handle(self, heard: SilenceSign, now: float) -> None:
-        """Note what happened."""
+        """Record a sign."""
         self._since = now
         match heard:
             case SilenceSign.CALLER:
@@ -94,7 +94,7 @@ class Silence:
                 self._work = max(0, self._work - 1)
 
     def forget_work(self) -> None:
-        """Nothing is worked on any more: the caller spoke, and all of it was dropped."""
+        """Reset the work in progress: the caller spoke, and all of it was dropped."""
         self._work = 0
 
     def tick(self, now: float) -> tuple[Step, ...]:
@@ -110,7 +110,7 @@ class Silence:
 
 
 class CallLength:
-    """A call that has lasted its time ends politely, once."""
+    """Ends an overlong call politely, once."""
 
     def __init__(self, *, max_call_s: float, words: str) -> None:
         self.wake_at: float | None = None

@@ -1,7 +1,7 @@
-"""What is said when a provider cannot answer: the texts by language, situation and topic.
+"""Fallback texts by language, situation and topic, and what of our own speech was heard.
 
-The texts are data that an owner may edit; the reader of the file hands plain values over. An
-utterance with topics is for a caller who spoke of one of them; one without is for everybody else.
+The texts are data that an owner may edit; the file's reader passes in plain values. A text with
+topics is for a caller who mentioned one of them; a text without topics is for all others.
 """
 
 from collections import Counter, deque
@@ -18,11 +18,11 @@ class _OwnSentence:
     text: str
     begin_s: float  # positions on the line
     end_s: float
-    must: bool  # the caller may not cut it short
+    must: bool  # the caller cannot cut it short
 
 
 class OwnWords:
-    """Hands on what is to be remembered once the caller has heard it, as the line says."""
+    """Returns our own words to remember, once the line has played them."""
 
     def __init__(self, line: CallerLine) -> None:
         self._line = line
@@ -30,29 +30,31 @@ class OwnWords:
 
     @property
     def wake_at(self) -> float | None:
-        """When the next of it will have been heard, or None."""
+        """When the next of them will have been heard, or `None`."""
         return self._line.heard_at(self._waiting[0].end_s) if self._waiting else None
 
     def add(self, text: str, length_s: float, *, must: bool = False) -> None:
-        """Note what was just added to the line, how long it sounds, and whether it stays there."""
+        """Add words that were just put on the line, and their length."""
         end_s = self._line.end_s
         self._waiting.append(_OwnSentence(text, end_s - length_s, end_s, must))
 
     def heard(self, now: float) -> list[str]:
-        """Return what has been heard to its end since."""
+        """Return what has been heard to its end since the last call."""
         found: list[str] = []
         while (at := self.wake_at) is not None and at <= now:
             found.append(self._waiting.popleft().text)
         return found
 
     def cut(self, now: float) -> list[str]:
-        """Return what was heard of what the caller cut short, to the whole word.
+        """Return the heard part of what the caller cut short, in whole words.
 
-        What they may not cut short waits on: the line plays it, and sooner if it dropped the rest.
+        Mandatory speech keeps waiting: the line plays it, and sooner if the rest was dropped.
         """
         heard_s, end_s = self._line.heard_s(now), self._line.end_s
-        found = [_beginning(text, heard_s) for text in self._waiting if not text.must]
-        kept = [replace(text, end_s=min(text.end_s, end_s)) for text in self._waiting if text.must]
+        found = [_beginning(entry, heard_s) for entry in self._waiting if not entry.must]
+        kept = [
+            replace(entry, end_s=min(entry.end_s, end_s)) for entry in self._waiting if entry.must
+        ]
         self._waiting = deque(kept)
         return [item for item in found if item]
 
@@ -64,45 +66,45 @@ def _beginning(sentence: _OwnSentence, heard_s: float) -> str:
     return " ".join(words[: int(share * len(words))])
 
 
-PLAYS: Final = 3  # of one utterance in one call: once, and two repeats
+PLAYS: Final = 3  # of one text in one call: once, and two repeats
 DEFAULT_LANGUAGE: Final = "en"
 
 
 class Situation(StrEnum):
-    """When an utterance is for."""
+    """The situation that a text is for."""
 
     FILLER = "filler"  # an answer is late
-    STT = "stt"  # we could not hear: ask to repeat
-    LLM = "llm"  # nobody to think of an answer
+    STT = "stt"  # the caller could not be heard: ask to repeat
+    LLM = "llm"  # no model can answer
     TTS = "tts"  # the agent's voice is gone
-    DOWN = "down"  # all of it
+    DOWN = "down"  # several stages are down
     MENU = "menu"  # the keys
-    MENU_WORDS = "menu_words"  # the words that may be said
+    MENU_WORDS = "menu_words"  # the words that can be spoken
     MENU_EITHER = "menu_either"  # words and keys
     ASK_CALLBACK = "ask_callback"  # did you say callback?
     ASK_MESSAGE = "ask_message"
     ASK_PERSON = "ask_person"
-    CALLBACK = "callback"  # noted
-    NO_CALLBACK = "no_callback"  # nobody knows the number
+    CALLBACK = "callback"  # confirmed
+    NO_CALLBACK = "no_callback"  # the number is unknown
     MESSAGE = "message"  # speak after the tone; a key ends it
     MESSAGE_WORDS = "message_words"  # the same where there are no keys
     PERSON = "person"  # connecting
-    ON_HOLD = "on_hold"  # it still takes a moment, while a person is called
+    ON_HOLD = "on_hold"  # it takes a moment longer, while a person is called
     NOT_REACHED = "not_reached"  # no person could be reached
-    OFFER_CALLBACK = "offer_callback"  # in the person's place
+    OFFER_CALLBACK = "offer_callback"  # in place of the person
     TOGETHER = "together"  # the caller and the person hear each other from now on
-    BACK = "back"  # the person has hung up, the agent is there again
-    RESUMED = "resumed"  # the call was cut off for a moment, and goes on
-    FOR_PERSON = "for_person"  # said to the person who is called, before what it is about
-    ACCEPT = "accept"  # said to the person, behind it: the keys
+    BACK = "back"  # the person has hung up, the agent is back
+    RESUMED = "resumed"  # the call was cut off for a moment, and continues
+    FOR_PERSON = "for_person"  # said to the called person, before the summary
+    ACCEPT = "accept"  # said to the person, after it: the keys
     ACCEPT_EITHER = "accept_either"  # keys, and yes and no
-    NOT_KEPT = "not_kept"  # the message that was left is gone
+    NOT_KEPT = "not_kept"  # the message could not be stored
     GOODBYE = "goodbye"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FallbackText:
-    """One text, as it is spoken."""
+    """One text to be spoken."""
 
     language: str
     situation: Situation
@@ -112,23 +114,23 @@ class FallbackText:
 
     @property
     def name(self) -> str:
-        """What entries and clips call it."""
+        """Its name in events and clips."""
         return f"{self.language}.{self.situation}.{self.number}"
 
 
 def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
-    """Return the utterances of a file's plain values: language, situation, list of texts.
+    """Return the texts in a file's plain values: language, situation, list of texts.
 
-    A text stands alone, or as `text` beside a list of topics, `when`.
+    A text stands alone, or as `text` with a list of topics, `when`.
 
     Raises:
-        ValueError: One line for each thing that is wrong, all of them.
+        ValueError: One line for each error, for all of them.
     """
     found: list[FallbackText] = []
     wrong: list[str] = []
     for language, situations in texts.items():
         if not isinstance(situations, Mapping):
-            wrong.append(f"{language} is {situations!r}; it holds situations")
+            wrong.append(f"{language} is {situations!r}; expected situations")
             continue
         for name, entries in cast(Mapping[str, Any], situations).items():
             try:
@@ -143,13 +145,13 @@ def utterances_of(texts: Mapping[str, Any]) -> tuple[FallbackText, ...]:
 def _read(language: str, name: str, entries: object) -> Iterator[FallbackText]:
     where = f"{language}.{name}"
     if name not in set(Situation):
-        raise ValueError(f"{where} is no situation ({', '.join(Situation)})")
+        raise ValueError(f"{where} is not a situation ({', '.join(Situation)})")
     if not isinstance(entries, list) or not entries:
-        raise ValueError(f"{where} is {entries!r}; it holds a list of texts")
+        raise ValueError(f"{where} is {entries!r}; expected a list of texts")
     for number, entry in enumerate(cast(list[Any], entries)):
         text, topics = _parts(entry)
         if not text or not isinstance(topics, list):
-            raise ValueError(f"{where}[{number}] is {entry!r}; it holds a text, or text and when")
+            raise ValueError(f"{where}[{number}] is {entry!r}; expected a text, or text and when")
         yield FallbackText(
             language=language,
             situation=Situation(name),
@@ -169,7 +171,7 @@ def _parts(entry: object) -> tuple[str, object]:
 
 
 class Chooser:
-    """Chooses what one call hears, and never the same without end."""
+    """Chooses the texts that one call hears, without endless repetition."""
 
     def __init__(self, utterances: Sequence[FallbackText], *, plays: int = PLAYS) -> None:
         self._utterances = tuple(utterances)
@@ -179,32 +181,32 @@ class Chooser:
     def choose(
         self, situation: Situation, language: str, *, heard: str = "", again: bool = False
     ) -> FallbackText | None:
-        """Return the utterance that fits best, counted as played, or None: all were worn out.
+        """Return the best text, counted as played; `None` if all were used up.
 
         Args:
             situation: What happened.
-            language: A tag such as `en` or `es-MX`; without texts of its own it is English.
-            heard: What the caller lately said: a text on that topic goes before a general one.
-            again: What is worn out may be said once more: the caller would hear nothing else.
+            language: A tag such as `en` or `es-MX`; English if it has no texts.
+            heard: The caller's latest words: a text on that topic comes before a general one.
+            again: Used-up texts may be repeated, because the caller would hear nothing else.
         """
         fresh = [
-            utterance
-            for utterance in in_language(self._utterances, language)
-            if utterance.situation is situation and (again or self._played[utterance.name] < self._plays)
+            text
+            for text in in_language(self._utterances, language)
+            if text.situation is situation and (again or self._played[text.name] < self._plays)
         ]
         said = _spoken(heard)
-        on_topic = [utterance for utterance in fresh if any(f" {topic}" in said for topic in utterance.topics)]
-        general = [utterance for utterance in fresh if not utterance.topics]
+        on_topic = [text for text in fresh if any(f" {topic}" in said for topic in text.topics)]
+        general = [text for text in fresh if not text.topics]
         candidates = on_topic or general
         if not candidates:
             return None
-        chosen = min(candidates, key=lambda utterance: (self._played[utterance.name], utterance.number))
+        chosen = min(candidates, key=lambda text: (self._played[text.name], text.number))
         self._played[chosen.name] += 1
         return chosen
 
 
 def in_language(utterances: Sequence[FallbackText], language: str) -> tuple[FallbackText, ...]:
-    """Return the texts for a tag such as `es-MX`: of that, of Spanish, or else of English."""
+    """Return the texts for a tag such as `es-MX`: for that tag, for Spanish, or in English."""
     for tag in (language, language.split("-", maxsplit=1)[0], DEFAULT_LANGUAGE):
         found = tuple(utterance for utterance in utterances if utterance.language == tag)
         if found:

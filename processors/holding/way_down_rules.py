@@ -1,8 +1,8 @@
-"""What is said and done, step by step, while a whole stage is down.
+"""The outage script: what is said and done, step by step, while a whole stage is down.
 
-`OutageMenu` says which step the call has reached; here that becomes what is said, which menu choice
-is run, the message that a caller leaves, and the end of the call. While a caller waits
-for a person, or is with one, it stands still: it would end with a goodbye, and the two be cut off.
+`OutageMenu` decides which step the call has reached. Here the step becomes speech, a menu choice, a
+caller's message or the end of the call. While a caller waits for a person, or is with one, the
+script pauses: otherwise its goodbye would cut the two off.
 """
 
 from typing import Final, TypeAlias
@@ -50,7 +50,7 @@ MENU_OF: Final = {
     (True, False): Situation.MENU_WORDS,
     (True, True): Situation.MENU_EITHER,
 }
-"""By whether words can be said, and keys pressed."""
+"""By whether words can be spoken, and keys pressed."""
 QUESTION: Final = {
     Choice.CALLBACK: Situation.ASK_CALLBACK,
     Choice.MESSAGE: Situation.ASK_MESSAGE,
@@ -58,27 +58,27 @@ QUESTION: Final = {
 }
 DONE: Final = {
     Choice.CALLBACK: Situation.CALLBACK
-}  # reaching a person begins with an announcement of its own
+}  # the others: a transfer begins with its own announcement
 INSTEAD: Final = {Choice.PERSON: Choice.CALLBACK, Choice.CALLBACK: Choice.MESSAGE}
-"""What is done in place of a choice that cannot be: nobody knows the number, for one."""
+"""The substitutes for choices that fail, for instance because the number is unknown."""
 OF_STAGE: Final = {"stt": Situation.STT, "llm": Situation.LLM, "tts": Situation.TTS}
 
 Actions: TypeAlias = tuple[LineAction, ...]
 
 
 class OutageScript:
-    """Says and does what `OutageMenu` decides; events in, actions out.
+    """Turns the decisions of `OutageMenu` into speech and actions; events in, actions out.
 
     Attributes:
-        message: That the caller is leaving; None: none.
+        message: The message that the caller is leaving, or `None`.
     """
 
     def __init__(self, descent: OutageMenu) -> None:
         self.message: CallerMessage | None = None
         self._descent = descent
         self._down: set[str] = set()
-        self._stage = ""  # what the present way down is about
-        self._stepped = False  # one step is enough for one turn; silence takes the next
+        self._stage = ""  # the stage of the current outage
+        self._stepped = False  # one step is enough for a turn; silence takes the next
         self._hang_up_at: float | None = None
         self._caller_speaks = self._away = False
 
@@ -89,17 +89,17 @@ class OutageScript:
 
     @property
     def takes_keys(self) -> bool:
-        """Whether a key is a choice of the menu, ends a message, or is meant for a person."""
+        """Whether a key is a menu choice, ends a message, or is meant for a person."""
         return self._away or self.has_the_line or self._descent.takes_keys
 
     @property
     def in_charge(self) -> bool:
-        """Whether it sees to it that the line is not silent."""
+        """Whether the script keeps the line from falling silent."""
         return self.has_the_line or (self._descent.step is not None and self._stepped)
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         if self._away:
             return None
         message_at = self.message.over_at if self.message else None
@@ -107,7 +107,7 @@ class OutageScript:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def handle(self, event: LineEvent, now: float) -> Actions:
-        """Return what is to be done about an event."""
+        """Return the actions for an event."""
         actions: Actions = ()
         match event:
             case StageExhausted() | AttemptWon():
@@ -119,7 +119,7 @@ class OutageScript:
             case Spoken() if event.action.then is Then.HANG_UP:
                 self._hang_up_at = event.dry_at or now
             case Spoken() if event.action.then is Then.WAIT and event.dry_at is None:
-                # There was nothing to say for this step.
+                # This step had no text.
                 actions = self._actions(self._descent.down(self._stage, now), now)
             case ChoiceDone() if not event.done and event.choice in INSTEAD:
                 keys = self._descent.has_keys
@@ -132,7 +132,7 @@ class OutageScript:
         return actions
 
     def tick(self, now: float) -> Actions:
-        """Return what is due by the passing of time."""
+        """Return the actions that are due by now."""
         if self._away:
             return ()
         if self.message and self.message.over(now):
@@ -143,7 +143,7 @@ class OutageScript:
         return self._actions(self._descent.tick(now), now)
 
     def give_up_message(self) -> Actions:
-        """Keep what was said so far of a message: it is over, or the caller has hung up."""
+        """Store what was said so far of a message: it is over, or the caller has hung up."""
         message, self.message = self.message, None
         return (KeepMessage(message=message),) if message else ()
 
@@ -163,7 +163,7 @@ class OutageScript:
     def _chosen(self, event: MenuKeyPressed | MenuWordSaid, now: float) -> Actions:
         if isinstance(event, MenuWordSaid):
             steps = self._descent.heard(event.meaning, now)
-            self._stepped = self._stepped or bool(steps)  # the turn that follows takes no other
+            self._stepped = self._stepped or bool(steps)  # the next turn takes no further step
         elif self.message:
             self.message.key(now)
             return (CutLine(),)
@@ -177,11 +177,11 @@ class OutageScript:
                 speaking = isinstance(event, CallerBegan)
                 self._caller_speaks = speaking
                 self._stepped = self._stepped and not speaking
-                # A silence counts at once: perhaps it was a cough, and no turn comes of it.
+                # Silence counts at once: it may have been a cough, without a turn.
                 self._descent.quiet_since = None if speaking else now
                 _note_voice(self.message, now, speaking=speaking)
             case Spoken() if event.action.then is Then.WAIT or (
-                # The line is held, in a turn that was told of an outage which is over.
+                # The line is held, in a turn that was told of an outage that is now over.
                 event.action.then is Then.HOLD and self._stepped
             ):
                 self._descent.quiet_since = event.dry_at or now
@@ -194,14 +194,14 @@ class OutageScript:
                 self._descent.hears_words = event.usable
             case MessageBegan():
                 self.message = event.message
-                if self._caller_speaks:  # already: into the tone
+                if self._caller_speaks:  # already, during the tone
                     self.message.voice(now, speaking=True)
             case _:
                 pass
 
     def _actions(self, steps: tuple[Descending, ...], now: float) -> Actions:
         while any(isinstance(descending, UseLocal) for descending in steps):
-            steps = self._descent.down(self._stage, now)  # what can be said locally is said
+            steps = self._descent.down(self._stage, now)  # the local voice has said what it can
         several, keys = len(self._down) > 1, self._descent.has_keys
         return tuple(
             action
@@ -211,13 +211,13 @@ class OutageScript:
 
 
 def actions_of(step: Descending, *, stage: str, several: bool, keys: bool) -> Actions:
-    """Return what a step down is, or the way up.
+    """Return the actions of one step.
 
     Args:
         step: What was decided.
-        stage: What the way down is about.
+        stage: The stage of the outage.
         several: More than one stage is down.
-        keys: The menu's choices can be made by keys.
+        keys: Menu choices can be made by keys.
     """
     actions: Actions = ()
     match step:
@@ -240,16 +240,16 @@ def actions_of(step: Descending, *, stage: str, several: bool, keys: bool) -> Ac
         case GoOn():
             actions = (StageRecovered(stage=step.stage, down_s=step.down_s),)
         case UseLocal():
-            pass  # what the local voice can say, it has said already
+            pass  # the local voice has said what it can
     return actions
 
 
 def carry_out(choice: Choice, *, stage: str, keys: bool) -> Actions:
-    """Return what is done for what the caller chose: a message is taken here, the desk does more.
+    """Return the actions for a choice: a message is recorded here, the others go to `MenuChoices`.
 
     Args:
-        choice: What the caller chose.
-        stage: What is down.
+        choice: The caller's.
+        stage: The stage that is down.
         keys: The caller can end a message with a key.
     """
     if choice is not Choice.MESSAGE:
@@ -272,7 +272,7 @@ def _note_voice(message: CallerMessage | None, now: float, *, speaking: bool) ->
 
 
 def _words_behind(done: ChoiceDone) -> Actions:
-    """Return what the caller is told of what was chosen, before the goodbye."""
+    """Return what the caller is told about the choice, before the goodbye."""
     if done.lost:
         return (_speak(Then.NOTHING, Situation.NOT_KEPT, must=True),)
     if done.choice not in DONE:

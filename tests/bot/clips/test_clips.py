@@ -380,7 +380,7 @@ def test_texts_in_norwegian_are_those_of_the_language_no(tmp_path: Path) -> None
     ("text", "problem"),
     [
         ("en: {filler: []}", "en.filler is []"),
-        ("en: {nonsense: [a]}", "en.nonsense is no situation"),
+        ("en: {nonsense: [a]}", "en.nonsense is not a situation"),
         ("- a", "holds no languages"),
         ("en: [", "cannot be read"),
         ("[" * 5000, "cannot be read"),
