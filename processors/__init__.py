@@ -1,1 +1,1 @@
-"""Do: thin Pipecat processors that turn frames into facts and decisions into frames."""
+"""Pipecat processors: they turn frames into events, and decisions into frames."""

@@ -1,4 +1,4 @@
-"""Watches the frames of a call from outside and tells what they mean; it delays nothing."""
+"""Turns the frames of a call into events, from outside the pipeline; it delays nothing."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
@@ -37,23 +37,23 @@ from processors.wiring import CallWiring
 
 
 class SparingObserver(WorkerObserver):
-    """In the place of Pipecat's, which has a queue and a task for each observer.
+    """Replaces Pipecat's observer, which has a queue and a task for each observer.
 
-    That one wakes every observer for each frame that is pushed, and again for each processor that
-    begins to work on it. Ours read what is pushed alone, and none reads the caller's sound.
+    Pipecat's wakes every observer for each frame that is pushed, and again when a processor begins
+    to work on it. Ours read only pushed frames, and none reads the caller's audio.
     """
 
     async def on_process_frame(self, data: FrameProcessed) -> None:
-        """Show nobody that a processor begins to work."""
+        """Ignore that a processor begins to work."""
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Show what was pushed, unless it is the caller's sound."""
+        """Forward a pushed frame, unless it is the caller's audio."""
         if not isinstance(data.frame, InputAudioRawFrame):
             await super().on_push_frame(data)
 
 
 Read: TypeAlias = Callable[[Any, FramePushed, float], None]
-"""Reads a frame of one type, given how and when (monotonic, s) it was pushed."""
+"""Reads a frame of one type, and how and when (monotonic, s) it was pushed."""
 
 
 SPEAKS: Final[Mapping[type[Frame], bool]] = {
@@ -63,12 +63,12 @@ SPEAKS: Final[Mapping[type[Frame], bool]] = {
 
 
 class CallObserver(BaseObserver):
-    """Turns frames into facts, drives the phase and the timeline.
+    """Turns frames into events, and drives the phase and the timeline.
 
     Args:
-        wiring: Takes each fact; the number of its turn is kept up to date here.
+        wiring: Receives the events; this class updates its turn number.
         timeline: Of this call.
-        provider_of: Returns the rung at work for a Pipecat processor's name.
+        provider_of: Returns the active rung for a Pipecat processor's name.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class CallObserver(BaseObserver):
         self._faintness = wiring.faintness
         self._provider_of = provider_of
         self._clock_offset_s: float | None = None
-        self._turn_open = False  # the caller has said something that we have not answered
-        self._caller_speaks = False  # and words that are written meanwhile begin a turn, too
-        self._awaited: set[type[Frame]] = set()  # whose first frame of this turn is yet to come
+        self._turn_open = False  # the caller has said something that is not answered yet
+        self._caller_speaks = False  # a transcript during speech begins a turn, too
+        self._awaited: set[type[Frame]] = set()  # types whose first frame of this turn is pending
         self._cut_short = False
         self._played: set[type[Frame]] = set()  # since the agent began to speak
         self._heard_at_s: float | None = None
@@ -104,7 +104,7 @@ class CallObserver(BaseObserver):
         }
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Read one frame, when it is one that means something."""
+        """Read one frame, if its type is relevant."""
         kind = type(data.frame)
         if data.direction is FrameDirection.DOWNSTREAM or kind is ErrorFrame:
             if reading := READINGS.get(kind):
@@ -118,23 +118,23 @@ class CallObserver(BaseObserver):
             self._say(*self._timeline.heard(at_s))
 
     def heard(self, at_s: float) -> None:
-        """Note the first audible sample of an utterance on the caller's line.
+        """Record the first audible sample of an utterance on the caller's line.
 
-        The line is ahead of the observer's queue, so the moment waits there until the frames that
-        came before it have been read; the chunk itself is the next frame to pass.
+        The line is ahead of the observer's queue. So the time waits until the frames that came
+        before it have been read; the audio itself is the next frame to pass.
         """
         if self._heard_at_s is None:
             self._heard_at_s = at_s
 
     def ended(self) -> None:
-        """Note that the call is over."""
+        """Record that the call is over."""
         self._say(*self.phase.transition_to(Phase.ENDED, "call_ended"))
 
     def _seen(self, data: FramePushed) -> Seen:
-        """Return when and where a frame was pushed, the moment on the monotonic clock.
+        """Return when and where a frame was pushed, with the time on the monotonic clock.
 
-        The pipeline's clock started at an unknown moment, and observers run behind a queue: the
-        smallest difference seen so far is the one with the least waiting in it.
+        The pipeline's clock started at an unknown moment, and observers run behind a queue. The
+        smallest difference so far is the one with the least waiting in it.
         """
         pushed_s = data.timestamp / 1e9
         now = self._clock()
@@ -157,9 +157,9 @@ class CallObserver(BaseObserver):
             self._timeline.handle(event)
 
     def _decided(self, _frame: Frame, data: FramePushed, at_s: float) -> None:
-        if not self._turn_open:  # a tool's result, or a reply that the house asked for
+        if not self._turn_open:  # a tool's result, or a reply that our own code asked for
             return
-        if isinstance(data.source, LLMAssistantAggregator):  # what was heard is remembered
+        if isinstance(data.source, LLMAssistantAggregator):  # it only stores what was heard
             return
         self._turn_open = False
         self._awaited = {LLMTextFrame, TTSAudioRawFrame}
@@ -198,6 +198,6 @@ class CallObserver(BaseObserver):
         if self.phase.current_state is Phase.SPEAKING:
             self._say(*self.phase.transition_to(Phase.LISTENING, "agent_has_spoken"))
         if self._played == {ClipAudioRawFrame}:
-            return  # it held the line; the answer is still to come
+            return  # only a filler or clip; the answer is still pending
         turn = self._timeline.number
         self._say(TurnEnded(turn=turn, at_s=at_s, interrupted=self._cut_short))

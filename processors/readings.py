@@ -1,4 +1,4 @@
-"""What single frames say, as facts: nothing of what came before matters to them."""
+"""Turns single frames into events, for frames that need no memory of earlier ones."""
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -40,33 +40,33 @@ from processors.turn.sound_path import Faintness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seen:
-    """When and where a frame was seen, and how far the call was."""
+    """When and where a frame was seen, and the state of the call."""
 
     at_s: float  # monotonic
     source: str  # the processor that pushed it
-    turn: int  # the latest that was decided
-    turn_open: bool  # the caller has said something that we have not answered, or is speaking
-    provider_of: Callable[[str], str]  # the rung at work for a processor's name
-    faintness: Faintness  # of the caller's sound
+    turn: int  # the latest decided turn
+    turn_open: bool  # the caller has said something that is not answered yet, or is speaking
+    provider_of: Callable[[str], str]  # returns the active rung for a processor's name
+    faintness: Faintness  # of the caller's audio
     read_at_s: float  # monotonic, at or after `at_s`
 
 
 Reading: TypeAlias = Callable[[Any, Seen], Iterable[Event]]
-"""Returns the facts that a frame of one type says."""
+"""Returns the events in a frame of one type."""
 
 OPEN_A_TURN: Final[frozenset[type[Frame]]] = frozenset(
     {VADUserStoppedSpeakingFrame, TranscriptionFrame, KeyedFrame}
 )
-"""Frames by which the caller has said something that is to be answered."""
+"""Frames that mean that the caller has said something to answer."""
 
 
 def stage_of(processor: str) -> str:
-    """Return the stage that a Pipecat processor's name speaks of: stt, llm, tts or line."""
+    """Return the stage in a Pipecat processor's name: stt, llm, tts or line."""
     return next((stage for stage in ("stt", "llm", "tts") if stage in processor.lower()), "line")
 
 
 def alternatives(result: Any) -> list[tuple[str, float | None]]:
-    """Return a recogniser's readings with their confidence (0..1), the best one first.
+    """Return a recogniser's alternatives with their confidence (0..1), best first.
 
     Args:
         result: What the service attached to its transcript: Deepgram's Results message, whose
@@ -77,7 +77,7 @@ def alternatives(result: Any) -> list[tuple[str, float | None]]:
 
 
 def usage(data: MetricsData) -> tuple[str, dict[str, Any]] | None:
-    """Return the stage and the billed amounts that a measurement speaks of, or None."""
+    """Return the stage and the billed amounts in a measurement, or `None`."""
     found = USES.get(type(data))
     return (found[0], found[1](data)) if found else None
 
@@ -145,7 +145,7 @@ def _keyed(frame: KeyedFrame, seen: Seen) -> Iterable[Event]:
 
 def _failed(frame: ErrorFrame, seen: Seen) -> Iterable[Event]:
     if isinstance(frame.exception, NoModelLeftError):
-        return  # each rung's failure is told, and that none is left
+        return  # each rung's failure, and that none is left, is already reported
     source = frame.processor.name if frame.processor else seen.source
     cause = type(frame.exception).__name__ if frame.exception else "error"
     yield ProviderFailed(
@@ -159,7 +159,7 @@ def _measured(frame: MetricsFrame, seen: Seen) -> Iterable[Event]:
     for value in frame.data:
         if measured := usage(value):
             stage, amounts = measured
-            begins = stage == "stt" and seen.turn_open  # of the words that begin the next turn
+            begins = stage == "stt" and seen.turn_open  # it belongs to the words of the next turn
             yield UsageMeasured(
                 turn=seen.turn + begins,
                 stage=stage,

@@ -1,4 +1,4 @@
-"""What the parts of a call share beside the pipeline's list."""
+"""Objects that the parts of a call share besides the pipeline's frames."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -12,23 +12,23 @@ from processors.turn.sound_path import Faintness
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallWiring:
-    """All that passes between the parts of one call beside frames. It is made before them all.
+    """Shared objects of one call's parts, made before all of them.
 
-    What a part needs of one above it, it is handed when it is made; what it needs of one below it
-    stands here.
+    A part gets what it needs from a part above it in its constructor; what it needs from one below
+    it is here.
 
     Attributes:
         clock: Monotonic, in seconds. Read by all parts.
-        turn: The turn in progress. `TurnOpener` opens its deadline and notes its first word, the
-            voices' stage moves it as sound is queued, `CallObserver` numbers it; all stages, tools
-            and the held line ask it.
-        line: What is on the caller's line. The voices' stage and the held line add to it, the leg
-            corrects it where its far end says what it has played; those three ask it.
-        faintness: Of the caller's sound. The call's VAD has it hear; `TurnDetector` asks it, and
-            whoever wants to know when the caller stopped.
-        outside: Takes the facts: the emitter of the process.
-        listeners: Parts of the call that hear the facts as well. The held line joins when it is
-            made; it learns so of who is asked and who has failed, and of pauses that were judged.
+        turn: The turn in progress. `TurnOpener` opens its deadline and records its first word, the
+            TTS stage moves it as audio is queued, `CallObserver` numbers it. All stages, the tools
+            and `HoldLine` read it.
+        line: The caller's line. The TTS stage and `HoldLine` add audio, and the leg corrects it if
+            the far end reports what it has played. Those three read it.
+        faintness: The level of the caller's audio. The call's VAD feeds it; `TurnDetector` and
+            others that need the moment when the caller stopped read it.
+        outside: Publishes events outside the call, through the emitter of the process.
+        listeners: Parts of the call that also get the events. `HoldLine` joins when it is made, to
+            learn of attempts, their failures and judged pauses.
     """
 
     clock: Callable[[], float]
@@ -39,7 +39,7 @@ class CallWiring:
     listeners: list[Tell] = field(default_factory=list[Tell])
 
     def tell(self, event: Event) -> None:
-        """Tell a fact outside, and then to the parts of the call that listen."""
+        """Publish an event outside the call, then to the parts that listen."""
         self.outside(event)
         for listen in self.listeners:
             listen(event)

@@ -1,1 +1,1 @@
-"""What the three stages share: rungs, gates, seats, reconnecting."""
+"""Shared parts of the three stages: rungs, gates, seats, reconnecting."""

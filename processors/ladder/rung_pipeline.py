@@ -1,11 +1,11 @@
-"""One rung of a ladder as a small pipeline of its own, inside a stage's processor.
+"""One rung of a ladder as a small pipeline inside a stage's processor; gates and seats.
 
-A rung is set up, started and ended by itself, in tasks that the stage owns, so that one which hangs
-never delays another, nor the call. Whatever the rung's service pushes, both ways, comes to the
-stage's `output` and nowhere else; the stage decides what of it the call may see.
+A rung is set up, started and ended separately, in tasks that the stage owns. So a rung that hangs
+never delays another one, nor the call. All that the rung's service pushes, in both directions, goes
+only to the stage's `output`; the stage decides what the call may see.
 
-The fence: an interruption cancels a service's work, empties its queues, and leaves it only after
-that. So what comes out before the fence does is late output, and is dropped here.
+The fence: an interruption cancels a service's work, empties its queues, and only then leaves it. So
+output that comes before the fence is late, and is dropped here.
 """
 
 import asyncio
@@ -26,22 +26,22 @@ from fallbacks.limits import MINUTE_S, Gate, Limits, RungLimiter, requests_left
 
 
 class RequestPace(Protocol):
-    """How many requests a minute may be made."""
+    """Limits the requests per minute."""
 
     def has_capacity(self) -> bool:
-        """Say whether one would pass at once."""
+        """Return whether a request would pass at once."""
         ...
 
     async def acquire(self) -> None:
-        """Wait for one's turn."""
+        """Wait until a request may pass."""
         ...
 
 
 class RungGate:
-    """One for each rung, for all calls of the process.
+    """Admits work to one rung, for all calls of the process.
 
-    The pace is a leaky bucket: after a rest so many may pass at once, and then one by one. OpenAI
-    counts its requests in the same way; see `fallbacks.limits.requests_left`.
+    The pace is a leaky bucket: after a rest a burst up to the limit may pass at once, and then one
+    by one. OpenAI counts its requests in the same way; see `fallbacks.limits.requests_left`.
     """
 
     def __init__(self, limits: Limits, *, clock: Callable[[], float]) -> None:
@@ -56,40 +56,40 @@ class RungGate:
         self.pace: RequestPace | None = (
             AsyncLimiter(limits.per_minute, MINUTE_S) if limits.per_minute else None
         )
-        self.on_short: Callable[[], None] = lambda: None  # when a caller finds no place
-        self._short = False  # since it was last asked
+        self.on_short: Callable[[], None] = lambda: None  # called when work finds no place
+        self._short = False  # work found no place since `wanted` was last read
         self._called: dict[int, asyncio.Event] = {}
 
     @property
     def inside(self) -> int:
-        """How many places are taken."""
+        """The number of places taken."""
         return len(self._turnstile.inside)
 
     @property
     def room(self) -> bool:
-        """Whether work that comes now gets a place at once."""
+        """Whether work that arrives now gets a place at once."""
         paced = self.pace is None or self.pace.has_capacity()
         return paced and self._turnstile.room(self._clock())
 
     @property
     def limits(self) -> Limits:
-        """What is allowed now."""
+        """The current limits."""
         return self._turnstile.limits
 
     @property
     def wanted(self) -> int:
-        """How many places could be used now; read once, it forgets who was turned away."""
+        """The number of places that could be used now; reading it resets the unmet demand."""
         short, self._short = self._short, False
         return len(self._turnstile.inside) + self._turnstile.waiting + int(short)
 
     def resize(self, places: int) -> None:
-        """Have another number of places; who has one too many keeps it until it is given back."""
+        """Change the number of places; a place beyond it is kept until it is returned."""
         self._turnstile.limits = replace(self._turnstile.limits, concurrent=places)
         for _ in range(places):
             self._call_in()
 
     async def enter(self, call: Hashable, *, until: Deadline) -> int | None:
-        """Wait for a place, until then at most; return the ticket to leave with, or None."""
+        """Wait for a place until the deadline; return the ticket to leave with, or `None`."""
         now = self._clock()
         ticket = self._turnstile.join(call, until=until, now=now)
         if ticket is None:
@@ -116,7 +116,7 @@ class RungGate:
         return ticket
 
     def seat(self) -> int | None:
-        """Take a place at once, or None: there is none."""
+        """Take a place at once; `None` if there is none."""
         ticket = self._turnstile.seat(self._clock())
         self._short = ticket is None
         if self._short:
@@ -124,18 +124,18 @@ class RungGate:
         return ticket
 
     def leave(self, ticket: int) -> None:
-        """Give a place back."""
+        """Return a place."""
         self._turnstile.leave(ticket)
         self._call_in()
 
     def learn(self, headers: Mapping[str, str]) -> None:
-        """Learn from the headers of an answer, names in any case."""
+        """Learn from the headers of a response, names in any case."""
         left = requests_left(headers)
         if left is not None:
             self._turnstile.learn(left, self._clock())
 
     def refused(self) -> None:
-        """Allow one fewer for a while: the provider found us too many at once."""
+        """Allow one fewer for a while: the provider refused the number of parallel requests."""
         self._turnstile.refused(self._clock())
 
     def _call_in(self) -> None:
@@ -145,7 +145,7 @@ class RungGate:
 
 
 async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
-    """Wait until the provider takes requests again, and then as the pace has it."""
+    """Wait until the provider accepts requests again, and then for the pace."""
     if wait_s > 0:
         await asyncio.sleep(wait_s)
     if pace is not None:
@@ -153,13 +153,13 @@ async def _wait_turn(wait_s: float, pace: RequestPace | None) -> None:
 
 
 class Seat:
-    """Taken before a connection is opened, given back when the call is over.
+    """A call's place at a rung, from before a connection is opened until the call is over.
 
-    A connection that was lost keeps its seat: it is made again.
+    A lost connection keeps its seat, because it is restored.
     """
 
     def __init__(self, gate: Gate | None) -> None:
-        """Sit at the rung's gate; None: there is no limit."""
+        """Use the rung's gate; `None` if it has no limit."""
         self._gate = gate
         self._ticket: int | None = None
 
@@ -169,39 +169,39 @@ class Seat:
         return self._gate is None or self._ticket is not None or self._gate.room
 
     def take(self) -> bool:
-        """Sit down, if that is still to be done; False: there is no place."""
+        """Take the seat if it is not taken yet; return False if there is no place."""
         if self._gate is not None and self._ticket is None:
             self._ticket = self._gate.seat()
         return self._gate is None or self._ticket is not None
 
     def learn(self, failure: Failure) -> None:
-        """Learn from a failure: it may say that we hold more connections than we may."""
+        """Learn from a failure, which may mean that we hold too many connections."""
         if self._gate is not None and failure.kind is Kind.RATE_LIMITED:
             self._gate.refused()
 
     def leave(self) -> None:
-        """Give it back."""
+        """Return the seat."""
         if self._gate is not None and self._ticket is not None:
             ticket, self._ticket = self._ticket, None
             self._gate.leave(ticket)
 
 
 Output: TypeAlias = Callable[["RungPipeline", Frame, FrameDirection], Coroutine[Any, Any, None]]
-"""Takes what a rung pushed, and which way. Starts, ends and interruptions do not come here."""
+"""Receives a frame that a rung pushed, and its direction; no starts, ends or interruptions."""
 
 Ready: TypeAlias = Callable[["RungPipeline"], Coroutine[Any, Any, None]]
-"""Called once, when a rung has been set up and started."""
+"""Called once, when a rung is set up and started."""
 
-PASSES: Final = 3  # of the loop, in which a service takes what was sent: a system frame overtakes
+PASSES: Final = 3  # of the loop, for a service to take what was sent: system frames overtake it
 STOP_S: Final = 1.0  # for a rung to close its connection when the call is over (chosen)
 
 
 class RungPipeline:
-    """A rung's service, reached by `send`, silenced by `mute`.
+    """A rung's service in its own pipeline: `send` gives it frames, `mute` stops its work.
 
     Attributes:
         name: The rung's.
-        service: What it is built of.
+        service: The provider's service.
         ready: Set once the service is set up and started; frames sent before are dropped, because
             they would pile up in front of a rung whose handshake hangs.
     """
@@ -233,15 +233,15 @@ class RungPipeline:
 
     @property
     def muted(self) -> bool:
-        """Whether old work still has to leave the service: nothing may be asked of it yet."""
+        """Whether old work still has to leave the service, which cannot be asked before that."""
         return self._fence is not None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
         """Begin to set the service up; returns at once.
 
         Args:
-            owner: The stage. It is set up itself, and owns the tasks.
-            setup: The stage's own. Observers see what the stage pushes, not the rungs in it:
+            owner: The stage, which is set up itself, and owns the tasks.
+            setup: The stage's own. Observers see only what the stage pushes: seeing the rungs, too,
                 they would count everything twice.
         """
         self._owner = owner
@@ -256,7 +256,7 @@ class RungPipeline:
     async def send(
         self, frame: Frame, direction: FrameDirection = FrameDirection.DOWNSTREAM
     ) -> bool:
-        """Hand a frame to the service; False: it is not ready, and the frame was dropped."""
+        """Give the service a frame; return False if it was dropped because it is not ready."""
         if not self.takes:
             return False
         await self._pipe.queue_frame(frame, direction)
@@ -264,26 +264,26 @@ class RungPipeline:
 
     @property
     def takes(self) -> bool:
-        """Whether the service can be sent anything."""
+        """Whether the service accepts frames."""
         return self.ready.is_set() and not self._ending
 
     async def mute(self) -> None:
-        """End what the service is doing, and drop whatever still comes of it."""
+        """End the service's work, and drop what still comes from it."""
         fence = InterruptionFrame()
         self._fence = fence
         for _ in range(PASSES):
             await asyncio.sleep(0)
         if not await self.send(fence):
-            self._fence = None  # nothing was ever asked of it
+            self._fence = None  # it was never asked anything
 
     def end(self, frame: EndFrame | CancelFrame) -> None:
-        """Have the service close its connection; returns at once."""
+        """Close the service's connection; returns at once."""
         if self.ready.is_set() and not self._ending:
             self._do(self._pipe.queue_frame(frame), "end")
         self._ending = True
 
     async def cleanup(self, *, within_s: float = STOP_S) -> None:
-        """Release everything, waiting no longer than that for an orderly end."""
+        """Release everything, after at most `within_s` for an orderly end."""
         try:
             async with asyncio.timeout(within_s):
                 if self._ending and self.ready.is_set():

@@ -1,8 +1,8 @@
-"""A ladder of providers in the place of one: what its decision says is done here, in order.
+"""A ladder of providers in place of one service: carries out the actions of its decision, in order.
 
-Providers report from tasks of their own, which may be cancelled at any time; so what they report
-waits in an inbox, and only the stage's own task and the call's frames make it work. Both hold the
-lock: a decision sees one event at a time, and its actions are done before the next one.
+Providers report from their own tasks, which may be cancelled at any time. So reports wait in an
+inbox, and only the stage's own task and the call's frames process them. Both hold the lock: a
+decision sees one event at a time, and its actions are done before the next one.
 """
 
 import asyncio
@@ -20,14 +20,14 @@ from processors.ladder.rung_pipeline import STOP_S, RungPipeline, Seat
 
 
 class Rung:
-    """What every stage does with a rung; each stage's own rung knows how it is asked.
+    """The part of a rung that all stages share; each stage has its own subclass.
 
     Attributes:
-        name: As the configuration has it.
-        pipe: The provider's service in a small pipeline of its own.
-        seat: This call's place at it, as far as its connections are limited.
-        attempt: The attempt that it works on, if any.
-        opened: Whether its connection was begun; a cold standby's is not before it is asked.
+        name: As configured.
+        pipe: The provider's service in its own pipeline.
+        seat: This call's place at it, if its connections are limited.
+        attempt: The current attempt, if any.
+        opened: Whether its connection was begun; a cold standby's begins when it is first asked.
     """
 
     def __init__(self, pipe: RungPipeline, *, seat: Seat) -> None:
@@ -40,11 +40,11 @@ class Rung:
         self._start_frame: StartFrame | None = None
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Learn what is needed to open the rung, now or later."""
+        """Keep what is needed to open the rung, now or later."""
         self._given = (owner, setup)
 
     def open(self) -> bool:
-        """Begin to connect if that was not begun; False: there is no place for this call."""
+        """Begin to connect, once; return False if there is no place for this call."""
         if self.opened:
             return True
         if self._given is None or not self.seat.take():
@@ -62,31 +62,31 @@ class Rung:
             self.pipe.start(frame)
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Let the connection and the seat go."""
+        """Close the connection and return the seat."""
         if self.opened:
             await self.pipe.cleanup(within_s=within_s)
         self.seat.leave()
 
 
 WakeAt: TypeAlias = Callable[[], float | None]
-"""Returns when there is something to do next, as things stand; None: not by the clock."""
+"""Returns when to act next; `None` if only on news."""
 
 Act: TypeAlias = Callable[[float], Awaitable[None]]
-"""Does what is due at the moment it is given."""
+"""Does what is due at the given moment."""
 
-AGAIN_S: Final = 0.05  # chosen: behind a mistake of ours, twice as long behind each one after it
-MOST_AGAIN_S: Final = 5.0  # chosen: it is looked at so often, and so often logged, in the end
+AGAIN_S: Final = 0.05  # after a fault in our code, doubled after each further one (chosen)
+MOST_AGAIN_S: Final = 5.0  # the longest such wait, and the interval of its log lines (chosen)
 
 
 class Alarm:
-    """Wakes a waiting task when a moment has come or something has changed.
+    """Wakes a waiting task when its time has come or something has changed.
 
-    Moments are monotonic, in seconds. A decision says when it has something to do (`wake_at`); news
-    that moves this moment rings the alarm:
+    Moments are monotonic, in seconds. A decision names its next timer (`wake_at`); news that moves
+    it rings the alarm:
 
         alarm = Alarm(clock)
         alarm.start(processor, lambda: decision.wake_at, act)
-        alarm.ring()  # something has come: `act` looks at it, and `wake_at` is asked again
+        alarm.ring()  # something changed: `act` runs, and `wake_at` is read again
         await alarm.stop()
     """
 
@@ -102,7 +102,7 @@ class Alarm:
             self._running = owner, task
 
     async def stop(self) -> None:
-        """End the task, unless it is the one that asks: that ends with its owner."""
+        """End the task, unless it is the caller of this method: that ends with its owner."""
         running, self._running = self._running, None
         if running is not None:
             owner, task = running
@@ -110,16 +110,16 @@ class Alarm:
                 await owner.cancel_task(task)
 
     def ring(self) -> None:
-        """Wake the task that waits now, or the next that does; never waits itself."""
+        """Wake the task that waits now, or the next one; never waits itself."""
         self._rung.set()
 
     async def wait(self, until: float | None) -> float:
-        """Return when the alarm rings or a moment has come, and say what moment it is.
+        """Wait until the alarm rings or the moment comes; return the time.
 
-        A timer may ring a hair early: when `until` was waited for, no earlier moment is returned.
+        A timer may fire slightly early: after waiting for `until`, no earlier time is returned.
 
         Args:
-            until: None or infinity: only a ring ends the wait.
+            until: `None` or infinity if only a ring ends the wait.
         """
         wait_s = None if until is None else until - self._now()
         if not self._rung.is_set() and (wait_s is None or wait_s > 0):
@@ -134,16 +134,16 @@ class Alarm:
     async def run(self, wake_at: WakeAt, act: Act) -> None:
         """Act at once, and again whenever the alarm rings or `wake_at` has come; never returns.
 
-        What raises is logged, and done again: it may be one report alone that nobody had thought
-        of, and without this loop a stage would be silent until the end of the call.
+        An exception is logged, and the work is tried again: perhaps only one report was unexpected,
+        and without this loop a stage would be silent until the end of the call.
         """
         now, again_s = self._now(), AGAIN_S
         while True:
             try:
                 await act(now)
                 now, again_s = await self.wait(wake_at()), AGAIN_S
-            except Exception as broken:  # noqa: BLE001 - a mistake of ours ends no stage
-                logger.opt(exception=broken).error("what was due in a call failed, and goes on")
+            except Exception as broken:  # noqa: BLE001 - a fault in our code must not end a stage
+                logger.opt(exception=broken).error("a stage's own task failed and is retried")
                 await asyncio.sleep(again_s)
                 now, again_s = self._now(), min(2 * again_s, MOST_AGAIN_S)
 
@@ -161,9 +161,9 @@ class TaskOwner(Protocol):
 
 
 class Reconnector:
-    """Connects one rung until it is connected, with longer and longer waits.
+    """Reconnects one rung until it is connected, with increasing waits.
 
-    `connect` makes one try and returns whether it succeeded; it must bound its own time.
+    `connect` makes one try and returns whether it succeeded; it must limit its own time.
     """
 
     def __init__(
@@ -181,8 +181,8 @@ class Reconnector:
             name: Of the rung.
             connect: Makes one try.
             clock: Monotonic, in seconds.
-            allowed: Whether the rung may be asked at the moment; if not, the try is left out.
-            backoff: The waits between the tries, if they are not the usual ones.
+            allowed: Returns whether the rung may be asked now; if not, the try is skipped.
+            backoff: The waits between the tries, if not the default.
         """
         self.backoff = backoff or Backoff()
         self._name = name
@@ -195,20 +195,20 @@ class Reconnector:
 
     @property
     def busy(self) -> bool:
-        """Whether a connection is being made again."""
+        """Whether reconnecting is in progress."""
         return self._task is not None and not self._task.done()
 
     def begin(self, owner: TaskOwner) -> None:
-        """Begin to connect anew, unless that has begun already; returns at once."""
+        """Begin to reconnect, unless that has begun; returns at once."""
         if not self.busy and not self._closed:
             self._task = owner.create_task(self._run(), f"{self._name}: reconnect")
 
     def hurry(self) -> None:
-        """Make the next try now: somebody waits for it."""
+        """Make the next try now, because an attempt waits for it."""
         self._hurry.ring()
 
     async def close(self, owner: TaskOwner) -> None:
-        """Stop trying, for good: a try that is cut short tells that there is no connection."""
+        """Stop for good; a try that is cut short reports no connection."""
         self._closed = True
         task, self._task = self._task, None
         if task is not None:
@@ -224,7 +224,7 @@ class Reconnector:
                 return
 
 
-INBOX: Final = 1000  # reports that wait; who reports more waits, too: nothing of it is lost
+INBOX: Final = 1000  # unread reports; beyond that reporting waits, and nothing is lost
 
 Report = TypeVar("Report")
 
@@ -232,9 +232,9 @@ Report = TypeVar("Report")
 class Stage(FrameProcessor, ABC, Generic[Report]):
     """The part that all stages share.
 
-    A stage has `handle`, which hands a provider's report to the decision and does what it says;
-    `tick`, the same for the passing of time; and `wake_at`. A frame of the call is taken inside
-    `async with self.working():`, which asks for the next moment afterwards:
+    A stage has `handle`, which passes a provider's report to the decision and carries out the
+    actions; `tick`, the same for the passing of time; and `wake_at`. A frame of the call is
+    processed inside `async with self.working():`, which reads `wake_at` again afterwards:
 
         class EchoStage(Stage[Heard]):
             async def handle(self, report: Heard, now: float) -> None:
@@ -246,7 +246,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
                 async with self.working():
                     ...
 
-    A provider's task reports with `await stage.report(...)`; `watch` and `stop_watching` begin and
+    A provider's task reports with `await stage.report(...)`; `watch` and `stop_watching` start and
     end the stage's own task.
     """
 
@@ -260,19 +260,19 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
     @property
     @abstractmethod
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
 
     @abstractmethod
     async def handle(self, report: Report, now: float) -> None:
-        """Decide on what a provider reported, and do it."""
+        """Decide on a provider's report, and act."""
 
     @abstractmethod
     async def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due by now."""
 
     @asynccontextmanager
     async def working(self) -> AsyncIterator[None]:
-        """Keep the stage's own task out, and have it ask for the next moment afterwards."""
+        """Exclude the stage's own task, and make it read `wake_at` again afterwards."""
         try:
             async with self.lock:
                 yield
@@ -280,7 +280,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
             self.alarm.ring()
 
     async def report(self, report: Report) -> None:
-        """Leave a report for the stage's own task; waits only while the inbox is full."""
+        """Queue a report for the stage's own task; waits only while the inbox is full."""
         await self._inbox.put(report)
         self.alarm.ring()
 
@@ -289,7 +289,7 @@ class Stage(FrameProcessor, ABC, Generic[Report]):
         self.alarm.start(self, self._next_at, self._act)
 
     async def stop_watching(self) -> None:
-        """End it."""
+        """Stop following them."""
         await self.alarm.stop()
 
     def _next_at(self) -> float | None:
