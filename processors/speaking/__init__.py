@@ -1,1 +1,1 @@
-"""The voices' stage: sentences, the ledger, word times."""
+"""The TTS stage: sentences, the ledger, word times."""

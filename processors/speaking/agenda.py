@@ -1,4 +1,4 @@
-"""What the voices' stage has to do, in order: pieces of speech, and the frames between them."""
+"""The queue of the TTS stage: pieces of speech, and the frames between them, in order."""
 
 import uuid
 from collections import deque
@@ -39,25 +39,25 @@ from processors.speaking.attempt_rules import (
 from processors.speaking.decision import SpokenUtterance
 from processors.speaking.sentences import Sentences, TakeBackFrame
 
-AHEAD_S: Final = 10.0  # of speech that a voice may have before the caller: more is often unheard
-NEXT_S: Final = 3.0  # on the line when a voice is given more: time for three that fail (chosen)
+AHEAD_S: Final = 10.0  # of speech that a voice may be ahead: more is often unheard
+NEXT_S: Final = 3.0  # left on the line when a voice gets more: time for three failures (chosen)
 RUNG: Final = "rung"
-"""The key in a sound's or a word's metadata of the rung that spoke it."""
+"""The key in an audio or word frame's metadata of the rung that spoke it."""
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
 class SpokenPiece:
-    """A reply's sentences, or something said beside them.
+    """Sentences of a reply, or separate speech.
 
     Attributes:
-        append_to_context: The words become the assistant's.
-        commits: The end of it closes the assistant's message: it is no part of a reply.
-        interruptible: The caller may cut it short.
-        sentences: What is to be said before it is under way.
+        append_to_context: The words become part of the assistant's context.
+        commits: The end of it closes the assistant's message: it is not part of a reply.
+        interruptible: The caller can cut it short.
+        sentences: What to say, before it is started.
         closed: No sentence follows.
-        utterance: Its way through the ladder, once it is under way.
-        begun: The line has got something of it.
-        follows: It is a reply's next part, and begins when the line has little left to play.
+        utterance: Its course on the ladder, once it is started.
+        begun: Part of it went to the line.
+        follows: It continues a reply, and begins when the line has little left to play.
     """
 
     append_to_context: bool = True
@@ -72,11 +72,11 @@ class SpokenPiece:
 
     @property
     def accepts(self) -> bool:
-        """Whether more sentences may be said in it."""
+        """Whether it takes more sentences."""
         return self.utterance.accepts if self.utterance else not self.closed
 
     def has_room(self, sentence: str, queued_s: float) -> bool:
-        """Return whether a sentence may be said in it: the first one always may.
+        """Return whether a sentence fits in it: the first one always does.
 
         Args:
             sentence: The sentence.
@@ -91,17 +91,17 @@ class SpokenPiece:
 
     @property
     def starved(self) -> bool:
-        """Whether the line has something of it, and the voice has nothing left to say."""
+        """Whether part of it went to the line, and the voice has nothing left to say."""
         return self.begun and self.utterance is not None and self.utterance.idle
 
     def begin(self, utterance: SpokenUtterance, now: float) -> tuple[SpeechAction, ...]:
-        """Bring it under way with the sentences that there are."""
+        """Start it with the sentences so far."""
         self.utterance = utterance
         actions = utterance.start(" ".join(self.sentences), now)
         return (*actions, *(utterance.handle(TextEnded(), now) if self.closed else ()))
 
     def add(self, news: SentenceAdded | TextEnded, now: float) -> tuple[SpeechAction, ...]:
-        """Add a sentence, or that there are no more."""
+        """Add a sentence, or the end of the text."""
         if self.utterance:
             return self.utterance.handle(news, now)
         if isinstance(news, SentenceAdded):
@@ -113,7 +113,7 @@ class SpokenPiece:
     def frames_of(
         self, action: PlaySound | PlayWord | EndSpeech, *, rate_hz: int, rung: str | None
     ) -> list[Frame]:
-        """Return the frames by which an action reaches the line and the assistant's context."""
+        """Return the frames that carry an action to the line and the assistant's context."""
         frames: list[Frame] = self._start_frames()
         match action:
             case PlaySound():
@@ -141,11 +141,11 @@ class SpokenPiece:
 
 
 Said: TypeAlias = tuple[SpokenPiece, SentenceAdded | TextEnded]
-"""What is new for a piece of speech."""
+"""News for a piece of speech."""
 
 
 class SpeechQueue:
-    """Makes pieces of speech of text, sentence by sentence; only the first one is under way.
+    """Turns text into pieces of speech, sentence by sentence; only the first one is started.
 
     Attributes:
         in_reply: Whether a reply is being written.
@@ -165,35 +165,35 @@ class SpeechQueue:
         Args:
             language: Of the sentences, as Pipecat's aggregators take it.
             clock: Monotonic, in seconds.
-            clause_rule: What the voice that speaks next may be given of an unfinished sentence.
+            clause_rule: Returns how much of an unfinished sentence the next voice may get.
             queued_s: What the line still has to play.
         """
         self._sentences = Sentences(language=language, clock=clock)
         self._clause_rule = clause_rule
         self._queued_s = queued_s
         self._entries: deque[Frame | SpokenPiece] = deque()
-        self._open: SpokenPiece | None = None  # gets the reply's next sentence
+        self._open: SpokenPiece | None = None  # gets the next sentence of the reply
         self.in_reply = False
         self.speech = OwedWords()
 
     @property
     def empty(self) -> bool:
-        """Whether nothing waits to be said."""
+        """Whether nothing is waiting."""
         return not self._entries
 
     @property
     def waiting(self) -> bool:
-        """Whether the first entry is a reply's next part, which waits for the line."""
+        """Whether the first entry continues a reply, and waits for the line."""
         return self.head is not None and self.head.utterance is None and self.head.follows
 
     @property
     def head(self) -> SpokenPiece | None:
-        """The piece that is spoken now."""
+        """The current piece of speech."""
         first = self._entries[0] if self._entries else None
         return first if isinstance(first, SpokenPiece) else None
 
     async def add(self, frame: Frame) -> list[Said]:
-        """Put a frame where it belongs; return what is new for the pieces of speech."""
+        """Queue a frame; return the news for pieces of speech."""
         match frame:
             case TTSSpeakFrame():
                 piece = SpokenPiece(
@@ -220,16 +220,16 @@ class SpeechQueue:
 
     @property
     def hurriable(self) -> bool:
-        """Whether more could be said now of a sentence that has begun."""
+        """Whether more of a sentence that has begun could be said now."""
         return self._sentences.hurriable
 
     def hurry(self) -> list[Said]:
-        """Have said what there is of a sentence that has begun."""
+        """Say what there is of a sentence that has begun."""
         words = self._sentences.hurry()
         return self._say(words.text) if words else []
 
     def next_entry(self) -> Frame | SpokenPiece | None:
-        """Return what comes first, unless it is under way: a frame is taken off, speech stays."""
+        """Return the first entry, unless it is started: a frame is removed, speech stays."""
         while (head := self.head) is not None:
             if head.utterance is None:
                 return head
@@ -241,7 +241,7 @@ class SpeechQueue:
         return first if isinstance(first, Frame) else None
 
     async def interrupt(self) -> list[SpokenPiece]:
-        """Drop what an interruption drops; return the speech among it."""
+        """Drop interruptible entries; return the speech among them."""
         await self._sentences.handle_interruption()
         self.speech.interrupted()
         self.in_reply, self._open = False, None
@@ -263,7 +263,7 @@ class SpeechQueue:
         return said
 
     def _say(self, sentence: str, piece: SpokenPiece | None = None) -> list[Said]:
-        """Have a sentence spoken, in the piece that is open or in a new one."""
+        """Add a sentence to the open piece, or to a new one."""
         if not sayable(sentence):
             return []
         closed: list[Said] = []

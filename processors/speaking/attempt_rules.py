@@ -1,4 +1,4 @@
-"""What happens to an utterance while it is spoken, and what may have to be done about it."""
+"""Connections, events and actions of an utterance in the TTS stage."""
 
 from dataclasses import dataclass
 from typing import Final, TypeAlias
@@ -8,16 +8,16 @@ from fallbacks.failure import Failure, Kind, failed
 from fallbacks.lag import Lag
 
 CONNECT_S: Final = 0.3  # a turn waits no longer for a handshake: a failed rung may cost 0.4 s
-COLD_S: Final = 1.0  # for a cold one's first: name, TCP, TLS and upgrade across an ocean (chosen)
+COLD_S: Final = 1.0  # for a first handshake: name, TCP, TLS, upgrade across an ocean (chosen)
 
 
 class Connection:
-    """What is known of it. Moments are monotonic, in seconds; our own stalls count as no waiting.
+    """The state of a rung's connection. Moments are monotonic, in seconds, without our own stalls.
 
     Attributes:
         up: It is made.
-        cold: It is made for the first time, or anew at our wish: an attempt waits for it longer.
-        settling: New settings may make the service connect anew.
+        cold: It is made for the first time, or again at our request: an attempt waits longer.
+        settling: New settings may make the service reconnect.
     """
 
     def __init__(self, provider: str, *, lag: Lag | None = None) -> None:
@@ -28,7 +28,7 @@ class Connection:
         self._lag = lag or Lag()
         self._connecting_at: float | None = None  # on the provider's clock
         self._failure: Failure | None = None
-        self._reported = False  # that the last try failed, to an attempt
+        self._reported = False  # an attempt was told of the last try's failure
 
     @property
     def in_the_making(self) -> bool:
@@ -42,32 +42,32 @@ class Connection:
         return failed(Kind.TIMEOUT, "tts", provider=self._provider, reason=reason)
 
     def began(self, now: float) -> None:
-        """Note that it is being made."""
+        """Record that it is being made."""
         self._connecting_at, self.up = self._lag.provider_s(now), False
         self._reported = False
-        if self.settling:  # at our wish: it is waited for like a cold one, and not doubted
+        if self.settling:  # at our request: wait for it as for a cold one
             self.cold, self.settling = True, False
 
     def made(self, *, waited_for: bool) -> None:
-        """Note that it is up; the work that waited for it has yet to begin."""
+        """Record that it is up; the work that waited for it has yet to begin."""
         self._connecting_at, self.up, self._failure = None, True, None
         self.cold = self.cold and waited_for
 
     def refused(self, failure: Failure, *, waited_for: bool) -> None:
-        """Note why it cannot be made; an attempt that waited for it gets the failure at once."""
+        """Record why it cannot be made; an attempt that waited for it gets the failure at once."""
         self._connecting_at, self.up, self._failure = None, False, failure
         self._reported = self._reported or waited_for
         self.cold = False
 
     def lost(self) -> None:
-        """Note that it is gone."""
+        """Record that it is gone."""
         self._connecting_at, self.up, self._failure = None, False, None
 
     def report_failure(self, now: float) -> Failure | None:
-        """Return why nothing can come of an attempt now; a refusal is returned once.
+        """Return why an attempt cannot work now; a refusal is returned once.
 
-        It is returned once so that another can speak at once. Work that asks again has no other
-        rung, and one failed try is not counted twice, whether an attempt waited for it or came
+        It is returned once so that another rung can speak at once. A request that asks again has no
+        other rung. One failed try must not count twice, whether an attempt waited for it or came
         later: then a new connection is tried, and waited for.
         """
         if self._connecting_at is not None:
@@ -89,7 +89,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class SentenceAdded:
-    """More of the utterance is to be spoken: whole words."""
+    """More text of the utterance: whole words."""
 
     sentence: str
 
@@ -101,21 +101,21 @@ class TextEnded:
 
 @dataclass(frozen=True, slots=True)
 class CallerInterrupted:
-    """The caller speaks: the rest is not wanted."""
+    """The caller speaks: the rest is dropped."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SoundCame:
-    """A voice sent sound: whole samples, each piece once."""
+    """A voice sent audio: whole samples, each piece once."""
 
     attempt: int
     pcm: bytes  # 16-bit mono
-    speaking: bool  # not silence, but for a short pause: the voice is at work
+    speaking: bool  # speech or a short pause: the voice is working
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WordTimed:
-    """A voice said when a word, or a part of one, is spoken, in seconds of its own sound."""
+    """A voice reported when a word, or a part of one, is spoken, in seconds of its own audio."""
 
     attempt: int
     text: str
@@ -124,25 +124,25 @@ class WordTimed:
 
 
 VoiceEvent: TypeAlias = SoundCame | WordTimed | Finished | Failed | Idled | Admitted | Refused
-"""What a voice did for an attempt."""
+"""A voice's events for an attempt."""
 
 SpeechEvent: TypeAlias = SentenceAdded | TextEnded | CallerInterrupted | VoiceEvent
-"""What a `SpokenUtterance` reads."""
+"""The events that `SpokenUtterance` takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AskVoice:
-    """Have a rung begin to speak for an attempt."""
+    """Ask a rung to speak, for an attempt."""
 
     provider: str
     attempt: int
-    rest: str  # of the utterance, as far as its text is there
+    rest: str  # of the utterance, as far as its text has come
     closed: bool  # no sentence follows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AddSentence:
-    """Give a rung that speaks already another sentence."""
+    """Give a speaking rung another sentence."""
 
     provider: str
     sentence: str
@@ -150,42 +150,42 @@ class AddSentence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndText:
-    """Let a rung know that no sentence follows."""
+    """Tell a rung that no sentence follows."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MuteVoice:
-    """End what a rung is doing."""
+    """Stop a rung's work."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UseVoice:
-    """This rung is heard from here on."""
+    """Use this rung's audio from here on."""
 
     provider: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlaySound:
-    """Let sound go to the line."""
+    """Send audio to the line."""
 
     pcm: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlayWord:
-    """Count a word as heard once the line has played what was let go before this."""
+    """Count a word as heard once the line has played the audio before this."""
 
     word: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EndSpeech:
-    """Go on with what follows; what no voice could say is `unsaid`."""
+    """End the utterance; `unsaid` is what no voice could say."""
 
     unsaid: str
 
@@ -201,4 +201,4 @@ SpeechAction: TypeAlias = (
     | PlayWord
     | EndSpeech
 )
-"""What a `SpokenUtterance` wants done."""
+"""The actions of `SpokenUtterance`."""

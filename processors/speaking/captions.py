@@ -1,4 +1,4 @@
-"""Captions: what both sides say, as it is said, for the caller's own screen."""
+"""Captions: what both sides say, as it is said, for the caller's screen."""
 
 from collections.abc import Callable
 from typing import Any
@@ -19,10 +19,10 @@ class Captions(BaseObserver):
     """Shows the caller's words as they are recognised and the agent's as they are played.
 
     Args:
-        show: Takes `{"type": "said", "who": "caller" | "agent", "text": str, "final": bool}`; a
-            caption that is not final is replaced by the next one of the same side. Where several
-            providers spoke it, `voices` says who what: `[{"provider": str, "words": str}]`.
-        output: The name of the processor that plays: words count when it lets them go.
+        show: Takes `{"type": "said", "who": "caller" | "agent", "text": str, "final": bool}`; the
+            side's next caption replaces one that is not final. If several providers spoke it,
+            `voices` has their parts: `[{"provider": str, "words": str}]`.
+        output: The name of the processor that plays: words count when it passes them on.
     """
 
     def __init__(self, *, show: Callable[[dict[str, Any]], None], output: str) -> None:
@@ -33,7 +33,7 @@ class Captions(BaseObserver):
         self._voices: list[dict[str, str]] = []
 
     async def on_push_frame(self, data: FramePushed) -> None:
-        """Show what one frame says."""
+        """Show the words in a frame."""
         if data.direction is not FrameDirection.DOWNSTREAM:
             return
         match data.frame:

@@ -1,7 +1,7 @@
-"""One utterance on the voices' ladder: who is asked for what, and what goes to the line.
+"""One utterance on the ladder of voices: which voice is asked for what, and what is played.
 
-The next voice is asked for the rest, from the first word that has not fully arrived. What a voice
-sends before it is the one to be heard is held, and dropped if another is.
+The next voice is asked for the rest, from the first word that has not fully arrived. A voice's
+audio is held until the voice is chosen, and dropped if another one is.
 """
 
 from dataclasses import dataclass, field, replace
@@ -48,41 +48,41 @@ from processors.speaking.attempt_rules import (
 )
 from processors.speaking.ledger_rules import OutgoingLine, SoundOutlet, SpeechLedger
 
-PATIENCE_S: Final = 1.5  # behind the last sound on the line, for a rung that could say the rest
-IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last sound
-DONE_S: Final = 0.3  # for a voice that has sent every word to say that it is done
-NOBODY: Final = 0  # the attempt that is heard before any is; their numbers begin with 1
+PATIENCE_S: Final = 1.5  # after the last audio on the line, for a rung that could say the rest
+IDLE_S: Final = 0.5  # without new text; Cartesia lets a context expire 1 s after its last audio
+DONE_S: Final = 0.3  # for a voice that has sent every word to report that it is done
+NOBODY: Final = 0  # no voice is in use yet; attempt numbers begin with 1
 
 
 @dataclass(slots=True)
 class _Live:
-    """An attempt that may still be heard."""
+    """An attempt in progress."""
 
     provider: str
     held: list[SoundCame | WordTimed] = field(default_factory=list[SoundCame | WordTimed])
     last: WordTimed | None = None
-    idle_since: float | None = None  # it has sent all that it was given
+    idle_since: float | None = None  # since then it has sent all that it was given
 
     def idle_until(self, *, accepts: bool) -> float | None:
-        """How long one that owes nothing is waited for: for text, or for its own end."""
+        """How long to wait for an idle one: for more text, or for its end."""
         wait_s = IDLE_S if accepts else DONE_S
         return None if self.idle_since is None else self.idle_since + wait_s
 
 
 class SpokenUtterance:
-    """One utterance, from its first sentence until its last sound has gone to the line.
+    """One utterance, from its first sentence until its last audio has gone to the line.
 
         speech = SpokenUtterance(work, line=line, rate_hz=8000, until=until)
         actions = speech.start("We open at nine.", now)
         actions = speech.handle(SoundCame(attempt=1, pcm=pcm, speaking=True), now)
-        actions = speech.tick(now)  # when `wake_at` has come
+        actions = speech.tick(now)  # at `wake_at`
 
-    The actions are to be done in order: a word is let go behind the sound in which it is spoken.
+    Carry out the actions in order: a word follows the audio in which it is spoken.
 
     Attributes:
         accepts: Whether it takes more sentences.
         over: Whether nothing more will happen.
-        idle: Whether the voice has sent the sound of all that it was given.
+        idle: Whether the voice has sent the audio of all that it was given.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class SpokenUtterance:
         """Prepare.
 
         Args:
-            work: Decides who is asked.
+            work: Decides which rung is asked.
             line: The caller's.
-            rate_hz: Of all sound.
+            rate_hz: Of all audio.
             until: When even a late answer is given up.
-            must: The caller may not cut it short.
+            must: The caller cannot cut it short.
         """
         self.accepts = True
         self.over = False
@@ -111,19 +111,19 @@ class SpokenUtterance:
         self._outlet = SoundOutlet(line, rate_hz=rate_hz, must=must)
         self._ledger = self._outlet.ledger
         self._live: dict[int, _Live] = {}
-        self._voice = NOBODY  # the attempt that is heard
+        self._voice = NOBODY  # the attempt whose audio is used
         self._until = until
-        self._unspoken: dict[int, set[str]] = {}  # by words left: the voices that stopped there
+        self._unspoken: dict[int, set[str]] = {}  # the voices that stopped, by number of words left
         self._actions: list[SpeechAction] = []
 
     @property
     def characters_left(self) -> int:
-        """How much of the text was not let go to the line."""
+        """The length of the text that has not gone to the line."""
         return self._ledger.words.characters_from(self._outlet.said)
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         if self.over:
             return None
         voice = self._live.get(self._voice)
@@ -132,14 +132,14 @@ class SpokenUtterance:
         return min((moment for moment in moments if moment is not None), default=None)
 
     def start(self, text: str, now: float) -> tuple[SpeechAction, ...]:
-        """Have the first rung begin with the sentences that there are."""
+        """Ask the first rung, with the sentences so far."""
         self._until = self._until.no_sooner_than(now + PATIENCE_S)
         self._ledger.hand_over(f"{text} ")
         self._follow(self._work.start(self._until, now), now)
         return self._settle(now)
 
     def handle(self, event: SpeechEvent, now: float) -> tuple[SpeechAction, ...]:
-        """Decide on what happened; what comes of an attempt that is over is ignored."""
+        """Decide on an event; events of an ended attempt are ignored."""
         voices = self._live.values()
         match event:
             case _ if self.over:
@@ -163,7 +163,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def tick(self, now: float) -> tuple[SpeechAction, ...]:
-        """Do what is due by the passing of time."""
+        """Do what is due by now."""
         if self.over:
             return ()
         self._follow(self._work.tick(now), now)
@@ -176,7 +176,7 @@ class SpokenUtterance:
         return self._settle(now)
 
     def _hear(self, event: VoiceEvent, live: _Live, now: float) -> None:
-        """Decide on what a voice did."""
+        """Decide on a voice's event."""
         is_voice = event.attempt == self._voice
         match event:
             case SoundCame() | WordTimed():
@@ -186,7 +186,7 @@ class SpokenUtterance:
             case Finished():
                 self._ledger.done(event.attempt)
                 self._follow(self._work.handle(event, now), now)
-            case Failed() if is_voice and not self._ledger.rest:  # it has done what it was asked
+            case Failed() if is_voice and not self._ledger.rest:  # it has already said everything
                 self._end_voice(now)
             case Failed() | Refused():
                 self._drop(event.attempt)
@@ -197,7 +197,7 @@ class SpokenUtterance:
                 self._follow(self._work.handle(event, now), now)
 
     def _end_early(self, attempt: int, live: _Live, now: float, *, reason: str = "") -> None:
-        """Ask the next voice for words that were not spoken, unless two left out the same ones.
+        """Ask the next voice for unspoken words, unless two voices left out the same ones.
 
         Then the text is at fault, and the local voice gets it; see `StagePolicy.unspoken`.
         """
@@ -220,7 +220,7 @@ class SpokenUtterance:
             self._hear(Failed(attempt=attempt, failure=end), live, now)
 
     def _collect(self, came: SoundCame | WordTimed, live: _Live, now: float) -> None:
-        """Keep sound and times, of the voice that is heard and of one that may be."""
+        """Keep audio and times, of the voice in use and of others."""
         if came == live.last:
             return
         if isinstance(came, WordTimed):
@@ -233,7 +233,7 @@ class SpokenUtterance:
         if isinstance(came, SoundCame) and came.speaking:
             self._follow(self._work.handle(Progressed(attempt=came.attempt), now), now)
             if came.attempt == self._voice:
-                self._outlet.hold_s = None  # if it was late, it goes on
+                self._outlet.hold_s = None  # a late one continues
         if came.attempt == self._voice and self._ledger.words.follower.left_out:
             self._end_early(came.attempt, live, now, reason="words were left out")
 
@@ -259,7 +259,7 @@ class SpokenUtterance:
 
     def _ask(self, start: Start) -> None:
         before = [n for n, live in self._live.items() if live.provider == start.provider]
-        for attempt in before:  # a rung does one thing at a time
+        for attempt in before:  # a rung has one attempt at a time
             self._drop(attempt)
         if self._voice != NOBODY and self._outlet.hold_s is None:
             self._outlet.hold()
@@ -281,13 +281,13 @@ class SpokenUtterance:
             self._outlet.hold()
 
     def _end_voice(self, now: float) -> None:
-        """Count the voice as done: it has sent every word, whether it says so or not."""
+        """Treat the voice as done: it has sent every word, even if it does not report that."""
         self._ledger.done(self._voice)
         self._drop(self._voice)
         self._follow(self._work.handle(Finished(attempt=self._voice), now), now)
 
     def _settle(self, now: float) -> tuple[SpeechAction, ...]:
-        """Let go what may go, see whether the voice owes sound, and return what is to be done."""
+        """Release what may go, update whether the voice is idle, and return the actions."""
         if not self.over and self._voice != NOBODY:
             self._actions += self._outlet.release(now)
             self._until = self._until.no_sooner_than(self._line.dry_at + PATIENCE_S)
@@ -304,6 +304,6 @@ class SpokenUtterance:
 
 
 def _ends_too_soon(ledger: SpeechLedger) -> bool:
-    """Say whether a voice that says it is done has not sent the sound of all its words."""
+    """Return whether a voice that reports its end has not sent the audio of all its words."""
     words, sound_s = ledger.words.untold(ledger.received_s)
     return words > 0 and sound_s < SHORT_AUDIO_S * words

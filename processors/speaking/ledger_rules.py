@@ -1,10 +1,11 @@
-"""What of an utterance was handed to a voice, has arrived as sound, and was let go to the line.
+"""The ledger of an utterance: what was given to a voice, has arrived as audio, and was released.
 
-A word has arrived when its last sample has, with a margin, for the providers' word times are not
-exact. When a rung dies, the rest begins at the first word that has not arrived, and what came of
-that word is dropped, so that every word is heard once. That works as long as no more is let go to
-the line than `let_go_s` says: the sound of whole words, or, before silence, whatever came. While
-another voice is asked for the rest, nothing goes beyond the words that the first has surely spoken.
+A word has arrived when its last sample has, with a margin, because the providers' word times are
+not exact. When a rung dies, the rest begins at the first word that has not arrived, and partial
+audio of that word is dropped, so that every word is heard once. That requires that no more goes to
+the line than `let_go_s` allows: the audio of whole words, or, before silence, everything. While
+another voice is asked for the rest, nothing goes beyond the words that the first has certainly
+spoken.
 """
 
 from collections.abc import Sequence
@@ -15,12 +16,12 @@ from fallbacks.word_times import WordFollower, WordTimes
 from processors.speaking.attempt_rules import PlaySound, PlayWord, SoundCame, WordTimed
 
 MARGIN_S: Final = 0.05  # word times against samples, as seen with both voices (chosen)
-# ElevenLabs tells whole milliseconds, rounded anew in each message: in a long sentence they add up.
+# ElevenLabs reports whole milliseconds, rounded in each message: in a long sentence they add up.
 ROUNDING_S: Final = 0.01
-LEAD_S: Final = 0.1  # the line is fed with half words rather than let run dry sooner than this
-DRAIN_S: Final = 0.01  # past the moment at which half words are let go
+LEAD_S: Final = 0.1  # the line gets half words rather than running dry sooner than this
+DRAIN_S: Final = 0.01  # after the moment when half words are released
 SAMPLE_BYTES: Final = 2
-UNTIMED_S: Final = 0.6  # so much sound without any word time: this voice gives none today
+UNTIMED_S: Final = 0.6  # of audio without any word time: this voice gives none
 
 
 @dataclass(slots=True)
@@ -29,8 +30,8 @@ class _Voice:
 
     attempt: int
     follower: WordFollower
-    done: int  # it says that it has spoken everything before this word
-    done_s: float  # and its sound up to here
+    done: int  # it reports that it has spoken everything before this word
+    done_s: float  # and its audio up to here
     arrived: int  # the first word that has not fully arrived; it only grows
     received_s: float = 0.0
 
@@ -46,8 +47,8 @@ class SpeechLedger:
         ledger.rest                                     # "open at nine."
 
     Attributes:
-        words: When each is spoken.
-        released_s: How much of the sound went to the line.
+        words: With their times.
+        released_s: How much of the audio went to the line.
     """
 
     def __init__(self) -> None:
@@ -58,12 +59,12 @@ class SpeechLedger:
 
     @property
     def rest(self) -> str:
-        """What has not fully arrived, and what the next rung would have to say; empty: nothing."""
+        """What has not fully arrived, and the next rung would have to say; empty if nothing."""
         return " ".join(word.text for word in self.words.words[self.arrived :])
 
     @property
     def arrived(self) -> int:
-        """The first word whose sound has not fully arrived."""
+        """The first word whose audio has not fully arrived."""
         voice = self._voice
         voice.arrived = max(voice.arrived, voice.done)
         while voice.arrived < len(self.words.words) and _is_whole(self, voice.arrived):
@@ -72,25 +73,25 @@ class SpeechLedger:
 
     @property
     def sent(self) -> bool:
-        """Whether the sound has come as far as the voice's own times of all words go.
+        """Whether the audio has come as far as the voice's own times of all words.
 
-        They are not exact, so a word may be owed that was sent; its silence is no gap, though.
+        Those are not exact, so a word may still be missing; but its silence is not a stall.
         """
         words, first = self.words.words, self.arrived
-        owed = range(first, len(words))
-        mute = not any(words[at].letters for at in owed)  # no voice times a dash at the end
+        pending = range(first, len(words))
+        mute = not any(words[at].letters for at in pending)  # no voice times a dash at the end
         there_s = self.received_s + ROUNDING_S
-        ends = (words[at].end_s for at in owed if mute or words[at].letters)
+        ends = (words[at].end_s for at in pending if mute or words[at].letters)
         return all(end_s is not None and end_s <= there_s for end_s in ends)
 
     @property
     def received_s(self) -> float:
-        """The sound of the utterance there is, in seconds, what was dropped left out."""
+        """The seconds of audio received, without what was dropped."""
         return self.words.base_s + self._voice.received_s
 
     @property
     def keep_s(self) -> float:
-        """Up to where the sound is good if the voice dies now; what came after it is dropped."""
+        """Up to where the audio is usable if the voice dies now; the rest is dropped."""
         voice, arrived = self._voice, self.arrived
         if not self.words.timed:
             return self.received_s
@@ -99,15 +100,15 @@ class SpeechLedger:
         return min(max(clean_s, self.released_s), self.received_s)
 
     def hand_over(self, text: str) -> None:
-        """Add text that is to be spoken, in pieces of any size."""
+        """Add text to speak, in pieces of any size."""
         self.words.add_text(text, may_join=self.arrived < len(self.words.words))
 
     def begin(self, attempt: int, *, timed: bool = True) -> str:
         """Let another attempt speak the rest, and return it.
 
         Args:
-            attempt: Its number; what comes from earlier ones is ignored from now on.
-            timed: Whether this voice says when each word is spoken; if not, that is estimated.
+            attempt: Its number; output of earlier ones is ignored from now on.
+            timed: Whether this voice reports when each word is spoken; if not, that is estimated.
         """
         first, base_s = self.arrived, self.keep_s
         follower = self.words.begin_voice(first, base_s, timed=timed)
@@ -117,7 +118,7 @@ class SpeechLedger:
         return self.rest
 
     def audio(self, attempt: int, length_s: float) -> None:
-        """Note that so much sound has arrived."""
+        """Record that audio of this length has arrived."""
         voice = self._voice
         if voice.attempt != attempt:
             return
@@ -126,7 +127,7 @@ class SpeechLedger:
             self.words.timed = False
 
     def word(self, attempt: int, said: str, *, start_s: float, end_s: float | None = None) -> None:
-        """Note when a word is spoken, in seconds of this attempt's own sound."""
+        """Record when a word is spoken, in seconds of this attempt's own audio."""
         if self._voice.attempt != attempt:
             return
         self.words.timed = True
@@ -135,7 +136,7 @@ class SpeechLedger:
         self._voice.follower.follow(said, start_s=start_s + base_s, end_s=end_s)
 
     def done(self, attempt: int) -> None:
-        """Note that the voice has spoken all that was handed over until now."""
+        """Record that the voice has spoken all that was given to it so far."""
         voice = self._voice
         if voice.attempt != attempt:
             return
@@ -143,7 +144,7 @@ class SpeechLedger:
         voice.done, voice.done_s = len(self.words.words), self.received_s
 
     def let_go_s(self, queued_s: float) -> float:
-        """Return up to where the utterance's sound may be let go to the line.
+        """Return up to where the utterance's audio may go to the line.
 
         Args:
             queued_s: What is queued on the line and not yet played. If that is little, half words
@@ -153,7 +154,7 @@ class SpeechLedger:
 
 
 def _is_whole(ledger: SpeechLedger, at: int) -> bool:
-    """Say whether the sound of a word has surely come."""
+    """Return whether the audio of a word has certainly arrived."""
     words = ledger.words.words
     if not words[at].letters:
         if at > 0:
@@ -164,30 +165,30 @@ def _is_whole(ledger: SpeechLedger, at: int) -> bool:
     if end_s is None or end_s > received_s + ROUNDING_S:
         return False
     sure = end_s + MARGIN_S <= received_s
-    return sure or end_s - MARGIN_S <= ledger.released_s  # or on the line already
+    return sure or end_s - MARGIN_S <= ledger.released_s  # or it is on the line already
 
 
 class OutgoingLine(Protocol):
-    """The caller's line: it plays without a gap what it has."""
+    """The caller's line, which plays its queue without gaps."""
 
     dry_at: float
 
     def queued_s(self, now: float) -> float:
-        """Return the seconds of sound that are still to be played."""
+        """Return the seconds of audio that are still to be played."""
         ...
 
     def add(self, length_s: float, now: float, *, must: bool = False) -> None:
-        """Note that so much sound was let go to the line; `must`: no barge-in takes it off."""
+        """Count audio sent to the line; `must`: a barge-in does not drop it."""
         ...
 
 
 class SoundOutlet:
-    """Holds the sound of the voice in charge, and lets go what is safe.
+    """Holds the audio of the current voice, and releases what is safe.
 
     Attributes:
-        ledger: What of the utterance has come, by its words.
-        said: How many words were let go.
-        hold_s: No sound goes beyond this: the rest is asked of another voice; None: as usual.
+        ledger: What has arrived of the utterance, by words.
+        said: The number of words released.
+        hold_s: No audio goes beyond this while another voice is asked for the rest, or `None`.
     """
 
     def __init__(self, line: OutgoingLine, *, rate_hz: int, must: bool = False) -> None:
@@ -195,20 +196,20 @@ class SoundOutlet:
         self.said = 0
         self.hold_s: float | None = None
         self._line = line
-        self._must = must  # the caller may not cut it short
+        self._must = must  # the caller cannot cut it short
         self._rate_hz = rate_hz
-        self._pcm = bytearray()  # arrived, not let go
+        self._pcm = bytearray()  # arrived, not released
         self._released = 0  # samples
 
     @property
     def drained_at(self) -> float | None:
-        """When the line is so empty that half words are better than nothing."""
+        """When the line is so empty that half words are better than silence."""
         if not self._pcm or self.hold_s is not None:
             return None
         return self._line.dry_at - LEAD_S + DRAIN_S
 
     def add(self, came: SoundCame | WordTimed) -> None:
-        """Add what came of the voice in charge."""
+        """Add an event of the current voice."""
         if isinstance(came, WordTimed):
             self.ledger.word(came.attempt, came.text, start_s=came.start_s, end_s=came.end_s)
         else:
@@ -216,18 +217,18 @@ class SoundOutlet:
             self._pcm += came.pcm
 
     def hold(self) -> None:
-        """Let nothing go beyond what has surely come."""
+        """Release nothing beyond what has certainly arrived."""
         self.hold_s = self.ledger.keep_s
 
     def switch_voice(
         self, attempt: int, held: Sequence[SoundCame | WordTimed], *, timed: bool
     ) -> None:
-        """Put another voice in charge of the rest; what is not sure of the last one is dropped.
+        """Use another voice for the rest; uncertain audio of the last one is dropped.
 
         Args:
             attempt: Its attempt.
-            held: What it has sent already.
-            timed: Whether it says when each word is spoken.
+            held: What it has already sent.
+            timed: Whether it reports when each word is spoken.
         """
         kept = round(self.ledger.keep_s * self._rate_hz) - self._released
         del self._pcm[SAMPLE_BYTES * max(0, kept) :]
@@ -237,13 +238,13 @@ class SoundOutlet:
             self.add(came)
 
     def release(self, now: float) -> list[PlaySound | PlayWord]:
-        """Let go what may go now: each word behind the sound in which it is spoken."""
+        """Release what may go now: each word after the audio in which it is spoken."""
         if self.hold_s is None:
             return self._release_until(self.ledger.let_go_s(self._line.queued_s(now)), now)
         return self._release_until(self.hold_s, now)
 
     def release_last(self, now: float) -> list[PlaySound | PlayWord]:
-        """Let go all that has come whole: nothing more will."""
+        """Release all complete words: nothing more will come."""
         released = self._release_until(self.ledger.keep_s, now)
         words = self.ledger.words.words[self.said : self.ledger.arrived]
         return [*released, *(PlayWord(word=word.text) for word in words)]
@@ -261,7 +262,7 @@ class SoundOutlet:
     def _release_sound(self, until_s: float, now: float) -> list[PlaySound]:
         there = len(self._pcm) // SAMPLE_BYTES
         samples = min(round(until_s * self._rate_hz) - self._released, there)
-        if until_s >= self.ledger.received_s:  # seconds are not samples: leave no odd one behind
+        if until_s >= self.ledger.received_s:  # leave no sample behind because of rounding
             samples = there
         if samples <= 0:
             return []

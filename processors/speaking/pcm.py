@@ -1,4 +1,4 @@
-"""Sound as a voice sends it: whole samples, each piece once, and for how long it is quiet."""
+"""Audio as a voice sends it: whole samples, each piece once, and how long it is quiet."""
 
 from typing import Final
 
@@ -10,20 +10,20 @@ SAMPLE_BYTES: Final = 2
 
 
 def audible(pcm: bytes) -> bool:
-    """Say whether 16-bit little-endian PCM of whole samples holds one that a person could hear."""
+    """Return whether 16-bit little-endian PCM of whole samples contains an audible one."""
     samples = np.frombuffer(pcm, dtype="<i2")
     return bool(samples.size) and int(np.abs(samples.astype(np.int32)).max()) > AUDIBLE
 
 
 def quiet_end(pcm: bytes) -> int:
-    """Return how many samples at the end of such PCM a person could not hear."""
+    """Return the number of inaudible samples at the end of such PCM."""
     levels = np.abs(np.frombuffer(pcm, dtype="<i2").astype(np.int32))
     heard = np.flatnonzero(levels > AUDIBLE)
     return levels.size - int(heard[-1]) - 1 if heard.size else levels.size
 
 
 class Pieces:
-    """Follows one voice's pieces of sound."""
+    """Follows the pieces of one voice's audio."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
@@ -33,9 +33,9 @@ class Pieces:
         self._spoke = False
 
     def take(self, piece: bytes) -> bytes:
-        """Return the whole samples there are now; a piece that came twice is nothing new.
+        """Return the whole samples available now; a piece that came twice is dropped.
 
-        No two neighbouring pieces of speech are alike to the last bit.
+        Two neighbouring pieces of real speech are never identical.
         """
         if piece == self._last and audible(piece[: len(piece) // 2 * 2]):
             return b""
@@ -46,7 +46,7 @@ class Pieces:
         return pcm[:whole]
 
     def speaking(self, pcm: bytes) -> bool:
-        """Say whether the voice is at work: it has begun, and this is speech or a short pause."""
+        """Return whether the voice is working: after its begin, in speech or a short pause."""
         if audible(pcm):
             self._quiet_s, self._spoke = 0.0, True
         else:

@@ -1,8 +1,8 @@
-"""One rung of the voices' ladder: whether it can be used now, what it is asked, and its ear.
+"""One rung of the TTS stage: its connection, its requests, and the receiver of its events.
 
-A rung that is known to be unreachable fails at once; one whose connection is being made is given a
-moment. A dead one is connected anew in the background, again and again, and never in a turn. A cold
-standby is set up when it is asked for the first time.
+A rung that is known to be unreachable fails at once; one that is connecting gets a moment. A dead
+one is reconnected in the background, with repeated tries, and never within a turn. A cold standby
+is set up when it is first asked.
 """
 
 from collections import deque
@@ -42,16 +42,16 @@ from processors.speaking.attempt_rules import (
 )
 from processors.speaking.pcm import Pieces
 
-SETTINGS: Final = 8  # that wait for a rung to be set up; the oldest is forgotten
+SETTINGS: Final = 8  # that wait for a rung to be set up; beyond that the oldest is dropped
 
 
 class VoiceRung(Rung):
-    """A voice, as the stage asks it.
+    """A voice, as the TTS stage uses it.
 
     Attributes:
-        connection: What is known of it.
-        reconnector: Makes it again.
-        rate_hz: Of the sound.
+        connection: Its state.
+        reconnector: Restores it.
+        rate_hz: Of the audio.
     """
 
     def __init__(
@@ -64,15 +64,15 @@ class VoiceRung(Rung):
         seat: Seat,
         lag: Lag,
     ) -> None:
-        """Put a service that is a `calls.voice.Voice`, too, into a pipeline of its own.
+        """Put a service that is also a `calls.voice.Voice` into its own pipeline.
 
         Args:
             name: The rung's.
-            service: See above.
-            stage: Takes what the voice does.
-            speaker: Says which rung is heard: it alone measures for the call.
+            service: The voice.
+            stage: Receives its events.
+            speaker: Returns the rung in use, which alone measures for the call.
             seat: This call's place at it.
-            lag: How long we stalled ourselves.
+            lag: Our own stalls.
         """
         ear = VoiceRungEar(self, stage, speaker=speaker)
         pipe = RungPipeline(name, service, output=ear.pushed, on_ready=self._is_ready)
@@ -92,18 +92,18 @@ class VoiceRung(Rung):
 
     @property
     def due_at(self) -> float | None:
-        """Until when the attempt waits for the connection; None: it waits for nothing."""
+        """How long the attempt waits for the connection; `None` if it does not wait."""
         return None if self._due_s is None else self._lag.moment_of(self._due_s)
 
     def setup(self, owner: FrameProcessor, setup: FrameProcessorSetup) -> None:
-        """Learn what is needed to open the rung, now or later."""
+        """Keep what is needed to open the rung, now or later."""
         super().setup(owner, setup)
         self.rate_hz = setup.audio_out_sample_rate
 
     async def carry_out(
         self, action: AskVoice | AddSentence | EndText | MuteVoice
     ) -> Refused | Failed | Idled | None:
-        """Do what the decision wants of this rung; return what is known of an attempt at once."""
+        """Carry out an action on this rung; return an immediate event of the attempt, if any."""
         match action:
             case AskVoice():
                 return await self.speak(action.attempt, action.rest, closed=action.closed)
@@ -123,7 +123,7 @@ class VoiceRung(Rung):
     async def speak(
         self, attempt: int, rest: str, *, closed: bool
     ) -> Refused | Failed | Idled | None:
-        """Begin to speak the rest of an utterance; return what is known of the attempt at once."""
+        """Begin to speak the rest of an utterance; return an immediate event, if there is one."""
         if not self.opened:
             if not self.open():
                 return Refused(attempt=attempt)
@@ -134,7 +134,7 @@ class VoiceRung(Rung):
         self.attempt, self._due_s = attempt, None
         self._waiting = [start, _text_frame(rest), *end]
         if self.connection.up and not self.pipe.service.is_usable:
-            self.connection.lost()  # Pipecat speaks no word over it any more
+            self.connection.lost()  # Pipecat no longer speaks over it
         if await self.begin():
             return None
         now = self._stage.now()
@@ -150,7 +150,7 @@ class VoiceRung(Rung):
         return None
 
     async def begin(self) -> bool:
-        """Have the voice begin with what waits for the connection, if it is there."""
+        """Give the voice what waits for the connection, if it is up."""
         if not (self._waiting and self.connection.up and self.pipe.ready.is_set()):
             return False
         frames, self._waiting = self._waiting, []
@@ -164,7 +164,7 @@ class VoiceRung(Rung):
         return True
 
     async def settle(self, frame: TTSUpdateSettingsFrame) -> None:
-        """Have the service take new settings, now or when it is set up."""
+        """Apply new settings, now or when the service is set up."""
         if frame.service not in (None, self.pipe.service):
             return
         self.connection.settling = await self.pipe.send(frame)
@@ -172,7 +172,7 @@ class VoiceRung(Rung):
             self._unsettled.append(frame)
 
     def give_up(self, now: float) -> Failed | None:
-        """Return the failure of an attempt that waits in vain for the connection."""
+        """Return the failure of an attempt that has waited too long for the connection."""
         self._lag.see(now)
         if self.due_at is None or now < self.due_at or self.attempt is None:
             return None
@@ -182,11 +182,11 @@ class VoiceRung(Rung):
         return failed_attempt
 
     def forget_attempt(self) -> None:
-        """Note that nothing is asked of it any more."""
+        """Clear the attempt."""
         self.attempt, self._waiting, self._due_s = None, [], None
 
     async def close(self, *, within_s: float = STOP_S) -> None:
-        """Let go of everything."""
+        """Close everything."""
         self.forget_attempt()
         await self.reconnector.close(self._stage)
         await super().close(within_s=within_s)
@@ -197,14 +197,14 @@ class VoiceRung(Rung):
         await self.begin()
 
     async def _connect(self) -> bool:
-        """Connect anew, unless that is being done already; say whether it is up."""
+        """Reconnect, unless that is in progress; return whether it is up."""
         if not self.connection.up and not self.connection.in_the_making:
             await self._voice.revive()
         return self.connection.up
 
 
 class VoiceRungEar:
-    """Hears what a rung's voice does, and reports it; a `calls.voice.VoiceEar`."""
+    """Receives the events of a rung's voice, and reports them; a `calls.voice.VoiceEar`."""
 
     def __init__(
         self, rung: VoiceRung, stage: Stage[VoiceEvent], *, speaker: Callable[[], str | None]
@@ -213,10 +213,10 @@ class VoiceRungEar:
         self._stage = stage
         self._speaker = speaker
         self._pieces = Pieces(0)
-        self._attempt: int | None = None  # whose pieces they are
+        self._attempt: int | None = None  # the attempt of the pieces
 
     async def sound(self, attempt: int, pcm: bytes) -> None:
-        """Report sound: whole samples, and nothing twice."""
+        """Report audio: whole samples, nothing twice."""
         if attempt != self._rung.attempt:
             return
         if attempt != self._attempt:
@@ -234,7 +234,7 @@ class VoiceRungEar:
         await self._stage.report(timed)
 
     async def spoken(self, attempt: int) -> None:
-        """Report that the voice has sent all."""
+        """Report that the voice has sent everything."""
         if attempt == self._rung.attempt:
             self._rung.forget_attempt()
         await self._stage.report(Finished(attempt=attempt))
@@ -245,7 +245,7 @@ class VoiceRungEar:
         await self._stage.report(Failed(attempt=attempt, failure=failure))
 
     async def connecting(self) -> None:
-        """Note that a connection is being made."""
+        """Record that a connection is being made."""
         self._rung.connection.began(self._stage.now())
 
     async def connected(self) -> None:
@@ -255,7 +255,7 @@ class VoiceRungEar:
         await self._rung.begin()
 
     async def unreachable(self, failure: Failure) -> None:
-        """Note why there is no connection; an attempt that waited for it has failed."""
+        """Record why there is no connection; an attempt that waited for it has failed."""
         waited = self._rung.attempt if self._rung.due_at is not None else None
         self._rung.connection.refused(failure, waited_for=waited is not None)
         self._went_down(failure)
@@ -264,7 +264,7 @@ class VoiceRungEar:
             await self._stage.report(Failed(attempt=waited, failure=failure))
 
     async def lost(self, failure: Failure | None) -> None:
-        """Note that the connection is gone; what was asked over it will not come."""
+        """Record that the connection is gone; an attempt that used it has failed."""
         self._rung.connection.lost()
         asked = self._rung.attempt if self._rung.due_at is None else None
         self._went_down(failure)
@@ -274,12 +274,12 @@ class VoiceRungEar:
             await self._stage.report(Failed(attempt=asked, failure=failure or idle))
 
     async def pushed(self, _pipe: RungPipeline, frame: Frame, _direction: FrameDirection) -> None:
-        """Let measurements pass; all else that the service pushes is known already, or no use."""
+        """Pass on metrics; everything else from the service is already known, or unused."""
         if isinstance(frame, MetricsFrame):
             heard = self._rung.name == self._speaker()
             frame.data = [
                 value for value in frame.data if heard or isinstance(value, TTSUsageMetricsData)
-            ]  # text that was sent is billed, even if another rung was heard
+            ]  # text that was sent is billed, even if another rung's audio was used
             if frame.data:
                 await self._stage.push_frame(frame)
         elif isinstance(frame, ErrorFrame) and frame.exception and self._rung.attempt is not None:

@@ -1,4 +1,4 @@
-"""Collects a model's words into sentences, and lets go of half a word again."""
+"""Collects a model's words into sentences; an incomplete word can be taken back."""
 
 import re
 from collections.abc import AsyncIterator, Callable
@@ -12,33 +12,33 @@ from pipecat.utils.text.simple_text_aggregator import SimpleTextAggregator
 
 from fallbacks.clauses import ClauseRule, FirstClause, hurried_end
 
-# A word of letters and the sign behind it: no number that may get decimals, no initial, no address.
+# A word and a sign: not a number that may get decimals, an initial or an address.
 _ENDING: Final = re.compile(r"(?:^|\s)[¿¡]?[^\W\d_]+(?:['\u2019-][^\W\d_]+)*[^\W\d_]{2}[.!?]$")
-# What may still have to be closed behind the sign.
+# A character that may still be closed after the sign.
 _OPEN: Final = frozenset('"\u201c\u201d\u201e\u00ab\u00bb()[]')
-_LIKELIER_PART: Final = " a"  # a small letter follows abbreviations more often than sentences
+_LIKELIER_PART: Final = " a"  # a lower-case letter follows abbreviations more often than sentences
 
 
 @dataclass
 class TakeBackFrame(DataFrame):
-    """The last characters of the answer are not to be said: their word was cut in the middle.
+    """The last characters of the answer are incomplete, and must not be spoken.
 
-    Words are handed on as they come, because the voice waits for the first sign of the next
-    sentence; half a word never ends one, so it is still here when it turns out to be half.
+    Words are passed on as they come, because the voice waits for the first character of the next
+    sentence. An incomplete word never ends a sentence, so it is still here when it is taken back.
 
     Attributes:
-        characters: How many.
+        characters: The number of them.
     """
 
     characters: int = 0
 
 
 class Sentences(SimpleTextAggregator):
-    """Pipecat's own rules of where a sentence ends, over text that can be taken back.
+    """Pipecat's own rules for the end of a sentence, with text that can be taken back.
 
-    Those rules wait for the first sign of what follows. Where nothing that could follow would
-    change their mind, the sentence is let go without it: one word of the model sooner. Of a reply's
-    first sentence the beginning is let go before, where the voice takes text as it comes.
+    Those rules wait for the first character of what follows. If nothing that follows could change
+    the result, the sentence is released without it: one word of the model sooner. The beginning of
+    a reply's first sentence is released earlier, if the voice accepts partial text.
     """
 
     def __init__(self, *, language: Any = None, clock: Callable[[], float] = lambda: 0.0) -> None:
@@ -50,16 +50,16 @@ class Sentences(SimpleTextAggregator):
         """
         super().__init__(language=language)
         self._now = clock
-        self._first: FirstClause | None = None  # nothing of a reply was let go yet
-        self._begun = False  # the beginning of a sentence was let go, and not its end
+        self._first: FirstClause | None = None  # set until part of the reply is released
+        self._begun = False  # the beginning of a sentence was released, and not its end
 
     @property
     def hurriable(self) -> bool:
-        """Whether `hurry` would let something go."""
+        """Whether `hurry` would release something."""
         return self._begun and hurried_end(self._text) > 0
 
     def begin_reply(self, rule: ClauseRule | None) -> None:
-        """Let the first clause of what follows go before its sentence ends, if the rule says so."""
+        """Release the first clause before its sentence ends, if the rule allows."""
         self._first = FirstClause(rule)
 
     async def aggregate(self, text: str) -> AsyncIterator[Aggregation]:
@@ -73,7 +73,7 @@ class Sentences(SimpleTextAggregator):
             yield clause
 
     def hurry(self) -> Aggregation | None:
-        """Let go the whole words that there are of a sentence whose beginning went before."""
+        """Release the whole words so far of a sentence whose beginning was released."""
         return self._let_go(hurried_end(self._text)) if self._begun else None
 
     async def flush(self) -> Aggregation | None:
@@ -82,7 +82,7 @@ class Sentences(SimpleTextAggregator):
         return await super().flush()
 
     async def handle_interruption(self) -> None:
-        """Forget all."""
+        """Discard everything."""
         self._first, self._begun = None, False
         await super().handle_interruption()
 
@@ -96,7 +96,7 @@ class Sentences(SimpleTextAggregator):
 
     @property
     def _ended(self) -> bool:
-        """Whether what is collected is a sentence, whatever follows."""
+        """Whether the collected text is a sentence, whatever follows."""
         text = self._text
         if not _ENDING.search(text) or not _OPEN.isdisjoint(text):
             return False
@@ -104,11 +104,11 @@ class Sentences(SimpleTextAggregator):
         return end == len(text)
 
     def take_back(self, characters: int) -> None:
-        """Forget the last characters, as far as they are not part of a sentence already."""
+        """Discard the last characters, unless they are already part of a sentence."""
         self._collect(self._text[: max(0, len(self._text) - characters)])
 
     def _collect(self, text: str) -> None:
-        """Have this, and nothing else, waited with."""
+        """Replace the collected text."""
         self._text = text
         pending = text.rstrip()[-1:] in SENTENCE_ENDING_PUNCTUATION and bool(text)
         state = type(self._lookahead_state)

@@ -1,10 +1,10 @@
-"""The voices' stage: what is to be said is said by whichever rung can, every word once.
+"""The TTS stage: each word is said once, by whichever rung can.
 
-What comes in is an agenda: replies and other speech, and the frames between them, in order. Each
-piece of speech is one `SpokenUtterance`; the frames that leave for it are made here, whichever rung
-its sound comes from, so that a switch of voices shows in nothing but the voice. A word leaves
-behind the sound in which it is spoken: the line lets it go when it has played that, and so the
-assistant's context holds what the caller has heard.
+The input is a queue: replies and other speech, and the frames between them, in order. Each piece of
+speech is one `SpokenUtterance`. Its frames are made here, whichever rung its audio comes from, so a
+switch of rungs changes nothing but the voice. A word follows the audio in which it is spoken: the
+line passes it on when it has played that, and so the assistant's context holds what the caller has
+heard.
 """
 
 import asyncio
@@ -54,28 +54,28 @@ Doing: TypeAlias = (
     AskVoice | AddSentence | EndText | MuteVoice | UseVoice | PlaySound | PlayWord | EndSpeech
 )
 ToDo: TypeAlias = Frame | tuple[SpokenPiece, Doing]
-"""A frame that is to be passed on, or what a piece of speech wants done."""
+"""A frame to pass on, or an action for a piece of speech."""
 
 
 class Unsaid(Protocol):
-    """Gets what nobody could say. It must not wait for anything: the stage waits for it."""
+    """Gets what no voice could say. It must not wait: the stage waits for it."""
 
     async def __call__(self, rest: str, *, must: bool) -> None:
         """Take over what is left of an answer.
 
         Args:
             rest: The words.
-            must: The caller may not cut it short.
+            must: The caller cannot cut it short.
         """
         ...
 
 
 class TtsStage(Stage[VoiceEvent]):
-    """A ladder of voices in the place of one.
+    """A ladder of voices in place of one service.
 
     Attributes:
-        speaker: The name of the rung that is heard.
-        agenda: What is to be said.
+        speaker: The name of the rung in use.
+        agenda: The queue of what to say.
         say_unsaid: Gets the words that no rung could say; set by the owner of the local voice.
     """
 
@@ -92,12 +92,12 @@ class TtsStage(Stage[VoiceEvent]):
         """Speak with these voices in one call.
 
         Args:
-            rungs: By name, the preferred one first; each is a `calls.voice.Voice`, too.
-            policy: What all calls share about this stage.
-            tell: Takes the facts.
+            rungs: By name, the preferred one first; each is also a `calls.voice.Voice`.
+            policy: The stage's settings and state, shared by all calls.
+            tell: Publishes events.
             clock: Monotonic, in seconds.
             turn: The turn in progress.
-            line: The caller's; None: one that only this stage speaks on.
+            line: The caller's; `None` for one that only this stage speaks on.
         """
         super().__init__(clock=clock)
         self.speaker: str | None = None
@@ -116,12 +116,12 @@ class TtsStage(Stage[VoiceEvent]):
             clause_rule=rule,
             queued_s=lambda: self._line.queued_s(self.now()),
         )
-        self._spoken = SpokenPiece()  # the last one that was begun
-        self._to_do: deque[ToDo] = deque()  # what a cancelled task leaves of it, the next one does
+        self._spoken = SpokenPiece()  # the last one started
+        self._to_do: deque[ToDo] = deque()  # the next task does what a cancelled one leaves
 
     @property
     def wake_at(self) -> float | None:
-        """When `tick` has something to do."""
+        """When to call `tick`, or `None`."""
         if self._to_do:
             return self.now()
         moments = [self._spoken.utterance.wake_at if self._spoken.utterance else None]
@@ -132,7 +132,7 @@ class TtsStage(Stage[VoiceEvent]):
         return min((moment for moment in moments if moment is not None), default=None)
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Begin to connect all rungs but cold standbys, and wait for none."""
+        """Begin to connect all rungs except cold standbys; wait for none."""
         await super().setup(setup)
         self._rate_hz = setup.audio_out_sample_rate
         for name, rung in self._rungs.items():
@@ -141,13 +141,13 @@ class TtsStage(Stage[VoiceEvent]):
                 rung.open()
 
     async def cleanup(self) -> None:
-        """Let all rungs go, none for long."""
+        """Close all rungs, each within its time limit."""
         await super().cleanup()
         await self.stop_watching()
         await asyncio.gather(*(rung.close() for rung in self._rungs.values()))
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Speak what is to be spoken, and pass on the rest in its place."""
+        """Speak what is to be spoken, and pass on the rest in order."""
         await super().process_frame(frame, direction)
         match frame:
             case InterruptionFrame():
@@ -171,13 +171,13 @@ class TtsStage(Stage[VoiceEvent]):
                     await self._go_on()
 
     async def handle(self, report: VoiceEvent, now: float) -> None:
-        """Decide on what a voice did, and do it."""
+        """Decide on a voice's event, and act."""
         if self._spoken.utterance:
             self._plan(self._spoken, self._spoken.utterance.handle(report, now))
             await self._go_on()
 
     async def tick(self, now: float) -> None:
-        """Do what is due."""
+        """Do what is due by now."""
         for rung in self._rungs.values():
             if given_up := rung.give_up(now):
                 await self.handle(given_up, now)
@@ -186,10 +186,10 @@ class TtsStage(Stage[VoiceEvent]):
         await self._go_on()
 
     async def _interrupt(self, frame: InterruptionFrame, direction: FrameDirection) -> None:
-        """Stop what may be stopped; what may not is spoken on."""
+        """Stop interruptible speech; other speech continues."""
         now, before = self.now(), self.agenda.head
         stopped = await self.agenda.interrupt()
-        self._line.flush(now)  # which keeps what must be heard
+        self._line.flush(now)  # which keeps mandatory speech
         if before is None or before in stopped:
             self._turn.flushed(now)
         self._to_do = deque(to_do for to_do in self._to_do if _outlasts_interruption(to_do))
@@ -200,7 +200,7 @@ class TtsStage(Stage[VoiceEvent]):
         await self._go_on()
 
     def _plan(self, piece: SpokenPiece, actions: Iterable[SpeechAction]) -> None:
-        """Tell the facts at once: an interruption drops what else is left to do."""
+        """Queue actions; publish events at once, because an interruption drops the rest."""
         for action in actions:
             if isinstance(action, TellFact):
                 self._tell(action.fact)
@@ -210,7 +210,7 @@ class TtsStage(Stage[VoiceEvent]):
             self._to_do.append((piece, action))
 
     async def _go_on(self) -> None:
-        """Do all that is to be done, in order, and begin what comes first."""
+        """Carry out everything queued, in order, and start the next entry."""
         now = self.now()
         if self._spoken.starved and now >= self._line.dry_at - HURRY_S:
             for piece, news in self.agenda.hurry():  # rather than let the line run dry
@@ -228,7 +228,7 @@ class TtsStage(Stage[VoiceEvent]):
                 return
 
     def _begin(self, piece: SpokenPiece) -> None:
-        """Bring a piece under way, by the voice that the caller knows if that one is well."""
+        """Start a piece, with the voice that the caller knows if that one is usable."""
         work = Work(
             self._policy,
             numbers=self._turn.attempts,
@@ -266,7 +266,7 @@ class TtsStage(Stage[VoiceEvent]):
 
 
 def _end(rungs: Iterable[VoiceRung], frame: Frame) -> None:
-    """Have the rungs close their connections if this is the end of the call."""
+    """Close the rungs' connections if this frame ends the call."""
     if isinstance(frame, EndFrame | CancelFrame):
         for rung in rungs:
             rung.pipe.end(frame)
@@ -278,7 +278,7 @@ def _clause_rule(
     speaker: Callable[[], str | None],
     clock: Callable[[], float],
 ) -> ClauseRule | None:
-    """Return what the voice that speaks next may be given of an unfinished sentence."""
+    """Return how much of an unfinished sentence the next voice may get."""
     now = clock()
     standings = policy.roster.standings(policy.stage, now)
     ranked = rank(standings, turn.until(now), now=now, stay_with=speaker())
@@ -286,7 +286,7 @@ def _clause_rule(
 
 
 def _outlasts_interruption(entry: ToDo) -> bool:
-    """Say whether something that is still to be done is to be done all the same."""
+    """Return whether a queued entry outlasts an interruption."""
     if isinstance(entry, Frame):
         return not entry.interruptible
     piece, action = entry
@@ -299,11 +299,11 @@ def _voice_rungs(
     return {
         name: VoiceRung(
             name,
-            each,
+            service,
             stage=stage,
             speaker=lambda: stage.speaker,
             seat=Seat(policy.gates.get(name)),
             lag=policy.lag,
         )
-        for name, each in rungs.items()
+        for name, service in rungs.items()
     }
