@@ -1,1 +1,1 @@
-"""Handing a caller to a person."""
+"""Transfer of a caller to a person."""

@@ -1,10 +1,11 @@
-"""How a caller gets to a person, step by step; whatever goes wrong, the caller is not lost.
+"""The steps of a transfer to a person; whatever fails, the caller is not lost.
 
-Three ways, `How`: the line itself hands the call on (`HAND_ON`); we call the person and put the two
-together when somebody answers (`CALL`); or the person hears first what it is about, and accepts
-(`BRIEF`). Until the person is there the caller is ours: the announcement is heard, then tones. What
-comes of it is one of two: the caller is connected, or the agent comes back and says that it did not
-work. A person who was called and is not talked with is dropped, no matter who hung up and when.
+There are three ways, `How`. The line itself transfers the call (`HAND_ON`); we call the person and
+join the two when the call is answered (`CALL`); or the person first hears a summary, and accepts
+(`BRIEF`). Until the person is there, the caller stays with us: the announcement is heard, then
+tones. The result is one of two: the caller is connected, or the agent comes back and says that it
+did not work. A called person without a caller to talk to is dropped, no matter who hung up and
+when.
 
 One `TransferDecision` is one attempt. Moments are monotonic, in seconds.
 """
@@ -18,65 +19,65 @@ from calls.handover import Handover
 
 @dataclass(frozen=True, slots=True)
 class Announce:
-    """Tell the caller that we connect them; report it by `Announced`."""
+    """Tell the caller that we connect them; report with `Announced`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HoldCaller:
-    """Play tones, with a word now and then, whenever nothing else is heard."""
+    """Play tones, with a phrase now and then, whenever nothing else is heard."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summarise:
-    """Put together what it is about; report it by `SummaryReady`."""
+    """Prepare the summary of the call; report with `SummaryReady`."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallPerson:
-    """Call the person; report it by `PersonAnswered` or `PersonNotReached`."""
+    """Call the person; report with `PersonAnswered` or `PersonNotReached`."""
 
 
 @dataclass(frozen=True, slots=True)
 class HandOn:
-    """Have the line hand the call on; report it by `HandedOn`."""
+    """Transfer the call through the line; report with `HandedOn`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Brief:
-    """Tell the person what it is about and which key accepts; report it by `Briefed`."""
+    """Tell the person the summary and which key accepts; report with `Briefed`."""
 
     again: bool = False  # the key alone
 
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """Let the two hear each other, and nobody else; report it by `TwoJoined` or `JoinFailed`."""
+    """Let the two hear only each other; report with `TwoJoined` or `JoinFailed`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DropPerson:
-    """End the person's leg, or the attempt to reach it; harmless when it has ended."""
+    """End the person's leg, or the attempt to reach it; harmless if it has ended."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ComeBack:
-    """Be the agent again, and tell the caller what came of it."""
+    """Return to the agent, and tell the caller the result."""
 
     outcome: Handover
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TakeBack:
-    """Be the agent again: the person has hung up, and the caller is still there."""
+    """Return to the agent: the person has hung up, and the caller is still there."""
 
     talked_s: float
 
 
 @dataclass(frozen=True, slots=True)
 class LetGo:
-    """End our part of the call: the line has handed it on."""
+    """End our part of the call: the line has transferred it."""
 
 
 HandingAction: TypeAlias = (
@@ -87,39 +88,39 @@ HandingAction: TypeAlias = (
 
 @dataclass(frozen=True, slots=True)
 class Announced:
-    """The caller has heard that we connect them."""
+    """The caller has heard the announcement."""
 
 
 @dataclass(frozen=True, slots=True)
 class SummaryReady:
-    """What it is about is put together."""
+    """The summary is ready."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonAnswered:
-    """Somebody, or something, picked up."""
+    """The call to the person was answered, by a person or a machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PersonNotReached:
-    """Nobody picked up, and why."""
+    """The call to the person was not answered, and why."""
 
     outcome: Handover
 
 
 @dataclass(frozen=True, slots=True)
 class Briefed:
-    """The person has heard all that was to be said."""
+    """The person has heard everything."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonAccepted:
-    """By a key or a word."""
+    """The person accepted, by a key or a word."""
 
 
 @dataclass(frozen=True, slots=True)
 class PersonDeclined:
-    """By a key or a word."""
+    """The person declined, by a key or a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +140,12 @@ class TwoJoined:
 
 @dataclass(frozen=True, slots=True)
 class JoinFailed:
-    """The two could not be put together."""
+    """The two could not be joined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HandedOn:
-    """What came of the line's handing the call on."""
+    """The result of a transfer by the line."""
 
     outcome: Handover
 
@@ -156,31 +157,31 @@ HandingEvent: TypeAlias = (
 
 
 ANNOUNCED_S: Final = 8.0  # for the announcement to be heard; a sentence takes three
-ANSWER_S: Final = 10.0  # past the time of ringing, for a carrier to say that nobody answered
-SUMMARY_S: Final = 6.0  # a person who has picked up waits no longer for what it is about
+ANSWER_S: Final = 10.0  # after the ringing time, for a carrier to report no answer
+SUMMARY_S: Final = 6.0  # the longest wait for the summary, after the person has answered
 SAID_S: Final = 60.0  # for the summary to be said
-ACCEPT_S: Final = 8.0  # for a key, after all was said; then it is asked once more
+ACCEPT_S: Final = 8.0  # for a key, after all was said; then the question is repeated
 ASKED: Final = 2  # times; an answer without a key is a machine's
-JOIN_S: Final = 5.0  # for the two to be put together
+JOIN_S: Final = 5.0  # for the two to be joined
 
 
 class How(StrEnum):
-    """By which way a caller gets to the person."""
+    """The way to the person."""
 
     HAND_ON = "hand_on"  # the line does it; the call leaves us
-    CALL = "call"  # we call, and put the two together
-    BRIEF = "brief"  # the same, but the person hears what it is about, and accepts
+    CALL = "call"  # we call, and join the two
+    BRIEF = "brief"  # the same, but the person hears a summary, and accepts
 
 
 class At(StrEnum):
-    """How far it is."""
+    """The state of a transfer."""
 
     NEW = "new"
     ANNOUNCING = "announcing"
-    LEAVING = "leaving"  # the line hands the call on
+    LEAVING = "leaving"  # the line transfers the call
     RINGING = "ringing"
     BRIEFING = "briefing"
-    ASKING = "asking"  # all was said; a key is waited for
+    ASKING = "asking"  # all was said; waiting for a key
     JOINING = "joining"
     TOGETHER = "together"
     OVER = "over"
@@ -190,12 +191,12 @@ Actions: TypeAlias = tuple[HandingAction, ...]
 
 
 class TransferDecision:
-    """Decides for one attempt; events in, actions out.
+    """Decides one transfer attempt; events in, actions out.
 
     Attributes:
-        outcome: What came of it; None: not known yet.
-        at: How far it is.
-        wake_at: When `tick` has something to do: until then something is waited for.
+        outcome: The result; `None` if it is not known yet.
+        at: The state.
+        wake_at: When to call `tick`: the time limit of the current state.
     """
 
     def __init__(self, how: How, *, ring_s: float) -> None:
@@ -218,7 +219,7 @@ class TransferDecision:
         return self._move(At.RINGING, until, Announce(), *summarise, CallPerson())
 
     def handle(self, event: HandingEvent, now: float) -> Actions:
-        """Return what is to be done about an event."""
+        """Return the actions for an event."""
         match event:
             case CallerGone():
                 drops = self._called and self.at is not At.OVER
@@ -237,7 +238,7 @@ class TransferDecision:
         return actions
 
     def tick(self, now: float) -> Actions:
-        """Return what is due by the passing of time."""
+        """Return the actions that are due by now."""
         if self.wake_at is None or now < self.wake_at:
             return ()
         self.wake_at = None
@@ -257,7 +258,7 @@ class TransferDecision:
 
     def _end_announcement(self, now: float) -> Actions:
         if self._announced or self.at in (At.JOINING, At.TOGETHER, At.OVER):
-            return ()  # no tone sounds over the person's first words
+            return ()  # no tone plays over the person's first words
         self._announced = True
         if self._how is not How.HAND_ON:
             return (HoldCaller(),)
@@ -319,6 +320,6 @@ class TransferDecision:
         return self._move(At.OVER, None, *dropped, ComeBack(outcome=outcome))
 
     def _move(self, at: At, until: float | None, *actions: HandingAction) -> Actions:
-        """Go on to what is waited for next, until then, and return what is done for it."""
+        """Enter a state with a time limit, and return the actions."""
         self.at, self.wake_at = at, until
         return actions

@@ -1,4 +1,4 @@
-"""What stands in the list of a person's leg: keys, the person's sound, and what is said there."""
+"""The processors on a person's leg: keys, the person's audio, and what is said to them."""
 
 import asyncio
 from collections import deque
@@ -28,23 +28,22 @@ from processors.holding.own_voice import SAMPLE_BYTES
 from processors.transfer.waiting_line import TakeSound
 from processors.turn.sound_path import SoundPath
 
-# Hears on this machine whether a person who was called takes the call: a yes or a no.
-#
-# Only what is said behind our own question counts. Before it, the line may give the agent's voice
-# back, or a mailbox may still be greeting.
+# Recognises on this machine whether a called person takes the call: a yes or a no. Only what is
+# said after our question counts. Before it, the line may echo the agent's voice, or a mailbox may
+# still be greeting.
 
-RATES_HZ: Final = (8000, 16000)  # of lines that the detector of speech can hear. Source: Silero
+RATES_HZ: Final = (8000, 16000)  # of lines that the speech detector supports. Source: Silero
 
 
 class PersonWords:
-    """One for each person's leg, until the two are put together."""
+    """Recognises yes and no on one person's leg, until the two are joined."""
 
     def __init__(self, ear: WordEar, speech: SpeechDetector, *, clock: Callable[[], float]) -> None:
         """Prepare.
 
         Args:
-            ear: Understands a short utterance.
-            speech: A detector of speech of its own.
+            ear: Recognises a short utterance.
+            speech: Its own speech detector.
             clock: Monotonic, in seconds.
         """
         self._words = OnDeviceWords(ear, clock=clock)
@@ -54,14 +53,14 @@ class PersonWords:
 
     @property
     def usable(self) -> bool:
-        """Whether words can be heard here."""
+        """Whether words can be recognised here."""
         return self._words.usable
 
     def start(self, owner: FrameProcessor, answered: Callable[[Consent], None]) -> None:
-        """Be ready to understand, until `stop`.
+        """Recognise words until `stop`.
 
         Args:
-            owner: Whose task it is.
+            owner: Owns the task.
             answered: Called with each yes and no.
         """
 
@@ -72,16 +71,16 @@ class PersonWords:
         self._words.start(owner, note)
 
     async def stop(self) -> None:
-        """Hear nothing more."""
+        """Stop recognising."""
         self._listens = False
         await self._words.stop()
 
     def listen(self, *, on: bool) -> None:
-        """Have what begins to be said from now on count, or not."""
+        """Count what is said from now on, or ignore it."""
         self._listens = on
 
     async def hear(self, pcm: bytes, rate_hz: int) -> None:
-        """Hear a piece of the person's sound, 16-bit mono.
+        """Process a piece of the person's audio, 16-bit mono.
 
         The detector hears all of it: it needs half a second of a line before it finds a short word.
         """
@@ -99,22 +98,22 @@ class PersonWords:
 
 
 SayLocally = Callable[[str], Awaitable[bytes]]
-"""Returns a text in the local voice: 16-bit mono at the rate of the line."""
+"""Returns a text in the local voice: 16-bit mono at the line's rate."""
 
 
 @dataclass
 class SaidFrame(ControlFrame):
-    """Travels behind what is to be said; it outlasts an interruption."""
+    """Follows what is to be said; it outlasts an interruption."""
 
     interruptible: bool = field(default=False, init=False)
 
 
 class PersonEar(SoundPath):
-    """Stands right behind the person's line: nobody below listens to what the person says.
+    """Stands directly after the person's line, and passes on no audio of the person.
 
     Attributes:
-        take: Gets the person's sound; None: nobody does, but for a yes or a no.
-        words: Hears a yes and a no; None: nobody does.
+        take: Gets the person's audio, or `None`.
+        words: Recognises yes and no, or `None`.
         on_key: Gets each key.
         on_word: Gets each yes and no, while it listens for them.
     """
@@ -128,16 +127,16 @@ class PersonEar(SoundPath):
 
     @property
     def hears_words(self) -> bool:
-        """Whether a yes and a no can be heard."""
+        """Whether yes and no can be recognised."""
         return self.words is not None and self.words.usable
 
     def listen(self, *, on: bool) -> None:
-        """Have a yes and a no that are said from now on count, or not."""
+        """Count a yes or no that is said from now on, or ignore it."""
         if self.words is not None:
             self.words.listen(on=on)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on but sound; read keys."""
+        """Pass everything on except audio; read keys."""
         await super().process_frame(frame, direction)
         match frame:
             case InputAudioRawFrame():
@@ -154,12 +153,12 @@ class PersonEar(SoundPath):
         await self.push_frame(frame, direction)
 
     async def cleanup(self) -> None:
-        """Listen no more."""
+        """Stop listening."""
         await super().cleanup()
         await self._stop_words()
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece to the listener, if there is one."""
+        """Pass a piece of audio to the listener, if there is one."""
         if self.take is not None:
             await self.take(frame.audio)
         elif self.words is not None:
@@ -171,14 +170,14 @@ class PersonEar(SoundPath):
 
 
 class PersonVoice(FrameProcessor):
-    """Stands right above the person's line: what no voice could say, the local one says here."""
+    """Stands directly before the person's line, and says in the local voice what no other could."""
 
     def __init__(
         self, line: CallerLine, *, say_locally: SayLocally, clock: Callable[[], float]
     ) -> None:
         super().__init__()
         self.said = asyncio.Event()
-        """Set when all that was to be said is on the line."""
+        """Set when everything to say is on the line."""
         self._line = line
         self._now = clock
         self._say_locally = say_locally
@@ -187,27 +186,27 @@ class PersonVoice(FrameProcessor):
         self._hushed = False
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Learn the rate of the line."""
+        """Read the line's sample rate."""
         await super().setup(setup)
         self._other.rate_hz = setup.audio_out_sample_rate
 
     async def keep_unsaid(self, rest: str, *, must: bool) -> None:
-        """Keep what no voice could say until its turn has come."""
-        del must  # nothing that a person is told must be heard to its end
+        """Keep what no voice could say until its turn comes."""
+        del must  # the person can cut everything short
         self._unsaid.append(rest)
 
     async def heard(self) -> None:
-        """Return once all that was to be said was heard."""
+        """Return once everything to say was heard."""
         await self.said.wait()
         await until_heard(self._line, self._now)
 
     async def play(self, pcm: bytes) -> None:
-        """Play the next piece of the caller's sound, 16-bit mono at the rate of the line."""
-        self._hushed = True  # nobody is told about the caller any more who talks with them
+        """Play the next piece of the caller's audio, 16-bit mono at the line's rate."""
+        self._hushed = True  # the summary ends once the two talk
         await self._other.put_soon(pcm)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on; say what was left unsaid where its place is."""
+        """Pass everything on; say in its place what was left unsaid."""
         await super().process_frame(frame, direction)
         if isinstance(frame, SaidFrame):
             await self._say_unsaid()

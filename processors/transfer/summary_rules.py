@@ -1,4 +1,4 @@
-"""What a call is about, for a person who takes over: made of the last words, with no model."""
+"""A summary for a person who takes over, made from the last words, without a model."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -21,9 +21,9 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
     """Return the caller's last words, or why they want a person.
 
     Args:
-        messages: The conversation, the oldest first.
-        reason: What the model wrote; may be empty.
-        language: A tag such as `es-MX`; English where there are no words for it.
+        messages: The conversation, oldest first.
+        reason: The model's; may be empty.
+        language: A tag such as `es-MX`; English if it has no texts.
     """
     tag = language.partition("-")[0].lower()
     said = [
@@ -38,7 +38,7 @@ def plain_summary(messages: Sequence[Mapping[str, Any]], *, reason: str, languag
 
 
 def transcript(messages: Sequence[Mapping[str, Any]]) -> str:
-    """Return what both sides said, a line each."""
+    """Return what both sides said, one line for each message."""
     names = {"user": "Caller", "assistant": "Agent"}
     return "\n".join(
         f"{names[role]}: {text.strip()}"

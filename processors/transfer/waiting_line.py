@@ -1,7 +1,7 @@
-"""What a caller hears who waits for a person, and then the person.
+"""The caller's line while the caller waits for a person, and then talks with the person.
 
-Stands right above the line, below all that can hang. It plays tones whenever nothing else is heard,
-says what became of it in the agent's voice, and, while the two talk, lets nobody else through.
+Stands directly before the output, below all that can hang. It plays tones whenever nothing else is
+heard, says the result in the agent's voice, and passes only the person's audio while the two talk.
 """
 
 import asyncio
@@ -39,13 +39,13 @@ TakeSound: TypeAlias = Callable[[bytes], Awaitable[None]]
 
 
 class JoinedSound(SoundPath):
-    """Stands right behind the line. What is said to a person, no recogniser gets to hear.
+    """Stands directly after the input. No recogniser hears what is said to a person.
 
-    The recognisers get silence of the same length meanwhile: one that gets nothing closes its
+    Meanwhile the recognisers get silence of the same length: one without audio closes its
     connection after ten seconds, and would be blamed for it.
 
     Attributes:
-        take: Gets the caller's sound; None: it goes to the agent.
+        take: Gets the caller's audio; `None` if it goes to the agent.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class JoinedSound(SoundPath):
         self.take: TakeSound | None = None
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on but the sound that is a person's to hear."""
+        """Pass everything on except the audio for a person."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -61,7 +61,7 @@ class JoinedSound(SoundPath):
             await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece on, or to the person."""
+        """Pass a piece of audio on, or to the person."""
         if self.take is None:
             await self.hand_on(frame)
             return
@@ -75,19 +75,19 @@ class JoinedSound(SoundPath):
 TONE_HZ: Final = 440.0
 TONE_S: Final = 0.4
 TONE_LEVEL: Final = 1500  # of 32768, about -27 dBFS: well below speech
-FADE_S: Final = 0.05  # a tone that begins at once clicks
-WORDS_S: Final = 3.0  # for what the model said before it asked to hand over
+FADE_S: Final = 0.05  # a tone without a fade clicks
+WORDS_S: Final = 3.0  # for what the model said before it asked for the transfer
 NEVER_SILENT: Final[Mapping[Situation, str]] = {
     Situation.PERSON: "I am connecting you now.",
     Situation.NOT_REACHED: "I am sorry, nobody could be reached just now.",
     Situation.OFFER_CALLBACK: "Shall we call you back instead?",
     Situation.BACK: "I am back with you. Is there anything else?",
 }
-"""Where an owner's texts have none, or all were said."""
+"""Used where an owner's texts have none, or all were said."""
 
 
 class WaitingVoice:
-    """Says in the agent's voice what became of it, and has that remembered."""
+    """Says the result in the agent's voice, and adds it to the context."""
 
     def __init__(
         self, fallback: Fallback, wiring: CallWiring, *, push: Callable[[Frame], Awaitable[None]]
@@ -98,17 +98,17 @@ class WaitingVoice:
         self._turn = wiring.turn
 
     async def say(self, situation: Situation, *, must: bool) -> bool:
-        """Say a text; False: there is none.
+        """Say a text; return False if there is none.
 
         Args:
-            situation: What it is for.
-            must: The caller may not cut it short.
+            situation: The situation of the text.
+            must: The caller cannot cut it short.
         """
         chosen = self._fallback.phrases.choose((situation,), topical=False)
         text = chosen.text if chosen else NEVER_SILENT.get(situation)
         if text is None:
             return False
-        language = chosen.language if chosen else DEFAULT_LANGUAGE  # of the text, not the caller's
+        language = chosen.language if chosen else DEFAULT_LANGUAGE  # the text's, not the caller's
         sound = self._fallback.voice.say(text, language)
         if await self.speaker.speak(sound, must=must) is not None:
             self._fallback.remember(text)
@@ -117,10 +117,10 @@ class WaitingVoice:
 
 
 class HoldTones:
-    """Plays tones whenever nothing else is heard, and says a word now and then.
+    """Plays tones whenever nothing else is heard, and says a phrase now and then.
 
     Attributes:
-        rhythm: Decides when, and when not at all.
+        rhythm: Decides when.
     """
 
     def __init__(self, voice: WaitingVoice, other: OtherSound, wiring: CallWiring) -> None:
@@ -132,11 +132,11 @@ class HoldTones:
 
     @property
     def wake_at(self) -> float | None:
-        """When `act` has something to do."""
+        """When to call `act`, or `None`."""
         return self.rhythm.wake_at(max(self._line.dry_at, self._now() - 1.0))
 
     async def act(self, now: float) -> None:
-        """Do what is due: a word where there is one left, or else a tone."""
+        """Do what is due: a phrase if one is left, or else a tone."""
         due = self.rhythm.tick(now, self._line.dry_at)
         if due is None:
             return
@@ -146,11 +146,11 @@ class HoldTones:
 
 
 class WaitingLine(FrameProcessor):
-    """Delays nothing.
+    """Plays to a caller who waits for a person or talks with one; delays nothing.
 
     Attributes:
         on_key: Gets each key that the caller presses.
-        together: The caller hears a person, and nobody else.
+        together: The caller hears only a person.
     """
 
     def __init__(self, fallback: Fallback, wiring: CallWiring) -> None:
@@ -164,15 +164,15 @@ class WaitingLine(FrameProcessor):
         self._tones = HoldTones(self._voice, self._other, wiring)
         self._alarm = Alarm(wiring.clock)
         self._words_out = asyncio.Event()
-        self._words_out.set()  # nothing is being written unless we are told so
+        self._words_out.set()  # no answer is expected before `expect_words`
 
     async def setup(self, setup: FrameProcessorSetup) -> None:
-        """Learn the rate of the line."""
+        """Read the line's sample rate."""
         await super().setup(setup)
         self._voice.speaker.rate_hz = self._other.rate_hz = setup.audio_out_sample_rate
 
     def expect_words(self) -> None:
-        """Have `words_out` wait for the end of the answer that is being written."""
+        """Make `words_out` wait for the end of the answer in progress."""
         self._words_out.clear()
 
     async def words_out(self) -> None:
@@ -184,7 +184,7 @@ class WaitingLine(FrameProcessor):
             self._words_out.set()
 
     def hold(self, *, on: bool) -> None:
-        """Begin or cease to play tones whenever nothing else is heard."""
+        """Start or stop playing tones whenever nothing else is heard."""
         if on:
             self._tones.rhythm.start(self._now())
         else:
@@ -192,37 +192,37 @@ class WaitingLine(FrameProcessor):
         self._alarm.ring()
 
     def reassure(self) -> None:
-        """Say soon that it still takes a moment: who waits has asked for a person again."""
+        """Say soon that it takes a moment longer: the caller has asked for a person again."""
         self._tones.rhythm.hurry(self._now())
         self._alarm.ring()
 
     async def say(self, situation: Situation) -> None:
-        """Say a text in the agent's voice, which the caller may not cut short, and remember it."""
+        """Say a text in the agent's voice, which the caller cannot cut short, and remember it."""
         await self._voice.say(situation, must=True)
 
     async def heard(self) -> None:
-        """Return once all that is on the line was heard."""
+        """Return once everything on the line was heard."""
         await until_heard(self._line, self._now)
 
     async def play(self, pcm: bytes) -> None:
-        """Play the next piece of the person's sound, 16-bit mono at the rate of the line."""
+        """Play the next piece of the person's audio, 16-bit mono at the line's rate."""
         if self.together:
             await self._other.put_soon(pcm)
 
     async def silence_agent(self) -> None:
-        """Have nothing more come of what the agent was about to say."""
+        """Drop what the agent was about to say."""
         await self.push_frame(InterruptionWorkerFrame(), FrameDirection.UPSTREAM)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Pass everything on but the agent's words to a caller who talks with a person.
+        """Pass everything on except the agent's words to a caller who talks with a person.
 
-        Such words are the answer to who was speaking to the agent when the two were joined. What
-        must be heard passes, too: the goodbye of a server that stops, which parts the two.
+        Such words answer what was said to the agent when the two were joined. Mandatory speech
+        passes: the goodbye of a server that stops, which ends their conversation.
         """
         await super().process_frame(frame, direction)
         said = isinstance(frame, TTSAudioRawFrame | TTSTextFrame)
         if said and self.together and frame.interruptible:
-            self._line.drop(_length_s(frame), self._now())  # else the person is not heard so long
+            self._line.drop(_length_s(frame), self._now())  # else the person is inaudible meanwhile
             return
         await self.push_frame(frame, direction)
         match frame:
@@ -235,14 +235,14 @@ class WaitingLine(FrameProcessor):
                 self._tones.rhythm.caller(speaks=speaks)
                 self._alarm.ring()
             case LLMFullResponseEndFrame():
-                self._words_out.set()  # it travels behind the answer's words
+                self._words_out.set()  # it follows the answer's words
             case InputDTMFFrame():
                 self.on_key(frame.button.value)
             case _:
                 pass
 
     async def cleanup(self) -> None:
-        """Play nothing more."""
+        """Stop playing."""
         await super().cleanup()
         await self._alarm.stop()
 
@@ -252,7 +252,7 @@ def _length_s(frame: TTSAudioRawFrame | TTSTextFrame) -> float:
 
 
 def hold_tone(rate_hz: int) -> bytes:
-    """Return one soft tone and the pause behind it: 16-bit mono."""
+    """Return one soft tone and the pause after it: 16-bit mono."""
     moments = np.arange(round(TONE_S * rate_hz)) / rate_hz
     fade = np.clip(np.minimum(moments, TONE_S - moments) / FADE_S, 0.0, 1.0)
     tone = TONE_LEVEL * fade * np.sin(2 * np.pi * TONE_HZ * moments)
