@@ -1,1 +1,1 @@
-"""End of turn: detector, deadline, the path of the caller's sound."""
+"""End of turn: detector, deadline, the path of the caller's audio."""

@@ -1,4 +1,4 @@
-"""Decides for one call whether a caller who fell silent has finished, before it is asked."""
+"""The turn detector: decides whether a caller who paused has finished, before Pipecat asks."""
 
 import asyncio
 import os
@@ -24,29 +24,29 @@ from processors.turn.ending import PauseBegan, PauseEnded, PauseFrame, PauseSoun
 from processors.turn.judging_rules import Look, LookQueue
 from processors.turn.sound_path import Faintness
 
-# What the turn detector's model is given of a caller's sound: log-mel features, as Whisper's are.
+# The model's input: log-mel features, as in Whisper.
 #
-# The same figures as Pipecat's `compute_whisper_log_mel_features`, some frames at a time. Pipecat
-# makes all 800 at once: it takes and frees 6.7 MB with each look, and OpenBLAS shares one small
-# product among threads that mostly wait for each other (docs/decisions/0004).
+# The same numbers as Pipecat's `compute_whisper_log_mel_features`, some frames at a time. Pipecat
+# makes all 800 at once: it allocates and frees 6.7 MB for each analysis, and OpenBLAS shares one
+# small product among threads that mostly wait for each other (docs/decisions/0004).
 
-SAMPLES: Final = 8 * 16_000  # that the model hears: 8 s at 16 kHz
-WINDOW: Final = 400  # samples; this and what follows: Whisper's feature extractor
+SAMPLES: Final = 8 * 16_000  # the model's input: 8 s at 16 kHz
+WINDOW: Final = 400  # samples; this and the next: Whisper's feature extractor
 HOP: Final = 160
 FLOOR: Final = 1e-10  # of the power in a band
 LEAST_VARIANCE: Final = 1e-7
-DECADES: Final = 8.0  # below the loudest, all is equally quiet
+DECADES: Final = 8.0  # further below the loudest, everything counts as equally quiet
 HANN: Final = np.hanning(WINDOW + 1)[:-1]
-BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 of Slaney's; computed once, when it loads
+BANDS: Final = whisper._MEL_FILTERS.T  # noqa: SLF001 - 80 of Slaney's; computed once at import
 
-FRAMES: Final = 50  # at a time; chosen: their windows and their spectra take 160 kB each
+FRAMES: Final = 50  # at a time: their windows and spectra take 160 kB each (chosen)
 
 
 def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the features of the last 8 s of a sound; what is missing is silence before it.
+    """Return the features of the last 8 s of audio, padded with silence before it.
 
     Args:
-        sound: Samples at 16 kHz, of -1 to 1.
+        sound: Samples at 16 kHz, from -1 to 1.
 
     Returns:
         80 bands times 800 frames of 10 ms, about -1 to 1.
@@ -61,7 +61,7 @@ def log_mel(sound: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _band_power(heard: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return the power in each band of each frame, and of one frame more."""
+    """Return the power in each band of each frame, and of one more frame."""
     padded = np.pad(heard.astype(np.float64), WINDOW // 2, mode="reflect")
     windows = sliding_window_view(padded, WINDOW)[::HOP]
     power = np.empty((len(BANDS), len(windows)))
@@ -76,7 +76,7 @@ WIDTH: Final = os.cpu_count() or 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """What one look found."""
+    """The result of one analysis."""
 
     probability: float  # that the caller has finished
     took_s: float  # in its thread
@@ -88,19 +88,19 @@ class Judgement:
 
 
 Examine: TypeAlias = Callable[[], Judgement]
-"""Looks at a caller's sound; takes long, and is called in a thread."""
+"""Analyses a caller's audio; slow, and called in a thread."""
 
 RunBeside: TypeAlias = Callable[[Examine], "asyncio.Future[Judgement]"]
-"""Runs it beside the loop."""
+"""Runs it in a thread, while the event loop goes on."""
 
 
 class PendingJudgement:
-    """What comes of a look, at the latest when nobody waits for it any longer.
+    """The pending result of an analysis.
 
     Attributes:
-        began: Whether a thread was at work on it.
-        took_s: For how long, once it has ended.
-        on_end: Called with what was found.
+        began: Whether a thread has started on it.
+        took_s: How long it took, once it has ended.
+        on_end: Called with the result.
     """
 
     def __init__(self, look: Look) -> None:
@@ -112,7 +112,7 @@ class PendingJudgement:
         self._ended = asyncio.Event()
 
     async def wait(self, wait_s: float) -> Judgement | None:
-        """Return what was found within so many seconds, or None."""
+        """Return the result if it comes within `wait_s` seconds, else `None`."""
         if not self._ended.is_set() and wait_s > 0:
             try:
                 async with asyncio.timeout(wait_s):
@@ -122,7 +122,7 @@ class PendingJudgement:
         return self._judgement
 
     def end(self, judgement: Judgement | None) -> None:
-        """Deliver what was found; None: it was not looked for, or it failed."""
+        """Deliver the result; `None` if it was skipped, or failed."""
         self._judgement = judgement
         self.took_s = judgement.took_s if judgement else 0.0
         self._ended.set()
@@ -130,9 +130,9 @@ class PendingJudgement:
 
 
 class TurnJudges:
-    """Queues the looks of all calls and answers the most urgent first.
+    """Queues the analyses of all calls and runs the most urgent first.
 
-    Requests and their order live in the loop; only the looking is done in threads.
+    Requests and their order live in the event loop; only the analysis runs in threads.
     """
 
     def __init__(
@@ -142,8 +142,8 @@ class TurnJudges:
 
         Args:
             clock: Monotonic, in seconds.
-            width: How many looks there may be at once.
-            run: Runs one beside the loop; None: in a thread of its own pool.
+            width: How many analyses may run at once.
+            run: Runs one beside the loop; `None` to use a pool of threads.
         """
         self._now = clock
         self._queue = LookQueue(width=width)
@@ -152,7 +152,7 @@ class TurnJudges:
         self._asked: dict[Look, tuple[PendingJudgement, Examine]] = {}
 
     def ask(self, call: Hashable, examine: Examine, *, due_at: float) -> PendingJudgement:
-        """Have a call's sound looked at; what it asked before and was not begun is dropped."""
+        """Request an analysis of a call's audio; the call's earlier, waiting request is dropped."""
         answer = PendingJudgement(Look(call, due_at))
         self._asked[answer.look] = (answer, examine)
         self._forget(self._queue.add(answer.look))
@@ -160,13 +160,13 @@ class TurnJudges:
         return answer
 
     def drop(self, answer: PendingJudgement) -> None:
-        """Forget what nobody needs any longer."""
+        """Drop a request that is no longer needed."""
         self._queue.drop(answer.look)
         if not answer.began:
             self._forget(answer.look)
 
     def close(self) -> None:
-        """Let the threads go; none is waited for."""
+        """Shut the threads down, without waiting."""
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     def _begin(self) -> None:
@@ -194,19 +194,19 @@ class TurnJudges:
         return asyncio.get_running_loop().run_in_executor(self._threads, examine)
 
 
-EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of a silence
-KEPT_S: Final = 16.0  # of a caller's sound, at most; the model hears the last 8 s
+EARLY_S: Final = 0.09  # three of the VAD's windows of 32 ms: the first 0.1 s of silence
+KEPT_S: Final = 16.0  # of a caller's audio, at most; the model hears the last 8 s
 
 Sound: TypeAlias = NDArray[np.float32]
 TellPause: TypeAlias = Callable[[type[PauseFrame]], None]
 
 
 def silence_of(vad: VADAnalyzer) -> float | None:
-    """Return for how long a caller who spoke has been silent, in seconds; 0: not silent.
+    """Return how long a caller who spoke has been silent, in seconds; 0 if speaking.
 
-    None: the utterance is over, or has not begun.
+    `None` if the utterance is over, or has not begun.
     """
-    match vad._vad_state:  # noqa: SLF001 - Pipecat tells only when it is sure
+    match vad._vad_state:  # noqa: SLF001 - Pipecat reports only the final decision
         case VADState.SPEAKING:
             return 0.0
         case VADState.STOPPING:
@@ -216,16 +216,16 @@ def silence_of(vad: VADAnalyzer) -> float | None:
 
 
 def heard_again(vad: VADAnalyzer) -> bool:
-    """Say whether there is sound that may become speech; the VAD is not sure yet."""
+    """Return whether there is sound that may become speech; the VAD has not decided yet."""
     return vad._vad_state is VADState.STARTING  # noqa: SLF001
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DetectorSettings:
-    """How long a turn detector may take, and when it begins; in seconds."""
+    """The time limits of a turn detector, in seconds."""
 
     unfinished_s: float = 1.2  # of silence end a turn that did not sound finished
-    within_s: float = 0.25  # of the VAD's stop; then silence has decided
+    within_s: float = 0.25  # after the VAD's stop; then silence decides
     stop_s: float = 0.2  # of silence make the VAD's stop
     early: bool = True
 
@@ -233,19 +233,19 @@ class DetectorSettings:
 class TurnDetector(LocalSmartTurnAnalyzerV3):
     """Pipecat's turn detector with a model and threads that all calls share, and a time limit.
 
-    It begins when 0.1 s of silence has passed, and has the answer ready when the VAD is sure that
-    the caller stopped. The model knows the sound of a caller who has been silent for 0.2 s, so the
-    silence that is to come is put behind what there is. If the caller speaks on, the look is
-    dropped. One that says "not finished" is worth a second, with all of the silence: it
-    would cost the caller a second of waiting, and nobody is kept waiting by asking.
+    It starts after 0.1 s of silence, and has the result ready when the VAD reports the stop. The
+    model was trained on callers who have been silent for 0.2 s, so the missing silence is appended
+    to the audio. If the caller goes on, the analysis is dropped. After "not finished" a second
+    analysis, with all of the silence, is worthwhile: a wrong result would cost the caller a second
+    of waiting, and the analysis itself delays nothing.
 
-    What has no answer in time was the end of the turn: silence has decided, if it is silence.
+    Without a result in time, the turn ends: silence has decided, if it is silence.
 
     Attributes:
-        tell_pause: Called with the news of a pause, before the VAD is sure of it.
+        tell_pause: Called with news of a pause, before the VAD reports it.
     """
 
-    def __init__(  # noqa: PLR0913 - what it hears, and what it judges with
+    def __init__(  # noqa: PLR0913 - its inputs, and its parts
         self,
         session: Any,
         *,
@@ -260,15 +260,15 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
 
         Args:
             session: The loaded model.
-            vad: Hears each piece of sound before it comes here.
-            faintness: Hears it with the VAD.
-            settings: How long it may take.
-            judges: Look for all calls.
+            vad: Processes each piece of audio before it comes here.
+            faintness: Hears the same audio.
+            settings: The time limits.
+            judges: Runs the analyses of all calls.
             clock: Monotonic, in seconds.
-            tell: Takes the facts.
+            tell: Publishes events.
         """
         params = SmartTurnParams(stop_secs=settings.unfinished_s)
-        BaseSmartTurn.__init__(self, params=params)  # past the parent: it would load
+        BaseSmartTurn.__init__(self, params=params)  # skips the parent, which would load the model
         self._log_data = False
         self._session = session
         self._vad = vad
@@ -278,21 +278,21 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         self._clock = clock
         self._tell = tell
         self._begun: PendingJudgement | None = None
-        self._paused = False  # and above they know
+        self._paused = False  # and the processors above were told
         self.tell_pause: TellPause = lambda _: None
         self._dropped: list[
             PendingJudgement
-        ] = []  # looks whose answers nobody needed, since the last stop
+        ] = []  # analyses whose results were not needed, since the last stop
 
     def append_audio(self, buffer: bytes, is_speech: bool) -> EndOfTurnState:  # noqa: FBT001 - Pipecat's
-        """Keep sound, and drop what is too old to be looked at."""
+        """Keep audio, and drop what is too old for an analysis."""
         state = super().append_audio(buffer, is_speech)
         if self._audio_buffer and self._audio_buffer[-1][0] - self._audio_buffer[0][0] > KEPT_S:
             del self._audio_buffer[: len(self._audio_buffer) // 2]
         return state
 
     def note_silence(self) -> None:
-        """Begin when the caller has been silent for a moment; forget it if they speak on."""
+        """Start an analysis when the caller has paused; drop it if they go on."""
         silence_s = silence_of(self._vad)
         if silence_s is None or not self._settings.early:
             self._paused = False
@@ -311,20 +311,20 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self.tell_pause(PauseBegan)
 
     def _found_early(self, look: PendingJudgement, judgement: Judgement | None) -> None:
-        of_this_pause = self._paused and self._begun is look  # a dropped one may end in the next
+        of_this_pause = self._paused and self._begun is look  # a dropped one may end later
         if of_this_pause and judgement and judgement.finished:
             self.tell_pause(PauseSoundsFinal)
 
     def forget(self) -> None:
-        """Drop what was begun: the caller speaks on, or somebody else ended the turn."""
+        """Drop the analysis: the caller goes on, or the turn was ended otherwise."""
         if self._begun is not None:
             self._judges.drop(self._begun)
             self._dropped.append(self._begun)
             self._begun = None
 
     async def analyze_end_of_turn(self) -> tuple[EndOfTurnState, MetricsData | None]:
-        """Return whether the caller has finished, in no more than the time there is."""
-        if not self._audio_buffer:  # it was silent for so long that there is nothing to look at
+        """Return whether the caller has finished, within the time limit."""
+        if not self._audio_buffer:  # after a long silence there is nothing to analyse
             return EndOfTurnState.INCOMPLETE, None
         begin_s = self._clock()
         until = begin_s + self._settings.within_s
@@ -335,7 +335,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
             self._begun = self._ask(until)
             if again := await self._answer(until):
                 judgement, early = again, False
-        if judgement is None:  # perhaps given up before its time
+        if judgement is None:  # it may have been given up early
             await asyncio.sleep(until - self._clock())
         finished = judgement.finished if judgement else not heard_again(self._vad)
         self._tell_of(judgement, finished=finished, early=early, waited_s=self._clock() - begin_s)
@@ -345,19 +345,19 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return state, _measured(judgement)
 
     def clear(self) -> None:
-        """Forget what was said: the turn is over."""
+        """Reset: the turn is over."""
         self.forget()
         super().clear()
 
     async def _answer(self, until: float) -> Judgement | None:
-        """Return what comes of what was begun."""
+        """Return the result of the analysis in progress, or `None`."""
         if self._begun is None:
             return None
         judgement = None
         try:
             judgement = await self._begun.wait(until - self._clock())
         finally:
-            if judgement is None:  # late, or the caller speaks on
+            if judgement is None:  # late, or the caller goes on
                 self.forget()
             self._begun = None
         return judgement
@@ -367,7 +367,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return self._judges.ask(self, look, due_at=due_at)
 
     def _sound(self) -> list[NDArray[np.int16]]:
-        """Return what is looked at, uncopied: the last of what was said since the turn began."""
+        """Return the audio to analyse, without a copy: the last of the turn."""
         lead_s = self._params.pre_speech_ms / 1000 + self._vad_start_secs
         since = self._speech_start_time - lead_s
         left = round(self._params.max_duration_secs * self.sample_rate)
@@ -380,7 +380,7 @@ class TurnDetector(LocalSmartTurnAnalyzerV3):
         return pieces[::-1]
 
     def _look(self, pieces: list[NDArray[np.int16]], ahead: int) -> Judgement:
-        """Ask the model, in a thread."""
+        """Run the model, in a thread."""
         begin_s = self._clock()
         silence = np.zeros(ahead, dtype=np.int16)
         sound: Sound = np.concatenate([*pieces, silence]).astype(np.float32) / 32768.0

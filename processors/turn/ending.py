@@ -1,4 +1,4 @@
-"""Ends the caller's turn only when all of its words are there, and were read."""
+"""The end of the caller's turn: its deadline, and the wait for all of its words."""
 
 import asyncio
 from collections.abc import Callable
@@ -23,12 +23,12 @@ from processors.turn.sound_path import Faintness, SoundPath
 
 @dataclass
 class PauseFrame(SystemFrame):
-    """News of a pause that the VAD has not told of yet."""
+    """News of a pause that the VAD has not reported yet."""
 
 
 @dataclass
 class PauseBegan(PauseFrame):
-    """The caller has been silent for 0.1 s: perhaps between two words, perhaps for good."""
+    """The caller has been silent for 0.1 s: a gap between words, or the end."""
 
 
 @dataclass
@@ -38,28 +38,24 @@ class PauseSoundsFinal(PauseFrame):
 
 @dataclass
 class PauseEnded(PauseFrame):
-    """The caller speaks on, after all."""
-
-
-# Opens the turn's deadline when the caller stops, before any stage learns of it.
-#
-# And notes whether a word of the turn was written down yet: interim words end at the next
-# processor.
+    """The caller goes on after all."""
 
 
 class TurnOpener(SoundPath):
-    """Stands right above the caller's side of the context, where the VAD's word comes from.
+    """Opens the turn's deadline when the caller stops, before any stage learns of it.
 
-    The stop is told both ways at once. The stages above get it through here; the one below comes
-    several steps later in the other direction, when the deadline stands already.
+    Stands directly above the user context aggregator, which sends the VAD's reports in both
+    directions at once. The stages above get the stop through here; the one below gets it several
+    steps later, when the deadline exists. It also records whether the turn has produced a word,
+    because interim words end at the next processor.
     """
 
     def __init__(self, turn: Turn, *, faintness: Faintness, clock: Callable[[], float]) -> None:
         """Prepare.
 
         Args:
-            turn: Is opened.
-            faintness: Hears what the VAD hears.
+            turn: The turn in progress.
+            faintness: Hears the same audio as the VAD.
             clock: Monotonic, in seconds.
         """
         super().__init__()
@@ -86,23 +82,23 @@ class TurnOpener(SoundPath):
         await self.push_frame(frame, direction)
 
 
-# Chosen: the sound of 0.3 s of waiting is read first, which took 22 ms on two busy cores.
+# Chosen: the audio of a wait of 0.3 s is read first, which took 22 ms on two busy cores.
 GRACE_S: Final = 0.1
 
 
 class TurnStop(TurnAnalyzerUserTurnStopStrategy):
-    """Pipecat's own rule, which on a busy machine ended turns before their last words were read.
+    """Pipecat's own rule, which ended turns on a busy machine before their last words were read.
 
-    In Pipecat the frames behind it wait while the turn detector works: sound first, then
-    transcripts. When it takes longer than the recogniser is expected to (0.15 s after the VAD for
-    Deepgram), Pipecat's timer has run out by then and ends the turn at once, with the words of an
-    earlier pause alone; the rest counts as a new turn that interrupts the answer, and may end only
-    after `user_turn_stop_timeout`: benchmarks/turn_latency.py saw answers after 3.5 s. So nothing
-    waits here while it is decided, and the timer always leaves a moment. A caller who speaks on
-    meanwhile is heard at once, and what is decided of that pause ends no turn.
+    In Pipecat the frames after it wait while the turn detector works: audio first, then
+    transcripts. If the detector takes longer than the recogniser is expected to (0.15 s after the
+    VAD for Deepgram), Pipecat's timer has run out by then and ends the turn at once, with only the
+    words before an earlier pause. The rest becomes a new turn that interrupts the answer, and may
+    end only after `user_turn_stop_timeout`: benchmarks/turn_latency.py saw answers after 3.5 s. So
+    nothing waits here during the decision, and the timer always leaves a moment. A caller who goes
+    on meanwhile is heard at once, and the decision on that pause ends no turn.
 
-    And half an utterance is no turn: when a recogniser dies after some of the words, another writes
-    down the rest; until it has, the turn does not end.
+    Half an utterance must not end the turn either. When a recogniser dies after some of the words,
+    another transcribes the rest, and the turn waits for that.
     """
 
     def __init__(
@@ -115,9 +111,9 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         """Prepare.
 
         Args:
-            owed: Whether words that the caller spoke are still to come; false after a while.
-            after_sound: Called with each piece of sound while the caller speaks, or may have
-                stopped; the VAD has heard it.
+            owed: Returns whether spoken words are pending; false after a time limit.
+            after_sound: Called with each piece of audio while the caller speaks, or may have
+                stopped, after the VAD has processed it.
             kwargs: For Pipecat's rule.
         """
         super().__init__(**kwargs)
@@ -131,21 +127,21 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
         await super().cleanup()
 
     def tell_above(self, news: type[PauseFrame]) -> None:
-        """Tell the processors above of a pause; waits for nothing."""
+        """Report a pause to the processors above, without waiting."""
         told = self.push_frame(news(), FrameDirection.UPSTREAM)
         self.task_manager.create_task(told, f"{self}: {news.__name__}")
 
     async def trigger_user_turn_stopped(
         self, *, enable_user_speaking_frames: bool | None = None
     ) -> None:
-        """End the turn, or look again in a moment."""
+        """End the turn, or check again in a moment if words are pending."""
         if not self._owed():
             await super().trigger_user_turn_stopped(
                 enable_user_speaking_frames=enable_user_speaking_frames
             )
         elif self._timeout_task is None:
             self._timeout_task = self.task_manager.create_task(
-                self._timeout_handler(0.0), f"{self}: words are owed"
+                self._timeout_handler(0.0), f"{self}: words are pending"
             )
 
     async def _handle_input_audio(self, frame: InputAudioRawFrame) -> None:
@@ -170,6 +166,6 @@ class TurnStop(TurnAnalyzerUserTurnStopStrategy):
             await self.task_manager.cancel_task(deciding)
 
     async def _timeout_handler(self, timeout: float) -> None:  # noqa: ASYNC109 - Pipecat's name
-        # Pipecat computes it from the time of day, which may be set back meanwhile.
+        # Pipecat computes it from the wall clock, which may be set back meanwhile.
         longest_s = self._stt_timeout - self._stop_secs
         await super()._timeout_handler(max(min(timeout, longest_s), GRACE_S))

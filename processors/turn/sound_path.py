@@ -1,8 +1,8 @@
-"""The way of the caller's sound: on through the list at once, past the queues of who stands in it.
+"""The path of the caller's audio through the pipeline, past the processors' queues.
 
-In Pipecat a frame waits in a queue of each processor until that one's task has its turn; fifty
-pieces a second through seven of them were half of what a call cost. Sound needs no such turn: who
-stands in its way looks at it, or not, and hands it on.
+In Pipecat a frame waits in a queue of each processor for that processor's task. Fifty pieces a
+second through seven processors were half of the cost of a call. Audio needs no such queue: each
+processor on its path looks at it, or not, and passes it on.
 """
 
 import heapq
@@ -29,17 +29,17 @@ from pipecat.processors.frame_processor import (
 
 
 class SoundPath(FrameProcessor):
-    """A processor that hands sound on at once, or as `hear_sound` says; all else takes its turn.
+    """A processor that passes audio on at once, or as `hear_sound` says; other frames are queued.
 
-    Sound that comes before the processor was started waits in its queue like everything else, and
-    so does what comes behind that, until none is left there: nothing is overtaken by its like. What
-    is done about a piece must not wait for anything slow, for who brings the sound waits with it.
+    Audio that comes before the processor was started waits in the queue like everything else, and
+    so does audio after that, until none is left there: pieces of audio stay in order. The handling
+    of a piece must not be slow, because the sender waits for it.
 
-    A processor that reads sound in `process_frame` has to hand it to `hear_sound`, too.
+    A processor that reads audio in `process_frame` must pass it to `hear_sound`, too.
     """
 
     _waiting = 0  # pieces in the queue
-    _flows = False  # a piece came through the queue, so we were started, and was the last
+    _flows = False  # the last queued piece has passed, so the processor was started
 
     async def queue_frame(
         self,
@@ -47,7 +47,7 @@ class SoundPath(FrameProcessor):
         direction: FrameDirection = FrameDirection.DOWNSTREAM,
         callback: FrameCallback | None = None,
     ) -> None:
-        """Process sound at once; queue what else comes."""
+        """Process audio at once; queue other frames."""
         if not isinstance(frame, InputAudioRawFrame):
             await super().queue_frame(frame, direction, callback)
         elif self._flows and not self._cancelling:
@@ -57,18 +57,18 @@ class SoundPath(FrameProcessor):
             await super().queue_frame(frame, direction, callback)
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Note a piece of sound that has come through the queue."""
+        """Count a piece of audio that has come through the queue."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             self._waiting -= 1
             self._flows = self._waiting == 0
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece on."""
+        """Pass a piece on."""
         await self.hand_on(frame)
 
     async def hand_on(self, frame: InputAudioRawFrame) -> None:
-        """Give a piece to the next in the list, unseen by observers: none of them reads sound."""
+        """Give a piece to the next processor, unseen by observers, which read no audio."""
         if self._next:
             await self._next.queue_frame(frame)
 
@@ -84,15 +84,15 @@ OPEN_A_TURN: Final = (
 
 
 class SoundWindows(SoundPath):
-    """Stands above the detector, which computes once for each whole window.
+    """Joins audio into whole windows, above the VAD, which computes once for each window.
 
     A piece that completes no window changes nothing there, but costs as much on its way as one that
-    does. It waits for the one that does.
+    does. So it waits for the rest of its window.
 
-    While nobody speaks, nor a turn waits for its end, four windows go on at once: the detector
-    computes the second one in a quarter of the time of the first, whose model the processor has to
-    fetch from memory. It is no later for that. As soon as one of them may be speech, each goes on
-    alone again, and only the sixth in a row makes it so.
+    While there is no speech, and no turn waits for its end, four windows go on at once: the VAD
+    computes the second one in a quarter of the time of the first, whose model must be fetched from
+    memory. Detection is no later for that. As soon as one of them may be speech, each goes on alone
+    again, and only the sixth in a row makes it speech.
     """
 
     def __init__(
@@ -101,21 +101,21 @@ class SoundWindows(SoundPath):
         quiet: Callable[[], bool] = lambda: False,
         hear: Callable[[InputAudioRawFrame], None] = lambda _: None,
     ) -> None:
-        """Join pieces of sound into windows.
+        """Join pieces of audio into windows.
 
         Args:
-            quiet: Whether the last window was no speech, nor was any right before it.
-            hear: Is handed each piece as it comes.
+            quiet: Returns whether there was no speech in the last window, nor right before it.
+            hear: Gets each piece as it comes.
         """
         super().__init__()
         self._quiet = quiet
         self._hear = hear
         self._turn_open = False
         self._held = bytearray()
-        self._begun_bytes = 0  # of a window, which the detector has already
+        self._begun_bytes = 0  # of a window, which the VAD has already
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Gather sound, and pass everything else on."""
+        """Collect audio, and pass everything else on."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -127,7 +127,7 @@ class SoundWindows(SoundPath):
         await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand on what completes a window, with what waited for it."""
+        """Pass on complete windows."""
         self._hear(frame)
         self._held += frame.audio
         window_bytes = round(WINDOW_S * frame.sample_rate) * SAMPLE_BYTES
@@ -143,10 +143,10 @@ class SoundWindows(SoundPath):
 
 
 class SoundEnd(SoundPath):
-    """Hands the caller's sound to who may want it, and passes everything else on.
+    """Ends the path of the caller's audio, and passes everything else on.
 
-    Fifty pieces a second would go on through ten processors that have no use for them. Handing
-    such frames on, from one to the next, was half of the loop's work (profiled, eight calls).
+    Otherwise fifty pieces a second would go through ten processors that do not use them. Passing
+    such frames from one to the next was half of the loop's work (profiled, eight calls).
     """
 
     def __init__(self, hear: Callable[[InputAudioRawFrame], None] = lambda _: None) -> None:
@@ -154,7 +154,7 @@ class SoundEnd(SoundPath):
         self._hear = hear
 
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
-        """Drop sound, and pass on the rest."""
+        """Drop audio, and pass on the rest."""
         await super().process_frame(frame, direction)
         if isinstance(frame, InputAudioRawFrame):
             await self.hear_sound(frame)
@@ -162,33 +162,33 @@ class SoundEnd(SoundPath):
             await self.push_frame(frame, direction)
 
     async def hear_sound(self, frame: InputAudioRawFrame) -> None:
-        """Hand a piece to who may record it, and nobody else."""
+        """Pass a piece to the recorder, if there is one."""
         self._hear(frame)
 
 
-# What waits at a processor when an interruption comes is dropped with the rest.
+# An interruption drops what waits in a processor's queue.
 #
 # Pipecat puts system frames before all others. If a word and an interruption come to a processor
-# before its task has its turn, the interruption is handled first: it empties the queue behind,
-# where the word is not yet, and the word follows. The caller who spoke over us heard a last piece
-# of the old answer then, and its word stood at the head of the next one in the model's context.
+# before its task runs, the interruption is handled first. It empties the next queue, where the word
+# is not yet, and the word follows. Then a caller who had barged in heard a last piece of the old
+# answer, and its word stood at the beginning of the next one in the model's context.
 
 
 class InputQueue(FrameProcessorQueue):
-    """Pipecat's queue of what comes to a processor, in which nothing interrupted is left."""
+    """Pipecat's input queue of a processor, without frames that were interrupted."""
 
     async def put(self, item: tuple[Frame, FrameDirection, FrameCallback | None]) -> None:
-        """Put a frame in its place."""
+        """Add a frame; an interruption drops the frames that it interrupts."""
         frame, direction, _ = item
         if isinstance(frame, InterruptionFrame) and direction is FrameDirection.DOWNSTREAM:
             self._drop_interrupted()
         await super().put(item)
 
     def _drop_interrupted(self) -> None:
-        """Drop what goes down to the caller; what goes up is news of the line."""
+        """Drop frames on their way to the caller; those going up are news of the line."""
         waiting = self._queue  # type: ignore[attr-defined] - a heap, as in Pipecat's `FrameQueue`
         kept = [
-            queue for queue in waiting if queue[0] != self.DEFAULT_PRIORITY or _stays(*queue[2])
+            entry for entry in waiting if entry[0] != self.DEFAULT_PRIORITY or _stays(*entry[2])
         ]
         for _ in range(len(waiting) - len(kept)):
             self.task_done()
@@ -201,28 +201,28 @@ def _stays(frame: Frame, direction: FrameDirection, _callback: FrameCallback | N
 
 
 def order_interruptions(listed: list[FrameProcessor]) -> list[FrameProcessor]:
-    """Give processors that have not begun yet such a queue, and return them."""
+    """Give such a queue to processors that have not been started, and return them."""
     for processor in listed:
         processor._FrameProcessor__input_queue = InputQueue()  # type: ignore[attr-defined] # noqa: SLF001 - no way to hand it in
     return listed
 
 
-# Chosen: 30 dB below the loudest of the last second or so. A final s keeps above it on a telephone;
-# where the line's own noise does, too, nothing is ever faint, and the VAD's word is waited for.
+# Chosen: 30 dB below the loudest of the last second or so. A final s stays above it on a telephone.
+# If the line's own noise does, too, nothing is ever faint, and the VAD's report decides.
 FAINT: Final = 0.03
-FADES: Final = 0.4  # of the loudest, that is left of it after a second
-# Measured, in calls of a carrier and of a browser: the VAD's silence begins up to 0.08 s late.
+FADES: Final = 0.4  # of the loudest level that is left after a second
+# Measured in calls through a carrier and a browser: the VAD's silence begins up to 0.08 s late.
 VAD_LATE_S: Final = 0.1
 
 
 class Faintness:
-    """Follows one caller's sound, in pieces of a few hundredths of a second.
+    """Follows the level of one caller's audio, in pieces of a few hundredths of a second.
 
-    A detector of speech with a model is surer, and comes up to 0.1 s later: what it hears of a word
-    fades slowly. This one may be wrong, so no more than a tenth of a second may hang on it.
+    A speech detector with a model is surer, but up to 0.1 s later, because its output fades slowly
+    after a word. This measure may be wrong, so at most a tenth of a second may depend on it.
 
     Attributes:
-        lasts_s: So long it has been faint; 0: it is not.
+        lasts_s: How long it has been faint; 0 if it is not.
     """
 
     def __init__(self) -> None:
@@ -230,7 +230,7 @@ class Faintness:
         self._loudest = 0.0
 
     def hear(self, samples: NDArray[np.int16], rate_hz: int) -> None:
-        """Follow a piece."""
+        """Process a piece."""
         if not samples.size:
             return
         length_s = samples.size / rate_hz
@@ -243,15 +243,15 @@ class Faintness:
             self.lasts_s += length_s
 
     def stopped_at(self, noticed_at: float, *, stop_s: float, now: float) -> float:
-        """Return when a caller stopped of whom a VAD says so, monotonic in seconds.
+        """Return when a caller stopped, after a VAD's report; monotonic in seconds.
 
-        What it hears of a word fades slowly, so its silence begins late. Of what was faint before
-        that, no more than `VAD_LATE_S` is believed.
+        The VAD's output fades slowly after a word, so its silence begins late. Of the faint audio
+        before that, at most `VAD_LATE_S` counts as silence.
 
         Args:
-            noticed_at: When the VAD was sure.
-            stop_s: After how long a silence it is.
-            now: At or after that; who asks later is told the same, as long as nobody speaks on.
+            noticed_at: When the VAD reported it.
+            stop_s: The VAD's delay.
+            now: At or after that; the result is the same later, as long as there is no speech.
         """
         sure_at = noticed_at - stop_s
         return min(sure_at, max(sure_at - VAD_LATE_S, now - self.lasts_s))
