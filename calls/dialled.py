@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""The advice on this number. No: answered, or we gave up. Never: another dial is pointless."""
+"""When to dial this number again. `no`: answered, or we gave up; `never`: it is pointless."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
 """The state of the trunk: nothing wrong; count a failure towards a breaker; a person must act."""

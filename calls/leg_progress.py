@@ -1,7 +1,7 @@
 """Turns a carrier's status callbacks into leg events, each once and never backwards.
 
-Callbacks may come twice and in any order. Each has a number, and an earlier one does not undo a
-later one. A call that has ended stays ended, even if a ringing callback arrives afterwards.
+Callbacks may come twice and in any order. A late one does not move a call backwards: a call that
+has ended stays ended, even if a ringing callback arrives afterwards.
 """
 
 from collections.abc import Mapping

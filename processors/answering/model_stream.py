@@ -97,7 +97,7 @@ class ModelStream:
         choice = chunk.choices[0] if chunk.choices else None
         if choice is None:
             return None
-        if self.finish is None and choice.finish_reason in FINISHES:  # a later one may differ
+        if self.finish is None and choice.finish_reason in FINISHES:  # `[DONE]` brings another
             self.finish = choice.finish_reason
         if not choice.delta:
             return None
@@ -179,7 +179,7 @@ class ModelNews:
     """News of an attempt."""
 
     attempt: int
-    what: ChatCompletionChunk | Exception | AtGate | None  # None: the stream ended
+    what: ChatCompletionChunk | Exception | AtGate | None  # `None` at the end
 
 
 Report: TypeAlias = Callable[[ModelNews], Awaitable[None]]

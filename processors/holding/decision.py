@@ -60,7 +60,7 @@ Actions: TypeAlias = tuple[LineAction, ...]
 class HoldDecision:
     """Decides for one call; events in, actions out, without a clock.
 
-    keeper = HoldDecision(Holding(), Descent())
+    keeper = HoldDecision(Holding(), OutageMenu())
     keeper.handle(CallerFellSilent(stopped_at=100.0), 100.2)
     keeper.tick(keeper.wake_at)  # (SpeakFor(situations=(FILLER,), ...),)
     """

@@ -118,7 +118,7 @@ class HoldLine(FrameProcessor):
 
         Args:
             rest: The words.
-            must: The caller may not cut it short.
+            must: The caller cannot cut them short.
         """
         self._doer.speak_soon(rest, must=must)
 

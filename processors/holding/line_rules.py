@@ -97,7 +97,7 @@ class SpeakFor:
 
     situations: tuple[Situation, ...]
     then: Then
-    must: bool = False  # the caller may not cut it short
+    must: bool = False  # the caller cannot cut it short
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
