@@ -1,4 +1,4 @@
-"""Clean up what a caller says, and tell a real caller number from a placeholder.
+"""Cleans up what a caller says, and detects placeholders for a caller's number.
 
 Carriers replace a withheld number with a word, zeros, or the digits that spell a word on a
 telephone keypad, as Twilio does (+266696687 spells "anonymous"). Some callers have a name instead

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 from calls.leg_events import LegOutcome
 
 Again: TypeAlias = Literal["no", "later", "never"]
-"""When to dial this number again. `no`: answered, or we gave up; `never`: it is pointless."""
+"""Advice on another dial. `no`: answered, or we gave up; `never`: the number is useless."""
 
 Trunk: TypeAlias = Literal["well", "strained", "refusing"]
 """The state of the trunk: nothing wrong; count a failure towards a breaker; a person must act."""

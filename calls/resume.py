@@ -1,4 +1,4 @@
-"""How a call continues in another process after its own has died, or its line was lost.
+"""Continues a call in another process after its own has died, or its line was lost.
 
 The resume state holds what was said before. The next process first says that it is back. Then:
 

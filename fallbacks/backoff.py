@@ -1,4 +1,4 @@
-"""How long to wait before reconnecting."""
+"""The waits before reconnecting."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""How much of an unfinished sentence is given to a voice.
+"""Decides how much of an unfinished sentence a voice gets.
 
 A voice that accepts partial text gets the first few words, or the text up to the first comma, when
 the model writes much faster than speech: the rest arrives before those words are spoken. If the

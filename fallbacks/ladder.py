@@ -1,4 +1,4 @@
-"""Which rung to ask, when to ask the next one as well, and how often that is allowed.
+"""Decides which rung to ask, when to ask the next one as well, and how often.
 
 The preferred rung comes first unless it is suspect, too slow for the remaining time, or asked for a
 pause. After a failure the next rung is started at once. While the first is merely late, both run

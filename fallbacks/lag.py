@@ -1,4 +1,4 @@
-"""How much of the elapsed time was our own stall: the event loop did not run, and read no sockets.
+"""Measures our own stalls, in which the event loop did not run, and read no sockets.
 
 The loop beats every `PERIOD_S`. A late beat means that one of our steps, or the machine, kept
 everything else waiting; what providers sent meanwhile is unread in the sockets. Waits for a

@@ -1,4 +1,4 @@
-"""How long a rung recently took to its first useful output."""
+"""The recent times to a rung's first useful output."""
 
 import math
 from collections import deque

@@ -1,4 +1,4 @@
-"""How many requests a rung gets at once, from all calls of a process, and in which order.
+"""Limits the requests that a rung gets at once from all calls of a process, in a fair order.
 
 A rung has a number of places. Work that finds none waits in a queue for as long as the turn's
 deadline allows, and then goes to the next rung. The queue is fair between calls: first come, first

@@ -1,4 +1,4 @@
-"""How long a provider asks us to wait, from its response headers and message."""
+"""The wait that a provider asks for, from its response headers and message."""
 
 import calendar
 import math

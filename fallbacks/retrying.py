@@ -1,4 +1,4 @@
-"""How long to wait before a retry, for work outside a live turn.
+"""The waits before retries of work outside a live turn.
 
 Dials, the owner's systems, alerts, sheets, probes. Never a caller's turn: a caller does not wait.
 """

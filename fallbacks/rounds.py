@@ -1,4 +1,4 @@
-"""Which rung is asked next, and when, for work that no caller waits for on the line.
+"""Decides which rung is asked next, and when, for work that no caller waits for on the line.
 
 A failure moves the work down the ladder at once: a healthy standby need not wait for the preferred
 rung's retry. A rung that may be asked again becomes due after its wait, and of those that are due

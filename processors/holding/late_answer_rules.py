@@ -1,12 +1,13 @@
 """Decides when to speak because an answer is late, and whether to use a filler or a clip.
 
 A filler is due when no first word has been heard some 1.05 s after the caller stopped, and none is
-expected soon. If one is expected, the filler waits a little; so it does if another would still come
-in time should that one fail, but never beyond 1.43 s. There is at most one filler in a turn, none
-in two turns of three, and none once the caller speaks again. Where no filler is allowed, a clip is
-said a moment later, so that no caller waits in silence. From then on the line is never silent for
-longer than `silence_s` while an answer is pending, or while one that has begun is incomplete: model
-and voice may pause in the middle of it, and a filler is said there whatever the turns before had.
+expected soon. If one is expected, the filler waits a little. It also waits if another rung would
+still be in time after the first one's failure, but never beyond 1.43 s. There is at most one filler
+in a turn, none in two turns of three, and none once the caller speaks again. Where no filler is
+allowed, a clip is said a moment later, so that no caller waits in silence. From then on the line is
+never silent for longer than `silence_s` while an answer is pending, or while one that has begun is
+incomplete: model and voice may pause in the middle of it, and a filler is said there whatever the
+turns before had.
 
 An answer is pending from the caller's stop on, even before it is decided whether the turn is over.
 A pause that turn detection takes for unfinished makes no answer pending. If it was the end after
