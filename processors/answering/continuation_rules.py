@@ -3,7 +3,7 @@
 Words are passed on as they come. When another model continues, the last word is taken back unless
 it was complete: a model may die inside a word. The continuation may begin with or without a space,
 repeat the last words, or start over from the top. So its first words are held until that is clear,
-and what was already said is dropped. Digits that continue a number are never dropped.
+and what was already said is dropped. Digits that may continue a number are kept.
 """
 
 import re
