@@ -26,44 +26,71 @@ class SilenceSettings(Section):
     """What is said to a caller who says nothing."""
 
     prompt_after_s: Seconds = 8.0
+    """Silence after which the caller is asked the next of `prompts`."""
     prompts: tuple[Text, ...] = ("Are you still there?", "Take your time. Can you hear me?")
+    """Questions to a silent caller, in this order."""
     goodbye: Text = "I cannot hear you, so I will hang up now. Please call again. Goodbye."
+    """Said before the agent hangs up on a caller who answered none of `prompts`."""
 
 
 class SpokenTextSettings(Section):
     """What is removed from a model's words before they are spoken."""
 
     markdown: bool = True
+    """Marks of emphasis, headings, lists, tables and HTML. Their words stay, and so do the numbers
+    of a list.
+    """
     links: bool = True
+    """Addresses. The text of a link and the name of the host stay."""
     code: bool = True
+    """Blocks of code, and backticks."""
     emoji: bool = True
+    """Emoji and other pictures."""
     stage_directions: bool = True
+    """`*smiles warmly*`, `(laughs)`, `[sighs]`."""
     reasoning: bool = True
+    """Blocks in which a model thinks, such as `<think>`."""
     tool_calls: bool = True
+    """Tool calls written as text. One that names a real tool and fits its parameters is run."""
     special_tokens: bool = True
+    """Tokens of a chat template, such as `<|im_end|>`."""
 
 
 class RecordingSettings(Section):
     """Whether calls are recorded, and how their callers learn it."""
 
     enabled: bool = False
-    notice: Text = "This call is recorded."  # spoken first and cannot be barged in
+    """Record the agent's calls."""
+    notice: Text = "This call is recorded."
+    """Spoken before the greeting, and cannot be interrupted."""
 
 
 class ToolSettings(Section):
     """Something that the model may do: an HTTP call, or a function of the owner's own."""
 
     name: str | None = Field(default=None, pattern=NAME)
+    """The name under which the model calls the tool."""
     description: Text | None = None
+    """What the tool does, for the model. By default the docstring of the function."""
     parameters: dict[str, Any] = Field(default_factory=lambda: {"type": "object", "properties": {}})
+    """A JSON schema of type object. A parameter with `digits: 6` is keyed in: it accepts exactly
+    six digits.
+    """
     url: HttpUrl | None = None
+    """The address of an HTTP tool."""
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] = "POST"
+    """The HTTP method."""
     timeout_s: Seconds = 5.0
+    """How long the tool may take. Then the model gets a result that says so."""
     secret_env: str | None = None
+    """The variable that holds the secret, which is sent as a bearer token."""
     secret: SecretStr | None = None  # sent as a bearer token; from the environment only
-    bridge: Text = "One moment, please."  # spoken when the answer is late
-    entry_point: EntryPoint | None = None  # `package.module:function`
-    insecure: bool = False  # allows plain http to a public address
+    bridge: Text = "One moment, please."
+    """Spoken when the tool's answer is late."""
+    entry_point: EntryPoint | None = None
+    """A Python function instead of an address: `package.module:function`."""
+    insecure: bool = False
+    """Allow plain http to a public address."""
 
     @property
     def digits_asked(self) -> list[Any]:
@@ -96,34 +123,53 @@ DestinationName = Annotated[str, StringConstraints(pattern=DESTINATION)]
 class DestinationSettings(Section):
     """Somebody to whom a caller can be handed over."""
 
-    number: Dialled  # or a SIP address
-    warm: bool = False  # the person is called first, hears what it is about, and accepts
+    number: Dialled
+    """A telephone number, or a SIP address."""
+    warm: bool = False
+    """Call the person first. They hear what the call is about, and accept or decline."""
     ring_s: Seconds = Field(default=RING_S, le=LONGEST_RING_S)
+    """How long the destination may ring."""
 
 
 class AgentSettings(Section):
     """One agent: its words, its language, its limits."""
 
     name: Text = "default"
-    numbers: tuple[Number, ...] = ()  # called numbers that this agent answers
+    """The agent's name in logs and metrics; of one of `agents`, its key there."""
+    numbers: tuple[Number, ...] = ()
+    """Called numbers that this agent answers."""
     greeting: Text = "Hello, this is Holdline. How can I help?"
+    """Spoken word for word when the call is answered. `{name}` is filled in from the `crm`."""
     instructions: Text = (
         "You are a friendly receptionist on the telephone. Answer in one or two short sentences, "
         "without lists or markup, because every word is spoken."
     )
+    """The system prompt. Holdline adds rules of the telephone and the language."""
     language: Language = "en"
+    """A BCP 47 tag, or `multi`: the language is detected for each turn."""
     context_tokens: Count = 4000
-    disclosure: Text | None = None  # spoken first and cannot be barged in
+    """How much of the conversation the model remembers."""
+    disclosure: Text | None = None
+    """A sentence spoken before the greeting, which cannot be interrupted."""
     silence: SilenceSettings = SilenceSettings()
     recording: RecordingSettings = RecordingSettings()
     max_call_s: Seconds = 1800.0
-    max_reply_s: Seconds = 60.0  # of speech; the reply ends with the sentence that reaches it
+    """The longest that a call may last."""
+    max_reply_s: Seconds = 60.0
+    """The longest that one reply may take to speak. It ends with the sentence that reaches this."""
     spoken_text: SpokenTextSettings = SpokenTextSettings()
-    resumed: Text | None = None  # said where a call was cut off and goes on; none: a fallback text
+    resumed: Text | None = None
+    """Said when a call that was cut off goes on. By default a prepared text."""
     farewell: Text = "Thank you for calling. Goodbye."
+    """Said when the agent ends a call."""
     tools: tuple[ToolSettings, ...] = ()
+    """What the model may do besides `end_call`, `request_callback` and `transfer_to_person`."""
     destinations: dict[DestinationName, DestinationSettings] = Field(default_factory=dict)
-    keys: dict[Key, Text] = Field(default_factory=dict)  # what a key does during the conversation
+    """Who a caller can be transferred to, by name; the first one is `person`. The model sees no
+    number.
+    """
+    keys: dict[Key, Text] = Field(default_factory=dict)
+    """What a key does during the conversation: `person`, `callback` or a destination's name."""
 
     _answering: AnsweringPlan | None = PrivateAttr(default=None)  # of a campaign's call alone
 

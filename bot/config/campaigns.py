@@ -47,18 +47,26 @@ class ContactRetrySettings(Section):
     """What follows from an outcome."""
 
     again: bool = True
-    rest_s: SecondsOrZero | None = None  # None: the campaign's
-    counts: bool | None = None  # against the contact's attempts; None: as it is without a rule
-    most: Count = 5  # dials that did not count, and then no more
+    """Dial again after this outcome."""
+    rest_s: SecondsOrZero | None = None
+    """How long the contact rests. By default as without a rule."""
+    counts: bool | None = None
+    """Count the dial against `attempts`. By default as without a rule."""
+    most: Count = 5
+    """How many dials of a contact may not count. After that many it is not dialled again."""
 
 
 class WindowSettings(Section):
     """The hours at which people may be called, by their own clocks."""
 
     begin: DayTime = "08:00"
+    """Not before this time of the contact's clock."""
     end: Annotated[str, Field(pattern=DAYS_END)] = "21:00"
+    """Not after this time of the contact's clock."""
     days: Annotated[tuple[DayName, ...], Field(min_length=1)] = DAYS
-    default_zone: Zone | None = None  # of numbers of which nobody knows where they are
+    """The days on which people may be called."""
+    default_zone: Zone | None = None
+    """The time zone of numbers whose place is unknown. Without one they are not called."""
 
     @field_validator("end", mode="before")
     @classmethod
@@ -77,26 +85,49 @@ class WindowSettings(Section):
 class CampaignSettings(Section):
     """One campaign."""
 
-    agent: str = ""  # one of `agents`; empty: `agent`
+    agent: str = ""
+    """The agent that calls, one of `agents`. Empty: `agent`."""
     script: str = ""
+    """What the call is about. `{name}` and other columns of the contact may stand in it."""
     goals: tuple[Text, ...] = ()
-    results: tuple[ResultCode, ...] = ()  # what a call may come to, beside what any call may
+    """What the call should achieve, for the model."""
+    results: tuple[ResultCode, ...] = ()
+    """Codes of what a call may result in, such as `date_found`, besides those of every call."""
     disclosure: str = ""
-    greeting: str = ""  # behind the disclosure; `{name}` and the contact's fields are filled in
+    """The first sentence, which cannot be interrupted."""
+    greeting: str = ""
+    """Said after the disclosure. `{name}` and other columns of the contact may stand in it."""
     prefixes: tuple[Prefix, ...] = ()
+    """Numbers that may be called begin with one of these. Empty: all numbers."""
     region: Region = ""
+    """The country of numbers without a country code, such as `DE`."""
     consent_required: bool = True
+    """Refuse contacts without kind, date and source of their consent."""
     daily_calls: Count | None = None
+    """The most calls in a day."""
     daily_spend: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
+    """The most that a day's calls may cost, carrier and providers together, in the currency of the
+    carrier's account.
+    """
     zone: Zone = "UTC"
+    """The time zone whose midnight begins the day of the limits."""
     window: WindowSettings = WindowSettings()
     attempts: Count = 3
+    """How often a contact is dialled, counting only the dials that count."""
     rest_s: SecondsOrZero = 3600.0
+    """How long a contact rests between two attempts."""
     dials_per_minute: Seconds = 30.0
+    """How fast the campaign dials, over all processes."""
     concurrent: Count = 5
+    """Calls at once."""
     retry: dict[RetriedOutcome, ContactRetrySettings] = Field(default_factory=dict)
+    """Rules for a contact by the outcome of its last dial."""
     on_outage: OnOutage = "hold"
+    """While our own stages are down: `hold` waits, `skip` marks the contact and goes on, `degraded`
+    calls anyway.
+    """
     voicemail_text: str = ""
+    """Said to an answering machine after the beep. Empty: hang up."""
     amd: AmdSettings = AmdSettings()
 
 

@@ -25,6 +25,7 @@ class CarrierSettings(Section):
     dials_with: ClassVar[str] = ""
 
     enabled: bool = False
+    """Answer calls of this carrier."""
 
 
 class TelnyxSettings(CarrierSettings):
@@ -37,16 +38,25 @@ class TelnyxSettings(CarrierSettings):
     secrets = {"api_key": True, "public_key": True}  # noqa: RUF012 - declared above, never changed
 
     api_key_env: str = "TELNYX_API_KEY"
+    """The variable that holds the API key."""
     api_key: SecretStr | None = None
     public_key_env: str = "TELNYX_PUBLIC_KEY"
+    """The variable that holds the account's public key (base64), which checks webhooks."""
     public_key: SecretStr | None = None  # base64, of the account: it checks webhooks
     number: Number | None = None
-    connection_id: Text | None = None  # of the Call Control application that places calls
-    calls_per_s: Seconds = 1.0  # that the account may place
+    """One of the account's numbers, from which calls are placed."""
+    connection_id: Text | None = None
+    """The Call Control application that places calls, in quotes."""
+    calls_per_s: Seconds = 1.0
+    """Calls that the account may place in a second."""
     machine_detection: Literal["detect", "premium", "disabled"] = "detect"
+    """How Telnyx listens for answering machines; `premium` is billed apart."""
     codec: Literal["PCMU", "PCMA", "L16"] = "PCMU"
-    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
+    """`PCMU` and `PCMA` are telephone quality, `L16` is wider sound."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
     api_url: HttpUrl = "https://api.telnyx.com"
+    """Another server with the same API."""
 
 
 class PlivoSettings(CarrierSettings):
@@ -56,16 +66,23 @@ class PlivoSettings(CarrierSettings):
     secrets = {"auth_id": True, "auth_token": True}  # noqa: RUF012 - declared above, never changed
 
     auth_id_env: str = "PLIVO_AUTH_ID"
+    """The variable that holds the auth ID."""
     auth_id: SecretStr | None = None
     auth_token_env: str = "PLIVO_AUTH_TOKEN"  # noqa: S105 - a variable's name
+    """The variable that holds the auth token."""
     auth_token: SecretStr | None = None
     number: Number | None = None
-    calls_per_s: Seconds = 2.0  # that the account may place
+    """One of the account's numbers, from which calls are placed."""
+    calls_per_s: Seconds = 2.0
+    """Calls that the account may place in a second."""
     content_type: Literal[
         "audio/x-mulaw;rate=8000", "audio/x-l16;rate=8000", "audio/x-l16;rate=16000"
     ] = "audio/x-mulaw;rate=8000"
-    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
+    """The sound's format; `audio/x-l16` is wider sound."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
     api_url: HttpUrl = "https://api.plivo.com"
+    """Another server with the same API."""
 
 
 def _network(value: Any) -> Any:
@@ -91,15 +108,24 @@ class ExotelSettings(CarrierSettings):
     dials_with = "number"
 
     api_key_env: str = "EXOTEL_API_KEY"
+    """The variable that holds the key in the applet's URL."""
     api_key: SecretStr | None = None
     api_token_env: str = "EXOTEL_API_TOKEN"  # noqa: S105 - a variable's name
+    """The variable that holds the token in the applet's URL."""
     api_token: SecretStr | None = None
     account_sid_env: str = "EXOTEL_ACCOUNT_SID"
+    """The variable that holds the account's SID, for calls that are placed."""
     account_sid: SecretStr | None = None
-    allowed_addresses: tuple[Network, ...] = ()  # instead of the key and token in the URL
+    allowed_addresses: tuple[Network, ...] = ()
+    """Exotel's addresses or networks, such as `203.0.113.0/28`, instead of key and token or in
+    addition to them.
+    """
     number: Number | None = None
-    calls_per_s: Seconds = 2.0  # that the account may place
+    """An ExoPhone of the account, from which calls are placed."""
+    calls_per_s: Seconds = 2.0
+    """Calls that the account may place in a second."""
     api_url: HttpUrl = "https://api.exotel.com"
+    """The API of the account's region."""
 
 
 class CarrierSections(Section):

@@ -18,30 +18,44 @@ class BreakerSection(Section):
     """When a provider is left alone, and when it is trusted again."""
 
     failures: Count = 3
+    """Failures in a row that open the breaker."""
     open_s: Seconds = 30.0
+    """How long it stays open, unless a good probe comes sooner."""
     successes: Count = 2
+    """Good probes that close it. A success for a caller who has no other provider does, too."""
 
 
 class ProbeSection(Section):
     """How often a provider is asked whether it is well."""
 
-    interval_s: SecondsOrZero = 60.0  # 0: never; then callers find out
+    interval_s: SecondsOrZero = 60.0
+    """Time between two cheap probes of a healthy provider. Zero: no probes; then one caller's
+    attempt tests a half-open breaker.
+    """
     timeout_s: Seconds = 5.0
+    """The longest that one probe may take."""
 
 
 class RetrySection(Section):
     """Work outside a live turn: `attempts` counts retries after the first try."""
 
     initial_s: Seconds = 5.0
+    """The wait before the first retry."""
     factor: Factor = 2.0
+    """How many times as long each further wait is."""
     attempts: CountOrZero = 3
+    """Retries after the first try."""
 
 
 class HedgeSection(Section):
     """A second model asked before the first is late; both bill."""
 
     enabled: bool = False
-    share: Share = 0.05  # of the answers
+    """Ask a second model when the first one has not answered by its own p95, and speak the quicker
+    answer. Both requests are billed.
+    """
+    share: Share = 0.05
+    """The share of recent answers that may be hedged."""
 
 
 class ResilienceSection(Section):
@@ -52,6 +66,9 @@ class ResilienceSection(Section):
     retry: RetrySection = RetrySection()
     hedge: HedgeSection = HedgeSection()
     share: str = Field(default="local", pattern=SHARE_ADDRESS)
+    """`local`: the workers of one server share what they know about providers. An address: several
+    servers share it.
+    """
 
     def breaker_settings(self) -> BreakerSettings:
         """Return what every rung's breaker goes by."""

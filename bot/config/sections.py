@@ -28,71 +28,106 @@ ResultCode = Annotated[str, StringConstraints(pattern=CODE)]
 class AfterCallSettings(Section):
     """Who writes down what a call came to."""
 
-    enabled: bool | None = None  # None: where there is a register, or a campaign
-    within_s: Annotated[Seconds, Field(le=600)] = 60.0  # of the end; then what is known has to do
-    at_once: Annotated[Count, Field(le=32)] = 2  # calls
-    results: tuple[ResultCode, ...] = ()  # of calls that are no campaign's
-    models: dict[str, Text] = Field(default_factory=dict)  # by the rung's name; else the rung's own
+    enabled: bool | None = None
+    """Have the model write a summary, an outcome and notes after each call. By default on with a
+    `crm` or a campaign.
+    """
+    within_s: Annotated[Seconds, Field(le=600)] = 60.0
+    """How long the model may take after the call. Then the outcome is taken from its events."""
+    at_once: Annotated[Count, Field(le=32)] = 2
+    """Calls that are summarised at once."""
+    results: tuple[ResultCode, ...] = ()
+    """Codes of what a call may result in, by default `goal_reached`. Campaigns have their own."""
+    models: dict[str, Text] = Field(default_factory=dict)
+    """Another model for this alone, by the name of the rung: `{openai: gpt-4.1}`."""
 
 
 class CallbacksSettings(Section):
     """Which campaign calls those back who asked for it."""
 
-    campaign: str = ""  # one of `campaigns`; empty: the staff does
-    unclear_s: SecondsOrZero = 86_400.0  # of rest, where they said when and nobody understood it
+    campaign: str = ""
+    """The campaign that calls back the people who asked for it. Empty: the staff does."""
+    unclear_s: SecondsOrZero = 86_400.0
+    """How long a contact rests whose wish for a time was not understood."""
 
 
 class AmdSettings(Section):
     """Listening for mailboxes, menus and telephones' assistants."""
 
-    listen: bool = True  # before anything is said; off: whoever picks up is greeted at once
-    screening: str = ""  # to an assistant that asks who calls and why; empty: the greeting
+    listen: bool = True
+    """Find out who picked up before anything is said. Off: greet at once."""
+    screening: str = ""
+    """The answer to a telephone's assistant that asks who calls and why. Empty: the greeting."""
 
 
 class CrmRequestSettings(Section):
     """One request of a register that is asked over HTTP."""
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "POST"
+    """The HTTP method."""
     path: Text
+    """The path after `crm.url`, with places such as `{number}`."""
     body: dict[str, Any] | None = None
+    """The JSON body, with the same places."""
 
 
 class CrmPeopleSettings(CrmRequestSettings):
     """How pages of people are asked for, for an import."""
 
     method: Literal["GET", "POST", "PUT", "PATCH"] = "GET"
-    found: Text = "results"  # the path to the people of a page
-    next: Text = "next"  # the path to where the next page begins; nothing there: it was the last
-    cursor: Text = "after"  # the name under which that is asked for; `{cursor}` in a body
-    number: tuple[Text, ...] = ("number",)  # the paths to a number; the first that holds one
+    """The HTTP method."""
+    found: Text = "results"
+    """The path to the people of a page."""
+    next: Text = "next"
+    """The path to where the next page begins. Nothing there: it was the last one."""
+    cursor: Text = "after"
+    """The parameter with which the next page is asked for; `{cursor}` in a body."""
+    number: tuple[Text, ...] = ("number",)
+    """The paths to a number. The first one that holds a number counts."""
 
 
 class CrmMappingSettings(Section):
     """Which request means what, for `kind: rest`."""
 
     look_up: CrmRequestSettings | None = None
-    found: str = ""  # the path to the first person found, such as `results.0`
+    found: str = ""
+    """The path to the first person found, such as `results.0`."""
     contact_id: Text = "id"
+    """The path to a person's id."""
     name: tuple[Text, ...] = ("name",)
+    """The paths to the parts of a person's name."""
     fields: dict[str, str] = Field(default_factory=dict)
+    """What else the model is told, by name: the path to it."""
     write: CrmRequestSettings | None = None
     people: CrmPeopleSettings | None = None
     idempotency_header: str = "Idempotency-Key"
+    """The header that carries the key of a report."""
 
 
 class CrmSettings(Section):
     """Off unless a kind is named."""
 
     kind: Literal["none", "own", "rest", "hubspot", "webhook"] = "none"
+    """`own`: imported contacts and `file`. `rest` needs `mapping`."""
     url: HttpUrl | None = None
-    insecure: bool = False  # allows plain http to a public address
+    """The register's address: https, unless it is a loopback or private address."""
+    insecure: bool = False
+    """Allow plain http to a public address."""
     token_env: str = "CRM_TOKEN"  # noqa: S105 - a variable's name
+    """The variable that holds the bearer token; for a webhook the key that signs (`whsec_` and
+    base64).
+    """
     token: SecretStr | None = None  # a bearer token; what signs, for a webhook
-    file: Path | None = None  # a CSV file beside our own contacts
-    timeout_s: Seconds = 5.0  # of one request
-    greeting_s: Seconds = 0.15  # that a greeting with a name in it waits for the name
-    dials: Literal["none", "unreached", "all"] = "unreached"  # of campaigns: which are reported
-    columns: dict[str, str] = Field(default_factory=dict)  # of an import: where each stands
+    file: Path | None = None
+    """A CSV file with a column `number`, in addition to imported contacts."""
+    timeout_s: Seconds = 5.0
+    """The longest that one request may take."""
+    greeting_s: Seconds = 0.15
+    """How long a greeting with `{name}` in it waits for the name."""
+    dials: Literal["none", "unreached", "all"] = "unreached"
+    """Which dials of campaigns are reported besides calls. `unreached`: busy, no answer, failed."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Where further columns of an import stand."""
     mapping: CrmMappingSettings | None = None
 
     @field_validator("token")
@@ -125,17 +160,31 @@ def _is_key(secret: str) -> bool:
 class HoldLineSettings(Section):
     """Fillers, clips, and the way down. Seconds count from the caller's last voiced sample."""
 
-    first_s: Seconds = FIRST_S  # a filler, when no answer is expected soon
-    last_s: Seconds = LAST_S  # a filler, even if one is
-    clip_s: Seconds = CLIP_S  # a clip, where a filler may not be
-    silence_s: Seconds = SILENCE_S  # the longest silence while the agent works on an answer
-    turns_apart: Count = TURNS_APART  # from one filler to the next
+    first_s: Seconds = FIRST_S
+    """When a filler ("One moment") is said if no answer is expected soon."""
+    last_s: Seconds = LAST_S
+    """When a filler is said even if an answer is near."""
+    clip_s: Seconds = CLIP_S
+    """When a whole sentence is said instead, in turns without a filler."""
+    silence_s: Seconds = SILENCE_S
+    """The longest silence while the agent works on an answer, or within one."""
+    turns_apart: Count = TURNS_APART
+    """Turns from one filler to the next."""
     steps: Annotated[tuple[Step, ...], Field(min_length=1)] = STEPS
-    clips: CountOrZero = CLIPS  # turns that are met with clips before the menu is read
-    menus: CountOrZero = MENUS  # readings of the menu
-    utterances: Path | None = None  # None: the texts that come with Holdline
-    clips_dir: Path | None = None  # None: `clips` in `logs.dir`
-    render: bool = True  # clips that are missing are rendered in the background
+    """The steps while a stage has no usable provider: `clip` a sentence that fits; `local` the
+    local voice says what no other one could; `words` a menu by voice, in English; `keypad` a
+    menu of keys; `chosen` what the caller chose; `goodbye`. Leave out what you do not want.
+    """
+    clips: CountOrZero = CLIPS
+    """Turns that get clips before the menu is read."""
+    menus: CountOrZero = MENUS
+    """How often the menu is read, by `words` and `keypad` together."""
+    utterances: Path | None = None
+    """A file with your own texts, in the form of `processors/holding/utterances.yaml`."""
+    clips_dir: Path | None = None
+    """Where clips are kept. By default `clips` in `logs.dir`."""
+    render: bool = True
+    """Let `holdline serve` render missing clips in the background, not only `holdline clips`."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -150,20 +199,31 @@ DATABASE: Final = r"^[a-z][a-z0-9]*(\+[a-z0-9]+)?://"
 class KeepDays(Section):
     """Days after which each kind is erased from the database."""
 
-    calls: Count = 90  # with their turns: who called, when, what it took, what it cost
-    messages: Count = 30  # what was said
-    happenings: Count = 30  # the whole timeline, which holds what was said, too
-    failures: Count = 90  # of providers, with how their breakers moved
-    voicemails: Count = 30  # with the recordings
-    recordings: Count = 30  # of calls
-    callbacks: Count = 90  # met or not
-    alerts: Count = 90  # that are over
+    calls: Count = 90
+    """Calls with their turns: who called, when, times and costs."""
+    messages: Count = 30
+    """What was said."""
+    happenings: Count = 30
+    """The whole timeline, which also holds what was said."""
+    failures: Count = 90
+    """Failures of providers, and how their breakers moved."""
+    voicemails: Count = 30
+    """Messages that callers left, with their recordings."""
+    recordings: Count = 30
+    """Recordings of calls."""
+    callbacks: Count = 90
+    """Callback requests."""
+    alerts: Count = 90
+    """Alerts that are over."""
 
 
 class StorageSettings(Section):
     """Where facts are kept."""
 
     url: str = Field(default="sqlite+aiosqlite:///holdline.db", pattern=DATABASE)
+    """The database, as SQLAlchemy writes addresses: `sqlite+aiosqlite:///FILE` or
+    `postgresql+asyncpg://USER@HOST/NAME`.
+    """
     keep_days: KeepDays = KeepDays()
 
 
@@ -171,12 +231,19 @@ class SheetsSettings(Section):
     """A row for each call and each change of an alert, for people who work in a spreadsheet."""
 
     enabled: bool = False
-    spreadsheet_id: str = ""  # the long part of its address
-    credentials_file_env: str = "GOOGLE_APPLICATION_CREDENTIALS"  # names the service account's file
-    credentials_file: Path | None = None  # from the environment only
+    """Write a row for each call, and for each alert when it begins and ends."""
+    spreadsheet_id: str = ""
+    """The long part of the spreadsheet's address."""
+    credentials_file_env: str = "GOOGLE_APPLICATION_CREDENTIALS"
+    """The variable that names the service account's key file."""
+    credentials_file: Path | None = None
+    """Set from that variable only."""
     calls_tab: str = "calls"
+    """The tab for calls."""
     alerts_tab: str = "alerts"
+    """The tab for alerts."""
     url: HttpUrl = "https://sheets.googleapis.com"
+    """Another server with the same API."""
 
     @model_validator(mode="after")
     def _whole(self) -> "SheetsSettings":
@@ -200,7 +267,9 @@ class TracesSettings(Section):
     """A span for each call, turn and attempt, for a collector that speaks OTLP over HTTP."""
 
     enabled: bool = False
+    """Send a span for each call, turn and attempt."""
     url: HttpUrl = f"http://127.0.0.1:4318{PATH}"
+    """The collector, which speaks OTLP over HTTP. Without a path it gets `/v1/traces`."""
 
     @field_validator("url")
     @classmethod

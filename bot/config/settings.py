@@ -48,15 +48,26 @@ class ServerSettings(Section):
     """Where the server listens, and under which address the world knows it."""
 
     host: Text = "127.0.0.1"
+    """Where to listen. Any address but loopback needs a long `HOLDLINE_TOKEN`."""
     port: Port = 8080
+    """The port."""
     public_url: PublicUrl = "http://127.0.0.1:8080"
-    also_called: tuple[PublicUrl, ...] = ()  # carriers' signatures for these count, too
+    """The address that carriers call, https on a public name. By default host and port."""
+    also_called: tuple[PublicUrl, ...] = ()
+    """Further addresses whose webhook signatures are accepted."""
     public_ip: str | None = None
-    max_calls: Count = 20  # at once, over all workers
-    workers: Count | None = None  # processes behind the port; None: one a core, at least 2
-    admission: Literal["measured", "seats"] = "measured"  # whether load counts, or seats alone
+    """This machine's address as a SIP carrier sees it, for `holdline sip setup`."""
+    max_calls: Count = 20
+    """Calls at once, over all workers. The next caller hears a polite refusal."""
+    workers: Count | None = None
+    """Processes that answer calls behind the port. By default one for each core, at least two."""
+    admission: Literal["measured", "seats"] = "measured"
+    """`measured`: accept a call while cores and lag leave room for it. `seats`: `max_calls` alone
+    counts.
+    """
     token: SecretStr | None = None  # HOLDLINE_TOKEN, from the environment only
-    region: Region | None = None  # whose numbers are written without a country code
+    region: Region | None = None
+    """The country whose numbers are written without a country code, such as `DE`."""
 
     @model_validator(mode="before")
     @classmethod
@@ -84,28 +95,49 @@ class LatencySettings(Section):
     """How long a caller may wait for an answer."""
 
     budget_s: Seconds = 1.5
-    answer_early: bool = True  # ask the model while the turn is not decided yet
-    speak_early: bool = True  # give the voice the first words of a sentence before its end
+    """How long after the caller's last voiced sample an answer should be heard."""
+    answer_early: bool = True
+    """Ask the model in a pause that sounds final, before it is certain. An answer that is not
+    needed is never heard, but billed; at most a quarter of recent requests.
+    """
+    speak_early: bool = True
+    """Give a voice that takes text as it comes the first clause of an answer, before the sentence
+    ends.
+    """
 
 
 class TurnSettings(Section):
     """How it is decided that the caller has finished."""
 
     vad_stop_s: Seconds = 0.2
+    """Silence after which the VAD reports a stop. The wait for a transcript is computed from it:
+    leave it alone.
+    """
     vad_confidence: Share = 0.7
-    vad_min_volume: Share = 0.4  # telephone lines are quiet; Pipecat's own default is 0.6
-    smart_turn_stop_s: Seconds = 1.0  # behind the VAD's: 1.2 s of silence in all
-    decide_within_s: Seconds = 0.25  # of the VAD's stop; docs/decisions/0007
+    """The confidence from which the VAD takes sound for speech."""
+    vad_min_volume: Share = 0.4  # Pipecat's own default is 0.6
+    """The volume from which the VAD takes sound for speech. Telephone lines are quiet."""
+    smart_turn_stop_s: Seconds = 1.0
+    """Further silence that ends a turn which the detector took for unfinished."""
+    decide_within_s: Seconds = 0.25  # docs/decisions/0007
+    """How long after the VAD's stop the turn detector may take. Then silence has decided."""
     decide_early: bool = True
+    """Start the detector after a tenth of a second of silence, at the cost of one inference for
+    each such pause.
+    """
     user_turn_stop_timeout_s: Seconds = 2.5
+    """Time after the caller's last sign that ends any turn."""
 
 
 class IceServer(Section):
     """A STUN or TURN server, through which a browser and we find a way to each other."""
 
     url: IceUrl
+    """`stun:HOST:PORT`, or `turn:HOST:PORT?transport=udp`."""
     username: Text | None = None
+    """The account at the relay. The page gets it as it is."""
     credential_env: str | None = None
+    """The variable that holds the relay's password. The page gets it as it is."""
     credential: SecretStr | None = None
 
     @model_validator(mode="after")
@@ -120,40 +152,73 @@ class WebrtcSettings(Section):
     """The browser's telephone."""
 
     enabled: bool = True
+    """Answer calls from browsers."""
     ice_servers: tuple[IceServer, ...] = Field(default=(), max_length=8)
-    public: bool = False  # opens `/client/` and `/api/offer` to everyone, nothing else
+    """STUN and TURN servers for callers whose network lets no sound through to this machine. Our
+    side uses the first of each.
+    """
+    public: bool = False
+    """Open `/client/` and `/api/offer` to everybody, nothing else."""
 
 
 class TwilioSettings(Section):
     """Twilio's telephone numbers, over Media Streams."""
 
     enabled: bool = False
+    """Answer calls of this carrier."""
     auth_token_env: str = "TWILIO_AUTH_TOKEN"  # noqa: S105 - a variable's name
+    """The variable that holds the auth token, which checks webhooks."""
     auth_token: SecretStr | None = None
     account_sid_env: str = "TWILIO_ACCOUNT_SID"
+    """The variable that holds the account's SID: with it calls are ended, transferred and placed
+    over REST.
+    """
     account_sid: SecretStr | None = None
     number: Number | None = None
+    """One of the account's numbers, from which calls are placed."""
     api_url: HttpUrl = "https://api.twilio.com"
-    calls_per_s: Seconds = 1.0  # that the account may place
-    returns_within_s: SecondsOrZero = 30.0  # for another stream in place of one that died
+    """Another server with the same API."""
+    calls_per_s: Seconds = 1.0
+    """Calls that the account may place in a second."""
+    returns_within_s: SecondsOrZero = 30.0
+    """How long a call whose stream died waits for another one. Zero ends it at once."""
 
 
 class SipSettings(Section):
     """The carrier behind LiveKit: what `holdline sip setup` tells LiveKit, and the carrier."""
 
-    name: Text = "holdline"  # several on one LiveKit each have their own
+    name: Text = "holdline"
+    """The trunks and the rule are found again under this name. Two servers on one LiveKit need two
+    names.
+    """
     number: Number | None = None
-    numbers: tuple[Number, ...] = ()  # more of ours
-    allowed_addresses: tuple[IpNetwork, ...] = ()  # the carrier's; none: anybody may call in
+    """Our number, with the digits that the carrier sends. The plus is sent as it stands here when
+    we call.
+    """
+    numbers: tuple[Number, ...] = ()
+    """More of our numbers."""
+    allowed_addresses: tuple[IpNetwork, ...] = ()
+    """The carrier's addresses or networks. Without any, every address may call in."""
     inbound_username: Text | None = None
+    """What the carrier must authenticate with, if it can."""
     inbound_password_env: str = "SIP_INBOUND_PASSWORD"  # noqa: S105 - a variable's name
+    """The variable that holds the password for that."""
     inbound_password: SecretStr | None = None
-    media_timeout_s: Seconds = 120.0  # of silence on the wire; a muted telephone sends nothing
+    media_timeout_s: Seconds = 120.0
+    """LiveKit hangs up after this time without a packet from the caller. A muted telephone sends
+    none, and LiveKit's own limit ends such calls.
+    """
     server: Text | None = None
+    """The carrier that we call through, with its port if it is not the usual one."""
     transport: Literal["auto", "udp", "tcp", "tls"] = "auto"
+    """How SIP goes to that carrier."""
     username: Text | None = None
+    """The account at that carrier. Its password is `SIP_PASSWORD`."""
     password: SecretStr | None = None
-    uri: Text | None = None  # where the carrier finds LiveKit's SIP service
+    uri: Text | None = None
+    """Where carriers find LiveKit's SIP service, such as `sip:sip.example.com`; only printed. By
+    default `server.public_ip`, or the host in `transports.livekit.url`.
+    """
 
     @property
     def all_numbers(self) -> tuple[str, ...]:
@@ -166,21 +231,31 @@ class LivekitSettings(Section):
     """Telephone calls over LiveKit's SIP service."""
 
     enabled: bool = False
+    """Answer calls over LiveKit's SIP service."""
     url: SocketUrl = "ws://127.0.0.1:7880"
+    """The address of livekit-server."""
     api_key_env: str = "LIVEKIT_API_KEY"
+    """The variable that holds the API key."""
     api_key: SecretStr | None = None
     api_secret_env: str = "LIVEKIT_API_SECRET"  # noqa: S105 - a variable's name
+    """The variable that holds the API secret."""
     api_secret: SecretStr | None = None
-    room_prefix: Text = "call-"  # how the name of each call's room begins
+    room_prefix: Text = "call-"
+    """How the name of each call's room begins."""
     sip: SipSettings = SipSettings()
 
 
 class LocalSettings(Section):
     """This machine's microphone and loudspeaker, for `holdline mic`."""
 
-    input: str | int | None = None  # a device's number, or a part of its name; None: the default
+    input: str | int | None = None
+    """The microphone, by its number in `holdline mic --list-devices` or a part of its name. By
+    default the system's.
+    """
     output: str | int | None = None
-    headphones: bool = False  # the microphone does not hear the agent: it may be interrupted
+    """The loudspeaker, in the same way."""
+    headphones: bool = False
+    """The microphone does not hear the agent, so the agent may be interrupted."""
 
 
 class TransportsSettings(CarrierSections):
@@ -196,12 +271,18 @@ class EmailSettings(Section):
     """Alerts by mail."""
 
     sender: Text | None = None
-    to: Text | None = None  # several are separated by commas
+    """The sender's address."""
+    to: Text | None = None
+    """The recipients, separated by commas."""
     password: SecretStr | None = None
-    username: Text | None = None  # None: the sender
-    host: Text | None = None  # None: `smtp.` and the sender's domain
+    username: Text | None = None
+    """The account at the mail server. By default the sender."""
+    host: Text | None = None
+    """The mail server. By default `smtp.` and the sender's domain."""
     port: Port = 587
+    """Its port."""
     security: Literal["auto", "starttls", "tls", "none"] = "auto"
+    """`auto`: TLS on the port made for it, else STARTTLS, which may be missing on loopback only."""
 
     @property
     def server(self) -> str:
@@ -214,7 +295,9 @@ class TelegramSettings(Section):
 
     bot_token: SecretStr | None = None
     chat_id: Text | None = None
+    """The chat, by its number or name."""
     api_url: HttpUrl = "https://api.telegram.org"
+    """Another Bot API server."""
 
     @field_validator("chat_id", mode="before")
     @classmethod
@@ -227,6 +310,7 @@ class WebhookSettings(Section):
     """Alerts by an HTTP request."""
 
     url: HttpUrl | None = None
+    """The address that each change of an alert is posted to."""
     secret: SecretStr | None = None  # signs what is sent; WEBHOOK_SECRET
 
     @field_validator("secret")
@@ -240,20 +324,29 @@ class WebhookSettings(Section):
 class QuietSettings(Section):
     """When only what cannot wait may ring."""
 
-    begin: DayTime | None = None  # None: no hour is quiet
+    begin: DayTime | None = None
+    """When the quiet hours begin. By default there are none."""
     end: DayTime = "07:00"
+    """When they end."""
     zone: Zone = "UTC"
-    wakes: Severity = Severity.HIGH  # from here on it rings all the same
+    """The time zone of these times."""
+    wakes: Severity = Severity.HIGH
+    """Alerts of this severity and above ring at night, too."""
 
 
 class AlertsSettings(Section):
     """Whom to tell, and when."""
 
     hold_s: SecondsOrZero = 5.0
+    """An incident that ends within this time is not sent. Critical ones do not wait."""
     update_s: Seconds = 60.0
-    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox knows an hour
+    """Time between two changes of a message that only count further."""
+    again_s: Annotated[Seconds, Field(le=3600)] = 600.0  # the outbox keeps an hour
+    """The same failure of the same provider within this time continues the same message."""
     escalate_s: Seconds = 600.0
+    """An alert that lasts this long without acknowledgement becomes one severity higher."""
     per_hour: Count = 20
+    """Messages that may ring in an hour. More wait; critical ones do not."""
     quiet: QuietSettings = QuietSettings()
 
     email: EmailSettings = EmailSettings()
@@ -275,11 +368,17 @@ class LogsSettings(Section):
     """What is written down, and where."""
 
     level: Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """The least level that is written."""
     dir: Path = Path("logs")
-    format: Literal["text", "json"] = "text"  # on stderr; the folder has both
-    words: bool = False  # whether the log may have what was said
-    keep_days: Count = 30  # of the calls' own records, which hold what was said
-    files: tuple[RecordFile, ...] = get_args(RecordFile)  # beside holdline.log, for other tools
+    """The folder of logs, call records, messages and clips."""
+    format: Literal["text", "json"] = "text"
+    """The format on stderr. The folder has both."""
+    words: bool = False
+    """Let the log contain what was said."""
+    keep_days: Count = 30
+    """Days after which the calls' own records are erased. They hold what was said."""
+    files: tuple[RecordFile, ...] = get_args(RecordFile)
+    """Files written next to `holdline.log` for other tools."""
 
     @field_validator("level", mode="before")
     @classmethod
@@ -291,20 +390,25 @@ class ShutdownSettings(Section):
     """How long the calls in progress may go on after SIGTERM."""
 
     drain_s: SecondsOrZero = 30.0
+    """How long calls in progress may go on after SIGTERM. Then they say goodbye."""
 
 
 class TransferSettings(Section):
     """How a person who takes over learns what it is about."""
 
-    summary_s: Seconds = 4.0  # for the model to write it; then the last words have to do
-    webhook_url: HttpUrl | None = None  # gets the same summary
-    insecure: bool = False  # allows plain http to a public address
+    summary_s: Seconds = 4.0
+    """How long the model may take for the summary. Then the caller's last words are used."""
+    webhook_url: HttpUrl | None = None
+    """Receives the same summary as JSON. A public address must be https."""
+    insecure: bool = False
+    """Allow plain http to a public address."""
 
 
 class PricesSettings(Section):
     """What a call costs: a table with its date and source."""
 
-    file: Path | None = None  # None: the one that comes with Holdline
+    file: Path | None = None
+    """Your own price table. By default `bot/defaults/prices.yaml`."""
 
 
 class Settings(Section):

@@ -24,29 +24,55 @@ class ConnectionLimits(Section):
     """How much a rung is asked at once, by all calls together; what is not said has no limit."""
 
     concurrent: Count | None = None
+    """Requests or connections at once, by all calls together, warm standbys included. By default no
+    limit.
+    """
 
 
 class RequestLimits(ConnectionLimits):
     """The same of a rung that is asked by single requests."""
 
     per_minute: Count | None = None
+    """Requests in a minute. After a quiet minute that many may be made at once. By default no
+    limit.
+    """
 
 
 class RungSettings(Section):
     """One provider's place in a ladder."""
 
-    name: Text  # unique in all stages; the kind when not given
+    name: Text
+    """Unique over all stages. By default the kind."""
     kind: Text
-    url: str = ""  # what Pipecat's own class takes; the provider's public one when not given
+    """The provider. stt: `deepgram`, `local`; llm: `openai`; tts: `cartesia`, `elevenlabs`,
+    `local`.
+    """
+    url: str = ""
+    """Any server that speaks the provider's protocol; by default the public one. Deepgram and
+    ElevenLabs take the base, Cartesia the whole websocket URL, OpenAI the base with `/v1`. A
+    redirect counts as a failure.
+    """
     model: Text | None = None
+    """By default the provider's own model."""
     voice: Text | None = None
-    language: Language | None = None  # None: the agent's
+    """By default the provider's own voice."""
+    language: Language | None = None
+    """By default the agent's language."""
     api_key_env: str | None = None
+    """The variable that holds the key. `local` needs none."""
     api_key: SecretStr | None = None  # from the environment only
-    account: Text | None = None  # the same name for all rungs of one account or project
-    insecure: bool = False  # allows plain ws or http to a public address
-    timeout_s: Seconds = 10.0  # bounds one request; a turn's deadline is shorter
+    account: Text | None = None
+    """The same name for all rungs of a kind whose keys belong to one account or project. A refused
+    key or spent credit then takes all of them out at once.
+    """
+    insecure: bool = False
+    """Allow plain ws or http to a public address."""
+    timeout_s: Seconds = 10.0
+    """The longest that one request may take."""
     options: dict[str, Any] = Field(default_factory=dict)
+    """Passed to Pipecat's settings of that service; for `local` voices `words_per_minute` and
+    `pitch`.
+    """
 
 
 class ModelSettings(RungSettings):
@@ -59,13 +85,17 @@ class ConnectedSettings(RungSettings):
     """A rung that holds a connection for each call."""
 
     limits: ConnectionLimits = ConnectionLimits()
-    standby: Literal["warm", "cold"] = "warm"  # cold: not connected before it is needed
+    standby: Literal["warm", "cold"] = "warm"
+    """`cold`: not connected before it is needed. The first rung is always connected."""
 
 
 class RecogniserSettings(ConnectedSettings):
     """A rung that writes down what the caller says."""
 
-    alternatives: Readings = 1  # asked of the provider, the best one included
+    alternatives: Readings = 1
+    """Transcripts asked for, the best one included. The others are kept in the call's own record.
+    Deepgram's `nova-2` and `nova-3` refuse the parameter and are then asked without it.
+    """
 
 
 Recognisers = Annotated[tuple[RecogniserSettings, ...], Field(min_length=1)]
