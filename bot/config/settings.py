@@ -135,7 +135,9 @@ class IceServer(Section):
     url: IceUrl
     """`stun:HOST:PORT`, or `turn:HOST:PORT?transport=udp`."""
     username: Text | None = None
-    """The account at the relay. The page gets it as it is."""
+    """The account at the relay. The page gets it as it is, so every caller may use the relay: give
+    it an account of its own, with a quota if `public` is true.
+    """
     credential_env: str | None = None
     """The variable that holds the relay's password. The page gets it as it is."""
     credential: SecretStr | None = None

@@ -71,7 +71,7 @@ class RungSettings(Section):
     """The longest that one request may take."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Passed to Pipecat's settings of that service; for `local` voices `words_per_minute` and
-    `pitch`.
+    `pitch`. An unknown one is refused at the start.
     """
 
 
