@@ -292,7 +292,7 @@ def test_whoever_stops_it_is_told_one_time_everywhere() -> None:
             "unit": UNITS["holdline"],
             **{
                 item: (ROOT / item).read_text(encoding="utf-8")
-                for item in ("CHANGELOG.md", "docs/configuration.md", "docs/deploy.md")
+                for item in ("CHANGELOG.md", "docs/deploy.md")
             },
         }.items()
     }
