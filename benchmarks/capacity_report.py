@@ -156,9 +156,9 @@ def _lines(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> 
         yield f"| {row[0]}{mark} | {' | '.join(row[1:])} |"
     yield ""
     yield (
-        "Each row is one run of one server, all runs are here; ✗: somebody was refused, late or "
-        "not answered word by word. *Cores a call*: the server's processor time for each second "
-        "of a call. *Not whole*: words lost or doubled, by what was heard. *Torn*: holes in "
+        "Each row is one run of one server, all runs are here; ✗: a caller was refused, answered "
+        "late, or not answered word by word. *Cores a call*: the server's processor time for each "
+        "second of a call. *Not whole*: words lost or doubled, by what was heard. *Torn*: holes in "
         "words, or a silence of more than 0.2 s between two. *Greeting*: from the ring. *Callers "
         "late*: how late the callers themselves sent, p95 of each second's worst. *Simulators "
         "late*: how much longer than usual the simulated voices took, p95. Where these are much, "
