@@ -81,7 +81,7 @@ class CrmPeopleSettings(CrmRequestSettings):
     next: Text = "next"
     """The path to where the next page begins. Nothing there: it was the last one."""
     cursor: Text = "after"
-    """The parameter with which the next page is asked for; `{cursor}` in a body."""
+    """The parameter that asks for the next page; `{cursor}` in a body."""
     number: tuple[Text, ...] = ("number",)
     """The paths to a number. The first one that holds a number counts."""
 
