@@ -1,4 +1,4 @@
-"""Writes what each door can do into docs/transports.md, from the results of the suite itself.
+"""Writes what each transport can do into docs/transports.md, from the results of the suite itself.
 
     .venv/bin/python scripts/doors_table.py                 # runs the suite: some ten minutes
     .venv/bin/python scripts/doors_table.py --results FILE...  # reads results that are there
@@ -85,7 +85,7 @@ def _word(case: TriedCase) -> str:
 
 
 def render(found: Found, doors: Sequence[Door]) -> str:
-    """Return the table, and behind it why a door refuses what it refuses."""
+    """Return the table, and the reasons of the refusals."""
     names = [door.name for door in doors]
     lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for behaviour, words in BEHAVIOURS.items():
@@ -93,7 +93,7 @@ def render(found: Found, doors: Sequence[Door]) -> str:
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
     lines += [
         "",
-        "| door | tried with | what it refuses, has no use for, or was not seen to do |",
+        "| transport | tried with | what it refuses, has no use for, or was not seen to do |",
         "| --- | --- | --- |",
     ]
     for door in doors:

@@ -293,8 +293,8 @@ def test_the_configuration_in_the_readme_is_one(tmp_path: Path) -> None:
     (text,) = blocks(ROOT / "README.md", "yaml")
     file = tmp_path / "holdline.yaml"
     file.write_text(text, encoding="utf-8")
-    keys = ("DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY")
-    values = dict.fromkeys((*keys, "OPENAI_API_KEY_B"), "key")
+    names = ["DEEPGRAM_API_KEY", "OPENAI_API_KEY", "CARTESIA_API_KEY", "ELEVENLABS_API_KEY"]
+    values = dict.fromkeys([*names, "OPENAI_API_KEY_B"], "key")
     settings = load(file, variables=Environment(values=values)).settings
 
     assert [rung.name for rung in settings.stages.llm] == ["openai", "openai-b"]

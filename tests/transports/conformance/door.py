@@ -32,7 +32,7 @@ BEHAVIOURS: Final[Mapping[str, str]] = {
     "barge_in": "interrupts",
     "keys_in": "keys from the far end",
     "keys_out": "keys to the far end",
-    "transfer": "is handed on",
+    "transfer": "is transferred",
     "they_hang_up": "far end hangs up",
     "we_hang_up": "we hang up",
     "vanish": "far end vanishes",

@@ -26,8 +26,8 @@ SPEAK = ("paplay", "-d", "caller", "--raw", "--format=s16le", f"--rate={pulse.RA
 SPEAK += ("--channels=1", "--latency-msec=20")
 CANNOT: Final = {
     "keys_in": "there is no keypad",
-    "keys_out": "nobody listens for keys",
-    "transfer": "there is nowhere to hand a person to",
+    "keys_out": "the far end has no use for keys",
+    "transfer": "a microphone has no other line",
     "reconnect": "the call ends with its device",
 }
 VOID: Final[dict[str, str]] = {}

@@ -15,10 +15,10 @@ from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible
 from tests.transports.conformance.house import WorkerPool
 from transports.loopback.leg import LoopbackLeg
 
-NO_WIRE = "nothing lies between the two ends"
+NO_WIRE = "there is no network"
 CANNOT: Final = {
-    "keys_out": "nobody listens for keys",
-    "transfer": "there is nowhere to hand a caller to",
+    "keys_out": "the recording has no use for keys",
+    "transfer": "a recording has no other line",
 }
 VOID: Final[dict[str, str]] = {"vanish": NO_WIRE, "gap": NO_WIRE, "reconnect": NO_WIRE}
 

@@ -20,8 +20,8 @@ from tests.transports.conformance.house import WorkerPool
 STEP = RATE_HZ // 50
 LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after
 CANNOT: Final = {
-    "keys_out": "a browser has no ears for them",
-    "transfer": "a browser's line leads nowhere else",
+    "keys_out": "a browser cannot receive them",
+    "transfer": "a browser has no other line",
 }
 VOID: Final[dict[str, str]] = {}
 
