@@ -29,7 +29,7 @@ class AfterCallSettings(Section):
     """Who writes down what a call came to."""
 
     enabled: bool | None = None
-    """Have the model write a summary, an outcome and notes after each call. By default on with a
+    """Let the model write a summary, an outcome and notes after each call. By default on with a
     `crm` or a campaign.
     """
     within_s: Annotated[Seconds, Field(le=600)] = 60.0
