@@ -85,7 +85,7 @@ def without_phones(text: str) -> str:
 
     Those with a plus are always known, those without of the countries in `REGIONS` alone.
     """
-    found = [match for match in SHAPED.finditer(text) if _may_be_one(match)]
+    found = [each for each in SHAPED.finditer(text) if _may_be_one(each)]
     if not found:
         return text
     parts, at = [], 0
@@ -287,9 +287,9 @@ def clean(value: Any, mask: Callable[[str], str] = redacted) -> Any:
         case str():
             return mask(value)
         case Mapping():
-            return {name: clean(item, mask) for name, item in value.items()}
+            return {name: clean(each, mask) for name, each in value.items()}
         case list() | tuple():
-            return [clean(item, mask) for item in value]
+            return [clean(each, mask) for each in value]
         case _:
             return value
 

@@ -25,11 +25,11 @@ def take():
     enough.wait()  # all are there at once: who comes later may not have the heap of who has gone
 
 threads = [threading.Thread(target=take) for _ in range(6)]
-for thread in threads:
-    thread.start()
+for each in threads:
+    each.start()
 enough.wait()
-for thread in threads:
-    thread.join()
+for each in threads:
+    each.join()
 libc.fdopen.restype = ctypes.c_void_p
 out = libc.fdopen(1, b"w")
 libc.malloc_info(0, ctypes.c_void_p(out))

@@ -40,8 +40,8 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
 )
 def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
     judge = CallJudge()
-    for event in facts:
-        judge.add(event)
+    for each in facts:
+        judge.add(each)
 
     assert judge.verdict.over
     assert judge.verdict.failed == failed

@@ -79,14 +79,14 @@ async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_i
 ) -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [frame.status_callbacks("telnyx") for frame in frames(it.joined, told)]
+        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
         await opened(it)
 
         taken = zip(callbacks, news, strict=True)
-        await asyncio.gather(*(worker.take(said) for worker, said in taken))
+        await asyncio.gather(*(each.take(said) for each, said in taken))
         await callbacks[0].take(ENDED)
 
-    assert [event.outcome for event in told if isinstance(event, LegEnded)] == ["voicemail"]
+    assert [each.outcome for each in told if isinstance(each, LegEnded)] == ["voicemail"]
 
 
 async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:

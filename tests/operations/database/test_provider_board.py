@@ -135,11 +135,11 @@ class BoardContract:
         held = await asyncio.gather(
             *[
                 each.lease(places if index % 2 else places[::-1], for_s=LONG_S)
-                for index, board in enumerate(boards)
+                for index, each in enumerate(boards)
             ]
         )
 
-        assert sorted(place for write in held for place in write) == places
+        assert sorted(place for each in held for place in each) == places
 
     async def test_many_that_write_crosswise_at_once_all_get_through(self, join: Join) -> None:
         boards = [join() for _ in range(8)]
@@ -147,10 +147,10 @@ class BoardContract:
         await boards[0].clock_s()
 
         await asyncio.gather(
-            *[board.write(words if index % 2 else words[::-1]) for index, board in enumerate(boards)]
+            *[each.write(words if index % 2 else words[::-1]) for index, each in enumerate(boards)]
         )
 
-        assert len(await join().others([word.place for word in words])) == 200
+        assert len(await join().others([each.place for each in words])) == 200
 
 
 class TestSqlite(BoardContract):
