@@ -148,9 +148,9 @@ async def asked_texts(site: Site, *, since: int) -> list[str]:
     for name in site.control.names:
         if name.startswith("openai"):
             found += [
-                each
-                for each in await site.control.requests(name)
-                if each["details"].get("stream") and each["details"].get("asked")
+                request
+                for request in await site.control.requests(name)
+                if request["details"].get("stream") and request["details"].get("asked")
             ]
-    found.sort(key=lambda each: each["at_s"])
-    return [str(each["details"]["asked"]) for each in found[since:]]
+    found.sort(key=lambda request: request["at_s"])
+    return [str(request["details"]["asked"]) for request in found[since:]]

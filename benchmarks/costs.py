@@ -122,7 +122,7 @@ async def _round(server: Server, said: Sequence[NDArray[np.int16]], *, plan: Pla
             greetings.append(greeted.loop_s - opened.loop_s)
             await asyncio.sleep(SETTLED_S)
             resident.append(server.used().memory_mib)
-        began = server.used(), [_heard_s(each) for each in calls]
+        began = server.used(), [_heard_s(call) for call in calls]
         await asyncio.gather(
             *(
                 _ask(call, said, after_s=n * ASKS_EVERY_S / plan.calls, seconds_s=plan.seconds_s)

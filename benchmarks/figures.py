@@ -199,11 +199,11 @@ def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun |
     A count that was run several times holds when each of its runs does.
     """
     best: LoadRun | None = None
-    own = [each for each in runs if (each.side, each.workers) == (side, workers)]
-    for each in sorted(own, key=lambda each: each.calls):
-        if not all(one.holds for one in own if one.calls == each.calls):
+    own = [run for run in runs if (run.side, run.workers) == (side, workers)]
+    for run in sorted(own, key=lambda run: run.calls):
+        if not all(one.holds for one in own if one.calls == run.calls):
             break
-        best = each
+        best = run
     return best
 
 

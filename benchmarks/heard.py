@@ -84,14 +84,14 @@ def playback(held: HeldCall) -> Playback:
 def _judge_turn(
     sound: Playback, turn: HeldTurn, *, call: int, since_s: float, voices: dict[str, int]
 ) -> HeardTurn:
-    first, last = (sound.seam(round(each * RATE_HZ)) for each in (turn.began_s, turn.end_s))
+    first, last = (sound.seam(round(moment_s * RATE_HZ)) for moment_s in (turn.began_s, turn.end_s))
     found = spoken(sound.seamless[first:last], turn.answer)
-    words = [_as_played(each, sound, first=first) for each in found]
+    words = [_as_played(word, sound, first=first) for word in found]
     missing, extra = compare_words(words, turn.answer)
     until = sound.played[: round(turn.end_s * RATE_HZ)]
     speech = stretches(until, from_s=turn.stop_s)
-    for each in words:
-        voices[each.provider] = voices.get(each.provider, 0) + 1
+    for word in words:
+        voices[word.provider] = voices.get(word.provider, 0) + 1
     return HeardTurn(
         call=call,
         at_s=since_s + turn.stop_s,

@@ -223,10 +223,10 @@ async def put_load(
             follow(watched, site.agent.pid),
         ):
             await asyncio.sleep(max(0.0, started_at - clock.monotonic()))
-            shares = Shares(pids | {f"callers-{at}": each.pid for at, each in enumerate(groups)})
+            shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
             if meanwhile is not None:
                 await meanwhile(site, groups)
-            told = await asyncio.gather(*(each.calls() for each in groups))
+            told = await asyncio.gather(*(group.calls() for group in groups))
             seconds, cores = await asyncio.to_thread(shares.until_now)
         return Evidence(
             started_at=started_at,

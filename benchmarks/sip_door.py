@@ -165,10 +165,10 @@ def _told(calls: Path, kind: str) -> Iterator[dict[str, Any]]:
 def _judge_turns(turns: Sequence[AnsweredTurn], line_s: float) -> bool:
     print("caller stops, until the agent is heard:")
     print("  turn   at the caller's ear   v2v_s   held back   the ear adds   beyond the line")
-    adds = [each.ear_s - each.v2v_s - each.held_s for each in turns]
-    for number, (each, adds_s) in enumerate(zip(turns, adds, strict=True), start=1):
+    adds = [turn.ear_s - turn.v2v_s - turn.held_s for turn in turns]
+    for number, (turn, adds_s) in enumerate(zip(turns, adds, strict=True), start=1):
         print(
-            f"  {number:4}   {each.ear_s:17.3f} s   {each.v2v_s:.3f}   {each.held_s:7.3f} s"
+            f"  {number:4}   {turn.ear_s:17.3f} s   {turn.v2v_s:.3f}   {turn.held_s:7.3f} s"
             f"   {adds_s:10.3f} s   {adds_s - line_s:+13.3f} s"
         )
     beyond_s = statistics.median(adds) - line_s

@@ -122,29 +122,29 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
             _asking(site.agent.url, lag),
         ):
             pids = {"server": site.agent.pid, "simulators": site.lab.pid}
-            shares = Shares(pids | {f"callers-{at}": each.pid for at, each in enumerate(groups)})
-            told = await asyncio.gather(*(each.calls() for each in groups))
+            shares = Shares(pids | {f"callers-{at}": group.pid for at, group in enumerate(groups)})
+            told = await asyncio.gather(*(group.calls() for group in groups))
             _, cores = await asyncio.to_thread(shares.until_now)
     held = [call for group in told for call in group]
     judged = await asyncio.to_thread(judge_all, held, started_at=started_at)
-    turns = [turn for each in judged for turn in each.turns]
-    heard = [(each.at_s, each.first_word_s) for each in turns if each.first_word_s < NEVER_S]
-    looks = [(at - started_at, each) for at, each in watched.looks]
-    looks = [each for each in looks if 0 <= each[0] <= over_s]  # the last callers leave one by one
+    turns = [turn for call in judged for turn in call.turns]
+    heard = [(turn.at_s, turn.first_word_s) for turn in turns if turn.first_word_s < NEVER_S]
+    looks = [(at - started_at, look) for at, look in watched.looks]
+    looks = [look for look in looks if 0 <= look[0] <= over_s]  # the last callers leave one by one
     return SoakFindings(
         minutes=wanted.minutes,
         calls=len(held),
-        figures=sum_up(turns, expected=wanted.turns * sum(not each.refused for each in held)),
+        figures=sum_up(turns, expected=wanted.turns * sum(not call.refused for call in held)),
         points={
-            "first word, s": [each for each in heard if each[0] <= over_s],
+            "first word, s": [point for point in heard if point[0] <= over_s],
             "lag, ms": [(at - started_at, 1000 * took_s) for at, took_s in lag],
-            "memory, MB": [(at_s, each.memory_mb) for at_s, each in looks],
-            "descriptors": [(at_s, float(each.descriptors)) for at_s, each in looks],
+            "memory, MB": [(at_s, look.memory_mb) for at_s, look in looks],
+            "descriptors": [(at_s, float(look.descriptors)) for at_s, look in looks],
         },
         shares=add_up(cores.items()),
         errors=[
             f"{times} of {len(held)}: {error}"
-            for error, times in Counter(each.error for each in held if each.error).most_common()
+            for error, times in Counter(call.error for call in held if call.error).most_common()
         ],
     )
 
@@ -182,9 +182,9 @@ def lines(found: SoakFindings) -> Iterator[str]:
         f"p95 {seconds(figures.first_word_p95_s)}, {figures.in_budget:.1%} within budget"
     )
     yield "cores: " + ", ".join(f"{who} {share:.2f}" for who, share in found.shares.items())
-    for name, each in found.slopes.items():
-        yield f"{name}: {_told(each, minutes=found.minutes, allowed=ALLOWED[name])}"
-    yield from (f"calls that ended early, {each}" for each in found.errors)
+    for name, trend in found.slopes.items():
+        yield f"{name}: {_told(trend, minutes=found.minutes, allowed=ALLOWED[name])}"
+    yield from (f"calls that ended early, {line}" for line in found.errors)
     drifting = ", ".join(found.drifting) or "nothing"
     yield f"drifting: {drifting}; turns lost: {figures.not_whole}: {_kept(good=found.good)}"
 

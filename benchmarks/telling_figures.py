@@ -146,11 +146,11 @@ class Slowest:
 
 def slowest(facts: Sequence[ToldFact]) -> Slowest:
     """Return why the slowest hundredth were slow; what is neither was computing, caches cold."""
-    last = sorted(facts, key=lambda each: each.wall_s)[-max(1, len(facts) // 100) :]
+    last = sorted(facts, key=lambda fact: fact.wall_s)[-max(1, len(facts) // 100) :]
     return Slowest(
         facts=len(last),
-        without_processor=sum(each.wall_s - each.cpu_s > LOST_S for each in last),
-        with_collection=sum(each.collected for each in last),
+        without_processor=sum(fact.wall_s - fact.cpu_s > LOST_S for fact in last),
+        with_collection=sum(fact.collected for fact in last),
     )
 
 

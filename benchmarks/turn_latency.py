@@ -72,8 +72,8 @@ def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
             )
             found[delays] = sides
             latency_report.show(console, sides, delays=delays)
-    met = all(latency_report.met(each) for each in found.values())
-    return met, {delays: latency_report.as_json(each) for delays, each in found.items()}
+    met = all(latency_report.met(sides) for sides in found.values())
+    return met, {delays: latency_report.as_json(sides) for delays, sides in found.items()}
 
 
 def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:

@@ -183,11 +183,11 @@ class CostMeter:
         return (usage, after) if usage.turn < self._current else (usage,)
 
     def _turned(self, turn: int) -> tuple[TurnCosted, ...]:
-        """Return the cost of the turns since the last time, and forget all but the latest."""
-        costed = [entry for entry in self._turns.values() if self._current <= entry.turn < turn]
-        self._turns = {n: entry for n, entry in self._turns.items() if n >= turn - KEPT}
+        """Return what the turns since the last time cost, and forget those before the latest."""
+        told = [bill for bill in self._turns.values() if self._current <= bill.turn < turn]
+        self._turns = {n: bill for n, bill in self._turns.items() if n >= turn - KEPT}
         self._current = turn
-        return tuple(sorted(costed, key=lambda entry: entry.turn))
+        return tuple(sorted(told, key=lambda bill: bill.turn))
 
 
 def _with(turn: TurnCosted, usage: UsageMeasured) -> TurnCosted:

@@ -56,9 +56,13 @@ def in_turn(campaigns: Iterable[CampaignTurn]) -> Sequence[str]:
     """
     order = sorted(
         campaigns,
-        key=lambda each: (each.calls_now / max(1, each.concurrent), each.claimed_s, each.name),
+        key=lambda campaign: (
+            campaign.calls_now / max(1, campaign.concurrent),
+            campaign.claimed_s,
+            campaign.name,
+        ),
     )
-    return [each.name for each in order]
+    return [campaign.name for campaign in order]
 
 
 # Why a campaign dials nobody for now, told once when it begins and once when it is over.

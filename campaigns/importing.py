@@ -157,9 +157,9 @@ async def _batches(rows: Iterator[_Read]) -> AsyncGenerator[Sequence[_Read], Non
 async def _keep(
     batch: Sequence[_Read], plan: ImportPlan, book: ContactStore, tally: ImportTally, refuse: Refuse
 ) -> None:
-    wanted = [each for _, each in batch if isinstance(each, ContactRow)]
+    wanted = [contact for _, contact in batch if isinstance(contact, ContactRow)]
     kept = iter(
-        await book.add(plan.campaign.name, [_new(each) for each in wanted], now=plan.now)
+        await book.add(plan.campaign.name, [_new(contact) for contact in wanted], now=plan.now)
         if wanted
         else ()
     )

@@ -42,18 +42,18 @@ def rank(
     it becomes suspect itself. Empty if no provider is available: hold the line.
     """
     left_s = until.left_s(now)
-    places = {each.provider: place for place, each in enumerate(standings)}
-    usable = [each for each in standings if each.usable]
+    places = {standing.provider: place for place, standing in enumerate(standings)}
+    usable = [standing for standing in standings if standing.usable]
     usable.sort(
-        key=lambda each: (
-            each.spared,
-            each.suspect,
-            each.provider != stay_with,
-            each.p50_s > left_s,
-            places[each.provider],
+        key=lambda standing: (
+            standing.spared,
+            standing.suspect,
+            standing.provider != stay_with,
+            standing.p50_s > left_s,
+            places[standing.provider],
         )
     )
-    return tuple(each.provider for each in usable)
+    return tuple(standing.provider for standing in usable)
 
 
 def resting(standings: Iterable[Standing], until: Deadline, *, now: float) -> Mapping[str, float]:

@@ -85,7 +85,7 @@ def without_phones(text: str) -> str:
 
     Those with a plus are always known, those without of the countries in `REGIONS` alone.
     """
-    found = [each for each in SHAPED.finditer(text) if _may_be_one(each)]
+    found = [match for match in SHAPED.finditer(text) if _may_be_one(match)]
     if not found:
         return text
     parts, at = [], 0
@@ -287,9 +287,9 @@ def clean(value: Any, mask: Callable[[str], str] = redacted) -> Any:
         case str():
             return mask(value)
         case Mapping():
-            return {name: clean(each, mask) for name, each in value.items()}
+            return {name: clean(item, mask) for name, item in value.items()}
         case list() | tuple():
-            return [clean(each, mask) for each in value]
+            return [clean(item, mask) for item in value]
         case _:
             return value
 

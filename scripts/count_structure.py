@@ -139,9 +139,9 @@ def count_calls() -> None:
     from fallbacks.facts import AttemptFailed, AttemptWon  # noqa: PLC0415
 
     healthy = _played(None)
-    stops = [each for _, each in healthy.told if isinstance(each, CallerStopped)]
-    heard = next(each for _, each in healthy.told if isinstance(each, AnswerHeard))
-    stop = max(each.at_s for each in stops if each.at_s < heard.at_s)
+    stops = [event for _, event in healthy.told if isinstance(event, CallerStopped)]
+    heard = next(event for _, event in healthy.told if isinstance(event, AnswerHeard))
+    stop = max(event.at_s for event in stops if event.at_s < heard.at_s)
     print("a caller's turn:")
     healthy.between(stop, heard.at_s)
     cut = _played(CUT)

@@ -132,8 +132,8 @@ def report(place: Path) -> int:
     """Print the table and each survivor as a diff; return the exit code."""
     found = dict(results(place))
     for name, fates in found.items():
-        for each in (each for each, fate in fates.items() if fate == "survived"):
-            diff = mutmut("show", each, place=place).replace(GETTER, "")
+        for mutant in (mutant for mutant, fate in fates.items() if fate == "survived"):
+            diff = mutmut("show", mutant, place=place).replace(GETTER, "")
             print(f"\n{name} {diff.strip()}")
     print(f"\n{'':32}{'mutants':>10}{'killed':>10}{'survived':>10}{'timeouts':>10}{'noticed':>10}")
     for name, fates in found.items():

@@ -19,8 +19,8 @@ def note(event, arguments):
 sys.addaudithook(note)
 import bot.cli.serve, bot.server.server
 from providers.catalog import PROVIDERS
-for each in PROVIDERS:
-    each.load()
+for provider in PROVIDERS:
+    provider.load()
 print(*compiled, sep="\\n")
 """
 

@@ -55,8 +55,8 @@ def filled(value: Any) -> Any:
     if isinstance(value, str):
         return re.sub(r"\$\{(\w+):\?\}", lambda found: SECRETS[found[1]], value)
     if isinstance(value, Mapping):
-        return {filled(name): filled(each) for name, each in value.items()}
-    return [filled(each) for each in value] if isinstance(value, list) else value
+        return {filled(name): filled(item) for name, item in value.items()}
+    return [filled(item) for item in value] if isinstance(value, list) else value
 
 
 def seconds(text: str) -> float:

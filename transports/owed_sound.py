@@ -159,8 +159,8 @@ class SentSound:
         self._stretches.clear()
 
     def _forget_whole_words(self) -> None:
-        played = [each for each in self._stretches if each.played]
-        whole = max((i + 1 for i, each in enumerate(played) if each.ends_word), default=0)
+        played = [stretch for stretch in self._stretches if stretch.played]
+        whole = max((i + 1 for i, stretch in enumerate(played) if stretch.ends_word), default=0)
         if self.again_s - self._length(played[:whole]) > LONGEST_WORD_S:
             whole = len(played)
         for _ in range(whole):

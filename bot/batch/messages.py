@@ -55,8 +55,8 @@ async def keep_messages_written(
 
 def unwritten(folder: Path) -> list[Path]:
     """Return the messages that have no text yet, the oldest first; blocks."""
-    found = [each for each in folder.glob("*.wav") if not each.with_suffix(TEXT).exists()]
-    return sorted(found, key=lambda each: each.stat().st_mtime)
+    found = [path for path in folder.glob("*.wav") if not path.with_suffix(TEXT).exists()]
+    return sorted(found, key=lambda path: path.stat().st_mtime)
 
 
 async def _write_all(folder: Path, transcribe: Transcribe, tell: Tell) -> float:

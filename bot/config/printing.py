@@ -112,8 +112,8 @@ def _scalar(value: Any, key: Key) -> str:
 def _hidden(value: Any) -> Any:
     """Return a mapping such as a rung's options without what stands in it as a secret."""
     if isinstance(value, Mapping):
-        return {name: MASK if is_secret((name,)) else _hidden(each) for name, each in value.items()}
-    return [_hidden(each) for each in value] if isinstance(value, list | tuple) else value
+        return {name: MASK if is_secret((name,)) else _hidden(item) for name, item in value.items()}
+    return [_hidden(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def _origin(loaded: Loaded, key: Key) -> str:

@@ -127,8 +127,8 @@ class CallLedger:
         if self._pool is None:
             return self._own(dial_id)
         said = await self._pool.peers.ask_all(QUESTION, dial_id=dial_id)
-        found = [CallVerdict(**each) for each in said if each]
-        return max(found, key=lambda each: each.over) if found else None
+        found = [CallVerdict(**answer) for answer in said if answer]
+        return max(found, key=lambda verdict: verdict.over) if found else None
 
     async def wait(self, dial_id: str, within_s: float) -> None:
         """Return when there is news of a dial, or after this time."""

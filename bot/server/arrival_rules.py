@@ -114,12 +114,12 @@ class WaitingRoom:
     def _oldest_to_go(self, guest: Guest, now: float) -> Guest | None:
         """Return who makes room: the oldest of the address that crowds the room most."""
         may_go = [
-            each
-            for each in self._guests
-            if now - each.came_at >= self._ripe_s and (guest.known or not each.known)
+            other
+            for other in self._guests
+            if now - other.came_at >= self._ripe_s and (guest.known or not other.known)
         ]
-        strangers = [each for each in may_go if not each.known] or may_go
+        strangers = [other for other in may_go if not other.known] or may_go
         if self._full_of(guest):
-            strangers = [each for each in strangers if each.address == guest.address]
-        counts = Counter(each.address for each in strangers)
-        return max(strangers, key=lambda each: counts[each.address], default=None)
+            strangers = [other for other in strangers if other.address == guest.address]
+        counts = Counter(other.address for other in strangers)
+        return max(strangers, key=lambda other: counts[other.address], default=None)

@@ -248,9 +248,9 @@ class HouseSeats:
         free = max(0, self.seats - self.taken)
         if not self.measured:
             return free
-        staying = [each for each in self.workers.values() if not each.leaving]
-        rooms = sum(each.room(self.cost.cores, now) for each in staying)
-        used = sum(each.load(self.cost.cores, now) for each in self.workers.values())
+        staying = [worker for worker in self.workers.values() if not worker.leaving]
+        rooms = sum(worker.room(self.cost.cores, now) for worker in staying)
+        used = sum(worker.load(self.cost.cores, now) for worker in self.workers.values())
         left = calls_in(self._cores * FULL - used, self.cost.cores)
         alone = bool(staying) and not self.taken
         return max(int(alone), min(free, min(rooms, left) - len(self._coming)))

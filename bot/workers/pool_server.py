@@ -202,9 +202,9 @@ class PoolServer:
 
     def tell_state(self) -> None:
         """Tell every worker how the house is."""
-        ready = [each for each in self.workers.values() if each.ready.is_set()]
-        staying = [each for each in ready if not each.leaving]
-        leader = min(staying, key=lambda each: each.closing.is_set(), default=None)
+        ready = [worker for worker in self.workers.values() if worker.ready.is_set()]
+        staying = [worker for worker in ready if not worker.leaving]
+        leader = min(staying, key=lambda worker: worker.closing.is_set(), default=None)
         self.news.tell_all(
             "house",
             why_closed=self.desk.why_closed,
@@ -212,7 +212,7 @@ class PoolServer:
             room=self._seats.room(self._clock()),
             leads=leader.name if leader else "",
             full_paces=self._quotas.full_paces(),
-            workers=[each.name for each in ready],
+            workers=[worker.name for worker in ready],
         )
 
     def hand(self, connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand

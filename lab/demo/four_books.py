@@ -102,12 +102,12 @@ def compare_contacts(
 
 
 def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
-    dials = sorted((each for each in books.dials if each.number == number), key=_attempt)
+    dials = sorted((dial for dial in books.dials if dial.number == number), key=_attempt)
     row = books.rows.get(number, {})
     told = {
-        key.removeprefix(KEY): each
-        for key, each in books.told.items()
-        if key.startswith(KEY) and each["number"] == number
+        key.removeprefix(KEY): result
+        for key, result in books.told.items()
+        if key.startswith(KEY) and result["number"] == number
     }
     placed = {dial_id_of(url): sid for sid, to, url in books.carrier.book if to == number}
     statuses = [books.carrier.exchange.placed[sid].status for sid in placed.values()]
@@ -120,9 +120,9 @@ def _compare(books: BookComparison, number: str, name: str) -> ComparedContact:
     return ComparedContact(
         number=number,
         name=name,
-        ledger=_listed(str(each.outcome) for each in dials),
+        ledger=_listed(str(dial.outcome) for dial in dials),
         report=f"{row.get('outcome', 'nothing')} after {row.get('dials', '0')}",
-        register=_listed(str(each["outcome"]) for each in told.values()),
+        register=_listed(str(result["outcome"]) for result in told.values()),
         carrier=_listed(statuses),
         differs=differs,
     )
@@ -157,9 +157,9 @@ def _against_register(
 ) -> tuple[str, ...]:
     """Each dial that a carrier was asked for is told once, as it is in the ledger."""
     wanted = {
-        each.id: (each.provider_call_id, str(each.outcome), round(each.length_s or 0.0, 3))
-        for each in dials
-        if each.provider_call_id
+        dial.id: (dial.provider_call_id, str(dial.outcome), round(dial.length_s or 0.0, 3))
+        for dial in dials
+        if dial.provider_call_id
     }
     found = {
         key: (each["call_id"], each["outcome"], each["length_s"]) for key, each in told.items()
@@ -170,11 +170,11 @@ def _against_register(
 def _against_calls(books: BookComparison, dials: Sequence[Dial], number: str) -> tuple[str, ...]:
     """Each dial in which somebody talked with an agent is a call that the register was told of."""
     talks = [
-        each
-        for each in dials
-        if each.outcome in TALKED and each.reason != NO_AGENT and each.provider_call_id
+        dial
+        for dial in dials
+        if dial.outcome in TALKED and dial.reason != NO_AGENT and dial.provider_call_id
     ]
-    unknown = sum(each.unpriced is None for each in talks)
+    unknown = sum(dial.unpriced is None for dial in talks)
     if unknown:
         return (f"what {unknown} calls used is not in the ledger yet",)
     talked = len(talks)

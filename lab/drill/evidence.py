@@ -119,16 +119,16 @@ async def _ask_lab(
     """Return what all providers were asked between two seconds of the lab's record."""
     found = [
         Asked(
-            provider=each["instance"],
-            at_s=each["at_s"] - stop_s,
-            outcome=each["outcome"],
-            fault=each["fault"],
+            provider=request["instance"],
+            at_s=request["at_s"] - stop_s,
+            outcome=request["outcome"],
+            fault=request["fault"],
         )
         for name in control.names
-        for each in await control.requests(name)
-        if from_s <= each["at_s"] <= until_s and is_of_call(each)
+        for request in await control.requests(name)
+        if from_s <= request["at_s"] <= until_s and is_of_call(request)
     ]
-    return tuple(sorted(found, key=lambda each: each.at_s))
+    return tuple(sorted(found, key=lambda request: request.at_s))
 
 
 def is_of_call(request: Mapping[str, Any]) -> bool:

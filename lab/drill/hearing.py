@@ -138,7 +138,7 @@ def with_local_words(
     recording: Pcm, words: Sequence[RecordedWord], looked_for: Sequence[LocalUtterance]
 ) -> tuple[RecordedWord, ...]:
     """Return the words heard and what the local voice said where they are not."""
-    taken = [(each.at_s, each.end_s) for each in words]
+    taken = [(word.at_s, word.end_s) for word in words]
     more: list[RecordedWord] = []
     for heard in heard_utterances(recording, looked_for):
         spoken = looked_for[heard.index]

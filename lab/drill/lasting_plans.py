@@ -31,7 +31,7 @@ async def play_flapping(rig: Rig, run: MeasuredRun) -> None:
             worst["first_word_s"] = max(worst.get("first_word_s", 0.0), first_word_s(each))
             wrong = await misheard(rig.control, call, each.turn)
             worst["misheard"] = worst.get("misheard", 0.0) + wrong
-    voices = [voice for each in run.turns for voice in each.verdict.voices]
+    voices = [voice for turn in run.turns for voice in turn.verdict.voices]
     worst["switches"] = changes(voices)
 
 

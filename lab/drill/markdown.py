@@ -101,14 +101,14 @@ def _verdict(finding: TargetFinding) -> str:
 
 def _describe(one: DrillPass, results: Results, judged: dict[str, list[RowInPass]]) -> list[str]:
     inside = {
-        name: each
+        name: row
         for name, passes in judged.items()
-        for each in passes
-        if each.within.number == one.number
+        for row in passes
+        if row.within.number == one.number
     }
-    told = [f"{sum(each.met for each in inside.values())} of {len(inside)}"]
+    told = [f"{sum(row.met for row in inside.values())} of {len(inside)}"]
     for verdict in ("missed", "not run"):
-        names = [f"`{name}`" for name, each in inside.items() if each.verdict == verdict]
+        names = [f"`{name}`" for name, row in inside.items() if row.verdict == verdict]
         told += [f"{verdict}: {', '.join(names)}"] if names else []
     return [
         str(one.number),

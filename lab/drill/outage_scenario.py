@@ -208,9 +208,9 @@ async def _stage(
     say: Say,
     models: VoiceModels | None,
 ) -> AsyncIterator[tuple[StagedServer, Witness, LabControl]]:
-    kept = [each for each in lab.instances if each["name"] in rungs]
-    order = sorted(kept, key=lambda each: rungs.index(str(each["name"])))
-    witness = Witness(say, Incidents({"tts": [each for each in rungs if each in (VOICE, STANDBY)]}))
+    kept = [instance for instance in lab.instances if instance["name"] in rungs]
+    order = sorted(kept, key=lambda instance: rungs.index(str(instance["name"])))
+    witness = Witness(say, Incidents({"tts": [rung for rung in rungs if rung in (VOICE, STANDBY)]}))
     with TemporaryDirectory(prefix="holdline-drill-") as folder:
         plan = StagePlan(
             contacts=contacts,

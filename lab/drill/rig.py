@@ -63,9 +63,9 @@ class Rig:
     def failures_since_spoken_to(self) -> list[dict[str, Any]]:
         """Return those that came after a caller last began to speak."""
         entries = self._entries()
-        began = [at for at, each in enumerate(entries) if each.get("event") == CALLER_BEGAN]
+        began = [at for at, entry in enumerate(entries) if entry.get("event") == CALLER_BEGAN]
         later = entries[began[-1] :] if began else entries
-        return [each for each in later if each.get("event") in FAILURES]
+        return [entry for entry in later if entry.get("event") in FAILURES]
 
     def closed_breakers(self) -> int:
         """Return how many breakers calls have closed, by a caller's own success."""

@@ -139,9 +139,9 @@ def fill(template: Any, values: Mapping[str, Any]) -> Any:
         return PLACE.sub(lambda found: str(values.get(found[1], "")), template)
     if isinstance(template, Mapping):
         pairs = cast("Mapping[str, Any]", template)
-        return {key: fill(each, values) for key, each in pairs.items()}
+        return {key: fill(part, values) for key, part in pairs.items()}
     if isinstance(template, list):
-        return [fill(each, values) for each in cast("list[Any]", template)]
+        return [fill(part, values) for part in cast("list[Any]", template)]
     return template
 
 

@@ -100,8 +100,8 @@ def people_mapping(crm: CrmSettings) -> PeopleMapping | None:
 def _hubspot(crm: CrmSettings) -> PeopleMapping:
     asked = ("phone", "mobilephone", *hubspot.KNOWN, *crm.columns.values())
     properties = quote(",".join(dict.fromkeys(asked)), safe=",")
-    own = {each: f"properties.{each}" for each in hubspot.KNOWN[2:]}
-    theirs = {column: f"properties.{each}" for column, each in crm.columns.items()}
+    own = {name: f"properties.{name}" for name in hubspot.KNOWN[2:]}
+    theirs = {column: f"properties.{name}" for column, name in crm.columns.items()}
     return PeopleMapping(
         request=RestRequest(
             method="GET", path=f"/crm/v3/objects/contacts?limit=100&properties={properties}"

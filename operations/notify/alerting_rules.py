@@ -156,13 +156,13 @@ class Alerting:
 
     def tick(self, now: float) -> tuple[TellAlert, ...]:
         """Return what is to be told because time has passed."""
-        for each in tuple(self.alerts.values()):
-            if each.ended_s is None:
-                self.alerts[each.key] = self._aged(each, now)
+        for alert in tuple(self.alerts.values()):
+            if alert.ended_s is None:
+                self.alerts[alert.key] = self._aged(alert, now)
         self._join_stages()
-        heaviest = sorted(self.alerts.values(), key=lambda each: -WEIGHT[each.severity])
-        told = (self._tell(each, now) for each in heaviest)
-        return tuple(each for each in told if each)
+        heaviest = sorted(self.alerts.values(), key=lambda alert: -WEIGHT[alert.severity])
+        told = (self._tell(alert, now) for alert in heaviest)
+        return tuple(alert for alert in told if alert)
 
     def _met(self, known: Alert | None, fact: IncidentBegan | IncidentGrew, now: float) -> Alert:
         alert = known or self._back(fact, now)
@@ -191,11 +191,11 @@ class Alerting:
         """Return the one that ended last, if what is said can belong to it."""
         soon = now - self._rules.again_s
         found = [
-            each
-            for each in self.alerts.values()
-            if (each.stage, each.rung, each.kind) == (fact.stage, fact.rung, str(fact.kind))
-            and each.ended_s is not None
-            and each.ended_s >= soon
+            alert
+            for alert in self.alerts.values()
+            if (alert.stage, alert.rung, alert.kind) == (fact.stage, fact.rung, str(fact.kind))
+            and alert.ended_s is not None
+            and alert.ended_s >= soon
         ]
         return max(found, key=lambda each: each.ended_s or 0.0, default=None)
 
@@ -272,8 +272,8 @@ def _unheard(alerts: Iterable[Alert], fact: IncidentLasted) -> Alert | None:
     It could not write, or the clock was put forward: it has told the incident once, and never tells
     it again.
     """
-    found = (each for each in alerts if (each.stage, each.rung) == (fact.stage, fact.rung))
-    last = max(found, key=lambda each: each.ended_s or 0.0, default=None)
+    found = (alert for alert in alerts if (alert.stage, alert.rung) == (fact.stage, fact.rung))
+    last = max(found, key=lambda alert: alert.ended_s or 0.0, default=None)
     if last is None or last.how != UNHEARD:
         return None
     return replace(last, ended_s=None, how="", lasted_s=0.0)

@@ -61,7 +61,7 @@ class MailChannel:
         except ValueError:  # a line break; its text is not shown, it may hold anything
             raise ChannelError(Kind.BAD_REQUEST, "no mail has such a sender or recipient") from None
         answers = self._answers.pop(mail["Message-ID"], {})
-        due = [each for each in self._recipients if each not in answers]
+        due = [recipient for recipient in self._recipients if recipient not in answers]
         try:
             said = await asyncio.to_thread(self._send, mail, due)
         except (OSError, smtplib.SMTPException) as error:
@@ -170,11 +170,11 @@ def _refusal(answers: Mapping[str, int]) -> ChannelError | None:
 
     Whoever is refused for now is to be asked again, before the others are told to be wrong.
     """
-    whom = [each for each, code in answers.items() if code != TAKEN]
-    later = [each for each in whom if _is_for_now(answers[each])]
+    whom = [recipient for recipient, code in answers.items() if code != TAKEN]
+    later = [recipient for recipient in whom if _is_for_now(answers[recipient])]
     if not whom:
         return None
-    code = max(answers[each] for each in later or whom)
+    code = max(answers[recipient] for recipient in later or whom)
     many = f"to {len(later or whom)} of {len(answers)} recipients"
     return _answered(
         code,

@@ -102,14 +102,14 @@ def with_ends(
     A deploy, too, takes processes away whose breakers are open.
     """
     last: dict[tuple[str, str, str], BreakerMoveRow] = {}
-    for each in moves:
-        last[each.stage, each.provider, each.holder] = each
+    for move in moves:
+        last[move.stage, move.provider, move.holder] = move
     ends = [
-        replace(each, at=max(each.at, at), before=each.after, after=CLOSED, cause=PROCESS_GONE)
-        for each in last.values()
-        if each.after != CLOSED and (at := seen.get(each.holder)) and until - at > GONE
+        replace(move, at=max(move.at, at), before=move.after, after=CLOSED, cause=PROCESS_GONE)
+        for move in last.values()
+        if move.after != CLOSED and (at := seen.get(move.holder)) and until - at > GONE
     ]
-    return sorted([*moves, *ends], key=lambda each: each.at)
+    return sorted([*moves, *ends], key=lambda move: move.at)
 
 
 def find_outages(
@@ -119,23 +119,23 @@ def find_outages(
 
     A process that is gone has told the end of what it saw: see `with_ends`.
     """
-    news: list[FailureRow | BreakerMoveRow] = sorted([*failures, *moves], key=lambda each: each.at)
+    news: list[FailureRow | BreakerMoveRow] = sorted([*failures, *moves], key=lambda row: row.at)
     found: list[Outage] = []
     now: dict[tuple[str, str], _Trouble] = {}
-    for each in news:
-        rung = (each.stage, each.provider)
+    for row in news:
+        rung = (row.stage, row.provider)
         trouble = now.get(rung)
-        if trouble and not trouble.goes_on(each.at):
+        if trouble and not trouble.goes_on(row.at):
             found.append(_outage(rung, now.pop(rung)))
             trouble = None
         if trouble is None:
-            if not _begins(each):
+            if not _begins(row):
                 continue
-            trouble = now[rung] = _Trouble(each.at, each.at)
-        _enter(trouble, each)
+            trouble = now[rung] = _Trouble(row.at, row.at)
+        _enter(trouble, row)
     found += [_outage(rung, trouble) for rung, trouble in now.items()]
-    lasting = [each for each in found if each.ended is None or each.ended >= since]
-    return sorted(lasting, key=lambda each: (each.began, each.stage, each.provider))
+    lasting = [outage for outage in found if outage.ended is None or outage.ended >= since]
+    return sorted(lasting, key=lambda outage: (outage.began, outage.stage, outage.provider))
 
 
 def latency_beside(outage: Outage, turns: Sequence[TurnRow], until: datetime) -> dict[str, Latency]:

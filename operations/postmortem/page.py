@@ -84,11 +84,11 @@ def breaker_chart(story: Mapping[str, Any], span: Span) -> str:
     rungs = story["breakers"]
     base = ROW * max(1, len(rungs)) + 10
     parts: list[str] = []
-    for index, each in enumerate(rungs):
+    for index, rung in enumerate(rungs):
         top = ROW * index + 8
-        parts.append(_name(f"{each['stage']} {each['provider']}", top + 12))
-        parts += _stretches(each["states"], span, top)
-    said = "; ".join(f"{each['stage']} {each['provider']}" for each in rungs) or "none moved"
+        parts.append(_name(f"{rung['stage']} {rung['provider']}", top + 12))
+        parts += _stretches(rung["states"], span, top)
+    said = "; ".join(f"{rung['stage']} {rung['provider']}" for rung in rungs) or "none moved"
     parts = [_bands(story, span, base), *parts, _axis(span, base)]
     return _svg("Breakers, the worst of all processes", said, base + 40, parts)
 
@@ -111,13 +111,13 @@ def failure_chart(story: Mapping[str, Any], span: Span) -> str:
 
 
 def _stretches(states: Sequence[Mapping[str, str]], span: Span, top: float) -> Iterable[str]:
-    ends = [*(_at(each["at"]) for each in states[1:]), span.until]
-    for each, end in zip(states, ends, strict=True):
-        left, right = span.x(_at(each["at"])), span.x(end)
-        shown = f"{each['state'].replace('_', '-')} from {_clock(each['at'])}"
+    ends = [*(_at(state["at"]) for state in states[1:]), span.until]
+    for state, end in zip(states, ends, strict=True):
+        left, right = span.x(_at(state["at"])), span.x(end)
+        shown = f"{state['state'].replace('_', '-')} from {_clock(state['at'])}"
         yield (
             f'<rect x="{left}" y="{top}" width="{max(right - left, 1):.1f}" height="{ROW - 8}" '
-            f'class="{escape(each["state"])}"><title>{shown}</title></rect>'
+            f'class="{escape(state["state"])}"><title>{shown}</title></rect>'
         )
 
 

@@ -63,8 +63,8 @@ def tell_story(found: Gathered, *, budget_s: float, made_at: datetime) -> dict[s
 
 def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
     ended = outage.ended or found.until
-    kinds = [each.kind for each in outage.failures]
-    calls = {each.call_id for each in outage.failures} - {""}
+    kinds = [failure.kind for failure in outage.failures]
+    calls = {failure.call_id for failure in outage.failures} - {""}
     return {
         "stage": outage.stage,
         "provider": outage.provider,
@@ -76,9 +76,9 @@ def _outage(outage: Outage, found: Gathered) -> dict[str, Any]:
         "breakers_opened": outage.opened,
         "calls_affected": sorted(calls),
         "turns_affected": len(
-            {(each.call_id, each.turn) for each in outage.failures if each.call_id}
+            {(failure.call_id, failure.turn) for failure in outage.failures if failure.call_id}
         ),
-        "alerts": [each.alert.key for each in found.alerts if _is_of(each, outage, ended)],
+        "alerts": [row.alert.key for row in found.alerts if _is_of(row, outage, ended)],
         "latency": {
             name: asdict(each)
             for name, each in latency_beside(outage, found.turns, found.until).items()
@@ -194,9 +194,9 @@ def _clean(value: Any) -> Any:
         case str():
             return masked(value)
         case Mapping():
-            return {str(name): _clean(each) for name, each in value.items()}
+            return {str(name): _clean(item) for name, item in value.items()}
         case Sequence():
-            return [_clean(each) for each in value]
+            return [_clean(item) for item in value]
         case _:
             return value
 

@@ -251,9 +251,9 @@ def _plain(value: Any) -> Any:
         case float():
             return value if math.isfinite(value) else None
         case Mapping():
-            return {storable(str(name)): _plain(each) for name, each in value.items()}
+            return {storable(str(name)): _plain(item) for name, item in value.items()}
         case list() | tuple() | set() | frozenset():
-            return [_plain(each) for each in value]
+            return [_plain(item) for item in value]
         case _:
             return value
 

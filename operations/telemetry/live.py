@@ -298,17 +298,17 @@ def merge_recent(views: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     if not same:
         return dict(NOTHING)
     began = Counter[int]()
-    for each in same:
-        began.update({int(step): times for step, times in each["began"].items()})
-    last = [each["last_failure"] for each in same if each["last_failure"]]
+    for view in same:
+        began.update({int(step): times for step, times in view["began"].items()})
+    last = [view["last_failure"] for view in same if view["last_failure"]]
     return {
         "answers": began.total(),
         "p50_s": percentile(began, 0.5),
         "p95_s": percentile(began, 0.95),
-        "failures": sum(each["failures"] for each in same),
-        "failovers": sum(each["failovers"] for each in same),
-        "callers_touched": sum(each["callers"] for each in same),
-        "last_failure": max(last, key=lambda each: each["at"], default=None),
+        "failures": sum(view["failures"] for view in same),
+        "failovers": sum(view["failovers"] for view in same),
+        "callers_touched": sum(view["callers"] for view in same),
+        "last_failure": max(last, key=lambda view: view["at"], default=None),
     }
 
 

@@ -226,8 +226,8 @@ def seconds(at: str) -> str:
 
 
 def _heavier(one: str, other: str) -> str:
-    order = [each.upper() for each in Severity]
-    return max(one, other, key=lambda each: order.index(each) if each in order else 0)
+    order = [severity.upper() for severity in Severity]
+    return max(one, other, key=lambda name: order.index(name) if name in order else 0)
 
 
 def _find(alerts: list[Row], fact: AlertRowFact, status: str) -> int | None:

@@ -239,7 +239,7 @@ def judged(said: Sequence[str], words: Sequence[str], *, ended: bool) -> int | N
     """
     old = [spoken_word for word in said if (spoken_word := sayable(word))]
     new = [sayable(word) for word in words]
-    spoken = [each for each in new if each]
+    spoken = [word for word in new if word]
     if not ended and any(_may_go_on(old[at:], spoken) for at in range(len(old))):
         return None
     repeated = next((n for n in range(len(old), 0, -1) if _is_repeated(old, spoken, n)), 0)

@@ -187,7 +187,7 @@ def matched(old: Sequence[str], heard: Sequence[str]) -> tuple[int, int]:
     Two recognisers rarely agree word by word, so this is the cheapest alignment in which one of the
     two is used up. If even that differs too much, nothing was repeated: (0, 0).
     """
-    left, right = [plain(each) for each in old], [plain(each) for each in heard]
+    left, right = [plain(word) for word in old], [plain(word) for word in heard]
     row = list(range(len(right) + 1))
     edge: list[tuple[int, int, int]] = []
     for used, word in enumerate(left, start=1):

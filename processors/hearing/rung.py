@@ -237,7 +237,7 @@ def _words(written: list[str], result: Any) -> tuple[HeardWord, ...]:
         if isinstance(getattr(word, "start", None), float | int)
         and isinstance(getattr(word, "end", None), float | int)
     ]
-    if len(timed) != len(written):  # numerals, for one, have fewer written words than spoken ones
+    if len(timed) != len(written):  # numerals, for one, are written in fewer words than spoken
         written = [str(getattr(word, "punctuated_word", None) or word.word) for word in timed]
     return tuple(
         HeardWord(text=text, start_s=word.start, end_s=word.end)

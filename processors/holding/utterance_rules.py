@@ -190,17 +190,24 @@ class Chooser:
             again: Used-up texts may be repeated, because the caller would hear nothing else.
         """
         fresh = [
-            text
-            for text in in_language(self._utterances, language)
-            if text.situation is situation and (again or self._played[text.name] < self._plays)
+            utterance
+            for utterance in in_language(self._utterances, language)
+            if utterance.situation is situation
+            and (again or self._played[utterance.name] < self._plays)
         ]
         said = _spoken(heard)
-        on_topic = [text for text in fresh if any(f" {topic}" in said for topic in text.topics)]
-        general = [text for text in fresh if not text.topics]
+        on_topic = [
+            utterance
+            for utterance in fresh
+            if any(f" {topic}" in said for topic in utterance.topics)
+        ]
+        general = [utterance for utterance in fresh if not utterance.topics]
         candidates = on_topic or general
         if not candidates:
             return None
-        chosen = min(candidates, key=lambda text: (self._played[text.name], text.number))
+        chosen = min(
+            candidates, key=lambda utterance: (self._played[utterance.name], utterance.number)
+        )
         self._played[chosen.name] += 1
         return chosen
 

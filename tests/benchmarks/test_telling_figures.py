@@ -54,9 +54,9 @@ def found(windows: list[Window], **said: Any) -> Any:
 def test_two_windows_that_follow_each_other_are_a_pair_whichever_came_first() -> None:
     order = [True, False, False, True]
 
-    pairs = pairs_of([window(told=each, cores=float(at)) for at, each in enumerate(order)])
+    pairs = pairs_of([window(told=told, cores=float(at)) for at, told in enumerate(order)])
 
-    assert [(each.told.cores, each.untold.cores) for each in pairs] == [(0.0, 1.0), (3.0, 2.0)]
+    assert [(pair.told.cores, pair.untold.cores) for pair in pairs] == [(0.0, 1.0), (3.0, 2.0)]
 
 
 def test_the_share_is_of_all_windows_so_that_what_is_rare_and_dear_counts() -> None:

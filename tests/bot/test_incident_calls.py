@@ -86,5 +86,5 @@ async def test_a_stage_whose_every_key_is_refused_is_critical(
     ]
     assert told[-1][2]["kind"] == "no_usable_rung"
     assert "goodbye" in told[-1][2]["then"]
-    assert [each.outcome.failures for each in replayed] == [{"openai": 1, "openai-b": 1}, {}]
-    assert [each.outcome.exhausted for each in replayed] == [1, 1]
+    assert [call.outcome.failures for call in replayed] == [{"openai": 1, "openai-b": 1}, {}]
+    assert [call.outcome.exhausted for call in replayed] == [1, 1]

@@ -25,11 +25,11 @@ def take():
     enough.wait()  # all are there at once: who comes later may not have the heap of who has gone
 
 threads = [threading.Thread(target=take) for _ in range(6)]
-for each in threads:
-    each.start()
+for thread in threads:
+    thread.start()
 enough.wait()
-for each in threads:
-    each.join()
+for thread in threads:
+    thread.join()
 libc.fdopen.restype = ctypes.c_void_p
 out = libc.fdopen(1, b"w")
 libc.malloc_info(0, ctypes.c_void_p(out))

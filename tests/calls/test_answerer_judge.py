@@ -438,10 +438,12 @@ def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
     line.wait(now + 200.0)  # every wake-up leads on: this returns
 
     ends = [
-        each for _, each in line.done if isinstance(each, Open | LeaveMessage | PartFromMachine)
+        action
+        for _, action in line.done
+        if isinstance(action, Open | LeaveMessage | PartFromMachine)
     ]
     assert ends
-    assert not any(isinstance(each, LeaveMessage | PartFromMachine) for each in ends[:-1])
+    assert not any(isinstance(action, LeaveMessage | PartFromMachine) for action in ends[:-1])
     assert line.judge.over
 
 
@@ -478,9 +480,9 @@ def test_nobody_is_hung_up_on_while_a_persons_words_are_ahead(
 ) -> None:
     said = [*said, *PERSONS_WORDS[:2]]
     line, now = Line(leaves_message=leaves).begin(0.1), 0.1
-    for each in range(len(said)):
+    for index in range(len(said)):
         now += step_s
-        line.words(" ".join(said[: each + 1]), now)
+        line.words(" ".join(said[: index + 1]), now)
     line.wait(now + 0.1).judge.silent(now + 0.1)
     line.wait(now + 60.0)
 

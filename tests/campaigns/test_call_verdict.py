@@ -40,8 +40,8 @@ WON = AttemptWon(stage="tts", provider="cartesia", attempt=3, after_s=0.2)
 )
 def test_a_call_failed_for_our_reasons_or_it_did_not(facts: Sequence[Event], failed: str) -> None:
     judge = CallJudge()
-    for each in facts:
-        judge.add(each)
+    for event in facts:
+        judge.add(event)
 
     assert judge.verdict.over
     assert judge.verdict.failed == failed

@@ -54,5 +54,5 @@ def test_it_trips_only_after_so_many_of_ours_without_a_talk_between(
             told = [one for one in dials[:number] if one != "away"]
             assert told[-limit:] == ["ours"] * limit
             return
-    longest = max(map(len, "".join(each[0] for each in dials if each != "away").split("r")))
+    longest = max(map(len, "".join(dial[0] for dial in dials if dial != "away").split("r")))
     assert longest < limit

@@ -271,12 +271,12 @@ def test_callers_who_come_one_by_one_fill_the_machine_and_no_more(
         now = tenth / 10
         if tenth % 50 == 0 and (seat := admission.admit(now)) is not None:
             admission.begin(seat, admission.best(now) or 0, now)
-        for number, each in admission.workers.items():
-            used = worker_cores + call_cores * len(each.calls)
+        for number, worker in admission.workers.items():
+            used = worker_cores + call_cores * len(worker.calls)
             admission.heed(number, cores=used, lag_s=0.0, now=now)
 
-    for each in admission.workers.values():
-        used = worker_cores + call_cores * len(each.calls)
+    for worker in admission.workers.values():
+        used = worker_cores + call_cores * len(worker.calls)
         assert FULL - 2 * max(call_cores, CALL_CORES_MIN) <= used <= FULL
 
 

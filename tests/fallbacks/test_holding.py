@@ -115,10 +115,10 @@ def test_the_two_turns_after_a_filler_get_a_clip_instead_and_then_a_filler_is_du
         turn(line, 100.0 * n)
         assert line.wake_at is not None
         at = line.wake_at
-        said += [(at - 100.0 * n, each) for each in line.tick(at)]
+        said += [(at - 100.0 * n, action) for action in line.tick(at)]
         line.answered()
 
-    assert [each for _, each in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
+    assert [action for _, action in said] == [Say.FILLER, Say.CLIP, Say.CLIP, Say.FILLER]
     assert all(after_s <= 1.43 + 1e-9 for after_s, _ in said)
 
 

@@ -60,10 +60,10 @@ class Records:
         self._calls = logs / "calls"
 
     def entries(self, kind: str) -> list[Mapping[str, Any]]:
-        files = sorted(self._calls.rglob("*.jsonl"), key=lambda each: each.stat().st_mtime)
-        lines = [line for each in files for line in each.read_text().splitlines()]
+        files = sorted(self._calls.rglob("*.jsonl"), key=lambda file: file.stat().st_mtime)
+        lines = [line for file in files for line in file.read_text().splitlines()]
         found = [json.loads(line) for line in lines if line.endswith("}")]
-        return [each for each in found if each["event"] == kind]
+        return [entry for entry in found if entry["event"] == kind]
 
     async def until(self, kind: str, *, count: int = 1) -> Mapping[str, Any]:
         async with asyncio.timeout(PATIENT_S):

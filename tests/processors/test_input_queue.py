@@ -60,12 +60,12 @@ async def put(bench: Bench, frame: Frame) -> None:
 
 
 def names(out: Sequence[Frame]) -> list[str]:
-    first = next(at for at, each in enumerate(out) if getattr(each, "text", "") == "ready")
+    first = next(at for at, frame in enumerate(out) if getattr(frame, "text", "") == "ready")
     kinds = TextFrame | InterruptionFrame | BotSpeakingFrame
     return [
-        getattr(each, "text", type(each).__name__)
-        for each in out[first + 1 :]
-        if isinstance(each, kinds)
+        getattr(frame, "text", type(frame).__name__)
+        for frame in out[first + 1 :]
+        if isinstance(frame, kinds)
     ]
 
 

@@ -36,7 +36,7 @@ def decode(pcm: NDArray[np.int16]) -> str:
 
 
 def _key(*powers: NDArray[np.float32]) -> str:
-    pair = tuple(group[int(each.argmax())] for each, group in zip(powers, GROUPS, strict=True))
-    if min(each.max() for each in powers) <= 1000:
+    pair = tuple(group[int(power.argmax())] for power, group in zip(powers, GROUPS, strict=True))
+    if min(power.max() for power in powers) <= 1000:
         return "-"
     return next(key for key, tones in KEYS.items() if tones == pair)

@@ -249,7 +249,7 @@ def test_a_second_of_the_widest_sound_fits_into_a_message() -> None:
 
 
 ALL = (TWILIO, TELNYX, PLIVO, EXOTEL)
-IDS = [each.carrier for each in ALL]
+IDS = [dialect.carrier for dialect in ALL]
 BAD: dict[str, tuple[object, str, int | None]] = {
     "an event of tomorrow": ({"event": "video"}, "unknown_event", None),
     "a key that no telephone has": (

@@ -130,10 +130,10 @@ class CarrierRest(LoopbackServer):
         if refused := self._turned_away(request):
             return refused
         to = request.query.get("To")
-        found = [each for each in self.exchange.placed.values() if to in (None, each.phone.called)]
-        newest = sorted(found, key=lambda each: each.created, reverse=True)
+        found = [call for call in self.exchange.placed.values() if to in (None, call.phone.called)]
+        newest = sorted(found, key=lambda call: call.created, reverse=True)
         size = int(request.query.get("PageSize", "50"))
-        return web.json_response({"calls": [_described(each) for each in newest[:size]]})
+        return web.json_response({"calls": [_described(call) for call in newest[:size]]})
 
     async def _fetch(self, request: web.Request) -> web.Response:
         if refused := self._turned_away(request):

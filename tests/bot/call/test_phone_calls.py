@@ -153,12 +153,12 @@ async def test_six_callers_at_once_each_hear_their_own_agent_only(tmp_path: Path
         for text in GREETINGS
     ]
     for number, sound in enumerate(heard):
-        alike = [max(likeness(each, sound) for each in voices) for voices in expected]
+        alike = [max(likeness(voice, sound) for voice in voices) for voices in expected]
         assert alike[number] > 0.8, alike
         assert all(each < 0.7 for other, each in enumerate(alike) if other != number), alike
     said = said_in(tmp_path / "logs" / "calls")
     for number, (question, words) in enumerate(QUESTIONS.items()):
-        (own,) = (each for each in said.values() if each[0] == GREETINGS[number])
+        (own,) = (texts for texts in said.values() if texts[0] == GREETINGS[number])
         assert any(word in own[1].lower() for word in words), (question, own)
         assert len(own) == 2, own
 

@@ -63,7 +63,7 @@ async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() ->
 async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_once() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [frame.status_callbacks("telnyx") for frame in frames(it.joined, told)]
+        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
         await opened(it)
 
         await asyncio.gather(*(callback.take(ENDED) for callback in callbacks))
@@ -79,20 +79,20 @@ async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_i
 ) -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [each.status_callbacks("telnyx") for each in frames(it.joined, told)]
+        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
         await opened(it)
 
         taken = zip(callbacks, news, strict=True)
-        await asyncio.gather(*(each.take(said) for each, said in taken))
+        await asyncio.gather(*(callback.take(said) for callback, said in taken))
         await callbacks[0].take(ENDED)
 
-    assert [each.outcome for each in told if isinstance(each, LegEnded)] == ["voicemail"]
+    assert [event.outcome for event in told if isinstance(event, LegEnded)] == ["voicemail"]
 
 
 async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
-        callbacks = [frame.status_callbacks("telnyx") for frame in frames(it.joined, told)]
+        callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
         await opened(it)
         assert await it.joined[0].peers.claim("telnyx progress v3:x")
 

@@ -34,9 +34,9 @@ def change(config: Path, section: str, **values: Any) -> None:
 def greetings(served: Served) -> list[str]:
     """Return what was said first in each call, the earliest call first."""
     first: dict[str, Any] = {}
-    for each in told(served, "AgentSaid"):
-        first.setdefault(each["call_id"], each)
-    return [each["text"] for each in sorted(first.values(), key=lambda each: each["at"])]
+    for entry in told(served, "AgentSaid"):
+        first.setdefault(entry["call_id"], entry)
+    return [entry["text"] for entry in sorted(first.values(), key=lambda entry: entry["at"])]
 
 
 def reloads(served: Served) -> list[dict[str, Any]]:

@@ -44,8 +44,8 @@ with contextlib.suppress(BlockingIOError):
 say("ready")
 if flags.get("closes"):
     say("closing")
-for each in line.makefile():
-    if json.loads(each)["tell"] in ("retire", "stop"):
+for message in line.makefile():
+    if json.loads(message)["tell"] in ("retire", "stop"):
         break
 line.sendall(flags.get("last", "").encode())
 """

@@ -116,7 +116,7 @@ class CallbackContactsContract:
 
         await settle(url, now=LATER, outcome=outcome)
 
-        waiting = [each.call_id for each in await asked.waiting()]
+        waiting = [callback.call_id for callback in await asked.waiting()]
         left = await contacts.left(now=LATER + 86_400.0)
         await contacts.close()
         await database.close()

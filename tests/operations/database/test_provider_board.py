@@ -134,12 +134,12 @@ class BoardContract:
 
         held = await asyncio.gather(
             *[
-                each.lease(places if index % 2 else places[::-1], for_s=LONG_S)
-                for index, each in enumerate(boards)
+                board.lease(places if index % 2 else places[::-1], for_s=LONG_S)
+                for index, board in enumerate(boards)
             ]
         )
 
-        assert sorted(place for each in held for place in each) == places
+        assert sorted(place for granted in held for place in granted) == places
 
     async def test_many_that_write_crosswise_at_once_all_get_through(self, join: Join) -> None:
         boards = [join() for _ in range(8)]
@@ -147,10 +147,13 @@ class BoardContract:
         await boards[0].clock_s()
 
         await asyncio.gather(
-            *[each.write(words if index % 2 else words[::-1]) for index, each in enumerate(boards)]
+            *[
+                board.write(words if index % 2 else words[::-1])
+                for index, board in enumerate(boards)
+            ]
         )
 
-        assert len(await join().others([each.place for each in words])) == 200
+        assert len(await join().others([word.place for word in words])) == 200
 
 
 class TestSqlite(BoardContract):

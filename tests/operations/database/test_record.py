@@ -162,7 +162,7 @@ class RecordContract:
     async def test_many_processes_write_one_record(
         self, opened: Open, reader: RecordReader
     ) -> None:
-        writers = [opened(str(each)) for each in range(4)]
+        writers = [opened(str(place)) for place in range(4)]
 
         async def write(writer: RecordWriter, name: str) -> None:
             for number in range(1, 6):

@@ -20,9 +20,9 @@ os.getpid = lambda: int(sys.argv[2])
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = sys.argv[1]
 from prometheus_client import CollectorRegistry
 from operations.telemetry.meters import Meters
-for each in vars(Meters(CollectorRegistry())).values():
-    if names := getattr(each, "_labelnames", ()):
-        each.labels(*names)
+for meter in vars(Meters(CollectorRegistry())).values():
+    if names := getattr(meter, "_labelnames", ()):
+        meter.labels(*names)
 """
 
 
