@@ -11,7 +11,7 @@ from campaigns.carrier import CampaignCarrier, DialRequest, DialWithdrawnError, 
 from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
-from tests.campaigns.told_news import ToldNews
+from tests.campaigns.heard_callbacks import ToldNews
 from transports.twilio.calls import TwilioCalls, TwilioRest
 
 OURS: Final = "+15005550006"

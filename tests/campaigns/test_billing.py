@@ -16,7 +16,7 @@ from campaigns.store.figures import CampaignFigures
 from campaigns.twilio_carrier import TwilioCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.rest import CarrierRest
-from tests.campaigns.told_news import ToldNews
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.operations.database.campaign_queue import LEASE_S, NOON, Queue, new_contacts, open_queue
 from transports.twilio.calls import TwilioCalls, TwilioRest
 

@@ -20,8 +20,8 @@ from campaigns.carrier import (
 from campaigns.exotel_carrier import LONGEST_S, UNHEARD_S, ExotelCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.exotel_account import ExotelAccount
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
-from tests.campaigns.told_news import ToldNews
 from transports.exotel.calls import ExotelCalls, ExotelRest
 
 pytestmark = pytest.mark.virtual_time

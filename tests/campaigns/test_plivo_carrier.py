@@ -21,8 +21,8 @@ from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.plivo import PlivoAccount
 from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from lab.simulators.carrier.plivo_exchange import PlivoDial
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, request, withdrawn
-from tests.campaigns.told_news import ToldNews
 from transports.plivo.calls import PlivoCalls, PlivoRest
 
 FAR_AHEAD_S = 4e9  # our clock does not agree with Plivo's

@@ -19,8 +19,8 @@ from campaigns.plivo_carrier import PlivoCarrier
 from campaigns.telnyx_carrier import TelnyxCarrier
 from campaigns.twilio_carrier import TwilioCarrier
 from tests.campaigns.dialing import Floor, dialing, now_s, running, until
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import ACCOUNT, OURS, A
-from tests.campaigns.told_news import ToldNews
 from transports.exotel.calls import ExotelCalls, ExotelRest
 from transports.livekit.dial import open_exchange
 from transports.plivo.calls import PlivoCalls, PlivoRest

@@ -21,8 +21,8 @@ from campaigns.carrier import (
 from campaigns.telnyx_carrier import TelnyxCarrier
 from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, ended, request, withdrawn
-from tests.campaigns.told_news import ToldNews
 from transports.telnyx.calls import TelnyxCalls, TelnyxRest
 
 pytestmark = pytest.mark.virtual_time

@@ -14,8 +14,8 @@ from campaigns.carrier import (
     HeardLeg,
 )
 from lab.simulators.carrier.callee import Callee
+from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
-from tests.campaigns.told_news import ToldNews
 
 FAR_AHEAD_S = 4e9  # our clock does not agree with Twilio's
 

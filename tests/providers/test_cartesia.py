@@ -8,7 +8,7 @@ from pipecat.frames.frames import TTSSpeakFrame
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.providers.bench import running
-from tests.providers.notebook import notebook
+from tests.providers.recording_server import notebook
 from tests.providers.tts_conformance import SimulatedTts
 
 pytestmark = pytest.mark.virtual_time

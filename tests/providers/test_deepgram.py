@@ -11,7 +11,7 @@ from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.providers.bench import Bench, running
 from tests.providers.conformance import Simulated
-from tests.providers.notebook import Asked, notebook
+from tests.providers.recording_server import Asked, notebook
 from tests.providers.stt_conformance import PHRASES, SttConformance
 
 pytestmark = pytest.mark.virtual_time

@@ -19,7 +19,7 @@ from lab.simulators.schedule import Window
 from providers.catalog import provider
 from providers.provider import RungSpec
 from tests.providers.bench import running
-from tests.providers.notebook import Asked, Notebook, notebook
+from tests.providers.recording_server import Asked, Notebook, notebook
 from tests.providers.tts_conformance import HELLO, NEXT, SimulatedTts, reply
 
 pytestmark = pytest.mark.virtual_time

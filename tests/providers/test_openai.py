@@ -16,7 +16,7 @@ from providers.openai import IDLE_S, build, share
 from providers.provider import RungSpec
 from tests.providers.bench import running
 from tests.providers.llm_conformance import ASKED, LlmConformance
-from tests.providers.notebook import Asked, notebook
+from tests.providers.recording_server import Asked, notebook
 
 pytestmark = pytest.mark.virtual_time
 

@@ -10,8 +10,8 @@ from pipecat.frames.frames import EndFrame, InterruptionFrame, TTSAudioRawFrame
 
 from calls.events import CallRefused, ProviderFailed
 from lab.simulators.carrier.webhook import NotConnectedError
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import Call, until
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import Call, until
 from transports.http_requests import ASK_S
 
 pytestmark = pytest.mark.virtual_time

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from tests.transports.carrier_house import doors
+from tests.transports.carrier_server import doors
 from tests.transports.test_twilio_returns import WORDS, all_said, so_far, speak, torn, whole
-from tests.transports.twilio_house import tone, until
+from tests.transports.twilio_server import tone, until
 
 pytestmark = pytest.mark.virtual_time
 

@@ -9,7 +9,7 @@ import soundfile
 
 from lab.simulators.carrier.carrier import Carrier
 from tests.transports.key_ear import decode
-from tests.transports.twilio_house import RATE_HZ, TOKEN, pool, tone
+from tests.transports.twilio_server import RATE_HZ, TOKEN, pool, tone
 from transports.key_tones import MOST_KEYS, key_tones
 
 EVIDENCE = (

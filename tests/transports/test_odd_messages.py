@@ -12,9 +12,9 @@ import pytest
 
 from calls.events import Event, InputRefused
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.carrier_house import doors
+from tests.transports.carrier_server import doors
 from tests.transports.test_carriers import loud_s, say, tone
-from tests.transports.twilio_house import TOKEN, Call, WorkerPool, pool, until
+from tests.transports.twilio_server import TOKEN, Call, WorkerPool, pool, until
 
 pytestmark = pytest.mark.virtual_time
 

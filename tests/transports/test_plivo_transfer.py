@@ -19,8 +19,8 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, plivo_call, plivo_form
 from lab.simulators.carrier.webhook import PhoneCall
 from tests.bot.server.test_carrier_doors import canonical
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import Call, tone, until
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import Call, tone, until
 from transports.plivo.calls import PlivoRest
 from transports.plivo.dialect import answered_for, dial_outcome, dial_verb, transfer_url
 

@@ -8,8 +8,8 @@ import pytest
 from bot.server.telnyx_legs import BRIDGED_S, handed_on
 from calls.handover import Destination, Handover
 from tests.bot.server.test_telnyx_dials import told
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import tone, until
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import tone, until
 from transports.http_requests import ASK_S
 from transports.telnyx.dial import is_handed_on
 

@@ -20,7 +20,7 @@ from calls.events import InputRefused, ProviderFailed
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, pool, serving, tone, until
+from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, serving, tone, until
 from tests.virtual_time import VirtualLoop
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience

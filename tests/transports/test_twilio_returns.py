@@ -18,7 +18,7 @@ from pipecat.utils.text.base_text_aggregator import TextType
 
 from calls.line import CallerLine
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.twilio_house import RATE_HZ, TOKEN, Call, pool, tone, until
+from tests.transports.twilio_server import RATE_HZ, TOKEN, Call, pool, tone, until
 from transports.leg_output import LineEnd
 
 pytestmark = pytest.mark.virtual_time

@@ -8,8 +8,8 @@ import pytest
 from calls.events import BargedIn
 from lab.callers import caller_says
 from lab.simulators.carrier.carrier import Carrier
+from tests.bot.carrier_server import TWILIO_FIRST, open_doors
 from tests.bot.judged_call import judged_call
-from tests.bot.open_doors import TWILIO_FIRST, open_doors
 
 pytestmark = [
     pytest.mark.virtual_time,

@@ -10,7 +10,7 @@ from bot.server.parked import ParkedCall
 from bot.workers.pool import OwnShelf
 from calls.events import AgentSaid, CallEnded, CallRecorded
 from calls.resume import ResumeState
-from tests.bot.call.handover_bench import Telephone, pool
+from tests.bot.call.transfer_bench import Telephone, pool
 
 pytestmark = [
     pytest.mark.virtual_time,

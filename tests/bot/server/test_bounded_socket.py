@@ -11,7 +11,7 @@ import pytest
 
 from bot.server.limits import FRAMES_CAP, FRAMES_PER_S, PIECE_BYTES, STRANGERS_FRAMES, BoundedSocket
 from lab.simulators.carrier.carrier import Carrier
-from tests.transports.twilio_house import TOKEN, pool, until
+from tests.transports.twilio_server import TOKEN, pool, until
 
 pytestmark = pytest.mark.virtual_time
 

@@ -17,8 +17,8 @@ from calls.events import CallRefused, InputRefused, ProviderFailed
 from lab.simulators.carrier.exotel import ExotelManner
 from lab.simulators.carrier.plivo import plivo_call
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
-from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
-from tests.transports.twilio_house import until
+from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
+from tests.transports.twilio_server import until
 
 pytestmark = pytest.mark.virtual_time
 

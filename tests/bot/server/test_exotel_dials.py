@@ -23,8 +23,8 @@ from lab.simulators.carrier.exotel import exotel_call
 from lab.simulators.carrier.exotel_account import ExotelAccount
 from lab.simulators.carrier.exotel_exchange import ExotelDial, GivenStream
 from lab.simulators.carrier.webhook import AgentServer
-from tests.transports.carrier_house import KEY, TOKEN, Doors, doors
-from tests.transports.twilio_house import tone, until
+from tests.transports.carrier_server import KEY, TOKEN, Doors, doors
+from tests.transports.twilio_server import tone, until
 from transports.exotel.calls import ExotelCalls, ExotelRest, Purpose, dial_proof
 from transports.http_requests import DialOrder
 

@@ -25,7 +25,7 @@ from calls.resume import ResumeState
 from tests.bot.server.test_livekit_webhook import KEY, SECRET, event, proof
 from tests.bot.server.test_server import STAGES
 from tests.transports.test_livekit_leg import StillLine
-from tests.transports.twilio_house import until
+from tests.transports.twilio_server import until
 from transports.leg import Clock, LegFacts
 from transports.livekit import line as livekit_line
 from transports.livekit import rooms as livekit_rooms

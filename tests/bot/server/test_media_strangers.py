@@ -11,8 +11,8 @@ import aiohttp
 import pytest
 
 from calls.events import InputRefused
+from tests.bot.carrier_server import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 from tests.bot.judged_call import judged_call
-from tests.bot.open_doors import CARRIERS, TWILIO_FIRST, OpenDoors, open_doors
 from tests.bot.server.test_bounded_socket import EMPTY, PING, over, raw_socket
 
 pytestmark = [

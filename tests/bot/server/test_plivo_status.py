@@ -19,8 +19,8 @@ from lab.simulators.carrier.plivo import plivo_call, plivo_form
 from lab.simulators.carrier.plivo_desk import PlivoRestApi
 from lab.simulators.carrier.plivo_exchange import PlivoDial
 from lab.simulators.carrier.webhook import AgentServer
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import COMMON, tone, until
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import COMMON, tone, until
 from transports.http_requests import DialOrder
 from transports.plivo.calls import PlivoCalls, PlivoRest
 

@@ -20,8 +20,8 @@ from calls.leg_events import AnswererJudged, LegAnswered, LegCharged, LegEnded, 
 from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.telnyx_exchange import telnyx_exchange
-from tests.transports.carrier_house import Doors, StreamHouse, doors
-from tests.transports.twilio_house import serving, tone, until
+from tests.transports.carrier_server import Doors, StreamHouse, doors
+from tests.transports.twilio_server import serving, tone, until
 from transports.http_requests import DialOrder
 from transports.telnyx.calls import TelnyxCalls, TelnyxRest
 from transports.telnyx.dial import state_of

@@ -15,8 +15,8 @@ from lab.simulators.carrier.callee import Callee
 from lab.simulators.carrier.telnyx import telnyx_call, telnyx_payload
 from lab.simulators.carrier.webhook import NotConnectedError
 from tests.bot.server.test_telnyx_dials import ORDER, commands, dialling, told
-from tests.transports.carrier_house import Doors, doors
-from tests.transports.twilio_house import tone, until
+from tests.transports.carrier_server import Doors, doors
+from tests.transports.twilio_server import tone, until
 from transports.telnyx.dial import CALLER, HANDED_ON, state_of_call
 
 pytestmark = pytest.mark.virtual_time

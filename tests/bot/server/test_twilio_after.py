@@ -11,7 +11,7 @@ from calls.events import InputRefused
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.webhook import PhoneCall, Twiml, read_twiml, signature, start_message
 from tests.bot.server.twiml import verbs
-from tests.transports.twilio_house import TOKEN, WorkerPool, pool, tone, until
+from tests.transports.twilio_server import TOKEN, WorkerPool, pool, tone, until
 
 pytestmark = pytest.mark.virtual_time
 

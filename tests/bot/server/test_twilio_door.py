@@ -24,7 +24,7 @@ from lab.simulators.carrier.webhook import (
     signature,
     start_message,
 )
-from tests.transports.twilio_house import COMMON, RATE_HZ, TOKEN, WorkerPool, pool, tone, until
+from tests.transports.twilio_server import COMMON, RATE_HZ, TOKEN, WorkerPool, pool, tone, until
 
 pytestmark = pytest.mark.virtual_time
 

@@ -21,7 +21,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exchange import Placed
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer
-from tests.transports.twilio_house import TOKEN, WorkerPool, serving, until
+from tests.transports.twilio_server import TOKEN, WorkerPool, serving, until
 from transports.leg import Leg
 from transports.twilio.calls import Fields, TwilioRest
 

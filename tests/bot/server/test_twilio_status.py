@@ -18,7 +18,7 @@ from lab.simulators.carrier.callee import Callee, Fate
 from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall, signature
-from tests.transports.twilio_house import TOKEN, WorkerPool, pool, tone, until
+from tests.transports.twilio_server import TOKEN, WorkerPool, pool, tone, until
 from transports.http_requests import DialOrder
 from transports.twilio.calls import TwilioCalls, TwilioRest
 

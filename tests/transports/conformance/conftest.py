@@ -9,7 +9,7 @@ import pytest
 import pytest_asyncio
 
 from tests.transports.conformance.door import Door, find_doors
-from tests.transports.conformance.house import WorkerPool, open_house
+from tests.transports.conformance.server import WorkerPool, open_house
 
 T = TypeVar("T")
 

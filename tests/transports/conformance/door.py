@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calls.handover import Destination
-from tests.transports.conformance.house import PATIENCE_S, WorkerPool, become
+from tests.transports.conformance.server import PATIENCE_S, WorkerPool, become
 
 Sound: TypeAlias = NDArray[np.int16]
 """Mono, at `RATE_HZ`."""

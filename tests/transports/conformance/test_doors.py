@@ -18,7 +18,7 @@ from tests.transports.conformance.door import (
     hear_out,
     hear_something,
 )
-from tests.transports.conformance.house import FAREWELL, GREETING, WorkerPool, become
+from tests.transports.conformance.server import FAREWELL, GREETING, WorkerPool, become
 
 pytestmark = [
     pytest.mark.peers,

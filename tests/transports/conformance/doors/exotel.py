@@ -9,7 +9,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.exotel import ExotelManner, exotel_call
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 
 KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 CANNOT: Final = {

@@ -17,7 +17,7 @@ from tests.peers.media_server import MediaServer, running_media_server
 from tests.peers.sip_phone import RATE_HZ as PHONE_HZ
 from tests.peers.sip_phone import SipPhone, sip_phone
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 
 RINGS_S = 60.0  # a guard
 SILENT_S = 8.0  # for the exchange to count a telephone as gone; sooner than we ask who is there

@@ -15,7 +15,7 @@ import soxr
 
 from tests.transports import pulse
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 from transports.local.leg import LocalLeg
 from transports.local.sound_card import _sounddevice
 

@@ -12,7 +12,7 @@ from pipecat.frames.frames import InputDTMFFrame
 
 from bot import clock
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 from transports.loopback.leg import LoopbackLeg
 
 NO_WIRE = "there is no network"

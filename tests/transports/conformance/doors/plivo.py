@@ -11,7 +11,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call, plivo_form
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long
 

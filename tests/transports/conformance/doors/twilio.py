@@ -11,7 +11,7 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from tests.transports.conformance.carrier_caller import CarrierCaller
 from tests.transports.conformance.door import ELSEWHERE
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 
 AUTH_TOKEN = "a-twilio-auth-token"
 RETURNS_S = 8.0  # the carrier connects again within 0.1 s; who vanished is waited for so long

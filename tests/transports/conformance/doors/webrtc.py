@@ -15,7 +15,7 @@ from av import AudioFrame
 
 from tests.bot.server.peer import Peer, _loopback_only
 from tests.transports.conformance.door import ELSEWHERE, RATE_HZ, Sound, audible_s
-from tests.transports.conformance.house import WorkerPool
+from tests.transports.conformance.server import WorkerPool
 
 STEP = RATE_HZ // 50
 LOST_S = 2.5  # longer than a doubt, shorter than what a page gives up after

@@ -33,7 +33,8 @@ from lab.simulators.carrier.rest import CarrierRest
 from lab.simulators.carrier.webhook import AgentServer, PhoneCall
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from tests.bot.call.handover_bench import (
+from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
+from tests.bot.call.transfer_bench import (
     BACK,
     CONNECTING,
     NOBODY,
@@ -47,7 +48,6 @@ from tests.bot.call.handover_bench import (
     local,
     occurrences,
 )
-from tests.bot.call.sent_words import ASKED, HELLO, amiss, begins_with, words_sent
 from tests.lab.simulators.near_ears import bring_near
 from tests.peers.hearsay import times_heard
 

@@ -21,7 +21,8 @@ from fallbacks.facts import HeldTheLine
 from lab.simulators.deepgram.simulator import DeepgramSimulator
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
-from tests.bot.call.handover_bench import (
+from tests.bot.call.test_summary_post import owner
+from tests.bot.call.transfer_bench import (
     BACK,
     CALLED_BACK,
     CONNECTING,
@@ -40,7 +41,6 @@ from tests.bot.call.handover_bench import (
     outcomes,
     pool,
 )
-from tests.bot.call.test_summary_post import owner
 
 pytestmark = [
     pytest.mark.virtual_time,

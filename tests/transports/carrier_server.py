@@ -28,7 +28,7 @@ from lab.simulators.carrier.telnyx import (
 )
 from lab.simulators.carrier.telnyx_exchange import TelnyxExchange, telnyx_exchange
 from lab.simulators.carrier.webhook import PhoneCall
-from tests.transports.twilio_house import Call, WorkerPool, serving
+from tests.transports.twilio_server import Call, WorkerPool, serving
 from transports.leg import Leg
 from transports.media_stream.leg import StreamLeg
 from transports.media_stream.line import LinePatience

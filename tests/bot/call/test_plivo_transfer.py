@@ -20,7 +20,7 @@ from lab.simulators.carrier.carrier import Carrier
 from lab.simulators.carrier.plivo import PlivoAccount, PlivoManner, plivo_call
 from lab.simulators.instance import Core
 from lab.simulators.lab import Lab
-from tests.bot.call.handover_bench import NOBODY, OFFER, WISH
+from tests.bot.call.transfer_bench import NOBODY, OFFER, WISH
 from tests.lab.simulators.near_ears import bring_near
 
 pytestmark = [

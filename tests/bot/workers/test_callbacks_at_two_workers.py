@@ -12,9 +12,9 @@ from calls.events import Event
 from calls.leg_events import LegEnded
 from calls.leg_progress import StatusCallback
 from tests.bot.workers.lines import lines
-from tests.bot.workers.test_carrier_book import opened
+from tests.bot.workers.test_call_ledger import opened
 from tests.bot.workers.test_shared_limits import settings_with
-from tests.transports.twilio_house import WorkerPool
+from tests.transports.twilio_server import WorkerPool
 from transports.media_stream.leg import CarriedCall
 from transports.media_stream.line import LinePatience
 

@@ -17,7 +17,7 @@ from calls.events import (
 from fallbacks.facts import HeldTheLine
 from lab.simulators.faults import Refuse
 from lab.simulators.schedule import Window
-from tests.bot.call.handover_bench import (
+from tests.bot.call.transfer_bench import (
     BACK,
     HOURS,
     KEYS,
