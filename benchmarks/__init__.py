@@ -1,1 +1,1 @@
-"""Measurements of Holdline that a person runs; each file says what it prints."""
+"""Measurements of Holdline, started by hand; benchmarks/README.md describes them."""

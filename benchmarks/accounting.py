@@ -1,8 +1,8 @@
-"""Whose time an answer took: the moments of one turn, laid beside what others were busy with.
+"""Splits the time of one answer into our own time and the time of others.
 
-Time in which somebody else worked (the caller's silence that the VAD waits for, the turn detector,
-a provider) is theirs; what is left of an answer's time is ours. Where two of them work at once, as
-the recogniser and the turn detector do, the time is taken off once.
+Time in which another part worked (the silence that the VAD waits for, the turn detector, a
+provider) is that part's; the rest of an answer's time is ours. Time in which two of them work at
+once, such as the recogniser and the turn detector, is taken off once.
 """
 
 import itertools
@@ -18,7 +18,7 @@ TARGET: Final = Spread(p50_s=0.040, p95_s=0.090)  # of our own time, on an other
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moments:
-    """When each part of one answer was there, in seconds on the monotonic clock."""
+    """Moments of one answer, in seconds on the monotonic clock."""
 
     began_s: float  # the VAD heard the caller begin
     stopped_s: float  # the caller's last voiced sample, by the VAD
@@ -32,11 +32,11 @@ class Moments:
 
     @property
     def v2v_s(self) -> float:
-        """The caller's last voiced sample to our first audible sample."""
+        """Seconds from the caller's last voiced sample to our first audible sample."""
         return self.heard_s - self.stopped_s
 
     def spans(self) -> dict[str, tuple[float, float]]:
-        """Return begin and end of each part; one that was there early took no time of its own."""
+        """Return begin and end of each part; a part that was ready early took no time."""
         marks = [self.stopped_s]
         for item in (
             self.noticed_s,
@@ -52,7 +52,7 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Busy:
-    """A time in which somebody else worked for this turn."""
+    """A period in which another part worked for this turn."""
 
     who: str
     begin_s: float
@@ -62,12 +62,12 @@ class Busy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """One turn, settled."""
+    """One turn, with its time split up."""
 
     v2v_s: float
     parts: Mapping[str, float]  # each whole part; together they are `v2v_s`
-    own: Mapping[str, float]  # of each part, what nobody else was busy in
-    others: Mapping[str, float]  # how long each of the others worked
+    own: Mapping[str, float]  # of each part, the time in which no other part was busy
+    others: Mapping[str, float]  # how long each other part worked
     moments: Moments
     busy: Sequence[Busy]
 
@@ -84,7 +84,7 @@ class Account:
 
 
 def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
-    """Return whose time the parts of an answer were."""
+    """Return how the time of an answer splits into its parts."""
     busy = tuple(busy)
     spans = moments.spans()
     others: dict[str, float] = {}
@@ -102,7 +102,7 @@ def settle(moments: Moments, busy: Iterable[Busy]) -> Account:
 
 
 def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
-    """Return how much of a span somebody was busy in; what overlaps counts once."""
+    """Return how many seconds of a span at least one part was busy; overlaps count once."""
     covered, until_s = 0.0, begin_s
     for from_s, to_s in sorted(clip(item, begin_s, end_s) for item in busy if item.excused):
         covered += max(0.0, to_s - max(from_s, until_s))
@@ -111,14 +111,14 @@ def covered_s(busy: Iterable[Busy], begin_s: float, end_s: float) -> float:
 
 
 def clip(busy: Busy, begin_s: float, end_s: float) -> tuple[float, float]:
-    """Return the part of a busy time that lies in a span; an empty one when none does."""
+    """Return the part of a busy time that lies in a span; it is empty if none does."""
     from_s = min(max(busy.begin_s, begin_s), end_s)
     return from_s, max(from_s, min(busy.end_s, end_s))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
-    """Our overhead beside the other's, of turns that were asked in pairs."""
+    """Our overhead next to the other side's, of turns that were asked in pairs."""
 
     ours: Spread
     theirs: Spread

@@ -1,4 +1,4 @@
-"""Has a greeting heard by the parts that hear it in a call, on a clock that the sound moves."""
+"""Runs a greeting through the parts that hear it in a call, on a clock that the sound moves."""
 
 import random
 from collections.abc import Iterator, Sequence
@@ -31,39 +31,39 @@ from providers.sphinx_ear import Ear
 
 PIECE_S: Final = 0.02
 PIECE_BYTES: Final = round(PIECE_S * RATE_HZ) * 2
-WORD_LAG_S: Final = 0.35  # a word is written down so much later (chosen: a streaming recogniser's)
+WORD_LAG_S: Final = 0.35  # until a word is written down (chosen: as a streaming recogniser)
 WRONG: Final = 0.2  # of all words
 INSTEAD: Final = (
     *[""] * 12,  # half of the wrong ones are left out
     *("the", "a", "you", "not", "for", "is", "one", "place", "yes", "call", "now", "home"),
 )
-"""What stands in a misheard word's place."""
+"""Replaces a misheard word."""
 PLAN: Final = AnsweringPlan(
     who="This is Holdline, about your appointment.", message="Call us back."
 )
 
 Written = Iterator[tuple[str, bool]]
-"""What a recogniser has written by now, and whether it is final."""
+"""The text so far, and whether it is final."""
 
 
 class Recognise(Protocol):
-    """A recogniser."""
+    """A recogniser of the trial."""
 
     def __call__(self, now: float, piece: bytes, /, *, speaks: bool) -> Written:
-        """Hear the next piece, told whether somebody is speaking."""
+        """Hear the next piece; `speaking` is what the VAD says of it."""
         ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """What became of a greeting; moments are seconds from the answer."""
+    """The result of one greeting; moments are seconds from the answer."""
 
     rendered: RenderedGreeting
     done: Sequence[tuple[float, AnsweringAction]]
 
     @property
     def who(self) -> Answerer:
-        """Who it really is."""
+        """The true kind of the answerer."""
         return self.rendered.greeting.who
 
     @property
@@ -78,7 +78,7 @@ class Trial:
 
     @property
     def right_s(self) -> float | None:
-        """When the right word was given; None: never."""
+        """When the right word was given; `None` if it never was."""
         is_person = self.who is Answerer.HUMAN
         right = (Answerer.HUMAN, Answerer.UNDECIDED) if is_person else (self.who,)
         return next(
@@ -98,12 +98,12 @@ class Trial:
 
     @property
     def opened_s(self) -> float | None:
-        """When we began to talk; None: never."""
+        """When the agent began to talk; `None` if it never did."""
         return next((at for at, each in self.done if isinstance(each, Open)), None)
 
 
 class _Noting(AnswererWatch):
-    """Stands in no list: what it hands on goes nowhere."""
+    """A processor outside any pipeline: the frames that it pushes go nowhere."""
 
     def __init__(self, speech: SpeechDetector, means: AnswererServices) -> None:
         super().__init__(PLAN, means, speech=speech)
@@ -127,11 +127,11 @@ async def try_greeting(
     *,
     answered_s: float = 0.0,
 ) -> Trial:
-    """Return what is made of a greeting; before `answered_s` it is early media."""
+    """Return the decisions about a greeting; sound before `answered_s` is early media."""
     now = 0.0
 
     async def nothing(_: object) -> None:
-        """Say nothing, and do not part."""
+        """Say nothing, and do not hang up."""
 
     means = AnswererServices(
         say=nothing,
@@ -168,7 +168,7 @@ def _frame(text: str, *, final: bool) -> TranscriptionFrame | InterimTranscripti
 
 
 def words_as_spoken(rendered: RenderedGreeting) -> Recognise:
-    """Return a recogniser that makes no mistake and is as late as a streaming one."""
+    """Return a recogniser without mistakes that is as late as a streaming one."""
     waiting = list(rendered.words)
     heard: list[str] = []
 
@@ -196,7 +196,7 @@ def words_misheard(rendered: RenderedGreeting, seed: int) -> Recognise:
 
 
 def words_of_sphinx() -> Recognise:
-    """Return the recogniser that comes with us, as it follows a call."""
+    """Return the bundled local recogniser, as it follows a call."""
     ear, speaking = Recogniser(Ear(rate_hz=RATE_HZ)), False
 
     def recognise(_: float, piece: bytes, *, speaks: bool) -> Written:
@@ -212,7 +212,7 @@ def words_of_sphinx() -> Recognise:
 
 
 def no_words() -> Recognise:
-    """Return a recogniser that is down."""
+    """Return a recogniser that never answers."""
 
     def recognise(_: float, __: bytes, *, speaks: bool) -> Written:
         del speaks

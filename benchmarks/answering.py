@@ -1,9 +1,9 @@
-"""Who picked up: how surely and how soon people, mailboxes, menus and assistants are told apart.
+"""Measures how surely and how soon people, mailboxes, menus and call assistants are told apart.
 
     .venv/bin/python -m benchmarks.answering [--words spoken|misheard|sphinx|none]
         [--greetings known|held-out|both] [--each]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -28,7 +28,7 @@ WORDS: Final = ("spoken", "misheard", "sphinx", "none")
 
 
 def main() -> int:
-    """Measure and print; 1: a target is missed."""
+    """Measure and print; return 1 if a target was missed."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -141,7 +141,7 @@ def _right_s(trial: "Trial") -> float:
 
 
 def _early(machines: Sequence["Trial"]) -> list["Trial"]:
-    """Return those whose telling words have been recognised in time for a word in time."""
+    """Return the greetings whose telling words were recognised in time."""
     return [machine for machine in machines if machine.heard_to_be_one_s <= DECIDED_S]
 
 

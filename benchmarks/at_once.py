@@ -1,8 +1,8 @@
-"""Callers who all call and speak at once while the first voice dies: is each of them whole?
+"""Measures whether callers who speak at once each hear a whole answer when the first voice dies.
 
     .venv/bin/python benchmarks/at_once.py [--callers 8] [--runs 5] [--busy 1] [--beside ...]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -18,7 +18,7 @@ from rich.console import Console
 
 ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
 STOCK: Final = "stock-pipecat"
-WITHIN_S: Final = 0.3  # all ring within so long of each other, and all speak
+WITHIN_S: Final = 0.3  # all rings fall into this time, and all callers speak
 GREETING_S: Final = 1.5  # the slowest greeting may take, from the ring
 NOW_S: Final = 0.5  # between the break and the first word: for the word to reach all callers
 CUT: Final = {"fault": "cut", "after_words": 7}  # as the drill's rows break a voice
@@ -26,7 +26,7 @@ DYING: Final = "cartesia"
 
 
 def main() -> int:
-    """Measure, print; return 0, or 1 when somebody was not whole."""
+    """Measure and print; return 0, or 1 if a caller did not hear everything."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -53,7 +53,7 @@ async def _measure(options: argparse.Namespace) -> int:
                     for item in told["wrong"]:
                         console.print(f"    {item}")
     good = [_good(row, callers=options.callers) for row in found if row["side"] == OURS]
-    beside = f", {options.busy} busy beside it" if options.busy else ""
+    beside = f", {options.busy} other busy processes" if options.busy else ""
     kept = "met" if all(good) else "MISSED"
     console.print(
         f"{options.callers} callers within {WITHIN_S:g} s while the first voice dies{beside}: "
@@ -86,7 +86,7 @@ def _say(told: dict[str, Any], *, callers: int) -> str:
 async def _one(
     side: str, workers: str, options: argparse.Namespace, *, folder: Path
 ) -> dict[str, Any]:
-    """Run once; return what became of the callers."""
+    """Run once; return the result of each caller."""
     from benchmarks import load  # noqa: PLC0415 - after the log's rules
     from benchmarks.callers import CallerPlan  # noqa: PLC0415
     from benchmarks.figures import NEVER_S  # noqa: PLC0415
@@ -129,7 +129,7 @@ async def _one(
 
 
 async def _break(site: Any, groups: Sequence[Any]) -> None:
-    """Break the voice when all have been greeted, and let them speak."""
+    """Break the voice when all callers were greeted, then let them speak."""
     from bot import clock  # noqa: PLC0415
 
     await asyncio.gather(*(group.greeted() for group in groups))
@@ -144,7 +144,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--callers", type=int, default=8, help="default 8")
     parser.add_argument("--runs", type=int, default=5, help="running, default 5")
     parser.add_argument("--workers", default="auto", help="1 or auto, default auto")
-    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy processes beside it")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="other busy processes")
     parser.add_argument("--beside", choices=[STOCK], help="measure this, too, run by run")
     parser.add_argument("--delays", choices=["quick", "usual"], default="usual")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every run")

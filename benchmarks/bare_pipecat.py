@@ -1,4 +1,4 @@
-"""The same services in a plain Pipecat pipeline: no processor, observer or event of ours."""
+"""The same services in a plain Pipecat pipeline: without our processors, observers and events."""
 
 from pipecat.audio.turn.smart_turn.base_smart_turn import BaseSmartTurn
 from pipecat.frames.frames import TTSSpeakFrame

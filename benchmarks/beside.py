@@ -1,7 +1,7 @@
-"""Ours beside stock Pipecat, as a caller hears them: two servers, two calls, asked in turn.
+"""Compares our server with stock Pipecat, as a caller hears them: two servers, two calls, in turn.
 
-Each server has simulated providers of its own, so that what it asked them is its own, too. The
-callers never ask at the same time: until an answer has begun, the other one waits.
+Each server has its own simulated providers, so its requests are counted apart. The callers never
+ask at the same time: one waits until the other's answer has begun.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ PAUSE_S: Final = (0.2, 0.6)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideFigures:
-    """What one side's turns came to.
+    """Results of one side's turns.
 
     Attributes:
         figures: Of what was heard.
@@ -59,7 +59,7 @@ class OneAtATime:
         self._dice = random.Random(1)  # noqa: S311 - pauses, not a secret
 
     async def __call__(self, index: int) -> None:
-        """Return when it is this caller's turn; a moment later it is the next one's."""
+        """Return when it is this caller's turn; the next one's follows a moment later."""
         del index
         await asyncio.sleep(self._dice.uniform(*PAUSE_S))
         await self._free.acquire()
@@ -69,10 +69,10 @@ class OneAtATime:
 async def compare_sides(
     turns: int, *, delays: str, folder: Path, workers: Sequence[str] = ()
 ) -> Mapping[str, SideFigures]:
-    """Hold calls with both servers until each has been asked so often.
+    """Hold calls with both servers until each has answered `turns` questions.
 
     Args:
-        turns: Of each side.
+        turns: Questions to each side.
         delays: Of the simulators: `usual` or `quick`.
         folder: Where the servers' files go.
         workers: Options of our server.
@@ -109,7 +109,7 @@ async def two_sites(
     workers: Sequence[str] = (),
     phrases: Mapping[str, Pcm] | None = None,
 ) -> AsyncIterator[Mapping[str, Site]]:
-    """Run both servers while the block runs, each against a lab of its own."""
+    """Run both servers while the block runs, each with its own lab."""
     async with (
         open_site(
             OURS, folder=folder / OURS, delays=delays, options=workers, phrases=phrases
@@ -143,7 +143,7 @@ async def call_once(script: Script, question: str) -> HeldCall:
 
 
 async def asked_texts(site: Site, *, since: int) -> list[str]:
-    """Return what the models were asked, the caller's last words, from a request on."""
+    """Return the callers' last words in the model requests since index `since`."""
     found: list[Mapping[str, Any]] = []
     for name in site.control.names:
         if name.startswith("openai"):

@@ -1,8 +1,8 @@
-"""What a browser's line adds: the way alone, answers at the page's ear, rows of the drill.
+"""Measures a browser's line: its delay alone, answers at the page's ear, rows of the drill.
 
     .venv/bin/python -m benchmarks.browser_door [--turns N] [--only turns,rows]
 
-benchmarks/README.md tells what is measured and how; sip_door.py judges both doors.
+benchmarks/README.md describes the measurement; sip_door.py judges both doors.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from tests.e2e.page_mirror import measure_page
 
 
 def main() -> int:
-    """Measure, print, and return 0; 1: a target was missed; 3: nothing could be proven."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if nothing could be measured."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--turns", type=int, default=6, help="answers to measure")
     parser.add_argument("--only", type=lambda text: text.split(","), default=["turns", "rows"])

@@ -1,12 +1,12 @@
-"""How much later than we say a caller in a browser hears the answer, and what of it is whose.
+"""Measures how much later than our own figure a caller in a browser hears the answer, and why.
 
     .venv/bin/python -m benchmarks.browser_ear [--turns 12]
     .venv/bin/python -m benchmarks.browser_ear --cut 5
 
-A real Chromium calls a real server against the lab. At the page's own ear stand the end of what was
-said and the first audible sample of the answer; beside it, `v2v_s` as the server measured it, and
-what the page's receiver says that it adds. With `--cut` the way between them dies while the agent
-speaks, so many times, and what is printed is how long nothing was heard.
+A real Chromium calls a real server against the lab. The page itself records when the question ended
+and when the answer's first audible sample came. These are compared with `v2v_s` as the server
+measured it, and with the delay that the page's receiver reports. `--cut N` breaks the path N
+times while the agent speaks, and prints how long nothing was heard.
 """
 
 import argparse
@@ -28,9 +28,9 @@ from tests.e2e.severable_serve import Severable, severable
 from tests.e2e.talking import answered, spoken, talking
 
 EAR: Final = (Path(__file__).parent / "page_ear.js").read_text(encoding="utf-8")
-MARGIN_S: Final = 0.1  # of room noise behind the last word of what is said
+MARGIN_S: Final = 0.1  # of room noise after the last word of what is said
 QUESTIONS: Final = (("01_hours", 0), ("08_barge_in", 1))
-WITHIN_S: Final = 5.0  # a caller whose way died hears the agent again
+WITHIN_S: Final = 5.0  # a caller whose network path broke hears the agent again
 APART_S: Final = 0.060  # what may stay unexplained between the ear and our own figure
 COLUMNS: Final = ("v2v_s", "at the ear", "apart", "buffer", "network", "rest", "loudspeaker")
 SETTLE_S: Final = 2.5  # for the page's report on an answer, which is heard for one second first
@@ -38,7 +38,7 @@ SETTLE_S: Final = 2.5  # for the page's report on an answer, which is heard for 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Turn:
-    """One answer, by three who measured it; all in seconds."""
+    """One answer as three sides measured it, in seconds."""
 
     v2v_s: float
     ear_s: float
@@ -48,12 +48,12 @@ class Turn:
 
     @property
     def apart_s(self) -> float:
-        """How much later the page heard it than we say."""
+        """How much later the page heard the answer than our own figure says."""
         return self.ear_s - self.v2v_s
 
     @property
     def unexplained_s(self) -> float:
-        """What is left of that without the receiver's buffer and the network.
+        """The part of that which neither the receiver's buffer nor the network explains.
 
         The loudspeaker is not in it: the page's ear hears before it.
         """
@@ -112,7 +112,7 @@ LENGTH: Final = """async (base64) => {
 
 
 async def _measured(page: Page, stopped_ms: float) -> list[Turn]:
-    """Return the last answer, if all three have measured it."""
+    """Return the last answer if all three have measured it."""
     onsets: list[float] = await page.evaluate("window.onsets")
     told: list[dict[str, Any]] = await page.evaluate("window.told")
     heard = next((onset for onset in onsets if onset > stopped_ms), None)
@@ -145,7 +145,7 @@ def _print_turns(turns: Sequence[Turn]) -> int:
         print("".join(f"{value:12.3f}" for value in (*row, turn.unexplained_s, turn.playout_s)))
     rest_s = statistics.median(turn.unexplained_s for turn in turns)
     apart_s = statistics.median(turn.apart_s for turn in turns)
-    print(f"median: {apart_s:.3f} s apart, of which {rest_s:.3f} s is neither buffer nor network")
+    print(f"median: {apart_s:.3f} s apart; {rest_s:.3f} s of it is neither buffer nor network")
     return 0 if abs(rest_s) <= APART_S else 1
 
 

@@ -1,4 +1,4 @@
-"""Processes that keep a core busy each: the machine's other work, for a measure beside it."""
+"""Processes that keep one core busy each, as other work on the machine."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ WORK: Final = (
 
 @asynccontextmanager
 async def busy(count: int) -> AsyncIterator[tuple[int, ...]]:
-    """Keep so many processes busy while the block runs; yield their pids."""
+    """Keep this many processes busy while the block runs; yield their pids."""
     program = WORK.format(parent=os.getpid())
     started = [
         await asyncio.create_subprocess_exec(sys.executable, "-c", program) for _ in range(count)

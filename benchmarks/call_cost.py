@@ -1,8 +1,8 @@
-"""What one telephone call costs our process: processor time, memory, and the work of its set-up.
+"""Measures what a telephone call costs our process: processor time, memory and set-up work.
 
     .venv/bin/python benchmarks/call_cost.py [--calls N] [--seconds S] [--rounds N] [--json FILE]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -19,7 +19,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is
 
 
 def main() -> int:
-    """Measure, print, and return 0, or 1 when a target was missed."""
+    """Measure and print; return 0, or 1 if a target was missed."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 

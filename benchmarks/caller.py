@@ -1,7 +1,7 @@
-"""Callers who cost little: what they say is made ready before, what they hear is judged after.
+"""Cheap callers: their speech is prepared before a call, and what they heard is judged after it.
 
-Each speaks Twilio's wire protocol with the door of a real server. During a call nothing is decoded
-but the lengths of what comes: when it is silent again is all that a caller has to know.
+Each speaks Twilio's wire protocol with a real server. During a call nothing is decoded but the
+length of what arrives, because a caller only has to know when the agent is silent again.
 """
 
 import asyncio
@@ -25,9 +25,9 @@ PAYLOAD: Final = re.compile(r'"payload"\s*:\s*"([^"]*)"')
 NAME: Final = re.compile(r'"name"\s*:\s*"([^"]*)"')
 CONNECTED_S: Final = 20.0  # the longest that ringing may take
 GREETED_S: Final = 20.0  # the longest wait for a greeting
-QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be whole
-LOST_S: Final = 5.0  # of silence after which nothing more will come
-HURRY_S: Final = 12.0  # a caller to whom nothing is said at all gives up
+QUIET_S: Final = 0.9  # of silence after an answer that was long enough to be complete
+LOST_S: Final = 5.0  # of silence after which nothing more is expected
+HURRY_S: Final = 12.0  # after this time without any sound a caller gives up
 ANSWER_S: Final = 30.0  # the longest wait for the end of an answer
 ENOUGH: Final = 0.85  # of an answer's sound
 LOOK_S: Final = 0.05
@@ -38,14 +38,14 @@ Cue: TypeAlias = Callable[[int], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Script:
-    """What all callers of a run know.
+    """Data that all callers of a run share.
 
     Attributes:
         url: Of the server.
         auth_token: Signs the webhook.
-        greeting: What the agent says first.
-        phrases: What may be asked, as mu-law.
-        sounds: How long each word of an answer sounds, in seconds, by the word.
+        greeting: The agent's first words.
+        phrases: Possible questions, as mu-law.
+        sounds: Seconds that each word of an answer sounds, by the word.
     """
 
     url: str
@@ -55,13 +55,13 @@ class Script:
     sounds: Mapping[str, float]
 
     def length_s(self, text: str) -> float:
-        """Return how much sound a text makes."""
+        """Return how many seconds a text sounds."""
         return sum(self.sounds.get(word, 0.2) for word in text.split())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldTurn:
-    """A question and the time in which its answer was awaited; seconds of the call."""
+    """A question and the period in which its answer was awaited, in seconds of the call."""
 
     question: str
     answer: str
@@ -72,12 +72,12 @@ class HeldTurn:
 
 @dataclass(slots=True, kw_only=True)
 class HeldCall:
-    """One call, as it went: for whoever judges it later.
+    """The recording of one call, judged later.
 
     Attributes:
         number: Of the caller.
         rang_at: On the monotonic clock.
-        connected_s: From the ring until the media flowed; None: never.
+        connected_s: From the ring until the media flowed; `None` if it never did.
         refused: The server said at once that it has no room.
         error: Why it ended before its time.
         arrivals: When, what (`media`, `clear`) and with which payload, in seconds of the call.
@@ -110,8 +110,8 @@ class CheapLine:
         self._to_say: list[str] = []  # payloads, the next one last
         self._said = asyncio.Event()
         self._said_s = 0.0
-        self._dry_s = 0.0  # when what has come will have been played
-        self._sounded_s = 0.0  # when the last sound of it will
+        self._dry_s = 0.0  # when the received sound will have been played
+        self._sounded_s = 0.0  # when the last audible part of it will
         self._amount_s = 0.0  # of sound, in all
         self._marks: list[tuple[float, str]] = []
 
@@ -172,7 +172,7 @@ class CheapLine:
         return began_s, self._said_s - padding_s
 
     async def hear_out(self, wanted_s: float, *, within_s: float) -> None:
-        """Wait until so much sound has come and it is quiet, or until nothing more will come."""
+        """Wait until this much sound came and the line is quiet, or no more sound is expected."""
         since_s, before_s = self.now_s, self._amount_s
         while not self.over.is_set() and self.now_s - since_s < within_s:
             await asyncio.sleep(LOOK_S)
@@ -246,20 +246,20 @@ def _media(chunk: int, payload: str, sid: str) -> str:
 
 
 def _mute(payload: str) -> bool:
-    """Return whether base64 of mu-law holds nothing but silence."""
+    """Return whether base64 of mu-law holds only silence."""
     return payload.count("/") >= len(payload) - 4
 
 
 async def hold_call(
     script: Script, held: HeldCall, *, questions: Sequence[str], before: Cue
 ) -> None:
-    """Hold one call from the ring to the hang-up; `held` has it, also when it breaks off.
+    """Hold one call from ring to hang-up; `held` keeps it even if it breaks off.
 
     Args:
-        script: What callers know.
-        held: What becomes of it.
+        script: Data that callers share.
+        held: The recording of the call.
         questions: In this order.
-        before: Waits before each of them, by its index.
+        before: Waits before questions, by index.
     """
     said = answers(list(questions), greeting=script.greeting)
     try:

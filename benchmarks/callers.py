@@ -1,4 +1,4 @@
-"""A process full of callers: so many calls, held as a plan says, handed over when each is over."""
+"""A process of callers who hold calls as planned and hand each over when it has ended."""
 
 import asyncio
 import multiprocessing
@@ -13,7 +13,7 @@ from typing import Final, TypeAlias
 from benchmarks.caller import HeldCall, Script, hold_call
 from bot import clock
 
-PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers fall apart
+PAUSE_S: Final = (0.2, 0.8)  # between an answer and the next question, so that callers drift apart
 LEAVES_S: Final = 5.0  # for the process to end by itself
 GO: Final = "go"
 
@@ -29,7 +29,7 @@ class CallerPlan:
         number: Of the caller; seeds the pauses.
         rings_s: When, after the run's start.
         questions: Of each call, in this order.
-        speaks_s: With a plan that waits: so long after its word.
+        speaks_s: In a plan that waits: seconds after the start signal.
         asks_every_s: The first question comes so long after the ring, each other so long after the
             one before, unless its answer lasts longer. None: each follows its answer soon.
         until_s: After that no further call is begun; None: there is one call.
@@ -45,13 +45,13 @@ class CallerPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CrowdPlan:
-    """What one process of callers does.
+    """The plan of one process of callers.
 
     Attributes:
-        script: What callers know.
-        callers: Who they are.
+        script: Data that callers share.
+        callers: The callers.
         start_at: The run's start, on the monotonic clock.
-        together: After the greeting all wait for a word before they ask.
+        together: After the greeting all wait for a signal before they ask.
     """
 
     script: Script
@@ -69,18 +69,18 @@ class Crowd:
         self._over: list[HeldCall] = []
 
     async def calls(self) -> list[HeldCall]:
-        """Return all calls, when the last one is over."""
+        """Return all calls when the last one has ended."""
         while await self._next() != "done":
             pass
         return self._over
 
     async def greeted(self) -> None:
-        """Return when all of its callers have been greeted, or will not be: a minute at most."""
+        """Return when each of its callers was greeted or gave up; waits a minute at most."""
         while await self._next() not in ("greeted", "done"):
             pass
 
     async def _next(self) -> str:
-        """Return the word that comes next; calls that are over before it are kept."""
+        """Return the next signal; calls that end before it are kept."""
         while True:
             try:
                 told: Told = await asyncio.to_thread(self._pipe.recv)
@@ -91,7 +91,7 @@ class Crowd:
             self._over.append(told)
 
     def go(self, at: float) -> None:
-        """Let its callers ask, from a moment on the monotonic clock on."""
+        """Let its callers ask, from a moment on the monotonic clock."""
         self._pipe.send((GO, at))
 
 
@@ -118,7 +118,7 @@ def _run_child(pipe: Connection, plan: CrowdPlan) -> None:
 
 
 class _Sender:
-    """Sends one thing after another: calls end in threads, and a pipe takes one at a time."""
+    """Sends one object at a time: calls end in threads, and a pipe takes one writer."""
 
     def __init__(self, pipe: Connection) -> None:
         self._pipe = pipe
@@ -149,7 +149,7 @@ async def _call_all(pipe: Connection, plan: CrowdPlan) -> None:
 
 
 async def _leave(gone: asyncio.Event, tasks: Sequence[asyncio.Task[None]]) -> None:
-    await gone.wait()  # whoever asked for the calls has ended
+    await gone.wait()  # the process that asked for the calls has ended
     for task in tasks:
         task.cancel()
 
@@ -166,7 +166,7 @@ def _read(pipe: Connection, together: "_Together | None", gone: asyncio.Event) -
 
 
 class _Together:
-    """Lets callers ask only when all have been greeted and the word was given."""
+    """Lets callers ask only after all were greeted and the signal was given."""
 
     def __init__(self, sender: _Sender, callers: int) -> None:
         self._sender = sender
@@ -179,7 +179,7 @@ class _Together:
         self._asked.set()
 
     def ready(self) -> None:
-        """Count one who was greeted, or who never will be."""
+        """Count one caller who was greeted or never will be."""
         self._left -= 1
         if self._left == 0:
             self._sender.send("greeted")
@@ -212,7 +212,7 @@ async def _one(
 
         await hold_call(plan.script, held, questions=caller.questions, before=before)
         if together is not None and not waited:
-            together.ready()  # the others do not wait for whoever never came in
+            together.ready()  # the others do not wait for a caller who was refused
         await asyncio.to_thread(sender.send, held)
         if caller.until_s is None or clock.monotonic() >= plan.start_at + caller.until_s:
             return

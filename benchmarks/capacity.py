@@ -1,8 +1,8 @@
-"""How many calls a server carries: so many at once, ours beside stock Pipecat, in turn.
+"""Measures how many calls at once a server holds, ours and stock Pipecat in turn.
 
     .venv/bin/python benchmarks/capacity.py [--beside stock-pipecat] [--calls 1,4,8] [--quick]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -25,7 +25,7 @@ WIDE: Final = 210  # columns of a table that goes to a file
 
 
 def main() -> int:
-    """Measure, print, write; return 0, or 1 when fewer calls are held than should be."""
+    """Measure, print and write; return 0, or 1 if fewer calls are held than required."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -72,7 +72,7 @@ async def _measure(options: argparse.Namespace) -> int:
 
 
 def _order(options: argparse.Namespace, workers: Sequence[str]) -> Iterator[tuple[str, str, int]]:
-    """Yield the runs: all sides with the same calls after each other, each first now and then."""
+    """Yield the runs: all sides with the same calls in turn; which side is first alternates."""
     from lab.drill.servers import OURS  # noqa: PLC0415
 
     sides = [(OURS, kind) for kind in workers] + ([(STOCK, "")] if options.beside else [])
@@ -95,7 +95,7 @@ async def _circumstances() -> dict[str, str]:
 
 
 def _write_json(file: Path | None, runs: Sequence[Any], known: dict[str, str]) -> None:
-    if file is not None:  # after each run: what was measured is kept when the rest breaks off
+    if file is not None:  # after each run: results are kept if the rest breaks off
         everything = {**known, "runs": [run.as_json() for run in runs]}
         file.write_text(json.dumps(everything, indent=2) + "\n", encoding="utf-8")
 
@@ -118,7 +118,7 @@ def _options() -> argparse.Namespace:
     length.add_argument("--seconds", type=float, help="of each call, about, instead of --turns")
     parser.add_argument("--apart", type=float, default=0.7, metavar="S", help="between two rings")
     parser.add_argument("--delays", choices=["quick", "usual"], default="quick")
-    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy processes beside it")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="other busy processes")
     parser.add_argument("--quick", action="store_true", help="1 and 4 calls of 2 turns, no report")
     parser.add_argument("--json", type=Path, metavar="FILE", help="every run")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""What the runs of `capacity.py` say: as a table, as a verdict, as a page."""
+"""Writes the results of `capacity.py` as a table, a verdict and a page."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -8,8 +8,8 @@ from rich.table import Table
 from benchmarks.figures import BUDGET_S, LoadRun, most_calls, reach, seconds
 from lab.drill.servers import OURS, STOCK
 
-TARGET: Final = (2, 10)  # cores, calls that they are to hold, callers and simulators beside them
-REACHED: Final = (1, 2, 4, 8, 16)  # cores that the page tells of
+TARGET: Final = (2, 10)  # cores, and calls to hold on them next to callers and simulators
+REACHED: Final = (1, 2, 4, 8, 16)  # cores that the page reports on
 COLUMNS: Final = (
     "calls",
     "side",
@@ -68,7 +68,7 @@ def table(runs: Sequence[LoadRun]) -> Table:
 
 
 def ordered(runs: Sequence[LoadRun]) -> list[LoadRun]:
-    """Return runs with those beside each other that are to be compared."""
+    """Return runs so that those to be compared follow each other."""
     return sorted(runs, key=lambda run: (run.calls, run.side != STOCK, run.workers))
 
 
@@ -80,13 +80,13 @@ def best_of_ours(runs: Sequence[LoadRun]) -> LoadRun | None:
 
 
 def met(runs: Sequence[LoadRun]) -> bool:
-    """Return whether ours holds as many calls as it is to hold on two cores."""
+    """Return whether ours holds the required calls on two cores."""
     best = best_of_ours(runs)
     return best is not None and best.calls >= TARGET[1]
 
 
 def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
-    """Return in one line how many calls are held, by whom, and whether that is enough."""
+    """Return one line: how many calls each side holds, and whether that is enough."""
     ours, stock = best_of_ours(runs), most_calls(runs, side=STOCK, workers="")
     kind = f"workers {ours.workers}" if ours and ours.workers else "one process"
     told = f"on {cores} cores, callers and simulators on the same, {kind}: "
@@ -102,7 +102,7 @@ def verdict(runs: Sequence[LoadRun], *, cores: int) -> str:
 
 
 def arithmetic(runs: Sequence[LoadRun], *, cores: int) -> str:
-    """Return how many calls machines would carry, and why, from the runs' own numbers."""
+    """Return how many calls other machines would hold, derived from the runs."""
     best = best_of_ours(runs)
     if best is None:
         return "No number of calls was held, so nothing can be said of other machines."
@@ -125,7 +125,7 @@ def page(runs: Sequence[LoadRun], *, known: Mapping[str, Any], cores: int) -> st
 
     Args:
         runs: All of them, those that missed too.
-        known: Of the circumstances: `machine`, `commit`, `began`, `options`.
+        known: Circumstances of the run: `machine`, `commit`, `began`, `options`.
         cores: Of the machine.
     """
     return "\n".join(_lines(runs, known=known, cores=cores)) + "\n"

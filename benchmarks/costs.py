@@ -1,4 +1,4 @@
-"""The measuring of what calls cost: servers, callers who ask at fixed moments, and a table."""
+"""Measures the cost of calls: servers, callers who ask at fixed moments, and a table."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -22,7 +22,7 @@ from lab.process import LabOptions, lab_process
 RATE_HZ: Final = 8000
 ASKS_EVERY_S: Final = 7.0  # a caller asks, hears the answer, and is silent for a while
 GREETED_S: Final = 20.0
-SETTLED_S: Final = 4.0  # after the greeting has begun it is over, and the call costs what it costs
+SETTLED_S: Final = 4.0  # by this time the greeting has ended and the call costs its steady amount
 TARGET_CORES: Final = 0.10
 TARGET_MIB: Final = 15.0
 TARGET_SET_UP_S: Final = 0.030
@@ -48,7 +48,7 @@ class Cost:
         loop: The same of the thread with the event loop alone.
         set_up_s: The loop's own time from the ring to the open media stream, of each call.
         greeting_s: The loop's own time from then to the greeting's first sound, of each call.
-        memory_mib: What the process grew by with each call but the first.
+        memory_mib: Growth of the process with each call but the first.
         heard_s: Of the agent's speech, for each second of each call.
     """
 
@@ -83,7 +83,7 @@ class Server:
 
 
 async def measure(plan: Plan, *, folder: Path) -> list[Cost]:
-    """Measure each side in turn, so many times; each has its own lab, and a call to warm up."""
+    """Measure each side in turn, `rounds` times; each has its own lab and one call to warm up."""
     said = [hiss(item) for item in await asyncio.to_thread(phrases.spoken, RATE_HZ)]
     async with AsyncExitStack() as stack:
         servers = [
@@ -144,14 +144,14 @@ async def _round(server: Server, said: Sequence[NDArray[np.int16]], *, plan: Pla
 
 async def _begun(call: Carrier) -> None:
     async with asyncio.timeout(GREETED_S):
-        while not call.ear.bursts:  # noqa: ASYNC110 - the ear tells nobody
+        while not call.ear.bursts:  # noqa: ASYNC110 - the ear has no event
             await asyncio.sleep(0.01)
 
 
 async def _ask(
     call: Carrier, said: Sequence[NDArray[np.int16]], *, after_s: float, seconds_s: float
 ) -> None:
-    """Ask one phrase after the other at fixed moments, for so long."""
+    """Ask one phrase after the other at fixed moments, for `seconds_s`."""
     loop = asyncio.get_running_loop()
     began, number = loop.time(), 0
     while after_s + number * ASKS_EVERY_S < seconds_s:
@@ -166,7 +166,7 @@ def _heard_s(call: Carrier) -> float:
 
 
 def show(console: Console, found: Sequence[Cost]) -> None:
-    """Print a row for each side, and what of it varied."""
+    """Print a row for each side, and the spread of its values."""
     table = Table("", "cores a call", "loop's", "MiB a call", "set-up, ms", "greeting, ms", "heard")
     for side in dict.fromkeys(cost.side for cost in found):
         of_it = [cost for cost in found if cost.side == side]
@@ -190,7 +190,7 @@ def _mean_and_range(values: Sequence[float], *, digits: int) -> str:
 
 
 def within_target(found: Sequence[Cost]) -> bool:
-    """Return whether our own side met its targets; without it there is nothing to miss."""
+    """Return whether our side met its targets; without our side there are none to miss."""
     ours = [cost for cost in found if cost.side == OURS]
     return not ours or (
         fmean(cost.cores for cost in ours) <= TARGET_CORES

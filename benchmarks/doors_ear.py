@@ -1,8 +1,8 @@
-"""When the caller hears the agent, at the ear of each door's own far end, beside `v2v_s`.
+"""Compares when the far end of each door hears the agent with our own `v2v_s`.
 
     .venv/bin/python -m benchmarks.doors_ear [--turns 6] [--only sip,browser,carrier,microphone]
 
-benchmarks/README.md tells what is measured and what a door's known delay is.
+benchmarks/README.md describes the measurement and each door's known delay.
 """
 
 import argparse
@@ -43,18 +43,18 @@ from tests.peers.sip_rig import open_sip_rig
 from tests.transports.pulse_telephone import SoundCardTelephone, measure_card
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
-AGREE_S: Final = 0.06  # what may be between the ear and our own figure, beside the known delay
+AGREE_S: Final = 0.06  # allowed difference between ear and our figure, next to the known delay
 PACKET_S: Final = 0.02  # of a carrier: one on its way in, one on its way out
-EARLY_S: Final = 0.3  # that we may say an answer was heard after the ear has heard it
-LIMIT_S: Final = 300.0  # a door that takes longer is not measured
+EARLY_S: Final = 0.3  # an answer may be reported as heard this long after the ear heard it
+LIMIT_S: Final = 300.0  # a door that takes longer counts as not measurable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarTurn:
-    """One answer: as we measured it, as it was heard, and what of the difference is known.
+    """One answer: our figure, what the ear heard, and the known part of the difference.
 
     Attributes:
-        known_s: What the way to the ear and from the mouth takes by itself; None: not told.
+        known_s: Delay of the path to the ear and from the mouth; `None` if it was not reported.
     """
 
     v2v_s: float
@@ -64,11 +64,11 @@ class EarTurn:
 
 @dataclass(frozen=True, slots=True)
 class OpenDoor:
-    """A door with a call to be made.
+    """A door and how to call it.
 
     Attributes:
         known_s: Its delay.
-        tells: Beside it the far end tells, of each answer, how long it held that back.
+        tells: The far end also reports how long it held each answer back.
     """
 
     rig: Rig
@@ -77,7 +77,7 @@ class OpenDoor:
 
 
 def main() -> int:
-    """Measure, print, and return 0; 1: they do not agree; 3: a door could not be tried."""
+    """Measure and print; return 0, 1 if ear and figure disagree, 3 if a door could not be tried."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--turns", type=int, default=6, help="answers at each door")
     parser.add_argument("--only", type=lambda text: text.split(","), default=[*DOORS])
@@ -96,13 +96,13 @@ def _try_door(name: str, turns: int) -> int:
             print(f"{name:12} unproven: not measured within {LIMIT_S:g} s")
             return 3
         except (UnprovenError, CommandError, ConnectionError, ExceptionGroup) as why:
-            print(f"{name:12} unproven: {why}")  # what is broken is the measurement
+            print(f"{name:12} unproven: {why}")  # here the measurement itself is broken
             return 3
     return 0 if _print(name, found) else 1
 
 
 async def _measure(name: str, turns: int, folder: Path) -> Sequence[EarTurn]:
-    """Ask at one door, and return what both ends say of each answer."""
+    """Ask at one door; return what both ends report of each answer."""
     row = next(item for item in FULL if item.name == "healthy")
     ears: list[float] = []
     async with asyncio.timeout(LIMIT_S), DOORS[name](row, folder) as door:
@@ -112,7 +112,7 @@ async def _measure(name: str, turns: int, folder: Path) -> Sequence[EarTurn]:
             await call.wait_for_greeting()
             asked = [await call.ask(item) for item in islice(cycle(QUESTIONS), turns)]
             started_at = telephone.started_at
-            for turn in asked:  # not in between: who waits for a judge is asked who is there
+            for turn in asked:  # not in between: a silent caller would be prompted
                 verdict = (await judge_turn(call, door.rig.control, turn)).verdict
                 ears.append(verdict.first_speech_s or float("nan"))
         told = list(_told(door.rig.calls))
@@ -177,7 +177,7 @@ async def _sip(row: Row, folder: Path) -> AsyncIterator[OpenDoor]:
 async def _browser(row: Row, folder: Path) -> AsyncIterator[OpenDoor]:
     way = await measure_page()
     async with open_browser_rig(row, folder) as rig:
-        # What the mirror's page held back is taken off: of each answer its page tells that itself.
+        # The page reports how long it held each answer back; that is taken off.
         yield OpenDoor(rig, statistics.median(way.round_s) - way.buffer_s, tells=True)
 
 

@@ -1,9 +1,9 @@
-"""Callers whose worker is killed, or hangs, in the middle of an answer.
+"""Measures what callers hear when their worker is killed, or hangs, in the middle of an answer.
 
     .venv/bin/python -m benchmarks.dying_workers [--runs 10] [--workers 2]
         [--doors twilio,telnyx,plivo,livekit,browser] [--faults killed,frozen]
 
-benchmarks/README.md tells what is measured.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -51,7 +51,7 @@ from tests.peers.sip_telephone import SipTelephone
 
 FAULTS: Final = {"killed": signal.SIGKILL, "frozen": signal.SIGSTOP}
 WITHIN_S: Final = {"killed": 2.5, "frozen": 5.0}  # from the fault to the next speech, p95
-IN_FLIGHT: Final = 5  # words that may be heard twice: what was heard is kept twice a second
+IN_FLIGHT: Final = 5  # words that may be heard twice: the heard position is stored twice a second
 INTO_S: Final = (0.8, 1.6, 2.4, 3.2, 4.0)  # of an answer of some ten seconds
 QUESTION: Final = "What are your opening hours?"
 AFTERWARDS: Final = "Where are you?"
@@ -67,7 +67,7 @@ def opening_hours() -> str:
         runs.write(f"{{os.getpid()}}\\n")
     return {said!r}
 '''
-SETTLED_S: Final = 2.0  # a worker that has just come up is still busy with itself
+SETTLED_S: Final = 2.0  # a worker that has just started is still busy with its own start
 QUIET_S: Final = 2.0  # of silence after an answer that is over
 RUN_S: Final = 120.0  # a guard
 STARTS_S: Final = 120.0  # a guard: a worker that died at once several times is replaced later
@@ -75,13 +75,13 @@ STARTS_S: Final = 120.0  # a guard: a worker that died at once several times is 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDoor:
-    """A door, and what rings there.
+    """A door and the caller that rings there.
 
     Attributes:
         ring: Takes the server's address.
         tree: What the server's configuration needs for it.
         port: Where the server must listen, if that is not free to choose.
-        path: What becomes of the voices' sound on its way to this ear.
+        path: Codecs and filters between the voices and this ear.
     """
 
     ring: Callable[[str], Telephone]
@@ -92,19 +92,19 @@ class OpenDoor:
 
 @dataclass(slots=True, kw_only=True)
 class Death:
-    """One run: what the caller heard, and what was done for it.
+    """Result of one run: what the caller heard, and what Holdline did.
 
     Attributes:
-        again_s: From the fault to the next speech; None: there was none.
+        again_s: From the fault to the next speech; `None` if there was none.
         missing: Words of the answer that were not heard.
         extra: Words that were heard twice, or in the wrong place.
         torn: Words that were not found though a later one was heard before the fault.
-        greetings: That were heard after the fault.
+        greetings: Greetings heard after the fault.
         messages: Of the next request to the model.
         remembered: Each request after the fault has what the caller said before.
         tools: How often the tool ran.
         calls: In the record.
-        wrong: What else went wrong.
+        wrong: Other problems.
         sound: All that the caller heard.
         heard: The words of the answer in it, and when.
     """
@@ -124,7 +124,7 @@ class Death:
 
     @property
     def whole(self) -> bool:
-        """Whether the caller noticed nothing but the pause."""
+        """Whether the caller noticed only the pause."""
         once = self.tools == self.calls == 1 and not self.greetings
         heard = not self.missing and len(self.extra) <= IN_FLIGHT and self.again_s is not None
         return once and heard and self.remembered and not self.wrong
@@ -138,7 +138,7 @@ class Place:
     served: Served
     lab: RunningLab
     control: LabControl
-    runs: Path  # one line for each time that the tool ran: the process
+    runs: Path  # one line for each tool run: the process
     workers: int
     numbers: itertools.count = field(default_factory=itertools.count)
 
@@ -147,7 +147,7 @@ class Place:
         return [int(pid) for pid in self.runs.read_text().split()] if self.runs.exists() else []
 
     async def until_all_work(self) -> None:
-        """Wait for all workers."""
+        """Wait until all workers are ready."""
         await becomes(lambda: self._alive() >= self.workers, within_s=STARTS_S)
         await asyncio.sleep(SETTLED_S)
 
@@ -156,7 +156,7 @@ class Place:
 
 
 def main() -> int:
-    """Measure, print, and return 0; 1: something was missed; 3: a door could not be tried."""
+    """Measure and print; return 0, 1 if something was missed, 3 if a door could not be tried."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--runs", type=int, default=10, help="of each door and fault")
     parser.add_argument("--workers", type=int, default=2)
@@ -178,7 +178,7 @@ def _try(name: str, fault: str, options: argparse.Namespace) -> int:
             UnprovenError,
             CommandError,
             RuntimeError,
-        ) as why:  # what is broken is the measurement
+        ) as why:  # here the measurement itself is broken
             print(f"  unproven: {why}")
             return 3
     again = [death.again_s if death.again_s is not None else float("inf") for death in found]
@@ -321,7 +321,7 @@ def _judge(death: Death, sound: Pcm, sent: list[Sent], times: Times, path: EarPa
 
 
 def _place(early: Sequence[RecordedWord], answer: Sequence[str]) -> int:
-    """Return how many words of the answer had been said when the last of these had."""
+    """Return how many words of the answer were said up to the last of these."""
     same = difflib.SequenceMatcher(
         a=answer, b=[bare(word.text) for word in early], autojunk=False
     ).get_matching_blocks()
@@ -337,7 +337,7 @@ def _without(words: Sequence[str], others: Sequence[str]) -> list[str]:
 
 
 async def _ask_lab(place: Place, death: Death, since_s: float, times: Times) -> None:
-    """Look what the models were asked after the fault."""
+    """Check what the models were asked after the fault."""
     asked = [
         (request["at_s"] - since_s, request["details"])
         for name in place.control.names
@@ -361,7 +361,7 @@ def _events(place: Place, known: set[str]) -> list[str]:
 
 
 def _gaps(place: Place) -> list[dict[str, Any]]:
-    """Return the calls of the record that went on in another process."""
+    """Return the recorded calls that another process continued."""
     return [
         entry
         for entry in entries_of(place.served)

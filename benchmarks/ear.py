@@ -1,7 +1,7 @@
-"""One ear for every pipeline: notes when the frames of a turn leave their processors.
+"""One ear for every pipeline: records when the frames of a turn leave their processors.
 
-It wraps `push_frame` and `write_audio_frame` of single objects, so that a pipeline with observers
-and one without are measured in the same way, and neither is changed.
+It wraps `push_frame` and `write_audio_frame` of single objects. Pipelines with and without
+observers are measured in the same way, and neither is changed.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ Note: TypeAlias = Callable[[Any], None]
 
 
 class UnhealthyTurnError(Exception):
-    """A turn that says nothing about a healthy one; the text is the reason."""
+    """A turn that is no sample of a healthy one; the text is the reason."""
 
 
 class Ear:
@@ -65,14 +65,14 @@ class Ear:
         }
         processor = leg.input().next
         while processor is not None and processor is not leg.output():
-            _overhear(processor, notes)  # all of them: the first to push a frame is its maker
+            _overhear(processor, notes)  # all: the first to push a frame made it
             processor = processor.next
         _overhear(leg.output(), {BotStoppedSpeakingFrame: lambda _: self._quiet.set()})
         self._overhear_line(leg)
         self._overhear_detector(analyzer)
 
     def expect(self) -> None:
-        """Forget what was heard: the caller speaks next."""
+        """Forget what was heard; the caller speaks next."""
         self._marks.clear()
         self._busy.clear()
         self._lead_s, self._unsure = 0.0, False
@@ -81,7 +81,7 @@ class Ear:
         self._quiet.clear()
 
     async def answer(self, *, within_s: float) -> tuple[Moments, tuple[Busy, ...]]:
-        """Return the moments of the answer once it is heard, and who was busy on our side of it.
+        """Return the moments of the answer once it is heard, and what was busy on our side.
 
         Raises:
             UnhealthyTurnError: It was not heard in time, or a part of it is missing.
@@ -170,7 +170,7 @@ class Ear:
         async def analyze_and_note() -> tuple[EndOfTurnState, MetricsData | None]:
             begin_s = self._clock()
             state, measured = await analyze()
-            if isinstance(measured, TurnMetricsData):  # its own stopwatch, without our waiting
+            if isinstance(measured, TurnMetricsData):  # its own timer, without our waiting
                 took_s = measured.e2e_processing_time_ms / 1000
                 end_s = min(begin_s + took_s, self._clock())  # it may have begun before
                 self._busy.append(Busy(who="turn detector", begin_s=begin_s, end_s=end_s))

@@ -1,11 +1,11 @@
-"""What many turns come to: percentiles, slopes, verdicts, and how far they reach; pure."""
+"""Statistics over many turns: percentiles, slopes, intervals, verdicts. Pure."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-NEVER_S: Final = 99.0  # what never came was later than any target
+NEVER_S: Final = 99.0  # an answer that never came is later than any target
 BUDGET_S: Final = 1.5  # latency.budget_s
 TORN_S: Final = 0.2  # chosen: a longer silence inside an answer, beyond its own, is noticed
 SURE: Final = 1.96  # standard errors on each side that hold 95 % of a normal distribution
@@ -54,12 +54,12 @@ class HeardTurn:
 
     @property
     def torn(self) -> bool:
-        """Whether a word had holes, or a silence stood in the answer that does not belong there."""
+        """Whether a word had holes, or the answer contains a silence of its own."""
         return self.torn_words > 0 or self.gap_s > TORN_S
 
     @property
     def told(self) -> str:
-        """What is wrong with it, in words."""
+        """The problems of this turn, in words."""
         missing, extra = (" ".join(item) or "-" for item in (self.missing, self.extra))
         return (
             f"caller {self.call} at {self.at_s:.1f} s: first word {seconds(self.first_word_s)}, "
@@ -70,18 +70,18 @@ class HeardTurn:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TurnFigures:
-    """Turns, summed up; a turn that should have been held and was not counts as never answered."""
+    """Sums over turns; a turn that should have been held and was not counts as never answered."""
 
     turns: int
     first_word_p50_s: float
     first_word_p95_s: float
     in_budget: float  # share of the turns
     not_whole: int
-    torn: int  # whole or not, with holes in words or a silence that does not belong there
+    torn: int  # whole or not, with holes in words or an unexpected silence
 
 
 def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
-    """Return what turns come to.
+    """Sum up turns.
 
     Args:
         turns: All that were held.
@@ -103,7 +103,7 @@ def sum_up(turns: Sequence[HeardTurn], *, expected: int = 0) -> TurnFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slope:
-    """How something changes with time.
+    """Change of a measure over time.
 
     Attributes:
         a_minute: Its change.
@@ -116,7 +116,7 @@ class Slope:
     start: float
 
     def drifts(self, over_minutes: float, *, allowed: float) -> bool:
-        """Return whether it surely grows by more than is allowed in so many minutes.
+        """Return whether it surely grows by more than `allowed` in `minutes`.
 
         Surely: the whole interval lies above zero. What falls does no harm.
         """
@@ -147,23 +147,23 @@ def slope(points: Iterable[tuple[float, float]]) -> Slope:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoadRun:
-    """One run: so many calls at once on one server.
+    """One run of `calls` calls at once on one server.
 
     Attributes:
         side: Whose server.
-        workers: What it was told; empty: it has no such option.
+        workers: Its option; empty if it has no such option.
         calls: How many callers rang.
-        refused: Those that were told at once that there is no room.
+        refused: Callers that were told at once that all seats are taken.
         figures: Of the turns of those that were answered.
-        greeting_s: The slowest, from the ring; `NEVER_S`: somebody was not greeted.
+        greeting_s: The slowest, from the ring; `NEVER_S` if a caller was not greeted.
         cores_a_call: The server's, by its processes' own time.
         memory_mb: The most that its processes had, shared pages counted once.
         shares: Cores that were busy, by whom: `server`, `simulators`, `callers`, `others`.
         callers_late_s: How late the callers sent, p95 of each second's worst.
         simulators_late_s: How late the simulated voices began, p95.
         requests_a_turn: To the model.
-        wrong: What was not whole, in words, for whoever doubts it.
-        error: Why the run came to nothing, if it did.
+        wrong: Turns that were not whole, in words.
+        error: Why the run failed, if it did.
     """
 
     side: str
@@ -183,7 +183,7 @@ class LoadRun:
 
     @property
     def holds(self) -> bool:
-        """Whether every caller was answered, in time and whole."""
+        """Whether every caller was answered in time and completely."""
         found = self.figures
         in_time = found.first_word_p95_s <= BUDGET_S
         return not self.error and not self.refused and in_time and not found.not_whole
@@ -194,7 +194,7 @@ class LoadRun:
 
 
 def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun | None:
-    """Return the run with the most calls that holds, as do all runs with fewer; None: none does.
+    """Return the largest run such that it and all smaller ones hold; `None` if none does.
 
     A count that was run several times holds when each of its runs does.
     """
@@ -208,9 +208,9 @@ def most_calls(runs: Sequence[LoadRun], *, side: str, workers: str) -> LoadRun |
 
 
 def reach(best: LoadRun, *, cores: int, machine_cores: int) -> int:
-    """Return how many calls a machine would carry that has nothing to do but answer them.
+    """Return how many calls a machine would hold that does nothing else.
 
-    The busy share at which calls were still held on the measured machine is taken as the share
+    The busy share of the measured machine while calls were still held is taken as the share
     that may be busy anywhere; callers and simulators take nothing from another machine.
 
     Args:
@@ -223,5 +223,5 @@ def reach(best: LoadRun, *, cores: int, machine_cores: int) -> int:
 
 
 def seconds(value: float) -> str:
-    """Return seconds for people."""
+    """Return seconds as text."""
     return "never" if value >= NEVER_S else f"{value:.2f} s"

@@ -1,4 +1,4 @@
-"""Who picks up: people, mailboxes, menus and telephones' assistants, rendered by espeak-ng."""
+"""Answerers rendered by espeak-ng: people, mailboxes, menus and call assistants."""
 
 import math
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ Pieces = npt.NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Greeting:
-    """What is heard after the answer: words, pauses in seconds, and beeps as `(hz, seconds)`."""
+    """The sound after the answer: words, pauses in seconds, and beeps as `(hz, seconds)`."""
 
     name: str
     who: Answerer
@@ -29,12 +29,12 @@ class Greeting:
     pace: int = 165
     begins_s: float = 0.4
     noise: float = 40.0  # RMS of 32768; a street is 400
-    tell: str = ""  # of a machine: with these words at the latest a listener would know
+    tell: str = ""  # of a machine: a listener knows by these words at the latest
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderedGreeting:
-    """Its sound, and when each word of it has been spoken."""
+    """The rendered sound, and the second when each word has ended."""
 
     greeting: Greeting
     pcm: bytes
@@ -42,7 +42,7 @@ class RenderedGreeting:
 
     @property
     def told_s(self) -> float:
-        """When its words have given it away; `inf`: they never do."""
+        """When its words have given it away; `inf` if they never do."""
         said, tell = "", plain(self.greeting.tell)
         for at_s, word in self.words:
             said = f"{said} {plain(word)}"
@@ -182,7 +182,7 @@ MAILBOXES: Final = (
     ),
     _mailbox(
         "no beep",
-        "please leave a message",  # people are sorry that they missed a call, too
+        "please leave a message",  # people, too, say that they are sorry to have missed a call
         "I'm sorry, I missed your call. Please leave a message, thank you.",
     ),
     _mailbox(
@@ -277,7 +277,7 @@ GREETINGS: Final = (*PEOPLE, *MAILBOXES, *MENUS, *SCREENERS)
 
 
 def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGreeting:
-    """Return a greeting as sound of a telephone line."""
+    """Return a greeting as telephone sound."""
     dice = np.random.default_rng(seed)
     pieces: list[Pieces] = [np.zeros(round(greeting.begins_s * RATE_HZ))]
     words: list[tuple[float, str]] = []
@@ -302,7 +302,7 @@ def render(greeting: Greeting, engine: Espeak, *, seed: int = 7) -> RenderedGree
 def _spoken(
     text: str, greeting: Greeting, engine: Espeak
 ) -> tuple[Pieces, list[tuple[float, str]]]:
-    """Return speech, and for each word the second by which it was spoken."""
+    """Return speech, and the second when each word has ended."""
     samples, starts = engine.speak(text, [greeting.voice], words_per_minute=greeting.pace, pitch=50)
     sound = soxr.resample(samples.astype(np.float64) / 32768, engine.rate_hz, RATE_HZ)
     sound *= LEVEL / max(0.01, float(np.abs(sound).max()))

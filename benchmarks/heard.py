@@ -1,7 +1,7 @@
-"""Judges held calls when the run is over: what was heard of each answer, found in the sound itself.
+"""Judges held calls after the run: finds the words of each answer in the recorded sound.
 
-The lab's voices speak word by word, each word always with the same sound, so that nothing but the
-recording and the expected words is needed; which provider spoke is found with them.
+The lab's voices speak word by word, and a word always has the same sound. So the recording and the
+expected words are enough, and they also show which provider spoke.
 """
 
 import functools
@@ -29,13 +29,13 @@ TORN_WORD_S: Final = 0.02  # chosen: a shorter hole in a word is not noticed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedCall:
-    """What became of a call.
+    """What one call was like.
 
     Attributes:
         number: Of the caller.
-        greeting_s: From the ring to its first sound; `NEVER_S`: there was none.
+        greeting_s: From the ring to its first sound; `NEVER_S` if there was none.
         turns: In order.
-        voices: Who spoke the answers, by how many words.
+        voices: How many words of the answers each voice spoke.
     """
 
     number: int
@@ -66,7 +66,7 @@ def judge_call(held: HeldCall, *, started_at: float) -> JudgedCall:
     speech = stretches(sound.played)
     first_s = speech[0][0] + (held.connected_s or 0.0) if speech else NEVER_S
     if held.turns and speech and speech[0][0] > held.turns[0].began_s:
-        first_s = NEVER_S  # what was heard first was an answer
+        first_s = NEVER_S  # the first sound belongs to an answer
     since_s = held.rang_at + (held.connected_s or 0.0) - started_at
     voices: dict[str, int] = {}
     turns = [
@@ -108,7 +108,7 @@ def _judge_turn(
 
 
 def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWord:
-    """Return a word of the seamless sound with the times at which it was played."""
+    """Return a word of the seamless sound with its times of playback."""
     at, end = (first + round(item * RATE_HZ) for item in (word.at_s, word.end_s))
     return replace(
         word,
@@ -118,10 +118,10 @@ def _as_played(word: RecordedWord, sound: Playback, *, first: int) -> RecordedWo
 
 
 def spoken(recording: Pcm, answer: str) -> tuple[RecordedWord, ...]:
-    """Return the words of an answer that are in a recording, whoever of the voices spoke them.
+    """Return the words of an answer that are in a recording, spoken by any of the voices.
 
-    The standby's sounds are looked for only where the first voice did not say it all: a word that
-    is not there takes longest to be looked for.
+    The standby's sounds are looked for only if the first voice did not say everything: a missing
+    word takes longest to look for.
     """
     words: tuple[RecordedWord, ...] = ()
     known: list[Sent] = []

@@ -1,4 +1,4 @@
-"""Voices' stages that are held, and broken: with a warm standby, or with a cold one."""
+"""Voice stages whose first voice breaks, with a warm or a cold standby."""
 
 import asyncio
 import gc
@@ -47,7 +47,7 @@ GIVE_UP_S: Final = 8.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
-    """What one call costs while nobody speaks."""
+    """Cost of one call while it is silent."""
 
     rss_mb: float
     cpu_share: float  # of a core
@@ -68,12 +68,12 @@ class _Voice:
 async def failovers(
     lab: RunningLab, folder: Path, *, cold: bool, times: int, away_s: float
 ) -> list[float]:
-    """Return, in order, how long after the first voice's death the second was heard of.
+    """Return, in order, how long after the first voice's death the second one's sound arrived.
 
     Args:
         lab: Where both voices are.
-        folder: For what the configuration wants to write.
-        cold: Whether the second one is.
+        folder: For files that the configuration writes.
+        cold: Whether the standby is cold.
         times: How often.
         away_s: One way to the second voice.
     """
@@ -92,14 +92,14 @@ async def failovers(
 
 
 def held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
-    """Return what a call costs in this process, which should be a fresh one."""
+    """Return the cost of a call in this process, which should be a fresh one."""
     logs.set_up(level="ERROR", folder=None)
     return asyncio.run(_held(lab, folder, cold=cold, calls=calls))
 
 
 async def _held(lab: RunningLab, folder: Path, *, cold: bool, calls: int) -> Held:
     settings: Any = with_lab(lab, {"logs": {"dir": folder}})
-    async with _voice(settings, cold=cold):  # what is loaded once is nobody's cost
+    async with _voice(settings, cold=cold):  # what is loaded once is not a call's cost
         await asyncio.sleep(SETTLE_S)
     async with AsyncExitStack() as all_of_them:
         before, sockets = _rss_mb(), _sockets()
@@ -161,7 +161,7 @@ async def _voice(settings: Settings, *, cold: bool) -> AsyncIterator[_Voice]:
 
 
 async def _away(settings: Settings, ways: AsyncExitStack, *, away_s: float) -> Settings:
-    """Put a long way between us and the second voice."""
+    """Put a delay of `away_s` between us and the second voice."""
     rungs = []
     for item in settings.stages.tts:
         if item.name == SECOND:

@@ -1,8 +1,8 @@
 """Greetings that the rules were not made with: other words, voices, rates, lines and pauses.
 
-Written before the rules were changed last, and not looked at while they were: what becomes of these
-is what the docs promise. Whoever changes a rule because of one of them moves it to
-`benchmarks/greetings.py` and writes another one.
+They were written before the last change of the rules and not looked at during it. The docs promise
+their results. If a rule is changed because of one of them, move it to `benchmarks/greetings.py` and
+write another one.
 """
 
 from typing import Final

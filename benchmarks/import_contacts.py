@@ -1,4 +1,4 @@
-"""How long it takes to import contacts, and whether memory stays as it is: 100,000 and 10,000."""
+"""Measures how long imports of 10,000 and 100,000 contacts take, and their peak memory."""
 
 import argparse
 import asyncio
@@ -23,7 +23,7 @@ BAD_SHARE: Final = 0.02
 
 
 def write_file(path: Path, rows: int) -> None:
-    """Write contacts, most of them good, all of them different."""
+    """Write `count` contacts, most of them valid, all of them different."""
     chance = random.Random(7)  # noqa: S311 - a sample
     with path.open("w", encoding="utf-8", newline="") as file:
         table = csv.writer(file)
@@ -37,7 +37,7 @@ def write_file(path: Path, rows: int) -> None:
 
 
 async def measure(url: str, file: Path) -> str:
-    """Import a file; return what came of it, how long it took, and the most memory there was."""
+    """Import a file; return the tally, the duration and the peak memory."""
     book = ContactStore(url)
     refused = 0
 
@@ -55,7 +55,7 @@ async def measure(url: str, file: Path) -> str:
 
 
 def in_process(url: str, file: Path) -> tuple[int, int, int, float, float, float]:
-    """Measure in a process of its own, whose memory is that of nothing else."""
+    """Measure in a fresh process, so that its memory is that of the import alone."""
     done = subprocess.run(  # noqa: S603 - ours
         [sys.executable, __file__, "--url", url, "--file", str(file)],
         check=True,
@@ -89,7 +89,7 @@ def compare(urls: dict[str, tuple[str, str]], folder: Path) -> bool:
 
 
 def main() -> int:
-    """Measure SQLite, and PostgreSQL where it is installed."""
+    """Measure SQLite, and PostgreSQL if it is installed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--url")
     parser.add_argument("--file", type=Path)

@@ -1,8 +1,8 @@
-"""Callers who ring together as soon as a server is ready, or reloaded, and how many are refused.
+"""Counts refused callers who ring together as soon as a server is ready or reloaded.
 
     .venv/bin/python benchmarks/just_ready.py [--callers 8] [--runs 10]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -16,14 +16,14 @@ import aiohttp
 import yaml
 
 ROOT: Final = Path(__file__).resolve().parent.parent  # a script's own folder is all Python looks in
-WITHIN_S: Final = 0.2  # all ring within so long of each other
+WITHIN_S: Final = 0.2  # all rings fall into this time
 STAY_S: Final = 4.0  # of an accepted caller: longer than all need to ring
 RELOADED_S: Final = 120.0
 READY: Final = "is ready, as process"  # of a worker, in the server's log
 
 
 def main() -> int:
-    """Measure, print; return 0, or 1 if a caller was refused."""
+    """Measure and print; return 0, or 1 if a caller was refused."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -44,7 +44,7 @@ async def _measure(callers: int, runs: int) -> int:
 
 
 async def _run(callers: int, folder: Path) -> dict[str, list[str]]:
-    """Return what callers who were not let in were told, by when they rang."""
+    """Return the answers to refused callers, by the moment of their ring."""
     from lab.drill.servers import GREETING, OURS, open_agent  # noqa: PLC0415
     from lab.process import LabOptions, lab_process  # noqa: PLC0415
 
@@ -76,7 +76,7 @@ async def _call(url: str, rings_after_s: float) -> str:
 
 
 async def _reload(url: str, folder: Path) -> None:
-    """Change the configuration, have it read, and return when the new workers are ready."""
+    """Change the configuration, reload it, and return when the new workers are ready."""
     config, log = folder / "holdline.yaml", folder / "logs" / "holdline.log"
     tree: dict[str, Any] = yaml.safe_load(config.read_text())
     tree["agent"]["farewell"] = "Goodbye."

@@ -1,4 +1,4 @@
-"""When the simulated providers worked, read from the lab's record."""
+"""Reads from the lab's record when the simulated providers worked."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
@@ -90,7 +90,7 @@ def _model(
                 if mark["what"] == "sentence" and mark["words"] >= text["words"]
             )
             if (over_s := next(sentences, None)) is not None:
-                over_s = min(over_s, text["at_s"])  # its first clause may have gone before its end
+                over_s = min(over_s, text["at_s"])  # its first clause may be sent before its end
                 marks = (mark["at_s"] for mark in request["marks"])
                 needed_s = max((at for at in marks if over_s <= at <= text["at_s"]), default=over_s)
                 yield (

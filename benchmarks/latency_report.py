@@ -1,4 +1,4 @@
-"""What callers of both sides heard, as tables, verdicts and JSON."""
+"""Writes what callers of both sides heard as tables, verdicts and JSON."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -27,7 +27,7 @@ def ratios(sides: Mapping[str, SideFigures]) -> tuple[float, float]:
 
 
 def met(sides: Mapping[str, SideFigures]) -> bool:
-    """Return whether ours is sooner by as much as it has to be, at the price that it may have."""
+    """Return whether ours is sooner by the required share, at the allowed price."""
     ours = sides[OURS]
     median, slowest = ratios(sides)
     heard = ours.figures.first_word_p95_s < NEVER_S and not ours.figures.not_whole
@@ -72,7 +72,7 @@ def as_json(sides: Mapping[str, SideFigures]) -> dict[str, Any]:
 
 
 def show_clips(console: Console, found: Mapping[str, Sequence[ClipVerdict]]) -> bool:
-    """Print what became of each clip; return whether ours answered each in time, and once."""
+    """Print the result of each clip; return whether ours answered each in time, and once."""
     table = Table(title="people reading, one at a time", show_lines=False)
     table.add_column("clip")
     table.add_column("length", justify="right")

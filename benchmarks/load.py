@@ -1,7 +1,7 @@
-"""So many calls at once on one server: the run itself, and what it comes to.
+"""Puts a number of calls at once on one server, and judges the run.
 
-Four sorts of processes: the server, the simulated providers, the callers, and this one, which only
-waits. The share of each is measured, so that nobody's cost is taken for another's.
+Four kinds of processes take part: the server, the simulated providers, the callers, and this one,
+which only waits. The share of each is measured.
 """
 
 import asyncio
@@ -28,15 +28,15 @@ from lab.drill.servers import AUTH_TOKEN, GREETING, RunningAgent, open_agent
 from lab.process import LabOptions, RunningLab, lab_process
 
 QUESTIONS: Final = ("How much is a haircut?", "What are your opening hours?")
-SETTLED_S: Final = 2.0  # a server that has just come up is still busy with itself
+SETTLED_S: Final = 2.0  # a server that has just started is still busy with its own start
 LOOK_S: Final = 2.0  # between two looks at memory
-A_PROCESS: Final = 8  # callers: so many cost a process a tenth of a core
+A_PROCESS: Final = 8  # callers a process; they take a tenth of a core
 SOON_S: Final = 2.0  # for the callers' processes to start
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a run is to be.
+    """Settings of a run.
 
     Attributes:
         side: Whose server.
@@ -56,7 +56,7 @@ class Load:
 
     @property
     def options(self) -> tuple[str, ...]:
-        """What the server is told."""
+        """Options of the server."""
         return ("--workers", self.workers) if self.workers not in ("", "auto") else ()
 
 
@@ -71,7 +71,7 @@ class Site:
 
 @functools.cache
 def usual_phrases() -> Mapping[str, Pcm]:
-    """Return the questions and their sound: rendered once, for twice would not be the same."""
+    """Return the questions and their sound; rendered once, because a second rendering differs."""
     return {question: caller_says(question) for question in QUESTIONS}
 
 
@@ -88,10 +88,10 @@ async def open_site(
 
     Args:
         side: Whose server.
-        folder: Where its files go; what an earlier run left there is removed.
+        folder: For its files; those of an earlier run are removed.
         delays: Of the lab.
         options: Of the server.
-        phrases: What callers may say, and its sound; None: the usual questions.
+        phrases: Possible questions and their sound; `None` for the usual ones.
     """
     await asyncio.to_thread(functools.partial(shutil.rmtree, folder, ignore_errors=True))
     said = usual_phrases() if phrases is None else phrases
@@ -108,7 +108,7 @@ async def open_site(
 
 
 def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
-    """Return what callers of a server know."""
+    """Return the data that callers of a server share."""
     said = usual_phrases() if phrases is None else phrases
     texts = [GREETING, *(answers([usual_phrase], greeting=GREETING)[0] for usual_phrase in said)]
     return Script(
@@ -121,18 +121,18 @@ def script_for(url: str, phrases: Mapping[str, Pcm] | None = None) -> Script:
 
 
 def questions_of(number: int, turns: int) -> tuple[str, ...]:
-    """Return what a caller asks: neighbours do not ask the same at the same time."""
+    """Return a caller's questions; neighbours do not ask the same at the same time."""
     return tuple(QUESTIONS[(number + turn) % len(QUESTIONS)] for turn in range(turns))
 
 
 @dataclass(slots=True)
 class Watched:
-    """What a server held, at every look."""
+    """Resources of a server at each sample."""
 
     looks: list[tuple[float, HeldResources]] = field(default_factory=list)
 
     async def follow(self, pid: int, *, every_s: float = LOOK_S) -> None:
-        """Look until cancelled."""
+        """Sample until cancelled."""
         while True:
             self.looks.append((clock.monotonic(), await asyncio.to_thread(holding, pid)))
             await asyncio.sleep(every_s)
@@ -140,7 +140,7 @@ class Watched:
 
 @asynccontextmanager
 async def follow(watched: Watched, pid: int, *, every_s: float = LOOK_S) -> AsyncIterator[None]:
-    """Look at a server while the block runs."""
+    """Sample a server while the block runs."""
     async with asyncio.TaskGroup() as group:
         task = group.create_task(watched.follow(pid, every_s=every_s))
         try:
@@ -172,7 +172,7 @@ async def crowds(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What a run left behind, not judged yet."""
+    """Raw results of a run, before they are judged."""
 
     started_at: float
     calls: list[HeldCall]
@@ -193,10 +193,10 @@ async def put_load(
     """Run a server under load.
 
     Args:
-        load: What the run is to be.
+        load: Settings of the run.
         folder: Where the server's files go.
-        callers: Who calls; None: as the load says, each for one call.
-        meanwhile: With callers who wait for a word after the greeting: what is done then.
+        callers: The callers; `None` for those of the load, with one call each.
+        meanwhile: Run after the greetings, if callers wait for a signal.
 
     Raises:
         CommandError: The lab or the server did not come up.
@@ -240,7 +240,7 @@ async def put_load(
 
 
 async def asked_of_models(control: LabControl) -> int:
-    """Return how many answers the models were asked for; probes ask for other things."""
+    """Return how many answers the models were asked for; probes are left out."""
     found = 0
     for name in control.names:
         if name.startswith("openai"):
@@ -256,7 +256,7 @@ def _is_answer(request: Mapping[str, Any]) -> bool:
 async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
     """Return how much longer than usual each first sound of the simulated voices took.
 
-    They are all to take the same time; what they take longer, their process had to wait.
+    They all take the same time; if one took longer, its process had to wait.
     """
     took: list[float] = []
     for request in await control.requests("cartesia"):
@@ -268,7 +268,7 @@ async def lateness_of_voices(control: LabControl) -> tuple[float, ...]:
 
 
 def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
-    """Judge what a run left behind; takes a while, on all cores."""
+    """Judge the raw results of a run; takes a while, on all cores."""
     judged = judge_all(found.calls, started_at=found.started_at)
     answered = [item for item in found.calls if not item.refused]
     turns: list[HeardTurn] = [turn for judged_call in judged for turn in judged_call.turns]
@@ -297,7 +297,7 @@ def settle(load: Load, found: Evidence) -> tuple[LoadRun, list[JudgedCall]]:
 
 
 async def measure(load: Load, *, folder: Path) -> tuple[LoadRun, list[JudgedCall]]:
-    """Run and judge; a server that does not come up is a run that came to nothing."""
+    """Run and judge; if the server does not start, the result holds the error."""
     try:
         found = await put_load(load, folder=folder)
     except CommandError as broken:

@@ -1,10 +1,10 @@
-"""How long a telephone caller hears nothing when the media socket is reset in an answer.
+"""Measures how long a telephone caller hears nothing when the media socket is reset in an answer.
 
     .venv/bin/python benchmarks/lost_line.py [--times N]
 
-A server of ours, the lab's providers and its carrier, as processes of their own; the socket is
-reset at another place of each answer. Prints the seconds from the reset until the agent was heard
-again at the caller's ear, and whether it was one call all the time.
+Server, providers and carrier of the lab run in processes of their own. The socket is reset at a
+different place of each answer. Prints the seconds until the caller heard the agent again, and if
+it stayed one call.
 """
 
 import argparse
@@ -21,7 +21,7 @@ INTO_S: Final = (0.3, 0.6, 0.9, 1.2)  # of an answer
 
 
 def main() -> int:
-    """Measure, print, and return 0, or 1 when the target was missed."""
+    """Measure and print; return 0, or 1 if the target was missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--times", type=int, default=8)
     times = parser.parse_args().times

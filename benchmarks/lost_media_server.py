@@ -1,8 +1,8 @@
-"""How long a caller over SIP hears nothing when the media server dies in the middle of an answer.
+"""Measures how long a SIP caller hears nothing when the media server dies in an answer.
 
     .venv/bin/python -m benchmarks.lost_media_server [--times 5] [--how killed,bare]
 
-benchmarks/README.md tells what is measured and whose time is whose.
+benchmarks/README.md describes the measurement and which time belongs to which part.
 """
 
 import argparse
@@ -31,7 +31,7 @@ HOW: Final = ("killed", "bare", "stopped")
 QUESTION: Final = "What are your opening hours?"
 INTO_S: Final = 1.0  # of an answer of some seven seconds
 LOUD: Final = 600  # of 32768: a voice on this line, nothing else
-BUFFERED_S: Final = 1.0  # what was on its way when the server died is played out by then
+BUFFERED_S: Final = 1.0  # sound that was on its way when the server died has been played by then
 SAMPLES: Final = RATE_HZ // 50
 PATIENT_S: Final = 60.0  # a guard
 MARKS: Final = {
@@ -45,14 +45,14 @@ PARTS: Final = ("server", "gateway", "we", "taken up", "heard", "in all")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LostServer:
-    """One death of the server: when each part was back, in seconds after it.
+    """One crash of the server: when each part was back, in seconds after it.
 
     The moments are those of LiveKit's own logs, and of the telephone's recording.
 
     Attributes:
         opened_s: The new server takes the room over, and lets people in.
-        gateway_s: livekit-sip is in the room again.
-        agent_s: We are.
+        gateway_s: livekit-sip has joined the room again.
+        agent_s: The agent has joined again.
         taken_up_s: livekit-sip takes our sound.
         heard_s: The caller hears the agent.
     """
@@ -65,9 +65,9 @@ class LostServer:
 
     @property
     def parts_s(self) -> tuple[float, ...]:
-        """What each part took of `heard_s`, in the order of `PARTS`.
+        """The share of each part in `heard_s`, in the order of `PARTS`.
 
-        The gateway and we knock at the same time: ours is only what comes after it.
+        The gateway and the agent reconnect at the same time: only the time after it is ours.
         """
         both_s = max(self.gateway_s, self.agent_s)
         return (
@@ -81,7 +81,7 @@ class LostServer:
 
 
 def main() -> int:
-    """Measure, print, and return 0; 1: the target was missed; 3: nothing could be proven."""
+    """Measure and print; return 0, 1 if the target was missed, 3 if nothing could be measured."""
     parser = argparse.ArgumentParser(description=str(__doc__).partition("\n")[0])
     parser.add_argument("--times", type=int, default=5, help="deaths of each kind")
     parser.add_argument("--how", type=lambda text: text.split(","), default=HOW)
@@ -117,7 +117,7 @@ async def _measure(
 
 
 async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | None:
-    """Return what one death came to; None: livekit-sip hung up on the caller."""
+    """Return the result of one crash; `None` if livekit-sip hung up on the caller."""
     await phone.dial(server.uri())
     await phone.until("CALL_ESTABLISHED", within_s=PATIENT_S)
     greeted = await phone.until_heard(_said_something_and_rests, within_s=PATIENT_S)
@@ -149,7 +149,7 @@ async def _lose(server: MediaServer, how: str, phone: SipPhone) -> LostServer | 
 
 
 def _voiced(sound: np.ndarray) -> np.ndarray:
-    """Return in which pieces of 20 ms a voice can be heard."""
+    """Return the pieces of 20 ms in which a voice is audible."""
     pieces = np.abs(sound[: sound.size // SAMPLES * SAMPLES].astype(int)).reshape(-1, SAMPLES)
     return np.flatnonzero(pieces.max(axis=1) > LOUD)
 
@@ -160,14 +160,14 @@ def _said_something_and_rests(sound: np.ndarray) -> bool:
 
 
 def _after_a_pause(sound: np.ndarray) -> int | None:
-    """Return at which sample the voice is there again after the line was silent."""
+    """Return the first audible sample after a silence."""
     rest = _voiced(sound)
     later = rest[rest * SAMPLES > BUFFERED_S * RATE_HZ]
     return int(later[0]) * SAMPLES if later.size else None
 
 
 def _moment(folder: Path, name: str, died_at: datetime) -> float:
-    """Return how long after the death a line of a log was written; its last one counts."""
+    """Return how long after the crash a log line was last written."""
     file, words, also = MARKS[name]
     times = [
         (at - died_at).total_seconds()

@@ -1,6 +1,6 @@
-"""What a process of this machine has used: its own processor time and memory, read from outside.
+"""Processor time and memory of a process, read from outside.
 
-Only on Linux, where `/proc` tells it: whoever is measured does nothing for it.
+Only on Linux, from `/proc`: the measured process does nothing for it.
 """
 
 import os
@@ -17,7 +17,7 @@ MIB: Final = 1024 * 1024
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Used:
-    """What processes have used since they began.
+    """Resources that processes have used since their start.
 
     Attributes:
         cpu_s: Of all their threads, in and out of the kernel.
@@ -30,7 +30,7 @@ class Used:
     memory_mib: float
 
     def since(self, before: "Used") -> "Used":
-        """Return what was used in between; memory is its growth."""
+        """Return the difference; memory is its growth."""
         return Used(
             cpu_s=self.cpu_s - before.cpu_s,
             loop_s=self.loop_s - before.loop_s,
@@ -39,7 +39,7 @@ class Used:
 
 
 def used_by(pids: Iterable[int]) -> Used:
-    """Return what these processes have used together."""
+    """Return the sum over these processes."""
     found = [_used(pid) for pid in pids]
     return Used(
         cpu_s=sum(item.cpu_s for item in found),
@@ -49,7 +49,7 @@ def used_by(pids: Iterable[int]) -> Used:
 
 
 def with_children(said: str) -> tuple[int, ...]:
-    """Return the process whose command line holds these words, and all that it began.
+    """Return the process whose command line holds these words, and its descendants.
 
     Raises:
         LookupError: There is none.

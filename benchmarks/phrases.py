@@ -1,4 +1,4 @@
-"""What the benchmark's caller says: short sentences with short answers."""
+"""Questions of the benchmark's caller: short sentences with short answers."""
 
 from typing import Final
 

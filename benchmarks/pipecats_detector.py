@@ -8,14 +8,14 @@ from bot.config.settings import TurnSettings
 
 
 class _PipecatsDetector(LocalSmartTurnAnalyzerV3):
-    """Shares the model: loading it anew for each call would be measured instead."""
+    """Shares the model; otherwise loading it for each call would be measured."""
 
     def __init__(self, models: VoiceModels, *, params: SmartTurnParams) -> None:
-        BaseSmartTurn.__init__(self, params=params)  # past the parent: it would load
+        BaseSmartTurn.__init__(self, params=params)  # past the parent, which would load it
         self._log_data = False
         self._session = models._smart_turn  # noqa: SLF001 - only here
 
 
 def pipecats_detector(models: VoiceModels, turn: TurnSettings) -> BaseSmartTurn:
-    """Return a detector of the end of a turn as Pipecat has it, for one call."""
+    """Return Pipecat's detector of the end of a turn, for one call."""
     return _PipecatsDetector(models, params=SmartTurnParams(stop_secs=turn.smart_turn_stop_s))

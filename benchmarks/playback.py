@@ -1,8 +1,8 @@
-"""What a telephone plays of what arrives, and the same without the moments in which it ran dry.
+"""Plays received sound as a telephone does, and once more without the moments of underrun.
 
-A telephone plays at its own pace. When the next piece comes late, there is a hole, and a word with
-holes is hard to find by its sound. So words are looked for in the sound without the holes, and the
-holes are counted by themselves: torn is not lost. Pure.
+A telephone plays at its own pace. If the next piece comes late, there is a hole, and a word with
+holes is hard to find by its sound. So words are looked for in the sound without holes, and holes
+are counted apart: a torn word is not a lost one. Pure.
 """
 
 import base64
@@ -19,10 +19,10 @@ HOLE_S: Final = 2.0  # chosen: a longer silence between two pieces is a pause, a
 
 
 class Playback:
-    """One call's sound, as it was played and seamless; places are samples."""
+    """One call's sound, as played and seamless; positions are samples."""
 
     def __init__(self, arrivals: Iterable[tuple[float, str, str]], *, length_s: float) -> None:
-        """Play what came.
+        """Play the received sound.
 
         Args:
             arrivals: When, what (`media`, `clear`), and its payload, in seconds of the call.
@@ -48,7 +48,7 @@ class Playback:
             self.played[start : start + kept.size] = kept
             parts.append(sound)
             seam, end = seam + sound.size, start + sound.size
-        self._begin(seam, end)  # the silence behind the last sound
+        self._begin(seam, end)  # the silence after the last sound
         rest = max(0, self.played.size - end)
         self.seamless = np.concatenate([np.zeros(0, np.int16), *parts, np.zeros(rest, np.int16)])
 
@@ -71,7 +71,7 @@ class Playback:
 def _play(arrivals: Iterable[tuple[float, str, str]]) -> list[tuple[int, bytes]]:
     """Return what was played, as first samples and mu-law."""
     pieces: list[tuple[int, bytes]] = []
-    dry = 0  # the sample at which nothing is left to play
+    dry = 0  # the sample where the received sound ends
     for at_s, what, payload in arrivals:
         now = round(at_s * RATE_HZ)
         if what == "media":

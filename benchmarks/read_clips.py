@@ -1,8 +1,9 @@
-"""Recordings of people reading, as callers one at a time: when is each answered, is any split?
+"""Recordings of people reading, played as callers one at a time.
 
-They come from Debian's package `pocketsphinx-testdata` (`scripts/fetch_read_clips.py` fetches it):
-five sentences of a novel read for LibriVox, five readings of playing cards and two commands. The
-package is under the two-clause BSD licence; LibriVox gives its readings to the public domain.
+Measures when each is answered, and whether any is split into two turns. They come from Debian's
+package `pocketsphinx-testdata` (see `scripts/fetch_read_clips.py`): five sentences of a novel
+read for LibriVox, five readings of playing cards and two commands. The package is under the
+two-clause BSD licence; LibriVox gives its readings to the public domain.
 """
 
 import asyncio
@@ -55,16 +56,16 @@ CLIPS: Final[Mapping[str, str]] = {  # file and words, as the package's transcri
 RAW_HZ: Final = 16_000  # of the files without a header, which are 16-bit mono
 RMS: Final = 0.1 * 32768  # -20 dBFS, as the recorded callers
 FRAME: Final = RATE_HZ // 100
-VOICED: Final = 0.06  # of the loudest 10 ms: a softer beginning or end is the room's
+VOICED: Final = 0.06  # of the loudest 10 ms: a softer beginning or end belongs to the room
 
 
 class NoClipsError(Exception):
-    """The recordings are not there; the message says what to do."""
+    """The recordings are missing; the message says how to fetch them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClipVerdict:
-    """What became of one clip.
+    """Result of one clip.
 
     Attributes:
         first_word_s: From the reader's last sound to the first word of the answer.
@@ -119,7 +120,7 @@ def _for_telephone(samples: Pcm, rate_hz: int) -> Pcm:
 async def call_with_clips(
     clips: Mapping[str, Pcm], *, folder: Path, delays: str, workers: Sequence[str] = ()
 ) -> dict[str, list[ClipVerdict]]:
-    """Have each clip call each side, one after the other; return the verdicts by side."""
+    """Play each clip to each side, one after the other; return the results by side."""
     found: dict[str, list[ClipVerdict]] = {}
     async with two_sites(delays=delays, folder=folder, workers=workers, phrases=clips) as sites:
         for words in clips:
@@ -154,5 +155,5 @@ def spoke_meanwhile(held: HeldCall) -> bool:
 
 
 def _asked_all(asked: Sequence[str], words: str) -> bool:
-    """Return whether some request held all the words; one that came too early may lack some."""
+    """Return whether one request held all the words; one that came too early may lack some."""
     return any(bare_words(text) == bare_words(words) for text in asked)

@@ -1,4 +1,4 @@
-"""A long way over loopback: what is sent arrives later, in both directions, and in order."""
+"""A relay on loopback that delays what is sent, in both directions, in order."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,7 +12,7 @@ PIECES: Final = 1000  # on their way; the sender waits for more
 
 @asynccontextmanager
 async def relay(port: int, *, away_s: float) -> AsyncIterator[int]:
-    """Yield a port that leads to `port`, so many seconds away each way, handshake included.
+    """Yield a port that leads to `port` with this delay each way, handshake included.
 
     A TCP handshake is one way there and one back, before anything is sent.
     """

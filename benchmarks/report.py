@@ -1,4 +1,4 @@
-"""The benchmark's results as tables for people and as JSON for programs."""
+"""Writes the benchmark's results as tables and as JSON."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -29,7 +29,7 @@ def show(
     aside: Counter[str],
     beside: str = "bare Pipecat",
 ) -> None:
-    """Print where the time of the answers went, and what of it was our own."""
+    """Print how the time of the answers splits up, and our own part of it."""
     console.print(_parts(ours, theirs, beside))
     console.print(_others(ours, theirs, beside))
     found = compare(ours, theirs)
@@ -61,7 +61,7 @@ def as_json(
 
 
 def within_target(ours: Sequence[Account], theirs: Sequence[Account]) -> bool:
-    """Return whether our overhead is as small as it has to be."""
+    """Return whether our overhead is within its target."""
     return compare(ours, theirs).within_target
 
 

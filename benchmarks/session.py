@@ -1,4 +1,4 @@
-"""The measuring itself: pairs of calls, asked in turn, settled with the lab's own times."""
+"""Measures pairs of calls, asked in turn, and settles them with the lab's own times."""
 
 import asyncio
 from collections import Counter
@@ -36,13 +36,13 @@ Heard: TypeAlias = tuple[Moments, tuple[Busy, ...]]
 
 @dataclass(slots=True)
 class Results:
-    """What was measured so far; the two sides hold pairs in the same order."""
+    """Results so far; the two sides hold pairs in the same order."""
 
     ours: list[Account] = field(default_factory=list[Account])
     theirs: list[Account] = field(default_factory=list[Account])
     aside: Counter[str] = field(default_factory=Counter[str])
-    early: Counter[str] = field(default_factory=Counter[str])  # what became of early answers
-    extra_share: float = 0.0  # requests in vain for each one of a decided turn
+    early: Counter[str] = field(default_factory=Counter[str])  # the fate of early answers
+    extra_share: float = 0.0  # discarded requests for each one of a decided turn
 
     async def hear(self, entry: Entry) -> None:
         """Count early answers."""
@@ -58,7 +58,7 @@ class Results:
 
 
 async def measure(turns: int, *, folder: Path, beside_late: bool = False) -> Results:
-    """Measure so many pairs of turns, or fewer when too many of them were not healthy.
+    """Measure `turns` pairs of turns, or fewer if too many of them were not healthy.
 
     Args:
         turns: For each side.
@@ -98,7 +98,7 @@ async def _calls(
     count: int,
     aside: Counter[str],
 ) -> list[tuple[Heard, Heard]]:
-    """Hold two calls and ask both, one after the other, so many times; return what was heard."""
+    """Hold two calls and ask both in turn, `turns` times; return what was heard."""
     pairs: list[tuple[Heard, Heard]] = []
     async with our_side as ours, their_side as theirs:
         for number in range(count):

@@ -67,7 +67,7 @@ class Side:
         """Say a phrase and return the moments of the answer, once its first sound is heard.
 
         Raises:
-            UnhealthyTurnError: There was no answer, or it took another road than a healthy one.
+            UnhealthyTurnError: There was no answer, or it differs from a healthy one.
         """
         self._ear.expect()
         await self._leg.say(phrase)
@@ -121,7 +121,7 @@ async def _running(call: Awaitable[None], leg: LoopbackLeg) -> AsyncIterator[Sid
         task = group.create_task(run())
         try:
             async with asyncio.timeout(START_S):
-                while leg.line.started_at_s is None:  # noqa: ASYNC110 - the line tells nobody
+                while leg.line.started_at_s is None:  # noqa: ASYNC110 - the line has no event
                     await asyncio.sleep(0.005)
             yield Side(leg)
         except BaseException:

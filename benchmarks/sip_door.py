@@ -1,8 +1,8 @@
-"""What a line over SIP adds: the line alone, answers at the phone's ear, rows of the drill.
+"""Measures a line over SIP: the line alone, answers at the phone's ear, rows of the drill.
 
     .venv/bin/python benchmarks/sip_door.py [--turns N] [--only line,turns,rows] [--keep DIR]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -37,10 +37,10 @@ LATE: Final = ("first_speech_s", "quiet_s")  # measures that hold the line's del
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnsweredTurn:
-    """One answer: as we measured it, and as the phone heard it.
+    """One answer: our figure, and what the phone heard.
 
     Attributes:
-        held_s: What the far end says that it held back of this answer.
+        held_s: How long the far end says that it held this answer back.
     """
 
     v2v_s: float
@@ -50,11 +50,11 @@ class AnsweredTurn:
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """What was measured of the line before the rows.
+    """Measures of the line, taken before the rows.
 
     Attributes:
         line_s: The line's own delay, there and back.
-        healthy_s: When a healthy answer begins at the phone's ear; None: it was not measured.
+        healthy_s: When a healthy answer begins at the phone's ear; `None` if it was not measured.
     """
 
     line_s: float
@@ -62,7 +62,7 @@ class Given:
 
 
 def main() -> int:
-    """Measure, print, and return 0; 1: a target was missed; 3: nothing could be proven."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if nothing could be measured."""
     options = _options()
     sys.path.insert(0, str(ROOT))
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
@@ -134,7 +134,7 @@ async def measure_door(
 
 
 async def _turns(open_rig: "OpenRig", count: int) -> list[AnsweredTurn]:
-    """Ask, and return what both ends say of each answer."""
+    """Ask; return what both ends report of each answer."""
     from lab.drill.evidence import judge_turn  # noqa: PLC0415 - found once the root is on the path
 
     ears: list[float] = []
@@ -194,7 +194,7 @@ async def _play(name: str, open_rig: "OpenRig", given: Given) -> bool:
 
 
 def _meets(row: "Row", target: "Target", value: float, given: Given) -> bool:
-    """Print what is asked of a measure, and return whether it is met."""
+    """Print a measure and its target; return whether it is met."""
     name, worst, why = f"  {row.name}: {target.measure} {value:.3f}", target.worst, ""
     if target.over and given.healthy_s is None:
         print(f"{name}, not compared: no healthy answers were measured")

@@ -1,8 +1,8 @@
-"""Half an hour of calls, one after the other in every seat: does anything drift, is a turn lost?
+"""Holds calls for half an hour in every seat, and looks for drift and lost turns.
 
     .venv/bin/python benchmarks/soak.py [--minutes 30] [--calls N] [--workers auto]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -23,7 +23,7 @@ TURNS: Final = 8  # of each call: a minute and a half
 
 
 def main() -> int:
-    """Measure, print; return 0, or 1 when something drifts or a turn was lost."""
+    """Measure and print; return 0, or 1 if a measure drifts or a turn was lost."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -62,7 +62,7 @@ async def _measure(options: argparse.Namespace) -> int:
 
 
 def _most_of_measured(console: Console) -> int | None:
-    """Return four fifths of the calls that `capacity.py` last found to be held."""
+    """Return four fifths of the calls that `capacity.py` last found to hold."""
     try:
         runs: list[dict[str, Any]] = json.loads(RESULTS.read_text(encoding="utf-8"))["runs"]
     except (OSError, ValueError, KeyError):
@@ -84,7 +84,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=30.0, help="default 30")
     parser.add_argument("--calls", type=int, help="at once; default 80 %% of the measured capacity")
     parser.add_argument("--workers", default="auto", help="1 or auto, default auto")
-    parser.add_argument("--busy", type=int, default=0, metavar="N", help="busy processes beside it")
+    parser.add_argument("--busy", type=int, default=0, metavar="N", help="other busy processes")
     parser.add_argument("--delays", choices=["quick", "usual"], default="quick")
     parser.add_argument("--json", type=Path, metavar="FILE", help="slopes, and every moment")
     return parser.parse_args()

@@ -1,4 +1,4 @@
-"""The long run behind `soak.py`: callers who call again and again, and what changes meanwhile."""
+"""The long run of `soak.py`: callers who call again and again, and how measures change."""
 
 import asyncio
 from collections import Counter
@@ -30,8 +30,8 @@ Points: TypeAlias = list[tuple[float, float]]
 
 LOOK_S: Final = 1.0  # between two looks at the lag
 HELD_S: Final = 5.0  # between two looks at memory and descriptors
-ASK_S: Final = 30.0  # the longest that an answer to a look may take
-WARM: Final = 0.15  # of the time: what fills once, fills then
+ASK_S: Final = 30.0  # the longest wait for an answer to a look
+WARM: Final = 0.15  # of the time: caches fill in it
 ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is sure at all; chosen
     "first word, s": 0.10,
     "lag, ms": 10.0,
@@ -42,7 +42,7 @@ ALLOWED: Final[Mapping[str, float]] = {  # growth over the whole time, if it is 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Soak:
-    """What is to be done.
+    """Settings of the run.
 
     Attributes:
         calls: Seats: as soon as a call is over, its caller calls again.
@@ -59,11 +59,11 @@ class Soak:
 
 @dataclass(slots=True, kw_only=True)
 class SoakFindings:
-    """What was found.
+    """Findings of the run.
 
     Attributes:
         points: Each measure at every look, in seconds of the run.
-        errors: Of calls that ended before their time or could not be made, each with how many.
+        errors: Of calls that ended early or could not be made, each with its count.
     """
 
     minutes: float
@@ -75,7 +75,7 @@ class SoakFindings:
 
     @property
     def slopes(self) -> dict[str, Slope | None]:
-        """How each measure changes once everything is warm; None: too few looks."""
+        """The slope of each measure after the warm-up; `None` if there are too few looks."""
         found: dict[str, Slope | None] = {}
         for name, points in self.points.items():
             warm = [point for point in points if point[0] >= WARM * self.minutes * 60]
@@ -84,7 +84,7 @@ class SoakFindings:
 
     @property
     def drifting(self) -> tuple[str, ...]:
-        """The measures that surely grow by more than they may."""
+        """The measures that surely grow by more than allowed."""
         return tuple(
             name
             for name, found in self.slopes.items()
@@ -93,12 +93,12 @@ class SoakFindings:
 
     @property
     def good(self) -> bool:
-        """Whether nothing drifts and nothing was lost."""
+        """Whether no measure drifts and no turn was lost."""
         return not (self.drifting or self.figures.not_whole or self.errors)
 
 
 async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
-    """Hold calls for so long, then judge them."""
+    """Hold calls for the wanted time, then judge them."""
     over_s = wanted.minutes * 60
     callers = [
         CallerPlan(
@@ -151,7 +151,7 @@ async def soak(wanted: Soak, *, folder: Path) -> SoakFindings:
 
 @asynccontextmanager
 async def _asking(url: str, lag: Points) -> AsyncIterator[None]:
-    """Ask the server whether it lives, again and again: how late it answers is how late it is."""
+    """Ask for the server's health again and again; a late answer shows its lag."""
     timeout = aiohttp.ClientTimeout(total=ASK_S)
     async with aiohttp.ClientSession(timeout=timeout) as http, asyncio.TaskGroup() as group:
         task = group.create_task(_ask(http, url, lag))
@@ -174,7 +174,7 @@ async def _ask(http: aiohttp.ClientSession, url: str, lag: Points) -> None:
 
 
 def lines(found: SoakFindings) -> Iterator[str]:
-    """Yield what was found, for people."""
+    """Yield the findings as lines of text."""
     figures = found.figures
     yield (
         f"{found.calls} calls, {figures.turns} turns, {figures.not_whole} lost or not whole, "
@@ -202,6 +202,6 @@ def _kept(*, good: bool) -> str:
 
 
 def as_json(found: SoakFindings) -> dict[str, Any]:
-    """Return what was found as values that JSON can hold."""
+    """Return the findings as values that JSON can hold."""
     slopes = {name: asdict(each) if each else None for name, each in found.slopes.items()}
     return {**asdict(found), "slopes": slopes, "drifting": list(found.drifting)}

@@ -1,8 +1,8 @@
-"""What a warm standby costs, and what a cold one adds when it is needed.
+"""Measures the cost of a warm standby, and the delay of a cold one when it is needed.
 
     .venv/bin/python benchmarks/standbys.py [--failovers N] [--calls N] [--away S]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def main() -> int:
         table = Table("standby", "calls", "MB a call", "CPU a call, % of a core", "sockets a call")
         context = multiprocessing.get_context("spawn")
         for mode in MODES:
-            with ProcessPoolExecutor(1, mp_context=context) as fresh:  # nobody else's memory in it
+            with ProcessPoolExecutor(1, mp_context=context) as fresh:  # for its memory
                 asked = fresh.submit(held, lab, folder, cold=mode == "cold", calls=options.calls)
                 found = asked.result()
             table.add_row(

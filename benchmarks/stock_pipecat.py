@@ -1,4 +1,4 @@
-"""What Pipecat can do about failures by itself: its own services behind its own failover switchers.
+"""Pipecat's own answer to failures: its services behind its own failover switchers.
 
 `python -m benchmarks.stock_pipecat --config holdline.yaml` answers calls at the same Twilio door
 and from the same configuration as `holdline serve`, so the drill's callers and judge cannot tell
@@ -73,7 +73,7 @@ def main() -> None:
 
 
 def application(settings: Settings, models: VoiceModels) -> FastAPI:
-    """Return the door: Twilio's webhook, its media socket, and whether we are ready."""
+    """Return the web application: Twilio's webhook, its media socket, and readiness."""
     app = FastAPI()
     address = f"{settings.server.public_url.replace('http', 'ws', 1)}/twilio/media"
 

@@ -1,8 +1,8 @@
-"""What it costs to tell what happens: one fact, and ten calls with and without those who listen.
+"""Measures the cost of events: one event, and ten calls with and without listeners.
 
     .venv/bin/python benchmarks/telling.py [--calls N] [--pairs N] [--turns N] [--json FILE]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -25,7 +25,7 @@ MISSED_CODE, CANNOT_TELL_CODE = 1, 3
 
 
 def main() -> int:
-    """Measure, print, and return 0, 1 when a target was missed, or 3 when nobody can tell."""
+    """Measure and print; return 0, 1 if a target was missed, 3 if the result is uncertain."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -55,7 +55,7 @@ def main() -> int:
 
 
 def write(path: Path, found: "Found", figures: "Figures") -> None:
-    """Write everything down, each window and each fact."""
+    """Write each window and each event to a file."""
     told = {"figures": figures.as_json(), **asdict(found)}
     path.write_text(json.dumps(told) + "\n", encoding="utf-8")
 

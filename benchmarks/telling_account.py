@@ -1,9 +1,9 @@
-"""What telling takes, step by step: of the loop, of threads, and of how late the loop is.
+"""Measures the cost of telling events step by step: in the loop, in threads, and as loop lag.
 
-Windows with and without it tell what it costs altogether, and coarsely: what else the machine does
-to them is more. Here each step of the loop that is telling's is timed, and each job that it gives a
-thread, by the thread's own clock; so what others do to the machine hardly counts. What is not seen:
-that others find the caches colder, and the way from a thread's end back into the loop.
+Comparing windows with and without it gives the total, but coarsely, because other work on the
+machine costs more. Here each loop step and each thread job that belongs to telling is timed on the
+thread's own clock, so other work hardly counts. Not seen: colder caches, and the way from a
+thread's end back into the loop.
 """
 
 import asyncio
@@ -27,21 +27,21 @@ ROOMS: Final = tuple(
     )
 )
 FEED: Final = ("/uvicorn/protocols/http/", "/starlette/responses.py")
-"""Who writes to a console that is open: in the windows there is no other request over HTTP."""
-NAMES: Final = ("the record", "incidents")  # tasks that are watched over by somebody else's code
+"""Writes to an open console; the windows have no other HTTP request."""
+NAMES: Final = ("the record", "incidents")  # tasks that other code watches over
 WRITERS: Final = "log to "  # how the names of the log's threads begin
-IDLE_S: Final = 50e-6  # a shorter wait of the loop was none
+IDLE_S: Final = 50e-6  # a shorter wait of the loop counts as none
 
 
 class Account:
-    """Counts what is telling's in one loop, while `counting` runs.
+    """Counts the cost of telling in one loop while `counting` runs.
 
     Attributes:
         loop_s: Processor time of its steps in the loop.
     """
 
     def __init__(self, owner: object) -> None:
-        """Count `owner`'s callbacks, and the tasks that are telling's."""
+        """Count `owner`'s callbacks, and the tasks that belong to telling."""
         self.loop_s = 0.0
         self._owner = owner
         self._known: WeakKeyDictionary[asyncio.Task[Any], bool] = WeakKeyDictionary()
@@ -55,30 +55,30 @@ class Account:
             for item in threading.enumerate()
             if item.name.startswith(WRITERS) and item.ident is not None
         ]
-        self._spell_at = (0.0, 0.0)  # what was counted when the loop had last nothing to do
+        self._spell_at = (0.0, 0.0)  # the count when the loop was last idle
 
     @property
     def threads_s(self) -> float:
-        """Processor time of threads: those that write the log, and what others did for telling."""
+        """Processor time of threads: those that write the log, and others' work for telling."""
         with self._lock:
             running = [_clock_s(thread) - began_s for thread, began_s in self._jobs.items()]
             return self._jobs_s + sum(running) + sum(_clock_s(writer) for writer in self._writers)
 
     @property
     def owed_s(self) -> float:
-        """What was telling's since the loop had last nothing to do: so much earlier it had come.
+        """Time of telling since the loop was last idle; its lag is at most this much.
 
-        It is at most so much: a thread need not have kept the loop from running.
+        A thread need not have kept the loop from running.
         """
         loop_s, threads_s = self._spell_at
         return self.loop_s - loop_s + self.threads_s - threads_s
 
     def note_told(self, took_s: float) -> None:
-        """Count what a call's own step took to tell a fact."""
+        """Count the cost of telling an event in a call's own step."""
         self.loop_s += took_s
 
     def is_telling(self, owner: object) -> bool:
-        """Return whether a step of the loop is telling's, by whose method it calls."""
+        """Return whether a step of the loop belongs to telling, by the method that it calls."""
         if not isinstance(owner, asyncio.Task):
             return owner is self._owner
         task: asyncio.Task[Any] = owner

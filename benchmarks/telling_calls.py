@@ -1,4 +1,4 @@
-"""The measuring of what telling costs: single facts, and calls with and without anybody to tell."""
+"""Measures the cost of telling: single events, and calls with and without listeners."""
 
 import asyncio
 import random
@@ -35,7 +35,7 @@ from operations.record.record_keeper import record_keeper
 
 ASKS_EVERY_S: Final = 7.0
 RING_S: Final = 0.7  # between two callers, and so between two questions of ten
-SETTLED_S: Final = 8.0  # after the last ring: then its caller has been greeted and asks
+SETTLED_S: Final = 8.0  # after the last ring: by then its caller was greeted and asks
 
 PAGE: Final = """
 import signal, sys, urllib.request
@@ -57,9 +57,9 @@ class Found:
     facts: list[ToldFact] = field(default_factory=list[ToldFact])  # one by one
     listeners: dict[str, float] = field(default_factory=dict[str, float])  # s of CPU for each fact
     in_calls_s: list[float] = field(default_factory=list[float])  # in the windows that are told
-    windows: list[Window] = field(default_factory=list[Window])  # two and two are a pair
-    calls: int = 0  # that went on all the while
-    on_the_line: bool = False  # that were all who were to call
+    windows: list[Window] = field(default_factory=list[Window])  # neighbours are a pair
+    calls: int = 0  # calls that lasted the whole time
+    on_the_line: bool = False  # the planned calls
     lost: int = 0
     recorded: int = 0  # entries in the record's database at the end
     shown: int = 0  # messages that the console got
@@ -67,7 +67,7 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is measured.
+    """Settings of the measurement.
 
     Attributes:
         calls: At once.
@@ -87,15 +87,15 @@ class Plan:
 
     @property
     def window_s(self) -> float:
-        """How long a window is."""
+        """The length of a window."""
         return self.turns * ASKS_EVERY_S
 
     @property
     def order(self) -> list[bool]:
         """Return which windows are told.
 
-        Each four begin with either kind, by the dice, and are symmetric: what grows slowly hits
-        both alike, and nothing that comes round regularly can fall in with them.
+        Each four begin with either kind, by chance, and are symmetric: slow growth affects both
+        kinds alike, and no periodic work can coincide with one of them.
         """
         dice = random.Random(self.seed)  # noqa: S311 - no secret
         firsts = [dice.random() < 0.5 for _ in range(self.pairs // 2)]
@@ -103,9 +103,9 @@ class Plan:
 
 
 async def measure(plan: Plan) -> Found:
-    """Tell facts to those who always listen, and hold calls with and without them, in turn.
+    """Tell events to the usual listeners, and hold calls with and without them, in turn.
 
-    The calls come by telephone from processes of their own: what a caller costs is in no figure.
+    The callers run in processes of their own, so no figure includes their cost.
     """
     phrases = await asyncio.to_thread(usual_phrases)
     texts = (GREETING, *(answers([phrase], greeting=GREETING)[0] for phrase in phrases))
@@ -138,7 +138,7 @@ async def _hold_calls(
     async with crowds(script_for(url), _callers(plan), start_at=start_at):
         await asyncio.sleep(SOON_S + plan.calls * RING_S + SETTLED_S)
         found.calls = plan.calls - process.switchboard.free
-        for told in (True, False):  # not judged: what happens once has happened then
+        for told in (True, False):  # not judged: one-time work happens in it
             await measure_window(switch, counted, told=told, length_s=plan.window_s)
         switch.took_s.clear()
         for told in plan.order:
@@ -151,7 +151,7 @@ async def _hold_calls(
 
 
 def _callers(plan: Plan) -> list[CallerPlan]:
-    """Return callers who ask the same every few seconds: each period of it is the same work."""
+    """Return callers who ask the same every few seconds, so each period has the same work."""
     length_s = (len(plan.order) + 2) * (plan.window_s + WARM_S) + plan.calls * RING_S + 30.0
     return [
         CallerPlan(
@@ -166,7 +166,7 @@ def _callers(plan: Plan) -> list[CallerPlan]:
 
 @asynccontextmanager
 async def _process(lab: RunningLab, plan: Plan, url: str) -> AsyncIterator[tuple[Process, Counted]]:
-    """Be ready for calls with everyone who listens in a server, the record's database included."""
+    """Prepare for calls with all listeners of a server, the record's database included."""
     tree: Any = {
         "logs": {"dir": plan.folder / "logs"},
         "agent": {"greeting": GREETING, "silence": {"prompt_after_s": 3600.0}},
@@ -207,7 +207,7 @@ async def _served(process: Process, listening: socket.socket) -> AsyncIterator[N
         server = uvicorn.Server(config)
         serving = tasks.create_task(server.serve(sockets=[listening]))
         try:
-            while not server.started:  # noqa: ASYNC110 - it tells nobody
+            while not server.started:  # noqa: ASYNC110 - it has no event
                 await asyncio.sleep(0.01)
             yield
         finally:
@@ -217,7 +217,7 @@ async def _served(process: Process, listening: socket.socket) -> AsyncIterator[N
 
 @asynccontextmanager
 async def _console(url: str, found: Found) -> AsyncIterator[None]:
-    """Have the console open in another process while the block runs."""
+    """Open the console in another process while the block runs."""
     page = await asyncio.create_subprocess_exec(
         sys.executable, "-c", PAGE, f"{url}/api/live?calls=1", stdout=asyncio.subprocess.PIPE
     )

@@ -1,4 +1,4 @@
-"""Single facts: how long each takes to be told, and what it costs those who listen, one by one."""
+"""Measures single events: how long telling one takes, and the cost of each listener."""
 
 import asyncio
 import gc
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 APART_S: Final = 0.005  # between two facts: 200 a second, as ten calls tell them
 STEPS: Final = 400  # of the control: some 15 µs, about what a fact takes with cold caches
 ROUNDS: Final = 2  # an even number
-TURNS: Final = 15  # that each listener is told alone, in each round
+TURNS: Final = 15  # events that each listener is told alone, in each round
 TURNS_APART_S: Final = 0.04
-SETTLED_S: Final = 0.7  # then the record is written: it is, twice a second
+SETTLED_S: Final = 0.7  # by then the record is written, which happens twice a second
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToldFact:
-    """How long one fact took to be told."""
+    """How long telling one event took."""
 
     wall_s: float
     cpu_s: float  # of the thread that told it
     collected: bool  # garbage was collected meanwhile
-    control_s: float  # the same clock on work that tells nobody, half-way to the next fact
+    control_s: float  # the same clock on work that tells no listener, half-way to the next event
 
 
 @dataclass(slots=True)
@@ -46,7 +46,7 @@ class Collections:
         self.times, self.took_s = [0, 0, 0], 0.0
 
     def note(self, phase: str, what: dict[str, int]) -> None:
-        """Note what the interpreter reports of a collection (`gc.callbacks`)."""
+        """Record what the interpreter reports of a collection (`gc.callbacks`)."""
         if phase == "start":
             self._began_s = time.perf_counter()
         else:
@@ -66,7 +66,7 @@ def collections() -> Iterator[Collections]:
 
 
 async def tell_facts(process: "Process", facts: int) -> list[ToldFact]:
-    """Tell facts one by one; return how long each took."""
+    """Tell events one by one; return how long each took."""
     tell = process.emitter.tell_for("measured")
     took: list[ToldFact] = []
     with collections() as seen:
@@ -87,7 +87,7 @@ async def tell_facts(process: "Process", facts: int) -> list[ToldFact]:
 
 
 def _control_s() -> float:
-    """Return how long it takes to compute a little and wait for nobody: the machine's own tail."""
+    """Return how long a short computation without listeners takes: the machine's own tail."""
     total, began_s = 0, time.perf_counter()
     for step in range(STEPS):
         total += step
@@ -95,18 +95,18 @@ def _control_s() -> float:
 
 
 async def listeners_cost(process: "Process") -> dict[str, float]:
-    """Return the processor time that a fact costs each of those who listen, its threads included.
+    """Return the processor time that an event costs each listener, its threads included.
 
-    It is what the process takes while this one alone is told, beyond what it takes while nobody
-    is. What each does of itself while nothing is told is in neither.
+    It is the process's time while this listener alone is told, less the time while none is. Work
+    that a listener does without events is in neither.
     """
     emitter: Any = process.emitter
-    everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - nobody else may
+    everyone: list[Subscription] = emitter._subscriptions  # noqa: SLF001 - only a benchmark may
     incidents, emitter._incidents = emitter._incidents, None  # noqa: SLF001
     took_s: defaultdict[str, float] = defaultdict(float)
     try:
-        await _cost_of_turns(process)  # not counted: what happens once has happened then
-        for number in range(ROUNDS):  # there and back: what grows meanwhile hits all alike
+        await _cost_of_turns(process)  # not counted: one-time work happens in it
+        for number in range(ROUNDS):  # there and back, so that slow growth affects all alike
             for item in (None, *everyone)[:: 1 if number % 2 == 0 else -1]:
                 emitter._subscriptions = [item] if item else []  # noqa: SLF001
                 took_s[item.name if item else ""] += await _cost_of_turns(process)

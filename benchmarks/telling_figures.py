@@ -1,4 +1,4 @@
-"""What is made of the measures of telling: figures, what else they may be, what that proves."""
+"""Figures from the measures of telling, with their confidence intervals and verdicts."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -17,10 +17,10 @@ TELL_P99_S: Final = 50e-6
 CPU_SHARE: Final = 0.03
 LAG_S: Final = 0.002
 
-DRAWS: Final = 2_000  # of the measures, each time with some twice and some left out
-SURE: Final = (2.5, 97.5)  # percentiles of the draws: nineteen in twenty
-BLOCK: Final = 100  # facts that follow each other: what disturbs one disturbs the next
-LOST_S: Final = 5e-6  # more on the clock than on the thread's own: it was somebody else's time
+DRAWS: Final = 2_000  # resamples of the measures
+SURE: Final = (2.5, 97.5)  # percentiles of the resamples: a 95 % interval
+BLOCK: Final = 100  # consecutive events stay together, because a disturbance affects neighbours
+LOST_S: Final = 5e-6  # wall time beyond the thread's own by this much was other work's
 
 MET, MISSED, CANNOT_TELL = "met", "missed", "cannot tell"
 
@@ -29,14 +29,14 @@ Numbers: TypeAlias = NDArray[np.float64]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """A figure, and between what it lies: nineteen times in twenty."""
+    """A figure and its 95 % interval."""
 
     value: float
     least: float
     most: float
 
     def verdict(self, target: float) -> str:
-        """Return whether a target is met: only an interval that lies on one side of it says so."""
+        """Return whether a target is met; unknown unless the interval lies on one side of it."""
         if self.most <= target:
             return MET
         return MISSED if self.least > target else CANNOT_TELL
@@ -45,12 +45,12 @@ class Estimate:
 def estimated(
     blocks: Sequence[Any], figure: Callable[[Sequence[Any]], float], *, seed: int = 1
 ) -> Estimate:
-    """Return a figure of some blocks, and what it would be of others like them (a bootstrap).
+    """Return a figure of some blocks, with its interval by a bootstrap.
 
     Args:
         blocks: Measures that are taken or left together.
         figure: Of any choice of them.
-        seed: Of the choice, so that the same measures make the same interval.
+        seed: Makes the interval reproducible.
     """
     dice = np.random.default_rng(seed)
     drawn = dice.integers(len(blocks), size=(DRAWS, len(blocks)))
@@ -68,15 +68,15 @@ class Pair:
 
 
 def pairs_of(windows: Sequence[Window]) -> list[Pair]:
-    """Return windows two by two, of which one was told."""
+    """Return windows in pairs of a told one and an untold one."""
     found = zip(windows[::2], windows[1::2], strict=True)
     return [Pair(*sorted(item, key=lambda window: not window.told)) for item in found]
 
 
 def cpu_share(pairs: Sequence[Pair]) -> float:
-    """Return which part of the processor's time telling takes: of all windows together.
+    """Return the share of processor time that telling takes, over all windows.
 
-    Not the pair in the middle: what is dear and rare would be in no middle one.
+    Not the median pair: rare expensive work would be missing from it.
     """
     told = sum(pair.told.cores for pair in pairs)
     return (told - sum(pair.untold.cores for pair in pairs)) / told
@@ -88,24 +88,24 @@ def cores_more(pairs: Sequence[Pair]) -> float:
 
 
 def counted_share(pairs: Sequence[Pair]) -> float:
-    """Return the part of the told windows' processor time that was seen to be telling's.
+    """Return the share of the told windows' processor time that the account gives to telling.
 
-    What it leaves behind is collected in anybody's step: of that it has what is more with it.
+    Its garbage is collected in any step; the extra collection counts as telling's.
     """
     counted = sum(pair.told.counted_cores + _garbage_more(pair) for pair in pairs)
     return counted / sum(pair.told.cores for pair in pairs)
 
 
 def _garbage_more(pair: Pair) -> float:
-    """Return the cores that collecting garbage takes more when all is told."""
+    """Return the extra cores that collecting garbage takes while events are told."""
     told, untold = (item.collecting_s / len(item.lags_s) for item in (pair.told, pair.untold))
     return (told - untold) / BEAT_S
 
 
 def counted_lag_s(pairs: Sequence[Pair]) -> float:
-    """Return how much lower p95 of the told ticks would be without what was telling's before them.
+    """Return how much lower p95 of the told ticks would be without telling.
 
-    It is at most so much: what threads did meanwhile is taken off whole.
+    This is an upper bound: all work of threads is taken off.
     """
     told = [pair.told for pair in pairs]
     without = [
@@ -116,7 +116,7 @@ def counted_lag_s(pairs: Sequence[Pair]) -> float:
 
 
 def lag_more_s(pairs: Sequence[Pair]) -> float:
-    """Return by how much the p95 of all ticks that were told is above that of all others."""
+    """Return by how much the p95 of all told ticks is above that of all others."""
     return lag_p95_s([pair.told for pair in pairs]) - lag_p95_s([pair.untold for pair in pairs])
 
 
@@ -126,7 +126,7 @@ def lag_p95_s(windows: Sequence[Window]) -> float:
 
 
 def p99_s(took_s: Sequence[float]) -> Estimate:
-    """Return the p99 of what facts took, in the order in which they were told."""
+    """Return the p99 of telling times, in the order in which the events were told."""
     blocks = [np.asarray(took_s[at : at + BLOCK]) for at in range(0, len(took_s), BLOCK)]
     return estimated(blocks, lambda drawn: _high(np.concatenate(drawn), 99))
 
@@ -137,15 +137,15 @@ def _high(numbers: Numbers, percent: float) -> float:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Slowest:
-    """What the slowest hundredth of the facts had in common."""
+    """Common causes of the slowest hundredth of the events."""
 
     facts: int
-    without_processor: int  # another thread or process had it meanwhile
+    without_processor: int  # another thread or process had the processor
     with_collection: int  # garbage was collected meanwhile
 
 
 def slowest(facts: Sequence[ToldFact]) -> Slowest:
-    """Return why the slowest hundredth were slow; what is neither was computing, caches cold."""
+    """Return why the slowest hundredth were slow; the rest was computing with cold caches."""
     last = sorted(facts, key=lambda fact: fact.wall_s)[-max(1, len(facts) // 100) :]
     return Slowest(
         facts=len(last),
@@ -156,10 +156,10 @@ def slowest(facts: Sequence[ToldFact]) -> Slowest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """What is judged, and the rest of what is printed."""
+    """The judged figures, and the others that are printed."""
 
     tell: Estimate
-    control: Estimate  # p99 of work that tells nobody, between the facts
+    control: Estimate  # p99 of work that tells no listener, between the events
     tell_cpu: Estimate  # the thread's own time
     tell_in_calls: Estimate
     cpu_share: Estimate
@@ -168,10 +168,10 @@ class Figures:
     counted_share: Estimate
     counted_lag_s: Estimate
     slowest: Slowest
-    complete: bool  # all calls went on, the record and the console got something, nobody lost any
+    complete: bool  # all calls lasted, record and console received events, no listener lost any
 
     def verdicts(self) -> dict[str, str]:
-        """Return what became of each target."""
+        """Return the result of each target."""
         return {
             "tell() alone": self._alone(),
             "tell() in the calls": self.tell_in_calls.verdict(TELL_P99_S),
@@ -186,9 +186,9 @@ class Figures:
         return CANNOT_TELL if verdict == MISSED and disturbed else verdict
 
     def _together(self, compared: Estimate, counted: Estimate, target: float) -> str:
-        """Return what two measures say: the fine one decides, unless the coarse one surely says no.
+        """Return the verdict of two measures: the fine one, unless the coarse one surely fails.
 
-        Where nothing at all was counted, nobody counted.
+        A count of zero means that counting failed.
         """
         verdict = compared.verdict(target)
         if verdict == MISSED or self.counted_share.value <= 0:

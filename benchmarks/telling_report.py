@@ -1,4 +1,4 @@
-"""What is printed of the measures of telling."""
+"""Prints the measures of telling."""
 
 from collections.abc import Iterator, Sequence
 from statistics import fmean
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def lines(found: "Found", figures: Figures, *, calls: int) -> Iterator[str]:
-    """Yield the lines: what was measured, pair by pair, then what it comes to."""
+    """Yield the lines: the measures pair by pair, then the figures."""
     pairs = pairs_of(found.windows)
     for number, pair in enumerate(pairs, 1):
         yield _pair(number, pair)
@@ -51,7 +51,7 @@ def _facts(found: "Found", figures: Figures) -> Iterator[str]:
     )
     controls = sorted(fact.control_s for fact in found.facts)
     yield (
-        f"the control, which tells nobody: p50 {controls[len(controls) // 2] * 1e6:.1f} µs, "
+        f"the control, without listeners: p50 {controls[len(controls) // 2] * 1e6:.1f} µs, "
         f"p99 {_between(figures.control, 1e6, 'µs')}"
     )
     slow = figures.slowest

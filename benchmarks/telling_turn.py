@@ -1,4 +1,4 @@
-"""What is told of one healthy turn: taken from the record of a call over a telephone line."""
+"""The events of one healthy turn, taken from the record of a telephone call."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""Windows in which calls are told of, or are not: what the process takes, and how late it is."""
+"""Windows in which the events of calls are told or not: cost of the process, and its lag."""
 
 import asyncio
 import time
@@ -13,7 +13,7 @@ from calls.entry import Entry, Tell
 from calls.events import Event
 
 BEAT_S: Final = 0.01
-WARM_S: Final = 1.0  # before each window, in which what was told before it is still heard
+WARM_S: Final = 1.0  # before each window: events of the time before are still handled
 
 
 @dataclass
@@ -29,28 +29,28 @@ class Counted:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Some turns of all calls that were told of, or were not."""
+    """Some turns of all calls, whose events were told or not."""
 
     told: bool
     cores: float  # processor time of the whole process for each second
     lags_s: Sequence[float]  # how late the loop was at each tick
-    owed_s: Sequence[float] = ()  # how much of that may be telling's, at most
-    counted_cores: float = 0.0  # of `cores`, what was seen to be telling's
+    owed_s: Sequence[float] = ()  # the part of that which may be due to telling, at most
+    counted_cores: float = 0.0  # of `cores`, the part that belongs to telling
     entries: int  # a second
     collections: Sequence[int] = ()  # of garbage, by generation
     collecting_s: float = 0.0
 
 
 class Switch:
-    """Has the calls told of, or not: then `tell` does nothing, and whoever listens hears nothing.
+    """Switches the telling of calls on and off: while it is off, `tell` does nothing.
 
     Attributes:
-        took_s: How long each fact of the calls took to be told.
-        account: Counts what is telling's.
+        took_s: How long each event of the calls took to be told.
+        account: Counts the cost of telling.
     """
 
     def __init__(self, emitter: Any) -> None:
-        """Stand between all calls to come and what they tell."""
+        """Wrap the `tell` of all future calls."""
         self.took_s: list[float] = []
         self.account = Account(emitter)
         self._on = True
@@ -74,9 +74,9 @@ class Switch:
 
     @contextmanager
     def set(self, *, told: bool) -> Iterator[None]:
-        """Tell while the block runs, or do not; what the process tells of itself goes the same."""
+        """Tell while the block runs, or do not; this holds for the process's own events as well."""
         emitter = self._emitter
-        kept = emitter._subscriptions, emitter._incidents  # noqa: SLF001 - nobody else may do this
+        kept = emitter._subscriptions, emitter._incidents  # noqa: SLF001 - only a benchmark may
         if not told:
             self._on = False
             emitter._subscriptions, emitter._incidents = [], None  # noqa: SLF001
@@ -90,7 +90,7 @@ class Switch:
 async def measure_window(
     switch: Switch, counted: Counted, *, told: bool, length_s: float
 ) -> Window:
-    """Measure for so long, once what was before is over."""
+    """Measure for this long, once earlier events are handled."""
     account = switch.account
     with switch.set(told=told), collections() as garbage:
         await asyncio.sleep(WARM_S)
@@ -114,7 +114,7 @@ async def measure_window(
 async def _lags(
     began_s: float, length_s: float, account: Account
 ) -> tuple[list[float], list[float]]:
-    """Return how late the loop came to each tick, and how much of that may be telling's.
+    """Return how late the loop came to each tick, and the part of it that may be due to telling.
 
     A stall that covers ten ticks is late for all ten.
     """

@@ -1,8 +1,8 @@
-"""How long answers take: how much of it is our own, what a caller hears beside stock, who reads.
+"""Measures how long answers take: our own part, what a caller hears next to stock, read clips.
 
     .venv/bin/python benchmarks/turn_latency.py [--only own,heard,read] [--turns N] [--beside-late]
 
-benchmarks/README.md tells what is measured and how.
+benchmarks/README.md describes the measurement.
 """
 
 import argparse
@@ -21,7 +21,7 @@ DELAYS: Final = ("usual", "quick")
 
 
 def main() -> int:
-    """Measure, print, and return 0, or 1 when a target was missed."""
+    """Measure and print; return 0, or 1 if a target was missed."""
     options = _options()
     from operations.telemetry import logs  # noqa: PLC0415 - found only once the root is on the path
 
@@ -39,7 +39,7 @@ def main() -> int:
 
 
 def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure whose time a healthy answer's is."""
+    """Measure how the time of a healthy answer splits up."""
     from benchmarks import report, session  # noqa: PLC0415 - Pipecat, after the log's rules
 
     with tempfile.TemporaryDirectory() as folder:
@@ -61,7 +61,7 @@ def _own(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Measure what callers of both hear, on each set of delays."""
+    """Measure what callers of both sides hear, on each set of delays."""
     from benchmarks import beside, latency_report  # noqa: PLC0415 - after the log's rules
 
     found = {}
@@ -77,7 +77,7 @@ def _heard(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
 
 
 def _read(console: Console, options: argparse.Namespace) -> tuple[bool, Any]:
-    """Have recordings of people reading call."""
+    """Play recordings of people reading as callers."""
     from benchmarks import latency_report, read_clips  # noqa: PLC0415 - after the log's rules
 
     try:

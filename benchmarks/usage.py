@@ -1,4 +1,4 @@
-"""What processes use of the machine, read from outside: /proc, so Linux only."""
+"""Resources that processes use, read from outside: /proc, so Linux only."""
 
 import os
 from collections.abc import Iterable
@@ -10,13 +10,13 @@ from lab.drill.circumstances import CpuTimes, read_cpu_times
 
 PROC: Final = Path("/proc")
 TICKS: Final = os.sysconf("SC_CLK_TCK")
-TIMES: Final = slice(11, 15)  # behind the name: its own times, and those of children that ended
-PARENT: Final = 1  # behind the name
+TIMES: Final = slice(11, 15)  # after the name: its own times, and those of children that ended
+PARENT: Final = 1  # after the name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldResources:
-    """What some processes hold at a moment.
+    """Resources that some processes hold at a moment.
 
     Attributes:
         memory_mb: Resident; a page that several share counts once.
@@ -28,7 +28,7 @@ class HeldResources:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and everything that it has started and that still runs."""
+    """Return a process and its running descendants."""
     children: dict[int, list[int]] = {}
     for path in PROC.iterdir():
         if path.name.isdecimal() and (fields := _fields(int(path.name))):
@@ -42,12 +42,12 @@ def family(pid: int) -> list[int]:
 
 
 def spent_s(pid: int) -> float:
-    """Return the processor time of a process and of all that it has started."""
+    """Return the processor time of a process and of its descendants."""
     return sum(sum(map(int, _fields(number)[TIMES])) for number in family(pid)) / TICKS
 
 
 def holding(pid: int) -> HeldResources:
-    """Return what a process and all that it has started hold."""
+    """Return the resources that a process and its descendants hold."""
     pids = family(pid)
     return HeldResources(
         memory_mb=sum(map(_memory_mb, pids)),
@@ -79,20 +79,20 @@ def _descriptors(pid: int) -> int:
 
 
 class Shares:
-    """Who keeps the machine busy between two moments."""
+    """Measures which processes keep the machine busy between two moments."""
 
     def __init__(self, pids: dict[str, int]) -> None:
         """Begin now.
 
         Args:
-            pids: Of the processes that are told apart, by a name for each.
+            pids: Of the processes to measure apart, by name.
         """
         self._pids = pids
         self._before = {name: spent_s(pid) for name, pid in pids.items()}
         self._machine = read_cpu_times()
 
     def add(self, pids: dict[str, int]) -> None:
-        """Tell further processes apart, from now on."""
+        """Measure further processes apart, from now on."""
         self._pids = self._pids | pids
         self._before |= {name: spent_s(pid) for name, pid in pids.items()}
 
@@ -113,7 +113,7 @@ def _took_s(before: CpuTimes | None, after: CpuTimes | None) -> float:
 
 
 def add_up(shares: Iterable[tuple[str, float]]) -> dict[str, float]:
-    """Return shares by name, those with a number behind it (`callers-2`) as one."""
+    """Return shares by name; names that differ by a number (`callers-2`) are added up."""
     found: dict[str, float] = {}
     for name, share in shares:
         group = name.partition("-")[0]

@@ -1,4 +1,4 @@
-"""Who calls in the recorded callers: what they say, on what line, and what the agent must do."""
+"""The list of recorded callers: their words, their line, and what the agent must do."""
 
 import io
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from caller_voice import Samples
 
 GREETING_S: Final = 4.0  # callers wait for the greeting, which is under 3.5 s, before they speak
 ANSWER_S: Final = 8.0  # silence for the agent's answer where the caller speaks again
-FLOOR_DB: Final = -70.0  # what a line and a quiet room leave between words; no line is at zero
+FLOOR_DB: Final = -70.0  # noise of a line and a quiet room between words; no line is at zero
 TAIL_S: Final = 1.0  # silence after the last word, enough for the end of the turn to be seen
 NOISE_SNR_DB: Final = 10.0
 CLIP_GAIN_DB: Final = 15.0
@@ -63,7 +63,7 @@ class Caller:
     pitch: int = 50
     rate_hz: int = 16000
     rms_db: float = -20.0
-    floor_db: float | None = FLOOR_DB  # None: samples of zero where nothing is said
+    floor_db: float | None = FLOOR_DB  # `None` for samples of zero between words
     steps: tuple[Step, ...] = ()
     tail_s: float = TAIL_S
     facts: Mapping[str, Any] = field(default_factory=dict)
@@ -71,7 +71,7 @@ class Caller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """One file that is not a recording we take."""
+    """One file that is not a valid recording."""
 
     name: str
     about: str
@@ -85,7 +85,7 @@ def one_line(words: str) -> tuple[Line]:
 
 
 def expected(*says: list[str], word_error: float, barge_in: bool = False) -> dict[str, Any]:
-    """Return what must happen: one list of words for each turn, any of which the agent says."""
+    """Return what must happen: for each turn, a list of words; the agent says one of them."""
     return {
         "refused": False,
         "turns": len(says),
@@ -141,7 +141,7 @@ CALLERS: Final = (
         voice="en-gb-x-rp+m1",
         rate_hz=8000,
         steps=(BAND, MULAW),
-        # The lab takes two words for one at times ("today"), whoever listens; the answer stays.
+        # The lab hears two words as one at times ("today"); the answer stays the same.
         expect=expected(HOURS, word_error=0.4),
     ),
     Caller(
@@ -217,7 +217,7 @@ CALLERS: Final = (
     ),
     Caller(
         name="10_silence",
-        about="Nobody says anything; the agent asks whether somebody is there after 8 s.",
+        about="A caller without a word; after 8 s the agent asks whether they are still there.",
         items=(),
         rate_hz=8000,
         tail_s=14.0,

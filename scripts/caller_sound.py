@@ -1,4 +1,4 @@
-"""What a telephone line, a room or a bad recording does to a caller's voice.
+"""The effects of a telephone line, a room or a bad recording on a caller's voice.
 
 Each function takes and returns mono samples with full scale at -1 and 1, and keeps their number,
 so that the seconds at which a caller speaks stay true.
@@ -33,7 +33,7 @@ def at_level(sound: Samples, *, rms_db: float) -> Samples:
 
 
 def telephone_band(sound: Samples, rate_hz: int) -> Samples:
-    """Return `sound` without what a telephone line does not carry (300 to 3400 Hz is left)."""
+    """Return `sound` limited to the telephone band, 300 to 3400 Hz."""
     n = np.arange(FIR_TAPS) - FIR_TAPS // 2
     low, high = (edge / rate_hz for edge in BAND_HZ)
     taps = 2 * high * np.sinc(2 * high * n) - 2 * low * np.sinc(2 * low * n)
@@ -41,7 +41,7 @@ def telephone_band(sound: Samples, rate_hz: int) -> Samples:
 
 
 def through_mulaw(sound: Samples) -> Samples:
-    """Return `sound` after a mu-law coder and decoder: what 64 kbit/s telephony leaves of it.
+    """Return `sound` after a mu-law coder and decoder, as in 64 kbit/s telephony.
 
     Source: ITU-T G.711 (11/1988), table 2a: sign, three bits of segment, four of step.
     """

@@ -10,7 +10,7 @@ from engines.espeak import Espeak
 Samples: TypeAlias = NDArray[np.float64]
 """Mono audio, full scale at -1 and 1."""
 
-SEED: Final = 1300  # chosen: any one, so that the recordings can be made again
+SEED: Final = 1300  # chosen: any fixed seed, so that the recordings can be made again
 AUDIBLE: Final = 0.005  # of full scale (-46 dB): below it, the edges count as silence
 
 

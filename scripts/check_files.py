@@ -1,4 +1,4 @@
-"""Looks at files about to be committed: their last newline, their size, and keys left in them."""
+"""Checks files to be committed: their last newline, their size, and keys in them."""
 
 import re
 import sys
@@ -12,7 +12,7 @@ KEYS: Final = re.compile(
 
 
 def problems(path: Path) -> list[str]:
-    """Return what is wrong with one file, a line each."""
+    """Return the problems of one file, a line each."""
     content = path.read_bytes()
     found: list[str] = []
     if len(content) > LIMIT_BYTES:
@@ -27,7 +27,7 @@ def problems(path: Path) -> list[str]:
 
 
 def main() -> int:
-    """Print every problem of the files named; exit code 1 when there is one."""
+    """Print every problem of the named files; return 1 if there is one."""
     found = [problem for name in sys.argv[1:] for problem in problems(Path(name))]
     sys.stdout.write("".join(f"{item}\n" for item in found))
     return 1 if found else 0

@@ -1,7 +1,7 @@
-"""Counts what makes the code easy or hard to follow; docs/architecture.md quotes the figures.
+"""Counts measures of the code's structure; docs/architecture.md quotes the figures.
 
-    .venv/bin/python scripts/count_structure.py            # what the source says
-    .venv/bin/python scripts/count_structure.py --calls    # and what happens in calls, a minute
+    .venv/bin/python scripts/count_structure.py            # the source
+    .venv/bin/python scripts/count_structure.py --calls    # and calls, a minute
 
 In calls: a recorded caller's turn is traced, and a voice that is cut in mid-sentence. A crossing is
 one function of ours that calls, or awaits, a function in another file of ours. Each pair of
@@ -34,7 +34,7 @@ CUT: Final = "cartesia:\n  - {fault: cut, after_words: 6, how: reset, from_s: 3}
 
 
 def definitions() -> Iterator[tuple[Path, ast.AST]]:
-    """Yield every class and function of ours with its file."""
+    """Yield each of our classes and functions with its file."""
     for room in ROOMS:
         for path in sorted((ROOT / room).rglob("*.py")):
             for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -43,7 +43,7 @@ def definitions() -> Iterator[tuple[Path, ast.AST]]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceCount:
-    """What the source says, a line for each find."""
+    """Counts over the source, with a line for each find."""
 
     large_classes: list[str]
     shared_names: list[str]
@@ -51,7 +51,7 @@ class SourceCount:
 
 
 def count_source() -> SourceCount:
-    """Return what of the source is over its bound."""
+    """Return the finds that are over their bound."""
     files, large, long = defaultdict[str, set[Path]](set), list[str](), list[str]()
     for path, node in definitions():
         match node:
@@ -70,7 +70,7 @@ def count_source() -> SourceCount:
 
 
 def print_source(count: SourceCount) -> None:
-    """Print what the source says."""
+    """Print the counts of the source."""
     _print(f"classes over {METHODS} methods", count.large_classes)
     _print("class names in several files", count.shared_names)
     _print(f"functions over {LINES} lines", count.long_functions)
@@ -83,7 +83,7 @@ def _print(what: str, found: list[str]) -> None:
 
 
 class Crossings:
-    """Notes each call from a file of ours into another one, with its moment."""
+    """Records each call from one of our files into another one, with its moment."""
 
     def __init__(self) -> None:
         self.seen: list[tuple[float, str, str]] = []
@@ -104,7 +104,7 @@ class Crossings:
             self.seen.append((self._now(), caller, callee))
 
     def between(self, begins_s: float, ends_s: float) -> None:
-        """Print how many there were between two moments."""
+        """Print the number of crossings between two moments."""
         edges = {(a, b) for at, a, b in self.seen if begins_s <= at <= ends_s}
         files = {name.split(":")[0] for edge in edges for name in edge}
         apart = sum(_folder(a) != _folder(b) for a, b in edges)

@@ -1,9 +1,9 @@
 """Writes what each transport can do into docs/transports.md, from the results of the suite itself.
 
     .venv/bin/python scripts/doors_table.py                 # runs the suite: some ten minutes
-    .venv/bin/python scripts/doors_table.py --results FILE...  # reads results that are there
+    .venv/bin/python scripts/doors_table.py --results FILE...  # reads existing results
 
-What the suite could not try on this machine is told as unproven, never as passed.
+Behaviours that the suite could not try on this machine are unproven, never passed.
 """
 
 import argparse
@@ -29,7 +29,7 @@ FAILED: Final = "**fails**"
 UNPROVEN: Final = "unproven"
 
 Found: TypeAlias = Mapping[tuple[str, str], str]
-"""What became of each behaviour at each door: behaviour and door, to the table's word."""
+"""The result of each behaviour at each door: (behaviour, door) to the table's word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,13 +38,13 @@ class TriedCase:
 
     test: str
     door: str
-    behaviour: str  # empty: it was skipped before it could say so
+    behaviour: str  # empty if it was skipped before it could say so
     found: str
     outcome: str  # passed, skipped, failed
 
 
 def read_cases(results: Path) -> list[TriedCase]:
-    """Return what stands in pytest's JUnit file; it is our own."""
+    """Return the results in pytest's JUnit file, which is our own."""
     cases: list[TriedCase] = []
     for item in ElementTree.parse(results).iter("testcase"):  # noqa: S314 - written a moment ago
         test, _, door = item.get("name", "").rstrip("]").partition("[")
@@ -85,7 +85,7 @@ def _word(case: TriedCase) -> str:
 
 
 def render(found: Found, doors: Sequence[Door]) -> str:
-    """Return the table, and the reasons of the refusals."""
+    """Return the table, followed by the reasons why a door refuses something."""
     names = [door.name for door in doors]
     lines = ["| the caller | " + " | ".join(names) + " |", "| --- |" + " --- |" * len(names)]
     for behaviour, words in BEHAVIOURS.items():
@@ -112,14 +112,14 @@ def write(page: Path, table: str) -> None:
 
 
 def run_suite(results: Path) -> int:
-    """Run the suite, whatever its tests come to."""
+    """Run the suite, whether its tests pass or not."""
     command = [sys.executable, "-m", "pytest", "-q", "-n", "0", SUITE, f"--junitxml={results}"]
-    command += ["-o", "junit_family=xunit1"]  # the newer one has no room for what a test found
+    command += ["-o", "junit_family=xunit1"]  # the newer one has no field for a test's properties
     return subprocess.run(command, cwd=ROOT, check=False).returncode  # noqa: S603 - our own
 
 
 def main() -> int:
-    """Write the table; 1 when a door fails, or was not proven."""
+    """Write the table; return 1 if a door fails or was not proven."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
         "--results", type=Path, nargs="+", help="pytest's JUnit files; default: run the suite"

@@ -1,4 +1,4 @@
-"""Make docs/drill-report.md again of docs/drill-results.json, which has every pass of the drill.
+"""Write docs/drill-report.md from docs/drill-results.json, which has every pass of the drill.
 
     .venv/bin/python scripts/drill_report.py
 

@@ -1,8 +1,8 @@
-"""Make the recorded callers of tests/fixtures/callers again, the same to the last sample.
+"""Make the recorded callers of tests/fixtures/callers again, sample for sample the same.
 
     .venv/bin/python scripts/make_callers.py [--out DIR]
 
-`caller_list.py` says who calls and what is expected of the agent; this file puts the speech in
+`caller_list.py` lists the callers and what the agent must do; this file puts the speech in
 time and writes each recording with its sidecar. The sidecar's format is told in
 tests/fixtures/callers/README.md.
 """
@@ -25,7 +25,7 @@ HERE: Final = Path(__file__).resolve().parent.parent / "tests" / "fixtures" / "c
 
 
 class Tape:
-    """A caller's recording while it is put together: sound, and where in it somebody speaks."""
+    """A caller's recording while it is put together: sound, and where in it there is speech."""
 
     def __init__(self, voices: Voices, caller: Caller) -> None:
         self._voices = voices
@@ -53,7 +53,7 @@ class Tape:
         self.utterances.append(fact | {"cue": {"when": item.cue, "after_s": item.cue_after_s}})
 
     def finished(self) -> Samples:
-        """Return the whole recording, with what the line and the room do to it."""
+        """Return the whole recording, with the effects of the line and the room."""
         caller = self._caller
         self._append(np.zeros(round(caller.tail_s * caller.rate_hz)))
         sound = np.concatenate(self._parts)

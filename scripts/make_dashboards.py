@@ -22,7 +22,7 @@ STATES: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """What is drawn: an expression, and what its lines are called."""
+    """An expression, and the legend of its lines."""
 
     expr: str
     legend: str = ""
@@ -37,16 +37,16 @@ class Panel:
     unit: str = "short"
     kind: str = "timeseries"  # or stat, state-timeline
     width: int = 8
-    line: float | None = None  # drawn across: a target
+    line: float | None = None  # a line across the panel: a target
 
 
 def rate(metric: str, *by: str) -> Query:
-    """Return how many a minute, by labels."""
+    """Return the rate a minute, by labels."""
     return _sum(f'rate({metric}{{job=~"$job"}}[$__rate_interval])', by, times=" * 60")
 
 
 def grown(metric: str, *by: str) -> Query:
-    """Return how much more since the point before, but over four scrapes at least, by labels.
+    """Return the increase since the point before, over at least four scrapes, by labels.
 
     Points are closer to each other than scrapes in a picture of a few hours, and one scrape or two
     tell of no growth.
@@ -113,7 +113,7 @@ CALLS: Final = (
     Panel("Calls answered a minute", [rate("holdline_calls_started_total", "transport")]),
     Panel("Calls ended a minute", [rate("holdline_calls_ended_total", "reason")]),
     Panel(
-        "Calls refused, or ended by a mistake of ours",
+        "Calls refused, or ended by our own mistake",
         [
             rate("holdline_calls_refused_total", "transport", "reason"),
             rate("holdline_calls_failed_total", "where"),
@@ -145,9 +145,7 @@ CALLS: Final = (
         [rate("holdline_wishes_total", "wish"), rate("holdline_handovers_total", "outcome")],
     ),
     Panel("Tools a minute", [rate("holdline_tool_calls_total", "outcome")]),
-    Panel(
-        "What strangers sent in vain", [rate("holdline_input_refused_total", "transport", "reason")]
-    ),
+    Panel("Refused input", [rate("holdline_input_refused_total", "transport", "reason")]),
     Panel("Cost an hour", [Query('holdline:cost:increase1h{job=~"$job"}', "{{provider}}")]),
     Panel("Tokens a minute", [rate("holdline_tokens_total", "provider", "kind")]),
     Panel(
@@ -188,7 +186,7 @@ PROVIDERS: Final = (
         [grown("holdline_stage_down_seconds_total", "stage")],
         unit="s",
     ),
-    Panel("Work for which no rung was left", [grown("holdline_stage_exhausted_total", "stage")]),
+    Panel("Requests without a usable rung", [grown("holdline_stage_exhausted_total", "stage")]),
     Panel("Moves of breakers", [grown("holdline_breaker_moves_total", *RUNG, "to")]),
     Panel(
         "Seconds open, when it closed",
@@ -272,7 +270,7 @@ HOUSE: Final = (
             Query(grown("holdline_calls_interrupted_total").expr, "interrupted in the record"),
         ],
     ),
-    Panel("Configurations read anew", [grown("holdline_reloads_total", "outcome")]),
+    Panel("Configuration reloads", [grown("holdline_reloads_total", "outcome")]),
     Panel("Messages about incidents", [grown("holdline_alerts_sent_total", "channel", "severity")]),
     Panel(
         "Clips",

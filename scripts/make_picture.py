@@ -2,7 +2,7 @@
 
     .venv/bin/python scripts/make_picture.py
 
-Needs Chromium, as the tests in tests/e2e do. CONTRIBUTING.md says how the other pictures are made.
+Needs Chromium, as the tests in tests/e2e do. CONTRIBUTING.md describes the other pictures.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ PROVIDERS: Final = 6  # of the demo: two rungs a stage
 
 
 async def talk_through_two_failovers(page: Page, url: str) -> None:
-    """Call, ask three times, and break the voice, then the model, in the middle of an answer."""
+    """Call, ask three times, and break the voice and then the model in the middle of an answer."""
     await page.goto(url)
     await expect(page.locator("[data-rung] [data-tone=good]")).to_have_count(
         PROVIDERS, timeout=WELL_S * 1000
@@ -40,7 +40,7 @@ async def talk_through_two_failovers(page: Page, url: str) -> None:
 
 
 async def take_picture(page: Page) -> None:
-    """Photograph the whole page, after seeing that no panel is hidden."""
+    """Take a picture of the whole page, after checking that no panel is hidden."""
     for panel in shown_by(page_of(NAME))["panels"]:
         await expect(page.locator(f"#{panel}")).to_be_visible()
     await page.mouse.move(0, 0)

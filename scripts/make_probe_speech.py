@@ -1,6 +1,6 @@
-"""Make the half second of speech that a recogniser is probed with, the same to the last sample.
+"""Make the half second of speech for probes of recognisers, sample for sample the same.
 
-Run it so: .venv/bin/python scripts/make_probe_speech.py [--out FILE]
+Run: .venv/bin/python scripts/make_probe_speech.py [--out FILE]
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Records one call over SIP for docs/evidence: what was heard and said, and the call's own record.
+"""Records one call over SIP for docs/evidence: the words of both sides, and the call's record.
 
     .venv/bin/python scripts/make_sip_evidence.py
 
@@ -33,7 +33,7 @@ Pcm = NDArray[np.int16]
 
 
 def main() -> int:
-    """Make the recording, and return 0; 3: what it needs is not here."""
+    """Make the recording; return 0, or 3 if a program that it needs is missing."""
     sys.path.insert(0, str(ROOT))
     from tests.peers.children import UnprovenError  # noqa: PLC0415 - found once the root is there
     from tests.peers.media_server import running_media_server  # noqa: PLC0415 - as above
@@ -71,7 +71,7 @@ async def _record(media_server: "MediaServer", folder: Path) -> None:
 
 
 def _both(telephone: "SipTelephone") -> Pcm:
-    """Return what was heard and what was said, beside each other, as the phone has it."""
+    """Return the words of both sides next to each other, as the phone heard them."""
     heard, phone = telephone.heard(), telephone.phone
     said = np.zeros_like(heard)
     at = round((phone.spoken_at(0) - telephone.started_at) * RATE_HZ)

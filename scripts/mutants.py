@@ -1,4 +1,4 @@
-"""Breaks the decisions on purpose, one small thing at a time, and says what no test noticed.
+"""Breaks the decisions on purpose, one small change at a time, and prints what no test noticed.
 
     make mutants                                            # every decision: hours
     make mutants ONLY=fallbacks/breaker.py,calls/turn.py    # minutes
@@ -42,10 +42,10 @@ NEEDED: Final = (
     "tests/virtual_time.py",
 )
 LEAST: Final = 0.9  # noticed, of all
-# By exit code, as mutmut's own `stats.py` has them; no test reaches it, or it survived: all others.
+# By exit code, as in mutmut's own `stats.py`; all others: no test reaches it, or it survived.
 KILLED: Final = (1, 3)
 TIMEOUTS: Final = (36, 24, -24, 152, 255)
-GETTER: Final = "value_of_"  # what a property's function is called in the copy
+GETTER: Final = "value_of_"  # the name of a property's function in the copy
 
 
 def with_getters(source: str) -> str:
@@ -72,7 +72,7 @@ def decisions() -> list[str]:
 
 
 def prepare(place: Path, *, only: Sequence[str]) -> None:
-    """Copy to `place` what is mutated and what tests it, with mutmut's settings."""
+    """Copy the mutated files and their tests to `place`, with mutmut's settings."""
     unwanted = shutil.ignore_patterns("__pycache__")
     for folder in (*ROOMS, *TESTS):
         shutil.copytree(ROOT / folder, place / folder, ignore=unwanted)
@@ -94,7 +94,7 @@ def prepare(place: Path, *, only: Sequence[str]) -> None:
 
 
 def mutmut(*words: str, place: Path) -> str:
-    """Run mutmut in `place`; return what it printed. `run` shows a terminal how far it has got."""
+    """Run mutmut in `place`; return its output. `run` shows its progress on a terminal."""
     shown = words[0] == "run" and sys.stdout.isatty()
     done = subprocess.run(  # noqa: S603 - our own arguments
         [sys.executable, "-m", "mutmut", *words],
@@ -108,7 +108,7 @@ def mutmut(*words: str, place: Path) -> str:
 
 
 def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
-    """Yield each file that was mutated, with what became of each of its mutants."""
+    """Yield each mutated file, with the fate of each of its mutants."""
     for path in sorted((place / "mutants").rglob("*.py.meta")):
         codes = json.loads(path.read_text(encoding="utf-8"))["exit_code_by_key"]
         if codes:
@@ -117,7 +117,7 @@ def results(place: Path) -> Iterator[tuple[str, dict[str, str]]]:
 
 
 def fate_of(code: int | None) -> str:
-    """Return what became of a mutant whose tests ended with this code."""
+    """Return the fate of a mutant whose tests ended with this code."""
     return "killed" if code in KILLED else "timeouts" if code in TIMEOUTS else "survived"
 
 
@@ -144,7 +144,7 @@ def report(place: Path) -> int:
 
 
 def main(only: Sequence[str], *, jobs: int) -> int:
-    """Make the mutants of these files, or of all; print what became of them."""
+    """Make the mutants of these files, or of all; print their fates."""
     for text in only:
         if text not in decisions():
             print(f"ONLY={','.join(only)}: {text} is no decision", file=sys.stderr)

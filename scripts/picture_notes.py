@@ -1,4 +1,4 @@
-"""What each picture of the console shows, in a note beside it: a changed page asks for a new one.
+"""Writes a note beside each picture of the console, so that a changed page asks for a new picture.
 
 A note has the page's panels, the modules that draw them, and the picture's own hash.
 tests/test_pictures.py compares it with the page, so a panel that is added, removed or renamed asks
@@ -55,7 +55,7 @@ class Panels(HTMLParser):
 
 
 def shown_by(page: Path) -> dict[str, Any]:
-    """Return the structure of a page: its panels and the modules beside it."""
+    """Return the structure of a page: its panels and its modules."""
     panels = Panels()
     panels.feed(page.read_text(encoding="utf-8"))
     return {
@@ -71,12 +71,12 @@ def page_of(picture: str) -> Path:
 
 
 def note_of(picture: str) -> dict[str, Any]:
-    """Return what stands beside a picture that was made just now."""
+    """Return the note for a picture that was made just now."""
     content = (IMAGES / f"{picture}.png").read_bytes()
     return {**shown_by(page_of(picture)), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def write_note(picture: str) -> None:
-    """Write what a new picture shows beside it."""
+    """Write the note of a new picture next to it."""
     note = json.dumps(note_of(picture), indent=2, ensure_ascii=False)
     (IMAGES / f"{picture}.json").write_text(f"{note}\n", encoding="utf-8")

@@ -1,15 +1,15 @@
-"""Does what the Dockerfile says, on a machine without an engine for images, and tries the result.
+"""Builds the Dockerfile's image on a machine without an engine for images, and tries the result.
 
     sudo .venv/bin/python scripts/try_image.py [FOLDER]
 
-With a folder, what is built stays there, and is only tried when it is there already.
+With a folder, the result stays there; if it is there already, it is only tried.
 
 Each stage's COPY, RUN and ENV are done in a mount namespace of their own, in which this machine's
 Python stands at /usr/local, a fresh folder at /app and another at /data, as in the image. Then the
 program runs as the image's user, without rights, on a read-only root, in a network of its own: is
 it healthy by the image's own HEALTHCHECK, does SIGHUP replace its worker, does SIGTERM end it with
-0, and does it refuse to start without a token? What an engine does beyond that is not tried: the
-base image, its layers, its seccomp profile. Needs root, Linux, util-linux, and the network.
+0, and does it refuse to start without a token? Not tried: the base image, its layers, its seccomp
+profile. Needs root, Linux, util-linux, and the network.
 """
 
 # ruff: noqa: S603, S607, S108 - it runs programs of this machine, as the build of an image does
@@ -32,7 +32,7 @@ ROOT: Final = Path(__file__).resolve().parents[1]
 INSIDE: Final = "--inside"
 SERVING: Final = "--serving"
 BUILT: Final = ".built"
-TOKEN: Final = "a-token-for-nobody-else"  # noqa: S105 - of the trial
+TOKEN: Final = "a-token-of-this-trial"  # noqa: S105 - of the trial
 WAIT_S: Final = 90.0
 LOOK_S: Final = 0.5
 PASSED_ON: Final = re.compile(
@@ -51,7 +51,7 @@ storage: {url: "sqlite+aiosqlite:////data/holdline.db"}
 
 @dataclass
 class ImageStage:
-    """What a stage of the file says, as far as it matters here."""
+    """A stage of the file, as far as it matters here."""
 
     environment: dict[str, str] = field(default_factory=dict)
     folder: str = "/"
@@ -79,7 +79,7 @@ def stages_of(text: str) -> Sequence[ImageStage]:
 
 
 def instructions(text: str) -> Iterator[tuple[str, str]]:
-    """Yield each instruction and what it says."""
+    """Yield each instruction and its arguments."""
     lines = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     for line in re.sub(r"\\\n", " ", "\n".join(lines)).splitlines():
         name, _, rest = line.strip().partition(" ")
@@ -88,7 +88,7 @@ def instructions(text: str) -> Iterator[tuple[str, str]]:
 
 
 def build(stage: ImageStage) -> None:
-    """Do what a stage says."""
+    """Run a stage."""
     environment = {
         "PATH": "/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "HOME": "/root",
@@ -119,7 +119,7 @@ def variables(text: str, known: Mapping[str, str]) -> dict[str, str]:
 
 
 def copy(words: Sequence[str], folder: Path) -> None:
-    """Copy what the file names into the image, as far as .dockerignore lets it through."""
+    """Copy the named files into the image, as far as .dockerignore lets them through."""
     allowed = {
         line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"
     }
@@ -137,7 +137,7 @@ def copy(words: Sequence[str], folder: Path) -> None:
 
 
 def try_stage(stage: ImageStage) -> None:
-    """Run what was built as the image would, and look."""
+    """Run the result as the image would, and check it."""
     command = json.loads(stage.said["ENTRYPOINT"]) + json.loads(stage.said["CMD"])
     health = json.loads(stage.said["HEALTHCHECK"].partition("CMD ")[2])
     uid, _, gid = stage.user.partition(":")
@@ -173,7 +173,7 @@ def try_stage(stage: ImageStage) -> None:
 
 
 def try_signals(process: subprocess.Popen[bytes]) -> None:
-    """Have the server replace its worker, and end."""
+    """Make the server replace its worker, then stop it."""
     log = Path("/data/logs/holdline.log")
     process.send_signal(signal.SIGHUP)
     expect(until(lambda: "all workers were replaced" in log.read_text()), "SIGHUP replaces")
@@ -182,7 +182,7 @@ def try_signals(process: subprocess.Popen[bytes]) -> None:
 
 
 def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
-    """Wait until something holds."""
+    """Wait until a condition holds."""
     for _ in range(round(within_s / LOOK_S)):
         if true():
             return True
@@ -191,14 +191,14 @@ def until(true: Callable[[], bool], within_s: float = WAIT_S) -> bool:
 
 
 def expect(true: bool, what: str) -> None:  # noqa: FBT001 - reads as a sentence
-    """Say what was found, or end."""
+    """Print a finding, or exit if it is bad."""
     tell(f"{'ok' if true else 'NOT SO'}: {what}")
     if not true:
         sys.exit(1)
 
 
 def tell(line: str) -> None:
-    """Say what is done."""
+    """Print the current step."""
     print(f"try_image: {line}", flush=True)
 
 
@@ -209,7 +209,7 @@ def run(*words: str) -> None:
 
 def build_inside(work: Path) -> None:
     """Lay the image's folders over this machine's, in this namespace; build, and try."""
-    for name in ("etc", "data", "tmp"):  # of the last time
+    for name in ("etc", "data", "tmp"):  # of the last run
         shutil.rmtree(work / name, ignore_errors=True)
     shutil.copytree("/etc", work / "etc", symlinks=True)
     places = {"/usr/local": Path(sys.base_prefix), "/etc": work / "etc"}

@@ -1,7 +1,7 @@
-"""Writes down the compiled form of what `holdline serve` and `holdline demo` import.
+"""Writes the bytecode of the modules that `holdline serve` and `holdline demo` import.
 
 `scripts/setup` runs it: where the programs may not write to the folders of their code (a container,
-another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two thousand files anew, 3.5 s.
+another user, `PYTHONDONTWRITEBYTECODE`), each start would compile two thousand files again, 3.5 s.
 """
 
 import compileall
