@@ -1,4 +1,4 @@
-"""What a machine lacks: its tests are skipped at a desk, and fail in CI, which installs it all."""
+"""Programs that a machine may lack: their tests are skipped locally and fail in CI."""
 
 import os
 from typing import NoReturn
@@ -7,7 +7,7 @@ import pytest
 
 
 def report_absent(what: str) -> NoReturn:
-    """Skip the test that asks; in CI let it fail, so that nobody stops looking without noticing."""
+    """Skip the test that asks; fail it in CI, so that a missing program is noticed."""
     if os.environ.get("CI"):
         pytest.fail(f"CI must have {what}", pytrace=False)
     pytest.skip(f"no {what} on this machine")

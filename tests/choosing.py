@@ -1,7 +1,7 @@
-"""Which files need not be read at all, because no test in them has the marks that are asked for.
+"""Which test files need not be read, because none of their tests has the requested marks.
 
-To read all four hundred files takes a process a quarter of a minute, and the slow, the long and the
-far ends' tests stand in a few of them.
+Reading all four hundred files takes a process a quarter of a minute; the slow, long and peer tests
+are in a few of them.
 """
 
 import itertools
@@ -13,14 +13,14 @@ from _pytest.mark.expression import Expression
 
 ROOT = Path(__file__).parents[1]
 MARKED = re.compile(r"\bmark\.(\w+)")
-# What a file has its lengths of, its decorators or its base classes from may bring marks along.
+# Modules that a file imports lengths, decorators or base classes from may bring marks along.
 SHARED = re.compile(r"^from (tests(?:\.\w+)+) import", re.MULTILINE)
-PEERS = ROOT / "tests" / "peers"  # its conftest marks what stands there
+PEERS = ROOT / "tests" / "peers"  # its conftest marks its tests
 OPERATORS = {"and", "or", "not", "True", "False"}
 
 
 def may_hold(file: Path, wanted: str) -> bool:
-    """Say whether a test in this file may have the marks that `-m` asks for."""
+    """Return whether a test in this file may have the marks that `-m` asks for."""
     named = set(re.findall(r"[a-z]\w*", wanted)) - OPERATORS
     possible = sorted(named & marks_of(file))
     subsets = itertools.chain.from_iterable(

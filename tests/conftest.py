@@ -1,4 +1,4 @@
-"""Which event loop a test runs on, how hard properties are tried, which files are read."""
+"""Event loops of tests, the effort for properties, and the files that are read."""
 
 import asyncio
 import gc
@@ -21,7 +21,7 @@ hypothesis.settings.load_profile(CHOSEN)
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave unread the files in which no test can have the marks that are asked for."""
+    """Skip the files in which no test can have the requested marks."""
     wanted = config.option.markexpr
     if not wanted or not collection_path.match("test_*.py"):
         return None
@@ -31,7 +31,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 def pytest_asyncio_loop_factories(
     config: pytest.Config, item: pytest.Item
 ) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Give tests that are marked `virtual_time` a loop on which no time is waited for."""
+    """Give tests that are marked `virtual_time` a loop on which waiting takes no time."""
     del config
     virtual = item.get_closest_marker("virtual_time") and not item.get_closest_marker("real_time")
     return {"virtual": VirtualLoop} if virtual else {"real": asyncio.new_event_loop}
@@ -39,21 +39,21 @@ def pytest_asyncio_loop_factories(
 
 @pytest.fixture
 def quiet_log() -> Iterator[None]:
-    """Have Pipecat write no log: of an hour it would be long."""
+    """Disable Pipecat's log: of an hour it would be long."""
     logger.disable("pipecat")
     yield
     logger.enable("pipecat")
 
 
 class Mistakes:
-    """What the stages' alarm has logged; a sink, and whether it still is one."""
+    """The log of the stages' alarm; a sink, and whether it is still registered."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
         self.listens = False
 
     def listen(self) -> None:
-        """Be told from now on, and of nothing before."""
+        """Receive lines from now on."""
         self.found.clear()
         if not self.listens:  # to add one takes loguru 4 ms
             logger.add(self, level="ERROR", filter=lambda said: said["name"] == ALARM)
@@ -63,7 +63,7 @@ class Mistakes:
         self.found.append(message)
 
     def stop(self) -> None:
-        self.listens = False  # a test about logging has taken all sinks away
+        self.listens = False  # a test about logging has removed all sinks
 
 
 MISTAKES = Mistakes()
@@ -71,9 +71,9 @@ MISTAKES = Mistakes()
 
 @pytest.fixture(autouse=True)
 def no_hidden_mistake(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Fail where a mistake of ours was passed over: a call goes on behind it, and so would a test.
+    """Fail if our own exception was only logged: a call continues after it, and so would a test.
 
-    Tests that are about such a mistake are marked `passes_over_mistakes`.
+    Tests that are about such an exception are marked `passes_over_mistakes`.
     """
     MISTAKES.listen()
     yield
@@ -88,15 +88,15 @@ def nobodys_secrets() -> Iterator[None]:
     KNOWN.forget()
 
 
-TOGETHER = 4  # tests whose servers are let go of in one round, of 0.2 s and more
+TOGETHER = 4  # tests whose servers are freed in one round, of 0.2 s and more
 gone: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def nobodys_servers(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Let go of the servers that tests have run in this process: 53 MB each (measured).
+    """Free the servers that tests have run in this process: 53 MB each (measured).
 
-    Most of it is models, of which Python sees little, so it would not do it by itself in time.
+    Most of it is models, of which Python sees little, so it would not free them in time by itself.
     """
     yield
     if forget_servers() and request.node.get_closest_marker("slow"):
@@ -107,10 +107,10 @@ def nobodys_servers(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def forget_servers() -> bool:
-    """Have nobody hold servers that were; return whether there were any.
+    """Release all references to earlier servers; return whether there were any.
 
-    FastAPI remembers the functions behind routes as long as the interpreter runs, and behind one of
-    ours stands a process with its models. And what a process had frozen is never searched again.
+    FastAPI keeps the functions behind routes as long as the interpreter runs, and one of ours holds
+    a process with its models. And objects that a process had frozen are never searched again.
     """
     models = sys.modules.get("fastapi.dependencies.models")
     known = vars(models).values() if models else ()

@@ -1,4 +1,4 @@
-"""The documents of the project, and what stands in them."""
+"""The documents of the project, and the commands in them."""
 
 import re
 import shlex

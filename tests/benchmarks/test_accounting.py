@@ -1,4 +1,4 @@
-"""Whose time an answer took."""
+"""How the time of an answer is split up."""
 
 import dataclasses
 
@@ -66,7 +66,7 @@ def test_the_parts_add_up_to_the_whole_answer() -> None:
     assert sum(found.parts.values()) == pytest.approx(found.v2v_s)
 
 
-def test_what_nobody_was_busy_in_is_ours_part_by_part() -> None:
+def test_time_in_which_no_other_part_was_busy_is_ours() -> None:
     found = settle(TURN, OTHERS)
 
     assert found.own == pytest.approx(

@@ -1,4 +1,4 @@
-"""A handful of greetings through the parts that hear them in a call; the rest are a benchmark's."""
+"""A few greetings through the parts that hear them in a call; the benchmark has the rest."""
 
 import pytest
 
@@ -67,7 +67,7 @@ async def test_a_person_whose_words_are_misheard_is_spoken_to(
     assert not trial.turned_away
 
 
-async def test_who_speaks_while_the_line_is_connected_is_listened_to(models: VoiceModels) -> None:
+async def test_speech_before_the_answer_is_heard(models: VoiceModels) -> None:
     rendered = of("long firm")
 
     trial = await try_greeting(rendered, models.vad(TurnSettings()), no_words(), answered_s=1.5)

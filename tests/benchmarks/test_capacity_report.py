@@ -1,4 +1,4 @@
-"""What the report says of its runs."""
+"""Verdict and tables of the capacity report."""
 
 from benchmarks.capacity_report import arithmetic, met, page, verdict
 from benchmarks.figures import NEVER_S, HeardTurn, LoadRun, sum_up
@@ -53,7 +53,7 @@ def test_the_target_is_for_two_cores() -> None:
     assert verdict(RUNS, cores=8).endswith("the target is for 2 cores")
 
 
-def test_what_other_machines_carry_is_worked_out_from_the_runs() -> None:
+def test_the_calls_of_other_machines_are_estimated_from_the_runs() -> None:
     told = arithmetic(RUNS, cores=2)
 
     assert "n x 0.75 / 0.100" in told

@@ -1,4 +1,4 @@
-"""What many turns come to."""
+"""Percentiles, slopes and verdicts over many turns."""
 
 import pytest
 
@@ -49,7 +49,7 @@ def test_the_95th_of_twenty_is_the_nineteenth() -> None:
     assert percentile([float(index) for index in range(1, 21)], 0.95) == 19.0
 
 
-def test_there_is_no_percentile_of_nothing() -> None:
+def test_a_percentile_needs_a_value() -> None:
     with pytest.raises(ValueError, match="no values"):
         percentile([], 0.5)
 
@@ -73,7 +73,7 @@ def test_a_turn_without_a_first_word_is_not_whole() -> None:
     assert not turn(NEVER_S).whole
 
 
-def test_what_is_wrong_with_a_turn_is_told_in_words() -> None:
+def test_the_problems_of_a_turn_are_named() -> None:
     assert "first word 0.80 s" in turn(0.8, missing=("euros",)).told
     assert "missing: euros, too much: -" in turn(0.8, missing=("euros",)).told
 
@@ -96,11 +96,11 @@ def test_a_count_that_was_missed_once_is_not_held() -> None:
     assert best.calls == 1
 
 
-def test_a_run_in_which_somebody_was_refused_does_not_hold() -> None:
+def test_a_run_with_a_refused_caller_does_not_hold() -> None:
     assert most_calls([run(1, refused=1)], side="holdline", workers="auto") is None
 
 
-def test_what_other_workers_did_counts_for_them_alone() -> None:
+def test_a_verdict_counts_only_runs_with_the_same_workers() -> None:
     runs = [run(1), run(8, workers="1")]
 
     best = most_calls(runs, side="holdline", workers="auto")
@@ -114,7 +114,7 @@ def test_another_machine_may_be_as_busy_as_this_one_was(cores: int, calls: int) 
     assert reach(run(10), cores=cores, machine_cores=2) == calls
 
 
-def test_a_line_has_its_slope_and_no_doubt() -> None:
+def test_the_slope_of_an_exact_line_is_certain() -> None:
     found = slope([(0.0, 5.0), (60.0, 7.0), (120.0, 9.0), (180.0, 11.0)])
 
     assert found.a_minute == pytest.approx(2.0)
@@ -122,7 +122,7 @@ def test_a_line_has_its_slope_and_no_doubt() -> None:
     assert found.start == pytest.approx(5.0)
 
 
-def test_a_slope_within_its_own_doubt_is_no_drift() -> None:
+def test_a_slope_within_its_uncertainty_is_no_drift() -> None:
     found = slope([(0.0, 5.0), (60.0, 9.0), (120.0, 4.0), (180.0, 8.0), (240.0, 6.0)])
 
     assert not found.drifts(1000.0, allowed=0.1)
@@ -135,7 +135,7 @@ def test_a_sure_slope_drifts_once_it_comes_to_more_than_is_allowed() -> None:
     assert not found.drifts(30.0, allowed=70.0)
 
 
-def test_what_falls_does_not_drift() -> None:
+def test_a_falling_measure_does_not_drift() -> None:
     found = slope([(60.0 * index, -2.0 * index + 0.01 * (index % 2)) for index in range(10)])
 
     assert not found.drifts(30.0, allowed=1.0)

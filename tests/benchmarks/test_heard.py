@@ -1,4 +1,4 @@
-"""What was heard of a held call is found in its sound."""
+"""The words of a held call are found in its sound."""
 
 import base64
 
@@ -65,7 +65,7 @@ def test_a_word_that_came_twice_is_too_much() -> None:
     assert not turn.whole
 
 
-def test_a_pause_inside_an_answer_is_a_gap() -> None:
+def test_a_long_pause_inside_an_answer_is_a_gap() -> None:
     first_s = len(sound("We open")) / RATE_HZ
     later = SAID_S + first_s + 0.6
 
@@ -82,7 +82,7 @@ def test_silence_is_no_answer() -> None:
     assert not turn.whole
 
 
-def test_what_was_cleared_was_not_heard() -> None:
+def test_cleared_sound_was_not_heard() -> None:
     call = held((SAID_S, ANSWER))
     call.arrivals.append((SAID_S + 0.1, "clear", ""))
 
@@ -90,7 +90,7 @@ def test_what_was_cleared_was_not_heard() -> None:
 
 
 def in_pieces(text: str, *, late_s: float) -> list[tuple[float, str, str]]:
-    """Return a text as a server sends it that is a little later with each 40 ms."""
+    """Return a text as sound of a server that falls a little behind with each 40 ms."""
     whole = sound(text)
     pieces = [whole[at : at + 320] for at in range(0, len(whole), 320)]
     return [
@@ -121,7 +121,7 @@ def test_pieces_that_come_in_time_tear_nothing() -> None:
     assert not turn.torn
 
 
-def test_every_place_of_the_seamless_sound_is_known_in_what_was_played() -> None:
+def test_every_seamless_position_maps_to_its_playback_position() -> None:
     call = held()
     call.arrivals += in_pieces(ANSWER, late_s=0.015)
     found = playback(call)

@@ -73,7 +73,7 @@ def test_each_provider_is_busy_from_being_asked_to_what_was_needed_of_it() -> No
     ],
     ids=["no recogniser", "no model", "no voice", "two requests"],
 )
-def test_a_turn_that_took_another_road_is_set_aside(
+def test_a_turn_that_differs_from_a_healthy_one_is_set_aside(
     instance: str, change: list[dict[str, Any]], reason: str
 ) -> None:
     requests = recorded() | {instance: change}
@@ -82,7 +82,7 @@ def test_a_turn_that_took_another_road_is_set_aside(
         busy_times(requests, TURN, lab_started_at_s=LAB_S)
 
 
-def test_who_was_asked_before_the_vad_was_sure_was_asked_for_this_turn() -> None:
+def test_a_request_before_the_vad_was_sure_counts_for_this_turn() -> None:
     requests = recorded()
     requests["deepgram"] = [asked(91.0, mark("flush", 99.98), mark("flushed", 100.07))]
     requests["openai"][1]["at_s"] = 100.08 - LAB_S

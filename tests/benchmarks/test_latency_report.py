@@ -1,4 +1,4 @@
-"""When an answer is soon enough, beside stock and after people who read."""
+"""Verdicts against stock Pipecat, and on recordings of readers."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""When a reading was split; the recordings themselves are not needed."""
+"""When a reading was split; no recordings are needed."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def test_an_agent_that_speaks_into_a_reading_is_noticed(
     assert spoke_meanwhile(held(*at_s)) is meanwhile
 
 
-def test_clips_that_are_not_there_are_told_with_the_cure(tmp_path: Path) -> None:
+def test_missing_clips_are_reported_with_the_cure(tmp_path: Path) -> None:
     with pytest.raises(NoClipsError, match=r"fetch_read_clips\.py fetches it"):
         load_clips(tmp_path)
 

@@ -1,4 +1,4 @@
-"""What a long run is found to be."""
+"""Findings of the long run."""
 
 from benchmarks.figures import HeardTurn, sum_up
 from benchmarks.soaking import ALLOWED, SoakFindings, lines
@@ -27,7 +27,7 @@ def test_memory_that_grows_all_the_time_drifts() -> None:
     assert not found(grows=1.0).good
 
 
-def test_what_fills_once_while_it_warms_up_does_not_drift() -> None:
+def test_growth_during_the_warm_up_is_no_drift() -> None:
     each = found()
     warm = each.points["memory, MB"]
     warm[:4] = [(at_s, value - 100.0) for at_s, value in warm[:4]]
@@ -39,14 +39,14 @@ def test_a_lost_turn_is_not_good() -> None:
     assert not found(lost=1).good
 
 
-def test_a_call_that_broke_off_is_not_good_and_is_told() -> None:
+def test_a_call_that_broke_off_fails_the_run_and_is_reported() -> None:
     told = list(lines(found(errors=("1 of 3: ConnectionError: gone",))))
 
     assert "calls that ended early, 1 of 3: ConnectionError: gone" in told
     assert told[-1].endswith("MISSED")
 
 
-def test_every_slope_is_printed_with_its_doubt() -> None:
+def test_every_slope_is_printed_with_its_interval() -> None:
     told = "\n".join(lines(found()))
 
     assert told.count("give or take") == len(ALLOWED)

@@ -1,4 +1,4 @@
-"""What is counted as telling's: its steps in the loop, its jobs in threads, and nobody else's."""
+"""Only the steps and thread jobs of telling are counted."""
 
 import asyncio
 import time
@@ -33,7 +33,7 @@ async def other_work() -> None:
     await asyncio.to_thread(work)
 
 
-async def test_who_listens_is_counted_and_nobody_else() -> None:
+async def test_only_listeners_are_counted() -> None:
     emitter = Emitter(listeners=[Busy()], utc_now=lambda: datetime.now(UTC))
     account = Account(emitter)
 
@@ -48,7 +48,7 @@ async def test_who_listens_is_counted_and_nobody_else() -> None:
     assert WORK_S <= account.threads_s - threads_s < 2 * WORK_S
 
 
-async def test_what_is_owed_is_forgotten_when_the_loop_has_nothing_to_do() -> None:
+async def test_counted_time_is_forgotten_when_the_loop_is_idle() -> None:
     emitter = Emitter(listeners=[Busy()], utc_now=lambda: datetime.now(UTC))
     account = Account(emitter)
 
@@ -64,7 +64,7 @@ async def test_what_is_owed_is_forgotten_when_the_loop_has_nothing_to_do() -> No
     assert forgotten_s < 0.1
 
 
-async def test_behind_it_the_loop_runs_as_it_did() -> None:
+async def test_the_loop_runs_as_before_after_the_count() -> None:
     run, loop = asyncio.Handle._run, asyncio.get_running_loop()
     account = Account(object())
 

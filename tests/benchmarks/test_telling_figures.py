@@ -1,4 +1,4 @@
-"""What is made of the windows in which was told, and in which was not."""
+"""Figures from windows with and without telling."""
 
 from dataclasses import replace
 from types import SimpleNamespace
@@ -59,7 +59,7 @@ def test_two_windows_that_follow_each_other_are_a_pair_whichever_came_first() ->
     assert [(pair.told.cores, pair.untold.cores) for pair in pairs] == [(0.0, 1.0), (3.0, 2.0)]
 
 
-def test_the_share_is_of_all_windows_so_that_what_is_rare_and_dear_counts() -> None:
+def test_the_share_is_of_all_windows_so_that_rare_expensive_work_counts() -> None:
     windows = [window(told=number, cores=1.0) for number in (True, False) * 3]
     windows[0] = window(told=True, cores=1.3)
 
@@ -74,13 +74,13 @@ def test_the_lag_is_of_all_ticks_of_a_kind_together() -> None:
     assert lag_more_s(pairs_of(windows)) == pytest.approx(0.003)
 
 
-def test_nineteen_of_twenty_intervals_hold_what_it_really_costs() -> None:
+def test_nineteen_of_twenty_intervals_hold_the_true_cost() -> None:
     shares = [
         estimated(pairs_of(run_of(seed, costs=0.02)), cpu_share, seed=seed) for seed in range(60)
     ]
 
     held = [share for share in shares if share.least <= 0.02 / 1.02 <= share.most]
-    assert len(held) >= 53  # 57 of 60 are to be expected
+    assert len(held) >= 53  # 57 of 60 are expected
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_run_proves_only_what_its_noise_lets_it(costs: float, verdict: str) ->
     [(0.03, 0.02, MET), (0.03, 0.05, MISSED), (0.06, 0.02, MISSED), (0.0, 0.05, MISSED)],
     ids=str,
 )
-def test_what_was_counted_decides_unless_the_comparison_surely_says_no(
+def test_the_count_decides_unless_the_comparison_surely_fails(
     costs: float, counted: float, verdict: str
 ) -> None:
     windows = [replace(item, counted_cores=counted * item.told) for item in run_of(5, costs=costs)]
@@ -105,7 +105,7 @@ def test_what_was_counted_decides_unless_the_comparison_surely_says_no(
     assert figures_of(found(windows)).verdicts()["processor"] == verdict
 
 
-def test_what_more_garbage_is_collected_is_counted_too() -> None:
+def test_extra_garbage_collection_is_counted() -> None:
     told, untold = (window(told=number, cores=1.0) for number in (True, False))
     told = replace(told, counted_cores=0.01, collecting_s=0.003)  # of 20 ticks: 0.2 s
     untold = replace(untold, collecting_s=0.001)
@@ -113,20 +113,20 @@ def test_what_more_garbage_is_collected_is_counted_too() -> None:
     assert counted_share(pairs_of([told, untold])) == pytest.approx(0.01 + 0.01)
 
 
-def test_of_the_lag_that_was_counted_p95_is_as_much_lower() -> None:
+def test_p95_is_lower_by_the_counted_lag() -> None:
     lags, owed = [0.001] * 18 + [0.010, 0.014], [0.0] * 19 + [0.004]
     told = replace(window(told=True, cores=1.0), lags_s=lags, owed_s=owed)
 
     assert counted_lag_s(pairs_of([told, window(told=False, cores=1.0)])) == pytest.approx(0.004)
 
 
-def test_what_lies_on_the_target_is_met_and_what_straddles_it_is_not_told() -> None:
+def test_an_interval_across_the_target_is_uncertain() -> None:
     assert Estimate(value=1.0, least=0.5, most=2.0).verdict(2.0) == MET
     assert Estimate(value=1.0, least=0.5, most=2.1).verdict(2.0) == CANNOT_TELL
     assert Estimate(value=3.0, least=2.1, most=4.0).verdict(2.0) == MISSED
 
 
-def test_the_slowest_say_whether_somebody_else_had_the_processor() -> None:
+def test_the_slowest_events_show_whether_the_processor_was_lost() -> None:
     facts = [fact_of(1e-5, 1e-5)] * 297
     facts += [
         fact_of(9e-5, 1e-5),
@@ -140,9 +140,7 @@ def test_the_slowest_say_whether_somebody_else_had_the_processor() -> None:
 
 
 @pytest.mark.parametrize(("control_s", "verdict"), [(2e-5, MISSED), (8e-5, CANNOT_TELL)], ids=str)
-def test_where_the_machine_takes_as_long_itself_a_slow_fact_proves_nothing(
-    control_s: float, verdict: str
-) -> None:
+def test_a_slow_event_proves_nothing_on_a_slow_machine(control_s: float, verdict: str) -> None:
     facts = [fact_of(9e-5, 1e-5, control_s=control_s)] * 300
 
     assert (
@@ -153,7 +151,7 @@ def test_where_the_machine_takes_as_long_itself_a_slow_fact_proves_nothing(
 @pytest.mark.parametrize(
     "said", [{"recorded": 0}, {"shown": 0}, {"lost": 1}, {"on_the_line": False}], ids=str
 )
-def test_without_calls_a_record_or_a_console_nothing_is_met(said: dict[str, int]) -> None:
+def test_no_target_is_met_without_calls_record_and_console(said: dict[str, int]) -> None:
     windows = run_of(3, costs=0.0)
 
     assert figures_of(found(windows)).verdicts()["everyone was told"] == MET

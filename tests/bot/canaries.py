@@ -1,4 +1,4 @@
-"""Secrets and people that no output may show, those who say them, and the search for them."""
+"""Secrets and personal data that no output may show, their sources, and the search for them."""
 
 import asyncio
 import base64
@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 from aiohttp.test_utils import TestServer
 from aiosmtpd.smtp import SMTP, AuthResult, Envelope, Session
 
-KEYS = {  # by variable: what a server is given
+KEYS = {  # by variable: the server's own
     "KEY_EAR": "Zq81xCanaryEarKeyHd5",
     "KEY_MIND": "Zq82xCanaryMindKeyHd5",
     "KEY_VOICE": "Zq83xCanaryVoiceKeyHd5",
@@ -27,7 +27,7 @@ KEYS = {  # by variable: what a server is given
     "WEBHOOK_SECRET": "whsec_" + base64.b64encode(b"Zq88xCanaryOfAWebhooksSecret").decode(),
     "EMAIL_PASSWORD": "Zq89xCanary/Mail+PasswordHd5",
 }
-STRANGERS = {  # what others say to it, in headers, bodies and errors
+STRANGERS = {  # what others send to it, in headers, bodies and errors
     "a bearer token": "Zq90xCanaryBearerHd5",
     "an e-mail address": "zq91x.canary.person@example.org",
     "a telephone": "+15557340912",
@@ -55,7 +55,7 @@ class Leak:
 
 
 def leaks(place: str, text: str, *, people: bool = True) -> Iterator[Leak]:
-    """Yield what a text shows; without people: only keys, as a call's own record may."""
+    """Yield the canaries in a text; without people: only keys, as a call's own record may have."""
     for name, value in KEYS.items():
         for form in {value, quote(value, safe=""), base64.b64encode(value.encode()).decode()}:
             yield from _found(name, place, text, re.escape(form.rstrip("=")))
@@ -80,10 +80,10 @@ def _found(name: str, place: str, text: str, pattern: str) -> Iterator[Leak]:
 
 @dataclass
 class Parrot:
-    """A provider that refuses everything, and repeats whatever it was told in every answer.
+    """A provider that refuses everything, and repeats each request in its answer.
 
     Attributes:
-        hears: It recognises speech all the same; what it hears are the canaries.
+        hears: It recognises speech nevertheless; its words are the canaries.
     """
 
     url: str = ""
@@ -140,9 +140,9 @@ class Parrot:
 
 @dataclass
 class Inboxes:
-    """Where alerts go: mail and Telegram refuse and repeat what they heard, a webhook takes.
+    """Targets of alerts: mail and Telegram refuse and repeat the text, a webhook accepts.
 
-    And where spans go, which are kept as they come.
+    It also receives spans and keeps them as they come.
     """
 
     mail_port: int = 0
@@ -206,7 +206,7 @@ PATHS = (
 
 
 async def ask_everything(url: str) -> list[str]:
-    """Say the canaries to every path, as a stranger and an operator; return what was answered."""
+    """Send the canaries to every path, as a stranger and an operator; return the answers."""
     answers = []
     stranger = f"Bearer {STRANGERS['a bearer token']}"
     for sign in (stranger, f"Bearer {KEYS['HOLDLINE_TOKEN']}"):
@@ -228,7 +228,7 @@ def _asks(session: aiohttp.ClientSession, address: str) -> Iterator[Any]:
 
 
 async def recent_live(url: str) -> str:
-    """Return what the live view shows of what has been."""
+    """Return the live view."""
     sign = {"Authorization": f"Bearer {KEYS['HOLDLINE_TOKEN']}"}
     shown = b""
     async with aiohttp.ClientSession(headers=sign) as session, session.get(f"{url}/api/live") as it:

@@ -1,4 +1,4 @@
-"""A server with every carrier's door open, and those who come to one of them."""
+"""A server with every carrier's door open, and its callers and strangers."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ from lab.simulators.carrier.telnyx import TelnyxAccount, TelnyxManner, telnyx_ca
 from tests.bot.judged_call import AUTH_TOKEN
 
 CARRIERS = ("twilio", "telnyx", "plivo", "exotel")
-# What is the same behind each door is shown at Twilio's; `make test-doors` shows it at all.
+# Behaviour that all doors share is tested at Twilio's; `make test-doors` tests it at all.
 TWILIO_FIRST = [
     pytest.param(text, marks=[] if text == "twilio" else pytest.mark.doors) for text in CARRIERS
 ]
@@ -25,7 +25,7 @@ KEY, TOKEN = "an-exotel-key", "an-exotel-token"
 
 @dataclass(frozen=True, kw_only=True)
 class OpenDoors:
-    """A server's doors, and one carrier at which strangers and callers come in."""
+    """A server's doors, and one carrier that strangers and callers come through."""
 
     carrier: str
     telnyx: TelnyxAccount
@@ -89,6 +89,6 @@ class OpenDoors:
 
 @asynccontextmanager
 async def open_doors(carrier: str) -> AsyncIterator[OpenDoors]:
-    """Have every carrier's account, and come in by one of them."""
+    """Configure every carrier's account; callers come through one of them."""
     async with TelnyxAccount() as telnyx, PlivoAccount() as plivo:
         yield OpenDoors(carrier=carrier, telnyx=telnyx, plivo=plivo)

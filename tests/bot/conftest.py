@@ -1,4 +1,4 @@
-"""Servers that processes share what they know through; models loaded once for all tests."""
+"""Servers through which processes share state; models loaded once for all tests."""
 
 import gc
 import sys
@@ -34,10 +34,10 @@ class ModelsOnce:
 
 @pytest.fixture(scope="session", autouse=True)
 def models_once() -> Iterator[None]:
-    """Have each server that a test runs in this process use the models of the first one.
+    """Let each server that a test runs in this process use the models of the first one.
 
     To load and try them takes 0.7 s of a processor, and a round of the garbage collector 0.3 s, in
-    each of some hundreds of tests. A server in a process of its own does all of it, as ever.
+    each of some hundreds of tests. A server in a process of its own does all of it.
     """
     opening: Any = sys.modules.get("bot.workers.process")
     if not opening:  # none of the chosen tests runs one

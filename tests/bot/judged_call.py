@@ -1,16 +1,15 @@
-"""A judged call beside a stranger: what a stranger does to a server must not reach its caller.
+"""A judged call during a stranger's action, which must not affect its caller.
 
     pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
-    async def test_a_stranger_hurts_nobody(tmp_path: Path) -> None:
+    async def test_a_stranger_affects_no_caller(tmp_path: Path) -> None:
         async with judged_call(tmp_path) as beside:
             await do_something_strange(beside.url)
 
-The server, the providers, the carrier and the stranger are in this one process, on virtual time:
-how busy the machine is makes no difference. The caller asks one question after the other while the
-block runs, and one more after it. At the end each answer must have been heard whole, every word
-once; no provider may have been blamed or passed over; and tasks, descriptors and seats must be as
-many as before the stranger came.
+Server, providers, carrier and stranger are in this one process, on virtual time, so a busy machine
+makes no difference. The caller asks one question after the other while the block runs, and one more
+after it. At the end each answer must have been heard whole, every word once; no provider may have
+been blamed or passed over; and tasks, descriptors and seats must be as many as before.
 """
 
 import asyncio
@@ -52,35 +51,35 @@ AUTH_TOKEN = "a-twilio-auth-token"
 GREETING = "Hello, this is Holdline. How can I help?"
 QUESTIONS = ("What are your opening hours?", "Where are you?")
 PREFERRED = {"deepgram", "openai", "cartesia"}
-# The line may be held: the turn detector takes a question of ours for unfinished now and then.
+# A filler is allowed: now and then the turn detector takes one of our questions for unfinished.
 BLAME = (
     AttemptFailed, BreakerMoved, CallFailed, HedgeStarted, PhaseRefused,
     ProviderFailed, RungRested, StageExhausted, Suspected,
 )  # fmt: skip
-LONGEST_S = 300.0  # of virtual time: a stranger who is not done by then hangs
+LONGEST_S = 300.0  # of virtual time: a stranger who takes longer hangs
 SETTLE_S = (
-    20.0  # of virtual time, for what a stranger opened; the silent caller is still there then
+    20.0  # of virtual time, to close what a stranger opened; the silent caller is still there then
 )
-KEPT_SAMPLES = 3_000_000  # of what the lab has sent: the answer that is judged, and some more
+KEPT_SAMPLES = 3_000_000  # of the lab's sent words: the judged answer and some more
 
 
 def _descriptors() -> list[str]:
-    """Return what is open, by the names that the system has for it."""
+    """Return open descriptors by the names that the system has for them."""
     found: list[str] = []
     for path in Path("/proc/self/fd").iterdir():
-        with suppress(OSError):  # the one by which we look is closed by now
+        with suppress(OSError):  # the one that the search itself used is closed by now
             found.append(str(path.readlink()))
     return found
 
 
 def _may_not_grow(name: str) -> bool:
-    """Leave out the database, whose pool of five connections opens them as they are needed."""
+    """Leave out the database: its pool opens five connections as needed."""
     return ".db" not in Path(name).name
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What must not grow."""
+    """Resources that must not grow."""
 
     tasks: int
     descriptors: int
@@ -115,7 +114,7 @@ class JudgedCall:
     verdicts: list[ReplyVerdict] = field(default_factory=list)
     before: Counts | None = None
     after: Counts | None = None
-    tasks: list[str] = field(default_factory=list)  # that were there, when too many were
+    tasks: list[str] = field(default_factory=list)  # the names of extra ones
 
     @property
     def events(self) -> list[Event]:
@@ -123,12 +122,12 @@ class JudgedCall:
 
     @property
     def refusals(self) -> list[str]:
-        """Why strangers were refused, as the facts say it."""
+        """Reasons of refused strangers, from the events."""
         return [event.reason for event in self.events if isinstance(event, InputRefused)]
 
     @property
     def blamed(self) -> list[Event]:
-        """What was held against a provider, or done without the preferred one."""
+        """Events that blame a provider or show a failover."""
         passed_over = [
             event
             for event in self.events
@@ -172,7 +171,7 @@ class JudgedCall:
         )
 
     async def talk(self, over: asyncio.Event) -> None:
-        """Ask until the stranger has had enough, and once more."""
+        """Ask until the stranger is done, and once more."""
         for _ in itertools.count():
             last = over.is_set()
             await self.ask()
@@ -180,11 +179,11 @@ class JudgedCall:
                 return
 
     def seats(self) -> int:
-        """Return how many seats are taken, by whom it may be."""
+        """Return how many seats are taken."""
         return self.switchboard._taken
 
     def expect_unhurt(self) -> None:
-        """Fail if a word was lost, a provider was blamed, or something grew."""
+        """Fail if a word was lost, a provider was blamed, or a resource grew."""
         hurt = [(verdict.missing, verdict.extra) for verdict in self.verdicts if not verdict.whole]
         assert not hurt, f"{len(hurt)} of {len(self.verdicts)} answers were not whole: {hurt}"
         assert not self.blamed, f"a provider was blamed: {self.blamed}"
@@ -194,7 +193,7 @@ class JudgedCall:
         assert self.after.within(self.before), f"{self.before} became {self.after}: {self.tasks}"
 
     def next_call(self) -> "JudgedCall":
-        """Return another call to the same server; what was told is forgotten."""
+        """Return another call to the same server; earlier events are forgotten."""
         self.told.clear()
         call = Carrier(self.url, AUTH_TOKEN)
         return dataclasses.replace(self, call=call, asked=[], verdicts=[], tasks=[])
@@ -215,12 +214,12 @@ async def judged_call(
     changes: Mapping[str, Any] | None = None,
     token: str | None = None,
 ) -> AsyncIterator[JudgedCall]:
-    """Have a telephone call go on while the block runs, and judge it behind the block.
+    """Keep a telephone call in progress while the block runs, and judge it afterwards.
 
     Args:
         folder: Where logs go.
         changes: Of the configuration: a mapping for each section, merged over the harness's own.
-        token: The server's; None: it has none.
+        token: The server's; `None` if it has none.
     """
     async with listening(folder, changes or {}, token) as beside, going_on(beside):
         yield beside
@@ -229,11 +228,11 @@ async def judged_call(
 
 @asynccontextmanager
 async def going_on(beside: JudgedCall) -> AsyncIterator[None]:
-    """Place the call, have it go on while the block runs, and count what is left behind it."""
+    """Place the call, keep it in progress while the block runs, and count leftovers."""
     async with beside.call:
         await beside.call.listen(quiet_s=1.0, within_s=20)
-        await beside.ask()  # what is made once, such as connections, is made by now
-        await asyncio.sleep(2.0)  # virtual: what was dropped on the way is closed by now
+        await beside.ask()  # one-time resources, such as connections, exist by now
+        await asyncio.sleep(2.0)  # virtual: dropped connections are closed by now
         before = Counts.now(beside.seats())
         over = asyncio.Event()
         async with asyncio.timeout(LONGEST_S), asyncio.TaskGroup() as tasks:
@@ -259,14 +258,14 @@ async def _settled(before: Counts, beside: JudgedCall) -> Counts:
 async def listening(
     folder: Path, changes: Mapping[str, Any], token: str | None
 ) -> AsyncIterator[JudgedCall]:
-    # No dice, and quicker than its own median: nobody is late by chance, or just by a hair.
+    # No chance, and quicker than the median: no provider is late.
     notes, listener = _Notes(), bind_socket("127.0.0.1", 0)
     port = listener.getsockname()[1]
     lab = bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True))
     lab.record.audio.limit = KEPT_SAMPLES
     async with lab:
         tree: dict[str, Any] = {
-            # Cores mean nothing on virtual time: a second of it takes as long as it takes.
+            # Cores mean nothing on virtual time.
             "server": {
                 "port": port,
                 "public_url": f"http://127.0.0.1:{port}",

@@ -1,4 +1,4 @@
-"""`holdline mic` against a fault lab; run by its test apart, where the sound card is another."""
+"""`holdline mic` against a fault lab; run by a test in an environment with its own sound card."""
 
 import asyncio
 import sys

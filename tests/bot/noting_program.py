@@ -1,4 +1,4 @@
-"""What answers calls, in a process that notes what libraries do on first use, as it happens.
+"""A server process that records what libraries do on first use.
 
     python tests/bot/noting_program.py NOTES --config FILE
 
@@ -50,7 +50,7 @@ logs.set_up(level=settings.logs.level, folder=settings.logs.dir)
 from bot.server.server import serve  # noqa: E402 - imports Pipecat, after the log's rules
 from operations.database.database import Database  # noqa: E402 - as above
 
-LATE_S = 3.0  # behind the start, and inside the first call
+LATE_S = 3.0  # after the start, and inside the first call
 find_engine = Database.engine
 
 
@@ -59,7 +59,7 @@ async def find_engine_late(self: Database) -> AsyncEngine:
     return await find_engine(self)
 
 
-# As on a machine so slow that the first call comes before anybody has used the database.
+# As on a machine so slow that the first call comes before the database was used.
 Database.engine = find_engine_late
 
 asyncio.run(serve(settings))

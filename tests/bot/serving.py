@@ -1,4 +1,4 @@
-"""A real server in a process of its own, against the fault lab, from nothing but a YAML file."""
+"""A real server process against the fault lab, configured from a YAML file alone."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ import yaml
 from lab.process import RunningLab
 
 AUTH_TOKEN = "a-twilio-auth-token"
-READY_S = 60.0  # all workers load at once, beside whatever else this machine does
+READY_S = 60.0  # all workers load at once, besides other work on the machine
 KINDS = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs": "tts"}
 
 
@@ -31,7 +31,7 @@ class Served:
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
+    """Return a free port of loopback."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -52,8 +52,8 @@ def configuration(lab: RunningLab, port: int, logs: Path) -> tuple[dict[str, Any
             "host": "127.0.0.1",
             "port": port,
             "public_url": f"http://127.0.0.1:{port}",
-            "admission": "seats",  # how busy this machine is must not decide a test
-            "workers": 1,  # more of them are a test's own wish: each takes 4 s of a processor
+            "admission": "seats",  # a busy machine must not decide a test
+            "workers": 1,  # a test asks for more if it needs them: each takes 4 s of a processor
         },
         "stages": stages,
         "transports": {"twilio": {"enabled": True}},

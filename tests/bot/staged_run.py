@@ -18,7 +18,7 @@ from tests.lab.simulators.near_ears import bring_near
 
 
 class Notes:
-    """Keeps everything that is told."""
+    """Keeps all events."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -62,7 +62,7 @@ async def staged_run(
     campaign: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> AsyncIterator[StagedRun]:
-    """Have these people called while the block runs."""
+    """Call these people while the block runs."""
     notes = Notes()
     plan = StagePlan(contacts=contacts, folder=folder, campaign=campaign or {}, listeners=[notes])
     async with (

@@ -1,4 +1,4 @@
-"""Counts what the interpreter does, function by function: the same on a busy machine as on any."""
+"""Counts function calls of the interpreter, the same on a busy machine as on any."""
 
 import sys
 import threading
@@ -17,14 +17,14 @@ class CallCount:
 
     def note(self, frame: FrameType, event: str, argument: Any) -> None:
         """Note what the interpreter reports of itself (`sys.setprofile`)."""
-        mine = self._by_thread[threading.get_ident()]  # nobody else's: an addition is two steps
+        mine = self._by_thread[threading.get_ident()]  # excludes its own: an addition is two steps
         if event == "call":
             mine[f"{frame.f_code.co_filename}:{frame.f_code.co_qualname}"] += 1
         elif event == "c_call":
             mine[getattr(argument, "__qualname__", "a function of C")] += 1
 
     def of(self, ending: str) -> int:
-        """Return how often functions were called whose file and name end so."""
+        """Return how often functions were called whose file and name end with these."""
         return sum(
             times
             for counts in dict(self._by_thread).values()

@@ -1,4 +1,4 @@
-"""Measures each step of the loop in its thread's computing time, which nobody else uses up."""
+"""Measures each step of the loop in its thread's computing time, which other work cannot use."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ class StepMeter:
         return {name: took_s for name, took_s in self.longest_s.items() if took_s > limit_s}
 
     def note(self, name: str, took_s: float) -> None:
-        """Note a step."""
+        """Record a step."""
         self.steps += 1
         self.longest_s[name] = max(took_s, self.longest_s.get(name, 0.0))
 
@@ -43,7 +43,7 @@ def metered() -> Iterator[StepMeter]:
 
 
 def _name(handle: asyncio.Handle) -> str:
-    """Return where a task will go on, or what is called back."""
+    """Return where a task will continue, or the callback."""
     callback: Any = handle._callback
     task = getattr(callback, "__self__", None)
     if not isinstance(task, asyncio.Task):

@@ -1,4 +1,4 @@
-"""A conversation without a microphone: our processors, a scripted model, a voice and an ear."""
+"""A conversation without a microphone: our processors, a scripted model, a fake voice and ear."""
 
 import asyncio
 import json
@@ -130,7 +130,7 @@ class Talk:
     finished: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def say(self, text: str) -> None:
-        """Let the caller have said something."""
+        """Let the caller say something."""
         message: LLMContextMessage = {"role": "user", "content": text}
         await self.worker.queue_frame(LLMMessagesAppendFrame(messages=[message], run_llm=True))
 
@@ -154,7 +154,7 @@ async def talking(
 ) -> AsyncIterator[Talk]:
     """Run a conversation of our processors with a model that gives these answers.
 
-    Without a desk nobody can be called back.
+    Without a desk no callback can be requested.
     """
     model, told = Model(answers), []
     tools = Tools(

@@ -1,6 +1,6 @@
-"""Tells of twenty calls at once, as a server does, until it is killed; prints what was accepted.
+"""Tells the events of twenty calls, as a server does, until it is killed; prints what was stored.
 
-Each line is `WHAT WHICH`: a callback, a voicemail or an alert was accepted, a turn was told.
+Each line is `WHAT WHICH`: a callback, a voicemail or an alert was stored, a turn was told.
 """
 
 import asyncio

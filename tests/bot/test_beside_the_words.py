@@ -1,4 +1,4 @@
-"""Whole calls: what a recogniser tells beside the words, and what is made of it."""
+"""Whole calls with a recogniser that reports languages and alternatives."""
 
 import asyncio
 import json
@@ -70,7 +70,7 @@ async def test_a_caller_is_answered_and_asked_to_wait_in_the_language_that_was_d
         assert len([event for event in events if isinstance(event, AgentSaid)]) == 2
 
 
-async def test_other_readings_are_in_the_calls_record_with_how_sure_they_are(
+async def test_alternatives_are_in_the_calls_record_with_their_confidence(
     tmp_path: Path,
 ) -> None:
     async with asyncio.timeout(60), Lab([Spec(name=stage, kind=stage) for stage in STAGES]) as lab:

@@ -1,4 +1,4 @@
-"""Campaigns with real calls: whom the agent says it is, and what becomes of each contact."""
+"""Campaigns with real calls: the agent's introduction, and each contact's outcome."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ FAILING = 0.3  # of the requests, at each provider
 EACH = (CONFIRMS, BUSY, VOICEMAIL, HANGS_UP, NO_ANSWER, WANTS_A_PERSON)
 
 
-async def test_each_behaviour_has_its_outcome_and_all_books_agree(tmp_path: Path) -> None:
+async def test_each_behaviour_has_its_outcome_and_all_records_agree(tmp_path: Path) -> None:
     contacts = cast_of(len(EACH), EACH)
     async with staged_run(tmp_path, contacts, campaign={"attempts": 1}) as run:
         async with asyncio.timeout(300):

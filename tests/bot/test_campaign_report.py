@@ -1,4 +1,4 @@
-"""`holdline campaign report`: the page, the file, and what is said."""
+"""`holdline campaign report`: the page, the file, and the printed line."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.small_disk import mounted
 
 
 async def campaign_in(url: str) -> None:
-    """Have one contact talked with, who left before an answer, and another one busy."""
+    """Dial two contacts: one who left before an answer, and one who was busy."""
     queue, calls = open_queue(url, "x"), DialCalls(url)
     await queue.fill(new_contacts(2))
     for outcome in (DialOutcome.COMPLETED, DialOutcome.BUSY):
@@ -59,7 +59,7 @@ def test_a_report_has_both_parts_of_the_cost_and_the_key_figures(
     assert ",0.0000,0.0000,0.0000,," in lines[2]
 
 
-def test_a_report_that_the_disk_has_no_room_for_leaves_the_last_one(
+def test_a_report_that_does_not_fit_on_the_disk_leaves_the_last_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

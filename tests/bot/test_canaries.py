@@ -1,4 +1,4 @@
-"""Canaries through every path of a real server: nothing that is written or answered shows one.
+"""Canaries through every path of a real server: no output or answer shows one.
 
 A call's own record may have numbers and words, and no key.
 """
@@ -91,7 +91,7 @@ async def written_by(process: asyncio.subprocess.Process) -> str:
 
 @asynccontextmanager
 async def served(config: Path, url: str) -> AsyncIterator[list[str]]:
-    """Have a server run while the block does; what it wrote is in the list behind it."""
+    """Run a server while the block runs; its output is in the list afterwards."""
     process = await run("serve", "--config", str(config), environment=KEYS)
     written, said = asyncio.create_task(written_by(process)), list[str]()
     try:
@@ -104,7 +104,7 @@ async def served(config: Path, url: str) -> AsyncIterator[list[str]]:
 
 
 async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str]]:
-    """Run a server through a call and every request; return what it wrote and answered."""
+    """Run a server through a call and every request; return its output and answers."""
     async with served(config, url) as said:
         answers = await ask_everything(url)
         phone = PhoneCall(caller=STRANGERS["a telephone"], called=STRANGERS["a telephone"])
@@ -117,7 +117,7 @@ async def serve(config: Path, url: str, inboxes: Inboxes) -> tuple[str, list[str
     return said[0], answers
 
 
-def test_the_search_sees_each_canary_in_each_form() -> None:
+def test_the_search_finds_each_canary_in_each_form() -> None:
     everything = f"{' '.join(KEYS.values())} {SPOKEN}"
 
     assert {leak.name for leak in leaks("here", everything)} == {*KEYS, *STRANGERS}
@@ -158,12 +158,12 @@ async def test_a_server_shows_no_canary_anywhere(tmp_path: Path) -> None:
 
 @pytest.mark.long
 async def test_spans_of_turns_and_attempts_show_no_canary_and_no_word(tmp_path: Path) -> None:
-    """A recogniser hears the canaries; the model and both voices refuse, and repeat them."""
+    """A recogniser hears the canaries; the model and both voices refuse and repeat them."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     async with Parrot.running(hears=True) as parrot, Inboxes.running() as inboxes:
         tree = configuration(parrot, inboxes, tmp_path, port)
-        tree["resilience"]["probe"]["interval_s"] = 0  # else no caller finds anything out
+        tree["resilience"]["probe"]["interval_s"] = 0  # else no caller meets a failure
         config = tmp_path / "holdline.yaml"
         config.write_text(yaml.safe_dump(tree))
         async with served(config, url), Carrier(url, KEYS["TWILIO_AUTH_TOKEN"]) as call:
@@ -184,12 +184,12 @@ async def test_spans_of_turns_and_attempts_show_no_canary_and_no_word(tmp_path: 
 
 
 def attempt_of(provider: str) -> str:
-    """Return what stands in a span of an attempt: a name and a text, each with its length."""
+    """Return the content of an attempt's span: a name and a text, each with its length."""
     return f"holdline.provider\x12{chr(len(provider) + 2)}\n{chr(len(provider))}{provider}"
 
 
 async def listen(call: Carrier) -> None:
-    """Wait for the agent, who may have more to say than we wait for."""
+    """Wait for the agent, who may say more than we wait for."""
     with suppress(TimeoutError):
         await call.listen(quiet_s=0.5, within_s=6.0)
 

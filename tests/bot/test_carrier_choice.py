@@ -62,7 +62,9 @@ def settings_with(transports: dict[str, Any]) -> Settings:
 
 
 @pytest.mark.parametrize(("transports", "name"), CHOICES.values(), ids=CHOICES.keys())
-async def test_the_first_that_can_call_does(transports: dict[str, Any], name: str) -> None:
+async def test_the_first_carrier_that_can_call_is_used(
+    transports: dict[str, Any], name: str
+) -> None:
     settings = settings_with(transports)
     async with asyncio.TaskGroup() as tasks:
         carrier = carrier_of(settings, CarrierReports(), tasks)
@@ -70,7 +72,7 @@ async def test_the_first_that_can_call_does(transports: dict[str, Any], name: st
     assert (type(carrier).__name__ if carrier else "") == name
 
 
-async def test_telnyx_is_told_to_listen_and_how_fast_it_may_be_asked() -> None:
+async def test_telnyx_gets_its_detection_setting_and_its_request_rate() -> None:
     more = {"machine_detection": "premium", "calls_per_s": 4.0}
     settings = settings_with({"telnyx": TELNYX | more})
     async with asyncio.TaskGroup() as tasks:
@@ -81,9 +83,7 @@ async def test_telnyx_is_told_to_listen_and_how_fast_it_may_be_asked() -> None:
 
 
 @pytest.mark.parametrize(("name", "section"), [("plivo", PLIVO), ("exotel", EXOTEL)])
-async def test_a_carrier_keeps_to_the_pace_that_its_section_names(
-    name: str, section: dict[str, Any]
-) -> None:
+async def test_a_carrier_keeps_the_pace_of_its_section(name: str, section: dict[str, Any]) -> None:
     settings = settings_with({name: section | {"calls_per_s": 7}})
     async with asyncio.TaskGroup() as tasks:
         carrier = carrier_of(settings, CarrierReports(), tasks)

@@ -1,4 +1,4 @@
-"""A rung that no call could use is found out when the process opens, and not by a caller."""
+"""A rung that no call could use is found at the start, not by a caller."""
 
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ def settings_with(folder: Path, change: dict[str, Any]) -> Settings:
     ],
     ids=str,
 )
-async def test_a_rung_that_cannot_be_made_keeps_the_house_closed(
+async def test_a_rung_that_cannot_be_built_prevents_the_start(
     tmp_path: Path, change: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said) as refused:

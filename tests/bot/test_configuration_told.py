@@ -1,4 +1,4 @@
-"""By which configuration a process answers calls is told, without its secrets."""
+"""A process tells its configuration, without secrets."""
 
 from typing import Any
 
@@ -25,7 +25,7 @@ def test_it_names_agents_and_ladders_and_no_key() -> None:
     assert "canary" not in repr(told)
 
 
-def test_processes_with_the_same_configuration_say_so() -> None:
+def test_processes_with_the_same_configuration_tell_the_same_digest() -> None:
     one, same = (configuration_of(settings_with()) for _ in range(2))
     other = configuration_of(settings_with(latency={"budget_s": 2.0}))
 

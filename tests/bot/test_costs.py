@@ -1,4 +1,4 @@
-"""What a call costs: told for each turn, added up in its summary and in a replay's."""
+"""The cost of a call: told for each turn, added up in its summary and in a replay's."""
 
 import json
 from pathlib import Path
@@ -35,7 +35,7 @@ def summary_in(folder: Path) -> dict[str, Any]:
     return json.loads((folder / "out" / "summary.json").read_text())
 
 
-async def test_a_replay_says_what_the_call_each_turn_each_stage_and_each_provider_cost(
+async def test_a_replay_reports_the_cost_of_call_turns_stages_and_providers(
     tmp_path: Path,
 ) -> None:
     replayed = await replayed_in(tmp_path)
@@ -73,7 +73,7 @@ async def test_the_callers_words_are_billed_to_the_turn_that_they_begin(tmp_path
         for event in replayed.events
         if isinstance(event, UsageMeasured) and event.stage == "stt"
     ]
-    assert [event.turn for event in heard] == [1, 1]  # the words, and what came behind the answer
+    assert [event.turn for event in heard] == [1, 1]  # the words, and the rest after the answer
 
 
 async def test_a_model_without_a_price_is_named_and_not_guessed(tmp_path: Path) -> None:

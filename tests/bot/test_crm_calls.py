@@ -1,4 +1,4 @@
-"""Real calls beside a register: who is known, what it hears, and that nobody waits for it."""
+"""Real calls with a CRM: known callers, its updates, and no wait for it."""
 
 import asyncio
 import time
@@ -37,7 +37,7 @@ from tests.operations.crm.register import KNOWN, Register, register_at
 
 pytestmark = [pytest.mark.virtual_time, pytest.mark.slow]
 
-ADA = next(iter(KNOWN))  # whom the register knows
+ADA = next(iter(KNOWN))  # the contact that the CRM knows
 HELLO, NO_MORE, HOURS, TOMORROW = (
     "Hello?",
     "Please do not call me again.",
@@ -53,7 +53,7 @@ NOBODY_CALLS = Behaviour(
 
 
 class TimedNotes:
-    """Keeps everything that is told, and when."""
+    """Keeps all events, with their moments."""
 
     def __init__(self) -> None:
         self.heard: list[tuple[float, Entry]] = []
@@ -89,13 +89,13 @@ class RegisterRun:
 
     @property
     def prompts(self) -> str:
-        """What the preferred model was sent last."""
+        """The last request to the preferred model."""
         model = self.lab.instance("openai")
         assert isinstance(model, OpenAISimulator)
         return "\n".join(model._prompts._prompts)
 
     async def call(self, *lines: str) -> None:
-        """Have Ada call in and say this."""
+        """Call in as Ada and say this."""
         phone = PhoneCall(caller=ADA)
         async with asyncio.timeout(120), Carrier(self.staged.url, AUTH_TOKEN, phone=phone) as ada:
             await ada.listen()
@@ -106,7 +106,7 @@ class RegisterRun:
 
 @asynccontextmanager
 async def lab_that_knows(*lines: str) -> AsyncIterator[Lab]:
-    """Run a lab in this process whose recognisers understand these lines, and no others."""
+    """Run a lab in this process whose recognisers understand only these lines."""
     lab = Lab(core=Core(steady=True))
     for instance in lab.instances.values():
         if isinstance(instance, DeepgramSimulator):
@@ -122,7 +122,7 @@ async def with_register(
     kind: str = "hubspot",
     **changes: Mapping[str, Any],
 ) -> AsyncIterator[RegisterRun]:
-    """Run a server with a campaign, and a register on loopback."""
+    """Run a server with a campaign, and a CRM on loopback."""
     notes = TimedNotes()
     async with register_at() as (register, url), lab_that_knows(*LINES) as lab:
         crm = {"kind": kind, "url": url, "token": SecretStr("whsec_" + "c2VjcmV0" * 4)}
@@ -144,7 +144,7 @@ async def with_register(
 
 
 @pytest.mark.long
-async def test_who_wants_no_more_calls_is_on_the_list_and_the_register_hears_of_it(
+async def test_a_caller_who_opts_out_is_on_the_list_and_the_crm_is_told(
     tmp_path: Path,
 ) -> None:
     contact = StagedContact(number="+12125550142", name="Tom", behaviour=NOBODY_CALLS)
@@ -165,7 +165,7 @@ async def test_who_wants_no_more_calls_is_on_the_list_and_the_register_hears_of_
     assert "do not call me again" in body["data"]["summary"].lower()
 
 
-async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: Path) -> None:
+async def test_the_model_knows_a_caller_from_the_crm(tmp_path: Path) -> None:
     async with with_register(tmp_path) as run:
         await run.call(HOURS)
         await run.notes.until(CallReported)
@@ -180,7 +180,7 @@ async def test_a_caller_whom_the_register_knows_is_known_to_the_model(tmp_path: 
     assert "opening hours" in engagement["properties"]["hs_call_body"]
 
 
-async def test_half_a_sign_in_a_name_costs_no_answer(
+async def test_half_a_surrogate_in_a_name_costs_no_answer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cut = {"firstname": "Ada \ud83d", "lastname": "Lovelace"}  # half an emoji, as it is kept
@@ -194,7 +194,7 @@ async def test_half_a_sign_in_a_name_costs_no_answer(
     assert "Ada Lovelace" in asked
 
 
-async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
+async def test_a_slow_crm_delays_no_greeting(tmp_path: Path) -> None:
     waits = dict[str, float]()
     for pace in ("quick", "slow"):
         (tmp_path / pace).mkdir()
@@ -206,12 +206,12 @@ async def test_a_slow_register_delays_no_greeting(tmp_path: Path) -> None:
             late = [note.late for note in run.notes.of(CallerKnown)]
             await run.notes.until(CallEnded)
 
-    assert late in ([], [True])  # it was asked, and answered when the agent had long been speaking
+    assert late in ([], [True])  # asked, and answered while the agent was speaking
     assert waits["slow"] == pytest.approx(waits["quick"], abs=0.02)
 
 
 @pytest.mark.long
-async def test_who_asks_for_a_callback_is_given_to_the_campaign(tmp_path: Path) -> None:
+async def test_a_requested_callback_becomes_a_contact_of_the_campaign(tmp_path: Path) -> None:
     async with with_register(
         tmp_path, callbacks={"campaign": "demo"}, server={"region": "US"}
     ) as run:

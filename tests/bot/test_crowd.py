@@ -1,4 +1,4 @@
-"""Thirty callers at once, and strangers by the ten thousand, beside one judged call."""
+"""Thirty callers at once, and ten thousand strangers, during one judged call."""
 
 import asyncio
 import json
@@ -24,13 +24,13 @@ pytestmark = [pytest.mark.virtual_time, pytest.mark.slow, pytest.mark.usefixture
 CALLERS = 30
 PARTS = 10
 WARM_PARTS = 4  # in one of these the first question of its kind takes 11 MB
-LONG_CALLS = 40  # each beside as many of them
+LONG_CALLS = 40  # each next to as many of them
 WARM_CALLS = 4
 SEATS = 6
 FLAT_BYTES = 16_000_000  # with a call's own minutes: what was said, and the lab's record of it
 
 
-async def test_of_thirty_who_call_at_once_each_is_answered_or_told(tmp_path: Path) -> None:
+async def test_each_of_thirty_simultaneous_callers_is_answered_or_told(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes={"server": {"max_calls": SEATS}}) as beside:
         fates = Counter(await asyncio.gather(*(call(beside) for _ in range(CALLERS))))
 
@@ -38,7 +38,7 @@ async def test_of_thirty_who_call_at_once_each_is_answered_or_told(tmp_path: Pat
 
 
 async def call(beside: JudgedCall) -> str:
-    """Call, and say what became of it."""
+    """Call, and return the outcome."""
     try:
         async with Carrier(beside.url, AUTH_TOKEN) as caller:
             heard = await caller.listen(within_s=30)
@@ -49,7 +49,7 @@ async def call(beside: JudgedCall) -> str:
 
 @pytest.fixture
 def tracebacks() -> Iterator[list[str]]:
-    """Note every error that is logged."""
+    """Record every logged error."""
     found: list[str] = []
     number = logger.add(lambda message: found.append(str(message)), level="ERROR")
     yield found
@@ -57,7 +57,7 @@ def tracebacks() -> Iterator[list[str]]:
 
 
 @pytest.mark.parametrize("messages", [pytest.param(600, id="600 messages, 60 requests")])
-async def test_strangers_by_the_hundred_hurt_nobody(
+async def test_a_hundred_strangers_do_not_affect_a_call(
     messages: int, tmp_path: Path, tracebacks: list[str]
 ) -> None:
     dice = random.Random(9)  # noqa: S311 - hostile, not secret
@@ -75,10 +75,10 @@ async def test_strangers_by_the_hundred_hurt_nobody(
 
 @pytest.mark.hours
 @pytest.mark.parametrize("messages", [pytest.param(50_000, id="50,000 messages, 5,000 requests")])
-async def test_strangers_by_the_ten_thousand_hurt_nobody_and_leave_nothing(
+async def test_ten_thousand_strangers_do_not_affect_a_call_and_leave_nothing(
     messages: int, tmp_path: Path, tracebacks: list[str]
 ) -> None:
-    """Behind each judged call comes one without strangers: the control for its memory."""
+    """After each judged call comes one without strangers: the control for its memory."""
     dice = random.Random(9)  # noqa: S311 - hostile, not secret
     sent, turns = 0, 0
     grown: dict[str, list[int]] = {"strangers": [], "alone": []}
@@ -113,7 +113,7 @@ async def pester(
     *,
     messages: int,
 ) -> int:
-    """Send so many messages at least, and a tenth as many requests; return how many messages."""
+    """Send at least this many messages, and a tenth as many requests; return how many messages."""
     for _ in range(messages // 10):
         await request(session, server.url, dice)
     sent = 0
@@ -123,7 +123,7 @@ async def pester(
 
 
 async def request(session: aiohttp.ClientSession, url: str, dice: random.Random) -> None:
-    """Make one hostile request; whatever it is answered, that is no mistake of the server."""
+    """Make one hostile request; no answer may be a mistake of the server."""
     method, path, body = dice.choice(REQUESTS)
     with suppress(aiohttp.ClientError):
         async with session.request(method, url + path, data=body(dice)) as answer:
@@ -134,7 +134,7 @@ async def request(session: aiohttp.ClientSession, url: str, dice: random.Random)
 async def socket_of_a_stranger(
     session: aiohttp.ClientSession, port: int, dice: random.Random
 ) -> int:
-    """Say on a media socket what no carrier says; return how many messages it was."""
+    """Send invalid messages to a media socket; return how many."""
     count = dice.randint(1, 60)
     with suppress(aiohttp.ClientError, ConnectionError):
         async with session.ws_connect(f"ws://127.0.0.1:{port}/twilio/media") as socket:
@@ -162,7 +162,7 @@ def hostile_message(dice: random.Random) -> str | bytes:
 
 
 def something(dice: random.Random, depth: int) -> Any:
-    """Return a tree in which the right words stand in wrong places."""
+    """Return a tree with the right words in wrong places."""
     words = ("event", "start", "media", "mark", "dtmf", "stop", "connected", "streamSid", "token")
     kind = dice.randrange(5 if depth else 3)
     if kind == 0:

@@ -1,4 +1,4 @@
-"""A campaign whose calls go through Exotel: real calls in this process, and their books."""
+"""A campaign over Exotel: real calls in this process, and their records."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -38,7 +38,7 @@ MESSAGE = "This is Oak Street Dental about your appointment. Please call us back
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A campaign in progress, and the carrier's book of it."""
+    """A running campaign, and the carrier's record of it."""
 
     staged: StagedServer
     account: ExotelAccount
@@ -48,7 +48,7 @@ class Run:
         return [entry.event for entry in self.notes.entries if isinstance(entry.event, kind)]
 
     async def dials(self) -> dict[str, Dial]:
-        """Return the ledger by number, when nobody is dialled any more and all prices are known."""
+        """Return the ledger by number, when no dial runs and all prices are known."""
         async with asyncio.timeout(WITHIN_S):
             await self.staged.ended()
             while True:
@@ -92,7 +92,7 @@ async def run(
             yield Run(staged=staged, account=account, notes=notes)
 
 
-async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path) -> None:
+async def test_each_behaviour_has_its_outcome_and_the_records_agree(tmp_path: Path) -> None:
     each_one: tuple[Behaviour, ...] = (CONFIRMS, BUSY, VOICEMAIL, NO_ANSWER)
     contacts = cast_of(len(each_one), each_one)
     async with run(tmp_path, contacts) as it:
@@ -117,7 +117,7 @@ async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path
         assert not any(item.carrier.complaints for item in placed.values() if item.carrier)
 
 
-async def test_a_call_whose_order_was_never_answered_is_one_call(tmp_path: Path) -> None:
+async def test_a_dial_whose_request_was_never_answered_is_one_call(tmp_path: Path) -> None:
     contacts = cast_of(1, (CONFIRMS,))
     async with run(tmp_path, contacts, swallow=1) as it:
         dials = await it.dials()
@@ -130,7 +130,7 @@ async def test_a_call_whose_order_was_never_answered_is_one_call(tmp_path: Path)
         assert (asked.why, asked.known) == ("answer_lost", True)
 
 
-async def test_who_may_have_been_called_is_not_called_again(tmp_path: Path) -> None:
+async def test_a_contact_who_may_have_been_called_is_not_called_again(tmp_path: Path) -> None:
     contacts = cast_of(1, (BUSY,))
     async with run(tmp_path, contacts, swallow=1, silent=True) as it:
         dials = await it.dials()

@@ -1,4 +1,4 @@
-"""What the house does so that the garbage collector does not hold up a call."""
+"""The server's measures against pauses by the garbage collector during a call."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ from tests.conftest import forget_servers
 from tests.operations.record.test_record_keeper import STAGES
 
 
-def test_what_is_loaded_when_the_house_opens_is_not_searched_for_garbage_again() -> None:
+def test_objects_loaded_at_the_start_are_frozen() -> None:
     kept = [[] for _ in range(1000)]
     try:
         spare_the_loaded()
@@ -28,7 +28,7 @@ def test_what_is_loaded_when_the_house_opens_is_not_searched_for_garbage_again()
         gc.unfreeze()
 
 
-async def test_nothing_of_a_server_that_was_is_kept_for_the_next_test(tmp_path: Path) -> None:
+async def test_nothing_of_an_earlier_server_is_kept_for_the_next_test(tmp_path: Path) -> None:
     await run_server_once(tmp_path)
 
     forget_servers()
@@ -37,7 +37,7 @@ async def test_nothing_of_a_server_that_was_is_kept_for_the_next_test(tmp_path: 
     assert [item for item in gc.get_objects() if isinstance(item, Process)] == []
 
 
-async def test_what_a_call_held_is_given_back_soon_behind_its_end(
+async def test_a_calls_objects_are_freed_soon_after_its_end(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(freeing, "EVERY_S", 0.05)

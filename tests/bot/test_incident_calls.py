@@ -1,4 +1,4 @@
-"""What an operator reads in `holdline.log`, at INFO, of calls whose first model has a bad key."""
+"""The log at INFO, as an operator reads it, when the first model has a bad key."""
 
 import json
 from collections.abc import Iterator
@@ -29,7 +29,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Replayed]:
-    """Make calls, one after the other, to a process whose rungs have other keys than the lab's."""
+    """Make calls, one after the other, to a process with wrong keys for the lab."""
     async with bring_near(Lab()) as lab:
         instances = [
             item | {"api_key": keys.get(item["name"], item["api_key"])}
@@ -47,7 +47,7 @@ async def calls_in(folder: Path, *, keys: dict[str, str], calls: int) -> list[Re
 
 
 def loud_lines(file: Path) -> list[tuple[str, str, dict[str, Any]]]:
-    """Return level, name and content of what is louder than INFO, but for what each turn took."""
+    """Return level, name and content of lines above INFO, except those of each turn."""
     logs.flush()
     fields = [line.split(" | ", 2) for line in file.read_text().splitlines()]
     loud = [(level.strip(), text) for _, level, text in fields if level.strip() in LOUD]

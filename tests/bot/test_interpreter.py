@@ -1,4 +1,4 @@
-"""What a process asks of Python and of the C library."""
+"""Settings of Python and of the C library for a process."""
 
 import asyncio
 import platform
@@ -10,7 +10,7 @@ import pytest
 
 from bot.workers.interpreter import READ_BYTES, read_in_small_pieces
 
-# Each thread takes something and keeps it; `malloc_info` tells one heap in each <heap> (malloc.h).
+# Each thread allocates and keeps something; `malloc_info` prints a <heap> for each one (malloc.h).
 PROGRAM = """
 import ctypes, os, threading
 from bot.workers.interpreter import share_heaps
@@ -38,16 +38,16 @@ libc.fflush(ctypes.c_void_p(out))
 
 
 def heaps(*, told: bool) -> int:
-    """Return how many heaps six threads beside the first have with it."""
+    """Return how many heaps six threads next to the first have with it."""
     program = [sys.executable, "-c", PROGRAM.replace("{told}", str(told))]
     said = subprocess.run(program, capture_output=True, check=True, text=True).stdout  # noqa: S603 - ours
     return said.count("<heap ")
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library has no such heaps")
-def test_threads_share_one_heap_beside_the_loops() -> None:
+def test_threads_share_one_heap_next_to_the_loops() -> None:
     assert heaps(told=True) == 2
-    assert heaps(told=False) > 2  # glibc's habit, without which nothing need be said
+    assert heaps(told=False) > 2  # glibc's default, without which no setting is needed
 
 
 class Pieces(asyncio.Protocol):

@@ -1,4 +1,4 @@
-"""The judge of a call beside strangers: what it lets pass, and that it notices harm."""
+"""The judge of a call with strangers: what it accepts, and which harm it notices."""
 
 import asyncio
 from pathlib import Path
@@ -12,7 +12,7 @@ from tests.bot.judged_call import judged_call
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_a_whole_call_with_a_server_its_providers_and_a_carrier(tmp_path: Path) -> None:
+async def test_a_call_without_strangers_is_whole(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside:
         pass
 
@@ -20,8 +20,7 @@ async def test_a_whole_call_with_a_server_its_providers_and_a_carrier(tmp_path: 
     assert all(verdict.whole for verdict in beside.verdicts)
 
 
-@pytest.mark.slow
-async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
+async def test_a_blamed_provider_is_noticed(tmp_path: Path) -> None:
     dies = [Window(fault=Stall(after_words=3))]
 
     with pytest.raises(AssertionError, match=r"blamed.*cartesia"):
@@ -29,8 +28,7 @@ async def test_a_provider_that_is_blamed_is_noticed(tmp_path: Path) -> None:
             beside.lab.instance("cartesia").set_faults(dies)
 
 
-@pytest.mark.slow
-async def test_what_is_left_open_is_noticed(tmp_path: Path) -> None:
+async def test_a_leaked_connection_is_noticed(tmp_path: Path) -> None:
     async with asyncio.TaskGroup() as tasks:
         with pytest.raises(AssertionError, match="became"):
             async with judged_call(tmp_path):

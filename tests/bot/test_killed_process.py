@@ -1,4 +1,4 @@
-"""A process killed in the middle of twenty calls, on a real SQLite and a real PostgreSQL."""
+"""A process killed during twenty calls, on a real SQLite and a real PostgreSQL."""
 
 import asyncio
 import os
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 async def killed(url: str, folder: Path) -> dict[str, set[str]]:
-    """Kill the program in the middle; return what it was told to be accepted, by kind."""
+    """Kill the program in the middle; return what it reported as stored, by kind."""
     program = Path(__file__).with_name("telling_program.py")
     process = await asyncio.create_subprocess_exec(
         sys.executable, program, url, str(folder), stdout=asyncio.subprocess.PIPE, cwd=Path.cwd()
@@ -43,7 +43,7 @@ async def killed(url: str, folder: Path) -> dict[str, set[str]]:
                 what, which = (await process.stdout.readline()).decode().split()
                 accepted[what].add(which)
     os.kill(process.pid, signal.SIGKILL)
-    rest, _ = await process.communicate()  # what it had said by then
+    rest, _ = await process.communicate()  # its output up to then
     for line in rest.decode().splitlines(keepends=True):
         what, _, which = line.partition(" ")
         if line.endswith("\n"):
@@ -58,9 +58,9 @@ async def all_are_recorded(reader: RecordReader) -> bool:
 
 
 class KilledContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_what_was_accepted_is_there_and_the_cut_calls_are_marked(
+    async def test_stored_items_are_present_and_the_cut_calls_are_marked(
         self, url: str, tmp_path: Path
     ) -> None:
         accepted = await killed(url, tmp_path)
@@ -76,7 +76,7 @@ class KilledContract:
             assert page
             assert page.call.state == "interrupted"
             told = [happening.number for happening in page.happenings]
-            assert told == list(range(1, len(told) + 1))  # the end is missing, nothing else
+            assert told == list(range(1, len(told) + 1))  # only the end is missing
             assert len(page.messages) >= page.turns[-1].turn - 1
         await writer.close()
         await reader.close()

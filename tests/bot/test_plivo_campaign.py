@@ -1,4 +1,4 @@
-"""A campaign whose calls go through Plivo: real calls in this process, and their books."""
+"""A campaign over Plivo: real calls in this process, and their records."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ MESSAGE = "This is Oak Street Dental about your appointment. Please call us back
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A campaign in progress, and the carrier's book of it."""
+    """A running campaign, and the carrier's record of it."""
 
     staged: StagedServer
     desk: PlivoRestApi
@@ -49,7 +49,7 @@ class Run:
         return [entry.event for entry in self.notes.entries if isinstance(entry.event, kind)]
 
     async def dials(self) -> dict[str, Dial]:
-        """Return the ledger by number, when nobody is dialled any more and all prices are known."""
+        """Return the ledger by number, when no dial runs and all prices are known."""
         async with asyncio.timeout(WITHIN_S):
             await self.staged.ended()
             while True:
@@ -89,7 +89,7 @@ async def run(
             yield Run(staged=staged, desk=desk, notes=notes)
 
 
-async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path) -> None:
+async def test_each_behaviour_has_its_outcome_and_the_records_agree(tmp_path: Path) -> None:
     each_one: tuple[Behaviour, ...] = (CONFIRMS, BUSY, VOICEMAIL, NO_ANSWER)
     contacts = cast_of(len(each_one), each_one)
     async with run(tmp_path, contacts) as it:
@@ -107,10 +107,10 @@ async def test_each_behaviour_has_its_outcome_and_the_books_agree(tmp_path: Path
         assert any("Anna" in text for text in said), "the agent did not know whom it had called"
         assert any(MESSAGE[:30] in text for text in said), "nothing was left behind the beep"
         heard = [text.answerer for text in it.of(AnswererHeard) if isinstance(text, AnswererHeard)]
-        assert sorted(heard) == ["undecided", "voicemail"]  # who says nothing is a person
+        assert sorted(heard) == ["undecided", "voicemail"]  # a silent answerer is a person
 
 
-async def test_a_call_whose_order_was_never_answered_is_one_call(tmp_path: Path) -> None:
+async def test_a_dial_whose_request_was_never_answered_is_one_call(tmp_path: Path) -> None:
     contacts = cast_of(1, (CONFIRMS,))
     async with run(tmp_path, contacts, swallow=1) as it:
         dials = await it.dials()

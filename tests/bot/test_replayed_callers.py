@@ -41,13 +41,13 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def replayed(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Replayed]:
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # callers speak when they speak
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:  # callers speak at their own times
         return runner.run(replay_all(tmp_path_factory.mktemp("replayed")))
 
 
 async def replay_all(out: Path) -> dict[str, Replayed]:
     notes = KeptEntries()
-    # No dice, and quicker than its own median: nobody is late by chance, or just by a hair.
+    # No chance, and quicker than the median: no provider is late.
     async with bring_near(Lab(core=Core(steady=True), speed=1.25)) as lab:
         instances = lab.describe()["instances"]
         running = RunningLab(control_url="", control_token="", instances=instances)
@@ -92,7 +92,7 @@ def test_the_callers_words_arrive(name: str, replayed: Mapping[str, Replayed]) -
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_only_a_caller_who_barges_in_cuts_the_agent_short(
+def test_only_a_caller_who_barges_in_interrupts_the_agent(
     name: str, replayed: Mapping[str, Replayed]
 ) -> None:
     barged = any(isinstance(event, BargedIn) for event in replayed[name].events)
@@ -101,7 +101,7 @@ def test_only_a_caller_who_barges_in_cuts_the_agent_short(
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_a_healthy_call_has_no_failures_and_no_surprises(
+def test_a_healthy_call_has_no_failures_or_unexpected_events(
     name: str, replayed: Mapping[str, Replayed]
 ) -> None:
     bad = (ProviderFailed, PhaseRefused, CallFailed)
@@ -130,14 +130,16 @@ def test_the_parts_of_every_answer_add_up(name: str, replayed: Mapping[str, Repl
         assert sum(astuple(answer.parts)) == pytest.approx(answer.v2v_s, abs=1e-6)
 
 
-def test_a_silent_caller_is_asked_gently(replayed: Mapping[str, Replayed]) -> None:
+def test_a_silent_caller_gets_a_gentle_prompt(replayed: Mapping[str, Replayed]) -> None:
     events = replayed["10_silence"].events
 
     assert [event.prompts for event in events if isinstance(event, CallerSilent)][:1] == [1]
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_what_the_caller_heard_is_written_down(name: str, replayed: Mapping[str, Replayed]) -> None:
+def test_the_callers_sound_is_written_to_a_file(
+    name: str, replayed: Mapping[str, Replayed]
+) -> None:
     folder = replayed[name].folder
     samples, _ = soundfile.read(str(folder / "heard.wav"), dtype="int16")
 
@@ -146,7 +148,7 @@ def test_what_the_caller_heard_is_written_down(name: str, replayed: Mapping[str,
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_is_no_caller_is_refused_in_one_line(name: str) -> None:
+def test_an_invalid_recording_is_refused_in_one_line(name: str) -> None:
     with pytest.raises(UnreadableAudioError) as refused:
         read(FOLDER / f"{name}.wav")
 

@@ -1,4 +1,4 @@
-"""Nothing that we bring along reports to its maker."""
+"""No bundled library reports to its maker."""
 
 import os
 import subprocess
@@ -24,7 +24,7 @@ def files(home: Path) -> list[str]:
     return sorted(path.name for path in home.rglob("*") if path.is_file())
 
 
-def test_the_onnx_runtime_prepares_no_report_behind_us(tmp_path: Path) -> None:
+def test_the_onnx_runtime_prepares_no_report(tmp_path: Path) -> None:
     run("import bot, onnxruntime", tmp_path)
 
     assert files(tmp_path) == []

@@ -44,7 +44,7 @@ async def hosted(
     *arguments: str,
     environment: Mapping[str, str] | None = None,
 ) -> AsyncIterator[str]:
-    """Run `python bot.py` while the block runs, and return where it listens."""
+    """Run `python bot.py` while the block runs; return its address."""
     async with hosting(lab, folder, *arguments, environment=environment) as (url, _):
         yield url
 
@@ -57,7 +57,7 @@ async def hosting(
     environment: Mapping[str, str] | None = None,
     drain_s: float = 5,
 ) -> AsyncIterator[tuple[str, asyncio.subprocess.Process]]:
-    """Run `python bot.py` while the block runs, and yield where it listens, and the process."""
+    """Run `python bot.py` while the block runs; yield its address and the process."""
     port = free_port()
     tree, keys = configuration(lab, port, folder / "logs")
     tree["shutdown"] = {"drain_s": drain_s}
@@ -112,7 +112,7 @@ async def until_ended(folder: Path) -> dict[str, object]:
 
 
 class BrowserPage:
-    """A browser without a page: it offers a call, pings, and listens."""
+    """A browser without a page: offers a call, pings and listens."""
 
     def __init__(self) -> None:
         self.heard_s = 0.0
@@ -131,7 +131,7 @@ class BrowserPage:
         self._line.on("track", lambda of: self._tasks.append(asyncio.ensure_future(self._hear(of))))
 
     async def call(self, url: str) -> None:
-        """Ask what a call needs, offer one and take the answer, as our page does."""
+        """Offer a call and apply the answer, as our page does."""
         async with aiohttp.ClientSession() as session, session.get(f"{url}/api/offer") as needs:
             assert (needs.status, await needs.json()) == (200, {"ice_servers": []})
         await self._line.setLocalDescription(await self._line.createOffer())
@@ -184,12 +184,12 @@ async def test_a_browser_calls_through_pipecats_runner(tmp_path: Path) -> None:
 
 @pytest.fixture
 def ring_at_the_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have Twilio ask where the runner listens."""
+    """Point Twilio's number at the runner."""
 
     async def ring(
         session: aiohttp.ClientSession, form: Mapping[str, str], *, base_url: str, **_: str
     ) -> Twiml:
-        async with session.post(f"{base_url}/", data=form) as answer:  # where the runner listens
+        async with session.post(f"{base_url}/", data=form) as answer:  # the runner's address
             return read_twiml(await answer.text())
 
     monkeypatch.setattr("lab.simulators.carrier.manner.ring", ring)
@@ -232,7 +232,7 @@ async def test_sigterm_lets_a_telephone_call_in_pipecats_runner_say_goodbye(tmp_
         hosting(lab, tmp_path, "-t", "twilio", "--proxy", PROXY, drain_s=1) as (url, process),
         Carrier(url, "no token", public_url=f"https://{PROXY}") as call,
     ):
-        await call.listen(within_s=50)  # it loads everything anew for each caller
+        await call.listen(within_s=50)  # it loads everything again for each caller
         process.terminate()
         await call.ended.wait()
         code = await process.wait()
@@ -264,9 +264,9 @@ async def test_sigterm_waits_for_a_browser_in_pipecats_runner_no_longer_than_it_
 
 
 async def post_slowly(url: str, body: bytes) -> tuple[int, bool]:
-    """Say how long a body is, send a part, and return what is answered and whether by name.
+    """Announce a body's length, send a part, and return the answer and whether a reason was named.
 
-    Who sends on after the refusal finds the connection closed, sooner or later.
+    If the client sends on after the refusal, it finds the connection closed, sooner or later.
     """
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
@@ -279,7 +279,7 @@ async def post_slowly(url: str, body: bytes) -> tuple[int, bool]:
 
 
 @pytest.mark.slow
-async def test_a_stranger_is_bounded_in_pipecats_runner_too(tmp_path: Path) -> None:
+async def test_strangers_are_bounded_in_pipecats_runner_too(tmp_path: Path) -> None:
     large = b"x" * 200_000
     compressed = {"Sec-WebSocket-Extensions": "permessage-deflate"}
     async with (
@@ -303,9 +303,7 @@ async def test_a_stranger_is_bounded_in_pipecats_runner_too(tmp_path: Path) -> N
     ],
     ids=["mic", "runner"],
 )
-def test_what_is_wrong_is_a_line_and_exit_2(
-    arguments: list[str], words: str, tmp_path: Path
-) -> None:
+def test_a_mistake_is_one_line_and_exit_2(arguments: list[str], words: str, tmp_path: Path) -> None:
     done = subprocess.run(  # noqa: S603 - our own program
         [sys.executable, ROOT / "bot.py", *arguments],
         capture_output=True, text=True, cwd=tmp_path, env={"PATH": os.environ["PATH"]}, check=False,
@@ -316,7 +314,7 @@ def test_what_is_wrong_is_a_line_and_exit_2(
     assert "Traceback" not in done.stderr
 
 
-def test_it_stays_ten_lines() -> None:
+def test_the_root_bot_stays_ten_lines() -> None:
     code = [line for line in (ROOT / "bot.py").read_text().splitlines() if line.strip()]
 
     assert len(code) <= 10

@@ -1,6 +1,6 @@
-"""What it costs to tell a fact, counted in calls of functions: no clock, so no busy machine.
+"""The cost of telling an event, counted in function calls, so that a busy machine does not matter.
 
-Who makes it dearer for a reason counts anew and says so; a number that grows unseen is a defect.
+If a change makes it dearer for a reason, count again and state the reason.
 """
 
 import time
@@ -54,7 +54,7 @@ def server_log(tmp_path: Path) -> Iterator[None]:
 
 @asynccontextmanager
 async def everyone(folder: Path) -> AsyncIterator[tuple[Sequence[Listener], RecordListener]]:
-    """Prepare those who listen in a server, and what writes the record."""
+    """Prepare the listeners of a server, and the record's writer."""
     url = f"sqlite+aiosqlite:///{folder}/holdline.db"
     outbox = AlertOutbox(url)
     keeper = RecordListener(
@@ -90,7 +90,7 @@ def emitter_of(listeners: Sequence[Listener]) -> Emitter:
 
 
 async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: int) -> None:
-    """Tell some turns, each heard and written before the next: batches do not hang on a clock."""
+    """Tell some turns, each handled and written before the next, so batches need no clock."""
     tell = emitter.tell_for("c1")
     for _ in range(turns):
         for fact in TURN:
@@ -106,7 +106,7 @@ async def tell_turns(emitter: Emitter, listeners: Sequence[Listener], *, turns: 
                     pass
 
 
-async def test_a_fact_costs_all_who_listen_a_bounded_number_of_calls(tmp_path: Path) -> None:
+async def test_an_event_costs_all_listeners_a_bounded_number_of_calls(tmp_path: Path) -> None:
     """A turn of a call, and one in which a rung failed: heard, masked, shown, counted, written."""
     with counted_calls() as count:
         async with everyone(tmp_path) as (listeners, _), emitter_of(listeners) as emitter:
@@ -120,7 +120,7 @@ async def test_a_fact_costs_all_who_listen_a_bounded_number_of_calls(tmp_path: P
     assert calls / (TURNS * len(TURN)) <= MOST_CALLS
 
 
-async def test_to_tell_is_to_note_a_fact_and_no_more() -> None:
+async def test_telling_only_queues_the_event() -> None:
     async with emitter_of([Live(words=False)]) as emitter:
         tell = emitter.tell_for("c1")
         tell(TURN[0])
@@ -132,7 +132,7 @@ async def test_to_tell_is_to_note_a_fact_and_no_more() -> None:
         with counted_calls() as ringing:
             tell(TURN[2])
 
-    assert noting.calls - nothing.calls <= NOTED_CALLS  # the loop is to hand out already
+    assert noting.calls - nothing.calls <= NOTED_CALLS  # the loop is already scheduled
     assert ringing.calls - nothing.calls <= RUNG_CALLS
 
 

@@ -1,4 +1,4 @@
-"""A campaign through Telnyx with real calls: the server knows the carrier by its configuration."""
+"""A campaign over Telnyx with real calls, configured from YAML."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def dials_of(staged: StagedServer) -> dict[str, Dial]:
 
 
 async def charged_of(staged: StagedServer, many: int) -> set[str]:
-    """Wait until so many dials have a price; return whose."""
+    """Wait until this many dials have a price; return them."""
     found: set[str] = set()
     async with asyncio.timeout(120):
         while len(found) < many:
@@ -81,7 +81,7 @@ async def charged_of(staged: StagedServer, many: int) -> set[str]:
     return found
 
 
-async def test_each_behaviour_has_its_outcome_and_both_books_agree(tmp_path: Path) -> None:
+async def test_each_behaviour_has_its_outcome_and_both_records_agree(tmp_path: Path) -> None:
     contacts = cast_of(len(EACH), EACH)
     async with (
         telnyx_exchange() as exchange,
@@ -110,7 +110,7 @@ async def test_each_behaviour_has_its_outcome_and_both_books_agree(tmp_path: Pat
         assert "voicemail" in [text.answerer for text in run.of(AnswererHeard)]
 
 
-async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path: Path) -> None:
+async def test_a_lost_answer_is_found_again_and_no_contact_is_called_twice(tmp_path: Path) -> None:
     contacts = cast_of(2, (CONFIRMS, BUSY))
     async with telnyx_exchange() as exchange:
         exchange.swallow = 2
@@ -125,7 +125,7 @@ async def test_a_lost_answer_is_found_again_and_nobody_is_called_twice(tmp_path:
             assert [text.known for text in run.of(DialAsked)] == [True, True]
 
 
-async def test_telnyxs_word_on_who_picked_up_is_taken_where_nothing_is_heard(
+async def test_telnyxs_detection_is_used_where_nothing_is_heard(
     tmp_path: Path,
 ) -> None:
     silent = Behaviour(
@@ -146,7 +146,7 @@ async def test_telnyxs_word_on_who_picked_up_is_taken_where_nothing_is_heard(
         assert asked == ["streaming_start", "hangup"]
 
 
-async def test_a_call_whose_end_was_told_to_nobody_has_its_outcome(tmp_path: Path) -> None:
+async def test_a_call_whose_end_was_not_reported_has_its_outcome(tmp_path: Path) -> None:
     contacts = cast_of(1, (BUSY,))
     async with telnyx_exchange() as exchange:
         exchange.mute = True

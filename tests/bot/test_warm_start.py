@@ -1,4 +1,4 @@
-"""Whoever calls first waits for nothing that could have been done before."""
+"""The first caller waits for no work that could have been done before."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have the drill's server note what it does on first use."""
+    """Let the drill's server record first uses."""
     file = tmp_path / "notes.txt"
     programs: Mapping[str, Sequence[str]] = {servers.OURS: (PROGRAM, str(file))}
     monkeypatch.setattr(servers, "_PROGRAMS", programs)
@@ -31,7 +31,7 @@ def noted_in(notes: Path) -> list[str]:
     return notes.read_text(encoding="utf-8").splitlines()
 
 
-async def test_nothing_is_imported_compiled_or_loaded_in_the_first_call(
+async def test_the_first_call_imports_compiles_and_loads_nothing(
     notes: Path, tmp_path: Path
 ) -> None:
     question = await asyncio.to_thread(caller_says, "When do you open tomorrow?")
@@ -47,5 +47,5 @@ async def test_nothing_is_imported_compiled_or_loaded_in_the_first_call(
     noted = noted_in(notes)
 
     assert answer.size
-    assert any(text.startswith("session") for text in ready)  # it does note them
+    assert any(text.startswith("session") for text in ready)  # it does record them
     assert noted[len(ready) :] == []

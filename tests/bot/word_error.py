@@ -1,4 +1,4 @@
-"""How far a transcript is from what was said."""
+"""The word error rate of a transcript."""
 
 import re
 from collections.abc import Sequence
@@ -21,6 +21,6 @@ def edits(said: Sequence[str], heard: Sequence[str]) -> int:
 
 
 def word_error(said: str, heard: str) -> float:
-    """Return the word error rate; without any words said, the number of words heard."""
+    """Return the word error rate; if no words were said, the number of words heard."""
     wanted = words_of(said)
     return edits(wanted, words_of(heard)) / max(1, len(wanted))

@@ -1,4 +1,4 @@
-"""What an alert is at a moment, and how it ends when no process says so."""
+"""The state of an alert, and its end when no process reports one."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ RESOLVED = replace(OTHER, ended_s=400.0, how="resolved by ann", lasted_s=300.0)
         "an operator has closed one of two",
     ],
 )
-def test_an_end_that_no_process_has_told_is_told(
+def test_an_end_without_a_reporter_is_told(
     before: tuple[Alert, ...], after: tuple[Alert, ...], told: tuple[AlertClosed, ...]
 ) -> None:
     assert closed(before, {alert.key: alert for alert in after}) == told
@@ -67,7 +67,9 @@ def test_an_end_that_no_process_has_told_is_told(
     [("llm", "", True), ("llm", "openai", False), ("alert", "", False)],
     ids=["a stage", "one of its rungs", "no stage of a call"],
 )
-def test_a_stage_is_down_when_it_is_no_single_rung(stage: str, rung: str, *, whole: bool) -> None:
+def test_a_whole_stage_is_down_if_the_alert_names_no_single_rung(
+    stage: str, rung: str, *, whole: bool
+) -> None:
     assert replace(OPEN, stage=stage, rung=rung).whole_stage is whole
 
 
@@ -88,7 +90,7 @@ def test_each_process_counts_its_own_turns() -> None:
     ],
     ids=["what", "why", "what then", "whom it touches", "what else", "who knows"],
 )
-def test_all_that_a_message_says_changes_its_words(other: Alert) -> None:
+def test_every_field_of_a_message_changes_its_digest(other: Alert) -> None:
     assert other.words != OPEN.words
     assert replace(OPEN, heard_s=200.0, failures=9).words == OPEN.words
 
@@ -102,7 +104,7 @@ def test_all_that_a_message_says_changes_its_words(other: Alert) -> None:
         (Severity.CRITICAL, Severity.CRITICAL),
     ],
 )
-def test_a_step_up_is_the_next_heavier_one(severity: Severity, heavier: Severity) -> None:
+def test_a_step_up_is_the_next_severity(severity: Severity, heavier: Severity) -> None:
     assert step_up(severity) is heavier
     assert worse(severity, heavier) is heavier
     assert worse(heavier, severity) is heavier

@@ -1,4 +1,4 @@
-"""Who is told of an incident, and when."""
+"""When alerts are sent about an incident."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -47,7 +47,7 @@ def only(alerting: Alerting) -> Alert:
     return alert
 
 
-def test_an_incident_that_lasts_is_told_once_however_many_calls_meet_it() -> None:
+def test_a_lasting_incident_is_told_once_however_many_calls_meet_it() -> None:
     alerting = Alerting(RULES)
 
     said = [alerting.handle(BEGAN, 100.0 + n / 10, by=f"worker {n}") for n in range(40)]
@@ -58,7 +58,7 @@ def test_an_incident_that_lasts_is_told_once_however_many_calls_meet_it() -> Non
     assert alerting.tick(106.0) == ()
 
 
-def test_what_heals_itself_at_once_wakes_nobody() -> None:
+def test_an_incident_that_heals_at_once_is_not_sent() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
 
@@ -66,13 +66,13 @@ def test_what_heals_itself_at_once_wakes_nobody() -> None:
     assert alerting.tick(4000.0) == ()
 
 
-def test_a_critical_incident_waits_for_nothing() -> None:
+def test_a_critical_incident_is_sent_at_once() -> None:
     (told,) = Alerting(RULES).handle(stage_down("tts"), 100.0)
 
     assert told.loud
 
 
-def test_a_worker_that_is_replaced_at_once_has_lost_its_calls_all_the_same() -> None:
+def test_a_lost_worker_that_is_replaced_at_once_is_sent_anyway() -> None:
     alerting = Alerting(RULES)
     lost = replace(BEGAN, stage="worker", rung="w1", kind="lost")
     over = replace(ENDED, stage="worker", rung="w1", kind="lost", lasted_s=2.0)
@@ -106,7 +106,7 @@ def test_the_end_says_how_long_it_took_and_how_many_turns_it_touched() -> None:
     assert (told.alert.lasted_s, told.alert.turns_touched, told.alert.how) == (60.0, 7, "recovered")
 
 
-def test_growth_changes_the_message_now_and_then_and_rings_nobody() -> None:
+def test_growth_edits_the_message_now_and_then_without_a_ring() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -119,7 +119,7 @@ def test_growth_changes_the_message_now_and_then_and_rings_nobody() -> None:
     assert later.alert.turns_touched == 5
 
 
-def test_what_is_worse_than_was_told_rings_again() -> None:
+def test_a_worse_incident_rings_again() -> None:
     alerting = Alerting(RULES)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     alerting.tick(105.0)
@@ -142,7 +142,7 @@ def test_an_incident_that_lasts_becomes_a_step_worse_once() -> None:
     assert alerting.tick(1100.0) == ()
 
 
-def test_who_has_seen_it_is_not_rung_for_its_length() -> None:
+def test_an_acknowledged_incident_does_not_ring_for_its_length() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -166,7 +166,7 @@ def test_an_operator_may_end_it() -> None:
     assert (told.alert.how, told.alert.ended_s) == ("resolved by Mary", 120.0)
 
 
-def test_what_comes_back_soon_goes_on_in_the_same_message() -> None:
+def test_an_incident_that_returns_soon_continues_in_the_same_message() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -179,7 +179,7 @@ def test_what_comes_back_soon_goes_on_in_the_same_message() -> None:
     assert only(alerting).began_s == 100.0
 
 
-def test_what_comes_back_later_is_another_alert() -> None:
+def test_an_incident_that_returns_later_is_another_alert() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -189,7 +189,7 @@ def test_what_comes_back_later_is_another_alert() -> None:
     assert len(alerting.alerts) == 2
 
 
-def test_two_kinds_of_trouble_of_one_provider_one_after_the_other_are_two_alerts() -> None:
+def test_two_kinds_of_failure_of_one_provider_in_turn_are_two_alerts() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     alerting.handle(ENDED, 100.0)
@@ -198,7 +198,7 @@ def test_two_kinds_of_trouble_of_one_provider_one_after_the_other_are_two_alerts
     assert [alert.kind for alert in alerting.alerts.values()] == ["auth", "timeout"]
 
 
-def test_the_first_process_that_says_it_is_over_ends_it() -> None:
+def test_the_first_process_that_reports_the_end_ends_it() -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0, by="one")
     alerting.handle(BEGAN, 101.0, by="two")
@@ -215,7 +215,7 @@ def test_the_first_process_that_says_it_is_over_ends_it() -> None:
 @pytest.mark.parametrize(
     ("stage", "silent_s"), [("tts", RULES.silent_s), ("carrier", RULES.named_again_s)]
 )
-def test_one_of_which_nobody_speaks_any_more_ends(stage: str, silent_s: float) -> None:
+def test_an_incident_without_reports_ends(stage: str, silent_s: float) -> None:
     alerting = Alerting(replace(RULES, escalate_s=1e9))
     alerting.handle(replace(BEGAN, stage=stage), 100.0)
     alerting.tick(105.0)
@@ -226,7 +226,7 @@ def test_one_of_which_nobody_speaks_any_more_ends(stage: str, silent_s: float) -
     assert told.alert.how == "unheard"
 
 
-def test_one_that_ended_for_silence_is_told_again_when_its_reporter_is_back() -> None:
+def test_an_incident_that_ended_for_silence_is_told_again_when_its_reporter_returns() -> None:
     alerting = Alerting(replace(RULES, escalate_s=1e9))
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)
@@ -242,7 +242,7 @@ def test_one_that_ended_for_silence_is_told_again_when_its_reporter_is_back() ->
 
 
 @pytest.mark.parametrize("how", ["recovered", "resolved"])
-def test_one_that_was_ended_by_a_word_is_not_opened_by_a_late_one(how: str) -> None:
+def test_an_incident_ended_by_an_operator_is_not_reopened_by_a_late_report(how: str) -> None:
     alerting = Alerting(RULES)
     alerting.handle(BEGAN, 100.0)
     if how == "recovered":
@@ -264,7 +264,7 @@ def test_several_stages_down_are_said_together() -> None:
     assert (second.severity, second.beside) == (Severity.CRITICAL, ("stt",))
 
 
-def test_in_quiet_hours_what_need_not_wake_waits_for_the_morning() -> None:
+def test_in_quiet_hours_minor_incidents_wait_for_the_morning() -> None:
     alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
 
@@ -274,7 +274,7 @@ def test_in_quiet_hours_what_need_not_wake_waits_for_the_morning() -> None:
     assert told.loud
 
 
-def test_the_end_of_what_was_told_is_told_though_it_came_back_in_the_night_as_a_glitch() -> None:
+def test_the_end_is_told_even_if_it_returned_in_the_night_as_a_glitch() -> None:
     alerting = Alerting(RULES, quiet=lambda now: 150.0 <= now < 3000.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     (told,) = alerting.tick(105.0)
@@ -288,7 +288,7 @@ def test_the_end_of_what_was_told_is_told_though_it_came_back_in_the_night_as_a_
     assert over.alert.ended_s == 310.0
 
 
-def test_what_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
+def test_an_incident_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
     alerting = Alerting(RULES, quiet=lambda now: now < 200.0)
     alerting.handle(replace(BEGAN, severity=Severity.MEDIUM), 100.0)
     alerting.handle(ENDED, 160.0)
@@ -296,14 +296,14 @@ def test_what_healed_in_quiet_hours_is_not_told_in_the_morning() -> None:
     assert alerting.tick(200.0) == ()
 
 
-def test_what_is_grave_rings_at_night() -> None:
+def test_a_serious_incident_rings_at_night() -> None:
     alerting = Alerting(RULES, quiet=lambda _: True)
     alerting.handle(BEGAN, 100.0)
 
     assert len(alerting.tick(105.0)) == 1
 
 
-def test_more_than_an_hour_may_bring_waits_for_room_and_critical_does_not() -> None:
+def test_messages_over_the_hourly_limit_wait_and_critical_ones_do_not() -> None:
     rules = replace(RULES, per_hour=2, escalate_s=1e9, named_again_s=1e9)
     alerting = Alerting(rules)
     for rung in "abcd":
@@ -316,7 +316,7 @@ def test_more_than_an_hour_may_bring_waits_for_room_and_critical_does_not() -> N
     assert len(alerting.tick(3705.0)) == 2
 
 
-def test_a_decision_goes_on_from_what_was_known() -> None:
+def test_a_decision_continues_from_the_stored_state() -> None:
     before = Alerting(RULES)
     before.handle(BEGAN, 100.0)
     before.tick(105.0)
@@ -378,7 +378,7 @@ def told_of(steps: Sequence[tuple[AlertFact, float]], rules: AlertRules) -> list
 
 
 @given(STEPS)
-def test_whatever_happens_no_message_is_about_a_glitch_and_each_one_says_something_new(
+def test_no_message_is_about_a_glitch_and_each_one_says_something_new(
     steps: list[tuple[AlertFact, float]],
 ) -> None:
     shown: dict[str, Alert] = {}
@@ -394,7 +394,7 @@ def test_whatever_happens_no_message_is_about_a_glitch_and_each_one_says_somethi
 
 
 @given(STEPS)
-def test_whatever_happens_no_hour_rings_more_often_than_it_may(
+def test_no_hour_rings_more_often_than_the_limit(
     steps: list[tuple[AlertFact, float]],
 ) -> None:
     told = told_of(steps, replace(RULES, per_hour=3))
@@ -407,7 +407,7 @@ def test_whatever_happens_no_hour_rings_more_often_than_it_may(
     assert all(sum(1 for at in rang if begin - 3600.0 < at <= begin) <= 3 for begin in rang)
 
 
-def test_silence_ends_nothing_while_not_all_has_been_heard_that_was_said() -> None:
+def test_silence_ends_nothing_while_reports_are_unread() -> None:
     alerting = Alerting(replace(RULES, escalate_s=1e9), heard=False)
     alerting.handle(BEGAN, 100.0)
     alerting.tick(105.0)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from bot.server.arrival_rules import IntakeAllowance
 
 
-def test_what_was_saved_up_may_come_at_once_and_the_rest_at_its_pace() -> None:
+def test_saved_allowance_may_be_used_at_once_and_the_rest_at_its_pace() -> None:
     allowance = IntakeAllowance(per_s=10.0, cap=5.0, now=0.0)
 
     allowance.spend(4, now=0.0)
@@ -15,7 +15,7 @@ def test_what_was_saved_up_may_come_at_once_and_the_rest_at_its_pace() -> None:
     assert allowance.wait_s(0.51) == 0.0
 
 
-def test_no_more_is_saved_up_than_the_cap() -> None:
+def test_saved_allowance_is_capped() -> None:
     allowance = IntakeAllowance(per_s=10.0, cap=5.0, now=0.0)
 
     allowance.spend(5, now=100.0)
@@ -25,7 +25,7 @@ def test_no_more_is_saved_up_than_the_cap() -> None:
     assert allowance.wait_s(100.0) == pytest.approx(0.1)
 
 
-def test_what_never_fills_is_over_for_good() -> None:
+def test_an_empty_allowance_without_refill_stays_empty() -> None:
     allowance = IntakeAllowance(per_s=0.0, cap=2.0, now=0.0)
 
     allowance.spend(3, now=0.0)
@@ -33,7 +33,7 @@ def test_what_never_fills_is_over_for_good() -> None:
     assert allowance.wait_s(1e9) == float("inf")
 
 
-def test_a_wait_is_over_when_it_was_waited_for() -> None:
+def test_a_wait_is_over_after_its_time() -> None:
     allowance, now = IntakeAllowance(per_s=200.0, cap=1000.0, now=1_048_576.0), 1_048_576.0
     for amount in range(900, 1_100, 3):
         allowance.spend(amount, now)
@@ -43,7 +43,7 @@ def test_a_wait_is_over_when_it_was_waited_for() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0, 1), st.integers(1, 20)), max_size=50))
-def test_whoever_waits_as_told_is_never_faster_than_allowed(
+def test_waiting_as_told_is_never_faster_than_allowed(
     pieces: list[tuple[float, int]],
 ) -> None:
     allowance, now, came = IntakeAllowance(per_s=10.0, cap=20.0, now=0.0), 0.0, 0

@@ -1,4 +1,4 @@
-"""Who has picked up, decided from what is heard alone."""
+"""Who has picked up, decided from sound alone."""
 
 import pytest
 from hypothesis import given, settings
@@ -22,7 +22,7 @@ TONE = "Please leave a message after the tone."
 
 
 class Line:
-    """A far end by its seconds: what is said of it, and what is done about it."""
+    """A far end by its seconds: what is heard, and the actions."""
 
     def __init__(self, *, leaves_message: bool = True, answered_at: float | None = 0.0) -> None:
         self.judge = AnswererJudge(RULES, leaves_message=leaves_message)
@@ -31,9 +31,9 @@ class Line:
             self.judge.answered(answered_at)
 
     def wait(self, until: float) -> "Line":
-        """Let time pass, with every moment at which something is due."""
+        """Advance time through every due moment."""
         at: float | None = None
-        for _ in range(100):  # a wake-up that leads nowhere would come for ever
+        for _ in range(100):  # a wake-up without progress would repeat for ever
             at = self.judge.wake_at
             if at is None or at > until:
                 break
@@ -86,7 +86,7 @@ def test_a_short_word_and_silence_are_a_person_who_is_spoken_to_at_once() -> Non
     assert line.steps == [(1.5, "Open")]
 
 
-def test_who_picks_up_and_says_nothing_is_spoken_to_within_three_seconds() -> None:
+def test_a_silent_answerer_is_spoken_to_within_three_seconds() -> None:
     line = Line().wait(9.0)
 
     assert line.verdicts == [(Answerer.UNDECIDED, "silence")]
@@ -100,13 +100,13 @@ def test_a_long_greeting_is_undecided_in_time_and_spoken_to_in_its_pause() -> No
     assert line.steps == [(4.4 + RULES.pause_s, "Open")]
 
 
-def test_somebody_who_never_pauses_is_spoken_to_all_the_same() -> None:
+def test_an_answerer_who_never_pauses_is_spoken_to_anyway() -> None:
     line = Line().begin(0.4).wait(20.0)
 
     assert line.steps == [(RULES.talker_s, "Open")]
 
 
-def test_the_text_is_left_behind_the_beep() -> None:
+def test_the_message_is_left_after_the_beep() -> None:
     line = Line().begin(0.3).words("I can't come to the phone, please leave", 2.0)
     line.wait(5.0).judge.silent(5.0)
     line.beep(6.0).wait(20.0)
@@ -115,7 +115,7 @@ def test_the_text_is_left_behind_the_beep() -> None:
     assert line.steps == [(6.0, "LeaveMessage")]
 
 
-def test_a_mailbox_without_a_beep_gets_the_text_behind_its_silence() -> None:
+def test_a_mailbox_without_a_beep_gets_the_message_after_its_silence() -> None:
     line = Line().begin(0.3).words(TONE, 2.0)
     line.wait(5.0).judge.silent(5.0)
     line.wait(20.0)
@@ -123,44 +123,44 @@ def test_a_mailbox_without_a_beep_gets_the_text_behind_its_silence() -> None:
     assert line.steps == [(5.0 + RULES.no_beep_s, "LeaveMessage")]
 
 
-def test_a_mailbox_that_talks_for_ever_is_not_waited_for_for_ever() -> None:
+def test_waiting_for_an_endless_mailbox_is_bounded() -> None:
     line = Line().begin(0.3).words(TONE, 2.0).wait(60.0)
 
     assert line.steps == [(2.0 + RULES.beep_wait_s, "LeaveMessage")]
 
 
-def test_who_leaves_no_message_hangs_up_on_a_machine_at_once() -> None:
+def test_without_a_message_a_machine_is_hung_up_on_at_once() -> None:
     line = Line(leaves_message=False).begin(0.3).words(TONE, 2.0).wait(20.0)
 
     assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
 
 
-def test_a_full_mailbox_gets_no_text() -> None:
+def test_a_full_mailbox_gets_no_message() -> None:
     line = Line().begin(0.3).words("The mailbox is full and cannot accept messages.", 2.0)
 
     assert line.done[-1] == (2.0, PartFromMachine(answerer=Answerer.VOICEMAIL))
 
 
-def test_a_beep_behind_speech_that_nobody_wrote_down_is_a_mailbox() -> None:
+def test_a_beep_after_unrecognised_speech_is_a_mailbox() -> None:
     line = Line().speech(0.3, 2.9).beep(3.4).wait(9.0)
 
     assert line.verdicts[-1] == (Answerer.VOICEMAIL, "beep")
     assert line.steps == [(3.4, "LeaveMessage")]
 
 
-def test_a_beep_alone_is_the_lines_own() -> None:
+def test_a_beep_alone_belongs_to_the_line() -> None:
     line = Line().beep(0.3).speech(0.9, 1.4).wait(9.0)
 
     assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
 
 
-def test_a_menu_is_parted_from() -> None:
+def test_a_menu_is_hung_up_on() -> None:
     line = Line().begin(0.2).words("Thank you for calling. For sales, press one.", 2.9).wait(9.0)
 
     assert line.done[-1][1] == PartFromMachine(answerer=Answerer.MENU)
 
 
-def test_early_media_counts_for_nothing() -> None:
+def test_early_media_does_not_count() -> None:
     line = Line(answered_at=None)
     line.judge.voiced(1.0)
     line.words("The person you have called is not available, leave a message after the tone", 3.0)
@@ -173,7 +173,7 @@ def test_early_media_counts_for_nothing() -> None:
     assert line.steps == [(11.4, "Open")]
 
 
-def test_words_of_early_media_that_come_late_count_for_nothing() -> None:
+def test_late_words_of_early_media_do_not_count() -> None:
     line = Line(answered_at=None)
     line.judge.answered(10.0)
     line.words("The number you have dialed is busy, speak after the tone", 10.4, final=True)
@@ -182,7 +182,7 @@ def test_words_of_early_media_that_come_late_count_for_nothing() -> None:
     assert line.verdicts == [(Answerer.HUMAN, "short_greeting")]
 
 
-def test_an_assistant_is_told_who_calls_in_its_pause_and_then_a_person_speaks() -> None:
+def test_an_assistant_hears_who_calls_in_its_pause_and_then_a_person_speaks() -> None:
     line = Line().begin(0.2)
     line.words("Hi, if you record your name and reason for calling, I'll see", 2.6)
     line.wait(5.0).judge.silent(5.0)
@@ -204,7 +204,7 @@ def test_an_assistant_that_asks_us_to_wait_is_waited_for() -> None:
     assert line.steps == [(3.5, "SayWho")]
 
 
-def test_an_assistant_behind_which_there_is_a_mailbox_gets_the_text() -> None:
+def test_an_assistant_followed_by_a_mailbox_gets_the_message() -> None:
     line = Line().begin(0.2).words("State your name and the reason for your call", 2.6, final=True)
     line.wait(3.0).judge.silent(3.0)
     line.begin(9.0).words("This person is not available. " + TONE, 12.0, final=True)
@@ -237,7 +237,7 @@ def test_the_shortest_mailbox_is_found_by_its_beep() -> None:
         "Press one, press two, that is all one ever hears",
     ],
 )
-def test_what_is_said_in_a_talk_makes_nobody_a_machine(said: str) -> None:
+def test_words_during_a_talk_make_no_answerer_a_machine(said: str) -> None:
     line = Line().speech(0.5, 0.9).wait(6.0).begin(6.0)
     line.words("Hello?", 1.2, final=True).words(said, 9.0, final=True)
     line.judge.silent(9.0)
@@ -262,7 +262,7 @@ BOTH_SAY = "Mister Brown is not available, you can leave a message"
 
 
 @pytest.mark.parametrize("leaves_message", [True, False])
-def test_who_said_only_what_people_say_too_is_spoken_to_in_the_end(*, leaves_message: bool) -> None:
+def test_an_answerer_with_ambiguous_words_is_spoken_to_in_the_end(*, leaves_message: bool) -> None:
     line = Line(leaves_message=leaves_message).begin(0.3).words(BOTH_SAY, 2.5)
     line.wait(3.0).judge.silent(3.0)
     line.wait(20.0)
@@ -292,7 +292,7 @@ def test_a_machines_words_are_taken_back_by_a_persons(
     assert [name for _, name in line.steps] == ["Open"]
 
 
-def test_a_machine_of_one_sentence_is_parted_from_in_its_pause() -> None:
+def test_a_machine_with_one_sentence_is_hung_up_on_in_its_pause() -> None:
     line = Line(leaves_message=False).begin(0.3).words("Speak after the tone", 2.5)
     line.wait(4.0).judge.silent(4.0)
     line.wait(20.0)
@@ -314,7 +314,7 @@ SAID_BY_PEOPLE = (
 
 @pytest.mark.parametrize("leaves_message", [True, False])
 @pytest.mark.parametrize("said", SAID_BY_PEOPLE)
-def test_who_says_what_people_say_too_is_spoken_to_behind_it(
+def test_an_answerer_with_ambiguous_words_is_spoken_to_after_them(
     said: str, *, leaves_message: bool
 ) -> None:
     line = Line(leaves_message=leaves_message).begin(0.3).words(said, 2.2, final=True)
@@ -326,7 +326,7 @@ def test_who_says_what_people_say_too_is_spoken_to_behind_it(
 
 
 @pytest.mark.parametrize("said", [sentence for sentence in SAID_BY_PEOPLE if "essag" in sentence])
-def test_a_tone_makes_the_same_words_a_mailboxs(said: str) -> None:
+def test_a_tone_turns_the_same_words_into_a_mailbox(said: str) -> None:
     line = Line().begin(0.3).words(said, 2.2, final=True)
     line.wait(2.3).judge.silent(2.3)
     line.beep(2.7).wait(20.0)
@@ -335,7 +335,7 @@ def test_a_tone_makes_the_same_words_a_mailboxs(said: str) -> None:
     assert line.steps == [(2.7, "LeaveMessage")]
 
 
-def test_a_beep_is_parted_from_at_once() -> None:
+def test_a_beep_is_hung_up_on_at_once() -> None:
     line = Line(leaves_message=False).begin(0.3).words("I cannot take your call", 2.5).beep(3.0)
 
     assert line.steps == [(3.0, "PartFromMachine")]
@@ -393,13 +393,13 @@ def test_a_beep_when_we_have_begun(
         ("unknown", []),
     ],
 )
-def test_a_carriers_word_is_taken(says: str, steps: list[str]) -> None:
+def test_a_carriers_detection_is_used(says: str, steps: list[str]) -> None:
     line = Line(answered_at=None).carrier(says, 1.0)
 
     assert [name for _, name in line.steps] == steps
 
 
-def test_a_machine_that_the_carrier_heard_begin_is_waited_for() -> None:
+def test_a_machine_detected_by_the_carrier_is_waited_for() -> None:
     line = Line().carrier("machine_start", 2.0).begin(2.0).beep(8.0)
 
     assert line.steps == [(8.0, "LeaveMessage")]
@@ -421,7 +421,7 @@ SOUNDS = st.lists(
 
 @settings(deadline=None)  # the machine may be busy
 @given(sounds=SOUNDS, leaves=st.booleans())
-def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
+def test_any_sound_ends_in_a_talk_or_a_hang_up(
     sounds: list[tuple[float, str]], *, leaves: bool
 ) -> None:
     line, now = Line(leaves_message=leaves), 0.0
@@ -435,7 +435,7 @@ def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
             case _:
                 line.words(what, now, final=True)
     line.judge.silent(now)
-    line.wait(now + 200.0)  # every wake-up leads on: this returns
+    line.wait(now + 200.0)  # every wake-up makes progress: this returns
 
     ends = [
         action
@@ -449,7 +449,7 @@ def test_whatever_is_heard_ends_in_a_talk_or_a_parting(
 
 @settings(deadline=None)  # the machine may be busy
 @given(SOUNDS)
-def test_without_a_machines_word_or_a_beep_nobody_is_hung_up_on(
+def test_without_a_machines_words_or_a_beep_no_answerer_is_hung_up_on(
     sounds: list[tuple[float, str]],
 ) -> None:
     line, now = Line(leaves_message=False), 0.0
@@ -475,7 +475,7 @@ PERSONS_WORDS = ["how can I help you", "who is calling", "can I take a message f
     leaves=st.booleans(),
     step_s=st.floats(0.05, 1.5),
 )
-def test_nobody_is_hung_up_on_while_a_persons_words_are_ahead(
+def test_no_answerer_is_hung_up_on_while_a_persons_words_are_ahead(
     said: list[str], *, leaves: bool, step_s: float
 ) -> None:
     said = [*said, *PERSONS_WORDS[:2]]
@@ -491,7 +491,7 @@ def test_nobody_is_hung_up_on_while_a_persons_words_are_ahead(
 
 @settings(deadline=None)  # the machine may be busy
 @given(sounds=SOUNDS)
-def test_the_first_word_falls_in_time_whatever_is_heard(sounds: list[tuple[float, str]]) -> None:
+def test_the_first_word_is_in_time_whatever_is_heard(sounds: list[tuple[float, str]]) -> None:
     line, now = Line(), 0.0
     for after, what in sounds:
         now += after

@@ -1,4 +1,4 @@
-"""The steps from an answered call to a talk or a parting."""
+"""The steps from an answered call to a talk or a hang-up."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def answered(*, leaves_message: bool = True) -> AnsweringCourse:
     return course
 
 
-def test_who_it_is_is_told_once_and_counted_from_the_answer() -> None:
+def test_the_answerer_is_told_once_with_the_time_since_the_answer() -> None:
     course = answered()
 
     assert course.decide(Answerer.HUMAN, "pause", 12.5) == (
@@ -54,7 +54,7 @@ def test_what_each_machine_leads_to(
     assert (course.state, course.by_words) == (state, True)
 
 
-def test_a_mailbox_gets_the_text_behind_its_greeting() -> None:
+def test_a_mailbox_gets_the_message_after_its_greeting() -> None:
     course = answered()
 
     assert course.leave_message(11.0, at_end=False) == ()
@@ -64,7 +64,7 @@ def test_a_mailbox_gets_the_text_behind_its_greeting() -> None:
 
 
 @pytest.mark.parametrize("at_end", [False, True])
-def test_a_mailbox_that_was_full_once_takes_no_text(*, at_end: bool) -> None:
+def test_a_mailbox_that_was_full_once_gets_no_message(*, at_end: bool) -> None:
     course = answered()
     course.meet_machine(Cue.FULL, 11.0)
 
@@ -73,7 +73,7 @@ def test_a_mailbox_that_was_full_once_takes_no_text(*, at_end: bool) -> None:
     )
 
 
-def test_a_person_after_all_is_waited_for_anew() -> None:
+def test_a_person_found_late_is_waited_for_again() -> None:
     course = answered()
     course.meet_machine(Cue.VOICEMAIL, 11.0)
     (said,) = course.take_back(14.0)
@@ -83,7 +83,7 @@ def test_a_person_after_all_is_waited_for_anew() -> None:
     assert (course.state, course.round_at) == (AnsweringState.PAUSING, 14.0)
 
 
-def test_who_is_taken_for_a_person_in_time_is_not_waited_for_any_longer() -> None:
+def test_an_answerer_taken_for_a_person_in_time_is_not_waited_for() -> None:
     course = answered()
     course.await_pause("time", 12.8)
 
@@ -99,7 +99,7 @@ def test_speech_before_a_talk_does_not_count_in_it() -> None:
     assert course.heard.speech_s == 0.0
 
 
-def test_behind_an_assistant_it_all_begins_again() -> None:
+def test_after_an_assistant_the_course_starts_over() -> None:
     course = answered()
     course.heard.voiced(11.0)
     course.meet_machine(Cue.SCREENING, 12.0)

@@ -1,4 +1,4 @@
-"""The phrases that give away who has picked up."""
+"""Phrases that reveal who has picked up."""
 
 import pytest
 
@@ -91,7 +91,7 @@ def test_a_machines_phrase_is_definite(said: str, found: Cue) -> None:
         "Назовите причину вашего звонка.",
     ],
 )
-def test_what_people_say_is_definite_of_nothing(said: str) -> None:
+def test_ordinary_phrases_are_definite_for_no_kind(said: str) -> None:
     assert read_cues(said).definite is None
 
 
@@ -109,7 +109,7 @@ def test_marks_and_accents_do_not_matter() -> None:
         "Оставьте сообщение сигнала",
     ],
 )
-def test_a_machines_sentence_is_read_through_a_word_that_is_wrong(said: str) -> None:
+def test_a_machines_sentence_is_recognised_despite_a_wrong_word(said: str) -> None:
     assert read_cues(said).definite is not None
 
 
@@ -121,7 +121,7 @@ def test_one_sentence_is_definite_and_two_are_certain() -> None:
     assert two.certain is Cue.VOICEMAIL
 
 
-def test_two_things_that_people_say_too_are_definite_but_not_sure() -> None:
+def test_two_ambiguous_phrases_are_definite_but_not_sure() -> None:
     cues = read_cues("My voicemail, you can call again later")
 
     assert cues.definite is Cue.VOICEMAIL

@@ -1,4 +1,4 @@
-"""What is kept of a call while it goes on, and what of a long one is left out."""
+"""The text that is kept of a call, and the parts that are left out of a long one."""
 
 import pytest
 
@@ -30,7 +30,7 @@ def known(story: CallStory) -> tuple[str, bool, bool, CallbackWanted | None]:
 
 
 def line(name: str, length: int = 500) -> str:
-    """Return what somebody says, with a name in it, as a line of this length."""
+    """Return a line of this length, with a name in it."""
     return f"Person: {name}".ljust(length, ".")
 
 
@@ -41,7 +41,7 @@ def told(*lines: str) -> CallStory:
 LONG = [line(f"{at}") for at in range(40)]
 
 
-def test_of_a_call_in_which_nothing_happened_nothing_is_known() -> None:
+def test_an_eventless_call_has_no_story() -> None:
     story = CallStory()
 
     assert story.text == ""
@@ -81,23 +81,23 @@ def test_both_sides_have_a_line_for_each_utterance_in_the_order_of_the_call() ->
     ids=["we spoke", "they spoke", "they spoke first", "they answered", "no word in it",
          "we dialled", "never again", "never again, later", "call back", "nothing of interest"],
 )  # fmt: skip
-def test_the_plain_facts_of_a_call(
+def test_a_story_has_the_basic_data_of_the_call(
     events: tuple[Event, ...], facts: tuple[str, bool, bool, CallbackWanted | None]
 ) -> None:
     assert known(story_of(*events)) == facts
 
 
-def test_the_last_wish_to_be_called_back_is_the_one_that_counts() -> None:
+def test_the_last_callback_request_counts() -> None:
     later = CallbackWanted(turn=5, when="on Friday", reason="is away")
 
     assert story_of(CALL_ME, later).callback == later
 
 
-def test_an_utterance_without_a_word_has_no_line() -> None:
+def test_an_utterance_without_words_has_no_line() -> None:
     assert story_of(person("Hello."), person(" "), agent("\x07")).text == "Person: Hello."
 
 
-def test_one_endless_utterance_is_cut() -> None:
+def test_one_overlong_utterance_is_cut() -> None:
     assert story_of(person("x" * 5_000)).text == "Person: " + "x" * 600
 
 
@@ -107,7 +107,7 @@ def test_a_call_that_just_fits_is_kept_whole() -> None:
     assert told(*fits).text.splitlines() == fits
 
 
-def test_one_character_too_many_costs_the_oldest_line_behind_the_beginning() -> None:
+def test_one_character_too_many_drops_the_oldest_line_after_the_beginning() -> None:
     last = line("last", 501)
 
     assert told(*LONG[:15], last).text.splitlines() == [*LONG[:4], "[…]", *LONG[5:15], last]
@@ -117,14 +117,14 @@ def test_of_a_long_call_the_beginning_and_the_end_are_kept() -> None:
     assert told(*LONG).text.splitlines() == [*LONG[:4], "[…]", *LONG[-12:]]
 
 
-def test_a_line_that_does_not_fit_the_beginning_ends_it() -> None:
+def test_a_line_that_does_not_fit_ends_the_beginning() -> None:
     begins = [line("first", 600), line("second", 600), line("third", 600), line("fourth", 201)]
     goes_on = [line("a short one", 40), *LONG[:12]]
 
     assert told(*begins, *goes_on).text.splitlines() == [*begins[:3], "[…]", *LONG[:12]]
 
 
-def test_a_long_line_at_the_end_may_cost_several_short_ones() -> None:
+def test_a_long_line_at_the_end_may_drop_several_short_ones() -> None:
     short = [line(f"short {at}", 100) for at in range(60)]
     long = line("long", 350)
 

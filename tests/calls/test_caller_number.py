@@ -1,4 +1,4 @@
-"""Which numbers are of callers who can be called."""
+"""Which callers' numbers can be called."""
 
 import pytest
 
@@ -39,7 +39,7 @@ WITHHELD = (
 
 
 @pytest.mark.parametrize("text", WITHHELD)
-def test_what_stands_for_a_withheld_number_is_no_number(text: str) -> None:
+def test_a_placeholder_for_a_withheld_number_is_no_number(text: str) -> None:
     assert not is_dialable(text)
 
 
@@ -61,5 +61,5 @@ def test_what_stands_for_a_withheld_number_is_no_number(text: str) -> None:
         "15550199x12",
     ],
 )
-def test_a_number_of_a_caller_is_dialable(text: str) -> None:
+def test_an_ordinary_number_is_dialable(text: str) -> None:
     assert is_dialable(text)

@@ -1,4 +1,4 @@
-"""What measured use costs."""
+"""The cost of measured use."""
 
 from dataclasses import replace
 
@@ -64,7 +64,7 @@ def test_use_has_its_price(usage: UsageMeasured, expected: float) -> None:
     ],
     ids=["model", "stage", "unit", "nameless"],
 )
-def test_what_the_table_does_not_know_has_no_cost(usage: UsageMeasured) -> None:
+def test_use_without_a_known_price_has_no_cost(usage: UsageMeasured) -> None:
     assert cost(usage, TABLE) is None
 
 
@@ -150,7 +150,7 @@ def test_each_turn_that_used_something_has_its_cost(
     ],
     ids=["priced", "without a price", "an estimate first", "an estimate behind"],
 )
-def test_a_turns_cost_names_its_currency_what_has_no_price_and_whether_it_was_counted_here(
+def test_a_turns_cost_names_currency_missing_prices_and_own_estimates(
     uses: list[Event], expected: TurnCosted
 ) -> None:
     meter = CostMeter(TABLE)
@@ -161,7 +161,7 @@ def test_a_turns_cost_names_its_currency_what_has_no_price_and_whether_it_was_co
 
 
 @pytest.mark.parametrize("later", [1, 2, 5])
-def test_what_is_billed_some_turns_later_is_added_to_what_the_turn_had_cost(later: int) -> None:
+def test_a_late_bill_is_added_to_the_turns_cost(later: int) -> None:
     meter = CostMeter(TABLE)
     for event in (decided(1), spoken(1, 1_000), *(decided(2 + n) for n in range(later))):
         meter.handle(event)
@@ -171,7 +171,7 @@ def test_what_is_billed_some_turns_later_is_added_to_what_the_turn_had_cost(late
     assert told == TurnCosted(turn=1, cost=pytest.approx(0.1), currency="USD")
 
 
-def test_a_last_turn_that_had_used_nothing_is_told_when_its_bill_comes_behind_the_end() -> None:
+def test_a_last_turn_without_use_is_told_when_its_bill_comes_after_the_end() -> None:
     meter = CostMeter(TABLE)
     for event in (decided(1), spoken(1, 1_000), decided(2), ENDED):
         meter.handle(event)
@@ -181,14 +181,14 @@ def test_a_last_turn_that_had_used_nothing_is_told_when_its_bill_comes_behind_th
     assert told == TurnCosted(turn=2, cost=0.05, currency="USD")
 
 
-def test_what_costs_nothing_is_told_as_it_was() -> None:
+def test_free_use_is_told_unchanged() -> None:
     meter = CostMeter(TABLE)
     meter.handle(spoken(0, 1_000))
 
     assert meter.handle(BargedIn(turn=1, at_s=2.0)) == (BargedIn(turn=1, at_s=2.0),)
 
 
-def test_a_bill_of_nothing_has_no_parts() -> None:
+def test_an_empty_bill_has_no_parts() -> None:
     bill = Bill()
 
     assert (bill.total, bill.costs) == (0.0, Costs())
@@ -220,7 +220,7 @@ def test_a_bill_is_split_by_turn_by_stage_and_by_provider() -> None:
     assert (costs.unpriced, costs.estimated) == ((), False)
 
 
-def test_what_has_no_price_leaves_out_only_the_sums_that_it_is_part_of() -> None:
+def test_a_missing_price_leaves_out_only_the_sums_that_it_is_part_of() -> None:
     meter, bill = CostMeter(TABLE), Bill()
     nameless = UsageMeasured(turn=2, stage="tts", provider="mine", model="", characters=1)
     for event in (spoken(1, 1_000), used("llm", "unheard-of", prompt_tokens=1), nameless):
@@ -242,14 +242,14 @@ def test_a_turn_without_use_between_two_others_cost_nothing() -> None:
     assert bill.costs.turns == {0: 0.5, 1: 0.0, 2: 0.5}
 
 
-def test_a_bill_with_an_estimate_in_it_says_so() -> None:
+def test_a_bill_with_an_estimate_says_so() -> None:
     bill = Bill()
     bill.add(replace(spoken(1, 1), cost=0.5, estimated=True))
 
     assert bill.costs.estimated
 
 
-def test_what_is_asked_behind_a_call_is_of_no_turn_but_of_its_stage_and_its_provider() -> None:
+def test_requests_after_a_call_belong_to_no_turn_but_to_stage_and_provider() -> None:
     bill = Bill()
     bill.add(replace(spoken(1, 1), cost=0.5))
     bill.add(replace(used("llm", "mini"), cost=0.25, behind_call="c1"))
@@ -264,7 +264,7 @@ def test_what_is_asked_behind_a_call_is_of_no_turn_but_of_its_stage_and_its_prov
     )
 
 
-def test_a_price_not_known_behind_a_call_leaves_the_turns_as_they_are() -> None:
+def test_an_unknown_price_after_a_call_leaves_the_turns_unchanged() -> None:
     bill = Bill()
     bill.add(replace(spoken(0, 1), cost=0.5))
     bill.add(replace(used("llm", "unheard-of"), behind_call="c1"))

@@ -1,4 +1,4 @@
-"""Reading a register's JSON, what is said of a caller, and what a call came to."""
+"""Reading a CRM's JSON, texts about a caller, and a call's result."""
 
 from dataclasses import replace
 from typing import Any
@@ -58,7 +58,7 @@ REPORT = CrmReport(
         ("", ANSWER),
     ],
 )
-def test_a_path_finds_what_stands_there(path: str, found: Any) -> None:
+def test_a_path_finds_its_value(path: str, found: Any) -> None:
     assert dig(ANSWER, path) == found
 
 
@@ -67,7 +67,7 @@ def test_a_position_beyond_a_list_finds_nothing(path: str, found: str | None) ->
     assert dig(["a", "b"], path) == found
 
 
-def test_a_template_keeps_the_type_of_a_place_that_stands_alone() -> None:
+def test_a_placeholder_that_stands_alone_keeps_its_type() -> None:
     template = {"s": "{length_s}", "note": "of {length_s} s", "list": ["{no}", 1]}
 
     assert fill(template, {"length_s": 2.5}) == {"s": 2.5, "note": "of 2.5 s", "list": ["", 1]}
@@ -89,9 +89,7 @@ def test_a_template_keeps_the_type_of_a_place_that_stands_alone() -> None:
     ],
     ids=repr,
 )
-def test_a_template_has_values_in_its_places_and_nothing_else_of_it_changes(
-    template: Any, filled: Any
-) -> None:
+def test_only_the_placeholders_of_a_template_change(template: Any, filled: Any) -> None:
     assert fill(template, {"call_id": "c1", "turns": 3}) == filled
 
 
@@ -105,23 +103,21 @@ def test_a_template_has_values_in_its_places_and_nothing_else_of_it_changes(
         ("A new day - {name}", "A new day - Ada"),
     ],
 )
-def test_what_is_known_of_a_caller_stands_in_its_place(text: str, said: str) -> None:
+def test_a_callers_data_replaces_its_placeholder(text: str, said: str) -> None:
     assert personal(text, ADA) == said
 
 
 @pytest.mark.parametrize(
     ("name", "known"), [("Ada", "Ada"), ("", "Ms Lovelace")], ids=["named", "nameless"]
 )
-def test_a_field_called_name_stands_in_only_for_a_name_that_is_missing(
-    name: str, known: str
-) -> None:
+def test_a_field_called_name_replaces_only_a_missing_name(name: str, known: str) -> None:
     contact = CrmContact(id="7", name=name, fields={"name": "Ms Lovelace"})
 
     assert personal("{name}", contact) == known
     assert known_text(contact) == f"{KNOWN}\n- name: {known}"
 
 
-def test_a_greeting_without_the_name_reads_as_if_there_were_no_place() -> None:
+def test_a_greeting_without_the_name_reads_as_without_a_placeholder() -> None:
     assert personal("Hello {name}, welcome.", None) == "Hello, welcome."
 
 
@@ -134,16 +130,16 @@ def test_a_greeting_without_the_name_reads_as_if_there_were_no_place() -> None:
         ("{} and {Name}", "none"),
     ],
 )
-def test_a_text_with_a_place_is_personal(text: str, places: str) -> None:
+def test_a_text_with_a_placeholder_is_personal(text: str, places: str) -> None:
     assert is_personal(text) is (places == "some")
 
 
-def test_what_is_known_is_told_a_line_each() -> None:
+def test_known_data_is_told_a_line_each() -> None:
     assert known_text(ADA) == f"{KNOWN}\n- name: Ada\n- plan: gold plus"
 
 
 @pytest.mark.parametrize("fields", [{}, {"note": " \n"}])
-def test_of_whom_nothing_is_known_nothing_is_told(fields: dict[str, str]) -> None:
+def test_an_unknown_caller_has_no_lines(fields: dict[str, str]) -> None:
     assert known_text(CrmContact(id="7", fields=fields)) == ""
 
 
@@ -154,7 +150,7 @@ def test_a_long_field_is_cut(characters: int) -> None:
     assert told == f"{KNOWN}\n- note: {'x' * MOST_CHARACTERS}"
 
 
-def test_of_many_fields_the_first_are_told() -> None:
+def test_only_the_first_of_many_fields_are_told() -> None:
     fields = {f"field {number}": str(number) for number in range(1, 100)}
     told = known_text(CrmContact(id="7", name="Ada", fields=fields)).splitlines()
 
@@ -163,7 +159,7 @@ def test_of_many_fields_the_first_are_told() -> None:
     assert len(told) == 1 + MOST_FIELDS
 
 
-def test_a_template_may_name_all_that_a_call_came_to() -> None:
+def test_a_template_may_use_every_field_of_a_calls_result() -> None:
     assert REPORT.values() == {
         "key": "dial-9",
         "call_id": "c1",
@@ -208,7 +204,7 @@ def test_a_template_may_name_all_that_a_call_came_to() -> None:
         ("outbound", "", "", "+15550101"),
     ],
 )
-def test_a_call_goes_from_whoever_called_as_far_as_our_number_is_known(
+def test_a_call_has_its_two_numbers_as_far_as_they_are_known(
     direction: str, ours: str, from_number: str, to_number: str
 ) -> None:
     values = replace(REPORT, direction=direction, our_number=ours).values()
@@ -229,7 +225,7 @@ def test_a_call_goes_from_whoever_called_as_far_as_our_number_is_known(
         ("unknown", "failed"),
     ],
 )
-def test_a_call_ended_as_a_telephone_would_say(outcome: str, status: str) -> None:
+def test_a_calls_end_has_its_telephone_term(outcome: str, status: str) -> None:
     assert replace(REPORT, outcome=outcome).status == status
 
 
@@ -245,7 +241,7 @@ def test_a_call_ended_as_a_telephone_would_say(outcome: str, status: str) -> Non
     ],
     ids=["nothing", "a summary", "a result", "words", "a moment", "notes"],
 )
-def test_an_account_says_in_lines_what_is_known(known: dict[str, str], account: str) -> None:
+def test_an_account_lists_known_data_in_lines(known: dict[str, str], account: str) -> None:
     bare = CrmReport(key="call-c1", call_id="c1", direction="inbound", number="")
 
     assert replace(bare, **known).account == account

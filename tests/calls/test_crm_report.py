@@ -1,4 +1,4 @@
-"""What a call came to for an owner's register."""
+"""A call's result for an owner's CRM."""
 
 from dataclasses import replace
 
@@ -37,7 +37,7 @@ def reported(*events: Event, ended_s: float = 1000.0) -> CrmReport:
     return call.report(ended_s=ended_s)
 
 
-def test_a_call_is_told_with_who_called_what_about_and_how_it_ended() -> None:
+def test_a_report_has_caller_topic_and_end() -> None:
     report = reported(
         STARTED,
         heard("I have a question about my invoice."),
@@ -67,7 +67,7 @@ def test_a_call_is_told_with_who_called_what_about_and_how_it_ended() -> None:
     )
 
 
-def test_a_call_of_which_nothing_is_known_is_told_all_the_same() -> None:
+def test_a_call_without_data_is_reported_anyway() -> None:
     assert reported() == CrmReport(
         key="call-c1",
         call_id="c1",
@@ -105,7 +105,7 @@ def test_two_calls_have_two_keys() -> None:
         "never began",
     ],
 )
-def test_the_number_is_that_of_the_other_party_and_the_other_one_is_ours(
+def test_the_number_is_the_other_partys_and_the_other_one_is_ours(
     events: tuple[Event, ...], direction: str, number: str, ours: str
 ) -> None:
     report = reported(*events)
@@ -130,7 +130,7 @@ def test_the_last_two_utterances_are_the_summary() -> None:
     ],
     ids=["a moment", "no moment", "changed their mind", "no callback"],
 )
-def test_a_callback_is_told_with_its_moment(
+def test_a_callback_is_reported_with_its_moment(
     wanted: tuple[CallbackWanted, ...], callback: str, reason: str
 ) -> None:
     report = reported(STARTED, *wanted, ENDED)
@@ -138,12 +138,12 @@ def test_a_callback_is_told_with_its_moment(
     assert (report.callback, report.reason) == (callback, reason)
 
 
-def test_the_length_is_told_to_the_millisecond() -> None:
+def test_the_length_is_reported_to_the_millisecond() -> None:
     assert reported(replace(ENDED, length_s=12.34567)).length_s == 12.346
 
 
 @pytest.mark.parametrize("caller", ["+266696687", "anonymous", "+10000000000", ""])
-def test_a_withheld_number_is_told_as_none(caller: str) -> None:
+def test_a_withheld_number_is_reported_as_none(caller: str) -> None:
     report = reported(replace(STARTED, caller=caller), ENDED)
 
     assert (report.number, report.our_number) == ("", "+15550100")

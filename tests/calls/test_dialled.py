@@ -1,4 +1,4 @@
-"""What a SIP status means for the record, for the number, and for the trunk."""
+"""The meaning of a SIP status for the record, for the number, and for the trunk."""
 
 from typing import get_args
 
@@ -40,7 +40,7 @@ CODES = ("canceled", "unavailable", "resource_exhausted", "failed_precondition",
         (299, "failed", "later", "well"),
     ],
 )
-def test_a_status_decides(sip_code: int, outcome: str, again: str, trunk: str) -> None:
+def test_a_status_decides_the_outcome(sip_code: int, outcome: str, again: str, trunk: str) -> None:
     verdict = judge_dial(sip_code)
 
     assert (verdict.outcome, verdict.again, verdict.trunk) == (outcome, again, trunk)
@@ -60,7 +60,7 @@ def test_a_status_decides(sip_code: int, outcome: str, again: str, trunk: str) -
         ("", "failed", "later", "strained", "gateway_lost"),
     ],
 )
-def test_without_a_status_the_gateways_word_decides(
+def test_without_a_status_the_gateways_reason_decides(
     code: str, outcome: str, again: str, trunk: str, reason: str
 ) -> None:
     verdict = judge_dial(None, code=code)
@@ -89,7 +89,7 @@ def test_without_a_status_the_gateways_word_decides(
         ("unavailable", "transaction failed", "failed", "strained", "gateway_full"),
     ],
 )  # fmt: skip
-def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
+def test_an_unreachable_trunk_is_no_unanswered_call(
     code: str, words: str, outcome: str, trunk: str, reason: str
 ) -> None:
     verdict = judge_dial(None, code=code, words=words)
@@ -99,7 +99,7 @@ def test_a_trunk_that_does_not_answer_is_no_callee_who_does_not(
 
 
 @given(st.text() | st.sampled_from(CODES))
-def test_what_the_gateway_alone_says_ends_no_contact_and_only_a_ring_leaves_the_trunk_well(
+def test_a_gateways_reason_alone_ends_no_contact_and_only_ringing_clears_the_trunk(
     code: str,
 ) -> None:
     verdict = judge_dial(None, code=code)
@@ -109,14 +109,14 @@ def test_what_the_gateway_alone_says_ends_no_contact_and_only_a_ring_leaves_the_
 
 
 @given(st.integers(100, 700), st.sampled_from(CODES))
-def test_with_a_status_the_gateways_word_is_nothing(sip_code: int, code: str) -> None:
+def test_with_a_status_the_gateways_reason_is_ignored(sip_code: int, code: str) -> None:
     said = judge_dial(sip_code, code=code, words="transaction failed to complete")
 
     assert said == judge_dial(sip_code)
 
 
 @given(st.none() | st.integers(0, 999), st.sampled_from(CODES))
-def test_every_answer_has_a_verdict_and_none_is_a_pick_up(sip_code: int | None, code: str) -> None:
+def test_every_status_has_a_verdict_and_none_is_a_pick_up(sip_code: int | None, code: str) -> None:
     verdict = judge_dial(sip_code, code=code)
 
     assert verdict.outcome in get_args(LegOutcome)
@@ -124,7 +124,7 @@ def test_every_answer_has_a_verdict_and_none_is_a_pick_up(sip_code: int | None, 
     assert verdict.reason.isidentifier()
 
 
-def test_only_what_the_number_or_its_owner_says_is_for_ever() -> None:
+def test_only_statuses_about_the_number_or_its_owner_are_final() -> None:
     never = {code for code, verdict in VERDICTS.items() if verdict.again == "never"}
 
     assert never == {301, 302, 400, 404, 410, 484, 603, 604, 607}

@@ -1,4 +1,4 @@
-"""When the microphone may be listened to beside a loudspeaker."""
+"""When the microphone may be heard next to a loudspeaker."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def guard_playing(*, until: float) -> EchoGuard:
     return guard
 
 
-def test_it_is_open_until_something_is_said() -> None:
+def test_the_microphone_is_open_until_the_agent_speaks() -> None:
     assert not EchoGuard(delay_s=0.1).is_closed(0.0)
 
 
@@ -20,11 +20,13 @@ def test_it_is_open_until_something_is_said() -> None:
     [(10.0, True), (10.9, True), (11.1 + TAIL_S - 0.01, True), (11.1 + TAIL_S + 0.01, False)],
     ids=["at once", "while it plays", "while it echoes", "afterwards"],
 )
-def test_it_is_closed_while_our_sound_is_in_the_room(now: float, *, closed: bool) -> None:
+def test_the_microphone_is_closed_while_our_sound_is_in_the_room(
+    now: float, *, closed: bool
+) -> None:
     assert guard_playing(until=11.0).is_closed(now) is closed
 
 
-def test_what_was_thrown_away_closes_nothing() -> None:
+def test_discarded_sound_closes_nothing() -> None:
     guard = guard_playing(until=15.0)
 
     guard.drop(until=10.5)
@@ -33,7 +35,7 @@ def test_what_was_thrown_away_closes_nothing() -> None:
     assert not guard.is_closed(11.0)
 
 
-def test_what_is_dropped_late_does_not_close_it_again() -> None:
+def test_late_discarded_sound_does_not_close_it_again() -> None:
     guard = guard_playing(until=11.0)
 
     guard.drop(until=20.0)
@@ -41,7 +43,7 @@ def test_what_is_dropped_late_does_not_close_it_again() -> None:
     assert not guard.is_closed(12.0)
 
 
-def test_a_piece_that_ends_sooner_does_not_open_it_for_the_one_before() -> None:
+def test_a_piece_that_ends_sooner_does_not_open_it_during_an_earlier_one() -> None:
     guard = guard_playing(until=15.0)
 
     guard.play(10.2, until=10.4)

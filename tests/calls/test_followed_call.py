@@ -1,4 +1,4 @@
-"""A call as it is followed for what is done behind its end."""
+"""A call as it is followed for the work after its end."""
 
 from calls.events import CallEnded, CallStarted, Event, TranscriptFinal, TurnDecided
 from operations.after_call.work import FollowedCall

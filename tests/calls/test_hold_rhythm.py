@@ -1,4 +1,4 @@
-"""What a caller hears who waits for a person."""
+"""Sounds for a caller who waits for a person."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -16,7 +16,7 @@ WORD_S = 1.5
 
 
 def played(rhythm: HoldRhythm, *, since: float, until: float) -> list[tuple[float, HoldSound]]:
-    """Return what was played, and when it was begun."""
+    """Return the played sounds with their start times."""
     dry_at, sounds = since, list[tuple[float, HoldSound]]()
     while (at := rhythm.wake_at(dry_at)) is not None and at < until:
         sound = rhythm.tick(at, dry_at)
@@ -26,7 +26,7 @@ def played(rhythm: HoldRhythm, *, since: float, until: float) -> list[tuple[floa
     return sounds
 
 
-def test_tones_are_heard_and_a_word_every_ten_seconds() -> None:
+def test_tones_are_played_with_a_sentence_every_ten_seconds() -> None:
     rhythm = HoldRhythm()
     rhythm.start(100.0)
 
@@ -36,12 +36,12 @@ def test_tones_are_heard_and_a_word_every_ten_seconds() -> None:
     assert WORD_EVERY_S <= words[1] - words[0] <= WORD_EVERY_S + TONE_S
 
 
-def test_who_asks_again_hears_a_word_next() -> None:
+def test_a_caller_who_asks_again_hears_a_sentence_next() -> None:
     rhythm = HoldRhythm()
     rhythm.start(100.0)
     rhythm.hurry(103.0)
 
-    (at, word), *_ = played(rhythm, since=104.6, until=110.0)  # behind a tone
+    (at, word), *_ = played(rhythm, since=104.6, until=110.0)  # after a tone
 
     assert (at, word) == (104.6, SayWord())
 
@@ -55,7 +55,7 @@ def test_nothing_is_played_before_or_after_the_wait() -> None:
     assert rhythm.tick(200.0, 100.0) is None
 
 
-def test_nothing_is_played_over_a_caller_who_speaks() -> None:
+def test_nothing_is_played_over_a_speaking_caller() -> None:
     rhythm = HoldRhythm()
     rhythm.start(100.0)
     rhythm.caller(speaks=True)
@@ -67,7 +67,7 @@ def test_nothing_is_played_over_a_caller_who_speaks() -> None:
 
 @given(speech=st.lists(st.tuples(st.floats(0, 5), st.floats(0.1, 4)), max_size=6))
 def test_the_line_never_runs_dry_while_a_caller_waits(speech: list[tuple[float, float]]) -> None:
-    """Whatever the agent says in between: as soon as it is quiet the tones go on."""
+    """Tones continue as soon as the agent is quiet."""
     rhythm = HoldRhythm()
     rhythm.start(0.0)
     now = dry_at = 0.0

@@ -1,4 +1,4 @@
-"""One incident: when it is worse than was said, and what is said of it."""
+"""One incident: when it grows worse, and its texts."""
 
 from typing import Any
 
@@ -42,7 +42,7 @@ REFUSED = Trouble(
     ids=["the same", "lighter", "heavier", "left alone now", "lighter, but left alone now",
          "still left alone", "asked again", "left alone before, heavier now", "a whole stage"],
 )  # fmt: skip
-def test_what_is_worse_than_was_said(first: Trouble, then: Trouble, worse: bool) -> None:  # noqa: FBT001 - a table
+def test_a_worse_state_than_reported_is_worse(first: Trouble, then: Trouble, worse: bool) -> None:  # noqa: FBT001 - a table
     assert Incident(first, now=0.0).add(then) is worse
 
 
@@ -51,7 +51,7 @@ def test_what_is_worse_than_was_said(first: Trouble, then: Trouble, worse: bool)
     [trouble(severity=Severity.HIGH), LEFT_ALONE, REFUSED],
     ids=["heavier", "left alone", "both"],
 )
-def test_what_was_said_to_be_worse_is_not_said_again(worse: Trouble) -> None:
+def test_a_reported_worse_state_is_not_reported_again(worse: Trouble) -> None:
     incident = Incident(LATE, now=0.0)
 
     assert [incident.add(item) for item in (worse, worse, LATE, worse)] == [
@@ -62,7 +62,7 @@ def test_what_was_said_to_be_worse_is_not_said_again(worse: Trouble) -> None:
     ]
 
 
-def test_it_begins_with_what_was_met_first() -> None:
+def test_it_begins_with_the_first_failure() -> None:
     assert Incident(LATE, now=0.0).begin("openai-b is asked instead") == IncidentBegan(
         stage="llm",
         rung="openai",
@@ -105,11 +105,11 @@ def test_it_ends_with_how_long_it_lasted_to_a_tenth_of_a_second(
     )
 
 
-def test_it_never_lasts_less_than_no_time() -> None:
+def test_its_length_is_never_negative() -> None:
     assert Incident(LATE, now=100.0).end(99.0).lasted_s == 0.0
 
 
-def test_it_is_under_way_until_it_is_well_and_again_with_the_next_failure() -> None:
+def test_it_lasts_until_recovery_and_starts_again_with_the_next_failure() -> None:
     incident = Incident(LATE, now=100.0)
     assert (incident.began, incident.well_since) == (100.0, None)
 

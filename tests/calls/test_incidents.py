@@ -1,4 +1,4 @@
-"""What is one incident, when it begins, grows and ends."""
+"""When an incident begins, grows and ends."""
 
 from typing import Any
 
@@ -86,7 +86,7 @@ def told_by(*events: Event, at: float = 0.0, of: Incidents | None = None) -> lis
     return [incident for event in events for incident in incidents.handle(event, at)]
 
 
-def test_a_key_that_is_refused_is_one_line_with_what_is_done_instead() -> None:
+def test_a_refused_key_is_one_line_with_its_replacement() -> None:
     assert told_by(*REFUSED) == [
         IncidentBegan(
             stage="llm",
@@ -126,7 +126,7 @@ def test_a_hundred_calls_that_meet_the_same_refusal_make_no_further_line() -> No
     ids=["a key", "a name", "a request", "not known", "a failover", "late, then a failover",
          "a limit, then a failover", "a breaker", "a shared key", "given up", "a carrier"],
 )  # fmt: skip
-def test_what_an_operator_must_know_begins_one_incident(
+def test_an_event_for_operators_begins_one_incident(
     events: tuple[Event, ...], severity: Severity
 ) -> None:
     (began,) = told_by(*events)
@@ -149,11 +149,11 @@ def test_what_an_operator_must_know_begins_one_incident(
     ids=["a glitch", "our own request", "late once", "outrun by a hedge", "outrun later",
          "moves back", "all is well"],
 )  # fmt: skip
-def test_what_nobody_must_know_begins_none(events: tuple[Event, ...]) -> None:
+def test_an_ordinary_event_begins_none(events: tuple[Event, ...]) -> None:
     assert told_by(*events) == []
 
 
-def test_a_doubt_becomes_an_open_breaker_and_is_told_once_more() -> None:
+def test_a_suspicion_that_becomes_an_open_breaker_is_told_once_more() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, of=incidents)
     told_by(attempt_failed(Kind.TIMEOUT), attempt_failed(Kind.TIMEOUT), at=3.0, of=incidents)
@@ -181,7 +181,7 @@ def test_a_request_called_bad_twice_opens_the_breaker_and_that_is_told() -> None
     assert isinstance(second, IncidentGrew)
 
 
-def test_a_failover_from_a_rung_that_failed_says_why_and_who_answers() -> None:
+def test_a_failover_names_its_reason_and_the_new_provider() -> None:
     limited = attempt_failed(Kind.RATE_LIMITED, reason="429", severity=Severity.LOW)
 
     assert told_by(limited, chosen()) == [
@@ -196,7 +196,7 @@ def test_a_failover_from_a_rung_that_failed_says_why_and_who_answers() -> None:
     ]
 
 
-def test_a_rung_whose_breaker_has_closed_is_named_as_the_one_to_ask() -> None:
+def test_a_rung_whose_breaker_has_closed_is_named_as_the_next() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(moved("open", "openai-b"), moved("closed", "openai-b"), of=incidents)
 
@@ -206,13 +206,13 @@ def test_a_rung_whose_breaker_has_closed_is_named_as_the_one_to_ask() -> None:
     assert began.then == "openai-b is asked instead"
 
 
-def test_a_breaker_that_opens_for_what_nobody_told_is_of_an_unknown_kind() -> None:
+def test_a_breaker_that_opens_without_a_known_failure_is_of_an_unknown_kind() -> None:
     (began,) = told_by(moved("open"))
 
     assert began.kind == "unknown"
 
 
-def test_what_a_probe_found_is_told_as_what_a_caller_met() -> None:
+def test_a_failed_probe_counts_like_a_callers_failure() -> None:
     probed = AttemptFailed(
         stage="llm",
         provider="openai",
@@ -233,7 +233,7 @@ def test_what_a_probe_found_is_told_as_what_a_caller_met() -> None:
 @pytest.mark.parametrize(
     ("scope", "left_alone"), [(Scope.CREDENTIAL, True), (Scope.REQUEST, False)]
 )
-def test_a_key_that_may_be_well_is_not_said_to_be_left_alone(
+def test_a_key_that_may_be_valid_is_not_reported_as_retired(
     scope: Scope, *, left_alone: bool
 ) -> None:
     forbidden = AttemptFailed(
@@ -243,7 +243,7 @@ def test_a_key_that_may_be_well_is_not_said_to_be_left_alone(
     assert trouble_of(forbidden).left_alone is left_alone
 
 
-def test_a_stage_whose_rungs_are_all_left_alone_is_critical() -> None:
+def test_a_stage_with_only_retired_rungs_is_critical() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*REFUSED, of=incidents)
 
@@ -271,7 +271,7 @@ def test_a_stage_whose_rungs_are_all_left_alone_is_critical() -> None:
     )
 
 
-def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> None:
+def test_work_without_a_usable_rung_is_critical_although_no_breaker_is_open() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
 
     (began,) = told_by(EXHAUSTED, EXHAUSTED, of=incidents)
@@ -285,7 +285,7 @@ def test_work_that_found_no_rung_is_critical_although_no_breaker_is_open() -> No
     assert ended == IncidentEnded(stage="llm", rung="", kind="exhausted", lasted_s=9.0, failures=3)
 
 
-def test_a_rung_without_words_for_one_question_after_the_other_is_an_incident() -> None:
+def test_a_recogniser_without_words_for_consecutive_questions_is_an_incident() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     won = AttemptWon(stage="llm", provider="openai", attempt=4, after_s=0.3)
     calm = [*[wordless()] * 3, won, *[wordless()] * 3]

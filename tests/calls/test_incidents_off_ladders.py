@@ -1,4 +1,4 @@
-"""Incidents of what stands on no ladder: a carrier, a disk, the database, campaigns, workers."""
+"""Incidents outside the ladders: a carrier, a disk, the database, campaigns, workers."""
 
 from dataclasses import replace
 
@@ -38,7 +38,7 @@ NO_HANG_UP = IncidentBegan(
 )
 
 
-def test_who_tells_no_success_is_named_again_after_a_while(incidents: Incidents) -> None:
+def test_an_incident_without_a_success_is_named_again_after_a_while(incidents: Incidents) -> None:
     told = [incidents.handle(HANG_UP, index * 60.0) for index in range(30)]
 
     assert AGAIN_S == 900.0
@@ -57,7 +57,7 @@ FULL = IncidentBegan(
 )
 
 
-def test_a_full_disk_is_an_incident_until_something_can_be_written(incidents: Incidents) -> None:
+def test_a_full_disk_is_an_incident_until_a_write_succeeds(incidents: Incidents) -> None:
     assert incidents.handle(REFUSED, 10.0) == (FULL,)
     assert incidents.handle(REFUSED, 11.0) == ()
     assert incidents.handle(WritesResumed(where="logs", lost=3), 70.0) == (
@@ -68,7 +68,7 @@ def test_a_full_disk_is_an_incident_until_something_can_be_written(incidents: In
     assert incidents.handle(REFUSED, 80.0) == (FULL,)
 
 
-def test_room_on_one_disk_says_nothing_of_another(incidents: Incidents) -> None:
+def test_a_write_to_one_disk_does_not_clear_another(incidents: Incidents) -> None:
     incidents.handle(REFUSED, 10.0)
 
     assert incidents.handle(WritesResumed(where="recordings", lost=0), 70.0) == ()
@@ -78,7 +78,7 @@ HALTED = RecordHalted(reason="connection refused")
 RESUMED = RecordResumed(after_s=5.0, lost_entries=0)
 
 
-def test_a_database_that_takes_no_more_is_critical(incidents: Incidents) -> None:
+def test_a_database_that_refuses_writes_is_critical(incidents: Incidents) -> None:
     assert incidents.handle(HALTED, 10.0) == (
         IncidentBegan(
             stage="storage",
@@ -91,7 +91,7 @@ def test_a_database_that_takes_no_more_is_critical(incidents: Incidents) -> None
     )
 
 
-def test_a_database_that_takes_the_record_again_is_well_when_it_stays_so(
+def test_a_database_that_accepts_writes_again_is_well_when_it_stays_so(
     incidents: Incidents,
 ) -> None:
     incidents.handle(HALTED, 10.0)
@@ -135,7 +135,7 @@ def test_a_database_that_takes_the_record_again_is_well_when_it_stays_so(
     ],
     ids=["held", "paused"],
 )
-def test_a_campaign_that_stands_still_is_one_incident_until_it_goes_on(
+def test_a_halted_campaign_is_one_incident_until_it_continues(
     incidents: Incidents, stops: Event, began: IncidentBegan
 ) -> None:
     assert incidents.handle(stops, 10.0) == (began,)
@@ -148,7 +148,7 @@ def test_a_campaign_that_stands_still_is_one_incident_until_it_goes_on(
     )
 
 
-def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -> None:
+def test_a_resumed_campaign_does_not_clear_another(incidents: Incidents) -> None:
     incidents.handle(CampaignPaused(campaign="recall", reason="failures", in_a_row=5), 10.0)
     other = CampaignResumed(campaign="dunning", reason="failures", held_s=30.0)
     own = CampaignResumed(campaign="recall", reason="failures", held_s=50.0)
@@ -157,7 +157,7 @@ def test_a_campaign_that_goes_on_says_nothing_of_another(incidents: Incidents) -
     assert [incident.rung for incident in incidents.handle(own, 60.0)] == ["recall"]
 
 
-def test_a_campaign_that_another_process_saw_standing_still_is_told_to_go_on(
+def test_a_halt_found_by_another_process_ends_when_the_campaign_continues(
     incidents: Incidents,
 ) -> None:
     goes_on = CampaignResumed(campaign="recall", reason="failures", held_s=30.04)
@@ -184,14 +184,14 @@ def test_a_lost_worker_is_an_incident_with_its_calls(incidents: Incidents) -> No
     )
 
 
-def test_another_process_than_the_one_that_told_it_ends_it(incidents: Incidents) -> None:
+def test_another_process_than_the_reporter_ends_it(incidents: Incidents) -> None:
     assert incidents.handle(TAKEN_ITS_PLACE, 9.0) == (
         IncidentEnded(stage="worker", rung="w1", kind="lost", lasted_s=8.2, failures=1),
     )
 
 
 @pytest.mark.parametrize("cause", ["start", "relief"])
-def test_a_worker_that_takes_no_lost_ones_place_ends_nothing(
+def test_a_worker_that_replaces_no_lost_one_ends_nothing(
     incidents: Incidents, cause: WorkerCause
 ) -> None:
     started = WorkerStarted(worker="w3", process=7, cause=cause)
@@ -208,7 +208,7 @@ UNLISTED = DoNotCallDropped(call_id="c1", reason="process_ended", on_disk=False)
     [DoNotCallListed(call_id="c1", tries=9), DoNotCallWanted(turn=1, by="words")],
     ids=lambda each: type(each).__name__,
 )
-def test_a_number_that_is_not_listed_is_an_incident_until_one_is(
+def test_an_unlisted_opt_out_is_an_incident_until_one_is_listed(
     incidents: Incidents, listed: Event
 ) -> None:
     (began,) = incidents.handle(STILL_OWED, 10.0)
@@ -229,7 +229,7 @@ def test_a_number_that_is_not_listed_is_an_incident_until_one_is(
     )
 
 
-def test_a_number_that_nobody_will_list_makes_it_worse_and_names_its_call(
+def test_a_lost_opt_out_makes_it_worse_and_names_its_call(
     incidents: Incidents,
 ) -> None:
     incidents.handle(STILL_OWED, 10.0)

@@ -1,4 +1,4 @@
-"""When an incident is over, and what its end says."""
+"""The end of an incident, and its text."""
 
 from calls.events import CallEnded, Event
 from calls.incident import IncidentBegan, IncidentEnded
@@ -31,7 +31,7 @@ def test_a_breaker_that_closes_ends_the_incident_at_once() -> None:
     ]
 
 
-def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
+def test_a_suspicion_that_comes_and_goes_is_one_incident() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told = [
         incident_fact
@@ -47,7 +47,7 @@ def test_a_doubt_that_comes_and_goes_is_one_incident() -> None:
     assert incidents.tick(last_s + CALM_S) == ()
 
 
-def test_a_rung_that_is_still_in_doubt_does_not_calm_down() -> None:
+def test_a_suspect_rung_does_not_calm_down() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, of=incidents)
 
@@ -58,7 +58,7 @@ def followed(breaker: str, *, suspect: bool = False, rung: str = "openai") -> Ev
     return RungFollowed(stage="llm", provider=rung, breaker=breaker, suspect=suspect)
 
 
-def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
+def test_a_suspicion_cleared_by_another_process_calms_down_here_too() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     began = told_by(*LATE, of=incidents)
 
@@ -69,7 +69,7 @@ def test_a_doubt_that_another_process_has_cleared_calms_down_here_too() -> None:
     assert [type(incident) for incident in incidents.tick(1.0 + CALM_S)] == [IncidentEnded]
 
 
-def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once() -> None:
+def test_a_breaker_closed_by_another_process_ends_the_incident_here_at_once() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(attempt_failed(Kind.NETWORK), moved("open"), of=incidents)
 
@@ -80,18 +80,18 @@ def test_a_breaker_that_another_process_saw_close_ends_the_incident_here_at_once
     assert [type(incident) for incident in over] == [IncidentEnded]
 
 
-def test_what_another_process_suspects_begins_nothing_here() -> None:
+def test_another_processes_suspicion_begins_no_incident_here() -> None:
     assert told_by(followed("open", suspect=True), followed("closed")) == []
 
 
-def test_a_late_answer_of_a_rung_in_doubt_does_not_end_its_incident() -> None:
+def test_a_late_answer_of_a_suspect_rung_does_not_end_its_incident() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, won("openai"), of=incidents)
 
     assert incidents.tick(3600.0) == ()
 
 
-def test_a_stage_that_answers_again_is_over_when_it_stays_so() -> None:
+def test_a_stage_that_answers_again_has_recovered_when_it_stays_so() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai-b"), at=5.0, of=incidents)
@@ -125,7 +125,7 @@ def test_a_stage_has_a_usable_rung_again_when_one_breaker_closes() -> None:
     ]
 
 
-def test_a_breaker_that_opens_does_not_end_what_is_wrong_with_its_stage() -> None:
+def test_a_breaker_that_opens_does_not_end_its_stages_incident() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
 
@@ -154,7 +154,7 @@ def test_it_has_been_well_since_the_first_good_answer() -> None:
     )
 
 
-def test_any_fact_that_comes_in_tells_what_is_over_by_then() -> None:
+def test_any_event_reports_incidents_that_have_ended_by_then() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai"), at=5.0, of=incidents)
@@ -164,7 +164,7 @@ def test_any_fact_that_comes_in_tells_what_is_over_by_then() -> None:
     assert [type(incident) for incident in incidents.handle(hung_up, 35.0)] == [IncidentEnded]
 
 
-def test_what_is_over_is_told_before_what_begins_anew() -> None:
+def test_ended_incidents_are_told_before_new_ones() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(EXHAUSTED, of=incidents)
     told_by(won("openai"), at=5.0, of=incidents)
@@ -181,7 +181,7 @@ def test_a_rung_whose_breaker_is_half_open_is_not_well_yet() -> None:
     assert incidents.tick(3600.0) == ()
 
 
-def test_a_rung_that_another_process_still_suspects_is_not_well_yet() -> None:
+def test_a_rung_that_another_process_suspects_is_not_well_yet() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, followed("closed", suspect=True), won("openai"), of=incidents)
 
@@ -195,7 +195,7 @@ def test_a_rung_whose_breaker_another_process_opened_is_not_well_yet() -> None:
     assert incidents.tick(3600.0) == ()
 
 
-def test_a_breaker_that_closes_lifts_the_doubt_as_well() -> None:
+def test_a_breaker_that_closes_clears_the_suspicion_as_well() -> None:
     incidents = Incidents(LADDERS, steps=STEPS)
     told_by(*LATE, moved("open"), moved("half_open"), moved("closed"), of=incidents)
     told_by(attempt_failed(Kind.NETWORK, severity=Severity.MEDIUM), at=100.0, of=incidents)
@@ -206,11 +206,11 @@ def test_a_breaker_that_closes_lifts_the_doubt_as_well() -> None:
     )
 
 
-def test_a_rung_that_was_proven_and_is_then_outrun_begins_nothing() -> None:
+def test_a_proven_rung_that_is_outrun_begins_no_incident() -> None:
     again = told_by(*REFUSED, moved("half_open"), moved("closed"), chosen())
 
     assert [type(incident_fact) for incident_fact in again] == [IncidentBegan, IncidentEnded]
 
 
-def test_a_rung_that_answered_after_a_glitch_and_is_then_outrun_begins_nothing() -> None:
+def test_a_rung_that_answered_after_a_glitch_and_is_outrun_begins_no_incident() -> None:
     assert told_by(attempt_failed(Kind.TIMEOUT), won("openai"), chosen()) == []

@@ -1,4 +1,4 @@
-"""Whose sound the turn detector looks at next."""
+"""Which call's sound the turn detector judges next."""
 
 import pytest
 from hypothesis import given, settings
@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from processors.turn.judging_rules import MOST_S, Look, LookQueue
 
 
-def test_whose_time_runs_out_first_is_first() -> None:
+def test_the_nearest_deadline_is_first() -> None:
     queue = LookQueue(width=3)
     looks = [Look(call, due_at=at) for call, at in (("a", 100.3), ("b", 100.1), ("c", 100.2))]
     for look in looks:
@@ -16,7 +16,7 @@ def test_whose_time_runs_out_first_is_first() -> None:
     assert [queue.take() for _ in looks] == [looks[1], looks[2], looks[0]]
 
 
-def test_there_are_no_more_at_once_than_there_is_room_for() -> None:
+def test_the_number_at_once_is_bounded() -> None:
     queue = LookQueue(width=1)
     queue.add(first := Look("a", due_at=100.1))
     queue.add(second := Look("b", due_at=100.2))
@@ -26,7 +26,7 @@ def test_there_are_no_more_at_once_than_there_is_room_for() -> None:
     assert queue.take() is second
 
 
-def test_a_newer_look_of_a_call_takes_the_place_of_an_older_one() -> None:
+def test_a_newer_request_of_a_call_replaces_an_older_one() -> None:
     queue = LookQueue(width=1)
     older, newer = Look("a", due_at=100.1), Look("a", due_at=100.4)
 
@@ -35,7 +35,7 @@ def test_a_newer_look_of_a_call_takes_the_place_of_an_older_one() -> None:
     assert [queue.take(), queue.take()] == [newer, None]
 
 
-def test_a_look_that_nobody_needs_is_not_begun() -> None:
+def test_an_unneeded_request_is_not_started() -> None:
     queue = LookQueue(width=1)
     queue.add(look := Look("a", due_at=100.1))
     queue.drop(look)
@@ -43,7 +43,7 @@ def test_a_look_that_nobody_needs_is_not_begun() -> None:
     assert queue.take() is None
 
 
-def test_dropping_an_older_look_leaves_the_newer_one() -> None:
+def test_dropping_an_older_request_leaves_the_newer_one() -> None:
     queue = LookQueue(width=1)
     queue.add(older := Look("a", due_at=100.1))
     queue.add(newer := Look("a", due_at=100.4))
@@ -57,7 +57,7 @@ def test_dropping_an_older_look_leaves_the_newer_one() -> None:
     [(None, 100.25), (0.07, 100.18), (6.0, 100.25 - MOST_S)],
     ids=["nothing known", "usually 70 ms", "one that hung does not stop all others"],
 )
-def test_what_could_not_be_there_in_time_is_given_up(took_s: float | None, late_at: float) -> None:
+def test_a_request_that_cannot_be_in_time_is_dropped(took_s: float | None, late_at: float) -> None:
     queue = LookQueue(width=1)
     if took_s is not None:
         queue.add(Look("before", due_at=99.0))
@@ -70,7 +70,7 @@ def test_what_could_not_be_there_in_time_is_given_up(took_s: float | None, late_
     assert queue.take() is None
 
 
-def test_what_is_due_now_is_too_late() -> None:
+def test_a_request_due_now_is_too_late() -> None:
     queue = LookQueue(width=1)
     queue.add(look := Look("a", due_at=100.25))
 
@@ -82,7 +82,7 @@ def test_what_is_due_now_is_too_late() -> None:
     [((0.1, 0.15), 0.11), ((0.1, 0.05), 0.09), ((0.1, 6.0), MOST_S)],
     ids=["slower than usual", "quicker than usual", "one that hung"],
 )
-def test_how_long_the_latest_took_changes_what_is_expected_a_little(
+def test_the_latest_duration_changes_the_estimate_a_little(
     took_s: tuple[float, ...], expected_s: float
 ) -> None:
     queue = LookQueue(width=1)
@@ -109,7 +109,7 @@ def test_the_end_of_one_makes_room_for_one() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 5), st.floats(0.0, 1.0)), max_size=30))
-def test_each_call_is_looked_at_once_and_the_newest_counts(asked: list[tuple[int, float]]) -> None:
+def test_each_call_is_judged_once_by_its_newest_request(asked: list[tuple[int, float]]) -> None:
     queue = LookQueue(width=100)
     newest: dict[int, Look] = {}
     for call, due_at in asked:

@@ -6,7 +6,7 @@ from calls.keyed_entry import MOST_KEYS, PAUSE_S, KeyedEntry
 
 
 def keyed(entry: KeyedEntry, keys: str) -> list[str]:
-    """Return the entries that ended while keys were pressed, one a tenth of a second."""
+    """Return the entries that ended while keys were pressed, one every tenth of a second."""
     ended = (entry.press(key, 10.0 + at / 10) for at, key in enumerate(keys))
     return [entry for entry in ended if entry is not None]
 
@@ -42,7 +42,7 @@ def test_a_pause_ends_an_entry() -> None:
     assert entry.tick(99.0) is None
 
 
-def test_a_hash_key_alone_is_an_entry_behind_a_pause() -> None:
+def test_a_hash_key_alone_is_an_entry_after_a_pause() -> None:
     entry = KeyedEntry()
 
     assert keyed(entry, "#") == []

@@ -1,4 +1,4 @@
-"""What is kept of calls, and of which ones."""
+"""Data kept about calls, and which calls are kept."""
 
 from operations.notify.trouble_rules import MOST_NAMES, KnownCalls
 
@@ -6,7 +6,7 @@ KEPT = 2
 
 
 def ended(number: int) -> KnownCalls[list[str]]:
-    """Return what is known when so many calls have ended, one behind the other."""
+    """Return the state after this many calls, one after the other."""
     calls = KnownCalls[list[str]](keep_ended=KEPT)
     for index in range(number):
         calls.find(str(index), list)
@@ -14,7 +14,7 @@ def ended(number: int) -> KnownCalls[list[str]]:
     return calls
 
 
-def test_a_call_is_the_same_one_while_it_goes_on_and_for_a_while_after() -> None:
+def test_a_call_stays_the_same_while_it_lasts_and_for_a_while_after() -> None:
     calls = KnownCalls[list[str]](keep_ended=KEPT)
     begun = calls.find("one", list)
     assert begun is not None
@@ -26,7 +26,7 @@ def test_a_call_is_the_same_one_while_it_goes_on_and_for_a_while_after() -> None
     assert (list(calls.live), list(calls.ended)) == ([], ["one"])
 
 
-def test_only_the_latest_that_ended_are_kept_and_no_older_one_begins_anew() -> None:
+def test_only_the_latest_ended_calls_are_kept_and_an_older_one_does_not_restart() -> None:
     calls = ended(KEPT + 1)
 
     assert list(calls.ended) == ["1", "2"]
@@ -34,7 +34,7 @@ def test_only_the_latest_that_ended_are_kept_and_no_older_one_begins_anew() -> N
     assert not calls.live
 
 
-def test_who_did_not_go_on_cannot_end() -> None:
+def test_an_unknown_call_cannot_end() -> None:
     calls = ended(1)
 
     assert calls.end("0") is None
@@ -42,7 +42,7 @@ def test_who_did_not_go_on_cannot_end() -> None:
     assert list(calls.ended) == ["0"]
 
 
-def test_the_names_of_those_that_are_kept_no_longer_have_a_bound() -> None:
+def test_the_names_of_dropped_calls_are_bounded() -> None:
     calls = ended(KEPT + MOST_NAMES + 1)
 
     assert calls.find("1", list) is None

@@ -1,4 +1,4 @@
-"""What an operator is told is done instead of a rung that is in trouble."""
+"""The replacement of a failing rung, in an operator's message."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def trouble(stage: str, rung: str, *, left_alone: bool = False) -> Trouble:
     )
 
 
-def test_a_rung_of_no_ladder_is_not_kept() -> None:
+def test_a_rung_outside_the_ladders_is_not_kept() -> None:
     rungs = known()
     rungs.get("llm", "stranger").kind = "auth"
 
@@ -41,11 +41,11 @@ def test_a_rung_of_no_ladder_is_not_kept() -> None:
         ("crm", "a", False),
     ],
 )
-def test_what_stands_on_a_ladder(stage: str, name: str, there: bool) -> None:  # noqa: FBT001 - a table
+def test_the_ladders_rungs_are_known(stage: str, name: str, there: bool) -> None:  # noqa: FBT001 - a table
     assert known().has(stage, name) is there
 
 
-def test_a_stage_is_left_alone_when_every_rung_of_it_is() -> None:
+def test_a_stage_is_retired_when_all_its_rungs_are() -> None:
     rungs = known()
     for name in ("a", "b"):
         rungs.get("llm", name).breaker = State.OPEN
@@ -57,17 +57,17 @@ def test_a_stage_is_left_alone_when_every_rung_of_it_is() -> None:
 
 
 @pytest.mark.parametrize("stage", ["stt", "crm"])
-def test_a_stage_without_rungs_is_not_left_alone(stage: str) -> None:
+def test_a_stage_without_rungs_is_not_retired(stage: str) -> None:
     assert not known().left_alone(stage)
 
 
-def test_what_is_wrong_is_named_rung_by_rung() -> None:
+def test_failures_are_named_rung_by_rung() -> None:
     assert known(a="auth", c="timeout").kinds("llm") == "a: auth, c: timeout"
     assert known().kinds("llm") == ""
     assert known().kinds("crm") == ""
 
 
-def test_what_is_forgotten_speaks_against_nobody() -> None:
+def test_a_forgotten_failure_counts_against_no_rung() -> None:
     rungs = known(a="auth")
     rung = rungs.get("llm", "a")
     rung.suspect, rung.reason = True, "401"
@@ -86,7 +86,7 @@ def test_what_is_forgotten_speaks_against_nobody() -> None:
         ({}, ("b", "c"), "no other rung is left: clip, goodbye"),
     ],
 )
-def test_the_next_rung_is_the_first_in_no_doubt(
+def test_the_next_rung_is_the_first_without_suspicion(
     kinds: dict[str, str], open_rungs: tuple[str, ...], said: str
 ) -> None:
     rungs = known(**kinds)
@@ -96,16 +96,16 @@ def test_the_next_rung_is_the_first_in_no_doubt(
     assert rungs.instead(trouble("llm", "a")) == said
 
 
-def test_who_is_left_alone_is_said_to_be() -> None:
+def test_a_retired_rung_is_reported_as_such() -> None:
     assert known().instead(trouble("llm", "a", left_alone=True)) == (
         "b is asked instead; a is left alone until a trial of it succeeds"
     )
 
 
-def test_of_a_whole_stage_the_way_down_is_said() -> None:
+def test_a_whole_stages_message_names_the_outage_menu() -> None:
     assert known().instead(trouble("llm", "")) == "clip, goodbye"
     assert KnownRungs(LADDERS, steps=[]).instead(trouble("llm", "")) == "nothing"
 
 
-def test_of_what_is_no_rung_of_a_call_it_is_said_that_the_call_goes_on() -> None:
+def test_other_messages_say_that_calls_continue() -> None:
     assert known().instead(trouble("crm", "hubspot")) == "the call goes on without it"

@@ -1,4 +1,4 @@
-"""What our own lag is told as: once an incident, with the longest of it."""
+"""Reports of our own lag: one an incident, with its longest stall."""
 
 from bot.workers.lag_rules import QUIET_S, TOLD_S, Lagging
 from calls.events import ProcessLagged
@@ -6,7 +6,7 @@ from calls.events import ProcessLagged
 NOW = 100.0
 
 
-def test_what_no_caller_notices_is_not_told() -> None:
+def test_an_unnoticeable_stall_is_not_told() -> None:
     lagging = Lagging()
 
     assert lagging.note("loop", TOLD_S / 2, step="a", now=NOW) == ()
@@ -30,7 +30,7 @@ def test_the_first_stall_is_told_at_once_and_those_that_follow_together() -> Non
 STALLS = ((0.5, "b"), (3.0, "c"), (0.4, "d"))
 
 
-def test_after_a_quiet_while_the_next_stall_is_told_at_once_again() -> None:
+def test_after_a_quiet_period_the_next_stall_is_told_at_once_again() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
@@ -40,7 +40,7 @@ def test_after_a_quiet_while_the_next_stall_is_told_at_once_again() -> None:
     assert (told.lag_s, told.step) == (0.5, "b")
 
 
-def test_each_place_is_told_of_by_itself() -> None:
+def test_each_place_is_told_separately() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
 
@@ -50,13 +50,13 @@ def test_each_place_is_told_of_by_itself() -> None:
     assert lagging.note("loop", 1.0, step="a", now=NOW) == ()
 
 
-def test_what_a_caller_may_just_notice_is_told() -> None:
+def test_a_barely_noticeable_stall_is_told() -> None:
     (told,) = Lagging().note("line", TOLD_S, step="a", now=NOW)
 
     assert told == ProcessLagged(where="line", lag_s=TOLD_S, step="a", times=1)
 
 
-def test_of_two_that_were_as_long_the_first_is_named() -> None:
+def test_of_two_equal_stalls_the_first_is_named() -> None:
     lagging = Lagging()
     for step in ("told", "b", "c"):
         lagging.note("loop", 1.0, step=step, now=NOW)
@@ -66,7 +66,7 @@ def test_of_two_that_were_as_long_the_first_is_named() -> None:
     )
 
 
-def test_what_goes_on_is_told_now_and_then_and_not_each_time() -> None:
+def test_lasting_lag_is_told_now_and_then_and_not_each_time() -> None:
     lagging = Lagging()
     told = [len(lagging.note("loop", 1.0, step="a", now=NOW))]
     for second in range(1, 41):
@@ -76,7 +76,7 @@ def test_what_goes_on_is_told_now_and_then_and_not_each_time() -> None:
     assert sum(told) == 5
 
 
-def test_one_place_that_is_not_due_keeps_no_other_from_being_told() -> None:
+def test_a_place_that_is_not_due_does_not_delay_others() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
     lagging.note("line", 1.0, step="b", now=NOW + 5)
@@ -88,7 +88,7 @@ def test_one_place_that_is_not_due_keeps_no_other_from_being_told() -> None:
     assert told == [["loop"], ["line"]]
 
 
-def test_one_place_that_is_quiet_keeps_no_other_from_being_told() -> None:
+def test_a_quiet_place_does_not_delay_others() -> None:
     lagging = Lagging()
     lagging.note("loop", 1.0, step="a", now=NOW)
     for _ in range(2):

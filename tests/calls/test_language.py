@@ -24,7 +24,7 @@ from processors.hearing.utterance_rules import TurnLanguage
         "unknown or nothing",
     ],
 )
-def test_the_language_of_most_of_a_turns_words_is_spoken(
+def test_the_language_of_most_words_of_a_turn_is_spoken(
     results: list[tuple[str, str | None]], language: str
 ) -> None:
     turn = TurnLanguage("en")
@@ -35,7 +35,7 @@ def test_the_language_of_most_of_a_turns_words_is_spoken(
     assert turn.current == language
 
 
-def test_only_a_change_is_news() -> None:
+def test_only_a_change_is_told() -> None:
     turn = TurnLanguage("en")
 
     assert not turn.heard("hello there", "en")
@@ -45,7 +45,7 @@ def test_only_a_change_is_news() -> None:
     assert not turn.heard("buenos dias", "es")
 
 
-def test_each_turn_is_counted_by_itself() -> None:
+def test_each_turn_is_counted_separately() -> None:
     turn = TurnLanguage("en")
     turn.heard("a long sentence in plain English", "en")
     turn.turn_over()

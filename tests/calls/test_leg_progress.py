@@ -1,4 +1,4 @@
-"""Callbacks of a carrier become facts: each once, none backwards."""
+"""Callbacks of a carrier become events: each once, none backwards."""
 
 from itertools import permutations
 
@@ -50,7 +50,7 @@ def test_a_final_status_is_an_outcome(final: str, outcome: str) -> None:
     assert ended == LegEnded(call_ref="CA1", outcome=outcome, sip_code=486, reason="32009")  # type: ignore[arg-type]
 
 
-def test_what_a_call_cost_is_told_once_also_behind_its_end() -> None:
+def test_a_calls_cost_is_told_once_even_after_its_end() -> None:
     price = StatusCallback(call_ref="CA1", ref="d-1", cost=0.007)
 
     assert facts(status("completed"), price, price)[1:] == [
@@ -58,7 +58,7 @@ def test_what_a_call_cost_is_told_once_also_behind_its_end() -> None:
     ]
 
 
-def test_a_call_that_cost_nothing_is_told_of_too() -> None:
+def test_a_free_call_is_told_too() -> None:
     price = StatusCallback(call_ref="CA1", cost=0.0)
 
     assert facts(price) == [LegCharged(call_ref="CA1", cost=0.0)]
@@ -74,7 +74,7 @@ def test_a_machine_that_answered_is_no_person_reached(answerer: str) -> None:
     ]
 
 
-def test_a_person_is_no_machine() -> None:
+def test_a_person_is_not_reported_as_a_machine() -> None:
     judged = StatusCallback(call_ref="CA1", answered_by="human")
     fact, ended = facts(judged, status("completed", answered_by="human"))
 
@@ -83,7 +83,7 @@ def test_a_person_is_no_machine() -> None:
     assert ended == LegEnded(call_ref="CA1", outcome="completed")
 
 
-def test_whatever_the_order_a_call_ends_once_and_nothing_follows() -> None:
+def test_in_any_order_a_call_ends_once_and_nothing_follows() -> None:
     for said in permutations(("ringing", "in-progress", "completed")):
         found = facts(*map(status, said))
 
@@ -92,7 +92,7 @@ def test_whatever_the_order_a_call_ends_once_and_nothing_follows() -> None:
 
 
 @given(st.lists(st.sampled_from(STATUSES), max_size=20))
-def test_however_often_they_come_each_fact_is_told_once(names: list[str]) -> None:
+def test_each_event_is_told_once_however_often_callbacks_come(names: list[str]) -> None:
     found = facts(*map(status, names))
 
     assert len({type(fact) for fact in found}) == len(found)

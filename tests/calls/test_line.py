@@ -1,4 +1,4 @@
-"""The caller's line: when it runs dry, and what the caller has heard."""
+"""The caller's line: when it runs dry, and the words that the caller has heard."""
 
 import pytest
 from hypothesis import given
@@ -14,7 +14,7 @@ def line_with(length_s: float, now: float = 10.0, *, must: bool = False) -> Call
     return line
 
 
-def test_what_is_added_plays_behind_what_is_there() -> None:
+def test_added_sound_plays_after_the_queued_sound() -> None:
     line = line_with(1.0)
     line.add(0.5, 10.4)
 
@@ -23,7 +23,7 @@ def test_what_is_added_plays_behind_what_is_there() -> None:
     assert line.heard_s(10.4) == pytest.approx(0.4)
 
 
-def test_a_mark_that_comes_late_shows_that_the_line_is_behind() -> None:
+def test_a_late_mark_shows_that_the_line_lags() -> None:
     line = line_with(2.0)
     line.played(0.2, 10.3)
 
@@ -31,7 +31,7 @@ def test_a_mark_that_comes_late_shows_that_the_line_is_behind() -> None:
     assert line.heard_s(10.3) == pytest.approx(0.2)
 
 
-def test_a_barge_in_empties_the_line_and_keeps_what_was_heard() -> None:
+def test_a_barge_in_empties_the_line_and_keeps_the_heard_words() -> None:
     line = line_with(2.0)
     line.flush(10.5)
     line.add(1.0, 11.0)
@@ -40,7 +40,7 @@ def test_a_barge_in_empties_the_line_and_keeps_what_was_heard() -> None:
     assert line.dry_at == 12.0
 
 
-def test_a_barge_in_leaves_what_must_be_heard() -> None:
+def test_a_barge_in_keeps_protected_sound() -> None:
     line = line_with(1.0)
     line.add(2.0, 10.0, must=True)
     line.flush(10.5)
@@ -49,7 +49,7 @@ def test_a_barge_in_leaves_what_must_be_heard() -> None:
     assert line.queued_s(10.5) == pytest.approx(2.0)
 
 
-def test_sound_that_was_kept_from_the_line_leaves_it_as_it_was_before() -> None:
+def test_sound_withheld_from_the_line_leaves_it_unchanged() -> None:
     line = line_with(1.0)
     line.add(3.0, 10.2)
     line.drop(3.0, 10.3)
@@ -61,7 +61,7 @@ def test_sound_that_was_kept_from_the_line_leaves_it_as_it_was_before() -> None:
 
 
 def test_sound_that_never_reached_the_line_makes_it_late_for_a_second_only() -> None:
-    line = line_with(3.0)  # of which the far end will never say a word
+    line = line_with(3.0)  # which the far end never reports
     line.add(1.0, 14.5)
     line.played(0.2, 14.7)
 
@@ -69,7 +69,7 @@ def test_sound_that_never_reached_the_line_makes_it_late_for_a_second_only() -> 
 
 
 @given(st.lists(st.tuples(st.sampled_from(["add", "played", "flush"]), st.floats(0.0, 2.0))))
-def test_nobody_has_heard_more_than_there_was_or_less_than_before(
+def test_heard_time_never_exceeds_sent_sound_and_never_decreases(
     steps: list[tuple[str, float]],
 ) -> None:
     line, now, heard_s = CallerLine(), 10.0, 0.0
@@ -84,7 +84,7 @@ def test_nobody_has_heard_more_than_there_was_or_less_than_before(
             case _:
                 line.flush(now)
         assert line.heard_s(now) <= line.end_s + 1e-9
-        if kind != "played":  # a mark may show that less was heard than was reckoned
+        if kind != "played":  # a mark may show that less was heard than estimated
             assert line.heard_s(now) >= heard_s - 1e-9
 
 
@@ -102,7 +102,7 @@ def test_our_own_words_are_remembered_when_the_line_has_played_them() -> None:
     assert words.wake_at is None
 
 
-def test_of_our_own_words_that_were_cut_the_beginning_is_remembered() -> None:
+def test_the_beginning_of_our_interrupted_words_is_remembered() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(1.0, 10.0)
@@ -113,7 +113,7 @@ def test_of_our_own_words_that_were_cut_the_beginning_is_remembered() -> None:
     assert words.cut(11.6) == []
 
 
-def test_our_own_words_that_cannot_be_cut_are_remembered_when_they_have_been_heard() -> None:
+def test_protected_words_are_remembered_when_they_have_been_heard() -> None:
     line = line_with(1.0)
     words = OwnWords(line)
     line.add(2.0, 10.0, must=True)
@@ -126,7 +126,7 @@ def test_our_own_words_that_cannot_be_cut_are_remembered_when_they_have_been_hea
     assert words.heard(12.5) == ["This call is recorded."]
 
 
-def test_what_was_left_when_the_line_stood_still_is_left_afterwards() -> None:
+def test_sound_left_at_a_stall_is_left_afterwards() -> None:
     line = CallerLine()
     line.add(2.0, 100.0)
 
@@ -141,9 +141,7 @@ def test_what_was_left_when_the_line_stood_still_is_left_afterwards() -> None:
     [(101.0, 101.5), (101.4, 101.5), (101.5, 101.0), (102.0, 101.0)],
     ids=["it played until now", "it ran dry meanwhile", "it was dry by then", "it was dry before"],
 )
-def test_a_line_that_stood_still_is_late_if_it_had_something_to_play(
-    stood_until: float, dry_at: float
-) -> None:
+def test_a_stalled_line_is_late_if_it_had_sound_to_play(stood_until: float, dry_at: float) -> None:
     line = line_with(1.0, 100.0)
 
     line.stand_still(0.5, stood_until)
@@ -151,7 +149,7 @@ def test_a_line_that_stood_still_is_late_if_it_had_something_to_play(
     assert line.dry_at == dry_at
 
 
-def test_what_must_be_heard_is_where_it_was_when_the_line_goes_on() -> None:
+def test_protected_sound_keeps_its_place_after_a_stall() -> None:
     line = line_with(1.0, 100.0)
     line.add(2.0, 100.0, must=True)  # from 101 to 103, and half a second later now
     line.add(1.0, 100.0)
@@ -162,13 +160,13 @@ def test_what_must_be_heard_is_where_it_was_when_the_line_goes_on() -> None:
     assert line.queued_s(101.0) == 2.0
 
 
-def test_a_position_is_heard_when_the_line_has_played_what_is_before_it() -> None:
+def test_a_position_is_heard_when_everything_before_it_was_played() -> None:
     line = line_with(2.0)
 
     assert [line.heard_at(number) for number in (0.0, 0.5, 2.0)] == [10.0, 10.5, 12.0]
 
 
-def test_a_far_end_that_begins_again_plays_what_it_had_and_so_much_more() -> None:
+def test_a_far_end_that_resumes_plays_its_buffer_and_the_new_sound() -> None:
     line = line_with(2.0)
     line.played(0.5, 10.5)
 
@@ -179,7 +177,7 @@ def test_a_far_end_that_begins_again_plays_what_it_had_and_so_much_more() -> Non
     assert (once, line.dry_at) == (12.75, 13.0)
 
 
-def test_what_must_be_heard_is_as_late_as_the_line() -> None:
+def test_protected_sound_is_as_late_as_the_line() -> None:
     line = line_with(1.0, 100.0)
     line.add(2.0, 100.0, must=True)
     line.played(0.25, 100.75)  # half a second behind
@@ -189,7 +187,7 @@ def test_what_must_be_heard_is_as_late_as_the_line() -> None:
     assert line.queued_s(101.0) == 2.0
 
 
-def test_a_second_barge_in_leaves_what_must_be_heard_as_well_and_nothing_behind_it() -> None:
+def test_a_second_barge_in_keeps_protected_sound_and_nothing_after_it() -> None:
     line = line_with(1.0, 100.0)
     line.add(2.0, 100.0, must=True)
     line.flush(100.5)
@@ -202,7 +200,7 @@ def test_a_second_barge_in_leaves_what_must_be_heard_as_well_and_nothing_behind_
     assert line.dry_at == 102.5
 
 
-def test_what_had_to_be_heard_and_was_is_not_kept_any_more() -> None:
+def test_protected_sound_that_was_heard_is_not_kept() -> None:
     line = line_with(0.5, 100.0, must=True)
     line.add(2.0, 100.0)
 
@@ -211,7 +209,7 @@ def test_what_had_to_be_heard_and_was_is_not_kept_any_more() -> None:
     assert (line.dry_at, line.heard_s(101.0)) == (101.0, 1.0)
 
 
-def test_sound_that_was_never_said_to_be_played_is_forgotten_a_second_after_its_end() -> None:
+def test_sound_that_is_never_reported_as_played_is_forgotten_a_second_after_its_end() -> None:
     line = line_with(1.0, 100.0)
 
     line.add(1.0, 102.0)
@@ -220,5 +218,5 @@ def test_sound_that_was_never_said_to_be_played_is_forgotten_a_second_after_its_
     assert line.dry_at == 103.0
 
 
-def test_a_line_on_which_nothing_was_is_dry() -> None:
+def test_an_unused_line_is_dry() -> None:
     assert CallerLine().queued_s(0.0) == 0.0

@@ -6,7 +6,7 @@ from fallbacks.failure import Severity
 from operations.notify.alert import not_served
 
 
-def test_a_call_that_our_own_mistake_ended_is_a_critical_incident_of_no_rung() -> None:
+def test_a_call_ended_by_our_own_exception_is_a_critical_incident_without_a_rung() -> None:
     failed = CallFailed(where="pipeline", error="KeyError: 'greeting'")
 
     assert not_served(failed) == IncidentBegan(

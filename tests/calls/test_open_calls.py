@@ -10,7 +10,7 @@ ENDED = CallEnded(reason="caller_hung_up", length_s=3.0)
 
 
 class Facts:
-    """Keeps what it is told."""
+    """Keeps its events."""
 
     def __init__(self, call_id: str) -> None:
         self.call_id = call_id
@@ -24,7 +24,7 @@ def entry(event: Event, call_id: str = "c1") -> Entry:
     return Entry(call_id=call_id, number=1, at="", event=event)
 
 
-def test_a_call_that_is_over_is_given_back_with_its_facts_once() -> None:
+def test_an_ended_call_is_returned_with_its_events_once() -> None:
     calls = OpenCalls(Facts)
 
     given = [calls.add(entry(item)) for item in (STARTED, DECIDED, ENDED, ENDED)]
@@ -48,14 +48,14 @@ def test_calls_are_kept_apart() -> None:
     assert (first.told, second.told) == ([STARTED, ENDED], [STARTED, DECIDED, ENDED])
 
 
-def test_a_call_of_which_the_start_was_not_heard_is_not_followed() -> None:
+def test_a_call_without_its_start_is_not_followed() -> None:
     calls = OpenCalls(Facts)
 
     assert [calls.add(entry(item)) for item in (DECIDED, ENDED)] == [None, None]
     assert len(calls) == 0
 
 
-def test_calls_that_never_end_give_way_to_new_ones() -> None:
+def test_calls_that_never_end_are_dropped_for_new_ones() -> None:
     calls = OpenCalls(Facts)
     for index in range(MOST_CALLS + 5):
         calls.add(entry(STARTED, f"c{index}"))

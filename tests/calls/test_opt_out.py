@@ -1,5 +1,5 @@
-"""Who does not want to be called again, by words alone."""
-# ruff: noqa: RUF001 - Russian is written in letters that look like ours
+"""Recognises in a caller's words that they want no more calls."""
+# ruff: noqa: RUF001 - Russian has letters that look like Latin ones
 
 import pytest
 
@@ -34,7 +34,7 @@ from bot.tools.opt_out_rules import wants_no_calls
         "Не надо больше звонить",
     ],
 )
-def test_whoever_asks_for_no_more_calls_is_heard(said: str) -> None:
+def test_a_request_for_no_more_calls_is_recognised(said: str) -> None:
     assert wants_no_calls(said)
 
 
@@ -58,5 +58,5 @@ def test_whoever_asks_for_no_more_calls_is_heard(said: str) -> None:
         "",
     ],
 )
-def test_whoever_asks_for_something_else_is_not(said: str) -> None:
+def test_another_request_is_not_taken_for_an_opt_out(said: str) -> None:
     assert not wants_no_calls(said)

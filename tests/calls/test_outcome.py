@@ -1,4 +1,4 @@
-"""What a call came to."""
+"""The outcome of a call."""
 
 import json
 from dataclasses import asdict
@@ -33,7 +33,7 @@ def attempt_failed(stage: str, provider: str, kind: Kind, scope: Scope) -> Attem
     return AttemptFailed(stage=stage, provider=provider, kind=kind, scope=scope, after_s=0.1)
 
 
-def test_percentiles_are_values_that_were_measured() -> None:
+def test_percentiles_are_measured_values() -> None:
     found = spread([float(index) for index in range(1, 101)])
 
     assert (found.p50_s, found.p95_s) == (50.0, 95.0)
@@ -43,7 +43,7 @@ def test_one_value_is_every_percentile() -> None:
     assert spread([0.7]).p50_s == spread([0.7]).p95_s == 0.7
 
 
-def test_a_call_adds_up() -> None:
+def test_the_figures_of_a_call_are_added_up() -> None:
     events: list[Event] = [
         answer(1, 0.8),
         answer(2, 1.7),
@@ -90,17 +90,15 @@ def test_a_call_adds_up() -> None:
         "our request is too long",
     ],
 )
-def test_every_failure_of_a_provider_is_counted_and_none_of_our_own(
-    event: Event, failures: int
-) -> None:
+def test_provider_failures_are_counted_and_our_own_are_not(event: Event, failures: int) -> None:
     assert outcome([event]).provider_failures == failures
 
 
-def test_a_call_without_turns_claims_nothing() -> None:
+def test_a_call_without_turns_has_no_percentiles() -> None:
     assert outcome([]) == Outcome(turns=0, within_budget=None, v2v=None, cost=0.0)
 
 
-def test_what_happens_more_than_once_is_counted_each_time() -> None:
+def test_repeated_events_are_counted_each_time() -> None:
     taken = EarlyAnswerTaken(turn=1, asked_s=0.2, gained_s=0.2, extra_share=0.1)
     dropped = EarlyAnswerDropped(turn=1, because="words", after_s=0.1, requests=1, extra_share=0.1)
     refused = PhaseRefused(phase="listening", target="speaking", cause="caller_speaks")

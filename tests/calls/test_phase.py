@@ -26,7 +26,7 @@ def test_an_ordinary_call_moves_along_the_table(path: list[Phase], last: Phase) 
     assert phase.current_state is last
 
 
-def test_an_edge_that_the_table_lacks_is_a_fact_and_changes_nothing() -> None:
+def test_a_move_outside_the_table_is_told_and_changes_nothing() -> None:
     phase = CallPhase()
     phase.transition_to(Phase.ENDED, "call_ended")
 
@@ -36,18 +36,18 @@ def test_an_edge_that_the_table_lacks_is_a_fact_and_changes_nothing() -> None:
     assert phase.current_state is Phase.ENDED
 
 
-def test_a_move_says_from_where_to_where_and_why() -> None:
+def test_a_move_names_both_phases_and_the_reason() -> None:
     facts = CallPhase().transition_to(Phase.SPEAKING, "agent_speaks")
 
     assert facts == (PhaseMoved(before="listening", after="speaking", cause="agent_speaks"),)
 
 
-def test_staying_is_no_fact() -> None:
+def test_staying_is_not_told() -> None:
     assert CallPhase().transition_to(Phase.LISTENING, "caller_speaks") == ()
 
 
 @given(st.lists(st.sampled_from(list(Phase))))
-def test_whatever_is_asked_the_phase_only_follows_the_table(asked: list[Phase]) -> None:
+def test_the_phase_only_follows_the_table(asked: list[Phase]) -> None:
     phase = CallPhase()
     for target in asked:
         before, allowed = phase.current_state, phase.can_transition(target)

@@ -89,7 +89,7 @@ def test_a_call_is_one_row_from_its_start_to_its_end() -> None:
     assert ended["ended_at"] == "2026-03-01T12:00:01.000+00:00"
 
 
-def test_a_call_that_goes_on_in_another_process_keeps_its_beginning_and_its_turns() -> None:
+def test_a_resumed_call_keeps_its_beginning_and_its_turns() -> None:
     began_at = "2026-11-21T10:00:00.000+00:00"
     batch = told(fold(), replace(STARTED, gap_s=1.2, began_at=began_at, turn=3))
 
@@ -97,7 +97,7 @@ def test_a_call_that_goes_on_in_another_process_keeps_its_beginning_and_its_turn
     assert (row["started_at"], row["turns"], row["state"]) == (began_at, 3, "live")
 
 
-def test_every_entry_stands_in_the_timeline() -> None:
+def test_every_entry_is_in_the_timeline() -> None:
     batch = told(fold(), STARTED, FAILED)
 
     assert [(happening["kind"], happening["number"]) for happening in batch.happenings] == [
@@ -108,7 +108,7 @@ def test_every_entry_stands_in_the_timeline() -> None:
     assert batch.happenings[1]["data"]["after_s"] == 0.4
 
 
-def test_what_happens_outside_calls_makes_no_call() -> None:
+def test_events_outside_calls_make_no_call() -> None:
     moved = BreakerMoved(
         stage="tts", provider="cartesia", before="closed", after="open", cause="failures", after_s=9
     )
@@ -119,7 +119,7 @@ def test_what_happens_outside_calls_makes_no_call() -> None:
     assert only(batch.failures)["turn"] is None
 
 
-def test_a_turn_says_who_served_it_and_what_it_took() -> None:
+def test_a_turn_has_its_providers_and_durations() -> None:
     batch = told(
         fold(),
         STARTED,
@@ -143,7 +143,7 @@ def test_a_turn_says_who_served_it_and_what_it_took() -> None:
     assert (only(batch.calls)["turns"], only(batch.calls)["cost"]) == (1, 0.75)
 
 
-def test_a_turn_over_the_budget_says_so() -> None:
+def test_a_turn_over_the_budget_is_marked() -> None:
     batch = told(
         fold(),
         TurnDecided(turn=1, at_s=2.1),
@@ -154,7 +154,7 @@ def test_a_turn_over_the_budget_says_so() -> None:
     assert not only(batch.turns)["within_budget"]
 
 
-def test_a_price_that_is_not_known_leaves_the_sum_unknown() -> None:
+def test_an_unknown_price_leaves_the_sum_unknown() -> None:
     batch = told(
         fold(),
         used("a", turn=0, cost=0.5),
@@ -167,7 +167,7 @@ def test_a_price_that_is_not_known_leaves_the_sum_unknown() -> None:
     assert (only(batch.calls)["cost"], only(batch.calls)["currency"]) == (None, "EUR")
 
 
-def test_words_are_kept_with_the_voice_that_said_them() -> None:
+def test_words_are_kept_with_their_voice() -> None:
     batch = told(
         fold(),
         TurnDecided(turn=1, at_s=2.1),
@@ -217,7 +217,7 @@ def test_shared_words_add_up(words: int) -> None:
     assert spans_of([], words) == []
 
 
-def test_a_failure_stands_with_its_turn() -> None:
+def test_a_failure_is_kept_with_its_turn() -> None:
     hears = AttemptFailed(
         stage="stt", provider="deepgram", kind=Kind.TIMEOUT, scope=Scope.CONFIGURATION, after_s=1.0
     )
@@ -247,14 +247,14 @@ def test_a_failover_is_counted() -> None:
     ("touched", "facts"),
     [
         ("yes", [FAILED]),
-        ("yes", [ASKED, MOVED]),  # it waited until another took over
-        ("no", [MOVED]),  # the rung was in doubt, and was not asked
+        ("yes", [ASKED, MOVED]),  # it waited until another provider answered
+        ("no", [MOVED]),  # the rung was suspect, and was not asked
         ("no", [ASKED, SERVED, ASKED_ANOTHER, MOVED]),  # it was asked for another sentence
         ("no", [ASKED, SERVED]),
     ],
     ids=["failed", "waited", "passed by", "served before", "served"],
 )
-def test_who_met_a_failure_or_waited_is_touched(touched: str, facts: list[Any]) -> None:
+def test_a_turn_that_met_a_failure_or_waited_is_affected(touched: str, facts: list[Any]) -> None:
     row = only(told(fold(), STARTED, *facts).calls)
 
     assert row["touched"] is (touched == "yes")
@@ -266,7 +266,7 @@ def test_a_message_is_kept_with_the_callers_number() -> None:
     assert (mail["number"], mail["path"]) == ("+15550101", "logs/messages/c1.wav")
 
 
-def test_what_the_carrier_says_of_a_call_finds_it_wherever_it_was_told() -> None:
+def test_a_carriers_callback_finds_its_call_wherever_it_was_told() -> None:
     folded = fold()
     told(folded, STARTED, ENDED)
     ended = LegEnded(call_ref="CA1", outcome="completed")
@@ -281,7 +281,7 @@ def test_a_call_that_we_placed_is_outbound() -> None:
     assert only(told(fold(), answered).calls)["direction"] == "outbound"
 
 
-def test_what_has_not_changed_is_not_written_again() -> None:
+def test_unchanged_rows_are_not_written_again() -> None:
     folded = fold()
     told(folded, STARTED, TurnDecided(turn=1, at_s=1.0))
 
@@ -289,7 +289,7 @@ def test_what_has_not_changed_is_not_written_again() -> None:
     assert folded.live == {"c1"}
 
 
-def test_what_a_model_is_asked_behind_a_calls_end_is_in_its_cost_and_in_no_turn() -> None:
+def test_a_model_request_after_the_end_is_in_the_calls_cost_and_in_no_turn() -> None:
     folded = fold()
     told(folded, STARTED, used("a", turn=1, characters=9, cost=0.5), ENDED)
 
@@ -302,7 +302,7 @@ def test_what_a_model_is_asked_behind_a_calls_end_is_in_its_cost_and_in_no_turn(
     assert told(folded, replace(asked, cost=None), call_id="").calls[0]["cost"] is None
 
 
-def test_a_call_that_is_known_no_more_is_not_begun_anew_by_what_it_costs() -> None:
+def test_a_cost_does_not_recreate_a_forgotten_call() -> None:
     folded = fold()
 
     late = told(folded, replace(used("b", turn=0, cost=0.25), behind_call="c1"), call_id="")
@@ -310,7 +310,7 @@ def test_a_call_that_is_known_no_more_is_not_begun_anew_by_what_it_costs() -> No
     assert (late.calls, folded.live) == ([], frozenset())
 
 
-def test_a_turn_that_is_billed_after_many_other_calls_is_in_its_calls_cost_alone() -> None:
+def test_a_turn_billed_after_many_other_calls_is_in_its_calls_cost_alone() -> None:
     folded = fold()
     told(folded, STARTED, used("a", turn=1, cost=0.5), ENDED)
     soon = told(folded, used("a", turn=1, cost=0.25))
@@ -320,7 +320,7 @@ def test_a_turn_that_is_billed_after_many_other_calls_is_in_its_calls_cost_alone
     late = told(folded, used("a", turn=1, cost=0.25))
 
     assert only(soon.turns)["cost"] == 0.75
-    assert late.turns == []  # what stands of it is not written over by a part of it
+    assert late.turns == []  # its row is not overwritten by a part of it
     assert only(late.calls)["cost"] == 1.0
 
 
@@ -334,7 +334,7 @@ def test_a_turn_is_written_before_it_is_forgotten() -> None:
     assert len(folded.take().turns) == 2 * WITH_TURNS
 
 
-def test_nothing_grows_with_the_calls_and_turns_that_were() -> None:
+def test_memory_does_not_grow_with_past_calls_and_turns() -> None:
     folded = fold()
     for number in range(3 * ENDED_CALLS):
         told(folded, STARTED, ENDED, call_id=str(number))

@@ -1,4 +1,4 @@
-"""The rows that the record keeps of one entry each, as they are written."""
+"""Rows that the record writes for single entries."""
 
 from dataclasses import replace
 from typing import Any
@@ -109,13 +109,11 @@ def told(*entries: Entry) -> RecordBatch:
     ],
     ids=["a rung's", "a stage's", "a call's"],
 )
-def test_an_entry_stands_in_the_timeline_with_all_that_it_says(
-    event: Event, row: RecordRow
-) -> None:
+def test_an_entry_is_in_the_timeline_with_all_its_fields(event: Event, row: RecordRow) -> None:
     assert happening(entry(event, number=7)) == {"call_id": "c1", "number": 7, "at": AT, **row}
 
 
-def test_a_failed_attempt_stands_with_its_turn_and_how_bad_it_is() -> None:
+def test_a_failed_attempt_is_kept_with_its_turn_and_severity() -> None:
     assert failure(entry(FAILED), FAILED, 2) == {
         "call_id": "c1",
         "turn": 2,
@@ -131,7 +129,7 @@ def test_a_failed_attempt_stands_with_its_turn_and_how_bad_it_is() -> None:
     }
 
 
-def test_a_failure_off_the_ladders_is_a_plain_error() -> None:
+def test_a_failure_outside_the_ladders_is_a_plain_error() -> None:
     off = ProviderFailed(stage="transport", provider="twilio", error="answered 401")
 
     assert failure(entry(off, call_id=""), off, None) == {
@@ -187,7 +185,7 @@ def test_failures_and_breakers_have_rows_of_their_own(
     [(STARTED, "+15550101"), (DIALLED, "+15550199")],
     ids=["called us", "was dialled"],
 )
-def test_a_message_is_kept_with_who_left_it_and_where(started: CallStarted, number: str) -> None:
+def test_a_message_is_kept_with_its_caller_and_file(started: CallStarted, number: str) -> None:
     batch = told(entry(started), entry(MessageLeft(length_s=4.5), number=2))
 
     assert batch.voicemails == [
@@ -202,7 +200,7 @@ def test_a_message_is_kept_with_who_left_it_and_where(started: CallStarted, numb
     ]
 
 
-def test_a_message_that_belongs_to_no_call_is_not_kept() -> None:
+def test_a_message_without_a_call_is_not_kept() -> None:
     batch = told(entry(MessageLeft(length_s=4.5), call_id=""))
 
     assert (batch.voicemails, batch.calls) == ([], [])
@@ -215,13 +213,13 @@ def test_an_outcome_is_found_by_the_carriers_id_alone(ref: str, outcomes: Any) -
     assert told(entry(LegEnded(call_ref=ref, outcome="busy"), call_id="")).outcomes == outcomes
 
 
-def test_a_call_knows_its_process_and_when_it_began() -> None:
+def test_a_call_has_its_process_and_its_start() -> None:
     (row,) = told(entry(STARTED)).calls
 
     assert (row["id"], row["holder"], row["started_at"]) == ("c1", "one", AT)
 
 
-def test_a_call_goes_on_until_it_ends() -> None:
+def test_a_call_is_open_until_it_ends() -> None:
     folded = RecordFold(holder="one", messages="m")
     for name in ("c1", "c2"):
         folded.add(entry(STARTED, call_id=name))
@@ -230,7 +228,7 @@ def test_a_call_goes_on_until_it_ends() -> None:
     assert folded.live == {"c2"}
 
 
-def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
+def test_a_second_end_of_a_call_changes_no_other() -> None:
     folded = RecordFold(holder="one", messages="m")
     for item in (STARTED, ENDED, ENDED):
         folded.add(entry(item))
@@ -240,7 +238,7 @@ def test_a_second_end_of_a_call_changes_nothing_of_the_others() -> None:
 
 
 def with_ended(name: str, *, later: int) -> RecordFold:
-    """Return a fold in which a call has ended, and so many behind it; all that is written."""
+    """Return a fold with an ended call and this many after it, and all rows."""
     folded = RecordFold(holder="one", messages="m")
     for item in (name, *(f"later {number}" for number in range(later))):
         folded.add(entry(STARTED, call_id=item))
@@ -254,9 +252,7 @@ def with_ended(name: str, *, later: int) -> RecordFold:
     [(ENDED_CALLS - 1, [0.25]), (ENDED_CALLS, [])],
     ids=["known", "forgotten"],
 )
-def test_what_a_call_costs_behind_its_end_finds_the_latest_calls(
-    later: int, cost: list[float]
-) -> None:
+def test_a_cost_after_the_end_finds_the_latest_calls(later: int, cost: list[float]) -> None:
     folded = with_ended("c1", later=later)
 
     folded.add(entry(replace(USED, behind_call="c1"), call_id=""))
@@ -267,9 +263,7 @@ def test_what_a_call_costs_behind_its_end_finds_the_latest_calls(
 @pytest.mark.parametrize(
     ("later", "turns"), [(WITH_TURNS - 1, [1]), (WITH_TURNS, [])], ids=["known", "forgotten"]
 )
-def test_what_is_billed_late_finds_the_turns_of_the_latest_calls(
-    later: int, turns: list[int]
-) -> None:
+def test_a_late_bill_finds_the_turns_of_the_latest_calls(later: int, turns: list[int]) -> None:
     folded = with_ended("c1", later=later)
 
     folded.add(entry(USED))
@@ -277,7 +271,7 @@ def test_what_is_billed_late_finds_the_turns_of_the_latest_calls(
     assert [row["turn"] for row in folded.take().turns] == turns
 
 
-def test_what_is_told_of_a_forgotten_call_stands_in_the_timeline_and_begins_no_call() -> None:
+def test_an_event_of_a_forgotten_call_is_in_the_timeline_and_starts_no_call() -> None:
     folded = with_ended("c1", later=ENDED_CALLS)
 
     folded.add(entry(USED))

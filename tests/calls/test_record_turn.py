@@ -1,4 +1,4 @@
-"""One turn in the record: who served it, what it cost, and which voice said how much of it."""
+"""One turn in the record: its providers, its cost, and the words of each voice."""
 
 from typing import Any
 
@@ -62,7 +62,7 @@ def used(stage: str, provider: str, **amounts: Any) -> UsageMeasured:
 
 
 def spoke(provider: str, words: int) -> UsageMeasured:
-    """Return what a voice bills for so many words."""
+    """Return a voice's bill for some words."""
     return used("tts", provider, characters=6 * words)
 
 
@@ -182,13 +182,13 @@ def test_a_turn_is_one_row(events: tuple[Event, ...], row: dict[str, Any]) -> No
         "who was given nothing said nothing",
     ],
 )
-def test_the_words_that_were_heard_are_shared_out_among_the_voices(
+def test_heard_words_are_split_among_the_voices(
     events: tuple[Event, ...], words: int, spans: list[dict[str, Any]]
 ) -> None:
     assert turn(*events).take_spans(words) == spans
 
 
-def test_words_are_shared_out_once() -> None:
+def test_words_are_split_once() -> None:
     recorded = turn(spoke("a", 2), spoke("b", 1), FirstSpeech(turn=2, at_s=2.8, provider="b"))
 
     assert recorded.take_spans(3) == [span("a", 2), span("b", 1)]

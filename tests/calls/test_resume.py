@@ -1,4 +1,4 @@
-"""How a call goes on in another process."""
+"""The state from which a call continues in another process."""
 
 import json
 from typing import Any
@@ -42,9 +42,7 @@ SAID = "We open at nine. On Sunday we are closed."
         ("Yes …", "Yes", ""),
     ],
 )
-def test_the_rest_begins_at_the_first_word_that_was_not_heard(
-    said: str, heard: str, rest: str
-) -> None:
+def test_the_rest_begins_at_the_first_unheard_word(said: str, heard: str, rest: str) -> None:
     assert unheard(said, heard) == rest
 
 
@@ -80,11 +78,13 @@ def test_the_last_words_can_be_left_out(text: str, words: int, left: str) -> Non
         (ResumeState(messages=[*ASKED[:2], {"role": "system", "content": "x"}]), (Next.LISTEN, "")),
     ],
 )
-def test_what_is_owed_to_the_caller_comes_first(state: ResumeState, step: tuple[Next, str]) -> None:
+def test_a_pending_answer_to_the_caller_comes_first(
+    state: ResumeState, step: tuple[Next, str]
+) -> None:
     assert next_step(state) == step
 
 
-def test_the_conversation_goes_on_with_what_was_heard_and_what_was_still_being_said() -> None:
+def test_the_conversation_has_the_heard_words_and_those_still_being_said() -> None:
     heard = ResumeState(messages=ASKED, said=SAID, heard="We open", partial="We open")
     cut = ResumeState(messages=ASKED, said="We", heard="We", partial="We", written=False)
     spoke = ResumeState(messages=ASKED[:2], words="I would like")
@@ -98,7 +98,7 @@ def test_the_conversation_goes_on_with_what_was_heard_and_what_was_still_being_s
     ("result", "told"),
     [({"result": "Monday at ten"}, {"result": "Monday at ten"}), (None, CUT_OFF)],
 )
-def test_a_tool_that_was_at_work_is_not_at_work_for_ever(
+def test_an_interrupted_tool_does_not_stay_in_progress(
     result: dict[str, Any] | None, told: dict[str, Any]
 ) -> None:
     function = {"name": "book", "arguments": '{"day": "Monday"}'}
@@ -116,14 +116,14 @@ def test_a_tool_that_was_at_work_is_not_at_work_for_ever(
     assert json.loads(last["content"]) == told
 
 
-def test_a_state_is_the_same_on_the_other_side_of_the_line() -> None:
+def test_a_state_survives_its_serialisation() -> None:
     tool = KeptTool(key="book {}", turn=2, result={"result": 1})
     state = ResumeState(call_id="c", messages=ASKED, said=SAID, turn=2, tools=[tool])
 
     assert ResumeState.from_json(json.loads(json.dumps(state.as_json()))) == state
 
 
-def test_of_a_long_conversation_the_latest_turns_are_kept() -> None:
+def test_the_latest_turns_of_a_long_conversation_are_kept() -> None:
     call = {"role": "assistant", "tool_calls": [{"id": "a"}]}
     turn = [{"role": "user", "content": "x" * 5_000}, call, {"role": "tool", "content": "y"}]
     state = ResumeState(messages=[ASKED[0], *turn * 20])
@@ -136,7 +136,7 @@ def test_of_a_long_conversation_the_latest_turns_are_kept() -> None:
     assert kept["messages"][-1] == turn[-1]
 
 
-def test_a_long_conversation_is_written_once_and_not_for_each_turn_dropped(
+def test_a_long_conversation_is_serialised_once_and_not_for_each_dropped_turn(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     written: list[int] = []
@@ -155,7 +155,7 @@ def test_a_long_conversation_is_written_once_and_not_for_each_turn_dropped(
     assert sum(written) <= 2 * written[0]
 
 
-def test_a_speech_begins_where_the_conversation_stands_and_ends_with_an_interruption() -> None:
+def test_a_speech_begins_at_the_conversations_end_and_ends_with_an_interruption() -> None:
     messages = ["Hello."]
     speech = OwedWords()
     speech.length = lambda: len(messages)

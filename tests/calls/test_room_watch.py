@@ -1,11 +1,11 @@
-"""How long a room on a media server is worth staying in; `now` is a number."""
+"""How long an agent stays in a room on a media server; `now` is a number."""
 
 import pytest
 
 from transports.livekit.room_watch_rules import BACK_S, EMPTY_S, LOST_S, RoomWatch
 
 
-def test_a_room_that_nobody_comes_into_is_left() -> None:
+def test_a_room_without_participants_is_left() -> None:
     watch = RoomWatch(now=100.0)
     watch.tick(100.0 + EMPTY_S - 0.1)
     assert not watch.over
@@ -61,7 +61,7 @@ def test_a_lost_server_ends_no_call(steps: tuple[tuple[object, ...], ...], over:
     assert watch.over == over
 
 
-def test_a_server_that_stays_lost_ends_it() -> None:
+def test_a_server_that_stays_lost_ends_the_call() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     watch.line_lost(60.0)
@@ -72,7 +72,7 @@ def test_a_server_that_stays_lost_ends_it() -> None:
     assert watch.over == "line_lost"
 
 
-def test_a_caller_who_does_not_come_back_with_the_server_ends_it() -> None:
+def test_a_caller_who_does_not_return_with_the_server_ends_the_call() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     watch.line_lost(60.0)
@@ -85,7 +85,7 @@ def test_a_caller_who_does_not_come_back_with_the_server_ends_it() -> None:
     assert watch.over == "line_lost"
 
 
-def test_a_server_lost_before_anybody_came_leaves_the_caller_the_whole_time() -> None:
+def test_a_server_lost_before_a_participant_joined_leaves_the_caller_the_whole_time() -> None:
     watch = RoomWatch(now=0.0)
     watch.line_lost(5.0)
 
@@ -94,7 +94,7 @@ def test_a_server_lost_before_anybody_came_leaves_the_caller_the_whole_time() ->
     assert watch.wake_at == 8.0 + EMPTY_S
 
 
-def test_a_closed_room_ends_it_whoever_is_there() -> None:
+def test_a_closed_room_ends_the_call_whoever_is_in_it() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
 
@@ -108,7 +108,7 @@ def seen(watch: RoomWatch) -> tuple[bool, bool, float | None]:
     return watch.here, watch.up, watch.wake_at
 
 
-def test_it_is_known_at_each_moment_who_is_there_and_how_long_that_is_worth_waiting() -> None:
+def test_presence_and_waiting_time_are_known_at_each_moment() -> None:
     watch = RoomWatch(now=0.0)
     told = [seen(watch)]
     watch.caller_came(0.2)
@@ -134,7 +134,7 @@ def test_it_is_known_at_each_moment_who_is_there_and_how_long_that_is_worth_wait
     assert not watch.over
 
 
-def test_a_caller_who_left_and_may_come_back_is_waited_for() -> None:
+def test_a_caller_who_may_return_is_waited_for() -> None:
     watch = RoomWatch(now=0.0)
     watch.caller_came(0.2)
     watch.caller_left(40.0, for_good=False)

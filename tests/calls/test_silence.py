@@ -1,4 +1,4 @@
-"""The rule for a caller who says nothing."""
+"""The rule for a silent caller."""
 
 from processors.holding.silence_rules import CallLength, Goodbye, Prompt, Silence, SilenceSign
 
@@ -7,7 +7,7 @@ def rule(*, prompts: tuple[str, ...] = ("One?", "Two?")) -> Silence:
     return Silence(prompt_after_s=8.0, prompts=prompts, goodbye="Bye.", work_limit_s=15.0)
 
 
-def test_a_call_in_which_nothing_ever_happens_is_not_silent_for_ever() -> None:
+def test_an_eventless_call_is_not_silent_for_ever() -> None:
     silence = rule()
     assert silence.wake_at is None
 
@@ -17,7 +17,7 @@ def test_a_call_in_which_nothing_ever_happens_is_not_silent_for_ever() -> None:
     assert silence.tick(123.0) == (Prompt(words="One?", prompts=1),)
 
 
-def test_the_greeting_ends_the_time_that_it_was_given() -> None:
+def test_the_greeting_ends_its_own_grace_period() -> None:
     silence = rule()
     silence.start(100.0)
     silence.handle(SilenceSign.AGENT, 101.0)
@@ -26,7 +26,7 @@ def test_the_greeting_ends_the_time_that_it_was_given() -> None:
     assert silence.wake_at == 112.0
 
 
-def test_a_silent_caller_is_asked_twice_and_then_told_goodbye_once() -> None:
+def test_a_silent_caller_is_prompted_twice_and_then_told_goodbye_once() -> None:
     silence = rule()
     silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
 
@@ -48,14 +48,14 @@ def test_the_callers_time_does_not_run_while_the_agent_speaks() -> None:
     assert silence.wake_at == 208.0
 
 
-def test_the_callers_time_does_not_run_while_he_speaks() -> None:
+def test_the_callers_time_does_not_run_while_they_speak() -> None:
     silence = rule()
     silence.handle(SilenceSign.CALLER, 100.0)
 
     assert silence.wake_at is None
 
 
-def test_a_sound_of_the_caller_forgives_earlier_silence() -> None:
+def test_a_sound_of_the_caller_resets_the_count() -> None:
     silence = rule()
     silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
     silence.tick(108.0)
@@ -65,7 +65,7 @@ def test_a_sound_of_the_caller_forgives_earlier_silence() -> None:
     assert silence.tick(119.0) == (Prompt(words="One?", prompts=1),)
 
 
-def test_work_excuses_silence() -> None:
+def test_running_tools_excuse_silence() -> None:
     silence = rule()
     silence.handle(SilenceSign.CALLER_STOPPED, 100.0)
     silence.handle(SilenceSign.WORK, 100.0)
@@ -76,7 +76,7 @@ def test_work_excuses_silence() -> None:
     assert silence.wake_at == 118.0
 
 
-def test_work_that_never_ends_does_not_excuse_silence_for_ever() -> None:
+def test_a_tool_that_never_ends_does_not_excuse_silence_for_ever() -> None:
     silence = rule()
     silence.handle(SilenceSign.WORK, 100.0)
 
@@ -85,7 +85,7 @@ def test_work_that_never_ends_does_not_excuse_silence_for_ever() -> None:
     assert silence.wake_at == 131.0
 
 
-def test_of_two_works_the_second_excuses_silence_when_the_first_is_done() -> None:
+def test_of_two_tools_the_second_excuses_silence_after_the_first() -> None:
     silence = rule()
     silence.handle(SilenceSign.WORK, 100.0)
     silence.handle(SilenceSign.WORK, 101.0)
@@ -96,7 +96,7 @@ def test_of_two_works_the_second_excuses_silence_when_the_first_is_done() -> Non
     assert silence.wake_at == 111.0
 
 
-def test_forgotten_work_excuses_nothing_before_it_is_done() -> None:
+def test_a_forgotten_tool_excuses_nothing_before_it_is_done() -> None:
     silence = rule()
     silence.handle(SilenceSign.WORK, 100.0)
     silence.forget_work()
@@ -104,7 +104,7 @@ def test_forgotten_work_excuses_nothing_before_it_is_done() -> None:
     assert silence.wake_at == 108.0
 
 
-def test_work_dropped_by_a_barge_in_excuses_nothing() -> None:
+def test_a_tool_dropped_by_a_barge_in_excuses_nothing() -> None:
     silence = rule()
     silence.handle(SilenceSign.WORK, 100.0)
     silence.forget_work()
@@ -113,7 +113,7 @@ def test_work_dropped_by_a_barge_in_excuses_nothing() -> None:
     assert silence.wake_at == 109.0
 
 
-def test_a_prompt_that_nobody_could_speak_is_followed_by_the_next() -> None:
+def test_an_unspoken_prompt_is_followed_by_the_next() -> None:
     silence = rule()
     silence.handle(SilenceSign.AGENT_STOPPED, 100.0)
     silence.tick(108.0)

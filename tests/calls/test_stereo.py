@@ -19,7 +19,7 @@ def channels(sound: bytes) -> tuple[list[int], list[int]]:
     return list(samples[0::2]), list(samples[1::2])
 
 
-def test_left_is_the_caller_and_right_the_agent() -> None:
+def test_the_caller_is_left_and_the_agent_right() -> None:
     assert channels(interleaved(tone(3, 2), tone(-5, 2))) == ([3, 3], [-5, -5])
 
 
@@ -36,7 +36,7 @@ def test_a_side_that_is_silent_is_silence() -> None:
     assert (set(left[:1000]), left[1000:]) == ({0}, [3] * PIECE)
 
 
-def test_pieces_that_jitter_are_one_sound() -> None:
+def test_jittering_pieces_are_one_sound() -> None:
     stereo = Stereo(RATE_HZ)
     for number in range(50):
         late_s = JITTER_S * 0.9 * (number % 3) / 2
@@ -47,7 +47,7 @@ def test_pieces_that_jitter_are_one_sound() -> None:
     assert right == [7] * 50 * PIECE
 
 
-def test_what_is_settled_is_taken_once_and_nothing_is_missing() -> None:
+def test_settled_sound_is_taken_once_and_completely() -> None:
     whole, pieces = Stereo(RATE_HZ), Stereo(RATE_HZ)
     taken = b""
     for number in range(300):
@@ -62,7 +62,7 @@ def test_what_is_settled_is_taken_once_and_nothing_is_missing() -> None:
     assert taken + pieces.take_all() == whole.take_all()
 
 
-def test_it_holds_no_more_than_what_is_not_settled() -> None:
+def test_only_unsettled_sound_is_held() -> None:
     stereo = Stereo(RATE_HZ)
     for number in range(500):
         now = 100.0 + number * 0.02
@@ -72,7 +72,7 @@ def test_it_holds_no_more_than_what_is_not_settled() -> None:
     assert stereo.waiting_bytes <= 2 * 2 * RATE_HZ * (SETTLED_S + 0.1)
 
 
-def test_a_piece_that_is_cut_in_the_middle_of_a_sample_is_whole_samples() -> None:
+def test_a_piece_cut_within_a_sample_is_whole_samples() -> None:
     stereo = Stereo(RATE_HZ)
     stereo.hear_agent(tone(7) + b"\1", 100.0)
 
@@ -88,21 +88,19 @@ def test_nothing_is_settled_at_the_beginning(seconds: float) -> None:
 
 
 def speak(stereo: Stereo, values: range, *, now: float) -> None:
-    """Let the caller's pieces of these numbers come at once."""
+    """Deliver these pieces of the caller at once."""
     for value in values:
         stereo.hear_caller(tone(value), now)
 
 
 @pytest.mark.parametrize("written", [True, False], ids=["written meanwhile", "kept"])
 @pytest.mark.parametrize("stalled_s", [0.2, 1.0, 3.4, 5.0])
-def test_what_was_held_up_on_its_way_stands_where_it_was_spoken(
-    stalled_s: float, *, written: bool
-) -> None:
+def test_delayed_sound_is_placed_where_it_was_spoken(stalled_s: float, *, written: bool) -> None:
     stereo, taken, held = Stereo(RATE_HZ), b"", round(stalled_s / 0.02)
     stereo.hear_agent(tone(7), 100.0)
     for number in range(1, 51):
         stereo.hear_caller(tone(number), 100.0 + number * 0.02)
-    for second in range(int(stalled_s)):  # the agent speaks meanwhile, and the disk is written to
+    for second in range(int(stalled_s)):  # the agent speaks, and the disk is written to
         stereo.hear_agent(tone(7), 101.5 + second)
         taken += stereo.take(101.5 + second) if written else b""
     speak(stereo, range(51, 51 + held), now=101.0 + stalled_s)
@@ -116,7 +114,7 @@ def test_what_was_held_up_on_its_way_stands_where_it_was_spoken(
         assert right[1500 : 1500 + PIECE] == [7] * PIECE
 
 
-def test_sound_that_was_lost_on_its_way_leaves_silence_and_moves_nothing() -> None:
+def test_sound_lost_in_transit_leaves_silence_and_moves_nothing() -> None:
     stereo = Stereo(RATE_HZ)
     for number in [*range(1, 51), *range(101, 151)]:  # a second of it never comes
         stereo.hear_caller(tone(number), 100.0 + number * 0.02)
@@ -126,7 +124,7 @@ def test_sound_that_was_lost_on_its_way_leaves_silence_and_moves_nothing() -> No
     assert left[2000:] == [number for number in range(101, 151) for _ in range(PIECE)]
 
 
-def test_of_sound_half_of_which_was_lost_the_rest_takes_back_its_own_length() -> None:
+def test_half_lost_sound_regains_its_own_length() -> None:
     stereo = Stereo(RATE_HZ)
     speak(stereo, range(1, 2), now=100.02)
     speak(stereo, range(51, 101), now=102.02)  # one second of two
@@ -136,7 +134,7 @@ def test_of_sound_half_of_which_was_lost_the_rest_takes_back_its_own_length() ->
     assert left[PIECE + 1000 :] == [number for number in range(51, 101) for _ in range(PIECE)]
 
 
-def test_what_is_on_the_disk_is_not_taken_back() -> None:
+def test_written_sound_is_not_moved() -> None:
     stereo = Stereo(RATE_HZ)
     speak(stereo, range(1, 2), now=100.02)
     on_disk = stereo.take(100.0 + SETTLED_S + 5.0)

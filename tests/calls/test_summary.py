@@ -1,4 +1,4 @@
-"""What a call is about, made of the last words with no model."""
+"""A call's summary, made of the last words without a model."""
 
 import pytest
 
@@ -29,19 +29,19 @@ def test_the_callers_last_two_utterances_are_the_summary() -> None:
         ("fr", "", "The caller has not said what it is about."),
     ],
 )
-def test_who_has_said_nothing_has_said_why_or_nothing(
+def test_a_silent_caller_is_summarised_by_the_reason_or_not_at_all(
     language: str, reason: str, said: str
 ) -> None:
     assert plain_summary([], reason=reason, language=language) == said
 
 
-def test_nobody_is_made_to_listen_to_a_speech() -> None:
+def test_a_summary_has_a_bounded_length() -> None:
     long = [{"role": "user", "content": "word " * 500}]
 
     assert len(plain_summary(long, reason="", language="ru")) <= MOST + 20
 
 
-def test_a_transcript_has_what_the_two_said_and_no_instructions() -> None:
+def test_a_transcript_has_both_sides_and_no_instructions() -> None:
     assert transcript(TALK).splitlines() == [
         "Agent: How can I help?",
         "Caller: I have a question.",

@@ -55,7 +55,7 @@ def test_a_transcript_that_comes_after_the_decision_takes_no_time_twice() -> Non
     assert sum(astuple(answer.parts)) == pytest.approx(answer.v2v_s)
 
 
-def test_an_answer_over_the_budget_names_what_took_most() -> None:
+def test_an_answer_over_the_budget_names_its_longest_part() -> None:
     timeline = Timeline(budget_s=0.9)
     told(timeline, *a_turn())
 
@@ -64,11 +64,11 @@ def test_an_answer_over_the_budget_names_what_took_most() -> None:
     assert missed == BudgetMissed(turn=1, v2v_s=pytest.approx(1.0), budget_s=0.9, most="llm_s")
 
 
-def test_the_greeting_answers_nobody() -> None:
+def test_the_greeting_is_no_answer() -> None:
     assert Timeline(budget_s=1.5).heard(5.0) == ()
 
 
-def test_a_gentle_prompt_is_no_answer_to_a_turn_that_got_none() -> None:
+def test_a_prompt_is_no_answer_to_an_unanswered_turn() -> None:
     timeline = Timeline(budget_s=1.5)
     stopped, _, decided, *_ = a_turn()
     told(timeline, stopped, decided, FirstSpeech(turn=1, at_s=108.0, provider="cartesia"))

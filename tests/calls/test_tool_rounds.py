@@ -1,4 +1,4 @@
-"""When a model has asked for tools so often in one turn that it has to speak."""
+"""The limit of tool calls in one turn."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ SPEECH = {"role": "assistant", "content": "Let me see."}
         pytest.param([USER, {"role": "assistant", "tool_calls": None}], False, id="no calls"),
     ],
 )
-def test_a_model_has_to_speak_after_so_many_calls_in_one_turn(
+def test_a_model_must_speak_after_the_limit_of_calls_in_one_turn(
     messages: list[Any],
     speaks: bool,  # noqa: FBT001 - of the table
 ) -> None:

@@ -28,7 +28,7 @@ BOOKING: dict[str, Any] = {
         {"day": "Monday", "hour": 9.0},
     ],
 )
-def test_good_arguments_have_no_problems(arguments: Any) -> None:
+def test_valid_arguments_have_no_problems(arguments: Any) -> None:
     assert problems(arguments, BOOKING) == []
 
 
@@ -63,13 +63,13 @@ CODE: dict[str, Any] = {
 @pytest.mark.parametrize(
     ("code", "good"), [("471529", True), ("47152", False), ("4715299", False), ("47152a", False)]
 )
-def test_a_parameter_may_ask_for_so_many_digits(code: str, good: bool) -> None:  # noqa: FBT001
+def test_a_parameter_may_require_a_number_of_digits(code: str, good: bool) -> None:  # noqa: FBT001
     wrong = "arguments.code does not have exactly this many digits: 6"
 
     assert problems({"code": code}, CODE) == ([] if good else [wrong])
 
 
-def test_the_model_is_told_of_digits_in_a_keyword_that_providers_know() -> None:
+def test_digits_reach_the_model_in_a_keyword_that_providers_know() -> None:
     assert for_model(CODE) == {
         "code": {"type": "string", "description": "Six.", "pattern": "^[0-9]{6}$"},
         "day": {},

@@ -1,4 +1,4 @@
-"""A caller is handed over: never both lost, never silent, exactly one end."""
+"""A caller is transferred: never both parties lost, never silent, exactly one end."""
 
 import pytest
 from hypothesis import strategies as st
@@ -47,7 +47,7 @@ RING_S = 20.0
 
 
 def walked(how: How, *events: HandingEvent) -> tuple[TransferDecision, list[HandingAction]]:
-    """Return an attempt after these events, a second apart, and all that was to be done."""
+    """Return an attempt after these events, a second apart, and all its actions."""
     handing = TransferDecision(how, ring_s=RING_S)
     done = list(handing.start(100.0))
     for at, event in enumerate(events, start=101):
@@ -65,13 +65,13 @@ def test_a_person_who_accepts_is_connected_with_the_caller() -> None:
     assert (handing.outcome, handing.at) == ("connected", At.TOGETHER)
 
 
-def test_a_person_may_accept_before_all_was_said() -> None:
+def test_a_person_may_accept_before_the_end_of_the_summary() -> None:
     _, done = walked(How.BRIEF, SummaryReady(), PersonAnswered(), PersonAccepted())
 
     assert done[-1] == Join()
 
 
-def test_a_person_who_is_there_before_the_summary_waits_for_it_for_a_while() -> None:
+def test_an_early_person_waits_for_the_summary_for_a_while() -> None:
     handing, done = walked(How.BRIEF, Announced(), PersonAnswered())
 
     assert Brief() not in done
@@ -80,7 +80,7 @@ def test_a_person_who_is_there_before_the_summary_waits_for_it_for_a_while() -> 
     assert handing.handle(SummaryReady(), 110.0) == ()
 
 
-def test_who_says_nothing_is_asked_once_more_and_is_a_machine_then() -> None:
+def test_a_silent_answerer_is_asked_once_more_and_then_counts_as_a_machine() -> None:
     handing, _ = walked(How.BRIEF, Announced(), SummaryReady(), PersonAnswered(), Briefed())
 
     assert handing.tick(104.0 + ACCEPT_S) == (Brief(again=True),)
@@ -93,20 +93,20 @@ def test_who_says_nothing_is_asked_once_more_and_is_a_machine_then() -> None:
 
 @pytest.mark.parametrize("outcome", ["busy", "no_answer", "declined", "failed", "not_offered"])
 @pytest.mark.parametrize("how", [How.BRIEF, How.CALL])
-def test_a_person_who_is_not_reached_brings_the_agent_back(how: How, outcome: Handover) -> None:
+def test_without_an_answer_the_agent_returns(how: How, outcome: Handover) -> None:
     handing, done = walked(how, Announced(), PersonNotReached(outcome=outcome))
 
     assert done[-1] == ComeBack(outcome=outcome)
     assert handing.outcome == outcome
 
 
-def test_a_person_who_declines_is_dropped_and_the_agent_comes_back() -> None:
+def test_a_person_who_declines_is_dropped_and_the_agent_returns() -> None:
     _, done = walked(How.BRIEF, Announced(), SummaryReady(), PersonAnswered(), PersonDeclined())
 
     assert done[-2:] == [DropPerson(reason="declined"), ComeBack(outcome="declined")]
 
 
-def test_the_line_hands_on_only_once_the_announcement_was_heard() -> None:
+def test_the_leg_transfers_only_after_the_announcement_was_heard() -> None:
     handing, done = walked(How.HAND_ON)
 
     assert done == [Announce()]
@@ -114,39 +114,39 @@ def test_the_line_hands_on_only_once_the_announcement_was_heard() -> None:
     assert handing.handle(HandedOn(outcome="connected"), 110.0) == (LetGo(),)
 
 
-def test_an_announcement_that_hangs_holds_nothing_up() -> None:
+def test_an_announcement_that_hangs_blocks_nothing() -> None:
     handing, _ = walked(How.HAND_ON)
 
     assert handing.tick(100.0 + ANNOUNCED_S) == (HoldCaller(), HandOn())
     assert handing.handle(Announced(), 109.0) == ()
 
 
-def test_a_line_that_does_not_hand_on_brings_the_agent_back() -> None:
+def test_a_failed_transfer_by_the_leg_brings_the_agent_back() -> None:
     _, done = walked(How.HAND_ON, Announced(), HandedOn(outcome="busy"))
 
     assert done[-1] == ComeBack(outcome="busy")
 
 
-def test_a_person_without_a_briefing_is_joined_at_once() -> None:
+def test_a_person_without_a_briefing_is_connected_at_once() -> None:
     _, done = walked(How.CALL, Announced(), PersonAnswered())
 
     assert done == [Announce(), CallPerson(), HoldCaller(), Join()]
 
 
-def test_no_tone_begins_while_the_two_are_put_together() -> None:
+def test_no_tone_begins_while_the_two_are_connected() -> None:
     _, done = walked(How.CALL, PersonAnswered(), Announced(), TwoJoined())
 
     assert done == [Announce(), CallPerson(), Join()]
 
 
-def test_a_person_who_hangs_up_after_the_talk_gives_the_caller_back() -> None:
+def test_a_person_who_hangs_up_after_the_talk_returns_the_caller() -> None:
     handing, done = walked(How.CALL, Announced(), PersonAnswered(), TwoJoined(), PersonGone())
 
     assert done[-1] == TakeBack(talked_s=1.0)
     assert handing.outcome == "connected"
 
 
-def test_a_carrier_that_says_nothing_is_not_waited_for_without_end() -> None:
+def test_a_silent_carrier_is_waited_for_a_bounded_time() -> None:
     handing, _ = walked(How.CALL, Announced())
 
     due_at = 100.0 + RING_S + ANSWER_S
@@ -164,7 +164,7 @@ LONGEST_S = max(ANNOUNCED_S, RING_S + ANSWER_S, SUMMARY_S, SAID_S, ACCEPT_S, JOI
 
 
 class Attempt(RuleBasedStateMachine):
-    """Whatever happens in whatever order, late or twice."""
+    """Any event in any order, late or twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -213,7 +213,7 @@ class Attempt(RuleBasedStateMachine):
 
     @invariant()
     def one_end(self) -> None:
-        """The caller is connected or the agent comes back, never both, and once."""
+        """Either the caller is connected or the agent returns, never both, and once."""
         if self.handing is None:
             return
         together = int(self.handing.at is At.TOGETHER)
@@ -226,7 +226,7 @@ class Attempt(RuleBasedStateMachine):
 
     @invariant()
     def nobody_is_lost(self) -> None:
-        """A person who was called is talked with, waited for, dropped, or has hung up."""
+        """A called person is talked with, waited for, dropped, or has hung up."""
         if self.handing is None or not self.count(CallPerson):
             return
         over = self.handing.at is At.OVER
@@ -234,7 +234,7 @@ class Attempt(RuleBasedStateMachine):
 
     @invariant()
     def nobody_waits_in_silence(self) -> None:
-        """Whoever waits has heard the announcement and hears tones, and a moment ends it."""
+        """A waiting caller has heard the announcement and hears tones, for a bounded time."""
         if self.handing is None or self.handing.at in (At.TOGETHER, At.OVER):
             return
         assert self.handing.wake_at is not None

@@ -1,4 +1,4 @@
-"""What each fact says is wrong."""
+"""The failure that each event reports."""
 
 import pytest
 
@@ -68,7 +68,7 @@ EXHAUSTED = StageExhausted(stage="llm", attempts=2)
     ],
     ids=["a rung", "off the ladders", "tried again in vain", "a whole stage", "the database"],
 )
-def test_a_fact_says_who_failed_how_and_how_badly(
+def test_an_event_has_rung_kind_and_severity(
     event: AttemptFailed | ProviderFailed | RetriesExhausted | StageExhausted | RecordHalted,
     trouble: Trouble,
 ) -> None:
@@ -80,14 +80,12 @@ def test_a_fact_says_who_failed_how_and_how_badly(
     [
         (Kind.AUTH, "until mended", "yes"),
         (Kind.NOT_FOUND, "until mended", "yes"),
-        (Kind.BAD_REQUEST, "until mended", "no"),  # one such request retires nobody
+        (Kind.BAD_REQUEST, "until mended", "no"),  # one such request does not open the breaker
         (Kind.BAD_REQUEST, "a while", "no"),
         (Kind.TIMEOUT, "a while", "no"),
     ],
 )
-def test_a_rung_that_a_person_must_mend_is_left_alone(
-    kind: Kind, lasts: str, left_alone: str
-) -> None:
+def test_a_rung_that_needs_a_person_is_retired(kind: Kind, lasts: str, left_alone: str) -> None:
     failed = AttemptFailed(
         stage="tts",
         provider="cartesia",
@@ -101,7 +99,7 @@ def test_a_rung_that_a_person_must_mend_is_left_alone(
     assert trouble_of(failed).left_alone is (left_alone == "yes")
 
 
-def test_a_disk_that_takes_nothing_is_a_grave_trouble() -> None:
+def test_an_unwritable_disk_is_a_serious_trouble() -> None:
     assert trouble_of_disk(WritesRefused(where="logs", reason="no space")) == Trouble(
         stage="disk",
         rung="logs",
@@ -119,7 +117,7 @@ def test_a_disk_that_takes_nothing_is_a_grave_trouble() -> None:
     ],
     ids=["held", "paused"],
 )
-def test_a_campaign_that_stands_still_is_a_trouble_and_no_failure(
+def test_a_halted_campaign_is_a_trouble_and_no_failure(
     event: CampaignHeld | CampaignPaused, severity: Severity
 ) -> None:
     assert trouble_of_campaign(event) == Trouble(

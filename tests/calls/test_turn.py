@@ -1,4 +1,4 @@
-"""One deadline a turn."""
+"""One deadline for each turn."""
 
 from calls.turn import HOLD_S, Turn
 
@@ -11,7 +11,7 @@ def test_the_budget_runs_from_the_moment_the_caller_stopped() -> None:
     assert turn.patient_until(100.7).at == 101.5 + HOLD_S
 
 
-def test_what_is_prepared_in_a_pause_has_a_budget_of_its_own_until_the_caller_has_stopped() -> None:
+def test_work_prepared_in_a_pause_has_its_own_budget_until_the_caller_stops() -> None:
     turn = Turn(budget_s=1.5)
     turn.caller_stopped(90.0)
     turn.queued(95.0)
@@ -25,7 +25,7 @@ def test_what_is_prepared_in_a_pause_has_a_budget_of_its_own_until_the_caller_ha
     assert turn.until(100.3).at == 101.55
 
 
-def test_speech_that_no_caller_waits_for_has_a_budget_of_its_own() -> None:
+def test_speech_without_a_waiting_caller_has_its_own_budget() -> None:
     turn = Turn(budget_s=1.5)
     turn.queued(103.0)
     turn.flushed(99.0)
@@ -34,14 +34,14 @@ def test_speech_that_no_caller_waits_for_has_a_budget_of_its_own() -> None:
     assert turn.patient_until(100.0).at == 101.5 + HOLD_S
 
 
-def test_work_that_no_caller_waits_for_yet_has_its_own_time() -> None:
+def test_work_without_a_waiting_caller_has_its_own_time() -> None:
     turn = Turn(budget_s=1.5)
 
     assert turn.unhurried_until(100.0).at == 100.0 + HOLD_S
     assert turn.unhurried_until(100.0, 0.5).at == 100.5
 
 
-def test_before_the_first_turn_nothing_was_decided_tried_or_said() -> None:
+def test_before_the_first_turn_there_is_no_decision_attempt_or_speech() -> None:
     turn = Turn(budget_s=1.5)
 
     assert (turn.number, turn.stopped_at) == (0, None)

@@ -1,4 +1,4 @@
-"""A full room: who goes, who stays."""
+"""A full waiting room: which connection is dropped."""
 
 from collections.abc import Callable
 
@@ -10,7 +10,7 @@ from bot.server.arrival_rules import Guest, WaitingRoom
 
 
 class Visitors:
-    """Makes guests and notes who was asked to leave."""
+    """Makes guests and records which were dropped."""
 
     def __init__(self) -> None:
         self.left: list[str] = []
@@ -28,7 +28,7 @@ def visitors() -> Visitors:
     return Visitors()
 
 
-def test_the_oldest_makes_room(visitors: Visitors) -> None:
+def test_the_oldest_is_dropped(visitors: Visitors) -> None:
     room = WaitingRoom(places=2, of_one_address=2)
 
     came = [room.enter(visitors.make(name), now=0.0) for name in ("a1", "a2", "a3", "a4")]
@@ -38,7 +38,7 @@ def test_the_oldest_makes_room(visitors: Visitors) -> None:
     assert len(room) == 2
 
 
-def test_the_address_that_crowds_the_room_makes_room(visitors: Visitors) -> None:
+def test_the_oldest_of_the_most_crowded_address_is_dropped(visitors: Visitors) -> None:
     room = WaitingRoom(places=3, of_one_address=3)
 
     for name in ("caller1", "crowd1", "crowd2", "crowd3"):
@@ -47,7 +47,7 @@ def test_the_address_that_crowds_the_room_makes_room(visitors: Visitors) -> None
     assert visitors.left == ["crowd1"]
 
 
-def test_one_that_is_known_stays_before_strangers(visitors: Visitors) -> None:
+def test_a_known_guest_stays_before_strangers(visitors: Visitors) -> None:
     room = WaitingRoom(places=2, of_one_address=2)
     room.enter(visitors.make("a1", known=True), now=0.0)
     room.enter(visitors.make("a2"), now=0.0)
@@ -61,7 +61,7 @@ def test_one_that_is_known_stays_before_strangers(visitors: Visitors) -> None:
     assert visitors.left == ["a2", "a3", "a1"]
 
 
-def test_one_address_may_send_only_so_many(visitors: Visitors) -> None:
+def test_one_address_has_a_limited_number(visitors: Visitors) -> None:
     room = WaitingRoom(places=10, of_one_address=2)
 
     for name in ("other1", "a1", "a2", "a3"):
@@ -70,7 +70,7 @@ def test_one_address_may_send_only_so_many(visitors: Visitors) -> None:
     assert visitors.left == ["a1"]
 
 
-def test_nobody_makes_room_before_it_could_have_begun(visitors: Visitors) -> None:
+def test_no_guest_is_dropped_before_it_could_have_begun(visitors: Visitors) -> None:
     room = WaitingRoom(places=1, of_one_address=1, ripe_s=3.0)
     room.enter(visitors.make("a1", at=10.0), now=10.0)
 
@@ -79,7 +79,7 @@ def test_nobody_makes_room_before_it_could_have_begun(visitors: Visitors) -> Non
     assert visitors.left == ["a1"]
 
 
-def test_one_that_has_begun_is_not_asked_to_leave(visitors: Visitors) -> None:
+def test_a_guest_that_has_begun_is_not_dropped(visitors: Visitors) -> None:
     room = WaitingRoom(places=1, of_one_address=1)
     first = visitors.make("a1")
     room.enter(first, now=0.0)
@@ -92,7 +92,7 @@ def test_one_that_has_begun_is_not_asked_to_leave(visitors: Visitors) -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.booleans()), max_size=60))
-def test_there_are_never_more_than_places_and_whoever_went_is_gone(
+def test_the_places_are_never_exceeded_and_dropped_guests_are_gone(
     comers: list[tuple[str, bool]],
 ) -> None:
     room, visitors, inside = WaitingRoom(places=4, of_one_address=3), Visitors(), 0

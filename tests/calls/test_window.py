@@ -58,7 +58,7 @@ def conversations(draw: st.DrawFn) -> list[Message]:
     return messages
 
 
-def test_what_fits_is_not_touched() -> None:
+def test_a_conversation_that_fits_is_unchanged() -> None:
     messages = [SYSTEM, user("Hello"), assistant("Hi.")]
 
     fitted = fit(messages, 1_000)
@@ -108,7 +108,7 @@ def test_a_long_tool_result_is_shortened_before_the_callers_words() -> None:
     assert fitted.messages[1]["content"] == "What do you have?"
 
 
-def test_a_window_smaller_than_the_system_message_still_asks_something() -> None:
+def test_a_window_smaller_than_the_system_message_still_has_a_question() -> None:
     fitted = fit([{"role": "system", "content": "s" * 4_000}, user("Hello there, my friend")], 10)
 
     assert [message["role"] for message in fitted.messages] == ["system", "user"]
@@ -121,7 +121,7 @@ def test_other_scripts_count_more_than_english() -> None:
 
 
 @given(conversations(), st.integers(min_value=0, max_value=300))
-def test_every_cut_is_a_conversation_that_can_be_asked(messages: list[Message], limit: int) -> None:
+def test_every_cut_is_a_valid_conversation(messages: list[Message], limit: int) -> None:
     fitted = fit(messages, limit)
     kept = fitted.messages
 
@@ -145,7 +145,7 @@ def test_a_cut_fits_its_window_unless_the_callers_words_alone_do_not(
 
 
 @given(conversations(), st.integers(min_value=40, max_value=300))
-def test_what_is_kept_stands_in_its_old_order(messages: list[Message], limit: int) -> None:
+def test_kept_messages_stay_in_order(messages: list[Message], limit: int) -> None:
     def mark(message: Message) -> tuple[Any, ...]:
         content = str(message.get("content") or "")
         return message["role"], message.get("tool_call_id"), content[:1]

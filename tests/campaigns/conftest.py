@@ -1,4 +1,4 @@
-"""The servers in which campaigns are kept."""
+"""The servers that store campaigns."""
 
 from tests.share_servers import postgres
 

@@ -1,4 +1,4 @@
-"""A dialer with a real queue, and a carrier whose callees do as they are told."""
+"""A dialler with a real queue, and a carrier whose callees follow a script."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
@@ -32,14 +32,14 @@ def now_s() -> float:
 
 @dataclass
 class ScriptedCarrier:
-    """Writes each dial down before it answers; what becomes of it stands in `fates`."""
+    """Stores each dial before it answers; the outcomes are in `fates`."""
 
     fates: dict[str, DialOutcome] = field(default_factory=dict)
     verdicts: dict[str, DialVerdict] = field(default_factory=dict)  # of those not answered
     record: list[str] = field(default_factory=list)  # the ids, in order
     calls: dict[str, tuple[float, str]] = field(default_factory=dict)
-    lost_answers: int = 0  # so many more are placed without a word of it
-    deaf: int = 0  # so many more requests are not answered, and nothing comes of them
+    lost_answers: int = 0  # this many more are placed without an answer
+    deaf: int = 0  # this many more requests are not answered, and place no call
     refused: set[str] = field(default_factory=set)
     answers_after_s: float = 0.0
     answers_with: str = "call"  # or "order": its id, while the call has none
@@ -88,13 +88,13 @@ class ScriptedCarrier:
 
 @dataclass
 class Floor:
-    """Our side: the stages, the seats, and what became of each call."""
+    """Our side: stages, seats, and the outcome of each call."""
 
     leads: bool = True
     leaving: bool = False
     well: dict[str, bool] = field(default_factory=lambda: dict(OPEN))
     free: int = 4
-    failing: dict[str, str] = field(default_factory=dict)  # why ours failed, by the number
+    failing: dict[str, str] = field(default_factory=dict)  # why our side failed, by number
     numbers: dict[str, str] = field(default_factory=dict)  # by the dial
     news: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -117,7 +117,7 @@ class Floor:
         self.news.clear()
 
     def stop(self) -> None:
-        """Stop the server, and wake every wait for news."""
+        """Stop the server, and wake every waiter."""
         self.leads, self.leaving = False, True
         self.news.set()
 
@@ -127,7 +127,7 @@ class Floor:
 
 @dataclass
 class Dialing:
-    """A campaign that is being dialled, with a real queue."""
+    """A campaign in progress, with a real queue."""
 
     url: str
     numbers: Sequence[str]
@@ -139,9 +139,9 @@ class Dialing:
         default_factory=lambda: DialerSettings(grace_s=10.0, ring_s=4.0)
     )
     rehearse: Callable[[], Awaitable[str]] | None = None
-    calls: OwnCalls | None = None  # None: the floor's
+    calls: OwnCalls | None = None  # `None` for the default
     more: dict[str, Campaign] = field(default_factory=dict)
-    held: dict[str, Hold] = field(default_factory=dict)  # as operators were told by another process
+    held: dict[str, Hold] = field(default_factory=dict)  # as another process told operators
 
     def __post_init__(self) -> None:
         self.store = CampaignStore(self.url, holder="me")
@@ -214,13 +214,13 @@ class Dialing:
         return self.carrier.calls[dial_id][1]
 
     def dialled(self) -> list[str]:
-        """The numbers that were called, in order."""
+        """The called numbers, in order."""
         return [self.number(item) for item in self.carrier.record]
 
 
 @asynccontextmanager
 async def dialing(folder: Path, *numbers: str, **campaign: object) -> AsyncIterator[Dialing]:
-    """Have these numbers called, at any hour."""
+    """Call these numbers, at any hour."""
     wanted = {
         "window": CallingWindow(opens_s=0.0, closes_s=86_400.0),
         "consent_required": False,
@@ -261,7 +261,7 @@ async def until(holds: Callable[[], bool], *, within_s: float = 1000.0) -> None:
 
 
 async def left_by_another(it: Dialing, *, asked: bool, call_ref: str = "") -> Claim:
-    """Have a process claim a contact and die, before or after it was to ask the carrier."""
+    """Let a process claim a contact and die, before or after it asked the carrier."""
     other = CampaignStore(it.url, holder="another")
     claim = await other.claim("c", rules_of(it.campaign, now=now_s()), now=now_s(), lease_s=1.0)
     assert isinstance(claim, Claim)

@@ -1,8 +1,8 @@
-"""Dials a campaign from the queue until nobody is left, or until it is killed.
+"""Dials a campaign from the queue until no contact is left, or until it is killed.
 
-It reads one order a line, forks a dialler for each, prints its pid, and when it has ended how. All
-is imported before, so a dialler begins within milliseconds. An order may say at which step the
-dialler is to kill itself; whoever gave it may also do so at any moment.
+It reads one order a line, forks a dialler for each, prints its pid, and at the end how it ended.
+All modules are imported before, so a dialler begins within milliseconds. An order may name the step
+at which the dialler kills itself; the test may also kill it at any moment.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ from campaigns.model import Campaign, RetryRule, next_step
 from campaigns.store.queue import CampaignStore
 from operations.database.database import StorageError
 
-LEASE_S = 50.0  # of a time that is told, not measured: the next dialler comes 100 s later
+LEASE_S = 50.0  # of simulated time: the next dialler comes 100 s later
 CAMPAIGN = Campaign(
     name="spring",
     dials_per_minute=6e6,
@@ -65,21 +65,21 @@ class Dialler:
                 continue
 
     async def take_one(self) -> str:
-        """Dial one; return why there was none."""
+        """Dial one contact; return the reason if there was none."""
         self.step("before the intent")
         rules = rules_of(CAMPAIGN, now=self.now)
         claim = await self.store.claim(CAMPAIGN.name, rules, now=self.now, lease_s=LEASE_S)
         if isinstance(claim, NothingToDial):
             if claim.reason != "finished":
                 await self.take_up_left()
-                await asyncio.sleep(0.02)  # another dialler is at it
+                await asyncio.sleep(0.02)  # another dialler has it
             return claim.reason
         self.step("after the intent")
         await self.dial(claim)
         return ""
 
     async def take_up_left(self) -> None:
-        """Find out what became of those that were left, as is done when a lease has expired."""
+        """Recover dials that were left, as after an expired lease."""
         for claim in list(self.left):
             await self.find_out(claim)
             self.left.remove(claim)

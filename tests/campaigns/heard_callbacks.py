@@ -1,4 +1,4 @@
-"""What callbacks have told of calls, as a test has it."""
+"""Callbacks about calls, as a test has them."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from campaigns.carrier import HeardLeg
 
 @dataclass
 class ToldNews:
-    """Nothing, until a test says something."""
+    """Empty until a test adds something."""
 
     refs: dict[str, str] = field(default_factory=dict[str, str])
     told: dict[str, HeardLeg] = field(default_factory=dict[str, HeardLeg])

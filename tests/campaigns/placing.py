@@ -1,4 +1,4 @@
-"""What is asked of any carrier that places calls."""
+"""Tests for any carrier that places calls."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ async def _withdraw() -> None:
 
 
 def withdrawn(dial_id: str) -> DialRequest:
-    """Return a request that is not to be made any more when its turn has come."""
+    """Return a request that is no longer wanted when its turn comes."""
     return DialRequest(dial_id=dial_id, to=A, campaign="c", confirm=_withdraw)
 
 
@@ -45,7 +45,7 @@ def withdrawn(dial_id: str) -> DialRequest:
 async def twilio_office(
     calls_per_s: float = 1.0,
 ) -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
-    """Have an account at the lab's Twilio, and ours of it."""
+    """Open an account at the lab's Twilio, and our carrier for it."""
     async with CarrierRest(ACCOUNT, TOKEN) as office:
         office.exchange.callees = {A: Callee(fate="busy"), B: Callee(fate="no-answer")}
         rest = TwilioRest(account_sid=ACCOUNT, auth_token=SecretStr(TOKEN), api_url=office.url)

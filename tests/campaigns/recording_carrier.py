@@ -1,6 +1,6 @@
 """A carrier on loopback that writes down every dial before it answers, and answers badly.
 
-Its record is the judge: whatever a dialler believes, these are the telephones that rang.
+Its record is the judge: these telephones rang, whatever a dialler believes.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ SLOWEST_S = 0.02
 class RecordingCarrier:
     """Numbers whose last digit is 7 are busy when they are first called, all others talk.
 
-    It loses one request in eight before it is written down, and one answer in eight behind it.
+    It loses one request in eight before it is written down, and one answer in eight afterwards.
     """
 
     chance: random.Random
@@ -51,7 +51,7 @@ class RecordingCarrier:
         return web.json_response({"call": f"CA-{asked['id']}"})
 
     async def find(self, request: web.Request) -> web.StreamResponse:
-        # What was asked for before is in the list: it says nothing while something is on its way.
+        # Earlier requests are in the list; it does not answer while one is in progress.
         for number in list(self._coming):
             await number.wait()
         outcome = self.outcomes.get(request.query["id"])
@@ -72,7 +72,7 @@ async def carrier_running(seed: int, *, faulty: bool = True) -> AsyncIterator[Re
     carrier = RecordingCarrier(random.Random(seed), faulty=faulty)  # noqa: S311 - repeatable
     application = web.Application()
     application.add_routes([web.post("/calls", carrier.dial), web.get("/calls", carrier.find)])
-    # A dialler that is killed closes its connection; its request is served all the same.
+    # A killed dialler closes its connection; its request is served anyway.
     runner = web.AppRunner(application, access_log=None, handler_cancellation=False)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

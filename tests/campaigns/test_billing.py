@@ -1,4 +1,4 @@
-"""What calls cost that are over: the carrier says it later, and the ledger and the day learn it."""
+"""Cost of ended calls: the carrier reports it later; ledger and daily spending are updated."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -28,7 +28,7 @@ DAY_S = 86_400.0
 
 
 class Bill:
-    """A carrier that says what calls cost as the test wants it."""
+    """A carrier that reports costs as the test wants."""
 
     def __init__(self, *costs: float | None) -> None:
         self.costs = list(costs)
@@ -87,7 +87,7 @@ async def test_a_late_price_enters_the_ledger_and_the_spending_of_its_day(tmp_pa
     await bills.close()
 
 
-async def test_what_was_not_answered_is_not_asked_about(tmp_path: Path) -> None:
+async def test_unanswered_calls_are_not_asked_about(tmp_path: Path) -> None:
     queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.BUSY)
@@ -101,7 +101,7 @@ async def test_what_was_not_answered_is_not_asked_about(tmp_path: Path) -> None:
     await bills.close()
 
 
-async def test_a_price_that_never_comes_is_asked_for_seldom_and_for_a_day_alone(
+async def test_a_price_that_never_comes_is_asked_for_rarely_and_for_a_day_only(
     tmp_path: Path,
 ) -> None:
     queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
@@ -118,7 +118,7 @@ async def test_a_price_that_never_comes_is_asked_for_seldom_and_for_a_day_alone(
     await bills.close()
 
 
-async def test_yesterdays_price_is_none_of_todays_spending(tmp_path: Path) -> None:
+async def test_yesterdays_price_does_not_count_as_todays_spending(tmp_path: Path) -> None:
     queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
     await queue.fill(new_contacts(5))
     await settle(queue, DialOutcome.COMPLETED)
@@ -152,7 +152,7 @@ async def test_a_carrier_that_does_not_answer_is_asked_later(tmp_path: Path) -> 
     await bills.close()
 
 
-async def test_a_call_whose_price_is_refused_holds_no_other_up(tmp_path: Path) -> None:
+async def test_a_refused_price_of_one_call_does_not_block_others(tmp_path: Path) -> None:
     queue, bills = open_queue(url_of(tmp_path), "x"), DialBills(url_of(tmp_path))
     await queue.fill(new_contacts(3))
     claims = [await settle(queue, DialOutcome.COMPLETED) for _ in range(3)]
@@ -165,7 +165,7 @@ async def test_a_call_whose_price_is_refused_holds_no_other_up(tmp_path: Path) -
 
     now[0] += 10.0
     with pytest.raises(CarrierError):
-        await asking.ask_due()  # nobody else is asked about
+        await asking.ask_due()  # no other call is asked about
     await queue.close()
     await bills.close()
 
@@ -179,7 +179,7 @@ async def twilio() -> AsyncIterator[tuple[CarrierRest, TwilioCarrier]]:
         yield office, TwilioCarrier(calls=calls, number=OURS, news=ToldNews())
 
 
-async def test_twilios_price_is_read_as_what_it_charges() -> None:
+async def test_twilios_price_is_read_as_a_charge() -> None:
     async with twilio() as (office, it):
         sid = await it.dial(DialRequest(dial_id="d-1", to=A, campaign="spring"))
         placed = office.exchange.placed[sid]

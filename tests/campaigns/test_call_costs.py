@@ -1,4 +1,4 @@
-"""What a dial's call cost is in the ledger, once, whoever had the call and whoever died."""
+"""A dial's cost enters the ledger once, whichever process had the call or died."""
 
 import csv
 from collections.abc import AsyncIterator, Sequence
@@ -34,7 +34,7 @@ def used(cost: float | None) -> UsageMeasured:
 
 
 class Call:
-    """One call of the record, told as the process tells it that has the call."""
+    """One call of the record, told as by the process that has it."""
 
     def __init__(self, url: str, dial_id: str, name: str = "c1", *, at: datetime = AT) -> None:
         self._writer = RecordWriter(url, holder=name)
@@ -95,7 +95,7 @@ async def dials_of(url: str) -> Sequence[Dial]:
 
 
 class CallCostsContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     @pytest.fixture
     async def queue(self, url: str) -> AsyncIterator[Queue]:
@@ -104,7 +104,7 @@ class CallCostsContract:
         yield queue
         await queue.close()
 
-    async def test_what_a_call_used_enters_the_ledger_once(self, url: str, queue: Queue) -> None:
+    async def test_a_calls_cost_enters_the_ledger_once(self, url: str, queue: Queue) -> None:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, 0.01)
 
@@ -128,7 +128,7 @@ class CallCostsContract:
 
         assert (await queue.nothing(THRIFTY)).reason == "daily_spend"
 
-    async def test_a_question_behind_the_end_costs_the_difference(
+    async def test_a_model_request_after_the_end_costs_the_difference(
         self, url: str, queue: Queue
     ) -> None:
         dial = await settle(queue)
@@ -145,7 +145,7 @@ class CallCostsContract:
         assert (await queue.standing()).cost == pytest.approx(0.03)
         assert isinstance(await queue.claim(THRIFTY), Claim), "the day has 0.03 of its 0.05"
 
-    async def test_a_call_that_goes_on_is_waited_for(self, url: str, queue: Queue) -> None:
+    async def test_a_running_call_is_waited_for(self, url: str, queue: Queue) -> None:
         dial = await settle(queue)
         call = Call(url, dial.id)
         await call.tell(used(0.02))
@@ -160,7 +160,9 @@ class CallCostsContract:
         assert (before.providers_cost, before.unpriced) == (None, None)
         assert (behind.providers_cost, behind.unpriced) == (0.02, False)
 
-    async def test_what_has_no_price_is_said_and_not_guessed(self, url: str, queue: Queue) -> None:
+    async def test_a_missing_price_is_reported_and_not_guessed(
+        self, url: str, queue: Queue
+    ) -> None:
         dial = await settle(queue)
         await ended_call(url, dial, 0.02, None)
         await take_over(url)
@@ -171,7 +173,7 @@ class CallCostsContract:
 
         assert (row.costs.providers, row.costs.unpriced, row.costs.providers_owed) == (0.0, 1, 0)
 
-    async def test_what_is_lacking_is_counted_for_answered_dials_alone(
+    async def test_missing_costs_are_counted_for_answered_dials_alone(
         self, url: str, queue: Queue
     ) -> None:
         await settle(queue)
@@ -214,7 +216,7 @@ class CallCostsContract:
         assert "<td>1 without the carrier's price, 1 unpriced</td>" in html
         assert '<td class="number">0.0140</td><td class="number">0.0200</td>' in html
 
-    async def test_a_contact_that_left_before_an_answer_has_abandoned_the_call(
+    async def test_a_contact_who_left_before_an_answer_has_abandoned_the_call(
         self, url: str, queue: Queue
     ) -> None:
         left, stayed = await settle(queue), await settle(queue)
@@ -279,7 +281,7 @@ def call(reason: str = "agent_hung_up", *, turns: int = 1, cost: float | None = 
         "cut",
     ],
 )
-def test_what_a_dials_calls_come_to(
+def test_the_calls_of_a_dial_are_added_up(
     calls: Sequence[DialledCall],
     cost: float | None,
     abandoned: bool,  # noqa: FBT001 - a column of the table

@@ -1,4 +1,4 @@
-"""What a dial came to, by the carrier's last word and by how our own side of the call ended."""
+"""The result of a dial, from the carrier's last status and the end of our own call."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ NOT_COMPLETED = [
 
 @dataclass
 class OurSide:
-    """Says of every call the same."""
+    """Gives the same verdict for every call."""
 
     said: CallVerdict | None
     settings: DialerSettings = field(default_factory=DialerSettings)
@@ -49,7 +49,7 @@ def found(outcome: DialOutcome, *, answered: bool = True) -> FoundCall:
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
-async def test_whoever_was_talked_with_is_not_called_again_whatever_the_carrier_says_last(
+async def test_a_contact_talked_with_is_not_called_again_whatever_the_carrier_says(
     outcome: DialOutcome,
 ) -> None:
     result = await judge_call("d", found(outcome), OurSide(TALKED))
@@ -59,7 +59,7 @@ async def test_whoever_was_talked_with_is_not_called_again_whatever_the_carrier_
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
-async def test_a_mailbox_that_we_heard_is_one_whatever_the_carrier_says_last(
+async def test_a_mailbox_that_we_heard_stays_one_whatever_the_carrier_says(
     outcome: DialOutcome,
 ) -> None:
     result = await judge_call("d", found(outcome), OurSide(MACHINE))
@@ -71,7 +71,7 @@ async def test_a_mailbox_that_we_heard_is_one_whatever_the_carrier_says_last(
     ("ours", "reason"),
     [(CallVerdict(over=True, failed="tts_out"), "tts_out"), (None, "no_agent")],
 )
-async def test_who_picked_up_and_could_not_talk_is_a_failure_of_our_own(
+async def test_a_contact_who_answered_and_could_not_talk_is_our_own_failure(
     ours: CallVerdict | None, reason: str
 ) -> None:
     result = await judge_call("d", found(DialOutcome.FAILED), OurSide(ours))
@@ -79,20 +79,20 @@ async def test_who_picked_up_and_could_not_talk_is_a_failure_of_our_own(
     assert (result.outcome, result.reason) == (DialOutcome.AGENT_FAILED, reason)
 
 
-async def test_of_a_call_of_ours_that_does_not_end_the_carrier_s_word_stands() -> None:
+async def test_if_our_call_does_not_end_the_carriers_status_counts() -> None:
     result = await judge_call("d", found(DialOutcome.FAILED), OurSide(CallVerdict()))
 
     assert result.outcome is DialOutcome.FAILED
 
 
 @pytest.mark.parametrize("outcome", NOT_COMPLETED)
-async def test_who_did_not_pick_up_was_not_talked_with(outcome: DialOutcome) -> None:
+async def test_an_unanswered_contact_was_not_talked_with(outcome: DialOutcome) -> None:
     result = await judge_call("d", found(outcome, answered=False), OurSide(TALKED))
 
     assert result.outcome is outcome
 
 
-async def test_what_nobody_knows_the_end_of_is_not_taken_for_completed() -> None:
+async def test_a_dial_with_an_unknown_end_is_not_completed() -> None:
     result = await judge_call("d", found(DialOutcome.UNKNOWN), OurSide(TALKED))
 
     assert result.outcome is DialOutcome.UNKNOWN

@@ -1,4 +1,4 @@
-"""What our own side of a dialled call came to, by its facts."""
+"""The verdict on our own side of a dialled call, from its events."""
 
 from collections.abc import Sequence
 
@@ -66,7 +66,7 @@ def heard(answerer: str) -> AnswererHeard:
     ],
     ids=lambda each: "",
 )
-def test_a_machine_is_one_that_was_heard_last(facts: Sequence[Event], *, machine: bool) -> None:
+def test_the_last_machine_verdict_counts(facts: Sequence[Event], *, machine: bool) -> None:
     judge = CallJudge()
     for fact in facts:
         judge.add(fact)

@@ -1,4 +1,4 @@
-"""A campaign's own breaker: what trips it, and what takes it back."""
+"""A campaign's own breaker: what trips and resets it."""
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from campaigns.breakers import CampaignBreaker
 
 
-def test_so_many_in_a_row_trip_it_and_it_says_so_once() -> None:
+def test_consecutive_failures_trip_it_and_it_says_so_once() -> None:
     breaker = CampaignBreaker(limit=3)
 
     said = [breaker.note(ours=True, reached=False) for _ in range(5)]
@@ -15,7 +15,7 @@ def test_so_many_in_a_row_trip_it_and_it_says_so_once() -> None:
     assert breaker.tripped
 
 
-def test_a_talk_in_between_begins_the_count_anew() -> None:
+def test_a_talk_in_between_resets_the_count() -> None:
     breaker = CampaignBreaker(limit=2)
 
     breaker.note(ours=True, reached=False)
@@ -24,7 +24,7 @@ def test_a_talk_in_between_begins_the_count_anew() -> None:
     assert not breaker.note(ours=True, reached=False)
 
 
-def test_who_was_not_reached_says_nothing_of_us() -> None:
+def test_unreached_contacts_do_not_count() -> None:
     breaker = CampaignBreaker(limit=2)
 
     breaker.note(ours=True, reached=False)
@@ -33,7 +33,7 @@ def test_who_was_not_reached_says_nothing_of_us() -> None:
     assert breaker.note(ours=True, reached=False)
 
 
-def test_a_call_that_began_before_does_not_take_it_back() -> None:
+def test_a_call_that_began_before_does_not_reset_it() -> None:
     breaker = CampaignBreaker(limit=1)
     breaker.note(ours=True, reached=False)
 
@@ -45,7 +45,7 @@ def test_a_call_that_began_before_does_not_take_it_back() -> None:
 
 
 @given(st.lists(st.sampled_from(["ours", "reached", "away"]), max_size=40), st.integers(1, 5))
-def test_it_trips_only_after_so_many_of_ours_without_a_talk_between(
+def test_it_trips_only_after_the_limit_of_our_failures_without_a_talk_between(
     dials: list[str], limit: int
 ) -> None:
     breaker = CampaignBreaker(limit=limit)

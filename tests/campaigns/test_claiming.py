@@ -1,4 +1,4 @@
-"""Whom a campaign may call at all."""
+"""Contacts that a campaign may call."""
 
 from dataclasses import replace
 
@@ -30,7 +30,7 @@ CASES = {
 
 
 @pytest.mark.parametrize(("campaign", "contact", "opens"), CASES.values(), ids=CASES)
-def test_who_may_be_called_and_when(
+def test_a_contact_is_callable_only_under_the_rules(
     campaign: Campaign, contact: Contact, opens: float | None
 ) -> None:
     assert contact_opens_s(campaign, contact, NOON) == opens

@@ -1,4 +1,4 @@
-"""Files of contacts as the world writes them: encodings, separators, quotes, and worse."""
+"""Real-world files of contacts: encodings, separators, quotes, and damaged ones."""
 
 import io
 from pathlib import Path
@@ -37,7 +37,7 @@ ENCODINGS = {
 
 
 @pytest.mark.parametrize(("data", "encoding"), ENCODINGS.values(), ids=ENCODINGS)
-def test_an_encoding_is_known_by_its_bytes(data: bytes, encoding: str) -> None:
+def test_an_encoding_is_recognised_by_its_bytes(data: bytes, encoding: str) -> None:
     assert guess_encoding([data]) == encoding
 
 
@@ -51,13 +51,13 @@ def test_a_letter_that_the_end_of_the_file_cuts_is_not_utf_8() -> None:
     assert guess_encoding([b"number,name\n+4930901820,Jos\xe9"]) == "cp1252"
 
 
-def test_a_letter_that_only_the_next_piece_shows_to_be_none_counts() -> None:
+def test_an_invalid_letter_across_two_pieces_counts() -> None:
     head = b"number,name\n+4930901820,Zo\xe9"
 
     assert guess_encoding([head, b",\x81\n"]) == "latin-1"
 
 
-def test_what_is_not_utf_8_may_come_late() -> None:
+def test_invalid_utf_8_may_come_late() -> None:
     pieces = [b"+4930901820,Ada\n" * 10_000, RUSSIAN.encode("cp1251")]
 
     assert guess_encoding(pieces) == "cp1251"
@@ -65,7 +65,7 @@ def test_what_is_not_utf_8_may_come_late() -> None:
 
 @example("00\x00\x80")
 @given(st.text())
-def test_any_text_in_utf_8_is_known_as_such(text: str) -> None:
+def test_any_text_in_utf_8_is_recognised_as_such(text: str) -> None:
     data = text.encode("utf-8")
 
     read = data.decode(guess_encoding([data]), errors="replace")  # as the importer does
@@ -127,13 +127,13 @@ FILES = {
 
 
 @pytest.mark.parametrize(("text", "rows"), FILES.values(), ids=FILES)
-def test_a_file_is_read_to_its_end_and_costs_no_row_but_the_bad_ones(
+def test_a_file_is_read_to_its_end_and_loses_only_bad_rows(
     text: str, rows: list[tuple[int, tuple[str, ...] | str]]
 ) -> None:
     assert rows_of(text) == rows
 
 
-def test_an_open_quote_swallows_one_line_and_not_the_file() -> None:
+def test_an_open_quote_takes_one_line_and_not_the_file() -> None:
     text = 'a,b\n"1,2\n' + "3,4\n" * (MOST_LINES * 3)
 
     rows = rows_of(text)
@@ -150,7 +150,7 @@ def test_an_open_quote_swallows_one_line_and_not_the_file() -> None:
     )
 )
 @settings(max_examples=200, deadline=None)
-def test_what_pythons_own_writer_wrote_is_read_as_it_was(table: list[list[str]]) -> None:
+def test_files_of_pythons_own_writer_are_read_unchanged(table: list[list[str]]) -> None:
     import csv  # noqa: PLC0415 - the judge
 
     text = io.StringIO()
@@ -166,7 +166,7 @@ def test_what_pythons_own_writer_wrote_is_read_as_it_was(table: list[list[str]])
 
 @given(st.text(max_size=300))
 @settings(max_examples=200, deadline=None)
-def test_whatever_a_file_holds_every_row_has_cells_or_a_reason(text: str) -> None:
+def test_in_any_file_every_row_has_cells_or_a_reason(text: str) -> None:
     for row in read_rows(io.StringIO(text, newline=None)):
         assert isinstance(row, CsvRow)
         assert bool(row.cells) != bool(row.trouble)

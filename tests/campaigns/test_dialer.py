@@ -1,4 +1,4 @@
-"""The dialer: whom it dials, what it does about the unknown, and when it waits."""
+"""The dialler: its dials, unknown outcomes, and its waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -55,7 +55,7 @@ async def test_each_contact_is_dialled_and_has_one_outcome(tmp_path: Path) -> No
         assert sorted(text.dial_id for text in it.of(DialEnded)) == sorted(it.carrier.record)
 
 
-async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
+async def test_a_contact_who_declines_and_a_nonexistent_number_are_dialled_once(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, C, attempts=3) as it, running(it):
@@ -68,7 +68,7 @@ async def test_who_declines_and_a_number_that_does_not_exist_are_dialled_once(
         assert reasons == {A: "declined", B: "no_such_number", C: ""}
 
 
-async def test_a_call_s_own_id_takes_the_place_of_its_order_s(tmp_path: Path) -> None:
+async def test_a_calls_own_id_replaces_its_requests_id(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, attempts=1) as it, running(it):
         it.carrier.answers_with = "order"
         await it.done()
@@ -79,7 +79,7 @@ async def test_a_call_s_own_id_takes_the_place_of_its_order_s(tmp_path: Path) ->
         assert dial.answered_s is not None
 
 
-async def test_who_was_busy_is_dialled_again_later(tmp_path: Path) -> None:
+async def test_a_busy_contact_is_dialled_again_later(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, running(it):
         it.carrier.fates = {A: DialOutcome.BUSY}
         await it.done()
@@ -88,7 +88,7 @@ async def test_who_was_busy_is_dialled_again_later(tmp_path: Path) -> None:
         assert len(set(it.carrier.record)) == 3
 
 
-async def test_a_call_that_failed_for_our_reasons_does_not_count(tmp_path: Path) -> None:
+async def test_a_call_that_failed_on_our_side_does_not_count(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, attempts=1) as it, running(it):
         it.floor.failing = {A: "tts_out"}
         await until(lambda: bool(it.of(DialEnded)))
@@ -100,7 +100,7 @@ async def test_a_call_that_failed_for_our_reasons_does_not_count(tmp_path: Path)
         assert (second.outcome, second.counted) == ("completed", True)
 
 
-async def test_a_lost_answer_is_asked_about_and_nobody_is_dialled_twice(tmp_path: Path) -> None:
+async def test_a_lost_answer_is_asked_about_and_no_contact_is_dialled_twice(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, running(it):
         it.carrier.lost_answers = 1
         await it.done()
@@ -110,7 +110,7 @@ async def test_a_lost_answer_is_asked_about_and_nobody_is_dialled_twice(tmp_path
         assert it.outcomes() == {A: "completed"}
 
 
-async def test_a_dial_that_the_carrier_never_had_is_made_anew_under_the_same_id(
+async def test_a_dial_that_never_reached_the_carrier_is_repeated_under_the_same_id(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it, running(it):
@@ -125,7 +125,7 @@ async def test_a_carrier_that_does_not_know_a_call_yet_is_asked_once_more(tmp_pa
     async with dialing(tmp_path, A) as it, running(it):
         it.carrier.deaf = 1
         await until(lambda: it.carrier.asked > 1)
-        # It took the order all the same, and its list is slow to show it.
+        # It accepted the request nevertheless, and its list is slow to show it.
         (dial_id,) = it.floor.numbers
         it.carrier.record.append(dial_id)
         it.carrier.calls[dial_id] = (now_s(), A)
@@ -136,7 +136,7 @@ async def test_a_carrier_that_does_not_know_a_call_yet_is_asked_once_more(tmp_pa
 
 @dataclass
 class QueueingScript(ScriptedCarrier):
-    """Has each dial wait for its turn."""
+    """Lets each dial wait for its turn."""
 
     queue_s: float = 60.0
 
@@ -146,7 +146,7 @@ class QueueingScript(ScriptedCarrier):
         return await super().dial(request)
 
 
-async def test_how_long_a_carrier_may_not_know_a_call_counts_from_when_it_was_asked(
+async def test_the_time_for_a_carrier_to_know_a_call_counts_from_the_request(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -174,7 +174,7 @@ async def bar(it: Dialing) -> None:
 
 
 @pytest.mark.parametrize("change", [close_the_hours, pause, bar])
-async def test_a_dial_in_the_account_s_queue_is_asked_for_only_if_all_still_allows_it(
+async def test_a_queued_dial_is_requested_only_if_everything_still_allows_it(
     tmp_path: Path, change: Callable[[Dialing], Awaitable[None]]
 ) -> None:
     closes_s = now_s() % 86_400.0 + 30.0 if change is close_the_hours else 86_400.0
@@ -224,7 +224,7 @@ async def test_a_dial_is_followed_until_its_outcome_is_known(tmp_path: Path) -> 
             assert not dialer.runs
 
 
-async def test_a_telephone_that_rings_while_we_leave_is_called_off_and_its_contact_loses_no_attempt(
+async def test_a_ringing_dial_is_cancelled_at_the_stop_and_costs_no_attempt(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, attempts=1) as it:
@@ -239,7 +239,7 @@ async def test_a_telephone_that_rings_while_we_leave_is_called_off_and_its_conta
         assert it.carrier.cancelled == {ended.dial_id: f"order-{ended.dial_id}"}
 
 
-async def test_who_has_picked_up_is_not_called_off_when_we_leave(tmp_path: Path) -> None:
+async def test_an_answered_dial_is_not_cancelled_at_the_stop(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         async with running(it):
             await until(lambda: bool(it.of(DialPlaced)))
@@ -250,7 +250,7 @@ async def test_who_has_picked_up_is_not_called_off_when_we_leave(tmp_path: Path)
         assert it.outcomes() == {A: "completed"}
 
 
-async def test_a_dial_that_was_not_asked_for_yet_is_given_back_when_we_leave(
+async def test_a_dial_not_yet_requested_is_given_back_at_the_stop(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -269,7 +269,9 @@ async def test_a_dial_that_was_not_asked_for_yet_is_given_back_when_we_leave(
         assert await it.ledger() == []
 
 
-async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_path: Path) -> None:
+async def test_while_a_stage_is_down_no_contact_is_dialled_and_it_is_told_once(
+    tmp_path: Path,
+) -> None:
     async with dialing(tmp_path, A) as it:
         it.floor.well["tts"] = False
         async with running(it) as dialer:
@@ -287,7 +289,7 @@ async def test_while_a_stage_is_down_nobody_is_dialled_and_it_is_told_once(tmp_p
         assert resumed.held_s == pytest.approx(300, abs=5)
 
 
-async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_looked_at(
+async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_considered(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, on_outage="skip") as it:
@@ -302,7 +304,7 @@ async def test_with_skip_the_contact_is_put_back_and_the_next_one_is_looked_at(
         assert [text.counted for text in it.of(DialEnded)] == [False, False, True, True]
 
 
-async def test_who_is_skipped_for_all_of_a_long_outage_is_called_behind_it(tmp_path: Path) -> None:
+async def test_a_contact_skipped_during_a_long_outage_is_called_after_it(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, B, on_outage="skip", daily_calls=2) as it:
         it.floor.well["tts"] = False
         async with running(it):
@@ -314,7 +316,7 @@ async def test_who_is_skipped_for_all_of_a_long_outage_is_called_behind_it(tmp_p
         assert it.dialled() == [A, B]
 
 
-async def test_with_degraded_the_contact_is_dialled_all_the_same(tmp_path: Path) -> None:
+async def test_with_degraded_the_contact_is_dialled_anyway(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, on_outage="degraded") as it:
         it.floor.well["tts"] = False
         async with running(it):
@@ -338,29 +340,29 @@ async def test_a_carrier_that_does_not_answer_holds_the_campaign_until_it_does(
         assert sorted(it.dialled()) == [A, B]
 
 
-async def test_a_call_whose_end_the_carrier_has_lost_keeps_nobody_waiting_for_ever(
+async def test_a_call_whose_end_the_carrier_lost_is_waited_for_a_bounded_time(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, concurrent=1) as it:
         it.settings = replace(it.settings, lease_s=300.0, look_s=60.0)
-        it.carrier.answers_after_s = 1e9  # it says for ever that it rings
+        it.carrier.answers_after_s = 1e9  # it reports ringing for ever
         async with running(it):
             await until(lambda: it.dialled() == [A, B], within_s=MOST_CALL_S + 300.0)
 
         assert it.outcomes() == {A: "unknown"}
 
 
-async def test_no_more_ring_than_we_have_seats(tmp_path: Path) -> None:
+async def test_no_more_dials_ring_than_there_are_seats(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, B, C, D) as it:
         it.floor.free = 2
-        it.carrier.answers_after_s = 1000.0  # nobody picks up
+        it.carrier.answers_after_s = 1000.0  # no contact answers
         async with running(it):
             await asyncio.sleep(60)
 
         assert len(it.carrier.record) == 2
 
 
-async def test_who_is_on_the_do_not_call_list_by_then_is_not_dialled(tmp_path: Path) -> None:
+async def test_a_contact_who_opted_out_meanwhile_is_not_dialled(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, B) as it:
         await it.book.add_do_not_call(A, source="test", now=now_s())
         async with running(it):
@@ -379,9 +381,9 @@ async def test_a_number_that_the_carrier_refuses_has_failed(tmp_path: Path) -> N
         assert (ended.outcome, ended.reason) == ("failed", "carrier_refused")
 
 
-async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path: Path) -> None:
+async def test_a_dial_that_ended_without_a_waiter_is_not_waited_for(tmp_path: Path) -> None:
     async def end() -> None:
-        """End at once, with nothing to learn."""
+        """End at once, with nothing to report."""
 
     async def learn(campaign: str, result: Any) -> None:
         raise AssertionError(f"{result} in {campaign}")
@@ -395,14 +397,14 @@ async def test_a_dial_that_ended_while_nobody_waited_is_not_waited_for(tmp_path:
         run = DialRun(campaign=it.campaign, claim=claim, parts=it.parts(), carrier=carrier)
         dials, began_s = DialsInProgress(tasks, set(), learn=learn, left=lambda: None), now_s()
         dials.begin(run, end)
-        await asyncio.sleep(0.1)  # somebody looks for whom to dial next
+        await asyncio.sleep(0.1)  # the next contact is looked for
         await dials.wait(100.0)
         assert now_s() - began_s < 1.0
         await dials.wait(100.0)
-        assert now_s() - began_s > 99.0  # it is news once
+        assert now_s() - began_s > 99.0  # it is told once
 
 
-async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Path) -> None:
+async def test_a_process_that_does_not_lead_dials_no_contact(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.floor.leads = False
         async with running(it):
@@ -411,7 +413,7 @@ async def test_a_process_that_does_not_lead_its_house_dials_nobody(tmp_path: Pat
         assert it.carrier.record == []
 
 
-async def test_a_rehearsal_that_fails_has_the_contact_skipped_before_anybody_is_dialled(
+async def test_a_failed_rehearsal_skips_the_contact_before_any_dial(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, on_outage="skip") as it:
@@ -432,7 +434,7 @@ async def test_a_rehearsal_that_fails_has_the_contact_skipped_before_anybody_is_
         assert not it.of(CampaignPaused)
 
 
-async def test_a_rehearsal_that_fails_gives_a_held_campaign_s_contact_back(tmp_path: Path) -> None:
+async def test_a_failed_rehearsal_gives_a_held_campaigns_contact_back(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         answers = ["tts_down", ""]
 
@@ -461,7 +463,7 @@ async def test_each_campaign_has_its_turn_and_none_waits_for_a_large_one(tmp_pat
         assert it.dialled().index(D) <= 2
 
 
-async def test_who_is_in_two_campaigns_is_called_by_one_after_the_other(tmp_path: Path) -> None:
+async def test_a_contact_of_two_campaigns_is_called_by_one_after_the_other(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.more = {"d": replace(it.campaign, name="d")}
         await it.book.add("d", [NewContact(number=A, zones=("UTC",))], now=now_s())
@@ -474,7 +476,7 @@ async def test_who_is_in_two_campaigns_is_called_by_one_after_the_other(tmp_path
 
 
 class LateOffice(CampaignOffice):
-    """Has somebody come into the campaign right behind the look that saw nobody left."""
+    """Adds a contact right after the query that found none left."""
 
     book: ContactStore
     due_s = 0.0  # of the callback
@@ -488,7 +490,7 @@ class LateOffice(CampaignOffice):
         return seen
 
 
-async def test_a_campaign_into_which_somebody_comes_while_it_is_found_done_goes_on(
+async def test_a_campaign_that_gains_a_contact_while_found_done_continues(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -500,7 +502,7 @@ async def test_a_campaign_into_which_somebody_comes_while_it_is_found_done_goes_
             await it.done()
 
 
-async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:
+async def test_a_pace_is_kept_without_falling_behind(tmp_path: Path) -> None:
     numbers = [f"+1500555{at:04}" for at in range(400, 420)]
     async with dialing(tmp_path, *numbers, dials_per_minute=60.0, concurrent=50) as it:
         it.floor.free = 50
@@ -512,7 +514,7 @@ async def test_a_pace_is_kept_to_and_not_fallen_behind(tmp_path: Path) -> None:
 
 
 class ForgetfulCarrier(ScriptedCarrier):
-    """Says at the end that the call failed, and no more that somebody had picked up."""
+    """Reports at the end that the call failed, and no longer that it was answered."""
 
     async def find(self, dial_id: str, to: str, since_s: float) -> FoundCall | None:
         found = await super().find(dial_id, to, since_s)
@@ -521,7 +523,7 @@ class ForgetfulCarrier(ScriptedCarrier):
         return FoundCall(provider_call_id=found.provider_call_id, outcome=DialOutcome.FAILED)
 
 
-async def test_who_has_picked_up_and_talked_is_not_called_again_when_the_carrier_forgets_it(
+async def test_a_contact_who_talked_is_not_called_again_when_the_carrier_forgets_it(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:

@@ -1,4 +1,4 @@
-"""A campaign that pauses itself, or is paused, and what has it go on."""
+"""Automatic and manual pauses of a campaign, and their end."""
 
 import asyncio
 from pathlib import Path
@@ -33,7 +33,7 @@ MIDNIGHT_S = 86_400.0  # these tests begin some hours behind one
 A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
 
 
-async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
+async def test_consecutive_failures_of_our_own_pause_the_campaign(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -55,7 +55,7 @@ async def test_several_in_a_row_that_failed_for_our_reasons_pause_the_campaign(
         assert set(it.outcomes().values()) == {"completed"}
 
 
-async def test_a_campaign_that_paused_itself_goes_on_by_a_word_from_behind_a_clock_put_back(
+async def test_a_campaign_that_paused_itself_is_resumed_despite_a_clock_put_back(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 206)]
@@ -70,7 +70,7 @@ async def test_a_campaign_that_paused_itself_goes_on_by_a_word_from_behind_a_clo
 
 
 class DeafOffice(CampaignOffice):
-    """Is away when a campaign is to be paused, so many times."""
+    """Fails a number of times when a campaign is to be paused."""
 
     away = 2
 
@@ -81,7 +81,7 @@ class DeafOffice(CampaignOffice):
         return await super().move(campaign, state, **more)
 
 
-async def test_a_campaign_that_is_to_pause_while_the_database_is_away_is_paused_behind_that(
+async def test_a_pause_that_the_database_missed_is_made_up_afterwards(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -101,7 +101,7 @@ async def test_a_campaign_that_is_to_pause_while_the_database_is_away_is_paused_
         assert paused.in_a_row >= 5
 
 
-async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_is_resumed(
+async def test_a_campaign_paused_by_its_breaker_in_an_outage_continues_when_resumed(
     tmp_path: Path,
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -123,7 +123,7 @@ async def test_a_campaign_whose_breaker_paused_it_in_an_outage_goes_on_when_it_i
         assert [text.reason for text in it.of(CampaignResumed)] == ["agent_failed_in_a_row"]
 
 
-async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_path: Path) -> None:
+async def test_the_end_of_a_pause_is_told_by_the_process_that_dials_then(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         reason = "agent_failed_in_a_row"
         await it.office.move("c", "paused", reason=reason, now=now_s())
@@ -137,7 +137,7 @@ async def test_that_a_paused_campaign_goes_on_is_told_by_whoever_dials_then(tmp_
         assert [text.reason for text in it.of(CampaignResumed)] == [reason]
 
 
-async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended(
+async def test_a_campaign_paused_by_an_operator_waits_for_no_recovery(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -151,7 +151,7 @@ async def test_a_campaign_that_an_operator_paused_waits_for_nothing_to_be_mended
         assert it.of(CampaignResumed) == []
 
 
-async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_path: Path) -> None:
+async def test_consecutive_refusals_by_the_carrier_pause_the_campaign(tmp_path: Path) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
     async with dialing(tmp_path, *numbers, concurrent=1, attempts=1) as it, running(it):
         it.carrier.refused = {*numbers[:4], *numbers[5:]}  # one in between is dialled: not all
@@ -178,7 +178,7 @@ async def test_a_carrier_that_refuses_several_in_a_row_pauses_the_campaign(tmp_p
         (judge_dial(None), "gateway_lost"),
     ],
 )
-async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_attempt(
+async def test_an_unhealthy_trunk_pauses_the_campaign_and_costs_no_attempts(
     tmp_path: Path, verdict: DialVerdict, reason: str
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -194,7 +194,7 @@ async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_
         ended = it.of(DialEnded)
         assert [(text.reason, text.counted) for text in ended] == [
             *[(reason, False)] * 2,
-            ("no_such_number", True),  # what the trunk has made begins the count anew
+            ("no_such_number", True),  # a success of the trunk resets the count
             *[(reason, False)] * 5,
         ]
 
@@ -204,7 +204,7 @@ async def test_a_trunk_that_is_not_well_pauses_the_campaign_and_costs_nobody_an_
         assert it.outcomes() == dict.fromkeys(numbers, "completed") | {numbers[2]: "failed"}
 
 
-async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_before(
+async def test_no_contact_is_dialled_while_the_last_result_is_unknown(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     numbers = [f"+1500555{at:04}" for at in range(200, 212)]
@@ -214,7 +214,7 @@ async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_
 
         async def settle_late(*of_dial: Any, **how: Any) -> bool:
             kept = await settle(*of_dial, **how)
-            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not said yet
+            await asyncio.sleep(5.0)  # kept, which makes room for the next, and not reported yet
             return kept
 
         monkeypatch.setattr(it.store, "settle", settle_late)
@@ -226,7 +226,7 @@ async def test_nobody_is_dialled_while_it_is_not_learnt_what_became_of_the_dial_
             assert len(await it.ledger()) == 5  # and the sixth is as if it had not been claimed
 
 
-async def test_that_what_another_process_held_goes_on_is_told_by_the_one_that_leads_behind_it(
+async def test_the_end_of_another_processs_hold_is_told_by_the_next_leader(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -239,7 +239,7 @@ async def test_that_what_another_process_held_goes_on_is_told_by_the_one_that_le
         assert it.of(CampaignHeld) == []
 
 
-async def test_what_is_still_down_when_another_process_leads_is_told_no_second_time(
+async def test_an_outage_that_lasts_is_not_told_again_by_the_next_leader(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -256,7 +256,7 @@ async def test_what_is_still_down_when_another_process_leads_is_told_no_second_t
         assert it.of(CampaignHeld) == []
 
 
-async def test_what_another_process_held_is_not_over_because_nothing_is_known_of_it_here(
+async def test_another_processs_hold_does_not_end_for_lack_of_knowledge(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -276,7 +276,7 @@ async def test_what_another_process_held_is_not_over_because_nothing_is_known_of
             assert hold is not None
             assert hold.reason == "tts_down"
             await asyncio.sleep(100.0)
-            assert it.told == []  # whoever has acknowledged it is not told it again
+            assert it.told == []  # an operator who has acknowledged it is not told again
             it.floor.well["tts"] = True
             await it.done()
 
@@ -289,7 +289,7 @@ async def test_what_another_process_held_is_not_over_because_nothing_is_known_of
     [({"window": CallingWindow(opens_s=MIDNIGHT_S - 1.0, closes_s=MIDNIGHT_S)}, 4), ({}, 0)],
     ids=["nobody may be called now", "all seats are taken"],
 )
-async def test_what_another_process_held_is_not_over_while_nobody_is_dialled_anyway(
+async def test_another_processs_hold_does_not_end_while_no_dial_is_due_anyway(
     tmp_path: Path, campaign: dict[str, Any], free: int
 ) -> None:
     async with dialing(tmp_path, A, **campaign) as it:
@@ -304,7 +304,7 @@ async def test_what_another_process_held_is_not_over_while_nobody_is_dialled_any
         assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
 
 
-async def test_a_call_that_a_dead_process_has_placed_does_not_prove_that_an_outage_is_over(
+async def test_a_dead_processs_call_does_not_prove_that_an_outage_is_over(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -320,7 +320,7 @@ async def test_a_call_that_a_dead_process_has_placed_does_not_prove_that_an_outa
         assert [text.reason for text in it.of(CampaignResumed)] == ["tts_down"]
 
 
-async def test_who_leads_again_looks_again_at_what_was_held_meanwhile(tmp_path: Path) -> None:
+async def test_a_returning_leader_reads_again_what_was_held_meanwhile(tmp_path: Path) -> None:
     async with dialing(tmp_path, A, window=CallingWindow(opens_s=0.0, closes_s=0.0)) as it:
         async with running(it):
             await asyncio.sleep(10.0)

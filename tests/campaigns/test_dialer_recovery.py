@@ -1,4 +1,4 @@
-"""What becomes of dials whose process is gone, silent, or late with its lease."""
+"""Dials whose process is gone, silent, or late with its lease."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.virtual_time
 A, B, C, D = "+15005550101", "+15005550102", "+15005550103", "+15005550104"
 
 
-async def test_a_dead_process_s_dial_is_asked_about_before_anybody_is_dialled(
+async def test_a_dead_processs_dial_is_asked_about_before_any_contact_is_dialled(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B) as it:
@@ -60,7 +60,7 @@ class RecallingScript(ScriptedCarrier):
         self.recalled[dial_id] = provider_call_id
 
 
-async def test_a_dead_process_s_dial_is_looked_up_by_the_id_that_it_kept(tmp_path: Path) -> None:
+async def test_a_dead_processs_dial_is_looked_up_by_its_stored_id(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it:
         it.carrier = carrier = RecallingScript()
         left = await left_by_another(it, asked=True, call_ref="the-call")
@@ -83,7 +83,7 @@ async def test_a_dead_process_that_never_asked_the_carrier_leaves_a_contact_to_d
         assert [text.known for text in it.of(DialAsked)] == [False]
 
 
-async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_its_own(
+async def test_a_server_with_other_campaigns_takes_no_dial_from_the_right_one(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -103,11 +103,11 @@ async def test_a_house_with_other_campaigns_keeps_no_dial_from_those_who_have_it
         assert it.carrier.record == [left.dial.id]
 
 
-async def test_a_dead_process_s_dial_is_found_soon_although_the_clock_was_put_back(
+async def test_a_dead_processs_dial_is_found_soon_although_the_clock_was_put_back(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
-        it.floor.free = 0  # it dials nobody itself
+        it.floor.free = 0  # it dials no contact itself
         ahead_s = 3600.0
         dialer = Dialer({"c": it.campaign}, replace(it.parts(), now_s=lambda: now_s() + ahead_s))
         async with asyncio.TaskGroup() as tasks:
@@ -120,7 +120,7 @@ async def test_a_dead_process_s_dial_is_found_soon_although_the_clock_was_put_ba
 
 
 class UnrenewingStore(CampaignStore):
-    """Cannot be told that a dial goes on."""
+    """Cannot record that a dial goes on."""
 
     async def renew(self, dial: Dial, *, now: float, lease_s: float) -> bool:
         raise StorageError("the network is away")
@@ -128,7 +128,7 @@ class UnrenewingStore(CampaignStore):
 
 @dataclass
 class SlowAnswers(ScriptedCarrier):
-    """Rings at once, and says so late."""
+    """Rings at once, and reports it late."""
 
     async def dial(self, request: DialRequest) -> str:
         call_ref = await super().dial(request)
@@ -141,7 +141,7 @@ async def rehearse_long() -> str:
     return ""
 
 
-async def test_a_dial_of_our_own_whose_lease_ran_out_goes_on_and_is_not_begun_beside_itself(
+async def test_our_own_dial_with_an_expired_lease_continues_and_is_not_started_twice(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -156,7 +156,7 @@ async def test_a_dial_of_our_own_whose_lease_ran_out_goes_on_and_is_not_begun_be
         assert it.outcomes() == {A: "completed"}
 
 
-async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_it_then(
+async def test_a_dial_given_back_by_another_process_is_made_once_by_the_next(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -165,7 +165,7 @@ async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_
         async with running(it):
             await asyncio.sleep(10.0)
             (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
-            await asyncio.sleep(6.0)  # our own renewal finds out
+            await asyncio.sleep(6.0)  # our own renewal notices it
             assert await other.release(taken.dial)
             await it.done()
         await other.close()
@@ -173,7 +173,7 @@ async def test_a_dial_that_another_process_gave_back_is_made_once_by_who_claims_
         assert it.dialled() == [A]
 
 
-async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_asked_again(
+async def test_a_carrier_whose_only_dial_another_process_took_is_asked_again(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A, B, concurrent=1) as it:
@@ -183,7 +183,7 @@ async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_ask
             it.carrier.deaf = 1000
             await until(lambda: bool(it.of(CampaignHeld)))
             (taken,) = await other.adopt_expired(["c"], now=now_s() + 60.0, lease_s=60.0)
-            await asyncio.sleep(10.0)  # our own renewal finds out
+            await asyncio.sleep(10.0)  # our own renewal notices it
             done = DialResult(outcome=DialOutcome.COMPLETED)
             await other.settle(taken.dial, done, then=NextStep(state="done"), now=now_s())
             it.carrier.deaf = 0
@@ -196,7 +196,7 @@ async def test_a_carrier_of_which_another_process_has_taken_the_only_dial_is_ask
 
 @asynccontextmanager
 async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
-    """Have another process of the house lead, whose key for the carrier is the right one."""
+    """Let another process lead, whose key for the carrier is the right one."""
     store = CampaignStore(it.url, holder="another")
     carrier = ScriptedCarrier(
         calls=it.carrier.calls, record=it.carrier.record, answers_after_s=it.carrier.answers_after_s
@@ -215,7 +215,7 @@ async def relieved(it: Dialing) -> AsyncIterator[Dialer]:
 
 
 class KeyRenewed(ScriptedCarrier):
-    """Dials once for this key, which is good for nothing from then on."""
+    """Dials once with this key, which is invalid from then on."""
 
     async def dial(self, request: DialRequest) -> str:
         try:
@@ -225,7 +225,7 @@ class KeyRenewed(ScriptedCarrier):
 
 
 @pytest.mark.parametrize("lost_answers", [0, 1], ids=["placed", "its answer was lost"])
-async def test_a_relieved_process_that_the_carrier_does_not_answer_leaves_its_dial_to_the_next(
+async def test_a_replaced_process_without_an_answer_leaves_its_dial_to_the_next(
     tmp_path: Path, lost_answers: int
 ) -> None:
     async with dialing(tmp_path, A, B, concurrent=1) as it:
@@ -241,7 +241,7 @@ async def test_a_relieved_process_that_the_carrier_does_not_answer_leaves_its_di
         assert it.outcomes() == {A: "completed", B: "completed"}
 
 
-async def test_a_relieved_process_goes_on_with_its_dial_behind_an_answer_that_was_lost(
+async def test_a_replaced_process_continues_its_dial_after_a_lost_answer(
     tmp_path: Path,
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -255,7 +255,7 @@ async def test_a_relieved_process_goes_on_with_its_dial_behind_an_answer_that_wa
 
 
 class AwayStore(CampaignStore):
-    """Its database can go away, and come back."""
+    """A store whose database can fail and recover."""
 
     away = False
     away_placed = False  # for this alone
@@ -283,7 +283,7 @@ class AwayStore(CampaignStore):
 
 @asynccontextmanager
 async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]:
-    """Two contacts, of whom one at a time is called, and whose telephones ring for long."""
+    """Two contacts, called one at a time, whose telephones ring for long."""
     async with dialing(folder, A, B, concurrent=1) as it:
         await it.store.close()
         it.store = store = AwayStore(it.url, holder="me")
@@ -292,7 +292,7 @@ async def ringing_long(folder: Path) -> AsyncIterator[tuple[Dialing, AwayStore]]
 
 
 @pytest.mark.parametrize("away_s", [11.0, 14.0, 16.0, 17.0, 20.0])
-async def test_behind_an_outage_nobody_is_dialled_beside_those_whose_lease_ran_out_in_it(
+async def test_after_an_outage_dials_with_expired_leases_keep_their_seats(
     tmp_path: Path, away_s: float
 ) -> None:
     async with ringing_long(tmp_path) as (it, store), running(it):
@@ -306,14 +306,14 @@ async def test_behind_an_outage_nobody_is_dialled_beside_those_whose_lease_ran_o
 
 
 @pytest.mark.parametrize("before_s", [0.0, 3.0, 6.0])
-async def test_a_dial_that_the_database_broke_off_keeps_its_slot_until_it_is_taken_over(
+async def test_a_dial_interrupted_by_the_database_keeps_its_slot_until_it_is_taken_over(
     tmp_path: Path, before_s: float
 ) -> None:
     async with ringing_long(tmp_path) as (it, store):
         store.away_placed = True
         it.floor.free = 0
         async with running(it):
-            await asyncio.sleep(before_s)  # its look for silent dials is so long ago
+            await asyncio.sleep(before_s)  # its last search for silent dials is long ago
             it.floor.free = 4
             await until(lambda: bool(it.carrier.record))
             await asyncio.sleep(0.1)

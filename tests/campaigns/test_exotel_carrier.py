@@ -29,7 +29,7 @@ pytestmark = pytest.mark.virtual_time
 
 @dataclass
 class PoolServer:
-    """An account, and ours of it; `heard` is what callbacks have said."""
+    """An account, and our carrier for it; `heard` has the callbacks."""
 
     account: ExotelAccount
     heard: dict[str, HeardLeg] = field(default_factory=dict)
@@ -57,14 +57,14 @@ async def office() -> AsyncIterator[PoolServer]:
 
 
 async def lost(it: PoolServer, dial_id: str) -> None:
-    """Have a call placed without a word of it."""
+    """Place a call without any callback."""
     it.account.swallow = 1
     with pytest.raises(CarrierError) as error:
         await it.carrier.dial(request(dial_id))
     assert not isinstance(error.value, DialRefusedError)
 
 
-async def test_an_account_s_pace_is_kept_to() -> None:
+async def test_an_accounts_pace_is_kept() -> None:
     async with office() as it:
         began_s = asyncio.get_running_loop().time()
         await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(4)))
@@ -85,7 +85,7 @@ async def test_without_a_callback_a_dial_is_followed_by_its_own_id() -> None:
         assert unanswered.provider_call_id == it.account.book[1][0]
 
 
-async def test_what_a_callback_said_goes_first_and_exotel_is_not_asked() -> None:
+async def test_a_callback_takes_precedence_and_exotel_is_not_asked() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
         it.heard["d-1"] = HeardLeg(call_ref="the-call", answered=True, ended="completed")
@@ -96,10 +96,10 @@ async def test_what_a_callback_said_goes_first_and_exotel_is_not_asked() -> None
         )
 
 
-async def test_that_somebody_picked_up_is_believed_of_callbacks_alone() -> None:
+async def test_only_a_callback_proves_an_answer() -> None:
     async with office() as it:
         call_sid = await it.carrier.dial(request("d-1"))
-        before = await it.carrier.find("d-1", A, 0.0)  # `in-progress`, as from the order on
+        before = await it.carrier.find("d-1", A, 0.0)  # `in-progress`, as from the request on
         it.heard["d-1"] = HeardLeg(call_ref=call_sid, answered=True)
         after = await it.carrier.find("d-1", A, 0.0)
 
@@ -116,7 +116,7 @@ async def test_a_dial_whose_answer_was_lost_is_found_by_its_callback() -> None:
         assert (await ended(it.another(), "d-1")).outcome is DialOutcome.BUSY
 
 
-async def test_a_dial_of_which_nobody_says_anything_is_unknown_and_never_begun_anew() -> None:
+async def test_a_dial_without_any_report_is_unknown_and_never_repeated() -> None:
     async with office() as it:
         await lost(it, "d-1")
         at_once = await it.carrier.find("d-1", A, 0.0)
@@ -129,12 +129,12 @@ async def test_a_dial_of_which_nobody_says_anything_is_unknown_and_never_begun_a
         assert given_up == FoundCall(provider_call_id="", outcome=DialOutcome.UNKNOWN)
 
 
-async def test_a_dial_of_a_process_that_is_gone_is_no_proof_that_nobody_was_called() -> None:
+async def test_a_lost_processs_dial_does_not_prove_that_no_call_was_made() -> None:
     async with office() as it:
         assert await it.another().find("d-1", A, 0.0) == FoundCall(provider_call_id="")
 
 
-async def test_a_dial_of_a_process_that_is_gone_is_followed_by_the_id_that_it_kept() -> None:
+async def test_a_lost_processs_dial_is_followed_by_its_stored_id() -> None:
     async with office() as it:
         call_sid = await it.carrier.dial(request("d-1"))
         another = it.another()
@@ -144,7 +144,7 @@ async def test_a_dial_of_a_process_that_is_gone_is_followed_by_the_id_that_it_ke
         assert (await ended(another, "d-1")).outcome is DialOutcome.BUSY
 
 
-async def test_a_call_that_exotel_knows_no_more_is_waited_for_and_then_unknown() -> None:
+async def test_a_call_unknown_to_exotel_is_waited_for_and_then_unknown() -> None:
     async with office() as it:
         call_sid = await it.carrier.dial(request("d-1"))
         it.account.forgets = True
@@ -157,7 +157,7 @@ async def test_a_call_that_exotel_knows_no_more_is_waited_for_and_then_unknown()
         )
 
 
-async def test_a_talk_that_exotel_knows_no_more_goes_on_for_as_long_as_a_stream_may() -> None:
+async def test_a_talk_unknown_to_exotel_lasts_as_long_as_a_stream_may() -> None:
     async with office() as it:
         it.account.forgets = True
         it.heard["d-1"] = HeardLeg(call_ref="the-call", answered=True)
@@ -173,7 +173,7 @@ async def test_a_talk_that_exotel_knows_no_more_goes_on_for_as_long_as_a_stream_
 
 
 @pytest.mark.parametrize("status", [401, 402, 404])
-async def test_an_order_that_exotel_refused_was_not_placed(status: int) -> None:
+async def test_a_request_that_exotel_refused_placed_no_call(status: int) -> None:
     async with office() as it:
         it.account.answer_with = status
         with pytest.raises(CarrierError) as error:
@@ -183,7 +183,7 @@ async def test_an_order_that_exotel_refused_was_not_placed(status: int) -> None:
         assert await it.carrier.find("d-1", A, 0.0) is None
 
 
-async def test_an_order_that_never_reached_exotel_was_not_placed() -> None:
+async def test_a_request_that_never_reached_exotel_placed_no_call() -> None:
     async with office() as it:
         nowhere = it.another(url="http://127.0.0.1:9")
         with pytest.raises(CarrierError):
@@ -192,7 +192,7 @@ async def test_an_order_that_never_reached_exotel_was_not_placed() -> None:
         assert await nowhere.find("d-1", A, 0.0) is None
 
 
-async def test_an_account_in_trouble_proves_nothing() -> None:
+async def test_an_account_error_proves_nothing() -> None:
     async with office() as it:
         it.account.answer_with = 503
         with pytest.raises(CarrierError) as error:
@@ -202,7 +202,7 @@ async def test_an_account_in_trouble_proves_nothing() -> None:
         assert await it.carrier.find("d-1", A, 0.0) == FoundCall(provider_call_id="")
 
 
-async def test_a_refusal_says_nothing_of_the_same_dial_that_was_asked_for_again() -> None:
+async def test_a_refusal_does_not_count_for_the_repeated_dial() -> None:
     async with office() as it:
         it.account.answer_with = 401
         with pytest.raises(CarrierError):
@@ -214,14 +214,14 @@ async def test_a_refusal_says_nothing_of_the_same_dial_that_was_asked_for_again(
 
 
 @pytest.mark.parametrize("to", ["+1", B], ids=["no number", "wants no calls"])
-async def test_a_number_that_is_not_called_is_refused_and_the_account_is_well(to: str) -> None:
+async def test_a_refused_number_does_not_count_against_the_account(to: str) -> None:
     async with office() as it:
         it.account.barred = {B}
         with pytest.raises(DialRefusedError):
             await it.carrier.dial(request("d-1", to=to))
 
 
-async def test_requests_that_are_too_many_are_tried_again_and_place_one_call() -> None:
+async def test_rate_limited_requests_are_retried_and_place_one_call() -> None:
     async with office() as it:
         it.account.answer_with = 429
         dialling = asyncio.create_task(it.carrier.dial(request("d-1")))
@@ -232,7 +232,7 @@ async def test_requests_that_are_too_many_are_tried_again_and_place_one_call() -
         assert len(it.account.book) == 1
 
 
-async def test_a_price_is_known_some_time_behind_the_end_and_not_before() -> None:
+async def test_a_price_is_known_some_time_after_the_end_and_not_before() -> None:
     async with office() as it:
         call_sid = await it.carrier.dial(request("d-1"))
         [dial] = it.account.exchange.placed.values()
@@ -244,14 +244,14 @@ async def test_a_price_is_known_some_time_behind_the_end_and_not_before() -> Non
         assert await it.carrier.cost_of(call_sid) == pytest.approx(1.5)
 
 
-async def test_an_account_that_does_not_answer_says_no_price() -> None:
+async def test_an_account_that_does_not_answer_gives_no_price() -> None:
     async with office() as it:
         it.account.answer_with = 500
         with pytest.raises(CarrierError):
             await it.carrier.cost_of("c1")
 
 
-async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+async def test_a_dial_withdrawn_before_its_turn_is_not_requested() -> None:
     async with office() as it:
         with pytest.raises(DialWithdrawnError):
             await it.carrier.dial(withdrawn("d-1"))

@@ -1,4 +1,4 @@
-"""What is done about a dial whose process is gone."""
+"""Actions for a dial whose process is gone."""
 
 from dataclasses import replace
 
@@ -43,7 +43,7 @@ FATES = {
 
 
 @pytest.mark.parametrize(("dial", "found", "now", "fate"), FATES.values(), ids=FATES)
-def test_the_carriers_word_decides(
+def test_the_carriers_status_decides(
     dial: Dial, found: FoundCall | None, now: float, fate: Fate
 ) -> None:
     assert judge_fate(dial, found, now=now) == fate

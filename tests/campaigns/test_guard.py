@@ -1,4 +1,4 @@
-"""Whether the next contact may be dialled: each reason, and which one is named first."""
+"""Whether the next contact may be dialled: each reason, and their order."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ NO_VOICE = replace(WELL, usable={"stt": True, "llm": True, "tts": False})
 
 
 @pytest.mark.parametrize("on_outage", ["hold", "skip", "degraded"])
-def test_a_contact_is_dialled_when_nothing_stands_in_the_way(on_outage: OnOutage) -> None:
+def test_a_contact_is_dialled_if_nothing_prevents_it(on_outage: OnOutage) -> None:
     assert judge_dial_now(WELL, on_outage=on_outage) == GO
 
 
@@ -28,7 +28,7 @@ def test_a_contact_is_dialled_when_nothing_stands_in_the_way(on_outage: OnOutage
     ids=lambda each: each if isinstance(each, str) else "",
 )
 @pytest.mark.parametrize("on_outage", ["hold", "skip", "degraded"])
-def test_whatever_is_chosen_for_outages_other_reasons_only_hold(
+def test_reasons_other_than_outages_only_hold(
     now: Circumstances, reason: str, on_outage: OnOutage
 ) -> None:
     verdict = judge_dial_now(now, on_outage=on_outage)
@@ -39,18 +39,18 @@ def test_whatever_is_chosen_for_outages_other_reasons_only_hold(
 @pytest.mark.parametrize(
     ("on_outage", "step"), [("hold", "hold"), ("skip", "skip"), ("degraded", "dial")]
 )
-def test_a_stage_that_is_down_is_met_as_the_owner_chose(on_outage: OnOutage, step: str) -> None:
+def test_an_outage_is_handled_as_the_owner_chose(on_outage: OnOutage, step: str) -> None:
     verdict = judge_dial_now(NO_VOICE, on_outage=on_outage)
 
     assert (verdict.step, verdict.reason, verdict.outage) == (step, "tts_down", True)
     assert verdict.degraded == (on_outage == "degraded")
 
 
-def test_a_full_house_is_no_outage() -> None:
+def test_a_full_server_is_no_outage() -> None:
     assert not judge_dial_now(replace(WELL, seats=0), on_outage="hold").outage
 
 
-def test_what_a_person_has_to_change_is_named_before_what_passes_by_itself() -> None:
+def test_a_reason_that_needs_a_person_is_named_before_a_passing_one() -> None:
     both = replace(
         NO_VOICE, tripped="agent_failed_in_a_row", carrier_down="carrier_unreachable", seats=0
     )
@@ -72,7 +72,7 @@ def test_the_stage_that_a_call_needs_first_is_named_first() -> None:
     ),
     on_outage=st.sampled_from(["hold", "skip", "degraded"]),
 )
-def test_nobody_is_dialled_but_for_a_reason_and_a_reason_is_always_named(
+def test_a_hold_always_has_a_reason_and_a_dial_never(
     now: Circumstances, on_outage: OnOutage
 ) -> None:
     verdict = judge_dial_now(now, on_outage=on_outage)

@@ -1,4 +1,4 @@
-"""What callbacks have said of a dial, in one process and in several."""
+"""The callbacks of a dial, in one process and in several."""
 
 import pytest
 
@@ -23,7 +23,7 @@ CASES: dict[str, tuple[list[LegFact], bool, LegOutcome | None]] = {
 
 
 @pytest.mark.parametrize(("facts", "answered", "outcome"), CASES.values(), ids=CASES.keys())
-def test_a_leg_is_what_was_said_of_it(
+def test_a_leg_is_the_sum_of_its_callbacks(
     facts: list[LegFact], *, answered: bool, outcome: LegOutcome | None
 ) -> None:
     leg = HeardLeg(call_ref="c")
@@ -42,7 +42,7 @@ def test_a_leg_is_what_was_said_of_it(
         ("no-answer", 480, "later", "well"),
     ],
 )
-def test_a_sip_status_says_what_becomes_of_the_number_and_of_the_trunk(
+def test_a_sip_status_decides_about_the_number_and_the_trunk(
     ended: LegOutcome, sip_code: int, again: str, trunk: str
 ) -> None:
     told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
@@ -56,7 +56,7 @@ def test_a_sip_status_says_what_becomes_of_the_number_and_of_the_trunk(
 @pytest.mark.parametrize(
     ("ended", "sip_code"), [("completed", 200), ("cancelled", 487), ("busy", None)]
 )
-def test_without_a_status_of_who_did_not_pick_up_nothing_is_said(
+def test_without_a_status_an_unanswered_dial_decides_nothing(
     ended: LegOutcome, sip_code: int | None
 ) -> None:
     told = LegEnded(call_ref="c", ref="d", outcome=ended, sip_code=sip_code)
@@ -64,7 +64,7 @@ def test_without_a_status_of_who_did_not_pick_up_nothing_is_said(
     assert HeardLeg(call_ref="c").after(told).found.verdict is None
 
 
-def test_what_two_processes_were_told_is_put_together() -> None:
+def test_callbacks_of_two_processes_are_merged() -> None:
     one = HeardLeg(call_ref="c", answered=True, machine=True)
     other = HeardLeg(call_ref="c", ended="completed")
 

@@ -1,4 +1,4 @@
-"""Files of contacts into a campaign: every row is kept or refused with a reason."""
+"""Imports of contacts: every row is kept or refused with a reason."""
 
 import csv
 from collections.abc import AsyncIterator
@@ -44,7 +44,7 @@ async def book(url: str) -> AsyncIterator[ContactStore]:
 
 
 class Importing:
-    """Imports texts as files into one campaign, and remembers what was refused."""
+    """Imports texts as files into one campaign, and keeps the refusals."""
 
     def __init__(self, book: ContactStore, folder: Path) -> None:
         self._book = book
@@ -91,9 +91,9 @@ async def claimed(url: str, campaign: Campaign = SPRING) -> list[Claim]:
 
 
 class ImportContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_a_row_becomes_a_contact_with_all_that_it_says(
+    async def test_a_row_becomes_a_contact_with_all_its_fields(
         self, importing: Importing, url: str
     ) -> None:
         tally = await importing.take(
@@ -122,7 +122,7 @@ class ImportContract:
         assert (again.added, again.known, again.refused.total()) == (0, 2, 0)
         assert len(await claimed(url)) == 2
 
-    async def test_a_number_that_comes_twice_in_a_file_is_kept_once_however_far_apart(
+    async def test_a_number_twice_in_a_file_is_kept_once_however_far_apart(
         self, importing: Importing
     ) -> None:
         rows = "".join(f"030 90{index:04},x,{CONSENT}\n" for index in range(BATCH + 5))
@@ -131,9 +131,7 @@ class ImportContract:
         assert tally.added == BATCH + 5
         assert importing.reasons == [(BATCH + 7, "duplicate")]
 
-    async def test_where_no_consent_is_needed_one_that_is_there_is_kept(
-        self, importing: Importing, url: str
-    ) -> None:
+    async def test_an_optional_consent_is_kept(self, importing: Importing, url: str) -> None:
         free = replace(SPRING, consent_required=False)
         await importing.take(f"{HEADER}\n030 901820,Ada,,,\n030 901821,Bob,{CONSENT}\n", free)
 
@@ -141,7 +139,7 @@ class ImportContract:
 
         assert kept == [None, CallConsent(kind="written", given_on="2026-11-01", source="form 7")]
 
-    async def test_every_refused_row_is_reported_in_its_place_over_many_batches(
+    async def test_every_refused_row_is_reported_in_order_over_many_batches(
         self, importing: Importing
     ) -> None:
         bad = range(0, 2 * BATCH, 7)
@@ -187,7 +185,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("row", "reason"), REFUSED.values(), ids=REFUSED)
-async def test_a_row_that_is_refused_says_why_and_costs_no_other(
+async def test_a_refused_row_has_a_reason_and_affects_no_other(
     importing: Importing, book: ContactStore, row: str, reason: str
 ) -> None:
     await book.add_do_not_call("+4930901829", source="letter", now=NOW)
@@ -202,7 +200,7 @@ async def test_a_row_that_is_refused_says_why_and_costs_no_other(
     assert tally.refused == {reason: 1}
 
 
-async def test_a_consent_of_today_is_none_of_tomorrow_by_the_campaign_s_own_clock(
+async def test_a_consent_dated_tomorrow_by_the_campaigns_clock_is_refused(
     importing: Importing,
 ) -> None:
     there = replace(SPRING, zone="Pacific/Auckland")
@@ -221,7 +219,7 @@ MORE_COLUMNS = {
 
 
 @pytest.mark.parametrize(("column", "cell", "reason"), MORE_COLUMNS.values(), ids=MORE_COLUMNS)
-async def test_another_column_may_be_wrong_too(
+async def test_another_column_may_be_invalid_too(
     importing: Importing, column: str, cell: str, reason: str
 ) -> None:
     await importing.take(f"{HEADER},{column}\n030 901820,Ada,{CONSENT},{cell}\n")
@@ -262,7 +260,7 @@ async def test_a_western_name_is_kept(
     assert claim.contact.name == name
 
 
-async def test_a_file_in_another_encoding_than_was_said_costs_the_rows_that_show_it(
+async def test_a_file_in_another_encoding_than_stated_loses_only_the_affected_rows(
     importing: Importing,
 ) -> None:
     text = f"{HEADER}\n030 901820,Zoé,{CONSENT}\n030 901821,Bob,{CONSENT}\n"
@@ -281,15 +279,13 @@ WHOLE = {
 
 
 @pytest.mark.parametrize(("text", "says"), WHOLE.values(), ids=WHOLE)
-async def test_a_file_that_is_no_use_is_one_line(
-    importing: Importing, text: str, says: str
-) -> None:
+async def test_an_unusable_file_is_one_line(importing: Importing, text: str, says: str) -> None:
     with pytest.raises(ImportRefusedError, match=says) as wrong:
         await importing.take(text)
     assert len(str(wrong.value).splitlines()) == 1
 
 
-async def test_a_file_without_a_header_is_read_by_the_columns_that_are_named(
+async def test_a_file_without_a_header_is_read_by_the_named_columns(
     importing: Importing,
 ) -> None:
     tally = await importing.take(f"030 901820,Ada,{CONSENT}\n", columns=tuple(HEADER.split(",")))
@@ -297,7 +293,7 @@ async def test_a_file_without_a_header_is_read_by_the_columns_that_are_named(
     assert (tally.rows, tally.added) == (1, 1)
 
 
-async def test_an_encoding_that_does_not_exist_is_one_line(importing: Importing) -> None:
+async def test_an_unknown_encoding_is_one_line(importing: Importing) -> None:
     with pytest.raises(ImportRefusedError, match="unknown encoding"):
         await importing.take(f"{HEADER}\n", encoding="klingon")
 
@@ -330,5 +326,5 @@ async def test_a_file_comes_from_a_url(tmp_path: Path) -> None:
         assert "secret" not in str(error.value)
 
 
-def test_the_header_is_one_that_a_spreadsheet_writes() -> None:
+def test_the_header_is_as_a_spreadsheet_writes_it() -> None:
     assert next(csv.reader([HEADER])) == HEADER.split(",")

@@ -1,4 +1,4 @@
-"""Breakers, incidents and alerts while a campaign called: as figures, and from both databases."""
+"""Breakers, incidents and alerts during a campaign, as figures from both databases."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -37,7 +37,7 @@ HOUR: Span = (0.0, 3600.0)
     ],
     ids=["none", "one", "at_once", "a_pause", "a_night", "out_of_order", "a_lease_run_out"],
 )
-def test_a_campaign_calls_while_its_dials_go_on(
+def test_a_campaign_is_calling_during_its_dials(
     dials: Sequence[Span], spans: Sequence[Span]
 ) -> None:
     assert list(spans_of(dials)) == spans
@@ -82,7 +82,7 @@ def spell(
         "no_time_at_all",
     ],
 )
-def test_open_seconds_are_those_of_the_campaigns_time(
+def test_open_seconds_are_counted_within_the_campaigns_time(
     spells: Sequence[OpenSpell], spans: Sequence[Span], expected: float
 ) -> None:
     assert open_s(spells, spans) == expected
@@ -122,7 +122,7 @@ def alert(
     ],
     ids=["none", "two", "not_over", "told_to_nobody", "unheard", "by_a_person", "another_time"],
 )
-def test_incidents_are_those_that_began_while_it_called(
+def test_only_incidents_that_began_during_its_calls_count(
     alerts: Sequence[Alert], mttr_s: float | None, lasting: int, per_hour: float
 ) -> None:
     found = house_figures([(0.0, 1800.0)], [], alerts)
@@ -131,7 +131,7 @@ def test_incidents_are_those_that_began_while_it_called(
     assert found.alerts_per_hour == per_hour
 
 
-def test_a_campaign_that_called_nobody_has_no_such_figures() -> None:
+def test_a_campaign_without_calls_has_no_such_figures() -> None:
     found = house_figures([], [spell(0.0, 9.0)], [alert(0.0, 9.0)])
 
     assert found == HouseFigures()
@@ -177,9 +177,9 @@ async def have_an_incident(url: str, began_s: float, lasted_s: float) -> None:
 
 
 class TroublesContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
-    async def test_the_figures_are_read_from_what_was_kept(self, url: str) -> None:
+    async def test_the_figures_are_read_from_the_stored_rows(self, url: str) -> None:
         queue = open_queue(url, "x")
         await queue.fill(new_contacts(2))
         for at_s in (NOON, NOON + 60.0):
@@ -211,7 +211,7 @@ class TroublesContract:
         assert (found.mttr_s, found.alerts, found.incidents_open) == (9.0, 1, 0)
         assert found.alerts_per_hour == pytest.approx(36.0)
 
-    async def test_a_spell_of_which_the_begin_was_lost_has_its_length(self, url: str) -> None:
+    async def test_a_span_without_its_beginning_has_its_length(self, url: str) -> None:
         await tell_moves(url, "one", (NOON, moved("open", "half_open", 30.0)))
         troubles = CampaignTroubles(url)
 

@@ -1,4 +1,4 @@
-"""The numbers by which a campaign is judged."""
+"""The key figures of a campaign."""
 
 from dataclasses import replace
 
@@ -56,7 +56,7 @@ def test_a_campaign_has_this_figure(name: str, value: float) -> None:
     assert getattr(figures(), name) == pytest.approx(value)
 
 
-def test_people_are_told_each_figure_and_what_is_not_in_a_sum() -> None:
+def test_figures_are_printed_with_the_parts_missing_from_a_sum() -> None:
     told = dict(figure_lines(figures()))
 
     assert told == {
@@ -78,7 +78,7 @@ def test_people_are_told_each_figure_and_what_is_not_in_a_sum() -> None:
     }
 
 
-def test_of_nothing_there_is_no_share_and_no_time() -> None:
+def test_without_calls_there_is_no_share_and_no_time() -> None:
     nothing = key_figures(
         replace(STANDING, contacts={}),
         (),

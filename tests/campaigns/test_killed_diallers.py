@@ -1,4 +1,4 @@
-"""Diallers that are killed at any moment: the carrier's own record says whom they have called."""
+"""Diallers that are killed at any moment, checked against the carrier's own record."""
 
 import asyncio
 import contextlib
@@ -33,12 +33,12 @@ STEPS = (
     "before the outcome",
     "after the outcome",
 )
-GUARD_S = 3600.0  # of the whole: nothing here waits for a clock, and a machine may be busy
+GUARD_S = 3600.0  # of the whole: no test waits for a clock, and a machine may be busy
 
 
 @asynccontextmanager
 async def nursery() -> AsyncIterator[Process]:
-    """Run the program that begins diallers."""
+    """Run the program that starts diallers."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "ignore"}
     process = await asyncio.create_subprocess_exec(
         sys.executable, PROGRAM, stdin=PIPE, stdout=PIPE, cwd=ROOT, env=environment
@@ -56,7 +56,7 @@ async def nursery() -> AsyncIterator[Process]:
 
 
 async def dialler(process: Process, order: dict[str, Any], *, killed_after_s: float | None) -> int:
-    """Have somebody dial; return how that ended."""
+    """Start one dialler; return how it ended."""
     assert process.stdin
     assert process.stdout
     process.stdin.write(json.dumps(order).encode() + b"\n")
@@ -109,12 +109,12 @@ async def standing_of(url: str) -> CampaignStanding:
 
 
 def judge(carrier: RecordingCarrier, standing: CampaignStanding, contacts: int) -> None:
-    """Compare what rang with what should have, and with what the ledger believes."""
+    """Compare the telephones that rang with the expected ones, and with the ledger."""
     rang = Counter(to for _, to in carrier.record)
     numbers = [new_contact.number for new_contact in new_contacts(contacts)]
     expected = {number: 2 if number.endswith("7") else 1 for number in numbers}
 
-    assert rang == expected  # nobody twice for one attempt, and nobody lost
+    assert rang == expected  # no contact twice for one attempt, and none lost
     assert len({dial for dial, _ in carrier.record}) == len(carrier.record)
     assert standing.contacts == {"done": contacts}
     assert standing.outcomes == Counter(carrier.outcomes.values())
@@ -130,7 +130,7 @@ async def fill(url: str, contacts: int) -> None:
 
 
 class KilledDiallersContract:
-    """What holds in any database; a kind of database is a class with the fixture `url`."""
+    """Holds for any database; a kind of database is a class with the fixture `url`."""
 
     async def try_kills(self, url: str, *, kills: int, contacts: int, seed: int) -> None:
         await fill(url, contacts)
@@ -138,7 +138,7 @@ class KilledDiallersContract:
             killed = await kill_and_finish(url, carrier, kills=kills, seed=seed)
 
             judge(carrier, await standing_of(url), contacts)
-        assert killed > kills // 3  # else nothing was tried
+        assert killed > kills // 3  # else nothing was tested
 
     @pytest.mark.parametrize(
         ("kills", "contacts", "seed"),
@@ -179,7 +179,7 @@ class KilledDiallersContract:
             pytest.param(10_000, id="10,000 contacts", marks=pytest.mark.hours),
         ],
     )
-    async def test_four_processes_call_nobody_twice(self, url: str, contacts: int) -> None:
+    async def test_four_processes_call_no_contact_twice(self, url: str, contacts: int) -> None:
         await self.try_four(url, contacts=contacts)
 
 

@@ -1,4 +1,4 @@
-"""LiveKit as a campaign's carrier, before anything rings; the rest is tested on a real one."""
+"""LiveKit as a campaign's carrier, before anything rings; real calls are tested in tests/peers."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -22,7 +22,7 @@ from transports.livekit.dial import open_exchange
 
 @dataclass
 class Exchange:
-    """Has a trunk, and writes down the rooms that it is asked to make."""
+    """Has a trunk, and records the rooms that it is asked to create."""
 
     made: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
@@ -71,7 +71,7 @@ class Exchange:
         return SimpleNamespace(rooms=[])
 
 
-async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
+async def test_for_a_dial_withdrawn_before_its_turn_no_room_is_created() -> None:
     exchange: Any = Exchange()
     async with asyncio.TaskGroup() as tasks:
         carrier = LivekitCarrier(
@@ -83,7 +83,7 @@ async def test_for_what_is_withdrawn_by_its_turn_no_room_is_made() -> None:
     assert exchange.made == []
 
 
-async def test_what_another_server_says_in_its_place_is_no_word_on_a_dial() -> None:
+async def test_another_server_in_its_place_gives_no_result_of_a_dial() -> None:
     with running_exchange() as exchange:
         exchange.instead = 200, b"<title>Soon back</title>"
         async with asyncio.TaskGroup() as tasks:
@@ -98,7 +98,7 @@ async def test_what_another_server_says_in_its_place_is_no_word_on_a_dial() -> N
 
 
 async def dialled(exchange: Telephones) -> LivekitCarrier:
-    """Have one dial made, to its end or until somebody has picked up."""
+    """Make one dial, until it ends or was answered."""
     trunk = sip.SIPOutboundTrunkInfo(name="t outbound", sip_trunk_id="ST_1")
     exchange.objects["SIPOutboundTrunk"]["ST_1"] = trunk
     async with asyncio.TaskGroup() as tasks:
@@ -113,7 +113,7 @@ async def dialled(exchange: Telephones) -> LivekitCarrier:
 
 
 @pytest.mark.parametrize("sip_code", [401, 403, 404, 486, 503, 603])
-async def test_what_a_status_says_of_the_number_and_the_trunk_is_found_with_the_call(
+async def test_a_statuss_meaning_for_number_and_trunk_is_kept_with_the_call(
     sip_code: int,
 ) -> None:
     with running_exchange() as exchange:
@@ -125,7 +125,7 @@ async def test_what_a_status_says_of_the_number_and_the_trunk_is_found_with_the_
 
 
 @pytest.mark.parametrize("code", ["unavailable", "resource_exhausted", "internal", "unknown"])
-async def test_a_gateway_that_cannot_dial_is_no_fault_of_the_contact(code: str) -> None:
+async def test_a_gateway_that_cannot_dial_does_not_count_against_the_contact(code: str) -> None:
     with running_exchange() as exchange:
         exchange.refuses["CreateSIPParticipant"] = (code, "cpu exhausted")
         found = await ended(await dialled(exchange), "d-1")
@@ -136,7 +136,7 @@ async def test_a_gateway_that_cannot_dial_is_no_fault_of_the_contact(code: str) 
 
 
 @pytest.mark.parametrize("code", ["unavailable", "canceled"])
-async def test_the_agent_is_sent_out_of_the_room_of_a_dial_that_reached_nobody(code: str) -> None:
+async def test_the_agent_leaves_the_room_of_an_unanswered_dial(code: str) -> None:
     with running_exchange() as exchange:
         exchange.refuses["CreateSIPParticipant"] = (code, "sip request timed out")
         await dialled(exchange)
@@ -144,7 +144,7 @@ async def test_the_agent_is_sent_out_of_the_room_of_a_dial_that_reached_nobody(c
     assert exchange.deleted == ["holdline-dial-d-1"]
 
 
-async def test_who_cannot_close_the_room_says_what_became_of_the_dial_all_the_same() -> None:
+async def test_a_failed_close_of_the_room_does_not_hide_the_dials_result() -> None:
     with running_exchange() as exchange:
         exchange.refuses["CreateSIPParticipant"] = ("canceled", "sip request timed out")
         exchange.refuses["DeleteRoom"] = ("not_found", "no such room")
@@ -153,7 +153,7 @@ async def test_who_cannot_close_the_room_says_what_became_of_the_dial_all_the_sa
     assert found.outcome is DialOutcome.NO_ANSWER
 
 
-async def test_the_room_of_somebody_who_picked_up_stays_open() -> None:
+async def test_the_room_of_an_answered_dial_stays_open() -> None:
     with running_exchange() as exchange:
         await dialled(exchange)
 
@@ -161,7 +161,7 @@ async def test_the_room_of_somebody_who_picked_up_stays_open() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_telephone_that_rings_is_called_off() -> None:
+async def test_a_ringing_dial_is_cancelled() -> None:
     exchange: Any = Exchange()
     async with asyncio.TaskGroup() as tasks:
         carrier = LivekitCarrier(
@@ -180,7 +180,7 @@ async def test_a_telephone_that_rings_is_called_off() -> None:
 @pytest.mark.parametrize(
     "after_s", [2.0, 5.0], ids=["while the callee is removed", "while the room is closed"]
 )
-async def test_what_the_callee_said_is_found_although_the_dial_was_called_off_behind_it(
+async def test_the_callees_status_is_found_although_the_dial_was_cancelled_afterwards(
     after_s: float,
 ) -> None:
     exchange: Any = Exchange(rings_s=1.0, declines=True, tidies_s=3.0)
@@ -198,7 +198,7 @@ async def test_what_the_callee_said_is_found_although_the_dial_was_called_off_be
 
 
 @pytest.mark.virtual_time
-async def test_who_has_picked_up_was_talked_to_although_the_dial_is_called_off() -> None:
+async def test_an_answered_contact_was_talked_to_although_the_dial_is_cancelled() -> None:
     exchange: Any = Exchange(rings_s=1.0, leaves_s=1.0)
     async with asyncio.TaskGroup() as tasks:
         carrier = LivekitCarrier(

@@ -91,9 +91,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("text", "region", "reason"), BAD.values(), ids=BAD)
-def test_what_cannot_be_called_is_refused_with_a_reason(
-    text: str, region: str, reason: str
-) -> None:
+def test_an_uncallable_number_is_refused_with_a_reason(text: str, region: str, reason: str) -> None:
     assert read_number(text, region=region) == reason
 
 
@@ -105,7 +103,7 @@ ZONES = {
 
 
 @pytest.mark.parametrize(("text", "zones"), ZONES.values(), ids=ZONES)
-def test_a_number_has_the_zones_that_it_may_be_in(text: str, zones: tuple[str, ...]) -> None:
+def test_a_number_has_its_possible_time_zones(text: str, zones: tuple[str, ...]) -> None:
     read = read_number(text, region="")
 
     assert isinstance(read, CallableNumber)

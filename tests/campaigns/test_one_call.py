@@ -1,4 +1,4 @@
-"""One call outside any campaign: what is said to have become of it."""
+"""One call outside any campaign, and its reported result."""
 
 import pytest
 
@@ -19,13 +19,13 @@ async def called(carrier: ScriptedCarrier, floor: Floor | None = None) -> DialRe
     return await call.make("one-1", A)
 
 
-async def test_somebody_who_was_talked_to_is_a_call_completed() -> None:
+async def test_a_call_with_a_talk_is_completed() -> None:
     result = await called(ScriptedCarrier())
 
     assert (result.outcome, result.length_s) == (DialOutcome.COMPLETED, 20.0)
 
 
-async def test_somebody_busy_is_called_once() -> None:
+async def test_a_busy_number_is_called_once() -> None:
     carrier = ScriptedCarrier(fates={A: DialOutcome.BUSY})
 
     result = await called(carrier)
@@ -34,7 +34,7 @@ async def test_somebody_busy_is_called_once() -> None:
     assert carrier.record == ["one-1"]
 
 
-async def test_a_call_whose_answer_was_lost_is_followed_all_the_same() -> None:
+async def test_a_call_whose_answer_was_lost_is_followed_anyway() -> None:
     carrier = ScriptedCarrier(lost_answers=1)
 
     result = await called(carrier)
@@ -43,13 +43,13 @@ async def test_a_call_whose_answer_was_lost_is_followed_all_the_same() -> None:
     assert carrier.record == ["one-1"]
 
 
-async def test_a_call_of_which_the_carrier_says_nothing_has_an_unknown_end() -> None:
+async def test_a_call_without_a_status_has_an_unknown_end() -> None:
     result = await called(ScriptedCarrier(deaf=10_000))
 
     assert (result.outcome, result.reason) == (DialOutcome.UNKNOWN, "lost_at_carrier")
 
 
-async def test_an_agent_that_failed_is_said_to_have() -> None:
+async def test_a_failure_of_the_agent_is_reported() -> None:
     result = await called(ScriptedCarrier(), Floor(failing={A: "call_failed"}))
 
     assert (result.outcome, result.reason) == (DialOutcome.AGENT_FAILED, "call_failed")
@@ -64,7 +64,7 @@ async def test_a_number_that_the_carrier_refuses_has_failed() -> None:
 @pytest.mark.parametrize(
     ("answers_after_s", "called_off"), [(20.0, ["one-1"]), (0.0, [])], ids=["rings", "talks"]
 )
-async def test_a_server_that_stops_calls_off_what_still_rings(
+async def test_a_stopping_server_cancels_ringing_dials(
     answers_after_s: float, called_off: list[str]
 ) -> None:
     carrier = ScriptedCarrier(answers_after_s=answers_after_s)

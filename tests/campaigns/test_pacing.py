@@ -57,7 +57,7 @@ def test_without_daily_limits_there_are_none() -> None:
     )
 
 
-def test_an_hour_in_which_nobody_was_due_is_not_made_up_for() -> None:
+def test_an_idle_hour_is_not_made_up_for() -> None:
     bucket = take_token(TokenBucket(tokens=0.0, filled_s=NOW - 3600), per_minute=30, now=NOW)
 
     assert bucket == TokenBucket(tokens=0.0, filled_s=NOW)
@@ -72,7 +72,7 @@ def test_a_clock_that_was_put_back_fills_nothing() -> None:
 
 
 @given(per_minute=st.floats(0.5, 600), waits=st.lists(st.floats(0, 5), min_size=5, max_size=60))
-def test_no_minute_has_more_dials_than_its_pace_and_one_burst(
+def test_no_minute_has_more_dials_than_the_pace_and_one_burst(
     per_minute: float, waits: list[float]
 ) -> None:
     bucket, now, dialled = FULL, NOW, 0
@@ -87,9 +87,7 @@ def test_no_minute_has_more_dials_than_its_pace_and_one_burst(
 
 
 @given(per_minute=st.floats(0.5, 6000), tokens=st.floats(0, 0.99))
-def test_who_comes_at_the_moment_that_was_named_finds_a_token(
-    per_minute: float, tokens: float
-) -> None:
+def test_at_the_named_moment_there_is_a_token(per_minute: float, tokens: float) -> None:
     bucket = TokenBucket(tokens=tokens, filled_s=NOW)
 
     refused = take_token(bucket, per_minute=per_minute, now=NOW)

@@ -25,14 +25,14 @@ from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import OURS, A, B, request, withdrawn
 from transports.plivo.calls import PlivoCalls, PlivoRest
 
-FAR_AHEAD_S = 4e9  # our clock does not agree with Plivo's
+FAR_AHEAD_S = 4e9  # our clock differs from Plivo's
 
 pytestmark = pytest.mark.virtual_time
 
 
 @dataclass
 class PoolServer:
-    """An account, who places its calls, and ours of it; `heard` is what callbacks have said."""
+    """An account, the process that places its calls, and our carrier for it; `heard` has the callbacks."""
 
     account: PlivoAccount
     desk: PlivoRestApi
@@ -60,7 +60,7 @@ async def office() -> AsyncIterator[PoolServer]:
 
 
 def picked_up(it: PoolServer) -> PlivoDial:
-    """Have the one call be one that somebody answered, without a house to talk to."""
+    """Make the one call an answered one, without a server to talk to."""
     [dial] = it.desk.exchange.placed.values()
     dial.answered = dial.created
     return dial
@@ -73,7 +73,7 @@ async def ended(it: PlivoCarrier, dial_id: str, to: str = A) -> FoundCall:
     return found
 
 
-async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
+async def test_a_dead_processs_dial_is_found_by_the_id_in_the_ledger() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
         call_uuid = (await ended(it.carrier, "d-1")).provider_call_id
@@ -87,7 +87,7 @@ async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
         assert found.outcome is DialOutcome.BUSY
 
 
-async def test_an_account_s_pace_is_kept_to() -> None:
+async def test_an_accounts_pace_is_kept() -> None:
     async with office() as it:
         began_s = asyncio.get_running_loop().time()
         await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(4)))
@@ -110,7 +110,7 @@ async def test_without_a_callback_a_dial_is_followed_to_its_record(*, one_id: bo
         assert unanswered.provider_call_id == it.desk.book[1][0]
 
 
-async def test_what_a_callback_said_goes_first_and_plivo_is_not_asked() -> None:
+async def test_a_callback_takes_precedence_and_plivo_is_not_asked() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
         it.heard["d-1"] = HeardLeg(call_ref="the-call", answered=True, ended="voicemail")
@@ -121,7 +121,7 @@ async def test_what_a_callback_said_goes_first_and_plivo_is_not_asked() -> None:
         )
 
 
-async def test_a_machine_that_was_told_of_counts_though_the_hangup_was_not_told() -> None:
+async def test_a_reported_machine_counts_even_without_a_hangup_callback() -> None:
     async with office() as it:
         await it.carrier.dial(request("d-1"))
         uuid = picked_up(it).phone.call_sid
@@ -162,7 +162,7 @@ async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
         assert await it.carrier.find("d-2", A, 0.0) is None
 
 
-async def test_a_call_is_known_by_its_order_among_others_to_the_number() -> None:
+async def test_a_call_is_recognised_by_its_request_among_others_to_the_number() -> None:
     async with office() as it:
         await it.another().dial(request("somebody-else-s"))
         await asyncio.sleep(10)
@@ -174,7 +174,7 @@ async def test_a_call_is_known_by_its_order_among_others_to_the_number() -> None
         assert found.provider_call_id == it.desk.book[1][0]
 
 
-async def test_another_order_s_call_is_not_taken_for_one_that_has_no_record_yet() -> None:
+async def test_another_requests_call_is_not_taken_for_one_without_a_record_yet() -> None:
     async with office() as it:
         it.desk.exchange.recorded_after_s = 1e6
         order = await it.carrier.dial(request("d-1"))
@@ -186,7 +186,7 @@ async def test_another_order_s_call_is_not_taken_for_one_that_has_no_record_yet(
         assert found == FoundCall(provider_call_id=order)
 
 
-async def test_a_call_between_two_places_is_waited_for() -> None:
+async def test_a_call_between_two_lists_is_waited_for() -> None:
     async with office() as it:
         it.desk.exchange.recorded_after_s = 40.0
         await it.carrier.dial(request("d-1"))
@@ -194,7 +194,7 @@ async def test_a_call_between_two_places_is_waited_for() -> None:
         assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.BUSY
 
 
-async def test_a_call_that_is_nowhere_for_long_is_no_call_unless_a_callback_told_of_it() -> None:
+async def test_a_call_missing_for_long_is_no_call_unless_a_callback_reported_it() -> None:
     async with office() as it:
         it.desk.exchange.recorded_after_s = 1e6
         await it.carrier.dial(request("d-1"))
@@ -207,13 +207,13 @@ async def test_a_call_that_is_nowhere_for_long_is_no_call_unless_a_callback_told
         assert (await ended(it.carrier, "d-2", B)).outcome is DialOutcome.UNKNOWN
 
 
-async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> None:
+async def test_an_invalid_number_does_not_count_against_the_account() -> None:
     async with office() as it:
         with pytest.raises(DialRefusedError):
             await it.carrier.dial(request("d-1", to="+1"))
 
 
-async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
+async def test_an_account_error_does_not_count_against_the_number() -> None:
     async with office() as it:
         it.account.answer_with = 503
         with pytest.raises(CarrierError) as error:
@@ -222,7 +222,7 @@ async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
         assert not isinstance(error.value, DialRefusedError)
 
 
-async def test_requests_that_are_too_many_are_tried_again_and_place_one_call() -> None:
+async def test_rate_limited_requests_are_retried_and_place_one_call() -> None:
     async with office() as it:
         it.account.answer_with = 429
         dialling = asyncio.create_task(it.carrier.dial(request("d-1")))
@@ -244,7 +244,7 @@ async def test_a_price_is_known_with_the_record_and_not_before() -> None:
         assert await it.carrier.cost_of(uuid) == pytest.approx(0.01)
 
 
-async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+async def test_a_dial_withdrawn_before_its_turn_is_not_requested() -> None:
     async with office() as it:
         with pytest.raises(DialWithdrawnError):
             await it.carrier.dial(withdrawn("d-1"))
@@ -252,7 +252,7 @@ async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
         assert len(it.desk.book) == 0
 
 
-async def test_a_telephone_that_rings_is_called_off() -> None:
+async def test_a_ringing_dial_is_cancelled() -> None:
     async with office() as it:
         it.desk.exchange.callees = {A: Callee(ring_s=30.0)}
         ordered = await it.carrier.dial(request("d-1"))
@@ -263,7 +263,7 @@ async def test_a_telephone_that_rings_is_called_off() -> None:
         assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.CANCELLED
 
 
-async def test_a_telephone_that_rings_for_an_order_whose_answer_was_lost_is_called_off() -> None:
+async def test_a_ringing_dial_whose_answer_was_lost_is_cancelled() -> None:
     async with office() as it:
         it.desk.exchange.callees = {A: Callee(fate="busy", ring_s=20.0)}
         it.desk.swallow = 1
@@ -277,7 +277,7 @@ async def test_a_telephone_that_rings_for_an_order_whose_answer_was_lost_is_call
         assert (await ended(it.carrier, "d-1")).outcome is DialOutcome.CANCELLED
 
 
-async def test_who_has_picked_up_meanwhile_is_not_hung_up_on() -> None:
+async def test_a_dial_answered_meanwhile_is_not_hung_up_on() -> None:
     async with office() as it:
         it.desk.exchange.callees = {A: Callee(fate="busy", ring_s=20.0)}
         await it.carrier.dial(request("d-1"))

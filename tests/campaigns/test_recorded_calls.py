@@ -1,4 +1,4 @@
-"""What a dial's call came to when the process that had it has left: the record knows."""
+"""The result of a dial whose process has left, from the record."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -33,7 +33,7 @@ BROKEN = CallFailed(where="call", error="ValueError: no")
 
 
 def house_with(record: DialCalls) -> CallsOfTheHouse:
-    """Return the calls of a house of which no process has heard of any."""
+    """Return the calls of a server whose processes know of none."""
     ledger = CallLedger()
     ledger.join(SingleProcess(why_closed=str, clock=now_s))
     return CallsOfTheHouse(
@@ -51,7 +51,7 @@ async def pool(url: str) -> AsyncIterator[CallsOfTheHouse]:
 
 
 async def dialled(it: Dialing) -> str:
-    """Have the dialer call the contact; return the dial's id."""
+    """Let the dialler call the contact; return the dial's id."""
     async with asyncio.timeout(100.0):
         while not it.carrier.record:  # noqa: ASYNC110 - a list tells nobody
             await asyncio.sleep(0.1)
@@ -59,7 +59,7 @@ async def dialled(it: Dialing) -> str:
 
 
 async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
-    """Return what a dial came to whose call is told by a process that has left."""
+    """Return the result of a dial whose call is told by a process that has left."""
     async with pool(it.url) as calls, asyncio.TaskGroup() as tasks:
         it.calls = calls
         dialing = tasks.create_task(it.dialer().run())
@@ -86,7 +86,7 @@ async def outcome_of(it: Dialing, *events: Event, reason: str) -> DialEnded:
     ],
     ids=lambda each: each if isinstance(each, str) else "",
 )
-async def test_a_call_whose_process_has_left_is_judged_as_the_record_has_it(
+async def test_a_lost_processs_call_is_judged_by_the_record(
     tmp_path: Path, events: tuple[Event, ...], reason: str, outcome: str, why: str
 ) -> None:
     async with dialing(tmp_path, A) as it:
@@ -95,12 +95,12 @@ async def test_a_call_whose_process_has_left_is_judged_as_the_record_has_it(
     assert (ended.outcome, ended.reason) == (outcome, why)
 
 
-async def test_a_dial_without_a_row_had_no_call_of_ours(tmp_path: Path) -> None:
+async def test_a_dial_without_a_row_had_no_call_on_our_side(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         assert await calls.verdict("d1") is None
 
 
-async def test_a_call_that_goes_on_in_the_record_is_not_judged_by_it(tmp_path: Path) -> None:
+async def test_a_running_call_in_the_record_is_not_judged(tmp_path: Path) -> None:
     async with dialing(tmp_path, A) as it, pool(it.url) as calls:
         call = Call(it.url, "d1")
         await call.tell(MAILBOX)
@@ -135,7 +135,7 @@ async def test_the_last_call_of_a_dial_is_judged(tmp_path: Path) -> None:
 
 
 class HangingRecord(DialCalls):
-    """Of a database that does not answer."""
+    """With a database that does not answer."""
 
     async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         await asyncio.sleep(3600.0)
@@ -143,14 +143,14 @@ class HangingRecord(DialCalls):
 
 
 class AwayRecord(DialCalls):
-    """Of a database that is not there."""
+    """With a missing database."""
 
     async def end(self, dial_id: str, kinds: Sequence[str]) -> RecordedEnd | None:
         raise StorageError(f"nothing of {dial_id} and {kinds}")
 
 
 @pytest.mark.parametrize("kind", [HangingRecord, AwayRecord])
-async def test_a_record_that_does_not_answer_holds_no_verdict_up(kind: type[DialCalls]) -> None:
+async def test_an_unavailable_record_delays_no_verdict(kind: type[DialCalls]) -> None:
     calls, began_s = house_with(kind("sqlite+aiosqlite://")), now_s()
 
     assert await calls.verdict("d1") is None

@@ -1,4 +1,4 @@
-"""A dial that a carrier refuses is over: a server that stops then waits for none of it."""
+"""A refused dial is over: a stopping server does not wait for it."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -34,7 +34,7 @@ PUBLIC: Final = "https://agent.example.com"
 REFUSED: Final = -1  # the connection
 HANGS: Final = 0
 REFUSALS: Final = (400, 401, 404, 429, 500, 503, REFUSED, HANGS)
-KNOWN_S: Final = 20.0  # each carrier has said by then that it does not call, or nothing
+KNOWN_S: Final = 20.0  # by then each carrier has refused, or answered nothing
 STOP_S: Final = 3.0
 
 
@@ -77,7 +77,7 @@ CarrierAt: TypeAlias = Callable[[str, asyncio.TaskGroup], CampaignCarrier]
 
 @asynccontextmanager
 async def refusing(status: int) -> AsyncIterator[str]:
-    """Have a carrier that answers everything with this status, or not at all."""
+    """Run a carrier that answers everything with this status, or not at all."""
 
     async def answer(_: web.Request) -> web.Response:
         if status == HANGS:
@@ -101,7 +101,7 @@ async def refusing(status: int) -> AsyncIterator[str]:
 async def placed(call: OneCall, floor: Floor, *, stop_s: float, dials: int = 1) -> float:
     """Place calls, stop the server `stop_s` later, and return how long that waits for them.
 
-    A look that hangs at that moment is cut off with the request that has ordered the call.
+    A status request that hangs at that moment is cut off with the request for the call.
     """
     loop = asyncio.get_running_loop()
     making = [loop.create_task(call.make(f"one-{at}", A)) for at in range(dials)]
@@ -132,7 +132,7 @@ async def calling(carrier_at: CarrierAt, status: int) -> AsyncIterator[tuple[One
 
 @pytest.mark.parametrize("status", REFUSALS)
 @pytest.mark.parametrize("carrier_at", CARRIERS)
-async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
+async def test_a_stopping_server_does_not_wait_for_a_refused_dial(
     carrier_at: CarrierAt, status: int
 ) -> None:
     async with calling(carrier_at, status) as (call, floor):
@@ -141,7 +141,7 @@ async def test_a_server_that_stops_does_not_wait_for_a_refused_dial(
 
 @pytest.mark.parametrize("stop_s", [0.5, 4.0])
 @pytest.mark.parametrize("carrier_at", CARRIERS)
-async def test_a_server_that_stops_waits_for_no_dial_that_waits_to_be_asked_for(
+async def test_a_stopping_server_does_not_wait_for_an_unrequested_dial(
     carrier_at: CarrierAt, stop_s: float
 ) -> None:
     async with calling(carrier_at, 429) as (call, floor):

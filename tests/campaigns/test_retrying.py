@@ -78,13 +78,13 @@ def said(sip_code: int, outcome: DialOutcome) -> DialResult:
     return DialResult(outcome=outcome, again=verdict.again, trunk=verdict.trunk)
 
 
-def test_no_owner_s_rule_has_somebody_called_again_who_declined() -> None:
+def test_no_rule_calls_a_contact_again_who_declined() -> None:
     again = replace(SPRING, retry={DialOutcome.BUSY: RetryRule(again=True, counts=False)})
 
     assert next_step(again, FRESH, said(603, DialOutcome.BUSY), NOW).state == "done"
 
 
-def test_a_trunk_s_trouble_does_not_use_up_the_attempts_but_ends_one_day() -> None:
+def test_trunk_failures_do_not_use_up_the_attempts_but_end_one_day() -> None:
     last = replace(FRESH, attempts=2, dials=3)
     fifth = replace(FRESH, attempts=2, dials=7, uncounted=4)
 
@@ -103,7 +103,7 @@ def test_the_last_attempt_is_the_last() -> None:
     assert next_step(SPRING, third, DialResult(outcome=DialOutcome.BUSY), NOW).state == "done"
 
 
-def test_our_own_faults_do_not_use_up_the_attempts_but_end_one_day() -> None:
+def test_our_own_failures_do_not_use_up_the_attempts_but_end_one_day() -> None:
     fourth = replace(FRESH, attempts=2, dials=6, uncounted=3)
     fifth = replace(FRESH, attempts=2, dials=7, uncounted=4)
 
@@ -116,7 +116,7 @@ def test_our_own_faults_do_not_use_up_the_attempts_but_end_one_day() -> None:
     )
 
 
-def test_what_there_was_before_they_asked_to_be_called_does_not_end_it() -> None:
+def test_dials_before_a_callback_request_do_not_count_against_it() -> None:
     asked = replace(FRESH, attempts=0, dials=9, uncounted=0)
 
     assert (
@@ -125,7 +125,7 @@ def test_what_there_was_before_they_asked_to_be_called_does_not_end_it() -> None
     )
 
 
-def test_an_owner_may_rule_otherwise() -> None:
+def test_an_owner_may_change_the_rules() -> None:
     again = replace(SPRING, retry={DialOutcome.VOICEMAIL: RetryRule(again=True, rest_s=60.0)})
 
     assert next_step(again, FRESH, DialResult(outcome=DialOutcome.VOICEMAIL), NOW) == NextStep(

@@ -1,4 +1,4 @@
-"""Telnyx as a campaign's carrier, against the lab's: its pace, lost answers, lost news."""
+"""Telnyx as a campaign's carrier, against the lab's: its pace, lost answers, lost events."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.virtual_time
 
 @dataclass(frozen=True, kw_only=True)
 class Bench:
-    """A carrier, who is deaf unless a test tells it something."""
+    """A carrier that hears no event unless a test sends one."""
 
     exchange: TelnyxExchange
     carrier: TelnyxCarrier
@@ -51,7 +51,7 @@ async def bench(**callees: Callee) -> AsyncIterator[Bench]:
         yield Bench(exchange=exchange, carrier=carrier, news=news)
 
 
-async def test_an_account_s_pace_is_kept_to() -> None:
+async def test_an_accounts_pace_is_kept() -> None:
     async with bench() as it:
         it.exchange.calls_per_s = 1.0
         await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(4)))
@@ -59,7 +59,7 @@ async def test_an_account_s_pace_is_kept_to() -> None:
         assert (len(it.exchange.book), it.exchange.too_soon) == (4, 0)
 
 
-async def test_a_dial_that_was_too_quick_is_asked_for_again() -> None:
+async def test_a_rate_limited_dial_is_requested_again() -> None:
     async with bench() as it:
         it.exchange.calls_per_s = 0.8
         await asyncio.gather(*(it.carrier.dial(request(f"d-{at}")) for at in range(2)))
@@ -67,7 +67,7 @@ async def test_a_dial_that_was_too_quick_is_asked_for_again() -> None:
         assert (len(it.exchange.book), it.exchange.too_soon) == (2, 1)
 
 
-async def test_before_each_time_that_it_is_asked_for_a_dial_is_confirmed() -> None:
+async def test_a_dial_is_confirmed_before_each_request() -> None:
     confirmed: list[int] = []
 
     async def confirm() -> None:
@@ -92,13 +92,11 @@ HEARD: dict[str, tuple[LegOutcome, DialOutcome]] = {
 
 
 @pytest.mark.parametrize(("said", "outcome"), HEARD.values(), ids=HEARD.keys())
-async def test_what_was_heard_of_a_call_is_its_outcome(
-    said: LegOutcome, outcome: DialOutcome
-) -> None:
+async def test_received_events_decide_the_outcome(said: LegOutcome, outcome: DialOutcome) -> None:
     async with bench() as it:
         call_id = await it.carrier.dial(request("d-1"))
         it.news.told["d-1"] = HeardLeg(call_ref=call_id, answered=True, ended=said)
-        it.exchange.account.answer_with = 503  # nobody is asked
+        it.exchange.account.answer_with = 503  # no request is made
 
         found = await it.carrier.find("d-1", A, 0.0)
 
@@ -115,7 +113,7 @@ async def test_a_call_that_rings_goes_on_and_one_that_talks_is_answered() -> Non
         assert found == FoundCall(provider_call_id=call_id, answered=True)
 
 
-async def test_a_call_of_which_no_news_came_has_the_outcome_that_its_events_say() -> None:
+async def test_a_call_without_events_has_the_outcome_of_its_event_list() -> None:
     async with bench() as it:
         call_id = await it.carrier.dial(request("d-1"))
         await it.carrier.dial(request("d-2", B))
@@ -125,7 +123,7 @@ async def test_a_call_of_which_no_news_came_has_the_outcome_that_its_events_say(
         assert (await ended(it.carrier, "d-2", B)).outcome is DialOutcome.NO_ANSWER
 
 
-async def test_a_call_of_which_no_news_came_has_the_sip_status_that_its_events_say() -> None:
+async def test_a_call_without_events_has_the_sip_status_of_its_event_list() -> None:
     async with bench(**{A: Callee(fate="busy", sip_code=603)}) as it:
         await it.carrier.dial(request("d-1"))
 
@@ -165,7 +163,7 @@ async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
         assert await it.carrier.find("d-2", A, 0.0) is None
 
 
-async def test_a_call_whose_end_nobody_knows_goes_on_until_telnyx_forgets_it() -> None:
+async def test_a_call_with_an_unknown_end_lasts_until_telnyx_forgets_it() -> None:
     async with bench() as it:
         call_id = await it.carrier.dial(request("d-1"))
         await asyncio.sleep(5)
@@ -180,13 +178,13 @@ async def test_a_call_whose_end_nobody_knows_goes_on_until_telnyx_forgets_it() -
         assert await it.carrier.find("d-1", A, 0.0) is None
 
 
-async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> None:
+async def test_an_invalid_number_does_not_count_against_the_account() -> None:
     async with bench() as it:
         with pytest.raises(DialRefusedError):
             await it.carrier.dial(request("d-1", to="+1"))
 
 
-async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
+async def test_an_account_error_does_not_count_against_the_number() -> None:
     async with bench() as it:
         it.exchange.account.answer_with = 503
         with pytest.raises(CarrierError) as error:
@@ -196,7 +194,7 @@ async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
             await it.carrier.find("d-1", A, 0.0)
 
 
-async def test_an_unknown_application_says_nothing_of_the_number() -> None:
+async def test_an_unknown_application_does_not_count_against_the_number() -> None:
     async with bench() as it:
         it.exchange.connection_id = "2"
         with pytest.raises(CarrierError) as error:
@@ -205,7 +203,7 @@ async def test_an_unknown_application_says_nothing_of_the_number() -> None:
         assert not isinstance(error.value, DialRefusedError)
 
 
-async def test_what_a_call_cost_is_what_was_told_of_it() -> None:
+async def test_a_calls_cost_is_the_reported_one() -> None:
     async with bench() as it:
         it.news.costs["v3:x"] = 0.007
 
@@ -213,7 +211,7 @@ async def test_what_a_call_cost_is_what_was_told_of_it() -> None:
         assert await it.carrier.cost_of("v3:y") is None
 
 
-async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+async def test_a_dial_withdrawn_before_its_turn_is_not_requested() -> None:
     async with bench() as it:
         with pytest.raises(DialWithdrawnError):
             await it.carrier.dial(withdrawn("d-1"))
@@ -221,7 +219,7 @@ async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
         assert len(it.exchange.book) == 0
 
 
-async def test_a_telephone_that_rings_is_called_off() -> None:
+async def test_a_ringing_dial_is_cancelled() -> None:
     async with bench() as it:
         it.exchange.callees = {A: Callee(ring_s=30.0)}
         ordered = await it.carrier.dial(request("d-1"))

@@ -1,4 +1,4 @@
-"""How long a campaign may still take."""
+"""The estimated time left of a campaign."""
 
 from dataclasses import replace
 
@@ -17,7 +17,7 @@ UTC = {"UTC": 1}
 
 
 def every(gap_s: float, *, dials: int = 10, until: float = NOON) -> tuple[float, ...]:
-    """Return when so many dials were intended, the last one a gap ago."""
+    """Return the moments of this many dials, the last one a gap ago."""
     return tuple(until - gap_s * left for left in range(dials, 0, -1))
 
 

@@ -1,4 +1,4 @@
-"""Twilio as a campaign's carrier, against the lab's: its pace, lost answers, its words."""
+"""Twilio as a campaign's carrier, against the lab's: its pace, lost answers, its statuses."""
 
 import asyncio
 
@@ -17,12 +17,12 @@ from lab.simulators.carrier.callee import Callee
 from tests.campaigns.heard_callbacks import ToldNews
 from tests.campaigns.placing import A, B, ended, request, twilio_office, withdrawn
 
-FAR_AHEAD_S = 4e9  # our clock does not agree with Twilio's
+FAR_AHEAD_S = 4e9  # our clock differs from Twilio's
 
 pytestmark = pytest.mark.virtual_time
 
 
-async def test_an_account_s_pace_is_kept_to() -> None:
+async def test_an_accounts_pace_is_kept() -> None:
     async with twilio_office() as (office, it):
         await asyncio.gather(*(it.dial(request(f"d-{at}", A)) for at in range(4)))
 
@@ -66,7 +66,7 @@ async def test_a_dial_whose_answer_was_lost_is_found_by_a_callback_of_any_proces
         assert found.provider_call_id == call_sid
 
 
-async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
+async def test_a_dead_processs_dial_is_found_by_the_id_in_the_ledger() -> None:
     async with twilio_office() as (_, it):
         call_sid = await it.dial(request("d-1"))
         it.news.refs.clear()
@@ -78,7 +78,7 @@ async def test_a_dead_process_s_dial_is_found_by_the_id_in_the_ledger() -> None:
         assert found.provider_call_id == call_sid
 
 
-async def test_the_sip_status_of_a_callback_that_is_behind_the_end_is_waited_for() -> None:
+async def test_a_late_callbacks_sip_status_is_waited_for() -> None:
     async with twilio_office() as (office, it):
         news = it.news = ToldNews()
         call_sid = await it.dial(request("d-1"))
@@ -93,7 +93,7 @@ async def test_the_sip_status_of_a_callback_that_is_behind_the_end_is_waited_for
         assert (found.outcome, found.verdict) == (DialOutcome.BUSY, judge_dial(603))
 
 
-async def test_an_end_of_which_no_callback_comes_is_the_account_s_word() -> None:
+async def test_without_a_callback_the_accounts_status_is_the_end() -> None:
     async with twilio_office() as (_, it):
         await it.dial(request("d-1"))
         found = await ended(it, "d-1")
@@ -101,7 +101,7 @@ async def test_an_end_of_which_no_callback_comes_is_the_account_s_word() -> None
         assert (found.outcome, found.verdict) == (DialOutcome.BUSY, None)
 
 
-async def test_an_id_that_the_account_does_not_know_is_no_call_and_the_account_is_well() -> None:
+async def test_an_id_unknown_to_the_account_is_no_call_and_no_account_error() -> None:
     async with twilio_office() as (_, it):
         it.recall("d-1", "CA-of-an-account-before-this-one")
 
@@ -115,7 +115,7 @@ async def test_a_call_of_another_dial_is_not_taken_for_ours() -> None:
         assert await it.find("d-2", A, 0.0) is None
 
 
-async def test_a_number_that_is_none_is_refused_and_the_account_is_well() -> None:
+async def test_an_invalid_number_does_not_count_against_the_account() -> None:
     async with twilio_office() as (_, it):
         with pytest.raises(DialRefusedError):
             await it.dial(request("d-1", to="+1"))
@@ -131,7 +131,7 @@ async def test_a_number_in_a_country_that_the_account_may_not_call_is_refused() 
         assert [number for _, number, _ in office.book] == [A]
 
 
-async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
+async def test_an_account_error_does_not_count_against_the_number() -> None:
     async with twilio_office() as (office, it):
         office.answer_with = 503
         with pytest.raises(CarrierError) as error:
@@ -140,7 +140,7 @@ async def test_an_account_in_trouble_says_nothing_of_the_number() -> None:
         assert not isinstance(error.value, DialRefusedError)
 
 
-async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
+async def test_a_dial_withdrawn_before_its_turn_is_not_requested() -> None:
     async with twilio_office() as (office, it):
         with pytest.raises(DialWithdrawnError):
             await it.dial(withdrawn("d-1"))
@@ -148,7 +148,7 @@ async def test_what_is_withdrawn_by_its_turn_is_not_asked_for() -> None:
         assert office.requests == []
 
 
-async def test_a_telephone_that_rings_is_called_off() -> None:
+async def test_a_ringing_dial_is_cancelled() -> None:
     async with twilio_office() as (office, carrier):
         office.exchange.callees = {A: Callee(ring_s=30.0)}
         ordered = await carrier.dial(request("d-1"))

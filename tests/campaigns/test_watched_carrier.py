@@ -1,4 +1,4 @@
-"""Whether the carrier answers, as all dials of a dialer see it."""
+"""Whether the carrier answers, over all dials of a dialler."""
 
 from dataclasses import dataclass, field
 
@@ -43,7 +43,7 @@ class OneAnswer:
 
 @dataclass
 class OneAnswerRecalled(OneAnswer):
-    """One that wants to be told its own ids again."""
+    """One that must be told its own ids."""
 
     recalled: dict[str, str] = field(default_factory=dict)
 
@@ -51,7 +51,7 @@ class OneAnswerRecalled(OneAnswer):
         self.recalled[dial_id] = provider_call_id
 
 
-async def test_it_is_down_from_a_request_without_an_answer_to_one_with() -> None:
+async def test_it_is_down_from_an_unanswered_request_to_an_answered_one() -> None:
     carrier = OneAnswer(raises=CarrierError("no answer"))
     watched = WatchedCarrier(carrier)
 
@@ -66,7 +66,7 @@ async def test_it_is_down_from_a_request_without_an_answer_to_one_with() -> None
     assert carrier.since_s == [99.0]
 
 
-async def test_a_question_without_an_answer_shows_it_too() -> None:
+async def test_an_unanswered_status_request_shows_it_too() -> None:
     watched = WatchedCarrier(OneAnswer(raises=CarrierError("no answer")))
 
     with pytest.raises(CarrierError):
@@ -75,7 +75,7 @@ async def test_a_question_without_an_answer_shows_it_too() -> None:
     assert watched.down == "carrier_unreachable"
 
 
-async def test_a_number_that_it_refuses_is_an_answer() -> None:
+async def test_a_refused_number_is_an_answer() -> None:
     carrier = OneAnswer(raises=CarrierError("no answer"))
     watched = WatchedCarrier(carrier)
     with pytest.raises(CarrierError):
@@ -88,7 +88,7 @@ async def test_a_number_that_it_refuses_is_an_answer() -> None:
     assert watched.down == ""
 
 
-def test_one_that_finds_no_call_by_our_id_is_told_its_own() -> None:
+def test_a_carrier_that_cannot_find_our_id_is_told_its_own() -> None:
     carrier = OneAnswerRecalled()
 
     WatchedCarrier(carrier).recall(DIAL)

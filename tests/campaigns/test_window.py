@@ -1,4 +1,4 @@
-"""When somebody may be called, by the clocks of wherever their number may be."""
+"""Calling hours, by every clock that the contact's number may follow."""
 
 import zoneinfo
 from collections.abc import Iterator
@@ -106,7 +106,7 @@ OPENINGS = {
 
 
 @pytest.mark.parametrize(("zones", "window", "now", "opens"), OPENINGS.values(), ids=OPENINGS)
-def test_somebody_is_called_when_every_possible_clock_allows_it(
+def test_a_contact_is_called_if_every_possible_clock_allows_it(
     zones: tuple[str, ...], window: CallingWindow, now: float, opens: float | None
 ) -> None:
     assert opens_s(zones, window, now=now) == (now if opens is None else opens)
@@ -124,7 +124,7 @@ NEVER = {
 
 
 @pytest.mark.parametrize(("zones", "window"), NEVER.values(), ids=NEVER)
-def test_somebody_for_whom_there_is_no_such_hour_is_never_called(
+def test_a_contact_without_a_common_hour_is_never_called(
     zones: tuple[str, ...], window: CallingWindow
 ) -> None:
     assert opens_s(zones, window, now=at("2026-11-20T12:00")) is None
@@ -141,7 +141,7 @@ MOMENTS = st.integers(int(at("2026-01-01T00:00")), int(at("2027-12-31T00:00")))
 
 
 def allowed(zone: str, window: CallingWindow, moment: float) -> bool:
-    """Say what the hours mean, as plainly as it can be said."""
+    """Restate the rule of hours in the simplest form."""
     local = datetime.fromtimestamp(moment, UTC).astimezone(ZoneInfo(zone))
     hours = timedelta(hours=local.hour, minutes=local.minute, seconds=local.second)
     in_hours = window.opens_s <= hours.total_seconds() < window.closes_s
@@ -156,7 +156,7 @@ def allowed(zone: str, window: CallingWindow, moment: float) -> bool:
     days=st.frozensets(st.integers(0, 6), min_size=1),
 )
 @settings(max_examples=150, deadline=None)
-def test_the_moment_is_allowed_everywhere_and_no_quarter_of_an_hour_before_it_is(
+def test_the_next_moment_is_allowed_everywhere_and_no_earlier_quarter_of_an_hour_is(
     zones: list[str], now: int, opens: int, long: int, days: frozenset[int]
 ) -> None:
     window = CallingWindow(opens_s=opens * 3600.0, closes_s=(opens + long) * 3600.0, days=days)
@@ -180,7 +180,7 @@ def test_a_day_begins_and_ends_at_midnight_somewhere(now: int, zone: str) -> Non
 
 
 def unknown_zones() -> list[str]:
-    """Return the zones of numbers that we do not know."""
+    """Return the zones of unknown numbers."""
     from phonenumbers.tzdata import TIMEZONE_DATA  # noqa: PLC0415 - large
 
     named = {zone for zones in TIMEZONE_DATA.values() for zone in zones} - {UNKNOWN}
@@ -194,7 +194,7 @@ def forget_zones() -> None:
 
 @pytest.fixture
 def no_zones_of_the_machine() -> Iterator[None]:
-    """Have no folder of zones; Debian's has no `Asia/Calcutta` without one more package."""
+    """Remove the folder of zones; Debian's lacks `Asia/Calcutta` without one more package."""
     folders = zoneinfo.TZPATH
     zoneinfo.reset_tzpath(to=())
     forget_zones()
@@ -203,18 +203,18 @@ def no_zones_of_the_machine() -> Iterator[None]:
     forget_zones()
 
 
-def test_every_zone_that_a_number_may_be_in_is_known_to_this_machine() -> None:
+def test_this_machine_knows_every_zone_that_a_number_may_be_in() -> None:
     assert unknown_zones() == []
     assert timezone.UNKNOWN_TIMEZONE == UNKNOWN
 
 
 @pytest.mark.usefixtures("no_zones_of_the_machine")
-def test_every_zone_that_a_number_may_be_in_is_known_to_a_machine_without_zones() -> None:
+def test_a_machine_without_zones_knows_every_zone_that_a_number_may_be_in() -> None:
     assert unknown_zones() == []
 
 
 @pytest.mark.usefixtures("no_zones_of_the_machine")
-def test_somebody_in_a_zone_by_its_old_name_is_called_where_the_machine_lacks_it() -> None:
+def test_a_contact_in_a_zone_with_an_old_name_is_called_where_the_machine_lacks_it() -> None:
     now = at("2026-11-20T12:00")  # 17:30 in India
 
     assert opens_s(("Asia/Calcutta",), DAYTIME, now=now) == now

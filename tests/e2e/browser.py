@@ -29,13 +29,13 @@ ALLOWED: Final = "--use-fake-ui-for-media-stream"  # answers "may this page use 
 
 
 def need_chromium() -> str:
-    """Return where it is; where it is not, skip the test, or fail it in CI."""
+    """Return its path; if it is missing, skip the test, or fail it in CI."""
     return CHROMIUM or report_absent("chromium")
 
 
 @asynccontextmanager
 async def chromium(playwright: Playwright, *more: str) -> AsyncIterator[Browser]:
-    """Run a browser; its sound is heard by nobody but not muted either."""
+    """Run a browser; its sound goes to no device but is not muted either."""
     browser = await playwright.chromium.launch(
         executable_path=need_chromium(),
         headless=True,
@@ -49,7 +49,7 @@ async def chromium(playwright: Playwright, *more: str) -> AsyncIterator[Browser]
 
 
 class Watch:
-    """What a page did that it should not: errors, and requests to anywhere but its server."""
+    """Forbidden acts of a page: errors, and requests to other hosts than its server."""
 
     def __init__(self, page: Page, *, server: str) -> None:
         self.errors: list[str] = []

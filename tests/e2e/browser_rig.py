@@ -24,8 +24,8 @@ async def open_browser_rig(row: Row, folder: Path, *, run: int = 1) -> AsyncIter
     """Start a lab and a server that browsers call, and stop both with the block.
 
     Args:
-        row: What is to be done; what it breaks is broken by its plan.
-        folder: Where everybody's files go.
+        row: The row; its plan breaks what is to be broken.
+        folder: For the files of all parts.
         run: Seeds the lab's dice.
     """
     await asyncio.to_thread(folder.mkdir, parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The drill's telephone in a real browser: it calls from our page, speaks, and hears for itself."""
+"""The drill's telephone in a real browser: calls from our page, speaks and hears."""
 
 import asyncio
 import base64
@@ -28,13 +28,13 @@ PAUSE_S: Final = 0.3  # a shorter pause belongs to the speech around it, as in t
 LOOK_S: Final = 0.05
 SETTLED_S: Final = 0.5  # until the page has read some sound without delay
 RINGS_MS: Final = 30_000  # a guard
-CLOCKS: Final = 5  # readings of the page's clock, of which the quickest counts
+CLOCKS: Final = 5  # samples of the page's clock, of which the quickest counts
 
 
 class BrowserTelephone:
-    """One call from a page of its own; seconds are the call's, from the first sample heard on."""
+    """One call from a page of its own; seconds count from the first received sample."""
 
-    # The drill takes a mouth to be empty one piece after its last, as a carrier's is.
+    # The drill takes a mouth to be silent one piece after its last, as a carrier's is.
     mouth_s: Final = TICK_S
 
     def __init__(self, url: str) -> None:
@@ -119,7 +119,7 @@ class BrowserTelephone:
 
 
 async def _offset_s(page: Page) -> float:
-    """Return what is to be added to the page's clock to have ours."""
+    """Return the offset from the page's clock to ours."""
     found: list[tuple[float, float]] = []
     for _ in range(CLOCKS):
         before = clock.monotonic()

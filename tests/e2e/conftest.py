@@ -16,13 +16,13 @@ from tests.e2e.stand_in import StandIn
 # WebRTC never uses 127.0.0.1, so a machine with nothing but `lo` needs one more address.
 ADD_ADDRESS = "/sbin/ip addr add 10.99.0.1/32 dev lo"
 
-# What comes to be seen may take its time on a busy machine; 5 s, the default, were too short.
+# Elements may take their time on a busy machine; 5 s, the default, were too short.
 expect.set_options(timeout=15_000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """The stand-in and where it listens."""
+    """The stand-in and its address."""
 
     stand_in: StandIn
     url: str
@@ -30,7 +30,7 @@ class Served:
 
 @pytest.fixture(scope="session")
 def network() -> None:
-    """Add an address for WebRTC where there is none and that is allowed."""
+    """Add an address for WebRTC if there is none and it is allowed."""
     if own_address() is not None:
         return
     try:

@@ -1,4 +1,4 @@
-"""What a stand-in's console shows: calls, rungs, alerts and answers, in plain JSON values."""
+"""Scenes of a stand-in's console: calls, rungs, alerts and answers, in plain JSON values."""
 
 import os
 from datetime import UTC, datetime, timedelta
@@ -39,7 +39,7 @@ def lately(**said: Any) -> dict[str, Any]:
 
 
 def rungs(**changed: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return every rung, well but for these, by name."""
+    """Return every rung, healthy except these, by name."""
     return [
         WELL
         | {"stage": stage, "name": name, "kind": KINDS.get(name, name), "rank": rank}
@@ -128,7 +128,7 @@ def answers(*, slow_s: float = 0.0) -> list[list[Any]]:
 
 
 def healthy(it: StandIn) -> None:
-    """Five calls, and nothing wrong."""
+    """Five calls, and no incident."""
     it.providers = rungs()
     it.calls |= {
         "live": [live_call(index) for index in range(5)],
@@ -170,7 +170,7 @@ def outage(it: StandIn) -> None:
 
 
 async def picture(page: Page, name: str, folder: Path, *, part: Locator | None = None) -> None:
-    """Photograph the whole page, or a part of it; for the documents if pictures are to be kept."""
+    """Take a picture of the whole page, or a part of it; for the documents if pictures are kept."""
     await page.mouse.move(0, 0)
     await page.evaluate("window.scrollTo(0, 0); document.activeElement.blur()")
     path = (IMAGES if KEEP else folder) / f"console-{name}.png"

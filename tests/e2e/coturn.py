@@ -1,4 +1,4 @@
-"""Debian's TURN server on loopback: a relay that nobody here wrote."""
+"""Debian's TURN server on loopback: an independent relay."""
 
 import asyncio
 import re
@@ -26,7 +26,7 @@ ALONE: Final = (
 
 @dataclass(slots=True, kw_only=True)
 class Relay:
-    """A running TURN server and what it has said."""
+    """A running TURN server and its output."""
 
     url: str
     process: asyncio.subprocess.Process
@@ -38,7 +38,7 @@ class Relay:
         return sum(bool(re.search(r"ALLOCATE processed, success", item)) for item in self.said)
 
     def kill(self) -> None:
-        """Have it be gone."""
+        """Stop it at once."""
         if self.process.returncode is None:
             self.process.kill()
 
@@ -48,8 +48,8 @@ async def relay(address: str, folder: str) -> AsyncIterator[Relay]:
     """Run one at this address while the block runs.
 
     Args:
-        address: Where it listens and relays.
-        folder: For what it writes down.
+        address: To listen and relay on.
+        folder: For its files.
     """
     port = free_port()
     process = await asyncio.create_subprocess_exec(

@@ -24,7 +24,7 @@ STOP_S: Final = 15.0
 
 @dataclass(slots=True)
 class Demo:
-    """A running demo and every fact that its live feed has told."""
+    """A running demo and all events of its live feed."""
 
     url: str
     process: Process

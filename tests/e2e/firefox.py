@@ -1,4 +1,4 @@
-"""Firefox for the tests: Debian's own, told what to do over WebDriver BiDi, without a driver.
+"""Firefox for the tests: Debian's own, controlled over WebDriver BiDi, without a driver.
 
 Playwright drives only a Firefox that it has patched, and geckodriver is not in Debian; but every
 Firefox speaks BiDi by itself on the port that `--remote-debugging-port` opens: JSON over a
@@ -23,14 +23,14 @@ from tests.absent import report_absent
 FIREFOX: Final = shutil.which("firefox-esr") or shutil.which("firefox")
 READY_S: Final = 60.0  # a guard: it takes two to five
 ANSWERS: Final = re.compile(rb"WebDriver BiDi listening on (ws://\S+)")
-NOWHERE: Final = 9  # the discard port: nobody listens there
+NOWHERE: Final = 9  # the discard port, without a listener
 PREFERENCES: Final[dict[str, Any]] = {
     "media.navigator.streams.fake": True,  # a microphone that hums one note
     "media.navigator.permission.disabled": True,  # "may this page use the microphone?" Yes.
     "media.autoplay.default": 0,
     # A machine with nothing but `lo` has no other address to offer.
     "media.peerconnection.ice.loopback": True,
-    # Whatever is not on this machine goes to a proxy that is not there.
+    # Requests to other machines go to a proxy that does not exist.
     "network.proxy.type": 1,
     "network.proxy.http": "127.0.0.1",
     "network.proxy.http_port": NOWHERE,
@@ -41,11 +41,11 @@ PREFERENCES: Final[dict[str, Any]] = {
 
 
 class Tab:
-    """One page, and what went wrong on it."""
+    """One page, and its errors."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self.errors: list[str] = []
-        self.foreign: list[str] = []  # where it asked beside its own server
+        self.foreign: list[str] = []  # requests beyond its own server
         self._socket = socket
         self._numbers = itertools.count(1)
         self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
@@ -53,7 +53,7 @@ class Tab:
         self._server = ""
 
     async def prepare(self, function: str) -> None:
-        """Have a function run in every page before its own scripts."""
+        """Run a function in every page before its own scripts."""
         await self._order("script.addPreloadScript", functionDeclaration=function)
 
     async def open(self, url: str) -> None:
@@ -64,7 +64,7 @@ class Tab:
         )
 
     async def evaluate(self, script: str) -> Any:
-        """Return what a script is worth, as JSON; it counts as a person's doing."""
+        """Return a script's value as JSON; it counts as a user gesture."""
         answer = await self._order(
             "script.evaluate",
             expression=f"(async () => JSON.stringify(await ({script})) ?? 'null')()",
@@ -77,7 +77,7 @@ class Tab:
         return json.loads(answer["result"]["value"])
 
     async def until(self, script: str, *, within_s: float) -> Any:
-        """Wait until a script is worth something, and return that."""
+        """Wait until a script's value is true, and return it."""
         try:
             async with asyncio.timeout(within_s):
                 while not (worth := await self.evaluate(script)):  # noqa: ASYNC110 - nothing tells us
@@ -92,7 +92,7 @@ class Tab:
         async for message in self._socket:
             said = json.loads(message.data)
             if waiting := self._answers.pop(said.get("id", 0), None):
-                if not waiting.done():  # nobody may wait any more
+                if not waiting.done():  # no waiter may hang any more
                     waiting.set_result(said)
             elif said.get("method") == "log.entryAdded":
                 self._note(said["params"])
@@ -100,7 +100,7 @@ class Tab:
                 self._check(said["params"]["request"]["url"])
 
     async def begin(self) -> None:
-        """Open a session and take the tab that there is."""
+        """Open a session and take its tab."""
         await self._order("session.new", capabilities={})
         events = ["log.entryAdded", "network.beforeRequestSent"]
         await self._order("session.subscribe", events=events)

@@ -1,4 +1,4 @@
-"""What a browser received of the agent's voice, and whether a reply is whole in it."""
+"""The agent's voice as a browser received it, and whether a reply is complete in it."""
 
 import asyncio
 import base64
@@ -36,7 +36,7 @@ FILLED_S: Final = 30.0  # the longest wait for the page to have so much sound in
 BROWSER: Final = EarPath(
     alike=0.93,
     short_alike=0.95,
-    # Left out is one period of a voice at a time.
+    # One period of a voice is left out at a time.
     wear=Wear(differs=0.3, again=0.9, squeezed=RATE_HZ * 15 // 1000, patient=True),
     band_hz=(300.0, 3000.0),
     finer=4,
@@ -60,7 +60,7 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Heard:
-    """A reply as the browser received it, at 8000 Hz, with what the lab's voices had sent.
+    """A reply as the browser received it, at 8000 Hz, with the sound that the lab's voices sent.
 
     Attributes:
         bent_s: How much the browser made up, repeated or left out to keep in time.
@@ -76,7 +76,7 @@ class Heard:
         return judge(self.recording, self.sent, said=said, stop_s=0.0, line=BROWSER)
 
     def keep(self, folder: Path) -> None:
-        """Write it down."""
+        """Write it to a file."""
         folder.mkdir(parents=True, exist_ok=True)
         sounds = np.concatenate([item.samples for item in self.sent])
         soundfile.write(folder / "received.flac", self.recording, RATE_HZ)
@@ -97,7 +97,7 @@ class Heard:
 
     @classmethod
     def kept(cls, folder: Path) -> Self:
-        """Read what was written down."""
+        """Read it from a file."""
         about = yaml.safe_load((folder / "reply.yaml").read_text(encoding="utf-8"))
         recording, _ = soundfile.read(folder / "received.flac", dtype="int16")
         sounds, _ = soundfile.read(folder / "sent.flac", dtype="int16")
@@ -123,7 +123,7 @@ class Ear:
         return Moment(samples=count, bent=bent, lab_s=lab_s)
 
     async def steady(self) -> None:
-        """Wait until the browser has as much sound in hand as it wants, and bends it no more."""
+        """Wait until the browser's buffer is full and it stops bending the sound."""
         async with asyncio.timeout(FILLED_S):
             before, now = -1, (await self.now()).bent
             while now != before:
@@ -131,7 +131,7 @@ class Ear:
                 before, now = now, (await self.now()).bent
 
     async def reply(self, text: str, *, since: Moment) -> Heard:
-        """Return what was heard since a moment, once what is on its way has come."""
+        """Return what was heard since a moment, after sound in transit has arrived."""
         rate_hz: int = await self._page.evaluate("window.ear.rate")
         end = await self.now()
         last = end.samples + round(ON_ITS_WAY_S * rate_hz)

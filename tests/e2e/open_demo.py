@@ -1,4 +1,4 @@
-"""The demo whose lab keeps what its voices send, and says where its record can be read.
+"""The demo, with a lab that keeps its voices' sound and tells the address of its record.
 
 `python -m tests.e2e.open_demo PLACE` is `holdline demo --port 0` and writes that to a file.
 """

@@ -1,4 +1,4 @@
-"""What the way to a page and back costs: a mirror in the agent's place, and a page that listens."""
+"""The delay of the way to a page and back: a mirror in the agent's place, and a listening page."""
 
 import asyncio
 import json
@@ -47,7 +47,7 @@ class PageWay:
 
     Attributes:
         round_s: Each of them, from the page's mouth to its ear.
-        buffer_s: What of that the page's receiver held them back, at the mean.
+        buffer_s: The mean time that the page's receiver held them back.
     """
 
     round_s: list[float]
@@ -77,7 +77,7 @@ async def measure_page() -> PageWay:
 
 @asynccontextmanager
 async def _mirror() -> AsyncIterator[str]:
-    """Serve a page whose every sound comes back as it came; yield its address."""
+    """Serve a page whose every sound returns at once; yield its address."""
     lines: list[RTCPeerConnection] = []
 
     async def show(_: web.Request) -> web.Response:

@@ -1,7 +1,7 @@
-"""`holdline serve` in a process of its own, whose browsers' ways die when a test says so.
+"""`holdline serve` in a process of its own, whose paths to browsers die on a signal.
 
-`python -m tests.e2e.severable_serve CONFIG` serves; at SIGUSR1 the present way to each browser is
-dead for good, in both directions, as when somebody walks out of a network.
+`python -m tests.e2e.severable_serve CONFIG` serves; at SIGUSR1 the current path to each browser is
+dead for good, in both directions, as when a telephone leaves a network.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Severable:
     process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
-        """Start it, and wait until it takes calls."""
+        """Start it, and wait until it accepts calls."""
         self.process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.e2e.severable_serve", str(self.config)),
             env={"PATH": os.environ["PATH"], "HOME": os.environ.get("HOME", "/"), **self.keys},
@@ -49,12 +49,12 @@ class Severable:
         await _ready(self.url, self.process)
 
     def sever(self) -> None:
-        """Lose the way to each browser."""
+        """Cut the path to each browser."""
         assert self.process is not None
         self.process.send_signal(signal.SIGUSR1)
 
     async def stop(self, with_signal: signal.Signals = signal.SIGTERM) -> None:
-        """End it; SIGKILL is what a crash looks like."""
+        """End it; SIGKILL is like a crash."""
         assert self.process is not None
         if self.process.returncode is None:
             self.process.send_signal(with_signal)

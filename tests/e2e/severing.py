@@ -1,4 +1,4 @@
-"""A way between two ends that dies: nothing comes through it any more, in either direction."""
+"""A path between two ends that dies: nothing comes through any more, in either direction."""
 
 from typing import Any
 
@@ -8,9 +8,9 @@ from transports.webrtc.ice_restart import transports_of
 
 
 def sever(line: RTCPeerConnection) -> None:
-    """Lose whatever goes to or comes from the other end's present addresses.
+    """Drop everything to and from the other end's current addresses.
 
-    That is what a changed network looks like: only from a new address is anything heard again.
+    A changed network looks like this: only packets from a new address arrive again.
     """
     for way in transports_of(line):
         connection = way._connection
@@ -40,7 +40,7 @@ def _block(protocol: Any, old: set[tuple[str, int]]) -> None:
 
 
 class _Leaky:
-    """A socket that loses what goes to some addresses."""
+    """A socket that drops packets to and from some addresses."""
 
     def __init__(self, transport: Any, sendto: Any) -> None:
         self._transport = transport

@@ -1,4 +1,4 @@
-"""A server that stands in for Holdline's while the pages alone are tested.
+"""A server that replaces Holdline's in tests of the pages alone.
 
 It answers a call with a real peer connection that plays a tone, and says what a test tells it to.
 """
@@ -30,16 +30,16 @@ ACTIONS = {
 
 
 def kind_of(shown: Any) -> str:
-    """Return the line that names the event of what is shown; entries have none."""
+    """Return the line with the event's name; entries have none."""
     if isinstance(shown, list):
         return "event: calls\n"
     return "event: campaigns\n" if "campaigns" in shown else ""
 
 
 class StandIn:
-    """The application and what the pages asked of it."""
+    """The application and the pages' requests."""
 
-    beats = True  # the feed says now and then that it is there
+    beats = True  # interval of the feed's heartbeat
     half_made = 0  # connections whose offer is being answered
 
     def __init__(self) -> None:
@@ -54,8 +54,8 @@ class StandIn:
         self.instances: list[dict[str, Any]] = []
         self.phrases: list[str] = []
         self.providers: list[dict[str, Any]] = []
-        self.acted: list[tuple[str, str, dict[str, Any]]] = []  # what, on whom, with which word
-        self.refuses: dict[str, Any] | None = None  # what is said to whoever does not force it
+        self.acted: list[tuple[str, str, dict[str, Any]]] = []  # action, rung, reason
+        self.refuses: dict[str, Any] | None = None  # the answer without force
         self.alerts: list[dict[str, Any]] = []
         self.calls: dict[str, Any] = {
             "live": [],
@@ -65,10 +65,10 @@ class StandIn:
             "today": {"since": "2026-01-01T00:00:00+00:00", "cost": 0.0, "currency": "USD"},
             "problem": "",
         }
-        self.reloads: list[tuple[int, dict[str, Any]]] = []  # what is answered, one after the other
+        self.reloads: list[tuple[int, dict[str, Any]]] = []  # the answers, one after the other
         self.call_pages: dict[str, dict[str, Any]] = {}
         self.campaigns: list[dict[str, Any]] = []
-        self.moves: dict[str, dict[str, Any]] = {}  # what a word makes of a campaign
+        self.moves: dict[str, dict[str, Any]] = {}  # a campaign's state after each action
         self.channel: RTCDataChannel | None = None
         self.opened = asyncio.Event()
         self.gone = asyncio.Event()
@@ -86,31 +86,31 @@ class StandIn:
         self._live.put_nowait(entry)
 
     def show_calls(self, live: list[dict[str, Any]]) -> None:
-        """Have these be the calls in progress, on the live feed as well."""
+        """Set the calls in progress, on the live feed as well."""
         self.calls["live"] = live
         self._live.put_nowait(live)
 
     def show_campaigns(self, campaigns: list[dict[str, Any]], *, problem: str = "") -> None:
-        """Have these be the campaigns, on the live feed as well."""
+        """Set the campaigns, on the live feed as well."""
         self.campaigns = campaigns
         self._live.put_nowait({"campaigns": campaigns, "problem": problem})
 
     def end_feed(self) -> None:
-        """End the live feed of whoever watches."""
+        """End the live feed of all watchers."""
         self._live.put_nowait(None)
 
     @property
     def resets(self) -> list[str]:
-        """Whom an operator had tried at once."""
+        """Rungs that an operator wants tried at once."""
         return [name for what, name, _ in self.acted if what == "reset"]
 
     def sever(self) -> None:
-        """Have the way between page and server be dead from now on, in both directions."""
+        """Cut the path between page and server from now on, in both directions."""
         for peer in self._peers:
             sever(peer)
 
     def fall_silent(self) -> None:
-        """Send no sound any more; messages go to and fro."""
+        """Send no more sound; messages still pass."""
         for peer in self._peers:
             peer.getTransceivers()[0].sender.replaceTrack(None)
 
@@ -121,7 +121,7 @@ class StandIn:
         self._peers.clear()
 
     async def leave(self) -> None:
-        """Close the connections for good: a page that comes back finds nobody."""
+        """Close the connections for good: a page that returns finds no call."""
         self.refusal = (503, {"detail": "Nobody is here any more."})
         while self.half_made:  # noqa: ASYNC110 - one that is closed meanwhile keeps its sockets
             await asyncio.sleep(LOOK_S)

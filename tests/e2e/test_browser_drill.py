@@ -1,4 +1,4 @@
-"""Rows of the drill through the browser's door: what the page hears when providers fail.
+"""Rows of the drill in a browser: what the page hears when providers fail.
 
 How soon it is heard depends on the machine; `benchmarks/browser_door.py` measures that.
 """
@@ -16,7 +16,7 @@ from tests.e2e.browser_rig import open_browser_rig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.long]
 
-SPOKEN_S = 4.0  # of an answer of six that is broken into as it begins
+SPOKEN_S = 4.0  # of an answer of six, interrupted at its beginning
 
 
 async def played(name: str, folder: Path) -> MeasuredRun:
@@ -27,7 +27,7 @@ async def played(name: str, folder: Path) -> MeasuredRun:
     return run
 
 
-async def test_a_silent_model_costs_no_word(network: None, tmp_path: Path) -> None:
+async def test_a_silent_model_loses_no_word(network: None, tmp_path: Path) -> None:
     run = await played("llm-silent", tmp_path)
 
     (turn,) = run.turns
@@ -49,9 +49,9 @@ async def test_with_everything_dead_the_caller_is_spoken_to(network: None, tmp_p
     assert run.measures["first_speech_s"] < LOST
 
 
-async def test_the_agent_stops_for_a_caller_who_breaks_in(network: None, tmp_path: Path) -> None:
+async def test_the_agent_stops_for_a_caller_who_interrupts(network: None, tmp_path: Path) -> None:
     run = await played("barge-in-failover", tmp_path)
 
     assert run.measures["nothing_to_break"] == 0
-    assert run.measures["quiet_s"] < SPOKEN_S  # else it has said all that it had to say
+    assert run.measures["quiet_s"] < SPOKEN_S  # else it has said everything
     assert run.turns[-1].verdict.whole

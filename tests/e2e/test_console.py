@@ -1,4 +1,4 @@
-"""The console as an operator sees it: well, in an outage, empty, on a phone, with forty calls."""
+"""The console as an operator sees it: healthy, in an outage, empty, on a phone, with forty calls."""
 
 import json
 import re
@@ -26,8 +26,8 @@ COUNT: Final = "document.querySelectorAll('*').length"
 PHONE: Final = {"width": 360, "height": 740}
 NO_ANSWER: Final = "The server does not answer."
 ALL_WELL: Final = "All is well. Nobody calls now."
-WITHIN_MS: Final = 12_000  # what is broken is to be seen in ten seconds, on a machine that is busy
-AGAIN_MS: Final = 3_000  # after so long the page asks for the feed again
+WITHIN_MS: Final = 12_000  # a failure must be visible in ten seconds, on a busy machine
+AGAIN_MS: Final = 3_000  # after this time the page asks for the feed again
 COUNT_CHANGES: Final = """
     window.changes = 0;
     window.began = performance.now();
@@ -46,7 +46,7 @@ NO_STORAGE: Final = """
         const refuse = () => { throw new DOMException("", "SecurityError"); };
         Object.defineProperty(window, name, { get: refuse });
     }
-"""  # as a browser that was told to keep nothing of any page
+"""  # as a browser that may store nothing for any page
 VIOLATIONS: Final = """
     window.broken = [];
     addEventListener("securitypolicyviolation", (event) => broken.push(event.violatedDirective));
@@ -77,7 +77,7 @@ async def press_take_out(page: Page, served: Served) -> None:
     """Press openai's button with the mouse, and hold it."""
     served.stand_in.providers = rungs()
     await opened(page, served)
-    # When every card says something, none moves another.
+    # When every card has a text, none moves another.
     await expect(page.locator(".headline")).to_have_text(ALL_WELL)
     await expect(page.get_by_text("Looking…")).to_have_count(0)
     await page.get_by_role("button", name="Take openai out of rotation").hover()
@@ -100,7 +100,7 @@ async def test_all_is_well(page: Page, served: Served, watch: Watch, tmp_path: P
     assert watch.foreign == []
 
 
-async def test_an_outage_is_told_in_the_first_lines(
+async def test_an_outage_is_named_in_the_first_lines(
     page: Page, served: Served, watch: Watch, tmp_path: Path
 ) -> None:
     outage(served.stand_in)
@@ -125,7 +125,7 @@ async def test_an_outage_is_told_in_the_first_lines(
     assert watch.errors == []
 
 
-async def test_an_outage_can_be_read_in_the_dark(
+async def test_an_outage_is_readable_in_the_dark_scheme(
     page: Page, served: Served, tmp_path: Path
 ) -> None:
     await page.emulate_media(color_scheme="dark")
@@ -141,7 +141,7 @@ async def test_an_outage_can_be_read_in_the_dark(
     await picture(page, "outage-dark", tmp_path)
 
 
-async def test_an_empty_console_says_what_will_be_there(
+async def test_an_empty_console_says_what_will_appear_there(
     page: Page, served: Served, tmp_path: Path
 ) -> None:
     served.stand_in.providers = rungs()
@@ -157,7 +157,7 @@ async def test_an_empty_console_says_what_will_be_there(
     await picture(page, "empty", tmp_path)
 
 
-async def test_an_outage_can_be_read_on_a_phone(page: Page, served: Served, tmp_path: Path) -> None:
+async def test_an_outage_is_readable_on_a_phone(page: Page, served: Served, tmp_path: Path) -> None:
     await page.set_viewport_size({"width": 360, "height": 740})
     outage(served.stand_in)
     await opened(page, served)
@@ -214,11 +214,13 @@ async def test_forty_calls_change_in_place_and_together(
     await expect(page.locator("[data-call=call39] td.doing")).to_contain_text("turn 50")
     await expect(page.locator("#latency .hint")).to_contain_text("600 of 600 answers")
 
-    assert await page.evaluate("window.replaced()") == 0  # rows stay, so focus and selection do
+    assert (
+        await page.evaluate("window.replaced()") == 0
+    )  # rows stay, and with them focus and selection
     assert await page.evaluate(COUNT) < before + 600
     await expect(page.locator(".happenings li")).to_have_count(40)
     assert await page.evaluate("window.changes") > 0
-    # Drawn together: however many come, the rows change three times a second at most.
+    # Drawn together: however many arrive, the rows change three times a second at most.
     assert await page.evaluate("window.changes <= 2 + (performance.now() - window.began) / 300")
     assert watch.errors == []
 
@@ -247,7 +249,7 @@ async def test_a_rung_is_taken_out_with_a_reason_and_put_back_from_the_keyboard(
     assert watch.errors == []
 
 
-async def test_the_last_rung_is_taken_out_all_the_same_only_when_that_is_said(
+async def test_the_last_rung_is_taken_out_only_with_confirmation(
     page: Page, served: Served
 ) -> None:
     served.stand_in.providers = rungs()
@@ -278,7 +280,7 @@ async def test_escape_does_nothing_and_gives_the_focus_back(page: Page, served: 
     assert served.stand_in.acted == []
 
 
-async def test_the_focus_comes_back_although_the_providers_were_drawn_anew(
+async def test_the_focus_returns_although_the_providers_were_redrawn(
     page: Page, served: Served
 ) -> None:
     served.stand_in.providers = rungs()
@@ -305,7 +307,7 @@ async def test_a_press_is_a_click_although_the_figures_change_under_it(
     await expect(page.get_by_role("dialog", name="Take openai out of rotation?")).to_be_visible()
 
 
-async def test_a_press_on_what_has_become_another_button_does_nothing(
+async def test_a_press_on_a_button_that_changed_meanwhile_does_nothing(
     page: Page, served: Served
 ) -> None:
     await press_take_out(page, served)
@@ -332,9 +334,7 @@ async def test_an_alert_is_acknowledged_and_resolved(page: Page, served: Served)
     assert [what for what, _, _ in served.stand_in.acted] == ["acknowledge", "resolve"]
 
 
-async def test_an_open_alert_says_for_how_long_it_has_been_open_by_now(
-    page: Page, served: Served
-) -> None:
+async def test_an_open_alert_shows_how_long_it_has_been_open(page: Page, served: Served) -> None:
     began = now() - timedelta(seconds=20)
     served.stand_in.providers = rungs()
     served.stand_in.alerts = [alert(began_at=f"{began:%Y-%m-%d %H:%M:%S} UTC")]
@@ -351,7 +351,7 @@ async def test_an_open_alert_says_for_how_long_it_has_been_open_by_now(
     await expect(acknowledge).to_be_focused()
 
 
-async def test_an_operator_acts_although_the_browser_keeps_nothing(
+async def test_operator_actions_work_in_a_browser_without_storage(
     page: Page, served: Served, watch: Watch
 ) -> None:
     served.stand_in.providers = rungs()
@@ -369,7 +369,7 @@ async def test_an_operator_acts_although_the_browser_keeps_nothing(
     assert watch.errors == []
 
 
-async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong(
+async def test_a_changed_configuration_is_reloaded_or_reported_as_wrong(
     page: Page, served: Served
 ) -> None:
     wrong = {"detail": "It is wrong, so nothing changes.", "problems": ["holdline.yaml:9: no"]}
@@ -384,10 +384,10 @@ async def test_a_changed_configuration_is_brought_into_force_or_said_to_be_wrong
     await expect(page.get_by_text("For the next calls: agent.greeting.")).to_be_visible()
 
 
-async def test_what_happened_in_several_processes_is_told_whole_and_by_its_time(
+async def test_events_of_several_processes_are_complete_and_in_order(
     page: Page, served: Served
 ) -> None:
-    """Whoever watches gets all that one process remembers, and then what another does."""
+    """A watcher gets all that one process remembers, and then the events of another."""
     it = served.stand_in
     it.providers = rungs()
     begin = now()
@@ -401,7 +401,7 @@ async def test_what_happened_in_several_processes_is_told_whole_and_by_its_time(
         moved("here", number, 10 * number)
     moved("there", 3, 494.0)
     moved("there", 4, 476.0)
-    moved("here", 49, 490.0)  # told again, as when a feed is taken up again
+    moved("here", 49, 490.0)  # repeated, as when a feed is resumed
     await opened(page, served)
 
     lines = page.locator(".happenings li")
@@ -412,7 +412,7 @@ async def test_what_happened_in_several_processes_is_told_whole_and_by_its_time(
         await expect(lines.nth(place)).to_contain_text(f"{name} is left alone")
 
 
-async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served) -> None:
+async def test_a_lost_server_is_reported(page: Page, served: Served) -> None:
     served.stand_in.providers = rungs()
     await opened(page, served)
 
@@ -423,14 +423,12 @@ async def test_a_server_that_goes_away_is_told_about(page: Page, served: Served)
     await expect(page.get_by_text("Is the process running?")).to_be_visible()
 
 
-async def test_a_server_that_falls_silent_is_told_about_and_taken_up_again(
-    page: Page, served: Served
-) -> None:
-    """Neither a cut network nor a process that stands still ends a connection."""
+async def test_a_silent_server_is_reported_and_reconnected(page: Page, served: Served) -> None:
+    """Neither a cut network nor a paused process ends a connection."""
     served.stand_in.providers = rungs()
     await opened(page, served)
 
-    await page.route("**/api/**", lambda _: None)  # nobody answers, and nobody hangs up
+    await page.route("**/api/**", lambda _: None)  # no answer, and no hang-up
     served.stand_in.beats = False
 
     await expect(page.locator(".headline")).to_have_text(NO_ANSWER, timeout=WITHIN_MS)
@@ -442,10 +440,10 @@ async def test_a_server_that_falls_silent_is_told_about_and_taken_up_again(
     await expect(page.locator("#live")).to_have_text("Live")
 
 
-async def test_who_is_signed_out_is_told_so_although_the_feed_goes_on(
+async def test_an_expired_sign_in_is_reported_although_the_feed_continues(
     page: Page, served: Served
 ) -> None:
-    """A sign-in ends after a working day; a page may be left open for longer."""
+    """A sign-in expires after a working day; a page may be open for longer."""
     served.stand_in.providers = rungs()
     await opened(page, served)
 
@@ -548,19 +546,19 @@ CALL_PAGE: Final[dict[str, Any]] = {
 
 
 def without_marks(told: dict[str, Any]) -> dict[str, Any]:
-    """Return the same without what looks like HTML, as people see it."""
+    """Return the same without HTML-like text, as people see it."""
     plain: dict[str, Any] = json.loads(re.sub(r"</?b>", "", json.dumps(told)))
     return plain
 
 
 def whole_call() -> dict[str, Any]:
-    """Return a call of one turn, in which the voice moved on, with what it came to."""
+    """Return a call of one turn with a voice failover, and its result."""
     voice = {"stage": "tts", "before": "cartesia", "after": "elevenlabs"}
     facts = [STOPPED, MOVED | voice, ANSWER]
     return CALL_PAGE | {"happenings": facts, "result": RESULT}
 
 
-async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
+async def test_a_calls_page_has_its_turns_words_failures_and_recording(
     page: Page, served: Served, watch: Watch
 ) -> None:
     served.stand_in.call_pages["c1"] = whole_call()
@@ -587,7 +585,7 @@ async def test_a_call_has_a_page_with_its_turns_words_failures_and_recording(
     assert watch.foreign == []
 
 
-async def test_the_page_of_a_call_can_be_read(page: Page, served: Served, tmp_path: Path) -> None:
+async def test_a_calls_page_is_readable(page: Page, served: Served, tmp_path: Path) -> None:
     served.stand_in.call_pages["c1"] = without_marks(whole_call())
     await page.goto(served.url + "/calls/c1")
 
@@ -600,7 +598,7 @@ async def test_the_page_of_a_call_can_be_read(page: Page, served: Served, tmp_pa
     await picture(page, "call", tmp_path)
 
 
-async def test_the_budgets_line_passes_behind_the_words_of_a_failover(
+async def test_the_budgets_line_is_drawn_under_the_words_of_a_failover(
     page: Page, served: Served
 ) -> None:
     await page.set_viewport_size(PHONE)  # type: ignore[arg-type] - width and height
@@ -611,16 +609,14 @@ async def test_the_budgets_line_passes_behind_the_words_of_a_failover(
     assert await page.evaluate(ON_TOP) == "LI"
 
 
-async def test_a_call_that_nobody_knows_says_so(page: Page, served: Served) -> None:
+async def test_an_unknown_call_is_reported(page: Page, served: Served) -> None:
     await page.goto(served.url + "/calls/nobody")
 
     await expect(page.get_by_text("There is no such call.")).to_be_visible()
     await expect(page.get_by_role("link", name="To the console")).to_be_visible()
 
 
-async def test_the_page_of_a_call_outlives_a_server_that_is_away(
-    page: Page, served: Served
-) -> None:
+async def test_a_calls_page_survives_a_server_outage(page: Page, served: Served) -> None:
     going_on = CALL_PAGE["call"] | {"ended_at": None, "state": "live", "length_s": None}
     served.stand_in.call_pages["c1"] = CALL_PAGE | {"call": going_on, "happenings": []}
     await page.goto(served.url + "/calls/c1")
@@ -635,7 +631,7 @@ async def test_the_page_of_a_call_outlives_a_server_that_is_away(
     await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
 
 
-async def test_what_a_call_came_to_is_shown_when_it_is_found_out_behind_its_end(
+async def test_a_calls_result_appears_when_it_is_known_after_the_end(
     page: Page, served: Served
 ) -> None:
     over = CALL_PAGE | {"call": CALL_PAGE["call"] | {"ended_at": now().isoformat()}}
@@ -652,7 +648,7 @@ async def test_what_a_call_came_to_is_shown_when_it_is_found_out_behind_its_end(
     )
 
 
-async def test_a_call_that_was_cut_with_its_process_does_not_go_on(
+async def test_a_call_that_was_cut_with_its_process_is_shown_as_ended(
     page: Page, served: Served
 ) -> None:
     cut = {"ended_at": None, "state": "interrupted", "reason": "interrupted", "length_s": None}
@@ -666,7 +662,7 @@ async def test_a_call_that_was_cut_with_its_process_does_not_go_on(
     await expect(page.locator("#call .figures")).to_contain_text("Lengthnot known")
 
 
-async def test_the_page_of_a_call_waits_for_a_database_that_does_not_answer(
+async def test_a_calls_page_waits_for_a_database_that_does_not_answer(
     page: Page, served: Served
 ) -> None:
     served.stand_in.call_pages["c1"] = CALL_PAGE | {"happenings": []}
@@ -680,10 +676,10 @@ async def test_the_page_of_a_call_waits_for_a_database_that_does_not_answer(
     await expect(page.locator("#state")).to_have_text("Over", timeout=WITHIN_MS)
 
 
-async def test_what_a_page_may_not_do_it_does_not_do(
+async def test_the_page_respects_its_security_policy(
     page: Page, served: Served, watch: Watch
 ) -> None:
-    """Every violation of the policy is heard of, also one that no message tells."""
+    """Every violation of the policy is recorded, also one without a message."""
     await page.add_init_script(VIOLATIONS)
     outage(served.stand_in)
     await opened(page, served)

@@ -1,4 +1,4 @@
-"""A call of the demo that loses its voice in the middle of a sentence, as the console tells it."""
+"""A call of the demo that loses its voice in the middle of a sentence, as the console shows it."""
 
 from collections.abc import AsyncIterator
 
@@ -29,7 +29,7 @@ async def demo(network: None, tmp_path_factory: pytest.TempPathFactory) -> Async
         yield running
 
 
-async def test_a_call_passes_over_what_is_taken_out_from_its_next_turn_on(demo: Demo) -> None:
+async def test_a_running_call_skips_a_removed_rung_from_its_next_turn(demo: Demo) -> None:
     async with talking() as page:
         await greeted(page, demo.url)
         for name in PREFERRED:
@@ -47,7 +47,7 @@ async def test_a_call_passes_over_what_is_taken_out_from_its_next_turn_on(demo: 
     assert acted == [(what, name) for what in ("rest", "return") for name in PREFERRED]
 
 
-async def test_a_call_that_lost_its_voice_is_told_the_same_everywhere(demo: Demo) -> None:
+async def test_a_call_that_lost_its_voice_is_reported_alike_everywhere(demo: Demo) -> None:
     async with talking() as page:
         watch = Watch(page, server=demo.url)
         await greeted(page, demo.url)

@@ -1,4 +1,4 @@
-"""The campaigns on the console: how each one stands, in words and as bars; its buttons."""
+"""Campaigns on the console: their state in words and bars, and their buttons."""
 
 import time
 from pathlib import Path
@@ -121,7 +121,7 @@ async def test_progress_outcomes_and_time_left_are_shown(
 COLOURS: Final = "all => all.map(one => getComputedStyle(one).backgroundColor)"
 
 
-async def test_an_outcome_has_its_own_colour_however_the_campaign_stands(
+async def test_an_outcome_has_its_own_colour_in_every_state_of_the_campaign(
     page: Page, served: Served
 ) -> None:
     await shown(page, served, campaign(), held("tts_down", name="reminders"))
@@ -147,7 +147,7 @@ HELD: Final = {
 }
 
 
-async def test_why_it_waits_is_said_in_plain_words(page: Page, served: Served) -> None:
+async def test_the_reason_for_waiting_is_in_plain_words(page: Page, served: Served) -> None:
     names = [f"campaign{at}" for at in range(len(HELD))]
     campaigns = [
         held(reason, name=name, on_outage=chosen)
@@ -186,7 +186,7 @@ async def test_buttons_move_a_campaign_and_keep_the_focus(
     assert [error for error in watch.errors if "409" not in error] == []
 
 
-async def test_the_feed_brings_what_has_changed(page: Page, served: Served) -> None:
+async def test_the_feed_updates_the_campaigns(page: Page, served: Served) -> None:
     await shown(page, served, campaign())
 
     done = campaign(state="done", finished=400, contacts={"done": 400}, left_s=None)
@@ -200,7 +200,7 @@ async def test_the_feed_brings_what_has_changed(page: Page, served: Served) -> N
     )
 
 
-async def test_without_a_campaign_the_page_says_what_will_be_there(
+async def test_without_a_campaign_the_page_says_what_will_appear_there(
     page: Page, served: Served
 ) -> None:
     await shown(page, served)
@@ -208,7 +208,7 @@ async def test_without_a_campaign_the_page_says_what_will_be_there(
     await expect(page.get_by_text("No campaign is configured.")).to_be_visible()
 
 
-async def test_what_comes_from_outside_is_text(page: Page, served: Served, watch: Watch) -> None:
+async def test_foreign_content_is_shown_as_text(page: Page, served: Served, watch: Watch) -> None:
     nasty = "<img src=x onerror=alert(1)>"
     outcomes = {nasty: 3}
     await shown(page, served, campaign(state="paused", reason=nasty, outcomes=outcomes))
@@ -228,7 +228,7 @@ async def test_hundreds_of_campaigns_do_not_make_the_page_grow(page: Page, serve
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-async def test_it_can_be_read_on_a_phone_in_light_and_in_dark(
+async def test_it_is_readable_on_a_phone_in_light_and_in_dark(
     page: Page, served: Served, scheme: Any
 ) -> None:
     await page.emulate_media(color_scheme=scheme)

@@ -1,4 +1,4 @@
-"""A person opens the demo's page and talks: a real browser, real audio, the whole pipeline."""
+"""A person talks on the demo's page: a real browser, real audio, the whole pipeline."""
 
 import asyncio
 import json
@@ -76,7 +76,7 @@ async def test_three_turns_are_talked_on_the_page(demo: Demo) -> None:
     assert demo.events("BargedIn") == []
 
 
-async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: Path) -> None:
+async def test_an_opening_microphone_interrupts_no_speech(demo: Demo, tmp_path: Path) -> None:
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, [0.0] * 48_000 * 20, 48_000, subtype="PCM_16")
     seen = len(demo.entries)
@@ -90,7 +90,7 @@ async def test_a_microphone_that_opens_interrupts_nobody(demo: Demo, tmp_path: P
     assert not facts & {"BargedIn", "CallerStarted", "TranscriptFinal"}
 
 
-async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
+async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_resumed(
     demo: Demo, tmp_path: Path
 ) -> None:
     token = await killed_in_a_call(demo, tmp_path)
@@ -102,12 +102,12 @@ async def test_a_killed_browser_ends_its_leg_and_the_call_can_be_taken_up_again(
         await page.get_by_role("button", name="Take the call up again").click()
 
         words = await answered(page, 1)
-        assert "How can I help?" not in words  # no greeting for somebody who has been greeted
+        assert "How can I help?" not in words  # no second greeting for the caller
         await page.get_by_role("button", name="Hang up").click()
 
 
 async def connected(playwright: Playwright, orders: str) -> Browser:
-    """Carry orders to a browser; Chromium now and then answers no debugger for half a minute."""
+    """Send commands to a browser; Chromium now and then answers no debugger for half a minute."""
     for _ in range(2):
         try:
             return await playwright.chromium.connect_over_cdp(orders, timeout=10_000)
@@ -132,7 +132,7 @@ async def killed_in_a_call(demo: Demo, profile: Path) -> str:
 
 @asynccontextmanager
 async def doomed(profile: Path) -> AsyncIterator[tuple[asyncio.subprocess.Process, str]]:
-    """Run a browser in a process group of its own; yield it and where it takes orders."""
+    """Run a browser in a process group of its own; yield it and its debugging address."""
     process = await asyncio.create_subprocess_exec(
         *(need_chromium(), "--headless", "--remote-debugging-port=0", ALLOWED, *FLAGS),
         f"--user-data-dir={profile}",
@@ -148,7 +148,7 @@ async def doomed(profile: Path) -> AsyncIterator[tuple[asyncio.subprocess.Proces
 
 
 async def endpoint(process: asyncio.subprocess.Process) -> str:
-    """Return where Chromium takes orders, as it prints it."""
+    """Return Chromium's debugging address, as it prints it."""
     assert process.stderr is not None
     async with asyncio.timeout(20):
         async for line in process.stderr:

@@ -1,4 +1,4 @@
-"""Two providers break in a call on the page: both failovers are seen, and every word is heard."""
+"""Two providers break in a call on the page: both failovers are visible, and every word is heard."""
 
 import json
 import os
@@ -33,7 +33,7 @@ HEALED_S = 20.0  # probes of a mended provider come after 1, 2, 5 s
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Open:
-    """A demo, and the lab behind it whose record can be read."""
+    """A demo, and its lab with a readable record."""
 
     demo: Demo
     lab: RunningLab
@@ -60,8 +60,8 @@ async def heard(page: Page, ear: Ear, words: str, *, answer: str) -> Heard:
 async def greeted_by_cartesia(page: Page, url: str) -> None:
     """Call until the first voice is the one that speaks.
 
-    A browser that starts takes both cores, and a voice that is late at the greeting is replaced for
-    the rest of that call, as it should be.
+    A starting browser uses both cores, and a voice that is late at the greeting is rightly replaced
+    for the rest of that call.
     """
     for _ in range(CALLS):
         await greeted(page, url)
@@ -87,7 +87,7 @@ async def all_are_well_again(page: Page) -> None:
     await expect(page.locator(HEALTHY)).to_have_count(6, timeout=HEALED_S * 1000)
 
 
-async def test_a_voice_and_a_model_that_break_show_as_failovers_and_no_word_is_lost(
+async def test_a_broken_voice_and_a_broken_model_show_as_failovers_and_no_word_is_lost(
     running: Open,
 ) -> None:
     first, second = answers([HOURS, HOURS], greeting=GREETING)

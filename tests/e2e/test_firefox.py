@@ -27,7 +27,7 @@ KEEP_THE_LINE = """() => {
         }
     };
 }"""
-# What the server reports to have received of it; a hum is no speech, so no event tells us.
+# The bytes that the server says it received; a hum is no speech, so there is no event.
 ARRIVES = """[...(await line.getStats()).values()].some(
     ({ type, kind, packetsReceived }) =>
         type === "remote-inbound-rtp" && kind === "audio" && packetsReceived > 0,

@@ -1,4 +1,4 @@
-"""The ear in the browser: a recording of Chromium in which one thing is wrong must never pass."""
+"""The ear in the browser: a recording of Chromium with one error must never pass."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -21,7 +21,7 @@ def words() -> tuple[RecordedWord, ...]:
 
 
 def spliced(*parts: tuple[float, float]) -> Heard:
-    """Return the recording made of these stretches of it, in seconds."""
+    """Return a recording made of these stretches, in seconds."""
     pieces = [KEPT.recording[round(a * RATE_HZ) : round(b * RATE_HZ)] for a, b in parts]
     return replace(KEPT, recording=np.concatenate(pieces))
 
@@ -30,7 +30,7 @@ def end_s() -> float:
     return KEPT.recording.size / RATE_HZ
 
 
-def test_a_reply_that_two_voices_shared_is_whole_in_what_chromium_received() -> None:
+def test_a_reply_shared_by_two_voices_is_whole_in_chromiums_recording() -> None:
     verdict = KEPT.judged()
 
     assert verdict.whole, verdict
@@ -39,7 +39,7 @@ def test_a_reply_that_two_voices_shared_is_whole_in_what_chromium_received() -> 
 
 
 @pytest.mark.parametrize("index", range(WORDS))
-def test_a_word_that_chromium_did_not_receive_is_missed(
+def test_a_word_missing_in_chromiums_recording_is_noticed(
     words: tuple[RecordedWord, ...], index: int
 ) -> None:
     word = words[index]
@@ -51,7 +51,7 @@ def test_a_word_that_chromium_did_not_receive_is_missed(
 
 
 @pytest.mark.parametrize("index", SOME)
-def test_a_word_that_chromium_received_twice_is_one_too_many(
+def test_a_word_twice_in_chromiums_recording_is_noticed(
     words: tuple[RecordedWord, ...], index: int
 ) -> None:
     word = words[index]
@@ -63,7 +63,7 @@ def test_a_word_that_chromium_received_twice_is_one_too_many(
 
 
 @pytest.mark.parametrize("index", SOME)
-def test_two_words_that_chromium_received_in_the_wrong_order_are_found(
+def test_two_swapped_words_in_chromiums_recording_are_noticed(
     words: tuple[RecordedWord, ...], index: int
 ) -> None:
     one, two = words[index], words[index + 1]

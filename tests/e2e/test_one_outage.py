@@ -1,4 +1,4 @@
-"""A voice is down for a minute under five calls: everything that tells must tell the same of it."""
+"""A voice is down for a minute under five calls: all reports of it must agree."""
 
 import asyncio
 import json
@@ -79,7 +79,7 @@ async def said_by(url: str, path: str) -> Any:
 
 
 async def until_hurt(logs: Path) -> None:
-    """Wait until a voice has failed in a call: one that is between two answers hurts nobody."""
+    """Wait until a voice has failed in a call; a failure between two answers affects no call."""
 
     def hurt() -> bool:  # the last line may be half written: it is not read as one
         written = (path.read_text(encoding="utf-8") for path in (logs / "calls").glob("*.jsonl"))
@@ -106,7 +106,7 @@ def worth_a_mail(alerts: Mapping[str, Any]) -> list[Any]:
 
 
 async def until_mailed(inbox: Inbox, *, ends: int) -> None:
-    """Wait until operators have been told of each end."""
+    """Wait until operators were told of each end."""
     async with asyncio.timeout(AGAIN_S):
         while sum("RESOLVED" in str(mail["Subject"]) for mail in inbox.mails) < ends:  # noqa: ASYNC110 - a mail server tells nobody
             await asyncio.sleep(0.2)
@@ -124,7 +124,7 @@ async def until_over(url: str) -> Mapping[str, Any]:
 
 
 def failed_attempts(logs: Path) -> list[dict[str, Any]]:
-    """Return what failed by the calls' own records, which nothing else is made of."""
+    """Return the failures in the calls' own records, the independent source."""
     files = [path.read_text(encoding="utf-8") for path in (logs / "calls").glob("*.jsonl")]
     facts = [json.loads(line) for file in files for line in file.splitlines()]
     return [fact for fact in facts if fact["event"] == "AttemptFailed"]
@@ -140,7 +140,7 @@ def counted(metrics: str, name: str, *labels: str) -> Counter[tuple[str, ...]]:
 
 
 async def outage(served: Served, lab: RunningLab, page: Page) -> None:
-    """Have the callers talk through a minute without their voice."""
+    """Let the callers talk through a minute without their voice."""
     over = asyncio.Event()
     async with asyncio.TaskGroup() as callers:
         for number in range(CALLERS):
@@ -150,16 +150,16 @@ async def outage(served: Served, lab: RunningLab, page: Page) -> None:
         await until_hurt(served.logs)
         await break_voice(lab, [{"fault": "refuse"}])
         await expect(page.locator(".troubles")).to_contain_text("cartesia", timeout=PAGE_MS)
-        await asyncio.sleep(DOWN_S)  # the outage, in real time: nothing is waited for
+        await asyncio.sleep(DOWN_S)  # the outage, in real time
         await break_voice(lab, [])
         over.set()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Told:
-    """What each of those who tell has told of the same hour."""
+    """The reports of each source about the same hour."""
 
-    failed: list[dict[str, Any]]  # in the calls' own records, of which nothing else is made
+    failed: list[dict[str, Any]]  # in the calls' own records, the independent source
     calls: Mapping[str, Any]
     alerts: Mapping[str, Any]
     metrics: str
@@ -169,13 +169,11 @@ class Told:
     subjects: list[str]
 
 
-async def test_everything_that_tells_tells_the_same(
-    tmp_path: Path, inbox: Inbox, network: None
-) -> None:
+async def test_all_reports_of_an_outage_agree(tmp_path: Path, inbox: Inbox, network: None) -> None:
     need_chromium()
     mail = {"host": "127.0.0.1", "port": inbox.port, "sender": "us@example.com"}
     changes = {
-        "server": {"workers": 2},  # what they tell adds up
+        "server": {"workers": 2},  # their figures add up
         "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/holdline.db"},
         "alerts": {"hold_s": 0, "email": mail | {"to": "you@example.com"}},
         "resilience": {"probe": {"interval_s": 5, "timeout_s": 2}},

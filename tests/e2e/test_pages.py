@@ -1,4 +1,4 @@
-"""The pages by themselves, in a real browser, against a stand-in for the server."""
+"""The pages alone, in a real browser, against a stand-in for the server."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ KEEP_THE_STATES = """
     new MutationObserver(() => states.push(document.documentElement.dataset.call)).observe(
         document.documentElement, { attributeFilter: ["data-call"] },
     );
-"""  # the new way is there before anybody has read that it is looked for
+"""  # the new path is up before the message about it can be read
 ONE_MICROPHONE = """
     const devices = navigator.mediaDevices;
     const open = devices.getUserMedia.bind(devices);
@@ -61,7 +61,7 @@ ONE_MICROPHONE = """
         there = true;
         devices.dispatchEvent(new Event("devicechange"));
     };
-"""  # a headset on a computer that has nothing else
+"""  # a headset on a computer without another microphone
 HOLDS_SOUND_BACK = """
     const play = HTMLMediaElement.prototype.play;
     let asked = false;
@@ -71,7 +71,7 @@ HOLDS_SOUND_BACK = """
         if (!asked) throw new DOMException("", "NotAllowedError");
         return play.call(this);
     };
-"""  # as a browser that was told to play nothing by itself
+"""  # as a browser that blocks autoplay
 NO_MICROPHONE = """
     const refuse = async () => { throw new DOMException("", "NotFoundError"); };
     navigator.mediaDevices.getUserMedia = refuse;
@@ -150,7 +150,7 @@ async def call(page: Page, served: Served, path: str = "/client/") -> None:
 
 
 async def heard(served: Served, kind: str, *, at_least: int = 1, after: int = 0) -> list[str]:
-    """Return what the page has said of a kind, as soon as it has said it so often."""
+    """Return the messages of a kind, as soon as there are this many."""
     async with asyncio.timeout(20):
         while True:
             found = [item for item in served.stand_in.heard[after:] if kind in item]
@@ -177,7 +177,7 @@ async def test_a_call_is_made_heard_and_hung_up(page: Page, served: Served, watc
     assert watch.foreign == []
 
 
-async def test_a_browser_that_holds_the_sound_back_is_told_of_through_the_call(
+async def test_a_browser_that_blocks_sound_is_reported_through_the_call(
     page: Page, served: Served
 ) -> None:
     await page.add_init_script(HOLDS_SOUND_BACK)
@@ -221,7 +221,7 @@ async def test_closing_the_page_ends_the_call_at_once(page: Page, served: Served
         await served.stand_in.gone.wait()
 
 
-async def test_a_lost_call_comes_back_by_itself_with_its_token(page: Page, served: Served) -> None:
+async def test_a_lost_call_reconnects_by_itself_with_its_token(page: Page, served: Served) -> None:
     await call(page, served)
 
     served.stand_in.knows_calls = False
@@ -235,9 +235,7 @@ async def test_a_lost_call_comes_back_by_itself_with_its_token(page: Page, serve
     await expect(page.get_by_text("the agent begins anew")).to_be_hidden()
 
 
-async def test_a_request_that_hangs_does_not_end_the_call_that_is_back(
-    page: Page, served: Served
-) -> None:
+async def test_a_hanging_request_does_not_end_the_resumed_call(page: Page, served: Served) -> None:
     """A dead network answers nothing: the first offer may fail when a later one has succeeded."""
     await call(page, served)
     served.stand_in.knows_calls = False
@@ -264,9 +262,7 @@ async def test_a_request_that_hangs_does_not_end_the_call_that_is_back(
     assert len(served.stand_in.offers) == offers
 
 
-async def test_a_server_that_has_forgotten_the_call_is_told_about(
-    page: Page, served: Served
-) -> None:
+async def test_a_server_that_has_forgotten_the_call_is_reported(page: Page, served: Served) -> None:
     await call(page, served)
 
     served.stand_in.knows_calls = served.stand_in.remembers = False
@@ -278,7 +274,7 @@ async def test_a_server_that_has_forgotten_the_call_is_told_about(
     await expect(page.get_by_text("In a call")).to_be_visible()
 
 
-async def test_a_new_way_is_found_for_the_call_that_goes_on(
+async def test_a_new_path_is_found_for_the_running_call(
     page: Page, served: Served, watch: Watch
 ) -> None:
     await call(page, served)
@@ -296,7 +292,7 @@ async def test_a_new_way_is_found_for_the_call_that_goes_on(
     assert watch.errors == []
 
 
-async def test_a_line_that_is_given_up_hears_no_goodbye_before_its_call_is_taken_over(
+async def test_an_abandoned_line_gets_no_goodbye_before_its_call_is_resumed(
     page: Page, served: Served
 ) -> None:
     await call(page, served)
@@ -352,7 +348,7 @@ async def test_a_muted_microphone_sends_silence_and_says_so(page: Page, served: 
     await expect(meter).not_to_have_attribute("aria-valuenow", "0")
 
 
-async def test_another_microphone_is_taken_in_the_middle_of_a_call(
+async def test_the_microphone_can_be_changed_during_a_call(
     page: Page, served: Served, watch: Watch
 ) -> None:
     await page.add_init_script(KEEP_THE_LINE)
@@ -371,9 +367,7 @@ async def test_another_microphone_is_taken_in_the_middle_of_a_call(
     assert watch.errors == []
 
 
-async def test_a_headset_that_is_plugged_in_again_is_heard_again(
-    page: Page, served: Served, watch: Watch
-) -> None:
+async def test_a_replugged_headset_is_heard_again(page: Page, served: Served, watch: Watch) -> None:
     await page.add_init_script(KEEP_THE_LINE)
     await page.add_init_script(ONE_MICROPHONE)
     await call(page, served)
@@ -389,10 +383,10 @@ async def test_a_headset_that_is_plugged_in_again_is_heard_again(
     assert watch.errors == []
 
 
-async def test_a_microphone_that_is_gone_leaves_silence_and_not_a_dead_line(
+async def test_a_lost_microphone_leaves_silence_and_not_a_dead_line(
     page: Page, served: Served, watch: Watch
 ) -> None:
-    """The server waits for sound: without any, what was said last is not answered for seconds."""
+    """The server waits for sound: without any, the last words are not answered for seconds."""
     await page.add_init_script(KEEP_THE_LINE)
     await page.add_init_script(ONE_MICROPHONE)
     await call(page, served)
@@ -407,7 +401,7 @@ async def test_a_microphone_that_is_gone_leaves_silence_and_not_a_dead_line(
     assert watch.errors == []
 
 
-async def test_what_the_ear_adds_is_measured_sent_and_drawn(page: Page, served: Served) -> None:
+async def test_the_ears_extra_delay_is_measured_sent_and_drawn(page: Page, served: Served) -> None:
     await call(page, served, "/")
     async with asyncio.timeout(20):
         assert await page.evaluate(PLAYING)
@@ -427,7 +421,7 @@ async def test_what_the_ear_adds_is_measured_sent_and_drawn(page: Page, served: 
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
 
 
-async def test_the_agents_goodbye_is_no_loss(page: Page, served: Served) -> None:
+async def test_the_agents_goodbye_is_not_a_lost_line(page: Page, served: Served) -> None:
     await call(page, served)
     ended = ANSWER | {"event": "CallEnded", "reason": "agent_hung_up", "length_s": 12.0}
 
@@ -437,7 +431,9 @@ async def test_the_agents_goodbye_is_no_loss(page: Page, served: Served) -> None
     await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
 
 
-async def test_the_servers_last_words_say_why_it_hangs_up(page: Page, served: Served) -> None:
+async def test_the_servers_last_words_give_the_reason_for_hanging_up(
+    page: Page, served: Served
+) -> None:
     await call(page, served)
 
     served.stand_in.say(type="ended", reason="silence")
@@ -447,7 +443,7 @@ async def test_the_servers_last_words_say_why_it_hangs_up(page: Page, served: Se
     await expect(page.get_by_role("button", name="Take the call up again")).to_be_hidden()
 
 
-async def test_a_busy_server_is_told_in_its_own_words(page: Page, served: Served) -> None:
+async def test_a_busy_server_is_reported_in_its_own_words(page: Page, served: Served) -> None:
     served.stand_in.refusal = (503, {"detail": "All lines are taken; please call again."})
     await page.goto(served.url + "/client/")
 
@@ -500,7 +496,7 @@ async def test_an_answer_is_drawn_against_the_budget(
     await call(page, served, "/")
 
     served.stand_in.say(type="entry", **ANSWER)
-    served.stand_in.tell(**ANSWER)  # the live feed tells the same once more
+    served.stand_in.tell(**ANSWER)  # the live feed repeats the same
 
     await expect(page.locator(".turn")).to_have_count(1)
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
@@ -516,7 +512,7 @@ async def test_an_answer_is_drawn_against_the_budget(
     assert watch.foreign == []
 
 
-async def test_behind_an_own_call_that_was_lost_the_console_shows_others_again(
+async def test_after_a_lost_own_call_the_console_shows_others_again(
     page: Page, served: Served
 ) -> None:
     await call(page, served, "/")
@@ -530,7 +526,7 @@ async def test_behind_an_own_call_that_was_lost_the_console_shows_others_again(
     await expect(page.locator(".turn .total")).to_have_text("1.75 s over")
 
 
-async def test_a_provider_is_broken_and_mended_from_the_keyboard(
+async def test_a_provider_is_broken_and_repaired_from_the_keyboard(
     page: Page, served: Served, watch: Watch
 ) -> None:
     served.stand_in.menu = [{"fault": "refuse", "label": "Connection refused", "fields": []}, CUT]
@@ -649,7 +645,7 @@ async def test_the_providers_health_and_who_speaks_show_as_they_change(
     assert watch.foreign == []
 
 
-async def test_an_operator_has_a_rung_tried_from_the_keyboard(page: Page, served: Served) -> None:
+async def test_an_operator_resets_a_rung_from_the_keyboard(page: Page, served: Served) -> None:
     refused = WELL | {"state": "open", "retired": True, "half_opens_in_s": 800.0}
     served.stand_in.providers = [refused]
     await page.goto(served.url + "/")
@@ -662,7 +658,7 @@ async def test_an_operator_has_a_rung_tried_from_the_keyboard(page: Page, served
     assert served.stand_in.resets == ["cartesia"]
 
 
-async def test_without_providers_to_show_there_is_no_empty_card(page: Page, served: Served) -> None:
+async def test_without_providers_there_is_no_empty_card(page: Page, served: Served) -> None:
     await page.goto(served.url + "/")
     await expect(page.get_by_text("Live")).to_be_visible()
 

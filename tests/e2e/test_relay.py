@@ -1,4 +1,4 @@
-"""Calls whose sound goes through a TURN server: Debian's, and a page that allows no other way."""
+"""Calls through a TURN server: Debian's, and a page that allows no other path."""
 
 import asyncio
 import re
@@ -25,7 +25,7 @@ RELAY_ONLY = """
         }
     };
 """
-# Which way our sound goes, as the browser says: our end of it, through which server, and how many
+# The path of our sound, as the browser reports it: our end of it, through which server, and how many
 # checks were answered there. Of two relays both are "nominated"; only the transport knows which is
 # in use.
 WAY = """async () => {
@@ -46,20 +46,20 @@ def through(*urls: str) -> dict[str, object]:
     servers = [{"url": url, "username": USER, "credential_env": "RELAY_PASSWORD"} for url in urls]
     return {
         "transports": {"webrtc": {"ice_servers": servers}},
-        # Else a caller who waits for the line would be asked "Are you still there?" meanwhile.
+        # Else a caller who waits for the line would be prompted meanwhile.
         "agent": {"silence": {"prompt_after_s": 3600}},
     }
 
 
 async def way(page: Page) -> tuple[str, int]:
-    """Return the way in use, and how many of its checks were answered."""
-    # Not `wait_for_function`: to it the promise of any answer is as good as a yes.
+    """Return the path in use, and how many of its checks were answered."""
+    # Not `wait_for_function`: to it any promise is true.
     found = await page.evaluate(WAY)
     return found["by"], found["answers"]
 
 
 async def back_through(page: Page, url: str) -> None:
-    """Wait until the server answers over this relay: its checks go the way of the sound."""
+    """Wait until the server answers over this relay: its checks take the path of the sound."""
     since: int | None = None
     async with asyncio.timeout(BACK_S):
         while True:
@@ -109,7 +109,7 @@ async def test_a_call_goes_through_a_relay_and_on_through_the_next_when_it_dies(
         assert watch.foreign == []
 
 
-async def test_a_relay_that_is_down_keeps_nobody_waiting(network: None, tmp_path: Path) -> None:
+async def test_a_relay_that_is_down_delays_no_caller(network: None, tmp_path: Path) -> None:
     need_chromium()
     nobody = f"turn:127.0.0.1:{free_port()}?transport=udp"
     async with (

@@ -1,4 +1,4 @@
-"""The console in light and in dark: whatever it shows can be read."""
+"""The console in light and in dark: all of it is readable."""
 
 from collections.abc import AsyncIterator
 from typing import Any, Final
@@ -16,7 +16,7 @@ pytestmark = [
     pytest.mark.asyncio(loop_scope="module"),  # one browser for all of them
 ]
 
-# How contrast is measured, and what is asked: WCAG 2.2.
+# How contrast is measured, and the required values: WCAG 2.2.
 CONTRAST: Final = """() => {
     const paint = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
     const laid = (colours) => { // one above the other, the lowest first
@@ -89,7 +89,7 @@ def instance(name: str, stage: str, *faults: dict[str, Any]) -> dict[str, Any]:
 
 
 async def everything_at_once(page: Page, served: Served) -> None:
-    """Show each kind of thing that the console can show."""
+    """Show each kind of element that the console has."""
     it = served.stand_in
     it.menu, it.phrases, it.providers = [CUT], ["What are your opening hours?"], RUNGS
     it.instances = [
@@ -114,7 +114,7 @@ async def everything_at_once(page: Page, served: Served) -> None:
     await page.get_by_text("As a table").click()
 
 
-async def test_all_that_is_shown_can_be_read(page: Page, served: Served) -> None:
+async def test_all_text_is_readable(page: Page, served: Served) -> None:
     await everything_at_once(page, served)
 
     assert await page.evaluate(HARD_TO_READ) == []
@@ -126,7 +126,7 @@ async def test_each_part_of_a_turn_stands_out_from_its_card(page: Page, served: 
     assert await page.evaluate(HARD_TO_SEE) == []
 
 
-async def test_a_call_that_failed_can_be_read_about(page: Page, served: Served) -> None:
+async def test_a_failed_call_is_readable(page: Page, served: Served) -> None:
     served.stand_in.refusal = (503, {"detail": "All lines are busy."})
     await page.goto(served.url + "/client/")
     await page.get_by_role("button", name="Call", exact=True).click()

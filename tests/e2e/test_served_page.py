@@ -1,4 +1,4 @@
-"""A person calls `holdline serve` from its page, behind the console's credential."""
+"""A person calls `holdline serve` from its page, with the console's credential."""
 
 import re
 import signal
@@ -47,7 +47,7 @@ async def server(
 
 
 async def called(page: Page, server: Severable) -> None:
-    """Sign in, call, and hear the greeting out."""
+    """Sign in, call, and hear the greeting to its end."""
     await page.goto(server.url + "/client/")
     await page.get_by_label("Token").fill(TOKEN)
     await page.get_by_role("button", name="Sign in").click()
@@ -57,7 +57,7 @@ async def called(page: Page, server: Severable) -> None:
 
 
 def happened(server: Severable) -> str:
-    """Return the record of the latest call, for whoever wants to know what went wrong in it."""
+    """Return the record of the latest call, to explain a failure."""
     calls = server.config.parent.rglob("calls/*.jsonl")
     return max(calls, key=lambda each: each.stat().st_mtime).read_text(encoding="utf-8")
 
@@ -99,7 +99,7 @@ async def test_a_conversation_with_barge_in_keys_and_a_muted_microphone(
         assert watch.foreign == []
 
 
-async def test_the_call_goes_on_over_a_new_way(server: Severable) -> None:
+async def test_the_call_continues_over_a_new_path(server: Severable) -> None:
     async with talking() as page:
         await called(page, server)
         before = await page.evaluate(CALL_ID)
@@ -113,7 +113,7 @@ async def test_the_call_goes_on_over_a_new_way(server: Severable) -> None:
         await page.get_by_role("button", name="Hang up").click()
 
 
-async def test_after_a_crash_the_page_is_back_and_says_what_is_lost(server: Severable) -> None:
+async def test_after_a_crash_the_page_returns_and_says_what_is_lost(server: Severable) -> None:
     async with talking() as page:
         await called(page, server)
 
@@ -127,7 +127,7 @@ async def test_after_a_crash_the_page_is_back_and_says_what_is_lost(server: Seve
         await page.get_by_role("button", name="Hang up").click()
 
 
-async def test_a_server_that_stops_in_good_order_says_so(server: Severable) -> None:
+async def test_an_orderly_stop_is_announced(server: Severable) -> None:
     async with talking() as page:
         await called(page, server)
 

@@ -1,4 +1,4 @@
-"""espeak-ng, bound: what a text can do to it, and what it can do to a text."""
+"""The binding of espeak-ng: safe for any text, and exact about what it reads."""
 
 import ctypes
 import functools
@@ -65,23 +65,23 @@ def test_no_text_ends_the_process(text: str, voice: str) -> None:
         ("a\0b\x1bc\ud83dd\ue000e\u0530f", "en", "a b c d e f"),
     ],
 )
-def test_what_the_voice_reads_is_given_and_each_character_stays_in_its_place(
+def test_the_readable_text_keeps_each_character_in_its_place(
     text: str, language: str, given: str
 ) -> None:
     assert readable(text, language) == given
 
 
-def test_every_script_of_its_own_is_of_a_language_that_there_is(engine: Espeak) -> None:
+def test_every_script_belongs_to_an_existing_language(engine: Espeak) -> None:
     assert [engine.find([item]) for item in OWN] == list(OWN)
 
 
 @pytest.mark.parametrize("voice", ["hi+f2", "Hindi", "inc/hi"])
-def test_a_voice_reads_its_script_however_it_is_named(engine: Espeak, voice: str) -> None:
+def test_a_voice_reads_its_script_under_any_of_its_names(engine: Espeak, voice: str) -> None:
     assert said(engine, "नमस्ते", voice) > 2 * said(engine, " ", voice)
 
 
 class Forgetful:
-    """The library, real but for this: it speaks nothing of the first text that it is given."""
+    """The real library, except that it speaks nothing of the first text that it is given."""
 
     def __init__(self, library: ctypes.CDLL, times: int) -> None:
         self._library = library
@@ -89,7 +89,7 @@ class Forgetful:
         self.asked = 0
 
     def espeak_Synth(self, text: bytes, size: int, *rest: Any) -> int:  # noqa: N802 - its name
-        """Speak, or only the pause behind a sentence."""
+        """Speak, or only the pause after a sentence."""
         self.asked += 1
         spoken = b"" if self.asked <= self._times else text
         return int(self._library.espeak_Synth(spoken, len(spoken) + 1, *rest))
@@ -103,11 +103,11 @@ class Forgetful:
     [
         ("Good morning.", 1, 2),  # heard at the second try
         ("Good morning.", 0, 1),
-        ("...", 1, 1),  # a pause is all there is
+        ("...", 1, 1),  # the pause is all there is
         ("Good morning.", 9, 2),  # never: it is asked no more
     ],
 )
-def test_a_sentence_of_which_nothing_was_spoken_is_spoken_again(
+def test_a_sentence_that_was_not_spoken_is_spoken_again(
     engine: Espeak, monkeypatch: pytest.MonkeyPatch, text: str, forgets: int, asked: int
 ) -> None:
     whole = said(engine, text)
@@ -120,7 +120,7 @@ def test_a_sentence_of_which_nothing_was_spoken_is_spoken_again(
     assert spoken == whole or forgets > 1
 
 
-def test_who_comes_first_together_gets_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_simultaneous_first_users_get_the_same_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[object] = []
 
     def slow() -> object:

@@ -1,4 +1,4 @@
-"""Every example runs to its end with no keys, and shows what it says it shows."""
+"""Every example runs to its end without keys, and prints what it promises."""
 
 import asyncio
 import os
@@ -39,7 +39,7 @@ PRINTED: Mapping[str, str] = {
     "replay_one_caller.py": r"(agent|caller): |        answered in |What the caller heard is in ",
     "two_agents.py": r"\+155501\d\d is answered by |  \S",
 }
-# A fact in our log that a busy machine may bring, such as `ProcessLagged`: no error, no traceback.
+# An event in our log on a busy machine, such as `ProcessLagged`: no error, no traceback.
 LOGGED = re.compile(
     r"[\d-]{10} [\d:.]{12} \| WARNING  \| telemetry\.logs:hear:\d+ - \S+ [A-Z]\w+ .*"
 )
@@ -53,7 +53,7 @@ def environment() -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ran:
-    """What became of one program."""
+    """The result of one program."""
 
     code: int | None
     shown: str
@@ -98,7 +98,7 @@ async def run(name: str, folder: Path) -> Ran:
     return Ran(code=process.returncode, shown=shown.decode(), said=said.decode())
 
 
-def test_every_example_is_known_here() -> None:
+def test_every_example_is_listed_in_this_test() -> None:
     assert set(PROGRAMS) == set(SHOWN)
 
 
@@ -125,7 +125,7 @@ def test_an_example_runs_without_keys(name: str, ran: Mapping[str, Ran]) -> None
 @pytest.mark.slow
 @pytest.mark.long
 @pytest.mark.parametrize("name", PROGRAMS)
-def test_nothing_of_pipecats_stands_between_an_examples_lines(
+def test_pipecat_prints_nothing_between_an_examples_lines(
     name: str, ran: Mapping[str, Ran]
 ) -> None:
     shown, said = ran[name].shown.splitlines(), ran[name].said.splitlines()

@@ -1,4 +1,4 @@
-"""Who is let in: seats, time in a core, and a burst whose load nobody has seen yet."""
+"""Admission: seats, processor time, and a burst whose load is not measured yet."""
 
 import pytest
 from hypothesis import strategies as st
@@ -32,7 +32,7 @@ def pool(
 
 
 def fill(admission: HouseSeats, now: float) -> list[int]:
-    """Let calls in, each begun at the worker with most room, until one is refused."""
+    """Admit calls, each started at the worker with most room, until one is refused."""
     seats: list[int] = []
     while (seat := admission.admit(now)) is not None:
         admission.begin(seat, admission.best(now) or 0, now)
@@ -50,7 +50,7 @@ def report(admission: HouseSeats, now: float, *, cores: float, lag_s: float = 0.
     [(1, 100, 1, CARRIED), (2, 100, 2, 2 * CARRIED), (2, 5, 2, 5), (2, 100, 1, CARRIED)],
     ids=["one worker", "two workers", "few seats", "two workers on one core"],
 )
-def test_of_a_burst_so_many_are_let_in(
+def test_a_bounded_part_of_a_burst_is_admitted(
     workers: int, seats: int, cores: float, carried: int
 ) -> None:
     admission = pool(workers=workers, seats=seats, cores=cores)
@@ -59,7 +59,7 @@ def test_of_a_burst_so_many_are_let_in(
     assert admission.why_closed(0.0) == ("full" if carried == seats else "busy")
 
 
-def test_a_burst_is_shared_out_evenly() -> None:
+def test_a_burst_is_spread_evenly() -> None:
     admission = pool()
 
     fill(admission, now=0.0)
@@ -67,7 +67,7 @@ def test_a_burst_is_shared_out_evenly() -> None:
     assert len(admission.workers[1].calls) == len(admission.workers[2].calls)
 
 
-def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
+def test_admitted_calls_that_have_not_begun_take_room_too() -> None:
     admission = pool()
 
     seats = 0
@@ -77,7 +77,7 @@ def test_those_who_were_let_in_and_have_not_begun_take_room_too() -> None:
     assert seats == 2 * CARRIED
 
 
-def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
+def test_a_repeated_call_keeps_its_seat() -> None:
     admission = pool(seats=1)
     seat = admission.admit(0.0, call="CA1")
 
@@ -85,7 +85,7 @@ def test_a_call_that_is_asked_for_again_keeps_its_seat() -> None:
     assert admission.admit(1.0, call="CA2") is None
 
 
-def test_a_seat_whose_call_never_comes_is_free_again() -> None:
+def test_a_seat_whose_call_never_comes_is_freed() -> None:
     admission = pool(seats=1)
     admission.admit(0.0)
 
@@ -98,7 +98,7 @@ def test_a_seat_whose_call_never_comes_is_free_again() -> None:
     [(0.5, 0.0, ""), (0.5, LATE_S + 0.1, "busy"), (FULL, 0.0, "busy")],
     ids=["room", "late", "no core left"],
 )
-def test_what_is_measured_decides(cores: float, lag_s: float, why: str) -> None:
+def test_measured_load_decides(cores: float, lag_s: float, why: str) -> None:
     admission = pool()
     for worker in (1, 2):
         admission.begin(admission.admit(0.0) or 0, worker, 0.0)
@@ -108,7 +108,7 @@ def test_what_is_measured_decides(cores: float, lag_s: float, why: str) -> None:
     assert admission.why_closed(SETTLE_S + 1) == why
 
 
-def test_a_worker_that_says_nothing_is_late() -> None:
+def test_a_worker_without_reports_is_late() -> None:
     admission = pool(workers=1, cores=1)
     admission.begin(admission.admit(0.0) or 0, 1, 0.0)
 
@@ -116,13 +116,13 @@ def test_a_worker_that_says_nothing_is_late() -> None:
     assert admission.why_closed(STALE_S + 0.1) == "busy"
 
 
-def test_load_does_not_count_where_it_is_not_asked_for() -> None:
+def test_load_does_not_count_where_it_is_disabled() -> None:
     admission = pool(seats=50, measured=False)
 
     assert len(fill(admission, now=0.0)) == 50
 
 
-def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
+def test_the_only_caller_is_admitted_however_busy_the_machine_is() -> None:
     admission = pool()
     report(admission, 1.0, cores=1.0, lag_s=5.0)
 
@@ -135,9 +135,7 @@ def test_the_only_caller_is_taken_however_busy_the_machine_is() -> None:
     ids=["loads models", "a late loop", "both"],
 )
 @pytest.mark.parametrize("leaving", [0, 2], ids=["started", "reloaded"])
-def test_a_worker_that_has_just_started_takes_what_it_carries(
-    cores: float, lag_s: float, leaving: int
-) -> None:
+def test_a_new_worker_takes_its_full_number(cores: float, lag_s: float, leaving: int) -> None:
     admission = pool(workers=leaving)
     for number in admission.workers:
         admission.workers[number].leaving = True
@@ -149,7 +147,7 @@ def test_a_worker_that_has_just_started_takes_what_it_carries(
     assert len(fill(admission, now=0.25)) == 2 * CARRIED
 
 
-def test_a_start_is_no_load_and_afterwards_what_is_measured_counts() -> None:
+def test_the_start_of_a_worker_is_no_load_and_measurements_count_afterwards() -> None:
     admission = HouseSeats(seats=100, cores=2)
     admission.open(1, now=0.0)
     for seat in range(2):
@@ -161,7 +159,7 @@ def test_a_start_is_no_load_and_afterwards_what_is_measured_counts() -> None:
     assert admission.why_closed(START_S) == "busy"
 
 
-def test_a_worker_that_leaves_counts_as_long_as_it_has_calls() -> None:
+def test_a_leaving_worker_counts_as_long_as_it_has_calls() -> None:
     admission = pool(workers=2, cores=1)
     for _ in range(2):
         admission.begin(admission.admit(0.0) or 0, 1, 0.0)
@@ -187,7 +185,7 @@ def test_where_load_does_not_count_the_next_call_goes_to_the_fewest_calls() -> N
     assert admission.best(1.0) == 2
 
 
-def test_where_load_does_not_count_one_that_hangs_gets_nobody_either() -> None:
+def test_without_load_a_hanging_worker_gets_no_calls_either() -> None:
     admission = pool(measured=False)
     admission.begin(admission.admit(1.0) or 0, 1, 1.0)
     admission.heed(1, cores=0.1, lag_s=0.0, now=1.0 + STALE_S)
@@ -195,14 +193,14 @@ def test_where_load_does_not_count_one_that_hangs_gets_nobody_either() -> None:
     assert admission.best(1.0 + STALE_S) == 1
 
 
-def test_calls_on_their_way_count_before_they_begin() -> None:
+def test_admitted_calls_count_before_they_begin() -> None:
     admission = pool()
     admission.workers[1].hand(now=0.0)
 
     assert admission.best(0.0) == 2
 
 
-def test_a_worker_that_leaves_gets_no_more_calls_and_keeps_its_own() -> None:
+def test_a_leaving_worker_gets_no_more_calls_and_keeps_its_own() -> None:
     admission = pool()
     seat = admission.admit(0.0) or 0
     admission.begin(seat, 1, 0.0)
@@ -220,7 +218,7 @@ def test_a_lost_workers_calls_are_counted_and_their_seats_free() -> None:
     assert admission.why_closed(0.0) == ""
 
 
-def test_what_a_call_costs_is_learnt() -> None:
+def test_the_cost_of_a_call_is_learnt() -> None:
     admission = pool()
     for worker in (1, 1, 2, 2):
         admission.begin(admission.admit(0.0) or 0, worker, 0.0)
@@ -231,11 +229,11 @@ def test_what_a_call_costs_is_learnt() -> None:
     assert admission.room(SETTLE_S + 51) == 2
 
 
-# What all workers together use: the report's rows on two cores, with two workers (2026-11-21).
+# The use of all workers together: the report's rows on two cores, with two workers (2026-11-21).
 REPORTED = {1: 0.114, 4: 0.292, 8: 0.456, 10: 0.510}
 
 
-def test_what_is_believed_at_first_and_at_least_is_what_was_measured() -> None:
+def test_the_initial_and_minimal_costs_are_measured_values() -> None:
     costs = [cores / calls for calls, cores in REPORTED.items()]
 
     assert pytest.approx(max(costs), abs=0.01) == CALL_CORES
@@ -243,7 +241,7 @@ def test_what_is_believed_at_first_and_at_least_is_what_was_measured() -> None:
 
 
 @pytest.mark.parametrize("calls", REPORTED, ids="{} calls".format)
-def test_what_the_report_saw_is_what_is_let_in(calls: int) -> None:
+def test_admission_matches_the_capacity_report(calls: int) -> None:
     admission = pool(seats=20)
     for number in range(calls):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
@@ -261,7 +259,7 @@ def test_what_the_report_saw_is_what_is_let_in(calls: int) -> None:
     [(0.045, 0.044), (0.02, 0.1), (0.02, 0.18), (0.1, 0.3)],
     ids=["as reported", "as aimed at", "as stock Pipecat once", "a slow machine"],
 )
-def test_callers_who_come_one_by_one_fill_the_machine_and_no_more(
+def test_callers_one_by_one_fill_the_machine_and_no_more(
     worker_cores: float, call_cores: float
 ) -> None:
     admission = pool(seats=1000)
@@ -287,13 +285,13 @@ def test_a_quiet_moment_does_not_make_calls_cheap() -> None:
     for look in range(480):
         report(admission, SETTLE_S + look / 4, cores=0.4)
 
-    for look in range(12):  # nobody speaks for three seconds
+    for look in range(12):  # silence for three seconds
         report(admission, SETTLE_S + 120 + look / 4, cores=0.2)
 
     assert admission.cost.cores == pytest.approx(0.1, abs=0.005)
 
 
-def test_many_who_hang_up_at_once_do_not_make_the_others_dear() -> None:
+def test_many_simultaneous_hang_ups_do_not_make_the_others_expensive() -> None:
     admission = pool()
     seats = fill(admission, 0.0)
     for look in range(480):
@@ -308,7 +306,7 @@ def test_many_who_hang_up_at_once_do_not_make_the_others_dear() -> None:
     assert admission.cost.cores == pytest.approx(before, rel=0.1)
 
 
-def test_who_calls_right_behind_one_who_hung_up_finds_their_seat() -> None:
+def test_a_caller_right_after_a_hang_up_finds_the_seat() -> None:
     cores = FULL - CALL_CORES / 2  # of each worker: there is no time for one more
     admission = pool()
     seats = [admission.admit(0.0) or 0 for _ in range(2 * CARRIED)]
@@ -326,7 +324,7 @@ def test_who_calls_right_behind_one_who_hung_up_finds_their_seat() -> None:
     assert admission.why_closed(now + MEASURED_S) == "busy"
 
 
-def test_a_call_that_was_over_before_its_load_was_seen_gives_nothing_back() -> None:
+def test_a_call_that_ended_before_its_load_was_measured_gives_nothing_back() -> None:
     admission = pool()
     for number in range(2 * CARRIED):
         admission.begin(admission.admit(0.0) or 0, 1 + number % 2, 0.0)
@@ -341,7 +339,7 @@ def test_a_call_that_was_over_before_its_load_was_seen_gives_nothing_back() -> N
     assert admission.why_closed(now) == "busy"
 
 
-def test_a_house_of_many_workers_learns_no_faster_than_a_small_one() -> None:
+def test_many_workers_learn_no_faster_than_one() -> None:
     costs = []
     for workers in (1, 8):
         admission = pool(workers=workers, cores=8)
@@ -359,7 +357,7 @@ def test_a_house_of_many_workers_learns_no_faster_than_a_small_one() -> None:
 
 
 class AdmissionMachine(RuleBasedStateMachine):
-    """Calls come, begin and end, workers come and go, and are heard."""
+    """Calls come, begin and end, workers come and go, and report."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""One answer, whoever writes it, with numbers for time."""
+"""One answer by any models, with numbers for time."""
 
 import itertools
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ from processors.answering.decision import (
 from processors.speaking.decision import PATIENCE_S
 
 NOW = 100.0
-SOME_GATE = cast("Gate", object())  # that there is one is all that is asked here
+SOME_GATE = cast("Gate", object())  # only its presence matters here
 
 
 def four_seconds(now: float) -> Deadline:
@@ -94,7 +94,7 @@ def test_a_healthy_answer_is_written_as_it_comes_and_then_finished() -> None:
     assert answering.over
 
 
-def test_the_next_model_is_asked_for_the_rest_and_half_a_word_is_taken_back() -> None:
+def test_the_next_model_is_asked_for_the_rest_and_a_partial_word_is_dropped() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
     answering.handle(ModelWrote(attempt=1, text="We open at ni"), NOW + 0.3)
@@ -126,7 +126,7 @@ def test_a_model_that_goes_on_from_the_last_sentence_may_have_nothing_to_add() -
 
 
 @pytest.mark.parametrize("said", ["", "We open at ", "We open at nine, "])
-def test_a_model_without_a_word_where_words_are_missing_is_asked_once_more(said: str) -> None:
+def test_a_model_without_words_where_some_are_missing_is_asked_once_more(said: str) -> None:
     answering, _ = ladder("a", "b", "c")
     answering.start(NOW)
     if said:
@@ -139,7 +139,7 @@ def test_a_model_without_a_word_where_words_are_missing_is_asked_once_more(said:
     assert [action.provider for action in ended if isinstance(action, AskModel)] == ["b"]
 
 
-def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trusted() -> None:
+def test_an_unanswered_question_is_asked_again_once_a_rung_is_available() -> None:
     answering, roster = ladder("a")
     answering.start(NOW)
     kept = doing(answering.handle(failure(1, "a", Kind.OVERLOADED), NOW + 0.1))
@@ -160,7 +160,7 @@ def test_a_question_that_nobody_could_answer_is_asked_again_once_a_rung_is_trust
     assert answering.wake_at == now + 0.6
 
 
-def test_a_question_is_not_kept_for_ever() -> None:
+def test_a_pending_question_expires() -> None:
     answering, _ = ladder("a", recovers_s=0.0)
     answering.start(NOW)
     actions = doing(answering.handle(failure(1, "a"), NOW + 0.1))
@@ -171,7 +171,7 @@ def test_a_question_is_not_kept_for_ever() -> None:
 
 
 @pytest.mark.parametrize("rungs", [("a",), ("a", "b"), ("a", "b", "c")])
-def test_when_every_model_ends_without_a_word_the_caller_is_asked_to_say_it_again(
+def test_when_every_model_ends_without_words_the_caller_is_asked_to_repeat(
     rungs: tuple[str, ...],
 ) -> None:
     answering, roster = ladder(*rungs)
@@ -188,7 +188,7 @@ def test_when_every_model_ends_without_a_word_the_caller_is_asked_to_say_it_agai
     assert all(e.usable and not e.suspect for e in roster.standings("llm", NOW + 0.2))
 
 
-def test_an_answer_of_nothing_that_can_be_said_is_complete() -> None:
+def test_an_answer_without_speakable_text_is_complete() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
 
@@ -200,7 +200,7 @@ def test_an_answer_of_nothing_that_can_be_said_is_complete() -> None:
     assert TellFact(empty) in actions
 
 
-def test_a_question_is_kept_for_ten_seconds_while_nobody_is_trusted() -> None:
+def test_a_question_is_kept_for_ten_seconds_without_an_available_rung() -> None:
     answering, _ = ladder("a", until=lambda _: Deadline(at=NOW + 1.0))
     answering.start(NOW)
     told: list[tuple[float, list[AnswerAction]]] = []
@@ -237,7 +237,7 @@ def test_a_question_is_kept_only_if_a_failure_may_pass(
     assert answering.over is bool(given_up)
 
 
-def test_a_key_that_is_refused_ends_the_question_and_the_next_is_kept_unasked() -> None:
+def test_a_refused_key_ends_the_question_and_the_next_is_kept_unasked() -> None:
     answering, roster = ladder("a")
     answering.start(NOW)
     gone = doing(answering.handle(failure(1, "a", Kind.AUTH, permanent=True), NOW + 0.1))
@@ -275,7 +275,7 @@ def passed(_: float) -> Deadline:
     return Deadline(at=NOW - 2.0)  # a tool took longer than the turn's patience
 
 
-def test_models_that_are_asked_behind_a_slow_tool_are_given_time_to_answer() -> None:
+def test_models_asked_after_a_slow_tool_get_time_to_answer() -> None:
     answering, _ = ladder("a", "b", until=passed)
     answering.start(NOW)
     raced = doing(answering.tick(NOW + 0.6))
@@ -289,7 +289,7 @@ def test_models_that_are_asked_behind_a_slow_tool_are_given_time_to_answer() -> 
     assert UseModel(provider="a", taken_back=0) in wrote
 
 
-def test_models_that_are_asked_late_and_hang_are_given_up_all_the_same() -> None:
+def test_models_that_are_asked_late_and_hang_are_given_up_anyway() -> None:
     answering, _ = ladder("a", "b", until=passed)
     answering.start(NOW)
     gone: list[AnswerAction] = []
@@ -302,7 +302,7 @@ def test_models_that_are_asked_late_and_hang_are_given_up_all_the_same() -> None
     assert at == pytest.approx(NOW + PATIENCE_S)
 
 
-def test_the_only_model_is_asked_again_behind_a_slow_tool_too() -> None:
+def test_the_only_model_is_asked_again_after_a_slow_tool_too() -> None:
     answering, _ = ladder("a", until=passed)
     answering.start(NOW)
 
@@ -311,7 +311,7 @@ def test_the_only_model_is_asked_again_behind_a_slow_tool_too() -> None:
     assert [item.attempt for item in again if isinstance(item, AskModel)] == [2]
 
 
-def test_a_question_that_was_kept_is_asked_with_patience_again() -> None:
+def test_a_kept_question_is_asked_with_patience_again() -> None:
     answering, roster = ladder("a", until=passed)
     answering.start(NOW)
     while not answering.work.over:
@@ -329,7 +329,7 @@ def test_a_question_that_was_kept_is_asked_with_patience_again() -> None:
 
 
 @pytest.mark.parametrize("left_s", [PATIENCE_S, 2.5, 3.7])
-def test_a_turn_that_leaves_as_much_goes_by_its_own_deadline(left_s: float) -> None:
+def test_a_turn_with_enough_time_left_uses_its_own_deadline(left_s: float) -> None:
     answering, _ = ladder("a", "b", until=lambda _: Deadline(at=NOW + left_s))
 
     started, *_ = answering.start(NOW)
@@ -375,7 +375,7 @@ def test_words_that_were_held_are_written_at_the_end() -> None:
     assert ended == [WriteText(attempt=2, text="We deliver."), FinishAnswer(2)]
 
 
-def test_a_failure_tells_how_many_words_the_caller_has_heard() -> None:
+def test_a_failure_has_the_number_of_words_that_the_caller_heard() -> None:
     answering, _ = ladder("a", "b")
     answering.start(NOW)
     answering.handle(ModelWrote(attempt=1, text="We open at "), NOW + 0.1)
@@ -387,9 +387,7 @@ def test_a_failure_tells_how_many_words_the_caller_has_heard() -> None:
 
 
 @pytest.mark.parametrize(("calls", "blamed"), [("x" * 5, False), ("xy", True)])
-def test_what_the_answers_of_one_call_are_refused_for_is_evidence_once(
-    calls: str, *, blamed: bool
-) -> None:
+def test_refusals_of_one_calls_answers_count_once(calls: str, *, blamed: bool) -> None:
     _, roster = ladder("a")
     policy = StagePolicy(stage="llm", roster=roster)
     health, bad = roster.health("llm", "a"), failed(Kind.BAD_REQUEST, "llm", provider="a")
@@ -418,9 +416,7 @@ def test_a_caller_who_speaks_ends_every_request() -> None:
     assert answering.over
 
 
-def test_a_question_that_is_to_be_asked_again_in_a_moment_is_and_nobody_is_told_of_an_outage() -> (
-    None
-):
+def test_a_question_that_is_asked_again_in_a_moment_is_no_outage() -> None:
     answering, _ = ladder("a")
     answering.start(NOW)
     message = "Rate limit reached for requests. Please try again in 34ms."
@@ -460,7 +456,7 @@ def test_a_caller_who_speaks_ends_a_question_that_is_kept() -> None:
     ],
     ids=["400", "flagged", "403", "401", "503"],
 )
-def test_what_every_model_refuses_is_left_out_and_no_outage(
+def test_a_message_that_every_model_refuses_is_left_out_and_no_outage(
     found: Finding, *, left_out: bool
 ) -> None:
     answering, _ = ladder("a", "b", leaves_out=True)
@@ -478,7 +474,7 @@ def test_what_every_model_refuses_is_left_out_and_no_outage(
     assert any(isinstance(fact, StageExhausted) for fact in facts) is not left_out
 
 
-def test_what_is_refused_once_more_without_the_message_is_an_outage() -> None:
+def test_a_second_refusal_without_the_message_is_an_outage() -> None:
     answering, _ = ladder("a", leaves_out=True)
     answering.start(NOW)
     bad = failed(Kind.BAD_REQUEST, "llm", provider="a")

@@ -1,4 +1,4 @@
-"""How long a lost connection waits for its next try."""
+"""The wait before a lost connection is tried again."""
 
 from fallbacks.backoff import STABLE_S, WAITS_S, Backoff
 
@@ -7,11 +7,11 @@ def waits(backoff: Backoff, tries: int) -> list[float]:
     return [backoff.next_s() for _ in range(tries)]
 
 
-def test_a_first_connection_that_failed_is_not_tried_again_at_once() -> None:
+def test_a_failed_first_connection_is_not_tried_again_at_once() -> None:
     assert waits(Backoff(), 3) == [0.5, 1.0, 2.0]
 
 
-def test_the_waits_end_at_the_longest() -> None:
+def test_the_waits_are_bounded() -> None:
     assert waits(Backoff(), 20)[-2:] == [WAITS_S[-1]] * 2
 
 
@@ -24,7 +24,7 @@ def test_a_stable_connection_is_made_again_at_once() -> None:
     assert backoff.next_s() == 0.0
 
 
-def test_a_stable_connection_that_cannot_be_made_again_waits_longer_and_longer() -> None:
+def test_a_stable_connection_that_cannot_be_restored_waits_longer_and_longer() -> None:
     backoff = Backoff()
     backoff.up(now=10.0)
     backoff.down(now=10.0 + STABLE_S + 0.1)
@@ -43,14 +43,14 @@ def test_a_connection_that_dies_young_waits_on() -> None:
     assert backoff.next_s() > before
 
 
-def test_what_will_not_pass_is_tried_seldom() -> None:
+def test_a_permanent_failure_is_retried_rarely() -> None:
     backoff = Backoff()
     backoff.down(now=10.0, permanent=True)
 
     assert backoff.next_s() == WAITS_S[-1]
 
 
-def test_a_try_that_somebody_waits_for_makes_the_next_one_no_later() -> None:
+def test_an_urgent_try_does_not_delay_the_next_one() -> None:
     backoff = Backoff()
     first = backoff.next_s()
     backoff.hurried()
@@ -68,7 +68,7 @@ def test_a_hurried_try_at_once_leaves_the_next_one_at_once() -> None:
     assert [first, backoff.next_s()] == [0.0, 0.0]
 
 
-def test_a_service_that_tries_again_by_itself_is_left_to_that_at_first() -> None:
+def test_a_service_that_reconnects_by_itself_is_left_to_that_at_first() -> None:
     backoff = Backoff(retries_itself=True)
     backoff.up(now=10.0)
     backoff.down(now=10.0 + STABLE_S + 0.1)

@@ -1,4 +1,4 @@
-"""What is told of each attempt, word for word, and what its end says of its rung."""
+"""Events of each attempt, field by field, and what its end means for its rung."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -64,7 +64,7 @@ def of_kind(kind: type[Fact], facts: Sequence[Fact] | None) -> list[Fact]:
 
 
 @pytest.mark.parametrize("extra", [False, True])
-def test_who_is_asked_is_told_with_what_is_left(extra: bool) -> None:  # noqa: FBT001 - a table
+def test_an_attempt_is_told_with_the_remaining_time(extra: bool) -> None:  # noqa: FBT001 - a table
     books = books_for(roster_of("a"))
 
     assert books.enter_action(replace(START, extra=extra), NOW + 0.5) == (
@@ -72,7 +72,7 @@ def test_who_is_asked_is_told_with_what_is_left(extra: bool) -> None:  # noqa: F
     )
 
 
-def test_a_hedge_is_told_with_whom_it_is_asked_beside() -> None:
+def test_a_hedge_is_told_with_the_attempt_that_it_hedges() -> None:
     books, _ = begun()
     hedge = Start(attempt=8, provider="b", until=START.until, extra=True, hedge=True)
 
@@ -82,13 +82,13 @@ def test_a_hedge_is_told_with_whom_it_is_asked_beside() -> None:
     )
 
 
-def test_a_hedge_beside_nobody_is_an_attempt_like_any_other() -> None:
+def test_a_hedge_without_another_attempt_is_an_ordinary_one() -> None:
     facts = books_for(roster_of("a")).enter_action(replace(START, hedge=True), NOW)
 
     assert [type(fact) for fact in facts or ()] == [AttemptStarted]
 
 
-def test_a_second_attempt_that_is_no_hedge_is_told_as_none() -> None:
+def test_a_second_attempt_that_is_no_hedge_is_not_told_as_one() -> None:
     books, _ = begun()
 
     facts = books.enter_action(Start(attempt=8, provider="b", until=START.until), NOW)
@@ -96,7 +96,7 @@ def test_a_second_attempt_that_is_no_hedge_is_told_as_none() -> None:
     assert [type(fact) for fact in facts or ()] == [AttemptStarted]
 
 
-def test_the_first_to_win_is_told_with_its_time_from_its_start() -> None:
+def test_the_winner_is_told_with_its_time_from_its_start() -> None:
     books, roster = begun()
 
     assert books.enter_action(Win(attempt=7, provider="a"), NOW + 0.25) == (
@@ -113,9 +113,7 @@ def test_the_first_to_win_is_told_with_its_time_from_its_start() -> None:
         ("b", [RungChosen(stage="tts", before="b", after="a", cause="failover")]),
     ],
 )
-def test_another_voice_than_expected_is_told(
-    expected: str | None, chosen: list[RungChosen]
-) -> None:
+def test_an_unexpected_voice_is_told(expected: str | None, chosen: list[RungChosen]) -> None:
     books, _ = begun(expected=expected)
 
     facts = books.enter_action(Win(attempt=7, provider="a"), NOW)
@@ -123,7 +121,7 @@ def test_another_voice_than_expected_is_told(
     assert of_kind(RungChosen, facts) == chosen
 
 
-def test_who_has_won_is_expected_from_then_on() -> None:
+def test_the_winner_is_expected_from_then_on() -> None:
     books, _ = begun(expected="b")
     books.enter_action(Win(attempt=7, provider="a"), NOW)
     books.enter_action(Start(attempt=8, provider="b", until=START.until), NOW)
@@ -153,7 +151,7 @@ def test_an_admission_at_once_is_not_told() -> None:
     assert books.enter_event(Admitted(attempt=7), NOW) == (Owed(attempt=7), ())
 
 
-def test_no_place_in_time_is_nobodys_failure() -> None:
+def test_a_missing_place_is_no_failure_of_the_rung() -> None:
     books, roster = begun()
 
     entered = books.enter_event(Refused(attempt=7), NOW + 0.5)
@@ -168,10 +166,10 @@ def test_no_place_in_time_is_nobodys_failure() -> None:
         AttemptDropped(stage="tts", provider="a", attempt=7, because="limit"),
     )
     assert roster.health("tts", "a").suspect_since is None
-    assert books.enter_event(Progressed(attempt=7), NOW + 0.6) is None  # it is over
+    assert books.enter_event(Progressed(attempt=7), NOW + 0.6) is None  # it has ended
 
 
-def test_a_failure_is_told_with_the_time_and_what_was_heard() -> None:
+def test_a_failure_is_told_with_the_time_and_the_heard_words() -> None:
     books, _ = begun()
     broken = Failed(attempt=7, failure=failed(Kind.CUT, "tts", provider="a"), heard_words=3)
 
@@ -185,7 +183,7 @@ def test_a_failure_is_told_with_the_time_and_what_was_heard() -> None:
     assert books.enter_event(broken, NOW + 0.3) is None  # one failure is one failure
 
 
-def test_who_let_the_caller_wait_too_long_has_failed() -> None:
+def test_a_rung_that_kept_the_caller_waiting_too_long_has_failed() -> None:
     books, _ = begun()
     abandon = Abandon(attempt=7, provider="a", kind=Kind.TIMEOUT, after_s=0.6)
 
@@ -197,7 +195,7 @@ def test_who_let_the_caller_wait_too_long_has_failed() -> None:
 
 
 @pytest.mark.parametrize("because", ["outrun", "barge_in"])
-def test_who_is_called_off_has_done_nothing(because: str) -> None:
+def test_a_cancelled_attempt_does_not_count(because: str) -> None:
     books, roster = begun()
     cancel = Cancel(attempt=7, provider="a", because=because)  # type: ignore[arg-type]
 
@@ -208,7 +206,7 @@ def test_who_is_called_off_has_done_nothing(because: str) -> None:
     assert books.enter_event(Finished(attempt=7), NOW) is None
 
 
-def test_who_is_done_is_trusted_again() -> None:
+def test_a_completed_attempt_clears_the_suspicion() -> None:
     books, roster = begun()
     books.enter_action(Suspect(attempt=7, provider="a", kind=Kind.STALLED), NOW)
     assert roster.health("tts", "a").suspect_since == NOW
@@ -218,7 +216,7 @@ def test_who_is_done_is_trusted_again() -> None:
     assert roster.health("tts", "a").suspect_since is None
 
 
-def test_a_suspicion_says_what_it_is_of() -> None:
+def test_a_suspicion_has_its_reason() -> None:
     books, _ = begun()
     suspect = Suspect(attempt=7, provider="a", kind=Kind.STALLED)
 
@@ -227,13 +225,13 @@ def test_a_suspicion_says_what_it_is_of() -> None:
     )
 
 
-def test_nobody_left_is_told_with_how_many_were_tried() -> None:
+def test_exhaustion_is_told_with_the_number_of_attempts() -> None:
     assert books_for(roster_of("a")).enter_action(Exhausted(attempts=4), NOW) == (
         StageExhausted(stage="tts", attempts=4),
     )
 
 
-def test_a_rung_that_is_out_may_not_be_asked() -> None:
+def test_a_rung_that_is_out_is_not_allowed() -> None:
     roster = roster_of("a")
     books = books_for(roster)
     books.enter_action(START, NOW)
@@ -245,7 +243,7 @@ def test_a_rung_that_is_out_may_not_be_asked() -> None:
     assert books.enter_action(replace(START, attempt=8), NOW) is None
 
 
-def test_what_happens_to_an_unknown_attempt_is_nothing() -> None:
+def test_events_of_an_unknown_attempt_are_ignored() -> None:
     books, _ = begun()
 
     assert books.enter_event(Progressed(attempt=99), NOW) is None

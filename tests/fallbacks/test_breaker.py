@@ -1,4 +1,4 @@
-"""Whether a rung may be tried."""
+"""The circuit breaker of one rung."""
 
 import pytest
 
@@ -52,7 +52,7 @@ def test_the_third_failure_in_a_row_opens_it() -> None:
     )
 
 
-def test_a_success_in_between_starts_the_count_anew() -> None:
+def test_a_success_in_between_resets_the_count() -> None:
     asked = breaker()
     asked.failed(permit(asked), 1.0)
     asked.failed(permit(asked), 2.0)
@@ -64,7 +64,7 @@ def test_a_success_in_between_starts_the_count_anew() -> None:
     assert asked.state is State.CLOSED
 
 
-def test_a_failure_that_says_it_all_opens_it_at_once() -> None:
+def test_a_conclusive_failure_opens_it_at_once() -> None:
     asked = breaker()
 
     (moved,) = asked.failed(permit(asked), 1.0, trip=True, rest_s=900.0)
@@ -73,14 +73,14 @@ def test_a_failure_that_says_it_all_opens_it_at_once() -> None:
     assert asked.wake_at == 901.0
 
 
-def test_an_open_one_lets_nothing_through_but_a_probe() -> None:
+def test_an_open_one_admits_only_a_probe() -> None:
     asked = opened()
 
     assert asked.permit(1.0) is None
     assert asked.permit(1.0, probe=True) is not None
 
 
-def test_it_half_opens_when_it_has_rested_and_not_before() -> None:
+def test_it_half_opens_after_its_rest_and_not_before() -> None:
     asked = opened()
 
     assert asked.tick(29.9) == ()
@@ -90,7 +90,7 @@ def test_it_half_opens_when_it_has_rested_and_not_before() -> None:
 
 
 @pytest.mark.parametrize(("goes_well", "then"), [(True, "closed"), (False, "open")])
-def test_a_caller_who_tries_it_while_it_comes_to_the_end_of_its_rest_is_heard(
+def test_a_caller_who_tries_it_at_the_end_of_its_rest_is_counted(
     *, goes_well: bool, then: str
 ) -> None:
     asked = opened()
@@ -104,7 +104,7 @@ def test_a_caller_who_tries_it_while_it_comes_to_the_end_of_its_rest_is_heard(
     assert asked.state == then
 
 
-def test_a_probe_that_goes_well_half_opens_it_before_its_rest_is_over() -> None:
+def test_a_good_probe_half_opens_it_before_its_rest_is_over() -> None:
     asked = opened()
 
     (moved,) = asked.succeeded(permit(asked, 1.0, probe=True), 1.2)
@@ -122,14 +122,14 @@ def test_two_successes_close_it() -> None:
     assert moved.severity is Severity.LOW
 
 
-def test_a_new_one_is_closed_and_has_counted_nothing() -> None:
+def test_a_new_one_is_closed_without_counts() -> None:
     asked = breaker()
 
     assert (asked.state, asked.failures, asked.successes) == (State.CLOSED, 0, 0)
     assert asked.wake_at is None
 
 
-def test_a_failure_on_trial_may_name_its_rest() -> None:
+def test_a_failed_trial_may_name_its_rest() -> None:
     asked = half_opened()
 
     asked.failed(permit(asked, 31.0, probe=True), 32.0, rest_s=60.0)
@@ -146,7 +146,7 @@ def test_an_open_one_that_is_tripped_again_keeps_the_longer_rest() -> None:
     assert asked.wake_at == 110.0
 
 
-def test_a_probe_of_an_earlier_opening_says_nothing_once_it_is_closed_again() -> None:
+def test_a_probe_of_an_earlier_opening_does_not_count_once_it_is_closed_again() -> None:
     asked = opened()
     late = permit(asked, 1.0, probe=True)
     asked.tick(30.0)
@@ -158,7 +158,7 @@ def test_a_probe_of_an_earlier_opening_says_nothing_once_it_is_closed_again() ->
     assert asked.failures == 0
 
 
-def test_another_process_word_counts_while_any_of_its_rest_is_left() -> None:
+def test_another_processs_opening_counts_while_its_rest_lasts() -> None:
     asked = breaker()
 
     (moved,) = asked.follow(State.OPEN, since=1.0, now=2.0, rest_s=0.5)
@@ -167,7 +167,7 @@ def test_another_process_word_counts_while_any_of_its_rest_is_left() -> None:
     assert asked.wake_at == 2.5
 
 
-def test_one_failure_on_trial_opens_it_again() -> None:
+def test_one_failed_trial_opens_it_again() -> None:
     asked = half_opened()
     asked.succeeded(permit(asked, 31.0, probe=True), 31.2)
 
@@ -177,7 +177,7 @@ def test_one_failure_on_trial_opens_it_again() -> None:
     assert asked.wake_at == pytest.approx(62.2)
 
 
-def test_of_many_callers_at_the_half_open_moment_one_is_let_through() -> None:
+def test_of_many_callers_at_the_half_open_moment_one_is_admitted() -> None:
     asked = half_opened(probing=False)
 
     given = [asked.permit(30.0) for _ in range(8)]
@@ -185,12 +185,12 @@ def test_of_many_callers_at_the_half_open_moment_one_is_let_through() -> None:
     assert sum(item is not None for item in given) == 1
 
 
-def test_with_probing_a_half_open_one_lets_no_live_caller_through() -> None:
+def test_with_probing_a_half_open_one_admits_no_live_caller() -> None:
     assert half_opened().permit(31.0) is None
 
 
 @pytest.mark.parametrize("asked", [opened(), half_opened()])
-def test_a_caller_without_another_rung_tries_one_that_is_out_and_its_success_closes_it(
+def test_a_caller_without_another_rung_tries_an_open_one_and_its_success_closes_it(
     asked: Breaker,
 ) -> None:
     others_left = asked.permit(31.0)
@@ -217,7 +217,7 @@ def test_a_caller_without_another_rung_need_not_wait_for_a_probe() -> None:
 
 
 @pytest.mark.parametrize("asked", [opened(), half_opened(), half_opened(probing=False)])
-def test_what_is_heard_on_a_stream_that_stood_before_says_nothing_of_an_open_one(
+def test_results_on_an_older_stream_do_not_count_for_an_open_one(
     asked: Breaker,
 ) -> None:
     before = asked.state
@@ -232,7 +232,7 @@ def test_what_is_heard_on_a_stream_that_stood_before_says_nothing_of_an_open_one
     assert not asked.on_trial(31.2)
 
 
-def test_one_that_did_well_and_then_failed_is_promising_no_longer() -> None:
+def test_one_that_recovered_and_failed_is_no_longer_promising() -> None:
     asked = opened()
     asked.succeeded(permit(asked, 1.0, probe=True), 1.4)
     (moved,) = asked.failed(permit(asked, 2.0, probe=True), 2.4)
@@ -243,7 +243,7 @@ def test_one_that_did_well_and_then_failed_is_promising_no_longer() -> None:
     assert not asked.promising
 
 
-def test_a_trial_that_never_reports_expires() -> None:
+def test_a_trial_without_a_result_expires() -> None:
     asked = half_opened()
     permit(asked, 31.0, probe=True)
 
@@ -251,7 +251,7 @@ def test_a_trial_that_never_reports_expires() -> None:
     assert asked.permit(46.0, probe=True) is not None
 
 
-def test_an_expired_trials_late_word_does_not_count_once_another_is_out() -> None:
+def test_an_expired_trials_late_result_does_not_count_during_another() -> None:
     asked = half_opened()
     late = permit(asked, 31.0, probe=True)
     permit(asked, 46.0, probe=True)
@@ -260,7 +260,7 @@ def test_an_expired_trials_late_word_does_not_count_once_another_is_out() -> Non
     assert asked.state is State.HALF_OPEN
 
 
-def test_what_began_before_it_opened_cannot_close_it() -> None:
+def test_work_from_before_the_opening_cannot_close_it() -> None:
     asked = breaker()
     old = [permit(asked) for _ in range(3)]
     asked.trip(1.0)
@@ -273,7 +273,7 @@ def test_what_began_before_it_opened_cannot_close_it() -> None:
     assert asked.successes == 0
 
 
-def test_cancelled_work_counts_as_nothing() -> None:
+def test_cancelled_work_does_not_count() -> None:
     asked = breaker()
     asked.failed(permit(asked), 1.0)
     asked.failed(permit(asked), 2.0)

@@ -33,14 +33,14 @@ class Machine(RuleBasedStateMachine):
                 self.opened_at = self.now
 
     def _fresh(self, then: tuple[Permit, State, int, float]) -> bool:
-        """Whether a result counts: of this state, and on trial only the latest unexpired."""
+        """Whether a result counts: of this state, and in a trial only the latest unexpired one."""
         _, state, moves, _ = then
         if moves != self.moves:
             return False
         return state is State.CLOSED or then is self._latest_trial()
 
     def _latest_trial(self) -> tuple[Permit, State, int, float] | None:
-        """Return the latest trial while it is out; one before it stays forgotten when it ends."""
+        """Return the latest trial while it is unexpired; an earlier one stays forgotten."""
         return next(
             (
                 frame
@@ -85,7 +85,7 @@ class Machine(RuleBasedStateMachine):
         if before is State.CLOSED:
             assert moved == ()
             self.in_a_row = 0
-        elif not then[0].probe:  # one caller who was served is enough
+        elif not then[0].probe:  # one served caller is enough
             assert [move.after for move in moved][-1] is State.CLOSED
         elif before is State.OPEN:
             assert [move.after for move in moved] == [State.HALF_OPEN]
@@ -172,7 +172,7 @@ class Machine(RuleBasedStateMachine):
     @precondition(lambda self: self.breaker.state is not State.CLOSED)
     @rule()
     def mend(self) -> None:
-        """Let probes go well until it is closed: nothing that is still out may then count."""
+        """Let probes succeed until it is closed: no pending result may count then."""
         self.now += self.settings.trial_s
         for _ in range(1 + self.settings.successes):
             if self.breaker.state is not State.CLOSED:

@@ -1,4 +1,4 @@
-"""What of a caller's sound is their message, and when it is over."""
+"""The part of a caller's sound that is their message, and its end."""
 
 from typing import Final
 
@@ -15,7 +15,7 @@ def message(*, limit_s: float = 30.0) -> CallerMessage:
     return CallerMessage(begins_at=BEGIN_S, rate_hz=RATE_HZ, limit_s=limit_s)
 
 
-def test_a_new_one_is_empty_and_nobody_has_spoken() -> None:
+def test_a_new_one_is_empty_and_without_speech() -> None:
     new = message()
 
     assert (new.pcm, new.length_s, new.spoken) == (b"", 0.0, False)
@@ -23,7 +23,7 @@ def test_a_new_one_is_empty_and_nobody_has_spoken() -> None:
     assert new.over_at == BEGIN_S + QUIET_S
 
 
-def test_sound_is_kept_from_the_begin_on_and_in_its_order() -> None:
+def test_sound_is_kept_from_the_beginning_and_in_order() -> None:
     new = message()
 
     assert new.sound(SECOND, BEGIN_S - 0.02) == b""
@@ -34,7 +34,7 @@ def test_sound_is_kept_from_the_begin_on_and_in_its_order() -> None:
     assert new.rate_hz == RATE_HZ
 
 
-def test_no_more_is_kept_than_there_is_room_for() -> None:
+def test_the_kept_sound_is_bounded() -> None:
     new = message(limit_s=1.5)
     new.voice(BEGIN_S, speaking=True)
 
@@ -55,7 +55,7 @@ def test_no_more_is_kept_than_there_is_room_for() -> None:
         pytest.param(False, 29.0, False, 30.0, id="no silence prolongs it"),
     ],
 )
-def test_a_voice_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over_s: float) -> None:
+def test_speech_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, over_s: float) -> None:
     new = message()
 
     new.voice(BEGIN_S + at_s, speaking=speaking)
@@ -66,7 +66,7 @@ def test_a_voice_holds_it_open(*, speaking: bool, at_s: float, spoken: bool, ove
     assert new.over(BEGIN_S + over_s)
 
 
-def test_who_falls_silent_has_spoken_all_the_same() -> None:
+def test_a_caller_who_falls_silent_has_spoken() -> None:
     new = message()
     new.voice(BEGIN_S + 1.0, speaking=True)
     new.voice(BEGIN_S + 2.0, speaking=False)
@@ -76,7 +76,7 @@ def test_who_falls_silent_has_spoken_all_the_same() -> None:
 
 
 @pytest.mark.parametrize(("at_s", "spoken"), [(0.2, False), (OVER_TONE_S, True)])
-def test_who_speaks_on_over_the_tone_has_spoken(*, at_s: float, spoken: bool) -> None:
+def test_a_caller_who_speaks_over_the_tone_has_spoken(*, at_s: float, spoken: bool) -> None:
     new = message()
     new.voice(BEGIN_S - 0.1, speaking=True)
 

@@ -1,4 +1,4 @@
-"""One utterance of the caller: how long its words are waited for, and when they are all written."""
+"""One utterance of the caller: how long words are waited for, and when they are complete."""
 
 import itertools
 from collections.abc import Callable, Iterator, Sequence
@@ -19,7 +19,7 @@ from processors.hearing.utterance_rules import CallerUtterance
 
 NOW: Final = 100.0
 UNHURRIED_S: Final = 9.0
-PATIENCE_S: Final = 0.6  # what a recogniser of which nothing is known takes
+PATIENCE_S: Final = 0.6  # the time of an unknown recogniser
 GAP_S: Final = 0.5
 
 
@@ -80,7 +80,7 @@ def asked(attempt: int, provider: str, *, at: float, extra: bool = False) -> Sta
     return Start(attempt=attempt, provider=provider, until=until, extra=extra)
 
 
-def test_while_the_caller_speaks_or_goes_on_nobody_waits() -> None:
+def test_while_the_caller_speaks_there_is_no_wait() -> None:
     utterance = heard_by(stage("a"))
 
     assert doing(utterance.start(NOW)) == [asked(1, "a", at=NOW)]
@@ -90,7 +90,7 @@ def test_while_the_caller_speaks_or_goes_on_nobody_waits() -> None:
     assert utterance.until(150.0) == Deadline(at=150.0 + UNHURRIED_S)
 
 
-def test_after_the_stop_words_are_waited_for_as_long_as_a_stop_allows_or_as_the_turn_does() -> None:
+def test_after_the_stop_words_are_waited_for_within_the_stops_or_the_turns_time() -> None:
     policy = stage("a")
     turns = [heard_by(policy, turn=Waits(at)) for at in (103.0, 140.0)]
     for turn in turns:
@@ -99,7 +99,7 @@ def test_after_the_stop_words_are_waited_for_as_long_as_a_stop_allows_or_as_the_
     assert [turn.until(138.0) for turn in turns] == [Deadline(at=111.0), Deadline(at=140.0)]
 
 
-def test_a_stall_of_our_own_is_no_time_that_words_took() -> None:
+def test_our_own_stall_does_not_count_as_waiting_time() -> None:
     utterance = begun("a")
     lag = utterance.work.policy.lag
     lag.beat(102.0)
@@ -152,7 +152,7 @@ def is_lost_and_stops(utterance: CallerUtterance) -> None:
         "nobody is left, and it is too late",
     ],
 )
-def test_words_are_owed_by_who_is_asked_and_unwritten_where_nobody_is(
+def test_words_are_pending_at_an_asked_recogniser_and_unwritten_without_one(
     happens: Callable[[CallerUtterance], None], now: float, *, owed: bool, unwritten: bool
 ) -> None:
     utterance = begun("a")
@@ -162,7 +162,7 @@ def test_words_are_owed_by_who_is_asked_and_unwritten_where_nobody_is(
     assert (utterance.owed(now), utterance.unwritten(now)) == (owed, unwritten)
 
 
-def test_who_is_there_again_is_asked_for_what_nobody_could_write() -> None:
+def test_a_returning_recogniser_is_asked_for_unwritten_words() -> None:
     policy = stage("a")
     policy.roster.withdraw("a", NOW)
     utterance = heard_by(policy)
@@ -179,12 +179,12 @@ def test_who_is_there_again_is_asked_for_what_nobody_could_write() -> None:
     [(2.75, 0.25, True), (2.74, 0.25, False), (2.9, 0.05, True), (2.89, 0.05, False)],
     ids=["to the last word", "a word is missing", "a quick VAD is given some slack", "not more"],
 )
-def test_what_was_written_before_the_stop_is_all_if_it_reaches_as_far_as_the_caller_spoke(
+def test_words_written_before_the_stop_are_complete_if_they_reach_the_end_of_speech(
     end_s: float, sure_s: float, *, done: bool
 ) -> None:
     utterance = begun("a")
     won = utterance.read_result(1, wrote("yes", end_s=end_s), 101.0)
-    utterance.read_result(1, wrote("and", end_s=2.0), 101.0)  # reaches no less far for that
+    utterance.read_result(1, wrote("and", end_s=2.0), 101.0)  # reaches as far as before
 
     stopped = utterance.stop(3.0, sure_s, 101.2)
 
@@ -193,7 +193,7 @@ def test_what_was_written_before_the_stop_is_all_if_it_reaches_as_far_as_the_cal
 
 
 @pytest.mark.parametrize(("at_s", "done"), [(0.1, True), (1.0, False)], ids=["nothing", "a word"])
-def test_who_wrote_nothing_for_good_has_written_what_was_said_before_the_first_sound(
+def test_a_recogniser_without_words_has_written_everything_before_the_first_sound(
     at_s: float, *, done: bool
 ) -> None:
     utterance = begun("a")
@@ -223,7 +223,7 @@ def test_who_wrote_nothing_for_good_has_written_what_was_said_before_the_first_s
         "the answer to an older word",
     ],
 )
-def test_an_utterance_is_written_when_a_final_result_reaches_its_end(
+def test_an_utterance_is_complete_when_a_final_result_reaches_its_end(
     reading: Reading, *, done: bool
 ) -> None:
     utterance = begun("a")
@@ -235,7 +235,7 @@ def test_an_utterance_is_written_when_a_final_result_reaches_its_end(
     assert steps == [Win(attempt=1, provider="a"), *written]
 
 
-def test_nothing_is_all_while_the_caller_speaks_on() -> None:
+def test_nothing_is_complete_while_the_caller_continues() -> None:
     utterance = begun("a")
 
     steps = utterance.read_result(1, wrote("yes", end_s=9.0, flushed=True), 101.0)
@@ -243,7 +243,7 @@ def test_nothing_is_all_while_the_caller_speaks_on() -> None:
     assert doing(steps) == [Win(attempt=1, provider="a")]
 
 
-def test_a_result_without_words_is_a_sign_of_life_and_no_more() -> None:
+def test_a_result_without_words_is_only_a_sign_of_life() -> None:
     utterance = begun("a", "b")
     assert utterance.work.wake_at == NOW + PATIENCE_S
 
@@ -258,7 +258,7 @@ def test_a_result_without_words_is_a_sign_of_life_and_no_more() -> None:
     [(100.5, 100.5), (100.75, 100.25)],
     ids=["it wrote just now", "it was silent for as long as it may be"],
 )
-def test_who_gave_a_sign_of_life_just_before_the_stop_is_not_late(
+def test_a_sign_of_life_just_before_the_stop_means_not_late(
     stopped_at: float, silent_from: float
 ) -> None:
     utterance = begun("a", "b")
@@ -297,7 +297,7 @@ def hears_the_stop(utterance: CallerUtterance) -> Sequence[Step]:
     ],
     ids=["a result came", "the first one failed", "the first one is late", "the caller stopped"],
 )
-def test_who_is_asked_next_has_the_time_that_is_left_then(
+def test_the_next_recogniser_has_the_remaining_time(
     does: Callable[[CallerUtterance], Sequence[Step]], start: Start
 ) -> None:
     assert [doe for doe in does(begun("a", "b")) if isinstance(doe, Start)] == [start]

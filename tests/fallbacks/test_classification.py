@@ -1,4 +1,4 @@
-"""Every line of the providers' lists of failures, by what they send."""
+"""Every line of the providers' lists of failures, as they send them."""
 
 import pytest
 
@@ -94,7 +94,7 @@ HTTP_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body", "kind"), HTTP_ROWS)
-def test_an_http_answer_is_of_the_kind_that_the_provider_documents(
+def test_an_http_answer_has_the_kind_that_the_provider_documents(
     provider: str, status: int, body: object, kind: Kind
 ) -> None:
     found = classify_http(provider, status, body)
@@ -114,7 +114,7 @@ NOT_TO_BE_HAD_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body"), NOT_TO_BE_HAD_ROWS)
-def test_a_model_or_voice_that_is_not_to_be_had_says_nothing_of_the_key(
+def test_an_unavailable_model_or_voice_does_not_count_against_the_key(
     provider: str, status: int, body: object
 ) -> None:
     found = classify_http(provider, status, body)
@@ -123,7 +123,7 @@ def test_a_model_or_voice_that_is_not_to_be_had_says_nothing_of_the_key(
 
 
 @pytest.mark.parametrize("body", [None, "Forbidden", openai(None), openai("permission_denied")])
-def test_any_other_403_of_a_model_may_be_of_the_key_or_of_what_the_call_carries(
+def test_another_403_of_a_model_may_be_due_to_the_key_or_the_calls_content(
     body: object,
 ) -> None:
     found = classify_http("openai", 403, body)
@@ -132,14 +132,14 @@ def test_any_other_403_of_a_model_may_be_of_the_key_or_of_what_the_call_carries(
 
 
 @pytest.mark.parametrize("provider", ["deepgram", "cartesia", "elevenlabs"])
-def test_a_403_where_nothing_of_the_call_was_sent_yet_is_of_the_key(provider: str) -> None:
+def test_a_403_before_any_content_is_due_to_the_key(provider: str) -> None:
     found = classify_http(provider, 403, "Forbidden")
 
     assert (found.kind, found.scope) == (Kind.AUTH, Scope.CREDENTIAL)
 
 
 @pytest.mark.parametrize("provider", ["deepgram", "cartesia", "elevenlabs", "openai"])
-def test_a_403_in_a_stream_that_was_let_in_may_be_of_what_the_call_carries(provider: str) -> None:
+def test_a_403_inside_an_accepted_stream_may_be_due_to_the_content(provider: str) -> None:
     found = classify_message(provider, {"type": "error", "status_code": 403}, moment=ASKED)
 
     assert (found.kind, found.scope) == (Kind.AUTH, Scope.REQUEST)
@@ -159,7 +159,7 @@ def test_a_403_in_a_stream_that_was_let_in_may_be_of_what_the_call_carries(provi
         (422, "Unprocessable Entity"),
     ],
 )
-def test_a_refusal_of_what_a_call_carries_is_of_the_request(status: int, body: object) -> None:
+def test_a_refusal_of_a_calls_content_is_due_to_the_request(status: int, body: object) -> None:
     found = classify_http("openai", status, body)
 
     assert (found.kind, found.scope) == (Kind.BAD_REQUEST, Scope.REQUEST)
@@ -187,7 +187,7 @@ PAYLOAD_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "status", "body"), PAYLOAD_ROWS)
-def test_some_bad_requests_speak_of_the_payload_alone(
+def test_some_bad_requests_concern_the_payload_alone(
     provider: str, status: int, body: object
 ) -> None:
     found = classify_http(provider, status, body)
@@ -196,20 +196,20 @@ def test_some_bad_requests_speak_of_the_payload_alone(
 
 
 @pytest.mark.parametrize("status", [418, 423, 451, 499])
-def test_a_status_that_no_list_names_is_transient_and_told_as_unknown(status: int) -> None:
+def test_an_unlisted_status_is_transient_and_told_as_unknown(status: int) -> None:
     found = classify_http("openai", status, None)
 
     assert found.unknown
     assert not found.permanent
 
 
-def test_a_server_error_that_no_list_names_is_their_overload_and_told_as_unknown() -> None:
+def test_an_unlisted_server_error_is_an_overload_and_told_as_unknown() -> None:
     found = classify_http("openai", 507, None)
 
     assert (found.kind, found.unknown, found.permanent) == (Kind.OVERLOADED, True, False)
 
 
-def test_hanging_up_a_call_that_is_over_is_no_failure() -> None:
+def test_hanging_up_an_ended_call_is_no_failure() -> None:
     assert classify_http("twilio", 404, {"code": 20404}).harmless
 
 
@@ -255,7 +255,7 @@ MESSAGE_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "message", "moment", "kind"), MESSAGE_ROWS)
-def test_an_error_inside_a_stream_is_of_the_kind_that_the_provider_documents(
+def test_an_error_inside_a_stream_has_the_kind_that_the_provider_documents(
     provider: str, message: object, moment: Moment, kind: Kind
 ) -> None:
     found = classify_message(provider, message, moment=moment)
@@ -287,7 +287,7 @@ def test_an_idle_context_that_elevenlabs_closes_is_normal() -> None:
         {"code": "٤٢٩"},
     ],
 )
-def test_a_message_that_no_list_names_is_told_as_unknown(message: object) -> None:
+def test_an_unlisted_message_is_told_as_unknown(message: object) -> None:
     assert classify_message("elevenlabs", message, moment=ASKED).unknown
 
 
@@ -321,7 +321,7 @@ CLOSE_ROWS = [
     ("elevenlabs", 1008, "The system is busy", ASKED, Kind.OVERLOADED),
     ("elevenlabs", 1008, "We have not received a new text input", FLOWING, Kind.CUT),
     ("elevenlabs", 1008, "something new", ASKED, Kind.PROTOCOL),
-    ("cartesia", 1008, "invalid_api_key", ASKED, Kind.PROTOCOL),  # who says why says it before
+    ("cartesia", 1008, "invalid_api_key", ASKED, Kind.PROTOCOL),  # the reason precedes the close
     ("elevenlabs", 1011, "", ASKED, Kind.OVERLOADED),
     ("elevenlabs", 1006, "", ASKED, Kind.NETWORK),
     ("elevenlabs", 1003, "", ASKED, Kind.PROTOCOL),
@@ -330,7 +330,7 @@ CLOSE_ROWS = [
 
 
 @pytest.mark.parametrize(("provider", "code", "reason", "moment", "kind"), CLOSE_ROWS)
-def test_a_close_is_of_the_kind_that_code_reason_and_moment_say(
+def test_a_close_has_the_kind_of_its_code_reason_and_moment(
     provider: str, code: int, reason: str, moment: Moment, kind: Kind
 ) -> None:
     found = classify_close(provider, code, reason, moment=moment)
@@ -340,7 +340,7 @@ def test_a_close_is_of_the_kind_that_code_reason_and_moment_say(
 
 
 @pytest.mark.parametrize("reason", ["DATA-0000", "See https://dpgr.am/data0000"])
-def test_deepgrams_data_error_condemns_this_encoding_and_nothing_else(reason: str) -> None:
+def test_deepgrams_data_error_condemns_only_this_encoding(reason: str) -> None:
     found = classify_close("deepgram", 1008, reason, moment=FLOWING)
 
     assert (found.scope, found.permanent) == (Scope.CONFIGURATION, True)
@@ -352,7 +352,7 @@ def test_an_idle_voice_that_is_closed_politely_is_no_failure(provider: str) -> N
 
 
 @pytest.mark.parametrize("code", [4000, 4999, 1016])
-def test_a_close_code_that_no_list_names_is_told_as_unknown(code: int) -> None:
+def test_an_unlisted_close_code_is_told_as_unknown(code: int) -> None:
     assert classify_close("cartesia", code, moment=ASKED).unknown
 
 
@@ -373,7 +373,7 @@ SYMPTOM_ROWS = [
 
 
 @pytest.mark.parametrize(("symptom", "kind"), SYMPTOM_ROWS)
-def test_what_a_watcher_sees_has_a_kind(symptom: Symptom, kind: Kind) -> None:
+def test_a_watchers_symptom_has_a_kind(symptom: Symptom, kind: Kind) -> None:
     assert classify_symptom(symptom).kind is kind
     assert not classify_symptom(symptom).permanent
 
@@ -397,16 +397,18 @@ ERROR_ROWS = [
 
 
 @pytest.mark.parametrize(("error", "kind"), ERROR_ROWS, ids=repr)
-def test_an_exception_without_a_status_is_known_by_its_class(error: Exception, kind: Kind) -> None:
+def test_an_exception_without_a_status_is_classified_by_its_class(
+    error: Exception, kind: Kind
+) -> None:
     assert classify_error(error).kind is kind
 
 
-def test_an_exception_is_known_by_what_caused_it() -> None:
+def test_an_exception_is_classified_by_its_cause() -> None:
     error = RuntimeError("the library's own")
     error.__cause__ = ConnectionResetError()
 
     assert classify_error(error).kind is Kind.NETWORK
 
 
-def test_an_exception_that_nobody_knows_is_told_as_unknown() -> None:
+def test_an_unknown_exception_is_told_as_unknown() -> None:
     assert classify_error(RuntimeError("?")).unknown

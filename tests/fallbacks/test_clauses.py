@@ -1,4 +1,4 @@
-"""How much of a sentence a voice is given before its end is known."""
+"""The part of a sentence that a voice gets before the sentence's end is known."""
 
 import pytest
 
@@ -9,7 +9,7 @@ PHRASES = ClauseRule()
 
 
 def clause(text: str, rule: ClauseRule | None, *, word_s: float = 0.04) -> str:
-    """Return the first clause that is let go when the text comes letter by letter."""
+    """Return the first released clause when the text comes letter by letter."""
     first, now = FirstClause(rule), 0.0
     for end in range(1, len(text) + 1):
         now += word_s if text[end - 1].isspace() else 0.0
@@ -57,7 +57,7 @@ def test_a_voice_that_takes_sentences_gets_none() -> None:
     assert clause("We open at nine.", None) == ""
 
 
-def test_a_model_that_writes_little_faster_than_people_speak_is_waited_for() -> None:
+def test_a_model_that_writes_little_faster_than_speech_is_waited_for() -> None:
     assert clause("We open at nine.", WORDS, word_s=QUICK_S * 2) == ""
 
 
@@ -65,5 +65,5 @@ def test_a_model_that_writes_little_faster_than_people_speak_is_waited_for() -> 
     ("text", "expected"),
     [("nine on Sun", "nine on "), ("9 o", ""), ("ni", ""), ("", ""), ("nine, and ", "nine, and ")],
 )
-def test_a_line_that_runs_dry_gets_the_whole_words_that_there_are(text: str, expected: str) -> None:
+def test_a_line_that_runs_dry_gets_the_complete_words(text: str, expected: str) -> None:
     assert text[: hurried_end(text)] == expected

@@ -1,4 +1,4 @@
-"""What is known of a voice's connection, and what that means for an attempt."""
+"""The state of a voice's connection, and what it means for an attempt."""
 
 import pytest
 
@@ -31,7 +31,7 @@ def test_each_new_refusal_is_reported_again() -> None:
 
 
 @pytest.mark.parametrize("waited", ["until it was refused", "until it took too long", "after that"])
-def test_a_try_that_failed_an_attempt_fails_no_later_one(waited: str) -> None:
+def test_a_failed_connection_fails_one_attempt_and_no_later_one(waited: str) -> None:
     connection = Connection("cartesia")
     connection.began(NOW)
     if waited == "until it took too long":
@@ -43,7 +43,7 @@ def test_a_try_that_failed_an_attempt_fails_no_later_one(waited: str) -> None:
     assert connection.report_failure(NOW + 4.0) is None
 
 
-def test_a_connection_that_is_being_made_is_waited_for_from_its_beginning() -> None:
+def test_a_connection_in_progress_is_waited_for_from_its_beginning() -> None:
     connection = Connection("cartesia")
     connection.began(NOW)
 
@@ -52,7 +52,7 @@ def test_a_connection_that_is_being_made_is_waited_for_from_its_beginning() -> N
     assert connection.wait_until_s(NOW + 0.1) == pytest.approx(NOW + CONNECT_S)
 
 
-def test_one_that_hangs_fails_every_attempt_at_once() -> None:
+def test_a_hanging_connection_fails_every_attempt_at_once() -> None:
     connection = Connection("cartesia")
     connection.began(NOW)
 
@@ -63,7 +63,7 @@ def test_one_that_hangs_fails_every_attempt_at_once() -> None:
         assert (hung.kind, hung.provider, hung.stage) == (Kind.TIMEOUT, "cartesia", "tts")
 
 
-def test_a_cold_ones_first_connection_may_take_longer() -> None:
+def test_a_cold_rungs_first_connection_may_take_longer() -> None:
     connection = Connection("cartesia")
     connection.cold = True
     connection.began(NOW)
@@ -72,7 +72,7 @@ def test_a_cold_ones_first_connection_may_take_longer() -> None:
     assert connection.wait_until_s(NOW) == pytest.approx(NOW + COLD_S)
 
 
-def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
+def test_a_refused_cold_rung_is_no_longer_cold() -> None:
     connection = Connection("cartesia")
     connection.cold = True
     connection.refused(refusal(), waited_for=False)
@@ -80,7 +80,7 @@ def test_a_cold_one_that_was_refused_is_cold_no_more() -> None:
     assert not connection.cold
 
 
-def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one() -> None:
+def test_a_connection_renewed_for_new_settings_may_take_as_long_as_a_cold_one() -> None:
     connection = Connection("cartesia")
     connection.made(waited_for=False)
     connection.settling = True
@@ -93,7 +93,7 @@ def test_one_that_is_made_anew_for_new_settings_may_take_as_long_as_a_cold_one()
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_a_connection_that_was_made_or_lost_has_no_failure_to_report(*, made: bool) -> None:
+def test_a_connection_without_a_failure_reports_none(*, made: bool) -> None:
     connection = Connection("cartesia")
     connection.refused(refusal(), waited_for=False)
     connection.began(NOW)
@@ -125,7 +125,7 @@ def test_the_first_refusal_is_reported_though_nothing_was_reported_before() -> N
     assert connection.report_failure(NOW) == refusal()
 
 
-def test_one_that_was_up_is_down_once_it_is_made_anew_or_refused() -> None:
+def test_a_connection_is_down_while_renewed_or_after_a_refusal() -> None:
     connection = Connection("cartesia")
     connection.made(waited_for=False)
 
@@ -138,7 +138,7 @@ def test_one_that_was_up_is_down_once_it_is_made_anew_or_refused() -> None:
 
 
 @pytest.mark.parametrize("waited_for", [True, False])
-def test_a_cold_one_stays_cold_only_for_the_work_that_waited_for_it(*, waited_for: bool) -> None:
+def test_a_cold_rung_stays_cold_only_for_the_work_that_waited_for_it(*, waited_for: bool) -> None:
     connection = Connection("cartesia")
     connection.cold = True
     connection.began(NOW)
@@ -148,7 +148,7 @@ def test_a_cold_one_stays_cold_only_for_the_work_that_waited_for_it(*, waited_fo
     assert connection.cold is waited_for
 
 
-def test_why_it_hangs_is_told_in_words() -> None:
+def test_the_reason_for_hanging_is_told_in_words() -> None:
     assert Connection("cartesia").report_hang() == failed(
         Kind.TIMEOUT, "tts", provider="cartesia", reason="no connection in time"
     )

@@ -16,13 +16,13 @@ def begun(text: str = "We are open from nine ") -> Answer:
 
 
 def goes_on(answer: Answer, text: str, *, size: int = 3) -> str:
-    """What is handed on of a second model's answer that comes in small pieces."""
+    """The output of a second model's answer that comes in small pieces."""
     answer.begin(2)
     pieces = [text[at : at + size] for at in range(0, len(text), size)]
     return "".join([*[answer.write(2, piece) for piece in pieces], answer.finish(2)])
 
 
-def test_a_whole_answer_is_handed_on_as_it_is() -> None:
+def test_a_whole_answer_is_passed_on_unchanged() -> None:
     answer = Answer()
     answer.begin(1)
     pieces = ["Hel", "lo", " there", ",", " you", "."]
@@ -33,7 +33,7 @@ def test_a_whole_answer_is_handed_on_as_it_is() -> None:
     assert answer.said == "Hello there, you."
 
 
-def test_half_a_word_is_taken_back_when_its_model_dies() -> None:
+def test_a_partial_word_is_dropped_when_its_model_dies() -> None:
     answer = Answer()
     answer.begin(1)
 
@@ -45,7 +45,7 @@ def test_half_a_word_is_taken_back_when_its_model_dies() -> None:
 
 
 @pytest.mark.parametrize("said", ["We are open.", "We are open, ", "We are open "])
-def test_a_whole_word_is_not_taken_back(said: str) -> None:
+def test_a_whole_word_is_not_dropped(said: str) -> None:
     answer = Answer()
     answer.begin(1)
     answer.write(1, said)
@@ -65,7 +65,7 @@ def test_a_clean_continuation_is_joined_by_one_space(start: str) -> None:
 
 
 @pytest.mark.parametrize("said", ["We are open from nine", "We are open from nine "])
-def test_a_space_is_put_where_neither_side_has_one(said: str) -> None:
+def test_a_space_is_added_where_neither_side_has_one(said: str) -> None:
     answer = Answer()
     answer.begin(1)
     answer.write(1, said)
@@ -109,7 +109,7 @@ def test_a_space_is_put_where_neither_side_has_one(said: str) -> None:
         "a word from the middle is a word",
     ],
 )
-def test_what_was_said_is_not_said_again(again: str, handed: str) -> None:
+def test_repeated_words_are_not_said_again(again: str, handed: str) -> None:
     assert goes_on(begun(), again).strip() == handed
 
 
@@ -157,7 +157,7 @@ def test_a_number_loses_no_digit(said: str, again: str, whole: str) -> None:
         ("There are 1,", "1,200 of them.", "There are 1,200 of them."),
     ],
 )
-def test_a_number_that_may_go_on_behind_its_sign_is_half_a_word(
+def test_a_number_that_may_continue_after_its_sign_is_a_partial_word(
     said: str, again: str, whole: str
 ) -> None:
     answer = begun(said)
@@ -168,7 +168,7 @@ def test_a_number_that_may_go_on_behind_its_sign_is_half_a_word(
 
 
 @pytest.mark.parametrize("said", ["It costs $12. ", "We open at 9!"])
-def test_a_number_that_has_ended_is_no_half(said: str) -> None:
+def test_a_number_that_has_ended_is_complete(said: str) -> None:
     answer = begun(said)
     answer.begin(2)
 
@@ -179,13 +179,13 @@ def test_a_number_that_has_ended_is_no_half(said: str) -> None:
     ("said", "whole"),
     [("We are open.", True), ("We are op", False), ("We open at 9.", False), ("At 9. ", True)],
 )
-def test_who_adds_nothing_is_right_only_where_no_word_was_taken_back(
+def test_an_empty_continuation_is_right_only_if_no_word_was_dropped(
     said: str, *, whole: bool
 ) -> None:
     assert begun(said).may_be_whole(2) is whole
 
 
-def test_the_longest_repetition_is_the_one_dropped() -> None:
+def test_the_longest_repetition_is_dropped() -> None:
     assert goes_on(begun("no no no "), "no no more.").strip() == "more."
 
 
@@ -197,7 +197,7 @@ def test_two_common_words_are_no_restart() -> None:
 
 @pytest.mark.parametrize("opening", ["— ", "👋 ", "… ", "« "])
 @pytest.mark.parametrize("size", [3, 100], ids=["piece by piece", "at once"])
-def test_nothing_is_dropped_behind_a_beginning_without_letters(opening: str, size: int) -> None:
+def test_nothing_is_dropped_after_a_beginning_without_letters(opening: str, size: int) -> None:
     answer = begun(opening)
 
     goes_on(answer, "We are open from nine to five.", size=size)
@@ -222,7 +222,7 @@ def test_a_model_that_takes_over_before_the_first_word_is_asked_the_same() -> No
     assert answer.write(2, "We are ") == "We are "
 
 
-def test_signs_without_spaces_are_handed_on_as_they_come() -> None:
+def test_signs_without_spaces_are_passed_on_unchanged() -> None:
     answer = Answer()
     answer.begin(1)
 
@@ -242,9 +242,7 @@ UNSPACED = {
 
 @pytest.mark.parametrize("back", [0, 8, 100], ids=["goes on", "repeats", "starts over"])
 @pytest.mark.parametrize("text", UNSPACED.values(), ids=UNSPACED.keys())
-def test_of_a_script_without_blanks_no_sign_is_taken_back_or_said_twice(
-    text: str, back: int
-) -> None:
+def test_in_a_script_without_blanks_no_sign_is_dropped_or_said_twice(text: str, back: int) -> None:
     for cut in range(6, len(text) - 6):
         answer, start = begun(text[:cut]), max(0, cut - back)
         while back and not text[start].isalnum():  # a text begins with a letter
@@ -259,7 +257,7 @@ def test_of_a_script_without_blanks_no_sign_is_taken_back_or_said_twice(
     ("said", "taken_back"),
     [("价格是12", 2), ("价格是12.", 3), ("電話はOpenA", 5), ("ราคา 12", 2), ("เปิด9", 1)],
 )
-def test_of_a_script_without_blanks_half_a_number_or_foreign_word_is_taken_back(
+def test_in_a_script_without_blanks_a_partial_number_or_foreign_word_is_dropped(
     said: str, taken_back: int
 ) -> None:
     answer = begun(said)
@@ -271,7 +269,7 @@ def test_of_a_script_without_blanks_half_a_number_or_foreign_word_is_taken_back(
 @pytest.mark.parametrize(
     ("said", "more"), [("我很高兴谢", "谢您的来电。"), ("はい、い", "いですよ。"), ("มาก", "กว่า")]
 )
-def test_a_sign_that_follows_itself_is_no_repetition(said: str, more: str) -> None:
+def test_a_doubled_sign_is_no_repetition(said: str, more: str) -> None:
     answer = begun(said)
 
     goes_on(answer, more)
@@ -289,7 +287,7 @@ DISTINCT = [f"word{n}" for n in range(40)]
     size=st.integers(1, 9),
     first=st.integers(1, 9),
 )
-def test_wherever_it_is_cut_and_however_far_it_goes_back_each_word_is_said_once(
+def test_at_any_cut_and_with_any_repetition_each_word_is_said_once(
     cut: int, back: int, size: int, first: int
 ) -> None:
     text = " ".join(DISTINCT)

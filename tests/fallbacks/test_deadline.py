@@ -1,9 +1,9 @@
-"""A moment that is handed down."""
+"""A deadline that is passed down."""
 
 from fallbacks.deadline import Deadline
 
 
-def test_a_deadline_says_what_is_left_and_never_less_than_nothing() -> None:
+def test_a_deadline_has_its_remaining_time_which_is_never_negative() -> None:
     until = Deadline(at=100.0)
 
     assert until.left_s(99.5) == 0.5

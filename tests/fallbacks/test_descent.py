@@ -1,4 +1,4 @@
-"""The way down while a whole stage is down, and up again."""
+"""The outage menu and its steps while a whole stage is down."""
 
 import pytest
 from hypothesis import settings
@@ -36,7 +36,7 @@ def at_the_menu() -> OutageMenu:
     return call
 
 
-def test_every_turn_goes_on_from_where_the_last_one_stopped() -> None:
+def test_every_turn_continues_where_the_last_one_stopped() -> None:
     call = OutageMenu(local=frozenset({"tts"}))
 
     assert [call.down("tts", float(now)) for now in range(6)] == [
@@ -49,13 +49,13 @@ def test_every_turn_goes_on_from_where_the_last_one_stopped() -> None:
     ]
 
 
-def test_a_stage_without_a_local_rung_passes_that_step() -> None:
+def test_a_stage_without_a_local_rung_skips_that_step() -> None:
     call = at_the_menu()
 
     assert call.step is Step.KEYPAD
 
 
-def test_silence_goes_down_as_well() -> None:
+def test_silence_leads_to_the_next_step_as_well() -> None:
     call = OutageMenu()
     call.down("llm", 0.0)
     call.quiet_since = 2.0
@@ -82,7 +82,7 @@ def test_what_the_caller_chose_is_done_and_ends_with_a_goodbye() -> None:
     assert call.over
 
 
-def test_the_silence_behind_a_message_is_no_reason_to_say_goodbye_before_it_is_kept() -> None:
+def test_the_silence_after_a_message_causes_no_goodbye_before_it_is_kept() -> None:
     call = at_the_menu()
     call.key("2", 21.0)
     call.quiet_since = None
@@ -92,21 +92,21 @@ def test_the_silence_behind_a_message_is_no_reason_to_say_goodbye_before_it_is_k
     assert call.carried(Choice.MESSAGE) == (SayGoodbye(carried=Choice.MESSAGE),)
 
 
-def test_what_could_not_be_done_still_ends_with_a_goodbye() -> None:
+def test_a_failed_choice_still_ends_with_a_goodbye() -> None:
     call = at_the_menu()
     call.key("0", 21.0)
 
     assert call.carried(None) == (SayGoodbye(carried=None),)
 
 
-def test_a_key_that_means_nothing_gets_the_menu_again_and_then_a_goodbye() -> None:
+def test_an_unknown_key_repeats_the_menu_and_then_ends_with_a_goodbye() -> None:
     call = at_the_menu()
 
     assert call.key("7", 21.0) == (ReadMenu(),)
     assert call.key("7", 22.0) == (SayGoodbye(carried=None),)
 
 
-def test_a_number_that_somebody_types_gets_the_menu_again_once() -> None:
+def test_a_typed_number_repeats_the_menu_once() -> None:
     call = at_the_menu()
 
     assert call.key("7", 21.0) == (ReadMenu(),)
@@ -114,14 +114,14 @@ def test_a_number_that_somebody_types_gets_the_menu_again_once() -> None:
     assert call.key("7", 30.0) == (SayGoodbye(carried=None),)
 
 
-def test_keys_before_the_menu_are_not_meant_for_it() -> None:
+def test_keys_before_the_menu_are_ignored() -> None:
     call = OutageMenu()
     call.down("llm", 0.0)
 
     assert call.key("1", 1.0) == ()
 
 
-def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
+def test_when_the_stage_answers_again_the_conversation_continues() -> None:
     call = OutageMenu()
     call.down("llm", 1.0)
 
@@ -131,7 +131,7 @@ def test_when_the_stage_answers_again_the_conversation_goes_on() -> None:
     assert call.down("llm", 20.0) == (PlayClip(stage="llm", number=0),)
 
 
-def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_silence() -> None:
+def test_a_stage_down_again_in_the_same_turn_takes_the_next_step_at_the_next_silence() -> None:
     call = OutageMenu()
     call.down("llm", 1.0)
     call.quiet_since = 4.0
@@ -144,7 +144,7 @@ def test_a_stage_that_is_down_again_in_the_same_turn_goes_on_down_with_the_next_
     assert call.recovered(10.0) == (GoOn(stage="llm", down_s=4.0),)  # since it was down again
 
 
-def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -> None:
+def test_another_stage_down_after_an_outage_takes_the_step_after_it() -> None:
     call = OutageMenu()
     call.down("stt", 1.0)
     call.recovered(5.0)
@@ -155,7 +155,7 @@ def test_another_stage_that_is_down_behind_an_outage_takes_the_step_after_it() -
     assert call.recovered(8.0) == (GoOn(stage="llm", down_s=2.0),)
 
 
-def test_a_stage_is_down_once_and_never_behind_the_goodbye() -> None:
+def test_a_stage_is_down_once_and_never_after_the_goodbye() -> None:
     call = OutageMenu()
     call.down("llm", 1.0)
     call.down("tts", 2.0, told=True)
@@ -176,7 +176,7 @@ def test_the_steps_are_the_owners_to_choose() -> None:
     assert call.key("1", 1.0) == (SayGoodbye(carried=None),)
 
 
-def test_a_choice_is_not_carried_out_by_a_step_that_stands_above_the_menu() -> None:
+def test_a_step_before_the_menu_carries_out_no_choice() -> None:
     steps = (Step.CLIP, Step.CHOSEN, Step.KEYPAD, Step.GOODBYE)
     call = OutageMenu(DescentSettings(steps=steps, clips=0))
     call.down("llm", 0.0)
@@ -192,7 +192,7 @@ def test_the_keys_are_the_owners_to_choose() -> None:
     assert call.key("5", 2.0) == (Carry(choice=Choice.MESSAGE),)
 
 
-def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() -> None:
+def test_a_spoken_menu_after_the_keypad_menu_is_read_as_often_as_is_left() -> None:
     call = OutageMenu(DescentSettings(steps=(Step.KEYPAD, Step.WORDS, Step.GOODBYE), menus=2))
     call.hears_words = True
 
@@ -203,7 +203,7 @@ def test_a_menu_of_words_behind_the_one_of_keys_is_read_as_often_as_is_left() ->
     ]
 
 
-def test_no_silence_is_too_long_while_nothing_is_down_nor_behind_the_goodbye() -> None:
+def test_no_silence_is_too_long_without_an_outage_or_after_the_goodbye() -> None:
     call = OutageMenu(DescentSettings(steps=(Step.GOODBYE,)))
     call.quiet_since = 5.0
     before = call.wake_at
@@ -213,7 +213,7 @@ def test_no_silence_is_too_long_while_nothing_is_down_nor_behind_the_goodbye() -
     assert (before, call.wake_at) == (None, None)
 
 
-def test_a_key_behind_the_outage_chooses_nothing() -> None:
+def test_a_key_after_the_outage_chooses_nothing() -> None:
     call = at_the_menu()
     call.recovered(21.0)
 
@@ -231,7 +231,7 @@ def at_the_menu_of_words(*, steps: tuple[Step, ...] = tuple(Step), menus: int = 
     return call
 
 
-def test_where_words_can_be_heard_the_menu_is_of_words_and_keys_and_is_read_as_often() -> None:
+def test_with_speech_the_menu_has_words_and_keys_and_is_read_as_often() -> None:
     call = OutageMenu(DescentSettings(clips=0))
     call.hears_words = True
 
@@ -250,7 +250,7 @@ def test_a_line_without_keys_is_offered_words_alone() -> None:
     assert call.key("1", 1.0) == ()
 
 
-def test_a_machine_that_ceases_to_hear_reads_the_keys_alone_from_then_on() -> None:
+def test_a_machine_that_loses_its_recogniser_reads_the_keys_alone_from_then_on() -> None:
     call = at_the_menu_of_words()
     call.hears_words = False
 
@@ -270,9 +270,7 @@ def test_a_machine_that_ceases_to_hear_reads_the_keys_alone_from_then_on() -> No
         ("0", Choice.PERSON),
     ],
 )
-def test_what_was_said_is_asked_back_and_done_when_the_caller_says_yes(
-    said: Meaning, choice: Choice
-) -> None:
+def test_a_spoken_choice_is_confirmed_and_then_done(said: Meaning, choice: Choice) -> None:
     call = at_the_menu_of_words()
 
     assert call.heard(said, 5.0) == (AskBack(choice=choice),)
@@ -281,7 +279,7 @@ def test_what_was_said_is_asked_back_and_done_when_the_caller_says_yes(
 
 
 @pytest.mark.parametrize("said", [Consent.NO, "7"], ids=["no", "a digit that is not offered"])
-def test_after_a_no_and_after_a_digit_that_is_not_offered_the_menu_is_read_again(
+def test_after_a_no_or_an_unknown_digit_the_menu_is_read_again(
     said: Meaning,
 ) -> None:
     call = at_the_menu_of_words()
@@ -292,13 +290,13 @@ def test_after_a_no_and_after_a_digit_that_is_not_offered_the_menu_is_read_again
 
 
 @pytest.mark.parametrize("said", list(Consent))
-def test_yes_and_no_answer_nothing_that_was_not_asked(said: Consent) -> None:
+def test_yes_and_no_without_a_question_are_ignored(said: Consent) -> None:
     call = at_the_menu_of_words()
 
     assert call.heard(said, 5.0) == ()
 
 
-def test_another_choice_in_place_of_a_yes_is_asked_back_too() -> None:
+def test_another_choice_instead_of_a_yes_is_confirmed_too() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
 
@@ -306,7 +304,7 @@ def test_another_choice_in_place_of_a_yes_is_asked_back_too() -> None:
     assert call.heard(Consent.YES, 12.0) == (Carry(choice=Choice.MESSAGE),)
 
 
-def test_what_is_said_behind_a_question_that_was_not_understood_is_no_yes_to_it() -> None:
+def test_words_after_a_misunderstood_question_are_no_confirmation() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
     call.down("stt", 9.0)  # the caller said something else
@@ -314,21 +312,21 @@ def test_what_is_said_behind_a_question_that_was_not_understood_is_no_yes_to_it(
     assert call.heard(Consent.YES, 12.0) == ()
 
 
-def test_a_key_needs_no_yes_even_while_one_is_waited_for() -> None:
+def test_a_key_needs_no_confirmation_even_while_one_is_awaited() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
 
     assert call.key("2", 6.0) == (Carry(choice=Choice.MESSAGE),)
 
 
-def test_questions_come_to_an_end() -> None:
+def test_the_number_of_questions_is_bounded() -> None:
     call = at_the_menu_of_words(menus=1)
     asked = [call.heard(Choice.CALLBACK, float(now)) for now in range(QUESTIONS + 1)]
 
     assert asked[-1] == (SayGoodbye(carried=None),)
 
 
-def test_a_question_that_is_not_answered_is_followed_by_the_menu_when_the_silence_is_long() -> None:
+def test_an_unanswered_question_is_followed_by_the_menu_after_a_long_silence() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
     call.quiet_since = 8.0
@@ -336,7 +334,7 @@ def test_a_question_that_is_not_answered_is_followed_by_the_menu_when_the_silenc
     assert call.tick(11.5) == (SAID_OR_PRESSED,)
 
 
-def test_whatever_reads_the_menu_again_starts_the_silence_anew() -> None:
+def test_every_repetition_of_the_menu_restarts_the_silence() -> None:
     call = at_the_menu_of_words(menus=6)
     begun = [call.wake_at]
     call.key("7", 1.0)
@@ -351,7 +349,7 @@ def test_whatever_reads_the_menu_again_starts_the_silence_anew() -> None:
     assert [*begun, call.wake_at] == [3.5, 4.5, 5.5, 6.5, 11.5]
 
 
-def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:
+def test_words_before_the_menu_and_after_a_choice_are_ignored() -> None:
     call = OutageMenu()
     call.hears_words = True
     call.down("stt", 0.0)
@@ -363,7 +361,7 @@ def test_words_before_the_menu_and_behind_a_choice_mean_nothing() -> None:
     assert chosen.heard(Choice.CALLBACK, 2.0) == ()
 
 
-def test_a_stage_that_answers_again_forgets_what_was_asked() -> None:
+def test_a_stage_that_answers_again_clears_the_pending_question() -> None:
     call = at_the_menu_of_words()
     call.heard(Choice.CALLBACK, 5.0)
     call.recovered(6.0)
@@ -379,11 +377,11 @@ def test_the_phrases_have_all_digits_all_choices_yes_and_no() -> None:
 @pytest.mark.parametrize(
     ("language", "heard"), [("en", True), ("en-GB", True), ("es", False), ("ru", False)]
 )
-def test_the_phrases_are_heard_in_english_alone(language: str, *, heard: bool) -> None:
+def test_the_phrases_are_recognised_in_english_alone(language: str, *, heard: bool) -> None:
     assert heard_here(language) is heard
 
 
-def test_the_menu_is_read_so_often_in_whatever_form() -> None:
+def test_the_menu_is_read_a_fixed_number_of_times_in_any_form() -> None:
     outage = OutageSteps("llm", DescentSettings(clips=0), local=False, now=0.0)
 
     assert outage.go(words=True) == ReadMenu(words=True, keys=True)
@@ -393,7 +391,7 @@ def test_the_menu_is_read_so_often_in_whatever_form() -> None:
 
 
 @pytest.mark.parametrize("below", [False, True])
-def test_a_choice_leads_down_and_never_up(*, below: bool) -> None:
+def test_a_choice_leads_forward_and_never_back(*, below: bool) -> None:
     steps = (Step.KEYPAD, Step.CHOSEN) if below else (Step.CHOSEN, Step.KEYPAD)
     outage = OutageSteps("llm", DescentSettings(steps=steps), local=False, now=0.0)
     outage.go(words=False)

@@ -1,4 +1,4 @@
-"""When an answer is asked for early, and when it is of use."""
+"""When an answer is requested early, and when it is used."""
 
 import pytest
 from hypothesis import strategies as st
@@ -40,21 +40,21 @@ def asking(*before: str) -> EarlyAnswer:
     return early
 
 
-def test_the_words_that_are_there_are_asked_for_when_the_caller_falls_silent() -> None:
+def test_available_words_are_sent_when_the_caller_falls_silent() -> None:
     early = EarlyAnswer(EarlyBudget())
 
     assert early.handle(stand()) == ()
     assert early.handle(CallerPaused()) == (PrepareAnswer(HOURS),)
 
 
-def test_words_that_come_in_the_silence_are_asked_for_when_they_come() -> None:
+def test_words_that_arrive_in_the_silence_are_sent_when_they_arrive() -> None:
     early = EarlyAnswer(EarlyBudget())
 
     assert early.handle(CallerPaused()) == ()
     assert early.handle(stand()) == (PrepareAnswer(HOURS),)
 
 
-def test_words_that_are_on_their_way_are_waited_for() -> None:
+def test_pending_words_are_waited_for() -> None:
     early = EarlyAnswer(EarlyBudget())
     early.handle(CallerPaused())
 
@@ -62,13 +62,13 @@ def test_words_that_are_on_their_way_are_waited_for() -> None:
     assert early.handle(stand()) == (PrepareAnswer(HOURS),)
 
 
-def test_the_same_words_are_not_asked_for_twice() -> None:
+def test_the_same_words_are_not_sent_twice() -> None:
     early = asking()
 
     assert early.handle(stand("are you open")) == ()
 
 
-def test_they_are_not_asked_for_twice_where_the_question_holds_more_than_them() -> None:
+def test_they_are_not_sent_twice_if_the_question_holds_more_than_them() -> None:
     early = asking()
     early.asked(question(f"Hello. {HOURS}"))  # with what was said before a pause
 
@@ -76,7 +76,7 @@ def test_they_are_not_asked_for_twice_where_the_question_holds_more_than_them() 
     assert early.handle(stand("Are you open on Sunday?"))[:1] == (DropAnswer("words"),)
 
 
-def test_other_words_are_asked_for_in_place_of_the_first() -> None:
+def test_other_words_replace_the_first_request() -> None:
     actions = asking().handle(stand("Are you open on Sunday?"))
 
     assert actions == (DropAnswer("words"), PrepareAnswer("Are you open on Sunday?"))
@@ -87,7 +87,7 @@ def test_other_words_are_asked_for_in_place_of_the_first() -> None:
     [(CallerWentOn(), "caller"), (EarlyExhausted(), "exhausted"), (CallOver(), "ended")],
     ids=["the caller speaks", "nobody can answer", "the call is over"],
 )
-def test_what_makes_it_useless_drops_it_and_nothing_is_asked_until_the_next_silence(
+def test_an_invalidated_request_is_dropped_until_the_next_silence(
     event: EarlyEvent, because: str
 ) -> None:
     early = asking()
@@ -105,26 +105,26 @@ def test_what_makes_it_useless_drops_it_and_nothing_is_asked_until_the_next_sile
     ],
     ids=["the same", "more words", "another conversation"],
 )
-def test_it_is_taken_only_for_the_same_words_after_the_same_conversation(
+def test_it_is_used_only_for_the_same_words_after_the_same_conversation(
     decided: EarlyQuestion, because: str | None
 ) -> None:
     assert asking().decide(decided) == because
 
 
-def test_what_is_decided_is_over_and_late_words_ask_for_nothing() -> None:
+def test_after_the_decision_late_words_send_nothing() -> None:
     early = asking()
     early.decide(question())
 
     assert early.handle(stand("Hello?")) == ()
 
 
-def test_a_quarter_of_the_recent_requests_may_be_in_vain() -> None:
+def test_a_quarter_of_the_recent_requests_may_be_discarded() -> None:
     budget = EarlyBudget(floor=1)
     for _ in range(20):
         budget.note()
     for _ in range(5):
         assert budget.reserve()
-    assert not budget.reserve()  # five are under way, and all may be in vain
+    assert not budget.reserve()  # five are in progress, and all may be discarded
 
     for _ in range(4):
         budget.settle(extra=1)
@@ -139,13 +139,13 @@ WORDS = st.sampled_from(["", "Are you open?", "are you open", "Are you open on S
 
 
 class EarlyMachine(RuleBasedStateMachine):
-    """Whatever happens, in whatever order."""
+    """Any events in any order."""
 
     def __init__(self) -> None:
         super().__init__()
         self.budget = EarlyBudget(floor=2)
         self.early = EarlyAnswer(self.budget)
-        self.under_way: str | None = None  # what the model is being asked
+        self.under_way: str | None = None  # the model's current request
         self.silent = False
 
     @rule(words=WORDS, complete=st.booleans())

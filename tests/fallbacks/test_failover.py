@@ -1,4 +1,4 @@
-"""One piece of work: who is asked, who is heard, who is called off."""
+"""One piece of work: which rung is asked, wins, or is cancelled."""
 
 import itertools
 from dataclasses import replace
@@ -101,7 +101,7 @@ def test_a_late_rung_is_suspect_and_raced_but_not_killed() -> None:
     )
 
 
-def test_the_first_to_give_content_wins_and_the_late_one_pays_for_it() -> None:
+def test_the_first_content_wins_and_the_late_rung_becomes_suspect() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)
@@ -115,7 +115,7 @@ def test_the_first_to_give_content_wins_and_the_late_one_pays_for_it() -> None:
     assert work.winner == 2
 
 
-def test_a_late_one_that_speaks_first_is_heard_and_the_other_called_off() -> None:
+def test_a_late_rung_that_speaks_first_wins_and_the_other_is_cancelled() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)
@@ -139,7 +139,7 @@ def test_a_rung_that_was_only_outrun_stands_ready_when_the_winner_fails() -> Non
     assert work.handle(cut, now=100.8) == (start(3, "b"),)
 
 
-def test_a_rung_that_let_everybody_wait_is_not_ready_when_the_winner_fails() -> None:
+def test_a_rung_that_kept_the_caller_waiting_is_not_ready_when_the_winner_fails() -> None:
     stage = Stage("a", "b")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -174,7 +174,7 @@ def test_a_stalled_winner_is_raced_from_its_last_word() -> None:
     assert lost.kind is Kind.STALLED
 
 
-def test_silence_is_no_gap_while_nothing_is_asked() -> None:
+def test_silence_is_no_gap_while_nothing_is_requested() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.handle(Progressed(attempt=1), now=100.3)
@@ -186,7 +186,7 @@ def test_silence_is_no_gap_while_nothing_is_asked() -> None:
     assert work.wake_at == 105.4
 
 
-def test_more_work_for_a_silent_one_does_not_forgive_its_silence() -> None:
+def test_more_work_for_a_silent_rung_does_not_excuse_its_silence() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.handle(Owed(attempt=1), now=100.4)
@@ -194,7 +194,7 @@ def test_more_work_for_a_silent_one_does_not_forgive_its_silence() -> None:
     assert work.wake_at == 100.5
 
 
-def test_without_room_for_a_race_a_late_one_is_replaced_when_patience_ends() -> None:
+def test_without_allowance_for_a_race_a_late_rung_is_replaced_when_patience_ends() -> None:
     stage = Stage("a", "b")
     stage.spend()
     work = stage.work()
@@ -247,7 +247,7 @@ def test_the_only_rung_left_is_asked_again_after_a_transient_failure() -> None:
     )
 
 
-def test_when_all_have_said_that_they_failed_each_is_asked_again_without_an_allowance() -> None:
+def test_when_all_have_failed_each_is_asked_again_without_an_allowance() -> None:
     stage = Stage("a", "b")
     stage.spend()
     work = stage.work()
@@ -262,7 +262,7 @@ def test_when_all_have_said_that_they_failed_each_is_asked_again_without_an_allo
     )
 
 
-def test_a_rung_whose_key_is_refused_is_not_asked_again() -> None:
+def test_a_rung_with_a_refused_key_is_not_asked_again() -> None:
     stage = Stage("a")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -273,7 +273,7 @@ def test_a_rung_whose_key_is_refused_is_not_asked_again() -> None:
     )
 
 
-def test_a_rung_that_the_roster_took_out_meanwhile_is_passed_over() -> None:
+def test_a_rung_that_the_roster_took_out_meanwhile_is_skipped() -> None:
     stage = Stage("a", "b", "c")
     work = stage.work()
     work.start(UNTIL, now=100.0)
@@ -282,7 +282,7 @@ def test_a_rung_that_the_roster_took_out_meanwhile_is_passed_over() -> None:
     assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.1) == (start(2, "c"),)
 
 
-def test_a_rate_limit_that_passes_at_once_is_waited_for_by_the_only_rung() -> None:
+def test_a_short_rate_limit_is_waited_for_by_the_only_rung() -> None:
     work = Stage("a").work()
     work.start(UNTIL, now=100.0)
     limited = failed(Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=0.25)
@@ -292,7 +292,7 @@ def test_a_rate_limit_that_passes_at_once_is_waited_for_by_the_only_rung() -> No
     assert work.tick(100.25) == (start(2, "a"),)
 
 
-def test_a_payload_is_mended_once_and_sent_to_the_same_rung() -> None:
+def test_a_payload_is_repaired_once_and_sent_to_the_same_rung() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     too_long = failed(finding(Kind.BAD_REQUEST, Scope.PAYLOAD), "llm", provider="a")
@@ -323,7 +323,7 @@ def test_when_the_late_one_fails_the_race_goes_on_without_a_third() -> None:
     assert work.handle(Failed(attempt=1, failure=failure("a")), now=100.6) == ()
 
 
-def test_an_answer_that_ends_without_a_word_is_a_failure() -> None:
+def test_an_answer_without_words_is_a_failure() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
 
@@ -334,14 +334,14 @@ def test_an_answer_that_ends_without_a_word_is_a_failure() -> None:
     assert started == start(2, "b")
 
 
-def test_a_recogniser_that_heard_a_cough_may_end_without_a_word() -> None:
+def test_a_recogniser_that_heard_a_cough_may_end_without_words() -> None:
     work = Stage("a", "b").work(pace=replace(PACE, silent_end_ok=True))
     work.start(UNTIL, now=100.0)
 
     assert work.handle(Finished(attempt=1), now=100.2) == (Done(attempt=1, provider="a"),)
 
 
-def test_a_barge_in_calls_everybody_off_and_blames_nobody() -> None:
+def test_a_barge_in_cancels_all_attempts_and_counts_against_none() -> None:
     work = Stage("a", "b").work()
     work.start(UNTIL, now=100.0)
     work.tick(100.5)
@@ -354,14 +354,14 @@ def test_a_barge_in_calls_everybody_off_and_blames_nobody() -> None:
     assert work.tick(200.0) == ()
 
 
-def test_nobody_usable_is_exhaustion_at_once() -> None:
+def test_no_usable_rung_is_exhaustion_at_once() -> None:
     stage = Stage("a")
     stage.close("a")
 
     assert stage.work().start(UNTIL, now=100.0) == (Exhausted(attempts=0),)
 
 
-def test_a_hedge_asks_the_second_rung_before_the_first_is_late_and_blames_nobody() -> None:
+def test_a_hedge_asks_the_second_rung_early_and_counts_against_none() -> None:
     stage = Stage("a", "b")
     stage.rungs["a"] = replace(stage.rungs["a"], p95_s=0.2)
     work = stage.work(hedges=Allowance(share=0.05, floor=1))

@@ -37,7 +37,7 @@ from tests.thoroughness import promised_machine
 
 FOUND = [finding(kind) for kind in Kind] + [finding(Kind.BAD_REQUEST, Scope.PAYLOAD)]
 SHARE = 0.1
-LONGEST_S = 60.0  # of work that nobody feeds any more
+LONGEST_S = 60.0  # of work that gets no more input
 
 
 class Machine(RuleBasedStateMachine):
@@ -68,9 +68,9 @@ class Machine(RuleBasedStateMachine):
         self.races = 0  # and second tries: the extra ones that are not hedges
         self.floor = floor
         self.asked: set[str] = set()
-        self.said: dict[str, Failure] = {}  # who said that he failed, and how, the last time
+        self.said: dict[str, Failure] = {}  # rungs that failed, and their last failures
         self.times: Counter[str] = Counter()  # that each was asked
-        self.let_down: set[str] = set()  # who failed, or let the caller wait too long
+        self.let_down: set[str] = set()  # rungs that failed or kept the caller waiting too long
         self.hedges = Allowance(share=0.05, floor=1) if hedged else None
         self.work = Failover(
             lambda _: list(self.rungs.values()),
@@ -248,7 +248,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def attempts_are_bounded(self) -> None:
         rungs = len(self.rungs)
-        assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once mended
+        assert self.starts <= rungs * (1 + SAME_RUNG + 1)  # once, again, and once repaired
         assert self.work.choice.attempts == self.starts
 
     @invariant()

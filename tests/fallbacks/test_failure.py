@@ -1,4 +1,4 @@
-"""What a failure says, and the error that carries it."""
+"""The text of a failure, and the exception that carries it."""
 
 import pytest
 
@@ -50,7 +50,7 @@ def test_permanent_answers_raise_the_permanent_error(status: int) -> None:
     assert isinstance(error_of(failure), PermanentError)
 
 
-def test_an_error_carries_its_failure_and_says_whose_it_is() -> None:
+def test_an_error_carries_its_failure_and_its_rung() -> None:
     failure = failed(Kind.NETWORK, "llm", provider="openai-b", reason="refused")
 
     error = error_of(failure)
@@ -59,13 +59,13 @@ def test_an_error_carries_its_failure_and_says_whose_it_is() -> None:
     assert str(error) == "openai-b: network: refused"
 
 
-def test_a_payloads_own_fault_is_told_quietly() -> None:
+def test_a_payloads_own_fault_has_a_low_severity() -> None:
     failure = failed(finding(Kind.BAD_REQUEST, Scope.PAYLOAD), "llm", provider="openai")
 
     assert failure.severity is Severity.LOW
 
 
-def test_what_nobody_knows_is_told_louder_than_an_ordinary_fault() -> None:
+def test_an_unknown_failure_has_a_higher_severity_than_an_ordinary_one() -> None:
     found = finding(Kind.OVERLOADED, unknown=True)
 
     assert failed(found, "llm", provider="openai").severity is Severity.MEDIUM

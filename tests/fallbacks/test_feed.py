@@ -1,4 +1,4 @@
-"""What one recogniser was given, and whether its first connection takes too long."""
+"""The sound given to one recogniser, and whether its first connection takes too long."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ from processors.hearing.replay_rules import HeardWord, SoundRing
 NOW = 100.0
 
 
-def test_a_first_connection_that_takes_too_long_is_told_of_once() -> None:
+def test_a_slow_first_connection_is_told_once() -> None:
     opening = Opening(Lag())
     before = opening.note_overdue(NOW)
     opening.begin(NOW)
@@ -24,7 +24,7 @@ def test_a_first_connection_that_takes_too_long_is_told_of_once() -> None:
     assert not opening.note_overdue(NOW + 2 * OPENING_S)
 
 
-def test_one_that_was_made_or_failed_is_not_overdue() -> None:
+def test_a_finished_connection_is_not_overdue() -> None:
     opening = Opening(Lag())
     opening.begin(NOW)
     opening.end()
@@ -34,7 +34,7 @@ def test_one_that_was_made_or_failed_is_not_overdue() -> None:
 
 
 @pytest.mark.parametrize("ours", [True, False])
-def test_who_is_given_up_has_written_nothing_until_it_writes_again(*, ours: bool) -> None:
+def test_an_abandoned_recogniser_has_written_nothing_until_it_writes_again(*, ours: bool) -> None:
     feed = Feed("a", reconnected_by_us=ours)
     feed.note_result(NOW, words=True)
     wrote = feed.wrote
@@ -44,7 +44,7 @@ def test_who_is_given_up_has_written_nothing_until_it_writes_again(*, ours: bool
     assert (wrote, feed.wrote) == (True, False)
 
 
-def test_what_was_written_has_the_times_of_the_callers_sound() -> None:
+def test_written_words_have_the_times_of_the_callers_sound() -> None:
     ring = SoundRing(bytes_a_second=10)
     ring.push(bytes(50))
     feed = Feed("a", reconnected_by_us=True)

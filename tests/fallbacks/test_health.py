@@ -1,4 +1,4 @@
-"""What all calls know together about a rung, and about those that share its key."""
+"""Health of a rung over all calls, and of rungs that share its key."""
 
 import pytest
 
@@ -60,7 +60,7 @@ def test_a_success_clears_the_suspicion() -> None:
     assert facts == (SuspicionCleared(stage="llm", provider="openai", after_s=2.5),)
 
 
-def test_a_probe_that_only_connects_clears_nothing() -> None:
+def test_a_connect_only_probe_clears_nothing() -> None:
     asked = health()
     asked.failed(leave(asked), failure(Kind.SILENT), now=1.0)
 
@@ -71,7 +71,7 @@ def test_a_probe_that_only_connects_clears_nothing() -> None:
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.NOT_FOUND])
-def test_what_only_a_person_can_mend_opens_the_breaker_for_longer_than_between_two_probes(
+def test_a_failure_that_needs_a_person_opens_the_breaker_for_longer_than_the_probe_interval(
     kind: Kind,
 ) -> None:
     asked = health()
@@ -93,7 +93,7 @@ REFUSALS = (
 
 
 @pytest.mark.parametrize("refusal", REFUSALS)
-def test_what_one_call_carries_never_opens_a_breaker(refusal: Finding) -> None:
+def test_a_calls_content_never_opens_a_breaker(refusal: Finding) -> None:
     asked = health()
     for now in range(1, 20):
         asked.failed(leave(asked), failure(refusal), now=now, call="one")
@@ -118,12 +118,12 @@ def test_what_one_call_carries_never_opens_a_breaker(refusal: Finding) -> None:
         ([None, None, "probe"], False),  # of no call
     ],
 )
-def test_a_refused_request_opens_a_breaker_by_two_calls_and_a_probe(
+def test_a_refused_request_of_two_calls_and_a_probe_opens_a_breaker(
     refusal: Finding, met: list[str | None], *, opens: bool
 ) -> None:
     asked, now = health(), 0.0
     for result in met:
-        now += 40.0  # a caller who was served outweighs a probe for less
+        now += 40.0  # a served caller outweighs a probe for less time
         match result:
             case "success":
                 asked.succeeded(leave(asked, now), now)
@@ -141,7 +141,7 @@ def test_a_refused_request_opens_a_breaker_by_two_calls_and_a_probe(
     assert asked.standing(now).last_resort is opens  # a caller without another rung still asks it
 
 
-def test_a_probe_that_is_forbidden_shows_that_the_key_is_refused() -> None:
+def test_a_forbidden_probe_shows_that_the_key_is_refused() -> None:
     asked = health()
 
     forbidden = failure(classify_http("openai", 403, "no"))
@@ -152,7 +152,7 @@ def test_a_probe_that_is_forbidden_shows_that_the_key_is_refused() -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in Kind if kind is not Kind.RATE_LIMITED])
 @pytest.mark.parametrize(("age_s", "counts"), [(0.6, False), (29.9, False), (30.1, True)])
-def test_a_caller_who_was_served_lately_outweighs_a_failed_probe(
+def test_a_recently_served_caller_outweighs_a_failed_probe(
     kind: Kind, age_s: float, *, counts: bool
 ) -> None:
     asked = health()
@@ -169,7 +169,7 @@ def test_a_caller_who_was_served_lately_outweighs_a_failed_probe(
 @pytest.mark.parametrize(
     ("last_s", "probe", "opens"), [(39.0, True, True), (39.0, False, True), (29.0, False, False)]
 )
-def test_probes_that_a_served_caller_outweighed_count_when_no_caller_was_served_since(
+def test_outweighed_probes_count_if_no_caller_was_served_since(
     last_s: float, *, probe: bool, opens: bool
 ) -> None:
     asked = health()
@@ -185,7 +185,7 @@ def test_probes_that_a_served_caller_outweighed_count_when_no_caller_was_served_
 
 
 @pytest.mark.parametrize("forgives", ["a caller", "a probe", "an operator"])
-def test_a_success_makes_good_for_the_probes_that_were_outweighed(forgives: str) -> None:
+def test_a_success_cancels_the_outweighed_probes(forgives: str) -> None:
     asked = health()
     asked.succeeded(leave(asked), 0.0)
     for now in (1.0, 2.0, 3.0):
@@ -200,7 +200,7 @@ def test_a_success_makes_good_for_the_probes_that_were_outweighed(forgives: str)
 
 
 @pytest.mark.parametrize("kind", [Kind.RATE_LIMITED, Kind.BAD_REQUEST])
-def test_what_no_breaker_counts_is_not_counted_of_an_outweighed_probe_either(kind: Kind) -> None:
+def test_uncounted_failures_of_an_outweighed_probe_stay_uncounted(kind: Kind) -> None:
     asked = health()
     asked.succeeded(leave(asked), 0.0)
     for now in (1.0, 2.0, 3.0):
@@ -210,14 +210,14 @@ def test_what_no_breaker_counts_is_not_counted_of_an_outweighed_probe_either(kin
     assert asked.breaker.state is State.CLOSED
 
 
-def test_a_probe_that_did_well_is_no_caller_who_was_served() -> None:
+def test_a_good_probe_is_no_served_caller() -> None:
     asked = health()
     asked.succeeded(leave(asked, probe=True), 1.0)
 
     assert asked.failed(leave(asked, probe=True), failure(Kind.SILENT), now=2.0)
 
 
-def test_the_payloads_own_fault_says_nothing_about_the_rung() -> None:
+def test_a_payloads_own_fault_does_not_count_against_the_rung() -> None:
     asked = health()
 
     facts = asked.failed(
@@ -228,7 +228,7 @@ def test_the_payloads_own_fault_says_nothing_about_the_rung() -> None:
     assert not asked.standing(1.0).suspect
 
 
-def test_a_rate_limited_rung_rests_as_long_as_it_was_told_and_is_not_suspect() -> None:
+def test_a_rate_limited_rung_rests_as_told_and_is_not_suspect() -> None:
     asked = health()
 
     facts = asked.failed(leave(asked), failure(Kind.RATE_LIMITED, retry_after_s=7.0), now=1.0)
@@ -240,7 +240,7 @@ def test_a_rate_limited_rung_rests_as_long_as_it_was_told_and_is_not_suspect() -
     assert not asked.standing(8.0).suspect
 
 
-def test_rests_that_nobody_named_grow_until_a_success() -> None:
+def test_rests_without_a_named_time_grow_until_a_success() -> None:
     asked = health()
     rests = [
         asked.failed(leave(asked, 100.0 * n), failure(Kind.RATE_LIMITED), now=100.0 * n)
@@ -262,7 +262,7 @@ def test_a_rest_of_more_than_two_minutes_is_an_outage() -> None:
     assert asked.breaker.wake_at == 301.0
 
 
-def test_an_overloaded_rung_that_names_a_wait_is_spared_so_long_and_has_failed() -> None:
+def test_an_overloaded_rung_that_names_a_wait_is_avoided_that_long_and_has_failed() -> None:
     asked = health()
 
     facts = asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=7.0), now=1.0)
@@ -270,10 +270,10 @@ def test_an_overloaded_rung_that_names_a_wait_is_spared_so_long_and_has_failed()
     assert facts == (Suspected(stage="llm", provider="openai", kind=Kind.OVERLOADED),)
     assert asked.breaker.failures == 1
     assert [asked.standing(now).spared for now in (1.0, 7.9, 8.0)] == [True, True, False]
-    assert asked.standing(1.0).usable  # who has nobody else asks it
+    assert asked.standing(1.0).usable  # a caller without another rung asks it
 
 
-def test_an_overloaded_rung_that_does_well_in_a_probe_is_spared_no_longer() -> None:
+def test_an_overloaded_rung_with_a_good_probe_is_no_longer_avoided() -> None:
     asked = health()
     asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=60.0), now=1.0)
 
@@ -283,7 +283,7 @@ def test_an_overloaded_rung_that_does_well_in_a_probe_is_spared_no_longer() -> N
     assert (standing.spared, standing.suspect, standing.usable) == (False, False, True)
 
 
-def test_an_overloaded_rung_is_spared_no_longer_on_an_operators_word() -> None:
+def test_an_operators_reset_ends_the_wait_of_an_overloaded_rung() -> None:
     asked = health()
     asked.failed(leave(asked), failure(Kind.OVERLOADED, retry_after_s=60.0), now=1.0)
 
@@ -302,7 +302,7 @@ def test_an_overloaded_rung_that_names_hours_is_an_outage() -> None:
     assert asked.rests_until == 0.0
 
 
-def test_a_wait_that_is_named_with_what_only_a_person_mends_is_no_rest() -> None:
+def test_a_named_wait_with_a_permanent_failure_is_no_rest() -> None:
     asked = health()
 
     asked.failed(leave(asked), failure(Kind.AUTH, retry_after_s=1.0), now=1.0)
@@ -347,7 +347,7 @@ def test_without_probes_one_caller_tries_a_rested_rung_in_its_own_place() -> Non
     assert not second.usable
 
 
-def test_a_rung_that_did_well_in_a_probe_is_promising_until_somebody_tries_it() -> None:
+def test_a_rung_with_a_good_probe_is_promising_until_it_is_tried() -> None:
     asked = health()
     asked.failed(leave(asked), failure(Kind.PROTOCOL), now=0.0)
     while asked.breaker.state is State.CLOSED:
@@ -385,7 +385,7 @@ def test_speed_is_doubted_until_it_has_been_measured() -> None:
     assert speed.p95_s == 0.1
 
 
-def test_speed_is_of_lately() -> None:
+def test_speed_is_that_of_recent_answers() -> None:
     speed = RungLatency(window=20)
     for _ in range(20):
         speed.took(5.0)
@@ -404,7 +404,7 @@ def test_the_nearest_rank_leaves_one_in_twenty_above() -> None:
 
 
 @pytest.mark.parametrize(("since", "out"), [(1.0, True), (2.0, True), (2.1, False)])
-def test_of_two_words_of_operators_the_newer_counts(since: float, *, out: bool) -> None:
+def test_of_two_operator_actions_the_newer_counts(since: float, *, out: bool) -> None:
     rotation = Rotation()
     rotation.take_out(2.0)
     rotation.follow(out=False, since=since)
@@ -437,7 +437,7 @@ def usable(everyone: HealthTable, now: float = 1.0) -> list[str]:
     return [standing.provider for standing in standings if standing.usable]
 
 
-def test_a_refused_key_takes_out_all_who_share_it_in_every_stage() -> None:
+def test_a_refused_key_takes_out_its_rungs_in_every_stage() -> None:
     everyone = roster()
 
     refused(everyone, Kind.AUTH)
@@ -459,7 +459,7 @@ def accounts() -> HealthTable:
 
 
 @pytest.mark.parametrize("kind", [Kind.QUOTA, Kind.AUTH])
-def test_what_an_account_is_refused_trips_all_its_keys_at_once(kind: Kind) -> None:
+def test_an_account_failure_trips_all_its_keys_at_once(kind: Kind) -> None:
     everyone = accounts()
 
     refused(everyone, kind)
@@ -467,7 +467,7 @@ def test_what_an_account_is_refused_trips_all_its_keys_at_once(kind: Kind) -> No
     assert usable(everyone) == ["deepgram-eu", "cartesia"]
 
 
-def test_a_key_that_was_tripped_for_its_account_rests_shortly_and_may_prove_itself() -> None:
+def test_a_key_tripped_for_its_account_rests_briefly_and_may_prove_itself() -> None:
     everyone = accounts()
     refused(everyone, Kind.AUTH)
     other = everyone.health("stt", "deepgram-b")
@@ -495,7 +495,7 @@ def test_a_key_that_is_refused_itself_is_not_tried_sooner_for_its_account() -> N
     assert not everyone.health("tts", "aura").retired
 
 
-def test_a_key_that_stays_refused_does_not_trip_its_account_again_and_again() -> None:
+def test_a_key_that_stays_refused_does_not_trip_its_account_repeatedly() -> None:
     everyone = accounts()
     refused(everyone, Kind.AUTH)
     other = everyone.health("stt", "deepgram-b")
@@ -509,7 +509,7 @@ def test_a_key_that_stays_refused_does_not_trip_its_account_again_and_again() ->
     assert other.breaker.state is State.CLOSED
 
 
-def test_an_account_that_is_well_again_is_tried_everywhere_at_once() -> None:
+def test_a_recovered_account_is_tried_everywhere_at_once() -> None:
     everyone = accounts()
     refused(everyone, Kind.QUOTA)
     for name in ("deepgram", "deepgram-b"):
@@ -524,7 +524,7 @@ def test_an_account_that_is_well_again_is_tried_everywhere_at_once() -> None:
     assert everyone.health("stt", "deepgram").breaker.state is State.HALF_OPEN
 
 
-def test_an_overloaded_server_takes_out_nobody_else() -> None:
+def test_an_overloaded_server_takes_out_no_other() -> None:
     everyone = roster()
 
     refused(everyone, Kind.OVERLOADED)
@@ -533,7 +533,7 @@ def test_an_overloaded_server_takes_out_nobody_else() -> None:
     assert [standing.suspect for standing in everyone.standings("stt", 1.0)] == [True, False, False]
 
 
-def test_a_mended_key_is_tried_everywhere_at_once() -> None:
+def test_a_repaired_key_is_tried_everywhere_at_once() -> None:
     everyone = roster()
     refused(everyone, Kind.QUOTA)
     asked = everyone.health("stt", "deepgram")

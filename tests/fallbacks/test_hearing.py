@@ -1,4 +1,4 @@
-"""Who hears the caller and what is passed on, with numbers for time and for sound."""
+"""Which recogniser hears the caller and which words are passed on, with numbers for time and sound."""
 
 import itertools
 from dataclasses import dataclass, field
@@ -43,7 +43,7 @@ FRAME = bytes(640)  # 20 ms
 
 @dataclass
 class Bench:
-    """A ladder of recognisers, with everything that it wanted done."""
+    """A ladder of recognisers, with all its actions."""
 
     names: tuple[str, ...] = ("a", "b")
     now: float = 100.0
@@ -66,7 +66,7 @@ class Bench:
             self.put(RecogniserOpened(name))
 
     def put(self, *events: HearingEvent) -> list[HearingAction]:
-        """Let something happen; return what was wanted then."""
+        """Handle an event; return its actions."""
         wanted = [item for event in events for item in self.hearing.handle(event, self.now)]
         self.done += wanted
         return wanted
@@ -94,7 +94,7 @@ class Bench:
         return wanted
 
     def burst(self, seconds: float) -> list[HearingAction]:
-        """Let the line deliver so much at once."""
+        """Deliver this much at once."""
         wanted = self.put(*[SoundHeard(FRAME)] * round(seconds / 0.02))
         if self.hearing.wake_at is not None and self.hearing.wake_at <= self.now:
             wanted += self.hearing.tick(self.now)
@@ -145,7 +145,7 @@ def test_the_caller_is_heard_by_the_first_recogniser_only() -> None:
     assert fed(bench.done, "b") == 0.0
 
 
-def test_a_recogniser_that_hears_already_is_only_told_that_the_caller_speaks() -> None:
+def test_a_recogniser_that_already_hears_is_only_told_that_the_caller_speaks() -> None:
     bench = up()
 
     began = bench.put(SpeechBegan(0.2))
@@ -155,21 +155,21 @@ def test_a_recogniser_that_hears_already_is_only_told_that_the_caller_speaks() -
     ] == [MarkSpeech(provider="a", speaking=True)]
 
 
-def test_who_writes_is_asked_for_the_words_as_soon_as_the_caller_pauses() -> None:
+def test_a_writing_recogniser_is_flushed_as_soon_as_the_caller_pauses() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
 
     assert bench.put(SpeechPaused()) == [AskForWords("a")]
 
 
-def test_nobody_is_asked_for_words_where_nobody_has_spoken() -> None:
+def test_without_speech_no_recogniser_is_flushed() -> None:
     assert up().put(SpeechPaused()) == []
 
 
 @pytest.mark.parametrize(
     ("goes_on_s", "owed"), [(0.1, False), (1.0, True)], ids=["and stops", "and speaks on"]
 )
-def test_words_of_a_pause_are_all_that_is_owed_unless_the_caller_spoke_on(
+def test_only_words_of_the_pause_are_pending_unless_the_caller_continued(
     goes_on_s: float, *, owed: bool
 ) -> None:
     bench = up()
@@ -187,7 +187,7 @@ def test_words_of_a_pause_are_all_that_is_owed_unless_the_caller_spoke_on(
 def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
-    bench.pass_s(0.3)  # nobody is late yet
+    bench.pass_s(0.3)  # none is late yet
 
     after = bench.fail("a")
 
@@ -196,7 +196,7 @@ def test_the_next_recogniser_hears_the_utterance_from_its_start() -> None:
     assert fed(bench.pass_s(0.1), "b") > 0.0
 
 
-def test_words_that_were_passed_on_are_not_passed_on_again() -> None:
+def test_delivered_words_are_not_delivered_again() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(1.0)
@@ -207,7 +207,7 @@ def test_words_that_were_passed_on_are_not_passed_on_again() -> None:
 
 
 @pytest.mark.parametrize("spoken_before", [False, True], ids=["at the start", "later"])
-def test_words_too_soft_for_the_detector_are_passed_on(*, spoken_before: bool) -> None:
+def test_words_too_soft_for_the_vad_are_delivered(*, spoken_before: bool) -> None:
     bench = up()
     if spoken_before:
         bench.put(SpeechBegan(0.2))
@@ -227,7 +227,7 @@ def timed(text: str, from_s: float) -> tuple[HeardWord, ...]:
 
 
 @pytest.mark.parametrize("with_times", [True, False], ids=["tells times", "tells none"])
-def test_who_takes_over_late_hears_only_what_was_not_passed_on(*, with_times: bool) -> None:
+def test_a_late_standby_hears_only_undelivered_sound(*, with_times: bool) -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.burst(8.0)
@@ -242,7 +242,7 @@ def test_who_takes_over_late_hears_only_what_was_not_passed_on(*, with_times: bo
     assert PassOn("five six") in written
 
 
-def test_who_takes_over_hears_all_of_it_where_nobody_knows_how_far_it_was_written() -> None:
+def test_a_standby_hears_everything_if_the_written_end_is_unknown() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.burst(8.0)
@@ -252,14 +252,14 @@ def test_who_takes_over_hears_all_of_it_where_nobody_knows_how_far_it_was_writte
 
 
 def outage(*names: str) -> Bench:
-    """Return a ladder that no caller may ask, and this one's first is connected."""
+    """Return a ladder without an allowed rung, whose first one is connected."""
     bench = up(*names)
     for name in bench.names:
         bench.roster.health("stt", name).retire(Kind.AUTH, bench.now)
     return bench
 
 
-def test_who_hears_the_caller_writes_on_though_nobody_may_be_asked() -> None:
+def test_an_open_stream_keeps_writing_though_no_rung_may_be_asked() -> None:
     bench = outage()
     began = bench.put(SpeechBegan(0.2))
     bench.pass_s(1.0)
@@ -278,7 +278,7 @@ def test_who_hears_the_caller_writes_on_though_nobody_may_be_asked() -> None:
     assert exhausted(bench.done) == []
 
 
-def test_who_heard_an_utterance_again_hears_the_next_one_though_nobody_may_be_asked() -> None:
+def test_a_standby_that_replayed_an_utterance_hears_the_next_though_no_rung_may_be_asked() -> None:
     bench = up("a")
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.5)
@@ -297,7 +297,7 @@ def test_who_heard_an_utterance_again_hears_the_next_one_though_nobody_may_be_as
 
 
 @pytest.mark.parametrize("wrote_before", [False, True])
-def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for(
+def test_a_rung_that_connected_in_the_outage_and_wrote_nothing_is_not_waited_for(
     *, wrote_before: bool
 ) -> None:
     bench = up("a")
@@ -312,7 +312,9 @@ def test_who_connected_in_the_outage_and_wrote_nothing_yet_is_not_waited_for(
 
 
 @pytest.mark.parametrize("words_before", [False, True])
-def test_who_hears_the_caller_and_dies_in_the_utterance_is_spoken_of(*, words_before: bool) -> None:
+def test_a_recogniser_that_dies_in_an_utterance_without_a_standby_is_an_outage(
+    *, words_before: bool
+) -> None:
     bench = outage()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.5)
@@ -325,7 +327,7 @@ def test_who_hears_the_caller_and_dies_in_the_utterance_is_spoken_of(*, words_be
     assert not any(isinstance(item, AskRecogniser) for item in bench.done)
 
 
-def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
+def test_a_recogniser_that_writes_nothing_without_a_standby_is_an_outage() -> None:
     bench = outage()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.5)
@@ -338,7 +340,7 @@ def test_who_hears_the_caller_and_writes_nothing_is_spoken_of() -> None:
     assert not any(isinstance(item, AskRecogniser) for item in bench.done)
 
 
-def test_without_a_stream_that_stands_the_caller_tries_a_rung_before_it_is_told() -> None:
+def test_without_an_open_stream_the_caller_tries_a_rung_before_the_outage_is_told() -> None:
     bench = up("a")
     bench.fail("a")
     bench.roster.health("stt", "a").breaker.trip(bench.now)
@@ -349,7 +351,7 @@ def test_without_a_stream_that_stands_the_caller_tries_a_rung_before_it_is_told(
     assert (exhausted(began), exhausted(lost)) == ([], [1])
 
 
-def test_without_a_stream_that_stands_it_is_told_that_nobody_is_left() -> None:
+def test_without_an_open_stream_the_outage_is_told() -> None:
     bench = outage()
     bench.fail("a")
 
@@ -368,7 +370,7 @@ def test_late_words_of_an_abandoned_recogniser_are_dropped() -> None:
 @pytest.mark.parametrize(
     ("said", "passed_on"), [(("one", "two"), [PassOn("two")]), (("one",), [])], ids=["both", "old"]
 )
-def test_words_of_an_earlier_feed_that_were_never_flushed_are_not_passed_on_again(
+def test_unflushed_words_of_an_earlier_feed_are_not_delivered_again(
     said: tuple[str, ...], passed_on: list[PassOn]
 ) -> None:
     bench = up()
@@ -393,7 +395,7 @@ def test_words_of_an_earlier_feed_that_were_never_flushed_are_not_passed_on_agai
     assert [item for item in written if isinstance(item, PassOn)] == passed_on
 
 
-def test_words_are_owed_from_the_stop_until_they_are_written() -> None:
+def test_words_are_pending_from_the_stop_until_they_are_written() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(1.0)
@@ -407,7 +409,7 @@ def test_words_are_owed_from_the_stop_until_they_are_written() -> None:
     assert not utterance.owed(bench.now)
 
 
-def test_a_turn_is_kept_open_while_words_of_it_are_owed() -> None:
+def test_a_turn_is_kept_open_while_its_words_are_pending() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.5)
@@ -437,7 +439,7 @@ def test_a_recogniser_that_is_not_connected_is_asked_in_a_hurry_and_fed_when_it_
     assert fed(connected, asked[0].provider) > 0.3
 
 
-def test_who_is_behind_is_fed_nothing_more_while_the_caller_is_silent() -> None:
+def test_a_lagging_recogniser_is_fed_nothing_more_during_silence() -> None:
     bench = up()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.5)
@@ -461,7 +463,7 @@ def test_a_standby_takes_over_between_utterances_and_the_other_is_fed_no_more() 
 
 
 def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
-    """Return who failed, by what is told."""
+    """Return the failed rungs, by the events."""
     facts = (action.fact for action in actions if isinstance(action, TellFact))
     return [
         (fact.stage, fact.provider, fact.kind) for fact in facts if isinstance(fact, AttemptFailed)
@@ -469,7 +471,7 @@ def failures(actions: list[HearingAction]) -> list[tuple[str, str, Kind]]:
 
 
 def exhausted(actions: list[HearingAction]) -> list[int]:
-    """Return after how many attempts it was told that nobody is left, each time."""
+    """Return the number of attempts at each exhaustion."""
     facts = (action.fact for action in actions if isinstance(action, TellFact))
     return [fact.attempts for fact in facts if isinstance(fact, StageExhausted)]
 
@@ -490,7 +492,7 @@ def steady() -> Bench:
     return bench
 
 
-def test_who_wrote_at_every_beat_and_writes_no_more_has_failed_and_the_next_hears_it() -> None:
+def test_a_recogniser_that_stops_writing_has_failed_and_the_next_hears_it() -> None:
     bench = steady()
     bench.put(SpeechBegan(0.2))
 
@@ -502,7 +504,7 @@ def test_who_wrote_at_every_beat_and_writes_no_more_has_failed_and_the_next_hear
     assert fed([*before, *wanted], "b") > BEAT_S
 
 
-def test_who_fell_mute_before_the_caller_spoke_is_not_waited_for() -> None:
+def test_a_recogniser_mute_before_the_caller_spoke_is_not_waited_for() -> None:
     bench = steady()
     bench.pass_s(BEAT_S + 0.1)
 
@@ -527,7 +529,7 @@ def test_a_gap_on_the_line_before_the_caller_speaks_makes_no_recogniser_mute(gap
 
 
 @pytest.mark.parametrize("gap_s", [0.5, 1.3])
-def test_what_comes_at_once_behind_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
+def test_sound_after_a_gap_takes_its_time_to_be_written(gap_s: float) -> None:
     bench = steady()
     bench.put(SpeechBegan(0.2))
     bench.pass_s(0.8)
@@ -538,7 +540,7 @@ def test_what_comes_at_once_behind_a_gap_takes_its_time_to_be_written(gap_s: flo
     assert ("stt", "a", Kind.SILENT) in failures(bench.pass_s(0.12))
 
 
-def test_who_writes_nothing_of_the_sound_behind_a_gap_is_mute_a_beat_later() -> None:
+def test_a_recogniser_that_ignores_sound_after_a_gap_is_mute_a_beat_later() -> None:
     bench = steady()
     bench.stall(5.0)
     bench.put(SpeechBegan(0.2))
@@ -550,7 +552,7 @@ def test_who_writes_nothing_of_the_sound_behind_a_gap_is_mute_a_beat_later() -> 
     assert failures(wanted) == [("stt", "a", Kind.SILENT)]
 
 
-def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
+def test_a_hanging_connection_is_told_once_before_any_speech() -> None:
     bench = Bench()
     bench.put(RecogniserConnected("b"))
 
@@ -559,7 +561,7 @@ def test_a_connection_that_hangs_is_told_once_before_anybody_speaks() -> None:
     assert failures(wanted) == [("stt", "a", Kind.TIMEOUT)]
 
 
-def test_connections_that_two_calls_and_a_probe_are_refused_take_the_rung_out() -> None:
+def test_connections_refused_for_two_calls_and_a_probe_take_the_rung_out() -> None:
     roster = HealthTable([Place(stage="stt", provider="a", credential="a")], now=100.0)
     refused = failed(Kind.BAD_REQUEST, "stt", provider="a")
     calls = [Bench(("a",), shared=roster) for _ in range(2)]
@@ -593,12 +595,12 @@ def asks(bench: Bench, *, guessed: str = WHOLE, heard_s: float = 1.0) -> float:
 
 
 def guesses(actions: list[HearingAction]) -> list[str | None]:
-    """Return what was passed on as final though it was a guess."""
+    """Return the guesses that were delivered as final."""
     return [action.new_text for action in actions if isinstance(action, PassOn) and action.guess]
 
 
 @pytest.mark.parametrize("end_s", [None, 1.4], ids=["no word of how far", "to the end"])
-def test_the_last_guess_stands_in_for_an_empty_final(end_s: float | None) -> None:
+def test_the_last_guess_replaces_an_empty_final(end_s: float | None) -> None:
     bench = up()
     asks(bench)
 
@@ -609,7 +611,7 @@ def test_the_last_guess_stands_in_for_an_empty_final(end_s: float | None) -> Non
     assert not utterance.owed(bench.now)
 
 
-def test_words_of_noise_that_are_taken_back_are_not_the_callers() -> None:
+def test_retracted_words_of_noise_are_not_the_callers() -> None:
     bench = up()
     bench.pass_s(1.0)
     guess(bench, "a", "This", end_s=bench.hearing.sound.end_s)
@@ -628,7 +630,7 @@ def test_a_final_with_words_leaves_no_guess_to_stand_in() -> None:
     assert guesses(bench.write("a", "", end_s=bench.hearing.sound.end_s)) == []
 
 
-def test_the_last_guess_stands_in_for_a_final_that_does_not_come() -> None:
+def test_the_last_guess_replaces_a_missing_final() -> None:
     bench = up()
     stopped = asks(bench)
     written = bench.pass_s(0.9)
@@ -640,7 +642,7 @@ def test_the_last_guess_stands_in_for_a_final_that_does_not_come() -> None:
     assert not any(isinstance(action, KeepTurnOpen) for action in bench.pass_s(8.0))
 
 
-def test_a_final_that_comes_after_its_guess_stood_in_is_not_written_again() -> None:
+def test_a_final_after_its_guess_was_used_is_not_written_again() -> None:
     bench = up()
     stop_s = bench.hearing.sound.end_s + 0.2
     words = tuple(
@@ -661,7 +663,7 @@ def test_a_final_that_comes_after_its_guess_stood_in_is_not_written_again() -> N
 @pytest.mark.parametrize(
     ("final", "new"), [(WHOLE, []), (f"{WHOLE} today?", [PassOn("today?")])], ids=["same", "longer"]
 )
-def test_of_a_final_without_word_times_only_what_its_guess_lacks_is_passed_on(
+def test_of_a_final_without_word_times_only_the_part_missing_from_its_guess_is_delivered(
     final: str, new: list[PassOn]
 ) -> None:
     bench = up()
@@ -680,7 +682,7 @@ def test_a_guess_that_lacks_the_end_waits_for_another_recogniser() -> None:
 
 
 @pytest.mark.parametrize("end", ["the last rung dies", "none writes a final in time"])
-def test_what_was_guessed_is_passed_on_when_no_recogniser_is_left(end: str) -> None:
+def test_a_guess_is_delivered_when_no_recogniser_is_left(end: str) -> None:
     bench = up("a") if end == "the last rung dies" else up()
     asks(bench, guessed="What are", heard_s=-0.4)
     written = bench.fail("a") if end == "the last rung dies" else []
@@ -690,7 +692,7 @@ def test_what_was_guessed_is_passed_on_when_no_recogniser_is_left(end: str) -> N
     assert guesses(bench.pass_s(8.0)) == []
 
 
-def test_a_guess_of_a_standby_that_writes_no_final_either_stands_in() -> None:
+def test_a_guess_of_a_standby_without_a_final_is_used() -> None:
     bench = up()
     asks(bench, guessed="What are", heard_s=-0.4)
     bench.pass_s(1.0)

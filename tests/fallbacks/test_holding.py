@@ -1,4 +1,4 @@
-"""Whether to say something because an answer is late."""
+"""Whether to speak because an answer is late."""
 
 import itertools
 
@@ -14,16 +14,16 @@ def turn(line: Holding, at: float = 100.0) -> Holding:
     return line
 
 
-def test_a_late_answer_is_spoken_for_once() -> None:
+def test_a_late_answer_gets_one_filler() -> None:
     line = turn(Holding())
 
     assert line.tick(101.04) == ()
     assert line.tick(101.05) == (Say.FILLER,)
     assert line.tick(101.06) == ()
-    assert line.tick(102.9) == ()  # whoever speaks has not said yet until when
+    assert line.tick(102.9) == ()  # the end of the filler is not known yet
 
 
-def test_an_answer_in_time_is_not_spoken_for() -> None:
+def test_an_answer_in_time_gets_no_filler() -> None:
     line = turn(Holding())
     line.answered()
 
@@ -38,7 +38,7 @@ def test_an_answer_in_time_is_not_spoken_for() -> None:
         (101.15, 101.25),
         (101.3, 101.4),
         (101.43, 101.43),  # just in time
-        (101.42, 101.43),  # nobody is left in silence for a hope
+        (101.42, 101.43),  # no caller is left in silence for a hope
         (101.5, 101.05),  # too late to be waited for
     ],
 )
@@ -52,7 +52,7 @@ def test_an_answer_that_is_expected_soon_is_waited_for_a_little(
 
 
 @pytest.mark.parametrize("steps", [("taken", "decided"), ("decided", "taken")], ids="-".join)
-def test_a_tool_that_comes_first_behind_a_late_decision_is_spoken_over_at_once(
+def test_a_tool_call_after_a_late_decision_gets_a_filler_at_once(
     steps: tuple[str, str],
 ) -> None:
     line = turn(Holding())
@@ -60,12 +60,12 @@ def test_a_tool_that_comes_first_behind_a_late_decision_is_spoken_over_at_once(
     line.expected(100.8)
     for step in steps:
         line.decided(101.2) if step == "decided" else line.taken(101.33, calls_tool=True)
-    line.expected(101.4)  # the next request, behind the tool: its words are no nearer
+    line.expected(101.4)  # the next request, after the tool: its words are no nearer
 
     assert line.tick(101.2 + AT_ONCE_S) == (Say.FILLER,)
 
 
-def test_a_tool_that_comes_first_in_good_time_is_waited_for_as_ever() -> None:
+def test_an_early_tool_call_is_waited_for_as_usual() -> None:
     line = turn(Holding())
     line.taken(100.9, calls_tool=True)
     line.expected(101.2)
@@ -73,7 +73,7 @@ def test_a_tool_that_comes_first_in_good_time_is_waited_for_as_ever() -> None:
     assert line.wake_at == pytest.approx(101.3)
 
 
-def test_the_next_turn_knows_nothing_of_that_tool() -> None:
+def test_the_next_turn_is_independent_of_that_tool() -> None:
     line = turn(Holding())
     line.taken(100.9, calls_tool=True)
     line.caller_stopped(110.0)
@@ -87,12 +87,12 @@ def test_the_next_turn_knows_nothing_of_that_tool() -> None:
 @pytest.mark.parametrize(
     ("expected_at", "else_at", "filler_at"),
     [
-        (100.9, 101.25, 101.35),  # whoever follows would be in time
+        (100.9, 101.25, 101.35),  # the follower would be in time
         (101.15, 101.5, 101.25),  # only the first would
         (101.5, 101.8, 101.05),
     ],
 )
-def test_who_would_follow_is_waited_for_if_he_would_be_in_time(
+def test_the_next_model_is_waited_for_if_it_would_be_in_time(
     expected_at: float, else_at: float, filler_at: float
 ) -> None:
     line = turn(Holding())
@@ -130,7 +130,7 @@ def test_a_clip_in_place_of_a_filler_comes_a_moment_later() -> None:
     assert line.wake_at == pytest.approx(111.4)
 
 
-def test_a_caller_who_interrupts_what_holds_the_line_has_had_a_turn() -> None:
+def test_a_caller_who_interrupts_a_filler_has_had_a_turn() -> None:
     line = Holding()
     said: list[Say] = []
     for n in range(4):
@@ -151,7 +151,7 @@ def test_a_line_is_held_from_what_was_said_until_the_answer() -> None:
     assert [before, during, line.held] == [False, True, False]
 
 
-def test_before_the_caller_has_said_anything_nothing_is_owed() -> None:
+def test_before_the_caller_speaks_no_answer_is_pending() -> None:
     line = Holding()
     line.decided(100.0)
 
@@ -159,7 +159,7 @@ def test_before_the_caller_has_said_anything_nothing_is_owed() -> None:
     assert line.tick(200.0) == ()
 
 
-def test_a_turn_without_a_pause_is_owed_from_its_stop() -> None:
+def test_in_a_turn_without_a_pause_an_answer_is_pending_from_its_stop() -> None:
     line = turn(Holding())
     line.decided(100.5)
 
@@ -175,14 +175,14 @@ def test_a_line_that_ran_dry_again_is_held_before_two_seconds_of_silence() -> No
     assert line.tick(103.7) == (Say.CLIP,)
 
 
-def test_a_pause_that_looks_like_no_end_owes_nothing() -> None:
+def test_after_a_pause_that_looks_like_no_end_no_answer_is_pending() -> None:
     line = turn(Holding())
     line.paused()
 
     assert line.wake_at is None
 
 
-def test_a_pause_that_is_told_twice_is_remembered() -> None:
+def test_a_pause_reported_twice_is_remembered() -> None:
     line = turn(Holding())
     line.paused()
     line.paused()
@@ -191,16 +191,16 @@ def test_a_pause_that_is_told_twice_is_remembered() -> None:
     assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
 
 
-def test_a_pause_that_was_the_end_after_all_is_spoken_for_at_once() -> None:
+def test_a_pause_that_was_the_end_after_all_gets_a_filler_at_once() -> None:
     line = turn(Holding())
     line.paused()
     line.decided(101.25)
 
-    assert line.tick(101.25) == ()  # a caller who is handed on at once hears that instead
+    assert line.tick(101.25) == ()  # a caller who is transferred at once hears that instead
     assert line.tick(101.25 + AT_ONCE_S) == (Say.FILLER,)
 
 
-def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None:
+def test_without_fillers_such_a_turn_has_its_time_before_a_clip() -> None:
     line = turn(Holding())
     line.tick(101.2)
     turn(line, 110.0)
@@ -210,7 +210,7 @@ def test_where_no_filler_may_be_such_a_turn_has_its_time_before_a_clip() -> None
     assert line.wake_at == pytest.approx(112.3)
 
 
-def test_a_caller_who_stops_twice_before_he_is_answered_has_one_turn() -> None:
+def test_a_caller_who_stops_twice_before_the_answer_has_one_turn() -> None:
     line = turn(Holding())
     line.tick(101.2)
     for at in (110.0, 111.0, 112.0, 113.0):
@@ -234,7 +234,7 @@ def test_a_filler_is_for_one_turn_in_three_and_once() -> None:
 
 @settings(max_examples=200, deadline=None)
 @given(st.data())
-def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
+def test_no_caller_is_left_in_silence_or_hears_one_moment_too_often(
     data: st.DataObject,
 ) -> None:
     line, now = Holding(), 0.0
@@ -266,7 +266,7 @@ def test_no_caller_is_ever_left_in_silence_nor_told_one_moment_too_often(
     [(101.2, 101.43), (102.5, 102.73)],
     ids=["when silence decides", "long after"],
 )
-def test_a_prepared_answer_is_not_spoken_over_when_a_pause_was_the_end_after_all(
+def test_a_prepared_answer_gets_no_filler_when_a_pause_was_the_end_after_all(
     decided_at: float, filler_at: float
 ) -> None:
     line = turn(Holding())
@@ -278,7 +278,7 @@ def test_a_prepared_answer_is_not_spoken_over_when_a_pause_was_the_end_after_all
     assert line.wake_at == pytest.approx(filler_at)
 
 
-def test_where_no_filler_may_be_a_tool_that_comes_first_gets_a_clip_within_the_budget() -> None:
+def test_without_fillers_an_early_tool_call_gets_a_clip_within_the_budget() -> None:
     line = turn(Holding())
     assert line.tick(101.05) == (Say.FILLER,)
     line.answered()
@@ -291,7 +291,7 @@ def test_where_no_filler_may_be_a_tool_that_comes_first_gets_a_clip_within_the_b
     assert line.tick(111.4) == (Say.CLIP,)
 
 
-def test_an_answer_that_is_to_come_after_all_is_waited_for_behind_what_was_said() -> None:
+def test_an_answer_that_is_expected_after_all_is_waited_for_after_the_clip() -> None:
     line = turn(Holding())
     line.answered()
 

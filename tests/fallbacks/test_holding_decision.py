@@ -1,4 +1,4 @@
-"""When a caller's line is held, from what is known of the turn."""
+"""When a caller's line is held, from the state of the turn."""
 
 from collections.abc import Sequence
 
@@ -48,7 +48,7 @@ SILENT = CallerFellSilent(stopped_at=STOP)
 SILENT_WORDED = CallerFellSilent(stopped_at=STOP, worded=True)
 SOUNDED = AnswerSounded(dry_at=102.0, audible=True)
 QUIET = AnswerSounded(dry_at=102.0, audible=False)
-LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound behind the question
+LATER = CallerFellSilent(stopped_at=STOP + 0.95)  # of a sound after the question
 LAST = CallerFellSilent(stopped_at=STOP + 1.7)
 NOTHING = NothingSaid()
 TOOL = ToolBegan(call="c1", dry_at=STOP + 2.0)
@@ -274,13 +274,13 @@ TWO_TOOLS = ((SILENT_WORDED, 0.2), (TOOL, 0.6), (SECOND_TOOL, 0.6))
         "and the models do",
     ],
 )
-def test_the_line_is_held_when_something_is_owed(
+def test_the_line_is_held_while_an_answer_is_pending(
     events: list[tuple[LineEvent, float]], due_s: float | None
 ) -> None:
     assert due_after_s(*events) == due_s
 
 
-def test_what_holds_the_line_is_a_filler_and_then_clips_until_the_answer() -> None:
+def test_a_filler_is_followed_by_clips_until_the_answer() -> None:
     keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
     filler = SpeakFor(situations=(Situation.FILLER,), then=Then.HOLD)
 
@@ -307,7 +307,7 @@ def test_a_pause_in_an_answer_is_filled_and_the_answer_counts_as_begun() -> None
     assert keeper.wake_at is None
 
 
-def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
+def test_the_silence_after_a_clip_has_a_fixed_length() -> None:
     keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2)])
     (filler,) = keeper.tick(STOP + 1.05)
     assert isinstance(filler, SpeakFor)
@@ -320,7 +320,7 @@ def test_the_line_is_silent_for_so_long_behind_what_was_said() -> None:
 
 
 @pytest.mark.parametrize("asks_again", [True, False])
-def test_nothing_is_owed_for_an_answer_without_a_word_and_the_caller_may_be_asked_again(
+def test_after_an_answer_without_words_nothing_is_pending_and_the_caller_may_be_asked_again(
     asks_again: bool,  # noqa: FBT001 - a parameter of the test
 ) -> None:
     keeper = keeper_after([(BEGAN, -1.0), (SILENT_WORDED, 0.2), (DUE, 0.3)])
@@ -352,7 +352,7 @@ def test_nothing_is_ever_due_while_the_caller_speaks_or_thinks(events: list[Line
 
 @promised
 @given(st.lists(EVENTS, max_size=12), st.booleans())
-def test_a_turn_that_is_over_is_always_owed_an_answer(
+def test_after_a_turn_an_answer_is_always_pending(
     events: list[LineEvent],
     thought: bool,  # noqa: FBT001 - drawn
 ) -> None:

@@ -1,4 +1,4 @@
-"""How a call's line is kept while a stage has nobody left: what is told, when, and who has it."""
+"""Holding a call's line while a stage has no usable rung."""
 
 from collections.abc import Sequence
 
@@ -47,7 +47,7 @@ def owing_keeper(*steps: Step) -> HoldDecision:
     return keeper
 
 
-def test_a_stage_with_nobody_left_is_spoken_of_in_place_of_a_filler() -> None:
+def test_an_exhausted_stage_is_announced_in_place_of_a_filler() -> None:
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
 
@@ -61,12 +61,14 @@ def test_a_stage_with_nobody_left_is_spoken_of_in_place_of_a_filler() -> None:
     assert not keeper.holding
 
 
-def test_a_stage_is_down_from_when_that_was_spoken_of_until_it_answers() -> None:
+def test_a_stage_is_down_from_its_announcement_until_it_answers() -> None:
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     keeper.tick(STOP + 0.5)
 
-    assert keeper.wake_at == STOP + 4.0  # the way down has the line: no filler, but the next step
+    assert (
+        keeper.wake_at == STOP + 4.0
+    )  # the outage menu has the line: no filler, but the next step
     (recovered,) = keeper.handle(MODEL_WON, STOP + 8.5)
 
     assert recovered == StageRecovered(stage="llm", down_s=8.0)
@@ -95,7 +97,7 @@ def test_a_stage_is_down_from_when_that_was_spoken_of_until_it_answers() -> None
         "words that came may not be all",
     ],
 )
-def test_the_news_of_a_stage_is_told_when_it_may_be(
+def test_an_exhausted_stage_is_announced_when_allowed(
     stage: str, event: LineEvent, due_s: float | None
 ) -> None:
     keeper = owing_keeper()
@@ -108,7 +110,7 @@ def test_the_news_of_a_stage_is_told_when_it_may_be(
     assert (None if at is None else round(at - STOP, 6)) == due_s
 
 
-def test_the_menus_words_are_listened_for_once_the_menu_is_read() -> None:
+def test_spoken_choices_are_recognised_once_the_menu_is_read() -> None:
     keeper = owing_keeper(Step.WORDS, Step.GOODBYE)
     keeper.handle(EarChecked(usable=True), STOP + 0.3)
     before = keeper.listens
@@ -119,7 +121,7 @@ def test_the_menus_words_are_listened_for_once_the_menu_is_read() -> None:
     assert (before, keeper.listens) == (False, True)
 
 
-def test_nothing_is_said_into_a_message_that_the_caller_leaves() -> None:
+def test_nothing_is_said_into_a_callers_message() -> None:
     keeper = owing_keeper(Step.KEYPAD, Step.CHOSEN, Step.GOODBYE)
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     keeper.tick(STOP + 0.5)
@@ -140,7 +142,7 @@ def won(stage: str) -> AttemptWon:
 
 
 def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HoldDecision:
-    """Return one that has told of an outage, with a clip that ends at `dry_at`."""
+    """Return one that has announced an outage, with a clip that ends at `dry_at`."""
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage=stage, attempts=2), STOP + 0.5)
     at = keeper.wake_at
@@ -151,7 +153,7 @@ def outage_keeper(stage: str = "llm", dry_at: float = STOP + 3.0) -> HoldDecisio
     return keeper
 
 
-def test_an_answer_that_is_slow_behind_an_outage_is_spoken_for() -> None:
+def test_a_slow_answer_after_an_outage_gets_a_filler() -> None:
     keeper = outage_keeper(dry_at=STOP + 3.0)
     keeper.handle(MODEL_WON, STOP + 2.0)
 
@@ -163,7 +165,7 @@ def test_an_answer_that_is_slow_behind_an_outage_is_spoken_for() -> None:
     assert keeper.wake_at is None
 
 
-def test_a_clip_that_is_on_its_way_when_its_outage_ends_is_heard_to_its_end_first() -> None:
+def test_a_clip_in_transit_when_its_outage_ends_is_heard_to_its_end_first() -> None:
     keeper = owing_keeper()
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 0.5)
     *_, clip = keeper.tick(STOP + 0.5)
@@ -175,7 +177,7 @@ def test_a_clip_that_is_on_its_way_when_its_outage_ends_is_heard_to_its_end_firs
     assert keeper.wake_at == STOP + 3.0 + SILENCE_S
 
 
-def test_a_second_outage_in_a_turn_goes_on_down_and_says_nothing_twice_at_once() -> None:
+def test_a_second_outage_in_a_turn_takes_the_next_step_without_repetition() -> None:
     keeper = outage_keeper(dry_at=STOP + 3.0)
     keeper.handle(MODEL_WON, STOP + 2.0)
     keeper.handle(StageExhausted(stage="llm", attempts=2), STOP + 2.4)
@@ -188,7 +190,7 @@ def test_a_second_outage_in_a_turn_goes_on_down_and_says_nothing_twice_at_once()
     )
 
 
-def test_a_model_that_is_out_behind_a_recogniser_that_was_is_spoken_of_too() -> None:
+def test_a_model_that_is_down_after_a_recogniser_is_announced_too() -> None:
     keeper = outage_keeper("stt", dry_at=STOP + 3.0)
     keeper.handle(won("stt"), STOP + 4.0)
     keeper.handle(WordsCame(), STOP + 4.1)
@@ -201,7 +203,7 @@ def test_a_model_that_is_out_behind_a_recogniser_that_was_is_spoken_of_too() -> 
     )
 
 
-def test_a_caller_who_was_heard_in_the_end_is_not_asked_to_say_it_again() -> None:
+def test_a_caller_who_was_finally_heard_is_not_asked_to_repeat() -> None:
     keeper = HoldDecision(Holding(), OutageMenu())
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
@@ -216,7 +218,7 @@ def test_a_caller_who_was_heard_in_the_end_is_not_asked_to_say_it_again() -> Non
     assert not keeper.led
 
 
-def test_a_recogniser_that_is_back_and_fails_again_is_spoken_of() -> None:
+def test_a_recogniser_that_recovers_and_fails_again_is_announced() -> None:
     keeper = HoldDecision(Holding(), OutageMenu())
     keeper.handle(BEGAN, STOP - 6.0)
     keeper.handle(StageExhausted(stage="stt", attempts=2), STOP - 4.0)
@@ -227,7 +229,7 @@ def test_a_recogniser_that_is_back_and_fails_again_is_spoken_of() -> None:
     assert StepTaken(stage="stt", step="clip") in keeper.tick(STOP + FIRST_S)
 
 
-def test_a_recogniser_that_is_back_owes_an_answer_once_there_are_words() -> None:
+def test_after_a_recogniser_recovers_an_answer_is_pending_once_there_are_words() -> None:
     settings = DescentSettings()
     keeper = HoldDecision(Holding(), OutageMenu(settings))
     keeper.handle(BEGAN, STOP - 1.0)
@@ -244,10 +246,10 @@ def test_a_recogniser_that_is_back_owes_an_answer_once_there_are_words() -> None
     assert (before, keeper.wake_at) == (None, STOP + 3.0 + SILENCE_S)
 
 
-def test_a_caller_who_has_spoken_since_is_owed_an_answer_from_his_stop_on() -> None:
+def test_an_answer_is_pending_from_the_stop_of_a_caller_who_has_spoken_since() -> None:
     keeper = outage_keeper(dry_at=STOP + 3.0)
     keeper.handle(BEGAN, STOP + 5.0)
-    keeper.handle(MODEL_WON, STOP + 5.5)  # a pause of his was used
+    keeper.handle(MODEL_WON, STOP + 5.5)  # their pause was used
     speaks = keeper.wake_at
     keeper.handle(CallerFellSilent(stopped_at=STOP + 6.0, worded=True), STOP + 6.2)
 
@@ -261,7 +263,7 @@ COMES_AND_GOES = st.tuples(
 
 @promised
 @given(st.lists(COMES_AND_GOES, max_size=8))
-def test_while_stages_come_and_go_no_silence_is_long_and_nothing_is_said_twice_at_once(
+def test_while_stages_come_and_go_no_silence_is_long_and_nothing_is_repeated_at_once(
     course: Sequence[tuple[str, bool, float]],
 ) -> None:
     keeper = outage_keeper(dry_at=STOP + 3.0)

@@ -31,13 +31,13 @@ def test_the_preferred_rung_comes_first() -> None:
     assert rank([standing("a"), standing("b")], SOON, now=100.0) == ("a", "b")
 
 
-def test_a_suspect_comes_after_those_who_are_not() -> None:
+def test_a_suspect_comes_after_the_others() -> None:
     ladder = [standing("a", suspect=True), standing("b"), standing("c")]
 
     assert rank(ladder, SOON, now=100.0) == ("b", "c", "a")
 
 
-def test_who_asked_to_be_left_alone_is_asked_last_of_all_but_is_asked() -> None:
+def test_a_resting_rung_is_asked_last_but_is_asked() -> None:
     spared = replace(standing("a"), spared=True)
     ladder = [spared, standing("b", suspect=True), standing("c")]
 
@@ -45,14 +45,14 @@ def test_who_asked_to_be_left_alone_is_asked_last_of_all_but_is_asked() -> None:
     assert rank([spared], SOON, now=100.0) == ("a",)
 
 
-def test_who_cannot_make_it_comes_after_who_can() -> None:
+def test_a_rung_too_slow_for_the_deadline_comes_after_the_others() -> None:
     ladder = [standing("slow", p50_s=1.0), standing("quick", p50_s=0.2)]
 
     assert rank(ladder, SOON, now=101.0) == ("quick", "slow")
     assert rank(ladder, SOON, now=100.0) == ("slow", "quick")
 
 
-def test_who_may_not_be_asked_is_not_ranked_even_as_the_last() -> None:
+def test_a_rung_that_may_not_be_asked_is_not_ranked_even_as_the_last() -> None:
     assert rank([standing("a", usable=False)], SOON, now=100.0) == ()
 
 
@@ -65,7 +65,9 @@ def test_the_voice_that_took_over_stays_until_it_is_suspect_itself() -> None:
 
 
 @pytest.mark.parametrize(("p50_s", "after_s"), [(0.1, 0.35), (0.25, 0.5), (1.0, 0.8)])
-def test_late_is_later_than_the_rungs_own_habit_within_bounds(p50_s: float, after_s: float) -> None:
+def test_late_means_later_than_the_rungs_own_habit_within_bounds(
+    p50_s: float, after_s: float
+) -> None:
     assert late_after_s(standing("a", p50_s=p50_s), Pace()) == after_s
 
 
@@ -77,17 +79,17 @@ def test_a_transient_failure_may_be_asked_again_at_once_and_only_twice() -> None
 
 
 @pytest.mark.parametrize("kind", [Kind.AUTH, Kind.QUOTA, Kind.BAD_REQUEST, Kind.NOT_FOUND])
-def test_what_is_permanent_is_never_asked_again(kind: Kind) -> None:
+def test_a_permanent_failure_is_never_retried(kind: Kind) -> None:
     assert may_ask_again(failed(kind, "llm", provider="a"), SOON, now=100.0, tries=0) is None
 
 
-def test_nobody_is_asked_twice_after_the_deadline() -> None:
+def test_no_rung_is_asked_twice_after_the_deadline() -> None:
     failure = failed(Kind.CUT, "llm", provider="a")
 
     assert may_ask_again(failure, SOON, now=101.5, tries=0) is None
 
 
-def test_a_provider_may_forbid_it() -> None:
+def test_a_provider_may_forbid_a_retry() -> None:
     failure = failed(Kind.OVERLOADED, "llm", provider="a", same_rung=False)
 
     assert may_ask_again(failure, SOON, now=100.0, tries=0) is None
@@ -97,7 +99,7 @@ def test_a_provider_may_forbid_it() -> None:
     ("retry_after_s", "now", "wait_s"),
     [(0.2, 100.0, 0.2), (0.31, 100.0, None), (0.2, 101.4, None), (None, 100.0, None)],
 )
-def test_a_rate_limit_is_waited_for_only_if_it_passes_at_once(
+def test_only_a_short_rate_limit_is_waited_for(
     retry_after_s: float | None, now: float, wait_s: float | None
 ) -> None:
     failure = failed(Kind.RATE_LIMITED, "llm", provider="a", retry_after_s=retry_after_s)
@@ -107,7 +109,7 @@ def test_a_rate_limit_is_waited_for_only_if_it_passes_at_once(
 
 @pytest.mark.parametrize("kind", [Kind.OVERLOADED, Kind.NETWORK, Kind.TIMEOUT])
 @pytest.mark.parametrize(("retry_after_s", "wait_s"), [(0.2, 0.2), (0.31, None), (30.0, None)])
-def test_whoever_names_a_wait_is_asked_no_sooner_whatever_went_wrong(
+def test_a_named_wait_is_kept_whatever_went_wrong(
     kind: Kind, retry_after_s: float, wait_s: float | None
 ) -> None:
     failure = failed(kind, "llm", provider="a", retry_after_s=retry_after_s)
@@ -141,7 +143,7 @@ def taken(allowance: Allowance) -> int:
     [(6, 1, 6), (6, 3, 2), (7, 2, 3), (3, 8, 1), (0, 2, 0)],
     ids=["alone", "a part", "no half ones", "one for each at least", "none is none"],
 )
-def test_processes_share_what_is_always_allowed(floor: int, processes: int, each: int) -> None:
+def test_processes_share_the_guaranteed_attempts(floor: int, processes: int, each: int) -> None:
     allowance = Allowance(floor=floor)
 
     allowance.share(processes)
@@ -149,7 +151,7 @@ def test_processes_share_what_is_always_allowed(floor: int, processes: int, each
     assert taken(allowance) == each
 
 
-def test_a_share_of_the_attempts_is_each_processes_own() -> None:
+def test_the_share_of_attempts_is_each_processs_own() -> None:
     allowance = Allowance(share=0.1, floor=3, recent=1_000)
     for _ in range(100):
         allowance.note()
@@ -168,7 +170,7 @@ def choice() -> RungChoice:
     return RungChoice(rungs, allowance=Allowance(), stay_with=None)
 
 
-def test_standbys_are_all_that_may_be_asked_and_have_not_been() -> None:
+def test_standbys_are_allowed_rungs_that_have_not_been_asked() -> None:
     asked = choice()
     asked.note_start(NextRung(provider="a"))
 
@@ -176,7 +178,7 @@ def test_standbys_are_all_that_may_be_asked_and_have_not_been() -> None:
     assert [standby.provider for standby in asked.standbys(200.0)] == ["resting", "b"]
 
 
-def test_who_was_asked_for_nothing_is_a_standby_again() -> None:
+def test_a_rung_with_an_unneeded_attempt_is_a_standby_again() -> None:
     asked = choice()
     asked.note_start(NextRung(provider="a"))
     asked.take_back("a")
@@ -185,10 +187,10 @@ def test_who_was_asked_for_nothing_is_a_standby_again() -> None:
     assert asked.attempts == 0
 
 
-def test_who_is_asked_is_known_as_it_stood_when_it_was_chosen() -> None:
+def test_an_attempt_keeps_the_standing_of_its_choice() -> None:
     asked = choice()
     before = asked.note_start(NextRung(provider="a"))
     asked.find_next(SOON, (), 100.0)
 
-    assert before is None  # nobody has looked yet
+    assert before is None  # the state has not been read yet
     assert asked.note_start(NextRung(provider="b")) == standing("b", suspect=True)

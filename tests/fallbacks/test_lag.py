@@ -1,4 +1,4 @@
-"""Our own lag, with numbers for time: the provider's clock stands still while we do."""
+"""Our own lag, with numbers for time: the provider's clock stops while we stall."""
 
 import itertools
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ def beaten(lag: Lag, *, since: float, until: float) -> None:
         lag.beat(since + beat * PERIOD_S)
 
 
-def test_a_loop_that_runs_never_stalls() -> None:
+def test_a_running_loop_never_stalls() -> None:
     lag = Lag()
     beaten(lag, since=NOW, until=NOW + 10.0)
 
@@ -36,7 +36,7 @@ def test_a_loop_that_runs_never_stalls() -> None:
     assert lag.moment_of(NOW + 11.0) == NOW + 11.0
 
 
-def test_nobody_stalls_before_somebody_measures_or_after() -> None:
+def test_there_is_no_stall_before_or_after_the_measurement() -> None:
     lag = Lag()
     assert lag.provider_s(NOW) == NOW
 
@@ -55,7 +55,7 @@ def test_a_stall_is_known_on_demand_before_the_ticker_has_run() -> None:
     assert lag.stalled_s(NOW + 4.0) == pytest.approx(3.0 - PERIOD_S)
 
 
-def test_after_a_stall_the_providers_clock_goes_on_a_grace_later() -> None:
+def test_after_a_stall_the_providers_clock_continues_a_grace_later() -> None:
     lag = Lag()
     beaten(lag, since=NOW, until=NOW + 1.0)
     asked_s = lag.provider_s(NOW + 1.0)
@@ -66,7 +66,7 @@ def test_after_a_stall_the_providers_clock_goes_on_a_grace_later() -> None:
     assert lag.moment_of(asked_s + 0.5) == pytest.approx(NOW + 2.5 + GRACE_S - PERIOD_S)
 
 
-def test_a_loop_that_is_always_a_little_late_still_finds_a_silent_rung_out() -> None:
+def test_a_loop_that_is_always_a_little_late_still_detects_a_silent_rung() -> None:
     lag = Lag()
     for beat in range(100):  # 5 s of steps of 50 ms
         lag.beat(NOW + beat * 0.05)
@@ -85,7 +85,7 @@ def test_the_providers_clock_goes_neither_back_nor_faster_than_time(
     lag.beat(now)
     for step_s, ask in zip(steps, asks, strict=False):
         asked_at = now + ask * step_s
-        between_s = lag.provider_s(asked_at)  # somebody in the middle of a step asks
+        between_s = lag.provider_s(asked_at)  # a query in the middle of a step
         now += step_s
         lag.beat(now)
         then_s = lag.provider_s(now)
@@ -165,7 +165,7 @@ def test_a_rung_that_is_silent_after_our_stall_too_is_late_in_its_own_time() -> 
     assert Suspected in kinds(asked.tick(late_at))
 
 
-def test_a_late_rung_is_not_given_up_before_what_came_in_our_stall_was_read() -> None:
+def test_a_late_rung_is_not_given_up_before_sound_that_came_in_our_stall_was_read() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW + 1.0)
     asked, roster = work(lag, "a")
@@ -182,7 +182,7 @@ def test_a_late_rung_is_not_given_up_before_what_came_in_our_stall_was_read() ->
 
 
 @pytest.mark.parametrize("kind", [Kind.TIMEOUT, Kind.STALLED])
-def test_a_librarys_time_out_that_we_used_up_is_nobodys_failure_and_the_same_rung_is_asked(
+def test_a_librarys_time_out_in_our_stall_is_no_failure_and_the_same_rung_is_asked(
     kind: Kind,
 ) -> None:
     lag = Lag()
@@ -199,7 +199,7 @@ def test_a_librarys_time_out_that_we_used_up_is_nobodys_failure_and_the_same_run
     assert roster.health("llm", "a").breaker.failures == 0
 
 
-def test_a_time_out_without_a_stall_of_ours_is_the_rungs() -> None:
+def test_a_time_out_without_our_stall_is_the_rungs() -> None:
     lag = Lag()
     beaten(lag, since=NOW - 1.0, until=NOW + 0.4)
     asked, _ = work(lag, "a", "b")

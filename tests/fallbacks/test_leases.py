@@ -1,4 +1,4 @@
-"""Places lent to several processes: never more than there are, and to whom they are of use."""
+"""Places lent to several processes: never more than there are, and where they are needed."""
 
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
@@ -13,13 +13,13 @@ def two(limit: int) -> Leases:
     return leases
 
 
-def test_what_nobody_wants_is_lent_evenly() -> None:
+def test_unneeded_places_are_lent_evenly() -> None:
     lent = two(5).divide()
 
     assert {name: each.places for name, each in lent.items()} == {"a": 3, "b": 2}
 
 
-def test_who_is_short_gets_what_another_has_given_back() -> None:
+def test_a_process_that_is_short_gets_returned_places() -> None:
     leases = two(4)
     first = leases.divide()
     leases.heed("b", number=first["b"].number, inside=2, wanted=4)
@@ -39,10 +39,10 @@ def test_a_place_in_use_is_not_lent_again() -> None:
     leases.limit = 1
     leases.divide()
 
-    assert leases.held() == 2  # until one of them says that it has left
+    assert leases.held() == 2  # until one of them reports that it was left
 
 
-def test_a_process_that_is_gone_holds_nothing() -> None:
+def test_a_lost_process_holds_nothing() -> None:
     leases = two(2)
     leases.divide()
     leases.leave("a")
@@ -51,7 +51,7 @@ def test_a_process_that_is_gone_holds_nothing() -> None:
 
 
 class LeasesMachine(RuleBasedStateMachine):
-    """Processes that take places as they are told, over lines on which messages wait."""
+    """Processes that take places as told, over lines with queued messages."""
 
     def __init__(self) -> None:
         super().__init__()

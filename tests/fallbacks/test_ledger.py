@@ -13,7 +13,7 @@ SENTENCE = "We are open from nine to five."  # seven words
 def spoken(
     words: int, *, ends: bool = True, received_s: float | None = None, word_s: float = 0.3
 ) -> SpeechLedger:
-    """An utterance of which the first voice has spoken so many words, each equally long."""
+    """An utterance of which the first voice has spoken some words, each equally long."""
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
     ledger.begin(1)
@@ -62,20 +62,20 @@ def test_a_word_that_ends_with_the_last_sample_is_spoken_again_and_its_sound_dro
     assert ledger.keep_s == pytest.approx(0.9)
 
 
-def test_a_voice_that_tells_only_beginnings_is_followed_by_them() -> None:
+def test_a_voice_that_reports_only_word_starts_is_followed_by_them() -> None:
     ledger = spoken(4, ends=False, received_s=1.1)
 
     assert ledger.rest == "from nine to five."
     assert ledger.keep_s == pytest.approx(0.9)
 
 
-def test_times_that_come_before_their_sound_count_for_nothing_yet() -> None:
+def test_times_that_come_before_their_sound_do_not_count_yet() -> None:
     ledger = spoken(7, received_s=0.5)
 
     assert ledger.rest == "are open from nine to five."
 
 
-def test_a_voice_that_is_done_has_spoken_its_last_word_too() -> None:
+def test_a_finished_voice_has_spoken_its_last_word_too() -> None:
     ledger = spoken(7)
     ledger.done(1)
 
@@ -84,7 +84,7 @@ def test_a_voice_that_is_done_has_spoken_its_last_word_too() -> None:
     assert ledger.keep_s == pytest.approx(2.1)
 
 
-def test_text_handed_over_after_a_voice_was_done_is_owed() -> None:
+def test_text_added_after_a_voice_finished_is_pending() -> None:
     ledger = spoken(7)
     ledger.done(1)
     ledger.hand_over(" Goodbye.")
@@ -93,7 +93,7 @@ def test_text_handed_over_after_a_voice_was_done_is_owed() -> None:
     assert ledger.rest == "Goodbye."
 
 
-def test_the_next_voices_times_are_counted_from_what_was_kept_of_the_first() -> None:
+def test_the_next_voices_times_are_counted_from_the_kept_sound_of_the_first() -> None:
     ledger = spoken(4, received_s=1.0)
     assert ledger.begin(2) == "from nine to five."
 
@@ -106,7 +106,7 @@ def test_the_next_voices_times_are_counted_from_what_was_kept_of_the_first() -> 
     assert heard(ledger, 1.3) == "We are open from"
 
 
-def test_what_the_dead_voice_still_says_is_ignored() -> None:
+def test_late_sound_of_a_dead_voice_is_ignored() -> None:
     ledger = spoken(4, received_s=1.0)
     ledger.begin(2)
 
@@ -118,19 +118,19 @@ def test_what_the_dead_voice_still_says_is_ignored() -> None:
     assert ledger.received_s == pytest.approx(0.9)
 
 
-def test_only_whole_words_are_let_go_while_the_line_has_enough() -> None:
+def test_only_whole_words_are_released_while_the_line_has_enough() -> None:
     ledger = spoken(4, received_s=1.0)
 
     assert ledger.let_go_s(queued_s=0.5) == pytest.approx(0.9)
 
 
-def test_half_a_word_is_let_go_before_the_line_runs_dry() -> None:
+def test_a_partial_word_is_released_before_the_line_runs_dry() -> None:
     ledger = spoken(4, received_s=1.0)
 
     assert ledger.let_go_s(queued_s=0.05) == pytest.approx(1.0)
 
 
-def test_half_a_word_that_is_on_the_line_already_is_kept_and_the_word_said_again() -> None:
+def test_a_partial_word_on_the_line_is_kept_and_the_word_said_again() -> None:
     ledger = spoken(4, received_s=1.05)
     ledger.released_s = 1.0
 
@@ -145,7 +145,7 @@ def test_a_word_that_is_whole_on_the_line_is_not_said_again() -> None:
     assert ledger.rest == "nine to five."
 
 
-def test_a_barge_in_leaves_the_words_of_which_the_greater_part_was_played() -> None:
+def test_a_barge_in_keeps_the_words_that_were_mostly_played() -> None:
     ledger = spoken(7)
 
     assert heard(ledger, 0.0) == ""
@@ -177,7 +177,7 @@ def test_a_voice_that_runs_our_words_together_is_followed_too() -> None:
     assert ledger.rest == "you."
 
 
-def test_a_voice_that_says_numbers_its_own_way_is_found_again_at_the_next_word() -> None:
+def test_a_voice_that_says_numbers_its_own_way_is_matched_again_at_the_next_word() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("That is $5 please and thanks.")
     ledger.begin(1)
@@ -188,7 +188,7 @@ def test_a_voice_that_says_numbers_its_own_way_is_found_again_at_the_next_word()
     assert ledger.rest == "and thanks."
 
 
-def test_a_dash_is_nobodys_word_and_holds_nothing_up() -> None:
+def test_a_dash_belongs_to_no_word_and_delays_nothing() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("Yes — of course.")
     ledger.begin(1)
@@ -204,7 +204,7 @@ SIGNS = ["€", "₽", "$", "%", "№", "&", "+", "=", "°"]
 
 
 def price(sign: str, *said: str, received_s: float) -> SpeechLedger:
-    """An utterance with a sign in it; its voice names these words, each 0.3 s long."""
+    """An utterance with a sign in it; its voice reports these words, each 0.3 s long."""
     ledger = SpeechLedger()
     ledger.hand_over(f"Cuesta 25 {sign} al mes.")
     ledger.begin(1)
@@ -216,9 +216,7 @@ def price(sign: str, *said: str, received_s: float) -> SpeechLedger:
 
 @pytest.mark.parametrize("sign", SIGNS)
 @pytest.mark.parametrize("named", [False, True], ids=["not named yet", "named"])
-def test_a_sign_that_is_spoken_is_owed_until_its_own_sound_has_come(
-    sign: str, *, named: bool
-) -> None:
+def test_a_spoken_sign_is_pending_until_its_own_sound_has_come(sign: str, *, named: bool) -> None:
     ledger = price(sign, "Cuesta", "25", *([sign] if named else []), received_s=0.8)
 
     assert ledger.rest == f"{sign} al mes."
@@ -235,13 +233,13 @@ def test_a_sign_whose_sound_has_come_is_not_said_again(sign: str, as_word: str) 
     assert ledger.rest == "mes."
 
 
-def test_a_sign_of_which_a_voice_tells_nothing_has_come_with_the_next_word() -> None:
+def test_a_sign_that_a_voice_does_not_report_has_come_with_the_next_word() -> None:
     ledger = price("€", "Cuesta", "25", "al", received_s=1.0)
 
     assert ledger.rest == "mes."
 
 
-def test_a_voice_that_tells_nothing_of_the_sign_it_ends_with_has_not_ended_too_soon() -> None:
+def test_a_voice_that_does_not_report_its_last_sign_has_not_ended_too_soon() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("Cuesta 25 €")
     ledger.begin(1)
@@ -268,7 +266,7 @@ def opened_with(opening: str) -> SpeechLedger:
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
-def test_what_has_no_letters_at_the_top_has_arrived_with_the_first_word(opening: str) -> None:
+def test_a_beginning_without_letters_has_arrived_with_the_first_word(opening: str) -> None:
     ledger = opened_with(opening)
     ledger.audio(1, 0.2)
     assert ledger.rest == f"{opening} Yes of course."
@@ -281,7 +279,9 @@ def test_what_has_no_letters_at_the_top_has_arrived_with_the_first_word(opening:
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
-def test_nothing_is_owed_of_such_an_utterance_once_all_of_it_is_on_the_line(opening: str) -> None:
+def test_nothing_of_such_an_utterance_is_pending_once_all_of_it_is_on_the_line(
+    opening: str,
+) -> None:
     ledger = opened_with(opening)
     ledger.audio(1, 0.9)
 
@@ -290,7 +290,7 @@ def test_nothing_is_owed_of_such_an_utterance_once_all_of_it_is_on_the_line(open
     assert ledger.rest == ""
 
 
-def test_what_has_no_letters_at_all_is_owed_until_its_voice_is_done() -> None:
+def test_a_text_without_letters_is_pending_until_its_voice_is_done() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("— … ")
 
@@ -300,7 +300,7 @@ def test_what_has_no_letters_at_all_is_owed_until_its_voice_is_done() -> None:
     assert ledger.rest == ""
 
 
-def test_a_voice_without_word_times_is_estimated_and_never_held_back() -> None:
+def test_a_voice_without_word_times_is_estimated_and_never_delayed() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
     ledger.begin(1, timed=False)
@@ -311,7 +311,7 @@ def test_a_voice_without_word_times_is_estimated_and_never_held_back() -> None:
     assert 0 < len(ledger.rest.split()) < 7
 
 
-def test_a_voice_that_keeps_its_word_times_to_itself_is_not_held_back_for_long() -> None:
+def test_a_voice_that_withholds_its_word_times_is_not_delayed_for_long() -> None:
     ledger = SpeechLedger()
     ledger.hand_over(SENTENCE)
     ledger.begin(1)
@@ -323,7 +323,7 @@ def test_a_voice_that_keeps_its_word_times_to_itself_is_not_held_back_for_long()
     assert ledger.let_go_s(queued_s=9.9) == pytest.approx(0.7)
 
 
-def test_an_untimed_voice_that_is_done_spread_its_words_over_its_sound() -> None:
+def test_a_finished_untimed_voice_spread_its_words_over_its_sound() -> None:
     ledger = SpeechLedger()
     ledger.hand_over("four five nine")
     ledger.begin(1, timed=False)
@@ -344,7 +344,7 @@ def test_text_may_come_in_pieces_of_words() -> None:
     assert ledger.words.text == "Hello there, you all"
 
 
-def test_a_voice_that_sent_its_last_sample_owes_the_word_but_is_not_waited_for() -> None:
+def test_after_a_voices_last_sample_the_word_is_pending_but_not_waited_for() -> None:
     ledger = spoken(7)
 
     assert ledger.rest
@@ -360,7 +360,7 @@ def test_a_voice_that_rounds_its_times_up_past_its_last_sample_is_not_waited_for
 
 
 @pytest.mark.parametrize("ending", ["🙂", "—", "— 🙂 …"])
-def test_what_has_no_letters_behind_the_last_word_is_not_waited_for(ending: str) -> None:
+def test_an_end_without_letters_is_not_waited_for(ending: str) -> None:
     ledger = spoken(7)
     ledger.hand_over(f" {ending}")
 
@@ -369,7 +369,7 @@ def test_what_has_no_letters_behind_the_last_word_is_not_waited_for(ending: str)
     assert untold(ledger) == (0, pytest.approx(0.0))
 
 
-def test_a_voice_whose_last_word_has_not_come_to_its_end_is_waited_for() -> None:
+def test_a_voice_whose_last_word_has_not_ended_is_waited_for() -> None:
     assert not spoken(7, received_s=2.0).sent
     assert not spoken(6).sent
 
@@ -382,7 +382,7 @@ def test_a_word_counts_as_heard_when_half_of_it_was_played() -> None:
     assert ledger.words.heard_at(99) is None
 
 
-def test_the_words_that_a_voice_gave_no_time_are_counted_with_the_sound_behind_the_others() -> None:
+def test_words_without_a_time_are_counted_with_the_sound_after_the_others() -> None:
     assert untold(spoken(7)) == (0, pytest.approx(0.0))
     assert untold(spoken(4, received_s=1.5)) == (3, pytest.approx(0.3))
     assert untold(SpeechLedger()) == (0, 0.0)

@@ -1,7 +1,7 @@
 """Every word once, wherever voices die, as the caller's ear would judge it.
 
 The machine plays the voices: it knows exactly which sound is which word, sends sound and word times
-in any order and any portions, lets voices die at any sample, and keeps what the shell would keep.
+in any order and any portions, lets voices die at any sample, and keeps the sound that a leg keeps.
 """
 
 from dataclasses import dataclass, field
@@ -19,11 +19,11 @@ TINY = 1e-6
 
 @dataclass
 class Voice:
-    """What a voice says, and how far it has come."""
+    """A voice's speech and its progress."""
 
     number: int
     base_s: float
-    ends: bool  # tells when words end, not only when they begin
+    ends: bool  # reports when words end, not only when they begin
     plan: list[tuple[int, float, float]] = field(default_factory=list[tuple[int, float, float]])
     sent_s: float = 0.0
     told: int = 0
@@ -114,10 +114,10 @@ class Machine(RuleBasedStateMachine):
         self._plan(len(self.words) - len(words))
 
     def _hear(self, keep_s: float, rest: str) -> None:
-        """Note what is audible of the present voice if its sound is kept up to here.
+        """Record the audible part of the current voice if its sound is kept up to here.
 
-        What is let go before silence may end inside a word, or behind one that is not known to
-        have ended: such a word is said again.
+        Sound released before silence may end inside a word, or after one that is not known to have
+        ended: such a word is said again.
         """
         assert self.released_s <= keep_s + TINY
         drained = keep_s <= self.drained_s + TINY
@@ -133,7 +133,7 @@ class Machine(RuleBasedStateMachine):
                 assert not self._surely_came(at), "a word that has surely come is heard twice"
 
     def _surely_came(self, at: int) -> bool:
-        """Say whether the voice has told when it ends a word, and sent it with the margin."""
+        """Return whether the voice has reported a word's end, and sent it with the margin."""
         voice = self.voice
         if voice.ends:
             return at < voice.told and voice.plan[at][2] + MARGIN_S + TINY <= voice.sent_s

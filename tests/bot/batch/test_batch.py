@@ -58,7 +58,7 @@ def question(tmp_path: Path) -> Path:
 
 
 class Bench:
-    """The lab's ladders, and what was told of them."""
+    """The lab's ladders, and the events that were told of them."""
 
     def __init__(self, lab: Lab, **tree: Any) -> None:
         stages: dict[str, list[dict[str, Any]]] = {"stt": [], "tts": []}
@@ -86,9 +86,7 @@ def break_it(lab: Lab, name: str, fault: dict[str, Any]) -> None:
     lab.instance(name).set_faults(parse_windows([fault]))
 
 
-async def test_a_recording_becomes_words_with_all_that_is_known_of_them(
-    lab: Lab, question: Path
-) -> None:
+async def test_a_recording_becomes_words_with_their_details(lab: Lab, question: Path) -> None:
     found = await Bench(lab).batch.transcribe(question)
 
     assert found.text.lower().strip(".?") == "i would like to book a table"
@@ -110,7 +108,7 @@ async def test_a_recording_becomes_words_with_all_that_is_known_of_them(
     ],
     ids=["telephone", "stereo", "float", "flac", "ogg"],
 )
-async def test_any_wav_and_what_else_the_recogniser_reads_is_taken(
+async def test_wav_and_other_formats_of_the_recogniser_are_accepted(
     lab: Lab, tmp_path: Path, container: str, subtype: str, rate_hz: int, channels: int
 ) -> None:
     path = tmp_path / f"question.{container.lower()}"
@@ -209,7 +207,7 @@ async def test_a_lone_recogniser_is_asked_again_after_five_seconds(
     assert bench.state("stt", "deepgram") is State.CLOSED
 
 
-async def test_what_a_provider_asks_for_is_waited_for(lab: Lab, question: Path) -> None:
+async def test_the_wait_that_a_provider_asks_for_is_kept(lab: Lab, question: Path) -> None:
     bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
     limited = {"fault": "http", "status": 429, "retry_after_s": 20, "until_s": 10.0}
     break_it(lab, "deepgram", limited)
@@ -254,7 +252,7 @@ async def test_a_wrong_key_is_not_asked_twice_and_takes_its_account_along(
     assert bench.state("stt", "deepgram-b") is State.OPEN
 
 
-async def test_a_rung_that_calls_have_given_up_is_not_asked(lab: Lab, question: Path) -> None:
+async def test_a_rung_with_an_open_breaker_is_not_asked(lab: Lab, question: Path) -> None:
     bench = Bench(lab)
     bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
 
@@ -264,7 +262,7 @@ async def test_a_rung_that_calls_have_given_up_is_not_asked(lab: Lab, question: 
     assert not asked(lab, "deepgram")
 
 
-async def test_when_every_breaker_is_open_nobody_is_asked(lab: Lab, question: Path) -> None:
+async def test_no_rung_is_asked_while_every_breaker_is_open(lab: Lab, question: Path) -> None:
     bench = Bench(lab, stages={"stt": lambda rungs: rungs[:1]})
     bench.roster.health("stt", "deepgram").breaker.trip(clock.monotonic())
 
@@ -272,7 +270,7 @@ async def test_when_every_breaker_is_open_nobody_is_asked(lab: Lab, question: Pa
         await bench.batch.transcribe(question)
 
 
-async def test_a_recording_that_nobody_can_read_says_nothing_about_a_rung(
+async def test_an_unreadable_recording_does_not_count_against_a_rung(
     lab: Lab, tmp_path: Path
 ) -> None:
     noise = tmp_path / "noise.wav"
@@ -289,7 +287,7 @@ async def test_a_recording_that_nobody_can_read_says_nothing_about_a_rung(
     assert bench.roster.health("stt", "deepgram").suspect_since is None
 
 
-async def test_a_secret_never_stands_in_what_is_told(lab: Lab, question: Path) -> None:
+async def test_events_hold_no_secret(lab: Lab, question: Path) -> None:
     bench = Bench(lab)
     for name in ("deepgram", "deepgram-b"):
         break_it(lab, name, {"fault": "http", "status": 401})
@@ -304,7 +302,7 @@ async def test_a_secret_never_stands_in_what_is_told(lab: Lab, question: Path) -
 @pytest.mark.parametrize(
     ("content", "why"), [(b"", "empty, no bytes"), (None, "no such file")], ids=["empty", "missing"]
 )
-async def test_what_is_no_recording_is_told_before_anyone_is_asked(
+async def test_a_file_that_is_no_recording_is_reported_before_a_provider_is_asked(
     lab: Lab, tmp_path: Path, content: bytes | None, why: str
 ) -> None:
     path = tmp_path / "caller.wav"
@@ -317,7 +315,7 @@ async def test_what_is_no_recording_is_told_before_anyone_is_asked(
     assert not asked(lab, "deepgram")
 
 
-async def test_a_recording_that_is_too_large_is_told(lab: Lab, tmp_path: Path) -> None:
+async def test_a_recording_that_is_too_large_is_reported(lab: Lab, tmp_path: Path) -> None:
     path = tmp_path / "caller.wav"
     with path.open("wb") as file:
         file.truncate(101 << 20)
@@ -327,6 +325,6 @@ async def test_a_recording_that_is_too_large_is_told(lab: Lab, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("text", ["", " ... ", "a" * 5001], ids=["empty", "dots", "endless"])
-async def test_what_cannot_be_said_is_told(lab: Lab, text: str) -> None:
+async def test_an_unspeakable_text_is_reported(lab: Lab, text: str) -> None:
     with pytest.raises(UnusableInputError):
         await Bench(lab).batch.say(text)

@@ -1,4 +1,4 @@
-"""`holdline transcribe` and `holdline say`, as a person types them."""
+"""`holdline transcribe` and `holdline say` on the command line."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ STAGE_OF = {"deepgram": "stt", "openai": "llm", "cartesia": "tts", "elevenlabs":
 @pytest.fixture(autouse=True)
 def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # nobody listens there
+    monkeypatch.setenv("HOLDLINE__SERVER__PORT", "9")  # a port without a listener
     monkeypatch.setattr("bot.batch.batch.DEMO", "http://127.0.0.1:9")
     for name in KEYS:
         monkeypatch.delenv(name, raising=False)
@@ -88,7 +88,7 @@ async def test_mulaw_and_another_rate_are_choices(configured: Path, tmp_path: Pa
     assert soundfile.info(wide).samplerate == 24_000
 
 
-async def test_what_was_said_is_understood_again(
+async def test_synthesised_speech_is_recognised_again(
     configured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     caller = tmp_path / "caller.wav"
@@ -106,7 +106,7 @@ async def test_what_was_said_is_understood_again(
     assert told["words"][0]["start_s"] >= 0.0
 
 
-async def test_a_recogniser_that_is_down_is_one_line_and_a_one(
+async def test_a_recogniser_that_is_down_is_one_line_and_exit_code_1(
     lab: Lab, configured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.instance("deepgram").set_faults(parse_windows([{"fault": "http", "status": 503}]))
@@ -121,7 +121,7 @@ async def test_a_recogniser_that_is_down_is_one_line_and_a_one(
     assert "caller.wav could not be transcribed; deepgram: overloaded: 127.0.0.1" in told.err
 
 
-async def test_a_standby_voice_is_told_of(
+async def test_the_use_of_a_standby_voice_is_reported(
     lab: Lab, configured: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lab.instance("cartesia").set_faults(parse_windows([{"fault": "refuse"}]))
@@ -150,7 +150,7 @@ async def test_a_standby_voice_is_told_of(
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
 @pytest.mark.usefixtures("configured")
-async def test_bad_usage_is_one_line_and_a_two(
+async def test_bad_usage_is_one_line_and_exit_code_2(
     arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty.wav").touch()
@@ -231,7 +231,7 @@ async def test_a_demo_cannot_send_anything_to_another_machine(
     assert not (tmp_path / "a.wav").exists()
 
 
-async def test_whoever_answers_with_more_than_a_demo_has_is_none(
+async def test_an_answer_with_more_than_a_demos_is_refused(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stages = ladders(lab)
@@ -244,7 +244,7 @@ async def test_whoever_answers_with_more_than_a_demo_has_is_none(
     assert not (tmp_path / "a.wav").exists()
 
 
-async def test_with_a_configuration_no_demo_is_asked(
+async def test_a_demo_is_not_asked_if_there_is_a_configuration(
     lab: Lab, configured: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in KEYS:

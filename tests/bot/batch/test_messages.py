@@ -1,4 +1,4 @@
-"""What callers left is written down after the call, and found again after a crash."""
+"""Callers' messages are transcribed after the call, and found again after a crash."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ def message(folder: Path, name: str = "c1") -> Path:
 
 
 class Recogniser:
-    """Hears what the test says it hears, or fails so many times before."""
+    """Hears the given text, after failing `fails` times."""
 
     def __init__(
         self,
@@ -93,7 +93,7 @@ async def test_a_message_is_written_down_once(tmp_path: Path) -> None:
     assert told == [MessageTranscribed(provider="deepgram", words=3, length_s=1.0)]
 
 
-async def test_half_a_character_does_not_have_a_message_heard_again(tmp_path: Path) -> None:
+async def test_text_cut_within_a_character_is_not_transcribed_again(tmp_path: Path) -> None:
     path, ear = message(tmp_path), Recogniser(text="Thanks \ud83d bye")
 
     await written(tmp_path, ear, for_s=4 * LOOK_S)
@@ -123,7 +123,9 @@ async def test_recognisers_that_failed_are_left_alone_for_a_while(tmp_path: Path
     assert len(ear.heard) == 2
 
 
-async def test_a_message_that_no_recogniser_takes_holds_up_no_other(tmp_path: Path) -> None:
+async def test_a_message_that_every_recogniser_refuses_does_not_block_others(
+    tmp_path: Path,
+) -> None:
     refused, later = message(tmp_path, "c1"), message(tmp_path, "c2")
     os.utime(refused, (0, 0))
     ear = Recogniser(refuses="c1.wav")
@@ -135,7 +137,7 @@ async def test_a_message_that_no_recogniser_takes_holds_up_no_other(tmp_path: Pa
     assert not refused.with_suffix(".text.json").exists()
 
 
-async def test_what_is_forgotten_while_it_is_written_down_leaves_no_words(tmp_path: Path) -> None:
+async def test_a_message_erased_during_transcription_leaves_no_words(tmp_path: Path) -> None:
     path, ear = message(tmp_path), Recogniser()
 
     async def forget_meanwhile(recording: Path) -> Transcript:
@@ -159,7 +161,7 @@ async def test_a_file_that_is_no_recording_is_tried_once(tmp_path: Path) -> None
     assert text_of(path) == ""
 
 
-async def test_one_process_of_a_house_does_it(tmp_path: Path) -> None:
+async def test_only_one_process_transcribes(tmp_path: Path) -> None:
     message(tmp_path)
     ear = Recogniser()
 
@@ -168,7 +170,7 @@ async def test_one_process_of_a_house_does_it(tmp_path: Path) -> None:
     assert ear.heard == []
 
 
-async def test_a_message_that_is_being_left_is_no_message_yet(tmp_path: Path) -> None:
+async def test_a_recording_in_progress_is_not_transcribed(tmp_path: Path) -> None:
     file = MessageFile(tmp_path / "c2.wav", rate_hz=8000)
     file.add(b"\0\0" * 800)
     ear = Recogniser()

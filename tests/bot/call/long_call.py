@@ -1,4 +1,4 @@
-"""A call on virtual time that goes on and on: process, lab and caller in one loop."""
+"""A long call on virtual time: process, lab and caller in one loop."""
 
 import asyncio
 import ctypes
@@ -28,7 +28,7 @@ CONTEXT_TOKENS = 500  # so that the call is summarised again and again, and not 
 
 @dataclass
 class Ear:
-    """Hears the facts of the call, and keeps none."""
+    """Hears the events of the call and keeps none."""
 
     answers: int = 0
     said: str = ""
@@ -47,7 +47,7 @@ class Ear:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LongCall:
-    """What a test does with the call."""
+    """A running call, as a test drives it."""
 
     lab: Lab
     leg: LoopbackLeg
@@ -63,14 +63,14 @@ class LongCall:
         return self.ear.said
 
     async def until(self, met: Callable[[], object]) -> None:
-        """Wait until what was told meets a condition."""
+        """Wait until the told events meet a condition."""
         async with asyncio.timeout(PATIENCE_S):
             while not met():
                 self.ear.heard.clear()
                 await self.ear.heard.wait()
 
     def forget(self) -> None:
-        """Forget what only the test's side keeps: the lab's record, the sound on the line."""
+        """Forget what only the test keeps: the lab's record, the sound on the line."""
         for kept in self.lab.record._requests.values():
             still_open = [item for item in kept if item.outcome == "open"]
             kept.clear()
@@ -85,7 +85,7 @@ class LongCall:
 @asynccontextmanager
 async def long_call(folder: Path) -> AsyncIterator[LongCall]:
     """Run one call while the block runs."""
-    say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, else for whenever one is first said
+    say_locally("One moment.", "en", rate_hz=RATE_HZ)  # 1.8 MB, allocated at the first use
     async with bring_near(Lab()) as lab:
         described = lab.describe()
         running = RunningLab(control_url="", control_token="", instances=described["instances"])
@@ -118,7 +118,7 @@ def held_bytes() -> int:
     was half of the growth of the resident memory in turns 80 to 140 (measured, /proc/self/smaps).
     """
     gc.collect()
-    ctypes.CDLL(None).malloc_trim(0)  # glibc's; else its habits are most of what is measured
+    ctypes.CDLL(None).malloc_trim(0)  # glibc's; else its habits dominate the measurement
     rollup = Path("/proc/self/smaps_rollup").read_text(encoding="ascii")
     (anonymous,) = (line for line in rollup.splitlines() if line.startswith("Anonymous:"))
     return int(anonymous.split()[1]) * 1024

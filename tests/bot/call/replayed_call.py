@@ -36,7 +36,7 @@ class ToldOfCall:
 
 
 async def replay_call(folder: Path, *others: Listener) -> tuple[ToldOfCall, dict[str, int]]:
-    """Replay a caller; return what was told of the call, and how much each listener lost."""
+    """Replay a caller; return the events of the call, and how much each listener lost."""
     caller = read(CALLER)
     told = ToldOfCall()
     listeners: Sequence[Listener] = [*others, told]

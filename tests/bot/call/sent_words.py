@@ -1,4 +1,4 @@
-"""What the lab's voices sent in a call, and whether an ear heard each word of it once."""
+"""The words that the lab's voices sent in a call, and whether each was heard once."""
 
 import math
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ def amiss(
 
 
 def begins_with(whole: Sequence[Sent], heard: Pcm, *, line: EarPath = TELEPHONE) -> int:
-    """Return how many words were heard of something that was cut short; 0: others, or none."""
+    """Return how many words of an interrupted text were heard; 0 if others, or none."""
     words = [bare(heard_word.text) for heard_word in heard_words(heard, whole, line=line)]
     return len(words) if words == [bare(sent.text) for sent in whole][: len(words)] else 0
 

@@ -1,4 +1,4 @@
-"""Whole calls that we placed: what a person hears who picks up, and what a mailbox gets."""
+"""Whole outbound calls: what a person who picks up hears, and what a mailbox gets."""
 
 import asyncio
 from pathlib import Path
@@ -31,7 +31,7 @@ MAILBOX = Greeting(
 
 
 async def placed(process: Process, notes: KeptEntries, greeting: Greeting) -> list[Event]:
-    """Return the facts of a call that we placed and this greeting answered."""
+    """Return the events of an outbound call that this greeting answered."""
     engine = Espeak(private=True, seed=1)
     samples = np.frombuffer(render(greeting, engine).pcm, "<i2")
     engine.unload()

@@ -1,4 +1,4 @@
-"""Whole calls that we placed and no person answered at once: what is said to whom, and when."""
+"""Whole outbound calls that no person answered at once: what is said, to whom and when."""
 
 import asyncio
 from pathlib import Path
@@ -32,7 +32,7 @@ HELLO = "Hello?"
 
 
 def sound(*says: str | float | tuple[int, float]) -> np.ndarray:
-    """Return what is heard of somebody on a line without noise, without the end's silence."""
+    """Return speech on a line without noise, without its trailing silence."""
     engine = Espeak(private=True, seed=1)
     greeting = Greeting(name="", who=Answerer.HUMAN, says=says, begins_s=0.4, noise=0.0)
     samples = np.frombuffer(render(greeting, engine).pcm, "<i2")
@@ -51,7 +51,7 @@ class RingingLeg(LoopbackLeg):
     then = NOTHING
 
     async def answered(self) -> None:
-        """Return when all of its early media has been heard; somebody speaks behind that."""
+        """Return when all of its early media has been heard; a person speaks after it."""
         if self.early.size:
             await self.say(self.early)
             self._mouth.take(self.then)
@@ -60,7 +60,7 @@ class RingingLeg(LoopbackLeg):
 async def placed(
     process: Process, notes: KeptEntries, samples: np.ndarray, early: np.ndarray = NOTHING
 ) -> tuple[list[Event], np.ndarray]:
-    """Return the facts of a call that this sound answered, and what was heard of us."""
+    """Return the events of a call that this sound answered, and our speech in it."""
     leg = RingingLeg(
         NOTHING if early.size else samples,
         sample_rate_hz=RATE_HZ,
@@ -83,7 +83,9 @@ def said(events: list[Event]) -> str:
     return " ".join(event.text for event in events if isinstance(event, AgentSaid))
 
 
-async def test_an_assistant_a_mailbox_and_early_media_get_what_is_theirs(tmp_path: Path) -> None:
+async def test_an_assistant_a_mailbox_and_early_media_are_each_treated_as_such(
+    tmp_path: Path,
+) -> None:
     hello, asks, tape, network = sound(HELLO), sound(ASKS), sound(TAPE), sound(NETWORK)
     quiet = np.zeros(RATE_HZ, np.int16)
     beep = sound(BEEP)

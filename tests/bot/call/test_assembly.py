@@ -1,4 +1,4 @@
-"""The order of a call's list, where it matters."""
+"""Order in a call's pipeline, where it matters."""
 
 import time
 from collections.abc import Callable
@@ -53,7 +53,7 @@ def worker_of_a_persons_call(listed: list[FrameProcessor]) -> None:
 
 
 @pytest.mark.parametrize("make", [worker_of_a_call, worker_of_a_persons_call])
-async def test_an_interruption_leaves_nothing_behind_at_any_processor(
+async def test_an_interruption_empties_the_queue_of_every_processor(
     make: Callable[[list[FrameProcessor]], None],
 ) -> None:
     listed = [FrameProcessor(), FrameProcessor()]

@@ -1,4 +1,4 @@
-"""What an agent is told of somebody whom a campaign called."""
+"""Instructions for the agent of a campaign's call."""
 
 import asyncio
 
@@ -41,7 +41,7 @@ def test_the_agent_knows_the_script_the_goals_and_the_contact() -> None:
         assert name in told
 
 
-def test_the_agent_of_a_call_that_came_in_is_nobody_s_of_a_campaign() -> None:
+def test_the_agent_of_an_incoming_call_has_no_campaign() -> None:
     assert Briefs().agent("") is None
 
 

@@ -1,4 +1,4 @@
-"""One call's mistake ends that call, with words and a reason, and no other."""
+"""An exception in one call ends that call only, with a spoken apology and a reason."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ def of(kind: type, found: Replayed) -> Sequence[object]:
     return [event for event in found.events if isinstance(event, kind)]
 
 
-async def test_a_mistake_of_ours_ends_that_call_with_a_goodbye_and_no_other(
+async def test_an_exception_ends_its_own_call_with_a_goodbye_and_no_other(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bound = CallerWords._bound
@@ -72,7 +72,7 @@ def seconds_of_greeting(found: Replayed) -> float:
     return 0.45 * len(said.text.split())  # no voice of the lab is as slow as that
 
 
-async def test_a_call_that_cannot_be_put_together_still_says_goodbye(
+async def test_a_call_that_cannot_be_assembled_still_says_goodbye(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(house_module, "check_tools", lambda settings: None)
@@ -91,7 +91,7 @@ async def test_a_call_that_cannot_be_put_together_still_says_goodbye(
     assert seconds_of_sound(heard) > 1.5
 
 
-async def test_a_tool_that_no_call_could_use_keeps_the_house_closed(tmp_path: Path) -> None:
+async def test_a_tool_that_no_call_could_use_prevents_the_start(tmp_path: Path) -> None:
     async with lab_process() as lab:
         settings = with_lab(lab, {"logs": {"dir": tmp_path}, "agent": BAD_TOOL})
         with pytest.raises(UsageError, match="no_such_module"):

@@ -1,4 +1,4 @@
-"""Whatever is thrown at the end of a call ends that call, and no other."""
+"""An exception at the end of a call affects that call only."""
 
 import asyncio
 from collections.abc import Callable
@@ -44,7 +44,7 @@ STEPS: dict[str, Callable[[Assembled], tuple[object, str]]] = {
 
 
 class BrokenError(Exception):
-    """Thrown where nobody expects it."""
+    """Raised in an unexpected place."""
 
 
 def throw(*_: Any, **__: Any) -> Any:
@@ -75,7 +75,7 @@ def breaking(leg: LoopbackLeg, *methods: str) -> LoopbackLeg:
 
 
 class ApartLeg(LoopbackLeg):
-    """Tells of its end in a task of its own, as carriers and browsers do."""
+    """Reports its end in a task of its own, as carriers and browsers do."""
 
     telling: asyncio.Future[None] | None = None
 
@@ -87,7 +87,7 @@ class ApartLeg(LoopbackLeg):
 
 
 class BriefLeg(LoopbackLeg):
-    """Is gone so many steps of the loop after its call has asked to be told."""
+    """Ends a number of loop steps after its call has asked for the end."""
 
     telling: asyncio.Task[None] | None = None
     steps = 0
@@ -106,7 +106,7 @@ def recorded() -> LoopbackLeg:
 
 
 async def answer(beside: JudgedCall, leg: Leg) -> None:
-    """Have the house answer a leg; its call begins, ends, and gives its seat back."""
+    """Answer a leg; its call begins, ends, and frees its seat."""
     before = beside.seats(), kinds(beside, CallStarted), kinds(beside, CallEnded)
     async with asyncio.timeout(60):
         await beside.switchboard.answer(leg)
@@ -125,7 +125,7 @@ async def left_alone(beside: JudgedCall, method: str) -> None:
 
 
 def forget_others(beside: JudgedCall) -> None:
-    """Leave what was told of the judged call, which is the first one."""
+    """Keep only the events of the judged call, which is the first one."""
     own = next(entry.call_id for entry in beside.told if isinstance(entry.event, CallStarted))
     beside.told[:] = [entry for entry in beside.told if entry.call_id == own]
 
@@ -134,7 +134,7 @@ def kinds(beside: JudgedCall, kind: type) -> int:
     return sum(isinstance(event, kind) for event in beside.events)
 
 
-async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
+async def test_a_leg_that_raises_in_any_of_its_methods_ends_its_own_call_alone(
     tmp_path: Path,
 ) -> None:
     async with judged_call(tmp_path) as beside:
@@ -150,7 +150,7 @@ async def test_a_leg_that_throws_in_any_of_its_methods_ends_its_own_call_alone(
 
 
 @pytest.mark.parametrize("how", HOW)
-async def test_a_step_of_the_end_that_fails_keeps_no_other_from_being_taken(
+async def test_a_failing_step_at_the_end_does_not_prevent_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     broken: list[str] = []
@@ -177,7 +177,7 @@ async def test_a_step_of_the_end_that_fails_keeps_no_other_from_being_taken(
         forget_others(beside)
 
 
-async def test_the_end_of_a_call_has_its_desk_keep_what_is_owed(
+async def test_the_end_of_a_call_stores_promised_callbacks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     closed: list[str] = []
@@ -199,7 +199,7 @@ async def test_the_end_of_a_call_has_its_desk_keep_what_is_owed(
         forget_others(beside)
 
 
-async def test_an_apology_that_throws_ends_its_own_call_alone(
+async def test_an_apology_that_raises_ends_its_own_call_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_module, "apologise", throw_later)
@@ -209,7 +209,7 @@ async def test_an_apology_that_throws_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_a_browser_s_leg_that_throws_ends_its_own_call_alone(
+async def test_a_browsers_leg_that_raises_ends_its_own_call_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with judged_call(tmp_path) as beside:
@@ -230,7 +230,7 @@ async def test_a_browser_s_leg_that_throws_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_a_telephone_s_leg_that_throws_ends_its_own_call_alone(
+async def test_a_telephones_leg_that_raises_ends_its_own_call_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with judged_call(tmp_path) as beside:
@@ -253,7 +253,7 @@ async def test_a_telephone_s_leg_that_throws_ends_its_own_call_alone(
         forget_others(beside)
 
 
-async def test_whoever_is_gone_while_the_call_starts_takes_no_seat_for_long(tmp_path: Path) -> None:
+async def test_a_caller_who_leaves_during_the_start_frees_the_seat(tmp_path: Path) -> None:
     loop, took_s = asyncio.get_running_loop(), dict[int, float]()
     async with listening(tmp_path, {}, None) as beside:
         for steps in (0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377):

@@ -1,4 +1,4 @@
-"""A call that is recorded: its caller is told first, and both sides are there, aligned in time."""
+"""A recorded call: its caller is told first, and both sides are aligned in time."""
 
 import asyncio
 import errno
@@ -78,13 +78,13 @@ def url_in(folder: Path) -> str:
 
 
 def voiced_s(samples: np.ndarray, rate_hz: int) -> np.ndarray:
-    """Return the moments at which something is heard."""
+    """Return the moments of audible sound."""
     return np.flatnonzero(np.abs(samples.astype(np.int32)) > 500) / rate_hz
 
 
 @pytest.mark.slow
 @pytest.mark.virtual_time
-async def test_both_sides_are_there_as_they_were_heard_and_the_caller_was_told_first(
+async def test_both_sides_are_recorded_as_heard_after_the_caller_was_told(
     tmp_path: Path,
 ) -> None:
     told, leg = await one_call(tmp_path)
@@ -172,7 +172,7 @@ def record(tmp_path: Path, clock: Clock) -> Callable[[], CallRecording]:
     return lambda: CallRecording(path, rate_hz=RATE_HZ, notice=NOTICE, clock=clock)
 
 
-async def test_what_the_caller_said_before_the_agent_spoke_is_not_recorded(
+async def test_speech_before_the_notice_is_not_recorded(
     record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
 ) -> None:
     recording = record()
@@ -200,7 +200,7 @@ async def test_without_the_notice_nothing_is_kept_and_memory_is_bounded(
     assert recordings(tmp_path) == []
 
 
-async def test_a_notice_in_two_pieces_is_a_notice(record: Callable[[], CallRecording]) -> None:
+async def test_a_notice_in_two_pieces_counts_as_spoken(record: Callable[[], CallRecording]) -> None:
     recording = record()
 
     assert recording.note(AgentSaid(turn=0, text="Hello. This call")) is None
@@ -208,7 +208,7 @@ async def test_a_notice_in_two_pieces_is_a_notice(record: Callable[[], CallRecor
     assert recording.note(AgentSaid(turn=1, text=NOTICE)) is None  # told once
 
 
-async def test_a_disk_that_does_not_take_it_ends_the_recording_alone(
+async def test_a_disk_that_refuses_writes_ends_the_recording_alone(
     record: Callable[[], CallRecording], clock: Clock, tmp_path: Path
 ) -> None:
     (tmp_path / "recordings").touch()
@@ -229,12 +229,12 @@ def open_in(folder: Path) -> list[str]:
 def _shown(number: Path) -> str:
     try:
         return str(number.readlink())
-    except FileNotFoundError:  # of the look itself
+    except FileNotFoundError:  # of the check itself
         return ""
 
 
 @pytest.mark.parametrize("taken", [0, 1, 2])
-async def test_a_disk_that_is_full_costs_no_descriptor(
+async def test_a_full_disk_leaks_no_descriptor(
     record: Callable[[], CallRecording],
     clock: Clock,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""A whole conversation, but for the ears: context, tools, goodbye, silence."""
+"""A whole conversation without speech recognition: context, tools, goodbye, silence."""
 
 import asyncio
 import json
@@ -114,7 +114,7 @@ async def test_the_call_ends_after_the_models_goodbye_was_heard(models: VoiceMod
 @pytest.mark.parametrize(
     ("arguments", "said"), [({}, AGENT.farewell), ({"goodbye": "See you."}, "See you.")]
 )
-async def test_a_model_that_hangs_up_without_a_word_is_spoken_for(
+async def test_a_goodbye_is_spoken_for_a_model_that_hangs_up_without_words(
     models: VoiceModels, arguments: dict[str, str], said: str, wrote: tuple[str, ...]
 ) -> None:
     answer = says(*wrote, calls=[("end_call", arguments)])
@@ -156,7 +156,7 @@ def desk_of(database: Database, *, caller: str) -> CallerRequests:
 
 
 def results(talk: Talk) -> list[str]:
-    """Return what the model got to know of its tools."""
+    """Return the results of its tools that the model received."""
     return [
         request["content"]
         for request in talk.model.requests[1]["messages"]
@@ -195,7 +195,7 @@ async def test_a_callback_is_kept_before_the_model_may_confirm_it(
     ],
     ids=["no number", "no database"],
 )
-async def test_a_callback_that_is_not_kept_is_not_promised(
+async def test_a_callback_that_could_not_be_stored_is_not_promised(
     models: VoiceModels, database: Database, caller: str, url: str, why: str
 ) -> None:
     broken = Database(url) if url else database

@@ -1,4 +1,4 @@
-"""Keys that a caller presses are their turn, in a whole call."""
+"""Keys that a caller presses are a turn, in a whole call."""
 
 import asyncio
 from pathlib import Path
@@ -38,7 +38,7 @@ async def keyed(
     tools: list[dict[str, Any]] | None = None,
     into_greeting: bool = False,
 ) -> JudgedCall:
-    """Key something in at one go, and hear the answer."""
+    """Press keys in one go and hear the answer."""
     agent = {"agent": {"greeting": "Hello, this is Holdline.", "tools": tools or []}}
     async with listening(folder, agent, None) as beside, beside.call as call:
         if into_greeting:
@@ -67,7 +67,7 @@ def written(folder: Path) -> str:
     [("471529#", "471529"), ("471529", "471529"), (THIRTY_SIX, THIRTY_SIX), ("#", "#")],
     ids=["ended by #", "ended by a pause", "36 in a burst", "# alone"],
 )
-async def test_the_model_is_given_what_was_keyed_in_and_answers_in_time(
+async def test_pressed_keys_reach_the_model_and_are_answered_in_time(
     tmp_path: Path, keys: str, entry: str
 ) -> None:
     beside = await keyed(tmp_path, keys)
@@ -99,7 +99,7 @@ async def test_the_record_has_keys_only_where_a_tool_asked_for_them(
     assert (entry in written(tmp_path)) is (recorded == entry)
 
 
-async def test_a_key_silences_the_agent_as_a_word_does(tmp_path: Path) -> None:
+async def test_a_key_interrupts_the_agent_as_a_word_does(tmp_path: Path) -> None:
     beside = await keyed(tmp_path, "5#", into_greeting=True)
 
     assert [event for event in beside.events if isinstance(event, BargedIn)]

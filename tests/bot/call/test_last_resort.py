@@ -1,4 +1,4 @@
-"""Whole calls in which nobody answers: what the caller hears, measured on his line."""
+"""Whole calls without working providers: what the caller hears, measured on their line."""
 
 import asyncio
 import json
@@ -63,9 +63,9 @@ class Heard:
 
     @property
     def silences_s(self) -> list[float]:
-        """The silences after the caller had spoken, but the one after the last sound.
+        """Silences after the caller had spoken, except the one after the last sound.
 
-        Less what the machine itself was late.
+        The machine's own lag is taken off.
         """
         moments = [self.stopped_s]
         gaps: list[float] = []
@@ -76,7 +76,7 @@ class Heard:
         return gaps
 
     def _late_s(self, begin: float, end: float) -> float:
-        """How much of a silence is the machine's: the control for others that keep it busy."""
+        """The machine's part of a silence: the control for other work on it."""
         return sum(late_s for at_s, late_s in self.late if begin < at_s <= end)
 
 
@@ -90,9 +90,9 @@ async def call(
     browser: bool = False,
     tree: Mapping[str, Any] | None = None,
 ) -> Heard:
-    """Place one call; `keys` are pressed so many seconds after its start.
+    """Place one call; `keys` maps seconds after its start to pressed keys.
 
-    `replies` are what the caller says to our utterances, by their names, and when. A browser has
+    `replies` maps names of our utterances to the caller's answers and their moments. A browser has
     neither keys nor a number.
     """
     schedule = tmp_path / "faults.yaml"
@@ -137,7 +137,7 @@ async def call(
 
 
 class Prompts:
-    """What was said to the caller in place of an answer, as it is said."""
+    """Utterances that replace an answer, as they are spoken."""
 
     def __init__(self) -> None:
         self.said: asyncio.Queue[str] = asyncio.Queue()
@@ -150,7 +150,7 @@ class Prompts:
 async def reply(
     leg: LoopbackLeg, prompts: Prompts, replies: Mapping[str, tuple[float, str]]
 ) -> None:
-    """Say each reply once, so many seconds after the beginning of what it answers."""
+    """Say each reply once, this many seconds after the start of its utterance."""
     left = dict(replies)
     while left:
         after_s, text = left.pop(await prompts.said.get(), (0.0, ""))
@@ -162,17 +162,17 @@ async def reply(
 
 
 async def watch(late: list[tuple[float, float]]) -> None:
-    """Note how much too long this process sleeps, and when it wakes."""
+    """Record how much too long this process sleeps, and when it wakes."""
     while True:
         due_s = clock.monotonic() + LOOK_S
         await asyncio.sleep(LOOK_S)
         woke_s = clock.monotonic()
-        if woke_s - due_s > LOOK_S:  # less is nothing
+        if woke_s - due_s > LOOK_S:  # less counts as none
             late.append((woke_s, woke_s - due_s))
 
 
 async def press(leg: LoopbackLeg, keys: Mapping[float, str]) -> None:
-    """Press keys, each so many seconds after the one before it."""
+    """Press keys, each this many seconds after the one before it."""
     for after_s, key in keys.items():
         await asyncio.sleep(after_s)
         await leg.input().push_frame(InputDTMFFrame(button=KeypadEntry(key)))
@@ -199,7 +199,7 @@ async def test_no_model_answers_and_the_caller_is_told_so_in_time_until_the_good
     assert [text.step for text in heard.of(StepTaken)] == [
         *("clip", "clip", "words", "words", "goodbye")
     ]
-    assert heard.of(HeldTheLine)[0].utterance == "en.llm.3"  # he asked for the opening hours
+    assert heard.of(HeldTheLine)[0].utterance == "en.llm.3"  # they asked for the opening hours
     assert [text.reason for text in heard.of(CallEnded)] == ["outage"]
 
 
@@ -213,7 +213,9 @@ async def test_everything_is_dead_and_the_caller_is_greeted_and_answered_by_the_
     assert max(heard.silences_s) <= 4.0
 
 
-async def test_models_that_hang_are_spoken_for_until_they_are_given_up(tmp_path: Path) -> None:
+async def test_a_filler_is_spoken_for_hanging_models_until_they_are_given_up(
+    tmp_path: Path,
+) -> None:
     heard = await call(tmp_path, LLM_MUTE, linger_s=12.0)
 
     assert heard.of(HeldTheLine)[0].utterance.startswith("en.filler")
@@ -222,7 +224,7 @@ async def test_models_that_hang_are_spoken_for_until_they_are_given_up(tmp_path:
     assert heard.of(StageExhausted)
 
 
-async def test_with_all_voices_gone_the_answer_is_heard_whole_in_the_local_voice(
+async def test_without_any_remote_voice_the_answer_is_heard_whole_in_the_local_voice(
     tmp_path: Path,
 ) -> None:
     heard = await call(tmp_path, VOICES_GONE, linger_s=14.0)
@@ -258,7 +260,7 @@ async def callbacks(tmp_path: Path) -> Sequence[str]:
     return [text.number for text in waiting]
 
 
-# "one" alone is missed in about one of four calls: it is tried by `make test-hours`, and open.
+# "one" alone is missed in about one of four calls; `make test-hours` tries it. Open.
 @pytest.mark.parametrize("said", ["callback", pytest.param("one", marks=pytest.mark.hours)])
 async def test_no_recogniser_answers_and_a_caller_who_says_so_is_called_back(
     tmp_path: Path, said: str
@@ -289,7 +291,7 @@ async def test_a_browser_without_keys_leaves_a_message_by_voice(tmp_path: Path) 
     assert list((tmp_path / "messages").glob("*.wav"))
 
 
-async def test_other_speech_chooses_nothing(tmp_path: Path) -> None:
+async def test_other_speech_chooses_no_menu_item(tmp_path: Path) -> None:
     replies = {TELEPHONE_MENU: (0.5, "I would like to book an appointment for tomorrow.")}
     heard = await call(tmp_path, EARS_REFUSE, linger_s=60.0, replies=replies, tree=TO_THE_MENU)
 

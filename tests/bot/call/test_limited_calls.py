@@ -17,7 +17,7 @@ from lab.process import RunningLab, lab_process, with_lab
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "07_two_utterances", "01_hours")
 
-pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone]  # nobody may be late at all
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.alone]  # no answer may be late at all
 
 
 def of(kind: type, found: Replayed) -> Sequence[Any]:
@@ -25,7 +25,7 @@ def of(kind: type, found: Replayed) -> Sequence[Any]:
 
 
 def limited(lab: RunningLab, tmp_path: Path) -> Any:
-    """Return settings with a model that may be asked once at a time, and a voice for two calls."""
+    """Return settings with a model for one request at a time, and a voice for two calls."""
     settings: Any = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
     stages = settings.stages
     model, voice = stages.llm[0], stages.tts[0]

@@ -1,4 +1,4 @@
-"""Nothing grows without bound in a long call: its memory is as large in the end as at the start."""
+"""Memory stays bounded in a long call."""
 
 import gc
 import itertools
@@ -16,13 +16,13 @@ SAID = {  # and what the lab's receptionist answers
     "Yes.": "Very well. How can I help you?",
     "Thank you very much.": "You are welcome. Is there anything else I can do for you?",
 }
-EVERY_TURNS = 4  # always behind the same words: the length of an answer is worth half a megabyte
-OBJECTS = 0.5  # a turn, that the garbage collector knows of; a kept fact is one, a turn has 25
+EVERY_TURNS = 4  # always after the same words: the length of an answer is worth half a megabyte
+OBJECTS = 0.5  # tracked by the garbage collector, a turn; a kept event is one, a turn has 25
 
 
 @pytest.fixture
 def nothing_written() -> Iterator[None]:
-    """Have nobody log, and thaw what the process has frozen."""
+    """Disable logging, and unfreeze the objects of the process."""
     logger.disable("")
     yield
     logger.enable("")

@@ -1,4 +1,4 @@
-"""No step of four calls keeps the loop from the others for long."""
+"""No step of four calls blocks the loop for long."""
 
 import asyncio
 import time
@@ -19,12 +19,12 @@ pytestmark = pytest.mark.slow
 FOLDER = Path(__file__).parents[2] / "fixtures" / "callers"
 CALLERS = ("01_hours", "02_saturday_mulaw", "03_booking", "14_rate_8k")
 LONG_S = 0.02
-ROUND_S = 0.05  # of the collector, behind calls that ended: decision 0004
+ROUND_S = 0.05  # of the collector, after calls that ended: decision 0004
 ROUND = "free_ended_calls.<locals>.look"
 
 
 class UpCount:
-    """Knows when so many calls are up."""
+    """Waits until `count` calls are up."""
 
     def __init__(self, calls: int) -> None:
         self.up = asyncio.Event()
@@ -61,13 +61,13 @@ def test_the_meter_finds_a_long_step() -> None:
     assert [name.rpartition(".")[2] for name in meter.over(LONG_S)] == ["compute"]
 
 
-async def test_no_step_of_four_calls_takes_the_loop_for_long(tmp_path: Path) -> None:
-    """From the moment when all are up: what a call's beginning costs is measured elsewhere."""
+async def test_no_step_of_four_calls_blocks_the_loop_for_long(tmp_path: Path) -> None:
+    """From the moment when all are up; the start of a call is measured elsewhere."""
     everyone_up = UpCount(1 + len(CALLERS))
     async with asyncio.timeout(120), lab_process(options=LabOptions(steady=True)) as lab:
         settings = with_lab(lab, {"logs": {"dir": tmp_path / "logs"}})
         async with open_process(settings, words=True, listeners=[everyone_up]) as process:
-            await one_call(process, CALLERS[0])  # whatever is imported at first use
+            await one_call(process, CALLERS[0])  # imports at first use
             async with asyncio.TaskGroup() as calls:
                 for name in CALLERS:
                     calls.create_task(one_call(process, name))

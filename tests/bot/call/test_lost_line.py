@@ -1,4 +1,4 @@
-"""A caller whose media socket dies hears the rest of it, and goes on with the same conversation."""
+"""A caller whose media socket dies hears the rest and continues the same conversation."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -27,7 +27,7 @@ async def until(fact: Callable[[], bool]) -> None:
 
 @asynccontextmanager
 async def calling(folder: Path) -> AsyncIterator[JudgedCall]:
-    """Have a call go on while the block runs; behind it, it must have been one call."""
+    """Keep a call in progress while the block runs; it must stay one call."""
     async with listening(folder, {}, None) as beside:
         async with beside.call:
             yield beside
@@ -38,7 +38,7 @@ async def calling(folder: Path) -> AsyncIterator[JudgedCall]:
 
 
 async def spoken_for(beside: JudgedCall, length_s: float) -> None:
-    """Wait until the agent has begun to speak and has been heard for so long."""
+    """Wait until the agent has been heard for this long."""
     count = len(beside.call.ear.bursts)
     await until(lambda: len(beside.call.ear.bursts) > count)
     begun_s = beside.call.heard_at[count]
@@ -62,7 +62,7 @@ def expect_back(beside: JudgedCall) -> None:
 
 
 def said(beside: JudgedCall, text: str) -> ReplyVerdict:
-    """Judge what was heard in the whole call so far."""
+    """Judge the sound of the whole call so far."""
     sent = beside._sent_since(0.0)
     return judge(beside.call.heard(), sent, said=ExpectedWords(text=text), stop_s=0.0)
 

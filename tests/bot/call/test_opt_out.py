@@ -1,4 +1,4 @@
-"""Whose number is on the do-not-call list once they asked for it, however a carrier writes it."""
+"""The number of a caller who opts out is on the do-not-call list, in any carrier's notation."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,7 +42,7 @@ async def ask_to_be_left_alone(
         ("030 901829", "DE", "+4930901829"),
     ],
 )
-async def test_a_caller_s_number_is_listed_as_campaigns_dial_it(
+async def test_a_callers_number_is_listed_as_campaigns_dial_it(
     tmp_path: Path, written: str, region: str | None, number: str
 ) -> None:
     book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
@@ -53,7 +53,7 @@ async def test_a_caller_s_number_is_listed_as_campaigns_dial_it(
 
 
 @pytest.mark.parametrize("written", ["12025550000", "02025550000", "2025550000"])
-async def test_whom_a_campaign_called_is_called_no_more_however_the_carrier_writes_the_number(
+async def test_a_contact_who_opts_out_is_not_called_again_whatever_the_notation(
     tmp_path: Path, written: str
 ) -> None:
     queue = open_queue(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}", "x")

@@ -1,4 +1,4 @@
-"""Telephone calls through Twilio's door, to a server that knows its rungs from a YAML alone."""
+"""Telephone calls through Twilio's webhook, to a server that knows its rungs from YAML alone."""
 
 import asyncio
 import json
@@ -126,8 +126,8 @@ async def test_a_caller_has_a_conversation_and_every_request_was_well_formed(
     assert "oodbye" in said[3]
     told = [row for rows in requests.values() for row in rows]
     assert all(request["ok_auth"] and request["well_formed"] for request in told), told
-    # That nobody else is asked is held on virtual time, in test_replayed_callers: on a busy machine
-    # a healthy provider is late.
+    # That no other provider is asked is tested on virtual time, in test_replayed_callers: on a
+    # busy machine a healthy provider is late.
     assert at_work_in(tmp_path / "logs" / "calls") >= {"deepgram", "openai", "cartesia"}
     assert served.process.returncode == 0
 
@@ -204,7 +204,7 @@ async def test_sigterm_lets_the_call_in_progress_end_and_takes_no_new_one(tmp_pa
 
         assert await asyncio.wait_for(served.process.wait(), 15) == 0
 
-    assert refused.value.status == 503  # so that the carrier asks the number's fallback
+    assert refused.value.status == 503  # so that the carrier uses the number's fallback
     assert answer.size > 2 * RATE_HZ
 
 
@@ -258,7 +258,7 @@ async def test_a_second_signal_ends_the_call_and_the_process_at_once(
     assert ends_in(tmp_path / "logs" / "calls") == ["shutdown"]
 
 
-async def test_a_caller_too_many_is_told_so_politely(tmp_path: Path) -> None:
+async def test_a_caller_beyond_the_limit_hears_a_polite_refusal(tmp_path: Path) -> None:
     changes = {"server": {"max_calls": 1}}
     async with (
         asyncio.timeout(60),

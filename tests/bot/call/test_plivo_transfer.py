@@ -1,4 +1,4 @@
-"""A caller over Plivo who asks for a person is handed on by Plivo, or hears why not."""
+"""A caller over Plivo who asks for a person is transferred, or hears why not."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -33,7 +33,7 @@ BILLING = "+15550123"
 
 
 class Notes:
-    """What the house told."""
+    """The events that were told."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
@@ -47,7 +47,7 @@ class Notes:
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """A caller in a call, the carrier's account, and what was told."""
+    """A caller in a call, the carrier's account, and the events."""
 
     caller: Carrier
     account: PlivoAccount
@@ -64,7 +64,7 @@ class Line:
         await self.caller.say(caller_says(WISH))
 
     def says(self) -> list[str]:
-        """Return what the caller has heard to its end."""
+        """Return all that the caller has heard."""
         return [event.text for event in self.notes.events(AgentSaid)]
 
     @property
@@ -113,10 +113,10 @@ async def test_a_caller_who_asks_for_a_person_talks_with_them(tmp_path: Path) ->
         assert there.outcomes == ["connected"]
         assert there.notes.events(CallEnded)[0].reason == "transfer"
         assert [item.number for item in there.account.switch.dialled] == [BILLING]
-        assert not there.caller.ended.is_set()  # the caller talks on, with the person
+        assert not there.caller.ended.is_set()  # the caller continues with the person
 
 
-async def test_a_caller_whom_nobody_takes_hears_so_from_the_agent(tmp_path: Path) -> None:
+async def test_a_caller_without_an_answering_person_hears_so_from_the_agent(tmp_path: Path) -> None:
     async with line(tmp_path, Callee(fate="busy")) as there:
         await there.asks()
         await there.until(lambda: OFFER in there.says())

@@ -68,6 +68,6 @@ def test_a_wrong_table_is_refused_in_one_line(tmp_path: Path, text: str, says: s
     assert "prices.yaml" in refused.value.problems[0].line
 
 
-def test_a_table_that_is_not_there_is_refused(tmp_path: Path) -> None:
+def test_a_missing_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read"):
         load_prices(tmp_path / "nowhere.yaml")

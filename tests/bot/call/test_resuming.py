@@ -1,4 +1,4 @@
-"""The state that another process needs of a call is kept when it changes, and only then."""
+"""The state that another process needs of a call is stored whenever it changes."""
 
 import asyncio
 from dataclasses import replace
@@ -26,7 +26,7 @@ class Place:
     ("changes", "kept"),
     [(False, round(AGAIN_S * 2 / AGAIN_S) + 1), (True, round(AGAIN_S * 2 / EACH_S) + 1)],
 )
-async def test_a_state_is_kept_twice_a_second_while_it_changes_and_else_before_it_is_too_old(
+async def test_a_state_is_stored_twice_a_second_while_it_changes_and_before_it_is_too_old(
     kept: int, *, changes: bool
 ) -> None:
     loop, place = asyncio.get_running_loop(), Place()
@@ -43,7 +43,7 @@ async def test_a_state_is_kept_twice_a_second_while_it_changes_and_else_before_i
     assert len(place.kept) == kept
 
 
-async def test_a_change_can_be_kept_at_once() -> None:
+async def test_a_change_can_be_stored_at_once() -> None:
     place, state = Place(), ResumeState(call_id="c")
     sender = StateSender(place, lambda: state)
     await sender.keep()
@@ -54,7 +54,7 @@ async def test_a_change_can_be_kept_at_once() -> None:
     assert [state.turn for state in place.kept] == [0, 1]
 
 
-async def test_a_mistake_in_keeping_costs_one_state_and_not_the_call() -> None:
+async def test_a_failed_write_loses_one_state_and_not_the_call() -> None:
     place, state = Place(), ResumeState(call_id="c")
     mistakes = [ValueError("once")]
 

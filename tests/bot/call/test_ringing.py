@@ -1,4 +1,4 @@
-"""A line that rings: no other party is timed, asked or heard yet."""
+"""While a line rings nothing is timed, asked or heard."""
 
 import asyncio
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = [
 
 
 def told(beside: JudgedCall) -> list[type]:
-    """Return what was said to the caller, and asked of their silence."""
+    """Return our words to the caller, and the prompts about their silence."""
     return [type(event) for event in beside.events if isinstance(event, AgentSaid | CallerSilent)]
 
 

@@ -1,4 +1,4 @@
-"""No silence of the agent's is longer than two seconds while it works on an answer."""
+"""The agent is never silent for more than two seconds while it works on an answer."""
 
 import asyncio
 from pathlib import Path
@@ -23,7 +23,7 @@ STALL = Stall(after_words=7)
 
 
 def silences(call: Carrier, *, since_s: float) -> list[float]:
-    """Return the silences between what was heard, and the one before the first of it."""
+    """Return the silences between sounds, and the one before the first."""
     rate_hz = call.rate_hz
     bursts = [burst for burst in call.ear.bursts if burst.end / rate_hz > since_s]
     ends = [since_s, *(burst.end / rate_hz for burst in bursts[:-1])]
@@ -41,7 +41,7 @@ def silences(call: Carrier, *, since_s: float) -> list[float]:
     ],
     ids=["model", "model and standby", "voice", "voice and standby", "model, standby and voice"],
 )
-async def test_nobody_waits_longer_than_two_seconds_in_an_answer(
+async def test_no_silence_in_an_answer_is_longer_than_two_seconds(
     tmp_path: Path, faults: dict[str, Fault]
 ) -> None:
     changes = {"agent": {"greeting": "Hello."}}

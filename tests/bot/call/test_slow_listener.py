@@ -1,4 +1,4 @@
-"""Someone who listens blocks for ten seconds, in the middle of a call: nobody hears it."""
+"""A listener that blocks for ten seconds does not affect a call."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +19,7 @@ class Blocked:
         await asyncio.sleep(10.0)
 
 
-async def test_one_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path) -> None:
+async def test_a_listener_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path) -> None:
     alone, _ = await replay_call(tmp_path / "alone")
 
     beside, lost = await replay_call(tmp_path / "beside", Blocked())
@@ -30,7 +30,7 @@ async def test_one_that_blocks_for_ten_seconds_changes_no_answer(tmp_path: Path)
     assert lost["Blocked"] > 0
 
 
-async def test_a_process_tells_by_which_configuration_it_answers(tmp_path: Path) -> None:
+async def test_a_process_reports_its_configuration(tmp_path: Path) -> None:
     told, _ = await replay_call(tmp_path)
 
     loaded = [entry for entry in told.entries if isinstance(entry.event, ConfigurationLoaded)]

@@ -1,4 +1,4 @@
-"""A tool that takes long: the line is not silent behind the words that bridge it."""
+"""While a slow tool runs the line is not silent after the bridging words."""
 
 import asyncio
 from pathlib import Path
@@ -24,7 +24,7 @@ TOOL = {
 }
 
 
-async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_path: Path) -> None:
+async def test_the_line_is_not_silent_after_the_words_that_bridge_a_tool(tmp_path: Path) -> None:
     changes = {
         "agent": {"greeting": "Hello.", "tools": [TOOL]},
         "hold": {"first_s": 2.0, "last_s": 2.0, "render": False},  # so that the bridge comes first
@@ -40,7 +40,9 @@ async def test_the_line_is_not_silent_behind_the_words_that_bridge_a_tool(tmp_pa
     assert max(silences(call, since_s=asked_s)[1:]) < LONGEST_S
 
 
-async def test_a_result_that_came_while_the_caller_spoke_is_told_by_itself(tmp_path: Path) -> None:
+async def test_a_result_that_came_while_the_caller_spoke_gets_its_own_answer(
+    tmp_path: Path,
+) -> None:
     changes = {"agent": {"greeting": "Hello.", "tools": [TOOL]}}
     async with listening(tmp_path, changes, None) as beside, beside.call as call:
         await call.listen(quiet_s=1.0, within_s=20)

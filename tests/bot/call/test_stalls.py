@@ -1,4 +1,4 @@
-"""Our own loop stands still in the middle of four calls: nobody is blamed, and no word is lost."""
+"""A stall of our own loop during four calls counts against no provider and loses no word."""
 
 import asyncio
 import time
@@ -40,7 +40,7 @@ BLAME = (AttemptFailed, BreakerMoved, HedgeStarted, ProviderFailed, RungChosen, 
 
 @dataclass
 class Ear:
-    """Keeps everything that was told, of calls and out of them."""
+    """Keeps all events, of calls and of the process."""
 
     told: list[Entry] = field(default_factory=list)
 
@@ -53,7 +53,7 @@ class Ear:
 
 @dataclass
 class Told:
-    """What came of the calls."""
+    """Results of the calls."""
 
     said: list[list[str]] = field(default_factory=list)  # by the agent, of each call
     heard: list[list[str]] = field(default_factory=list)  # of each caller
@@ -68,7 +68,7 @@ class Told:
 
 
 Stall = Callable[[float], None]
-"""Has nobody served for so many seconds."""
+"""Blocks the loop at the given seconds."""
 
 
 def stand_still(length_s: float) -> None:
@@ -76,7 +76,7 @@ def stand_still(length_s: float) -> None:
 
 
 async def stall(moments: Sequence[tuple[float, float]], stop: Stall) -> None:
-    """Stall at so many seconds, for so long."""
+    """Stall at this many seconds, for this long."""
     begun_at = time.monotonic()
     for at_s, length_s in moments:
         await asyncio.sleep(begun_at + at_s - time.monotonic())
@@ -125,7 +125,7 @@ async def one_call(process: Process, ear: Ear, name: str) -> tuple[list[str], li
     return said, heard
 
 
-async def test_a_stall_of_ours_blames_nobody_and_loses_no_word(tmp_path: Path) -> None:
+async def test_our_stall_counts_against_no_provider_and_loses_no_word(tmp_path: Path) -> None:
     """0.3 s while the callers speak, 1 s while the model answers, 3 s while the voice speaks."""
     healthy = await four_calls(tmp_path / "healthy")
 
@@ -156,7 +156,7 @@ async def test_a_stall_in_the_middle_of_the_turn_makes_no_rung_late(
 @pytest.mark.real_time
 @pytest.mark.hours
 @pytest.mark.parametrize("length_s", [0.3, 1.0, 3.0])
-async def test_a_real_stall_blames_nobody_and_loses_no_word(
+async def test_a_real_stall_counts_against_no_provider_and_loses_no_word(
     tmp_path: Path, length_s: float
 ) -> None:
     stalled = await four_calls(tmp_path, (5.7, length_s), stop=time.sleep)

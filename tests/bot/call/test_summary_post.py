@@ -1,4 +1,4 @@
-"""What a call is about is sent to the owner, again where that may help, and never waited for."""
+"""The owner gets a summary of each call; it is retried, and no call waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -46,7 +46,7 @@ def retries(told: list[Event]) -> Retries:
 @pytest.mark.parametrize(
     ("statuses", "asked"), [((), 1), ((503, 429), 3), ((404,), 1)], ids=["well", "busy", "wrong"]
 )
-async def test_a_summary_is_sent_until_it_is_taken_or_cannot_be(
+async def test_a_summary_is_sent_until_it_is_accepted_or_refused_for_good(
     statuses: tuple[int, ...], asked: int
 ) -> None:
     told: list[Event] = []
@@ -62,7 +62,7 @@ async def test_a_summary_is_sent_until_it_is_taken_or_cannot_be(
     assert len([event for event in told if isinstance(event, AttemptFailed)]) == len(statuses)
 
 
-async def test_one_that_cannot_be_sent_holds_up_no_other() -> None:
+async def test_a_summary_that_cannot_be_sent_does_not_block_others() -> None:
     async with owner(404) as (url, got), sending(SummaryPosts(url, retries([]))) as posts:
         posts.send({"summary": "first"})
         posts.send({"summary": "second"})
@@ -71,7 +71,7 @@ async def test_one_that_cannot_be_sent_holds_up_no_other() -> None:
     assert got == [{"summary": "first"}, {"summary": "second"}]
 
 
-async def test_without_an_address_or_with_too_many_waiting_nothing_is_kept() -> None:
+async def test_without_an_address_or_with_a_full_queue_nothing_is_kept() -> None:
     SummaryPosts(None).send(SUMMARY)
     crowded = SummaryPosts("http://127.0.0.1:9", retries([]))
     for _ in range(WAITING + 5):

@@ -56,7 +56,7 @@ def board(told: list[Event], *, seats: int = 1) -> Switchboard:
     return Switchboard(seats=seats, make_call=make_call, tell=told.append)
 
 
-async def test_a_call_too_many_is_refused_and_told_and_the_others_go_on() -> None:
+async def test_a_call_beyond_the_limit_is_refused_and_the_others_continue() -> None:
     told: list[Event] = []
     switchboard, first = board(told), Talk()
     running = asyncio.ensure_future(switchboard.answer(LINE, first))
@@ -83,7 +83,7 @@ async def test_a_seat_is_free_again_after_a_call_that_failed() -> None:
     assert switchboard.ended == 1
 
 
-async def test_a_call_that_was_taken_up_here_again_stays_known_when_its_first_run_ends() -> None:
+async def test_a_resumed_call_stays_known_when_its_first_run_ends() -> None:
     switchboard, first, again = board([], seats=2), Talk(), Talk()
     runs = [asyncio.ensure_future(switchboard.answer(LINE, call)) for call in (first, again)]
     await asyncio.sleep(0)
@@ -97,7 +97,7 @@ async def test_a_call_that_was_taken_up_here_again_stays_known_when_its_first_ru
     assert switchboard.calls == {}
 
 
-async def test_closing_waits_for_calls_in_progress_and_takes_no_more() -> None:
+async def test_closing_waits_for_calls_in_progress_and_accepts_no_more() -> None:
     told: list[Event] = []
     switchboard, talk = board(told, seats=2), Talk()
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
@@ -142,7 +142,7 @@ async def test_a_goodbye_that_does_not_come_through_is_cut() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("after_s", [0.0, 5.0, 32.0], ids=["before", "drain", "goodbye"])
-async def test_a_hurry_ends_all_calls_at_once_without_a_goodbye(after_s: float) -> None:
+async def test_an_urgent_stop_ends_all_calls_at_once_without_a_goodbye(after_s: float) -> None:
     switchboard, talk = board([]), Talk(says_goodbye=False)
     running = asyncio.ensure_future(switchboard.answer(LINE, talk))
     asyncio.get_running_loop().call_later(after_s, switchboard.hurry)
@@ -156,7 +156,7 @@ async def test_a_hurry_ends_all_calls_at_once_without_a_goodbye(after_s: float) 
 
 
 @pytest.mark.virtual_time
-async def test_a_call_that_nothing_ends_is_told_and_does_not_hang_the_process() -> None:
+async def test_a_call_that_does_not_end_is_reported_and_does_not_block_the_exit() -> None:
     class Stuck(Talk):
         async def cancel(self, reason: str) -> None:
             self.cancelled = reason
@@ -202,7 +202,7 @@ async def test_a_call_has_its_seat_until_it_has_ended() -> None:
     assert switchboard.free == 1
 
 
-async def test_whoever_waits_for_a_call_is_told_that_none_is_taken_any_more() -> None:
+async def test_waiting_for_a_call_ends_when_the_switchboard_closes() -> None:
     switchboard, told = board([]), asyncio.Event()
     switchboard.on_closing(told.set)
 

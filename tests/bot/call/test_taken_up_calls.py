@@ -1,4 +1,4 @@
-"""Calls that go on in this process: what counts on from the one in which they began."""
+"""Resumed calls: counters that continue from the process in which they began."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def recordings(folder: Path) -> list[str]:
     return [path.name for path in folder.rglob("*.wav")]
 
 
-async def test_a_call_is_as_long_as_it_lasts_in_all_its_processes(tmp_path: Path) -> None:
+async def test_a_calls_length_includes_its_time_in_all_processes(tmp_path: Path) -> None:
     async with pool(tmp_path, agent={"max_call_s": 60.0}, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(CallEnded), within_s=30.0)
         (ended,) = there.events(CallEnded)
@@ -47,7 +47,7 @@ async def test_a_call_is_as_long_as_it_lasts_in_all_its_processes(tmp_path: Path
         assert ended.reason == "max_length"
 
 
-async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorded(
+async def test_a_notice_that_was_heard_is_not_repeated_and_recording_continues(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
@@ -57,14 +57,14 @@ async def test_a_notice_that_was_heard_is_not_said_again_and_the_rest_is_recorde
     assert recordings(tmp_path) == ["c1-7.wav"]
 
 
-async def test_a_notice_that_is_no_longer_known_of_is_said_again(tmp_path: Path) -> None:
+async def test_an_unconfirmed_notice_is_repeated(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=RECORDED, people=None, caller=lost(said="Hello.")) as there:
         await there.until(lambda: len(there.events(AgentSaid)) > 1)
 
         assert [event.text for event in there.events(AgentSaid)] == [NOTICE, BACK]
 
 
-async def test_what_the_lost_process_told_last_keeps_its_numbers_for_itself(tmp_path: Path) -> None:
+async def test_the_numbers_of_the_lost_process_are_not_reused(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=RECORDED, people=None, caller=lost()) as there:
         await there.until(lambda: there.events(AgentSaid))
 

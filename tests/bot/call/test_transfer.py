@@ -1,4 +1,4 @@
-"""A caller gets to a person, or hears that it did not work: at both ears, word by word."""
+"""A caller reaches a person, or hears that it did not work: at both ears, word by word."""
 
 import asyncio
 from dataclasses import replace
@@ -49,7 +49,7 @@ pytestmark = [
 ]
 
 
-async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller(
+async def test_a_person_hears_the_summary_accepts_and_talks_with_the_caller(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -79,7 +79,7 @@ async def test_a_person_hears_what_it_is_about_accepts_and_talks_with_the_caller
         assert there.caller.times(NOBODY) == 0
 
 
-async def test_a_person_is_told_in_the_agents_language_whatever_the_caller_speaks(
+async def test_a_person_hears_the_summary_in_the_agents_language(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent={**WARM, "language": "multi"}, people=People()) as there:
@@ -116,7 +116,7 @@ async def test_a_person_who_hangs_up_gives_the_caller_back_to_the_agent(tmp_path
         assert outcomes(there) == ["connected"]
 
 
-async def test_two_who_are_silent_for_long_are_left_alone_and_then_the_agent_asks_again(
+async def test_two_silent_parties_are_left_alone_until_the_agent_asks_again(
     tmp_path: Path,
 ) -> None:
     limit = {"max_call_s": 60.0}
@@ -163,7 +163,7 @@ async def test_a_person_who_declines_is_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("word", "outcome", "why"), [("yes", "connected", ""), ("no", "declined", "declined")]
 )
-async def test_a_person_answers_in_a_word(
+async def test_a_person_accepts_by_voice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str, outcome: str, why: str
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -184,7 +184,7 @@ async def test_a_person_answers_in_a_word(
 
 
 def understands(there: WorkerPool, monkeypatch: pytest.MonkeyPatch, *words: str) -> list[float]:
-    """Have the ear of the house, which hears in real time, understand these; return how long."""
+    """Let the server's recogniser, which hears in real time, understand these; return how long."""
     heard_s: list[float] = []
     answers = list(words)
 
@@ -197,7 +197,7 @@ def understands(there: WorkerPool, monkeypatch: pytest.MonkeyPatch, *words: str)
     return heard_s
 
 
-async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_back(
+async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_returns(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -207,7 +207,7 @@ async def test_a_machine_that_accepts_nothing_is_dropped_and_the_agent_comes_bac
 
         assert there.people.person
         assert there.people.person.why == "not_accepted"
-        assert there.events(CallerSilent) == []  # who waits is not asked whether they are there
+        assert there.events(CallerSilent) == []  # a waiting caller gets no prompt
         assert there.caller.longest_silence_s(asked_s) < 2.0
         assert outcomes(there) == ["no_answer"]
 
@@ -228,7 +228,7 @@ async def test_a_caller_who_hangs_up_leaves_no_person_on_the_line(
         assert person.over.is_set() if person else there.people.given_up == 1
 
 
-async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> None:
+async def test_a_leg_that_can_transfer_releases_the_caller(tmp_path: Path) -> None:
     caller = Telephone(hands_on="connected")
     async with pool(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
         await asked(there)
@@ -240,7 +240,7 @@ async def test_a_line_that_hands_calls_on_lets_the_caller_go(tmp_path: Path) -> 
         assert there.events(CallEnded)[0].reason == "transfer"
 
 
-async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> None:
+async def test_a_failed_transfer_by_the_leg_keeps_the_caller(tmp_path: Path) -> None:
     caller = Telephone(hands_on="no_answer")
     async with pool(tmp_path, agent=PLAIN, people=None, caller=caller) as there:
         asked_s = await asked(there)
@@ -250,7 +250,9 @@ async def test_a_line_that_fails_to_hand_on_keeps_the_caller(tmp_path: Path) -> 
         assert outcomes(there) == ["no_answer"]
 
 
-async def test_a_line_that_reaches_nobody_says_so_and_offers_a_callback(tmp_path: Path) -> None:
+async def test_an_unanswered_transfer_by_the_leg_is_reported_and_offers_a_callback(
+    tmp_path: Path,
+) -> None:
     async with pool(tmp_path, agent=PLAIN, people=None) as there:
         await asked(there)
         await there.until(lambda: there.events(PersonWanted))
@@ -273,7 +275,7 @@ async def test_a_key_reaches_a_person_at_any_time_of_the_conversation(tmp_path: 
         assert outcomes(there) == ["busy"]
 
 
-async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
+async def test_a_key_requests_a_callback(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=None) as there:
         await there.greeted()
         await there.caller.press("9")
@@ -283,7 +285,7 @@ async def test_a_key_notes_a_callback(tmp_path: Path) -> None:
         assert waiting.number == "+15550199"
 
 
-async def test_a_second_key_while_a_person_is_called_calls_nobody_else(tmp_path: Path) -> None:
+async def test_a_second_key_while_a_person_is_called_calls_no_other_person(tmp_path: Path) -> None:
     async with pool(tmp_path, agent=KEYS, people=People(comes="busy")) as there:
         await there.greeted()
         await there.caller.press("00")
@@ -330,7 +332,7 @@ async def test_0_in_the_menu_reaches_a_person_while_every_provider_is_dead(
 
 
 @pytest.mark.parametrize("direction", ["inbound", "outbound"])
-async def test_the_owner_is_sent_the_number_of_whom_we_talk_with_whoever_called(
+async def test_the_owner_is_sent_the_other_partys_number_in_either_direction(
     tmp_path: Path, direction: Literal["inbound", "outbound"]
 ) -> None:
     caller, ours, theirs = Telephone(), "+15550000", "+15550142"

@@ -1,4 +1,4 @@
-"""A caller is handed over while something else goes wrong, and loses neither person nor agent."""
+"""A fault during a transfer loses neither person nor agent."""
 
 import asyncio
 from contextlib import suppress
@@ -37,14 +37,14 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
-STILL_RINGS = {  # one behind the other
+STILL_RINGS = {  # one after the other
     "I am still trying to reach somebody. One moment, please.",
     "Thank you for waiting. It is still ringing.",
     "One moment more, please.",
 }
 
 
-async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_person_says(
+async def test_a_caller_who_speaks_during_the_connection_hears_all_that_the_person_says(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -64,7 +64,7 @@ async def test_who_speaks_to_the_agent_as_they_are_connected_hears_all_that_the_
         assert there.caller.times(words[0][800:-800]) == 2
 
 
-async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agent_hearing(
+async def test_a_person_who_hangs_up_while_being_connected_leaves_the_agent_hearing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -87,7 +87,7 @@ async def test_a_person_who_hangs_up_while_they_are_being_joined_leaves_the_agen
         assert there.caller.times(TOGETHER) == 0
 
 
-async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_stops(
+async def test_a_caller_who_talks_to_a_person_hears_the_goodbye_of_a_stopping_server(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -107,7 +107,7 @@ async def test_a_caller_who_is_with_a_person_hears_the_goodbye_of_a_server_that_
 
 
 @pytest.mark.parametrize("when", ["declines", "hangs up"])
-async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no_silence(
+async def test_a_carrier_that_is_slow_to_end_a_persons_call_causes_no_silence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People()) as there:
@@ -133,7 +133,7 @@ async def test_a_carrier_that_is_slow_to_end_a_persons_call_leaves_the_caller_no
         assert person.over.is_set()
 
 
-async def test_who_reaches_a_person_by_key_in_an_outage_is_not_said_goodbye_to(
+async def test_a_caller_who_reaches_a_person_by_key_in_an_outage_hears_no_goodbye(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=KEYS, people=People(after_s=8.0)) as there:
@@ -172,7 +172,7 @@ async def asked_again(there: WorkerPool) -> int:
     raise AssertionError("nobody heard that the caller asked for a person again")
 
 
-async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
+async def test_a_caller_who_asks_again_while_the_person_rings_hears_that_it_rings(
     tmp_path: Path,
 ) -> None:
     async with pool(tmp_path, agent=WARM, people=People(after_s=29.0)) as there:
@@ -186,7 +186,7 @@ async def test_who_asks_for_a_person_again_while_it_rings_hears_that_it_does(
 
         assert said
         assert said <= STILL_RINGS
-        # Nothing is amiss. Whether a pause was the end is a model's word, which is not the same on
-        # each processor: where it was none, the answer is a moment late.
+        # The stack is healthy. Whether a pause was the end is a model's judgement, which differs
+        # between processors: where it was none, the answer is a moment late.
         held = {event.utterance for event in there.events(HeldTheLine)}
         assert all(".filler." in utterance for utterance in held)

@@ -1,4 +1,4 @@
-"""A caller over Twilio gets to a person whom Twilio calls: every word at all three ears."""
+"""A caller over Twilio reaches a person whom Twilio calls: every word at all three ears."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -65,7 +65,7 @@ SECOND = "There are two items on my invoice that I never ordered."
 
 @dataclass(kw_only=True)
 class Line:
-    """A caller in a call, the person who can be called, and what was told."""
+    """A caller in a call, the person who can be called, and the events."""
 
     caller: Carrier
     rest: CarrierRest
@@ -85,7 +85,7 @@ class Line:
         await asyncio.sleep(SETTLE_S)
 
     async def asks(self) -> float:
-        """Let the caller ask for a person; return when that was said."""
+        """Let the caller ask for a person; return the moment of the request."""
         await self.caller.listen(quiet_s=1.0, within_s=20)
         return await self.caller.say(caller_says(WISH))
 
@@ -172,7 +172,7 @@ async def line(folder: Path, person: Callee, *, warm: bool = True) -> AsyncItera
                 yield Line(caller=caller, rest=rest, lab=running, told=notes.entries)
 
 
-async def test_accepted_every_word_is_heard_by_whom_it_is_meant_for(  # noqa: PLR0915 - three ears
+async def test_after_acceptance_every_party_hears_the_words_meant_for_it(  # noqa: PLR0915 - three ears
     tmp_path: Path,
 ) -> None:
     async with line(tmp_path, Callee()) as there:
@@ -233,7 +233,7 @@ async def test_a_person_who_hangs_up_gives_the_caller_back(tmp_path: Path) -> No
     ],
     ids=["busy", "unanswered", "failed"],
 )
-async def test_not_reached_the_agent_comes_back_and_says_so(
+async def test_without_an_answer_the_agent_returns_and_says_so(
     tmp_path: Path, person: Callee, outcome: str
 ) -> None:
     async with line(tmp_path, person) as there:
@@ -252,7 +252,7 @@ async def test_not_reached_the_agent_comes_back_and_says_so(
         assert there.placed.statuses[-1] in ("busy", "no-answer", "failed", "canceled")
 
 
-async def test_refused_by_a_key_the_person_is_hung_up_on_and_the_agent_comes_back(
+async def test_a_refusal_by_key_hangs_up_on_the_person_and_the_agent_returns(
     tmp_path: Path,
 ) -> None:
     async with line(tmp_path, Callee()) as there:
@@ -296,7 +296,7 @@ async def test_a_carrier_that_places_no_call_brings_the_agent_back(tmp_path: Pat
         there.rest.answer_with = None
 
 
-async def test_without_a_briefing_the_carrier_hands_the_caller_on(tmp_path: Path) -> None:
+async def test_without_a_briefing_the_carrier_transfers_the_caller(tmp_path: Path) -> None:
     async with line(tmp_path, Callee(talk_s=10.0), warm=False) as there:
         await there.asks()
         await there.until(lambda: there.events(CallEnded))
@@ -304,10 +304,10 @@ async def test_without_a_briefing_the_carrier_hands_the_caller_on(tmp_path: Path
         assert there.outcomes == ["connected"]
         assert there.events(CallEnded)[0].reason == "transfer"
         assert [item.number for item in there.rest.exchange.dialled] == [BILLING]
-        assert not there.caller.ended.is_set()  # the caller talks on, with the person
+        assert not there.caller.ended.is_set()  # the caller continues with the person
 
 
-async def test_a_carrier_that_reaches_nobody_gives_the_caller_back(tmp_path: Path) -> None:
+async def test_a_carrier_that_reaches_no_person_returns_the_caller(tmp_path: Path) -> None:
     async with line(tmp_path, Callee(fate="busy"), warm=False) as there:
         await there.asks()
         await there.said(OFFER)

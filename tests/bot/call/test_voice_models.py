@@ -67,7 +67,7 @@ def test_a_shared_detector_hears_what_pipecats_own_hears(models: VoiceModels) ->
 @pytest.mark.parametrize(
     "words", ["I would like an appointment on Thursday.", "What are your opening hours?"]
 )
-async def test_it_knows_how_long_the_sound_has_been_faint_when_it_is_sure_of_the_silence(
+async def test_the_length_of_faint_sound_is_known_when_silence_is_certain(
     models: VoiceModels, words: str
 ) -> None:
     vad, window, lead = models.vad(TurnSettings()), 256, np.zeros(4096, np.int16)
@@ -97,7 +97,7 @@ async def test_it_knows_how_long_the_sound_has_been_faint_when_it_is_sure_of_the
         ([0.9, 0.42, 0.2, 0.9, 0.9, 0.42, 0.9, 0.9, 0.9], True),  # each beginning may have one
     ],
 )
-async def test_one_doubtful_window_does_not_begin_the_count_of_speech_anew(
+async def test_one_doubtful_window_does_not_restart_the_count_of_speech(
     models: VoiceModels, sure: list[float], *, begun: bool
 ) -> None:
     vad, scored = models.vad(TurnSettings(vad_min_volume=0.0)), iter(sure)
@@ -135,7 +135,7 @@ def test_a_shared_end_of_turn_is_judged_as_pipecats_own_judges_it(models: VoiceM
     assert shared._look([sound], 0).probability == pytest.approx(judged["probability"])
 
 
-async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_are_cores() -> None:
+async def test_turn_decisions_of_many_calls_share_one_thread_a_core() -> None:
     threads: set[int] = set()
     judges = TurnJudges(clock=time.monotonic)
 
@@ -152,7 +152,7 @@ async def test_looks_of_many_calls_take_their_turn_on_as_many_threads_as_there_a
     assert 1 <= len(threads) <= WIDTH == (os.cpu_count() or 1)
 
 
-def test_a_pause_that_may_be_the_end_is_one_after_little_more_than_a_second() -> None:
+def test_a_pause_that_may_be_the_end_ends_the_turn_after_little_more_than_a_second() -> None:
     turn = TurnSettings()
 
     assert turn.vad_stop_s + turn.smart_turn_stop_s == pytest.approx(1.2)

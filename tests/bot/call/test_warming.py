@@ -1,4 +1,4 @@
-"""Starting: what calls will use, used once; also on a machine that is slow just then."""
+"""Warm-up at the start, also on a slow machine."""
 
 from threading import Barrier, BrokenBarrierError
 from typing import Any, Final
@@ -11,7 +11,7 @@ from processors.turn.detector import Judgement, PendingJudgement, TurnDetector
 MEET_S: Final = 10.0  # for threads to get to work
 
 
-async def test_a_look_that_is_not_ready_in_time_stops_no_start(
+async def test_a_warm_up_that_is_not_ready_in_time_does_not_stop_the_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def nothing(self: PendingJudgement, within_s: float) -> None:
@@ -22,7 +22,7 @@ async def test_a_look_that_is_not_ready_in_time_stops_no_start(
     await warm_up(VoiceModels.load())
 
 
-async def test_as_many_looks_as_calls_may_need_at_once_are_made_at_once(
+async def test_turn_decisions_warm_up_in_parallel(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     together, met = Barrier(AT_ONCE), list[bool]()

@@ -1,4 +1,4 @@
-"""Sound in which there is no word: nobody answers it, and it takes no answer away."""
+"""Sound without words gets no answer and takes none away."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -20,7 +20,7 @@ pytestmark = [
     pytest.mark.usefixtures("quiet_log"),
 ]
 
-SOUND = "Ah."  # the detector of speech takes it for somebody, and the recogniser writes nothing
+SOUND = "Ah."  # the VAD takes it for speech, and the recogniser writes nothing
 QUESTION = "Where are you?"
 
 
@@ -35,7 +35,7 @@ def said(beside: JudgedCall) -> list[str]:
     return [event.text for event in beside.events if isinstance(event, AgentSaid)]
 
 
-async def test_a_sound_while_nothing_is_owed_is_answered_by_nobody(tmp_path: Path) -> None:
+async def test_a_sound_while_no_answer_is_pending_gets_no_answer(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(SOUND))
         await asyncio.sleep(20)
@@ -47,7 +47,7 @@ async def test_a_sound_while_nothing_is_owed_is_answered_by_nobody(tmp_path: Pat
 
 
 @pytest.mark.parametrize(("after_s", "sounds"), [(0.5, 1), (1.8, 2)])
-async def test_a_sound_behind_a_question_takes_no_answer_away(
+async def test_a_sound_after_a_question_takes_no_answer_away(
     tmp_path: Path, after_s: float, sounds: int
 ) -> None:
     async with greeted(tmp_path) as beside:
@@ -70,7 +70,7 @@ async def test_a_sound_behind_a_question_takes_no_answer_away(
 async def test_the_model_is_asked_once_more_when_a_sound_cut_off_its_answer(tmp_path: Path) -> None:
     async with greeted(tmp_path) as beside:
         await beside.call.say(caller_says(QUESTION))
-        for _ in range(2):  # the second cuts off what was said instead, and is left at that
+        for _ in range(2):  # the second interrupts what was said instead
             await asyncio.sleep(2.5)
             await beside.call.say(caller_says(SOUND))
             await asyncio.sleep(2.5)

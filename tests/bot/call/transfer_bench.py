@@ -1,7 +1,7 @@
-"""A caller and a person on two telephones without a network, and a house between them.
+"""A caller and a person on two telephones without a network, and a server between them.
 
-All in this process, on virtual time. What is heard at either ear is looked for sample by sample:
-the local voice's words, the tones, and what the two say to each other.
+All in this process, on virtual time. Sound at either ear is looked for sample by sample: the local
+voice's words, the tones, and what the two say to each other.
 """
 
 import asyncio
@@ -55,7 +55,7 @@ KEYS: dict[str, Any] = {**WARM, "keys": {"0": "person", "9": "callback"}}
 
 
 class Telephone(LoopbackLeg):
-    """A telephone with keys, whose carrier may hand calls on."""
+    """A telephone with keys, whose carrier may transfer calls."""
 
     def __init__(self, *, hands_on: Handover | None = None, caller: str = "+15550199") -> None:
         super().__init__(
@@ -96,7 +96,7 @@ class Telephone(LoopbackLeg):
         return samples
 
     def hears(self, sound: Pcm | str) -> bool:
-        """Say whether this was heard whole, in one piece; a text, in the local voice."""
+        """Return whether this was heard whole, in one piece; a text in the local voice."""
         return self.times(sound) > 0
 
     def times(self, sound: Pcm | str) -> int:
@@ -152,7 +152,7 @@ TONE = trimmed(np.frombuffer(hold_tone(RATE_HZ), "<i2").astype(np.int16))
 
 @dataclass(kw_only=True)
 class People:
-    """A door that calls people: each call is answered, or not, as the test says."""
+    """A door that calls people: each call is answered or not, as the test says."""
 
     comes: Handover | None = None  # instead of a person
     after_s: float = 3.0
@@ -175,7 +175,7 @@ class People:
 
 @dataclass(kw_only=True)
 class WorkerPool:
-    """What a test works with."""
+    """Parts of a running test."""
 
     process: Process
     people: People
@@ -185,7 +185,7 @@ class WorkerPool:
     call: asyncio.Task[None] | None = None
 
     def tools_of_call(self) -> str:
-        """Return what the model is told of the tools of the call in progress."""
+        """Return the tool results that the model received in the call."""
         (call,) = self.process.switchboard.calls.values()
         tools = call._assembled.context.tools  # pyright: ignore[reportAttributeAccessIssue]
         return str([standard_tool.to_default_dict() for standard_tool in tools.standard_tools])
@@ -194,7 +194,7 @@ class WorkerPool:
         return [entry.event for entry in self.told if isinstance(entry.event, kind)]
 
     def steps(self, *names: str) -> bool:
-        """Say whether the way down has come to one of these steps."""
+        """Return whether the outage menu has reached one of these steps."""
         return any(event.step in names for event in self.events(StepTaken))
 
     async def until(self, fact: Callable[[], object], *, within_s: float = 60.0) -> None:
@@ -203,7 +203,7 @@ class WorkerPool:
                 await asyncio.sleep(0.2)
 
     async def said(self, text: str) -> None:
-        """Return once the agent has said this to the caller, and it was heard."""
+        """Return after the agent has said this to the caller and it was heard."""
         await self.until(lambda: text in [event.text for event in self.events(AgentSaid)])
         await asyncio.sleep(SETTLE_S)
 
@@ -234,7 +234,7 @@ async def pool(
     caller: Telephone | None = None,
     **sections: Any,
 ) -> AsyncIterator[WorkerPool]:
-    """Have a caller in a call while the block runs."""
+    """Keep a caller in a call while the block runs."""
     notes = _Notes()
     async with bring_near(Lab(core=Core(steady=True), speed=1.25, keep_audio=True)) as lab:
         tree: dict[str, Any] = {
@@ -268,7 +268,7 @@ async def pool(
 
 
 async def asked(there: WorkerPool) -> float:
-    """Let the caller ask for a person; return when that was said, in seconds of the call."""
+    """Let the caller ask for a person; return the moment in seconds of the call."""
     await there.greeted()
     await there.caller.says(WISH)
     return there.caller.now_s

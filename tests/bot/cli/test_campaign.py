@@ -1,4 +1,4 @@
-"""`holdline campaign`: contacts in, the state changed, the figures out."""
+"""`holdline campaign`: import, changes of state, and figures."""
 
 import asyncio
 import csv
@@ -58,7 +58,7 @@ def test_a_campaign_from_its_file_to_its_report(capsys: pytest.CaptureFixture[st
     assert "cost a contact: 0.2500" in said
 
 
-def test_nothing_that_is_written_is_a_formula_or_a_tag() -> None:
+def test_written_tables_hold_no_formula_or_tag() -> None:
     run(["campaign", "import", "contacts.csv", "--campaign", "spring", "--out", "refused.csv"])
     run(["campaign", "report", "--campaign", "spring", "--out", "out"])
 
@@ -72,7 +72,7 @@ def test_nothing_that_is_written_is_a_formula_or_a_tag() -> None:
     assert "<b>" not in Path("out/spring.html").read_text(encoding="utf-8")
 
 
-def test_a_row_does_nothing_to_the_terminal_on_which_it_is_shown(
+def test_a_printed_row_has_no_effect_on_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     Path("wild.csv").write_text("number,name\n1,\x1b[2J\u202eadA\n", encoding="utf-8")
@@ -120,14 +120,14 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(
     assert says in line
 
 
-def test_what_does_not_run_is_not_paused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_campaign_that_does_not_run_is_not_paused(capsys: pytest.CaptureFixture[str]) -> None:
     run(["campaign", "import", "contacts.csv", "--campaign", "spring"])
 
     assert run(["campaign", "pause", "--campaign", "spring"]) == 2
     assert "spring is ready; pause needs running" in capsys.readouterr().err
 
 
-def test_a_url_that_nobody_serves_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_url_without_a_server_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     where = "http://127.0.0.1:9/contacts.csv?key=secret"
 
     assert run(["campaign", "import", where, "--campaign", "spring"]) == 1

@@ -1,7 +1,7 @@
 """Campaigns by command and over HTTP, against a running server and a carrier that calls people.
 
-A file comes in, the campaign starts, people are talked with, it is paused and goes on, and in the
-end its figures are asked for: each step as an owner does it, in processes of their own.
+Contacts are imported, the campaign starts, people answer, it is paused and resumed, and at the end
+its figures are read: each step as an owner does it, in processes of their own.
 """
 
 import asyncio
@@ -49,14 +49,14 @@ CONFIRMS = Callee(ring_s=0.3, lines=("Thank you, goodbye.",))
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Whoever types commands, and looks at the console's numbers."""
+    """An owner who types commands and reads the console's figures."""
 
     folder: Path
     url: str
     carrier: CarrierRest
 
     async def types(self, *arguments: str) -> tuple[int, str]:
-        """Run a command; return its code and all that it printed."""
+        """Run a command; return its exit code and output."""
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-m", "bot", *arguments, "--config", str(self.folder / "holdline.yaml"),
             cwd=self.folder,
@@ -68,7 +68,7 @@ class Owner:
         return process.returncode or 0, said.decode()
 
     async def sees(self) -> dict[str, Any]:
-        """Return the one campaign as the console has it."""
+        """Return the one campaign as the console shows it."""
         async with (
             aiohttp.ClientSession() as session,
             session.get(f"{self.url}/api/campaigns") as answer,
@@ -86,7 +86,7 @@ class Owner:
             return await answer.json()
 
     def rung(self) -> list[str]:
-        """Return who was called, as the carrier has it."""
+        """Return the called numbers, as the carrier has them."""
         return [number for _, number, _ in self.carrier.book]
 
     def statuses(self) -> list[str]:
@@ -117,7 +117,7 @@ async def an_owner(folder: Path) -> AsyncIterator[Owner]:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """What the commands said, and what was seen meanwhile."""
+    """Output of the commands, and observations between them."""
 
     codes: tuple[int, ...]
     texts: tuple[str, ...]
@@ -127,7 +127,7 @@ class Story:
 
 
 async def run_spring(owner: Owner) -> Story:
-    """Bring people in, start, pause while the first one talks, go on, and ask what came of it."""
+    """Import people, start, pause while the first one talks, resume, and read the results."""
     spring = ("--campaign", "spring")
     told = [await owner.types("campaign", "import", "contacts.csv", *spring)]
     told.append(await owner.types("campaign", "start", *spring))
@@ -147,7 +147,7 @@ async def run_spring(owner: Owner) -> Story:
 
 
 async def report_with_all_costs(owner: Owner, spring: Sequence[str]) -> tuple[int, str]:
-    """Ask for the report until it knows what the carrier and the providers want."""
+    """Ask for the report until it has the costs of carrier and providers."""
     said: list[tuple[int, str]] = []
 
     async def knows_all() -> bool:
@@ -185,7 +185,7 @@ async def test_a_campaign_is_run_by_commands_and_the_console(
 
 
 def has_told(texts: tuple[str, ...]) -> None:
-    """Assert what each command said."""
+    """Assert the output of each command."""
     imported, started, status, resumed, report, dialled = texts
     assert "4 rows (utf-8): 3 added, 0 known before, 1 refused" in imported
     assert "spring is running" in started

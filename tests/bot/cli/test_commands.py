@@ -1,4 +1,4 @@
-"""The command line: exit codes, and one line for each thing that is wrong."""
+"""The command line: exit codes, and one line for each problem."""
 
 import os
 import re
@@ -40,7 +40,7 @@ resilience: {retry: {attempts: 0}}
 
 
 def every_help(command: Any, *words: str) -> Iterator[tuple[str, ...]]:
-    """Yield the words before `--help` of the program and of each command in it, however deep."""
+    """Yield the words before `--help` of the program and of each command, at any depth."""
     yield words
     for name, each in getattr(command, "commands", {}).items():
         yield from every_help(each, *words, name)
@@ -82,7 +82,7 @@ def test_bad_usage_is_one_line_and_exit_code_2(
     assert told.out == ""
 
 
-def test_help_is_no_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_exit_code_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["--help"]) == 0
 
     words = capsys.readouterr().out.split()
@@ -105,7 +105,7 @@ def test_no_help_is_cut_or_names_a_type_for_a_value(
     assert all(len(line) <= 80 for line in shown.splitlines())
 
 
-def test_the_drills_help_lists_what_can_be_named(
+def test_the_drills_help_lists_the_names_that_it_accepts(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown = help_of("drill", told=capsys, monkeypatch=monkeypatch)
@@ -125,7 +125,7 @@ def test_the_version_is_that_of_the_package(
 
 
 @pytest.mark.parametrize("command", [["doctor"], ["doctor", "--online"], ["clips"]], ids=" ".join)
-def test_nothing_of_pipecats_stands_between_our_lines(command: list[str]) -> None:
+def test_pipecat_prints_nothing_between_our_lines(command: list[str]) -> None:
     Path("holdline.yaml").write_text(UNREACHABLE, encoding="utf-8")
     environment = os.environ | dict.fromkeys(KEYS, "k") | {"PYTHONPATH": str(ROOT)}
 
@@ -139,7 +139,7 @@ def test_nothing_of_pipecats_stands_between_our_lines(command: list[str]) -> Non
     assert "cartesia" in done.stdout
 
 
-def test_what_imports_a_call_shows_no_banner() -> None:
+def test_importing_a_call_prints_no_banner() -> None:
     done = subprocess.run(
         [sys.executable, "-c", "import bot.workers.process, loguru;"
          "from operations.telemetry import logs;"
@@ -153,7 +153,7 @@ def test_what_imports_a_call_shows_no_banner() -> None:
     assert "WARNING" in line
 
 
-def test_a_wrong_flag_is_named(
+def test_an_unknown_flag_is_named(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in KEYS:
@@ -175,7 +175,7 @@ def test_a_wrong_flag_is_named(
         (["lab", "--speed", "fast"], '--speed is "fast"; it must be a number'),
     ],
 )
-def test_a_flag_that_is_no_such_thing_is_told_with_what_it_held(
+def test_an_invalid_value_of_a_flag_is_named_with_the_flag(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(arguments) == 2
@@ -184,12 +184,12 @@ def test_a_flag_that_is_no_such_thing_is_told_with_what_it_held(
 
 
 def processor_s() -> float:
-    """The processor's time that programs started from here have taken."""
+    """Processor time of the programs that were started from here."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
 
 
-def test_a_broken_configuration_is_told_within_2_seconds_without_a_traceback() -> None:
+def test_a_broken_configuration_is_reported_within_2_seconds_without_a_traceback() -> None:
     Path("holdline.yaml").write_text("agnet: {}\nlatency: {budget_s: -1}\n", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items() if name not in KEYS}
     environment |= {"PYTHONPATH": str(ROOT)}
@@ -203,7 +203,7 @@ def test_a_broken_configuration_is_told_within_2_seconds_without_a_traceback() -
         check=False,
     )
 
-    assert processor_s() - began_s < 2  # it waits for nothing; the clock would count others' work
+    assert processor_s() - began_s < 2  # it waits for nothing; wall time would count other work
     assert done.returncode == 2
     assert done.stderr.splitlines()[0] == "holdline.yaml:1: agnet is unknown; did you mean agent?"
     assert len(done.stderr.splitlines()) == 2 + len(KEYS)

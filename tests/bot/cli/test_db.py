@@ -1,4 +1,4 @@
-"""`holdline db upgrade` says which database it was: in another folder it is another one."""
+"""`holdline db upgrade` names its database, because another folder has another one."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("HOLDLINE__STORAGE__URL", raising=False)
 
 
-def test_a_database_that_was_made_is_told_as_a_new_one_with_its_whole_path(
+def test_a_new_database_is_reported_with_its_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["db", "upgrade"]) == 0
@@ -25,7 +25,7 @@ def test_a_database_that_was_made_is_told_as_a_new_one_with_its_whole_path(
     assert said == f"{tmp_path}/holdline.db was not there and is made, at {NEWEST}\n"
 
 
-def test_one_that_was_there_is_told_with_its_whole_path(
+def test_an_existing_database_is_reported_with_its_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run(["db", "upgrade"])
@@ -36,7 +36,7 @@ def test_one_that_was_there_is_told_with_its_whole_path(
     assert capsys.readouterr().out == f"{tmp_path}/holdline.db was at {NEWEST}\n"
 
 
-def test_one_that_cannot_be_upgraded_is_told_with_its_whole_path(
+def test_a_database_that_cannot_be_upgraded_is_reported_with_its_whole_path(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("holdline.db").write_text("these are words, not a database\n" * 40, encoding="utf-8")
@@ -47,7 +47,7 @@ def test_one_that_cannot_be_upgraded_is_told_with_its_whole_path(
     assert line.startswith(f"holdline: {tmp_path}/holdline.db cannot be upgraded: ")
 
 
-def test_a_server_is_told_without_its_password(
+def test_a_server_is_reported_without_its_password(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     away = "postgresql+asyncpg://holdline:s3cret@127.0.0.1:1/calls"

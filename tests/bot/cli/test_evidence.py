@@ -1,4 +1,4 @@
-"""`holdline evidence`: two files, and one line for each thing that is wrong."""
+"""`holdline evidence`: two files, and one line for each problem."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "holdline.yaml").write_text(CONFIG.format(tmp_path / "holdline.db"))
 
 
-def test_it_writes_a_page_and_the_same_as_json(
+def test_a_page_and_its_figures_as_json_are_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asyncio.run(fill(f"sqlite+aiosqlite:///{tmp_path}/holdline.db"))
@@ -29,7 +29,7 @@ def test_it_writes_a_page_and_the_same_as_json(
 
     told = json.loads((tmp_path / "found" / "evidence.json").read_text())
     page = tmp_path / "found" / "evidence.html"
-    assert told["counts"]["calls"] == 0  # what was put in is older
+    assert told["counts"]["calls"] == 0  # the inserted rows are older
     assert page.read_text().startswith("<!doctype html>")
     assert stat.S_IMODE(page.stat().st_mode) == 0o600
     assert sorted(path.name for path in page.parent.iterdir()) == ["evidence.html", "evidence.json"]
@@ -49,7 +49,7 @@ def test_it_writes_a_page_and_the_same_as_json(
     ],
     ids=["no length of time", "no folder", "no database", "since missing", "out missing"],
 )
-def test_what_is_wrong_is_one_line(
+def test_a_problem_is_one_line(
     arguments: list[str], code: int, said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["evidence", *arguments]) == code

@@ -1,4 +1,4 @@
-"""What a command writes is its owner's, whichever command it is and whatever the shell says."""
+"""Files that a command writes are readable by their owner only, whatever the umask."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,7 +13,7 @@ CONTACTS = "number,name\n030 901820,Ann\n12,Bob\n"
 
 @pytest.fixture(autouse=True)
 def open_handed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Stand in a folder, in a shell that lets everybody read and write what is made there."""
+    """Work in a folder, with a umask that lets every user read and write new files."""
     monkeypatch.chdir(tmp_path)
     Path("holdline.yaml").write_text(
         "campaigns: {spring: {region: DE, consent_required: false}}", encoding="utf-8"

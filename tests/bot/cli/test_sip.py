@@ -1,4 +1,4 @@
-"""`holdline sip setup`: what it makes, what it prints, and what it says is wrong."""
+"""`holdline sip setup`: what it creates, prints and reports."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -38,7 +38,7 @@ def write(sip: str) -> None:
     Path("holdline.yaml").write_text(f"{STAGES}transports: {{livekit: {{sip: {{{sip}}}}}}}\n")
 
 
-def test_it_makes_trunk_and_rule_and_says_what_the_carrier_needs(
+def test_it_makes_trunk_and_rule_and_prints_the_carriers_settings(
     exchange: Exchange, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEKIT_SIP_URI", "sip:203.0.113.7:5060")
@@ -77,7 +77,7 @@ def test_a_carrier_to_call_through_gets_a_trunk_too_and_no_password_is_printed(
     assert (inbound.auth_username, inbound.auth_password) == ("them", "inbound-password")
 
 
-def test_a_trunk_that_is_open_to_everybody_is_said_to_be(
+def test_a_trunk_that_is_open_to_every_caller_is_reported(
     exchange: Exchange, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["sip", "setup"]) == 0
@@ -100,7 +100,7 @@ def test_a_trunk_that_is_open_to_everybody_is_said_to_be(
         ("transport: smoke", {}, "transports.livekit.sip.transport"),
     ],
 )
-def test_what_is_wrong_is_one_line(
+def test_a_problem_is_one_line(
     exchange: Exchange,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
@@ -122,7 +122,7 @@ def test_what_is_wrong_is_one_line(
 
 
 @pytest.mark.parametrize("arguments", [["sip"], ["sip", "destroy"]])
-def test_there_is_nothing_but_setup(
+def test_setup_is_the_only_subcommand(
     exchange: Exchange, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     assert run(arguments) == 2
@@ -130,7 +130,7 @@ def test_there_is_nothing_but_setup(
     assert not exchange.asked
 
 
-def test_a_livekit_that_is_not_there_is_one_line(
+def test_a_missing_livekit_is_one_line(
     exchange: Exchange, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LIVEKIT_URL", "ws://127.0.0.1:9")

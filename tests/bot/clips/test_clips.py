@@ -1,4 +1,4 @@
-"""Clips: what is said when a provider cannot answer, rendered ahead in the voices of the agent."""
+"""Clips: sentences for failures, rendered ahead in the voices of the agent."""
 
 import asyncio
 import os
@@ -95,7 +95,7 @@ async def test_every_speaking_rung_renders_every_text_of_the_agents_language(
         assert np.abs(np.frombuffer(pcm, "<i2")[:800].astype(int)).max() > 200  # no lead-in
 
 
-async def test_an_agent_that_follows_its_callers_has_clips_in_every_language_of_the_texts(
+async def test_a_multilingual_agent_has_clips_in_every_language_of_the_texts(
     lab: Lab, tmp_path: Path
 ) -> None:
     settings, store = settings_for(lab, agent={"language": "multi"}), ClipStore(tmp_path)
@@ -116,7 +116,7 @@ async def test_an_agent_that_follows_its_callers_has_clips_in_every_language_of_
     } == {(name, "Un momento.", "es") for name in VOICES}
 
 
-async def test_a_clip_is_played_in_the_language_of_its_text_by_a_voice_that_follows(
+async def test_a_multilingual_voice_plays_a_clip_in_the_language_of_its_text(
     tmp_path: Path,
 ) -> None:
     rung = RungSpec(name="a", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v")
@@ -137,7 +137,7 @@ async def test_a_clip_is_played_in_the_language_of_its_text_by_a_voice_that_foll
     assert await voice().say("Un momento.", "es") == b"es"  # a language of its own: another clip
 
 
-async def test_what_is_there_is_not_rendered_again(lab: Lab, tmp_path: Path) -> None:
+async def test_existing_clips_are_not_rendered_again(lab: Lab, tmp_path: Path) -> None:
     settings, store = settings_for(lab), ClipStore(tmp_path)
     await rendered(settings, store)
     spoken = len(lab.record.words())
@@ -146,7 +146,7 @@ async def test_what_is_there_is_not_rendered_again(lab: Lab, tmp_path: Path) -> 
     assert len(lab.record.words()) == spoken
 
 
-async def test_a_text_that_changed_is_rendered_anew_and_no_other(lab: Lab, tmp_path: Path) -> None:
+async def test_only_a_changed_text_is_rendered_again(lab: Lab, tmp_path: Path) -> None:
     settings, store = settings_for(lab), ClipStore(tmp_path)
     await rendered(settings, store)
     changed = utterances_of(TEXTS | {"en": TEXTS["en"] | {"goodbye": ["Bye now, and thanks."]}})
@@ -167,9 +167,7 @@ def test_another_voice_is_another_clip(change: dict[str, str]) -> None:
     assert Clip.of(rung, "Hello.").name != Clip.of(other, "Hello.").name
 
 
-async def test_a_voice_that_fails_is_not_asked_for_its_other_texts_and_the_next_one_is(
-    lab: Lab, tmp_path: Path
-) -> None:
+async def test_a_voice_that_fails_is_skipped_for_its_other_texts(lab: Lab, tmp_path: Path) -> None:
     lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 401}]))
     settings = settings_for(lab)
 
@@ -200,7 +198,7 @@ async def test_a_voice_that_comes_back_while_it_is_asked_again_says_everything(
     assert waits == [event.wait_s for event in told if isinstance(event, RetryPlanned)]
 
 
-async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
+async def test_a_voice_that_stays_broken_is_skipped_for_callers_too(
     lab: Lab, tmp_path: Path
 ) -> None:
     lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
@@ -216,9 +214,7 @@ async def test_a_voice_that_stays_broken_is_left_alone_by_callers_too(
     assert [(item.provider, item.tries) for item in exhausted] == [("cartesia", 4)]
 
 
-async def test_a_caller_who_comes_while_a_voice_is_waited_for_comes_first(
-    lab: Lab, tmp_path: Path
-) -> None:
+async def test_a_caller_has_priority_over_rendering(lab: Lab, tmp_path: Path) -> None:
     lab.instance("cartesia").set_faults(parse_windows([{"fault": "http", "status": 503}]))
     order: list[str] = []
 
@@ -252,7 +248,7 @@ async def test_a_voice_that_is_cut_off_leaves_no_half_clip(lab: Lab, tmp_path: P
     assert not any(store.has(Clip.of(*pair)) for pair in wanted(settings, UTTERANCES))
 
 
-async def test_a_server_renders_when_nobody_calls_and_not_before(
+async def test_a_server_renders_only_while_there_are_no_calls(
     lab: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(clip_keeping, "LOOK_S", 0.01)
@@ -280,7 +276,7 @@ async def test_a_server_renders_when_nobody_calls_and_not_before(
     )
 
 
-async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path: Path) -> None:
+async def test_a_server_without_rendering_requests_nothing(lab: Lab, tmp_path: Path) -> None:
     settings = settings_for(lab, hold={"render": False})
     store = ClipStore(tmp_path)
     async with keep_clips(settings, UTTERANCES, store, quiet=lambda: True, retries=retries()):
@@ -289,7 +285,7 @@ async def test_a_server_that_may_not_render_asks_for_nothing(lab: Lab, tmp_path:
     assert lab.record.words() == ()
 
 
-def test_sound_that_is_far_too_short_for_its_text_is_refused() -> None:
+def test_sound_that_is_too_short_for_its_text_is_refused() -> None:
     loud = np.full(round(0.3 * RATE_HZ), 5000, dtype="<i2").tobytes()
 
     assert trim(loud, "One moment.").size > 0
@@ -309,7 +305,7 @@ def voice(store: ClipStore, *, speaks: str | None) -> CallVoice:
     return CallVoice(store, voices=rungs, speaking=lambda: speaks, local=local, rate_hz=8000)
 
 
-async def test_a_clip_is_in_the_voice_that_speaks_now(tmp_path: Path) -> None:
+async def test_a_clip_is_in_the_voice_of_the_current_rung(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
     rung = RungSpec(
         name="elevenlabs", stage="tts", kind="elevenlabs", url="", sample_rate_hz=8000, voice="v"
@@ -328,7 +324,7 @@ async def test_without_a_clip_the_local_voice_speaks(tmp_path: Path, speaks: str
     assert pcm == b"es: Un momento."
 
 
-async def test_a_broken_file_is_no_clip(tmp_path: Path) -> None:
+async def test_a_broken_file_is_not_played(tmp_path: Path) -> None:
     store = ClipStore(tmp_path)
     rung = RungSpec(
         name="cartesia", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v"
@@ -341,14 +337,14 @@ async def test_a_broken_file_is_no_clip(tmp_path: Path) -> None:
 
 
 @pytest.mark.real_time
-async def test_a_disk_that_hangs_has_the_local_voice_speak(tmp_path: Path) -> None:
+async def test_the_local_voice_speaks_while_the_disk_hangs(tmp_path: Path) -> None:
     rung = RungSpec(
         name="cartesia", stage="tts", kind="cartesia", url="", sample_rate_hz=8000, voice="v"
     )
     store, texts = ClipStore(tmp_path), [f"One moment, {number}." for number in range(12)]
     pipes = [tmp_path / f"{Clip.of(rung, text).name}.wav" for text in texts]
     for pipe in pipes:
-        os.mkfifo(pipe)  # nobody ever writes into it
+        os.mkfifo(pipe)  # a pipe without a writer
 
     try:
         async with asyncio.timeout(20.0):
@@ -361,7 +357,7 @@ async def test_a_disk_that_hangs_has_the_local_voice_speak(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("language", ["en", "es", "ru", "es-MX", "xx"])
-def test_the_local_voice_speaks_whatever_language(language: str) -> None:
+def test_the_local_voice_speaks_in_every_language(language: str) -> None:
     pcm = say_locally("One moment. Two moments.", language, rate_hz=8000)
 
     assert len(pcm) > 8000
@@ -387,7 +383,7 @@ def test_texts_in_norwegian_are_those_of_the_language_no(tmp_path: Path) -> None
         ("en: {filler: [!!int 5 minutes]}", "cannot be read"),
     ],
 )
-def test_an_owners_texts_that_are_wrong_are_told_in_a_line(
+def test_invalid_texts_of_the_owner_are_reported_in_one_line(
     tmp_path: Path, text: str, problem: str
 ) -> None:
     file = tmp_path / "texts.yaml"

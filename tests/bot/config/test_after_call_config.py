@@ -1,4 +1,4 @@
-"""What is found out behind calls is on where somebody is told, and a mistake in it is one line."""
+"""Work after calls is on if a receiver is configured; a mistake in it is one line."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ def read(folder: Path, text: str) -> Settings:
     ],
     ids=["nobody is told", "a register", "a campaign", "said so", "said no", "callbacks alone"],
 )
-def test_a_model_is_asked_where_somebody_is_told(
+def test_a_model_is_asked_if_a_receiver_is_configured(
     tmp_path: Path, text: str, *, asks: bool, works: bool
 ) -> None:
     settings = read(tmp_path, text)

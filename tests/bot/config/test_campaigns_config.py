@@ -1,4 +1,4 @@
-"""A campaign is written down in the configuration, and a mistake in it is one clear line."""
+"""A campaign in the configuration; a mistake in it is one clear line."""
 
 from pathlib import Path
 
@@ -35,7 +35,7 @@ def read(folder: Path, text: str) -> Settings:
     return load(file, variables=Environment(values={}), keys=False).settings
 
 
-def test_a_campaign_is_what_its_owner_wrote(tmp_path: Path) -> None:
+def test_a_campaign_has_the_configured_values(tmp_path: Path) -> None:
     settings = read(tmp_path, WHOLE).campaigns["spring"]
 
     campaign = campaign_of("spring", settings)
@@ -54,7 +54,7 @@ def test_a_campaign_is_what_its_owner_wrote(tmp_path: Path) -> None:
     }
 
 
-def test_what_is_not_said_is_as_without_a_configuration(tmp_path: Path) -> None:
+def test_missing_keys_have_their_defaults(tmp_path: Path) -> None:
     settings = read(tmp_path, "campaigns: {spring: {}}").campaigns["spring"]
 
     assert campaign_of("spring", settings) == Campaign(name="spring")

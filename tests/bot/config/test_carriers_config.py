@@ -1,4 +1,4 @@
-"""The carriers' sections: what each needs, and the one line that says what is missing."""
+"""The carriers' sections: their required keys, and the line for a missing one."""
 
 import base64
 from pathlib import Path
@@ -32,7 +32,7 @@ def refused(transports: str, **variables: str) -> list[str]:
     return [problem.line for problem in caught.value.problems]
 
 
-def test_a_carrier_is_closed_and_needs_nothing_until_somebody_opens_it() -> None:
+def test_a_carrier_is_disabled_by_default_and_then_needs_nothing() -> None:
     transports = read("webrtc: {enabled: true}")
 
     assert not any(
@@ -125,7 +125,7 @@ LINES: dict[str, tuple[str, dict[str, str], list[str]]] = {
 
 
 @pytest.mark.parametrize(("text", "variables", "lines"), LINES.values(), ids=LINES.keys())
-def test_what_is_missing_is_told_in_one_line_each(
+def test_each_missing_key_is_reported_in_one_line(
     text: str, variables: dict[str, str], lines: list[str]
 ) -> None:
     assert refused(text, **variables) == lines
@@ -146,12 +146,12 @@ def test_what_is_missing_is_told_in_one_line_each(
         ("telnix: {enabled: true}", "transports.telnix"),
     ],
 )
-def test_a_wrong_value_is_told_with_its_key(text: str, key: str) -> None:
+def test_a_wrong_value_is_reported_with_its_key(text: str, key: str) -> None:
     [line] = refused(text)
 
     assert line.startswith(f"holdline.yaml:1: {key} ")
     assert "Traceback" not in line
 
 
-def test_a_wrong_key_of_a_carrier_that_is_closed_is_nobodys_business() -> None:
+def test_a_wrong_key_of_a_disabled_carrier_is_ignored() -> None:
     assert not read("telnyx: {enabled: false}", TELNYX_PUBLIC_KEY="rubbish").telnyx.enabled

@@ -1,4 +1,4 @@
-"""What a configuration says is what the program gets, and what is wrong is told at once."""
+"""Configuration reaches the program, and mistakes are reported at once."""
 
 import json
 import subprocess
@@ -264,13 +264,13 @@ def test_a_variable_may_add_a_rung() -> None:
         ("LLM__0__NAME__X", 'cannot set stages.llm[0].name.x: stages.llm[0].name is "openai"'),
     ],
 )
-def test_a_variable_that_names_no_place_is_told(name: str, text: str) -> None:
+def test_a_variable_for_an_unknown_key_is_reported(name: str, text: str) -> None:
     variable = f"HOLDLINE__STAGES__{name}"
 
     assert refused(**{variable: "x"}) == [f"environment {variable}: {text}"]
 
 
-def test_an_empty_variable_says_nothing() -> None:
+def test_an_empty_variable_is_ignored() -> None:
     assert read(MAX_RESPONSE_LATENCY="", HOLDLINE_TOKEN=" ").settings.server.token is None
 
 
@@ -455,14 +455,14 @@ def test_an_empty_variable_says_nothing() -> None:
         ),
     ],
 )
-def test_a_wrong_value_is_told_in_one_line_with_its_place_and_its_cure(
+def test_a_wrong_value_is_reported_in_one_line_with_its_place_and_its_cure(
     text: str, line: str
 ) -> None:
     assert refused(text) == [line]
 
 
 def patterns_in(schema: Any) -> set[str]:
-    """Return every pattern that a text of the configuration is compared with."""
+    """Return every pattern that values of the configuration are checked against."""
     if isinstance(schema, list | tuple):
         return set[str]().union(*map(patterns_in, schema))
     if not isinstance(schema, dict):
@@ -471,20 +471,20 @@ def patterns_in(schema: Any) -> set[str]:
     return own.union(*map(patterns_in, schema.values()))
 
 
-def test_of_every_pattern_it_is_known_what_would_be_valid() -> None:
+def test_every_pattern_has_a_description_of_valid_values() -> None:
     patterns = patterns_in(Settings.__pydantic_core_schema__)
 
     assert len(patterns) > 10
     assert patterns - PATTERNS.keys() == set()
 
 
-def test_a_variable_with_a_figure_that_is_no_number_is_told_in_a_line() -> None:
+def test_a_variable_with_an_invalid_number_is_one_line() -> None:
     (line,) = refused(**{"HOLDLINE__STAGES__STT__²__KIND": "local"})
 
     assert line.startswith("environment HOLDLINE__STAGES__STT__²__KIND: cannot set stages.stt")
 
 
-def test_a_livekit_without_its_key_is_told_in_a_line_for_each_half_of_it() -> None:
+def test_a_livekit_without_its_key_is_one_line_for_each_half_of_it() -> None:
     assert refused("transports: {livekit: {enabled: true}}") == [
         f"holdline.yaml:1: transports.livekit.{key} names {variable}, which is not set; "
         "put it in the environment or .env"
@@ -495,7 +495,7 @@ def test_a_livekit_without_its_key_is_told_in_a_line_for_each_half_of_it() -> No
     ]
 
 
-def test_every_problem_is_told_at_once_in_the_order_of_the_file() -> None:
+def test_all_problems_are_reported_at_once_in_the_order_of_the_file() -> None:
     lines = refused(
         "agnet: {}\nserver: {port: x}\nstages:\n  stt: [{kind: deepgrm, api_key_env: NOPE}]",
         RETRY_ATTEMPTS="many",
@@ -607,7 +607,7 @@ def test_an_address_that_is_no_url_is_refused_with_an_example() -> None:
         ":8080",
     ],
 )
-def test_an_address_that_nobody_could_call_back_is_refused(domain: str) -> None:
+def test_an_address_that_cannot_be_called_back_is_refused(domain: str) -> None:
     valid = "it must be a URL such as https://phone.example.com"
 
     assert refused(DOMAIN=domain) == [
@@ -615,13 +615,13 @@ def test_an_address_that_nobody_could_call_back_is_refused(domain: str) -> None:
     ]
 
 
-def test_words_of_white_space_alone_are_none() -> None:
+def test_white_space_counts_as_no_words() -> None:
     assert refused("agent: {greeting: '  '}") == [
         'holdline.yaml:1: agent.greeting is " "; it must be text that is not empty'
     ]
 
 
-def test_a_rung_that_a_variable_began_and_did_not_finish_is_the_variables() -> None:
+def test_an_incomplete_rung_of_variables_names_the_variable() -> None:
     name = "HOLDLINE__STAGES__STT__1__URL"
 
     problems = refused(**{name: "wss://ears.example.com"})
@@ -639,7 +639,7 @@ def test_a_token_that_guards_a_public_host_is_long() -> None:
     )
 
 
-def test_on_loopback_a_short_token_will_do() -> None:
+def test_on_loopback_a_short_token_is_accepted() -> None:
     assert read(HOLDLINE_TOKEN="1").settings.server.token is not None
 
 
@@ -650,7 +650,7 @@ SENDS = {
 
 
 @pytest.mark.parametrize("key", SENDS)
-def test_no_register_and_no_summary_is_sent_in_the_open(key: str) -> None:
+def test_crm_and_summary_addresses_need_tls(key: str) -> None:
     section, what = SENDS[key]
 
     assert refused(section % ("http://crm.example.com/x", "false")) == [
@@ -671,7 +671,7 @@ def test_no_register_and_no_summary_is_sent_in_the_open(key: str) -> None:
     ],
     ids=["insecure", "https", "private", "loopback"],
 )
-def test_registers_and_summaries_may_be_near_or_what_is_said_of_them(
+def test_crm_and_summary_addresses_may_be_private_or_marked_insecure(
     key: str, url: str, insecure: str
 ) -> None:
     settings = read(SENDS[key][0] % (url, insecure)).settings
@@ -680,13 +680,13 @@ def test_registers_and_summaries_may_be_near_or_what_is_said_of_them(
 
 
 @pytest.mark.parametrize("kind", ["none", "own"])
-def test_a_register_that_nothing_is_sent_to_may_have_any_address(kind: str) -> None:
+def test_an_unused_crm_may_have_any_address(kind: str) -> None:
     settings = read(f"crm: {{kind: {kind}, url: 'http://crm.example.com/x'}}").settings
 
     assert settings.crm.kind == kind
 
 
-def test_a_name_is_not_said_to_be_on_a_public_network() -> None:
+def test_a_host_name_is_not_called_public() -> None:
     assert refused("crm: {kind: webhook, url: 'http://crm:8000/x'}") == [
         'holdline.yaml:1: crm.url is "http://crm:8000/x"; plain http carries what callers say and '
         'the key unencrypted, and "crm" is no loopback or private address; use https or say '
@@ -716,9 +716,7 @@ TOOL = "{name: crm, description: d, url: '%s', insecure: %s}"
     ],
     ids=["public", "insecure", "https", "private", "loopback"],
 )
-def test_a_tool_is_not_told_what_callers_say_in_the_open(
-    url: str, insecure: str, lines: list[str]
-) -> None:
+def test_tools_need_tls_for_callers_words(url: str, insecure: str, lines: list[str]) -> None:
     text = f"agent: {{tools: [{TOOL % (url, insecure)}]}}"
 
     if lines:
@@ -728,7 +726,7 @@ def test_a_tool_is_not_told_what_callers_say_in_the_open(
 
 
 @pytest.mark.parametrize("name", ["X-Api-Key", "x-goog-api-key", "Authorization", "X_TOKEN"])
-def test_a_secret_among_a_rungs_options_is_seen(name: str) -> None:
+def test_a_secret_among_a_rungs_options_is_recognised(name: str) -> None:
     headers = f"options: {{extra_headers: {{{name}: s3cret-value}}}}"
     text = f"stages: {{stt: [{{kind: deepgram, api_key_env: DEEPGRAM_API_KEY, {headers}}}]}}"
 
@@ -753,7 +751,7 @@ def test_a_secret_among_a_rungs_options_is_not_printed() -> None:
         "resilience: {share: 'redis://me:hun/ter2@cache/0'}",
     ],
 )
-def test_a_password_with_a_slash_is_seen_as_one(address: str) -> None:
+def test_a_password_with_a_slash_is_recognised(address: str) -> None:
     lines = refused(address)
 
     assert any("holds a secret" in line for line in lines)
@@ -767,7 +765,7 @@ def test_an_address_with_a_port_and_an_at_is_no_secret() -> None:
     assert read(text).settings.stages.stt[0].url == url
 
 
-def test_an_agent_inherits_what_it_does_not_say() -> None:
+def test_an_agent_inherits_missing_keys() -> None:
     settings = read(
         """
 agent: {greeting: "Hello.", language: de, silence: {prompt_after_s: 4, goodbye: Tschau}}
@@ -784,7 +782,7 @@ agents:
     assert settings.agent_for("") is settings.agent
 
 
-def test_a_wrong_key_of_agent_is_told_once_however_many_inherit_it() -> None:
+def test_a_wrong_key_of_agent_is_reported_once_however_many_inherit_it() -> None:
     lines = refused("agent: {greting: x}\nagents: {a: {}, b: {}}")
 
     assert lines == ["holdline.yaml:1: agent.greting is unknown; did you mean greeting?"]
@@ -794,7 +792,7 @@ def test_words_that_old_yaml_took_for_booleans_are_text() -> None:
     assert read("agent: {language: no}").settings.agent.language == "no"
 
 
-def test_a_key_that_no_header_can_carry_is_refused_unseen() -> None:
+def test_a_key_that_no_header_can_carry_is_refused_without_printing_it() -> None:
     assert refused(OPENAI_API_KEY="one two") == [
         "built-in default: stages.llm[0].api_key_env names OPENAI_API_KEY, which holds more than "
         "one printable ASCII word; put it in the environment or .env"
@@ -817,12 +815,12 @@ def test_a_file_of_aliases_that_would_fill_the_memory_is_refused() -> None:
     assert "too large" in refused("\n".join(rows))[0]
 
 
-def test_a_named_file_that_is_not_there_is_told() -> None:
+def test_a_missing_named_file_is_reported() -> None:
     with pytest.raises(ConfigError, match=r"gone.yaml: there is no such file"):
         load(Path("gone.yaml"), variables=Environment(values=KEYS))
 
 
-def test_settings_do_not_change() -> None:
+def test_settings_are_immutable() -> None:
     settings = read().settings
 
     with pytest.raises(ValueError, match="frozen"):
@@ -861,7 +859,7 @@ def test_the_printed_configuration_can_be_read_again() -> None:
     assert after.settings == before.settings
 
 
-def test_the_example_says_what_the_defaults_say() -> None:
+def test_the_example_shows_the_defaults() -> None:
     example = load(ROOT / "holdline.example.yaml", variables=Environment(values=KEYS))
 
     assert example.settings == read().settings
@@ -884,5 +882,5 @@ def test_reading_the_configuration_imports_no_pipecat() -> None:
 @pytest.mark.parametrize(
     ("word", "found"), [("elevenlab", "elevenlabs"), ("Cartesia", "cartesia"), ("zzz", None)]
 )
-def test_the_nearest_word_is_one_that_was_meant(word: str, found: str | None) -> None:
+def test_the_suggested_word_is_the_nearest_valid_one(word: str, found: str | None) -> None:
     assert nearest(word, ["cartesia", "elevenlabs", "local"]) == found

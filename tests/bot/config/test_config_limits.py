@@ -45,7 +45,7 @@ def refusals(text: str) -> list[str]:
     return [problem.line for problem in caught.value.problems]
 
 
-def test_without_a_word_about_limits_there_are_none() -> None:
+def test_limits_are_off_by_default() -> None:
     policies = build_policies(read(stages()), 100.0)
 
     for policy in policies.values():
@@ -71,7 +71,7 @@ def test_limits_and_cold_standbys_reach_their_stage() -> None:
     assert found["model"] == Limits(concurrent=2, per_minute=60)
     assert found["other"] == Limits(concurrent=5)
     assert found["voice"] == Limits()
-    assert policies["tts"].cold == {"other"}  # the first rung is nobody's standby
+    assert policies["tts"].cold == {"other"}  # the first rung is never a standby
 
 
 def test_voices_that_do_not_time_their_words_are_named_to_their_stage_alone(
@@ -85,7 +85,7 @@ def test_voices_that_do_not_time_their_words_are_named_to_their_stage_alone(
     assert built["stt"].untimed == built["llm"].untimed == frozenset()
 
 
-def test_rungs_of_one_account_fall_together_and_others_of_that_name_do_not() -> None:
+def test_only_rungs_of_one_account_share_its_failures() -> None:
     text = """
 stages:
   stt: [{name: ears, kind: local}]
@@ -105,7 +105,7 @@ stages:
     assert [standing.provider for standing in standings if standing.usable] == ["spare", "voice"]
 
 
-def test_hedges_are_for_the_model_alone_and_so_many_as_is_said() -> None:
+def test_hedges_are_for_the_model_alone_up_to_the_configured_share() -> None:
     text = stages() + "resilience: {hedge: {enabled: true, share: 0.05}}"
     policies = build_policies(read(text), 100.0)
     hedges = policies["llm"].hedges
@@ -140,7 +140,7 @@ def test_hedges_are_for_the_model_alone_and_so_many_as_is_said() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_told_with_what_would_be_valid(text: str, line: str) -> None:
+def test_a_mistake_is_reported_with_the_valid_values(text: str, line: str) -> None:
     (told,) = refusals(text)
 
     assert told.endswith(line)

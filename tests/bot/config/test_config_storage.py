@@ -1,4 +1,4 @@
-"""Where calls leave things: addresses and folders that cannot be used are told at the start."""
+"""Storage: unusable addresses and folders are reported at the start."""
 
 import importlib.util
 from pathlib import Path
@@ -45,7 +45,7 @@ def written(text: str) -> None:
         ("postgresql+asyncpg://h:many/x", "it must be like postgresql+asyncpg://USER@HOST/NAME"),
     ],
 )
-def test_an_address_that_is_none_is_told_with_its_cure(
+def test_an_invalid_address_is_reported_with_its_cure(
     url: str, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     written(f'storage: {{url: "{url}"}}')
@@ -66,11 +66,11 @@ def test_an_address_that_is_none_is_told_with_its_cure(
         "postgresql+asyncpg://user@db.example.com:5432/holdline",
     ],
 )
-def test_an_address_that_can_be_used_has_no_trouble(url: str) -> None:
+def test_a_usable_address_has_no_problem(url: str) -> None:
     assert config_storage.trouble(url) is None
 
 
-def test_a_driver_that_is_not_installed_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_driver_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
 
     text = config_storage.trouble("postgresql+asyncpg://h/x")
@@ -104,7 +104,7 @@ def test_a_password_in_an_address_is_not_shown(capsys: pytest.CaptureFixture[str
     ],
 )
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["mic"], ["clips"]])
-def test_a_folder_that_cannot_be_written_is_told_at_the_start(
+def test_a_folder_that_cannot_be_written_is_reported_at_the_start(
     command: list[str], text: str, line: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("taken").write_text("a file, no folder", encoding="utf-8")
@@ -122,7 +122,7 @@ def test_a_folder_that_cannot_be_written_is_told_at_the_start(
     [["replay", str(RECORDING)], ["drill", "--only", "healthy"]],
     ids=["replay", "drill"],
 )
-def test_an_out_that_cannot_be_written_is_told_before_any_call(
+def test_an_output_folder_that_cannot_be_written_is_reported_before_any_call(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("taken").write_text("a file, no folder", encoding="utf-8")
@@ -136,7 +136,7 @@ def test_an_out_that_cannot_be_written_is_told_before_any_call(
     )
 
 
-def test_a_demo_that_cannot_keep_its_logs_is_told(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_demo_that_cannot_write_its_logs_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     Path("logs").write_text("a file, no folder", encoding="utf-8")
 
     assert run(["demo", "--port", "0"]) == 2
@@ -148,7 +148,7 @@ def test_a_demo_that_cannot_keep_its_logs_is_told(capsys: pytest.CaptureFixture[
     )
 
 
-def test_folders_that_are_missing_are_made() -> None:
+def test_missing_folders_are_created() -> None:
     written("logs: {dir: deep/logs}\nhold: {clips_dir: deep/clips}")
 
     check_folders(load(variables=ENVIRONMENT))

@@ -1,4 +1,4 @@
-"""Spans for a collector: off unless wanted, and one line when something is wrong."""
+"""Spans for a collector: off by default, and one line for each mistake."""
 
 from importlib.metadata import PackageNotFoundError
 

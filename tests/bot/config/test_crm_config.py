@@ -1,4 +1,4 @@
-"""A register that could not be told of any call is refused before there is one, in one line."""
+"""A CRM that could accept no call is refused at the start, in one line."""
 
 from pathlib import Path
 
@@ -45,7 +45,7 @@ def test_a_webhook_s_secret_that_cannot_sign_is_refused(tmp_path: Path, token: s
     ],
     ids=["as they are given", "bare", "not filled up", "a bearer token"],
 )
-def test_every_other_secret_is_taken(tmp_path: Path, text: str, token: str) -> None:
+def test_any_other_secret_is_accepted(tmp_path: Path, text: str, token: str) -> None:
     held = read(tmp_path, text, token).crm.token
 
     assert held is not None

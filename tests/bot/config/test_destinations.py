@@ -1,4 +1,4 @@
-"""Who can be reached is said in the configuration, and a mistake in it is one clear line."""
+"""Transfer destinations in the configuration; a mistake is one clear line."""
 
 import pytest
 from pydantic import ValidationError
@@ -20,7 +20,7 @@ def test_a_number_or_a_sip_address_can_be_reached(written: object, number: str) 
 
 
 @pytest.mark.parametrize("number", ["", "call me", "sip:", "sip:a b@c", "sip:a@b;x=<y>", True])
-def test_what_cannot_be_dialled_is_refused(number: object) -> None:
+def test_an_undiallable_destination_is_refused(number: object) -> None:
     with pytest.raises(ValidationError):
         DestinationSettings.model_validate({"number": number})
 
@@ -43,7 +43,7 @@ def test_a_key_as_yaml_reads_it_is_a_key() -> None:
         ({"1": "sales"}, "`keys.1` is 'sales', which is none of: person, callback"),
     ],
 )
-def test_a_key_that_leads_nowhere_is_told_with_what_would_be_valid(
+def test_a_key_without_a_destination_is_reported_with_the_valid_ones(
     keys: dict[str, str], says: str
 ) -> None:
     with pytest.raises(ValidationError, match=says):

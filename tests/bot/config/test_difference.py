@@ -29,7 +29,7 @@ def settings(**variables: Any) -> Settings:
     ],
     ids=["nothing", "a text", "a rung", "a secret"],
 )
-def test_it_names_what_changed_and_not_what_it_holds(
+def test_changed_keys_are_named_without_their_values(
     variables: dict[str, str], changed: tuple[str, ...]
 ) -> None:
     assert changed_keys(settings(), settings(**variables)) == changed

@@ -18,7 +18,7 @@ def dotenv(tmp_path: Path) -> Path:
     return path
 
 
-def test_a_file_gives_what_the_process_does_not(dotenv: Path) -> None:
+def test_the_file_supplies_variables_that_the_process_lacks(dotenv: Path) -> None:
     found = read(dotenv)
 
     assert found.get("HOLDLINE_TEST_A") == "from file"
@@ -51,14 +51,12 @@ def test_a_dollar_in_a_password_is_a_dollar(tmp_path: Path) -> None:
     assert read(tmp_path / ".env").get("HOLDLINE_TEST_P") == "a$HOME${HOME}b"
 
 
-def test_no_file_is_no_trouble(tmp_path: Path) -> None:
+def test_a_missing_file_is_fine(tmp_path: Path) -> None:
     assert read(tmp_path / ".env").get("HOLDLINE_TEST_A") is None
 
 
 @pytest.mark.parametrize("line", ["s3cret", "=s3cret", "A='s3cret"])
-def test_a_line_that_is_no_assignment_is_told_without_what_it_holds(
-    line: str, tmp_path: Path
-) -> None:
+def test_an_invalid_line_is_reported_without_its_content(line: str, tmp_path: Path) -> None:
     (tmp_path / ".env").write_text(f"A=1\n{line}\n", encoding="utf-8")
 
     with pytest.raises(ConfigError, match=r"\.env:2: is not NAME=value") as caught:
@@ -67,7 +65,7 @@ def test_a_line_that_is_no_assignment_is_told_without_what_it_holds(
     assert "s3cret" not in str(caught.value)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path: Path) -> None:
+def test_a_file_that_is_no_text_is_reported(tmp_path: Path) -> None:
     (tmp_path / ".env").write_bytes(b"A=\xff\xfe\n")
 
     with pytest.raises(ConfigError, match=r"\.env: cannot be read"):
@@ -79,10 +77,10 @@ def test_values_are_not_shown_when_an_environment_is_printed() -> None:
 
 
 @pytest.mark.parametrize(("before", "after"), [(None, "1"), ("2", "2")], ids=["unset", "chosen"])
-def test_arrays_are_multiplied_on_one_thread_unless_somebody_chose_otherwise(
+def test_numpy_uses_one_thread_unless_configured(
     before: str | None, after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", before or "")  # taken back, whoever sets it
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", before or "")  # restored after the test
     if before is None:
         monkeypatch.delenv("OPENBLAS_NUM_THREADS")
 

@@ -49,7 +49,7 @@ def test_a_relays_password_comes_from_the_environment(tmp_path: Path) -> None:
     ],
     ids=["no ICE url", "no account", "not set", "in the file", "unknown"],
 )
-def test_what_is_wrong_is_said_in_a_line(tmp_path: Path, server: dict[str, Any], line: str) -> None:
+def test_a_mistake_is_one_line(tmp_path: Path, server: dict[str, Any], line: str) -> None:
     with pytest.raises(ConfigError, match=line.replace("[", r"\[").replace("]", r"\]")) as wrong:
         loaded(tmp_path, server)
 

@@ -1,4 +1,4 @@
-"""The spreadsheet's section: off by default, and one line for what is missing."""
+"""The spreadsheet's section: off by default, and one line for a missing key."""
 
 from pathlib import Path
 
@@ -55,7 +55,7 @@ def test_a_path_that_cannot_be_printed_is_one_line() -> None:
     ],
     ids=["no file", "no spreadsheet"],
 )
-def test_what_is_missing_is_one_line_with_the_cure(given: dict[str, str], said: str) -> None:
+def test_a_missing_key_is_one_line_with_the_cure(given: dict[str, str], said: str) -> None:
     pytest.importorskip("google.auth")
     with pytest.raises(ConfigError) as wrong:
         load(variables=Environment(values={**KEYS, **given}))

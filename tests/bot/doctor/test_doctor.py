@@ -1,4 +1,4 @@
-"""The doctor finds what would stop a call, and sends keys only when asked to."""
+"""The doctor finds problems that would stop a call, and sends keys only when asked to."""
 
 import errno
 import os
@@ -29,7 +29,7 @@ class Vendor:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.health: Any = None  # what a server of ours says
+        self.health: Any = None  # the answer of our own server
         self.port = 0
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -98,7 +98,7 @@ def problems(of: dict[str, DoctorFinding]) -> dict[str, str]:
     return {item.about: item.text for item in of.values() if not item.ok}
 
 
-async def test_a_healthy_house_has_no_problem_and_no_key_leaves_it(vendor: Vendor) -> None:
+async def test_a_healthy_configuration_has_no_problem_and_sends_no_key(vendor: Vendor) -> None:
     found = await findings(settings(vendor.port))
 
     assert problems(found) == {}
@@ -128,7 +128,7 @@ async def test_a_key_that_a_provider_refuses_is_a_problem_without_the_key(vendor
     assert "wrong-key" not in str(found)
 
 
-async def test_a_channel_of_alerts_that_is_half_configured_is_a_problem(vendor: Vendor) -> None:
+async def test_a_half_configured_alert_channel_is_a_problem(vendor: Vendor) -> None:
     half = {"email": {"to": "night@example.com"}}
     changed = settings(vendor.port).model_copy(
         update={"alerts": AlertsSettings.model_validate(half)}
@@ -144,7 +144,7 @@ async def test_a_server_that_does_not_answer_is_a_problem_of_its_rung() -> None:
     assert "does not answer" in found["stages.stt deepgram"]
 
 
-async def test_a_local_voice_that_is_not_there_is_a_problem_of_its_rung(vendor: Vendor) -> None:
+async def test_a_missing_local_voice_is_a_problem_of_its_rung(vendor: Vendor) -> None:
     healthy = settings(vendor.port).stages.model_dump()
     absent = {**healthy, "tts": [{"name": "here", "kind": "local", "voice": "nobody"}]}
 
@@ -198,7 +198,7 @@ async def test_a_port_at_which_our_own_server_listens_is_no_problem(
     [[], {"ready": True}, {"ready": True, "degraded": False, "reasons": 3}],
     ids=["a list", "something else", "a number"],
 )
-async def test_who_says_something_else_is_not_ours(health: Any, vendor: Vendor) -> None:
+async def test_a_port_with_another_program_is_a_problem(health: Any, vendor: Vendor) -> None:
     vendor.health = health
 
     found = problems(await findings(settings(vendor.port, server={"port": vendor.port})))
@@ -206,7 +206,7 @@ async def test_who_says_something_else_is_not_ours(health: Any, vendor: Vendor) 
     assert list(found) == ["server.port"]
 
 
-async def test_a_taken_port_at_which_nobody_answers_keeps_nobody_waiting(
+async def test_a_taken_port_without_an_answer_does_not_block(
     vendor: Vendor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
@@ -220,7 +220,7 @@ async def test_a_taken_port_at_which_nobody_answers_keeps_nobody_waiting(
     assert found == {"server.port": f"127.0.0.1:{port} cannot be listened on: {IN_USE}"}
 
 
-async def test_looking_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
+async def test_the_check_leaves_nothing_behind(vendor: Vendor, tmp_path: Path) -> None:
     await findings(settings(vendor.port))
 
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - nothing waits for this
@@ -287,7 +287,7 @@ async def test_a_postgresql_whose_user_may_not_write_is_a_problem(
     assert "r3ads" not in found.text
 
 
-async def test_a_postgresql_that_refuses_or_is_away_is_a_problem(
+async def test_an_unavailable_postgresql_is_a_problem(
     vendor: Vendor, postgres: ShareServer
 ) -> None:
     wrong = through_asyncpg(postgres.address.format("an0ther"))
@@ -301,7 +301,7 @@ async def test_a_postgresql_that_refuses_or_is_away_is_a_problem(
     assert "an0ther" not in found[0].text + found[1].text
 
 
-async def test_a_postgresql_that_hangs_is_a_problem_and_keeps_nobody_waiting(
+async def test_a_postgresql_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, postgres: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
@@ -346,7 +346,7 @@ async def test_a_share_is_asked_for_a_lease_which_is_given_back(
     assert PASSWORD not in found[0].text
 
 
-async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
+async def test_a_share_that_hangs_is_a_problem_and_does_not_block(
     vendor: Vendor, redis_server: ShareServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.doctor.findings.ANSWER_S", 0.1)
@@ -360,7 +360,7 @@ async def test_a_share_that_hangs_is_a_problem_and_keeps_nobody_waiting(
     assert found.text == f"{redis_server.address.format('********')} did not answer within 0.1 s"
 
 
-async def test_a_share_that_does_not_take_our_password_is_a_problem(
+async def test_a_share_that_refuses_our_password_is_a_problem(
     vendor: Vendor, postgres: ShareServer
 ) -> None:
     found = await share_found(postgres.address.format("an0ther"), vendor.port)
@@ -370,7 +370,7 @@ async def test_a_share_that_does_not_take_our_password_is_a_problem(
     assert "an0ther" not in found.text
 
 
-async def test_a_share_in_a_file_is_used_where_it_is_and_not_made_where_it_is_not(
+async def test_an_existing_share_file_is_used_and_a_missing_one_is_not_made(
     vendor: Vendor, tmp_path: Path
 ) -> None:
     file = tmp_path / "shared" / "board.db"
@@ -397,7 +397,7 @@ async def test_a_share_that_is_no_database_is_a_problem(vendor: Vendor, tmp_path
     assert "file is not a database" in found.text
 
 
-async def test_without_a_share_there_is_nothing_to_look_at(vendor: Vendor) -> None:
+async def test_without_a_share_there_is_no_check_of_it(vendor: Vendor) -> None:
     assert "resilience.share" not in await findings(settings(vendor.port))
 
 
@@ -440,7 +440,7 @@ async def test_a_carrier_needs_an_address_that_it_can_reach(
     ],
     ids=["public", "with a token", "on this machine"],
 )
-async def test_a_console_that_a_proxy_may_open_is_told_of(
+async def test_a_console_that_a_proxy_may_open_is_reported(
     server: dict[str, str], *, told: bool, vendor: Vendor
 ) -> None:
     found = await findings(settings(vendor.port, server={"port": 0, **server}))

@@ -1,4 +1,4 @@
-"""What an operator sees of the providers and does to them, over HTTP and at the terminal."""
+"""An operator's view and actions on providers, over HTTP and at the terminal."""
 
 import asyncio
 import socket
@@ -86,7 +86,7 @@ async def listening(
 
 
 def opened(process: Process, name: str = "mind", kind: Kind = Kind.AUTH) -> None:
-    """Let a live attempt meet what opens the breaker at once."""
+    """Let a live attempt fail in a way that opens the breaker at once."""
     now, roster = clock.monotonic(), process.providers.roster
     permit = roster.health("llm", name).permit(now)
     assert permit is not None
@@ -111,7 +111,7 @@ async def test_every_rung_is_listed_with_its_place_and_its_health(tmp_path: Path
     assert "s3cret" not in str(found)
 
 
-async def test_a_reset_lets_a_retired_rung_be_tried_at_once(tmp_path: Path) -> None:
+async def test_a_reset_lets_an_open_rung_be_tried_at_once(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
         opened(process)
 
@@ -150,7 +150,7 @@ async def test_the_last_rung_of_a_stage_is_taken_out_by_force_only(tmp_path: Pat
     assert forced.json()[0]["withdrawn"] is True
 
 
-async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
+async def test_an_operators_action_is_told_once_with_its_author_and_reason(tmp_path: Path) -> None:
     async with asking(tmp_path) as (process, client):
         watching = process.live.watch()
         said = {"by": "Mary +15551234567", "why": "x" * 200}
@@ -171,7 +171,7 @@ async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Pat
 
 
 @pytest.mark.parametrize("action", ["rest", "return", "reset"])
-async def test_no_page_of_another_site_acts_on_a_rung(tmp_path: Path, action: str) -> None:
+async def test_another_sites_page_cannot_change_a_rung(tmp_path: Path, action: str) -> None:
     async with asking(tmp_path) as (process, client):
         for headers in ({"Origin": "http://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
             refused = await client.post(f"/api/providers/mind/{action}", headers=headers)
@@ -182,7 +182,7 @@ async def test_no_page_of_another_site_acts_on_a_rung(tmp_path: Path, action: st
 @pytest.mark.parametrize(
     "body", [{"why": "x" * 201}, {"by": 3}, {"force": "perhaps"}, [1]], ids=str
 )
-async def test_a_word_that_is_none_is_refused_in_one_line(tmp_path: Path, body: Any) -> None:
+async def test_an_unknown_action_is_refused_in_one_line(tmp_path: Path, body: Any) -> None:
     async with asking(tmp_path) as (process, client):
         refused = await client.post("/api/providers/mind/rest", json=body)
 
@@ -191,7 +191,7 @@ async def test_a_word_that_is_none_is_refused_in_one_line(tmp_path: Path, body: 
         assert not process.providers.roster.health("llm", "mind").rotation.out
 
 
-async def test_a_reset_of_nobody_says_who_there_is(tmp_path: Path) -> None:
+async def test_a_reset_of_an_unknown_rung_lists_the_known_ones(tmp_path: Path) -> None:
     async with asking(tmp_path) as (_, client):
         answer = await client.post("/api/providers/mint/reset")
 
@@ -200,7 +200,7 @@ async def test_a_reset_of_nobody_says_who_there_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "path"), [("GET", ""), ("POST", "/mind/reset")])
-async def test_both_need_the_token(tmp_path: Path, method: str, path: str) -> None:
+async def test_both_routes_need_the_token(tmp_path: Path, method: str, path: str) -> None:
     async with asking(tmp_path) as (_, client):
         del client.headers["Authorization"]
 
@@ -222,7 +222,7 @@ async def test_the_terminal_shows_the_running_servers_rungs(
     assert ["llm", "mind", "open", "needs", "a", "person"] in [row[:6] for row in rows]
 
 
-async def test_the_terminal_resets_a_rung_and_knows_a_misspelt_one(tmp_path: Path) -> None:
+async def test_the_terminal_resets_a_rung_and_suggests_a_misspelt_one(tmp_path: Path) -> None:
     async with listening(tmp_path) as (process, settings):
         opened(process)
 
@@ -233,7 +233,7 @@ async def test_the_terminal_resets_a_rung_and_knows_a_misspelt_one(tmp_path: Pat
         assert process.providers.roster.health("llm", "mind").breaker.state is State.HALF_OPEN
 
 
-async def test_another_token_than_the_servers_is_told(tmp_path: Path) -> None:
+async def test_a_wrong_token_is_reported(tmp_path: Path) -> None:
     async with listening(tmp_path) as (_, settings):
         server = settings.server.model_copy(update={"token": None})
 
@@ -242,7 +242,7 @@ async def test_another_token_than_the_servers_is_told(tmp_path: Path) -> None:
 
 
 CONFIG = {
-    "server": {"port": 9},  # discard: nobody of ours
+    "server": {"port": 9},  # discard: not one of our sockets
     "stages": {
         "stt": [{"kind": "local", "name": "ears"}],
         "llm": [{"kind": "openai", "url": "http://127.0.0.1:9/v1", "api_key_env": "KEY"}],
@@ -270,7 +270,7 @@ async def test_an_operators_shell_needs_no_providers_keys(
 
 
 @pytest.mark.real_time  # as above
-async def test_beside_the_demo_it_just_works(
+async def test_next_to_a_running_demo_no_setup_is_needed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with listening(tmp_path, token=None) as (process, settings):
@@ -288,7 +288,7 @@ async def test_beside_the_demo_it_just_works(
 
 
 @pytest.mark.real_time  # the command has a loop of its own
-async def test_the_token_is_shown_to_the_configured_server_alone(
+async def test_the_token_is_sent_to_the_configured_server_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shown: list[str | None] = []
@@ -319,7 +319,7 @@ FOREIGN = ["{", "null", "[1]", '[{"name": "it"}]', '{"rungs": []}']
 async def foreign(
     body: str, *, status: int = 200, content_type: str = "application/json"
 ) -> AsyncIterator[Settings]:
-    """Serve what is no word of ours, whatever is asked."""
+    """Answer every request with text that is none of ours."""
 
     async def answer(_: web.Request) -> web.Response:
         return web.Response(text=body, status=status, content_type=content_type)
@@ -336,7 +336,7 @@ async def foreign(
 
 
 @pytest.mark.parametrize("body", FOREIGN)
-async def test_another_program_at_the_port_is_no_server(
+async def test_another_program_at_the_port_is_not_taken_for_a_server(
     body: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async with foreign(body) as settings:
@@ -347,13 +347,13 @@ async def test_another_program_at_the_port_is_no_server(
 
 
 @pytest.mark.parametrize("body", FOREIGN)
-async def test_another_program_at_the_port_did_not_say_what_became_of_a_dial(body: str) -> None:
+async def test_another_program_at_the_port_gives_no_result_of_a_dial(body: str) -> None:
     async with foreign(body) as settings:
         with pytest.raises(CommandError, match="did not say what became of it"):
             await order_dial(settings, "+15550142", say=print)
 
 
-async def test_a_server_without_workers_is_said_to_start_or_stop_when_it_should_dial() -> None:
+async def test_a_server_without_workers_is_reported_as_starting_or_stopping() -> None:
     body = "Nobody can answer just now."
     async with foreign(body, status=503, content_type="text/plain") as settings:
         with pytest.raises(CommandError, match="is starting or stopping and places no calls now"):
@@ -384,7 +384,7 @@ def test_no_running_server_is_one_line_and_exit_1(
     )
 
 
-def test_words_that_are_no_reset_are_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_invalid_reset_is_bad_usage(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["providers", "rest", "mind"]) == 2
     assert run(["providers", "reset"]) == 2
 

@@ -1,4 +1,4 @@
-"""Probes of rungs in trouble, against the lab: they find out, and no caller has to."""
+"""Probes of suspect rungs against the lab, without live callers."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -42,7 +42,7 @@ WITHIN_S = 8.0  # far longer than anything takes, also on a busy machine
 
 
 class Ward:
-    """Probed rungs and whatever was told of them."""
+    """Probed rungs and their events."""
 
     def __init__(self, peers: list[Instance], settings: ProbeSettings, **changes: Any) -> None:
         self.peers = peers
@@ -118,7 +118,7 @@ async def ward(
 
 
 @pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
-async def test_a_suspect_rung_that_is_well_is_cleared_by_one_real_probe(kind: str) -> None:
+async def test_a_healthy_suspect_rung_is_cleared_by_one_real_probe(kind: str) -> None:
     async with ward(SOON, kind=kind) as sick:
         sick.fails(Kind.TIMEOUT)
 
@@ -161,9 +161,9 @@ async def test_while_it_is_open_only_probes_touch_it() -> None:
         assert not any(item.ok for item in sick.all(ProviderProbed))
 
 
-async def test_one_probe_at_a_time() -> None:
+async def test_only_one_probe_runs_at_a_time() -> None:
     async with ward(SOON) as sick:
-        sick.peers[0].set_faults([Window(fault=faults.SlowStart(delay_s=8.0))])  # 0.4 s of ours
+        sick.peers[0].set_faults([Window(fault=faults.SlowStart(delay_s=8.0))])  # 0.4 s of our own
         sick.fails(Kind.TIMEOUT)
 
         await sick.until(lambda: sick.all(ProviderProbed))
@@ -172,7 +172,9 @@ async def test_one_probe_at_a_time() -> None:
 
 
 @pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (3.0, 1)])
-async def test_a_probe_whose_time_we_used_up_proves_nothing(stall_s: float, failures: int) -> None:
+async def test_a_probe_that_our_own_lag_delayed_proves_nothing(
+    stall_s: float, failures: int
+) -> None:
     async with ward(SOON) as sick:
         lag, peer = sick.probers[0].lag, sick.peers[0]
         peer.set_faults([Window(fault=faults.SlowStart(delay_s=20.0 if stall_s else 90.0))])
@@ -192,12 +194,12 @@ async def test_a_probe_whose_time_we_used_up_proves_nothing(stall_s: float, fail
 
 @pytest.mark.parametrize(("stall_s", "failures"), [(0.0, 2), (1.6, 1)])
 @pytest.mark.parametrize("kind", ["deepgram", "openai", "cartesia"])
-async def test_neither_does_one_that_had_no_word_on_an_open_stream_when_we_used_up_its_time(
+async def test_a_silent_open_stream_that_our_own_lag_delayed_proves_nothing(
     kind: str, stall_s: float, failures: int
 ) -> None:
     async with ward(SOON, kind=kind) as sick:
         lag, peer = sick.probers[0].lag, sick.peers[0]
-        # A recogniser that writes nothing still answers: that it is mute is what counts there.
+        # A mute recogniser still answers the probe: only its silence shows that it is mute.
         mute = faults.Silent() if kind == "deepgram" else faults.Alive()
         peer.set_faults([Window(fault=mute)])
         lag.beat(clock.monotonic())
@@ -226,14 +228,14 @@ async def test_a_healthy_rung_is_asked_the_cheap_question_only() -> None:
 
 
 class Restricted(OpenAISimulator):
-    """Its key may have answers written, and not list the models."""
+    """A key that may create answers but not list the models."""
 
     async def _list_models(self, request: web.Request) -> web.Response:
         await self.admit(request)
         return self.error_response(403)
 
 
-async def test_a_key_that_may_not_ask_the_cheap_question_condemns_nobody() -> None:
+async def test_a_key_without_the_right_to_the_cheap_question_is_not_a_failure() -> None:
     peer = Restricted("it", core=Core(speed=20.0))
     await peer.start()
     well = Ward([peer], OFTEN)
@@ -247,7 +249,7 @@ async def test_a_key_that_may_not_ask_the_cheap_question_condemns_nobody() -> No
     assert not well.all(Suspected)
 
 
-async def test_a_healthy_rung_whose_server_is_gone_is_found_out_before_any_caller() -> None:
+async def test_a_healthy_rung_whose_server_is_gone_is_detected_before_a_caller_asks() -> None:
     async with ward(OFTEN) as sick:
         sick.peers[0].set_faults([Window(fault=faults.Refuse())])
 
@@ -256,7 +258,7 @@ async def test_a_healthy_rung_whose_server_is_gone_is_found_out_before_any_calle
         assert sick.all(Suspected)[0].kind is Kind.NETWORK
 
 
-async def test_a_recogniser_that_answers_without_words_is_well() -> None:
+async def test_a_recogniser_that_answers_without_words_is_healthy() -> None:
     async with ward(SOON, kind="deepgram") as doubted:
         doubted.peers[0].set_faults([Window(fault=faults.Alive())])
         doubted.fails(Kind.TIMEOUT)
@@ -266,7 +268,7 @@ async def test_a_recogniser_that_answers_without_words_is_well() -> None:
         assert all(probe.ok for probe in doubted.all(ProviderProbed))
 
 
-async def test_a_key_that_is_refused_takes_out_all_rungs_that_share_it_and_is_probed_on() -> None:
+async def test_a_refused_key_takes_out_all_rungs_that_share_it_and_probing_continues() -> None:
     async with ward(SOON, "it", "other", api_key="not-the-key") as sick:
         sick.fails(Kind.TIMEOUT)
         await sick.until(lambda: len(sick.all(BreakerMoved)) == 2)
@@ -293,7 +295,7 @@ async def test_an_operator_need_not_wait_for_the_slow_probe() -> None:
         assert sick.health.suspect_since is None
 
 
-async def test_a_probe_in_progress_is_given_up_at_the_end() -> None:
+async def test_a_probe_in_progress_is_cancelled_at_the_end() -> None:
     async with ward(SOON) as sick:
         sick.peers[0].set_faults([Window(fault=faults.Silent())])
         sick.fails(Kind.TIMEOUT)
@@ -320,7 +322,7 @@ async def test_the_next_call_uses_a_rung_within_5_s_of_its_first_good_probe() ->
 
 
 @pytest.mark.parametrize("served", [False, True])
-async def test_a_probe_that_fails_is_told_as_a_failure_unless_a_caller_was_just_served(
+async def test_a_failed_probe_is_told_as_a_failure_unless_a_caller_was_just_served(
     *, served: bool
 ) -> None:
     async with ward(SOON) as sick:

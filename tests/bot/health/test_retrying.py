@@ -1,4 +1,4 @@
-"""Work outside a turn is asked for again, on the tests' own clock."""
+"""Retries of work outside a turn, on the tests' own clock."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,7 +39,7 @@ def went_wrong(kind: Kind = Kind.NETWORK, *, retry_after_s: float | None = None)
 
 
 class ClientError(Exception):
-    """What a client library raises."""
+    """An exception of a client library."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(failure.reason)
@@ -47,7 +47,7 @@ class ClientError(Exception):
 
 
 class Bench:
-    """A provider that fails as it is told, and a clock that nobody waits for."""
+    """A provider that fails as it is told, and a clock that does not wait."""
 
     def __init__(
         self,
@@ -104,7 +104,7 @@ def names(facts: Sequence[Event]) -> list[str]:
     return [type(fact).__name__ for fact in facts]
 
 
-async def test_what_works_is_asked_once_and_nothing_is_told() -> None:
+async def test_a_success_is_asked_once_without_an_event() -> None:
     bench = Bench()
 
     assert await bench.run() == "done"
@@ -146,7 +146,7 @@ async def test_a_sequence_that_is_exhausted_opens_the_breaker_at_once() -> None:
     assert (moved.after, moved.cause) == ("open", "tripped")
 
 
-async def test_the_tries_inside_a_sequence_do_not_count_towards_the_breakers_three() -> None:
+async def test_retries_inside_a_sequence_do_not_count_towards_the_breakers_three() -> None:
     bench = Bench(went_wrong(), went_wrong(), went_wrong())
     health = bench.roster.health(*CRM)
 
@@ -160,7 +160,7 @@ async def test_the_tries_inside_a_sequence_do_not_count_towards_the_breakers_thr
     assert health.suspect_since is None
 
 
-async def test_what_is_permanent_is_not_asked_again_and_takes_all_out_that_share_the_key() -> None:
+async def test_a_permanent_failure_is_not_retried_and_takes_out_rungs_with_the_same_key() -> None:
     bench = Bench(went_wrong(Kind.AUTH))
 
     with pytest.raises(PermanentError):
@@ -175,7 +175,7 @@ async def test_what_is_permanent_is_not_asked_again_and_takes_all_out_that_share
     assert attempt.severity is Severity.HIGH
 
 
-async def test_what_the_provider_asks_for_is_waited_for() -> None:
+async def test_the_wait_that_a_provider_asks_for_is_kept() -> None:
     bench = Bench(went_wrong(Kind.RATE_LIMITED, retry_after_s=42.0))
 
     await bench.run()
@@ -214,7 +214,7 @@ async def test_a_breaker_that_opens_while_it_waits_ends_the_sequence() -> None:
     assert len(bench.asked_at) == 1
 
 
-async def test_where_nobody_probes_a_whole_sequence_is_the_one_trial() -> None:
+async def test_without_probes_a_whole_sequence_is_the_one_trial() -> None:
     bench = Bench(*[went_wrong()] * 4, breaker=BreakerSettings(probing=False))
     health = bench.roster.health(*CRM)
     health.breaker.trip(bench.now)
@@ -242,7 +242,7 @@ async def test_a_success_clears_the_suspicion_of_the_provider() -> None:
     assert names(bench.told) == [SuspicionCleared.__name__]
 
 
-async def test_a_request_that_cannot_be_met_says_nothing_of_the_provider() -> None:
+async def test_a_bad_request_does_not_count_against_the_provider() -> None:
     bad = replace(went_wrong(Kind.PROTOCOL), scope=Scope.PAYLOAD)
     bench = Bench(*[bad] * 4)
 
@@ -253,7 +253,7 @@ async def test_a_request_that_cannot_be_met_says_nothing_of_the_provider() -> No
     assert bench.breaker is State.CLOSED
 
 
-async def test_our_own_mistake_is_raised_as_it_is() -> None:
+async def test_our_own_exception_is_raised_unchanged() -> None:
     bench = Bench()
 
     async def work() -> None:
@@ -266,7 +266,7 @@ async def test_our_own_mistake_is_raised_as_it_is() -> None:
     assert bench.told == []
 
 
-async def test_no_retries_is_a_choice_and_still_a_sequence() -> None:
+async def test_zero_retries_are_a_sequence_of_one() -> None:
     bench = Bench(went_wrong(), settings=RetrySettings(attempts=0))
 
     with pytest.raises(TransientError):
@@ -275,7 +275,7 @@ async def test_no_retries_is_a_choice_and_still_a_sequence() -> None:
     assert bench.breaker is State.OPEN
 
 
-async def test_without_a_roster_it_is_asked_again_just_the_same() -> None:
+async def test_retries_work_without_a_roster() -> None:
     bench = Bench(*[went_wrong()] * 4)
     retries = Retries(
         settings=RetrySettings(), tell=bench.told.append, sleep=bench.sleep, chance=lambda: 0.5
@@ -289,7 +289,7 @@ async def test_without_a_roster_it_is_asked_again_just_the_same() -> None:
 
 
 @pytest.mark.parametrize("when", ["waiting", "working"])
-async def test_it_can_be_called_off_and_nothing_is_learnt_from_that(when: str) -> None:
+async def test_a_cancelled_sequence_changes_no_state(when: str) -> None:
     bench = Bench(*[went_wrong()] * 4)
     reached = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""Two processes' rosters on one board, of each kind: what one finds out the other need not."""
+"""Two processes share the health of providers through one board, of each kind."""
 
 import asyncio
 import platform
@@ -101,7 +101,7 @@ async def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return await server.fresh_url()
 
 
-async def test_an_outage_that_one_process_met_costs_the_other_no_caller(url: str) -> None:
+async def test_an_outage_found_by_one_process_costs_the_other_no_caller(url: str) -> None:
     async with Process(url).running() as here, Process(url).running() as there:
         here.fails()
         await until(lambda: there.mind.suspect_since is not None)
@@ -113,7 +113,7 @@ async def test_an_outage_that_one_process_met_costs_the_other_no_caller(url: str
         assert there.roster.health("llm", "brain").suspect_since is None
 
 
-async def test_a_recovery_that_one_process_found_out_is_known_to_the_other(url: str) -> None:
+async def test_a_recovery_found_by_one_process_is_known_to_the_other(url: str) -> None:
     async with Process(url).running() as here, Process(url).running() as there:
         here.fails(Kind.AUTH)
         await until(lambda: there.mind.retired)
@@ -145,7 +145,7 @@ async def test_a_process_that_starts_later_knows_at_once(url: str) -> None:
             await until(lambda: late.mind.retired)
 
 
-async def test_another_key_is_another_rung(url: str) -> None:
+async def test_a_rung_with_another_key_is_another_rung(url: str) -> None:
     async with (
         Process(url).running() as here,
         Process(url, key="another").running() as there,
@@ -158,7 +158,9 @@ async def test_another_key_is_another_rung(url: str) -> None:
         assert there.mind.suspect_since is None
 
 
-async def test_without_the_board_each_goes_on_alone_and_says_so_once(tmp_path: Path) -> None:
+async def test_without_the_board_each_process_continues_alone_and_says_so_once(
+    tmp_path: Path,
+) -> None:
     blocked = tmp_path / "board.db"
     blocked.mkdir()
     async with Process(f"sqlite:///{blocked}").running() as alone:
@@ -174,14 +176,14 @@ async def test_without_the_board_each_goes_on_alone_and_says_so_once(tmp_path: P
             await until(lambda: late.mind.suspect_since is not None)
 
 
-async def test_within_one_process_nothing_is_shared_with_anybody() -> None:
+async def test_within_one_process_nothing_is_shared() -> None:
     async with Process("local").running() as alone:
         assert alone.share is None
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["postgres", "redis_server"])
-async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_again(
+async def test_while_the_board_hangs_each_continues_alone_and_then_they_share_again(
     kind: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.5)
@@ -202,7 +204,7 @@ async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_agai
 
         await until(lambda: there.mind.retired)
         await until(lambda: len(here.of_the_share) == len(there.of_the_share) == 2)
-        assert loop.blocked < 0.3  # whoever waits for the board waits for half of the time
+        assert loop.blocked < 0.3  # the wait for the board lasts half of the time
         for item in (here, there):
             assert [type(fact) for fact in item.of_the_share] == [ShareLost, ShareRegained]
             assert PASSWORD not in str(item.told)
@@ -210,7 +212,7 @@ async def test_while_the_board_hangs_each_goes_on_alone_and_then_they_share_agai
 
 
 class Loop:
-    """How much of the time something kept the loop from its work."""
+    """The share of time in which something kept the loop from its work."""
 
     def __init__(self) -> None:
         self.late_s = 0.0
@@ -236,7 +238,7 @@ class Loop:
             self.late_s += took_s - 0.01 if took_s > 0.1 else 0.0
 
 
-async def test_a_board_that_hangs_does_not_keep_a_process_from_ending(
+async def test_a_hanging_board_does_not_block_the_exit(
     redis_server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot.health.sharing, "ANSWER_S", 0.2)
@@ -251,7 +253,7 @@ async def test_a_board_that_hangs_does_not_keep_a_process_from_ending(
 
 
 class Stumbling:
-    """A board that once does not answer, and has forgotten everything then."""
+    """A board that fails once and has lost its data afterwards."""
 
     def __init__(self, board: ProviderBoard, forget: Callable[[], object]) -> None:
         self._board = board
@@ -269,7 +271,7 @@ class Stumbling:
         return getattr(self._board, name)
 
 
-async def test_a_board_that_was_started_anew_is_told_everything_again(
+async def test_a_restarted_board_is_told_everything_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def forget() -> None:
@@ -297,7 +299,7 @@ async def test_a_board_that_was_started_anew_is_told_everything_again(
 
 
 class WrongClock:
-    """A board's clock that is nothing like the machines'."""
+    """A board with a clock far off the machines'."""
 
     def __init__(self, board: ProviderBoard, *, off_s: float) -> None:
         self._board = board
@@ -310,7 +312,7 @@ class WrongClock:
         return getattr(self._board, name)
 
 
-async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
+async def test_times_are_the_boards_whatever_the_machines_clocks_say(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def far_off(share: str, *, holder: str) -> Any:
@@ -332,7 +334,7 @@ async def test_moments_are_the_boards_whatever_the_machines_clocks_say(
 
 
 class SetClock(WrongClock):
-    """A board's clock that is set, behind which answers take a little longer."""
+    """A board whose clock is set, after which answers take a little longer."""
 
     def set(self, off_s: float) -> None:
         self._off_s = off_s
@@ -342,7 +344,7 @@ class SetClock(WrongClock):
         return await super().clock_s()
 
 
-async def test_a_board_whose_clock_is_set_is_believed_at_the_next_look(
+async def test_a_board_whose_clock_is_set_is_believed_at_the_next_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bot.health.sharing, "RENEW_S", 0.0)
@@ -388,17 +390,17 @@ def places_with(change: dict[str, Any]) -> dict[tuple[str, str], str]:
     ],
     ids=str,
 )
-def test_a_rung_is_another_where_something_else_is_asked_of_it(change: dict[str, Any]) -> None:
+def test_a_rung_with_other_requests_is_another_rung(change: dict[str, Any]) -> None:
     assert places_with(change)["tts", "voice"] != places_with({})["tts", "voice"]
 
 
-def test_a_rung_is_the_same_whatever_is_configured_elsewhere() -> None:
+def test_a_rung_is_the_same_whatever_else_is_configured() -> None:
     slower = {"voice": {"timeout_s": 3, "standby": "cold"}}
 
     assert places_with(slower) == places_with({})
 
 
-def test_what_has_no_address_is_its_machines_own(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_rung_without_an_address_belongs_to_its_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     here = places_with({})
     monkeypatch.setattr(platform, "node", lambda: "elsewhere")
     there = places_with({})
@@ -427,7 +429,7 @@ def loaded_with(share: str) -> Loaded:
         ("postgresql://u:s3cret@/x", "it must be like postgresql://"),
     ],
 )
-def test_a_share_that_cannot_be_is_one_line_without_its_password(share: str, said: str) -> None:
+def test_an_unusable_share_is_one_line_without_its_password(share: str, said: str) -> None:
     with pytest.raises(ConfigError) as refused:
         loaded_with(share)
 
@@ -439,7 +441,7 @@ def test_a_share_that_cannot_be_is_one_line_without_its_password(share: str, sai
 
 
 @pytest.mark.parametrize(("scheme", "extra"), [("postgresql", "postgres"), ("rediss", "redis")])
-def test_a_driver_that_is_not_installed_is_one_line_with_the_cure(
+def test_a_missing_driver_is_one_line_with_the_cure(
     scheme: str, extra: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda _: None)

@@ -1,4 +1,4 @@
-"""Two servers, each a process of its own, that share what they know."""
+"""Two server processes that share the health of providers."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 REFUSED = {"fault": "http", "status": 401}
 WITHIN_S = 20.0
-LATE_S = 2.5  # far over the budget, for a busy machine; who waits for the share waits 2 s and more
+LATE_S = 2.5  # far over the budget, for a busy machine; waiting for the share takes 2 s and more
 
 
 async def rung(session: aiohttp.ClientSession, server: Served, name: str) -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def test_one_server_probes_for_both_and_a_reset_at_either_reaches_the_othe
 
 
 @pytest.mark.parametrize("kind", ["postgres", "redis_server"])
-async def test_a_call_does_not_notice_that_the_share_hangs(
+async def test_a_hanging_share_does_not_affect_a_call(
     kind: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     server: ShareServer = request.getfixturevalue(kind)

@@ -1,4 +1,4 @@
-"""The providers as the whole house sees them."""
+"""The view of providers over all workers."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ def rung(name: str, **said: Any) -> dict[str, Any]:
     return {"stage": "tts", "name": name, **usual, **more, **said}
 
 
-def test_whoever_thinks_worst_of_a_rung_is_believed() -> None:
+def test_the_worst_state_of_a_rung_wins() -> None:
     here = [rung("a"), rung("b", state="open", usable=False, failures=3)]
     there = [rung("a", suspect=True, failures=1), rung("b")]
 
@@ -24,7 +24,7 @@ def test_whoever_thinks_worst_of_a_rung_is_believed() -> None:
     ]
 
 
-def test_the_last_probe_is_that_of_whoever_probes() -> None:
+def test_the_last_probe_is_that_of_the_probing_worker() -> None:
     old, new = {"ago_s": 9.0, "ok": False}, {"ago_s": 1.0, "ok": True}
     views = [[rung("a", last_probe=old)], [rung("a", last_probe=new)], [rung("a")]]
 
@@ -35,7 +35,7 @@ def test_a_worker_with_another_configuration_changes_no_order() -> None:
     assert merge_rungs([[rung("a")], [rung("new"), rung("a")]]) == [rung("a", recent=NOTHING)]
 
 
-def test_what_one_process_takes_out_is_out_and_what_they_counted_adds_up() -> None:
+def test_a_rung_taken_out_by_one_worker_is_out_and_counts_are_added_up() -> None:
     counts = {"began": {"100": 2}, "failures": 1, "failovers": 0, "callers": 1}
     raw = counts | {"last_failure": {"at": "2026", "kind": "cut", "reason": ""}}
 
@@ -45,7 +45,7 @@ def test_what_one_process_takes_out_is_out_and_what_they_counted_adds_up() -> No
     assert (merged["recent"]["answers"], merged["recent"]["callers_touched"]) == (4, 2)
 
 
-def test_a_stage_is_emptied_by_its_last_rung_that_can_be_asked() -> None:
+def test_taking_out_the_last_usable_rung_empties_the_stage() -> None:
     rungs = [rung("a"), rung("b", usable=False), rung("c", usable=False)]
 
     assert emptied_by(rungs, "a") == ["tts"]

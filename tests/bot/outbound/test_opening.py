@@ -1,4 +1,4 @@
-"""Who begins to lead learns from the alerts which campaigns stand still, and from nothing else."""
+"""A new leader learns from the alerts which campaigns are halted."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,7 +23,7 @@ STANDS = Alert(
 )
 
 
-async def test_a_campaign_whose_alert_is_open_stands_still_and_no_other() -> None:
+async def test_only_a_campaign_with_an_open_alert_is_halted() -> None:
     over = replace(STANDS, rung="summer", ended_s=140.0)
     other = replace(STANDS, stage="tts", rung="cartesia")
 

@@ -1,4 +1,4 @@
-"""The campaign demo: whoever is called has one outcome, and four books say the same of it."""
+"""The campaign demo: each contact has one outcome, and four records agree on it."""
 
 import asyncio
 import csv
@@ -62,7 +62,7 @@ def compare_exactly(
     register: RegisterSimulator,
     staged: StagedServer,
 ) -> None:
-    """Compare all four, dial by dial: what is asserted here is read from each book by itself."""
+    """Compare all four, dial by dial, with each record read by itself."""
     numbers = {contact.number for contact in contacts}
     by_sid = {item.provider_call_id: item for item in ledger}
     assert {item.number for item in ledger} == numbers
@@ -98,7 +98,7 @@ def compare_exactly(
     }
 
 
-async def test_every_contact_has_one_outcome_and_four_books_agree(tmp_path: Path) -> None:
+async def test_every_contact_has_one_outcome_and_four_records_agree(tmp_path: Path) -> None:
     contacts, said = cast_of(len(EACH), EACH), io.StringIO()
     plan = CampaignDemo(contacts=contacts, jobs=6, port=0, folder=tmp_path, every=True)
     console, differ = Console(file=said, width=1000), ""
@@ -128,7 +128,7 @@ async def test_every_contact_has_one_outcome_and_four_books_agree(tmp_path: Path
 def differences_are_named(
     plan: CampaignDemo, staged: StagedServer, register: RegisterSimulator, ledger: list[Any]
 ) -> None:
-    """Falsify each book in turn: the comparison names the contact."""
+    """Falsify each record in turn: the comparison names the contact."""
     books = read_books(plan.folder, NAME, dials=ledger, register=register, carrier=staged.carrier)
     first = plan.contacts[0].number
     told = {
@@ -151,7 +151,7 @@ def differences_are_named(
     assert compare_page(replace(books, dials=ledger[1:]))
 
 
-async def test_the_plain_form_prints_every_failure_as_it_goes(tmp_path: Path) -> None:
+async def test_the_plain_output_prints_every_failure_as_it_happens(tmp_path: Path) -> None:
     said = io.StringIO()
     plan = plan_of(contacts=5, jobs=1, port=0, folder=tmp_path, reports=tmp_path, every=True)
     console, ended = Console(file=said, width=1000), ""

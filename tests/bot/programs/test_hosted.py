@@ -1,4 +1,4 @@
-"""What a host may hand us, and what we do not take."""
+"""Connections that a host may hand over, and those that are refused."""
 
 import asyncio
 import socket
@@ -59,7 +59,7 @@ async def hosting() -> AsyncIterator[str]:
     ["garbage", '{"event": "media", "media": {"payload": ""}}', '{"event": "start"}'],
     ids=["not JSON", "media before start", "an empty start"],
 )
-async def test_a_socket_that_does_not_begin_as_twilios_do_is_closed(message: str) -> None:
+async def test_a_socket_that_does_not_start_like_twilios_is_closed(message: str) -> None:
     async with (
         asyncio.timeout(60),
         hosting() as url,
@@ -73,14 +73,14 @@ async def test_a_socket_that_does_not_begin_as_twilios_do_is_closed(message: str
         assert line.close_code == POLICY
 
 
-async def test_a_connection_that_we_do_not_know_is_named() -> None:
+async def test_an_unknown_connection_is_named() -> None:
     given = DailyRunnerArguments(room_url="http://127.0.0.1:9/r")
 
     with pytest.raises(TypeError, match="webrtc, twilio and livekit from a host, not DailyRunner"):
         await bot(given)
 
 
-async def test_a_room_that_lets_nobody_in_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_room_that_refuses_us_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     given = LiveKitRunnerArguments(room_name="r-1", url="ws://127.0.0.1:9", token="t")
 
     await bot(given)

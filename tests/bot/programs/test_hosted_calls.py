@@ -1,4 +1,4 @@
-"""How a host's calls end when it is told to stop: with a goodbye, in time, and as no failure."""
+"""Calls of a stopping host end with a goodbye, in time, and count as no failure."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ class Line:
 
 
 class Chat:
-    """A call that goes on until it is told to end, and longer if it is deaf to that."""
+    """A call that lasts until it is told to end, and longer if it ignores that."""
 
     def __init__(self, *, is_deaf: bool = False) -> None:
         self.call_id = "c"
@@ -44,7 +44,7 @@ class Chat:
         self._over.set()
 
 
-CLOSING_S = sum(  # what the process around a call waits for behind it, one after the other
+CLOSING_S = sum(  # the waits of the process around a call after it, one after the other
     (
         *(opening.LAST_WORDS_S, work.LAST_S, opt_outs.CLOSE_S),
         *(record_keeper.LAST_S, record_keeper.LAST_S),  # the batch under way, and those that wait
@@ -72,7 +72,7 @@ def passed_s() -> float:
 
 
 @pytest.mark.virtual_time
-async def test_each_call_may_go_on_for_so_long_and_says_goodbye_then() -> None:
+async def test_each_call_may_last_for_the_drain_time_and_then_says_goodbye() -> None:
     calls, polite, deaf = HostedCalls(), Chat(), Chat(is_deaf=True)
     async with asyncio.TaskGroup() as tasks:
         for item in (polite, deaf):
@@ -86,7 +86,7 @@ async def test_each_call_may_go_on_for_so_long_and_says_goodbye_then() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_a_call_had_opened_is_waited_for_as_long_as_it_may_take_to_close() -> None:
+async def test_a_calls_resources_have_their_full_time_to_close() -> None:
     calls = HostedCalls()
     with calls.one():
         await calls.close(drain_s=30.0)
@@ -94,7 +94,7 @@ async def test_what_a_call_had_opened_is_waited_for_as_long_as_it_may_take_to_cl
     assert passed_s() == pytest.approx(CLOSING_S)
 
 
-async def test_a_call_that_comes_while_the_others_are_ended_is_not_taken() -> None:
+async def test_a_call_that_arrives_during_the_stop_is_refused() -> None:
     calls = HostedCalls()
     await calls.close(drain_s=0.0)
 
@@ -104,7 +104,7 @@ async def test_a_call_that_comes_while_the_others_are_ended_is_not_taken() -> No
 
 
 async def nothing(scope: object, receive: object, send: object) -> None:
-    """Be an application that nobody asks anything."""
+    """Run an application without requests."""
 
 
 def hosted_server(calls: HostedCalls, app: Callable[..., Any] = nothing) -> HostedServer:
@@ -130,7 +130,7 @@ async def test_a_signal_ends_the_server_and_is_not_raised_again() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_call_that_closes_for_as_long_as_it_may_is_not_cancelled() -> None:
+async def test_a_call_that_uses_its_full_closing_time_is_not_cancelled() -> None:
     calls, comes, closed = HostedCalls(), asyncio.Event(), asyncio.Event()
 
     async def call(scope: object, receive: object, send: object) -> None:

@@ -1,4 +1,4 @@
-"""What `holdline serve` runs behind its port, and how the configuration is read anew."""
+"""The processes of `holdline serve`, and reloads of the configuration."""
 
 import shutil
 from pathlib import Path
@@ -21,7 +21,7 @@ def plan_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ServePlan:
     return ServePlan(None, {}, load(), folder=folder)
 
 
-def test_a_file_that_is_gone_when_it_is_read_anew_is_not_the_built_in_default(
+def test_a_reload_without_the_file_does_not_fall_back_to_the_default(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_in(tmp_path, monkeypatch)
@@ -33,7 +33,7 @@ def test_a_file_that_is_gone_when_it_is_read_anew_is_not_the_built_in_default(
     assert plan.settings.agent.greeting == "This is ours."
 
 
-def test_a_worker_finds_its_configuration_though_temporary_files_were_cleared_away(
+def test_a_worker_finds_its_configuration_after_temporary_files_were_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = plan_in(tmp_path, monkeypatch)

@@ -26,7 +26,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(__file__).parents[1] / "mic_program.py"
 CALLERS = ROOT / "tests" / "fixtures" / "callers"
 PATIENCE_S = 40.0
-PAUSE_S = 0.8  # of somebody who heard the agent out: the microphone listens again by then
+PAUSE_S = 0.8  # of a person who heard the agent out: the microphone listens again by then
 
 
 def entries(logs: Path) -> list[dict[str, Any]]:
@@ -102,7 +102,7 @@ def test_a_question_at_the_microphone_is_answered_and_ctrl_c_says_goodbye(tmp_pa
 
     assert program.returncode == 0, out
     assert "Ctrl-C again" in out
-    assert "mic #" not in out  # nobody reads a bar in a file
+    assert "mic #" not in out  # a bar is not useful in a file
     assert [item["text"] for item in told(logs, "TranscriptFinal")] == [words]
     _, answer, farewell = [item["text"] for item in told(logs, "AgentSaid")]
     assert "open" in answer
@@ -132,7 +132,7 @@ async def test_a_call_at_the_microphone_through_bot_py_is_greeted_and_says_goodb
 
 
 def greet_and_part(folder: Path, keys: Mapping[str, str]) -> None:
-    """Start `python bot.py mic`, hear its greeting and have it end."""
+    """Start `python bot.py mic`, hear its greeting and stop it."""
     with (
         pulse.sound_card(folder) as card,
         pulse.listening(card, folder / "heard"),
@@ -168,7 +168,7 @@ def test_a_second_ctrl_c_hangs_up_in_the_middle_of_a_word(tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.peers
 @pytest.mark.parametrize("options", [(), ("--headphones",)], ids=["guarded", "unguarded"])
-def test_an_agent_beside_its_loudspeaker_does_not_interrupt_itself(
+def test_an_agent_next_to_its_loudspeaker_does_not_interrupt_itself(
     tmp_path: Path, options: tuple[str, ...]
 ) -> None:
     pulse.require()

@@ -1,4 +1,4 @@
-"""What systemd is told, at a real socket of its kind."""
+"""Notices to systemd, at a real socket of its kind."""
 
 import socket
 from pathlib import Path
@@ -9,7 +9,7 @@ from bot.programs.notices import tell_ready
 
 
 @pytest.mark.parametrize("kind", ["a file", "an abstract name"])
-def test_whoever_started_us_is_told_that_we_are_ready(
+def test_the_service_manager_is_told_that_we_are_ready(
     kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     place = f"{tmp_path}/notify"
@@ -25,7 +25,7 @@ def test_whoever_started_us_is_told_that_we_are_ready(
 
 
 @pytest.mark.parametrize("place", ["", "/nowhere/notify"])
-def test_nobody_who_listens_is_no_reason_to_stop(
+def test_a_missing_listener_does_not_stop_the_program(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("NOTIFY_SOCKET", place)

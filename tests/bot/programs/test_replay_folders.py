@@ -1,4 +1,4 @@
-"""Where `holdline replay` puts what each caller heard: nobody's folder is another's."""
+"""Folders of `holdline replay`: each caller has their own."""
 
 from pathlib import Path
 

@@ -48,7 +48,7 @@ async def test_each_failure_of_a_provider_counts(event: Event) -> None:
     ],
     ids=["our own request", "a breaker that opened by it"],
 )
-async def test_what_is_no_failure_of_a_provider_does_not_count(event: Event) -> None:
+async def test_other_events_do_not_count(event: Event) -> None:
     assert "failures" not in await line_after(event)
 
 
@@ -62,5 +62,5 @@ async def test_what_is_no_failure_of_a_provider_does_not_count(event: Event) -> 
         (7.0, "mic ##########"),
     ],
 )
-def test_the_level_is_a_bar_that_is_always_as_wide(peak: float, shown: str) -> None:
+def test_the_level_is_a_bar_of_fixed_width(peak: float, shown: str) -> None:
     assert level_bar(peak, resting=False).plain == shown

@@ -1,4 +1,4 @@
-"""What a worker does as its supervisor says, over a real line, without a server behind it."""
+"""A worker obeys its supervisor, over a real line, without a server."""
 
 import asyncio
 import socket
@@ -16,7 +16,7 @@ from bot.workers.wire import Wire
 
 @dataclass
 class Server:
-    """What a worker has to be told to stop."""
+    """Parts that a worker stops."""
 
     asked_to_stop: asyncio.Event = field(default_factory=asyncio.Event)
     drain_s: float | None = None
@@ -37,7 +37,7 @@ class Server:
     [({"drain_s": 7.0}, 7.0), ({"drain_s": 0.0}, 0.0), ({}, 30.0)],
     ids=["a new configuration", "at once", "an older supervisor"],
 )
-async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
+async def test_calls_may_last_for_the_drain_time_that_the_supervisor_says(
     said: dict[str, Any], drained_s: float
 ) -> None:
     there, here = socket.socketpair()
@@ -69,11 +69,11 @@ async def test_calls_may_go_on_for_as_long_as_the_house_says_now(
 @pytest.mark.parametrize(
     ("rings_s", "stays_s"), [(2.0, 2.0), (60.0, CALLED_OFF_S)], ids=["called off", "rings on"]
 )
-async def test_a_process_that_stops_stays_a_moment_for_the_dials_that_are_called_off(
+async def test_a_stopping_process_waits_a_moment_for_cancelled_dials(
     rings_s: float, stays_s: float
 ) -> None:
     async def close(*, drain_s: float) -> None:
-        """Have no call to wait for."""
+        """Return at once: there is no call."""
 
     server: Any = Server(dials=1)
     process: Any = SimpleNamespace(
@@ -92,7 +92,7 @@ async def test_a_process_that_stops_stays_a_moment_for_the_dials_that_are_called
 
 async def test_a_second_signal_waits_for_no_dial() -> None:
     async def close(*, drain_s: float) -> None:
-        """Have no call to wait for."""
+        """Return at once: there is no call."""
 
     server: Any = Server(dials=1, force_exit=True)
     process: Any = SimpleNamespace(
@@ -106,7 +106,7 @@ async def test_a_second_signal_waits_for_no_dial() -> None:
     assert server.should_exit
 
 
-async def test_a_worker_that_is_relieved_stays_until_its_last_dial_is_over(
+async def test_a_replaced_worker_stays_until_its_last_dial_has_ended(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("bot.programs.worker.QUIET_S", 0.0)

@@ -1,4 +1,4 @@
-"""The drill's telephone in a page without a browser, which comes back as our page does."""
+"""The drill's telephone as a page without a browser; it reconnects as our page does."""
 
 import asyncio
 import time
@@ -27,10 +27,10 @@ RINGS_S: Final = 30.0  # a guard
 
 
 class PageTelephone:
-    """One call of a page; seconds are the call's, from the first sound that comes on.
+    """One call of a page; seconds count from the first received sound.
 
-    A line that brings nothing for 1.2 s is doubted: the server is offered a new way for the same
-    call. Where it knows no such call, or the doubt lasts, the page calls again with its token.
+    A line without sound for 1.2 s is suspect: the page offers the server a new path for the same
+    call. If the server knows no such call, or no sound comes, the page calls again with its token.
     """
 
     def __init__(self, url: str) -> None:
@@ -118,7 +118,7 @@ class PageTelephone:
                 await self._come_back()
 
     async def _is_lost(self) -> bool:
-        """Offer the server a new way; return whether the call is not there any more."""
+        """Offer the server a new path; return whether the call has ended there."""
         doubted = time.monotonic()
         line = self._lines[-1]
         mine = line.line.localDescription

@@ -1,4 +1,4 @@
-"""A browser without a page, on loopback: offers, connects if it wants to, says what it likes."""
+"""A browser without a page, on loopback: offers, connects and sends as the test says."""
 
 import asyncio
 import gc
@@ -16,7 +16,7 @@ from transports.webrtc.ice_restart import transports_of
 
 @pytest.fixture
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have peers offer 127.0.0.1, which WebRTC leaves out: a machine may have nothing else."""
+    """Let peers offer 127.0.0.1, which WebRTC leaves out: a machine may have no other address."""
     monkeypatch.setattr("aioice.ice.get_host_addresses", _loopback_only)
 
 
@@ -41,7 +41,7 @@ class Peer:
         self.channel.on("open", self._open)
 
     async def offer(self, **more: Any) -> tuple[int, dict[str, Any]]:
-        """Offer a call; return the status and what was said."""
+        """Offer a call; return the status and the text."""
         await self.line.setLocalDescription(await self.line.createOffer())
         mine = self.line.localDescription
         status, said = await post(self.url, {"sdp": mine.sdp, "type": mine.type, **more})
@@ -80,13 +80,13 @@ class Peer:
         await self.line.close()
 
     def vanish(self) -> None:
-        """Send nothing any more, as a browser that was killed."""
+        """Send nothing more, as a browser that was killed."""
         if self._pings:
             self._pings.cancel()
         self.fall_silent()
 
     def vanish_when_connected(self) -> None:
-        """Send nothing any more from the moment on in which the line is up."""
+        """Send nothing more from the moment when the line is up."""
 
         @self.line.on("connectionstatechange")
         def vanish() -> None:
@@ -94,7 +94,7 @@ class Peer:
                 self.vanish()
 
     def fall_silent(self) -> None:
-        """Lose whatever is sent, until `speak_again`."""
+        """Lose everything that is sent, until `speak_again`."""
         for protocol in self._protocols():
             protocol.send_data = _send_nothing
 
@@ -131,7 +131,7 @@ async def _send_nothing(_data: bytes, _address: tuple[str, int]) -> None:
 
 @asynccontextmanager
 async def peer(url: str) -> AsyncIterator[Peer]:
-    """Have a browser while the block runs."""
+    """Open a browser while the block runs."""
     it = Peer(url)
     try:
         yield it
@@ -158,7 +158,7 @@ async def patch(url: str, body: dict[str, Any]) -> int:
 
 
 async def readyz(url: str) -> int:
-    """Ask whether a call could be taken."""
+    """Ask whether a call could be accepted."""
     async with aiohttp.ClientSession() as session, session.get(f"{url}/readyz") as answer:
         return answer.status
 

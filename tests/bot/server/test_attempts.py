@@ -1,4 +1,4 @@
-"""How often a token may be guessed, in figures."""
+"""The limits on guessing a token."""
 
 import pytest
 
@@ -25,18 +25,18 @@ def test_a_wait_is_over_when_its_time_has_passed() -> None:
     assert [attempts.wait_s("192.0.2.1", now) for now in (0.0, 1.5, 2.0)] == [2.0, 0.5, 0.0]
 
 
-def test_others_do_not_wait_for_one_who_guesses() -> None:
+def test_others_do_not_wait_for_a_guesser() -> None:
     assert guessed(FREE + 5).wait_s("192.0.2.2", 0.0) == 0.0
 
 
-def test_one_network_of_the_newer_kind_is_one_stranger() -> None:
+def test_one_ipv6_network_counts_as_one_stranger() -> None:
     attempts = guessed(FREE + 1, address="2001:db8::1")
 
     assert attempts.wait_s("2001:db8::2", 0.0) == 1.0
     assert attempts.wait_s("2001:db8:1::2", 0.0) == 0.0
 
 
-def test_many_who_guess_a_little_are_slowed_together_but_not_who_had_the_token() -> None:
+def test_many_slow_guessers_are_slowed_together_but_not_known_addresses() -> None:
     attempts = Attempts()
     attempts.note_right("192.0.2.200", 0.0)
     for number in range(ALL_TOGETHER):
@@ -47,7 +47,7 @@ def test_many_who_guess_a_little_are_slowed_together_but_not_who_had_the_token()
     assert attempts.wait_s("192.0.2.200", 10.0) == 0.0
 
 
-def test_the_right_token_forgives() -> None:
+def test_the_right_token_clears_the_wait() -> None:
     attempts = guessed(FREE + 1)
     attempts.note_right("192.0.2.1", 1.0)
     attempts.note_wrong("192.0.2.1", 1.0)
@@ -55,15 +55,15 @@ def test_the_right_token_forgives() -> None:
     assert attempts.wait_s("192.0.2.1", 1.0) == 0.0
 
 
-def test_a_right_token_frees_nobody_who_has_to_wait() -> None:
-    """Who guesses may share the address of someone who has it."""
+def test_a_right_token_does_not_shorten_another_wait() -> None:
+    """A guesser may share the address of an operator."""
     attempts = guessed(FREE + 1)
     attempts.note_right("192.0.2.1", 0.5)
 
     assert attempts.wait_s("192.0.2.1", 0.5) == 0.5
 
 
-def test_a_right_token_makes_no_address_known_that_waits_with_all_others() -> None:
+def test_a_right_token_from_a_waiting_address_does_not_make_it_known() -> None:
     attempts = Attempts()
     for number in range(ALL_TOGETHER):
         attempts.note_wrong(f"198.51.100.{number}", 10.0)
@@ -72,7 +72,7 @@ def test_a_right_token_makes_no_address_known_that_waits_with_all_others() -> No
     assert attempts.wait_s("203.0.113.1", 10.0) == 60.0
 
 
-def test_memory_is_bounded_whoever_comes() -> None:
+def test_memory_is_bounded_by_any_number_of_addresses() -> None:
     attempts = Attempts()
     for number in range(10_000):
         address = f"10.0.{number // 250}.{number % 250}"

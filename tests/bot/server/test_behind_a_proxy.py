@@ -1,4 +1,4 @@
-"""Whose address counts behind a proxy: the caller's, if the server is told to trust that proxy."""
+"""The address that counts through a trusted proxy is the caller's."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -21,15 +21,15 @@ from tests.bot.server.test_server import STAGES, TOKEN
 COMPOSE = yaml.safe_load((Path(__file__).parents[3] / "compose.yaml").read_text(encoding="utf-8"))
 TRUSTED = COMPOSE["services"]["holdline"]["environment"]["FORWARDED_ALLOW_IPS"]
 NETWORK = COMPOSE["networks"]["default"]["ipam"]["config"][0]
-GATEWAY = NETWORK["gateway"]  # from there comes who knocks at the host's loopback
+GATEWAY = NETWORK["gateway"]  # requests to the host's loopback come from there
 NEIGHBOUR = str(ip_address(GATEWAY) + 76)
 STRANGER, OPERATOR = "203.0.113.7", "198.51.100.9"
-MISTYPED = "mistyped"  # the right one waits for nobody
+MISTYPED = "mistyped"  # the right one never waits
 
 
 @asynccontextmanager
 async def behind(proxy: str, tmp_path: Path) -> AsyncIterator[httpx.AsyncClient]:
-    """Ask as a proxy does, through all that Uvicorn puts before our application."""
+    """Ask as a proxy does, through Uvicorn's layers above our application."""
     kept = {"logs": {"dir": tmp_path}, "storage": {"url": f"sqlite+aiosqlite:///{tmp_path}/h.db"}}
     tree = {"stages": STAGES, "server": {"token": TOKEN}, **kept}
     settings = Settings.model_validate(tree)
@@ -60,7 +60,7 @@ async def ask(client: httpx.AsyncClient, token: str, address: str) -> int:
     ],
     ids=["compose's", "the host's", "beside the unit", "unknown", "another container"],
 )
-async def test_a_strangers_wrong_tokens_are_no_operators_behind_a_proxy_that_is_trusted(
+async def test_a_strangers_wrong_tokens_do_not_slow_an_operator_behind_a_trusted_proxy(
     trusted: str | None,
     proxy: str,
     operator: int,
@@ -78,7 +78,7 @@ async def test_a_strangers_wrong_tokens_are_no_operators_behind_a_proxy_that_is_
         assert await ask(client, MISTYPED, OPERATOR) == operator
 
 
-async def test_what_a_caller_says_of_an_address_before_the_proxy_does_counts_nothing(
+async def test_an_address_that_the_caller_claims_does_not_count(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FORWARDED_ALLOW_IPS", TRUSTED)

@@ -1,4 +1,4 @@
-"""What a request may bring along: it is refused before much of it was read."""
+"""Limits on request bodies: a large one is refused before much of it was read."""
 
 import json
 
@@ -12,7 +12,7 @@ PATHS = {"/api/offer": MOST_BYTES, "/sign-in": MOST_SIGN_IN_BYTES, "/": MOST_BYT
 
 
 class Sender:
-    """An ASGI server with one request, that counts what was taken of it."""
+    """An ASGI server with one request, that counts the messages read."""
 
     def __init__(
         self, pieces: list[bytes], *, announced: int | None = None, path: str = "/"
@@ -56,7 +56,7 @@ def app() -> FastAPI:
 
 
 @pytest.mark.parametrize(("path", "limit"), PATHS.items())
-async def test_what_says_that_it_is_too_big_is_not_even_read(path: str, limit: int) -> None:
+async def test_a_body_with_a_too_large_length_is_not_read(path: str, limit: int) -> None:
     sender = Sender([b"x" * 1000] * 1000, announced=limit + 1, path=path)
 
     await app()(sender.scope, sender.receive, sender.send)
@@ -67,9 +67,7 @@ async def test_what_says_that_it_is_too_big_is_not_even_read(path: str, limit: i
 
 
 @pytest.mark.parametrize(("path", "limit"), PATHS.items())
-async def test_what_says_nothing_of_its_size_is_read_no_further_than_the_limit(
-    path: str, limit: int
-) -> None:
+async def test_a_body_of_unknown_length_is_read_up_to_the_limit(path: str, limit: int) -> None:
     sender = Sender([b"x" * 1024] * 100_000, path=path)
 
     await app()(sender.scope, sender.receive, sender.send)
@@ -87,7 +85,7 @@ async def test_a_body_up_to_the_limit_arrives_whole(path: str, limit: int) -> No
     assert (sender.status, sender.sent[1]["body"]) == (200, str(limit).encode())
 
 
-async def test_a_sender_who_goes_away_in_the_middle_is_no_error() -> None:
+async def test_a_sender_who_disconnects_in_the_middle_is_no_error() -> None:
     sender = Sender([b"half", b"never sent"], announced=1000)
 
     async def receive() -> Message:

@@ -1,4 +1,4 @@
-"""Frames that are no messages, and messages by the ten thousand, on a socket of the server."""
+"""Invalid frames and floods of messages on a websocket of the server."""
 
 import asyncio
 import base64
@@ -24,7 +24,7 @@ BEGUN_TEXT = bytes([0x01, 0x80]) + MASK
 async def raw_socket(
     port: int, *, path: str = "/twilio/media", header: str = "Host: here"
 ) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-    """Open a websocket by hand: no library sends what is sent here."""
+    """Open a websocket by hand: no library sends such frames."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.write(
         f"GET {path} HTTP/1.1\r\n{header}\r\nUpgrade: websocket\r\n".encode()
@@ -41,7 +41,7 @@ async def raw_socket(
 
 @pytest.fixture
 def pieces(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Note how many frames the loop parses at a time."""
+    """Record how many frames the loop parses at a time."""
     found: list[int] = []
     handle = BoundedSocket.handle_events
 
@@ -81,7 +81,7 @@ async def test_a_stranger_s_flood_of_frames_ends_its_socket_unread(
         assert it.calls == []
 
 
-async def test_a_refused_socket_is_not_read_on(pieces: list[int]) -> None:
+async def test_a_refused_socket_is_not_read(pieces: list[int]) -> None:
     async with pool() as it, raw_socket(it.port) as (reader, writer):
         writer.write(EMPTY * 3)
         await until(lambda: bool(it.told))
@@ -103,7 +103,7 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
         began_s = loop.time()
         for _ in range(1_500):
             await caller.send_raw(IGNORED)
-        await caller.press("1")  # read behind them
+        await caller.press("1")  # read after them
         await until(lambda: it.calls[0].ears.keys == ["1"])
 
         in_piece = PIECE_BYTES // (len(IGNORED) + FRAME_HEAD_BYTES) + 1
@@ -114,7 +114,7 @@ async def test_a_flood_after_the_start_is_read_at_the_pace_of_a_call(pieces: lis
         assert it.reasons() == []
 
 
-async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
+async def test_messages_delayed_by_a_stalled_line_are_read_at_once() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         payload = base64.b64encode(bytes(160)).decode()
@@ -130,7 +130,7 @@ async def test_what_a_line_held_up_owes_is_read_at_once() -> None:
         assert len(call.ears.audio) >= 250 * 320
 
 
-async def test_a_text_that_is_none_ends_the_socket_without_a_traceback(
+async def test_an_invalid_text_ends_the_socket_without_a_traceback(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     async with pool() as it, raw_socket(it.port) as (reader, writer):

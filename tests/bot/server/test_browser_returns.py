@@ -1,4 +1,4 @@
-"""A page that comes back before we have noticed that its line was lost, while we are slow."""
+"""A page that reconnects before our slow server has noticed the lost line."""
 
 import asyncio
 from pathlib import Path
@@ -21,10 +21,10 @@ pytestmark = [
 RECOGNISERS = ("deepgram", "deepgram-b")
 
 
-async def test_a_page_keeps_its_conversation_while_the_call_that_it_left_ends_slowly(
+async def test_a_page_keeps_its_conversation_while_its_old_call_ends_slowly(
     tmp_path: Path,
 ) -> None:
-    """Where the network was cut, a recogniser says no goodbye either: that takes two seconds."""
+    """After a network cut a recogniser does not close either: that takes two seconds."""
     async with (
         listening(tmp_path, {}, None) as beside,
         peer(beside.url) as first,
@@ -53,7 +53,7 @@ async def test_a_page_keeps_its_conversation_while_the_call_that_it_left_ends_sl
 
 
 def cut(lab: Lab, name: str) -> None:
-    """Have nothing of what is sent to a provider arrive any more, on the lines that there are."""
+    """Drop everything that is sent to a provider on the existing connections."""
     runner = lab.instance(name).server._runner
     assert runner is not None
     assert runner.server is not None

@@ -1,4 +1,4 @@
-"""The calls over HTTP: the live ones, those of the record, one with its words, its audio."""
+"""Calls over HTTP: live ones, recorded ones, one with its words, its audio."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -131,7 +131,7 @@ async def written(it: Asking, **call: Any) -> None:
         )
 
 
-async def test_live_calls_and_those_of_the_record_are_listed_with_masked_numbers(
+async def test_live_and_recorded_calls_are_listed_with_masked_numbers(
     tmp_path: Path,
 ) -> None:
     async with asking(tmp_path) as it:
@@ -168,7 +168,7 @@ async def test_a_calls_page_has_its_words_and_no_number(tmp_path: Path) -> None:
     assert "knee" not in answer.text
 
 
-async def test_a_calls_page_has_what_it_came_to(tmp_path: Path) -> None:
+async def test_a_calls_page_has_its_outcome(tmp_path: Path) -> None:
     result = {
         "call_id": "c1",
         "number": "+15551234567",
@@ -205,7 +205,7 @@ async def test_a_calls_page_has_what_it_came_to(tmp_path: Path) -> None:
     assert "5551234567" not in answer.text
 
 
-async def test_a_call_of_which_nothing_is_written_yet_has_a_page(tmp_path: Path) -> None:
+async def test_a_call_without_a_record_yet_has_a_page(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.calls.hear(Entry(call_id="c9", number=1, at=NOON.isoformat(), event=STARTED))
 
@@ -257,7 +257,7 @@ async def test_a_recording_is_served_where_there_is_one(tmp_path: Path) -> None:
         ("9999-12-31T23:59:00-02:00", 1),
     ],
 )
-async def test_calls_before_a_moment_are_found_by_any_clock(
+async def test_calls_before_a_moment_are_found_in_any_time_zone(
     tmp_path: Path, before: str, found: int
 ) -> None:
     async with asking(tmp_path) as it:
@@ -269,7 +269,7 @@ async def test_calls_before_a_moment_are_found_by_any_clock(
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=201", "before=soon", "numbers=perhaps"])
-async def test_a_question_that_is_none_is_refused(tmp_path: Path, query: str) -> None:
+async def test_an_invalid_query_is_refused(tmp_path: Path, query: str) -> None:
     async with asking(tmp_path) as it:
         answer = await it.client.get(f"/api/calls?{query}")
 

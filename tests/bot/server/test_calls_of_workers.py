@@ -1,4 +1,4 @@
-"""Two workers, one console: their calls, their counts, and an operator's word for both."""
+"""Two workers, one console: their calls, their counts, and an operator's actions on both."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -32,7 +32,7 @@ STAGES = {
 
 @dataclass(kw_only=True)
 class Worker:
-    """What one process of the house has of all this."""
+    """The routes' parts in one process."""
 
     pool: WorkerPool
     view: ProviderView
@@ -89,7 +89,7 @@ FAILED = AttemptFailed(
 )
 
 
-async def test_the_console_of_one_worker_has_the_calls_and_counts_of_both() -> None:
+async def test_the_console_at_one_worker_has_the_calls_and_counts_of_both() -> None:
     async with two_workers() as (_, (here, there)):
         await here.hears("c1", started("+15551234501"), won("voice"))
         await there.hears("c2", started("+15551234502"), won("voice"), FAILED, won("other"))
@@ -104,7 +104,7 @@ async def test_the_console_of_one_worker_has_the_calls_and_counts_of_both() -> N
     assert rungs["other"]["answers"] == 1
 
 
-async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
+async def test_an_operators_action_applies_to_both_and_is_told_once() -> None:
     async with two_workers() as (_, (here, there)):
         (out,) = await here.asked("POST", "/voice/rest", json={"by": "Mary", "why": "it lisps"})
         usable = [
@@ -127,7 +127,7 @@ async def test_an_operators_word_holds_in_both_and_is_told_once() -> None:
     assert acted == [("rest", "voice", "it lisps"), ("return", "voice", "")]
 
 
-async def test_whoever_watches_is_told_of_all_calls_when_something_has_changed() -> None:
+async def test_the_live_feed_tells_of_all_calls_when_something_has_changed() -> None:
     async with two_workers() as (_, (here, there)):
         watching = here.all_calls.watch()
         first = await anext(watching)

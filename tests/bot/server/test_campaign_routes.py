@@ -1,4 +1,4 @@
-"""Campaigns over HTTP: what is shown of them, live as well, an operator's word, the report."""
+"""Campaigns over HTTP: their state, live as well, an operator's actions, the report."""
 
 import asyncio
 import csv
@@ -70,7 +70,7 @@ class CountedOffice(CampaignOffice):
 
 @dataclass
 class HoldingDialer:
-    """Says why each campaign waits."""
+    """Gives the reason why each campaign waits."""
 
     holds: dict[str, Hold] = field(default_factory=dict)
 
@@ -80,7 +80,7 @@ class HoldingDialer:
 
 @dataclass(kw_only=True)
 class Asking:
-    """A console's campaigns, and who asks for them."""
+    """A console's campaigns, and a client."""
 
     client: httpx.AsyncClient
     app: FastAPI
@@ -107,7 +107,7 @@ class Asking:
         return await self.client.post(f"/api/campaigns/{name}/{move}", **word)
 
     async def dial(self, outcomes: Sequence[DialOutcome], *, cost: float = 0.1) -> None:
-        """Dial so many, a minute apart, the last one a minute ago."""
+        """Dial a number of times, a minute apart, the last one a minute ago."""
         store = CampaignStore(self.outbound.url, holder="me")
         for left, outcome in zip(range(len(outcomes), 0, -1), outcomes, strict=True):
             now = NOON - 60.0 * left
@@ -164,7 +164,7 @@ async def asking(
         await item.close()
 
 
-async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
+async def test_a_stopping_server_refuses_a_dial_in_one_line(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         floor = Floor(leaving=True)
         call = OneCall(
@@ -185,7 +185,7 @@ async def test_a_server_that_stops_refuses_a_dial_in_one_line(tmp_path: Path) ->
     assert answer.json() == {"detail": "the server is stopping and no longer places calls"}
 
 
-async def test_a_campaign_that_nobody_imported_into_is_listed_without_contacts(
+async def test_a_campaign_without_an_import_is_listed_without_contacts(
     tmp_path: Path,
 ) -> None:
     async with asking(tmp_path) as it:
@@ -203,7 +203,7 @@ async def test_progress_outcomes_todays_use_and_time_left_are_shown(tmp_path: Pa
         await it.dial(outcomes)
         seen = await it.sees()
 
-    assert before["left_s"] is None  # nobody was dialled: there is nothing to go by
+    assert before["left_s"] is None  # without a dial there is no estimate
     assert (seen["finished"], seen["all_contacts"], seen["dials"]) == (6, 20, 6)
     assert seen["outcomes"] == {"completed": 4, "busy": 2}
     assert (seen["calls_today"], seen["daily_calls"]) == (6, 50)
@@ -223,7 +223,7 @@ async def test_yesterdays_use_is_not_todays(tmp_path: Path) -> None:
     assert (seen["calls_today"], seen["spent_today"], seen["cost"]) == (0, 0.0, pytest.approx(0.3))
 
 
-async def test_why_it_waits_is_shown_of_one_that_runs_and_of_no_other(tmp_path: Path) -> None:
+async def test_the_reason_for_waiting_is_shown_only_for_a_running_campaign(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         await it.says("start")
@@ -236,7 +236,7 @@ async def test_why_it_waits_is_shown_of_one_that_runs_and_of_no_other(tmp_path: 
     assert (paused["state"], paused["held"]) == ("paused", None)
 
 
-async def test_one_that_calls_although_a_stage_is_down_says_so(tmp_path: Path) -> None:
+async def test_a_campaign_that_calls_although_a_stage_is_down_says_so(tmp_path: Path) -> None:
     async with asking(tmp_path, replace(SPRING, on_outage="degraded"), SUMMER) as it:
         for name in ("spring", "summer"):
             await it.fill(3, name=name)
@@ -248,10 +248,10 @@ async def test_one_that_calls_although_a_stage_is_down_says_so(tmp_path: Path) -
 
     assert well["held"] is None
     assert (down["held"]["reason"], down["on_outage"]) == ("llm_down", "degraded")
-    assert holding["held"] is None  # its own dialer says when it is held
+    assert holding["held"] is None  # its own dialler says when it is held
 
 
-async def test_without_a_carrier_that_is_why(tmp_path: Path) -> None:
+async def test_a_missing_carrier_is_the_reason(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         object.__setattr__(it.outbound, "dialer", None)
         await it.fill()
@@ -289,7 +289,7 @@ async def test_an_operator_moves_a_campaign_from_the_states_that_allow_it(
         assert answer.json()["detail"].startswith(f"spring is {state}; {move} needs ")
 
 
-async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Path) -> None:
+async def test_an_operators_action_is_told_once_with_its_author_and_reason(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         await it.says("start", json={"by": "Mary", "why": "the text is right now"})
@@ -303,7 +303,7 @@ async def test_what_an_operator_does_is_told_once_with_who_and_why(tmp_path: Pat
 
 
 @pytest.mark.parametrize("path", ["nobody/start", "spring/dial", "spring/report.pdf"])
-async def test_what_there_is_not_is_not_found(tmp_path: Path, path: str) -> None:
+async def test_an_unknown_campaign_is_404(tmp_path: Path, path: str) -> None:
     async with asking(tmp_path) as it:
         answer = await it.client.post(f"/api/campaigns/{path}")
 
@@ -311,7 +311,7 @@ async def test_what_there_is_not_is_not_found(tmp_path: Path, path: str) -> None
 
 
 @pytest.mark.parametrize("word", [{"by": "x" * 81}, {"why": "x" * 201}, ["start"]])
-async def test_a_word_beyond_measure_moves_nothing(tmp_path: Path, word: Any) -> None:
+async def test_an_overlong_reason_changes_nothing(tmp_path: Path, word: Any) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         answer = await it.says("start", json=word)
@@ -329,9 +329,7 @@ PATHS = [
 
 
 @pytest.mark.parametrize(("method", "path"), PATHS)
-async def test_nothing_is_shown_or_done_without_the_token(
-    tmp_path: Path, method: str, path: str
-) -> None:
+async def test_every_route_needs_the_token(tmp_path: Path, method: str, path: str) -> None:
     async with asking(tmp_path, token=TOKEN) as it:
         await it.fill()
         stranger = await it.client.request(method, path)
@@ -342,7 +340,7 @@ async def test_nothing_is_shown_or_done_without_the_token(
     assert (stranger.status_code, operator.status_code) == (401, 200)
 
 
-async def test_another_sites_page_moves_nothing(tmp_path: Path) -> None:
+async def test_another_sites_page_changes_nothing(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         foreign = await it.says("start", headers={"origin": "https://elsewhere.example"})
@@ -403,7 +401,7 @@ async def test_reports_are_written_one_at_a_time_and_leave_nothing_behind(
 
 
 @pytest.mark.virtual_time
-async def test_all_who_watch_share_one_look_every_few_seconds(tmp_path: Path) -> None:
+async def test_all_watchers_share_one_query_every_few_seconds(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         it.office.looks = 0
@@ -423,7 +421,7 @@ async def test_all_who_watch_share_one_look_every_few_seconds(tmp_path: Path) ->
 
 
 @pytest.mark.virtual_time
-async def test_a_database_that_is_gone_is_told_of_and_the_last_look_stays(tmp_path: Path) -> None:
+async def test_an_unavailable_database_is_reported_and_the_last_state_stays(tmp_path: Path) -> None:
     async with asking(tmp_path) as it:
         await it.fill()
         async with aclosing(cast(Any, it.view.watch())) as watch:
@@ -451,7 +449,7 @@ async def test_without_campaigns_the_database_is_never_asked(tmp_path: Path) -> 
 
 
 @pytest.mark.virtual_time
-async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
+async def test_one_of_two_processes_reads_for_both(tmp_path: Path) -> None:
     async with lines(settings_with()) as pool:
         await pool.open()
         one, other = pool.joined
@@ -470,7 +468,7 @@ async def test_of_two_processes_one_reads_for_both(tmp_path: Path) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
+async def test_a_halted_campaign_is_reported_by_the_leading_process(
     tmp_path: Path,
 ) -> None:
     async with lines(settings_with()) as pool:
@@ -491,7 +489,7 @@ async def test_that_a_campaign_stands_still_is_said_by_the_process_that_leads(
 
 
 @pytest.mark.virtual_time
-async def test_the_live_feed_has_campaigns_beside_the_calls(tmp_path: Path) -> None:
+async def test_the_live_feed_has_campaigns_and_calls(tmp_path: Path) -> None:
     class NoCalls:
         async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
             yield []

@@ -1,4 +1,4 @@
-"""What a carrier's webhook and a media socket must show before a call is built for them."""
+"""What carriers' webhooks and media sockets must prove before a call is built."""
 
 import asyncio
 import base64
@@ -120,7 +120,7 @@ BROKEN: dict[str, tuple[str, bytes | dict[str, str], dict[str, str], int, str]] 
 @pytest.mark.parametrize(
     ("carrier", "body", "headers", "status", "reason"), BROKEN.values(), ids=BROKEN.keys()
 )
-async def test_a_webhook_that_is_not_the_carriers_is_refused(
+async def test_a_forged_webhook_is_refused(
     carrier: str, body: bytes | dict[str, str], headers: dict[str, str], status: int, reason: str
 ) -> None:
     async with doors() as it:
@@ -132,7 +132,7 @@ async def test_a_webhook_that_is_not_the_carriers_is_refused(
         assert it.pool.told == [InputRefused(transport=carrier, reason=reason)]
 
 
-async def test_news_of_telnyxs_that_is_too_old_is_refused() -> None:
+async def test_an_old_telnyx_event_is_refused() -> None:
     async with doors(utc_s=lambda: 2_000_000_000.0) as it:
         assert await telnyx(it, news("call.initiated")) == 403
         assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_too_old")]
@@ -141,7 +141,7 @@ async def test_news_of_telnyxs_that_is_too_old_is_refused() -> None:
 @pytest.mark.parametrize(
     "body", [b"", b"[]", b'{"data":[]}', b"[" * 5000, news("call.initiated", call_control_id=5)]
 )
-async def test_signed_news_that_names_no_call_is_refused(body: bytes) -> None:
+async def test_a_signed_event_without_a_call_is_refused(body: bytes) -> None:
     async with doors() as it:
         assert await telnyx(it, body) == 400
         assert it.pool.told == [InputRefused(transport="telnyx", reason="webhook_without_call_id")]
@@ -162,14 +162,16 @@ async def test_a_signed_form_without_a_call_is_refused() -> None:
     ],
     ids=["a call of ours", "a call that somebody else answered", "something else"],
 )
-async def test_news_that_is_not_for_us_commands_nothing(body: bytes) -> None:
+async def test_an_irrelevant_event_causes_no_command(body: bytes) -> None:
     async with doors() as it:
         assert await telnyx(it, body) == 200
         assert (it.telnyx.commands, it.pool.told) == ([], [])
 
 
 @pytest.mark.parametrize(("status", "answered"), [(500, 503), (429, 503), (422, 200), (401, 200)])
-async def test_news_comes_again_when_telnyxs_own_side_failed(status: int, answered: int) -> None:
+async def test_an_event_is_retried_after_a_failure_of_telnyxs_own_side(
+    status: int, answered: int
+) -> None:
     async with doors() as it:
         it.telnyx.answer_with = status
 
@@ -274,7 +276,7 @@ def test_what_an_exotel_handshake_must_show(
     assert proof.holds(authorization, address) is holds
 
 
-async def test_a_codec_that_nobody_reads_ends_the_stream() -> None:
+async def test_an_unknown_codec_ends_the_stream() -> None:
     async with doors() as it:
         caller = it.caller("exotel")
         opening = ExotelManner(rate_hz=8000).opening(caller.phone, caller.twiml)

@@ -1,4 +1,4 @@
-"""Who signs a webhook: checked with the carriers' own packages, both ways."""
+"""Webhook signatures, checked with the carriers' own packages, both ways."""
 
 import json
 from typing import Any
@@ -28,7 +28,7 @@ def accepts(token: str, proofs: str, *, url: str = URL, query: str = "", form: A
 
 
 @given(form=FORMS, query=QUERIES)
-def test_what_plivos_package_takes_for_signed_we_do_too(form: dict[str, str], query: str) -> None:
+def test_a_signature_of_plivos_package_is_accepted(form: dict[str, str], query: str) -> None:
     url = f"{URL}?{query}" if query else URL
     proof = plivo_signs("a-token", url, form, "nonce")
 
@@ -53,12 +53,12 @@ def test_one_right_signature_among_several_is_enough() -> None:
     ],
     ids=["another caller", "no form", "a query", "another address"],
 )
-def test_a_webhook_changed_on_its_way_is_not_plivos(change: dict[str, Any]) -> None:
+def test_a_webhook_changed_in_transit_is_refused(change: dict[str, Any]) -> None:
     assert not accepts("a-token", plivo_signs("a-token", URL, FORM, "nonce"), **change)
 
 
 @pytest.mark.parametrize("proofs", ["", ",", "wrong", "é", "x" * 100_000])
-def test_what_is_no_proof_of_plivos_is_refused(proofs: str) -> None:
+def test_an_invalid_plivo_signature_is_refused(proofs: str) -> None:
     assert not accepts("a-token", proofs)
     assert not accepts("another-token", plivo_signs("a-token", URL, FORM, "nonce"))
 
@@ -74,7 +74,7 @@ def verdict(headers: dict[str, str], body: bytes = BODY, *, key: str, now: float
     return telnyx_signature.trouble(public, lower, body, now=now)
 
 
-def test_what_telnyxs_package_takes_for_signed_we_do_too() -> None:
+def test_a_signature_of_telnyxs_package_is_accepted() -> None:
     account = TelnyxAccount()
     headers = account.signed(BODY)
 
@@ -83,7 +83,7 @@ def test_what_telnyxs_package_takes_for_signed_we_do_too() -> None:
     assert verdict(headers, key=account.public_key, now=now) is None
 
 
-def test_what_telnyxs_package_refuses_we_do_too() -> None:
+def test_a_signature_that_telnyxs_package_refuses_is_refused() -> None:
     account, other = TelnyxAccount(), TelnyxAccount()
     headers = account.signed(BODY)
 
@@ -99,7 +99,7 @@ def test_what_telnyxs_package_refuses_we_do_too() -> None:
     [(0, None), (299, None), (301, "webhook_too_old"), (-301, "webhook_too_old")],
     ids=["at once", "nearly too late", "too late", "from the future"],
 )
-def test_an_old_webhook_is_not_taken_again(age_s: float, trouble: str | None) -> None:
+def test_an_old_webhook_is_refused(age_s: float, trouble: str | None) -> None:
     account = TelnyxAccount()
     headers = account.signed(BODY, at_s=NOW - age_s)
 
@@ -119,7 +119,7 @@ WRONG: dict[str, dict[str, str]] = {
 
 
 @pytest.mark.parametrize("change", WRONG.values(), ids=WRONG.keys())
-def test_what_is_no_proof_of_telnyxs_is_refused(change: dict[str, str]) -> None:
+def test_an_invalid_telnyx_signature_is_refused(change: dict[str, str]) -> None:
     account = TelnyxAccount()
     headers = account.signed(BODY, at_s=NOW) | change if change else {}
 
@@ -127,5 +127,5 @@ def test_what_is_no_proof_of_telnyxs_is_refused(change: dict[str, str]) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "**", "AAAA", "5f" * 32])
-def test_what_is_no_public_key_is_none(text: str) -> None:
+def test_an_invalid_public_key_is_rejected(text: str) -> None:
     assert telnyx_signature.public_key(text) is None

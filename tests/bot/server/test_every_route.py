@@ -1,6 +1,6 @@
-"""Every route that there is, asked what schemathesis makes of our own OpenAPI, and worse.
+"""Every route, asked with requests of schemathesis from our own OpenAPI, and with invalid ones.
 
-A stranger gets no data and never a 500; whoever has the credential gets no 500 either.
+A stranger gets no data and never a 500; requests with the credential get no 500 either.
 A few examples a route; HOLDLINE_SWEEP says how many.
 """
 
@@ -32,7 +32,7 @@ EXAMPLES: Final = int(os.environ.get("HOLDLINE_SWEEP", "4"))  # of each kind for
 TOKEN = "a-token-of-the-console-1234"
 PUBLIC = {"/healthz", "/readyz", "/sign-in", "/client/style.css", "/client/icon.svg"}
 REFUSALS = {400, 401, 403, 404, 405, 411, 413, 415, 422, 429}
-CUT = 0  # no answer: the connection was closed over a body that nobody wanted to read
+CUT = 0  # no answer: the connection was closed over a body that was not read
 SECRETS = ("Zq70xTwilioHd5", "Zq71xTelnyxHd5", "Zq72xPlivoHd5", "Zq73xExotelHd5", TOKEN)
 INTERNAL = ("Traceback", "cartesia", "ears", "mind", "breaker", "sqlite", "/bot/", "holdline_")
 ODD_BODIES: Final = (
@@ -86,7 +86,7 @@ def configuration(folder: Path, port: int) -> Settings:
 
 
 def requests_of(app: FastAPI) -> Iterator[Asked]:
-    """Yield requests to every route: from the schema, in sense and nonsense, and odd bodies."""
+    """Yield requests to every route: from the schema, valid and invalid, and odd bodies."""
     for all_operation in schemathesis.openapi.from_dict(app.openapi()).get_all_operations():
         for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
             yield from examples(all_operation.ok(), mode)
@@ -106,7 +106,7 @@ def routes_of(app: FastAPI) -> list[Route]:
 
 
 def named(path: str) -> str:
-    """Return a route's path with somebody in it whom there is, where the route knows any."""
+    """Return a route's path with existing names, where the route has any."""
     given = {"{name}": "ears", "{key}": "nobody", "{move}": "start"}
     for place, name in given.items():
         path = path.replace(place, name)
@@ -131,7 +131,7 @@ def examples(operation: Any, mode: GenerationMode) -> Iterator[Asked]:
     def collect(case: Any) -> None:
         found.append(asked(case))
 
-    with suppress(Unsatisfiable):  # nothing is nonsense to a route that reads what it likes
+    with suppress(Unsatisfiable):  # no request is invalid for a route that accepts everything
         collect()
     yield from found
 
@@ -154,7 +154,7 @@ def asked(case: Any) -> Asked:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answered:
-    """What came back."""
+    """An answer."""
 
     asked: Asked
     status: int
@@ -183,7 +183,7 @@ async def ask_all(url: str, requests: Sequence[Asked], token: str | None) -> lis
     async with httpx.AsyncClient(base_url=url, timeout=30) as client:
         for item in requests:
             headers = {**(item.rest.get("headers") or {}), **sign}
-            if not token:  # a guessed one would be slowed down, and nothing be asked
+            if not token:  # a guessed one would be slowed down, and the routes not reached
                 headers = {name: value for name, value in headers.items()
                            if name.lower() != "authorization"}  # fmt: skip
             rest = {name: value for name, value in item.rest.items() if name != "headers"}

@@ -1,4 +1,4 @@
-"""What Exotel tells of a call that we placed, how its media finds the dial, and who is let in."""
+"""Outbound calls over Exotel: callbacks, how media finds its dial, and access."""
 
 import asyncio
 import json
@@ -40,7 +40,7 @@ def proof_of(ref: str, purpose: Purpose = "status") -> str:
 
 @dataclass(frozen=True)
 class Dialling:
-    """A house that has called somebody through Exotel."""
+    """A server with an outbound call through Exotel."""
 
     doors: Doors
     account: ExotelAccount
@@ -53,17 +53,17 @@ class Dialling:
         return dial
 
     def facts(self) -> list[Event]:
-        """Return what was told of the leg."""
+        """Return the events of the leg."""
         return [item for item in self.doors.pool.told if isinstance(item, LEG)]
 
     async def person(self) -> Carrier:
-        """Return whoever has picked up."""
+        """Return the answerer."""
         await until(lambda: self.dial.carrier is not None)
         assert self.dial.carrier is not None
         return self.dial.carrier
 
     async def ended(self) -> LegEnded:
-        """Return how the leg ended, as soon as it has."""
+        """Return the end of the leg, as soon as it is known."""
         await until(lambda: any(isinstance(fact, LegEnded) for fact in self.facts()))
         [ended] = [fact for fact in self.facts() if isinstance(fact, LegEnded)]
         return ended
@@ -103,7 +103,7 @@ async def told(
     proof: str = "",
     body: bytes | None = None,
 ) -> list[int]:
-    """Post callbacks of a dial, as JSON, and return how each was answered."""
+    """Post callbacks of a dial, as JSON, and return their answers."""
     url = f"{it.pool.url}/exotel/status/{ref}/{proof or proof_of(ref)}"
     statuses: list[int] = []
     for item in events or ({},):
@@ -121,7 +121,7 @@ def event(kind: str, status: str = "in-progress", call_sid: str = "c1") -> dict[
     return {"CallSid": call_sid, "EventType": kind, "Status": status}
 
 
-async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+async def test_an_outbound_call_is_an_ordinary_call() -> None:
     async with dialling(Callee(ring_s=3)) as it:
         call_sid = await it.calls.dial(ORDER)
         call = await it.doors.pool.call()
@@ -156,7 +156,7 @@ async def test_a_call_that_we_hang_up_ends_with_its_stream() -> None:
 
 
 @pytest.mark.parametrize("fate", ["busy", "no-answer", "failed"])
-async def test_a_call_that_nobody_takes_has_an_outcome(fate: Fate) -> None:
+async def test_an_unanswered_call_has_an_outcome(fate: Fate) -> None:
     async with dialling(Callee(fate=fate)) as it:
         await it.calls.dial(ORDER)
         ended = await it.ended()
@@ -166,7 +166,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(fate: Fate) -> None:
 
 
 @pytest.mark.parametrize("form", ["parts", "form", "json"])
-async def test_callbacks_are_read_in_every_form_in_which_they_come(form: str) -> None:
+async def test_callbacks_are_read_in_every_format(form: str) -> None:
     async with dialling(Callee(fate="busy")) as it:
         it.account.exchange.writes = form  # type: ignore[assignment]
         await it.calls.dial(ORDER)
@@ -185,7 +185,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
         assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
-async def test_an_answer_is_known_by_its_stream_though_no_callback_told_of_it() -> None:
+async def test_an_answer_without_a_callback_is_known_by_its_stream() -> None:
     async with dialling(Callee(ring_s=1)) as it:
         it.account.exchange.silent = {"ringing", "answered"}
         call_sid = await it.calls.dial(ORDER)
@@ -202,7 +202,7 @@ async def test_an_end_that_overtakes_the_answer_is_the_end() -> None:
         assert it.pool.told == [LegEnded(call_ref="c1", ref="d-1", outcome="completed")]
 
 
-async def test_another_stream_of_a_call_that_found_no_seat_is_let_in() -> None:
+async def test_a_second_stream_of_a_call_without_a_seat_is_let_in() -> None:
     async with doors() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         it.pool.why_closed = "draining"
@@ -216,7 +216,7 @@ async def test_another_stream_of_a_call_that_found_no_seat_is_let_in() -> None:
         assert CallRefused(transport="exotel", reason="draining") in it.pool.told
 
 
-async def test_an_address_is_good_for_one_stream() -> None:
+async def test_an_address_is_valid_for_one_stream() -> None:
     async with doors() as it:
         url = f"ws{it.pool.url[4:]}/exotel/media/d-1/{proof_of('d-1', 'media')}"
         async with Carrier(it.pool.url, "", phone=exotel_call(), manner=GivenStream(url)):
@@ -232,7 +232,7 @@ async def test_an_address_is_good_for_one_stream() -> None:
             assert it.pool.seats_taken == 1
 
 
-async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
+async def test_a_contact_without_a_brief_is_not_talked_to() -> None:
     async with dialling(Callee(ring_s=1), nobody()) as it:
         await it.calls.dial(ORDER)
         ended = await it.ended()
@@ -243,7 +243,7 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
         assert ended.outcome == "completed"
 
 
-async def test_who_calls_us_needs_no_brief() -> None:
+async def test_an_incoming_caller_needs_no_brief() -> None:
     async with doors(briefs=nobody()) as it, it.caller("exotel"):
         call = await it.pool.call()
 
@@ -260,7 +260,7 @@ FORGED = {
 
 
 @pytest.mark.parametrize("proof", FORGED.values(), ids=FORGED.keys())
-async def test_a_callback_without_its_dial_s_proof_is_forbidden_and_says_nothing(
+async def test_a_callback_without_its_dials_proof_is_forbidden_and_changes_nothing(
     proof: str,
 ) -> None:
     async with doors() as it:
@@ -277,7 +277,7 @@ STRANGE = {
 
 
 @pytest.mark.parametrize("proof", STRANGE.values(), ids=STRANGE.keys())
-async def test_a_stream_without_its_dial_s_proof_is_not_let_in(proof: str) -> None:
+async def test_a_stream_without_its_dials_proof_is_refused(proof: str) -> None:
     async with doors() as it:
         # The applet's own pair does not prove a dial.
         pair = {"Authorization": aiohttp.encode_basic_auth(KEY, TOKEN)}
@@ -293,7 +293,7 @@ async def test_a_stream_without_its_dial_s_proof_is_not_let_in(proof: str) -> No
 @pytest.mark.parametrize(
     ("address", "holds"), [("203.0.113.5", True), ("203.0.113.99", False), ("", False)]
 )
-def test_a_stream_of_ours_comes_from_a_known_address_where_there_are_any(
+def test_an_outbound_stream_must_come_from_a_known_address_if_there_are_any(
     address: str, *, holds: bool
 ) -> None:
     proof = ExotelProof(token=SecretStr(TOKEN), addresses=("203.0.113.0/28",))
@@ -301,11 +301,11 @@ def test_a_stream_of_ours_comes_from_a_known_address_where_there_are_any(
     assert proof.holds_for("d-1", proof_of("d-1", "media"), address) is holds
 
 
-def test_where_no_calls_are_placed_nothing_proves_a_dial() -> None:
+def test_without_outbound_calls_no_proof_is_valid() -> None:
     assert not ExotelProof().holds_for("d-1", proof_of("d-1", "media"), "127.0.0.1")
 
 
-async def test_who_knows_one_dial_s_address_ends_no_other_call() -> None:
+async def test_a_dials_address_cannot_end_another_call() -> None:
     async with doors() as it:
         await told(it, event("terminal", "busy", call_sid="c-of-d-2"))
         await told(it, event("terminal", "completed", call_sid="c-of-d-2"), ref="d-2")
@@ -328,9 +328,7 @@ BODIES: dict[str, tuple[bytes, int, str]] = {
 
 
 @pytest.mark.parametrize(("body", "status", "reason"), BODIES.values(), ids=BODIES.keys())
-async def test_a_callback_that_cannot_be_read_is_refused(
-    body: bytes, status: int, reason: str
-) -> None:
+async def test_an_unreadable_callback_is_refused(body: bytes, status: int, reason: str) -> None:
     async with doors() as it:
         assert await told(it, body=body) == [status]
 
@@ -379,7 +377,7 @@ FORMS: dict[str, tuple[bytes, str, dict[str, str] | None]] = {
 
 
 @pytest.mark.parametrize(("body", "kind", "fields"), FORMS.values(), ids=FORMS.keys())
-def test_a_callback_s_fields_are_read_whatever_its_form(
+def test_a_callbacks_fields_are_read_in_any_format(
     body: bytes, kind: str, fields: dict[str, str] | None
 ) -> None:
     assert read_callback(body, kind) == fields

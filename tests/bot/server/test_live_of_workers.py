@@ -1,4 +1,4 @@
-"""Whoever watches sees what happens in every process, and leaves nothing behind."""
+"""The live feed shows events of every process, and leaves nothing behind."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ def entry(number: int) -> Entry:
     return Entry(call_id="", number=number, at="2026-11-21T09:00:00.000+00:00", event=REFUSED)
 
 
-async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
+async def test_a_watcher_at_one_worker_sees_both_and_then_leaves() -> None:
     async with lines(settings_with()) as it:
         here, there = Live(words=False), Live(words=False)
         watched, _ = HouseLive(here, it.joined[0]), HouseLive(there, it.joined[1])
@@ -41,14 +41,14 @@ async def test_who_watches_at_one_worker_sees_both_and_then_goes() -> None:
 
 
 async def words(*said: str) -> AsyncIterator[str]:
-    """Say some at once, and then no more while anybody watches."""
+    """Send some at once, and then none while the feed is watched."""
     for text in said:
         yield text
     await asyncio.Event().wait()
 
 
 @pytest.mark.virtual_time
-async def test_what_comes_within_a_moment_is_one_piece_and_waits_no_longer() -> None:
+async def test_events_of_one_moment_are_one_message() -> None:
     before, began_s = len(asyncio.all_tasks()), time.monotonic()
     merged = gather(words("a", "b"), words("c"), within_s=0.2)
 

@@ -1,4 +1,4 @@
-"""A page that watches is told now and then that the server is still there."""
+"""The live feed sends a heartbeat."""
 
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -12,7 +12,7 @@ from operations.telemetry.live import Live
 
 
 class NoCalls:
-    """A house without calls."""
+    """A pool without calls."""
 
     async def watch(self) -> AsyncIterator[Sequence[Mapping[str, Any]]]:
         for _ in ():
@@ -20,7 +20,7 @@ class NoCalls:
 
 
 @pytest.mark.virtual_time
-async def test_a_feed_on_which_nothing_happens_beats() -> None:
+async def test_an_idle_feed_sends_heartbeats() -> None:
     router = live_router(Live(words=False), budget_s=1.5, calls=NoCalls())
     answer = await router.routes[0].endpoint(calls=True)  # type: ignore[attr-defined] - a route
     assert isinstance(answer, StreamingResponse)

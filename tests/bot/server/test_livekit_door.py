@@ -1,4 +1,4 @@
-"""The LiveKit door, with a server behind it that lets nobody in: who is asked for what."""
+"""The LiveKit door, with a media server that lets no agent in."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -39,7 +39,7 @@ ELSEWHERE: Any = SimpleNamespace(facts=LegFacts(transport="webrtc", sample_rate_
 
 @dataclass
 class LockedServer:
-    """Knows one room with a telephone in it, and lets nobody join."""
+    """Has one room with a telephone in it, and lets no agent join."""
 
     url: str = ""
     joins: int = 0
@@ -47,11 +47,11 @@ class LockedServer:
     deleted: list[str] = field(default_factory=list)
     rooms: list[str] = field(default_factory=list)
     keeps_rooms: bool = False
-    instead: tuple[int, str] | None = None  # what another server says in its place
+    instead: tuple[int, str] | None = None  # the answer of another server in its place
     agents: list[str] = field(default_factory=list)  # the servers of those that joined
     agents_live: bool = True
-    asked: int = 0  # whether an agent lives
-    listed: int = 0  # who is in a room
+    asked: int = 0  # whether an agent is present
+    listed: int = 0  # the participants of a room
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def answer(self, request: web.Request) -> web.Response:
@@ -120,7 +120,7 @@ async def locked_server() -> AsyncIterator[LockedServer]:
 
 
 class DoorNotes:
-    """Keeps what was told."""
+    """Keeps the events."""
 
     def __init__(self) -> None:
         self.entries: list[Any] = []
@@ -146,13 +146,13 @@ class JoinedLine(StillLine):
         self.place, self.clock = place, clock
 
     async def open(self) -> None:
-        """We are in the room."""
+        """The agent is in the room."""
 
     async def caller_came(self) -> bool:
         return True
 
     def give_up(self) -> None:
-        """The caller is there already."""
+        """The caller is in the room already."""
 
     async def watch(self) -> str:
         await asyncio.Event().wait()
@@ -160,14 +160,14 @@ class JoinedLine(StillLine):
 
 
 class EmptyLine(JoinedLine):
-    """A line into a room into which nobody comes."""
+    """A line into a room without participants."""
 
     async def caller_came(self) -> bool:
         return False
 
 
 class EndedCall:
-    """A call in which everything is said."""
+    """A call without speech."""
 
     call_id = "ended"
 
@@ -175,7 +175,7 @@ class EndedCall:
         self._leg = leg
 
     def tell(self, fact: Event) -> None:
-        """Nobody hears of it."""
+        """Ignored."""
 
     async def run(self) -> None:
         await self._leg.hang_up("agent_hung_up")
@@ -233,7 +233,7 @@ async def opened(
 
 
 class LastingCall:
-    """A call at another door, which goes on until it is told to end."""
+    """A call at another door, which lasts until it is told to end."""
 
     call_id = "lasting"
 
@@ -253,7 +253,7 @@ class LastingCall:
 
 @asynccontextmanager
 async def only_seat_taken(door: Opened) -> AsyncIterator[None]:
-    """Have a call at another door while the block runs."""
+    """Keep a call at another door in progress while the block runs."""
     call = LastingCall()
     async with asyncio.TaskGroup() as beside:
         beside.create_task(door.process.switchboard.answer(ELSEWHERE, call))
@@ -265,7 +265,7 @@ async def only_seat_taken(door: Opened) -> AsyncIterator[None]:
 
 
 def _ignore(_: Event) -> None:
-    """Nobody hears of it."""
+    """Ignored."""
 
 
 def started(name: str, event_id: str = "EV_1", *, sid: str = "") -> bytes:
@@ -279,7 +279,9 @@ def _now() -> str:
     return str(int(clock.utc_now().timestamp()))
 
 
-async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_path: Path) -> None:
+async def test_a_dispatched_room_is_joined_once_however_often_it_is_announced(
+    tmp_path: Path,
+) -> None:
     async with opened(tmp_path) as door:
         told = [await door.post(started("call-1", f"EV_{number}")) for number in (1, 2, 2)]
         await door.notes.until("ProviderFailed")  # after the last try of one call
@@ -291,7 +293,7 @@ async def test_a_room_of_the_rules_is_joined_once_however_often_it_is_told(tmp_p
     assert door.server.joins
 
 
-async def test_a_room_that_let_nobody_in_is_joined_again_while_somebody_is_there(
+async def test_a_room_that_refused_the_agent_is_tried_again_while_a_caller_waits(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as door:
@@ -304,7 +306,7 @@ async def test_a_room_that_let_nobody_in_is_joined_again_while_somebody_is_there
     assert not door.server.deleted
 
 
-async def test_whoever_was_called_and_cannot_be_briefed_is_hung_up_on(
+async def test_a_contact_without_a_brief_is_hung_up_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def not_to_be_found(_: str) -> None:
@@ -321,7 +323,7 @@ async def test_whoever_was_called_and_cannot_be_briefed_is_hung_up_on(
     assert door.server.deleted == ["call-dial-7"]
 
 
-async def test_nobody_is_left_in_a_room_with_a_mistake_of_ours(
+async def test_a_failed_call_leaves_no_caller_in_the_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def mistaken(*_: object) -> NoReturn:
@@ -337,7 +339,7 @@ async def test_nobody_is_left_in_a_room_with_a_mistake_of_ours(
 
 
 @pytest.mark.parametrize("instead", [(200, "<title>Soon back</title>"), (502, '"no upstream"')])
-async def test_a_server_that_answers_in_livekits_place_for_a_while_ends_nothing_of_ours(
+async def test_another_server_in_livekits_place_ends_no_call(
     tmp_path: Path, instead: tuple[int, str]
 ) -> None:
     async with opened(tmp_path) as door:
@@ -349,7 +351,7 @@ async def test_a_server_that_answers_in_livekits_place_for_a_while_ends_nothing_
     assert "media server" in failed.error
 
 
-async def test_a_room_that_is_not_the_rules_is_nobodys_business(tmp_path: Path) -> None:
+async def test_another_applications_room_is_ignored(tmp_path: Path) -> None:
     async with opened(tmp_path) as door:
         told = await door.post(started("meeting"))
         await door.process.switchboard.close(drain_s=0.0, goodbye_s=0.0)
@@ -381,7 +383,7 @@ async def test_a_room_that_could_not_be_closed_is_closed_later(tmp_path: Path) -
     assert set(door.server.deleted) == {"call-1"}
 
 
-async def test_a_caller_with_whom_we_have_ended_is_hung_up_on_once_the_server_can(
+async def test_a_caller_whose_call_has_ended_is_hung_up_on_once_the_server_can(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(livekit_door, "LivekitLine", JoinedLine)
@@ -396,7 +398,7 @@ async def test_a_caller_with_whom_we_have_ended_is_hung_up_on_once_the_server_ca
     assert door.server.deleted == ["call-1"]
 
 
-async def test_a_room_that_a_server_has_made_anew_has_no_second_agent_while_its_call_goes_on(
+async def test_a_recreated_room_gets_no_second_agent_while_its_call_lasts(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines: list[JoinedLine] = []
@@ -459,7 +461,7 @@ async def test_a_room_with_a_live_agent_of_another_server_is_left_alone_until_th
 
 
 class KeptCall(EndedCall):
-    """A call that ends as its process is killed: what was kept is left."""
+    """A call that ends as its process is killed: its stored state stays."""
 
     found: ClassVar[list[ResumeState | None]] = []
 
@@ -474,7 +476,7 @@ class KeptCall(EndedCall):
 
 
 @pytest.mark.parametrize("full", [False, True])
-async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was_once_there_is_a_seat(
+async def test_a_room_with_a_stored_call_is_resumed_once_there_is_a_seat(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, full: bool
 ) -> None:
     monkeypatch.setattr(KeptCall, "found", found := [])
@@ -491,7 +493,7 @@ async def test_a_room_whose_call_was_kept_is_taken_up_where_it_was_once_there_is
     assert [state and state.call_id for state in found] == [None, "kept"]
 
 
-async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
+async def test_a_room_to_be_closed_later_does_not_block_the_exit(
     tmp_path: Path,
 ) -> None:
     async with opened(tmp_path) as door:
@@ -503,7 +505,7 @@ async def test_a_room_that_is_to_be_closed_later_holds_up_no_end_of_the_process(
     assert not [task for task in asyncio.all_tasks() if task.get_name() == "close person-1"]
 
 
-async def test_who_comes_into_a_room_that_we_had_left_as_empty_is_answered(
+async def test_a_caller_who_enters_a_room_that_was_left_as_empty_is_answered(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lines = [EmptyLine, JoinedLine]
@@ -516,12 +518,12 @@ async def test_who_comes_into_a_room_that_we_had_left_as_empty_is_answered(
         await door.post(started("call-1"))
         await door.server.until(lambda: len(lines) == 1)
         door.server.rooms = ["call-1"]
-        await door.server.until(lambda: door.server.deleted)  # behind the call
+        await door.server.until(lambda: door.server.deleted)  # after the call
 
     assert not lines
 
 
-async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) -> None:
+async def test_a_room_can_be_closed_as_long_as_any_call_lasts(tmp_path: Path) -> None:
     call = LastingCall()
     async with opened(tmp_path) as door, asyncio.TaskGroup() as beside:
         switchboard = door.process.switchboard
@@ -532,7 +534,7 @@ async def test_a_room_can_be_closed_as_long_as_any_call_goes_on(tmp_path: Path) 
         await door.notes.until("CallRefused")
         people = door.process.people.for_caller("webrtc")
         assert isinstance(people, LivekitPeople)
-        await people.rooms.delete("person-1")  # whom that call's caller talked with
+        await people.rooms.delete("person-1")  # the other party of that call's caller
         await door.server.until(lambda: len(door.server.deleted) == 2)
         call.over.set()
 
@@ -569,7 +571,7 @@ async def test_a_room_whose_webhook_was_lost_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shown", "status"), [("", 401), ("a.b.c", 401), (proof(b"another body"), 401)]
 )
-async def test_what_is_not_livekits_is_refused_and_told(
+async def test_a_forged_webhook_is_refused_and_told(
     tmp_path: Path, shown: str, status: int
 ) -> None:
     async with opened(tmp_path) as door:
@@ -581,13 +583,13 @@ async def test_what_is_not_livekits_is_refused_and_told(
 
 
 @pytest.mark.virtual_time
-async def test_a_server_that_stops_waits_for_nobody_in_the_room_of_a_refused_dial(
+async def test_a_stopping_server_does_not_wait_in_the_room_of_a_refused_dial(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     joined, loop = asyncio.Event(), asyncio.get_running_loop()
 
     async def leave() -> None:
-        """We are out of it at once."""
+        """The agent leaves at once."""
 
     async def join_empty(*_: object) -> Any:
         joined.set()

@@ -1,4 +1,4 @@
-"""What is taken of a webhook, signed as LiveKit signs it, and what is not."""
+"""Which webhooks are accepted, signed as LiveKit signs them."""
 
 import base64
 import hashlib
@@ -57,7 +57,7 @@ def test_a_signed_event_is_read() -> None:
     )
 
 
-def test_fields_of_a_newer_server_are_passed_over() -> None:
+def test_fields_of_a_newer_server_are_ignored() -> None:
     body = event(weather="fine")
 
     assert isinstance(reader().read(body, proof(body), now_s=NOW_S), RoomNews)
@@ -101,7 +101,9 @@ BIG = event(padding="x" * MOST_BYTES)
         "too big",
     ],
 )
-def test_what_is_refused_and_how(body: bytes, shown: str, reason: str, status: HTTPStatus) -> None:
+def test_invalid_webhooks_are_refused_with_a_reason(
+    body: bytes, shown: str, reason: str, status: HTTPStatus
+) -> None:
     refused = reader().read(body, shown, now_s=NOW_S)
 
     assert refused == WebhookRefusal(reason=reason, status=status)
@@ -127,13 +129,13 @@ def test_an_event_counts_once() -> None:
     assert again == WebhookRefusal(reason="webhook_again", status=HTTPStatus.OK)
 
 
-def test_an_old_event_is_no_news() -> None:
+def test_an_old_event_is_ignored() -> None:
     late = reader().read(BODY, proof(BODY), now_s=NOW_S + MOST_AGE_S + 1.0)
 
     assert late == WebhookRefusal(reason="webhook_too_old", status=HTTPStatus.OK)
 
 
-def test_only_so_many_events_are_remembered() -> None:
+def test_the_number_of_remembered_events_is_bounded() -> None:
     read = reader()
     for number in range(KEPT_IDS + 1):
         body = event(id=f"EV_{number}")

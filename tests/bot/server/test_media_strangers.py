@@ -1,4 +1,4 @@
-"""What strangers do to the media socket, while a caller talks to the same server."""
+"""Strangers at the media socket while a caller talks to the same server."""
 
 import asyncio
 import json
@@ -38,7 +38,7 @@ async def doors(carrier: str) -> AsyncIterator[OpenDoors]:
 
 
 @pytest.mark.parametrize("carrier", CARRIERS)
-async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: OpenDoors) -> None:
+async def test_messages_before_a_start_stall_no_call(tmp_path: Path, doors: OpenDoors) -> None:
     async with judged_call(tmp_path, changes=doors.changes()) as beside:
         for _ in range(5):
             for text in DEEP.values():
@@ -68,7 +68,9 @@ async def test_what_is_sent_before_a_start_stalls_nobody(tmp_path: Path, doors: 
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: OpenDoors) -> None:
+async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out(
+    tmp_path: Path, doors: OpenDoors
+) -> None:
     async with (
         judged_call(tmp_path, changes=doors.changes()) as beside,
         AsyncExitStack() as open_ones,
@@ -79,12 +81,12 @@ async def test_a_hundred_idle_sockets_keep_no_caller_out(tmp_path: Path, doors: 
         heard = await asyncio.gather(*(caller.listen(within_s=20) for caller in callers))
 
         assert all(item.size for item in heard)
-        # One makes room, and the place of a caller whose call has begun is free again.
+        # One is dropped, and the place of a caller whose call has begun is free again.
         assert beside.refusals.count("too_many_sockets_without_a_start") == 1
 
 
 @pytest.mark.parametrize("carrier", TWILIO_FIRST)
-async def test_a_caller_s_own_socket_may_flood_and_hurts_nobody_else(
+async def test_a_flooding_callers_own_socket_affects_no_other_call(
     tmp_path: Path, doors: OpenDoors
 ) -> None:
     async with (

@@ -1,4 +1,4 @@
-"""What an offer may hold before it is read, whatever its lines end with."""
+"""Limits of an offer, checked before it is parsed, with any line ending."""
 
 import pytest
 
@@ -6,7 +6,7 @@ from bot.server.webrtc_door import MAX_ADDRESSES, MAX_LINES, MAX_MEDIA, plausibl
 
 BEGINS = ["v=0", "o=- 1 1 IN IP4 127.0.0.1", "m=audio 9 UDP/TLS/RTP/SAVPF 111"]
 CANDIDATE = "a=candidate:1 1 udp 1 127.0.0.1 9 typ host"
-# What `str.splitlines` ends a line at, by which aiortc reads an offer.
+# Line ends of `str.splitlines`, which aiortc uses to read an offer.
 ENDS = ["\r\n", "\n", "\r", "\v", "\f", "\x1c", "\x1d", "\x1e", "\x85", "\u2028", "\u2029"]
 END_NAMES = [ascii(text) for text in ENDS]
 FULL: dict[str, list[str]] = {
@@ -18,7 +18,7 @@ FULL: dict[str, list[str]] = {
 
 @pytest.mark.parametrize("end", ENDS, ids=END_NAMES)
 @pytest.mark.parametrize("more", FULL.values(), ids=FULL.keys())
-def test_one_more_than_an_offer_may_have_is_too_many(more: list[str], end: str) -> None:
+def test_one_line_above_the_limit_is_refused(more: list[str], end: str) -> None:
     assert plausible(end.join([*BEGINS, *more, ""]))
     assert not plausible(end.join([*BEGINS, *more, more[0], ""]))
 
@@ -28,5 +28,5 @@ def test_one_more_than_an_offer_may_have_is_too_many(more: list[str], end: str) 
     ["", "m=audio 9", "v=0", "v=0\r\nm=video 9", "v=0\r\ns=of m=audio"],
     ids=["empty", "no version", "no media", "no audio", "audio in a name alone"],
 )
-def test_what_has_no_line_of_audio_is_no_offer(sdp: str) -> None:
+def test_an_offer_without_audio_is_refused(sdp: str) -> None:
     assert not plausible(sdp)

@@ -1,4 +1,4 @@
-"""Where several processes answer, each answer closes its connection."""
+"""With several processes each answer closes its connection."""
 
 import httpx
 from fastapi import FastAPI

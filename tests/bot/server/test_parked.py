@@ -1,4 +1,4 @@
-"""Calls that are kept for another process, or for a caller whose line was lost."""
+"""Calls whose state is stored for another process, or until a lost line returns."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from calls.resume import ResumeState
 GOES_ON = ResumeState(call_id="c", turn=3, entries=9)
 
 
-async def test_what_was_kept_last_is_taken_up_once_and_only_by_its_kind_of_line() -> None:
+async def test_the_latest_stored_call_is_resumed_once_and_only_by_its_kind_of_line() -> None:
     pool = SingleProcess(why_closed=str, clock=lambda: 0.0)
     parked = Parked(pool, "twilio")
     await parked.place("CA1").keep(GOES_ON)
@@ -22,7 +22,7 @@ async def test_what_was_kept_last_is_taken_up_once_and_only_by_its_kind_of_line(
     assert (await parked.take("CA1")).state is None
 
 
-async def test_a_call_that_ended_is_not_taken_up() -> None:
+async def test_a_call_that_ended_is_not_resumed() -> None:
     parked = Parked(SingleProcess(why_closed=str, clock=lambda: 0.0), "twilio")
     place = parked.place("CA1")
     await place.keep(GOES_ON)
@@ -32,7 +32,7 @@ async def test_a_call_that_ended_is_not_taken_up() -> None:
 
 
 @pytest.mark.parametrize(("state", "for_s"), [(GOES_ON, KEPT_S), (GOES_ON.over(), PARKED_S)])
-async def test_a_caller_who_comes_too_late_begins_anew(state: ResumeState, for_s: float) -> None:
+async def test_a_caller_who_returns_too_late_starts_over(state: ResumeState, for_s: float) -> None:
     now = [0.0]
     parked = Parked(SingleProcess(why_closed=str, clock=lambda: now[0]), "webrtc")
     await parked.place("t").keep(state)

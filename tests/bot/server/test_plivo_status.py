@@ -1,4 +1,4 @@
-"""What Plivo tells of a call that we placed, and how its media finds the dial."""
+"""Outbound calls over Plivo: callbacks, and how media finds its dial."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -31,7 +31,7 @@ ORDER = DialOrder(to="+15005550111", caller="+15005550006", ref="d-1", machine="
 
 @dataclass(frozen=True)
 class Dialling:
-    """A house that has called somebody through Plivo."""
+    """A server with an outbound call through Plivo."""
 
     doors: Doors
     desk: PlivoRestApi
@@ -44,12 +44,12 @@ class Dialling:
         return dial
 
     def facts(self) -> list[Event]:
-        """Return what was told of the leg."""
+        """Return the events of the leg."""
         kinds = (LegRinging, LegAnswered, LegEnded, AnswererJudged)
         return [event for event in self.doors.pool.told if isinstance(event, kinds)]
 
     async def ended(self) -> LegEnded:
-        """Return how the leg ended, as soon as it has."""
+        """Return the end of the leg, as soon as it is known."""
         await until(lambda: any(isinstance(fact, LegEnded) for fact in self.facts()))
         [ended] = [fact for fact in self.facts() if isinstance(fact, LegEnded)]
         return ended
@@ -82,7 +82,7 @@ async def told(it: Doors, form: dict[str, str], *, query: str = "", proof: str =
         return answer.status
 
 
-async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+async def test_an_outbound_call_is_an_ordinary_call() -> None:
     async with dialling(Callee(ring_s=3)) as it:
         await it.calls.dial(ORDER)
         call = await it.doors.pool.call()
@@ -104,7 +104,7 @@ async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
         assert ended == LegEnded(call_ref=uuid, ref=ref, outcome="completed")
 
 
-async def test_another_stream_of_a_call_that_never_began_still_has_its_dial() -> None:
+async def test_a_second_stream_of_a_call_that_never_began_still_has_its_dial() -> None:
     async with dialling(Callee(ring_s=1)) as it:
         it.doors.pool.full = True
         await it.calls.dial(ORDER)
@@ -115,7 +115,7 @@ async def test_another_stream_of_a_call_that_never_began_still_has_its_dial() ->
         assert call.leg.facts.dial_id == "d-1"
 
 
-async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
+async def test_a_contact_without_a_brief_is_not_talked_to() -> None:
     briefs = Briefs()
 
     async def look_up(_: str) -> AgentSettings | None:
@@ -136,7 +136,7 @@ async def test_whom_nobody_can_be_briefed_about_is_not_talked_to() -> None:
     ("fate", "outcome", "reason"),
     [("busy", "busy", ""), ("no-answer", "no-answer", ""), ("failed", "failed", "2000")],
 )
-async def test_a_call_that_nobody_takes_has_an_outcome(
+async def test_an_unanswered_call_has_an_outcome(
     fate: Fate, outcome: LegOutcome, reason: str
 ) -> None:
     async with dialling(Callee(fate=fate)) as it:
@@ -147,7 +147,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
         assert (ended.outcome, ended.reason) == (outcome, reason)
 
 
-async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
+async def test_a_machine_is_reported_and_no_person_was_reached() -> None:
     async with dialling(Callee(answered_by="machine_start")) as it:
         await it.calls.dial(ORDER)
         await until(lambda: any(isinstance(fact, AnswererJudged) for fact in it.facts()))
@@ -183,7 +183,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
         assert [type(fact) for fact in it.facts()] == [LegRinging, LegEnded]
 
 
-async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
+async def test_a_call_that_ended_at_the_carrier_ends_here_even_if_its_line_is_lost() -> None:
     async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
         call = await it.pool.call()
         caller.vanish()
@@ -204,7 +204,7 @@ MACHINES: dict[str, tuple[dict[str, str], list[str]]] = {
 
 
 @pytest.mark.parametrize(("more", "answerers"), MACHINES.values(), ids=MACHINES.keys())
-async def test_who_picked_up_is_what_the_detection_says(
+async def test_the_answerer_is_the_result_of_the_detection(
     more: dict[str, str], answerers: list[str]
 ) -> None:
     async with doors() as it:
@@ -214,7 +214,7 @@ async def test_who_picked_up_is_what_the_detection_says(
         assert [item.answerer for item in judged] == answerers
 
 
-async def test_endless_words_are_bounded() -> None:
+async def test_overlong_words_are_bounded() -> None:
     form = plivo_form(plivo_call(), "failed") | {"Event": "Hangup", "HangupCauseCode": "1" * 9000}
     async with doors() as it:
         assert await told(it, form, query=f"?dial={'r' * 5000}") == 204
@@ -223,7 +223,7 @@ async def test_endless_words_are_bounded() -> None:
         assert max(len(ended.reason), len(ended.ref)) == 64
 
 
-async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call() -> None:
+async def test_a_wrong_signature_is_forbidden_and_ends_no_call() -> None:
     async with doors(returns_within_s=30) as it, it.caller("plivo") as caller:
         call = await it.pool.call()
         form = plivo_form(caller.phone, "completed") | {"Event": "Hangup"}
@@ -252,7 +252,7 @@ async def test_plivo_may_sign_for_each_of_our_addresses_and_no_other(
         assert (answer.status < 300, answer.status == 403) == (accepted, not accepted)
 
 
-async def test_our_own_id_is_part_of_what_is_signed() -> None:
+async def test_our_own_id_is_part_of_the_signed_address() -> None:
     form = plivo_form(plivo_call(), "ringing")
     async with doors() as it:
         url = f"{it.pool.url}/plivo/status"

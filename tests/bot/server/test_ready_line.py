@@ -1,4 +1,4 @@
-"""The one line that an operator reads when a server can be called."""
+"""The line for operators when a server is ready."""
 
 from typing import Any
 
@@ -56,5 +56,5 @@ PHONE = {"public_url": "https://phone.example.com"}
     ],
     ids=["browser", "everywhere", "both", "the other carriers", "none"],
 )
-def test_it_says_where_by_what_and_what_next(tree: dict[str, Any], line: str) -> None:
+def test_it_names_address_transports_and_the_next_step(tree: dict[str, Any], line: str) -> None:
     assert ready_line(Settings.model_validate({"stages": STAGES, **tree}), port=81) == line

@@ -1,4 +1,4 @@
-"""A carrier that asks again about a call that is up: one conversation, whichever carrier."""
+"""A carrier that asks again about a running call: one conversation, with each carrier."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +21,7 @@ BY_WEBHOOK = pytest.mark.parametrize("carrier", ["twilio", "plivo"])
 
 
 class Line:
-    """A house, and calls by one carrier."""
+    """A server, and calls by one carrier."""
 
     def __init__(self, carrier: str, it: WorkerPool, opened: Doors | None = None) -> None:
         self.pool, self._carrier, self._doors = it, carrier, opened
@@ -44,7 +44,7 @@ async def line(carrier: str, *, returns_within_s: float = 30) -> AsyncIterator[L
 
 
 async def ask(caller: Carrier) -> None:
-    """Let the carrier ask what to do with a call, and open the stream when it is entered."""
+    """Ask again for the call's instructions, as the carrier; open the stream when entered."""
     async with web_session() as session:
         twiml = await caller.manner.ring(session, caller.phone, caller._server)
 
@@ -65,12 +65,12 @@ async def talks(caller: Carrier, call: Call) -> bool:
 
 
 @BY_WEBHOOK
-async def test_a_webhook_that_comes_again_moves_the_conversation_to_the_next_stream(
+async def test_a_repeated_webhook_moves_the_conversation_to_the_next_stream(
     carrier: str,
 ) -> None:
     async with line(carrier) as it, it.caller() as caller:
         call = await it.pool.call()
-        caller.twiml = replace(caller.twiml, action=None)  # it does what it is told now instead
+        caller.twiml = replace(caller.twiml, action=None)  # it follows the new instructions instead
         async with it.caller(caller.phone) as again:
             await asyncio.wait_for(caller.ended.wait(), 5)
 
@@ -80,7 +80,7 @@ async def test_a_webhook_that_comes_again_moves_the_conversation_to_the_next_str
 
 
 @BY_WEBHOOK
-async def test_a_webhook_that_comes_again_ends_nothing_where_no_stream_may_follow(
+async def test_a_repeated_webhook_ends_nothing_if_no_stream_may_follow(
     carrier: str,
 ) -> None:
     async with line(carrier, returns_within_s=0) as it, it.caller() as caller:
@@ -93,7 +93,7 @@ async def test_a_webhook_that_comes_again_ends_nothing_where_no_stream_may_follo
 
 
 @BY_WEBHOOK
-async def test_both_streams_of_a_webhook_that_was_answered_twice_are_one_conversation(
+async def test_both_streams_of_a_webhook_answered_twice_are_one_conversation(
     carrier: str,
 ) -> None:
     async with line(carrier) as it:
@@ -111,7 +111,7 @@ async def test_both_streams_of_a_webhook_that_was_answered_twice_are_one_convers
                 assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
-async def test_news_of_a_ringing_call_that_comes_again_begins_nothing() -> None:
+async def test_a_repeated_event_of_a_ringing_call_starts_nothing() -> None:
     async with line("telnyx") as it, it.caller() as caller:
         call = await it.pool.call()
         assert it._doors
@@ -122,7 +122,7 @@ async def test_news_of_a_ringing_call_that_comes_again_begins_nothing() -> None:
         assert (len(it.pool.calls), call.gone_for) == (1, [])
 
 
-async def test_exotel_s_second_stream_of_a_call_is_refused() -> None:
+async def test_exotels_second_stream_of_a_call_is_refused() -> None:
     async with line("exotel") as it, it.caller() as caller:
         call = await it.pool.call()
         async with it.caller(caller.phone) as second:
@@ -133,7 +133,7 @@ async def test_exotel_s_second_stream_of_a_call_is_refused() -> None:
         assert it.pool.reasons() == ["call_goes_on"]
 
 
-async def test_a_call_of_exotel_s_that_comes_back_after_its_end_begins_anew() -> None:
+async def test_an_exotel_call_that_returns_after_its_end_starts_over() -> None:
     async with line("exotel") as it:
         async with it.caller() as caller:
             call = await it.pool.call()
@@ -145,7 +145,7 @@ async def test_a_call_of_exotel_s_that_comes_back_after_its_end_begins_anew() ->
 
 
 @pytest.mark.parametrize("carrier", ["twilio", "plivo"])
-async def test_a_new_call_is_taken_while_another_process_hangs_that_is_asked_about_it(
+async def test_a_new_call_is_answered_while_another_process_hangs(
     carrier: str,
 ) -> None:
     async with line(carrier) as it:

@@ -1,4 +1,4 @@
-"""What a demo tells of its lab."""
+"""A demo reports its lab."""
 
 import httpx
 from fastapi import FastAPI

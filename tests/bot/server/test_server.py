@@ -1,4 +1,4 @@
-"""The server's doors, asked by an ordinary HTTP client; and the process, as an operator sees it."""
+"""The server's routes over HTTP, and its process as an operator sees it."""
 
 import asyncio
 import signal
@@ -59,14 +59,12 @@ async def test_health_says_nothing_internal(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
-async def test_a_watcher_may_ask_for_health_without_the_answers_body(
-    tmp_path: Path, path: str
-) -> None:
+async def test_a_monitor_may_ask_for_health_with_head(tmp_path: Path, path: str) -> None:
     async with asking(tmp_path) as client:
         assert (await client.head(path)).status_code == 200
 
 
-async def test_a_process_whose_database_takes_no_record_is_ready_and_says_so(
+async def test_a_process_with_an_unwritable_database_is_ready_and_says_so(
     tmp_path: Path,
 ) -> None:
     away = {"storage": {"url": "sqlite+aiosqlite:////dev/null/holdline.db"}}
@@ -95,7 +93,7 @@ SUFFIXES = {"openai": "http://127.0.0.1:{}/v1", "cartesia": "ws://127.0.0.1:{}/t
 
 @asynccontextmanager
 async def refusing() -> AsyncIterator[int]:
-    """Serve 401 to everything that is asked, and return the port."""
+    """Answer 401 to every request, and return the port."""
 
     async def refuse(_: web.Request) -> web.Response:
         return web.json_response({"error": "a wrong key"}, status=401)
@@ -126,7 +124,7 @@ async def readiness(client: httpx.AsyncClient, reasons: list[str]) -> tuple[int,
     [(["clip", "keypad", "chosen", "goodbye"], 200), (["clip", "goodbye"], 503)],
     ids=["a menu needs no provider", "only clips"],
 )
-async def test_it_is_told_when_every_provider_refuses_its_key(
+async def test_refused_keys_of_every_provider_are_a_reason(
     tmp_path: Path, steps: list[str], status: int
 ) -> None:
     async with refusing() as port:
@@ -176,7 +174,7 @@ async def test_the_metrics_are_those_of_this_process(tmp_path: Path) -> None:
         *("/calls/c1", "/api/calls", "/api/calls/c1", "/api/calls/c1/audio", "/api/providers"),
     ],
 )
-async def test_with_a_token_set_nothing_is_open_without_it(tmp_path: Path, path: str) -> None:
+async def test_with_a_token_set_every_route_needs_it(tmp_path: Path, path: str) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         refused = await client.get(path)
 
@@ -200,7 +198,7 @@ async def test_the_token_opens_as_a_bearer_and_after_signing_in_as_a_cookie(tmp_
 
 
 async def cookie_cost_s(client: httpx.AsyncClient, held: str) -> float:
-    """Return what this thread does for a request with such a cookie, undisturbed."""
+    """Return this thread's time for a request with such a cookie, undisturbed."""
     took_s: list[float] = []
     for _ in range(3):
         began_s = time.thread_time()
@@ -234,7 +232,9 @@ async def test_the_console_is_opened_among_cookies_of_other_programs(tmp_path: P
 
 
 @pytest.mark.parametrize("server", [{"token": TOKEN}, {}], ids=["a token", "no token"])
-async def test_who_opens_the_sign_in_is_shown_it(tmp_path: Path, server: dict[str, str]) -> None:
+async def test_the_sign_in_page_is_shown_without_the_token(
+    tmp_path: Path, server: dict[str, str]
+) -> None:
     async with asking(tmp_path, server=server) as client:
         page, head = await client.get("/sign-in"), await client.head("/sign-in")
 
@@ -243,7 +243,7 @@ async def test_who_opens_the_sign_in_is_shown_it(tmp_path: Path, server: dict[st
     assert page.headers["content-security-policy"]
 
 
-async def test_who_opens_a_calls_page_without_the_token_is_asked_for_it(tmp_path: Path) -> None:
+async def test_a_calls_page_without_the_token_asks_for_it(tmp_path: Path) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         page = await client.get("/calls/c1")
 
@@ -251,7 +251,7 @@ async def test_who_opens_a_calls_page_without_the_token_is_asked_for_it(tmp_path
     assert 'action="/sign-in"' in page.text
 
 
-async def test_a_public_telephone_opens_itself_and_nothing_else(tmp_path: Path) -> None:
+async def test_a_public_telephone_opens_only_its_own_routes(tmp_path: Path) -> None:
     changes = {"server": {"token": TOKEN}, "transports": {"webrtc": {"public": True}}}
     async with asking(tmp_path, **changes) as client:
         telephone, console = await client.get("/client/"), await client.get("/")
@@ -268,7 +268,7 @@ async def test_a_public_telephone_opens_itself_and_nothing_else(tmp_path: Path) 
     ],
     ids=["not SDP", "no audio", "SDP that cannot be answered"],
 )
-async def test_an_offer_that_is_none_gets_400_and_one_sentence(
+async def test_an_invalid_offer_is_400_and_one_sentence(
     tmp_path: Path, offer: dict[str, str]
 ) -> None:
     async with asking(tmp_path) as client:
@@ -278,7 +278,7 @@ async def test_an_offer_that_is_none_gets_400_and_one_sentence(
     assert answer.json()["detail"].startswith("The offer")
 
 
-async def test_an_offer_beyond_all_measure_is_refused_unread(tmp_path: Path) -> None:
+async def test_an_overlarge_offer_is_refused_unread(tmp_path: Path) -> None:
     async with asking(tmp_path) as client:
         answer = await client.post("/api/offer", json={"sdp": "v" * 100_000, "type": "offer"})
 
@@ -292,7 +292,7 @@ async def test_candidates_for_an_unknown_call_get_404(tmp_path: Path) -> None:
     assert (answer.status_code, answer.json()) == (404, {"detail": "No such call."})
 
 
-async def test_a_door_that_is_not_enabled_does_not_exist(tmp_path: Path) -> None:
+async def test_a_disabled_door_is_404(tmp_path: Path) -> None:
     async with asking(tmp_path, transports={"webrtc": {"enabled": False}}) as client:
         statuses = [
             (await client.post("/api/offer", json={})).status_code,
@@ -333,7 +333,7 @@ def test_a_taken_port_is_one_line_and_exit_2(tmp_path: Path) -> None:
     assert str(port) in run.stderr
 
 
-async def test_what_a_server_writes_is_its_owners(tmp_path: Path) -> None:
+async def test_files_of_a_server_are_its_owners(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -446,7 +446,7 @@ HANDED_ON: dict[str, tuple[list[tuple[str, str]], int]] = {
 
 
 @pytest.mark.parametrize(("head", "status"), HANDED_ON.values(), ids=HANDED_ON.keys())
-async def test_without_a_token_nothing_is_shown_to_whom_a_proxy_asks_for(
+async def test_without_a_token_requests_through_a_proxy_see_nothing(
     tmp_path: Path, head: list[tuple[str, str]], status: int
 ) -> None:
     async with asking(tmp_path) as client:
@@ -456,11 +456,11 @@ async def test_without_a_token_nothing_is_shown_to_whom_a_proxy_asks_for(
 
     assert [page.status_code for page in pages] == [status, status]
     assert all(("HOLDLINE_TOKEN" in page.text) == (status == 403) for page in pages)
-    assert (health.status_code, webhook.status_code) == (200, 404)  # a door that is not enabled
+    assert (health.status_code, webhook.status_code) == (200, 404)  # a disabled door
 
 
 @pytest.mark.parametrize(("head", "_"), HANDED_ON.values(), ids=HANDED_ON.keys())
-async def test_with_a_token_and_at_a_public_telephone_a_proxy_changes_nothing(
+async def test_with_a_token_or_a_public_telephone_a_proxy_makes_no_difference(
     tmp_path: Path, head: list[tuple[str, str]], _: int
 ) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
@@ -488,7 +488,7 @@ RESET = "/api/providers/mind/reset"
         ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:8080"}, 403),
     ],
 )
-async def test_only_our_own_pages_and_programs_may_change_anything(
+async def test_only_our_own_pages_and_programs_may_change_state(
     tmp_path: Path, headers: dict[str, str], status: int
 ) -> None:
     async with asking(tmp_path) as client:
@@ -499,7 +499,9 @@ async def test_only_our_own_pages_and_programs_may_change_anything(
     assert (offer.status_code == 403) == (status == 403)
 
 
-async def test_only_so_many_pages_watch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_watching_pages_is_bounded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(live_routes, "MOST_WATCHERS", 0)
     async with asking(tmp_path) as client:
         answer = await client.get("/api/live")
@@ -511,7 +513,7 @@ def bearer(token: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {token}"}
 
 
-async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:
+async def test_a_guesser_of_the_token_has_to_wait(tmp_path: Path) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
         signed_in = [await client.post("/sign-in", data={"token": f"{n}"}) for n in range(7)]
         refused = await client.get("/", headers=bearer("another"))
@@ -522,7 +524,7 @@ async def test_whoever_guesses_the_token_has_to_wait(tmp_path: Path) -> None:
     assert refused.headers["retry-after"] == "1"
 
 
-async def test_who_has_the_token_does_not_wait_for_one_who_guesses_from_the_same_address(
+async def test_the_right_token_does_not_wait_for_a_guesser_at_the_same_address(
     tmp_path: Path,
 ) -> None:
     async with asking(tmp_path, server={"token": TOKEN}) as client:
@@ -535,7 +537,7 @@ async def test_who_has_the_token_does_not_wait_for_one_who_guesses_from_the_same
     assert (program.status_code, person.status_code, guess.status_code) == (200, 303, 429)
 
 
-async def test_a_token_that_is_short_enough_to_be_guessed_waits_with_the_guesses(
+async def test_a_guessable_token_waits_with_the_guesses(
     tmp_path: Path,
 ) -> None:
     async with asking(tmp_path, server={"token": "x" * (LEAST_TOKEN - 1)}) as client:

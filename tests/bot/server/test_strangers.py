@@ -1,4 +1,4 @@
-"""What strangers do to the server while a call goes on: the caller hears nothing of it."""
+"""Strangers at the server during a call: the caller hears nothing of it."""
 
 import asyncio
 import os
@@ -25,13 +25,13 @@ MULTIPART = b"Content-Type: multipart/form-data; boundary=b\r\n"
 
 
 class Stranger:
-    """A connection on which anything may be said."""
+    """A raw connection."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader, self.writer = reader, writer
 
     async def say(self, content: bytes) -> bool:
-        """Say it; return False when the other side has hung up."""
+        """Send bytes; return False if the other side has hung up."""
         try:
             self.writer.write(content)
             await self.writer.drain()
@@ -40,7 +40,7 @@ class Stranger:
         return not self.reader.at_eof()
 
     async def status(self) -> int:
-        """Return the status of the answer; 0 when the connection is closed without one."""
+        """Return the status of the answer; 0 if the connection is closed without one."""
         try:
             line = await self.reader.readline()
         except ConnectionError:
@@ -65,7 +65,7 @@ async def stranger(port: int) -> AsyncIterator[Stranger]:
 
 
 async def pour(port: int, *, path: bytes, head: bytes, piece: bytes, most_bytes: int) -> int:
-    """Send a body until there is an answer, which is read behind a reset too; return its status."""
+    """Send a body until there is an answer, also after a reset; return its status."""
     loop = asyncio.get_running_loop()
     with socket.socket() as it:
         it.setblocking(False)
@@ -78,7 +78,7 @@ async def pour(port: int, *, path: bytes, head: bytes, piece: bytes, most_bytes:
         return int(line.split()[1])
 
 
-async def test_bodies_beyond_measure_are_refused_without_a_token_and_nothing_is_spooled(
+async def test_overlarge_bodies_are_refused_without_a_token_and_nothing_is_spooled(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spool = tmp_path / "spool"
@@ -115,7 +115,7 @@ async def test_bodies_beyond_measure_are_refused_without_a_token_and_nothing_is_
     assert statuses == [413, 413, 413, 413, 401]
 
 
-async def test_connections_that_say_nothing_are_closed_and_leave_room_for_those_that_do(
+async def test_silent_connections_are_closed_and_leave_room_for_others(
     tmp_path: Path,
 ) -> None:
     async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
@@ -147,13 +147,13 @@ async def drip(port: int, said: bytes) -> None:
             goes_on = await it.say(b"x")
 
 
-async def test_a_request_that_comes_drop_by_drop_is_cut_off(tmp_path: Path) -> None:
+async def test_a_request_sent_drop_by_drop_is_cut_off(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, asyncio.TaskGroup() as tasks:
         for said in DROP_BY_DROP:
             tasks.create_task(drip(beside.port, said))
 
 
-async def test_a_head_without_end_is_refused(tmp_path: Path) -> None:
+async def test_an_endless_header_is_refused(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside:
         piece = b"X-Endless: " + b"x" * 1000 + b"\r\n"
         async with stranger(beside.port) as it:
@@ -163,7 +163,7 @@ async def test_a_head_without_end_is_refused(tmp_path: Path) -> None:
             assert await it.status() in (400, 431, 0)
 
 
-async def test_one_who_asks_and_does_not_read_is_cut_off(tmp_path: Path) -> None:
+async def test_a_client_that_does_not_read_is_cut_off(tmp_path: Path) -> None:
     asked = b"GET /client/client.js HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n" * 1000
     async with judged_call(tmp_path) as beside, stranger(beside.port) as it:
         begun_s = beside.call.now_s
@@ -175,7 +175,7 @@ async def test_one_who_asks_and_does_not_read_is_cut_off(tmp_path: Path) -> None
             assert beside.call.now_s - begun_s < 60  # virtual
 
 
-async def test_a_name_that_no_file_can_have_is_not_found(tmp_path: Path) -> None:
+async def test_an_impossible_file_name_is_not_found(tmp_path: Path) -> None:
     names = ["a" * 300, "%2e%2e%2f" * 50 + "etc", "%00", "site.py"]
     async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
         for name in names:
@@ -232,7 +232,7 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
     logger.remove()
 
 
-async def test_whoever_breaks_off_or_breaks_rules_leaves_no_traceback_and_few_lines(
+async def test_broken_connections_leave_no_traceback_and_few_lines(
     tmp_path: Path, log_file: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     async with judged_call(tmp_path) as beside, aiohttp.ClientSession() as session:
@@ -255,7 +255,7 @@ async def test_whoever_breaks_off_or_breaks_rules_leaves_no_traceback_and_few_li
 
 
 class Pipe:
-    """A terminal that somebody has stopped: it takes 64 kB and then nothing."""
+    """A stopped terminal: it accepts 64 kB and then nothing."""
 
     def __init__(self) -> None:
         self.reading, self.writing = os.pipe()
@@ -264,16 +264,16 @@ class Pipe:
         return os.write(self.writing, text.encode())
 
     def flush(self) -> None:
-        """There is nothing held back."""
+        """Nothing is buffered."""
 
     def isatty(self) -> bool:
         return False
 
     def close(self) -> None:
-        os.close(self.reading)  # whoever writes meets a broken pipe
+        os.close(self.reading)  # a writer meets a broken pipe
 
 
-async def test_a_terminal_that_is_blocked_stops_no_call(
+async def test_a_blocked_terminal_stops_no_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     terminal = Pipe()

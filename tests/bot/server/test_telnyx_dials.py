@@ -1,4 +1,4 @@
-"""Calls that we place through Telnyx: what is told of them, and who is let in."""
+"""Outbound calls over Telnyx: events, and access."""
 
 import asyncio
 import json
@@ -44,7 +44,7 @@ async def dialling(callee: Callee, **how: Any) -> AsyncIterator[tuple[Doors, Tel
 
 
 def no_briefs() -> Briefs:
-    """Return briefs among which there is none."""
+    """Return briefs that know no dial."""
 
     async def look_up(_: str) -> AgentSettings | None:
         return None
@@ -63,7 +63,7 @@ def commands(it: Doors) -> list[str]:
 
 
 async def told(it: Doors, event: str, **payload: Any) -> int:
-    """Have Telnyx sign news of a call, and return what it is answered."""
+    """Sign an event as Telnyx, and return the answer."""
     said = telnyx_payload(telnyx_call()) | {"direction": "outgoing"} | payload
     body = json.dumps({"data": {"event_type": event, "payload": said}}).encode()
     return await post(it, body, it.telnyx.signed(body))
@@ -77,7 +77,7 @@ async def post(it: Doors, body: bytes, headers: dict[str, str]) -> int:
         return answer.status
 
 
-async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+async def test_an_outbound_call_is_an_ordinary_call() -> None:
     async with dialling(Callee(ring_s=3)) as (it, calls):
         record = await calls.dial(ORDER)
         call = await it.pool.call()
@@ -110,7 +110,7 @@ async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
     ("fate", "outcome", "sip_code"),
     [("busy", "busy", 486), ("no-answer", "no-answer", None), ("failed", "failed", 404)],
 )
-async def test_a_call_that_nobody_takes_has_an_outcome(
+async def test_an_unanswered_call_has_an_outcome(
     fate: Fate, outcome: str, sip_code: int | None
 ) -> None:
     async with dialling(Callee(fate=fate)) as (it, calls):
@@ -124,7 +124,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
 
 
 @pytest.mark.parametrize("means", ["detect", "premium"])
-async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> None:
+async def test_a_machine_is_reported_and_no_person_was_reached(means: Any) -> None:
     order = DialOrder(to=ORDER.to, caller=ORDER.caller, ref="d-1", machine=means)
     async with dialling(Callee(answered_by="machine_start")) as (it, calls):
         record = await calls.dial(order)
@@ -141,7 +141,7 @@ async def test_a_machine_is_told_of_and_no_person_was_reached(means: Any) -> Non
         assert ended.outcome == "voicemail"
 
 
-async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -> None:
+async def test_an_event_that_comes_three_times_is_told_once_and_opens_one_stream() -> None:
     async with dialling(Callee()) as (it, calls):
         it.telnyx.repeats = 3
         record = await calls.dial(ORDER)
@@ -156,7 +156,7 @@ async def test_news_that_comes_three_times_is_told_once_and_opens_one_stream() -
         assert len(it.pool.calls) == 1
 
 
-async def test_an_answer_that_is_told_behind_the_end_opens_nothing_and_takes_no_seat() -> None:
+async def test_an_answer_after_the_end_opens_no_stream_and_takes_no_seat() -> None:
     async with doors() as it:
         news = {"client_state": state_of("d-1"), "call_control_id": "c1"}
         assert await told(it, "call.hangup", hangup_cause="normal_clearing", **news) == 200
@@ -166,7 +166,7 @@ async def test_an_answer_that_is_told_behind_the_end_opens_nothing_and_takes_no_
         assert it.pool.seats_taken == 0
 
 
-async def test_an_answer_told_again_while_every_seat_is_taken_does_not_end_the_talk() -> None:
+async def test_a_repeated_answer_does_not_end_the_talk_when_all_seats_are_taken() -> None:
     async with dialling(Callee()) as (it, calls):
         record = await calls.dial(ORDER)
         call = await it.pool.call()
@@ -180,7 +180,7 @@ async def test_an_answer_told_again_while_every_seat_is_taken_does_not_end_the_t
         assert CallRefused(transport="telnyx", reason="full") not in it.pool.told
 
 
-async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
+async def test_a_contact_who_answers_while_all_seats_are_taken_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
         it.pool.why_closed = "full"
         await calls.dial(ORDER)
@@ -190,7 +190,7 @@ async def test_who_picks_up_while_every_seat_is_taken_is_hung_up_on() -> None:
         assert CallRefused(transport="telnyx", reason="full") in it.pool.told
 
 
-async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> None:
+async def test_a_contact_without_a_brief_is_hung_up_on() -> None:
     async with dialling(Callee(), briefs=no_briefs()) as (it, calls):
         await calls.dial(ORDER)
         await until(lambda: any(isinstance(fact, LegEnded) for fact in facts(it)))
@@ -201,7 +201,7 @@ async def test_who_picks_up_and_for_whom_there_is_no_brief_is_hung_up_on() -> No
 
 
 @pytest.mark.parametrize("with_stop", [True, False])
-async def test_nobody_talks_on_with_who_hung_up_while_their_brief_was_looked_up(
+async def test_a_contact_who_hung_up_during_the_brief_lookup_is_not_talked_to(
     *, with_stop: bool
 ) -> None:
     found, briefs = asyncio.Event(), Briefs()
@@ -229,7 +229,7 @@ async def test_nobody_talks_on_with_who_hung_up_while_their_brief_was_looked_up(
         assert call.gone_for == ["caller_hung_up"]
 
 
-async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
+async def test_the_configured_door_asks_for_briefs() -> None:
     it, app, briefs = StreamHouse(), FastAPI(), no_briefs()
     async with serving(app) as it.port, telnyx_exchange() as exchange:
         account = exchange.account
@@ -245,7 +245,7 @@ async def test_the_door_that_a_configuration_opens_asks_for_briefs() -> None:
         await until(lambda: "no_brief" in it.reasons())
 
 
-async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
+async def test_a_lost_outbound_stream_is_followed_by_another() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
         record = await calls.dial(ORDER)
         call = await it.pool.call()
@@ -261,7 +261,7 @@ async def test_a_stream_of_ours_that_dies_is_followed_by_another() -> None:
         assert len(it.pool.calls) == 1
 
 
-async def test_a_call_that_telnyx_says_has_ended_ends_here_although_its_line_is_lost() -> None:
+async def test_a_call_that_ended_at_telnyx_ends_here_even_if_its_line_is_lost() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
         record = await calls.dial(ORDER)
         call = await it.pool.call()
@@ -273,7 +273,7 @@ async def test_a_call_that_telnyx_says_has_ended_ends_here_although_its_line_is_
         assert call.gone_for == ["caller_hung_up"]
 
 
-async def test_a_call_that_rings_can_be_given_up() -> None:
+async def test_a_ringing_call_can_be_cancelled() -> None:
     async with dialling(Callee(ring_s=30)) as (it, calls):
         record = await calls.dial(ORDER)
         await until(lambda: len(facts(it)) == 1)
@@ -286,7 +286,9 @@ async def test_a_call_that_rings_can_be_given_up() -> None:
 
 
 @pytest.mark.parametrize("signature", ["AAAA", "", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
-async def test_news_with_a_wrong_signature_is_forbidden_and_tells_nothing(signature: str) -> None:
+async def test_an_event_with_a_wrong_signature_is_forbidden_and_changes_nothing(
+    signature: str,
+) -> None:
     async with doors() as it:
         said = telnyx_payload(telnyx_call()) | {"client_state": state_of("d-1")}
         body = json.dumps({"data": {"event_type": "call.hangup", "payload": said}}).encode()
@@ -296,7 +298,7 @@ async def test_news_with_a_wrong_signature_is_forbidden_and_tells_nothing(signat
         assert it.pool.told == [InputRefused(transport="telnyx", reason="wrong_signature")]
 
 
-async def test_our_own_id_is_part_of_what_is_signed() -> None:
+async def test_our_own_id_is_part_of_the_signed_address() -> None:
     async with doors() as it:
         said = telnyx_payload(telnyx_call()) | {"client_state": state_of("d-1")}
         body = json.dumps({"data": {"event_type": "call.hangup", "payload": said}}).encode()
@@ -307,7 +309,7 @@ async def test_our_own_id_is_part_of_what_is_signed() -> None:
         assert facts(it) == []
 
 
-async def test_odd_words_and_endless_ones_are_bounded() -> None:
+async def test_odd_and_overlong_words_are_bounded() -> None:
     async with doors() as it:
         state = state_of("r" * 5000)
         for event in ("call.machine.detection.ended", "call.hangup", "call.cost"):

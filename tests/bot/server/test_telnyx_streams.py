@@ -1,4 +1,4 @@
-"""What becomes of a Telnyx call whose stream is over, and which Telnyx itself goes on with."""
+"""Telnyx calls whose stream has ended, and calls that Telnyx itself continues."""
 
 import asyncio
 import base64
@@ -37,11 +37,11 @@ def seats_taken(it: Doors) -> int:
 
 
 async def news_of(it: Doors, event: str, **payload: Any) -> int:
-    """Have Telnyx tell of a call that no process knows; return what it is answered."""
+    """Report a call that no process knows, as Telnyx; return the answer."""
     return await told(it, event, **{"direction": "incoming"} | payload)
 
 
-async def test_a_call_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
+async def test_a_restarted_call_is_hung_up_on_while_all_seats_are_taken() -> None:
     async with doors(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
@@ -54,7 +54,7 @@ async def test_a_call_that_begins_anew_while_every_seat_is_taken_is_hung_up_on()
 
 
 @pytest.mark.parametrize("carrier", ["telnyx", "plivo"])
-async def test_a_call_that_begins_anew_waits_for_a_seat(carrier: str) -> None:
+async def test_a_restarted_call_waits_for_a_seat(carrier: str) -> None:
     async with doors(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller(carrier) as caller:  # its stream is closed before there is a call
@@ -69,7 +69,7 @@ async def test_a_call_that_begins_anew_waits_for_a_seat(carrier: str) -> None:
         assert it.pool.told == []
 
 
-async def test_a_dial_that_begins_anew_while_every_seat_is_taken_is_hung_up_on() -> None:
+async def test_a_restarted_dial_is_hung_up_on_while_all_seats_are_taken() -> None:
     async with dialling(Callee(), returns_within_s=30) as (it, calls):
         it.pool.full = True
         record = await calls.dial(ORDER)
@@ -82,9 +82,7 @@ async def test_a_dial_that_begins_anew_while_every_seat_is_taken_is_hung_up_on()
 
 @OVER
 @pytest.mark.parametrize("state", [TOKEN, CALLER, state_of_call("d-1")])
-async def test_a_call_of_ours_that_nobody_knows_any_more_is_hung_up_on(
-    event: str, state: str
-) -> None:
+async def test_our_call_that_no_process_knows_is_hung_up_on(event: str, state: str) -> None:
     async with doors() as it:
         assert await news_of(it, event, client_state=encoded(state)) == 200
         assert commands(it) == ["hangup"]
@@ -92,7 +90,7 @@ async def test_a_call_of_ours_that_nobody_knows_any_more_is_hung_up_on(
 
 @OVER
 @pytest.mark.parametrize("own", [CALLER, state_of_call("d-1")])
-async def test_a_caller_whom_a_process_that_is_gone_handed_on_is_left_to_their_talk(
+async def test_a_caller_transferred_by_a_lost_process_is_left_to_their_talk(
     event: str, own: str
 ) -> None:
     async with doors() as it:
@@ -101,13 +99,13 @@ async def test_a_caller_whom_a_process_that_is_gone_handed_on_is_left_to_their_t
 
 
 @OVER
-async def test_a_call_that_somebody_else_answered_is_theirs(event: str) -> None:
+async def test_a_call_answered_by_another_application_is_ignored(event: str) -> None:
     async with doors() as it:
         assert await news_of(it, event, client_state=None) == 200
         assert commands(it) == []
 
 
-async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older_state() -> None:
+async def test_an_event_with_an_older_state_does_not_cut_a_caller_from_a_person() -> None:
     async with doors() as it, it.caller("telnyx") as caller:
         call, older = await it.pool.call(), it.telnyx.states[caller.phone.call_sid]
         it.telnyx.people[BILLING.number] = "answered"
@@ -124,7 +122,7 @@ async def test_a_caller_who_talks_with_a_person_is_not_cut_by_news_with_an_older
         assert "hangup" not in commands(it)
 
 
-async def test_somebody_who_picked_up_is_hung_up_on_at_last_when_every_seat_is_taken() -> None:
+async def test_a_contact_who_answered_is_finally_hung_up_on_when_all_seats_are_taken() -> None:
     async with doors() as it:
         it.pool.why_closed = "busy"
         it.telnyx.refuses["hangup"] = 500
@@ -136,7 +134,7 @@ async def test_somebody_who_picked_up_is_hung_up_on_at_last_when_every_seat_is_t
         assert commands(it) == ["hangup"]
 
 
-async def test_a_hang_up_that_telnyx_does_not_take_has_the_news_come_again() -> None:
+async def test_a_failed_hang_up_makes_telnyx_repeat_the_event() -> None:
     async with doors() as it:
         it.telnyx.refuses["hangup"] = 500
 
@@ -145,7 +143,7 @@ async def test_a_hang_up_that_telnyx_does_not_take_has_the_news_come_again() -> 
         assert it.pool.told == [failed]
 
 
-async def test_a_call_for_which_no_stream_is_opened_is_hung_up_on() -> None:
+async def test_a_call_without_a_stream_is_hung_up_on() -> None:
     async with doors() as it:
         it.telnyx.refuses["streaming_start"] = 422
         with pytest.raises(NotConnectedError) as refused:
@@ -157,7 +155,7 @@ async def test_a_call_for_which_no_stream_is_opened_is_hung_up_on() -> None:
         assert it.pool.told == [ProviderFailed(stage="transport", provider="telnyx", error=error)]
 
 
-async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_up_on() -> None:
+async def test_an_answered_dial_without_a_stream_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
         it.telnyx.refuses["streaming_start"] = 422
         record = await calls.dial(ORDER)
@@ -166,7 +164,7 @@ async def test_somebody_who_picked_up_and_for_whom_no_stream_is_opened_is_hung_u
         assert commands(it) == ["hangup"]
 
 
-async def test_a_stream_that_was_lost_is_followed_by_one_however_often_that_is_told() -> None:
+async def test_a_lost_stream_is_followed_by_one_however_often_it_is_reported() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.repeats = 3
@@ -193,7 +191,7 @@ async def test_a_stream_that_failed_and_stopped_is_followed_by_one() -> None:
         assert call.gone_for == []
 
 
-async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_told() -> None:
+async def test_a_call_restarts_once_however_often_its_loss_is_reported() -> None:
     async with doors(returns_within_s=30) as it:
         it.pool.full = True
         async with it.caller("telnyx") as caller:  # its stream is closed before there is a call
@@ -205,7 +203,7 @@ async def test_a_call_that_begins_anew_does_so_once_however_often_its_loss_is_to
             assert len(it.telnyx.asked_so_far(caller.phone.call_sid, "streaming_start")) == 2
 
 
-async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on() -> None:
+async def test_a_refused_second_stream_does_not_end_a_running_call() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 422
@@ -216,7 +214,7 @@ async def test_a_second_stream_that_is_refused_does_not_end_a_call_that_goes_on(
         assert call.gone_for == []
 
 
-async def test_a_stream_that_fails_on_telnyxs_side_for_a_moment_is_asked_for_again_here() -> None:
+async def test_a_stream_that_fails_briefly_at_telnyx_is_requested_again() -> None:
     async with doors() as it:
         it.telnyx.refuses["streaming_start"] = 503
         asyncio.get_running_loop().call_later(1.0, it.telnyx.refuses.clear)
@@ -232,7 +230,7 @@ async def test_a_stream_that_fails_on_telnyxs_side_for_a_moment_is_asked_for_aga
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-async def test_a_call_whose_stream_goes_on_failing_is_hung_up_on(status: int) -> None:
+async def test_a_call_whose_stream_keeps_failing_is_hung_up_on(status: int) -> None:
     async with doors() as it:
         it.telnyx.refuses["streaming_start"] = status
         with pytest.raises(NotConnectedError) as refused:
@@ -242,7 +240,7 @@ async def test_a_call_whose_stream_goes_on_failing_is_hung_up_on(status: int) ->
         assert commands(it) == ["answer", "hangup"]
 
 
-async def test_somebody_who_picked_up_and_whose_stream_goes_on_failing_is_hung_up_on() -> None:
+async def test_an_answered_dial_whose_stream_keeps_failing_is_hung_up_on() -> None:
     async with dialling(Callee()) as (it, calls):
         it.telnyx.refuses["streaming_start"] = 503
         record = await calls.dial(ORDER)
@@ -251,7 +249,7 @@ async def test_somebody_who_picked_up_and_whose_stream_goes_on_failing_is_hung_u
         assert commands(it) == ["hangup"]
 
 
-async def test_a_call_that_could_not_be_hung_up_on_either_is_when_its_news_comes_again() -> None:
+async def test_a_failed_hang_up_is_repeated_with_the_next_event() -> None:
     async with doors() as it:
         it.telnyx.refuses |= {"streaming_start": 503, "hangup": 500}
         caller = it.caller("telnyx")
@@ -264,9 +262,7 @@ async def test_a_call_that_could_not_be_hung_up_on_either_is_when_its_news_comes
         assert commands(it) == ["answer", "hangup"]
 
 
-async def test_a_second_stream_that_fails_on_telnyxs_side_does_not_end_a_call_that_goes_on() -> (
-    None
-):
+async def test_a_failed_second_stream_does_not_end_a_running_call() -> None:
     async with doors(returns_within_s=30) as it, it.caller("telnyx") as caller:
         call = await it.pool.call()
         it.telnyx.refuses["streaming_start"] = 503
@@ -277,7 +273,7 @@ async def test_a_second_stream_that_fails_on_telnyxs_side_does_not_end_a_call_th
         assert call.gone_for == []
 
 
-async def test_a_failing_stream_of_a_call_that_is_over_here_hangs_up_on_nobody() -> None:
+async def test_a_failing_stream_of_an_ended_call_hangs_up_on_no_party() -> None:
     async with doors() as it:
         it.telnyx.refuses["streaming_start"] = 503
         answered = {"call_control_id": telnyx_call().call_sid, "client_state": encoded(TOKEN)}
@@ -286,7 +282,7 @@ async def test_a_failing_stream_of_a_call_that_is_over_here_hangs_up_on_nobody()
         assert commands(it) == []
 
 
-async def test_a_call_that_is_here_keeps_no_second_seat_when_its_ringing_is_told_again() -> None:
+async def test_a_running_call_takes_no_second_seat_when_its_ringing_is_repeated() -> None:
     async with doors() as it, it.caller("telnyx") as caller:
         await it.pool.call()
         again = await news_of(it, "call.initiated", call_control_id=caller.phone.call_sid)
@@ -295,7 +291,7 @@ async def test_a_call_that_is_here_keeps_no_second_seat_when_its_ringing_is_told
         assert seats_taken(it) == 1
 
 
-async def test_somebody_we_talk_with_keeps_no_second_seat_when_their_answer_is_told_again() -> None:
+async def test_a_running_dial_takes_no_second_seat_when_its_answer_is_repeated() -> None:
     async with dialling(Callee()) as (it, calls):
         record = await calls.dial(ORDER)
         await it.pool.call()

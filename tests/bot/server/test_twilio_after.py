@@ -1,4 +1,4 @@
-"""What follows a stream: the caller is connected again, or the call is over."""
+"""After a stream's end: the caller is connected again, or the call is over."""
 
 import asyncio
 from xml.etree import ElementTree
@@ -22,7 +22,7 @@ CONNECTED = ["Response", "Connect", "Stream", "Parameter"]
 async def ask(
     it: WorkerPool, phone: PhoneCall, *, path: str = "after", status: str = "in-progress"
 ) -> str:
-    """Ask as Twilio does what follows; return the TwiML, or nothing: it was an error."""
+    """Ask for the next instructions, as Twilio; return the TwiML, or nothing after an error."""
     form, url = phone.form() | {"CallStatus": status}, f"{it.url}/twilio/{path}"
     headers = {"X-Twilio-Signature": signature(TOKEN, url, form)}
     async with (
@@ -37,7 +37,7 @@ async def ask(
 
 
 async def start_with(it: WorkerPool, phone: PhoneCall, token: str) -> int | None:
-    """Open a stream with a token; return the code with which it was closed, if it was at once."""
+    """Open a stream with a token; return its close code if it was closed at once."""
     twiml = Twiml(stream_url=None, parameters={"token": token}, said="")
     async with (
         aiohttp.ClientSession() as session,
@@ -52,7 +52,7 @@ async def start_with(it: WorkerPool, phone: PhoneCall, token: str) -> int | None
         return socket.close_code
 
 
-async def test_a_call_that_goes_on_is_connected_with_a_token_of_its_own() -> None:
+async def test_a_running_call_is_connected_with_a_token_of_its_own() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         first = caller.twiml.parameters["token"]
@@ -78,7 +78,7 @@ async def test_a_call_that_the_agent_has_ended_is_hung_up() -> None:
         assert verbs(await ask(it, caller.phone)) == HUNG_UP
 
 
-async def test_a_call_that_nobody_knows_is_hung_up() -> None:
+async def test_an_unknown_call_is_hung_up() -> None:
     async with pool(returns_within_s=30) as it:
         assert verbs(await ask(it, PhoneCall())) == HUNG_UP
 
@@ -103,7 +103,7 @@ async def test_without_patience_a_lost_stream_ends_the_call() -> None:
         assert call.gone_for == ["connection_lost"]
 
 
-async def test_a_stream_that_never_began_is_asked_for_three_times() -> None:
+async def test_a_stream_that_never_began_is_requested_three_times() -> None:
     phone = PhoneCall()
     async with pool(returns_within_s=30) as it:
         said = [await ask(it, phone, path="voice")]
@@ -115,7 +115,7 @@ async def test_a_stream_that_never_began_is_asked_for_three_times() -> None:
 
 @pytest.mark.parametrize("path", ["voice", "after"])
 @pytest.mark.parametrize("why_closed", ["full", "draining"])
-async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_by_a_server_that_drains(
+async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_while_draining(
     path: str, why_closed: str
 ) -> None:
     phone = PhoneCall()
@@ -130,7 +130,7 @@ async def test_a_call_that_cannot_begin_is_sent_to_the_fallback_only_by_a_server
 
 
 @pytest.mark.parametrize("direction", ["outbound-api", "outbound-dial"])
-async def test_whom_we_have_called_is_not_asked_to_call_again(direction: str) -> None:
+async def test_a_contact_is_not_asked_to_call_again(direction: str) -> None:
     phone = PhoneCall(direction=direction)
     async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
@@ -140,7 +140,7 @@ async def test_whom_we_have_called_is_not_asked_to_call_again(direction: str) ->
         assert verbs(await ask(it, PhoneCall(direction=direction), path="voice")) == HUNG_UP
 
 
-async def test_a_token_for_a_call_that_goes_on_is_good_once() -> None:
+async def test_a_token_for_a_running_call_is_valid_once() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         await caller.break_off()
@@ -154,7 +154,7 @@ async def test_a_token_for_a_call_that_goes_on_is_good_once() -> None:
         assert call.gone_for == []
 
 
-async def test_a_token_for_a_call_that_goes_on_is_no_good_for_another() -> None:
+async def test_a_token_for_a_running_call_is_invalid_for_another() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
@@ -165,7 +165,7 @@ async def test_a_token_for_a_call_that_goes_on_is_no_good_for_another() -> None:
         assert len(it.calls) == 1
 
 
-async def test_a_token_for_a_call_that_goes_on_is_too_old_after_half_a_minute() -> None:
+async def test_a_token_for_a_running_call_expires_after_half_a_minute() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
@@ -176,7 +176,7 @@ async def test_a_token_for_a_call_that_goes_on_is_too_old_after_half_a_minute() 
         assert (code, it.reasons()) == (1008, ["token_expired"])
 
 
-async def test_a_token_for_a_call_that_has_ended_meanwhile_opens_nothing() -> None:
+async def test_a_token_for_an_ended_call_opens_nothing() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         token = read_twiml(await ask(it, caller.phone)).parameters["token"]
@@ -217,20 +217,20 @@ async def test_a_signature_for_another_webhook_is_forbidden() -> None:
             assert answer.status == 403
 
 
-async def test_every_answer_is_one_that_twilio_s_library_would_write() -> None:
+async def test_every_answer_is_one_that_twilios_library_would_write() -> None:
     async with pool(returns_within_s=30) as it:
         for text in (await ask(it, PhoneCall(), path="voice"), await ask(it, PhoneCall())):
             assert ElementTree.fromstring(text).tag == "Response"  # noqa: S314
             assert verbs(text)
 
 
-async def test_a_call_that_lost_its_worker_waits_for_a_seat_in_a_house_that_has_none() -> None:
+async def test_a_call_that_lost_its_worker_waits_for_a_seat() -> None:
     phone = PhoneCall()
     async with pool(returns_within_s=30) as it:
         await ask(it, phone, path="voice")
         it.open, it.why_closed = False, "busy"
         waiting = asyncio.create_task(ask(it, phone))
-        again = asyncio.create_task(ask(it, phone))  # the carrier tells of the same loss twice
+        again = asyncio.create_task(ask(it, phone))  # the carrier reports the same loss twice
         await asyncio.sleep(5)
         assert not waiting.done()
         it.open, it.why_closed = True, ""

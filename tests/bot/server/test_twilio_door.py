@@ -1,4 +1,4 @@
-"""The webhook and what a media socket must show before a call is built for it."""
+"""What the webhook and a media socket must prove before a call is built."""
 
 import asyncio
 import json
@@ -106,7 +106,7 @@ async def test_a_missing_or_wrong_signature_is_forbidden(proof: str | None) -> N
         assert it.told == [InputRefused(transport="twilio", reason="wrong_signature")]
 
 
-async def test_a_form_changed_on_the_way_is_forbidden() -> None:
+async def test_a_form_changed_in_transit_is_forbidden() -> None:
     async with pool() as it:
         status, _ = await ring(it, FORM | {"From": "+19995550000"}, proof=signed(it, FORM))
 
@@ -128,7 +128,7 @@ async def test_a_webhook_that_is_no_text_is_refused() -> None:
         assert status == 400
 
 
-async def test_a_full_house_says_so_and_hangs_up() -> None:
+async def test_a_full_server_says_so_and_hangs_up() -> None:
     async with pool() as it:
         it.open, it.why_closed = False, "full"
 
@@ -142,7 +142,7 @@ async def test_a_full_house_says_so_and_hangs_up() -> None:
         assert it.told[0] == CallRefused(transport="twilio", reason="full")
 
 
-async def test_a_house_that_filled_up_meanwhile_closes_the_socket() -> None:
+async def test_a_server_that_filled_up_meanwhile_closes_the_socket() -> None:
     async with pool() as it:
         it.full = True
 
@@ -182,7 +182,7 @@ async def token_for(it: WorkerPool, phone: PhoneCall) -> str:
 
 
 @pytest.mark.parametrize("token", [None, "", "guessed"])
-async def test_without_a_token_of_ours_no_call_is_built(token: str | None) -> None:
+async def test_without_our_token_no_call_is_built(token: str | None) -> None:
     async with pool() as it:
         code = await start_with(it, PhoneCall(), token)
 
@@ -191,7 +191,7 @@ async def test_without_a_token_of_ours_no_call_is_built(token: str | None) -> No
         assert len(it.told) == 1
 
 
-async def test_a_token_is_good_once() -> None:
+async def test_a_token_is_valid_once() -> None:
     async with pool() as it, Carrier(it.url, TOKEN) as caller:
         await it.call()
 
@@ -234,7 +234,7 @@ BEFORE_START = {
 
 
 @pytest.mark.parametrize(("text", "reason"), BEFORE_START.values(), ids=BEFORE_START.keys())
-async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> None:
+async def test_only_a_start_opens_the_door(text: str, reason: str) -> None:
     async with pool() as it, media_socket(it) as socket:
         await socket.send_str(CONNECTED)
         await socket.send_str(text)
@@ -245,7 +245,7 @@ async def test_nothing_but_a_start_opens_the_door(text: str, reason: str) -> Non
         assert it.reasons() == [reason]
 
 
-async def test_the_server_s_own_limit_is_told_before_a_start_too() -> None:
+async def test_the_servers_own_limit_is_reported_before_a_start_too() -> None:
     async with pool(ws_max_size=300_000) as it, media_socket(it) as socket:
         await socket.send_str("x" * 1_000_000)
         await until(lambda: bool(it.told))
@@ -285,7 +285,7 @@ async def test_the_oldest_socket_that_has_not_begun_makes_room(
         assert it.reasons() == ["too_many_sockets_without_a_start"]
 
 
-async def test_a_hundred_idle_sockets_keep_no_caller_out() -> None:
+async def test_a_hundred_idle_sockets_do_not_keep_a_caller_out() -> None:
     async with pool() as it, AsyncExitStack() as idle:
         for _ in range(100):
             await idle.enter_async_context(media_socket(it))
@@ -297,7 +297,7 @@ async def test_a_hundred_idle_sockets_keep_no_caller_out() -> None:
 
 
 @pytest.mark.parametrize("slash", ["", "/"], ids=["as in the TwiML", "with a slash behind"])
-async def test_a_signed_handshake_makes_room_for_no_stranger(
+async def test_a_signed_handshake_is_not_dropped_for_a_stranger(
     slash: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(media_door, "MAX_WAITING", 1)
@@ -310,7 +310,7 @@ async def test_a_signed_handshake_makes_room_for_no_stranger(
             assert not twilio.closed
 
 
-async def test_a_wrong_signature_waits_with_the_strangers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_wrong_signature_counts_as_a_stranger(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(media_door, "MAX_WAITING", 1)
     async with (
         pool() as it,
@@ -336,7 +336,7 @@ class TicketShelf:
         return self._shelf.take(token)
 
 
-async def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
+async def test_a_ticket_is_returned_for_its_own_call_only_once() -> None:
     tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b", seat=7)
     token = await tokens.issue(ticket, now=0.0)
 
@@ -349,7 +349,7 @@ async def test_a_ticket_comes_back_for_its_own_call_only_once() -> None:
     ["call CA1", "progress CA1", "call CA1".ljust(64), "A" * 64, "é" * 64, "a" * 65],
     ids=["a call", "its progress", "as long", "capitals", "other letters", "longer"],
 )
-async def test_a_token_of_another_form_takes_nothing_that_is_kept_of_a_call(token: str) -> None:
+async def test_a_malformed_token_takes_no_stored_call(token: str) -> None:
     shelf = TicketShelf()
     await shelf.keep(f"twilio {token}", "what is known of a call", for_s=60.0)
 
@@ -357,7 +357,7 @@ async def test_a_token_of_another_form_takes_nothing_that_is_kept_of_a_call(toke
     assert await shelf.take(f"twilio {token}") == "what is known of a call"
 
 
-async def test_tokens_that_nobody_redeems_fill_no_memory() -> None:
+async def test_unused_tokens_fill_no_memory() -> None:
     tokens, ticket = Tokens(TicketShelf()), Ticket(call_sid="CA1", caller="a", called="b")
     first = await tokens.issue(ticket, now=0.0)
     last = [await tokens.issue(ticket, now=1.0) for _ in range(MOST_KEPT)][-1]

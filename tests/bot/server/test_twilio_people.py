@@ -1,4 +1,4 @@
-"""People whom Twilio calls for a caller: what becomes of it while nobody can say."""
+"""People whom Twilio calls for a caller, while the state of their call is unknown."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -34,7 +34,7 @@ RING_S = 20.0
 
 @dataclass(frozen=True, kw_only=True)
 class MenuChoices:
-    """Who calls people, and Twilio."""
+    """The people's part of the door, and Twilio."""
 
     pool: WorkerPool
     people: TwilioPeople
@@ -50,7 +50,7 @@ class MenuChoices:
         return placed
 
     async def connected(self, leg: Leg | Handover) -> Carrier:
-        """Return the telephone of a person who is still there, behind whom is hung up then."""
+        """Return the telephone of a person who is still on the line; hang up on them afterwards."""
         assert isinstance(leg, PersonLeg)
         await asyncio.sleep(2)
         telephone = self.placed.carrier
@@ -61,7 +61,7 @@ class MenuChoices:
 
 
 class SlowRest(TwilioRest):
-    """Says two seconds late that a call was placed."""
+    """Reports two seconds late that a call was placed."""
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
         answer = await super().ask(method, resource, fields)
@@ -70,7 +70,7 @@ class SlowRest(TwilioRest):
 
 
 class SlowToLose(TwilioRest):
-    """Finds out two seconds late that there is no answer."""
+    """Reports two seconds late that there is no answer."""
 
     async def ask(self, method: str, resource: str, fields: Fields = ()) -> Mapping[str, Any]:
         try:
@@ -108,7 +108,7 @@ def failures(it: MenuChoices) -> int:
 
 
 @pytest.mark.parametrize("status", [429, 500, 503, 404])
-async def test_who_picks_up_although_nobody_could_say_that_it_rings_is_not_hung_up_on(
+async def test_a_person_who_answers_while_the_state_is_unknown_is_not_hung_up_on(
     status: int,
 ) -> None:
     async with desk(Callee(ring_s=6)) as it:
@@ -120,7 +120,7 @@ async def test_who_picks_up_although_nobody_could_say_that_it_rings_is_not_hung_
         assert failures(it) == 1
 
 
-async def test_looks_that_are_late_hang_up_on_nobody() -> None:
+async def test_late_status_requests_hang_up_on_no_person() -> None:
     async with desk(Callee(ring_s=8)) as it:
         it.office.looks_after_s = 30
         await it.connected(await it.call())
@@ -128,7 +128,7 @@ async def test_looks_that_are_late_hang_up_on_nobody() -> None:
         assert failures(it) == 1
 
 
-async def test_what_became_of_a_call_is_learned_once_a_look_comes_through() -> None:
+async def test_the_outcome_of_a_call_is_learned_once_a_request_succeeds() -> None:
     async with desk(Callee(fate="busy", ring_s=2)) as it, asyncio.TaskGroup() as tasks:
         it.office.looks_with = 503
         called = tasks.create_task(it.call())
@@ -139,7 +139,7 @@ async def test_what_became_of_a_call_is_learned_once_a_look_comes_through() -> N
         assert await called == "busy"
 
 
-async def test_nobody_rings_on_when_it_is_never_learned_what_became_of_it() -> None:
+async def test_no_telephone_keeps_ringing_when_the_outcome_is_never_learned() -> None:
     async with desk(Callee(fate="no-answer", ring_s=RING_S)) as it:
         it.office.looks_with = 503
         began_s = it.pool.clock()
@@ -150,7 +150,7 @@ async def test_nobody_rings_on_when_it_is_never_learned_what_became_of_it() -> N
         assert failures(it) == 1
 
 
-async def test_who_picks_up_during_the_last_look_is_not_hung_up_on() -> None:
+async def test_a_person_who_answers_during_the_last_request_is_not_hung_up_on() -> None:
     async with desk(Callee(ring_s=3)) as it, asyncio.TaskGroup() as tasks:
         it.office.looks_after_s = 30
         called = tasks.create_task(it.call())
@@ -160,7 +160,7 @@ async def test_who_picks_up_during_the_last_look_is_not_hung_up_on() -> None:
         await it.connected(await called)
 
 
-async def test_who_is_just_being_called_does_not_ring_on_when_the_caller_hangs_up() -> None:
+async def test_a_call_being_placed_is_cancelled_when_the_caller_hangs_up() -> None:
     async with desk(Callee(ring_s=15), kind=SlowRest) as it, asyncio.TaskGroup() as tasks:
         called = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed))
@@ -171,7 +171,7 @@ async def test_who_is_just_being_called_does_not_ring_on_when_the_caller_hangs_u
         assert it.people.called == {}
 
 
-async def test_who_picks_up_while_a_look_is_late_does_not_wait_for_it() -> None:
+async def test_a_person_who_answers_during_a_late_request_does_not_wait_for_it() -> None:
     async with desk(Callee(ring_s=3)) as it:
         it.office.looks_after_s = 30
         began_s = it.pool.clock()
@@ -181,16 +181,14 @@ async def test_who_picks_up_while_a_look_is_late_does_not_wait_for_it() -> None:
         await it.connected(leg)
 
 
-async def test_who_rings_although_twilios_answer_was_lost_is_put_through() -> None:
+async def test_a_person_who_rings_although_twilios_answer_was_lost_is_connected() -> None:
     async with desk(Callee(ring_s=6)) as it:
         it.office.swallow = 1
 
         await it.connected(await it.call())
 
 
-async def test_whose_call_was_placed_without_a_word_does_not_ring_on_when_the_caller_hangs_up() -> (
-    None
-):
+async def test_a_call_placed_without_an_answer_is_cancelled_when_the_caller_hangs_up() -> None:
     async with desk(Callee(ring_s=15), kind=SlowToLose) as it, asyncio.TaskGroup() as tasks:
         it.office.swallow = 1
         called = tasks.create_task(it.call())
@@ -201,9 +199,7 @@ async def test_whose_call_was_placed_without_a_word_does_not_ring_on_when_the_ca
         assert it.placed.status == "canceled"
 
 
-async def test_another_callers_call_of_the_same_person_is_not_taken_for_one_that_was_refused() -> (
-    None
-):
+async def test_another_callers_call_of_the_same_person_is_not_taken_for_a_refused_one() -> None:
     async with desk(Callee(ring_s=6)) as it, asyncio.TaskGroup() as tasks:
         first = tasks.create_task(it.call())
         await until(lambda: bool(it.office.exchange.placed))

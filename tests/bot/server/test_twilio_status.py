@@ -1,4 +1,4 @@
-"""What Twilio tells of a call beside its media."""
+"""Twilio's status callbacks."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -53,7 +53,7 @@ def leg_facts(it: WorkerPool) -> list[Event]:
     return [event for event in it.told if isinstance(event, kinds)]
 
 
-async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
+async def test_an_outbound_call_is_an_ordinary_call() -> None:
     async with dialling(Callee(ring_s=3)) as (it, office, calls):
         record = await calls.dial(ORDER)
         call = await it.call()
@@ -82,9 +82,7 @@ async def test_a_call_that_we_place_is_a_call_like_any_other() -> None:
     ("fate", "outcome", "sip_code"),
     [("busy", "busy", 486), ("no-answer", "no-answer", 487), ("failed", "failed", 404)],
 )
-async def test_a_call_that_nobody_takes_has_an_outcome(
-    fate: Fate, outcome: str, sip_code: int
-) -> None:
+async def test_an_unanswered_call_has_an_outcome(fate: Fate, outcome: str, sip_code: int) -> None:
     async with dialling(Callee(fate=fate)) as (it, _, calls):
         await calls.dial(ORDER)
         await until(lambda: len(leg_facts(it)) == 2)
@@ -97,7 +95,7 @@ async def test_a_call_that_nobody_takes_has_an_outcome(
 @pytest.mark.parametrize(
     ("fate", "sip_code"), [("busy", 603), ("failed", 404), ("failed", 403), ("failed", 503)]
 )
-async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campaign(
+async def test_a_statuss_meaning_for_number_and_trunk_reaches_the_campaign(
     fate: Fate, sip_code: int
 ) -> None:
     book = CarrierReports()
@@ -114,7 +112,7 @@ async def test_what_a_status_says_of_the_number_and_the_trunk_reaches_the_campai
         assert found.verdict == judge_dial(sip_code)
 
 
-async def test_a_machine_is_told_of_and_no_person_was_reached() -> None:
+async def test_a_machine_is_reported_and_no_person_was_reached() -> None:
     async with dialling(Callee(answered_by="machine_start")) as (it, office, calls):
         record = await calls.dial(ORDER)
         await until(lambda: any(isinstance(event, AnswererJudged) for event in it.told))
@@ -138,7 +136,7 @@ async def test_callbacks_that_come_three_times_are_told_once() -> None:
         assert [type(leg_fact) for leg_fact in leg_facts(it)] == [LegRinging, LegEnded]
 
 
-async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_lost() -> None:
+async def test_a_call_that_ended_at_the_carrier_ends_here_even_if_its_line_is_lost() -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         caller.vanish()
@@ -149,7 +147,7 @@ async def test_a_call_that_ended_at_the_carrier_ends_here_although_its_line_is_l
         assert call.gone_for == ["caller_hung_up"]
 
 
-async def test_odd_numbers_and_endless_words_are_bounded() -> None:
+async def test_odd_numbers_and_overlong_words_are_bounded() -> None:
     form = PhoneCall().form() | {
         "CallStatus": "failed",
         "SipResponseCode": "٤٨٦",
@@ -168,7 +166,7 @@ async def test_odd_numbers_and_endless_words_are_bounded() -> None:
 
 
 @pytest.mark.parametrize("proof", ["wrong", "jnHHJVRuc+5O5HxzOjyUz1Q19Bc="])
-async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call(proof: str) -> None:
+async def test_a_wrong_signature_is_forbidden_and_ends_no_call(proof: str) -> None:
     async with pool(returns_within_s=30) as it, Carrier(it.url, TOKEN) as caller:
         call = await it.call()
         form = caller.phone.form() | {"CallStatus": "completed"}
@@ -179,7 +177,7 @@ async def test_a_wrong_signature_is_forbidden_and_ends_nobody_s_call(proof: str)
         assert call.gone_for == []
 
 
-async def test_our_own_id_is_part_of_what_is_signed() -> None:
+async def test_our_own_id_is_part_of_the_signed_address() -> None:
     form = PhoneCall().form() | {"CallStatus": "ringing"}
     async with pool() as it:
         proof = signature(TOKEN, f"{it.url}/twilio/status?dial=1", form)

@@ -1,4 +1,4 @@
-"""What strangers do to Twilio's webhooks while a caller talks: nobody hears anything of it."""
+"""Strangers at Twilio's webhooks during a call: the caller hears nothing of it."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ async def post(beside: JudgedCall, path: str, body: object, *, proof: str = "") 
         return answer.status
 
 
-async def test_bodies_beyond_measure_are_refused(tmp_path: Path) -> None:
+async def test_overlarge_bodies_are_refused(tmp_path: Path) -> None:
     chunk = b"%x\r\n%s\r\n" % (65536, b"x" * 65536)
     heads = (b"Content-Length: 20000000\r\n", b"Transfer-Encoding: chunked\r\n")
     async with judged_call(tmp_path) as beside:
@@ -46,7 +46,7 @@ async def test_bodies_beyond_measure_are_refused(tmp_path: Path) -> None:
     assert statuses == [413] * 6
 
 
-async def test_webhooks_that_come_drop_by_drop_or_break_off_are_cut_off(tmp_path: Path) -> None:
+async def test_slow_and_broken_webhooks_are_cut_off(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, asyncio.TaskGroup() as tasks:
         for path in PATHS:
             head = HEAD % f"/twilio/{path}".encode() + b"Content-Length: 1000\r\n\r\n"
@@ -57,7 +57,7 @@ async def test_webhooks_that_come_drop_by_drop_or_break_off_are_cut_off(tmp_path
                     it.writer.transport.abort()
 
 
-async def test_nobody_but_twilio_takes_a_call_up_or_ends_it(tmp_path: Path) -> None:
+async def test_only_twilio_resumes_or_ends_a_call(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside:
         form = beside.call.phone.form()
         over = form | {"CallStatus": "completed", "DialCallStatus": "completed"}
@@ -78,7 +78,7 @@ async def test_nobody_but_twilio_takes_a_call_up_or_ends_it(tmp_path: Path) -> N
 
 
 async def knock(beside: JudgedCall, place: str, token: str) -> None:
-    """Open a stream as if the call went on there."""
+    """Open a stream as if the call continued there."""
     phone = PhoneCall(call_sid=beside.call.phone.call_sid)
     twiml = Twiml(stream_url=None, parameters={"token": token}, said="")
     async with (

@@ -1,4 +1,4 @@
-"""What strangers do with offers, while a caller talks to the same server."""
+"""Strangers with offers, while a caller talks to the same server."""
 
 import asyncio
 import json
@@ -33,7 +33,7 @@ BAD_SDPS = {
 CANDIDATE = {"candidate": "", "sdp_mid": "0", "sdp_mline_index": 0}
 
 
-async def test_offers_that_never_connect_keep_nobody_out(tmp_path: Path) -> None:
+async def test_offers_that_never_connect_keep_no_caller_out(tmp_path: Path) -> None:
     async with judged_call(tmp_path, changes=FEW) as beside:
         strangers = [Peer(beside.url) for _ in range(24)]
         answers = [await stranger.offer() for stranger in strangers]
@@ -65,7 +65,7 @@ async def test_a_browser_calls_and_is_greeted_when_it_has_connected(tmp_path: Pa
         assert beside.seats() == 2
 
 
-async def test_a_browser_that_is_killed_before_it_sends_anything_keeps_its_seat_no_longer(
+async def test_a_browser_killed_before_it_sends_anything_frees_its_seat(
     tmp_path: Path,
 ) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
@@ -99,7 +99,7 @@ async def test_a_bad_offer_takes_no_seat_and_no_resume_token(tmp_path: Path) -> 
     assert RESUMED.startswith(said["text"])
 
 
-async def test_a_page_that_comes_back_at_once_takes_up_the_call_that_still_runs(
+async def test_a_page_that_returns_at_once_resumes_the_running_call(
     tmp_path: Path,
 ) -> None:
     async with (
@@ -119,10 +119,10 @@ async def test_a_page_that_comes_back_at_once_takes_up_the_call_that_still_runs(
         assert RESUMED.startswith((await again.until_told("said"))["text"])
 
 
-async def test_a_page_that_is_lost_again_before_it_was_told_anything_is_still_known(
+async def test_a_page_that_is_lost_again_before_it_received_its_token_is_still_known(
     tmp_path: Path,
 ) -> None:
-    """Its line is up for a moment: the conversation has a new place that no page knows."""
+    """Its line is up for a moment: the conversation has a new token that no page knows."""
     async with judged_call(tmp_path) as beside:
         token = await lost_call(beside.url)
         async with peer(beside.url) as briefly:
@@ -140,7 +140,7 @@ async def test_a_page_that_is_lost_again_before_it_was_told_anything_is_still_kn
     assert RESUMED.startswith(said["text"])
 
 
-async def test_candidates_without_end_are_refused(tmp_path: Path) -> None:
+async def test_the_number_of_candidates_is_bounded(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
         body = {"pc_id": browser.pc_id, "candidates": [CANDIDATE] * 20}
@@ -153,7 +153,7 @@ async def test_candidates_without_end_are_refused(tmp_path: Path) -> None:
         assert (nobody, crowd) == (404, 422)
 
 
-async def test_what_a_data_channel_says_is_bounded_and_dropped(
+async def test_data_channel_messages_are_bounded_and_dropped(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     forged = "\n2026-01-01 | ERROR | a forged line \x1b[31m 4111 1111 1111 1111"
@@ -184,7 +184,7 @@ async def test_what_a_data_channel_says_is_bounded_and_dropped(
     assert "4111" not in written + caplog.text
 
 
-async def test_a_pages_keys_are_a_telephones(tmp_path: Path) -> None:
+async def test_a_pages_keys_work_like_a_telephones(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
         await browser.until_told("said")
@@ -197,7 +197,7 @@ async def test_a_pages_keys_are_a_telephones(tmp_path: Path) -> None:
     assert beside.refusals == []
 
 
-async def test_what_an_ear_says_is_told_and_a_lie_is_not(tmp_path: Path) -> None:
+async def test_a_plausible_ear_report_is_told_and_an_implausible_one_is_not(tmp_path: Path) -> None:
     ear = {"type": "ear", "buffer_s": 0.1, "playout_s": 0.02, "network_s": 0.01, "made_up_s": 0}
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
@@ -212,7 +212,7 @@ async def test_what_an_ear_says_is_told_and_a_lie_is_not(tmp_path: Path) -> None
     assert beside.refusals == ["unknown_data_message"]
 
 
-async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) -> None:
+async def test_a_line_that_was_dead_for_three_seconds_is_usable_again(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         await browser.call()
         await browser.until_told("said")
@@ -228,7 +228,7 @@ async def test_a_line_that_was_dead_for_three_seconds_is_back(tmp_path: Path) ->
     assert seats == 2
 
 
-async def test_a_call_may_be_negotiated_again_when_every_seat_is_taken(tmp_path: Path) -> None:
+async def test_a_call_may_renegotiate_when_every_seat_is_taken(tmp_path: Path) -> None:
     async with (
         judged_call(tmp_path, changes={"server": {"max_calls": 2}}) as beside,
         peer(beside.url) as browser,
@@ -243,7 +243,7 @@ async def test_a_call_may_be_negotiated_again_when_every_seat_is_taken(tmp_path:
         assert (status, refused) == (200, 503)
 
 
-async def test_a_restart_for_a_call_that_is_over_is_told_so(tmp_path: Path) -> None:
+async def test_a_restart_for_an_ended_call_is_refused_with_its_reason(tmp_path: Path) -> None:
     async with judged_call(tmp_path) as beside, peer(beside.url) as browser:
         status, said = await browser.offer(pc_id="gone", request_data={"ice_restart": True})
 
@@ -251,7 +251,7 @@ async def test_a_restart_for_a_call_that_is_over_is_told_so(tmp_path: Path) -> N
 
 
 async def lost_call(url: str) -> str:
-    """Have a call whose browser is killed; return the token with which it can be taken up."""
+    """Make a call and kill its browser; return the token to resume it with."""
     browser = Peer(url)
     await browser.call()
     told = await browser.until_told("call")

@@ -8,7 +8,7 @@ from twilio.twiml.voice_response import VoiceResponse
 
 
 def rebuilt(text: str) -> str:
-    """Return what Twilio's library makes of the same verbs, to be compared with the answer."""
+    """Return the same verbs as written by Twilio's library, to compare with the answer."""
     root = ElementTree.fromstring(text)  # noqa: S314 - the answer of the server under test
     assert root.tag == "Response"
     response = VoiceResponse()

@@ -1,4 +1,4 @@
-"""What an owner might write, for the tests of owner tools."""
+"""Functions as an owner might write them, for the tests of owner tools."""
 
 import asyncio
 import functools
@@ -43,12 +43,12 @@ async def book(day: str) -> str:
 
 
 def finds_nobody() -> str:
-    """Look for somebody, with no thought of nobody."""
+    """Look a person up, without a case for none found."""
     return next(run for run in RUNS if run == "nobody")
 
 
 async def quits() -> None:
-    """Give up as a command does."""
+    """Exit as a command does."""
     await asyncio.sleep(0)
     sys.exit("no such customer")
 
@@ -61,17 +61,17 @@ async def slow(name: str) -> str:
 
 
 def named_nowhere(amount: "Decimal") -> str:  # noqa: F821 # pyright: ignore[reportUndefinedVariable] - imported for types alone
-    """Take what the module does not know when it runs."""
+    """Use a name that the module lacks at run time."""
     return str(amount)
 
 
 def hangs() -> None:
-    """Never come back."""
+    """Never return."""
     HELD.wait(5.0)
 
 
 def long_answer() -> str:
-    """Say too much."""
+    """Return too much."""
     return "x" * 100_000
 
 

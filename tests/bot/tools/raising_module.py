@@ -1,4 +1,4 @@
-"""What an owner might write whose environment is not set, for the tests of owner tools."""
+"""An owner's module whose environment is not set, for the tests of owner tools."""
 
 SETTINGS: dict[str, str] = {}
 URL = SETTINGS["CRM_URL"]

@@ -1,4 +1,4 @@
-"""What is done for a caller who chose it from the menu of keys."""
+"""Actions for a caller who chose them from the keypad menu."""
 
 import asyncio
 import errno
@@ -68,7 +68,7 @@ def url(tmp_path: Path) -> str:
     return f"sqlite+aiosqlite:///{tmp_path}/holdline.db"
 
 
-async def test_a_callback_is_kept_with_the_callers_number(url: str, tmp_path: Path) -> None:
+async def test_a_callback_is_stored_with_the_callers_number(url: str, tmp_path: Path) -> None:
     database = Database(url)
 
     kept = await desk(database, tmp_path).call_back("llm is down")
@@ -79,7 +79,9 @@ async def test_a_callback_is_kept_with_the_callers_number(url: str, tmp_path: Pa
     assert (waiting.number, waiting.reason, waiting.asked_at) == ("+15550101", "llm is down", AT)
 
 
-async def test_whoever_we_called_is_called_back_and_not_ourselves(url: str, tmp_path: Path) -> None:
+async def test_an_outbound_calls_contact_is_called_back_and_not_we(
+    url: str, tmp_path: Path
+) -> None:
     database = Database(url)
     facts = LegFacts(
         transport="twilio",
@@ -106,7 +108,7 @@ async def test_whoever_we_called_is_called_back_and_not_ourselves(url: str, tmp_
 
 
 @pytest.mark.parametrize("caller", ["", "anonymous", "+1"])
-async def test_nobody_is_promised_a_call_whose_number_is_not_known(
+async def test_no_callback_is_promised_without_a_number(
     url: str, tmp_path: Path, caller: str
 ) -> None:
     database = Database(url)
@@ -116,7 +118,7 @@ async def test_nobody_is_promised_a_call_whose_number_is_not_known(
     await database.close()
 
 
-async def test_nobody_is_promised_a_call_that_could_not_be_noted(tmp_path: Path) -> None:
+async def test_no_callback_is_promised_that_could_not_be_stored(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
 
@@ -124,7 +126,7 @@ async def test_nobody_is_promised_a_call_that_could_not_be_noted(tmp_path: Path)
     await database.close()
 
 
-async def test_what_could_not_be_noted_in_the_call_is_noted_at_its_end(tmp_path: Path) -> None:
+async def test_a_callback_that_failed_in_the_call_is_stored_at_its_end(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     database = Database(f"sqlite+aiosqlite:///{tmp_path}/file/holdline.db")
     ours = desk(database, tmp_path)
@@ -136,18 +138,18 @@ async def test_what_could_not_be_noted_in_the_call_is_noted_at_its_end(tmp_path:
 
     (waiting,) = await Callbacks(database).waiting()
     assert waiting.reason == "billing / when: tomorrow"
-    await ours.close()  # owes nothing any more
+    await ours.close()  # nothing is pending any more
     await database.close()
 
 
-async def test_a_caller_who_hangs_up_before_it_is_noted_is_called_back(
+async def test_a_caller_who_hangs_up_before_the_write_is_called_back(
     url: str, tmp_path: Path
 ) -> None:
     database = Database(url)
     await database.engine()
     ours = desk(database, tmp_path)
     with closing(sqlite3.connect(tmp_path / "holdline.db", isolation_level=None)) as other:
-        other.execute("BEGIN IMMEDIATE")  # another process is at work in the file
+        other.execute("BEGIN IMMEDIATE")  # another process has the file locked
         asking = asyncio.create_task(ours.call_back("billing"))
         await asyncio.sleep(0.1)
         asking.cancel()
@@ -179,9 +181,7 @@ async def test_the_end_of_a_call_waits_for_a_database_that_comes_back(tmp_path: 
     await database.close()
 
 
-async def test_nobody_is_promised_a_call_that_a_full_disk_did_not_take(
-    url: str, tmp_path: Path
-) -> None:
+async def test_no_callback_is_promised_that_a_full_disk_refused(url: str, tmp_path: Path) -> None:
     database = Database(url)
     engine = await database.engine()
     async with engine.connect() as connection:
@@ -203,7 +203,7 @@ async def test_nobody_is_promised_a_call_that_a_full_disk_did_not_take(
 
 
 @pytest.mark.parametrize("caller", ["", "+266696687", "sip:anonymous@192.168.100.200"])
-async def test_a_number_that_is_not_known_is_another_reason_than_a_lost_wish(
+async def test_an_unknown_number_is_another_reason_than_a_lost_request(
     url: str, tmp_path: Path, caller: str
 ) -> None:
     database = Database(url)
@@ -227,9 +227,7 @@ async def test_a_message_is_a_wav_file_of_the_call(url: str, tmp_path: Path) -> 
     await database.close()
 
 
-async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
-    url: str, tmp_path: Path
-) -> None:
+async def test_a_message_that_the_disk_refuses_is_told_as_lost(url: str, tmp_path: Path) -> None:
     database = Database(url)
     (tmp_path / "messages").touch()
 
@@ -238,14 +236,14 @@ async def test_a_message_that_the_disk_does_not_take_is_told_as_lost(
 
 
 def wav_files(folder: Path) -> dict[str, int]:
-    """Return what there is of messages, with how many samples."""
+    """Return the stored messages with their number of samples."""
     return {
         path.name: int(np.frombuffer(path.read_bytes()[44:], "<i2").size)
         for path in (folder / "messages").glob("*")
     }
 
 
-async def test_a_message_is_on_the_disk_while_it_is_being_left_and_has_its_name_at_the_end(
+async def test_a_message_is_on_disk_during_its_recording_and_named_at_the_end(
     url: str, tmp_path: Path
 ) -> None:
     database = Database(url)
@@ -274,7 +272,7 @@ async def test_a_message_without_a_word_leaves_nothing(url: str, tmp_path: Path)
 
 
 @pytest.mark.parametrize("after", [-1, 0, 1, 2])
-async def test_a_disk_that_fills_up_under_a_message_leaves_nothing_torn(
+async def test_a_disk_that_fills_up_during_a_message_leaves_no_torn_file(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
     database = Database(url)
@@ -296,7 +294,7 @@ async def test_a_disk_that_fills_up_under_a_message_leaves_nothing_torn(
 
 @pytest.fixture
 def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """Return what has to be set before the disk has a file whole."""
+    """Return the fields that are set once the disk has a file whole."""
     goes_on, really_sync = threading.Event(), os.fsync
 
     def hang(file: int) -> None:
@@ -307,7 +305,7 @@ def slow_disk(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     return goes_on
 
 
-async def test_nobody_waits_for_a_disk_that_hangs_and_the_message_is_kept_when_it_goes_on(
+async def test_a_hanging_disk_blocks_no_call_and_the_message_is_kept_later(
     url: str, tmp_path: Path, slow_disk: threading.Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(desk_module, "KEPT_S", 0.1)
@@ -323,7 +321,7 @@ async def test_nobody_waits_for_a_disk_that_hangs_and_the_message_is_kept_when_i
     await database.close()
 
 
-async def test_nobody_waits_for_a_disk_that_hangs_over_a_message_without_a_word(
+async def test_a_hanging_disk_blocks_no_call_after_an_empty_message(
     url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     goes_on, really_write = threading.Event(), os.pwrite
@@ -347,7 +345,7 @@ async def test_nobody_waits_for_a_disk_that_hangs_over_a_message_without_a_word(
     await database.close()
 
 
-async def test_a_caller_who_hangs_up_while_the_message_is_being_kept_has_left_all_of_it(
+async def test_a_caller_who_hangs_up_during_the_write_has_left_the_whole_message(
     url: str, tmp_path: Path, slow_disk: threading.Event
 ) -> None:
     database = Database(url)
@@ -363,7 +361,7 @@ async def test_a_caller_who_hangs_up_while_the_message_is_being_kept_has_left_al
     await database.close()
 
 
-async def test_a_message_whose_process_died_is_kept_when_the_next_one_looks(
+async def test_a_message_whose_process_died_is_kept_by_the_next_one(
     url: str, tmp_path: Path
 ) -> None:
     database = Database(url)
@@ -400,7 +398,7 @@ KEYS_ALONE = tuple(step for step in STEPS if step is not Step.WORDS)
     [(OURS, STEPS, True), (OURS, KEYS_ALONE, False), (OF_AN_OWNER, STEPS, False)],
     ids=["ours", "keys alone", "texts that ask for no words"],
 )
-async def test_words_are_heard_where_they_are_wanted_and_there_are_texts_that_ask_for_them(
+async def test_spoken_choices_are_heard_where_enabled_and_have_their_texts(
     url: str,
     tmp_path: Path,
     utterances: tuple[FallbackText, ...],

@@ -1,4 +1,4 @@
-"""Who asks not to be called again is on the list before the call ends, and before being told."""
+"""A caller who opts out is on the list before the call ends, and before being told."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -26,7 +26,7 @@ def said(text: str) -> TranscriptFinal:
 
 @dataclass
 class Desks:
-    """Makes desks of one process."""
+    """Makes the desks of one process."""
 
     folder: Path
     told: list[Event] = field(default_factory=list)  # in calls
@@ -50,7 +50,7 @@ def desks(tmp_path: Path) -> Desks:
 
 
 class AwayList:
-    """A list whose database is away for some tries."""
+    """A list whose database fails for some tries."""
 
     def __init__(self, times: int) -> None:
         self.times = times
@@ -66,7 +66,7 @@ class AwayList:
         return True
 
 
-async def test_the_tool_answers_once_the_number_is_on_the_list(
+async def test_the_tool_answers_after_the_number_is_on_the_list(
     tmp_path: Path, desks: Desks
 ) -> None:
     book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
@@ -81,7 +81,7 @@ async def test_the_tool_answers_once_the_number_is_on_the_list(
     assert desks.told == [DoNotCallWanted(turn=2, by="model")]
 
 
-async def test_words_are_enough_when_no_model_answers(tmp_path: Path, desks: Desks) -> None:
+async def test_words_are_enough_without_a_model(tmp_path: Path, desks: Desks) -> None:
     book = ContactStore(f"sqlite+aiosqlite:///{tmp_path / 'own.db'}")
     desk = desks.desk(book)
 
@@ -94,7 +94,7 @@ async def test_words_are_enough_when_no_model_answers(tmp_path: Path, desks: Des
     assert desks.told == [DoNotCallWanted(turn=2, by="words")]
 
 
-async def test_nobody_is_told_before_it_is_committed(desks: Desks) -> None:
+async def test_the_caller_is_told_only_after_the_commit(desks: Desks) -> None:
     numbers = AwayList(times=3)
     desk = desks.desk(numbers)
 
@@ -102,13 +102,13 @@ async def test_nobody_is_told_before_it_is_committed(desks: Desks) -> None:
         await desk.tool().run({})
     assert desks.told == []
     await asyncio.sleep(2.0)  # the goodbye
-    await desk.close()  # the call that ends waits for it
+    await desk.close()  # the ending call waits for it
 
     assert numbers.listed == [NUMBER]
     assert desks.told == [DoNotCallWanted(turn=2, by="model")]
 
 
-async def test_a_number_is_listed_although_the_database_comes_back_long_after_the_call(
+async def test_a_number_is_listed_even_if_the_database_returns_long_after_the_call(
     desks: Desks,
 ) -> None:
     numbers = AwayList(times=20)
@@ -137,7 +137,7 @@ async def test_asking_twice_lists_once(desks: Desks) -> None:
     assert numbers.listed == [NUMBER]
 
 
-async def test_other_words_list_nobody(desks: Desks) -> None:
+async def test_other_words_list_no_number(desks: Desks) -> None:
     numbers = AwayList(times=0)
     desk = desks.desk(numbers)
 

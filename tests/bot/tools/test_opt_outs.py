@@ -1,4 +1,4 @@
-"""Numbers go onto the do-not-call list however long its database is away, and over a restart."""
+"""Opt-outs reach the do-not-call list despite database outages and restarts."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -55,7 +55,7 @@ def files(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.glob("*"))
 
 
-async def test_what_is_listed_at_once_is_never_on_the_disk(tmp_path: Path) -> None:
+async def test_an_immediately_listed_number_is_never_on_the_disk(tmp_path: Path) -> None:
     numbers, told = SwitchedList(away=False), list[Event]()
 
     async with process(numbers, tmp_path / "owed", told) as it:
@@ -66,7 +66,7 @@ async def test_what_is_listed_at_once_is_never_on_the_disk(tmp_path: Path) -> No
     assert told == []
 
 
-async def test_the_next_process_lists_what_the_last_one_could_not(tmp_path: Path) -> None:
+async def test_the_next_process_lists_pending_numbers_of_the_last_one(tmp_path: Path) -> None:
     numbers, told = SwitchedList(), list[Event]()
 
     async with process(numbers, tmp_path, told) as it:
@@ -95,7 +95,7 @@ async def test_a_number_is_on_the_disk_as_soon_as_the_database_has_failed_once(
         assert (tmp_path / "c1.json").stat().st_mode & 0o077 == 0
 
 
-async def test_a_process_ends_in_time_although_the_database_hangs(tmp_path: Path) -> None:
+async def test_a_process_ends_in_time_while_the_database_hangs(tmp_path: Path) -> None:
     told, loop = list[Event](), asyncio.get_running_loop()
 
     async with process(SwitchedList(hangs=True), tmp_path, told) as it:
@@ -107,7 +107,7 @@ async def test_a_process_ends_in_time_although_the_database_hangs(tmp_path: Path
     assert files(tmp_path) == ["c1.json"]
 
 
-async def test_it_is_told_that_neither_the_database_nor_the_disk_took_a_number(
+async def test_a_number_that_neither_database_nor_disk_took_is_reported(
     tmp_path: Path,
 ) -> None:
     told, no_folder = list[Event](), tmp_path / "file"
@@ -134,7 +134,7 @@ async def test_the_waits_grow_to_a_bound(tmp_path: Path) -> None:
     assert tries == [1, 5, 6, 7, 8, 9, 10]  # after 1, 2, 4, 8, and then each 15 s
 
 
-async def test_too_many_drop_the_oldest_which_is_taken_up_once_there_is_room(
+async def test_a_full_queue_drops_the_oldest_to_disk_and_takes_it_up_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(under_test, "MOST_OWED", 2)
@@ -155,7 +155,7 @@ async def test_too_many_drop_the_oldest_which_is_taken_up_once_there_is_room(
     assert files(tmp_path) == []
 
 
-async def test_a_process_that_runs_takes_up_what_another_leaves_behind(tmp_path: Path) -> None:
+async def test_a_running_process_takes_over_what_another_left(tmp_path: Path) -> None:
     numbers, told = SwitchedList(), list[Event]()
 
     async with process(numbers, tmp_path, told):
@@ -170,7 +170,7 @@ async def test_a_process_that_runs_takes_up_what_another_leaves_behind(tmp_path:
     assert files(tmp_path) == []
 
 
-async def test_a_file_that_is_no_wish_stops_none_of_the_others(tmp_path: Path) -> None:
+async def test_an_invalid_file_stops_none_of_the_others(tmp_path: Path) -> None:
     numbers, kept = SwitchedList(away=False), OwedNumbers(tmp_path)
     (tmp_path / "a.json").write_text('{"call_id": "a"}')
     kept.keep(owed())

@@ -1,4 +1,4 @@
-"""An owner's module stands beside the configuration that names it, wherever a command is run."""
+"""An owner's module is found next to the configuration that names it, wherever a command runs."""
 
 import ast
 import os
@@ -28,7 +28,7 @@ ENVIRONMENT = {"KEY": "k", "PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
 
 @pytest.fixture
 def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a configuration that names no tool yet; commands are run elsewhere."""
+    """Return a configuration without tools; commands run elsewhere."""
     for name in ("etc", "elsewhere"):
         (tmp_path / name).mkdir()
     monkeypatch.chdir(tmp_path / "elsewhere")
@@ -53,7 +53,7 @@ def doctor(config: Path) -> str:
     ).stdout
 
 
-def test_the_two_lines_of_the_example_are_enough_where_it_stands_beside_them(config: Path) -> None:
+def test_the_examples_two_lines_are_enough_with_the_module_next_to_them(config: Path) -> None:
     shutil.copy(EXAMPLE, config.parent)
     said = ast.get_docstring(ast.parse(EXAMPLE.read_text(encoding="utf-8"))) or ""
     lines = [line for line in said.splitlines() if line.startswith("    ")]
@@ -63,21 +63,21 @@ def test_the_two_lines_of_the_example_are_enough_where_it_stands_beside_them(con
     assert "ok      tool own_tool:opening_hours: loads" in doctor(config)
 
 
-def test_what_stands_where_the_command_is_run_is_not_taken_for_it(config: Path) -> None:
+def test_a_module_in_the_working_directory_is_not_used(config: Path) -> None:
     Path("strange.py").write_text("def use(): ...\n", encoding="utf-8")
     add_tool(config, 'agent: {tools: [{entry_point: "strange:use"}]}')
 
     assert "problem tool strange:use: cannot be loaded: ModuleNotFoundError" in doctor(config)
 
 
-def test_a_module_there_takes_the_place_of_no_other(config: Path) -> None:
+def test_an_owners_module_replaces_no_other(config: Path) -> None:
     (config.parent / "colorsys.py").write_text("raise SystemExit('not ours')\n", encoding="utf-8")
     add_tool(config, 'agent: {tools: [{entry_point: "colorsys:rgb_to_hls"}]}')
 
     assert "ok      tool colorsys:rgb_to_hls: loads" in doctor(config)
 
 
-def test_workers_find_it_also_when_a_reload_brings_the_tool(config: Path, tmp_path: Path) -> None:
+def test_workers_find_it_also_when_a_reload_adds_the_tool(config: Path, tmp_path: Path) -> None:
     (tmp_path / "house").mkdir()
     plan = ServePlan(config, {}, load(config), folder=tmp_path / "house")
     before = list(sys.path)
@@ -85,11 +85,11 @@ def test_workers_find_it_also_when_a_reload_brings_the_tool(config: Path, tmp_pa
 
     plan.renew()
 
-    assert str(config.parent) not in before  # nobody asked for it
+    assert str(config.parent) not in before  # no configuration asked for it
     assert sys.path[-1] == str(config.parent)  # which each new worker is given
 
 
-def test_its_folder_is_looked_through_once(config: Path) -> None:
+def test_its_folder_is_searched_once(config: Path) -> None:
     add_tool(config, 'agent: {tools: [{entry_point: "own_tool:opening_hours"}]}')
 
     for _ in range(2):

@@ -1,4 +1,4 @@
-"""What the model may do, and what it gets to know of it."""
+"""The model's tools, and the results that it receives."""
 
 import asyncio
 import json
@@ -30,7 +30,7 @@ HERE = "tests.bot.tools.owner_functions"
 
 @dataclass
 class MenuChoices:
-    """A toolbox, and whoever asks it."""
+    """A toolbox and its user."""
 
     toolbox: Toolbox
     told: list[Event]
@@ -67,7 +67,7 @@ class MenuChoices:
         return [event.outcome for event in self.told if isinstance(event, ToolCalled)]
 
     def hear_late(self, told: list[tuple[float, str]], *, quiet_at: float) -> None:
-        """Keep what is told late, and when; the call is quiet from then on."""
+        """Keep late results and their moments; the call is quiet from then on."""
 
         async def tell(note: str) -> None:
             told.append((time.monotonic(), note))
@@ -75,7 +75,7 @@ class MenuChoices:
         self.toolbox.late = LateResults(now=lambda: time.monotonic() >= quiet_at, ask_with=tell)
 
     async def use_until_cut_off(self, name: str, arguments: Any) -> None:
-        """Ask, and have the caller speak before it is done."""
+        """Ask, and let the caller speak before the result."""
         waiting = asyncio.ensure_future(self.use(name, arguments))
         await asyncio.sleep(0.03)
         waiting.cancel()
@@ -121,7 +121,7 @@ async def office(answer: Any) -> AsyncIterator[str]:
         await server.cleanup()
 
 
-async def test_a_function_says_itself_what_it_takes() -> None:
+async def test_a_functions_signature_is_its_schema() -> None:
     async with desk(entry("opening_hours")) as at_desk:
         (schema,) = at_desk.toolbox.schemas()
 
@@ -149,7 +149,7 @@ async def test_a_function_gives_the_model_its_result(
         assert at_desk.pushed == []
 
 
-async def test_a_function_that_raises_gives_the_model_an_error_without_its_words() -> None:
+async def test_a_function_that_raises_gives_the_model_an_error_without_its_message() -> None:
     async with desk(entry("price")) as at_desk:
         assert await at_desk.use("price", {"service": "secret"}) == {
             "error": "price failed (KeyError)"
@@ -157,13 +157,13 @@ async def test_a_function_that_raises_gives_the_model_an_error_without_its_words
         assert at_desk.outcomes == ["failed"]
 
 
-async def test_a_function_in_a_thread_that_finds_nothing_has_failed_at_once() -> None:
+async def test_a_threaded_function_that_raises_lookup_error_fails_at_once() -> None:
     async with desk(entry("finds_nobody", timeout_s=0.5)) as at_desk:
         assert await at_desk.use("finds_nobody") == {"error": "finds_nobody failed (RuntimeError)"}
         assert at_desk.outcomes == ["failed"]
 
 
-async def test_a_function_that_ends_the_program_ends_its_own_run_alone() -> None:
+async def test_a_function_that_exits_ends_its_own_run_alone() -> None:
     async with desk(entry("quits")) as at_desk:
         assert await at_desk.use("quits") == {"error": "quits failed (SystemExit)"}
         assert at_desk.outcomes == ["failed"]
@@ -191,7 +191,7 @@ async def test_a_late_tool_is_bridged_and_its_result_still_comes() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("names", [("it", "him"), ("it", "it")], ids=["two", "the same twice"])
-async def test_of_tools_that_are_late_at_the_same_time_one_is_bridged(
+async def test_of_simultaneously_late_tools_one_is_bridged(
     names: tuple[str, str],
 ) -> None:
     async with desk(entry("slow", bridge="One moment.")) as at_desk:
@@ -200,7 +200,7 @@ async def test_of_tools_that_are_late_at_the_same_time_one_is_bridged(
         await at_desk.use("slow", {"name": "another"})
 
     assert at_once == 1
-    assert len(at_desk.pushed) == 2  # that one was waited for later
+    assert len(at_desk.pushed) == 2  # it became late afterwards
 
 
 async def test_a_tool_that_hangs_gives_the_model_an_error_in_time() -> None:
@@ -239,7 +239,7 @@ async def test_the_next_turn_may_ask_the_same_again() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
+async def test_a_barge_in_does_not_cancel_a_booking() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
         await at_desk.use_until_cut_off("slow", {"name": "a"})
@@ -251,7 +251,7 @@ async def test_a_caller_who_barges_in_does_not_break_off_a_booking() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice() -> None:
+async def test_a_booking_made_while_the_caller_spoke_is_not_repeated() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
         await at_desk.use_until_cut_off("slow", {"name": "a"})
@@ -266,12 +266,12 @@ async def test_a_booking_that_was_made_while_the_caller_spoke_is_not_made_twice(
 
 
 @pytest.mark.virtual_time
-async def test_a_result_that_was_cut_off_is_there_minutes_later() -> None:
+async def test_an_interrupted_result_is_available_minutes_later() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
         await at_desk.use_until_cut_off("slow", {"name": "a"})
         await asyncio.sleep(0.2)
-        at_desk.turn = 9  # four minutes later: the caller had something else to say
+        at_desk.turn = 9  # four minutes later: the caller talked about something else
         at_desk.toolbox.clock = lambda: time.monotonic() + 240.0
 
         assert await at_desk.use("slow", {"name": "a"}) == {"result": "a done"}
@@ -280,7 +280,7 @@ async def test_a_result_that_was_cut_off_is_there_minutes_later() -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("cuts", [1, 3])
-async def test_a_result_that_was_cut_off_is_told_when_neither_side_speaks(cuts: int) -> None:
+async def test_an_interrupted_result_is_told_when_neither_side_speaks(cuts: int) -> None:
     owner_functions.RUNS.clear()
     told, quiet_at = list[tuple[float, str]](), time.monotonic() + 3.0
     async with desk(entry("slow")) as at_desk:
@@ -290,7 +290,7 @@ async def test_a_result_that_was_cut_off_is_told_when_neither_side_speaks(cuts: 
         at_desk.turn = 2
         await asyncio.sleep(10.0)
 
-        ((at, note),) = told  # once, however often it was cut off
+        ((at, note),) = told  # once, however often it was interrupted
         assert at == pytest.approx(quiet_at + QUIET_S, abs=2 * LOOK_S)
         assert '{"result": "a done"}' in note
         assert '{"name": "a"}' in note
@@ -299,7 +299,7 @@ async def test_a_result_that_was_cut_off_is_told_when_neither_side_speaks(cuts: 
 
 
 @pytest.mark.virtual_time
-async def test_a_result_that_the_model_has_asked_for_again_is_not_told() -> None:
+async def test_a_result_that_the_model_requested_again_is_not_told_twice() -> None:
     told = list[tuple[float, str]]()
     async with desk(entry("slow")) as at_desk:
         at_desk.hear_late(told, quiet_at=0.0)
@@ -331,7 +331,7 @@ async def test_no_bridge_is_spoken_while_the_agent_speaks_anyway() -> None:
         assert at_desk.pushed == []
 
 
-async def test_a_result_is_cut_to_what_a_model_should_read() -> None:
+async def test_a_result_is_cut_to_the_models_limit() -> None:
     async with desk(entry("long_answer")) as at_desk:
         answer = await at_desk.use("long_answer")
 
@@ -339,7 +339,7 @@ async def test_a_result_is_cut_to_what_a_model_should_read() -> None:
 
 
 class Counted:
-    """Counts how often one of them is written."""
+    """Counts how often an item of it is written."""
 
     written = 0
 
@@ -348,8 +348,8 @@ class Counted:
         return "one of very many"
 
 
-def test_of_a_result_only_what_a_model_reads_is_written() -> None:
-    """The rest would keep the loop from all calls: 34 ms for a megabyte."""
+def test_only_the_part_of_a_result_that_a_model_reads_is_serialised() -> None:
+    """The rest would block the loop for all calls: 34 ms for a megabyte."""
     shortened = _shorten([{"at": [Counted()]} for _ in range(50_000)])
 
     assert RESULT_LIMIT < len(shortened) < RESULT_LIMIT + 10
@@ -366,11 +366,11 @@ def test_a_long_text_is_cut_before_it_is_written() -> None:
 @pytest.mark.parametrize(
     "result", [None, True, 1.5, "a", ["a", {"b": 2}], {"c": [1, None]}, {3: "d"}], ids=repr
 )
-def test_a_short_result_is_given_as_json_says_it(result: object) -> None:
+def test_a_short_result_is_plain_json(result: object) -> None:
     assert _shorten(result) == json.loads(json.dumps(result))
 
 
-async def test_half_a_sign_in_a_result_is_none_that_a_model_is_sent() -> None:
+async def test_half_a_surrogate_in_a_result_is_not_sent_to_a_model() -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.json_response({"Ada \ud83d": ["9:00 \ud83d", "\u00e4 \U0001f600"]})
 
@@ -416,7 +416,7 @@ async def test_an_http_tool_sends_its_arguments_and_its_secret() -> None:
     assert seen == {"path": "/slots", "auth": "Bearer s3cret", "body": {"day": "Monday"}}
 
 
-async def test_a_get_puts_its_arguments_into_the_address() -> None:
+async def test_a_get_request_has_its_arguments_in_the_address() -> None:
     async def answer(request: web.Request) -> web.Response:
         return web.json_response(dict(request.query))
 
@@ -440,7 +440,7 @@ async def test_a_redirect_is_not_followed() -> None:
     assert followed == ["/start"]
 
 
-async def test_an_answer_without_an_end_is_not_read_to_its_end() -> None:
+async def test_an_endless_answer_is_not_read_to_its_end() -> None:
     sent: list[int] = []
 
     async def answer(request: web.Request) -> web.StreamResponse:
@@ -462,7 +462,7 @@ async def test_an_answer_without_an_end_is_not_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(("status", "says_"), [(500, "answered 500"), (404, "answered 404")])
-async def test_an_http_error_is_told_to_the_model(status: int, says_: str) -> None:
+async def test_an_http_error_is_reported_to_the_model(status: int, says_: str) -> None:
     async def answer(_request: web.Request) -> web.Response:
         return web.Response(status=status, text="no such day")
 
@@ -473,12 +473,12 @@ async def test_an_http_error_is_told_to_the_model(status: int, says_: str) -> No
     assert "no such day" in answered["error"]
 
 
-async def test_an_office_that_is_closed_is_told_to_the_model() -> None:
+async def test_a_refused_connection_is_reported_to_the_model() -> None:
     async with desk(at("http://127.0.0.1:9/")) as at_desk:
         assert await at_desk.use("lookup") == {"error": "lookup cannot be reached"}
 
 
-async def test_an_office_that_never_answers_is_given_up_in_time() -> None:
+async def test_a_server_that_never_answers_is_given_up_in_time() -> None:
     async def answer(_request: web.Request) -> web.Response:
         await asyncio.sleep(3.0)
         return web.Response()
@@ -490,7 +490,7 @@ async def test_an_office_that_never_answers_is_given_up_in_time() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_what_a_tool_does_when_the_call_ends_is_done_to_its_end() -> None:
+async def test_work_of_a_tool_at_the_calls_end_is_completed() -> None:
     owner_functions.RUNS.clear()
     async with desk(entry("slow")) as at_desk:
         waiting = asyncio.ensure_future(at_desk.use("slow", {"name": "a"}))
@@ -502,7 +502,7 @@ async def test_what_a_tool_does_when_the_call_ends_is_done_to_its_end() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_closing_the_toolbox_leaves_nothing_running() -> None:
+async def test_closing_the_toolbox_leaves_no_task_running() -> None:
     async def forever(_arguments: Mapping[str, Any]) -> None:
         await asyncio.sleep(60.0)
 
@@ -534,7 +534,7 @@ async def test_a_call_with_an_owners_tool_gets_its_answer() -> None:
 @pytest.mark.parametrize(
     "use", [("slow", {"name": "a"}), ("opening_hours", {"day": "Monday"})], ids=["late", "at once"]
 )
-async def test_a_result_that_comes_behind_the_goodbye_has_nobody_speak(
+async def test_a_result_after_the_goodbye_starts_no_speech(
     words: tuple[str, ...], use: tuple[str, dict[str, str]]
 ) -> None:
     tool = ToolSettings(entry_point=f"{HERE}:{use[0]}")
@@ -548,7 +548,7 @@ async def test_a_result_that_comes_behind_the_goodbye_has_nobody_speak(
     assert len(talk.model.requests) == 1
 
 
-async def test_what_another_process_did_is_not_done_again() -> None:
+async def test_a_result_of_another_process_is_not_repeated() -> None:
     done: list[Any] = []
 
     async def book(arguments: Mapping[str, Any]) -> str:
@@ -566,13 +566,13 @@ async def test_what_another_process_did_is_not_done_again() -> None:
         assert await second.use("book", {"day": "Sunday"}) == CUT_OFF
         assert second.toolbox.kept == [kept, replace(cut_off, delivered=True)]
         second.turn = 2
-        assert await second.use("book", {"day": "Sunday"}) == CUT_OFF  # whoever asks, and when
+        assert await second.use("book", {"day": "Sunday"}) == CUT_OFF  # who asks, and when
         assert await second.use("book", {"day": "Monday"}) == {"result": "booked"}
 
     assert done == [{"day": "Monday"}] * 2  # once by each: it was asked for in another turn
 
 
-async def test_that_a_tool_begins_is_kept_before_it_does() -> None:
+async def test_a_tools_start_is_stored_before_it_runs() -> None:
     order: list[str] = []
 
     async def run(_: Mapping[str, Any]) -> str:

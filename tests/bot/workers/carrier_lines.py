@@ -1,4 +1,4 @@
-"""The lab's carriers as a server of several workers meets them."""
+"""The lab's carriers for a server of several workers."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager

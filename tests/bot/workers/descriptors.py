@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def descriptors_left(descriptors: int) -> Iterator[None]:
-    """Have so many more of them while the block runs."""
+    """Allow this many more of them while the block runs."""
     usual, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     next_ones = [os.dup(0) for _ in range(descriptors + 1)]
     for next_one in next_ones:

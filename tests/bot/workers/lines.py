@@ -35,20 +35,20 @@ class MenuChoices:
 
 @dataclass
 class Lines:
-    """The house: its office, and each worker's side of it."""
+    """The pool server, and each worker's client."""
 
     office: PoolServer
     desks: list[MenuChoices]
     joined: list[PoolClient]
 
     async def open(self) -> None:
-        """Have every worker say that it is ready."""
+        """Let every worker report that it is ready."""
         for joined in self.joined:
             joined.wire.tell("ready")
         await self.settle()
 
     async def settle(self) -> None:
-        """Let what was said arrive, there and back: each line keeps its order."""
+        """Let messages arrive, there and back: each line keeps its order."""
         for _ in range(3):
             for joined in (*self.joined, *self.desks):
                 await joined.wire.ask("ping")

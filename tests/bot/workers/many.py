@@ -1,4 +1,4 @@
-"""A house of several workers in tests: who works in it, and what it has written."""
+"""A server of several workers in tests: its processes and its records."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Browsers in a house of two workers: whichever a request comes to, the call finds its own."""
+"""Browsers at a server of two workers: a request at either finds its call."""
 
 import asyncio
 import os
@@ -79,7 +79,7 @@ async def patch(session: aiohttp.ClientSession, url: str, pc_id: str) -> int:
 
 
 async def watch(session: aiohttp.ClientSession, url: str) -> str:
-    """Return the live view up to the call's begin, wherever that call is."""
+    """Return the live view up to the call's start, at whichever worker."""
     seen = ""
     async with asyncio.timeout(30), session.get(f"{url}/api/live") as answer:
         async for line in answer.content:
@@ -103,7 +103,7 @@ async def test_a_page_whose_worker_is_killed_finds_its_call_at_another(
         await first.call()
         about = await first.until_told("call")
         await first.until_told("said")
-        for pid in tuple(workers_of(served).values()):  # whichever has it
+        for pid in tuple(workers_of(served).values()):  # whichever worker has it
             os.kill(pid, signal.SIGKILL)
         first.vanish()
         await becomes(lambda: len(workers_of(served)) == 4)

@@ -1,4 +1,4 @@
-"""Thirty callers at once: whoever is let in is greeted, the others are told at once."""
+"""Thirty callers at once: accepted ones are greeted, the others are told at once."""
 
 import asyncio
 from pathlib import Path
@@ -14,7 +14,7 @@ from tests.bot.workers.many import TWO, becomes, told, workers_of
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 CALLERS = 30
-GREETED_WITHIN_S = 90.0  # callers, simulators and workers share the machine: only that it comes
+GREETED_WITHIN_S = 90.0  # callers, simulators and workers share the machine: it only has to arrive
 BUSY = "All our lines are busy."
 
 
@@ -22,7 +22,7 @@ async def test_thirty_callers_at_once_are_each_greeted_or_told(tmp_path: Path) -
     changes = TWO | {"server": {"workers": 2, "admission": "measured"}}
     async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
-        all_know = asyncio.Barrier(CALLERS)  # who was let in stays until everybody knows
+        all_know = asyncio.Barrier(CALLERS)  # accepted callers stay until all have an answer
         heard = await asyncio.gather(*(call(served.url, all_know) for _ in range(CALLERS)))
 
     assert set(heard) <= {"greeted", "told"}
@@ -31,7 +31,7 @@ async def test_thirty_callers_at_once_are_each_greeted_or_told(tmp_path: Path) -
 
 
 async def call(url: str, all_know: asyncio.Barrier) -> str:
-    """Return what a caller got."""
+    """Return the result of one caller."""
     try:
         async with Carrier(url, AUTH_TOKEN) as line:
             greeting = await line.listen(within_s=GREETED_WITHIN_S)

@@ -1,4 +1,4 @@
-"""What a carrier tells at one worker about a dial is known to the one that dials."""
+"""Callbacks about a dial at one worker reach the worker that dials."""
 
 import pytest
 
@@ -58,7 +58,7 @@ async def test_what_is_known_of_a_dial(told: tuple[Event, ...], heard: HeardLeg 
     assert await book_of(*told).heard("d-1") == heard
 
 
-async def test_news_that_came_to_three_workers_is_one_story() -> None:
+async def test_callbacks_at_three_workers_are_one_state() -> None:
     async with lines(settings_with(), workers=3) as it:
         books = [
             joined(pool, told)
@@ -71,7 +71,7 @@ async def test_news_that_came_to_three_workers_is_one_story() -> None:
     assert heard == HeardLeg(call_ref="v3:x", answered=True, ended="completed")
 
 
-async def test_what_a_call_cost_is_known_wherever_it_was_told() -> None:
+async def test_a_calls_cost_is_known_wherever_it_was_reported() -> None:
     async with lines(settings_with()) as it:
         dialling = joined(it.joined[0])
         joined(it.joined[1], LegCharged(call_ref="v3:x", ref="d-1", cost=0.007))
@@ -94,7 +94,7 @@ async def test_a_ledger_keeps_the_cost_of_a_dial_that_it_has_forgotten() -> None
     assert await ledger.book.charged("v3:x") == pytest.approx(0.007)
 
 
-async def test_a_call_whose_dial_was_settled_before_its_end_is_no_trouble() -> None:
+async def test_a_call_whose_dial_was_settled_before_its_end_is_no_error() -> None:
     ledger = CallLedger()
     began, over = OutboundCallBegan(dial_id="d-1"), CallEnded(reason="shutdown", length_s=1.0)
     await ledger.hear(Entry(call_id="c-1", number=1, at="", event=began))
@@ -105,15 +105,15 @@ async def test_a_call_whose_dial_was_settled_before_its_end_is_no_trouble() -> N
     assert await ledger.verdict("d-1") is None
 
 
-async def test_the_news_of_a_dial_wakes_who_waits_for_it() -> None:
+async def test_an_update_of_a_dial_wakes_its_waiter() -> None:
     ledger = CallLedger()
     await ledger.wait("d-1", 0.0)
     await ledger.hear(Entry(call_id="", number=1, at="", event=ENDED))
 
-    await ledger.wait("d-1", 3600.0)  # comes back at once
+    await ledger.wait("d-1", 3600.0)  # returns at once
 
 
-async def test_what_is_kept_has_a_bound() -> None:
+async def test_the_ledger_is_bounded() -> None:
     book = CarrierReports()
     for at in range(MOST + 50):
         book.note(LegEnded(call_ref=f"v3:{at}", ref=f"d-{at}", outcome="busy"))
@@ -125,7 +125,7 @@ async def test_what_is_kept_has_a_bound() -> None:
     assert len(book.refs) == MOST
 
 
-async def test_the_worker_that_dials_knows_what_another_was_told() -> None:
+async def test_the_dialling_worker_knows_callbacks_of_another() -> None:
     async with lines(settings_with()) as it:
         here, there = CarrierReports(), CarrierReports()
         here.join(it.joined[0])

@@ -1,4 +1,4 @@
-"""What a carrier tells two workers at one moment about one call."""
+"""Simultaneous callbacks about one call at two workers."""
 
 import asyncio
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ def frames(houses: Sequence[PoolClient], told: list[Event]) -> list[DoorFrame]:
     ]
 
 
-async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None:
+async def test_a_loss_reported_to_two_workers_at_once_ends_no_call() -> None:
     async with lines(settings_with()) as it:
         desks = [StreamTokens(frame, "telnyx", LinePatience()) for frame in frames(it.joined, [])]
         await opened(it)
@@ -49,7 +49,7 @@ async def test_a_loss_that_is_told_at_two_workers_at_once_ends_no_call() -> None
     assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
-async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() -> None:
+async def test_a_loss_reported_twice_at_once_to_one_worker_ends_no_call() -> None:
     async with lines(settings_with()) as it:
         desk = StreamTokens(frames(it.joined, [])[0], "telnyx", LinePatience())
         await opened(it)
@@ -60,7 +60,7 @@ async def test_a_loss_that_is_told_twice_at_once_at_one_worker_ends_no_call() ->
     assert [type(item) for item in given] == [StreamPass, StreamPass]
 
 
-async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_once() -> None:
+async def test_a_calls_end_reported_to_two_workers_at_once_is_told_once() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
         callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]
@@ -74,7 +74,7 @@ async def test_the_end_of_a_call_that_is_told_at_two_workers_at_once_is_told_onc
 @pytest.mark.parametrize(
     "news", [(ANSWERED, MACHINE), (MACHINE, ANSWERED)], ids=["answer first", "verdict first"]
 )
-async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_is_kept(
+async def test_a_detection_at_one_worker_during_the_answer_at_another_is_kept(
     news: tuple[StatusCallback, StatusCallback],
 ) -> None:
     told: list[Event] = []
@@ -89,7 +89,7 @@ async def test_a_verdict_that_comes_to_one_worker_beside_the_answer_to_another_i
     assert [event.outcome for event in told if isinstance(event, LegEnded)] == ["voicemail"]
 
 
-async def test_a_worker_that_dies_in_its_turn_holds_nobody_up() -> None:
+async def test_a_worker_that_dies_in_its_turn_blocks_no_other() -> None:
     told: list[Event] = []
     async with lines(settings_with()) as it:
         callbacks = [worker.status_callbacks("telnyx") for worker in frames(it.joined, told)]

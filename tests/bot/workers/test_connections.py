@@ -1,4 +1,4 @@
-"""Connections on the one port: handed on when they say something, closed when they do not."""
+"""Connections at the port: handed on after their first bytes, closed if they send none."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ READY = b"GET /readyz HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
 class Hands:
-    """Accepts connections, as long as somebody is there."""
+    """Accepts connections while workers are ready."""
 
     def __init__(self) -> None:
         self.taken: list[tuple[bytes, bool]] = []
@@ -45,7 +45,7 @@ def as_a_worker_says_it(reason: str) -> dict[str, object]:
 async def door(
     hands: Hands, *, opens: asyncio.Event | None = None
 ) -> AsyncIterator[Callable[[bytes], "asyncio.Task[bytes]"]]:
-    """Have a door, and yield what sends bytes through it and returns what comes back.
+    """Open the port, and yield a function that sends bytes through it and returns the answer.
 
     It opens at once, or when told.
     """
@@ -75,7 +75,7 @@ async def open_when(doorman: ConnectionListener, opens: asyncio.Event) -> None:
     doorman.open()
 
 
-async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> None:
+async def test_a_connection_is_handed_on_unread_and_calls_are_recognised() -> None:
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         assert [await send(CALL), await send(PAGE)] == [b"", b""]
@@ -83,7 +83,7 @@ async def test_a_connection_is_handed_on_unread_and_calls_are_told_apart() -> No
     assert hands.taken == [(CALL, True), (PAGE, False)]
 
 
-async def test_a_call_that_goes_on_names_its_worker_and_is_no_new_one() -> None:
+async def test_a_running_calls_connection_names_its_worker_and_is_no_new_call() -> None:
     again = b"GET /twilio/media/w12 HTTP/1.1\r\n\r\n"
     new = b"GET /twilio/media HTTP/1.1\r\n\r\n"
     odd = b"GET /twilio/media/../w12 HTTP/1.1\r\n\r\n"
@@ -96,7 +96,7 @@ async def test_a_call_that_goes_on_names_its_worker_and_is_no_new_one() -> None:
     assert hands.named == ["w12", "", ""]
 
 
-async def test_where_nobody_is_there_it_says_so() -> None:
+async def test_without_a_worker_the_answer_says_so() -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
@@ -106,7 +106,7 @@ async def test_where_nobody_is_there_it_says_so() -> None:
     assert answer.endswith(b"\r\n\r\nNobody can answer just now.")
 
 
-async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_silent_connection_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doorman, "SILENT_S", 0.05)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
@@ -115,7 +115,9 @@ async def test_a_connection_that_says_nothing_is_closed(monkeypatch: pytest.Monk
     assert hands.taken == []
 
 
-async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_oldest_silent_connection_is_dropped_when_full(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(doorman, "MOST_SILENT", 2)
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
@@ -129,7 +131,7 @@ async def test_the_oldest_that_says_nothing_makes_room(monkeypatch: pytest.Monke
     assert hands.taken == [(PAGE, False)]
 
 
-async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_room() -> None:
+async def test_the_oldest_silent_connection_is_dropped_when_descriptors_run_out() -> None:
     hands = Hands()
     with bind_socket("127.0.0.1", 0) as listener, ExitStack() as callers:
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
@@ -148,7 +150,7 @@ async def test_where_descriptors_are_short_the_oldest_that_says_nothing_makes_ro
     assert hands.taken == [(PAGE, False)]
 
 
-async def test_what_comes_while_workers_load_waits_for_them() -> None:
+async def test_connections_during_the_start_wait_for_workers() -> None:
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         early = [send(CALL), send(PAGE), send(LIVES)]
@@ -162,7 +164,7 @@ async def test_what_comes_while_workers_load_waits_for_them() -> None:
     assert sorted(hands.taken) == sorted([(CALL, True), (PAGE, False), (LIVES, False)])
 
 
-async def test_where_workers_load_for_long_it_says_that_we_live(
+async def test_during_a_long_start_the_health_check_is_answered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(doorman, "LIVES_S", 0.05)
@@ -178,14 +180,14 @@ async def test_where_workers_load_for_long_it_says_that_we_live(
     assert hands.taken == [(PAGE, False)]
 
 
-async def test_where_nobody_is_there_it_lives_nevertheless() -> None:
+async def test_without_a_worker_the_health_check_is_answered() -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
         assert (await send(LIVES)).startswith(b"HTTP/1.1 200")
 
 
-async def test_whether_it_is_ready_is_said_at_once_while_workers_load() -> None:
+async def test_readiness_is_answered_at_once_while_workers_load() -> None:
     hands, opens = Hands(), asyncio.Event()
     async with door(hands, opens=opens) as send, asyncio.timeout(10):
         head, _, body = (await send(READY)).partition(b"\r\n\r\n")
@@ -197,7 +199,7 @@ async def test_whether_it_is_ready_is_said_at_once_while_workers_load() -> None:
     assert hands.taken == []
 
 
-async def test_where_nobody_is_there_it_gives_the_reason_that_nobody_is_ready() -> None:
+async def test_without_a_worker_readiness_names_the_reason() -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
@@ -207,7 +209,7 @@ async def test_where_nobody_is_there_it_gives_the_reason_that_nobody_is_ready() 
     assert json.loads(body) == as_a_worker_says_it("starting")
 
 
-async def test_a_worker_that_is_there_says_whether_it_is_ready() -> None:
+async def test_a_ready_worker_answers_readiness_itself() -> None:
     hands = Hands()
     async with door(hands) as send, asyncio.timeout(10):
         assert await send(READY) == b""
@@ -219,9 +221,7 @@ async def test_a_worker_that_is_there_says_whether_it_is_ready() -> None:
     ("asked", "status"),
     [("HEAD /healthz", 200), ("GET /healthz?at=1", 200), ("HEAD /readyz", 503)],
 )
-async def test_a_watcher_who_asks_in_another_form_is_answered_in_it(
-    asked: str, status: int
-) -> None:
+async def test_a_health_check_in_another_form_is_answered_in_it(asked: str, status: int) -> None:
     hands = Hands()
     hands.there = False
     async with door(hands) as send, asyncio.timeout(10):
@@ -232,7 +232,7 @@ async def test_a_watcher_who_asks_in_another_form_is_answered_in_it(
     assert bool(body) is not asked.startswith("HEAD")
 
 
-async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
+async def test_a_bounded_number_waits_for_workers_and_the_others_are_refused(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(doorman, "MOST_WAITING", 1)
@@ -247,7 +247,7 @@ async def test_so_many_wait_for_workers_and_the_others_hear_that_nobody_can(
     assert hands.taken == [(PAGE, False)]
 
 
-async def test_a_door_that_closes_before_it_opened_keeps_nobody() -> None:
+async def test_a_port_that_closes_before_it_opened_leaves_no_connection_waiting() -> None:
     with bind_socket("127.0.0.1", 0) as listener:
         there = ConnectionListener(listener, hand=Hands().take, is_open=False)
         async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:

@@ -1,4 +1,4 @@
-"""How many workers there are where the configuration does not say."""
+"""The default number of workers."""
 
 import pytest
 
@@ -11,7 +11,7 @@ from tests.bot.server.test_server import STAGES
     ("wanted", "machine", "workers"),
     [(None, 1, 2), (None, 2, 2), (None, 8, 8), (1, 8, 1), (3, 1, 3)],
 )
-def test_another_worker_is_there_for_the_calls_of_one_that_dies(
+def test_there_is_a_second_worker_for_the_calls_of_one_that_dies(
     monkeypatch: pytest.MonkeyPatch, wanted: int | None, machine: int, workers: int
 ) -> None:
     monkeypatch.setattr(cores, "own_cores", lambda: machine)

@@ -1,4 +1,4 @@
-"""What a carrier tells at one worker about a call that another one has, and the house's seats."""
+"""Callbacks at one worker about another worker's call, and shared seats."""
 
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -32,7 +32,7 @@ def entry_of(event: Event) -> Entry:
 
 @dataclass
 class Listening:
-    """A call that waits for its carrier's word."""
+    """A call that waits for its carrier's detection."""
 
     heard: list[str] = field(default_factory=list[str])
 
@@ -46,7 +46,7 @@ def words_of(pool: PoolClient | SingleProcess) -> CarrierWords:
     return words
 
 
-async def test_a_word_on_who_picked_up_reaches_the_worker_that_has_the_call() -> None:
+async def test_a_detection_reaches_the_worker_that_has_the_call() -> None:
     call, stranger = Listening(), Listening()
     async with lines(settings_with(), workers=3) as it:
         at = [words_of(joined) for joined in it.joined]
@@ -61,7 +61,7 @@ async def test_a_word_on_who_picked_up_reaches_the_worker_that_has_the_call() ->
     assert (call.heard, stranger.heard) == (["machine_start"], [])
 
 
-async def test_a_word_at_the_worker_that_has_the_call_is_taken_once() -> None:
+async def test_a_detection_at_the_right_worker_is_used_once() -> None:
     call = Listening()
     async with lines(settings_with()) as it:
         at = [words_of(joined) for joined in it.joined]
@@ -75,7 +75,7 @@ async def test_a_word_at_the_worker_that_has_the_call_is_taken_once() -> None:
     assert call.heard == ["machine_start"]
 
 
-async def test_a_word_that_is_quicker_than_the_call_waits_for_it() -> None:
+async def test_a_detection_before_the_call_waits_for_it() -> None:
     call = Listening()
     async with lines(settings_with()) as it:
         at = [words_of(joined) for joined in it.joined]
@@ -89,13 +89,13 @@ async def test_a_word_that_is_quicker_than_the_call_waits_for_it() -> None:
     assert call.heard == ["machine_start"]
 
 
-async def test_a_call_that_nobody_has_any_more_is_no_trouble() -> None:
+async def test_a_detection_of_an_ended_call_is_ignored() -> None:
     words = words_of(SingleProcess(why_closed=str, clock=lambda: 0.0))
 
     await words.hear(entry_of(MACHINE))
 
 
-async def test_what_is_kept_of_dials_of_others_has_a_bound() -> None:
+async def test_stored_detections_are_bounded() -> None:
     ledger = CallLedger()
     for index in range(MOST + 50):
         leg = LegAnswered(call_ref=f"CA{index}", after_s=1.0, ref=f"dial-{index}")
@@ -113,7 +113,7 @@ def house_of_calls(pool: Any, seats: int) -> HouseOfCalls:
     return HouseOfCalls(process=SimpleNamespace(switchboard=switchboard), pool=pool)  # type: ignore[arg-type]
 
 
-async def test_a_dial_finds_no_seat_where_another_worker_has_the_last_one() -> None:
+async def test_a_dial_finds_no_seat_while_another_worker_has_the_last_one() -> None:
     async with lines(settings_with(), seats=3) as it:
         await it.open()
         it.office.tell_state()
@@ -131,7 +131,7 @@ async def test_a_dial_finds_no_seat_where_another_worker_has_the_last_one() -> N
     assert (before, after) == (3, 1)
 
 
-def test_a_process_alone_has_as_many_seats_as_its_load_allows() -> None:
+def test_a_single_process_has_as_many_seats_as_its_load_allows() -> None:
     pool = SingleProcess(
         why_closed=str, clock=lambda: 0.0, seats=HouseSeats(seats=5, cores=2, measured=False)
     )

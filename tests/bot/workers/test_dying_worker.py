@@ -1,4 +1,4 @@
-"""An operator acts while a worker dies: it is recorded, or they are told that it was not done."""
+"""An operator's action while a worker dies is recorded, or reported as not done."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ KILLED_AT = 15
 
 
 async def act(url: str, number: int) -> str:
-    """Have a voice taken out or put back; return what the operator learns of it."""
+    """Take a voice out of rotation or put it back; return the operator's answer."""
     action = "rest" if number % 2 == 0 else "return"
     word = {"by": "Mary", "why": f"reason {number:02d}"}
     try:
@@ -33,7 +33,9 @@ async def act(url: str, number: int) -> str:
         return "no answer"
 
 
-async def test_what_is_answered_is_recorded_and_what_is_not_is_said(tmp_path: Path) -> None:
+async def test_a_confirmed_action_is_recorded_and_an_unconfirmed_one_is_reported(
+    tmp_path: Path,
+) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         first = workers_of(served)["w1"]
@@ -46,6 +48,6 @@ async def test_what_is_answered_is_recorded_and_what_is_not_is_said(tmp_path: Pa
         done = [number for number, word in enumerate(learnt) if word == "done"]
 
         assert all(learnt)
-        assert len(done) >= ACTIONS - 2  # what was in its hands, or on the way into them
+        assert len(done) >= ACTIONS - 2  # actions in progress, or on their way
         await becomes(lambda: all(f"reason {number:02d}" in log_of(served) for number in done))
         await becomes(lambda: len(workers_of(served)) == 3)

@@ -1,4 +1,4 @@
-"""What ended calls held is given back, though nothing new makes Python look for it."""
+"""Memory of ended calls is freed, though nothing new triggers a collection."""
 
 import asyncio
 import gc
@@ -13,7 +13,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Held:
-    """Knows itself, as the parts of a call know each other."""
+    """References itself, as the parts of a call do."""
 
     def __init__(self) -> None:
         self.itself = self
@@ -28,11 +28,11 @@ def nobody_else_looks() -> Iterator[None]:
         gc.enable()
 
 
-async def test_what_a_call_held_is_freed_soon_behind_its_end() -> None:
+async def test_a_calls_objects_are_freed_soon_after_its_end() -> None:
     ended, held = 0, weakref.ref(Held())
     async with free_ended_calls(lambda: ended):
         await asyncio.sleep(5 * EVERY_S)
-        assert held() is not None  # where no call ends there is nothing to be found
+        assert held() is not None  # without an ended call there is nothing to free
 
         ended = 1
         await asyncio.sleep(2 * EVERY_S + 1)
@@ -40,7 +40,7 @@ async def test_what_a_call_held_is_freed_soon_behind_its_end() -> None:
     assert held() is None
 
 
-async def test_what_lets_go_a_moment_behind_the_end_is_freed_too() -> None:
+async def test_objects_released_a_moment_after_the_end_are_freed_too() -> None:
     ended, still_used = 0, Held()
     held = weakref.ref(still_used)
     async with free_ended_calls(lambda: ended):

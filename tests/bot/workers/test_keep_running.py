@@ -1,4 +1,4 @@
-"""Work beside the calls that fails: it is begun again, and nothing else notices."""
+"""Background work that fails is restarted, without any other effect."""
 
 import asyncio
 import itertools
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class BrokenError(Exception):
-    """What nobody has foreseen."""
+    """An unexpected exception."""
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def logged() -> Iterator[list[str]]:
     logger.remove(sink)
 
 
-async def test_work_that_fails_is_begun_again_later_and_later(logged: list[str]) -> None:
+async def test_failing_work_is_restarted_after_growing_waits(logged: list[str]) -> None:
     begun: list[float] = []
 
     async def work() -> None:
@@ -49,7 +49,7 @@ async def test_work_that_fails_is_begun_again_later_and_later(logged: list[str])
     assert logged[0].startswith("some work failed; again in 1 s")
 
 
-async def test_work_that_did_well_for_long_is_begun_again_soon() -> None:
+async def test_work_that_ran_well_for_long_is_restarted_soon() -> None:
     begun: list[float] = []
 
     async def work() -> None:
@@ -65,7 +65,7 @@ async def test_work_that_did_well_for_long_is_begun_again_soon() -> None:
     assert waits == [1, 2, 2 * LONGEST_WAIT_S + 1, 2]
 
 
-async def test_a_cancel_is_not_a_failure() -> None:
+async def test_a_cancellation_is_not_a_failure() -> None:
     begun: list[int] = []
 
     async def work() -> None:
@@ -120,7 +120,7 @@ async def test_no_task_of_the_process_ends_a_call_or_the_server(
     assert any(isinstance(event, ShareLost) for event in beside.events)
 
 
-async def test_what_works_beside_a_block_has_ended_when_the_block_has() -> None:
+async def test_work_beside_a_block_ends_with_the_block() -> None:
     ended: list[str] = []
 
     async def work(name: str) -> None:

@@ -1,4 +1,4 @@
-"""A call whose worker has died is kept until another one is ready."""
+"""A call whose worker has died is held until another one is ready."""
 
 import asyncio
 import socket
@@ -28,9 +28,7 @@ def told(path: str, language: str = "en") -> bytes | None:
     ("path", "say", "pause"),
     [("/twilio/after", "Say", "Pause"), ("/plivo/after", "Speak", "Wait")],
 )
-def test_a_carrier_is_told_to_say_a_sentence_once_and_to_ask_again(
-    path: str, say: str, pause: str
-) -> None:
+def test_a_carrier_plays_one_sentence_and_asks_again(path: str, say: str, pause: str) -> None:
     url, sentences, asked = path, 0, 0
     while (answer := told(url)) is not None:
         head, _, body = answer.partition(b"\r\n\r\n")
@@ -48,7 +46,7 @@ def test_a_carrier_is_told_to_say_a_sentence_once_and_to_ask_again(
     assert asked * WORKER_PAUSE_S == TOLD_S
 
 
-def test_a_carrier_that_can_be_told_nothing_waits_for_its_answer() -> None:
+def test_a_carrier_without_such_instructions_waits_for_its_answer() -> None:
     assert told("/telnyx/voice") == b""
 
 
@@ -56,7 +54,7 @@ def test_a_carrier_that_can_be_told_nothing_waits_for_its_answer() -> None:
     "path",
     ["/twilio/voice", "/plivo/voice", "/exotel/voice", "/twilio/after?meanwhile=99", "/api/offer"],
 )
-def test_what_is_no_call_of_ours_is_told_that_nobody_is_there(path: str) -> None:
+def test_a_request_that_is_no_call_hears_that_no_worker_is_ready(path: str) -> None:
     assert told(path) is None
 
 
@@ -72,7 +70,7 @@ def test_the_sentence_is_in_the_agents_language(language: str, words: str) -> No
 
 
 @pytest.mark.parametrize(("why", "is_kept"), [(STARTING, True), ("draining", False)])
-async def test_a_request_waits_for_the_next_worker_unless_we_end(
+async def test_a_request_waits_for_the_next_worker_unless_the_server_stops(
     why: str, *, is_kept: bool
 ) -> None:
     there, asked, taken = asyncio.Event(), asyncio.Event(), list[bytes]()
@@ -80,7 +78,7 @@ async def test_a_request_waits_for_the_next_worker_unless_we_end(
     def hand(connection: socket.socket, is_call: bool, name: str) -> bool:  # noqa: FBT001 - a Hand
         if there.is_set():
             taken.append(connection.recv(100))
-        asyncio.get_running_loop().call_soon(asked.set)  # behind what the doorman does then
+        asyncio.get_running_loop().call_soon(asked.set)  # after the answer of `Connections`
         return there.is_set()
 
     with bind_socket("127.0.0.1", 0) as listener:

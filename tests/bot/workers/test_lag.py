@@ -1,4 +1,4 @@
-"""Our own lag, measured on a real loop that stands still for a moment."""
+"""Our own lag, measured on a real loop that stalls for a moment."""
 
 import asyncio
 import json
@@ -37,10 +37,10 @@ async def test_a_stall_is_counted_and_told_with_the_function_that_caused_it() ->
     assert {item.where for item in told if STALLING in item.step} == {"loop"}
 
 
-async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:
+async def test_an_idle_loop_is_not_a_stall() -> None:
     watch = LoopWatch(clock.monotonic)
     watch.start()
-    watch.beat(0.0)  # overdue at once: the thread looks at a loop that is asleep
+    watch.beat(0.0)  # overdue at once: the thread looks at a loop that sleeps
     try:
         async with asyncio.timeout(20):
             while watch.take_step() != IDLE:  # noqa: ASYNC110 - it is another thread's
@@ -49,7 +49,7 @@ async def test_a_loop_that_waits_for_nobody_is_no_step() -> None:
         watch.stop()
 
 
-def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
+def test_a_thread_that_was_sampled_can_release_its_sound() -> None:
     watch = LoopWatch(clock.monotonic)
     sound, seen = bytearray(320), threading.Event()
     stacks: list[Sequence[CodeType]] = []
@@ -69,7 +69,7 @@ def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
     looking = threading.Thread(target=look)
     try:
         measure()
-        sound += bytes(320)  # raises while anybody holds `view`
+        sound += bytes(320)  # raises while a reference to `view` exists
     finally:
         gone.set()
         looking.join()
@@ -77,7 +77,7 @@ def test_who_is_seen_working_can_go_on_with_its_sound() -> None:
     assert measure.__code__ in stacks[0]
 
 
-async def test_how_late_we_were_stands_in_each_call_that_it_happened_in(tmp_path: Path) -> None:
+async def test_our_lag_is_in_each_call_during_which_it_happened(tmp_path: Path) -> None:
     journal, at = Journal(tmp_path), "2026-01-01T00:00:00.000+00:00"
     for call_id in ("one", "two"):
         began = CallStarted(transport="loopback", agent="a")

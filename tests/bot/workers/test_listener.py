@@ -58,7 +58,7 @@ async def echoed(port: int) -> bytes:
         return answer
 
 
-async def test_who_calls_while_the_server_is_replaced_waits_for_the_next_one() -> None:
+async def test_a_connection_during_a_replacement_waits_for_the_next_server() -> None:
     with bind_socket("127.0.0.1", 0) as held:
         port = held.getsockname()[1]
         with server(held) as first:
@@ -72,14 +72,14 @@ async def test_who_calls_while_the_server_is_replaced_waits_for_the_next_one() -
             assert await waiting == b"a caller"
 
 
-def test_the_processes_that_we_start_are_not_told_of_the_socket() -> None:
+def test_child_processes_do_not_inherit_the_sockets_variables() -> None:
     with bind_socket("127.0.0.1", 0) as held, server(held) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "False\n"
 
 
 @pytest.mark.parametrize("whose", ["", "1", "another"])
-def test_sockets_of_another_process_are_none_of_ours(
+def test_sockets_meant_for_another_process_are_ignored(
     whose: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", "1")
@@ -91,7 +91,7 @@ def test_sockets_of_another_process_are_none_of_ours(
 
 
 @pytest.mark.parametrize("count", ["1", "2"])
-def test_a_socket_that_does_not_fit_is_refused_in_one_line(
+def test_an_unsuitable_socket_is_refused_in_one_line(
     count: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     handed = socket.socketpair() if count == "1" else [bind_socket("127.0.0.1", 0)] * 2

@@ -1,4 +1,4 @@
-"""Whoever looks at one thread leaves the others alone."""
+"""Sampling one thread keeps no references of other threads."""
 
 import sys
 import threading
@@ -21,13 +21,13 @@ def eager_threads() -> Iterator[None]:
 
 
 def total(sound: bytearray) -> int:
-    """Return something about a sound, of which nothing is held on to when this has returned."""
+    """Return a fact about a sound, without any reference to it afterwards."""
     view = memoryview(sound)
     return sum(view[:50])
 
 
 @pytest.mark.usefixtures("eager_threads")
-def test_what_another_thread_has_done_with_is_not_held_on_to() -> None:
+def test_objects_that_another_thread_released_are_not_kept() -> None:
     over, failures = threading.Event(), list[BufferError]()
     mine = threading.get_ident()
 

@@ -34,9 +34,9 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
             os.kill(workers_of(served)["w1"], signal.SIGKILL)
             await becomes(lambda: bool(one.lost_at or other.lost_at))
             left, lost = (other, one) if one.lost_at else (one, other)
-            assert (await lost.listen(within_s=20)).size > RATE_HZ  # it began anew at another
+            assert (await lost.listen(within_s=20)).size > RATE_HZ  # it started over at another
 
-            async with Carrier(served.url, AUTH_TOKEN) as third:  # the port goes on answering
+            async with Carrier(served.url, AUTH_TOKEN) as third:  # the port keeps answering
                 assert (await third.listen(within_s=20)).size > RATE_HZ
             await becomes(lambda: len(workers_of(served)) == 3)
 
@@ -54,7 +54,7 @@ async def test_calls_land_on_both_and_a_worker_that_is_killed_is_replaced(tmp_pa
     assert served.process.returncode == 0
 
 
-async def test_a_call_whose_stream_dies_goes_on_at_the_worker_that_has_it(tmp_path: Path) -> None:
+async def test_a_call_whose_stream_dies_continues_at_its_worker(tmp_path: Path) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         async with (
@@ -79,7 +79,7 @@ async def question() -> NDArray[np.int16]:
     return (await speak(words, voice=voice_of("a caller"), rate_hz=RATE_HZ)).samples
 
 
-async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None:
+async def test_workers_are_replaced_during_a_call(tmp_path: Path) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         config = tmp_path / "holdline.yaml"
@@ -105,7 +105,7 @@ async def test_workers_are_relieved_while_a_call_goes_on(tmp_path: Path) -> None
     assert len(workers_of(served)) == 4
 
 
-async def test_sigterm_has_all_workers_drain(tmp_path: Path) -> None:
+async def test_sigterm_drains_all_workers(tmp_path: Path) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
     async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
@@ -139,11 +139,11 @@ async def test_sigterm_while_a_lost_worker_is_replaced_is_no_failure(tmp_path: P
             assert await served.process.wait() == 0
 
 
-async def test_nobody_who_rings_while_a_worker_leaves_finds_the_line_reset(tmp_path: Path) -> None:
+async def test_no_connection_is_reset_while_a_worker_leaves(tmp_path: Path) -> None:
     changes = TWO | {"shutdown": {"drain_s": 60}}
     async with lab_process() as lab, serving(lab, tmp_path, changes=changes) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
-        async with Carrier(served.url, AUTH_TOKEN) as one:  # at w1, who is given what comes now
+        async with Carrier(served.url, AUTH_TOKEN) as one:  # at w1, which gets new connections
             await one.listen(within_s=20)
             async with Carrier(served.url, AUTH_TOKEN) as other:
                 await other.listen(within_s=20)
@@ -157,7 +157,7 @@ async def test_nobody_who_rings_while_a_worker_leaves_finds_the_line_reset(tmp_p
 
 
 async def ring_until_one_has_left(served: Served) -> list[int]:
-    """Ask on connection after connection until a worker has ended; raises if one is reset."""
+    """Ask on connection after connection until a worker has ended; raise if one is reset."""
     answers: list[int] = []
     connector = aiohttp.TCPConnector(force_close=True)
     async with asyncio.timeout(40), aiohttp.ClientSession(connector=connector) as session:
@@ -170,7 +170,7 @@ async def ring_until_one_has_left(served: Served) -> list[int]:
 
 
 async def metrics_with(served: Served, line: str) -> str:
-    """Return what a scrape gets once it has this line: the third caller's end is being told."""
+    """Return the scrape that has this line: the third caller's end is being told."""
     async with asyncio.timeout(20), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{served.url}/metrics") as answer:
@@ -181,7 +181,7 @@ async def metrics_with(served: Served, line: str) -> str:
 
 
 async def drains(url: str) -> None:
-    """Wait until the house says that it takes no more calls."""
+    """Wait until the server accepts no more calls."""
     async with asyncio.timeout(20), aiohttp.ClientSession() as session:
         while True:
             async with session.get(f"{url}/readyz") as answer:
@@ -190,7 +190,7 @@ async def drains(url: str) -> None:
             await asyncio.sleep(0.05)
 
 
-async def test_a_worker_that_hangs_is_ended_and_replaced(tmp_path: Path) -> None:
+async def test_a_hanging_worker_is_killed_and_replaced(tmp_path: Path) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
         await becomes(lambda: len(workers_of(served)) == 2)
         os.kill(workers_of(served)["w2"], signal.SIGSTOP)
@@ -211,7 +211,7 @@ async def test_workers_end_by_themselves_when_the_supervisor_is_killed(tmp_path:
 
 
 def works(pid: int) -> bool:
-    """Say whether a process is there and has not ended."""
+    """Return whether a process exists and has not ended."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except FileNotFoundError:

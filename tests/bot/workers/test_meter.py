@@ -1,4 +1,4 @@
-"""What a worker measures of itself, from the beats of its loop."""
+"""A worker's measures of itself, from the beats of its loop."""
 
 import asyncio
 from itertools import count
@@ -12,7 +12,7 @@ from fallbacks.lag import PERIOD_S, Lag
 
 
 def beaten(meter: Meter, *, beats: int, late_beats: int, late_s: float) -> float:
-    """Give a meter so many beats, the last of which are late; return when the last one came."""
+    """Give a meter some beats, the last of which are late; return the time of the last."""
     now = 0.0
     for beat in range(beats):
         late = late_s if beat >= beats - late_beats else 0.0
@@ -26,7 +26,7 @@ def beaten(meter: Meter, *, beats: int, late_beats: int, late_s: float) -> float
     [(0, 0.0), (1, 0.0), (BEATS, 0.3)],
     ids=["in time", "one stall", "always late"],
 )
-def test_a_loop_is_late_when_it_always_is(late_beats: int, reported_s: float) -> None:
+def test_a_loop_is_late_if_most_beats_are(late_beats: int, reported_s: float) -> None:
     reports: list[tuple[float, float]] = []
     meter = Meter(lambda *said: reports.append(said), processor_s=lambda: 0.0)
 
@@ -35,7 +35,7 @@ def test_a_loop_is_late_when_it_always_is(late_beats: int, reported_s: float) ->
     assert reports[-1][1] == pytest.approx(reported_s)
 
 
-def test_cores_are_what_was_used_lately() -> None:
+def test_cores_are_the_recent_use() -> None:
     reports: list[tuple[float, float]] = []
     spent = (min(beat, 200) * PERIOD_S / 2 for beat in count())  # half a core, and then none
     meter = Meter(lambda *said: reports.append(said), processor_s=lambda: next(spent))
@@ -59,7 +59,7 @@ def test_it_reports_four_times_a_second() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_it_hears_the_beats_by_which_our_own_lag_is_measured() -> None:
+async def test_it_uses_the_beats_of_the_lag_measurement() -> None:
     loop, beats = asyncio.get_running_loop(), list[tuple[float, float]]()
     async with measure_lag(Lag(), tell=lambda _: None, clock=loop.time) as measuring:
         with measuring.heard_by(lambda *beat: beats.append(beat)):

@@ -1,4 +1,4 @@
-"""A campaign of a house of two workers: one call for each, and the carrier tells the wrong one."""
+"""A campaign with two workers: one call each, and callbacks at the wrong one."""
 
 import asyncio
 from collections.abc import Sequence
@@ -54,10 +54,10 @@ async def ended(url: str) -> Sequence[Dial]:
     return dials
 
 
-async def test_a_carriers_word_and_a_free_seat_are_the_houses(
+async def test_callbacks_and_free_seats_are_shared_by_all_workers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before ours is due
+    monkeypatch.setattr("lab.simulators.carrier.exchange.VERDICT_S", 1.0)  # well before our own
     port = free_port()
     contacts = [
         StagedContact(number=f"+1500555{1000 + index}", name="Ada", behaviour=MACHINE)
@@ -89,7 +89,7 @@ async def test_a_carriers_word_and_a_free_seat_are_the_houses(
     assert not told(served, "CallRefused"), log_of(served)
 
 
-async def test_what_rings_when_the_house_is_told_to_stop_is_called_off(tmp_path: Path) -> None:
+async def test_a_ringing_dial_is_cancelled_when_the_server_stops(tmp_path: Path) -> None:
     port = free_port()
     patient = StagedContact(
         number="+15005551000",
@@ -116,5 +116,5 @@ async def test_what_rings_when_the_house_is_told_to_stop_is_called_off(tmp_path:
         await reader.close()
 
     assert [item.status for item in placed.values()] == ["canceled"]
-    assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the house itself has heard
+    assert (str(dial.outcome), dial.reason) == ("cancelled", "")  # as the server itself was told
     assert served.process.returncode == 0

@@ -1,4 +1,4 @@
-"""What one worker does for the whole house."""
+"""Claims that one worker holds for all."""
 
 import asyncio
 from typing import cast
@@ -10,7 +10,7 @@ from tests.bot.workers.lines import lines
 from tests.bot.workers.test_shared_limits import settings_with
 
 
-def test_the_first_to_claim_has_it() -> None:
+def test_the_first_claim_wins() -> None:
     claims = Claims()
 
     assert claims.claim("room 1", holder="w1")
@@ -19,7 +19,7 @@ def test_the_first_to_claim_has_it() -> None:
     assert claims.claim("room 2", holder="w2")
 
 
-def test_others_may_claim_what_a_lost_worker_had() -> None:
+def test_a_lost_workers_claims_are_free() -> None:
     claims = Claims()
     claims.claim("room 1", holder="w1")
     claims.claim("room 2", holder="w2")
@@ -30,7 +30,7 @@ def test_others_may_claim_what_a_lost_worker_had() -> None:
     assert not claims.claim("room 2", holder="w3")
 
 
-def test_what_its_holder_gives_back_anybody_may_claim() -> None:
+def test_a_released_claim_is_free() -> None:
     claims = Claims()
     claims.claim("room 1", holder="w1")
 
@@ -41,7 +41,7 @@ def test_what_its_holder_gives_back_anybody_may_claim() -> None:
     assert claims.claim("room 1", holder="w2")
 
 
-def test_the_oldest_gives_way_when_there_are_too_many() -> None:
+def test_the_oldest_claim_is_dropped_when_there_are_too_many() -> None:
     claims = Claims(most=2)
     for number in range(3):
         claims.claim(f"room {number}", holder="w1")
@@ -50,7 +50,7 @@ def test_the_oldest_gives_way_when_there_are_too_many() -> None:
     assert not claims.claim("room 2", holder="w2")
 
 
-def test_what_is_still_asked_for_never_gives_way() -> None:
+def test_a_claim_that_is_still_renewed_is_never_dropped() -> None:
     claims = Claims(most=2)
     claims.claim("room of a long call", holder="w1")
     for number in range(5):
@@ -59,7 +59,7 @@ def test_what_is_still_asked_for_never_gives_way() -> None:
         assert not claims.claim("room of a long call", holder="w2")
 
 
-async def test_a_room_is_one_workers_until_that_is_lost() -> None:
+async def test_a_room_belongs_to_one_worker_until_that_is_lost() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
@@ -70,7 +70,7 @@ async def test_a_room_is_one_workers_until_that_is_lost() -> None:
     assert after
 
 
-async def test_a_room_that_one_worker_gives_back_is_anothers() -> None:
+async def test_a_released_room_may_be_claimed_by_another() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         first = [await joined.peers.claim("room 1") for joined in it.joined[:2]]
@@ -83,13 +83,13 @@ async def test_a_room_that_one_worker_gives_back_is_anothers() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_room_that_was_asked_for_while_nobody_answered_can_still_be_claimed() -> None:
+async def test_a_room_claimed_during_a_supervisor_outage_can_still_be_claimed() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         writer = it.desks[0].wire._writer
         assert writer is not None
         reading = cast("asyncio.ReadTransport", writer.transport)
-        reading.pause_reading()  # the supervisor is kept from looking
+        reading.pause_reading()  # the supervisor does not answer
         first = await it.joined[0].peers.claim("room 1")
         reading.resume_reading()
         await it.settle()

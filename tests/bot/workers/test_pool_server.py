@@ -1,4 +1,4 @@
-"""What workers ask of each other and of the supervisor, over real lines."""
+"""Requests of workers to each other and to the supervisor, over real lines."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -17,7 +17,7 @@ from tests.bot.workers.test_shared_limits import settings_with
 TICKET = Ticket(call_sid="CA1", caller="a", called="b")
 
 
-async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
+async def test_a_ticket_of_one_worker_is_valid_once_at_any_worker() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         token = await Tokens(it.joined[0].shelf).issue(TICKET, now=0.0)
@@ -30,7 +30,7 @@ async def test_a_ticket_of_one_worker_works_once_at_any_worker() -> None:
     assert redeemed == [TICKET, "token_unknown_or_used", "token_unknown_or_used"]
 
 
-async def test_seats_are_the_houses() -> None:
+async def test_seats_are_shared_by_all_workers() -> None:
     async with lines(settings_with(), seats=3) as it:
         await it.open()
         admitted = [await it.joined[number % 2].admit() for number in range(4)]
@@ -38,13 +38,13 @@ async def test_seats_are_the_houses() -> None:
         assert isinstance(first, HeldSeat)
         it.joined[1].begin(first.seat)
         it.joined[1].end(first.seat)
-        again = await it.joined[1].admit()  # behind them on the same line
+        again = await it.joined[1].admit()  # after them on the same line
 
     assert admitted[3] == NoSeat(reason="full")
     assert isinstance(again, HeldSeat)
 
 
-async def test_a_house_that_stops_takes_nobody() -> None:
+async def test_a_stopping_server_gives_no_seat() -> None:
     async with lines(settings_with()) as it:
         await it.open()
         told = [heard_by(joined, "stop") for joined in it.joined]
@@ -56,7 +56,7 @@ async def test_a_house_that_stops_takes_nobody() -> None:
     assert [said["drain_s"] for item in told for said in item] == [5.0, 5.0]
 
 
-async def test_a_worker_that_closes_leads_no_more_unless_all_do() -> None:
+async def test_a_closing_worker_does_not_lead_unless_all_close() -> None:
     leads: list[list[bool]] = []
     async with lines(settings_with()) as it:
         await it.open()
@@ -91,7 +91,7 @@ def name_of(name: str) -> Any:
     return answer
 
 
-async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> None:
+async def test_a_watcher_at_one_worker_sees_the_other() -> None:
     async with lines(settings_with()) as it:
         happens: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
 
@@ -114,25 +114,25 @@ async def test_who_watches_at_one_worker_sees_what_happens_at_the_other() -> Non
         assert it.joined[1].views._streams == {}
 
 
-async def test_a_question_that_fails_is_answered_so() -> None:
+async def test_a_failed_question_is_answered_as_failed() -> None:
     async with lines(settings_with()) as it:
         await it.open()
 
         with pytest.raises(LookupError):
             await it.joined[0].peers.ask("w2", "nothing of the kind")
-        assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line goes on
+        assert isinstance(await it.joined[0].admit(), HeldSeat)  # and the line stays up
 
 
-async def test_a_word_that_nobody_can_make_sense_of_ends_no_line() -> None:
+async def test_an_unknown_message_does_not_end_the_line() -> None:
     async with lines(settings_with()) as it:
         await it.open()
-        it.joined[0].wire.tell("begin")  # of which seat?
+        it.joined[0].wire.tell("begin")  # without a seat
         it.joined[0].wire.tell("entry", to="w2", watcher=1, entry={"words": "a lone \udcff"})
 
         assert isinstance(await it.joined[0].admit(), HeldSeat)
 
 
-async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
+async def test_a_ready_worker_is_told_with_its_cause() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(joined, "worker_started") for joined in it.joined]
         it.desks[1].cause, it.desks[1].replaces = "lost", "w0"
@@ -142,7 +142,7 @@ async def test_a_worker_that_is_ready_is_told_of_with_its_cause() -> None:
     assert sorted(started) == [("w1", "start", ""), ("w2", "lost", "w0")]
 
 
-async def test_what_happened_while_no_worker_was_there_is_told_by_the_next_one() -> None:
+async def test_events_without_a_worker_are_told_by_the_next_one() -> None:
     async with lines(settings_with()) as it:
         told = [heard_by(joined, "worker_lost") for joined in it.joined]
         it.office.news.tell_one("worker_lost", worker="w0", code=-9, calls=3)
@@ -161,7 +161,7 @@ def heard_by(worker: PoolClient, what: str) -> list[Mapping[str, Any]]:
     return heard
 
 
-async def test_a_worker_that_is_silent_while_we_look_hangs() -> None:
+async def test_a_worker_that_is_silent_while_we_run_hangs() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
         hung = looks(it.office, every_s=0.2, for_s=HUNG_S - 0.4)
@@ -172,7 +172,7 @@ async def test_a_worker_that_is_silent_while_we_look_hangs() -> None:
 
 
 @pytest.mark.parametrize("before_s", [0.0, 2.0])
-async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> None:
+async def test_a_worker_that_was_paused_with_us_does_not_hang(before_s: float) -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
         hung = looks(it.office, every_s=0.2, for_s=before_s)
@@ -182,14 +182,14 @@ async def test_nobody_hangs_for_having_stood_still_with_us(before_s: float) -> N
     assert hung == []
 
 
-async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_looks() -> None:
+async def test_no_worker_hangs_on_a_machine_too_busy_for_our_own_checks() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
 
         assert looks(it.office, every_s=0.6, for_s=30.0) == []
 
 
-async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
+async def test_a_pause_is_not_reported_as_being_busy() -> None:
     async with lines(settings_with()) as it, asyncio.timeout(10):
         await it.open()
         seats, now = it.office._seats, it.office._clock()
@@ -202,7 +202,7 @@ async def test_nobody_is_told_that_we_are_busy_for_having_stood_still() -> None:
 
 
 def looks(office: PoolServer, *, every_s: float, for_s: float) -> list[str]:
-    """Have time pass in so large steps, with a look behind each; return who was found to hang."""
+    """Advance time in steps of this size, with a check after each; return the workers that hang."""
     found: list[str] = []
     for _ in range(round(for_s / every_s)):
         now = office._clock() + every_s

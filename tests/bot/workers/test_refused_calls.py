@@ -1,4 +1,4 @@
-"""A caller for whom there is no room is told so at the door, however busy the workers are."""
+"""A caller without a free seat is refused in the supervisor, however busy the workers are."""
 
 import asyncio
 import socket
@@ -60,7 +60,7 @@ def webhook(
 
 
 class Seats:
-    """Has room, or not; keeps what it was asked and told."""
+    """Has a free seat or not; keeps requests and events."""
 
     def __init__(self, reason: str) -> None:
         self.reason = reason
@@ -80,7 +80,7 @@ def door(reason: str, **twilio: Any) -> tuple[Seats, NoRoom]:
 @pytest.mark.parametrize(
     ("signed_for", "answered"), [(URL, True), (COMMON, True), ("https://other.example", False)]
 )
-def test_a_call_without_room_may_be_signed_for_each_of_our_addresses(
+def test_a_refused_call_may_be_signed_for_each_of_our_addresses(
     *, signed_for: str, answered: bool
 ) -> None:
     _, no_room = door("busy")
@@ -88,7 +88,7 @@ def test_a_call_without_room_may_be_signed_for_each_of_our_addresses(
     assert bool(no_room.answer(webhook(signed_for=signed_for))) == answered
 
 
-def test_a_call_without_room_is_answered_whole() -> None:
+def test_a_refused_call_gets_a_complete_answer() -> None:
     seats, no_room = door("busy")
 
     head, _, body = no_room.answer(webhook()).partition(b"\r\n\r\n")
@@ -100,7 +100,7 @@ def test_a_call_without_room_is_answered_whole() -> None:
     assert (seats.asked, seats.told) == ([FORM["CallSid"]], ["busy"])
 
 
-def test_a_caller_of_a_server_that_drains_is_sent_to_the_fallback() -> None:
+def test_a_caller_of_a_draining_server_is_sent_to_the_fallback() -> None:
     seats, no_room = door("draining")
 
     assert no_room.answer(webhook()).startswith(b"HTTP/1.1 503 ")
@@ -108,7 +108,7 @@ def test_a_caller_of_a_server_that_drains_is_sent_to_the_fallback() -> None:
 
 
 @pytest.mark.parametrize("reason", ["busy", "draining"])
-def test_whom_we_have_called_is_hung_up_on_without_a_word(reason: str) -> None:
+def test_a_contact_of_a_dial_is_hung_up_on_without_a_word(reason: str) -> None:
     seats, no_room = door(reason)
 
     form = PhoneCall(direction="outbound-api").form()
@@ -123,7 +123,7 @@ def test_whom_we_have_called_is_hung_up_on_without_a_word(reason: str) -> None:
     assert (seats.asked, seats.told) == ([form["CallSid"]], [reason])
 
 
-def test_a_call_with_room_goes_on_to_a_worker() -> None:
+def test_a_call_with_a_seat_reaches_a_worker() -> None:
     seats, no_room = door("")
 
     assert no_room.answer(webhook(path="/twilio/voice?a=1&b=2")) == b""
@@ -157,21 +157,21 @@ def test_a_call_with_room_goes_on_to_a_worker() -> None:
         "another request",
     ],
 )
-def test_whatever_is_not_a_whole_and_signed_webhook_is_for_a_worker(request_bytes: bytes) -> None:
+def test_requests_other_than_whole_signed_webhooks_reach_a_worker(request_bytes: bytes) -> None:
     seats, no_room = door("busy")
 
     assert no_room.answer(request_bytes) == b""
     assert (seats.asked, seats.told) == ([], [])
 
 
-def test_where_no_telephone_is_answered_nobody_is_refused() -> None:
+def test_without_telephone_doors_no_call_is_refused() -> None:
     seats, no_room = door("busy", enabled=False)
 
     assert no_room.answer(webhook()) == b""
     assert seats.asked == []
 
 
-async def test_it_is_told_while_every_worker_is_busy() -> None:
+async def test_refusals_are_answered_while_every_worker_is_busy() -> None:
     """The workers' answers never come; the refusals do, one for each call."""
     _, no_room = door("full")
     kept: list[socket.socket] = []
@@ -202,7 +202,7 @@ async def refusal(session: aiohttp.ClientSession, url: str) -> str:
     return "connected"
 
 
-async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
+async def test_a_seat_reserved_in_the_supervisor_is_used_by_the_worker() -> None:
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
         await pool.open()
 
@@ -211,7 +211,7 @@ async def test_a_seat_that_was_held_at_the_door_is_the_workers() -> None:
         assert await pool.joined[0].admit("CA1") == await pool.joined[1].admit("CA1")
 
 
-async def test_one_worker_tells_who_was_turned_away() -> None:
+async def test_one_worker_tells_of_refused_calls() -> None:
     heard: list[str] = []
     async with asyncio.timeout(20), lines(settings_of()) as pool:
         for joined in pool.joined:
@@ -223,13 +223,13 @@ async def test_one_worker_tells_who_was_turned_away() -> None:
     assert heard == ["busy"]
 
 
-async def test_where_no_worker_is_ready_nobody_is_called_busy() -> None:
-    """The carrier asks its fallback when it is told that nobody answers."""
+async def test_without_a_ready_worker_no_caller_hears_busy() -> None:
+    """The carrier uses its fallback when no worker is ready."""
     async with asyncio.timeout(20), lines(settings_of(), seats=1) as pool:
         assert pool.office.desk.hold("CA1") == ""
 
 
-def test_a_burst_is_taken_at_once_and_then_so_many_a_second() -> None:
+def test_a_burst_is_accepted_at_once_and_then_a_fixed_rate() -> None:
     pace = ConnectionPace(now=0.0)
 
     pauses = [pace.pause_s(now=0.0) for _ in range(AT_ONCE + 5)]

@@ -25,14 +25,14 @@ LOADED_S = 150.0  # a worker takes some seconds; beside other tests, half a minu
 
 
 def change(config: Path, section: str, **values: Any) -> None:
-    """Write some keys of a configuration anew."""
+    """Change some keys of a configuration."""
     tree = yaml.safe_load(config.read_text())
     tree[section] = {**tree.get(section, {}), **values}
     config.write_text(yaml.safe_dump(tree))
 
 
 def greetings(served: Served) -> list[str]:
-    """Return what was said first in each call, the earliest call first."""
+    """Return the first words of each call, the earliest call first."""
     first: dict[str, Any] = {}
     for entry in told(served, "AgentSaid"):
         first.setdefault(entry["call_id"], entry)
@@ -40,7 +40,7 @@ def greetings(served: Served) -> list[str]:
 
 
 def reloads(served: Served) -> list[dict[str, Any]]:
-    """Return what was told of configurations that were read anew."""
+    """Return the events of configuration reloads."""
     found = [line for line in log_of(served).splitlines() if " ConfigurationReloaded " in line]
     return [json.loads(line.partition(" ConfigurationReloaded ")[2]) for line in found]
 
@@ -55,7 +55,7 @@ async def ask_to_reload(served: Served, **said: Any) -> tuple[int, dict[str, Any
         return answer.status, await answer.json()
 
 
-async def test_one_worker_alone_is_relieved_too_and_the_next_call_has_the_new_greeting(
+async def test_a_single_worker_is_replaced_too_and_the_next_call_has_the_new_greeting(
     tmp_path: Path,
 ) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=ONE) as served:
@@ -80,7 +80,7 @@ async def test_one_worker_alone_is_relieved_too_and_the_next_call_has_the_new_gr
     assert served.process.returncode == 0
 
 
-async def test_a_bad_file_changes_nothing_not_even_for_a_worker_that_must_be_replaced(
+async def test_a_bad_file_changes_nothing_even_for_a_worker_that_must_be_replaced(
     tmp_path: Path,
 ) -> None:
     key = {"HOLDLINE_TOKEN": TOKEN}
@@ -106,7 +106,7 @@ async def test_a_bad_file_changes_nothing_not_even_for_a_worker_that_must_be_rep
     assert reloads(served) == [{"by": "Ada", "outcome": "wrong", "changed": [], "workers": 0}]
 
 
-async def test_who_has_the_credential_has_it_read_anew_and_it_is_recorded_who(
+async def test_a_reload_with_the_credential_is_recorded_with_its_author(
     tmp_path: Path,
 ) -> None:
     key = {"HOLDLINE_TOKEN": TOKEN}

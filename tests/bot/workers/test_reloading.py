@@ -1,4 +1,4 @@
-"""What a supervisor does with a configuration that was read anew, without processes."""
+"""A supervisor's rounds with a reloaded configuration, without processes."""
 
 import asyncio
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from bot.workers.slots import BUSY, BY_SIGNAL, Relieved, Reloading, Reread
 
 @dataclass
 class Plan:
-    """Holds a word for its settings."""
+    """Has a name for its settings."""
 
     said: Reread
     settings: str = "old"
@@ -27,7 +27,7 @@ class Plan:
 
 @dataclass
 class Round:
-    """A supervisor's round, and what came of it."""
+    """A supervisor's round and its events."""
 
     said: Reread
     relieved: Relieved
@@ -55,7 +55,7 @@ RIGHT = Reread(changed=("agent.greeting",))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-async def test_a_round_that_ends_because_we_stop_says_nothing_against_the_configuration(
+async def test_a_round_ended_by_the_stop_does_not_blame_the_configuration(
     workers: int,
 ) -> None:
     it = Round(RIGHT, Relieved(workers=workers, whole=False))
@@ -89,7 +89,7 @@ async def test_when_no_new_worker_can_start_the_old_configuration_stays_in_force
     ],
     ids=["all", "some", "none"],
 )
-async def test_what_became_of_it_is_told_once(
+async def test_the_result_of_a_reload_is_told_once(
     said: Reread, relieved: Relieved, outcome: str, applied: list[str]
 ) -> None:
     it = Round(said, relieved)
@@ -100,7 +100,7 @@ async def test_what_became_of_it_is_told_once(
     assert it.applied == applied
 
 
-async def test_while_a_round_goes_on_a_further_one_is_refused() -> None:
+async def test_a_second_round_at_the_same_time_is_refused() -> None:
     it = Round(RIGHT, Relieved(workers=2, whole=True))
     it.going.clear()
     read = asyncio.get_running_loop().create_future()
@@ -114,7 +114,7 @@ async def test_while_a_round_goes_on_a_further_one_is_refused() -> None:
     assert [item["by"] for item in it.told] == ["SIGHUP"]
 
 
-async def test_signals_that_come_during_a_round_are_one_more_round_behind_it() -> None:
+async def test_signals_during_a_round_cause_one_more_round_after_it() -> None:
     it = Round(RIGHT, Relieved(workers=2, whole=True))
     it.going.clear()
     async with asyncio.timeout(10), asyncio.TaskGroup() as tasks:
@@ -128,9 +128,7 @@ async def test_signals_that_come_during_a_round_are_one_more_round_behind_it() -
     assert not it.reloading.owed
 
 
-async def test_a_signal_that_comes_while_we_start_is_owed_and_one_while_we_stop_is_nothing() -> (
-    None
-):
+async def test_a_signal_during_the_start_is_handled_later_and_one_during_the_stop_never() -> None:
     it = Round(RIGHT, Relieved(workers=2, whole=True))
     it.reloading.open = False
     await it.reloading.run(BY_SIGNAL)
@@ -148,7 +146,7 @@ async def test_a_signal_that_comes_while_we_start_is_owed_and_one_while_we_stop_
     assert [item["by"] for item in it.told] == ["SIGHUP"]
 
 
-async def test_a_machine_that_has_no_thread_left_reads_nothing_and_goes_on(
+async def test_without_a_free_thread_nothing_is_read_and_the_server_continues(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def refuse(*_: Any) -> None:
@@ -163,7 +161,7 @@ async def test_a_machine_that_has_no_thread_left_reads_nothing_and_goes_on(
     assert it.plan.settings == "old"
 
 
-async def test_a_reading_that_breaks_lets_the_next_one_begin() -> None:
+async def test_a_failed_read_lets_the_next_one_begin() -> None:
     it = Round(RIGHT, Relieved(workers=2, whole=True))
     it.plan.renew = lambda: 1 / 0  # type: ignore[method-assign, assignment, return-value]
     read = asyncio.get_running_loop().create_future()

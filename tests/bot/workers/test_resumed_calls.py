@@ -1,4 +1,4 @@
-"""Calls whose worker is killed, or hangs: another takes them up, and the caller hears the rest."""
+"""Calls whose worker is killed, or hangs: another resumes them, and the caller hears the rest."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 RATE_HZ = 8_000
 ONE = {"server": {"workers": 1}, "hold": {"render": False}}
-IN_FLIGHT = 5  # words: what was heard is kept twice a second
+IN_FLIGHT = 5  # words: the heard position is stored twice a second
 
 
 async def ask(call: Carrier, words: str) -> None:
@@ -40,7 +40,7 @@ async def is_answered(call: Carrier) -> None:
 
 
 async def goes_on(call: Carrier) -> None:
-    """Hear the rest, and ask for something else."""
+    """Hear the rest, and ask another question."""
     await call.listen(quiet_s=1.5, within_s=60)
     await ask(call, "Where are you?")
     await call.listen(within_s=20)
@@ -64,11 +64,11 @@ async def assert_heard_once(served: Served, lab: RunningLab) -> None:
     assert len({entry["number"] for entry in entries}) == len(entries)
     assert 0 <= len(answer.split()) - len(hours("").split()) <= IN_FLIGHT
     assert said.count("Hello") == 1
-    assert asked[-1]["messages"] == 6  # among them what was said before, by both
+    assert asked[-1]["messages"] == 6  # among them the earlier words of both
 
 
 @pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "frozen"])
-async def test_a_call_whose_worker_dies_goes_on_at_another(
+async def test_a_call_whose_worker_dies_continues_at_another(
     tmp_path: Path, fault: signal.Signals
 ) -> None:
     async with lab_process() as lab, serving(lab, tmp_path, changes=TWO) as served:
@@ -90,7 +90,7 @@ async def test_a_call_whose_worker_dies_goes_on_at_another(
     [(Twilio(), True), (TelnyxLine(), False), (PlivoLine(), True)],
     ids=["twilio", "telnyx", "plivo"],
 )
-async def test_a_call_is_kept_until_another_worker_is_ready_where_none_is_left(
+async def test_a_call_is_held_until_another_worker_is_ready_if_none_is_left(
     tmp_path: Path, line: Twilio | TelnyxLine | PlivoLine, *, said: bool
 ) -> None:
     async with (

@@ -1,4 +1,4 @@
-"""Workers that are lost while others are relieved: each place has one, and nobody is left over."""
+"""Workers lost during a round of replacements: each slot has one, and none is left over."""
 
 import asyncio
 import os
@@ -55,7 +55,7 @@ CANNOT = {"cannot": True}
 
 @dataclass
 class Orders:
-    """So many workers, small ones; what each is told by its number, others are ready at once."""
+    """Settings of some small workers; options by number, others are ready at once."""
 
     wanted: int
     flags: dict[int, dict[str, Any]] = field(default_factory=dict)
@@ -77,7 +77,7 @@ class Orders:
 
 @dataclass
 class WorkerPool:
-    """The places, and who is there."""
+    """The slots and their workers."""
 
     orders: Orders
     slots: Slots
@@ -124,13 +124,13 @@ async def becomes(fact: Callable[[], bool]) -> None:
 
 
 async def stays(fact: Callable[[], bool]) -> bool:
-    """Say whether something becomes true, and is so for a moment."""
+    """Return whether a condition becomes true, and holds for a moment."""
     await becomes(fact)
     await asyncio.sleep(0.1)
     return fact()
 
 
-async def test_a_worker_lost_while_another_is_relieved_leaves_one_at_each_place(
+async def test_a_worker_lost_during_a_replacement_leaves_one_in_each_slot(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
@@ -139,14 +139,14 @@ async def test_a_worker_lost_while_another_is_relieved_leaves_one_at_each_place(
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w3" in it.names)
         it.kill("w2")
-        await becomes(lambda: it.is_ready("w4"))  # in its place
+        await becomes(lambda: it.is_ready("w4"))  # in its slot
         late.touch()
 
         assert await round_ == Relieved(workers=2, whole=True)
         assert await stays(lambda: it.names == {"w3", "w5"})
 
 
-async def test_a_place_that_is_given_up_may_have_lost_its_worker_meanwhile(
+async def test_a_removed_slot_may_have_lost_its_worker_meanwhile(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
@@ -163,7 +163,7 @@ async def test_a_place_that_is_given_up_may_have_lost_its_worker_meanwhile(
         assert await stays(lambda: it.names == {"w3"})
 
 
-async def test_who_was_still_loading_when_it_was_relieved_does_not_stay(
+async def test_a_worker_that_was_replaced_while_loading_does_not_stay(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
@@ -177,7 +177,7 @@ async def test_who_was_still_loading_when_it_was_relieved_does_not_stay(
         assert await stays(lambda: it.names == {"w3"})
 
 
-async def test_a_replacement_that_waits_its_time_is_not_needed_behind_a_relief(
+async def test_a_delayed_restart_is_not_needed_after_a_replacement(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
@@ -190,7 +190,7 @@ async def test_a_replacement_that_waits_its_time_is_not_needed_behind_a_relief(
         assert it.names == {"w3"}
 
 
-async def test_a_place_that_is_new_gets_a_worker_though_the_first_one_cannot_start(
+async def test_a_new_slot_gets_a_worker_even_if_the_first_one_cannot_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.05))
@@ -203,13 +203,13 @@ async def test_a_place_that_is_new_gets_a_worker_though_the_first_one_cannot_sta
         assert it.names == {"w2", "w5"}
 
 
-async def test_a_round_ends_though_nobody_can_start_and_the_old_worker_is_lost(
+async def test_a_round_ends_if_no_worker_can_start_and_the_old_one_is_lost(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late = tmp_path / "late"
     orders = Orders(wanted=1, flags={2: {"waits_for": str(late)} | CANNOT})
     async with pool(orders, monkeypatch) as it:
-        orders.usual = CANNOT  # until the configuration before is in force again
+        orders.usual = CANNOT  # until the earlier configuration is in force again
         round_ = it.tasks.create_task(it.slots.renew())
         await becomes(lambda: "w2" in it.names)
         it.kill("w1")
@@ -221,7 +221,7 @@ async def test_a_round_ends_though_nobody_can_start_and_the_old_worker_is_lost(
         await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
 
 
-async def test_a_worker_that_was_lost_before_is_no_bad_end_of_the_house(
+async def test_an_earlier_lost_worker_is_no_failed_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 30.0))
@@ -232,7 +232,7 @@ async def test_a_worker_that_was_lost_before_is_no_bad_end_of_the_house(
     assert it.slots.failed is None
 
 
-async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
+async def test_a_worker_that_fails_while_stopping_is_a_failed_stop(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with pool(Orders(wanted=2), monkeypatch) as it:
@@ -243,7 +243,7 @@ async def test_a_worker_that_ends_badly_when_it_is_to_stop_is_one(
     assert it.slots.failed.name == "w1"
 
 
-async def test_a_worker_that_ends_of_itself_is_replaced_while_its_calls_go_on(
+async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_continue(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with pool(Orders(wanted=1, flags={1: {"closes": True}}), monkeypatch) as it:
@@ -256,12 +256,12 @@ async def test_a_worker_that_ends_of_itself_is_replaced_while_its_calls_go_on(
         assert it.orders.given == 2
 
 
-async def test_a_worker_that_dies_in_the_middle_of_a_word_is_replaced_as_any_other(
+async def test_a_worker_that_dies_within_a_message_is_replaced_as_any_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     orders = Orders(wanted=2, flags={1: {"last": '{"tell": "entry", "to": "w2", "en'}})
     async with pool(orders, monkeypatch) as it:
-        it.worker("w1").wire.tell("retire")  # has it say its last word, and go
+        it.worker("w1").wire.tell("retire")  # let it send its last message and end
 
         await becomes(lambda: it.is_ready("w3"))
         assert it.names == {"w2", "w3"}
@@ -281,7 +281,7 @@ async def test_a_worker_that_leaves_a_process_behind_is_replaced_as_any_other(
         over.touch()
 
 
-async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_when_there_are_some(
+async def test_a_worker_lost_while_descriptors_are_short_is_replaced_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(slots, "WAITS_S", (0.0, 0.1))
@@ -293,7 +293,7 @@ async def test_a_worker_that_is_lost_while_descriptors_are_short_is_replaced_whe
         await becomes(lambda: it.is_ready(f"w{it.orders.given}"))
 
 
-async def test_calls_are_taken_with_the_workers_that_are_ready_though_one_still_loads(
+async def test_calls_are_accepted_by_ready_workers_while_one_still_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
@@ -306,7 +306,7 @@ async def test_calls_are_taken_with_the_workers_that_are_ready_though_one_still_
         assert await stays(lambda: it.is_ready("w1") and it.names == {"w1", "w2"})
 
 
-async def test_one_that_never_gets_ready_is_replaced_while_the_others_take_calls(
+async def test_a_worker_that_never_gets_ready_is_replaced_during_calls(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(slots, "TOGETHER_S", 0.05)
@@ -316,20 +316,20 @@ async def test_one_that_never_gets_ready_is_replaced_while_the_others_take_calls
         assert it.is_ready("w1")
         monkeypatch.setattr(slots, "READY_S", 0.1)
         await becomes(lambda: "w2" not in it.names)
-        monkeypatch.setattr(slots, "READY_S", WITHIN_S)  # its successor has all the time it takes
+        monkeypatch.setattr(slots, "READY_S", WITHIN_S)  # its successor has enough time
 
         assert await stays(lambda: len(it.names) == 2 and all(map(it.is_ready, it.names)))
         assert it.names > {"w1"}
 
 
-async def test_workers_that_load_as_long_as_each_other_are_waited_for(
+async def test_workers_with_equal_loading_times_are_waited_for(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     late, real = tmp_path / "late", slots._is_ready
 
     async def is_ready(worker: Worker) -> bool:
         found = await real(worker)
-        late.touch()  # the first is ready: now the other one is, too
+        late.touch()  # the first is ready, and now the other one
         return found
 
     monkeypatch.setattr(slots, "_is_ready", is_ready)
@@ -338,7 +338,7 @@ async def test_workers_that_load_as_long_as_each_other_are_waited_for(
         assert (it.is_ready("w1"), it.is_ready("w2")) == (True, True)
 
 
-async def test_a_round_during_which_we_stop_is_no_error(
+async def test_a_round_interrupted_by_a_stop_is_no_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     said: list[str] = []

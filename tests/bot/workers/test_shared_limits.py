@@ -1,4 +1,4 @@
-"""A provider's limits hold for all workers together, over real lines between them."""
+"""A provider's limits apply to all workers together, over real lines."""
 
 import asyncio
 from typing import Any
@@ -22,7 +22,7 @@ def settings_with(**limits: int) -> Settings:
 
 
 def gates_of(it: Lines, settings: Settings) -> list[RungGate]:
-    """Give each worker gates of its own, which share the house's limits; return the model's."""
+    """Give each worker its own gates with shared limits; return the model's."""
     found: list[Any] = []
     for joined in it.joined:
         policies = build_policies(settings, 0.0)
@@ -36,7 +36,7 @@ async def enter(gate: RungGate, number: int, within_s: float = 60.0) -> int | No
     return await gate.enter(f"call {number}", until=Deadline(at=now + within_s))
 
 
-async def test_a_burst_on_one_worker_gets_every_place_of_the_house_and_no_more() -> None:
+async def test_a_burst_on_one_worker_gets_all_places_and_no_more() -> None:
     settings = settings_with(concurrent=3)
     async with lines(settings) as it:
         here, there = gates_of(it, settings)
@@ -60,19 +60,19 @@ async def test_a_burst_on_one_worker_gets_every_place_of_the_house_and_no_more()
     assert (most, answered) == (3, 10)
 
 
-async def test_a_worker_whose_configuration_knows_no_limit_keeps_no_place() -> None:
+async def test_a_worker_without_the_limit_keeps_no_place() -> None:
     limited = settings_with(concurrent=4)
     async with lines(limited) as it, asyncio.timeout(10):
         SharedLimits(it.joined[0], build_policies(settings_with(), 0.0).values())
         policies: Any = build_policies(limited, 0.0)
         SharedLimits(it.joined[1], policies.values())
-        await it.open()  # the first one is there alone, and is lent what nobody needs
+        await it.open()  # the first one is alone, and borrows unused places
 
         entered = [enter(policies["llm"].gates["mind"], number) for number in range(4)]
         assert None not in await asyncio.gather(*entered)
 
 
-async def test_a_worker_that_is_lost_gives_its_places_back() -> None:
+async def test_a_lost_worker_returns_its_places() -> None:
     settings = settings_with(concurrent=2)
     async with lines(settings) as it:
         here, there = gates_of(it, settings)
@@ -89,7 +89,7 @@ async def test_a_worker_that_is_lost_gives_its_places_back() -> None:
     assert there.inside == 2
 
 
-async def test_requests_a_minute_are_counted_for_the_house() -> None:
+async def test_requests_a_minute_are_counted_over_all_workers() -> None:
     settings = settings_with(per_minute=3)
     async with lines(settings) as it:
         here, there = gates_of(it, settings)
@@ -103,7 +103,7 @@ async def test_requests_a_minute_are_counted_for_the_house() -> None:
         assert await enter(there, 4, within_s=0.05) is None
 
 
-async def test_the_calls_that_outlive_the_supervisor_get_their_answers() -> None:
+async def test_calls_that_outlive_the_supervisor_get_their_answers() -> None:
     settings = settings_with(per_minute=1)
     async with lines(settings) as it, asyncio.timeout(10):
         here, there = gates_of(it, settings)
@@ -118,7 +118,7 @@ async def test_the_calls_that_outlive_the_supervisor_get_their_answers() -> None
         assert await enter(here, 2) is not None
 
 
-async def test_who_gave_up_waiting_uses_up_no_request_of_the_minute() -> None:
+async def test_a_waiter_that_gave_up_uses_no_request_of_the_minute() -> None:
     settings = settings_with(per_minute=600)  # one in a tenth of a second, once all are used
     async with lines(settings) as it:
         here, there = gates_of(it, settings)
@@ -128,10 +128,10 @@ async def test_who_gave_up_waiting_uses_up_no_request_of_the_minute() -> None:
         tries = [await enter(gate, 1, within_s=0.001) for gate in (here, there) * 100]
 
         assert tries.count(None) > 150
-        assert await enter(there, 2, within_s=10.0) is not None  # behind those it would be 15 s
+        assert await enter(there, 2, within_s=10.0) is not None  # after those it would be 15 s
 
 
-async def test_what_is_always_allowed_is_allowed_once_for_the_house() -> None:
+async def test_guaranteed_requests_are_allowed_once_for_all_workers() -> None:
     settings = settings_with(concurrent=3)
     async with lines(settings) as it:
         policies = build_policies(settings, 0.0)

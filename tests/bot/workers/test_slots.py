@@ -1,4 +1,4 @@
-"""Workers that cannot begin: it is told once, by an exit code, and nothing is left behind."""
+"""Workers that cannot start: reported once, by an exit code, and nothing is left."""
 
 import asyncio
 from dataclasses import dataclass
@@ -43,7 +43,7 @@ async def begin(orders: Orders) -> tuple[int, PoolServer]:
     return code, office
 
 
-async def test_a_wrong_configuration_is_said_once(
+async def test_a_wrong_configuration_is_reported_once(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = tmp_path / "holdline.yaml"
@@ -61,7 +61,7 @@ async def test_a_wrong_configuration_is_said_once(
     [OSError(12, "Cannot allocate memory"), RuntimeError("can't start new thread")],
     ids=["memory", "threads"],
 )
-async def test_a_machine_without_room_for_a_process_is_no_mistake_of_ours(
+async def test_a_machine_without_room_for_a_process_is_not_our_error(
     short: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def refuse(*_: Any, **__: Any) -> None:

@@ -1,4 +1,4 @@
-"""What is left for another worker: whose place is whose when there is little room."""
+"""Values stored for other workers, and which one is dropped when full."""
 
 import gc
 import weakref
@@ -10,7 +10,7 @@ from calls.events import Event
 from calls.leg_progress import StatusCallback
 
 
-def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
+def test_the_oldest_value_of_the_same_kind_is_dropped() -> None:
     room = KeyValueStore(clock=lambda: 0.0, most=2)
     room.keep("call one", 1, for_s=60)
     for name in ("progress one", "progress two", "progress three"):
@@ -21,7 +21,7 @@ def test_the_oldest_of_a_kind_gives_way_and_nothing_of_another() -> None:
     assert room.take("progress three") == "progress three"
 
 
-def test_what_is_too_old_gives_way_first() -> None:
+def test_an_expired_value_is_dropped_first() -> None:
     moments = iter([0.0, 0.0, 10.0, 10.0, 10.0])
     room = KeyValueStore(clock=lambda: next(moments), most=2)
     room.keep("call old but good", 1, for_s=60)
@@ -32,7 +32,7 @@ def test_what_is_too_old_gives_way_first() -> None:
     assert room.take("call new") == 3
 
 
-async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile() -> None:
+async def test_a_call_can_be_resumed_however_many_others_were_stored_meanwhile() -> None:
     pool, told = SingleProcess(why_closed=str, clock=lambda: 0.0), list[Event]()
     returns = Returns(pool)
     callbacks = StatusCallbacks(carrier="twilio", pool=pool, tell=told.append, clock=lambda: 0.0)
@@ -45,7 +45,7 @@ async def test_a_call_can_be_taken_up_however_many_others_were_told_of_meanwhile
     assert await returns.forget("CA1") == kept
 
 
-def test_what_is_kept_anew_takes_nobodys_place() -> None:
+def test_a_renewed_value_drops_no_other() -> None:
     room = KeyValueStore(clock=lambda: 0.0, most=2)
     room.keep("call one", 1, for_s=60)
     room.keep("call two", 2, for_s=60)
@@ -54,7 +54,7 @@ def test_what_is_kept_anew_takes_nobodys_place() -> None:
     assert (room.take("call one"), room.take("call two")) == (1, 3)
 
 
-def test_what_nobody_has_taken_in_time_is_not_kept_on() -> None:
+def test_a_value_that_is_not_taken_in_time_expires() -> None:
     class Words:
         pass
 

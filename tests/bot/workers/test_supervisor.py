@@ -1,4 +1,4 @@
-"""What the supervisor itself goes by, when a configuration comes into force."""
+"""The supervisor's own settings after a reload."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ def listener() -> Iterator[socket.socket]:
     ("before", "then", "admitted"),
     [("measured", "seats", [False, True]), ("seats", "measured", [True, False])],
 )
-def test_who_is_let_in_is_decided_as_the_new_configuration_says(
+def test_admission_follows_the_new_configuration(
     listener: socket.socket, before: str, then: str, admitted: list[bool]
 ) -> None:
     plan: Any = SimpleNamespace(settings=admitting(before))
@@ -40,7 +40,7 @@ def test_who_is_let_in_is_decided_as_the_new_configuration_says(
     seats, now = supervisor._seats, START_S  # its own start is over
     seats.open(1, 0.0)
     seats.begin(1, 1, now)
-    seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker that can carry no more
+    seats.heed(1, cores=0.9, lag_s=1.0, now=now)  # a worker at its limit
 
     let_in = [seats.admit(now) is not None]
     supervisor._go_by(admitting(then))
@@ -49,7 +49,7 @@ def test_who_is_let_in_is_decided_as_the_new_configuration_says(
     assert let_in == admitted
 
 
-def test_there_are_as_many_seats_as_the_new_configuration_says(listener: socket.socket) -> None:
+def test_the_number_of_seats_follows_the_new_configuration(listener: socket.socket) -> None:
     plan: Any = SimpleNamespace(settings=admitting("seats", max_calls=1))
     supervisor = Supervisor(plan, listener)
     seats, now = supervisor._seats, 0.0
@@ -71,7 +71,7 @@ async def reasons(port: int) -> list[str]:
 
 
 @pytest.mark.parametrize("is_open", [True, False], ids=["workers have left", "workers load"])
-async def test_where_no_worker_is_there_it_says_whether_we_begin_or_end(is_open: bool) -> None:  # noqa: FBT001
+async def test_without_a_worker_readiness_says_whether_we_start_or_stop(is_open: bool) -> None:  # noqa: FBT001
     plan: Any = SimpleNamespace(settings=settings_with())
     with bind_socket("127.0.0.1", 0) as port:
         supervisor = Supervisor(plan, port)

@@ -1,4 +1,4 @@
-"""What a line between our processes bears: it carries all calls of a worker."""
+"""A line between our processes, which carries all calls of a worker."""
 
 import asyncio
 import socket
@@ -29,7 +29,7 @@ async def both_ends() -> AsyncIterator[tuple[Wire, Wire]]:
 @pytest.mark.parametrize(
     "last", [b'{"tell": "entry", "en', b"7", b"", b'{"tell": "begin"}'], ids=str
 )
-async def test_an_end_that_dies_in_the_middle_of_a_word_ends_the_line_alone(last: bytes) -> None:
+async def test_a_peer_that_dies_within_a_message_ends_the_line_alone(last: bytes) -> None:
     here, there = socket.socketpair()
     wire = Wire(here)
     heard: list[object] = []
@@ -45,7 +45,7 @@ async def test_an_end_that_dies_in_the_middle_of_a_word_ends_the_line_alone(last
 
 
 @pytest.mark.parametrize("word", [b"nonsense", b"\xff", b"[1]", b"null"], ids=str)
-async def test_a_word_that_nobody_can_read_is_passed_over(word: bytes) -> None:
+async def test_an_unreadable_message_is_skipped(word: bytes) -> None:
     here, there = socket.socketpair()
     wire = Wire(here)
     heard: list[object] = []
@@ -60,7 +60,7 @@ async def test_a_word_that_nobody_can_read_is_passed_over(word: bytes) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_an_answer_that_came_while_our_loop_stood_still_is_one() -> None:
+async def test_an_answer_that_came_while_our_loop_stalled_counts() -> None:
     loop = cast("VirtualLoop", asyncio.get_running_loop())
 
     async def admit(_: Mapping[str, Any]) -> str:
@@ -74,7 +74,7 @@ async def test_an_answer_that_came_while_our_loop_stood_still_is_one() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_who_does_not_answer_is_not_waited_for_any_longer() -> None:
+async def test_a_peer_that_does_not_answer_is_given_up() -> None:
     async def admit(_: Mapping[str, Any]) -> None:
         await asyncio.Event().wait()
 

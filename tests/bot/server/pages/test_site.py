@@ -50,24 +50,24 @@ def test_no_file_names_another_server(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["client.html", "console.html", "call.html"])
-def test_markup_holds_no_script_or_style_that_the_policy_would_refuse(name: str) -> None:
+def test_markup_has_no_script_or_style_that_the_policy_would_refuse(name: str) -> None:
     text = (FOLDER / name).read_text(encoding="utf-8")
 
     assert re.search(r"<script(?![^>]*\bsrc=)|<style|\sstyle=|\son\w+=", text) is None
 
 
-def test_every_import_is_a_file_that_is_there() -> None:
+def test_every_import_is_an_existing_file() -> None:
     for name in FILES:
         for wanted in re.findall(r'from "\./([^"]+)"', (FOLDER / name).read_text(encoding="utf-8")):
             assert (FOLDER / wanted).is_file(), f"{name} imports {wanted}"
 
 
 @pytest.mark.parametrize("name", ["site.py", "..%2Fserver.py", "%2Fetc%2Fpasswd", "nothing.js"])
-def test_nothing_but_the_pages_is_served(client: TestClient, name: str) -> None:
+def test_only_the_pages_are_served(client: TestClient, name: str) -> None:
     assert client.get(f"/client/{name}").status_code == 404
 
 
-def test_what_others_wrote_has_its_licence_beside_it() -> None:
+def test_third_party_files_have_their_licence_next_to_them() -> None:
     licence = (VENDOR / "uPlot.LICENSE").read_text(encoding="utf-8")
 
     assert licence.startswith("The MIT License (MIT)")
